@@ -1,0 +1,66 @@
+"""The ``fategen`` command. Each subcommand is a module here, imported only when it is run or asked for help."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from generator import __version__
+from generator.errors import FategenError
+
+COMMANDS = {
+    "init": "write a commented .env and render the project",
+    "render": "write the Dockerfiles and the bake file, or check them",
+    "images": "list the images of the plan",
+    "bake": "build the images with docker buildx bake, and push or load them",
+    "bundle": "carry images to a site without internet: save, inspect, verify, load",
+    "doctor": "what this machine has and lacks for each command",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands' names and one-line help, and imports a command's module only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"generator.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fategen")
+def cli() -> None:
+    """Render, build, push and carry offline the container images of FATE, from one .env and one catalogue."""
+
+
+def main() -> None:
+    """Run the command line: a ``FategenError`` becomes a message and its exit code, Ctrl-C becomes 130."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except FategenError as error:
+        click.echo(error.render(), err=True)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+        code = 130
+    except BrokenPipeError:
+        # the reader of a pipe (head, less) went away: say nothing, and keep Python from saying it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,61 @@
+"""Finds the project's root and names its paths; finds packaged templates and catalogues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.errors import InputError, Problem
+
+
+@dataclass(frozen=True)
+class Project:
+    """A directory with ``.env``, ``dockerfiles/`` and ``out/``, and optionally its own ``templates/`` and ``catalogue/``."""
+
+    root: Path
+
+    @property
+    def env(self) -> Path:
+        return self.root / ".env"
+
+    @property
+    def env_local(self) -> Path:
+        return self.root / ".env.local"
+
+    @property
+    def state(self) -> Path:
+        """Logs, OCI layouts and caches of the last runs; git ignores it (it holds its own .gitignore)."""
+        return self.root / ".fategen"
+
+    def make_state(self, *parts: str) -> Path:
+        """A directory below ``state``, made if need be."""
+        path = self.state.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        ignore = self.state / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+        return path
+
+    def search_path(self, kind: str) -> list[Path]:
+        """Where ``templates`` or ``catalogue`` files are looked for: the project's own first, then the packaged ones."""
+        own = self.root / kind
+        packaged = packaged_data(kind)
+        return [own, packaged] if own.is_dir() and own.resolve() != packaged.resolve() else [packaged]
+
+
+def packaged_data(kind: str) -> Path:
+    """The ``templates`` or ``catalogue`` directory that came with fategen: in the wheel, else in the checkout."""
+    wheel = Path(__file__).parent / "data" / kind
+    return wheel if wheel.is_dir() else Path(__file__).parent.parent / kind
+
+
+def find_project(start: Path) -> Project:
+    """The nearest directory at or above ``start`` that has a ``.env``. Raises InputError where none has."""
+    start = start.resolve()
+    for directory in (start, *start.parents):
+        if (directory / ".env").is_file():
+            return Project(directory)
+    raise InputError(
+        Problem(str(start), "no .env here or in a directory above"),
+        hint="fategen init writes one here; fategen -C DIR … works in another directory",
+    )
