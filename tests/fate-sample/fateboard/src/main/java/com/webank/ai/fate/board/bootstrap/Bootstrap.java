@@ -1,0 +1,81 @@
+package com.webank.ai.fate.board.bootstrap;
+
+import com.sun.net.httpserver.HttpExchange;
+import com.sun.net.httpserver.HttpServer;
+import java.io.ByteArrayOutputStream;
+import java.io.File;
+import java.io.FileReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.Reader;
+import java.net.InetSocketAddress;
+import java.time.LocalDateTime;
+import java.util.Properties;
+
+/**
+ * Serves one page over HTTP. Takes upstream's two system properties: spring.config.location, the properties file, and
+ * ssh_config_file, the directory that holds ssh.properties.
+ */
+public final class Bootstrap {
+    private Bootstrap() {}
+
+    public static void main(String[] args) throws IOException {
+        Properties conf = load(new File(required("spring.config.location")));
+        load(new File(required("ssh_config_file"), "ssh.properties"));
+        byte[] page = page();
+
+        int port = Integer.parseInt(conf.getProperty("server.port", "8080").trim());
+        HttpServer server = HttpServer.create(new InetSocketAddress(port), 0);
+        server.createContext("/", exchange -> answer(exchange, page));
+        server.start();
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> log("stopping")));
+        log("1.3.0 listening on port " + port);
+    }
+
+    private static void answer(HttpExchange exchange, byte[] page) throws IOException {
+        exchange.getResponseHeaders().set("Content-Type", "text/html; charset=utf-8");
+        boolean head = exchange.getRequestMethod().equals("HEAD");
+        exchange.sendResponseHeaders(200, head ? -1 : page.length);
+        if (!head) {
+            exchange.getResponseBody().write(page);
+        }
+        exchange.close();
+    }
+
+    private static byte[] page() throws IOException {
+        ByteArrayOutputStream whole = new ByteArrayOutputStream();
+        try (InputStream part = Bootstrap.class.getResourceAsStream("/static/index.html")) {
+            for (int one = part.read(); one >= 0; one = part.read()) {
+                whole.write(one);
+            }
+        }
+        return whole.toByteArray();
+    }
+
+    private static String required(String name) {
+        String value = System.getProperty(name);
+        if (value == null) {
+            fail("-D" + name + "=... is missing");
+        }
+        return value;
+    }
+
+    private static Properties load(File file) {
+        Properties read = new Properties();
+        try (Reader reader = new FileReader(file)) {
+            read.load(reader);
+        } catch (IOException missing) {
+            fail("cannot read " + file.getAbsolutePath() + ": " + missing.getMessage());
+        }
+        return read;
+    }
+
+    private static void log(String message) {
+        System.out.println(LocalDateTime.now().withNano(0) + " fateboard " + message);
+    }
+
+    private static void fail(String message) {
+        System.err.println("fateboard: error: " + message);
+        System.exit(1);
+    }
+}
