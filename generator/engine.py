@@ -1,0 +1,284 @@
+"""The one place that starts processes: argument lists, streaming output, signals passed on, secrets redacted.
+
+Every child gets a process group of its own, so that a Ctrl-C reaches this program alone and is passed on once, and so
+that ``docker`` and the plugin that it starts (``docker-buildx``) are stopped together. ``DOCKER_*`` variables of the
+caller's environment reach the child as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import FrameType, TracebackType
+from typing import IO
+
+from generator.errors import EngineError
+from generator.remedies import GET_DOCKER, explain
+
+GRACE = 10.0
+"""Seconds that a child has to end after SIGINT, and again after SIGTERM, before it is killed."""
+
+_URL_PASSWORD = re.compile(r"(://[^/\s:@\"']*:)[^/\s@\"']+@")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: handled like Ctrl-C, so that what was started is stopped on every way out."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a process left: its arguments (the program first), its exit code, its output as UTF-8 text."""
+
+    args: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    @property
+    def last_line(self) -> str:
+        """The engine's own last word: of stderr, else of stdout, without its ``ERROR:`` in front."""
+        for text in (self.stderr, self.stdout):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if lines:
+                return re.sub(r"^(?:ERROR|error|Error)(?: response from daemon)?: ", "", lines[-1])
+        return f"exit code {self.code}, no message"
+
+
+@dataclass(frozen=True)
+class Docker:
+    """The docker command. ``secrets`` are values that no message or log may show."""
+
+    binary: str
+    secrets: tuple[str, ...] = ()
+
+    def with_secrets(self, *values: str) -> Docker:
+        """The same command that also keeps ``values`` out of what it says."""
+        return replace(self, secrets=(*self.secrets, *(value for value in values if value)))
+
+    def redact(self, text: str) -> str:
+        """``text`` without any registered secret and without the password of any URL."""
+        for value in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(value, "***")
+        return _URL_PASSWORD.sub(r"\1***@", text)
+
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        input: bytes | None = None,
+        timeout: float | None = None,
+    ) -> Completed:
+        """Run ``docker ARGS`` to its end and keep its output. ``timeout`` is in seconds; EngineError when it is over.
+
+        The output is as the engine gave it (it may be data): ``redact`` it before it is shown.
+        """
+        with Child(self, args, env=env, stdin=subprocess.PIPE if input is not None else None) as child:
+            if input is not None:
+                # a child that ends without reading all of it says why on stderr; its exit code decides
+                with contextlib.suppress(BrokenPipeError):
+                    child.pipe.write(input)
+            return child.finish(timeout)
+
+    def check(self, args: Sequence[str], *, env: Mapping[str, str] | None = None, hint: str = "") -> Completed:
+        """Like ``run``; EngineError with the engine's own last line and the next step when it fails."""
+        done = self.run(args, env=env)
+        if not done.ok:
+            raise self.failure(done, hint=hint)
+        return done
+
+    def failure(self, done: Completed, *, hint: str = "") -> EngineError:
+        """The error for a command that failed, said in terms of what the user can do."""
+        known = explain(done.stderr or done.stdout)
+        if known is not None:
+            return EngineError(self.redact(known.message), hint=known.hint)
+        return EngineError(
+            f"{self.describe(done.args)} failed: {self.redact(done.last_line)}", hint=hint or "fategen doctor"
+        )
+
+    def describe(self, args: Sequence[str]) -> str:
+        """The command in a message: its first words say what it does, the rest would be noise."""
+        return self.redact(" ".join(("docker", *args[1:4])))
+
+    def stream_lines(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
+        """Start ``docker ARGS`` for ``with``; ``lines()`` gives stdout and stderr, line by line, while it runs."""
+        return Child(self, args, env=env, merged=True)
+
+    def stream_in(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
+        """Start ``docker ARGS`` (such as ``load``) for ``with``; what is written to ``pipe`` is its standard input.
+
+        A child that ends early makes the write fail: leaving the ``with`` block turns that into an EngineError with
+        the engine's own last line.
+        """
+        return Child(self, args, env=env, stdin=subprocess.PIPE)
+
+
+class Child:
+    """A running process in a group of its own; leaving the ``with`` block ends it, whatever happened."""
+
+    def __init__(
+        self,
+        docker: Docker,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: int | None = None,
+        merged: bool = False,
+    ) -> None:
+        self.docker = docker
+        self.args = (docker.binary, *args)
+        self._env = None if env is None else dict(env)
+        self._stdin = subprocess.DEVNULL if stdin is None else stdin
+        self._merged = merged
+        self._closing = contextlib.ExitStack()
+
+    def __enter__(self) -> Child:
+        # The handlers come first: a SIGTERM between a start and its handler would leave the child behind.
+        self._closing.enter_context(_signals_as_exceptions())
+        # Output that nobody reads line by line goes to files: no thread is needed, and no full pipe can block.
+        self._out: IO[bytes] = self._closing.enter_context(tempfile.TemporaryFile())
+        self._err: IO[bytes] = self._closing.enter_context(tempfile.TemporaryFile())
+        try:
+            self._process = subprocess.Popen(
+                self.args,
+                env=self._env,
+                stdin=self._stdin,
+                stdout=subprocess.PIPE if self._merged else self._out,
+                stderr=subprocess.STDOUT if self._merged else self._err,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._closing.close()
+            raise EngineError(f"{self.args[0]} cannot be started: {error.strerror}", hint="fategen doctor") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._closing:
+            if isinstance(error, BrokenPipeError) and self._ended_by_itself():
+                raise self.docker.failure(self.finish()) from error
+            if self._process.poll() is None:
+                try:
+                    # a cut stream must not end in a clean way: no SIGINT for a child that reads one
+                    if self._process.stdin is None:
+                        self.stop()
+                finally:
+                    self.abort()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+
+    @property
+    def pipe(self) -> IO[bytes]:
+        """The standard input of a child that ``stream_in`` started."""
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    def lines(self) -> Iterator[str]:
+        """The output of a child that ``stream_lines`` started, without line ends, until it ends."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+    def finish(self, timeout: float | None = None) -> Completed:
+        """Close its input, wait for its end and return what it left. EngineError when ``timeout`` seconds are over."""
+        self._close_input()
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            self.abort()
+            what = self.docker.describe(self.args)
+            raise EngineError(f"{what} gave no answer in {timeout:g} s", hint="is the engine busy or stuck?") from error
+        return Completed(self.args, code, _text(self._out), _text(self._err))
+
+    def abort(self) -> None:
+        """Kill it at once. Its input is closed only afterwards: it never takes a cut stream for a whole one."""
+        self._kill(signal.SIGKILL)
+        self._process.wait()
+        self._close_input()
+
+    def stop(self) -> None:
+        """End it in order: SIGINT, then SIGTERM, then SIGKILL, to its whole group, with ``GRACE`` seconds between."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if self._process.poll() is not None:
+                break
+            self._kill(number)
+            self._drain(GRACE)
+        self.abort()
+
+    def _ended_by_itself(self) -> bool:
+        """A broken pipe is the child's own end, not that of the terminal or ``head`` that this program writes to."""
+        if self._process.stdin is None:
+            return False
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE)
+        return self._process.poll() is not None
+
+    def _kill(self, number: signal.Signals) -> None:
+        # Reaped children are not signalled: their number may already belong to someone else.
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    def _drain(self, seconds: float) -> None:
+        """Wait for its end; what it still prints is thrown away, so that a full pipe does not keep it."""
+        if self._process.stdout is not None:
+            threading.Thread(target=_read_all, args=(self._process.stdout,), daemon=True).start()
+        end = time.monotonic() + seconds
+        while self._process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def _close_input(self) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+
+def find_docker() -> Docker:
+    """The docker command on ``PATH``. EngineError where there is none."""
+    binary = shutil.which("docker")
+    if binary is None:
+        raise EngineError("docker is not installed (no docker command on PATH)", hint=GET_DOCKER)
+    return Docker(binary)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
+
+
+def _read_all(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while file.read(65536):
+            pass
+
+
+@contextlib.contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise ``Terminated`` in the block. Only the main thread may set handlers; elsewhere: no-op."""
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        raise Terminated(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)
