@@ -14,14 +14,15 @@ import java.util.Properties;
 
 /**
  * Serves one page over HTTP. Takes upstream's two system properties: spring.config.location, the properties file, and
- * ssh_config_file, the directory that holds ssh.properties.
+ * ssh_config_file, the directory of ssh.properties, which upstream reads late: a missing one is told, and does no harm.
  */
 public final class Bootstrap {
     private Bootstrap() {}
 
     public static void main(String[] args) throws IOException {
-        Properties conf = load(new File(required("spring.config.location")));
-        load(new File(required("ssh_config_file"), "ssh.properties"));
+        Properties conf = conf();
+        File ssh = new File(System.getProperty("ssh_config_file", "."), "ssh.properties");
+        log(ssh + (ssh.isFile() ? "" : " is missing"));
         byte[] page = page();
 
         int port = Integer.parseInt(conf.getProperty("server.port", "8080").trim());
@@ -52,20 +53,16 @@ public final class Bootstrap {
         return whole.toByteArray();
     }
 
-    private static String required(String name) {
-        String value = System.getProperty(name);
-        if (value == null) {
-            fail("-D" + name + "=... is missing");
+    private static Properties conf() {
+        String path = System.getProperty("spring.config.location");
+        if (path == null) {
+            fail("-Dspring.config.location=FILE is missing");
         }
-        return value;
-    }
-
-    private static Properties load(File file) {
         Properties read = new Properties();
-        try (Reader reader = new FileReader(file)) {
+        try (Reader reader = new FileReader(path)) {
             read.load(reader);
         } catch (IOException missing) {
-            fail("cannot read " + file.getAbsolutePath() + ": " + missing.getMessage());
+            fail("cannot read " + new File(path).getAbsolutePath() + ": " + missing.getMessage());
         }
         return read;
     }

@@ -41,7 +41,7 @@ public final class Proxy {
 
     private static JsonObject routes(String path) throws IOException {
         try (Reader reader = open(path)) {
-            JsonObject table = new JsonParser().parse(reader).getAsJsonObject().getAsJsonObject("route_table");
+            JsonObject table = JsonParser.parseReader(reader).getAsJsonObject().getAsJsonObject("route_table");
             if (table != null) {
                 return table;
             }

@@ -1,0 +1,90 @@
+"""FATE Flow in miniature: JSON over HTTP on 9380, and one line for whoever connects to 9360 (upstream: gRPC).
+
+It imports from every package that the image has to hold, so an image that lacks one does not start.
+"""
+import json
+import signal
+import socketserver
+import sys
+import threading
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler
+
+import click
+import idna
+import pytz
+import tqdm
+
+import eggroll.api
+import federatedml
+import federatedrec
+from arch.api import WorkMode
+from fate_flow.settings import API_VERSION, GRPC_PORT, HTTP_PORT, IP, SERVERS
+
+VERSION = "1.3.0"
+
+
+def report():
+    return {
+        "retcode": 0,
+        "retmsg": "success",
+        "data": {
+            "FATE": VERSION,
+            "eggroll": eggroll.api.VERSION,
+            "algorithms": federatedml.ALGORITHMS + federatedrec.ALGORITHMS,
+            "python": sys.version.split()[0],
+            "requirements": {module.__name__: module.__version__ for module in (click, idna, pytz, tqdm)},
+            "servers": sorted(SERVERS),
+            "work_mode": WorkMode.CLUSTER.name,
+            "time": datetime.now(pytz.utc).isoformat(),
+        },
+    }
+
+
+class Api(BaseHTTPRequestHandler):
+    def do_GET(self):
+        found = self.path == "/{}/version".format(API_VERSION)
+        body = json.dumps(report() if found else {"retcode": 404, "retmsg": "no such path: " + self.path})
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    do_POST = do_GET
+
+    def log_message(self, form, *args):
+        log(form % args)
+
+
+class Line(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write("fateflow {} ok\n".format(VERSION).encode())
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 64
+
+
+def log(message):
+    click.echo("{} fateflow {}".format(datetime.now().replace(microsecond=0).isoformat(), message))
+
+
+def stop(signum, frame):
+    log("stopping")
+    sys.exit(0)
+
+
+def main():
+    # A handler of our own: as the first process of a container, Python would otherwise never see SIGTERM's default.
+    signal.signal(signal.SIGTERM, stop)
+    lines = Server((IP, GRPC_PORT), Line)
+    threading.Thread(target=lines.serve_forever, daemon=True).start()
+    api = Server((IP, HTTP_PORT), Api)
+    log("{} listening on ports {} and {}".format(VERSION, HTTP_PORT, GRPC_PORT))
+    api.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
