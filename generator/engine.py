@@ -113,6 +113,10 @@ class Docker:
         """The command in a message: its first words say what it does, the rest would be noise."""
         return self.redact(" ".join(("docker", *args[1:4])))
 
+    def start(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
+        """Start ``docker ARGS`` for ``with``, to run beside others; ``finish()`` gives its output."""
+        return Child(self, args, env=env)
+
     def stream_lines(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
         """Start ``docker ARGS`` for ``with``; ``lines()`` gives stdout and stderr, line by line, while it runs."""
         return Child(self, args, env=env, merged=True)

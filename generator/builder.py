@@ -1,0 +1,186 @@
+"""What the machine builds with: versions of docker and buildx, the builder and its platforms, the image store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from generator.engine import Completed, Docker
+from generator.errors import EngineError
+from generator.remedies import GET_BUILDX, explain
+
+Version = tuple[int, int, int]
+Store = Literal["containerd", "graphdriver"]
+
+BUILDX_NEEDED: Version = (0, 13, 0)
+"""The first buildx with ``--progress=rawjson``, the form in which fategen reads progress."""
+BUILDX_ALLOW: Version = (0, 20, 0)
+"""From here on bake asks leave (``--allow fs.read=…``) for files outside the working directory."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The local Docker engine. ``version`` is "" where no daemon answers; ``problem`` then says why."""
+
+    client: str
+    version: str
+    store: Store
+    platform: str
+    problem: EngineError | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One BuildKit of a builder. ``platforms`` include those that it only emulates, without variants such as v8."""
+
+    name: str
+    endpoint: str
+    status: str
+    buildkit: str
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A buildx builder; its driver is ``docker``, ``docker-container``, ``remote`` or ``kubernetes``."""
+
+    name: str
+    driver: str
+    nodes: tuple[Node, ...]
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """Every platform that one of its nodes can build, each once, in the builder's own order."""
+        return tuple(dict.fromkeys(platform for node in self.nodes for platform in node.platforms))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that bake depends on and cannot change."""
+
+    engine: Engine
+    buildx: Version
+    builder: Builder
+
+    @property
+    def multi_platform(self) -> bool:
+        """Several platforms in one image, and OCI output. Only the engine's own builder on a graphdriver cannot."""
+        return self.builder.driver != "docker" or self.engine.store == "containerd"
+
+
+def show(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
+def parse_version(text: str) -> Version | None:
+    """The first version number in a text: ``v0.29.1``, ``0.13.1+ds1-3``, ``0.17``. None where there is none."""
+    found = re.search(r"(?<![\w.])v?(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+
+
+def parse_platforms(text: str) -> tuple[str, ...]:
+    """``linux/amd64*, linux/amd64/v2, linux/arm64`` -> the platforms, without marks and CPU levels.
+
+    ``*`` marks a platform that the user set; ``/v2`` on amd64 and ``/v8`` on arm64 are levels of the same platform,
+    while ``linux/arm/v7`` and ``linux/arm/v6`` differ (containerd's platforms package).
+    """
+    names = (name.strip().rstrip("*") for name in text.split(","))
+    plain = (re.sub(r"^([^/]+/(?:amd64|arm64))/.*$", r"\1", name) for name in names if name)
+    return tuple(dict.fromkeys(plain))
+
+
+def parse_builder(text: str) -> Builder:
+    """What ``docker buildx inspect`` prints: the builder's own lines, then one block for each node."""
+    head, _, tail = text.partition("\nNodes:")
+    fields = _fields(head)
+    blocks = re.split(r"\n(?=Name:)", tail.strip())
+    nodes = tuple(_node(_fields(block)) for block in blocks if block.strip())
+    return Builder(fields.get("name", ""), fields.get("driver", ""), nodes)
+
+
+def _node(fields: Mapping[str, str]) -> Node:
+    return Node(
+        name=fields.get("name", ""),
+        endpoint=fields.get("endpoint", ""),
+        status=fields.get("status", ""),
+        # named "Buildkit" before buildx 0.13
+        buildkit=fields.get("buildkit version", fields.get("buildkit", "")),
+        platforms=parse_platforms(fields.get("platforms", "")),
+    )
+
+
+def _fields(block: str) -> dict[str, str]:
+    """``Key: value`` at the start of a line; indented lines (labels, GC rules) belong to no field that is read here."""
+    found: dict[str, str] = {}
+    for line in block.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and not line.startswith(" "):
+            found.setdefault(key.strip().lower(), value.strip())
+    return found
+
+
+def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
+    """What ``docker info --format json`` says about the engine, and the version of buildx where it is installed.
+
+    Without a daemon docker still prints what it knows about itself, and exits with 1.
+    """
+    try:
+        info = json.loads(done.stdout)
+    except ValueError:
+        info = {}
+    client = info.get("ClientInfo") or {}
+    plugins = {plugin.get("Name"): plugin for plugin in client.get("Plugins") or ()}
+    buildx = parse_version(str(plugins.get("buildx", {}).get("Version", "")))
+    version = str(info.get("ServerVersion") or "")
+    problem = None
+    if not version:
+        said = done.stderr or "\n".join(info.get("ServerErrors") or ())
+        problem = explain(said) or EngineError(f"no Docker engine answers: {said.strip() or done.last_line}")
+    status = dict(pair for pair in info.get("DriverStatus") or () if len(pair) == 2)
+    containerd = status.get("driver-type") == "io.containerd.snapshotter.v1"
+    return (
+        Engine(
+            client=str(client.get("Version") or ""),
+            version=version,
+            store="containerd" if containerd else "graphdriver",
+            platform=engine_platform(str(info.get("OSType") or "linux"), str(info.get("Architecture") or "")),
+            problem=problem,
+        ),
+        buildx,
+    )
+
+
+def engine_platform(system: str, machine: str) -> str:
+    """``linux`` and the kernel's ``x86_64`` -> ``linux/amd64``."""
+    names = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6"}
+    return f"{system}/{names.get(machine, machine)}"
+
+
+def inspect(docker: Docker, builder: str = "") -> Facts:
+    """Ask docker and buildx at the same time. EngineError where buildx is missing or old, or the builder is unknown.
+
+    A daemon that does not answer is an error only for a builder that needs it: a remote one builds without it.
+    """
+    with (
+        docker.start(["info", "--format", "json"]) as info,
+        docker.start(["buildx", "inspect", *([builder] if builder else [])]) as inspected,
+    ):
+        engine, buildx = parse_engine(info.finish())
+        described = inspected.finish()
+    if buildx is None:
+        # an old client does not list its plugins, or the daemon's answer was cut short
+        said = docker.run(["buildx", "version"])
+        if not said.ok:
+            raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
+        buildx = parse_version(said.stdout) or (0, 0, 0)
+    if buildx < BUILDX_NEEDED:
+        raise EngineError(f"buildx {show(buildx)} is too old; fategen needs 0.13 or later", hint=GET_BUILDX)
+    found = parse_builder(described.stdout) if described.ok else None
+    if engine.problem is not None and (found is None or found.driver in ("docker", "docker-container")):
+        raise engine.problem
+    if found is None:
+        raise docker.failure(described, hint="docker buildx ls lists the builders")
+    return Facts(engine, buildx, found)
