@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO
 
@@ -59,14 +61,19 @@ class Completed:
 
 @dataclass(frozen=True)
 class Docker:
-    """The docker command. ``secrets`` are values that no message or log may show."""
+    """The docker command. No message shows one of ``secrets``; it runs in ``cwd`` ("" is where the caller is)."""
 
     binary: str
     secrets: tuple[str, ...] = ()
+    cwd: str = ""
 
     def with_secrets(self, *values: str) -> Docker:
         """The same command that also keeps ``values`` out of what it says."""
         return replace(self, secrets=(*self.secrets, *(value for value in values if value)))
+
+    def at(self, directory: Path) -> Docker:
+        """The same command, run in ``directory``."""
+        return replace(self, cwd=str(directory))
 
     def redact(self, text: str) -> str:
         """``text`` without any registered secret and without the password of any URL."""
@@ -159,6 +166,7 @@ class Child:
             self._process = subprocess.Popen(
                 self.args,
                 env=self._env,
+                cwd=self.docker.cwd or None,
                 stdin=self._stdin,
                 stdout=subprocess.PIPE if self._merged else self._out,
                 stderr=subprocess.STDOUT if self._merged else self._err,
@@ -191,11 +199,20 @@ class Child:
         assert self._process.stdin is not None
         return self._process.stdin
 
-    def lines(self) -> Iterator[str]:
-        """The output of a child that ``stream_lines`` started, without line ends, until it ends."""
+    def lines(self, tick: float | None = None) -> Iterator[str]:
+        """The output of a child that ``stream_lines`` started; an empty line for every quiet ``tick`` (seconds)."""
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            yield line.decode("utf-8", "replace").rstrip("\r\n")
+        rest = b""
+        while True:
+            if not select.select([self._process.stdout], [], [], tick)[0]:
+                yield ""
+                continue
+            chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines if chunk else [rest] if rest else []:
+                yield line.decode("utf-8", "replace").rstrip("\r")
+            if not chunk:
+                return
 
     def finish(self, timeout: float | None = None) -> Completed:
         """Close its input, wait for its end and return what it left. EngineError when ``timeout`` seconds are over."""
@@ -217,19 +234,13 @@ class Child:
     def stop(self) -> None:
         """End it in order: SIGINT, then SIGTERM, then SIGKILL, to its whole group, with ``GRACE`` seconds between."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            if self._process.poll() is not None:
-                break
             self._kill(number)
             self._drain(GRACE)
         self.abort()
 
     def _ended_by_itself(self) -> bool:
         """A broken pipe is the child's own end, not that of the terminal or ``head`` that this program writes to."""
-        if self._process.stdin is None:
-            return False
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE)
-        return self._process.poll() is not None
+        return self._process.stdin is not None and self._wait(GRACE)
 
     def _kill(self, number: signal.Signals) -> None:
         # Reaped children are not signalled: their number may already belong to someone else.
@@ -239,11 +250,18 @@ class Child:
 
     def _drain(self, seconds: float) -> None:
         """Wait for its end; what it still prints is thrown away, so that a full pipe does not keep it."""
-        if self._process.stdout is not None:
-            threading.Thread(target=_read_all, args=(self._process.stdout,), daemon=True).start()
         end = time.monotonic() + seconds
-        while self._process.poll() is None and time.monotonic() < end:
-            time.sleep(0.05)
+        if self._process.stdout is not None:
+            for _ in self.lines(0.05):
+                if time.monotonic() > end:
+                    return
+        self._wait(max(0.1, end - time.monotonic()))
+
+    def _wait(self, seconds: float) -> bool:
+        """Whether it ended within that time."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.poll() is not None
 
     def _close_input(self) -> None:
         if self._process.stdin is not None:
@@ -262,12 +280,6 @@ def find_docker() -> Docker:
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode("utf-8", "replace")
-
-
-def _read_all(file: IO[bytes]) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        while file.read(65536):
-            pass
 
 
 @contextlib.contextmanager
