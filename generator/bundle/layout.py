@@ -1,0 +1,195 @@
+"""Reads OCI layout directories, as ``docker buildx bake`` writes them with ``type=oci,tar=false,dest=DIR``.
+
+Source: opencontainers/image-spec, image-layout.md. Every digest is checked before a byte is believed; a digest becomes
+a path only after it matched ``sha256:<64 hex>``. ``blobs`` may be a link to a directory that several layouts share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.bundle import reference
+from generator.bundle.members import nested_index
+from generator.bundle.model import Image, Layer, Variant
+from generator.bundle.oci import (
+    INDEX_TYPES,
+    LAYER_TYPES,
+    MANIFEST_TYPES,
+    OCI_INDEX,
+    Child,
+    Descriptor,
+    parse_config,
+    parse_index,
+    parse_manifest,
+    platform_name,
+)
+from generator.bundle.strictjson import LIMIT, Malformed
+from generator.errors import BundleError, InputError, Problem
+
+BUILD_AGAIN = "remove the directory and build the image again"
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """An image to save: its references, the layout directory that holds it, and the platforms to take, host first."""
+
+    references: tuple[str, ...]
+    layout: Path
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image read from a layout; ``made`` holds blobs that exist in no file (a rewritten index), by digest."""
+
+    image: Image
+    layout: Path
+    made: dict[str, bytes]
+
+
+def blob_path(layout: Path, digest: str) -> Path:
+    """The file of a blob; ``digest`` must have been checked."""
+    return layout / "blobs" / "sha256" / digest.partition(":")[2]
+
+
+def read(source: SourceImage) -> Found:
+    """The image that ``source`` names. InputError: not there, lacks a platform, has layers that a bundle cannot hold.
+
+    BundleError: the layout is damaged or lies (a digest, a media type, a missing blob).
+    """
+    names = _names(source)
+    label = reference.short(names[0])
+    wanted = tuple(dict.fromkeys(_platform(p, label) for p in source.platforms))
+    if not wanted:
+        raise InputError(Problem(label, "no platform was asked for"))
+    top = _top(source.layout, names, label)
+    if top.media_type in MANIFEST_TYPES:
+        variant = _variant(source.layout, top, "", label)
+        _require(wanted, [variant.platform], label)
+        return Found(Image(names, top, "", (variant,)), source.layout, {})
+    if top.media_type not in INDEX_TYPES:
+        raise BundleError(f"{label}: {top.digest} is {top.media_type[:80]!r}, not an image", hint=BUILD_AGAIN)
+    children = _children(source.layout, top, label)
+    _require(wanted, [child.platform for child in children if not child.attestation], label)
+    taken = {c.platform: c.descriptor for c in children if c.platform in wanted and not c.attestation}
+    variants = tuple(_variant(source.layout, taken[platform], platform, label) for platform in wanted)
+    if len(variants) == 1:
+        return Found(Image(names, variants[0].manifest, top.digest, variants), source.layout, {})
+    if len(children) == len(variants):
+        # nothing is left out: the index, and so the digest that a registry has too, stays as it was built
+        return Found(Image(names, top, "", variants), source.layout, {})
+    data = nested_index(sorted(taken.items()))
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    image = Image(names, Descriptor(digest, len(data), OCI_INDEX), top.digest, variants)
+    return Found(image, source.layout, {digest: data})
+
+
+def read_blob(layout: Path, blob: Descriptor, what: str) -> bytes:
+    """The bytes of a small blob, their size and digest checked. ``what`` begins the message: ``egg: manifest``."""
+    if blob.size > LIMIT:
+        raise BundleError(f"{what} {blob.digest} has {blob.size:,} bytes, at most {LIMIT:,} are read", hint=BUILD_AGAIN)
+    try:
+        with blob_path(layout, blob.digest).open("rb") as file:
+            data = file.read(blob.size + 1)
+    except OSError as error:
+        raise BundleError(f"{what} {blob.digest} cannot be read: {error.strerror}", hint=BUILD_AGAIN) from error
+    if len(data) != blob.size or "sha256:" + hashlib.sha256(data).hexdigest() != blob.digest:
+        raise BundleError(f"{what} {blob.digest} does not match its digest", hint=BUILD_AGAIN)
+    return data
+
+
+def _names(source: SourceImage) -> tuple[str, ...]:
+    if not source.references:
+        raise InputError(Problem(str(source.layout), "an image needs a name"))
+    try:
+        return tuple(sorted({reference.normalise(name) for name in source.references}))
+    except ValueError as error:
+        raise InputError(Problem(str(source.layout), str(error))) from None
+
+
+def _platform(value: str, label: str) -> str:
+    try:
+        return platform_name(value)
+    except Malformed as error:
+        raise InputError(Problem(label, str(error))) from None
+
+
+def _top(layout: Path, names: Sequence[str], label: str) -> Descriptor:
+    """The descriptor in index.json: the only one, or the one that carries exactly these names."""
+    try:
+        (layout / "oci-layout").stat()
+        with (layout / "index.json").open("rb") as file:
+            data = file.read(LIMIT + 1)
+    except OSError as error:
+        message = f"{layout} is not an OCI layout ({error.strerror}: {Path(str(error.filename)).name})"
+        raise InputError(Problem(label, message), hint="build the image first") from error
+    try:
+        children = parse_index(data, "")
+    except Malformed as error:
+        raise BundleError(f"{label}: {layout}/index.json: {error}", hint=BUILD_AGAIN) from None
+    if len(children) > 1:
+        children = tuple(child for child in children if _same(child.names, names))
+    if len(children) != 1:
+        message = f"{layout} holds {'several images' if children else 'no image'} named {', '.join(names)}"
+        raise InputError(Problem(label, message), hint=BUILD_AGAIN)
+    return children[0].descriptor
+
+
+def _same(found: Sequence[str], names: Sequence[str]) -> bool:
+    try:
+        return {reference.normalise(name) for name in found} == set(names)
+    except ValueError:
+        return False
+
+
+def _children(layout: Path, top: Descriptor, label: str) -> tuple[Child, ...]:
+    data = read_blob(layout, top, f"{label}: index")
+    try:
+        children = parse_index(data, top.media_type)
+    except Malformed as error:
+        raise BundleError(f"{label}: index {top.digest}: {error}", hint=BUILD_AGAIN) from None
+    for child in children:
+        if child.descriptor.media_type not in MANIFEST_TYPES:
+            what = f"{child.descriptor.digest} is {child.descriptor.media_type[:80]!r}"
+            raise BundleError(f"{label}: index {top.digest}: {what}, not a manifest", hint=BUILD_AGAIN)
+    platforms = [child.platform for child in children if not child.attestation]
+    if len(set(platforms)) != len(platforms):
+        raise BundleError(f"{label}: index {top.digest} names a platform twice", hint=BUILD_AGAIN)
+    return children
+
+
+def _require(wanted: Sequence[str], there: Sequence[str], label: str) -> None:
+    missing = [platform for platform in wanted if platform not in there]
+    if missing:
+        message = f"it was built for {', '.join(there) or 'no platform'}, not for {', '.join(missing)}"
+        raise InputError(Problem(label, message), hint=f"build it for {', '.join(missing)}, or leave that platform out")
+
+
+def _variant(layout: Path, top: Descriptor, platform: str, label: str) -> Variant:
+    data = read_blob(layout, top, f"{label}: manifest")
+    try:
+        manifest = parse_manifest(data, top.media_type)
+    except Malformed as error:
+        raise BundleError(f"{label}: manifest {top.digest}: {error}", hint=BUILD_AGAIN) from None
+    strange = [layer for layer in manifest.layers if layer.media_type not in LAYER_TYPES]
+    if strange:
+        message = (
+            f"layer {strange[0].digest} is {strange[0].media_type[:80]!r}; "
+            "a bundle holds gzip or plain tar layers, which every engine loads (Docker before 23 has no zstd)"
+        )
+        raise InputError(
+            Problem(label, message), hint="build it again without compression=zstd (force-compression=true)"
+        )  # fmt: skip
+    data = read_blob(layout, manifest.config, f"{label}: config")
+    try:
+        config = parse_config(data)
+    except Malformed as error:
+        raise BundleError(f"{label}: config {manifest.config.digest}: {error}", hint=BUILD_AGAIN) from None
+    if len(config.diff_ids) != len(manifest.layers):
+        count = f"{len(manifest.layers)} layers, its config {len(config.diff_ids)} diff ids"
+        raise BundleError(f"{label}: manifest {top.digest} has {count}", hint=BUILD_AGAIN)
+    layers = tuple(Layer(blob, config.diff_ids[number]) for number, blob in enumerate(manifest.layers))
+    return Variant(platform or config.platform, top, manifest.config, layers)

@@ -1,0 +1,255 @@
+"""Writes a bundle: one pass over the layouts, every blob hashed again while it is copied, the file whole or not at all.
+
+The file is written beside its final name under a hidden one, forced to the disk and renamed. A killed run leaves the
+hidden file only, and the next save of the same bundle writes over it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from generator.bundle.archive import CHUNK, TRAILER, Progress, header, padding, quiet
+from generator.bundle.layout import BUILD_AGAIN, Found, SourceImage, blob_path, read
+from generator.bundle.members import Contents, Expected, contents
+from generator.bundle.model import NAME, BundleIndex, arrange
+from generator.bundle.oci import GZIP_TYPES
+from generator.bundle.strictjson import Malformed
+from generator.errors import BundleError, EngineError, InputError, Problem
+
+_MARGIN = 1 << 20
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+@dataclass(frozen=True)
+class SaveResult:
+    """A saved bundle: ``size`` in bytes, ``sha256`` of the whole file in hexadecimal, ``root`` as ``sha256:…``.
+
+    ``shared`` is what would have been written twice or more if each image had its own file, in bytes.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+    root: str
+    index: BundleIndex
+    shared: int
+
+
+def save(images: Sequence[SourceImage], output: Path, *, name: str, progress: Progress | None = None) -> SaveResult:
+    """Write ``images`` to ``output`` and their checksum to ``output`` + ``.sha256`` (for ``sha256sum -c``).
+
+    The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
+    at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
+    fails). Whatever it raises, ``output`` is what it was before.
+    """
+    found = _read_all(images, name)
+    try:
+        index = arrange(name, [one.image for one in found])
+    except Malformed as error:
+        raise InputError(f"these images do not make a bundle: {error}") from None
+    plan = contents(index)
+    _check_output(output, plan.size)
+    sources = _Sources(found)
+    with _disk_errors(output, plan.size), _part_file(output) as (file, part):
+        digest = _write(file, plan, sources, progress or quiet)
+        file.flush()
+        os.fsync(file.fileno())
+        sums = output.with_name(output.name + ".sha256")
+        # the old checksum goes first: at no moment does a checksum stand beside a file that it does not fit
+        sums.unlink(missing_ok=True)
+        part.replace(output)
+        _sync_directory(output.parent)
+    with _disk_errors(sums, 0):
+        _write_sums(sums, f"{digest}  {output.name}\n")
+    alone = sum(sum(blob.size for blob in {b.digest: b for b in image.blobs()}.values()) for image in index.images)
+    return SaveResult(output, plan.size, digest, index.root, index, alone - index.size)
+
+
+class _Sources:
+    """Where the bytes of each blob are: in a layout's file, or made here (a rewritten index)."""
+
+    def __init__(self, found: Sequence[Found]) -> None:
+        self._layouts: dict[str, Path] = {}
+        self._made: dict[str, bytes] = {}
+        self._gzip: set[str] = set()
+        for one in found:
+            self._made.update(one.made)
+            for blob in one.image.blobs():
+                self._layouts.setdefault(blob.digest, one.layout)
+                if blob.media_type in GZIP_TYPES:
+                    self._gzip.add(blob.digest)
+
+    def chunks(self, member: Expected) -> Iterator[bytes]:
+        """The checked content of a member, in pieces; BundleError after the last one when it is not what it must be."""
+        content = self._made.get(member.digest, member.content)
+        if content is not None:
+            yield content
+            return
+        what = f"{', '.join(member.images)}: {member.role} {member.digest}"
+        path = blob_path(self._layouts[member.digest], member.digest)
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise BundleError(f"{what} cannot be read: {error.strerror}", hint=BUILD_AGAIN) from error
+        total, sha = 0, hashlib.sha256()
+        with file:
+            while total <= member.size and (chunk := _read(file, what)):
+                if total == 0 and member.role == "layer":
+                    self._check_compression(chunk, member, what)
+                total += len(chunk)
+                sha.update(chunk)
+                if total <= member.size:
+                    yield chunk
+        if total != member.size:
+            raise BundleError(f"{what} has not the {member.size:,} bytes that its manifest says", hint=BUILD_AGAIN)
+        if "sha256:" + sha.hexdigest() != member.digest:
+            raise BundleError(f"{what} does not match its digest", hint=BUILD_AGAIN)
+
+    def _check_compression(self, chunk: bytes, member: Expected, what: str) -> None:
+        if chunk.startswith(_ZSTD) or chunk.startswith(_GZIP) != (member.digest in self._gzip):
+            raise BundleError(f"{what} is not compressed as its media type says", hint=BUILD_AGAIN)
+
+
+def _read_all(images: Sequence[SourceImage], name: str) -> list[Found]:
+    problems: list[Problem] = []
+    hints: list[str] = []
+    found: list[Found] = []
+    if not NAME.fullmatch(name):
+        problems.append(Problem("", f"{name!r} cannot be a bundle's name (letters, digits, '.', '_', '-')"))
+    for image in images:
+        try:
+            found.append(read(image))
+        except InputError as error:  # noqa: PERF203 (a handful of images, and all their problems are told at once)
+            problems.extend(error.problems)
+            hints.append(error.hint)
+    if not images:
+        problems.append(Problem("", "a bundle needs at least one image"))
+    if problems:
+        raise InputError(problems, hint="; ".join(dict.fromkeys(hint for hint in hints if hint)))
+    return found
+
+
+def _check_output(output: Path, size: int) -> None:
+    if output.is_dir():
+        raise InputError(Problem(str(output), "is a directory; -o names the file to write"))
+    if not output.parent.is_dir():
+        raise InputError(Problem(str(output), "its directory does not exist"), hint=f"mkdir -p {output.parent}")
+    free = shutil.disk_usage(output.parent).free
+    if free < size + _MARGIN:
+        raise EngineError(
+            f"{output.parent} has {free:,} bytes free, the bundle needs {size + _MARGIN:,}",
+            hint="free some space there, or name a file on another disk with -o",
+        )
+
+
+def _write(file: IO[bytes], plan: Contents, sources: _Sources, progress: Progress) -> str:
+    whole = hashlib.sha256()
+    done = 0
+
+    def put(data: bytes) -> None:
+        nonlocal done
+        file.write(data)
+        whole.update(data)
+        done += len(data)
+
+    for member in plan.members:
+        put(header(member.name, member.size))
+        for chunk in sources.chunks(member):
+            put(chunk)
+            progress(member.label, done, plan.size)
+        put(bytes(padding(member.size)))
+    put(TRAILER)
+    progress("", done, plan.size)
+    return whole.hexdigest()
+
+
+def _read(file: IO[bytes], what: str) -> bytes:
+    try:
+        return file.read(CHUNK)
+    except OSError as error:
+        raise BundleError(f"{what} cannot be read: {error.strerror}", hint="check that disk") from error
+
+
+@contextlib.contextmanager
+def _part_file(output: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """The hidden file beside ``output``, locked and empty; on any error it is removed, after a rename it is gone."""
+    part = output.with_name(f".{output.name}.part")
+    with _lock(part, output) as file:
+        try:
+            yield file, part
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def _lock(part: Path, output: Path) -> IO[bytes]:
+    while True:
+        # no O_TRUNC: until the lock is held, the file may be another run's
+        file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # the other run may have renamed or removed it between the open and the lock
+            if _is(part, file):
+                file.truncate(0)
+                return file
+        except OSError as error:
+            file.close()
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            message = f"{output} is being written by another fategen"
+            raise EngineError(message, hint="wait for it, or name another file with -o") from None
+        file.close()
+
+
+def _is(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _write_sums(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        # some file systems (FUSE, SMB) cannot; the file itself is on the disk
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(number)
+
+
+@contextlib.contextmanager
+def _disk_errors(output: Path, size: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = f"{output.parent} became full while {output.name} ({size:,} bytes) was written; it was removed"
+            hint = "free some space there, or name a file on another disk with -o"
+        elif error.errno == errno.EFBIG:
+            message = f"{output.parent} cannot hold a file of {size:,} bytes"
+            hint = "FAT32 ends at 4 GiB: use exFAT or ext4, or name a file on another disk with -o"
+        else:
+            message, hint = f"{output} cannot be written: {error.strerror}", "check that disk and its permissions"
+        raise EngineError(message, hint=hint) from error

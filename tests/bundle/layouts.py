@@ -1,0 +1,121 @@
+"""Makes OCI layout directories as buildx bake writes them, small and in memory: no engine is needed to test archives."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+TAR = "application/vnd.oci.image.layer.v1.tar"
+ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+Json = dict[str, object]
+
+
+def sha256(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def tar_of(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+@dataclass
+class Layout:
+    """A layout directory under construction; ``put`` adds blobs, ``finish`` writes index.json."""
+
+    path: Path
+    entries: list[Json] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        (self.path / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+
+    def put(self, data: bytes, media_type: str) -> Json:
+        digest = sha256(data)
+        (self.path / "blobs/sha256" / digest[7:]).write_bytes(data)
+        return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+    def layer(self, files: Mapping[str, bytes], media_type: str = GZIP) -> tuple[Json, str]:
+        tar = tar_of(files)
+        data = gzip.compress(tar, mtime=0) if media_type == GZIP else tar
+        return self.put(data, media_type), sha256(tar)
+
+    def manifest(
+        self, layers: Sequence[tuple[Json, str]], platform: str = "linux/amd64", *, diff_ids: Sequence[str] | None = None
+    ) -> Json:
+        system, architecture, *variant = platform.split("/")
+        config: Json = {
+            "architecture": architecture,
+            "os": system,
+            **({"variant": variant[0]} if variant else {}),
+            "config": {"Cmd": ["/bin/true"]},
+            "rootfs": {"type": "layers", "diff_ids": list(diff_ids or [d for _, d in layers])},
+            "history": [{"created_by": "test"}],
+        }
+        entry = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": self.put(json.dumps(config).encode(), CONFIG),
+            "layers": [layer for layer, _ in layers],
+        }
+        return self.put(json.dumps(entry).encode(), MANIFEST)
+
+    def index(self, manifests: Mapping[str, Json], *, attestations: int = 0) -> Json:
+        entries: list[Json] = []
+        for platform, manifest in manifests.items():
+            system, architecture, *variant = platform.split("/")
+            place = {"os": system, "architecture": architecture, **({"variant": variant[0]} if variant else {})}
+            entries.append({**manifest, "platform": place})
+        for number in range(attestations):
+            proof = self.put(b'{"schemaVersion":2,"n":%d}' % number, MANIFEST)
+            proof["annotations"] = {"vnd.docker.reference.type": "attestation-manifest"}
+            entries.append({**proof, "platform": {"os": "unknown", "architecture": "unknown"}})
+        return self.put(json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode(), INDEX)
+
+    def finish(self, *tops: tuple[Json, str]) -> Path:
+        """Write index.json with each top descriptor and its comma-joined names."""
+        for top, names in tops:
+            self.entries.append({**top, "annotations": {"org.opencontainers.image.ref.name": names}})
+        (self.path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+        (self.path / "index.json").write_text(
+            json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": self.entries})
+        )
+        (self.path / "ingest").mkdir(exist_ok=True)
+        return self.path
+
+
+BASE = {"etc/base": b"base" * 500}
+
+
+def simple(path: Path, name: str, tags: Sequence[str] = ("1.0",), files: Mapping[str, bytes] | None = None) -> Path:
+    """A one-platform image with a layer that all images share and one of its own."""
+    layout = Layout(path)
+    own = files or {f"opt/{name}": name.encode() * 300}
+    manifest = layout.manifest([layout.layer(BASE), layout.layer(own)])
+    return layout.finish((manifest, ",".join(f"docker.io/fgtest/{name}:{tag}" for tag in tags)))
+
+
+def multi(path: Path, name: str, *, attestations: int = 0) -> Path:
+    """An image for amd64 and arm64 whose second layer is the same on both."""
+    layout = Layout(path)
+    jar = layout.layer({"opt/app.jar": b"jar" * 400})
+    manifests = {
+        platform: layout.manifest([layout.layer({"arch": platform.encode()}), jar], platform)
+        for platform in ("linux/amd64", "linux/arm64")
+    }
+    return layout.finish((layout.index(manifests, attestations=attestations), f"docker.io/fgtest/{name}:1.0"))
