@@ -1,0 +1,78 @@
+"""Quoting for HCL (bake files) and for Dockerfiles. Pure text in, text out.
+
+Checked against ``docker buildx bake --print`` of 0.13.1 and 0.29.1; the rules are those of
+hashicorp/hcl, hclsyntax/scan_tokens.rl and ``decodeQuotedLit`` in parser.go, and of
+moby/buildkit, frontend/dockerfile/shell/lex.go and parser/line_parsers.go.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_HCL_ESCAPE = re.compile('[\x00-\x1f\x7f-\x9f"\\\\\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]')
+_HCL_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+
+
+def quote(text: str) -> str:
+    """An HCL string literal, its quotes included, that HCL reads back as exactly ``text``.
+
+    Backslash, quote, line breaks and tab get their short escape; other control characters, and those that nobody sees
+    in a review, ``\\uNNNN``. A ``${`` or ``%{`` opens a template and is doubled to ``$${`` and ``%%{``. HCL counts from
+    the brace, not from the left: the literal text ``$${`` is written ``$$${``, and a ``$`` before any other character
+    stands for itself, so doubling the one before the brace is right for every run of them.
+
+    Raises ValueError for what no HCL string can hold: a surrogate (it is not text), and text that is not NFC (HCL
+    normalises every string: zclconf/go-cty, ``cty.NormalizeString``).
+    """
+    _check_text(text)
+    if not unicodedata.is_normalized("NFC", text):
+        raise ValueError("HCL would change it: it is not in Unicode's composed form (NFC)")
+    escaped = _HCL_ESCAPE.sub(lambda found: _HCL_SHORT.get(found[0], f"\\u{ord(found[0]):04x}"), text)
+    return '"' + escaped.replace("${", "$${").replace("%{", "%%{") + '"'
+
+
+def string_list(items: Iterable[str]) -> str:
+    """``["a", "b"]`` on one line, each item through ``quote``; ``[]`` for none."""
+    return "[" + ", ".join(quote(item) for item in items) + "]"
+
+
+def comment(text: str) -> str:
+    """``# `` before every line of ``text``, for HCL and Dockerfiles; no line break of any kind ends the comment early.
+
+    In a Dockerfile it must not be the first thing: ``# syntax=…`` there would be a directive.
+    """
+    _check_text(text)
+    return "\n".join(f"# {line}".rstrip() for line in text.splitlines() or [""])
+
+
+def dockerfile_value(text: str) -> str:
+    """A value in double quotes for ARG, ENV and LABEL that BuildKit reads back as exactly ``text``.
+
+    Backslash, quote and ``$`` are escaped, so no variable is filled in. Raises ValueError for a line break or a NUL,
+    which a Dockerfile instruction cannot hold, and for a surrogate. Only with the default escape character: a
+    Dockerfile that says ``# escape=`` `` ` `` needs other rules.
+    """
+    _check_text(text)
+    if re.search("[\n\r\x00]", text):
+        raise ValueError("a Dockerfile value is one line, without NUL")
+    return '"' + re.sub(r'[\\"$]', r"\\\g<0>", text) + '"'
+
+
+def dockerfile_json(items: Sequence[str]) -> str:
+    """The exec form of CMD, ENTRYPOINT, RUN, COPY: a JSON list on one line, in which BuildKit fills in no variable for
+    CMD and ENTRYPOINT. Raises ValueError for no items (an empty CMD is not a command) and for a surrogate.
+    """
+    if not items:
+        raise ValueError("a command needs at least one word")
+    for item in items:
+        _check_text(item)
+    return json.dumps(list(items), ensure_ascii=False)
+
+
+def _check_text(text: str) -> None:
+    if _SURROGATE.search(text):
+        raise ValueError("it is not text: it holds half of a UTF-16 pair")

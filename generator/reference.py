@@ -1,0 +1,205 @@
+"""The grammar of image references: registries, repositories, tags and digests, with messages that say what is wrong.
+
+Source: github.com/distribution/reference, regexp.go and reference.go (``domain[:port]/path[:tag][@digest]``), which
+docker, buildx, containerd and podman share. Two things are stricter here, on purpose:
+
+* A first part without a dot and a port that is not ``localhost`` is never a registry. (Newer docker reads one with an
+  upper-case letter as a host, so ``FederatedAI/egg`` would be looked for on a machine of that name.)
+* The whole name may have 255 characters, its registry included, as docker before 25 counted; newer ones count the path.
+
+Every ``check_…`` returns nothing and raises ValueError; its message is the part after ``KEY: "value" is not …:``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+NAME_MAX = 255
+TAG_MAX = 128
+LONGEST_IMAGE_NAME = 32
+"""Room that a prefix leaves for an image's name; the longest of any FATE line is fateflow-spark-all-gpu (22)."""
+
+_PATH_PART = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*", re.ASCII)
+_IPV6 = re.compile(r"\[[A-Fa-f0-9:]+\]", re.ASCII)
+_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9A-Fa-f]{32,}", re.ASCII)
+_DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An image reference as written: nothing is added (no ``docker.io``, no ``library/``, no ``latest``).
+
+    ``domain`` is the registry with its port, "" where none is written; ``tag`` and ``digest`` are "" where not written.
+    """
+
+    domain: str
+    path: str
+    tag: str = ""
+    digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """The repository: ``domain/path``, or ``path`` alone."""
+        return f"{self.domain}/{self.path}" if self.domain else self.path
+
+    def __str__(self) -> str:
+        return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+def parse_reference(text: str) -> Reference:
+    """``[domain[:port]/]path[:tag][@digest]`` -> Reference. Raises ValueError that says what is wrong."""
+    _check_scheme(text)
+    rest, at, digest = text.partition("@")
+    if at:
+        check_digest(digest)
+    head, slash, last = rest.rpartition("/")
+    last, colon, tag = last.partition(":")
+    if colon:
+        _check_tag_part(tag)
+    domain, path = _split_domain(head + slash + last)
+    if domain:
+        check_domain(domain)
+    _check_path(path)
+    reference = Reference(domain, path, tag, digest)
+    _check_length(reference.name, 0)
+    return reference
+
+
+def check_prefix(text: str, *, room: int = LONGEST_IMAGE_NAME + 1) -> None:
+    """What stands before ``/<image>:<tag>``: a registry, a path, or both. Raises ValueError.
+
+    ``room`` characters are kept free for the slash and the longest image name.
+    """
+    _check_scheme(text)
+    if "@" in text:
+        raise ValueError('"@" is not allowed: a registry takes its login from docker login, not from its name')
+    domain, path = _split_domain(text + "/")
+    path = path.removesuffix("/")
+    if not domain and ":" in path:
+        raise ValueError('":" is not allowed after a path: write the tag in TAG')
+    if domain:
+        check_domain(domain)
+    if path or not domain or text.endswith("/"):
+        _check_path(path)
+    _check_length(text, room)
+
+
+def check_mirror(text: str) -> None:
+    """A registry, with or without a path, that is put in front of other images. Raises ValueError."""
+    check_prefix(text)
+    first = text.partition("/")[0]
+    if not _is_domain(first):
+        raise ValueError(
+            f'"{first}" is not a registry host: it needs a dot or a port (for Docker Hub: docker.io/{text})'
+        )
+
+
+def check_tag(text: str) -> None:
+    """``[A-Za-z0-9_][A-Za-z0-9._-]{0,127}``. Raises ValueError."""
+    allowed = f'(letters, digits, ".", "_", "-", at most {TAG_MAX})'
+    for char in text:
+        if not re.fullmatch(r"[A-Za-z0-9._-]", char):
+            raise ValueError(f"{describe(char)} is not allowed {allowed}")
+    if text[:1] in (".", "-"):
+        raise ValueError(f'it may not begin with "{text[0]}" (a letter, a digit or "_")')
+    if not text:
+        raise ValueError(f"it is empty {allowed}")
+    if len(text) > TAG_MAX:
+        raise ValueError(f"it has {len(text)} characters, at most {TAG_MAX} are allowed")
+
+
+def check_digest(text: str) -> None:
+    """``algorithm:hex``; the known algorithms with the length that they have. Raises ValueError."""
+    algorithm, _, encoded = text.partition(":")
+    length = _DIGEST_LENGTHS.get(algorithm)
+    if length and not re.fullmatch(rf"[0-9a-f]{{{length}}}", encoded):
+        raise ValueError(f"the digest after {algorithm}: must be {length} characters of 0-9 and a-f")
+    if not _DIGEST.fullmatch(text):
+        raise ValueError('what follows "@" must be a digest such as sha256: and 64 characters of 0-9 and a-f')
+
+
+def check_domain(text: str) -> None:
+    """A registry: ``host[:port]``, the host a name, an IPv4 address, or an IPv6 one in brackets. Raises ValueError."""
+    host, colon, port = _split_port(text)
+    if host.startswith("["):
+        if not _IPV6.fullmatch(host):
+            raise ValueError('an IPv6 registry is written "[address]" or "[address]:port"')
+    elif not _HOST.fullmatch(host):
+        odd = re.search(r"[^A-Za-z0-9.-]", host)
+        what = (
+            f"{describe(odd[0])} is not allowed in it" if odd else 'each part between dots is letters, digits and "-"'
+        )
+        raise ValueError(f'"{host}" is not a registry host: {what}')
+    if colon and not is_port(port):
+        raise ValueError(f'the port of "{host}" is not a number from 1 to 65535')
+
+
+def is_port(text: str) -> bool:
+    """Whether it is a TCP port, 1 to 65535, in ASCII digits."""
+    return bool(re.fullmatch(r"[0-9]{1,5}", text)) and 1 <= int(text) <= 65535
+
+
+def describe(char: str) -> str:
+    """A character for a message: ``a space``, ``"%"``, ``U+00E9 "é"``."""
+    if char == " ":
+        return "a space"
+    if char.isascii() and char.isprintable():
+        return f'"{char}"'
+    return f"U+{ord(char):04X}" + (f' "{char}"' if char.isprintable() else "")
+
+
+def _check_scheme(text: str) -> None:
+    scheme = _SCHEME.match(text)
+    if scheme:
+        raise ValueError(
+            f'write it without "{scheme[0]}": a registry is written host[:port]/path, docker finds the scheme'
+        )
+
+
+def _check_tag_part(tag: str) -> None:
+    try:
+        check_tag(tag)
+    except ValueError as error:
+        raise ValueError(f'its tag "{tag}": {error}') from None
+
+
+def _check_path(path: str) -> None:
+    for part in path.split("/"):
+        if not part:
+            raise ValueError('it is empty between two "/", or before or after one')
+        odd = re.search(r"[^a-z0-9._-]", part)
+        if odd and re.match(r"[A-Z]", odd[0]):
+            raise ValueError(f"upper case is not allowed in a repository path (write {part.lower()})")
+        if odd:
+            raise ValueError(
+                f'{describe(odd[0])} is not allowed in a repository path (a-z, 0-9, ".", "_", "-", "/" between parts)'
+            )
+        if not _PATH_PART.fullmatch(part):
+            raise ValueError(
+                f'"{part}" must begin and end with a letter or digit, with one ".", one or two "_", or any "-" between'
+            )
+
+
+def _check_length(name: str, room: int) -> None:
+    if len(name) + room > NAME_MAX:
+        kept = f", because the longest image name needs {room} of {NAME_MAX}" if room else ""
+        raise ValueError(f"it has {len(name)} characters, at most {NAME_MAX - room} are allowed{kept}")
+
+
+def _split_domain(name: str) -> tuple[str, str]:
+    first, slash, rest = name.partition("/")
+    return (first, rest) if slash and _is_domain(first) else ("", name)
+
+
+def _is_domain(first: str) -> bool:
+    return first == "localhost" or "." in first or ":" in first
+
+
+def _split_port(text: str) -> tuple[str, str, str]:
+    if text.startswith("[") and "]" in text:
+        address, bracket, rest = text.partition("]")
+        return (address + bracket, rest[:1], rest[1:]) if rest[:1] in ("", ":") else (text, "", "")
+    return text.partition(":")
