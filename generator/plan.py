@@ -1,19 +1,39 @@
-"""``Settings`` + ``Line`` + selection -> ``Plan``. (shape only; the planner comes with the next commits)"""
+"""What a plan is: targets, groups, variables and sources, fully resolved; ``planner.make_plan`` makes it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
-Kind = Literal["builder", "base", "component", "third-party"]
+from generator.catalogue import Kind
+from generator.errors import InputError, Problem, did_you_mean
+from generator.nodes import Param
+from generator.settings import Settings
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One HCL variable and the value that bake gets for it; ``secret`` values are never printed."""
+
+    name: str
+    value: str
+    doc: str
+    secret: bool = False
 
 
 @dataclass(frozen=True)
 class Context:
-    """One entry of a bake target's ``contexts``: ``value`` is ``target:x``, ``docker-image://ref``, a git URL or a path."""
+    """One entry of a bake target's ``contexts``.
+
+    ``target`` is the target that it is linked to ("" for a source); ``variable`` is the HCL variable whose value
+    replaces that link, or that holds the source's location ("" where nothing can replace it); ``value`` is a fixed
+    directory.
+    """
 
     name: str
-    value: str
+    target: str = ""
+    variable: str = ""
+    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -22,27 +42,101 @@ class SkippedPlatform:
 
     platform: str
     reason: str
+    origin: str
+    """the image whose limit it is: this one or one that it is built from"""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base image of the catalogue as this project pulls it: overridden or behind BASE_REGISTRY."""
+
+    name: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class PlannedSource:
+    """Where a source comes from. ``location`` is a git URL with ``#ref``, or a local directory (``local``).
+
+    ``url`` is its repository (the catalogue's, for a local one) and ``revision`` the ref in it ("" for a local one).
+    ``fetch_in`` is the image in which a stage of our own fetches the revision, "" where BuildKit's git context does.
+    """
+
+    name: str
+    location: str
+    local: bool
+    url: str
+    revision: str
+    fetch_in: str
+    where: str
 
 
 @dataclass(frozen=True)
 class Target:
-    """One bake target. ``name`` is the image's name; a builder has no tags and is never pushed.
+    """One bake target. A builder has no tags and is never pushed; third-party images keep their own names.
 
-    ``dockerfile`` is the path of the rendered file relative to the project, "" for an inline ``FROM`` (third-party).
+    ``dockerfile`` is the rendered file's path in the project, "" for a third-party image (an inline ``FROM``).
+    ``parents`` are the images that it is linked to, in build order; ``inherits`` names the target that this one repeats
+    for fewer platforms (bake before buildx 0.20 links only targets with equal platform sets).
     """
 
     name: str
     kind: Kind
+    description: str
     tags: tuple[str, ...]
     platforms: tuple[str, ...]
     skipped: tuple[SkippedPlatform, ...]
     contexts: tuple[Context, ...]
-    dockerfile: str
+    sources: tuple[PlannedSource, ...]
+    home: PlannedSource | None
+    """the source whose repository and revision the labels name"""
+    bases: tuple[Base, ...]
     parents: tuple[str, ...]
-    """names of the targets that it is linked to (``from`` and ``needs``), in build order"""
+    dockerfile: str
+    template: str
+    inherits: str
+    params: tuple[tuple[str, Param], ...]
 
 
 @dataclass(frozen=True)
 class Group:
     name: str
     targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be rendered, built, pushed and carried. ``targets`` are in build order, parents first."""
+
+    settings: Settings
+    line: str
+    release: str
+    variables: tuple[Variable, ...]
+    targets: tuple[Target, ...]
+    unavailable: tuple[Target, ...]
+    """images that have none of the settings' platforms; they are in no group and are not rendered"""
+    groups: tuple[Group, ...]
+
+    def target(self, name: str) -> Target:
+        return next(t for t in self.targets if t.name == name)
+
+    def select(self, names: Iterable[str]) -> tuple[Target, ...]:
+        """The targets of these images and groups, in build order. Raises InputError for names that are neither."""
+        groups = {g.name: g.targets for g in self.groups}
+        known = {t.name for t in self.targets if not t.inherits}
+        wanted: set[str] = set()
+        problems = []
+        for name in names:
+            if name in groups:
+                wanted.update(groups[name])
+            elif name in known:
+                wanted.add(name)
+            elif lacking := [t for t in self.unavailable if t.name == name]:
+                reasons = "; ".join(f"{k.platform}: {k.reason}" for k in lacking[0].skipped)
+                problems.append(Problem(name, f"not built for {' '.join(self.settings.platforms)} ({reasons})"))
+            else:
+                near = did_you_mean(name, [*known, *groups])
+                problems.append(Problem(name, f"no image and no group of FATE {self.release}{near}"))
+        if problems:
+            raise InputError(problems, hint="fategen images lists them")
+        return tuple(t for t in self.targets if t.name in wanted)

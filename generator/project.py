@@ -10,7 +10,7 @@ from generator.errors import InputError, Problem
 
 @dataclass(frozen=True)
 class Project:
-    """A directory with ``.env``, ``dockerfiles/`` and ``out/``, and optionally its own ``templates/`` and ``catalogue/``."""
+    """A directory with ``.env``, ``dockerfiles/`` and ``out/``; optionally ``templates/`` and ``catalogue/`` too."""
 
     root: Path
 
@@ -37,7 +37,7 @@ class Project:
         return path
 
     def search_path(self, kind: str) -> list[Path]:
-        """Where ``templates`` or ``catalogue`` files are looked for: the project's own first, then the packaged ones."""
+        """Where ``templates`` or ``catalogue`` files are looked for: the project's own, then the packaged ones."""
         own = self.root / kind
         packaged = packaged_data(kind)
         return [own, packaged] if own.is_dir() and own.resolve() != packaged.resolve() else [packaged]

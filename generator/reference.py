@@ -68,6 +68,20 @@ def parse_reference(text: str) -> Reference:
     return reference
 
 
+def mirrored(image: str, registry: str) -> str:
+    """Where a mirror has an image: ``maven:3`` -> ``R/library/maven:3``, ``quay.io/x/y:1`` -> ``R/quay.io/x/y:1``.
+
+    Docker Hub's images keep their path there, with the ``library/`` that its short names leave out, as pull-through
+    caches and Harbor's proxy projects serve them; another registry's host becomes the first part of the path.
+    """
+    reference = parse_reference(image)
+    if reference.domain in ("", "docker.io", "index.docker.io"):
+        path = reference.path if "/" in reference.path else f"library/{reference.path}"
+    else:
+        path = f"{reference.domain.replace(':', '_')}/{reference.path}"
+    return f"{registry}/{path}" + str(reference)[len(reference.name) :]
+
+
 def check_prefix(text: str, *, room: int = LONGEST_IMAGE_NAME + 1) -> None:
     """What stands before ``/<image>:<tag>``: a registry, a path, or both. Raises ValueError.
 
@@ -80,6 +94,9 @@ def check_prefix(text: str, *, room: int = LONGEST_IMAGE_NAME + 1) -> None:
     path = path.removesuffix("/")
     if not domain and ":" in path:
         raise ValueError('":" is not allowed after a path: write the tag in TAG')
+    host, colon, port = _split_port(domain)
+    if colon and not path and not is_port(port):
+        raise ValueError(f'what follows "{host}:" is not a port; write a tag in TAG')
     if domain:
         check_domain(domain)
     if path or not domain or text.endswith("/"):

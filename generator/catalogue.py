@@ -1,0 +1,277 @@
+"""YAML text -> ``Line``, and every check that needs only the catalogue.
+
+A catalogue file describes one FATE line: which images it has, from what sources, how they depend on each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from generator.errors import InputError, Problem, did_you_mean
+from generator.nodes import Mapping, Node, Param, parse_yaml
+from generator.reference import parse_reference
+
+Kind = Literal["builder", "base", "component", "third-party"]
+KINDS: dict[str, Kind] = {"builder": "builder", "base": "base", "component": "component", "third-party": "third-party"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A git repository that images copy from.
+
+    ``fetch_in`` names the base (it has git, or apt-get to get it) in which a build stage fetches the commit without its
+    submodules; "" leaves it to BuildKit's git contexts, which always fetch them (before BuildKit 0.24).
+    """
+
+    name: str
+    git: str
+    fetch_in: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Ref:
+    """What a release takes of a source: the tag that upstream names, and the commit that it was."""
+
+    source: str
+    ref: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Release:
+    version: str
+    refs: tuple[Ref, ...]
+
+
+@dataclass(frozen=True)
+class Base:
+    """An image that somebody else publishes and that ours are built from."""
+
+    name: str
+    image: str
+
+
+@dataclass(frozen=True)
+class PlatformLimit:
+    """The only platforms that an image has, and why; ``lifted_by`` is a settings key that takes the limit away."""
+
+    only: tuple[str, ...]
+    because: str
+    lifted_by: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of a line. ``from_`` is an image or a base; ``needs`` are those that it copies from besides.
+
+    ``home`` is the source whose repository and commit its labels name. ``params`` are the entries below ``with:``, for
+    its template. A third-party image has only ``image``.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    image: str
+    from_: str
+    needs: tuple[str, ...]
+    sources: tuple[str, ...]
+    home: str
+    template: str
+    limit: PlatformLimit | None
+    params: tuple[tuple[str, Param], ...]
+    where: str
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return (self.from_, *self.needs) if self.from_ else self.needs
+
+
+@dataclass(frozen=True)
+class Line:
+    """One FATE line, checked: every reference resolves, there is no cycle, ``images`` are in build order."""
+
+    name: str
+    releases: tuple[Release, ...]
+    sources: tuple[Source, ...]
+    bases: tuple[Base, ...]
+    images: tuple[Image, ...]
+
+
+def parse_line(text: str, *, name: str) -> Line:
+    """Reads one catalogue file, which messages call ``name``. Raises InputError with every problem at once."""
+    problems: list[Problem] = []
+    root = parse_yaml(text, name, problems)
+    if root is None:
+        raise InputError(problems, subject=name)
+    top = root.mapping(required=("line", "releases", "sources", "bases", "images"))
+    sources = tuple(_source(key, node) for key, node in _named(top, "sources"))
+    bases = tuple(_base(key, node) for key, node in _named(top, "bases"))
+    images = [_image(key, node) for key, node in _named(top, "images")]
+    releases = tuple(_release(key, node, sources) for key, node in top.entries("releases"))
+    _check_links(sources, bases, images, problems)
+    ordered = _build_order(images, problems)
+    if problems:
+        raise InputError(problems, subject=name)
+    return Line(top.text("line"), releases, sources, bases, ordered)
+
+
+def _named(top: Mapping, key: str) -> list[tuple[str, Node]]:
+    """The entries below ``key``, whose names become bake targets, image names and file names."""
+    entries = top.entries(key)
+    for name, node in entries:
+        if not re.fullmatch(r"[a-z0-9]+(?:[_-][a-z0-9]+)*", name):
+            node.problem(f'"{name}" is not a name: lower-case letters and digits, joined by "-" or "_"')
+    return entries
+
+
+def _source(name: str, node: Node) -> Source:
+    m = node.mapping(required=("git",), optional=("fetch-in",))
+    return Source(name, m.text("git", check=_check_git), m.text("fetch-in"), node.where)
+
+
+def _base(name: str, node: Node) -> Base:
+    return Base(name, node.mapping(required=("image",)).text("image", check=_check_image))
+
+
+def _release(version: str, node: Node, sources: Sequence[Source]) -> Release:
+    m = node.mapping(required=[s.name for s in sources])
+    refs = []
+    for source in sources:
+        if (child := m.child(source.name)) is not None:
+            r = child.mapping(required=("ref", "commit"))
+            refs.append(Ref(source.name, r.text("ref"), r.text("commit", check=_check_commit)))
+    return Release(version, tuple(refs))
+
+
+def _image(name: str, node: Node) -> Image:
+    m = node.mapping(
+        required=("kind",),
+        optional=("description", "image", "from", "needs", "sources", "home", "template", "platforms", "with"),
+    )
+    kind = m.text("kind", check=_check_kind)
+    if kind == "third-party":
+        _expect(node, m, present="image", absent=("from", "needs", "sources", "home", "template", "with"), kind=kind)
+    else:
+        _expect(node, m, present="from", absent=("image",), kind=kind)
+    limit = None
+    if (child := m.child("platforms")) is not None:
+        p = child.mapping(required=("only", "because"), optional=("lifted-by",))
+        limit = PlatformLimit(p.texts("only", check=_check_platform), p.text("because"), p.text("lifted-by"))
+    return Image(
+        name=name,
+        kind=KINDS.get(kind, "component"),
+        description=m.text("description"),
+        image=m.text("image", check=_check_image),
+        from_=m.text("from"),
+        needs=m.texts("needs"),
+        sources=m.texts("sources"),
+        home=m.text("home"),
+        template=m.text("template", default=f"{name}.Dockerfile.j2"),
+        limit=limit,
+        params=tuple((key, child.param()) for key, child in m.entries("with")),
+        where=node.where,
+    )
+
+
+def _expect(node: Node, m: Mapping, *, present: str, absent: Iterable[str], kind: str) -> None:
+    if m.child(present) is None:
+        node.problem(f"{present}: missing")
+    for key in absent:
+        if (child := m.child(key)) is not None:
+            child.problem(f"{key}: an image of kind {kind} has none")
+
+
+def _check_kind(text: str) -> str:
+    return "" if text in KINDS else f'"{text}" is not a kind: {", ".join(KINDS)}{did_you_mean(text, KINDS)}'
+
+
+def _check_git(text: str) -> str:
+    good = re.fullmatch(r"(https?|ssh|git)://\S+|[\w.-]+@[\w.-]+:\S+", text) and "#" not in text
+    return "" if good else f'"{text}" is not a git URL (https://…, ssh://…, git@host:path), without "#ref"'
+
+
+def _check_commit(text: str) -> str:
+    return "" if re.fullmatch(r"[0-9a-f]{40}", text) else f'"{text}" is not a commit: 40 lower-case hexadecimal digits'
+
+
+def _check_platform(text: str) -> str:
+    good = re.fullmatch(r"[a-z0-9]+/[a-z0-9]+(/v[0-9]+)?", text)
+    return "" if good else f'"{text}" is not a platform: os/arch or os/arch/variant, such as linux/arm64'
+
+
+def _check_image(text: str) -> str:
+    try:
+        reference = parse_reference(text)
+    except ValueError as error:
+        return f'"{text}" is not an image reference: {error}'
+    return "" if reference.tag or reference.digest else f'"{text}" has neither a tag nor a digest'
+
+
+def _check_links(
+    sources: Sequence[Source], bases: Sequence[Base], images: Sequence[Image], problems: list[Problem]
+) -> None:
+    base_names = {b.name for b in bases}
+    for s in sources:
+        if s.fetch_in and s.fetch_in not in base_names:
+            problems.append(
+                Problem(s.where, f"{s.name}: unknown base {s.fetch_in}{did_you_mean(s.fetch_in, base_names)}")
+            )
+    image_kinds = {i.name: i.kind for i in images}
+    source_names = [s.name for s in sources]
+    for image in images:
+        if image.name in base_names:
+            problems.append(Problem(image.where, f"{image.name} is the name of a base too; they share one namespace"))
+        for parent in image.parents:
+            if parent == image.name:
+                continue  # a cycle of one, which the build order reports
+            if parent not in base_names and parent not in image_kinds:
+                known = [*base_names, *image_kinds]
+                problems.append(
+                    Problem(image.where, f"{image.name}: unknown parent {parent}{did_you_mean(parent, known)}")
+                )
+            elif image_kinds.get(parent) == "third-party":
+                problems.append(
+                    Problem(image.where, f"{image.name}: parent {parent} is third-party; name it below bases instead")
+                )
+        for source in (*image.sources, *([image.home] if image.home else [])):
+            if source not in source_names:
+                problems.append(
+                    Problem(image.where, f"{image.name}: unknown source {source}{did_you_mean(source, source_names)}")
+                )
+        clash = sorted({*image.sources} & {*image.parents})
+        for name in clash:
+            problems.append(
+                Problem(image.where, f"{image.name}: {name} is a source and a parent; a Dockerfile knows both by name")
+            )
+
+
+def _build_order(images: Sequence[Image], problems: list[Problem]) -> tuple[Image, ...]:
+    """Parents before children, else in file order. A cycle is a problem that shows its whole path."""
+    by_name = {i.name: i for i in images}
+    ordered: list[Image] = []
+    path: list[str] = []
+    done: set[str] = set()
+
+    def visit(image: Image) -> None:
+        if image.name in done:
+            return
+        if image.name in path:
+            cycle = [*path[path.index(image.name) :], image.name]
+            problems.append(Problem(image.where, f"cycle: {' -> '.join(cycle)}; an image cannot be built from itself"))
+            return
+        path.append(image.name)
+        for parent in image.parents:
+            if parent in by_name:
+                visit(by_name[parent])
+        path.pop()
+        if image.name not in done:
+            done.add(image.name)
+            ordered.append(image)
+
+    for image in images:
+        visit(image)
+    return tuple(ordered)

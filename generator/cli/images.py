@@ -1,0 +1,76 @@
+"""``fategen images``: what the plan builds, from what, and for which platforms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from generator.cli.common import change_options, directory_option, say_warnings
+from generator.plan import Target
+from generator.project import find_project
+from generator.table import table
+from generator.workspace import load
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...")
+@directory_option
+@change_options
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "references"]), default="table", show_default=True
+)
+def command(
+    names: tuple[str, ...], directory: Path, sets: tuple[str, ...], sources: tuple[str, ...], form: str
+) -> None:
+    """List the images of the plan; "references" prints one image reference a line, for other tools."""
+    workspace = load(find_project(directory), sets=sets, sources=sources)
+    say_warnings(workspace.warnings)
+    plan = workspace.plan
+    selected = plan.select(names) if names else tuple(t for t in (*plan.targets, *plan.unavailable) if not t.inherits)
+    if form == "json":
+        click.echo(json.dumps([_as_json(t) for t in selected], indent=2))
+    elif form == "references":
+        for target in selected:
+            for tag in target.tags if target.platforms else ():
+                click.echo(tag)
+    else:
+        click.echo(_table(selected))
+        _say_skipped(selected)
+
+
+def _as_json(target: Target) -> dict[str, object]:
+    return {
+        "name": target.name,
+        "kind": target.kind,
+        "tags": list(target.tags),
+        "platforms": list(target.platforms),
+        "skipped": [{"platform": s.platform, "reason": s.reason, "image": s.origin} for s in target.skipped],
+        "parents": list(target.parents),
+        "bases": [b.reference for b in target.bases],
+        "sources": {s.name: s.location for s in target.sources},
+        "dockerfile": target.dockerfile,
+    }
+
+
+def _table(targets: tuple[Target, ...]) -> str:
+    rows = [
+        (t.name, t.kind, ", ".join(t.tags) or "-", " ".join(t.platforms) or "none", ", ".join(_built_from(t)))
+        for t in targets
+    ]
+    return table(("IMAGE", "KIND", "REFERENCE", "PLATFORMS", "FROM"), rows)
+
+
+def _built_from(target: Target) -> list[str]:
+    return [*target.parents, *(b.reference for b in target.bases)]
+
+
+def _say_skipped(targets: tuple[Target, ...]) -> None:
+    """Each reason once, with the images that it concerns."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for target in targets:
+        for s in target.skipped:
+            reasons.setdefault((s.platform, s.reason), []).append(target.name)
+    for (platform, reason), names in reasons.items():
+        click.echo(f"no {platform} for {', '.join(names)}: {reason}", err=True)

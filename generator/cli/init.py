@@ -1,0 +1,34 @@
+"""``fategen init``: a commented .env in this directory, and the files that it renders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from generator.errors import EngineError, InputError, Problem
+from generator.project import Project
+from generator.settings import sample_env
+from generator.tree import write, write_atomically
+from generator.workspace import load
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
+def command(directory: Path) -> None:
+    """Write a commented .env into DIRECTORY (here by default), never over one, and render the project."""
+    project = Project(directory.resolve())
+    if project.env.exists() or project.env.is_symlink():
+        raise InputError(
+            Problem(str(directory / ".env"), "exists already; it was left as it is"),
+            hint="edit it, then run: fategen render",
+        )
+    try:
+        project.root.mkdir(parents=True, exist_ok=True)
+        write_atomically(project.env, sample_env())
+    except OSError as error:
+        raise EngineError(f"cannot write {project.env}: {error.strerror}") from error
+    workspace = load(project)
+    write(workspace.drift(), project.root)
+    click.echo(f"wrote .env and {len(workspace.tree)} files for FATE {workspace.plan.release}")
+    click.echo("next: look at .env, commit what was written, then run: fategen bake")

@@ -1,0 +1,50 @@
+"""``fategen render``: write the generated files, or say how they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from generator.cli.common import directory_option, say_warnings
+from generator.errors import DriftError
+from generator.project import find_project
+from generator.tree import Change, write
+from generator.workspace import load
+
+
+@click.command()
+@directory_option
+@click.option(
+    "--check", is_flag=True, help="Write nothing; exit 1 and list every file that is missing, changed or stale."
+)
+@click.option("--diff", is_flag=True, help="Write nothing; show the difference.")
+@click.option("--strict", is_flag=True, help="An unknown key in .env is an error.")
+def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
+    """Write dockerfiles/ and out/docker-bake.hcl from .env, the catalogue and the templates."""
+    workspace = load(find_project(directory), strict=strict)
+    say_warnings(workspace.warnings)
+    changes = workspace.drift()
+    if diff:
+        click.echo("".join(change.diff() for change in changes), nl=False)
+    if check and changes:
+        listed = "".join(f"\n  {change.sign} {change.path}   {change.kind}" for change in changes)
+        raise DriftError(
+            f"{len(changes)} generated file{'s differ' if len(changes) > 1 else ' differs'} from what .env, "
+            f"the catalogue and the templates render{listed}",
+            hint="fategen render --diff shows it, fategen render writes it",
+        )
+    if check or diff:
+        return
+    write(changes, workspace.project.root)
+    click.echo(f"rendered {len(workspace.tree)} files for FATE {workspace.plan.release} ({_count(changes)})")
+    for change in changes:
+        click.echo(f"  {change.sign} {change.path}")
+
+
+def _count(changes: Sequence[Change]) -> str:
+    stale = sum(c.kind == "stale" for c in changes)
+    written = len(changes) - stale
+    text = f"{written} changed" if written else "no change"
+    return f"{text}, {stale} removed" if stale else text

@@ -1,0 +1,146 @@
+"""YAML read strictly, with a line for every problem: unknown, missing and duplicate keys, wrong types.
+
+PyYAML composes nodes that carry ``start_mark`` (zero-based line and column); duplicate keys pass it silently, so they
+are looked for here. Readers collect problems and return a harmless value, so that one run lists everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import yaml
+from yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from yaml.nodes import Node as YamlNode
+
+from generator.errors import Problem, did_you_mean
+
+Check = Callable[[str], str]
+"""Text -> what is wrong with it, or ``""``."""
+
+Param = str | tuple[str, ...] | tuple[tuple[str, str], ...]
+"""A free value: text, a list of texts, or a mapping of texts as pairs in file order."""
+
+
+class Node:
+    """One value of a YAML file, its place, and where problems go."""
+
+    def __init__(self, raw: YamlNode, file: str, problems: list[Problem]) -> None:
+        self._raw = raw
+        self._file = file
+        self._problems = problems
+
+    @property
+    def where(self) -> str:
+        return f"{self._file}:{self._raw.start_mark.line + 1}"
+
+    def problem(self, message: str) -> None:
+        self._problems.append(Problem(self.where, message))
+
+    def text(self, check: Check | None = None) -> str:
+        """The text of a scalar; numbers and booleans are taken as they are written."""
+        if not isinstance(self._raw, ScalarNode) or self._raw.tag.endswith(":null"):
+            self.problem(f"expected text, found {_kind(self._raw)}")
+            return ""
+        value = str(self._raw.value)
+        if check is not None and (wrong := check(value)):
+            self.problem(wrong)
+        return value
+
+    def items(self) -> list[Node]:
+        if not isinstance(self._raw, SequenceNode):
+            self.problem(f"expected a list, found {_kind(self._raw)}")
+            return []
+        return [Node(child, self._file, self._problems) for child in self._raw.value]
+
+    def pairs(self) -> list[tuple[str, Node]]:
+        """The entries of a mapping in file order; a key that comes twice is a problem that names both lines."""
+        if not isinstance(self._raw, MappingNode):
+            self.problem(f"expected a mapping, found {_kind(self._raw)}")
+            return []
+        seen: dict[str, Node] = {}
+        for raw_key, raw_value in self._raw.value:
+            key_node = Node(raw_key, self._file, self._problems)
+            key = key_node.text()
+            if key in seen:
+                key_node.problem(f"{key} is here twice: first at {seen[key].where}")
+            else:
+                seen[key] = Node(raw_value, self._file, self._problems)
+        return list(seen.items())
+
+    def param(self) -> Param:
+        if isinstance(self._raw, SequenceNode):
+            return tuple(child.text() for child in self.items())
+        if isinstance(self._raw, MappingNode):
+            return tuple((key, child.text()) for key, child in self.pairs())
+        return self.text()
+
+    def mapping(self, *, required: Collection[str] = (), optional: Collection[str] = ()) -> Mapping:
+        """A mapping with these keys and no others."""
+        entries = dict(self.pairs())
+        if isinstance(self._raw, MappingNode):
+            known = (*required, *optional)
+            for key, child in entries.items():
+                if key not in known:
+                    child.problem(f"{key}: unknown key{did_you_mean(key, known) or '; known are ' + ', '.join(known)}")
+            for key in required:
+                if key not in entries:
+                    self.problem(f"{key}: missing")
+        return Mapping(entries)
+
+
+class Mapping:
+    """The entries of one mapping, read by key and type; an absent key gives the default."""
+
+    def __init__(self, entries: dict[str, Node]) -> None:
+        self._entries = entries
+
+    def child(self, key: str) -> Node | None:
+        return self._entries.get(key)
+
+    def text(self, key: str, *, default: str = "", check: Check | None = None) -> str:
+        node = self._entries.get(key)
+        return default if node is None else node.text(check)
+
+    def texts(self, key: str, *, check: Check | None = None) -> tuple[str, ...]:
+        node = self._entries.get(key)
+        return () if node is None else tuple(child.text(check) for child in node.items())
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        node = self._entries.get(key)
+        if node is None:
+            return default
+        text = node.text()
+        if text not in ("true", "false"):
+            node.problem(f'{key}: "{text}" is neither true nor false')
+        return text == "true"
+
+    def entries(self, key: str) -> list[tuple[str, Node]]:
+        node = self._entries.get(key)
+        return [] if node is None else node.pairs()
+
+
+def parse_yaml(text: str, file: str, problems: list[Problem]) -> Node | None:
+    """The root of a YAML text; None with a problem that names the line where it is not YAML or is empty."""
+    try:
+        raw = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        problems.append(Problem(f"{file}{line}", f"not YAML: {error.problem or error.context}"))
+        return None
+    except yaml.YAMLError as error:
+        problems.append(Problem(file, f"not YAML: {' '.join(str(error).split())}"))
+        return None
+    except RecursionError:
+        problems.append(Problem(file, "not YAML that can be read: nested too deeply"))
+        return None
+    if raw is None:
+        problems.append(Problem(file, "is empty"))
+        return None
+    return Node(raw, file, problems)
+
+
+def _kind(raw: YamlNode) -> str:
+    if isinstance(raw, ScalarNode):
+        return "nothing" if raw.tag.endswith(":null") else f'"{raw.value}"'
+    return "a list" if isinstance(raw, SequenceNode) else "a mapping"

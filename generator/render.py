@@ -1,0 +1,91 @@
+"""``Plan`` -> tree, through Jinja: one Dockerfile per image of our own, and ``out/docker-bake.hcl``.
+
+Pure: the same plan and the same templates give the same text. ``StrictUndefined`` turns a misspelt name in a template
+into an error with the template's file and line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from generator import hcl
+from generator.errors import InputError, Problem
+from generator.tree import HEADER
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from generator.plan import Plan
+
+BAKE_FILE = "out/docker-bake.hcl"
+
+
+def render(plan: Plan, templates: Sequence[Path]) -> dict[str, str]:
+    """The tree of a plan: path relative to the project -> text. ``templates`` are searched in order, file by file."""
+    environment = _environment(templates)
+    common = {"plan": plan, "settings": plan.settings, "header": _header(plan)}
+    tree = {}
+    for target in plan.targets:
+        if target.dockerfile and not target.inherits:
+            names = {
+                "image": target,
+                "params": dict(target.params),
+                "bases": {b.name: b.reference for b in target.bases},
+            }
+            where = f"{target.name} in the catalogue"
+            tree[target.dockerfile] = _fill(environment, f"dockerfiles/{target.template}", where, {**common, **names})
+    tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", "", common)
+    return tree
+
+
+def _header(plan: Plan) -> str:
+    return f"{HEADER} from .env and catalogue/{plan.line}.yaml: edit those or templates/, then run: fategen render"
+
+
+def _environment(templates: Sequence[Path]) -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([str(t) for t in templates]),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["hcl"] = hcl.quote
+    environment.filters["hcl_list"] = hcl.string_list
+    environment.filters["quoted"] = hcl.dockerfile_value
+    environment.filters["exec_form"] = hcl.dockerfile_json
+    return environment
+
+
+def _fill(environment: jinja2.Environment, name: str, wanted_by: str, values: dict[str, object]) -> str:
+    import jinja2
+
+    try:
+        return environment.get_template(name).render(values)
+    except jinja2.TemplateNotFound as error:
+        by = f", which {wanted_by} asks for" if wanted_by else ""
+        raise InputError(Problem(f"templates/{error.name}", f"there is no such template{by}")) from error
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(
+            Problem(f"templates/{error.name}:{error.lineno}", f"not a template: {error.message}")
+        ) from error
+    except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise InputError(Problem(_template_line(error, name), str(error))) from error
+
+
+def _template_line(error: BaseException, name: str) -> str:
+    """Jinja rewrites a traceback so that its frames name template files and lines: the innermost one is the place."""
+    place = f"templates/{name}"
+    frame = error.__traceback__
+    while frame is not None:
+        file = frame.tb_frame.f_code.co_filename
+        if file.endswith(".j2"):
+            kind = "templates/"
+            place = f"{kind}{file.rpartition(kind)[2] if kind in file else Path(file).name}:{frame.tb_lineno}"
+        frame = frame.tb_next
+    return place

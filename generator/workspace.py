@@ -1,0 +1,77 @@
+"""Reads a project's files and gives its plan and its tree: what every command works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.catalogue import Line, parse_line
+from generator.errors import InputError, Problem
+from generator.plan import Plan
+from generator.planner import make_plan
+from generator.project import Project
+from generator.render import render
+from generator.settings import Settings, parse_settings
+from generator.tree import Change, compare
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A project's plan, what it renders, and the warnings that its files gave.
+
+    ``plan`` has the values of ``.env.local`` (proxies, secret files); ``tree`` is made without them, so that it depends
+    on committed files alone.
+    """
+
+    project: Project
+    plan: Plan
+    tree: dict[str, str]
+    warnings: tuple[Problem, ...]
+
+    def drift(self) -> tuple[Change, ...]:
+        """Every generated file that is missing, changed or stale on disk."""
+        return compare(self.tree, self.project.root)
+
+
+def load_settings(
+    project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), local: bool = True, strict: bool = False
+) -> tuple[Settings, tuple[Problem, ...]]:
+    """The settings of ``.env``, of ``.env.local`` where ``local`` asks for it, and of the command line."""
+    local_text = read_text(project.env_local) if local and project.env_local.is_file() else None
+    return parse_settings(read_text(project.env), local_text=local_text, sets=sets, source_sets=sources, strict=strict)
+
+
+def load_line(project: Project, version: str, where: str) -> Line:
+    """The catalogue of the line that a release belongs to: ``1.3.0`` is in ``catalogue/1.3.yaml``."""
+    name = ".".join(version.split(".")[:2]) + ".yaml"
+    for directory in project.search_path("catalogue"):
+        if (directory / name).is_file():
+            return parse_line(read_text(directory / name), name=f"catalogue/{name}")
+    lines = sorted({f.stem for d in project.search_path("catalogue") for f in d.glob("*.yaml")})
+    raise InputError(Problem(where, f"FATE_VERSION: no catalogue/{name}; there are lines {', '.join(lines)}"))
+
+
+def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:
+    """Everything that a command works on. Raises InputError with every problem of the first file that has any."""
+    committed, warnings = load_settings(project, sets=sets, sources=sources, local=False, strict=strict)
+    line = load_line(project, committed.fate_version, committed.where("FATE_VERSION"))
+    plan = make_plan(committed, line)
+    tree = render(plan, project.search_path("templates"))
+    if project.env_local.is_file():
+        private, warnings = load_settings(project, sets=sets, sources=sources, strict=strict)
+        plan = make_plan(private, line)
+    return Workspace(project, plan, tree, warnings)
+
+
+def read_text(path: Path) -> str:
+    """A file of the user's as text. Raises InputError where it cannot be read or is not UTF-8 (with its line)."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(Problem(path.name, f"cannot be read: {error.strerror}")) from error
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(Problem(f"{path.name}:{line}", "is not UTF-8; save the file in that encoding")) from error
