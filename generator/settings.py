@@ -29,6 +29,7 @@ from generator.keys import KEYS, KNOWN_NAMES, LOCAL_NAMES, Key, find_key, sample
 __all__ = ["Override", "Settings", "parse_settings", "sample_env", "settings_table"]
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_LINE_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,10 @@ def parse_settings(
     """
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    entries = _read_file(text, name, False, problems)
+    named: set[str] = set()
+    entries = _read_file(text, name, False, named, problems)
     if local_text is not None:
-        entries += _read_file(local_text, local_name, True, problems)
+        entries += _read_file(local_text, local_name, True, set(), problems)
     entries += _read_flags(sets, source_sets, problems)
 
     accepted: dict[str, _Entry] = {}
@@ -133,19 +135,19 @@ def parse_settings(
                 accepted[entry.key] = entry
             except ValueError as error:
                 problems.append(_at(entry, str(error)))
-    named = {entry.key for entry in entries}
+    named |= {entry.key for entry in entries}
     problems += [
         Problem(name, f"{row.name}: it is required: {row.doc}, such as {row.name}={row.example}")
         for row in KEYS
         if row.required and row.name not in named
     ]
     if problems:
-        files = {problem.where.partition(":")[0] for problem in problems}
-        raise InputError(problems, subject=files.pop() if len(files) == 1 else "")
+        raise _all_at_once(problems, (name, local_name))
     return _build(accepted, read), tuple(warnings)
 
 
-def _read_file(text: str, name: str, local: bool, problems: list[Problem]) -> list[_Entry]:
+def _read_file(text: str, name: str, local: bool, named: set[str], problems: list[Problem]) -> list[_Entry]:
+    """The entries of a file; every key goes into ``named``, also one whose line is broken (it is not missing too)."""
     import io
 
     from dotenv.parser import parse_stream
@@ -158,6 +160,7 @@ def _read_file(text: str, name: str, local: bool, problems: list[Problem]) -> li
         original = binding.original.string
         line = binding.original.line + original[: len(original) - len(original.lstrip())].count("\n")
         where = f"{name}:{line}"
+        named.update(_LINE_KEY.findall(original))
         if binding.error:
             quote = " (a quote that is not closed, or text after one?)" if re.search("=\\s*['\"]", original) else ""
             problems.append(Problem(where, f"expected KEY=value{quote}"))
@@ -220,6 +223,17 @@ def _build(accepted: dict[str, _Entry], read: dict[str, object]) -> Settings:
 
 def _at(entry: _Entry, message: str) -> Problem:
     return Problem(entry.where, f"{entry.key}: {message}")
+
+
+def _all_at_once(problems: list[Problem], files: tuple[str, ...]) -> InputError:
+    """One error, its problems in the order of the files and of their lines, those of flags last."""
+
+    def place(problem: Problem) -> tuple[int, int]:
+        file, _, line = problem.where.rpartition(":")
+        return (files.index(file), int(line)) if file in files else (len(files), 0)
+
+    places = {problem.where.rpartition(":")[0] or problem.where for problem in problems}
+    return InputError(sorted(problems, key=place), subject=places.pop() if len(places) == 1 else "")
 
 
 def _is_near(key: str) -> bool:
