@@ -1,4 +1,4 @@
-"""Image references, after the distribution reference grammar (distribution/reference, regexp.go and normalize.go).
+"""Full image references and their short forms.
 
 A bundle holds full references only (``docker.io/library/mysql:8``): podman takes a short one for ``localhost/…``,
 every loader takes a full one (facts from real engines: Docker 20.10 to 28, containerd 1.6 to 2.1, podman 4 and 5).
@@ -6,13 +6,7 @@ every loader takes a full one (facts from real engines: Docker 20.10 to 28, cont
 
 from __future__ import annotations
 
-import re
-
-_HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])"
-_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
-_DOMAIN = re.compile(rf"{_HOST}(?::[0-9]{{1,5}})?")
-_PATH = re.compile(rf"{_PART}(?:/{_PART})*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+from generator.reference import parse_reference
 
 
 def normalise(reference: str) -> str:
@@ -20,34 +14,22 @@ def normalise(reference: str) -> str:
 
     Raises ``ValueError`` with the reason: not a reference, or one with a digest (an archive cannot name by digest).
     """
-    if "@" in reference:
-        raise ValueError(f"{reference!r} names a digest; a bundle holds names with tags")
-    if len(reference) > 400:
-        raise ValueError(f"{reference[:40]!r}… is too long for an image name")
-    head, slash, rest = reference.partition("/")
-    if slash and (any(c in head for c in ".:[") or head == "localhost" or head != head.lower()):
-        domain, remainder = head, rest
-    else:
-        domain, remainder = "docker.io", reference
-    domain = "docker.io" if domain == "index.docker.io" else domain
-    path, colon, tag = remainder.partition(":")
-    tag = tag if colon else "latest"
-    if domain == "docker.io" and "/" not in path:
-        path = f"library/{path}"
-    if not _DOMAIN.fullmatch(domain) or not _PATH.fullmatch(path) or len(domain) + 1 + len(path) > 255:
-        raise ValueError(f"{reference!r} is not an image name")
-    if not _TAG.fullmatch(tag):
-        raise ValueError(f"{reference!r} has no valid tag (letters, digits, '.', '_', '-', at most 128)")
-    return f"{domain}/{path}:{tag}"
+    try:
+        found = parse_reference(reference)
+    except ValueError as error:
+        raise ValueError(f'"{reference[:300]}" is not an image reference: {error}') from None
+    if found.digest:
+        raise ValueError(f'"{reference[:300]}" names a digest; a bundle holds names with tags')
+    domain = "docker.io" if found.domain in ("", "index.docker.io") else found.domain
+    path = f"library/{found.path}" if domain == "docker.io" and "/" not in found.path else found.path
+    return f"{domain}/{path}:{found.tag or 'latest'}"
 
 
 def familiar(reference: str) -> str:
     """The short form that Docker shows: without ``docker.io/`` and ``library/``."""
-    for prefix in ("docker.io/library/", "docker.io/"):
-        rest = reference[len(prefix) :]
-        if reference.startswith(prefix) and (prefix.endswith("library/") or "/" in rest):
-            return rest
-    return reference
+    rest = reference.removeprefix("docker.io/")
+    library = rest.removeprefix("library/")
+    return library if rest != reference and "/" not in library else rest
 
 
 def repository(reference: str) -> str:

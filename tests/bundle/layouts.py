@@ -1,4 +1,4 @@
-"""Makes OCI layout directories as buildx bake writes them, small and in memory: no engine is needed to test archives."""
+"""Makes small OCI layout directories as buildx bake writes them: no engine is needed to test archives."""
 
 from __future__ import annotations
 
@@ -56,7 +56,11 @@ class Layout:
         return self.put(data, media_type), sha256(tar)
 
     def manifest(
-        self, layers: Sequence[tuple[Json, str]], platform: str = "linux/amd64", *, diff_ids: Sequence[str] | None = None
+        self,
+        layers: Sequence[tuple[Json, str]],
+        platform: str = "linux/amd64",
+        *,
+        diff_ids: Sequence[str] | None = None,
     ) -> Json:
         system, architecture, *variant = platform.split("/")
         config: Json = {

@@ -1,0 +1,127 @@
+"""Headers: one spelling, read by every tar, and nothing else is read."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generator.bundle.archive import BLOCK, MEMBER, HeaderError, Member, header, padding, parse_header
+
+BLOB = "blobs/sha256/" + "ab" * 32
+NAMES = ["oci-layout", "index.json", "manifest.json", "fategen/bundle.json", "fategen/SHA256SUMS", BLOB]
+
+
+@given(st.sampled_from(NAMES), st.integers(0, 1 << 62))
+def test_a_header_is_read_back(name: str, size: int) -> None:
+    assert parse_header(header(name, size)) == Member(name, size)
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, (8 << 30) - 1, 8 << 30, 20 << 30])
+def test_another_reader_sees_the_same(size: int) -> None:
+    info = tarfile.TarInfo.frombuf(header(BLOB, size), "ascii", "strict")
+    assert (info.name, info.size, info.mode, info.uid, info.mtime, info.type) == (BLOB, size, 0o644, 0, 0, b"0")
+
+
+def test_directories() -> None:
+    assert parse_header(header("blobs/", 0)) == Member("blobs/", 0)
+    assert tarfile.TarInfo.frombuf(header("blobs/sha256/", 0), "ascii", "strict").isdir()
+
+
+def test_padding_fills_the_block() -> None:
+    assert [padding(n) for n in (0, 1, 511, 512, 513)] == [0, 511, 1, 0, 511]
+
+
+def foreign(name: str, kind: bytes = tarfile.REGTYPE, form: int = tarfile.USTAR_FORMAT, **more: object) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    for key, value in more.items():
+        setattr(info, key, value)
+    return info.tobuf(form)[:BLOCK]
+
+
+HOSTILE = {
+    "parent": foreign("../evil"),
+    "parent inside": foreign("blobs/sha256/../../evil"),
+    "absolute": foreign("/etc/passwd"),
+    "dot": foreign("./index.json"),
+    "upper case digest": foreign("blobs/sha256/" + "AB" * 32),
+    "short digest": foreign("blobs/sha256/abcd"),
+    "unicode digits": foreign("blobs/sha256/" + "\u0661" * 64, form=tarfile.GNU_FORMAT),
+    "our folder": foreign("fategen/../x"),
+    "dots in our folder": foreign("fategen/.."),
+    "new line": foreign("index.json\n"),
+    "symlink": foreign(BLOB, tarfile.SYMTYPE, linkname="/etc/passwd"),
+    "hard link": foreign(BLOB, tarfile.LNKTYPE, linkname="index.json"),
+    "fifo": foreign("index.json", tarfile.FIFOTYPE),
+    "device": foreign("index.json", tarfile.CHRTYPE),
+    "old regular file": foreign("index.json", b"\0"),
+    "contiguous file": foreign("index.json", tarfile.CONTTYPE),
+    "directory as file": foreign("blobs", tarfile.DIRTYPE),
+    "pax": foreign("index.json", tarfile.XHDTYPE),
+    "global pax": foreign("index.json", tarfile.XGLTYPE),
+    "gnu long name": foreign("index.json", tarfile.GNUTYPE_LONGNAME),
+    "sparse": foreign("index.json", tarfile.GNUTYPE_SPARSE),
+    "gnu magic": foreign("index.json", form=tarfile.GNU_FORMAT),
+    "negative size": foreign("index.json", form=tarfile.GNU_FORMAT, size=-1),
+    "huge size": header("index.json", 8 << 30)[:124] + b"\xff" * 12 + header("index.json", 8 << 30)[136:],
+    "time": foreign("index.json", mtime=1),
+    "owner": foreign("index.json", uid=1),
+    "owner's name": foreign("index.json", uname="root"),
+    "mode": foreign("index.json", mode=0o777),
+    "link name": foreign("index.json", linkname="x"),
+    "prefix": foreign("a" * 60 + "/" + "b" * 60),
+    "zeros": bytes(BLOCK),
+    "text": b"#!/bin/sh\n" * 52,
+    "short": header("index.json", 1)[:-1],
+}
+
+
+@pytest.mark.parametrize("block", HOSTILE.values(), ids=HOSTILE)
+def test_every_other_header_is_refused(block: bytes) -> None:
+    with pytest.raises(HeaderError):
+        parse_header(block)
+
+
+def resealed(block: bytes) -> bytes:
+    """The block with a right checksum."""
+    total = sum(block) - sum(block[148:156]) + 8 * 32
+    return block[:148] + b"%06o\0 " % total + block[156:]
+
+
+@given(st.integers(0, BLOCK - 1), st.integers(1, 255))
+def test_no_second_spelling(position: int, mask: int) -> None:
+    """A changed header with a right checksum is another member's, or refused: never the same member in other bytes."""
+    block = bytearray(header(BLOB, 1000))
+    block[position] ^= mask
+    try:
+        member = parse_header(resealed(bytes(block)))
+    except HeaderError:
+        return
+    assert 148 <= position < 156 or member != Member(BLOB, 1000)
+    assert header(member.name, member.size) == resealed(bytes(block))
+
+
+@given(st.binary(min_size=0, max_size=600))
+def test_garbage(block: bytes) -> None:
+    with pytest.raises(HeaderError):
+        parse_header(block)
+
+
+def test_writing_refuses_what_reading_would() -> None:
+    for name, size in (("../x", 0), ("blobs/sha256/x", 0), ("index.json", -1)):
+        with pytest.raises(ValueError, match="not a member"):
+            header(name, size)
+    assert MEMBER.fullmatch("fategen/compose.yaml")
+
+
+def test_a_large_blob_is_listed_by_tar() -> None:
+    """Only the header of a 20 GB member: what follows in a real file is content, not more header."""
+    out = io.BytesIO(header(BLOB, 20 << 30))
+    with tarfile.open(fileobj=out) as tar:
+        first = tar.next()
+    assert first is not None
+    assert (first.name, first.size, first.offset_data) == (BLOB, 20 << 30, BLOCK)

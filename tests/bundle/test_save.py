@@ -1,0 +1,243 @@
+"""Saving: the same bytes from the same layouts, the whole file or none."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from generator.bundle.layout import SourceImage
+from generator.bundle.save import save
+from generator.errors import BundleError, EngineError, InputError
+from tests.bundle.conftest import Made
+from tests.bundle.layouts import BASE, GZIP, Layout, multi, simple
+from tests.bundle.test_layout import broken
+
+AMD, ARM = "linux/amd64", "linux/arm64"
+
+
+def test_the_order_of_the_members(made: Made) -> None:
+    with tarfile.open(fileobj=io.BytesIO(made.data)) as tar:
+        names = tar.getnames()
+        kinds = {member.type for member in tar}
+    assert names[:3] == ["fategen/bundle.json", "blobs", "blobs/sha256"]
+    assert names[-4:] == ["fategen/SHA256SUMS", "manifest.json", "index.json", "oci-layout"]
+    assert len(names) == len(set(names))
+    assert kinds == {tarfile.REGTYPE, tarfile.DIRTYPE}
+    roles = [m.role for m in made.plan.members[3:-4]]
+    assert sorted(roles[:5]) == ["index"] + ["manifest"] * 4
+    assert roles[5:] == ["config"] * 4 + ["layer"] * 6
+    assert names[3:12] == sorted(names[3:8]) + sorted(names[8:12])
+    assert made.data[-1024:] == bytes(1024)
+    assert len(made.data) == made.plan.size
+
+
+def test_what_loaders_read(made: Made) -> None:
+    docker = json.loads(made.content("manifest.json"))
+    assert [item["RepoTags"] for item in docker] == [
+        ["docker.io/fgtest/a:1.0", "docker.io/fgtest/a:latest"],
+        ["docker.io/fgtest/b:1.0"],
+        ["docker.io/fgtest/m:1.0"],
+    ]
+    with tarfile.open(fileobj=io.BytesIO(made.data)) as tar:
+        names = set(tar.getnames())
+        for item in docker:
+            config = json.load(tar.extractfile(item["Config"]))  # type: ignore[arg-type]
+            assert len(config["rootfs"]["diff_ids"]) == len(item["Layers"])
+            assert config["architecture"] == "amd64"
+            assert names.issuperset(item["Layers"])
+    oci = json.loads(made.content("index.json"))
+    assert len(oci["manifests"]) == 4
+    for entry in oci["manifests"]:
+        notes = entry["annotations"]
+        assert notes["io.containerd.image.name"] == notes["org.opencontainers.image.ref.name"]
+        assert ("platform" in entry) == (not entry["mediaType"].endswith("index.v1+json"))
+
+
+def test_the_closure_of_a_nested_index_is_complete(made: Made) -> None:
+    index = next(m for m in made.plan.members if m.role == "index")
+    children = json.loads(made.data[index.start : index.start + index.size])["manifests"]
+    digests = {m.digest for m in made.plan.members}
+    assert len(children) == 2
+    assert {child["digest"] for child in children} <= digests
+
+
+def test_sums(made: Made, tmp_path: Path) -> None:
+    lines = made.content("fategen/SHA256SUMS").decode().splitlines()
+    with tarfile.open(fileobj=io.BytesIO(made.data)) as tar:
+        for line in lines:
+            digest, name = line.split("  ")
+            assert hashlib.sha256(tar.extractfile(name).read()).hexdigest() == digest  # type: ignore[union-attr]
+        files = [m.name for m in tar if m.isfile()]
+    assert [line.split("  ")[1] for line in lines] == files[:-4]
+
+
+def test_each_blob_once_and_what_that_saves(sources: list[SourceImage], tmp_path: Path) -> None:
+    result = save(sources, tmp_path / "x.fate.tar", name="x")
+    shared = result.index.images[0].variants[0].layers[0].blob
+    assert shared == result.index.images[1].variants[0].layers[0].blob
+    assert result.shared == shared.size
+
+
+def test_the_same_bytes_again(
+    sources: list[SourceImage], made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = os.umask(0o077)
+    try:
+        monkeypatch.setenv("TZ", "Asia/Shanghai")
+        monkeypatch.chdir(tmp_path)
+        result = save(list(reversed(sources)), Path("fate-1.0.fate.tar"), name="fate-1.0")
+    finally:
+        os.umask(old)
+    assert result.path.read_bytes() == made.data
+    assert result.sha256 == hashlib.sha256(made.data).hexdigest()
+    assert Path("fate-1.0.fate.tar.sha256").read_text() == f"{result.sha256}  fate-1.0.fate.tar\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fate-1.0.fate.tar", "fate-1.0.fate.tar.sha256"]
+
+
+def test_other_names_give_another_root(sources: list[SourceImage], made: Made, tmp_path: Path) -> None:
+    renamed = [SourceImage(("fgtest/b:1.1",), sources[0].layout, sources[0].platforms), *sources[1:]]
+    assert save(renamed, tmp_path / "x", name="fate-1.0").root != made.plan.index.root
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        save(
+            [
+                SourceImage(("fgtest/a:1.0",), broken(tmp_path / "a", "zstd"), (AMD,)),
+                SourceImage(("fgtest/m:1.0",), multi(tmp_path / "m", "m"), ("linux/s390x",)),
+                SourceImage(("fgtest/n:1.0",), tmp_path / "nowhere", (AMD,)),
+            ],
+            tmp_path / "x",
+            name="a b",
+        )
+    assert len(error.value.problems) == 4
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("case", ["no image", "same name twice"])
+def test_not_a_bundle(tmp_path: Path, case: str) -> None:
+    images = [SourceImage(("fgtest/a:1.0",), simple(tmp_path / d, "a"), (AMD,)) for d in "ab"]
+    with pytest.raises(InputError):
+        save([] if case == "no image" else images, tmp_path / "x", name="x")
+
+
+def lying(path: Path, case: str) -> SourceImage:
+    layout = Layout(path)
+    layer = layout.layer(BASE)
+    if case == "gzip that is none":
+        layer = (layout.put(b"plain" * 200, GZIP), layer[1])
+    if case == "zstd called gzip":
+        layer = (layout.put(b"\x28\xb5\x2f\xfd" * 200, GZIP), layer[1])
+    layout.finish((layout.manifest([layer]), "docker.io/fgtest/a:1.0"))
+    blob = path / "blobs/sha256" / str(layer[0]["digest"])[7:]
+    content = blob.read_bytes()
+    if case == "flipped":
+        blob.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
+    if case == "short":
+        blob.write_bytes(content[:-1])
+    if case == "long":
+        blob.write_bytes(content + b"x")
+    if case == "missing":
+        blob.unlink()
+    if case == "a directory":
+        blob.unlink()
+        blob.mkdir()
+    return SourceImage(("fgtest/a:1.0",), path, (AMD,))
+
+
+CASES = ["flipped", "short", "long", "missing", "a directory", "gzip that is none", "zstd called gzip"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_lying_layer_is_found_while_it_is_copied(tmp_path: Path, case: str) -> None:
+    source = lying(tmp_path / "a", case)
+    output = tmp_path / "out" / "x.fate.tar"
+    output.parent.mkdir()
+    output.write_bytes(b"the bundle of yesterday")
+    with pytest.raises(BundleError, match=r"^a: layer sha256:\w{64} "):
+        save([source], output, name="x")
+    assert [p.name for p in output.parent.iterdir()] == ["x.fate.tar"]
+    assert output.read_bytes() == b"the bundle of yesterday"
+
+
+def test_a_stale_part_is_written_over(sources: list[SourceImage], made: Made, tmp_path: Path) -> None:
+    part = tmp_path / ".fate-1.0.fate.tar.part"
+    part.write_bytes(b"x" * (len(made.data) + 100_000))
+    result = save(sources, tmp_path / "fate-1.0.fate.tar", name="fate-1.0")
+    assert result.path.read_bytes() == made.data
+    assert not part.exists()
+
+
+def test_two_at_once(sources: list[SourceImage], tmp_path: Path) -> None:
+    output = tmp_path / "x.fate.tar"
+
+    def second(what: str, done: int, total: int) -> None:
+        with pytest.raises(EngineError, match="is being written by another fategen"):
+            save(sources, output, name="x")
+
+    assert save(sources, output, name="x", progress=second).path.exists()
+
+
+def test_a_planted_link_is_not_followed(sources: list[SourceImage], tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".x.fate.tar.part").symlink_to(victim)
+    with pytest.raises(EngineError):
+        save(sources, tmp_path / "x.fate.tar", name="x")
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "became full"), (errno.EFBIG, "cannot hold a file"), (errno.EIO, "cannot be written")],
+)
+def test_the_disk_fails(
+    sources: list[SourceImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def fail(_fd: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(EngineError, match=words) as error:
+        save(sources, tmp_path / "x.fate.tar", name="x")
+    assert error.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_disk_is_too_small(sources: list[SourceImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(1000, 0, 1000))
+    with pytest.raises(EngineError, match="has 1,000 bytes free, the bundle needs"):
+        save(sources, tmp_path / "x.fate.tar", name="x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_leaves_nothing(sources: list[SourceImage], tmp_path: Path) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save(sources, tmp_path / "x.fate.tar", name="x", progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_ends_at_the_size_of_the_file(sources: list[SourceImage], tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    result = save(sources, tmp_path / "x", name="x", progress=lambda _what, done, total: seen.append((done, total)))
+    assert seen[-1] == (result.size, result.size)
+    assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("case", ["directory", "no parent"])
+def test_where_no_file_can_be(sources: list[SourceImage], tmp_path: Path, case: str) -> None:
+    with pytest.raises(InputError):
+        save(sources, tmp_path if case == "directory" else tmp_path / "a/b/x", name="x")
