@@ -1,0 +1,129 @@
+"""The sandbox as a whole: which services it has, and how they come up and go down together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from . import machine, network, roots, service, standins
+from .base import DATA, ID, STATE, SandboxError, mounts_below, read_state, remove_tree, say, update_state
+from .service import Service
+
+SOCKETS = {"engine": f"unix://{STATE}/engine.sock", "docker20": f"unix://{STATE}/docker20.sock"}
+EXTRA_ENGINES = ("docker20",)
+
+
+def _daemon_json(name: str, subnet: str, port: int) -> str:
+    mtu = machine.mtu()
+    registry = [f"localhost:{port}", f"127.0.0.1:{port}"]
+    config: dict[str, object] = {
+        "bridge": network.BRIDGES[name],
+        "iptables": False,  # network.py says why
+        "ip-forward": False,
+        "default-address-pools": [{"base": network.pool(subnet, name), "size": 24}],
+        "mtu": mtu,
+        "insecure-registries": registry,
+        "cgroup-parent": f"/fategen-{ID}",
+        "shutdown-timeout": 5,
+        "log-level": "warn",
+    }
+    if name == "docker20":
+        config["ip-masq"] = False
+    else:
+        config["features"] = {"containerd-snapshotter": True}
+        config["default-network-opts"] = {"bridge": {"com.docker.network.driver.mtu": str(mtu)}}
+    return json.dumps(config, indent=1) + "\n"
+
+
+def _engine(name: str, root: Path, subnet: str, port: int) -> Service:
+    command = ("dockerd", "--config-file", f"{STATE}/config/{name}.json", "-H", SOCKETS[name],
+               "--data-root", str(DATA / name), "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid")  # fmt: skip
+    return Service(name, root, command, _daemon_json(name, subnet, port), SOCKETS[name])
+
+
+def _registry(port: int) -> Service:
+    config = f"""version: 0.1
+log: {{level: warn, accesslog: {{disabled: true}}}}
+storage:
+  filesystem: {{rootdirectory: "{DATA}/registry"}}
+  delete: {{enabled: true}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+    command = ("docker-registry", "serve", f"{STATE}/config/registry.yml")
+    return Service("registry", roots.ENGINE, command, config, f"http://127.0.0.1:{port}")
+
+
+def registry_port() -> int:
+    """The port of the running registry, or a free one: that of last time if it can be had."""
+    port = read_state().get("port")
+    if not (isinstance(port, int) and service.running("registry")):
+        port = machine.free_port(port if isinstance(port, int) else None)
+        update_state(port=port)
+    return port
+
+
+def wanted_extras(asked: list[str]) -> list[str]:
+    """What was asked for now, and what an earlier `up` started."""
+    started = [name for name in EXTRA_ENGINES if name in read_state().get("services", {})]
+    return sorted({*asked, *started})
+
+
+def up(extras: list[str]) -> None:
+    machine.require_root()
+    if str(STATE).startswith(("/run/", "/proc/", "/sys/", "/dev/")) or len(str(STATE)) > 80:
+        raise SandboxError(f"the state directory {STATE} will not do: name another one, at most 80 characters long and "
+                           "not below /run, by FATEGEN_SANDBOX")  # fmt: skip
+    extras = wanted_extras(extras)
+
+    def stop_users(root: roots.Root) -> None:
+        names = ("engine", "registry") if root.target == roots.ENGINE else ("docker20",)
+        for name in names if root.target in (roots.ENGINE, roots.DOCKER20) else ():
+            service.stop(name)
+
+    roots.build((*roots.ROOTS, *((roots.DOCKER20_ROOT,) if "docker20" in extras else ())), stop_users)
+    roots.install_clients()
+    subnet = network.up(["engine", *extras])
+    port = registry_port()
+    service.ensure(_registry(port))
+    service.ensure(_engine("engine", roots.ENGINE, subnet, port))
+    network.emulate_arm64()  # needs the engine's namespace
+    if "docker20" in extras:
+        service.ensure(_engine("docker20", roots.DOCKER20, subnet, port))
+    standins.build(SOCKETS["engine"], port)
+
+
+def down(purge: bool) -> None:
+    machine.require_root()
+    for name in ("docker20", "engine", "registry"):
+        if service.stop(name):
+            say(f"{name} stopped")
+    network.down()
+    network.stop_emulation()
+    service.remove_cgroups()
+    for name in SOCKETS.values():
+        Path(name.removeprefix("unix://")).unlink(missing_ok=True)
+    left = mounts_below(STATE)
+    if left:
+        raise SandboxError(f"still mounted: {', '.join(left)}; unmount what is yours (`umount PATH`) and run `down` again")
+    if purge:
+        remove_tree(STATE)
+        say(f"deleted {STATE}")
+
+
+def parts() -> list[tuple[str, str, int | None]]:
+    """(part, what is the matter or "up", pid) of everything that `up` brings up."""
+    state = read_state()
+    rows: list[tuple[str, str, int | None]] = []
+    for name in ("registry", "engine", *wanted_extras([])):
+        pid = service.running(name)
+        address = SOCKETS.get(name) or f"http://127.0.0.1:{state.get('port')}"
+        answer = pid and service.request(address, "/_ping" if name in SOCKETS else "/v2/") == 200
+        rows.append((name, "up" if answer else "does not answer" if pid else "down", pid))
+        if name in network.BRIDGES:
+            there = Path(f"/sys/class/net/{network.BRIDGES[name]}").exists()
+            rows.append((f"bridge {network.BRIDGES[name]}", "up" if there else "down", None))
+    up_so_far = rows[0][1] == "up"
+    absent = standins.missing(state["port"]) if up_so_far else list(standins.IMAGES)
+    rows.append(("stand-ins", f"missing: {' '.join(absent)}" if absent else "up", None))
+    rows.append(("arm64 emulation", "up" if network.emulation() else "down", None))
+    return rows

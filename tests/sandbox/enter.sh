@@ -1,0 +1,39 @@
+#!/bin/sh
+# usage: unshare -m -p -f … sh enter.sh ROOT STATE COMMAND…
+# Runs COMMAND as the first process of its own pid and mount namespace, on ROOT's programs and configuration but with the
+# machine's other top-level folders (/home, /root, /tmp, …), so that `docker run -v` finds what the client names.
+# A chroot would not do: runc wants / to be a mount point. /run is private: all that the engine leaves there ends with it.
+set -eu
+root=$1 state=$2
+shift 2
+mount -t tmpfs -o mode=755 sandbox /run
+new=/run/root
+mkdir "$new"
+mount --bind "$root" "$new"
+mkdir -p "$new/proc" "$new/sys" "$new/dev" "$new/run"
+mount -t proc proc "$new/proc"
+mount -t binfmt_misc binfmt_misc "$new/proc/sys/fs/binfmt_misc" # newer kernels forget all entries with the last such mount
+mount --rbind /sys "$new/sys"
+mount --rbind /dev "$new/dev"
+mount -t tmpfs -o mode=755 sandbox "$new/run"
+mkdir "$new/run/lock"
+for path in /*; do
+    case ${path#/} in
+    bin | sbin | lib* | usr | etc | proc | sys | dev | run | boot | lost+found) continue ;;
+    esac
+    if [ -d "$path" ] && [ ! -L "$path" ]; then
+        mkdir -p "$new$path"
+        mount --rbind "$path" "$new$path"
+    fi
+done
+if [ ! -e "$new$state" ]; then # the state is below a folder that is not shared, as /usr or /run
+    mkdir -p "$new$state"
+    mount --bind "$state" "$new$state"
+fi
+cd "$new"
+mkdir run/old
+pivot_root . run/old
+umount -l /run/old
+rmdir /run/old
+cd /
+exec "$@"

@@ -1,0 +1,2 @@
+def stop_registry(): pass
+def use(*a): return ""

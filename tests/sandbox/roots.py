@@ -1,0 +1,160 @@
+"""The file systems that the sandbox is made of: each is built under a temporary name and renamed when it is complete.
+
+mmdebstrap and not debootstrap: it makes the engine's root with all its packages in one go (27 s instead of 25 + 16 s),
+and its `extract` variant unpacks packages of any suite or architecture without running them, which is all that an arm64
+root, a second Docker version and a newer buildx need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import machine
+from .base import BIN, CACHE, STATE, TMP, SandboxError, digest, remove_tree, run, say, step, write
+
+ENGINE = CACHE / "engine"
+DOCKER20 = CACHE / "docker20"
+DEBIAN_TARS = {"amd64": CACHE / "debian-amd64.tar", "arm64": CACHE / "debian-arm64.tar"}
+QEMU = CACHE / "qemu" / "usr/bin/qemu-aarch64"
+PLUGIN = "usr/libexec/docker/cli-plugins/docker-buildx"
+CLIENTS = {"old": (ENGINE / PLUGIN), "new": CACHE / "buildx-new" / PLUGIN}  # version → plugin
+
+_NO_DOCS = ("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+            "--dpkgopt=path-exclude=/usr/share/doc/*")  # fmt: skip
+_MAN = 'mkdir -p "$1/usr/share/man/man1"'  # a JRE's postinst makes links there and fails without it
+_FAST = ("--dpkgopt=force-unsafe-io", *_NO_DOCS)
+# An extracted root was never configured: give it what the postinst scripts would have made and a shell script may need.
+_CONFIGURE = (
+    'cp "$1/usr/share/base-passwd/passwd.master" "$1/etc/passwd"',
+    'cp "$1/usr/share/base-passwd/group.master" "$1/etc/group"',
+    'ln -sf mawk "$1/usr/bin/awk"',
+    'cp /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/" 2>/dev/null || :',
+)
+
+
+@dataclass(frozen=True)
+class Root:
+    """`options` and `suite` go to mmdebstrap; `only` is the one file of the result that is kept."""
+
+    target: Path
+    suite: str
+    options: tuple[str, ...]
+    only: str = ""
+
+    @property
+    def recipe(self) -> str:
+        return digest(self.suite, self.options, self.only, machine.debian_mirror())
+
+    @property
+    def stamp(self) -> Path:
+        return CACHE / f".{self.target.name}.recipe"
+
+    def complete(self) -> bool:
+        return self.target.exists() and self.stamp.exists() and self.stamp.read_text() == self.recipe
+
+
+def _extract(*packages: str) -> tuple[str, ...]:
+    return ("--variant=extract", *_NO_DOCS, *(f"--include={name}" for name in packages))
+
+
+# Longest first: they are built two at a time.
+ROOTS = (
+    Root(ENGINE, "trixie", ("--variant=apt", *_FAST, "--include=docker.io,docker-cli,docker-buildx,docker-registry,skopeo,"
+                            "iptables,iproute2,tini,ca-certificates,mount,kmod,git,xz-utils,procps")),
+    Root(DEBIAN_TARS["amd64"], "trixie", ("--variant=minbase", *_FAST, "--include=ca-certificates", "--skip=output/dev",
+                                          "--format=tar", f"--customize-hook={_MAN}")),
+    Root(DEBIAN_TARS["arm64"], "trixie", (
+        *_extract("?essential", "ca-certificates,libstdc++6,zlib1g"), "--architectures=arm64", "--skip=check/qemu",
+        "--skip=output/dev", "--format=tar", *(f"--extract-hook={line}" for line in _CONFIGURE[:3]))),
+    Root(CACHE / "qemu", "trixie", (*_extract("qemu-user"), "--dpkgopt=path-exclude=/usr/bin/*",
+                                    "--dpkgopt=path-include=/usr/bin/qemu-aarch64"), only="usr/bin/qemu-aarch64"),
+    # sid: its Release file may be older than it says it is valid for
+    Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), '--aptopt=Acquire::Check-Valid-Until "false"'), only=PLUGIN),
+)  # fmt: skip
+DOCKER20_ROOT = Root(
+    DOCKER20, "bookworm",
+    (*_extract("?essential", "docker.io,containerd,runc,tini,iptables,ca-certificates,xz-utils,mount,kmod"),
+     *(f"--extract-hook={line}" for line in _CONFIGURE)),
+)  # fmt: skip
+
+
+def _build(root: Root) -> None:
+    name = root.target.name
+    temporary = TMP / name
+    command = ["mmdebstrap", "--mode=root", *root.options]
+    if machine.DEBIAN_KEYRING.exists():
+        command.append(f"--keyring={machine.DEBIAN_KEYRING}")
+    mirror = machine.debian_mirror()
+    with step(f"{name}: {root.suite} by mmdebstrap"):
+        run([*command, root.suite, temporary, *([mirror] if mirror else [])], name,
+            env={**os.environ, "TMPDIR": str(TMP)},
+            hint="see whether this machine reaches its Debian mirror (`apt-get update`)")  # fmt: skip
+        if root.only:
+            kept = TMP / f"{name}.only"
+            (kept / root.only).parent.mkdir(parents=True)
+            (temporary / root.only).rename(kept / root.only)
+            remove_tree(temporary)
+            temporary = kept
+        root.stamp.unlink(missing_ok=True)
+        remove_tree(root.target)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        temporary.rename(root.target)
+        write(root.stamp, root.recipe)
+
+
+def build(wanted: tuple[Root, ...], before_rebuild: Callable[[Root], None]) -> None:
+    """Makes what is missing or out of date, two at a time. `before_rebuild` stops whoever still uses an old one."""
+    remove_tree(TMP)
+    TMP.mkdir(parents=True)
+    todo = [root for root in wanted if not root.complete()]
+    if not todo:
+        return
+    machine.install_packages()
+    for root in todo:
+        if root.target.exists():
+            say(f"{root.target.name} is out of date and is made again")
+            before_rebuild(root)
+    with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
+        for future in [pool.submit(_build, root) for root in todo]:
+            future.result()
+
+
+def install_clients() -> None:
+    """The docker client and two versions of buildx, each as a DOCKER_CONFIG directory. They are statically linked but
+    for libc (2.34 or newer), so that they run on the machine itself, outside the root."""
+    pairs = [(ENGINE / "usr/bin/docker", BIN / "docker")]
+    for version, plugin in CLIENTS.items():
+        pairs.append((plugin, STATE / "clients" / version / "cli-plugins" / "docker-buildx"))
+        config = STATE / "clients" / version / "config.json"
+        if not config.exists():
+            write(config, "{}\n")
+    for source, target in pairs:
+        if not target.exists() or target.stat().st_mtime != source.stat().st_mtime:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.new")
+            shutil.copy2(source, temporary)
+            temporary.rename(target)  # a running client keeps the old file
+
+
+def prepare(root: Path) -> None:
+    """What may have changed on the machine since the root was made: name servers and certificates."""
+    write(root / "etc/resolv.conf", machine.resolv_conf())
+    write(root / "etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
+    if machine.CA_BUNDLE.is_file():
+        shutil.copyfile(machine.CA_BUNDLE, root / "etc/ssl/certs/ca-certificates.crt")
+
+
+def apt_mirror() -> str:
+    """Also where this machine names none: mmdebstrap then wrote its default into the engine's root."""
+    mirror = machine.debian_mirror()
+    if mirror:
+        return mirror
+    for path in [ENGINE / "etc/apt/sources.list", *(ENGINE / "etc/apt/sources.list.d").glob("*.list")]:
+        for word in path.read_text().split() if path.is_file() else ():
+            if word.startswith(("http://", "https://")):
+                return word.rstrip("/")
+    raise SandboxError(f"no Debian mirror found in {ENGINE}/etc/apt; delete {ENGINE} and run `up` again")

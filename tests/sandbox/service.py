@@ -1,0 +1,185 @@
+"""The long-running parts. Each is one process tree in its own pid and mount namespace (enter.sh): when the first process
+of a namespace ends, even by SIGKILL, the kernel ends all others in it and drops its mounts. So one recorded pid is enough
+to stop an engine with its containerd, shims and containers, and nothing can be left behind half running."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import machine, roots
+from .base import DATA, HERE, ID, LOGS, STATE, SandboxError, digest, read_state, step, update_state
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Service:
+    name: str
+    root: Path
+    command: tuple[str, ...]
+    config: str  # the content of its configuration file, so that a change is seen
+    address: str  # unix:///path or http://host:port
+
+    @property
+    def config_path(self) -> Path:
+        return STATE / "config" / f"{self.name}.{'json' if self.config.startswith('{') else 'yml'}"
+
+    @property
+    def recipe(self) -> str:
+        stamp = next((root.recipe for root in (*roots.ROOTS, roots.DOCKER20_ROOT) if root.target == self.root), "")
+        return digest(stamp, self.command, self.config, (HERE / "enter.sh").read_text(), machine.resolv_conf())
+
+
+def start_time(pid: int) -> str | None:
+    """When a process started, in clock ticks since boot: with the pid it names one process for good."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return None
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            if stat.read_text().rpartition(")")[2].split()[1] == str(pid):
+                found.append(int(stat.parent.name))
+    return found
+
+
+def running(name: str) -> int | None:
+    """The pid of a service that we started and that still runs; a pid that now belongs to another process is not ours."""
+    record: dict[str, Any] = read_state().get("services", {}).get(name, {})
+    pid = record.get("pid")
+    return pid if isinstance(pid, int) and start_time(pid) == record.get("start") is not None else None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(5)
+        self.sock.connect(self._path)
+
+
+def request(address: str, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> int | None:
+    """The HTTP status of an answer, or None: for an engine on a socket or a registry on a port."""
+    connection: http.client.HTTPConnection
+    if address.startswith("unix://"):
+        connection = _UnixConnection(address.removeprefix("unix://"))
+    else:
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=5)
+    try:
+        connection.request(method, path, headers=headers or {})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def ready(service: Service) -> bool:
+    return request(service.address, "/_ping" if service.address.startswith("unix://") else "/v2/") == 200
+
+
+def start(service: Service) -> None:
+    roots.prepare(service.root)
+    service.config_path.parent.mkdir(parents=True, exist_ok=True)
+    service.config_path.write_text(service.config)
+    (DATA / service.name).mkdir(parents=True, exist_ok=True)
+    if service.address.startswith("unix://"):
+        Path(service.address.removeprefix("unix://")).unlink(missing_ok=True)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / f"{service.name}.log"
+    enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "slave",
+             "sh", str(HERE / "enter.sh"), str(service.root), str(STATE))  # fmt: skip
+    with step(f"{service.name} started"):
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [*enter, "tini", "--", *service.command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # an interrupt of `up` does not reach it
+                cwd="/",
+                env={"PATH": SYSTEM_PATH, "HOME": "/root", **machine.proxies()},
+            )
+        services = read_state().get("services", {})
+        record = {"pid": process.pid, "start": start_time(process.pid), "recipe": service.recipe}
+        update_state(services={**services, service.name: record})
+        deadline = time.monotonic() + 60
+        while not ready(service):
+            if process.poll() is not None or time.monotonic() > deadline:
+                tail = "\n".join("  | " + line for line in log.read_text(errors="replace").splitlines()[-8:])
+                what = "did not answer in 60 s" if process.poll() is None else "ended at once"
+                stop(service.name)
+                raise SandboxError(f"{service.name} {what}\n{tail}\n  whole log: {log}")
+            time.sleep(0.05)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _gone(pid: int, seconds: float) -> bool:
+    """Waits. A process that this very run started must be reaped too, or it stays in /proc as a zombie."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        if start_time(pid) is None:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def stop(name: str) -> bool:
+    """SIGTERM for the first process of the namespace (tini hands it on; dockerd then stops its containers), SIGKILL
+    after 20 s. Says whether there was something to stop."""
+    pid = running(name)
+    if pid is not None:
+        for child in _children(pid):
+            _signal(child, signal.SIGTERM)
+        if not _gone(pid, 20):
+            for process in (*_children(pid), pid):  # the kernel then ends all that is in the namespace
+                _signal(process, signal.SIGKILL)
+            if not _gone(pid, 10):
+                raise SandboxError(f"{name} (pid {pid}) does not end; see {LOGS}/{name}.log and `ps -fp {pid}`")
+    services = read_state().get("services", {})
+    if services.pop(name, None) is not None:
+        update_state(services=services)
+    return pid is not None
+
+
+def ensure(service: Service) -> None:
+    """Leaves it alone when it runs, answers, and is what this version of the code would start."""
+    record = read_state().get("services", {}).get(service.name, {})
+    if running(service.name) and record.get("recipe") == service.recipe and ready(service):
+        return
+    if stop(service.name):
+        from .base import say
+
+        say(f"{service.name} did not answer or is out of date, and is started again")
+    start(service)
+
+
+def remove_cgroups() -> None:
+    """Containers that were killed with their engine leave empty cgroups; ours are all below one parent."""
+    tops = [*Path("/sys/fs/cgroup").glob(f"fategen-{ID}"), *Path("/sys/fs/cgroup").glob(f"*/fategen-{ID}")]
+    for top in tops:
+        for directory, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):  # one that still holds a process is not ours to remove
+                os.rmdir(directory)
