@@ -237,7 +237,7 @@ def _all_at_once(problems: list[Problem], files: tuple[str, ...]) -> InputError:
 
 
 def _is_near(key: str) -> bool:
-    """Whether an unknown key is so like a known one that it must be a slip; two letters swapped count."""
+    """Whether an unknown key is so like a known one that it must be a slip, also by two letters swapped in a short one."""
     key = key.upper()
-    swapped = any(sorted(key) == sorted(known) for known in KNOWN_NAMES)
-    return swapped or bool(difflib.get_close_matches(key, KNOWN_NAMES, n=1, cutoff=0.75))
+    swapped = (sorted(key) == sorted(k) and sum(a != b for a, b in zip(key, k, strict=True)) <= 2 for k in KNOWN_NAMES)
+    return any(swapped) or bool(difflib.get_close_matches(key, KNOWN_NAMES, n=1, cutoff=0.75))

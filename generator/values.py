@@ -83,7 +83,7 @@ def cache(text: str) -> str:
 def version(text: str) -> str:
     """A FATE release, ``1.3.0`` or ``1.7.2.2`` or ``2.0.0-beta``; whether a catalogue has it is the plan's question."""
     if not re.fullmatch(r"[0-9]+(\.[0-9]+){2,3}(-[a-z0-9.]+)?", text):
-        advice = f": leave out the {text[0]!r}" if re.match(r"v[0-9]", text) else ""
+        advice = ': leave out the "v"' if re.match(r"v[0-9]", text) else ""
         raise ValueError(f"{shown(text)} is not a release such as 1.3.0{advice}")
     return text
 
@@ -102,7 +102,7 @@ def platforms(text: str) -> tuple[str, ...]:
     Source of the aliases and of the variants left out: containerd/platforms, database.go.
     """
     found: list[str] = []
-    for word in re.split(r"[,\s]+", text.strip(", ")):
+    for word in _words(text):
         platform = _platform(word)
         if platform in found:
             same = "" if platform == word else f" ({shown(word)} is {platform})"
@@ -126,7 +126,7 @@ def secret_path(text: str) -> str:
     """A path that goes into bake's ``id=…,src=…``, a CSV line (docker/buildx, util/buildflags/secrets.go)."""
     for char in ',"':
         if char in text:
-            raise ValueError(f"{shown(text)}: {char!r} is not allowed in the path of a build secret")
+            raise ValueError(f"{shown(text)}: {reference.describe(char)} is not allowed in the path of a build secret")
     return path(text)
 
 
@@ -203,17 +203,17 @@ def has_login(text: str) -> bool:
 
 def hosts(text: str) -> str:
     """Hosts with an optional port, spaces or commas between them; returned with single spaces."""
-    words = re.split(r"[,\s]+", text.strip(", "))
+    words = _words(text)
     for word in words:
         found = _HOST_PORT.fullmatch(word)
-        if not found or not reference.is_port(found[2] or "1"):
+        if not found or (found[2] is not None and not reference.is_port(found[2])):
             raise ValueError(f"{shown(word)} is not host or host:port")
     return " ".join(words)
 
 
 def no_proxy(text: str) -> str:
     """Host names, ``.suffixes``, addresses and ranges; returned with single commas, which every reader takes."""
-    words = re.split(r"[,\s]+", text.strip(", "))
+    words = _words(text)
     for word in words:
         if not re.fullmatch(r"\*|(\*?\.)?[A-Za-z0-9_\[:][A-Za-z0-9_.:\[\]/-]*", word):
             raise ValueError(f"{shown(word)} is not a host, a .suffix, an address or a range such as 10.0.0.0/8")
@@ -236,6 +236,16 @@ def _check_fixed(text: str) -> None:
 def _check_cache(text: str) -> None:
     if reference.parse_reference(text).digest:
         raise ValueError("a cache has no digest, only a tag")
+
+
+def _words(text: str) -> list[str]:
+    """The words of a list, commas or spaces between. None is a URL, so that a message can show a word."""
+    if "@" in text or "://" in text:
+        raise ValueError("a URL is not allowed here")
+    words = [word for word in re.split(r"[,\s]+", text) if word]
+    if not words:
+        raise ValueError("it names none")
+    return words
 
 
 def _platform(word: str) -> str:

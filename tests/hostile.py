@@ -1,8 +1,8 @@
 """Text that breaks quoting: for the unit tests of quoting, and for the end-to-end test that asks bake what it read.
 
 All of it is valid text that HCL can hold (Unicode form NFC, no surrogates); ``UNREPRESENTABLE`` is what HCL cannot.
-``docker buildx bake --print`` of newer buildx (seen in 0.29.1, not yet in 0.13.1) writes ``${`` as ``$${`` and ``%{`` as
-``%%{`` in its JSON; ``unprinted`` takes that back.
+``docker buildx bake --print`` of newer buildx (seen in 0.29.1, not yet in 0.13.1) writes ``${`` as ``$${`` and ``%{``
+as ``%%{`` in its JSON; ``unprinted`` takes that back.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ UNREPRESENTABLE: tuple[str, ...] = ("e\u0301", "\u212b", "\u1100\u1161", "\ud800
 
 
 def hostile_strings() -> list[str]:
-    """Several hundred strings without a duplicate, always in the same order: pieces alone, in pairs, and whole values."""
+    """Several hundred different strings, always in the same order: pieces alone and in pairs, and whole values."""
     pieces = (*_TEMPLATE, *_QUOTES, *_BREAKS, *_COMMENTS, *_UNICODE, *_OTHER)
     pairs = (left + right for left, right in product((*_TEMPLATE, *_QUOTES, "\n", "\t", " ", "é"), repeat=2))
     framed = (f"a{piece}b" for piece in pieces)
@@ -66,5 +66,5 @@ def hostile_text() -> st.SearchStrategy[str]:
 
 
 def unprinted(text: str) -> str:
-    """A string from the JSON of ``bake --print`` as bake uses it, for the buildx versions that escape what they print."""
+    """A string from the JSON of ``bake --print`` as bake uses it, for a buildx that escapes what it prints."""
     return text.replace("$${", "${").replace("%%{", "%{")
