@@ -6,12 +6,14 @@ templates put into the bake file has been checked before: here, or in the catalo
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from generator.catalogue import Image, Kind, Line, Release, Source
 from generator.errors import InputError, Problem, did_you_mean
+from generator.keys import KNOWN_NAMES
 from generator.plan import Base, Context, Group, Plan, PlannedSource, SkippedPlatform, Target, Variable
 from generator.reference import mirrored
 from generator.settings import Override, Settings
@@ -29,6 +31,11 @@ def make_plan(settings: Settings, line: Line) -> Plan:
             )
         )
     _check_override_names(settings, line, problems)
+    for image in line.images:
+        if image.limit and image.limit.lifted_by not in ("", *KNOWN_NAMES):
+            key = image.limit.lifted_by
+            wrong = f"{image.name}: lifted-by: {key} is no key of .env{did_you_mean(key, KNOWN_NAMES)}"
+            problems.append(Problem(image.where, wrong))
     bases = {b.name: _plan_base(b.name, b.image, settings) for b in line.bases}
     sources = {s.name: _plan_source(s, release, settings, bases, problems) for s in line.sources}
     targets: dict[str, Target] = {}
@@ -58,10 +65,11 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
     ):
         for o in overrides:
             if o.name not in known:
-                keys = [_key(k, suffix) for k in known]
-                key = _key(o.name, suffix)
-                near = did_you_mean(key, keys) or f"; known are {', '.join(keys)}"
-                problems.append(Problem(o.where, f"{key}: FATE {line.name} has no such name{near}"))
+                near = difflib.get_close_matches(o.name, known, n=1)
+                keys = ", ".join(_key(k, suffix) for k in known)
+                hint = f"did you mean {_key(near[0], suffix)}?" if near else f"known are {keys}"
+                wrong = f"{_key(o.name, suffix)}: FATE {line.name} has no such name; {hint}"
+                problems.append(Problem(o.where, wrong))
 
 
 def _key(name: str, suffix: str) -> str:
@@ -221,7 +229,7 @@ def _groups(targets: Sequence[Target]) -> tuple[Group, ...]:
         return tuple(t.name for t in targets if t.kind in kinds)
 
     groups = (
-        Group("default", ("components",)),
+        Group("default", named("component")),
         Group("base", named("base")),
         Group("components", named("component")),
         Group("third-party", named("third-party")),

@@ -66,7 +66,7 @@ def _fill(environment: jinja2.Environment, name: str, wanted_by: str, values: di
     import jinja2
 
     try:
-        return environment.get_template(name).render(values)
+        return environment.get_template(name).render(values).rstrip("\n") + "\n"
     except jinja2.TemplateNotFound as error:
         by = f", which {wanted_by} asks for" if wanted_by else ""
         raise InputError(Problem(f"templates/{error.name}", f"there is no such template{by}")) from error

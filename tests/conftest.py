@@ -1,0 +1,32 @@
+"""Shared fixtures. A unit test that starts a process fails: only tests/e2e may."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting a process in a unit test is an error, whichever way it is tried."""
+    if request.node.get_closest_marker("e2e"):
+        return
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError(f"a unit test started a process: {args}")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    for name in ("system", "posix_spawn", "posix_spawnp", "fork", "forkpty", "execv", "execve"):
+        monkeypatch.setattr(os, name, refuse)
+
+
+@pytest.fixture
+def project_dir(tmp_path: Path) -> Path:
+    """A project with the smallest .env."""
+    (tmp_path / ".env").write_text("PREFIX=federatedai\nBASE_TAG=1.3.0-release\nTAG=1.3.0-release\n", encoding="utf-8")
+    return tmp_path
