@@ -1,0 +1,21 @@
+"""What to ask of ``docker buildx bake``, and what came out: preflight, phases, progress, results, OCI layouts."""
+
+from generator.bake.environment import Recipe
+from generator.bake.job import Job, Options
+from generator.bake.layouts import export_layouts
+from generator.bake.phases import bake
+from generator.bake.prepare import make_session, open_workspace, resolved
+from generator.bake.results import Built, result_table
+
+__all__ = [
+    "Built",
+    "Job",
+    "Options",
+    "Recipe",
+    "bake",
+    "export_layouts",
+    "make_session",
+    "open_workspace",
+    "resolved",
+    "result_table",
+]

@@ -1,0 +1,227 @@
+"""Reads the progress of ``docker buildx bake --progress=rawjson``: lines of JSON in, changes of build steps out.
+
+Each line is one ``SolveStatus`` of BuildKit's client package (client/graph.go): vertexes are steps, statuses are
+transfers inside of a step, logs are what a step printed (base64). Text that is not JSON is buildx's own words.
+
+Seen with buildx 0.13.1 and 0.29.1: 0.13 prints each object over many lines (its last is a lone ``}``), newer ones print
+it on one. A step that several targets share is reported once for each of them, under the same digest with another name.
+A run of one target leaves the target's name out of its steps' names. Finished steps are reported more than once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+TAIL = 20
+"""Log lines of a step that are kept for the error message."""
+
+
+@dataclass(frozen=True)
+class StepName:
+    """A vertex's name taken apart. ``target`` is "" for what belongs to no target, ``platform`` for what has none.
+
+    ``internal`` marks what BuildKit does around the Dockerfile's own steps: loading files, resolving names.
+    """
+
+    target: str
+    platform: str
+    stage: str
+    text: str
+    internal: bool = False
+
+
+@dataclass
+class Step:
+    """One vertex, as far as it got. ``seconds`` grows with every part that is reported finished."""
+
+    name: StepName
+    started: float = 0.0
+    completed: float = 0.0
+    cached: bool = False
+    error: str = ""
+    progress: str = ""
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL))
+
+    @property
+    def seconds(self) -> float:
+        return max(0.0, self.completed - self.started) if self.completed else 0.0
+
+    @property
+    def called_off(self) -> bool:
+        """It broke off only because another step failed."""
+        return bool(re.search(r"context canceled|Canceled", self.error))
+
+
+Kind = Literal["started", "finished", "failed", "log", "progress", "note"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that happened: to a step, or (``note``) a line of buildx that belongs to none."""
+
+    kind: Kind
+    step: Step | None
+    text: str = ""
+
+
+_PUSHING = "pushing manifest for "
+_NAME = re.compile(r"^\[([^\]]+)\] (.*)$", re.DOTALL)
+_PLATFORM = re.compile(r"^(?:linux|windows|darwin|freebsd|wasi?|wasip1|js)/[a-z0-9_]+(?:/v\d+)?(?:->(\S+))?$")
+
+
+def parse_name(name: str, targets: Sequence[str]) -> StepName:
+    """``[federation linux/arm64 stage-1 2/5] COPY …`` -> its parts; ``targets`` are all that the run builds.
+
+    A name without a target (``[internal] load local bake definitions``, ``exporting to image``) keeps only its text.
+    ``linux/amd64->arm64`` is BuildKit's way to say that a step of the build platform serves another one.
+    """
+    only = targets[0] if len(targets) == 1 else ""
+    found = _NAME.match(name)
+    if not found:
+        return StepName(only, "", "", name, internal=not only)
+    words, text = found[1].split(), found[2]
+    target = only or (words.pop(0) if words and words[0] in targets else "")
+    internal = any(word in ("internal", "context", "auth") for word in words) or "metadata file" in text
+    words = [word for word in words if word != "internal"]
+    platform = ""
+    if words and (match := _PLATFORM.match(words[0])):
+        platform = words.pop(0) if not match[1] else words.pop(0).partition("->")[0]
+    return StepName(target, platform, " ".join(words), text, internal)
+
+
+class Reader:
+    """Keeps the steps of one bake run. ``targets`` are in build order; a step that several have is the first one's.
+
+    ``pushed`` has each ``reference@digest`` whose manifest is being pushed, and whether that is done. ``redact`` is
+    applied to every text before anything else sees it.
+    """
+
+    def __init__(self, targets: Sequence[str], redact: Callable[[str], str]) -> None:
+        self.steps: dict[str, Step] = {}
+        self.warnings: list[str] = []
+        self.pushed: dict[str, bool] = {}
+        self.notes: deque[str] = deque(maxlen=TAIL)
+        self._targets = targets
+        self._redact = redact
+        self._partial: dict[str, str] = {}
+        self._object: list[str] = []
+
+    def feed(self, line: str) -> Iterator[Change]:
+        """The changes in one line of output. A line that is no part of a ``SolveStatus`` is a note."""
+        if not line.strip():
+            return
+        if not self._object and not line.startswith("{"):
+            text = self._redact(line)
+            self.notes.append(text)
+            yield Change("note", None, text)
+            return
+        self._object.append(line)
+        if not line.endswith("}") or (len(self._object) > 1 and line != "}"):
+            return
+        try:
+            status = json.loads("\n".join(self._object))
+        except ValueError:
+            status = {}
+        self._object.clear()
+        for vertex in _list(status, "vertexes"):
+            yield from self._vertex(vertex)
+        for transfer in _list(status, "statuses"):
+            yield from self._transfer(transfer)
+        for log in _list(status, "logs"):
+            yield from self._log(log)
+        for warning in _list(status, "warnings"):
+            self.warnings.append(self._redact(_decode(warning.get("short"))))
+
+    def _vertex(self, vertex: dict[str, Any]) -> Iterator[Change]:
+        digest = str(vertex.get("digest", ""))
+        name = parse_name(self._redact(str(vertex.get("name", ""))), self._targets)
+        step = self.steps.setdefault(digest, Step(name))
+        if self._order(name) < self._order(step.name):
+            step.name = name
+        was_started, was_completed, was_error = step.started, step.completed, step.error
+        # a step that is run again (another exporter, a retry) reports a second start: its time counts from the first
+        step.started = step.started or _seconds(vertex.get("started"))
+        step.completed = _seconds(vertex.get("completed")) or step.completed
+        step.cached = bool(vertex.get("cached"))
+        step.error = self._redact(str(vertex.get("error") or ""))
+        if step.started and not was_started and not step.completed:
+            yield Change("started", step)
+        if step.error and not was_error:
+            yield from self._rest_of_log(digest, step)
+            yield Change("failed", step, step.error)
+        elif step.completed and not was_completed:
+            yield from self._rest_of_log(digest, step)
+            yield Change("finished", step)
+
+    def _order(self, name: StepName) -> int:
+        return self._targets.index(name.target) if name.target in self._targets else len(self._targets)
+
+    def _transfer(self, transfer: dict[str, Any]) -> Iterator[Change]:
+        step = self.steps.get(str(transfer.get("vertex", "")))
+        if step is None:
+            return
+        current, total = transfer.get("current") or 0, transfer.get("total") or 0
+        name = self._redact(str(transfer.get("id") or transfer.get("name") or ""))
+        if name.startswith(_PUSHING):
+            self.pushed[name.removeprefix(_PUSHING)] = bool(transfer.get("completed"))
+        step.progress = f"{name} {current * 100 // total} %" if total else name
+        yield Change("progress", step, step.progress)
+
+    def _log(self, log: dict[str, Any]) -> Iterator[Change]:
+        digest = str(log.get("vertex", ""))
+        step = self.steps.get(digest)
+        if step is None:
+            return
+        # a chunk may end within a line: only whole lines are redacted and shown, lest a secret is cut in two
+        *lines, rest = (self._partial.pop(digest, "") + _decode(log.get("data"))).split("\n")
+        self._partial[digest] = rest
+        for line in lines:
+            yield self._logged(step, line)
+
+    def _rest_of_log(self, digest: str, step: Step) -> Iterator[Change]:
+        rest = self._partial.pop(digest, "")
+        if rest.strip():
+            yield self._logged(step, rest)
+
+    def _logged(self, step: Step, line: str) -> Change:
+        # what a progress bar overwrote with carriage returns is gone on a terminal too
+        text = self._redact(line.rstrip("\r").rsplit("\r", 1)[-1])
+        step.tail.append(text)
+        return Change("log", step, text)
+
+    def failed_step(self) -> Step | None:
+        """The step that broke the build: the first with an error of its own, not one that was only called off."""
+        failed = [step for step in self.steps.values() if step.error]
+        own = [step for step in failed if not step.called_off]
+        return min(own or failed, key=lambda step: step.completed or float("inf"), default=None)
+
+
+def _list(status: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = status.get(key)
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _decode(data: object) -> str:
+    try:
+        return base64.b64decode(str(data or "")).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return str(data)
+
+
+def _seconds(stamp: object) -> float:
+    """An RFC 3339 time with nanoseconds -> seconds since 1970; 0 where there is none."""
+    found = re.match(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", str(stamp or ""))
+    if not found:
+        return 0.0
+    # Python 3.10's fromisoformat takes neither nine digits nor a Z
+    offset = "+00:00" if found[3] == "Z" else found[3]
+    whole = datetime.fromisoformat(found[1] + offset).astimezone(timezone.utc)
+    return whole.timestamp() + float(found[2] or 0)

@@ -1,0 +1,128 @@
+"""What is asked of bake: the images that were named, the targets they are linked to, their platforms and tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from generator.errors import InputError, Problem
+from generator.plan import Plan, Target
+from generator.planner import variable_of
+
+Output = Literal["none", "push", "load"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags of ``fategen bake``. Empty text and empty tuples mean "as the plan or docker says"."""
+
+    output: Output = "none"
+    platforms: tuple[str, ...] = ()
+    builder: str = ""
+    no_cache: bool = False
+    published_base: bool = False
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An image, or one platform of it, that a group has and this run does not build, and why."""
+
+    image: str
+    platform: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run. ``targets`` were asked for, ``involved`` adds what they are linked to; both in build order.
+
+    Their platforms are final; ``narrowed`` says that ``--platform`` was given, so that they may differ from the file's.
+    """
+
+    targets: tuple[Target, ...]
+    involved: tuple[Target, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    narrowed: bool = False
+
+    def shown(self, name: str) -> str:
+        """The image that a target belongs to: a variant for fewer platforms is reported as what it repeats."""
+        return next((t.inherits or t.name for t in self.involved if t.name == name), name)
+
+    def platform(self, name: str, platform: str) -> str:
+        """A step's platform; BuildKit leaves it out where the target has only one."""
+        target = next((t for t in self.involved if t.name == name), None)
+        return platform or (target.platforms[0] if target and len(target.platforms) == 1 else "")
+
+
+def variables(plan: Plan, *, published_base: bool = False) -> dict[str, str]:
+    """The value of every HCL variable in this run; ``published_base`` links to what the registry has."""
+    values = {variable.name: variable.value for variable in plan.variables}
+    if published_base:
+        for target in plan.targets:
+            if target.kind == "base" and not target.inherits:
+                values[variable_of(target.name)] = f"docker-image://{target.tags[0]}"
+    return values
+
+
+def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
+    """Decides what is built. Raises InputError for unknown names and for a platform that a named image lacks."""
+    names = _without_nested_groups(plan, names or ("default",))
+    problems = [
+        Problem("--platform", f"{platform} is not among PLATFORMS ({' '.join(plan.settings.platforms)})")
+        for platform in options.platforms
+        if platform not in plan.settings.platforms
+    ]
+    left_out: list[LeftOut] = []
+    kept: list[str] = []
+    for target in plan.select(names):
+        for platform in options.platforms:
+            if platform in plan.settings.platforms and platform not in target.platforms:
+                reason = next((s.reason for s in target.skipped if s.platform == platform), "the plan has it not")
+                if target.name in names:
+                    problems.append(Problem(target.name, f"has no {platform}: {reason}"))
+                else:
+                    left_out.append(LeftOut(target.name, platform, reason))
+        if not options.platforms or set(target.platforms) & set(options.platforms):
+            kept.append(target.name)
+    if not problems and not kept:
+        problems.append(Problem("--platform", f"no image of {' '.join(names)} has {' '.join(options.platforms)}"))
+    if problems:
+        raise InputError(problems, hint="fategen images lists every image's platforms, and why it lacks one")
+    linked = _linked(plan, kept, variables(plan, published_base=options.published_base))
+    involved = tuple(_narrowed(target, options.platforms) for target in plan.targets if target.name in linked)
+    return Job(
+        targets=tuple(target for target in involved if target.name in kept),
+        involved=involved,
+        left_out=tuple(left_out),
+        narrowed=bool(options.platforms),
+    )
+
+
+def _without_nested_groups(plan: Plan, names: Sequence[str]) -> tuple[str, ...]:
+    """A group of groups (``default`` is one) in terms of the groups in it."""
+    groups = {group.name: group.targets for group in plan.groups}
+    flat: list[str] = []
+    for name in names:
+        flat += [*groups[name]] if name in groups and set(groups[name]) <= set(groups) else [name]
+    return tuple(flat)
+
+
+def _linked(plan: Plan, names: Sequence[str], values: Mapping[str, str]) -> set[str]:
+    """These targets and, through their contexts, everything that bake builds for them."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [
+                context.target
+                for context in plan.target(name).contexts
+                if context.target and (not context.variable or values[context.variable].startswith("target:"))
+            ]
+    return found
+
+
+def _narrowed(target: Target, platforms: Sequence[str]) -> Target:
+    return replace(target, platforms=tuple(p for p in target.platforms if not platforms or p in platforms))

@@ -1,0 +1,134 @@
+"""Everything that can be known to go wrong before a build starts, listed at once."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from generator.bake.job import Job, Options
+from generator.builder import Facts
+from generator.errors import EngineError, FategenError, InputError, Problem
+from generator.plan import Plan, Target
+from generator.reference import mirrored
+
+SECRET_FILES = ("CA_BUNDLE", "MAVEN_SETTINGS", "PIP_NETRC")
+"""HCL variables that hold the path of a file, which the build mounts as a secret."""
+
+BUILDKIT_IMAGE = "moby/buildkit:buildx-stable-1"
+"""What buildx pulls for a docker-container builder unless told otherwise (its driver's default image)."""
+
+
+def input_problems(job: Job, options: Options, plan: Plan, root: Path) -> Iterator[Problem]:
+    """What is wrong with the user's files and flags."""
+    for target in job.targets:
+        if options.output == "push" and target.kind == "third-party":
+            yield Problem(
+                target.name,
+                "a third-party image keeps its own name and is never pushed; carry it with "
+                "fategen bundle save third-party, or mirror it and set BASE_REGISTRY",
+            )
+        if options.output != "none" and target.kind == "builder":
+            yield Problem(
+                target.name, f"only the build uses it: it has no tag to {options.output}; leave --{options.output} out"
+            )
+        if options.published_base and target.kind == "base":
+            yield Problem("--base published", f"{target.name} itself is to be built; name the components instead")
+    sources = {source.name: source for target in job.involved for source in target.sources}
+    for source in sources.values():
+        if source.local and not (root / source.location).is_dir():
+            key = source.name.upper().replace("-", "_") + "_SOURCE"
+            yield Problem(source.where, f"{key}: {source.location} is not a directory")
+    for variable in plan.variables:
+        if variable.name in SECRET_FILES and variable.value and not (root / variable.value).is_file():
+            yield Problem(plan.settings.where(variable.name), f"{variable.name}: {variable.value} is not a file")
+
+
+def engine_problems(
+    job: Job, options: Options, facts: Facts, plan: Plan, dockerfiles: Mapping[str, str]
+) -> Iterator[Problem]:
+    """What the builder or the engine cannot do. ``dockerfiles`` has the text of each rendered Dockerfile by path."""
+    builder, engine = facts.builder, facts.engine
+    several = [target for target in job.involved if len(target.platforms) > 1]
+    if several and not facts.multi_platform:
+        yield Problem(
+            f"builder {builder.name}",
+            "the docker driver on this image store (graphdriver) builds one platform at a time: create a builder with\n"
+            f"    {create_command(plan)}\n"
+            f"  and add --builder fategen, or build one platform: --platform {engine.platform}",
+        )
+    for platform, names in sorted(emulated(job, facts, dockerfiles).items()):
+        yield Problem(
+            f"builder {builder.name}",
+            f"runs no {platform} program, which {', '.join(names)} needs (it has {' '.join(builder.platforms)}): "
+            "install an emulator (apt-get install qemu-user-static binfmt-support, or docker run --privileged --rm "
+            f"tonistiigi/binfmt --install {platform.split('/')[1]}), or add a node that has it "
+            f"(docker buildx create --append --name {builder.name} …), or leave it out with --platform",
+        )
+    if options.output == "load":
+        if engine.problem is not None:
+            yield Problem("--load", f"{engine.problem.message}: {engine.problem.hint}")
+        elif engine.store == "graphdriver" and (loaded := [t for t in job.targets if len(t.platforms) > 1]):
+            yield Problem(
+                "--load",
+                f"this engine keeps one platform of an image, and {loaded[0].name} has {len(loaded[0].platforms)}: add "
+                f'--platform {engine.platform}, or turn its containerd image store on ({{"features": '
+                '{"containerd-snapshotter": true}} in /etc/docker/daemon.json, then restart it)',
+            )
+
+
+def create_command(plan: Plan) -> str:
+    """The command that makes a builder which can do everything, at this site."""
+    options = []
+    if re.match(r"^(localhost|127\.\d+\.\d+\.\d+)(:\d+)?(/|$)", plan.settings.prefix):
+        # a builder in a container has a loopback interface of its own
+        options.append("network=host")
+    if plan.settings.base_registry:
+        options.append(f"image={mirrored(BUILDKIT_IMAGE, plan.settings.base_registry)}")
+    flags = "".join(f" --driver-opt {shlex.quote(option)}" for option in options)
+    return f"docker buildx create --name fategen --driver docker-container{flags} --bootstrap"
+
+
+def emulated(job: Job, facts: Facts, dockerfiles: Mapping[str, str]) -> dict[str, list[str]]:
+    """Platforms for which a step must run and that the builder does not have, with the images that need it."""
+    missing: dict[str, list[str]] = {}
+    for target in job.involved:
+        if not runs_on_target(dockerfiles.get(target.dockerfile, "")):
+            continue
+        for platform in target.platforms:
+            name = job.shown(target.name)
+            if platform not in facts.builder.platforms and name not in missing.setdefault(platform, []):
+                missing[platform].append(name)
+    return {platform: names for platform, names in missing.items() if names}
+
+
+def runs_on_target(dockerfile: str) -> bool:
+    """Whether a stage of the target's own platform has a RUN step: one on ``$BUILDPLATFORM`` needs no emulation."""
+    native = False
+    for line in dockerfile.splitlines():
+        word, _, rest = line.strip().partition(" ")
+        if word.upper() == "FROM":
+            native = bool(re.search(r"--platform=\"?\$\{?BUILDPLATFORM\b", rest))
+        elif word.upper() == "RUN" and not native:
+            return True
+    return False
+
+
+def preflight_error(inputs: list[Problem], engines: list[Problem]) -> FategenError | None:
+    """One error for everything that was found; the user's own files decide its exit code."""
+    if inputs:
+        return InputError(inputs + engines, hint="nothing was started")
+    if engines:
+        message = InputError(engines).message
+        return EngineError(message, hint="nothing was started; fategen doctor shows what this machine has")
+    return None
+
+
+def outside(root: Path, plan: Plan, involved: tuple[Target, ...]) -> list[str]:
+    """Paths outside the project that the build reads: newer buildx wants leave for each (``--allow fs.read=…``)."""
+    paths = [source.location for target in involved for source in target.sources if source.local]
+    paths += [v.value for v in plan.variables if v.name in SECRET_FILES and v.value]
+    root = root.resolve()
+    resolved = dict.fromkeys((root / path).resolve() for path in paths)
+    return [str(path) for path in resolved if root != path and root not in path.parents]

@@ -1,0 +1,136 @@
+"""From a project's workspace and the flags to a session that can build; everything that can be checked is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from generator.bake.environment import Environment, Recipe, arguments, bake_environment
+from generator.bake.job import Job, Options, make_job, variables
+from generator.bake.preflight import engine_problems, input_problems, outside, preflight_error
+from generator.bake.progress import View
+from generator.bake.run import Session
+from generator.builder import BUILDX_NEEDED, inspect
+from generator.engine import Docker
+from generator.errors import DriftError, EngineError, Problem
+from generator.plan import Plan
+from generator.project import Project
+from generator.tree import Change, compare, write
+from generator.workspace import Workspace, load
+
+Say = Callable[[str], None]
+
+
+def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str], say: Say) -> tuple[Workspace, Recipe]:
+    """The workspace to build, and where its bake file is. Raises DriftError where the committed files are stale.
+
+    With flags that change what is rendered, that is written below ``.fategen`` and the committed files stay as they are.
+    """
+    workspace = load(project)
+    refuse_drift(workspace.drift())
+    if not sets and not sources:
+        return workspace, Recipe()
+    changed = load(project, sets=sets, sources=sources)
+    if changed.tree == workspace.tree:
+        return changed, Recipe()
+    directory = project.make_state("tree")
+    write(compare(changed.tree, directory), directory)
+    say("--set or --source changes what is rendered: building from .fategen/tree; the committed files stay as they are")
+    return changed, temporary_recipe(changed.plan, f"{project.state.name}/tree")
+
+
+def refuse_drift(changes: Sequence[Change]) -> None:
+    """Raises DriftError that lists the files: what is built must be what is committed and reviewed."""
+    if changes:
+        listed = "".join(f"\n  {change.sign} {change.path}   {change.kind}" for change in changes)
+        count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
+        raise DriftError(
+            f"{count} not what .env, the catalogue and the templates render; nothing was started{listed}",
+            hint="fategen render, then look at the difference and commit it",
+        )
+
+
+def temporary_recipe(plan: Plan, directory: str) -> Recipe:
+    """The recipe for a tree in another directory. Its bake file's paths still start at the project's root."""
+    overrides = [
+        f"{target.name}.context={directory}/{Path(target.dockerfile).parent}"
+        for target in plan.targets
+        if target.dockerfile
+    ]
+    return Recipe(f"{directory}/out/docker-bake.hcl", tuple(overrides))
+
+
+def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> Environment:
+    """The environment of bake's process: the plan's values, whatever the caller's environment says."""
+    secret = frozenset(variable.name for variable in plan.variables if variable.secret)
+    return bake_environment(process, variables(plan, published_base=options.published_base), secret)
+
+
+def resolved(
+    docker: Docker,
+    workspace: Workspace,
+    recipe: Recipe,
+    names: Sequence[str],
+    options: Options,
+    *,
+    process: Mapping[str, str],
+    say: Say,
+) -> str:
+    """What bake makes of its file with the plan's values (``bake --print``), as JSON. Asks no builder."""
+    plan = workspace.plan
+    docker = docker.at(workspace.project.root).with_secrets(*passwords(plan))
+    job = make_job(plan, names, options)
+    environment = make_environment(plan, options, process)
+    for note in environment.notes:
+        say(docker.redact(note))
+    targets = [target.name for target in job.targets]
+    args = arguments(job, options, recipe, BUILDX_NEEDED, targets, flags=["--print"])
+    return docker.redact(docker.check(args, env=environment.values).stdout)
+
+
+def passwords(plan: Plan) -> list[str]:
+    """The passwords in the plan's secret URLs, as written and decoded."""
+    found = [urlsplit(variable.value).password or "" for variable in plan.variables if variable.secret]
+    return [text for password in found if password for text in {password, unquote(password)}]
+
+
+def make_session(
+    docker: Docker,
+    workspace: Workspace,
+    recipe: Recipe,
+    names: Sequence[str],
+    options: Options,
+    *,
+    process: Mapping[str, str],
+    view: Callable[[Job], View],
+    say: Say,
+) -> Session:
+    """Checks everything and starts nothing. Raises InputError or EngineError with every problem at once."""
+    plan, root = workspace.plan, workspace.project.root
+    docker = docker.at(root).with_secrets(*passwords(plan))
+    job = make_job(plan, names, options)
+    inputs = list(input_problems(job, options, plan, root))
+    try:
+        facts = inspect(docker, options.builder)
+    except EngineError as error:
+        raise preflight_error(inputs, [Problem("", error.message)]) if inputs else error from error
+    found = preflight_error(inputs, list(engine_problems(job, options, facts, plan, workspace.tree)))
+    if found is not None:
+        raise found
+    environment = make_environment(plan, options, process)
+    for note in environment.notes:
+        say(docker.redact(note))
+    for left in job.left_out:
+        say(f"{left.image} is not built for {left.platform}: {left.reason}")
+    return Session(
+        docker=docker,
+        state=workspace.project.make_state(),
+        job=job,
+        options=options,
+        recipe=recipe,
+        facts=facts,
+        env=environment.values,
+        view=view(job),
+        readable=tuple(outside(root, plan, job.involved)),
+    )

@@ -1,0 +1,125 @@
+"""What came out of a run: digests, sizes, seconds; as a table or as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from generator.engine import Docker
+from generator.reference import parse_reference
+from generator.table import table
+
+
+@dataclass(frozen=True)
+class Built:
+    """One image of a run. ``digest`` is "" and ``sizes`` are empty where it was neither pushed nor loaded.
+
+    ``sizes`` are bytes by platform: the compressed layers in the registry, or what the local engine reports (under the
+    platform ""). ``seconds`` is the time in which its own steps ran, without cached ones and without its parents'.
+    """
+
+    image: str
+    references: tuple[str, ...]
+    digest: str
+    platforms: tuple[str, ...]
+    sizes: tuple[tuple[str, int], ...]
+    seconds: float
+    state: str
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "image": self.image,
+            "state": self.state,
+            "references": list(self.references),
+            "digest": self.digest or None,
+            "platforms": list(self.platforms),
+            "sizes": {platform or "engine": size for platform, size in self.sizes},
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def result_table(built: Sequence[Built]) -> str:
+    """For people: short digests, megabytes, one size for each platform."""
+    rows = [
+        (
+            one.image,
+            one.digest[:15] + "…" if one.digest else "-",
+            " ".join(one.platforms),
+            " + ".join(megabytes(size) for _, size in one.sizes) or "-",
+            f"{one.seconds:.1f}",
+        )
+        for one in built
+    ]
+    return table(("IMAGE", "DIGEST", "PLATFORMS", ">SIZE", ">SECONDS"), rows)
+
+
+def megabytes(size: int) -> str:
+    """Bytes as megabytes of 1,000,000: what registries and docker count in."""
+    return f"{size / 1e6:.0f} MB" if size >= 10e6 else f"{size / 1e6:.1f} MB"
+
+
+def pushed_sizes(docker: Docker, digests: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Reference -> platform -> bytes of the compressed layers, as the registry lists them.
+
+    An image that cannot be asked for (a registry that only the builder reaches) is left out: its size is a service, and
+    its push has succeeded.
+    """
+    repositories = {reference: parse_reference(reference).name for reference in digests}
+    indexes = _raw(docker, {ref: f"{repositories[ref]}@{digest}" for ref, digest in digests.items() if digest})
+    wanted = {
+        (ref, platform): f"{repositories[ref]}@{digest}"
+        for ref, index in indexes.items()
+        for platform, digest in index_platforms(index).items()
+    }
+    manifests = _raw(docker, wanted)
+    sizes: dict[str, dict[str, int]] = {}
+    for (ref, platform), manifest in manifests.items():
+        sizes.setdefault(ref, {})[platform] = layers_size(manifest)
+    for ref, index in indexes.items():
+        if "layers" in index:
+            sizes[ref] = {"": layers_size(index)}
+    return sizes
+
+
+def index_platforms(index: Mapping[str, Any]) -> dict[str, str]:
+    """Platform -> digest of its manifest, for an OCI index or a Docker manifest list; attestations are no platform."""
+    found = {}
+    for entry in index.get("manifests") or ():
+        platform = entry.get("platform") or {}
+        if platform.get("os") not in (None, "unknown"):
+            found[f"{platform['os']}/{platform.get('architecture')}"] = str(entry.get("digest"))
+    return found
+
+
+def layers_size(manifest: Mapping[str, Any]) -> int:
+    """Bytes of all layers of one manifest (OCI image-spec, manifest.md: ``layers[].size``)."""
+    return sum(int(layer.get("size") or 0) for layer in manifest.get("layers") or ())
+
+
+def loaded_sizes(docker: Docker, references: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Reference -> bytes, as the local engine counts them; what it counts depends on its image store."""
+    done = docker.run(["image", "inspect", "--format", "{{json .Size}}", *references])
+    sizes = done.stdout.split()
+    if not done.ok or len(sizes) != len(references):
+        return {}
+    return {ref: {"": int(size)} for ref, size in zip(references, sizes, strict=True) if size.isdigit()}
+
+
+def _raw(docker: Docker, references: Mapping[Any, str]) -> dict[Any, dict[str, Any]]:
+    """The manifests behind these references, all asked for at the same time; those that fail are left out."""
+    found = {}
+    with contextlib.ExitStack() as stack:
+        asked = {
+            key: stack.enter_context(docker.start(["buildx", "imagetools", "inspect", "--raw", reference]))
+            for key, reference in references.items()
+        }
+        for key, child in asked.items():
+            done = child.finish(timeout=60)
+            with contextlib.suppress(ValueError):
+                content = json.loads(done.stdout) if done.ok else None
+                if isinstance(content, dict):
+                    found[key] = content
+    return found

@@ -1,0 +1,166 @@
+"""Runs one bake process to its end: its progress goes to a view and the logs, its digests and failure come back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generator.bake.environment import Recipe, arguments
+from generator.bake.events import Reader, Step
+from generator.bake.job import Job, Options
+from generator.bake.logs import Logs
+from generator.bake.progress import View
+from generator.builder import Facts
+from generator.engine import Docker
+
+TICK = 0.2
+"""Seconds between two looks at the clock of a live view."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every bake process of one run shares. ``docker`` runs in the project's root; ``state`` is ``.fategen``.
+
+    ``readable`` are paths outside of the project that the build reads.
+    """
+
+    docker: Docker
+    state: Path
+    job: Job
+    options: Options
+    recipe: Recipe
+    facts: Facts
+    env: Mapping[str, str]
+    view: View
+    readable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One bake process that succeeded: each target's digest (absent where nothing was exported) and busy seconds."""
+
+    digests: Mapping[str, str]
+    seconds: Mapping[str, float]
+    warnings: tuple[str, ...]
+
+
+class PhaseError(Exception):
+    """One bake process failed. ``message`` names image, platform, step and its last lines; ``log`` has all of them.
+
+    ``pushed`` are the ``reference@digest`` whose push had begun, and whether the registry acknowledged them.
+    """
+
+    def __init__(self, message: str, log: str, pushed: Mapping[str, bool]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.log = log
+        self.pushed = pushed
+
+
+def run_bake(
+    session: Session,
+    title: str,
+    outputs: Mapping[str, str],
+    *,
+    overrides: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    writable: Sequence[str] = (),
+) -> Phase:
+    """One bake process over everything that is involved. Raises PhaseError.
+
+    ``outputs`` says where each target goes; the others stay in the builder's cache. All are named on the command line:
+    bake before buildx 0.14 exports a target that is only linked to as an image without a name.
+    """
+    job, view = session.job, session.view
+    metadata = session.state / "metadata.json"
+    metadata.unlink(missing_ok=True)
+    args = arguments(
+        job,
+        session.options,
+        session.recipe,
+        session.facts.buildx,
+        [target.name for target in job.involved],
+        overrides=[
+            *(f"{target.name}.output={outputs.get(target.name, 'type=cacheonly')}" for target in job.involved),
+            *overrides,
+        ],
+        flags=["--progress=rawjson", f"--metadata-file={metadata}", *flags],
+        readable=session.readable,
+        writable=writable,
+    )
+    reader = Reader([target.name for target in job.involved], session.docker.redact)
+    view.begin(title)
+    try:
+        with (
+            Logs(session.state / "logs", job, title) as logs,
+            session.docker.stream_lines(args, env=session.env) as child,
+        ):
+            for line in child.lines(TICK):
+                view.tick()
+                for change in reader.feed(line):
+                    logs.change(change)
+                    view.change(change)
+            code = child.finish().code
+    finally:
+        view.end()
+    if code:
+        raise phase_error(job, reader, code, logs)
+    return Phase(_digests(metadata, job), busy(reader, job), tuple(dict.fromkeys(reader.warnings)))
+
+
+def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
+    """The failure of a bake process: the step that broke it, else buildx's own last words."""
+    step = reader.failed_step()
+    if step is None:
+        errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
+        said = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
+        return PhaseError(f"docker buildx bake failed: {said}", logs.shown(""), reader.pushed)
+    name = step.name
+    platform = job.platform(name.target, name.platform)
+    where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
+    stage, _, number = name.stage.rpartition(" ")
+    part = f'stage "{stage}", step {number}: ' if stage and "/" in number else ""
+    lines = "".join(f"\n  | {line}" for line in _what_it_said(step))
+    return PhaseError(f"{where} failed in {part}{name.text}{lines}", logs.shown(name.target), reader.pushed)
+
+
+def _what_it_said(step: Step) -> list[str]:
+    """Its last log lines; then how it ended, in BuildKit's words without the command that the message has already."""
+    ended = re.sub(r"^process \".*\" did not complete successfully: ", "", step.error, flags=re.DOTALL)
+    return [*step.tail, ended]
+
+
+def _digests(metadata: Path, job: Job) -> dict[str, str]:
+    """Each target's ``containerimage.digest`` from bake's metadata file; a file that is missing is no error here."""
+    try:
+        content: Any = json.loads(metadata.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    entries = {target.name: content.get(target.name) for target in job.targets}
+    return {
+        name: str(entry["containerimage.digest"])
+        for name, entry in entries.items()
+        if isinstance(entry, dict) and entry.get("containerimage.digest")
+    }
+
+
+def busy(reader: Reader, job: Job) -> dict[str, float]:
+    """Seconds in which a step of an image ran; steps beside each other count once, cached ones not at all."""
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for step in reader.steps.values():
+        if step.name.target and not step.cached and step.seconds:
+            spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
+    return {image: union_length(of_image) for image, of_image in spans.items()}
+
+
+def union_length(spans: Sequence[tuple[float, float]]) -> float:
+    """The length that intervals cover together."""
+    total, end = 0.0, float("-inf")
+    for begin, finish in sorted(spans):
+        total += max(0.0, finish - max(begin, end))
+        end = max(end, finish)
+    return total

@@ -1,0 +1,95 @@
+"""``fategen bake``: build images with ``docker buildx bake``, and push or load them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from generator import bake as baking
+from generator.bake.job import Output
+from generator.bake.progress import LiveView, PlainView, View
+from generator.cli.common import change_options, directory_option, say_warnings
+from generator.engine import find_docker
+from generator.errors import InputError, Problem
+from generator.project import find_project
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...")
+@click.option("--push", is_flag=True, help="Publish to PREFIX, once everything is built.")
+@click.option("--load", is_flag=True, help="Put the images into the local engine, once everything is built.")
+@click.option("--platform", "platforms", multiple=True, metavar="P", help="Only this platform; may be repeated.")
+@click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
+@click.option("--base", type=click.Choice(["build", "published"]), default="build", show_default=True,
+              help="Build base-image, or build on the one that PREFIX has.")  # fmt: skip
+@click.option("--print", "show", is_flag=True, help="Print what bake would build, as JSON; build nothing.")
+@click.option("--no-cache", is_flag=True, help="Run every step again.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-v", "--verbose", is_flag=True, help="The output of every step.")
+@directory_option
+@change_options
+def command(
+    names: tuple[str, ...],
+    push: bool,
+    load: bool,
+    platforms: tuple[str, ...],
+    builder: str,
+    base: str,
+    show: bool,
+    no_cache: bool,
+    form: str,
+    quiet: bool,
+    verbose: bool,
+    directory: Path,
+    sets: tuple[str, ...],
+    sources: tuple[str, ...],
+) -> None:
+    """Build images and groups (default: the components); without --push and --load they stay in the build cache."""
+    if push and load:
+        raise InputError(Problem("--load", "--push and --load exclude each other: bake twice, the second is cached"))
+    output: Output = "push" if push else "load" if load else "none"
+    options = baking.Options(output, platforms, builder, no_cache, base == "published")
+    workspace, recipe = baking.open_workspace(find_project(directory), sets, sources, _say)
+    say_warnings(workspace.warnings)
+    if show:
+        click.echo(
+            baking.resolved(find_docker(), workspace, recipe, names, options, process=os.environ, say=_say), nl=False
+        )
+        return
+    session = baking.make_session(
+        find_docker(),
+        workspace,
+        recipe,
+        names,
+        options,
+        process=os.environ,
+        view=lambda job: progress_view(job, quiet=quiet, verbose=verbose),
+        say=_say,
+    )
+    if not quiet:
+        plan = workspace.plan
+        builder_name = f"{session.facts.builder.name} ({session.facts.builder.driver})"
+        _say(f"FATE {plan.release} → {plan.settings.prefix}   tag {plan.settings.tag}   builder {builder_name}")
+    built = baking.bake(session)
+    click.echo(json.dumps([one.as_json() for one in built], indent=2) if form == "json" else baking.result_table(built))
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def progress_view(job: baking.Job, *, quiet: bool = False, verbose: bool = False) -> View:
+    """The view that fits: a picture on a terminal, lines elsewhere and with ``-v``, nothing with ``-q``."""
+    if quiet:
+        return View()
+    if sys.stderr.isatty() and not verbose and os.environ.get("TERM") != "dumb":
+        return LiveView(
+            job, lambda text: click.echo(text, nl=False, err=True), width=shutil.get_terminal_size().columns
+        )
+    return PlainView(job, _say, verbose=verbose)
