@@ -1,11 +1,12 @@
 """``.env`` text -> ``Settings``. The keys and what they may be are the table of ``keys.py``.
 
-How the text is read (python-dotenv's parser; ``docker compose`` and a shell read it the same way but where noted):
+How the text is read (python-dotenv's parser, 1.0 and later):
 
 * ``KEY=value``, spaces around ``=`` and ``export`` before it allowed; ``#`` begins a comment at the start of a line or
   after a space. Without quotes a backslash is a backslash. ``'…'`` knows the escapes ``\\'`` and ``\\\\``, ``"…"`` also
   ``\\n`` and its like (whose results are then refused: a value is one line of visible characters).
-* LF, CRLF and CR end a line, and a byte order mark is skipped. Whatever the file, ``${`` in a value is an error.
+* LF, CRLF and CR end a line, and a byte order mark is skipped. ``${`` in a value is an error, however it is quoted; any
+  other ``$`` is a dollar sign.
 * A key that is set twice is an error that names both lines. An empty value (also ``""`` and only spaces) is an error
   for a required key and means "not set" for another. A line without ``=`` is an error.
 * Characters beyond ASCII may stand where the grammar of the value lets them (paths), in Unicode form NFC.
@@ -30,6 +31,7 @@ __all__ = ["Override", "Settings", "parse_settings", "sample_env", "settings_tab
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _LINE_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII | re.MULTILINE)
+_COMMENT_ALONE = re.compile(r"[^=]*=[^\S\n]+#")
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,9 @@ def _read_file(text: str, name: str, local: bool, named: set[str], problems: lis
             first = entries[binding.key].where
             problems.append(Problem(where, f"{binding.key}: set twice, first at {first}; keep one"))
         else:
-            entries[binding.key] = _Entry(binding.key, binding.value, where, local)
+            # python-dotenv before 1.2 took the comment of "KEY= # comment" for the value.
+            value = "" if _COMMENT_ALONE.match(original) else binding.value
+            entries[binding.key] = _Entry(binding.key, value, where, local)
     return list(entries.values())
 
 
@@ -237,7 +241,7 @@ def _all_at_once(problems: list[Problem], files: tuple[str, ...]) -> InputError:
 
 
 def _is_near(key: str) -> bool:
-    """Whether an unknown key is so like a known one that it must be a slip, also by two letters swapped in a short one."""
+    """Whether an unknown key is so like a known one that it must be a slip; in a short one, two letters swapped."""
     key = key.upper()
     swapped = (sorted(key) == sorted(k) and sum(a != b for a, b in zip(key, k, strict=True)) <= 2 for k in KNOWN_NAMES)
     return any(swapped) or bool(difflib.get_close_matches(key, KNOWN_NAMES, n=1, cutoff=0.75))

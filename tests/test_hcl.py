@@ -39,7 +39,7 @@ def read_hcl(literal: str) -> str:
 
 
 def read_dockerfile(word: str) -> str:
-    """One double-quoted Dockerfile word -> its text. AssertionError where BuildKit would end it or fill something in."""
+    """One double-quoted Dockerfile word -> its text. AssertionError where it would end or be filled in."""
     assert word[0] == word[-1] == '"'
     body, out, i = word[1:-1], "", 0
     while i < len(body):

@@ -100,6 +100,8 @@ def test_a_password_is_not_shown_when_settings_are_printed() -> None:
         ("REQUIREMENTS=a=b", "a=b"),
         ("REQUIREMENTS=données/中.txt", "données/中.txt"),
         ("REQUIREMENTS=", ""),
+        ("REQUIREMENTS= # none", ""),
+        ("REQUIREMENTS=./#1", "./#1"),
         ('REQUIREMENTS=""', ""),
         ("REQUIREMENTS='  '", ""),
         ("#REQUIREMENTS=a.txt", ""),
