@@ -18,7 +18,7 @@ def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         return
 
     def refuse(*args: object, **kwargs: object) -> None:
-        raise AssertionError(f"a unit test started a process: {args}")
+        raise AssertionError(f"a unit test started a process: {args[1:]}")
 
     monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
     for name in ("system", "posix_spawn", "posix_spawnp", "fork", "forkpty", "execv", "execve"):

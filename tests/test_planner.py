@@ -99,7 +99,7 @@ def test_images_without_any_of_the_platforms_are_unavailable_and_in_no_group(lin
     plan = plan_of(line, platforms=("linux/arm64",))
     assert [t.name for t in plan.unavailable] == ["base-image", "egg", "python"]
     assert "base" not in {g.name for g in plan.groups}
-    with pytest.raises(InputError, match="python: not built for linux/arm64 .*tensorflow"):
+    with pytest.raises(InputError, match=r"python: not built for linux/arm64 .*tensorflow"):
         plan.select(["python"])
 
 
@@ -168,7 +168,7 @@ def test_selecting_takes_images_and_groups_in_build_order_and_each_once(line: Li
 
 
 def test_selecting_an_unknown_name_names_the_near_one(line: Line) -> None:
-    with pytest.raises(InputError, match="pyton: no image and no group of FATE 1.3.0; did you mean python?"):
+    with pytest.raises(InputError, match=r"pyton: no image and no group of FATE 1.3.0; did you mean python?"):
         plan_of(line).select(["pyton"])
 
 
@@ -180,5 +180,5 @@ def test_passwords_and_proxies_are_secret_variables(line: Line) -> None:
 def test_a_platform_limit_lifted_by_an_unknown_key_is_an_error() -> None:
     text = (packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8")
     line = parse_line(text.replace("lifted-by: REQUIREMENTS", "lifted-by: REQUIREMENT"), name="1.3.yaml")
-    with pytest.raises(InputError, match="lifted-by: REQUIREMENT is no key of .env; did you mean REQUIREMENTS?"):
+    with pytest.raises(InputError, match=r"lifted-by: REQUIREMENT is no key of .env; did you mean REQUIREMENTS?"):
         make_plan(SETTINGS, line)

@@ -95,7 +95,8 @@ def test_a_missing_template_says_which_image_wants_it(project_dir: Path) -> None
         packaged.replace("template: java.Dockerfile.j2", "template: jawa.Dockerfile.j2"), encoding="utf-8"
     )
     assert rendering(project_dir) == (
-        "templates/dockerfiles/jawa.Dockerfile.j2: there is no such template, which federation in the catalogue asks for"
+        "templates/dockerfiles/jawa.Dockerfile.j2: there is no such template, "
+        "which federation in the catalogue asks for"
     )
 
 
