@@ -65,6 +65,15 @@ def cut_short(name: str, plan: Contents, size: int, found: Sequence[Damage], out
     return DamagedError(_with(message, outcome), [*found, *missing], hint=hint)
 
 
+def not_whole(name: str, file_size: int, size: int) -> str:
+    """What ``inspect`` says of a file whose size alone tells that it is wrong."""
+    if file_size < size:
+        return (
+            f"{name} is cut short: it has {file_size:,} of {size:,} bytes; copy bytes {file_size:,}-{size - 1:,} again"
+        )
+    return f"{name} has {file_size - size:,} bytes behind its end; copy it again"
+
+
 def unsafe(name: str, at: int, reason: str, outcome: str) -> BundleError:
     """The error for a file that is well-formed but is not what its record says."""
     message = f"{name} is not what its record says: byte {at:,}: {reason}"

@@ -128,7 +128,7 @@ def _read_all(images: Sequence[SourceImage], name: str) -> list[Found]:
     for image in images:
         try:
             found.append(read(image))
-        except InputError as error:  # noqa: PERF203 (a handful of images, and all their problems are told at once)
+        except InputError as error:
             problems.extend(error.problems)
             hints.append(error.hint)
     if not images:

@@ -1,0 +1,86 @@
+"""What a bundle holds, counted: for people and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from generator.bundle.model import BundleIndex, short_root
+from generator.bundle.reference import familiar
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """One image. ``size`` in bytes, of which ``shared`` are in other images of the bundle too; the rest is its own."""
+
+    name: str
+    references: tuple[str, ...]
+    platforms: tuple[str, ...]
+    digest: str
+    size: int
+    shared: int
+
+    @property
+    def unique(self) -> int:
+        return self.size - self.shared
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "references": list(self.references),
+            "platforms": list(self.platforms),
+            "digest": self.digest,
+            "size": self.size,
+            "unique": self.unique,
+            "shared": self.shared,
+        }
+
+
+def report(index: BundleIndex) -> tuple[ImageReport, ...]:
+    """Each image of a bundle with its bytes."""
+    of_image = [{blob.digest: blob.size for blob in image.blobs()} for image in index.images]
+    users: dict[str, int] = {}
+    for blobs in of_image:
+        for digest in blobs:
+            users[digest] = users.get(digest, 0) + 1
+    return tuple(
+        ImageReport(
+            image.label,
+            image.references,
+            image.platforms,
+            image.target.digest,
+            sum(of_image[number].values()),
+            sum(size for digest, size in of_image[number].items() if users[digest] > 1),
+        )
+        for number, image in enumerate(index.images)
+    )
+
+
+def as_json(index: BundleIndex, size: int) -> dict[str, object]:
+    """A bundle for programs; ``size`` is that of the whole file in bytes."""
+    return {
+        "name": index.name,
+        "root": index.root,
+        "short_root": short_root(index.root),
+        "size": size,
+        "images": [image.as_json() for image in report(index)],
+    }
+
+
+def rows(index: BundleIndex) -> list[tuple[str, ...]]:
+    """A bundle for people: image, platforms, size, own and shared bytes; one row for each further name of an image."""
+    found: list[tuple[str, ...]] = []
+    for image in report(index):
+        first, *others = (familiar(name) for name in image.references)
+        found.append((first, " ".join(image.platforms), human(image.size), human(image.unique), human(image.shared)))
+        found.extend((name, "", "", "", "") for name in others)
+    return found
+
+
+def human(size: int) -> str:
+    """A number of bytes with a unit of a thousand: ``84 MB``, ``1.2 GB``, ``512 B``."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5 or unit == "GB":
+            return f"{value:.1f} {unit}" if unit != "B" and value < 9.95 else f"{value:,.0f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")

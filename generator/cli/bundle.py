@@ -1,0 +1,233 @@
+"""``fategen bundle``: one file that carries images to a site without internet, and loads there."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from generator.bundle.archive import Progress, Reads
+from generator.bundle.check import inspect, stdin, verify
+from generator.bundle.damage import not_whole
+from generator.bundle.layout import SourceImage
+from generator.bundle.load import load
+from generator.bundle.model import BundleIndex, short_root
+from generator.bundle.reference import familiar
+from generator.bundle.report import as_json, human, rows
+from generator.bundle.save import save
+from generator.cli.common import change_options, directory_option, say_warnings
+from generator.errors import InputError, Problem, did_you_mean
+from generator.project import find_project
+from generator.table import table
+
+if TYPE_CHECKING:
+    from generator.plan import Plan
+    from generator.workspace import Workspace
+
+GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("components", "third-party")}
+
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)  # fmt: skip
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+
+
+@click.group()
+def command() -> None:
+    """Carry images to a site without internet: one file, checked byte for byte, that plain docker load takes too."""
+
+
+@command.command("save")
+@click.argument("name", type=click.Choice(list(GROUPS)), default="fate")
+@click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
+@click.option("--image", "images", multiple=True, metavar="NAME", help="Only this image of the bundle. Repeatable.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Default: NAME-TAG.fate.tar in this directory.",
+)
+@directory_option
+@change_options
+@format_option
+@quiet_option
+def save_command(
+    name: str,
+    platforms: tuple[str, ...],
+    images: tuple[str, ...],
+    output: Path | None,
+    directory: Path,
+    sets: tuple[str, ...],
+    sources: tuple[str, ...],
+    form: str,
+    quiet: bool,
+) -> None:
+    """Build a set of images, or take them as they are built, and write them into one file.
+
+    "fate" (the default) holds the components, "third-party" mysql and redis, "all" both. The same images give the same
+    file, byte for byte. FILE.sha256 is written beside it, for sha256sum -c.
+    """
+    from generator.workspace import load as load_workspace
+
+    workspace = load_workspace(find_project(directory), sets=sets, sources=sources)
+    say_warnings(workspace.warnings)
+    chosen = _chosen(workspace.plan, name, images)
+    title = f"{name}-{workspace.plan.settings.tag}"
+    layouts = _layouts(workspace, chosen, platforms or (_engine_platform(),), quiet=quiet)
+    with _Bar("saving", quiet) as bar:
+        result = save(layouts, output or Path(f"{title}.fate.tar"), name=title, progress=bar)
+    if form == "json":
+        extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
+        click.echo(json.dumps({**extra, **as_json(result.index, result.size)}, indent=2))
+        return
+    click.echo(_table(result.index))
+    click.echo(f"\n{result.path}  {human(result.size)}  root digest {short_root(result.root)}")
+    click.echo(f"sha256 {result.sha256}  (in {result.path.name}.sha256)")
+    if result.shared:
+        click.echo(f"layers that images share are in it once: {human(result.shared)} less than one file for each image")
+
+
+@command.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@format_option
+def inspect_command(file: Path, form: str) -> None:
+    """List what a bundle holds, from its first bytes alone ("-": from a pipe); the rest is for verify to check."""
+    found = inspect(_source(file))
+    if form == "json":
+        click.echo(json.dumps(as_json(found.index, found.size), indent=2))
+    else:
+        click.echo(_table(found.index))
+        click.echo(f"\n{found.index.name}  {human(found.size)}  root digest {short_root(found.index.root)}")
+        click.echo(found.index.root)
+    if found.file_size not in (None, found.size):
+        click.echo(f"warning: {not_whole(found.name, found.file_size or 0, found.size)}", err=True)
+
+
+@command.command("verify")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@format_option
+@quiet_option
+def verify_command(file: Path, form: str, quiet: bool) -> None:
+    """Check every byte of a bundle, and name every damaged place. Exit code 4: damaged or unsafe."""
+    start = time.monotonic()
+    with _Bar("checking", quiet) as bar:
+        result = verify(_source(file), progress=bar)
+    if form == "json":
+        click.echo(json.dumps({**as_json(result.index, result.size), "blobs": result.blobs, "whole": True}, indent=2))
+        return
+    seconds = time.monotonic() - start
+    images = len(result.index.images)
+    click.echo(
+        f"{result.path} is whole: {images} image{'s' * (images > 1)}, {result.blobs} blobs, {human(result.size)}, "
+        f"{seconds:.1f} s\nroot digest {short_root(result.index.root)}: compare it with the sender's"
+    )
+
+
+@command.command("load")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--only", multiple=True, metavar="NAME", help="Load this image alone. Repeatable.")
+@click.option("--platform", default="", metavar="P", help="Load this platform; default: the engine's own.")
+@format_option
+@quiet_option
+def load_command(file: Path, only: tuple[str, ...], platform: str, form: str, quiet: bool) -> None:
+    """Load a bundle into Docker while checking it. When anything is wrong, no image and no tag appears or changes."""
+    from generator.bundle.targets import DockerLoader
+    from generator.engine import find_docker
+
+    with _Bar("loading", quiet) as bar:
+        result = load(_source(file), DockerLoader(find_docker()), only=only, platform=platform, progress=bar)
+    if form == "json":
+        images = [
+            {"reference": i.reference, "id": i.id, "platform": i.platform, "state": i.state, "before": i.before}
+            for i in result.images
+        ]
+        click.echo(json.dumps({"root": result.index.root, "platform": result.platform, "images": images}, indent=2))
+        return
+    state = {"new": "new", "same": "was there", "replaced": "replaced "}
+    click.echo(
+        table(
+            ("IMAGE", "PLATFORM", "ID", ""),
+            [
+                (
+                    familiar(i.reference),
+                    i.platform,
+                    _short(i.id),
+                    state[i.state] + (_short(i.before) if i.state == "replaced" else ""),
+                )
+                for i in result.images
+            ],
+        )
+    )
+
+
+def _layouts(
+    workspace: Workspace, images: Sequence[str], platforms: Sequence[str], *, quiet: bool
+) -> tuple[SourceImage, ...]:
+    """Has bake build ``images`` and write their OCI layouts; this is the one place where bundles meet bake."""
+    raise NotImplementedError  # until generator.bake can export
+
+
+def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
+    """The names of the images to save. InputError for one that is not in that bundle."""
+    there = [target.name for target in plan.select(GROUPS[name]) if not target.inherits]
+    wrong = [image for image in images if image not in there]
+    if wrong:
+        raise InputError(
+            [Problem("--image", f"{w} is not in the {name} bundle{did_you_mean(w, there)}") for w in wrong],
+            hint=f"it holds {', '.join(there)}",
+        )
+    return tuple(image for image in there if not images or image in images)
+
+
+def _engine_platform() -> str:
+    from generator.bundle.targets import DockerLoader
+    from generator.engine import find_docker
+
+    return DockerLoader(find_docker()).platform()
+
+
+def _source(file: Path) -> Path | Reads:
+    return stdin() if str(file) == "-" else file
+
+
+def _table(index: BundleIndex) -> str:
+    return table(("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED"), rows(index))
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:12]
+
+
+class _Bar:
+    """One line on stderr while it lasts; nothing where stderr is no terminal."""
+
+    def __init__(self, verb: str, quiet: bool) -> None:
+        self._verb = verb
+        self._shown = not quiet and sys.stderr.isatty()
+        self._next = 0.0
+        self._start = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        return self._show
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if not self._shown or now < self._next:
+            return
+        self._next = now + 0.1
+        rate = done / max(now - self._start, 0.001)
+        kind, _, digest = what.partition(" sha256:")
+        name = f"{kind} {digest[:12]}" if digest else kind
+        part = f"{100 * done // max(total, 1):3d} %  {human(done)} of {human(total)}  {human(int(rate))}/s"
+        line = f"{self._verb}  {part}  {name}"
+        click.echo(f"\r{line[:100]:<100}", err=True, nl=False)
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            click.echo(f"\r{'':<100}\r", err=True, nl=False)

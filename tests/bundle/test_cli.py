@@ -1,0 +1,120 @@
+"""The commands that need no engine: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import generator.cli
+from generator.bundle.model import short_root
+from generator.bundle.reference import familiar, normalise, short
+from generator.bundle.report import human, report
+from tests.bundle.conftest import Made
+
+
+@pytest.fixture
+def file(made: Made, tmp_path: Path) -> Path:
+    path = tmp_path / "fate-1.0.fate.tar"
+    path.write_bytes(made.data)
+    return path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *args: str | Path) -> int:
+    monkeypatch.setattr("sys.argv", ["fategen", "bundle", *map(str, args)])
+    with pytest.raises(SystemExit) as stop:
+        generator.cli.main()
+    return int(stop.value.code or 0)
+
+
+def test_inspect(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "inspect", file) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert re.search(r"^fgtest/a:1.0 +linux/amd64 +\d.* B", out, re.M)
+    assert re.search(r"^fgtest/m:1.0 +linux/amd64 linux/arm64", out, re.M)
+    assert short_root(made.plan.index.root) in out
+
+
+def test_inspect_as_json(
+    made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "inspect", file, "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["root"] == made.plan.index.root
+    assert [i["name"] for i in found["images"]] == ["a", "b", "m"]
+    assert all(i["size"] == i["unique"] + i["shared"] for i in found["images"])
+
+
+def test_inspect_sees_a_wrong_size(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    assert run(monkeypatch, "inspect", file) == 0
+    assert "cut short" in capsys.readouterr().err
+    file.write_bytes(whole + b"x")
+    assert run(monkeypatch, "inspect", file) == 0
+    assert "has 1 bytes behind its end" in capsys.readouterr().err
+
+
+def test_verify(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "verify", file) == 0
+    assert "is whole: 3 images, 15 blobs" in capsys.readouterr().out
+    layer = made.member("layer:b")
+    file.write_bytes(made.flipped(layer.start))
+    assert run(monkeypatch, "verify", file) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {file} is damaged: layer {layer.digest} (b), bytes {layer.start:,}-")
+    assert "next: copy that range again, or the whole file" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("args", [("verify", "nowhere"), ("inspect", "."), ("save", "fat"), ("load",)])
+def test_wrong_arguments(
+    args: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *args) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_images_share(made: Made) -> None:
+    a, b, m = report(made.plan.index)
+    layer = made.plan.index.images[0].variants[0].layers[0].blob
+    assert (a.shared, b.shared, m.shared) == (layer.size, layer.size, 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (84_200_000, "84 MB"),
+        (999_600, "1.0 MB"),
+        (12 * 10**12, "12,000 GB"),
+    ],
+)
+def test_sizes(size: int, text: str) -> None:
+    assert human(size) == text
+
+
+@pytest.mark.parametrize(
+    ("reference", "full", "shown", "last"),
+    [
+        ("mysql:8", "docker.io/library/mysql:8", "mysql:8", "mysql"),
+        ("federatedai/egg", "docker.io/federatedai/egg:latest", "federatedai/egg:latest", "egg"),
+        ("10.0.0.5:8443/a/b/egg:1", "10.0.0.5:8443/a/b/egg:1", "10.0.0.5:8443/a/b/egg:1", "egg"),
+        ("localhost/x:1", "localhost/x:1", "localhost/x:1", "x"),
+        ("index.docker.io/x/y:1", "docker.io/x/y:1", "x/y:1", "y"),
+        ("docker.io/library/a/b:1", "docker.io/library/a/b:1", "library/a/b:1", "b"),
+    ],
+)
+def test_names(reference: str, full: str, shown: str, last: str) -> None:
+    assert normalise(reference) == full
+    assert familiar(full) == shown
+    assert normalise(shown) == full
+    assert short(full) == last

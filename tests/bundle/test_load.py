@@ -1,0 +1,267 @@
+"""Loading: which bytes are sent and when, and what happens to names. (What engines do with them: tests/e2e.)"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from generator.bundle.layout import SourceImage
+from generator.bundle.load import load
+from generator.bundle.loader import EngineImage
+from generator.errors import BundleError, EngineError, InputError
+from tests.bundle.conftest import Made, bundle
+from tests.bundle.layouts import multi, simple
+from tests.bundle.test_check import rewritten
+
+A, LATEST, B, M = (f"docker.io/fgtest/{n}" for n in ("a:1.0", "a:latest", "b:1.0", "m:1.0"))
+OLD = EngineImage("sha256:" + "0" * 64, ("sha256:" + "1" * 64,))
+
+
+class Recorder:
+    """Keeps what is sent, and takes it in as an engine with a containerd store would; it can be told to misbehave."""
+
+    def __init__(self, *, platform: str = "linux/amd64", fault: str = "", forgets: bool = False) -> None:
+        self.sent = bytearray()
+        self.names: dict[str, EngineImage] = {}
+        self.aborted = False
+        self.finished = False
+        self.fault = fault
+        self.forgets = forgets
+        self.calls: list[str] = []
+        self._platform = platform
+
+    def platform(self) -> str:
+        return self._platform
+
+    def forgets_replaced(self) -> bool:
+        return self.forgets
+
+    def listed(self) -> frozenset[str]:
+        return frozenset() if self.fault == "hidden" else frozenset(self.names)
+
+    def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
+        return {name: self.names[name] for name in names if name in self.names}
+
+    @contextlib.contextmanager
+    def open_load(self) -> Iterator[Recorder]:
+        self.sent.clear()
+        yield self
+
+    def write(self, data: bytes, /) -> object:
+        assert not self.aborted
+        self.sent += data
+        if self.fault == "dies" and len(self.sent) > 5000:
+            raise EngineError("docker load failed: no space left on device")
+        return len(data)
+
+    def finish(self) -> str:
+        self.finished = True
+        for item in json.loads(self.file("manifest.json")):
+            for name in item["RepoTags"]:
+                self.names[name] = self.image(item)
+        if self.fault == "fails after naming":
+            raise EngineError("docker load failed: invalid diffID")
+        return "Loaded image\nError unpacking image"
+
+    def image(self, item: dict[str, object]) -> EngineImage:
+        config = json.loads(self.file(str(item["Config"])))
+        layers = config["rootfs"]["diff_ids"]
+        if self.fault == "no layers":
+            layers = []
+        digest = "sha256:" + str(item["Config"]).rpartition("/")[2]
+        return EngineImage("sha256:" + "f" * 64 if self.fault == "other id" else digest, tuple(layers))
+
+    def file(self, name: str) -> bytes:
+        with tarfile.open(fileobj=io.BytesIO(bytes(self.sent))) as tar:
+            return tar.extractfile(name).read()  # type: ignore[union-attr]
+
+    def members(self) -> list[str]:
+        with tarfile.open(fileobj=io.BytesIO(bytes(self.sent))) as tar:
+            return tar.getnames()
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def tag(self, image: str, name: str) -> None:
+        self.calls.append(f"tag {image} {name}")
+        if self.fault == "cannot tag":
+            raise EngineError("no such image")
+        self.names[name] = self.names.get(image, OLD)
+
+    def untag(self, name: str) -> None:
+        self.calls.append(f"untag {name}")
+        self.names.pop(name, None)
+
+
+def test_a_one_platform_bundle_is_sent_as_it_is(tmp_path: Path) -> None:
+    sources = [SourceImage((f"fgtest/{n}:1.0",), simple(tmp_path / n, n), ("linux/amd64",)) for n in "ab"]
+    made = bundle(tmp_path, sources)
+    engine = Recorder()
+    result = load(io.BytesIO(made.data), engine)
+    sums = made.member("fategen/SHA256SUMS")
+    record = made.plan.members[0]
+    assert engine.sent == made.data[record.end : sums.offset] + made.data[sums.end :]
+    assert [(i.reference, i.state) for i in result.images] == [(A, "new"), (B, "new")]
+    assert [i.state for i in load(io.BytesIO(made.data), engine).images] == ["same", "same"]
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
+def test_one_platform_is_sent_as_flat_manifests(tmp_path: Path, platform: str) -> None:
+    made = bundle(tmp_path, [SourceImage((M,), multi(tmp_path / "m", "m"), ("linux/amd64", "linux/arm64"))])
+    engine = Recorder(platform=platform)
+    load(io.BytesIO(made.data), engine)
+    variant = next(v for v in made.plan.index.images[0].variants if v.platform == platform)
+    index = json.loads(engine.file("index.json"))
+    assert [entry["digest"] for entry in index["manifests"]] == [variant.manifest.digest]
+    blobs = {name[13:] for name in engine.members() if name.startswith("blobs/sha256/")}
+    assert blobs == {blob.digest[7:] for blob in variant.blobs()}
+    assert engine.members()[-3:] == ["manifest.json", "index.json", "oci-layout"]
+    assert engine.sent.endswith(bytes(1024))
+
+
+def test_only(made: Made) -> None:
+    engine = Recorder()
+    load(io.BytesIO(made.data), engine, only=("b",))
+    assert set(engine.names) == {B}
+    assert {i["Config"] for i in json.loads(engine.file("manifest.json"))} < set(engine.members())
+    for name in ("fgtest/a:latest", LATEST, "fgtest/a", "docker.io/fgtest/a", "a"):
+        engine = Recorder()
+        load(io.BytesIO(made.data), engine, only=(name, "a"))
+        assert set(engine.names) == {A, LATEST}
+
+
+def test_a_name_that_is_not_in_it(made: Made) -> None:
+    engine = Recorder()
+    with pytest.raises(InputError, match="mm: is not in the bundle; did you mean m"):
+        load(io.BytesIO(made.data), engine, only=("mm", "alpine"))
+    assert not engine.sent
+
+
+def test_a_platform_that_is_not_in_it(made: Made) -> None:
+    engine = Recorder(platform="linux/arm64")
+    with pytest.raises(InputError) as error:
+        load(io.BytesIO(made.data), engine)
+    assert [p.where for p in error.value.problems] == ["a", "b"]
+    assert not engine.sent
+    assert load(io.BytesIO(made.data), engine, only=("m",)).platform == "linux/arm64"
+    assert load(io.BytesIO(made.data), engine, platform="linux/amd64").platform == "linux/amd64"
+    with pytest.raises(InputError, match="--platform"):
+        load(io.BytesIO(made.data), engine, platform="x y")
+
+
+def places(made: Made) -> dict[str, bytes]:
+    middle = made.member("layer:b")
+    config = made.member("config:b")
+    other = made.content("config:b").replace(b"/bin/true", b"/bin/evil")
+    last = made.plan.members[-1]
+    found = {
+        "flipped layer": made.flipped(middle.start + 20),
+        "flipped padding": made.flipped(middle.end - 1),
+        "swapped config": made.data[: config.start] + other + made.data[config.start + config.size :],
+        "layer of an image that is not loaded": made.flipped(made.member("layer:m").start),
+        "record": made.flipped(700),
+        "record that says another name": rewritten(
+            made, lambda r: r["images"][0].update(references=["docker.io/library/alpine:3"])
+        ),
+        "sums": made.flipped(made.member("fategen/SHA256SUMS").start + 3),
+        "end": made.flipped(last.end + 5),
+        "more": made.data + b"x",
+    }
+    for name in ("manifest.json", "index.json", "oci-layout"):
+        found[name] = made.flipped(made.member(name).start + 5)
+    for name in ("layer:b", "config:b", "manifest.json", "index.json", "oci-layout"):
+        for what, at in (("before", made.member(name).offset), ("inside", made.member(name).start + 1)):
+            found[f"cut {what} {name}"] = made.data[:at]
+    found["cut before the end mark"] = made.data[:-1024]
+    return found
+
+
+def test_nothing_is_named_when_anything_is_wrong(made: Made) -> None:
+    for what, data in places(made).items():
+        engine = Recorder()
+        engine.names[B] = OLD
+        with pytest.raises(BundleError) as error:
+            load(io.BytesIO(data), engine, only=("b",))
+        assert not engine.finished, what
+        for word in (b"manifest.json", b"index.json", b"oci-layout", b"RepoTags", b"io.containerd.image.name"):
+            assert word not in engine.sent, what
+        assert engine.names == {B: OLD}, what
+        if "record" not in what:
+            assert "nothing was loaded" in error.value.render(), what
+
+
+def test_the_engine_is_cut_off_at_the_first_damage_and_all_damage_is_told(made: Made) -> None:
+    first, last = (m for m in made.plan.members if m.role == "layer" and m.images != ("m",) and len(m.images) == 1)
+    data = bytearray(made.flipped(first.start))
+    data[last.start] ^= 1
+    engine = Recorder()
+    with pytest.raises(BundleError, match="damaged in 2 places"):
+        load(io.BytesIO(bytes(data)), engine)
+    assert engine.aborted
+    assert first.name.encode() in engine.sent
+    assert last.name.encode() not in engine.sent
+    assert engine.sent.endswith(bytes(data[first.start : first.start + first.size]))
+
+
+@pytest.mark.parametrize("fault", ["hidden", "no layers", "other id", "fails after naming"])
+@pytest.mark.parametrize("forgets", [False, True])
+def test_names_go_back_when_the_engine_has_something_else(made: Made, fault: str, forgets: bool) -> None:
+    engine = Recorder(fault=fault, forgets=forgets)
+    engine.names[B] = OLD
+    with pytest.raises(EngineError) as error:
+        load(io.BytesIO(made.data), engine)
+    assert engine.names == {B: OLD}
+    assert "every name is what it was before" in str(error.value)
+    if fault == "no layers":
+        assert "fgtest/b:1.0 has other layers" in str(error.value)
+        assert "Error unpacking image" in str(error.value)
+
+
+def test_an_engine_that_dies_while_it_is_sent(made: Made) -> None:
+    engine = Recorder(fault="dies")
+    engine.names[B] = OLD
+    with pytest.raises(EngineError, match="no space left"):
+        load(io.BytesIO(made.data), engine)
+    assert engine.names == {B: OLD}
+    assert engine.calls == []
+
+
+def test_a_name_that_cannot_be_put_back_is_told(made: Made) -> None:
+    engine = Recorder(fault="cannot tag")
+    engine.names[B] = OLD
+    engine.fault = "hidden"
+    engine.tag = lambda image, name: (_ for _ in ()).throw(EngineError("no such image"))  # type: ignore[method-assign]
+    with pytest.raises(EngineError, match=f"could not be put back: fgtest/b:1.0 → {OLD.id}"):
+        load(io.BytesIO(made.data), engine)
+
+
+def test_a_replaced_image_is_kept_until_the_new_one_is_confirmed(made: Made) -> None:
+    engine = Recorder(forgets=True)
+    engine.names[B] = OLD
+    result = load(io.BytesIO(made.data), engine)
+    assert [(i.reference, i.state) for i in result.images if i.before] == [(B, "replaced")]
+    keep = engine.calls[0].split()[-1]
+    assert keep.startswith("fategen.invalid/keep:")
+    assert engine.calls == [f"tag {B} {keep}", f"untag {keep}"]
+    engine.calls.clear()
+    load(io.BytesIO(made.data), engine, only=("b",))
+    assert engine.calls == []
+
+
+def test_ctrl_c_before_the_end_touches_no_name(made: Made) -> None:
+    engine = Recorder()
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done > 8000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(io.BytesIO(made.data), engine, progress=stop)
+    assert engine.calls == []
+    assert not engine.finished
