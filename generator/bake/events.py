@@ -100,8 +100,8 @@ def parse_name(name: str, targets: Sequence[str]) -> StepName:
 class Reader:
     """Keeps the steps of one bake run. ``targets`` are in build order; a step that several have is the first one's.
 
-    ``pushed`` has each ``reference@digest`` whose manifest is being pushed, and whether that is done. ``redact`` is
-    applied to every text before anything else sees it.
+    ``pushed`` has each reference whose manifest is being pushed, by BuildKit or by the engine, and whether that is
+    done. ``redact`` is applied to every text before anything else sees it.
     """
 
     def __init__(self, targets: Sequence[str], redact: Callable[[str], str]) -> None:
@@ -152,6 +152,8 @@ class Reader:
         step.completed = _seconds(vertex.get("completed")) or step.completed
         step.cached = bool(vertex.get("cached"))
         step.error = self._redact(str(vertex.get("error") or ""))
+        if by_docker := re.match(r"pushing (\S+) with docker$", step.name.text):
+            self.pushed[by_docker[1]] = bool(step.completed) and not step.error
         if step.started and not was_started and not step.completed:
             yield Change("started", step)
         if step.error and not was_error:
@@ -171,7 +173,7 @@ class Reader:
         current, total = transfer.get("current") or 0, transfer.get("total") or 0
         name = self._redact(str(transfer.get("id") or transfer.get("name") or ""))
         if name.startswith(_PUSHING):
-            self.pushed[name.removeprefix(_PUSHING)] = bool(transfer.get("completed"))
+            self.pushed[name.removeprefix(_PUSHING).partition("@")[0]] = bool(transfer.get("completed"))
         step.progress = f"{name} {current * 100 // total} %" if total else name
         yield Change("progress", step, step.progress)
 

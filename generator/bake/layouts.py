@@ -14,9 +14,9 @@ SHARED = "shared"
 def export_layouts(session: Session) -> dict[str, Path]:
     """Builds the session's targets and exports each to ``.fategen/layouts/<target>``. Gives target -> directory.
 
-    The ``blobs`` of all of them are one directory, so that a layer that many images have is sent and kept once; it stays
-    between runs, as a cache. Layers are gzip and there is no attestation: old loaders read nothing else. Raises
-    BuildError.
+    The ``blobs`` of all of them are one directory, so that a layer that many images have is sent and kept once; it
+    stays between runs, as a cache. Layers are gzip and there is no attestation: old loaders read nothing else.
+    Raises BuildError.
     """
     layouts = {target.name: _empty_layout(session.state / "layouts", target.name) for target in session.job.targets}
     (session.state / "logs").mkdir(parents=True, exist_ok=True)

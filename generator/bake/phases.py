@@ -98,12 +98,11 @@ def push(session: Session) -> Phase:
 def published(targets: Sequence[Target], pushed: Mapping[str, bool]) -> str:
     """What a push that failed has left in the registry, in words.
 
-    ``pushed`` has ``reference@digest`` -> whether the registry acknowledged it, for every tag whose upload had begun.
+    ``pushed`` has every tag whose manifest was being pushed, and whether the registry acknowledged it.
     """
     tags = {tag for target in targets for tag in target.tags}
-    known = {reference.partition("@")[0]: done for reference, done in pushed.items()}
-    done = sorted(tag for tag in tags if known.get(tag))
-    unsure = sorted(tag for tag in tags if known.get(tag) is False)
+    done = sorted(tag for tag in tags if pushed.get(tag))
+    unsure = sorted(tag for tag in tags if pushed.get(tag) is False)
     lines = [f"  published: {tag}" for tag in done] + [f"  perhaps published: {tag}" for tag in unsure]
     missing = len(tags) - len(done) - len(unsure)
     if not lines:

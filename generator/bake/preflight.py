@@ -9,7 +9,7 @@ from pathlib import Path
 
 from generator.bake.job import Job, Options
 from generator.builder import Facts
-from generator.errors import EngineError, FategenError, InputError, Problem
+from generator.errors import EngineError, InputError, Problem
 from generator.plan import Plan, Target
 from generator.reference import mirrored
 
@@ -115,14 +115,13 @@ def runs_on_target(dockerfile: str) -> bool:
     return False
 
 
-def preflight_error(inputs: list[Problem], engines: list[Problem]) -> FategenError | None:
-    """One error for everything that was found; the user's own files decide its exit code."""
+def raise_problems(inputs: list[Problem], engines: list[Problem]) -> None:
+    """One error for everything that was found, if anything; the user's own files and flags decide its exit code."""
     if inputs:
-        return InputError(inputs + engines, hint="nothing was started")
+        raise InputError(inputs + engines, hint="correct that and run it again; nothing was started")
     if engines:
         message = InputError(engines).message
-        return EngineError(message, hint="nothing was started; fategen doctor shows what this machine has")
-    return None
+        raise EngineError(message, hint="nothing was started; fategen doctor shows what this machine has")
 
 
 def outside(root: Path, plan: Plan, involved: tuple[Target, ...]) -> list[str]:

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from generator.bake.environment import Environment, Recipe, arguments, bake_environment
 from generator.bake.job import Job, Options, make_job, variables
-from generator.bake.preflight import engine_problems, input_problems, outside, preflight_error
+from generator.bake.preflight import engine_problems, input_problems, outside, raise_problems
 from generator.bake.progress import View
 from generator.bake.run import Session
 from generator.builder import BUILDX_NEEDED, inspect
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str], say: Say) -> tuple[Workspace, Recipe]:
     """The workspace to build, and where its bake file is. Raises DriftError where the committed files are stale.
 
-    With flags that change what is rendered, that is written below ``.fategen`` and the committed files stay as they are.
+    With flags that change what is rendered, that is written below ``.fategen``; the committed files stay as they are.
     """
     workspace = load(project)
     refuse_drift(workspace.drift())
@@ -114,10 +114,9 @@ def make_session(
     try:
         facts = inspect(docker, options.builder)
     except EngineError as error:
-        raise preflight_error(inputs, [Problem("", error.message)]) if inputs else error from error
-    found = preflight_error(inputs, list(engine_problems(job, options, facts, plan, workspace.tree)))
-    if found is not None:
-        raise found
+        raise_problems(inputs, [Problem("", error.message)] if inputs else [])
+        raise
+    raise_problems(inputs, list(engine_problems(job, options, facts, plan, workspace.tree)))
     environment = make_environment(plan, options, process)
     for note in environment.notes:
         say(docker.redact(note))

@@ -14,6 +14,8 @@ Write = Callable[[str], None]
 
 SHORT = 0.5
 """Seconds under which resolving a FROM is not worth a line of its own."""
+LONG = 2.0
+"""Seconds after which a step that still runs is announced."""
 
 
 class View:
@@ -35,15 +37,20 @@ class View:
 class PlainView(View):
     """A line for each step that starts or ends; what was cached is summed up at the end. For logs and CI."""
 
-    def __init__(self, job: Job, write: Write, *, verbose: bool = False) -> None:
+    def __init__(
+        self, job: Job, write: Write, *, verbose: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
         self._job = job
+        self._clock = clock
         self._write = write
         self._verbose = verbose
         self._width = max(len(job.shown(target.name)) for target in job.involved)
         self._cached: dict[str, int] = {}
+        self._unsaid: list[Step] = []
 
     def begin(self, title: str) -> None:
         self._cached.clear()
+        self._unsaid.clear()
         self._write(f"{title}: {', '.join(target.name for target in self._job.targets)}")
 
     def change(self, change: Change) -> None:
@@ -56,14 +63,21 @@ class PlainView(View):
         elif change.kind == "finished" and step.cached:
             image = self._job.shown(step.name.target)
             self._cached[image] = self._cached.get(image, 0) + 1
-        elif change.kind == "started" and step.name.text.startswith("RUN "):
-            self._line(step, "…")
+        elif change.kind == "started":
+            self._unsaid.append(step)
         elif change.kind == "finished" and not (step.name.text.startswith("FROM ") and step.seconds < SHORT):
             self._line(step, f"{step.seconds:.1f} s")
         elif change.kind == "failed" and not step.called_off:
             self._line(step, "failed")
         elif change.kind == "log" and self._verbose:
             self._line(step, f"| {change.text}", what="")
+
+    def tick(self) -> None:
+        # many steps end, or turn out to be cached, right after they start: only a long one is worth a line at its start
+        for step in [step for step in self._unsaid if self._clock() - step.started > LONG]:
+            self._unsaid.remove(step)
+            if not step.completed:
+                self._line(step, "…")
 
     def end(self) -> None:
         for image, count in self._cached.items():

@@ -51,7 +51,7 @@ class Phase:
 class PhaseError(Exception):
     """One bake process failed. ``message`` names image, platform, step and its last lines; ``log`` has all of them.
 
-    ``pushed`` are the ``reference@digest`` whose push had begun, and whether the registry acknowledged them.
+    ``pushed`` are the references whose manifest was being pushed, and whether the registry acknowledged it.
     """
 
     def __init__(self, message: str, log: str, pushed: Mapping[str, bool]) -> None:
@@ -152,7 +152,7 @@ def busy(reader: Reader, job: Job) -> dict[str, float]:
     """Seconds in which a step of an image ran; steps beside each other count once, cached ones not at all."""
     spans: dict[str, list[tuple[float, float]]] = {}
     for step in reader.steps.values():
-        if step.name.target and not step.cached and step.seconds:
+        if step.name.target and not step.name.internal and not step.cached and step.seconds:
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
 
