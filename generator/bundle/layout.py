@@ -29,8 +29,6 @@ from generator.bundle.oci import (
 from generator.bundle.strictjson import LIMIT, Malformed
 from generator.errors import BundleError, InputError, Problem
 
-BUILD_AGAIN = "remove the directory and build the image again"
-
 
 @dataclass(frozen=True)
 class SourceImage:
@@ -48,6 +46,11 @@ class Found:
     image: Image
     layout: Path
     made: dict[str, bytes]
+
+
+def build_again(layout: Path) -> str:
+    """The next step when a layout is wrong. Its blobs may be a cache that several layouts share: that is to go."""
+    return f"rm -r {(layout / 'blobs').resolve()}, then run the same command again: it builds and writes them anew"
 
 
 def blob_path(layout: Path, digest: str) -> Path:
@@ -71,7 +74,8 @@ def read(source: SourceImage) -> Found:
         _require(wanted, [variant.platform], label)
         return Found(Image(names, top, "", (variant,)), source.layout, {})
     if top.media_type not in INDEX_TYPES:
-        raise BundleError(f"{label}: {top.digest} is {top.media_type[:80]!r}, not an image", hint=BUILD_AGAIN)
+        message = f"{label}: {top.digest} is {top.media_type[:80]!r}, not an image"
+        raise BundleError(message, hint=build_again(source.layout))
     children = _children(source.layout, top, label)
     _require(wanted, [child.platform for child in children if not child.attestation], label)
     taken = {c.platform: c.descriptor for c in children if c.platform in wanted and not c.attestation}
@@ -90,14 +94,14 @@ def read(source: SourceImage) -> Found:
 def read_blob(layout: Path, blob: Descriptor, what: str) -> bytes:
     """The bytes of a small blob, their size and digest checked. ``what`` begins the message: ``egg: manifest``."""
     if blob.size > LIMIT:
-        raise BundleError(f"{what} {blob.digest} has {blob.size:,} bytes, at most {LIMIT:,} are read", hint=BUILD_AGAIN)
+        raise BundleError(f"{what} {blob.digest} has {blob.size:,} bytes, at most {LIMIT:,} are read", hint=hint)
     try:
         with blob_path(layout, blob.digest).open("rb") as file:
             data = file.read(blob.size + 1)
     except OSError as error:
-        raise BundleError(f"{what} {blob.digest} cannot be read: {error.strerror}", hint=BUILD_AGAIN) from error
+        raise BundleError(f"{what} {blob.digest} cannot be read: {error.strerror}", hint=hint) from error
     if len(data) != blob.size or "sha256:" + hashlib.sha256(data).hexdigest() != blob.digest:
-        raise BundleError(f"{what} {blob.digest} does not match its digest", hint=BUILD_AGAIN)
+        raise BundleError(f"{what} {blob.digest} does not match its digest", hint=hint)
     return data
 
 
@@ -129,12 +133,12 @@ def _top(layout: Path, names: Sequence[str], label: str) -> Descriptor:
     try:
         children = parse_index(data, "")
     except Malformed as error:
-        raise BundleError(f"{label}: {layout}/index.json: {error}", hint=BUILD_AGAIN) from None
+        raise BundleError(f"{label}: {layout}/index.json: {error}", hint=build_again(layout)) from None
     if len(children) > 1:
         children = tuple(child for child in children if _same(child.names, names))
     if len(children) != 1:
         message = f"{layout} holds {'several images' if children else 'no image'} named {', '.join(names)}"
-        raise InputError(Problem(label, message), hint=BUILD_AGAIN)
+        raise InputError(Problem(label, message), hint=build_again(layout))
     return children[0].descriptor
 
 
@@ -150,14 +154,14 @@ def _children(layout: Path, top: Descriptor, label: str) -> tuple[Child, ...]:
     try:
         children = parse_index(data, top.media_type)
     except Malformed as error:
-        raise BundleError(f"{label}: index {top.digest}: {error}", hint=BUILD_AGAIN) from None
+        raise BundleError(f"{label}: index {top.digest}: {error}", hint=build_again(layout)) from None
     for child in children:
         if child.descriptor.media_type not in MANIFEST_TYPES:
             what = f"{child.descriptor.digest} is {child.descriptor.media_type[:80]!r}"
-            raise BundleError(f"{label}: index {top.digest}: {what}, not a manifest", hint=BUILD_AGAIN)
+            raise BundleError(f"{label}: index {top.digest}: {what}, not a manifest", hint=build_again(layout))
     platforms = [child.platform for child in children if not child.attestation]
     if len(set(platforms)) != len(platforms):
-        raise BundleError(f"{label}: index {top.digest} names a platform twice", hint=BUILD_AGAIN)
+        raise BundleError(f"{label}: index {top.digest} names a platform twice", hint=build_again(layout))
     return children
 
 
@@ -173,7 +177,7 @@ def _variant(layout: Path, top: Descriptor, platform: str, label: str) -> Varian
     try:
         manifest = parse_manifest(data, top.media_type)
     except Malformed as error:
-        raise BundleError(f"{label}: manifest {top.digest}: {error}", hint=BUILD_AGAIN) from None
+        raise BundleError(f"{label}: manifest {top.digest}: {error}", hint=build_again(layout)) from None
     strange = [layer for layer in manifest.layers if layer.media_type not in LAYER_TYPES]
     if strange:
         message = (
@@ -187,9 +191,9 @@ def _variant(layout: Path, top: Descriptor, platform: str, label: str) -> Varian
     try:
         config = parse_config(data)
     except Malformed as error:
-        raise BundleError(f"{label}: config {manifest.config.digest}: {error}", hint=BUILD_AGAIN) from None
+        raise BundleError(f"{label}: config {manifest.config.digest}: {error}", hint=build_again(layout)) from None
     if len(config.diff_ids) != len(manifest.layers):
         count = f"{len(manifest.layers)} layers, its config {len(config.diff_ids)} diff ids"
-        raise BundleError(f"{label}: manifest {top.digest} has {count}", hint=BUILD_AGAIN)
+        raise BundleError(f"{label}: manifest {top.digest} has {count}", hint=build_again(layout))
     layers = tuple(Layer(blob, config.diff_ids[number]) for number, blob in enumerate(manifest.layers))
     return Variant(platform or config.platform, top, manifest.config, layers)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from generator.bundle.archive import CHUNK, TRAILER, Progress, header, padding, quiet
-from generator.bundle.layout import BUILD_AGAIN, Found, SourceImage, blob_path, read
+from generator.bundle.layout import Found, SourceImage, blob_path, build_again, read
 from generator.bundle.members import Contents, Expected, contents
 from generator.bundle.model import NAME, BundleIndex, arrange
 from generator.bundle.oci import GZIP_TYPES
@@ -95,11 +95,12 @@ class _Sources:
             yield content
             return
         what = f"{', '.join(member.images)}: {member.role} {member.digest}"
-        path = blob_path(self._layouts[member.digest], member.digest)
+        layout = self._layouts[member.digest]
+        path = blob_path(layout, member.digest)
         try:
             file = path.open("rb")
         except OSError as error:
-            raise BundleError(f"{what} cannot be read: {error.strerror}", hint=BUILD_AGAIN) from error
+            raise BundleError(f"{what} cannot be read: {error.strerror}", hint=build_again(layout)) from error
         total, sha = 0, hashlib.sha256()
         with file:
             while total <= member.size and (chunk := _read(file, what)):
@@ -110,13 +111,16 @@ class _Sources:
                 if total <= member.size:
                     yield chunk
         if total != member.size:
-            raise BundleError(f"{what} has not the {member.size:,} bytes that its manifest says", hint=BUILD_AGAIN)
+            raise BundleError(
+                f"{what} has not the {member.size:,} bytes that its manifest says", hint=build_again(layout)
+            )
         if "sha256:" + sha.hexdigest() != member.digest:
-            raise BundleError(f"{what} does not match its digest", hint=BUILD_AGAIN)
+            raise BundleError(f"{what} does not match its digest", hint=build_again(layout))
 
     def _check_compression(self, chunk: bytes, member: Expected, what: str) -> None:
         if chunk.startswith(_ZSTD) or chunk.startswith(_GZIP) != (member.digest in self._gzip):
-            raise BundleError(f"{what} is not compressed as its media type says", hint=BUILD_AGAIN)
+            hint = build_again(self._layouts[member.digest])
+            raise BundleError(f"{what} is not compressed as its media type says", hint=hint)
 
 
 def _read_all(images: Sequence[SourceImage], name: str) -> list[Found]:

@@ -89,6 +89,9 @@ class Tags:
                 # also where nothing is seen: an engine may hide what it has half loaded
                 self._engine.untag(name)
             elif name not in now or now[name].id != before.id:
+                if name in now:
+                    # what was loaded half goes for good, instead of staying without a name
+                    self._engine.untag(name)
                 try:
                     self._engine.tag(self._kept.get(name, before.id), name)
                 except EngineError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from generator.project import find_project
 from generator.table import table
 
 if TYPE_CHECKING:
+    from generator.bake import Options, Recipe
     from generator.plan import Plan
     from generator.workspace import Workspace
 
@@ -53,6 +55,7 @@ def command() -> None:
     metavar="FILE",
     help="Default: NAME-TAG.fate.tar in this directory.",
 )
+@click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
 @directory_option
 @change_options
 @format_option
@@ -62,6 +65,7 @@ def save_command(
     platforms: tuple[str, ...],
     images: tuple[str, ...],
     output: Path | None,
+    builder: str,
     directory: Path,
     sets: tuple[str, ...],
     sources: tuple[str, ...],
@@ -73,13 +77,14 @@ def save_command(
     "fate" (the default) holds the components, "third-party" mysql and redis, "all" both. The same images give the same
     file, byte for byte. FILE.sha256 is written beside it, for sha256sum -c.
     """
-    from generator.workspace import load as load_workspace
+    from generator import bake as baking
 
-    workspace = load_workspace(find_project(directory), sets=sets, sources=sources)
+    workspace, recipe = baking.open_workspace(find_project(directory), sets, sources, _say)
     say_warnings(workspace.warnings)
-    chosen = _chosen(workspace.plan, name, images)
+    names = _chosen(workspace.plan, name, images)
+    options = baking.Options(platforms=platforms or (_engine_platform(),), builder=builder)
     title = f"{name}-{workspace.plan.settings.tag}"
-    layouts = _layouts(workspace, chosen, platforms or (_engine_platform(),), quiet=quiet)
+    layouts = _layouts(workspace, recipe, names, options, quiet)
     with _Bar("saving", quiet) as bar:
         result = save(layouts, output or Path(f"{title}.fate.tar"), name=title, progress=bar)
     if form == "json":
@@ -167,22 +172,41 @@ def load_command(file: Path, only: tuple[str, ...], platform: str, form: str, qu
 
 
 def _layouts(
-    workspace: Workspace, images: Sequence[str], platforms: Sequence[str], *, quiet: bool
+    workspace: Workspace, recipe: Recipe, names: Sequence[str], options: Options, quiet: bool
 ) -> tuple[SourceImage, ...]:
-    """Has bake build ``images`` and write their OCI layouts; this is the one place where bundles meet bake."""
-    raise NotImplementedError  # until generator.bake can export
+    """Has bake build these images and groups and write their OCI layouts: the one place where bundles meet bake."""
+    from generator import bake as baking
+    from generator.cli.bake import progress_view
+    from generator.engine import find_docker
+
+    session = baking.make_session(
+        find_docker(),
+        workspace,
+        recipe,
+        names,
+        options,
+        process=os.environ,
+        view=lambda job: progress_view(job, quiet=quiet),
+        say=_say,
+    )
+    written = baking.export_layouts(session)
+    order = {platform: number for number, platform in enumerate(options.platforms)}
+    return tuple(
+        SourceImage(target.tags, written[target.name], tuple(sorted(target.platforms, key=order.__getitem__)))
+        for target in session.job.targets
+    )
 
 
 def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
-    """The names of the images to save. InputError for one that is not in that bundle."""
-    there = [target.name for target in plan.select(GROUPS[name]) if not target.inherits]
+    """The names to build: the bundle's groups, or some of their images. InputError for one that is not in them."""
+    there = [target.name for target in plan.select(GROUPS[name])]
     wrong = [image for image in images if image not in there]
     if wrong:
         raise InputError(
             [Problem("--image", f"{w} is not in the {name} bundle{did_you_mean(w, there)}") for w in wrong],
             hint=f"it holds {', '.join(there)}",
         )
-    return tuple(image for image in there if not images or image in images)
+    return tuple(images) or GROUPS[name]
 
 
 def _engine_platform() -> str:
@@ -190,6 +214,10 @@ def _engine_platform() -> str:
     from generator.engine import find_docker
 
     return DockerLoader(find_docker()).platform()
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _source(file: Path) -> Path | Reads:
