@@ -89,9 +89,16 @@ KEYS: tuple[Key, ...] = (
         values.image,
         "",
         "an image with a tag or digest, for a base image or third-party image",
-        "MAVEN_IMAGE JRE_IMAGE PYTHON_IMAGE MYSQL_IMAGE REDIS_IMAGE",
+        "MAVEN_IMAGE JRE_IMAGE PYTHON_BASE_IMAGE MYSQL_IMAGE REDIS_IMAGE",
     ),
-    Key(_BASES, "APT_MIRROR", values.url, "", "URL of a Debian mirror", "http://mirror.example.com/debian"),
+    Key(
+        _BASES,
+        "APT_MIRROR",
+        values.url,
+        "",
+        "URL of a Debian mirror; its -security is looked for beside it",
+        "http://mirror.example.com/debian",
+    ),
     Key(_PYTHON, "PIP_INDEX_URL", values.url, "", "package index, without a login", "https://pypi.example.com/simple"),
     Key(
         _PYTHON,

@@ -262,7 +262,7 @@ def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: It
             for p in sources
             if not p.fetch_in
         ),
-        Variable("APT_MIRROR", s.apt_mirror, "replaces scheme and host of the distribution's package sources"),
+        Variable("APT_MIRROR", s.apt_mirror, "URL of a Debian mirror; -security is looked for beside it"),
         Variable("PIP_INDEX_URL", s.pip_index_url, "the Python package index"),
         Variable("PIP_EXTRA_INDEX_URL", s.pip_extra_index_url, "a second Python package index"),
         Variable("PIP_TRUSTED_HOST", s.pip_trusted_host, "an index host without a valid certificate"),

@@ -29,7 +29,7 @@ variable "FATEBOARD_SOURCE" {
 variable "LMDB_SAFE_SOURCE" {
   default = "https://github.com/ahupowerdns/lmdb-safe.git#c0cc016f3a8caf401530dd50322aff3ed096b956"
 }
-# replaces scheme and host of the distribution's package sources
+# URL of a Debian mirror; -security is looked for beside it
 variable "APT_MIRROR" {
   default = ""
 }

@@ -10,7 +10,7 @@ import json
 import re
 
 import pytest
-from hostile import UNREPRESENTABLE, hostile_strings, hostile_text, unprinted
+from tests.hostile import UNREPRESENTABLE, hostile_strings, hostile_text, unprinted
 from hypothesis import given
 
 from generator import hcl

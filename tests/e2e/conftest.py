@@ -76,10 +76,11 @@ def docker(*args: str, check: bool = True, timeout: float = 300) -> str:
 def registry_get(registry: str, path: str) -> object:
     """JSON of the registry's API, for manifests of every kind."""
     kinds = (
-        "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
-        "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
+        "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
     )
-    request = urllib.request.Request(f"http://{registry}/v2/{path}", headers={"Accept": kinds})
+    request = urllib.request.Request(f"http://{registry}/v2/{path}", headers={"Accept": ", ".join(kinds)})
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
 
