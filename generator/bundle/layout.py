@@ -93,6 +93,7 @@ def read(source: SourceImage) -> Found:
 
 def read_blob(layout: Path, blob: Descriptor, what: str) -> bytes:
     """The bytes of a small blob, their size and digest checked. ``what`` begins the message: ``egg: manifest``."""
+    hint = build_again(layout)
     if blob.size > LIMIT:
         raise BundleError(f"{what} {blob.digest} has {blob.size:,} bytes, at most {LIMIT:,} are read", hint=hint)
     try:
