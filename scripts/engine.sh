@@ -1,0 +1,8 @@
+# Sourced by the other scripts: start_engine [--engine docker20] puts a Docker engine into the environment, the machine's
+# own where it can do the work, else the sandbox (tests/sandbox); what was not up before is stopped when the script ends.
+
+start_engine() {
+  python3 tests/sandbox status > /dev/null 2>&1 || trap 'python3 tests/sandbox down >&2' EXIT
+  engine=$(python3 tests/sandbox use "$@") || return
+  eval "$engine"
+}
