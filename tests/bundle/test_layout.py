@@ -80,7 +80,10 @@ def broken(path: Path, case: str) -> Path:
     if case == "missing":
         (path / "blobs/sha256" / digest).unlink()
     if case == "changed":
-        (path / "blobs/sha256" / digest).write_bytes(b" " * int(str(manifest["size"])))
+        (path / "blobs/sha256" / digest).write_bytes(json.dumps(manifest).encode())
+    if case == "other spelling":
+        blob = path / "blobs/sha256" / digest
+        blob.write_bytes(blob.read_bytes().replace(b": ", b" :"))
     if case == "upper case":
         manifest["digest"] = str(manifest["digest"]).upper().replace("SHA256", "sha256")
     if case == "traversal":
@@ -127,7 +130,7 @@ def broken(path: Path, case: str) -> Path:
 
 
 LIES = [
-    "missing", "changed", "upper case", "traversal", "media type", "called an index", "size", "negative size", "huge",
+    "missing", "other spelling", "changed", "upper case", "traversal", "media type", "called an index", "size", "negative size", "huge",
     "both", "foreign layer", "twice", "diff ids", "duplicate key", "deep", "number",
 ]  # fmt: skip
 

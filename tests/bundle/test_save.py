@@ -230,6 +230,21 @@ def test_ctrl_c_leaves_nothing(sources: list[SourceImage], tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_checksum_stands_beside_a_file_that_it_does_not_fit(
+    sources: list[SourceImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums = tmp_path / "x.fate.tar.sha256"
+    sums.write_text("of the old file")
+
+    def stop(_path: Path, _text: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("generator.bundle.save._write_sums", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save(sources, tmp_path / "x.fate.tar", name="x")
+    assert not sums.exists()
+
+
 def test_progress_ends_at_the_size_of_the_file(sources: list[SourceImage], tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     result = save(sources, tmp_path / "x", name="x", progress=lambda _what, done, total: seen.append((done, total)))

@@ -1,0 +1,173 @@
+"""Archives that are right in every byte, made by somebody who lies: the record says one thing, the blobs another."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from generator.bundle.archive import TRAILER, header, padding
+from generator.bundle.check import verify
+from generator.bundle.members import contents
+from generator.bundle.model import BundleIndex, Image, Layer
+from generator.bundle.oci import Descriptor, parse_config, parse_index, parse_manifest
+from generator.bundle.strictjson import MAX_SIZE, Malformed, digest, size
+from generator.errors import BundleError
+from tests.bundle.conftest import Made
+from tests.bundle.layouts import INDEX, MANIFEST, sha256
+
+
+def written(index: BundleIndex, blobs: dict[str, bytes]) -> bytes:
+    """The archive of a record, with whatever the forger has under each digest."""
+    out = b""
+    for member in contents(index).members:
+        content = member.content if member.content is not None else blobs[member.digest]
+        out += header(member.name, member.size) + content + bytes(padding(member.size))
+    return out + TRAILER
+
+
+def blobs_of(made: Made) -> dict[str, bytes]:
+    return {m.digest: made.data[m.start : m.start + m.size] for m in made.plan.members if m.content is None}
+
+
+def changed(made: Made, number: int, change: Callable[[Image], Image]) -> BundleIndex:
+    images = list(made.plan.index.images)
+    images[number] = change(images[number])
+    return replace(made.plan.index, images=tuple(images))
+
+
+def with_variant(image: Image, **more: object) -> Image:
+    variant = replace(image.variants[0], **more)  # type: ignore[arg-type]
+    target = variant.manifest if not image.nested else image.target
+    return replace(image, target=target, variants=(variant, *image.variants[1:]))
+
+
+def layers(image: Image) -> tuple[Layer, ...]:
+    return image.variants[0].layers
+
+
+def test_the_forger_can_write(made: Made) -> None:
+    assert written(made.plan.index, blobs_of(made)) == made.data
+
+
+def with_diff_ids_swapped(image: Image) -> Image:
+    first, second = layers(image)
+    return with_variant(image, layers=(replace(first, diff_id=second.diff_id), replace(second, diff_id=first.diff_id)))
+
+
+FORGED: dict[str, tuple[int, Callable[[Made], Callable[[Image], Image]], str]] = {
+    "layers in another order": (
+        0,
+        lambda _: lambda image: with_variant(image, layers=tuple(reversed(layers(image)))),
+        "other layers",
+    ),
+    "a layer less": (0, lambda _: lambda image: with_variant(image, layers=layers(image)[:1]), "other layers"),
+    "a layer's media type": (
+        0,
+        lambda _: (
+            lambda image: with_variant(
+                image,
+                layers=tuple(
+                    replace(layer, blob=replace(layer.blob, media_type="application/vnd.oci.image.layer.v1.tar"))
+                    for layer in layers(image)
+                ),
+            )
+        ),
+        "other layers",
+    ),
+    "diff ids swapped": (0, lambda _: with_diff_ids_swapped, "other diff ids"),
+    "another's config": (
+        0,
+        lambda made: lambda image: with_variant(image, config=made.plan.index.images[1].variants[0].config),
+        "another config",
+    ),
+    "another's manifest": (
+        0,
+        lambda made: lambda image: with_variant(image, manifest=made.plan.index.images[1].variants[0].manifest),
+        "another config|other layers",
+    ),
+    "a platform that the index does not name": (
+        2,
+        lambda _: lambda image: with_variant(image, platform="linux/s390x"),
+        "other platforms",
+    ),
+    "a manifest that the index does not name": (
+        2,
+        lambda made: (
+            lambda image: replace(
+                image,
+                variants=(replace(made.plan.index.images[0].variants[0], platform="linux/amd64"), image.variants[1]),
+            )
+        ),
+        "other platforms",
+    ),
+    "a config as manifest": (
+        0,
+        lambda _: lambda image: with_variant(image, manifest=replace(image.variants[0].config, media_type=MANIFEST)),
+        "not what it must be",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_a_record_against_its_blobs(made: Made, case: str) -> None:
+    number, change, words = FORGED[case]
+    data = written(changed(made, number, change(made)), blobs_of(made))
+    with pytest.raises(BundleError, match=words):
+        verify(io.BytesIO(data))
+
+
+def other_blob(made: Made, old: Descriptor, data: bytes) -> tuple[Descriptor, dict[str, bytes]]:
+    """A blob in place of ``old``, with a right digest."""
+    return replace(old, digest=sha256(data), size=len(data)), {**blobs_of(made), sha256(data): data}
+
+
+@pytest.mark.parametrize("more", [{"manifests": []}, {"mediaType": INDEX}, {"schemaVersion": 1}])
+def test_a_manifest_that_is_also_an_index(made: Made, more: dict[str, object]) -> None:
+    """CVE-2021-41190: what one program reads as a manifest, another reads as an index."""
+    manifest = made.plan.index.images[0].variants[0].manifest
+    content = json.dumps({**json.loads(blobs_of(made)[manifest.digest]), **more}).encode()
+    blob, blobs = other_blob(made, manifest, content)
+    index = changed(made, 0, lambda image: with_variant(image, manifest=blob))
+    with pytest.raises(BundleError, match="not what it must be"):
+        verify(io.BytesIO(written(index, blobs)))
+
+
+DOCUMENTS: list[tuple[Callable[[bytes], object], bytes]] = [
+    (lambda data: parse_manifest(data, MANIFEST), b'{"schemaVersion":2}'),
+    (lambda data: parse_manifest(data, MANIFEST), b'{"schemaVersion":2,"config":[],"layers":[]}'),
+    (lambda data: parse_manifest(data, MANIFEST), b'{"schemaVersion":"2","config":{},"layers":[]}'),
+    (lambda data: parse_index(data, INDEX), b'{"schemaVersion":2,"manifests":[],"layers":[]}'),
+    (lambda data: parse_index(data, INDEX), b'{"schemaVersion":2,"manifests":[7]}'),
+    (lambda data: parse_index(data, INDEX), b'{"schemaVersion":2,"manifests":{}}'),
+    (parse_config, b'{"os":"linux","architecture":"amd64"}'),
+    (parse_config, b'{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":["x"]}}'),
+    (parse_config, b'{"os":"linux","architecture":"../../x","rootfs":{"diff_ids":[]}}'),
+    (parse_config, b'{"os":1,"architecture":"amd64","rootfs":{"diff_ids":[]}}'),
+]
+
+
+@pytest.mark.parametrize(("parse", "data"), DOCUMENTS)
+def test_documents_that_are_none(parse: Callable[[bytes], object], data: bytes) -> None:
+    with pytest.raises(Malformed):
+        parse(data)
+
+
+def test_an_image_without_layers_has_null_for_diff_ids() -> None:
+    data = b'{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{"diff_ids":null}}'
+    assert (parse_config(data).platform, parse_config(data).diff_ids) == ("linux/arm64", ())
+
+
+@pytest.mark.parametrize("value", [-1, MAX_SIZE + 1, True, 1.0, "1", None])
+def test_sizes_that_are_none(value: object) -> None:
+    with pytest.raises(Malformed):
+        size(value, "size")
+
+
+@pytest.mark.parametrize("value", ["sha256:" + "A" * 64, "sha512:" + "a" * 128, "sha256:" + "a" * 64 + "\n", None, 7])
+def test_digests_that_are_none(value: object) -> None:
+    with pytest.raises(Malformed):
+        digest(value, "digest")
