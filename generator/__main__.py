@@ -1,6 +1,18 @@
-"""``python -m generator`` is the same command as ``fategen``."""
+"""``python -m generator`` and the console script; ``--version`` is answered without click, whose import takes longer."""
 
-from generator.cli import main
+import sys
+
+from generator import __version__
+
+
+def main() -> None:
+    if sys.argv[1:] == ["--version"]:
+        print(f"fategen, version {__version__}")
+        return
+    from generator.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

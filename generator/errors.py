@@ -6,7 +6,6 @@ unsafe archive. The command line turns each into ``error: …`` on stderr; nothi
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -79,5 +78,7 @@ class BundleError(FategenError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"; did you mean X?"``, or ``""`` where nothing known is near."""
+    import difflib
+
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""

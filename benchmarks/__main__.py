@@ -1,0 +1,142 @@
+"""``python -m benchmarks [NAME…]``: runs the measurements and prints a table; exit 1 where a bound is missed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.old_way import OldWay
+from generator.project import Project
+from generator.table import table
+from generator.workspace import load
+from tests.sample_project import SAMPLE, make_sample_project
+
+FATEGEN = [sys.executable, "-m", "generator"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """``ours`` and ``theirs`` in seconds; ``bound`` is what the README promises, ``met`` whether this run kept it."""
+
+    name: str
+    ours: float
+    theirs: float
+    ratio: str
+    bound: str
+    met: bool
+
+
+def seconds(function: Callable[[], object], times: int = 1) -> float:
+    """The median of several runs."""
+    measured = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        function()
+        measured.append(time.perf_counter() - begin)
+    return statistics.median(measured)
+
+
+def run(args: list[str], cwd: Path | None = None) -> None:
+    done = subprocess.run(args, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(args)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+
+
+def slower(name: str, ours: float, theirs: float, most: float, plus: float = 0.0) -> Row:
+    """A row whose promise is: at most ``most`` times as long as the other (and ``plus`` seconds)."""
+    bound = f"≤ {most:g} x" + (f" + {plus:g} s" if plus else "")
+    return Row(name, ours, theirs, f"{ours / theirs:.2f} x", bound, ours <= theirs * most + plus)
+
+
+def faster(name: str, ours: float, theirs: float, least: float) -> Row:
+    """A row whose promise is: at least ``least`` times as fast as the other."""
+    return Row(name, ours, theirs, f"{theirs / ours:.1f} x faster", f"≥ {least:g} x", theirs / ours >= least)
+
+
+class Bench:
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.sample = work / "sources"
+        shutil.copytree(SAMPLE, self.sample, ignore=shutil.ignore_patterns("target"))
+        self.project = make_sample_project(work / "project", namespace="bench", sample=self.sample)
+        run([*FATEGEN, "render"], self.project)
+        self.ca = os.environ.get("FATEGEN_SANDBOX_CA", "")
+
+    def fategen(self, *args: str) -> None:
+        run([*FATEGEN, *args], self.project)
+
+    def start(self) -> list[Row]:
+        """A cold process each time: what a person waits for."""
+        python = [sys.executable, "-c"]
+        imports = seconds(lambda: run([*python, "import jinja2, yaml, click, dotenv"]), 15)
+        render = seconds(lambda: run([*FATEGEN, "render"], self.project), 15)
+        bare = seconds(lambda: run([*python, "pass"]), 15)
+        version = seconds(lambda: run([*FATEGEN, "--version"]), 15)
+        return [
+            slower("render, against importing its libraries", render, imports, 2),
+            slower("--version, against bare Python", version, bare, 4),
+        ]
+
+    def cached(self) -> list[Row]:
+        """Nothing to do: what fategen adds to bake."""
+        self.fategen("bake", "all")
+        raw = ["docker", "buildx", "bake", "-f", "out/docker-bake.hcl", "all", "--set", "*.output=type=cacheonly"]
+        os.environ["CA_BUNDLE"] = self.ca
+        theirs = seconds(lambda: run(raw, self.project), 5)
+        del os.environ["CA_BUNDLE"]
+        ours = seconds(lambda: self.fategen("bake", "all"), 5)
+        return [slower("bake, everything cached, against raw bake", ours, theirs, 1.1, 0.3)]
+
+    def build(self) -> list[Row]:
+        """The whole family for this machine's platform, then again after one Python file changed."""
+        old = OldWay(self.sample, self.project / "old-way", load(Project(self.project)), self.ca)
+        old.warm()
+        old.everything(cache=True)
+        self.fategen("bake", "all", "--load", "--platform", "linux/amd64")
+        theirs = seconds(lambda: old.everything(cache=False))
+        ours = seconds(lambda: self.fategen("bake", "all", "--load", "--platform", "linux/amd64", "--no-cache"))
+        rows = [faster("full build, layers cold, downloads warm", ours, theirs, 1.5)]
+        for tree in (old.source, self.sample / "fate"):
+            with (tree / "fate_flow" / "settings.py").open("a", encoding="utf-8") as file:
+                file.write("# edited\n")
+        theirs = seconds(lambda: old.modules(cache=True))
+        ours = seconds(lambda: self.fategen("bake", "components", "--load", "--platform", "linux/amd64"))
+        return [*rows, faster("build after one Python file changed", ours, theirs, 10)]
+
+    def bundle(self) -> list[Row]:
+        """The components in one file, against the habit that the README of FATE teaches."""
+        self.fategen("bake", "components", "--load", "--platform", "linux/amd64")
+        listed = subprocess.run(
+            [*FATEGEN, "images", "components", "--format", "references"],
+            cwd=self.project, capture_output=True, text=True, check=True,
+        ).stdout.split()  # fmt: skip
+        script = 'set -o pipefail; docker save "$@" | gzip > theirs.tar.gz'
+        theirs = seconds(lambda: run(["bash", "-c", script, "save", *listed], self.project))
+        ours = seconds(lambda: self.fategen("bundle", "save", "fate", "-o", "ours.fate.tar"))
+        return [faster("bundle save, against docker save | gzip", ours, theirs, 2)]
+
+
+def main(names: list[str]) -> int:
+    with tempfile.TemporaryDirectory(prefix="fategen-bench-") as directory:
+        bench = Bench(Path(directory))
+        parts = {"start": bench.start, "cached": bench.cached, "build": bench.build, "bundle": bench.bundle}
+        if unknown := [n for n in names if n not in parts]:
+            raise SystemExit(f"no such measurement: {' '.join(unknown)}; there are {' '.join(parts)}")
+        rows = [row for name in names or parts for row in parts[name]()]
+    cells = [
+        (r.name, f"{r.ours:.2f} s", f"{r.theirs:.2f} s", r.ratio, r.bound, "" if r.met else "missed") for r in rows
+    ]
+    print(table(("WHAT", ">FATEGEN", ">OTHER", ">RATIO", ">BOUND", ""), cells))
+    return 0 if all(r.met for r in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
