@@ -130,7 +130,8 @@ def broken(path: Path, case: str) -> Path:
 
 
 LIES = [
-    "missing", "other spelling", "changed", "upper case", "traversal", "media type", "called an index", "size", "negative size", "huge",
+    "missing", "other spelling", "changed", "upper case", "traversal", "media type", "called an index", "size",
+    "negative size", "huge",
     "both", "foreign layer", "twice", "diff ids", "duplicate key", "deep", "number",
 ]  # fmt: skip
 
