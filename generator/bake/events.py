@@ -200,10 +200,9 @@ class Reader:
         return Change("log", step, text)
 
     def failed_step(self) -> Step | None:
-        """The step that broke the build: the first with an error of its own, not one that was only called off."""
-        failed = [step for step in self.steps.values() if step.error]
-        own = [step for step in failed if not step.called_off]
-        return min(own or failed, key=lambda step: step.completed or float("inf"), default=None)
+        """The step that broke the build: the first with an error of its own. None where buildx itself failed."""
+        own = [step for step in self.steps.values() if step.error and not step.called_off]
+        return min(own, key=lambda step: step.completed or float("inf"), default=None)
 
 
 def _list(status: dict[str, Any], key: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -132,7 +133,9 @@ class LiveView(View):
         if change.kind == "started":
             row.running[id(step)] = step
         elif change.kind in ("finished", "failed"):
-            row.running.pop(id(step), None)
+            # it may have been shown under another image: a step that several share is given to the first of them
+            for other in self._rows.values():
+                other.running.pop(id(step), None)
             if not step.name.internal:
                 row.done += 1
                 row.cached += step.cached
@@ -175,8 +178,8 @@ class LiveView(View):
 
 
 def shorten(text: str, width: int) -> str:
-    """One line of at most ``width`` characters."""
-    line = " ".join(text.split()) if "\n" in text else text
+    """One line of at most ``width`` characters, without the mounts of a RUN step, which say little of what it does."""
+    line = re.sub(r"--mount=\S+ ", "", " ".join(text.split()) if "RUN " in text else text)
     return line if len(line) <= width else line[: max(0, width - 1)] + "…"
 
 

@@ -72,10 +72,11 @@ def run_bake(
 ) -> Phase:
     """One bake process over everything that is involved. Raises PhaseError.
 
-    ``outputs`` says where each target goes; the others stay in the builder's cache. All are named on the command line:
-    bake before buildx 0.14 exports a target that is only linked to as an image without a name.
+    ``outputs`` says where each target goes; the others stay in the builder's cache. Linked targets are always named on
+    the command line: buildx 0.13 exports one that is not named as an image without a name.
     """
     job, view = session.job, session.view
+    targets = job.involved
     metadata = session.state / "metadata.json"
     metadata.unlink(missing_ok=True)
     args = arguments(
@@ -83,16 +84,16 @@ def run_bake(
         session.options,
         session.recipe,
         session.facts.buildx,
-        [target.name for target in job.involved],
+        [target.name for target in targets],
         overrides=[
-            *(f"{target.name}.output={outputs.get(target.name, 'type=cacheonly')}" for target in job.involved),
+            *(f"{target.name}.output={outputs.get(target.name, 'type=cacheonly')}" for target in targets),
             *overrides,
         ],
         flags=["--progress=rawjson", f"--metadata-file={metadata}", *flags],
         readable=session.readable,
         writable=writable,
     )
-    reader = Reader([target.name for target in job.involved], session.docker.redact)
+    reader = Reader([target.name for target in targets], session.docker.redact)
     view.begin(title)
     try:
         with (
