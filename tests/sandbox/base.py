@@ -24,8 +24,9 @@ class SandboxError(Exception):
 
 
 def _state_dir() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(os.environ.get("FATEGEN_SANDBOX") or os.path.join(cache, "fategen-sandbox")).absolute()
+    named = os.environ.get("FATEGEN_SANDBOX")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return (Path(named) if named else cache / "fategen-sandbox").absolute()
 
 
 STATE = _state_dir()
@@ -83,7 +84,8 @@ def run(
         except FileNotFoundError as error:
             raise SandboxError(f"{arguments[0]} is not installed; install it and run the same command again") from error
         except subprocess.TimeoutExpired as error:
-            raise SandboxError(f"{' '.join(arguments[:3])} … did not end in {timeout:.0f} s; whole log: {path}") from error
+            command_start = " ".join(arguments[:3])
+            raise SandboxError(f"{command_start} … did not end in {timeout:.0f} s; whole log: {path}") from error
         file.write(done.stdout)
     if done.returncode != 0:
         tail = "\n".join("  | " + line for line in path.read_text(errors="replace").splitlines()[-6:])

@@ -13,7 +13,7 @@ from .base import STATE, SandboxError, lock, say
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sandbox",
-        description="A real Docker engine with buildx, a registry and stand-ins for the base images, for tests and the demo.",
+        description="A real Docker engine, a registry and stand-ins for the base images, for tests and the demo.",
         epilog=f"State and caches: {STATE} (FATEGEN_SANDBOX names another place).",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--purge", action="store_true", help="delete the caches, too")
     commands.add_parser("status", help="a table of its parts; exit code 0 when all are up")
     commands.add_parser("env", help='its variables, for eval "$(… env)"')
-    commands.add_parser("use", parents=[extra], help="the same for the machine's own engine if it will do, else the sandbox")
+    commands.add_parser("use", parents=[extra], help="the same, for the machine's own engine if it will do")
     return parser
 
 

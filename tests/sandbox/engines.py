@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from . import machine, network, roots, service, standins
@@ -36,9 +37,21 @@ def _daemon_json(name: str, subnet: str, port: int) -> str:
 
 
 def _engine(name: str, root: Path, subnet: str, port: int) -> Service:
-    command = ("dockerd", "--config-file", f"{STATE}/config/{name}.json", "-H", SOCKETS[name],
-               "--data-root", str(DATA / name), "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid")  # fmt: skip
+    config, data = f"{STATE}/config/{name}.json", str(DATA / name)
+    command = ("dockerd", "--config-file", config, "-H", SOCKETS[name],
+               "--data-root", data, "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid")  # fmt: skip
     return Service(name, root, command, _daemon_json(name, subnet, port), SOCKETS[name])
+
+
+def _start_engine(name: str, root: Path, subnet: str, port: int) -> None:
+    """dockerd remembers its networks with their addresses, and takes them over the configured ones: in another subnet
+    than last time it must forget them."""
+    last = read_state().get("networks", {})
+    if last.get(name, subnet) != subnet:
+        service.stop(name)
+        remove_tree(DATA / name / "network")
+    update_state(networks={**last, name: subnet})
+    service.ensure(_engine(name, root, subnet, port))
 
 
 def _registry(port: int) -> Service:
@@ -85,14 +98,14 @@ def up(extras: list[str]) -> None:
     subnet = network.up(["engine", *extras])
     port = registry_port()
     service.ensure(_registry(port))
-    service.ensure(_engine("engine", roots.ENGINE, subnet, port))
+    _start_engine("engine", roots.ENGINE, subnet, port)
     network.emulate_arm64()  # needs the engine's namespace
     if "docker20" in extras:
-        service.ensure(_engine("docker20", roots.DOCKER20, subnet, port))
+        _start_engine("docker20", roots.DOCKER20, subnet, port)
     standins.build(SOCKETS["engine"], port)
 
 
-def down(purge: bool) -> None:
+def _stop() -> None:
     machine.require_root()
     for name in ("docker20", "engine", "registry"):
         if service.stop(name):
@@ -104,7 +117,12 @@ def down(purge: bool) -> None:
         Path(name.removeprefix("unix://")).unlink(missing_ok=True)
     left = mounts_below(STATE)
     if left:
-        raise SandboxError(f"still mounted: {', '.join(left)}; unmount what is yours (`umount PATH`) and run `down` again")
+        raise SandboxError(f"still mounted: {', '.join(left)}; unmount what is yours and run `down` again")
+
+
+def down(purge: bool) -> None:
+    if os.geteuid() == 0 or read_state().get("services"):  # else all that there was is a registry container of `use`
+        _stop()
     if purge:
         remove_tree(STATE)
         say(f"deleted {STATE}")

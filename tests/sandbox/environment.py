@@ -17,7 +17,8 @@ def sandbox() -> dict[str, str]:
         address = SOCKETS.get(name) or f"http://127.0.0.1:{port}"
         if not service.running(name) or service.request(address, "/_ping" if name in SOCKETS else "/v2/") != 200:
             raise SandboxError(f"the sandbox is not up ({name}); next: python3 tests/sandbox up")
-    path = dict.fromkeys([str(BIN), *os.environ.get("PATH", service.SYSTEM_PATH).split(":")])  # a second eval adds nothing
+    # without what is there already, so that a second eval adds nothing
+    path = dict.fromkeys([str(BIN), *os.environ.get("PATH", service.SYSTEM_PATH).split(":")])
     values = {
         "FATEGEN_SANDBOX_ENGINE": "sandbox",
         "FATEGEN_SANDBOX_STATE": str(STATE),

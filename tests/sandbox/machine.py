@@ -73,11 +73,11 @@ def install_packages() -> None:
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise SandboxError(f"apt-get is missing: install {' and '.join(missing)} yourself and run the same command again")
+        raise SandboxError(f"apt-get is missing: install {' and '.join(missing)} yourself, then run the same again")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with step(f"apt-get install {' '.join(missing)}"):
         run(["apt-get", "update"], "apt", env=env)
-        hint = "enable Ubuntu's universe component, or install them yourself" if os_release().get("ID") == "ubuntu" else ""
+        hint = "enable the universe component" if os_release().get("ID") == "ubuntu" else ""
         run(["apt-get", "install", "-y", "--no-install-recommends", *missing], "apt", env=env, hint=hint)
 
 
@@ -108,16 +108,21 @@ def mtu() -> int:
 
 
 def free_subnet(preferred: str | None, own_bridges: tuple[str, ...]) -> str:
-    """A /16 that nothing here routes to, and that holds no name server; the one of last time if it can be had."""
-    taken = [network for name, network in _routes() if network.prefixlen and name not in own_bridges]
-    taken += [ipaddress.IPv4Network(found) for found in re.findall(r"^nameserver\s+([\d.]+)\s*$", resolv_conf(), re.M)]
+    """A /16 that nothing here routes to, and that holds no name server; the one of last time if it can be had. Bridges
+    inside that one are our own: dockerd leaves those of `docker network create` when it ends."""
+    last = ipaddress.IPv4Network(preferred) if preferred else None
+    taken = [ipaddress.IPv4Network(found) for found in re.findall(r"^nameserver\s+([\d.]+)\s*$", resolv_conf(), re.M)]
+    for interface, network in _routes():
+        ours = interface in own_bridges or (interface.startswith("br-") and last and network.subnet_of(last))
+        if network.prefixlen and not ours:
+            taken.append(network)
     candidates = [preferred] if preferred else []
     candidates += [f"172.{second}.0.0/16" for second in range(31, 19, -1)]
     candidates += [f"10.{second}.0.0/16" for second in range(231, 255)]
     for candidate in candidates:
         if not any(ipaddress.IPv4Network(candidate).overlaps(network) for network in taken):
             return candidate
-    raise SandboxError("no free /16 network in 172.20–172.31 or 10.231–10.254; `ip route` shows what takes them")
+    raise SandboxError("no free /16 in 172.20.0.0 to 172.31.0.0 or 10.231.0.0 to 10.254.0.0; see `ip route`")
 
 
 def free_port(preferred: int | None) -> int:
@@ -129,7 +134,7 @@ def free_port(preferred: int | None) -> int:
             except OSError:
                 continue
             return port
-    raise SandboxError("no free port in 5000–5099 on 127.0.0.1 for the registry")
+    raise SandboxError("no free port in 5000 to 5099 on 127.0.0.1 for the registry")
 
 
 def proxies() -> dict[str, str]:

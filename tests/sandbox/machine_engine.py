@@ -1,2 +1,143 @@
-def stop_registry(): pass
-def use(*a): return ""
+"""The machine's own Docker engine, where it will do for the tests: `use` prefers it to the sandbox."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from . import environment, machine
+from .base import BIN, STATE, SandboxError, read_state, say, update_state
+from .engines import SOCKETS
+from .service import request
+
+_REGISTRY_NAME = "fategen-sandbox-registry"
+_PLATFORMS = "--platform=linux/amd64,linux/arm64"
+
+
+class _Unfit(Exception):
+    """Why the machine's engine will not do."""
+
+
+def _env() -> dict[str, str]:
+    """The caller's, but for what an earlier `eval "$(… env)"` set: that would be the sandbox again."""
+    env = dict(os.environ)
+    if env.get("DOCKER_HOST") in SOCKETS.values():
+        del env["DOCKER_HOST"]
+    if env.get("DOCKER_CONFIG", "").startswith(f"{STATE}/"):
+        del env["DOCKER_CONFIG"]
+    env["PATH"] = ":".join(part for part in env.get("PATH", "").split(":") if part != str(BIN))
+    return env
+
+
+def _docker(*arguments: str, why: str, timeout: float = 120) -> str:
+    command, nothing = ["docker", *arguments], subprocess.DEVNULL
+    try:
+        done = subprocess.run(command, env=_env(), stdin=nothing, capture_output=True, text=True, timeout=timeout)
+    except FileNotFoundError as error:
+        raise _Unfit("docker is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise _Unfit(f"{why} (no answer in {timeout:.0f} s)") from error
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        raise _Unfit(f"{why} ({last[:200]})" if last else why)
+    return done.stdout
+
+
+def _port() -> int:
+    """Where the loopback registry answers; it is started when it is not there."""
+    found = _docker("ps", "--all", "--quiet", f"--filter=name=^{_REGISTRY_NAME}$", why="docker ps fails").strip()
+    if found:
+        _docker("start", found, why="the registry container does not start")
+    else:
+        _docker("run", "--detach", f"--name={_REGISTRY_NAME}", "--publish=127.0.0.1::5000",
+                "--env=REGISTRY_STORAGE_DELETE_ENABLED=true", "registry:2",
+                why="the image registry:2 cannot be pulled and started", timeout=300)  # fmt: skip
+        update_state(machine_registry=_REGISTRY_NAME)
+    published = _docker("port", _REGISTRY_NAME, "5000/tcp", why="the registry container publishes no port")
+    port = int(published.split()[0].rpartition(":")[2])
+    deadline = time.monotonic() + 20
+    while request(f"http://127.0.0.1:{port}", "/v2/") != 200:
+        if time.monotonic() > deadline:
+            raise _Unfit(f"the registry container does not answer on 127.0.0.1:{port}")
+        time.sleep(0.1)
+    return port
+
+
+def _probe() -> tuple[str, int]:
+    """(what it is, the port of its registry). Cheap questions first; raises _Unfit at the first that fails."""
+    server = _docker("version", "--format={{.Server.Version}}", why="no Docker engine answers", timeout=20).strip()
+    words = _docker("buildx", "version", why="docker has no buildx plugin", timeout=20)
+    version = re.search(r"\bv?(\d+)\.(\d+)\.", words)
+    if version is None or (int(version[1]), int(version[2])) < (0, 13):
+        raise _Unfit(f"buildx is older than 0.13: {words.strip()}")
+    name = f"Docker {server}, buildx {version[1]}.{version[2]}"
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+        _docker("buildx", "build", _PLATFORMS, f"--output=type=oci,dest={folder}/probe.tar", folder,
+                why=f"{name} does not build for two platforms at once")  # fmt: skip
+        _docker("run", "--rm", "--platform=linux/arm64", "hello-world",
+                why=f"{name} cannot pull from docker.io, or does not run arm64")  # fmt: skip
+        port = _port()
+        _docker("buildx", "build", _PLATFORMS, f"--tag=localhost:{port}/fategen/probe", "--push", folder,
+                why=f"the builder of {name} does not reach a registry on localhost")  # fmt: skip
+    return name, port
+
+
+def _values(port: int) -> dict[str, str]:
+    return {
+        "FATEGEN_SANDBOX_ENGINE": "machine",
+        "FATEGEN_SANDBOX_STATE": str(STATE),
+        "FATEGEN_SANDBOX_REGISTRY": f"localhost:{port}",
+        **environment.ca_bundle(),
+    }
+
+
+def _unset() -> str:
+    """What an earlier choice of the sandbox may have left in the caller's shell."""
+    env = _env()
+    names = [
+        "FATEGEN_BASE_REGISTRY",
+        *(f"FATEGEN_SANDBOX_{name}" for name in ("APT_MIRROR", "BUILDX_OLD", "BUILDX_NEW")),
+    ]
+    names += [name for name in ("DOCKER_HOST", "DOCKER_CONFIG") if name in os.environ and name not in env]
+    return f"unset {' '.join(names)}\n"
+
+
+def use(extras: list[str], up: Callable[[list[str]], None]) -> str:
+    """Lines for a shell to eval; `up` brings up the sandbox with these extra engines."""
+    try:
+        name, port = _probe()
+    except _Unfit as error:
+        if os.geteuid() != 0:
+            raise SandboxError(
+                f"this machine's own Docker engine will not do: {error}\n  and the sandbox needs root\n"
+                "  next: run as root, or start an engine with buildx >= 0.13, the containerd image store and arm64 emulation",
+                code=3,
+            ) from None
+        say(f"using the sandbox: {error}")
+        up(extras)
+        return environment.exports(environment.sandbox())
+    say(f"using this machine's own engine: {name}, two platforms, arm64, docker.io")
+    values = _values(port)
+    if extras:
+        machine.require_root()
+        up(extras)
+        values |= {key: value for key, value in environment.sandbox().items() if key.endswith("_DOCKER20")}
+    return _unset() + environment.exports(values)
+
+
+def stop_registry() -> None:
+    """Only the container that `use` started here."""
+    name = read_state().get("machine_registry")
+    if name:
+        try:
+            _docker("rm", "--force", "--volumes", str(name), why=f"the container {name} is not removed")
+        except _Unfit as error:
+            raise SandboxError(f"{error}; start this machine's Docker engine and run `down` again") from None
+        update_state(machine_registry=None)
+        say(f"{name} removed")

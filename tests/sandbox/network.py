@@ -6,6 +6,7 @@ containers need to reach the outside carry a comment with the sandbox's id, so e
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import shlex
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def _iptables() -> str:
 
 
 def gateway(subnet: str, engine: str) -> str:
-    """The bridge's own address, with its prefix: the first /24 of the subnet for one engine, the second for the other."""
+    """The bridge's own address with its prefix: the first /24 of the subnet for one engine, the second for the other."""
     first, second, *_ = subnet.split(".")
     return f"{first}.{second}.{list(BRIDGES).index(engine)}.1/24"
 
@@ -81,6 +82,18 @@ def up(engines: list[str]) -> str:
     return subnet
 
 
+def _bridges() -> list[str]:
+    """Ours, and those that `docker network create` made inside our subnet: dockerd leaves them when it ends."""
+    found = [bridge for bridge in BRIDGES.values() if Path(f"/sys/class/net/{bridge}").exists()]
+    subnet = read_state().get("subnet")
+    for line in _in_root("ip", "-o", "-4", "addr", "show").splitlines() if subnet else ():
+        _, interface, _, address, *_ = line.split()
+        inside = ipaddress.IPv4Interface(address).ip in ipaddress.IPv4Network(subnet)
+        if interface.startswith("br-") and inside:
+            found.append(interface)
+    return found
+
+
 def down() -> None:
     if roots.ENGINE.exists():
         kind = read_state().get("iptables", "iptables-nft")
@@ -89,9 +102,8 @@ def down() -> None:
                 for line in _in_root(kind, "-t", table, "-S").splitlines():
                     if _TAG in line:
                         _in_root(kind, "-w", "-t", table, "-D", *shlex.split(line)[1:])
-        for bridge in BRIDGES.values():
-            if Path(f"/sys/class/net/{bridge}").exists():
-                _in_root("ip", "link", "delete", bridge)
+        for bridge in _bridges():
+            _in_root("ip", "link", "delete", bridge)
     others = [path for path in Path("/sys/class/net").glob("fgs*") if path.name not in BRIDGES.values()]
     if _FORWARD_BEFORE.exists() and not others:
         _IP_FORWARD.write_text(_FORWARD_BEFORE.read_text())

@@ -63,8 +63,8 @@ def _extract(*packages: str) -> tuple[str, ...]:
 
 # Longest first: they are built two at a time.
 ROOTS = (
-    Root(ENGINE, "trixie", ("--variant=apt", *_FAST, "--include=docker.io,docker-cli,docker-buildx,docker-registry,skopeo,"
-                            "iptables,iproute2,tini,ca-certificates,mount,kmod,git,xz-utils,procps")),
+    Root(ENGINE, "trixie", ("--variant=apt", *_FAST, "--include=docker.io,docker-cli,docker-buildx,docker-registry,"
+                            "skopeo,iptables,iproute2,tini,ca-certificates,mount,kmod,git,xz-utils,procps")),
     Root(DEBIAN_TARS["amd64"], "trixie", ("--variant=minbase", *_FAST, "--include=ca-certificates", "--skip=output/dev",
                                           "--format=tar", f"--customize-hook={_MAN}")),
     Root(DEBIAN_TARS["arm64"], "trixie", (
@@ -73,7 +73,8 @@ ROOTS = (
     Root(CACHE / "qemu", "trixie", (*_extract("qemu-user"), "--dpkgopt=path-exclude=/usr/bin/*",
                                     "--dpkgopt=path-include=/usr/bin/qemu-aarch64"), only="usr/bin/qemu-aarch64"),
     # sid: its Release file may be older than it says it is valid for
-    Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), '--aptopt=Acquire::Check-Valid-Until "false"'), only=PLUGIN),
+    Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), '--aptopt=Acquire::Check-Valid-Until "false"'),
+         only=PLUGIN),
 )  # fmt: skip
 DOCKER20_ROOT = Root(
     DOCKER20, "bookworm",

@@ -1,6 +1,6 @@
-"""The long-running parts. Each is one process tree in its own pid and mount namespace (enter.sh): when the first process
-of a namespace ends, even by SIGKILL, the kernel ends all others in it and drops its mounts. So one recorded pid is enough
-to stop an engine with its containerd, shims and containers, and nothing can be left behind half running."""
+"""The long-running parts. Each is one process tree in its own pid and mount namespace (enter.sh): when the first
+process of a namespace ends, even by SIGKILL, the kernel ends all others in it and drops its mounts. So one recorded pid
+is enough to stop an engine with its containerd, shims and containers, and nothing is left behind half running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import machine, roots
-from .base import DATA, HERE, ID, LOGS, STATE, SandboxError, digest, read_state, step, update_state
+from .base import DATA, HERE, ID, LOGS, STATE, SandboxError, digest, read_state, say, step, update_state
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -40,11 +40,13 @@ class Service:
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot: with the pid it names one process for good."""
+    """When a process started, in clock ticks since boot: with the pid it names one process for good. None: it is gone,
+    or only waits for its parent to ask how it ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (FileNotFoundError, ProcessLookupError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
         return None
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def _children(pid: int) -> list[int]:
@@ -57,10 +59,10 @@ def _children(pid: int) -> list[int]:
 
 
 def running(name: str) -> int | None:
-    """The pid of a service that we started and that still runs; a pid that now belongs to another process is not ours."""
+    """The pid of a service that we started and that still runs: a pid that another process has by now is not ours."""
     record: dict[str, Any] = read_state().get("services", {}).get(name, {})
-    pid = record.get("pid")
-    return pid if isinstance(pid, int) and start_time(pid) == record.get("start") is not None else None
+    pid, start = record.get("pid"), record.get("start")
+    return pid if isinstance(pid, int) and start and start_time(pid) == start else None
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -170,8 +172,6 @@ def ensure(service: Service) -> None:
     if running(service.name) and record.get("recipe") == service.recipe and ready(service):
         return
     if stop(service.name):
-        from .base import say
-
         say(f"{service.name} did not answer or is out of date, and is started again")
     start(service)
 
@@ -182,4 +182,4 @@ def remove_cgroups() -> None:
     for top in tops:
         for directory, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(OSError):  # one that still holds a process is not ours to remove
-                os.rmdir(directory)
+                Path(directory).rmdir()

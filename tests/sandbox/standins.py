@@ -1,5 +1,5 @@
-"""Base images for a machine that cannot reach Docker Hub: made from Debian packages, and pushed to the sandbox's registry
-under the names that a mirror of Docker Hub has them, so that fategen's BASE_REGISTRY can point there."""
+"""Base images for a machine that cannot reach Docker Hub: made from Debian packages, and pushed to the sandbox's
+registry under the names that a mirror of Docker Hub has them, so that fategen's BASE_REGISTRY can point there."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def client_env(socket: str, version: str = "old") -> dict[str, str]:
 
 
 def _bake(stages: list[str], dockerfile: str, socket: str, port: int) -> None:
-    """One bake for all stages: what they share is done once, the rest side by side. gzip at its fastest level: the layers
-    go over the loopback only, and an old Docker reads no zstd."""
+    """One bake for all stages: what they share is done once, the rest side by side. gzip at its fastest level: the
+    layers go over the loopback only, and an old Docker reads no zstd."""
     targets = {
         stage: {
             "context": str(TMP / "context"),
@@ -79,7 +79,7 @@ def _bake(stages: list[str], dockerfile: str, socket: str, port: int) -> None:
     bake_file = TMP / f"{dockerfile}.bake.json"
     bake_file.write_text(json.dumps({"group": {"default": {"targets": stages}}, "target": targets}))
     with step(f"stand-ins built and pushed: {' '.join(stages)}"):
-        run([BIN / "docker", "buildx", "bake", "--progress=plain", "-f", bake_file], "standins", env=client_env(socket),
+        run([BIN / "docker", "buildx", "bake", "--progress=plain", "-f", bake_file], "standins", env=client_env(socket), timeout=1800,
             hint="see whether this machine reaches its Debian mirror (`apt-get update`)")  # fmt: skip
 
 
@@ -96,6 +96,7 @@ def build(socket: str, port: int) -> None:
         _bake(rest, "Dockerfile", socket, port)
     if "jre" in todo:
         with step("arm64 emulation tried"):
-            run([BIN / "docker", "run", "--rm", "--pull=always", "--platform=linux/arm64",
-                 f"localhost:{port}/{IMAGES['jre'][0]}", "java", "-version"], "standins", env=client_env(socket))  # fmt: skip
+            image = f"localhost:{port}/{IMAGES['jre'][0]}"
+            run([BIN / "docker", "run", "--rm", "--pull=always", "--platform=linux/arm64", image, "java", "-version"],
+                "standins", env=client_env(socket))  # fmt: skip
     update_state(standins={**read_state().get("standins", {}), **dict.fromkeys(todo, wanted)})
