@@ -1,4 +1,4 @@
-"""``python -m generator`` and the console script; ``--version`` is answered without click, whose import takes longer."""
+"""``python -m generator`` and the console script; ``--version`` needs no click, whose import takes longer."""
 
 import sys
 

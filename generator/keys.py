@@ -48,7 +48,7 @@ _PYTHON = "Python packages"
 _SECRETS = "Files mounted as build secrets: in no layer, in no docker history"
 _NET = "The network of the build"
 _RESULT = "Cache and attestations"
-_EXAMPLE_CACHE = "10.0.0.5:8443/cache/fate:1.3"
+_EXAMPLE_CACHE = "10.0.0.5:8443/cache/fate"
 _EXAMPLE_PROXY = "http://proxy.example.com:3128"
 
 KEYS: tuple[Key, ...] = (
@@ -181,9 +181,21 @@ KEYS: tuple[Key, ...] = (
         local=True,
     ),
     Key(
-        _RESULT, "CACHE_FROM", values.cache, "", "registry reference that the build cache is read from", _EXAMPLE_CACHE
+        _RESULT,
+        "CACHE_FROM",
+        values.cache,
+        "",
+        "repository that build caches are read from, a tag for each image",
+        _EXAMPLE_CACHE,
     ),
-    Key(_RESULT, "CACHE_TO", values.cache, "", "registry reference that the build cache is written to", _EXAMPLE_CACHE),
+    Key(
+        _RESULT,
+        "CACHE_TO",
+        values.cache,
+        "",
+        "repository that build caches are written to, a tag for each image",
+        _EXAMPLE_CACHE,
+    ),
     Key(_RESULT, "PROVENANCE", values.boolean, "false", "attach a provenance attestation to pushed images"),
     Key(_RESULT, "SBOM", values.boolean, "false", "attach a list of packages (SBOM) to pushed images"),
 )

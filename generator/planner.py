@@ -272,6 +272,6 @@ def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: It
         Variable("HTTP_PROXY", s.http_proxy, "proxy of the build", secret=True),
         Variable("HTTPS_PROXY", s.https_proxy, "proxy of the build", secret=True),
         Variable("NO_PROXY", s.no_proxy, "hosts that are reached without the proxy"),
-        Variable("CACHE_FROM", s.cache_from, "registry reference to read build caches from"),
-        Variable("CACHE_TO", s.cache_to, "registry reference to write build caches to"),
+        Variable("CACHE_FROM", s.cache_from, "repository that build caches are read from"),
+        Variable("CACHE_TO", s.cache_to, "repository that build caches are written to"),
     )

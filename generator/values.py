@@ -73,10 +73,10 @@ def image(text: str) -> str:
 
 
 def cache(text: str) -> str:
-    """A registry reference for bake's ``type=registry,ref=…``: a repository, optionally with a tag."""
+    """A repository for bake's ``type=registry,ref=REPOSITORY:TARGET``: each target has its cache under its own tag."""
     if text.startswith("type="):
-        raise ValueError("write the registry reference alone (host/path:tag), without type= and ref=")
-    _explain(_check_cache, text, "a registry reference")
+        raise ValueError("write the repository alone (host/path), without type= and ref=")
+    _explain(_check_cache, text, "a repository")
     return text
 
 
@@ -234,8 +234,9 @@ def _check_fixed(text: str) -> None:
 
 
 def _check_cache(text: str) -> None:
-    if reference.parse_reference(text).digest:
-        raise ValueError("a cache has no digest, only a tag")
+    parsed = reference.parse_reference(text)
+    if parsed.tag or parsed.digest:
+        raise ValueError("leave out the tag: each image's cache gets a tag of its own")
 
 
 def _words(text: str) -> list[str]:

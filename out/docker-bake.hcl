@@ -69,11 +69,11 @@ variable "HTTPS_PROXY" {
 variable "NO_PROXY" {
   default = ""
 }
-# registry reference to read build caches from
+# repository that build caches are read from
 variable "CACHE_FROM" {
   default = ""
 }
-# registry reference to write build caches to
+# repository that build caches are written to
 variable "CACHE_TO" {
   default = ""
 }
