@@ -9,12 +9,8 @@ files, no owner, no time. Layout: POSIX.1-2017 pax, "ustar Interchange Format"; 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, the bytes done and the bytes in all; it may raise to stop the work."""
 
 BLOCK = 512
 TRAILER = bytes(2 * BLOCK)
@@ -43,6 +39,12 @@ _TYPES = {
 
 def quiet(_what: str, _done: int, _total: int) -> None:
     """The progress of somebody who does not ask."""
+
+
+class Progress(Protocol):
+    """Called with what is being done, the bytes done and the bytes in all; it may raise to stop the work."""
+
+    def __call__(self, what: str, done: int, total: int, /) -> None: ...
 
 
 class Reads(Protocol):
