@@ -159,28 +159,44 @@ def engine_platform(system: str, machine: str) -> str:
     return f"{system}/{names.get(machine, machine)}"
 
 
-def inspect(docker: Docker, builder: str = "") -> Facts:
-    """Ask docker and buildx at the same time. EngineError where buildx is missing or old, or the builder is unknown.
+@dataclass(frozen=True)
+class Answers:
+    """What docker and buildx said, as far as they are there. ``said`` is ``docker buildx inspect`` itself."""
 
-    A daemon that does not answer is an error only for a builder that needs it: a remote one builds without it.
-    """
+    engine: Engine
+    buildx: Version | None
+    builder: Builder | None
+    said: Completed
+
+
+def ask(docker: Docker, builder: str = "") -> Answers:
+    """Ask docker and buildx at the same time; nothing that they lack is an error here."""
     with (
         docker.start(["info", "--format", "json"]) as info,
         docker.start(["buildx", "inspect", *([builder] if builder else [])]) as inspected,
     ):
         engine, buildx = parse_engine(info.finish())
-        described = inspected.finish()
+        said = inspected.finish()
     if buildx is None:
-        # an old client does not list its plugins, or the daemon's answer was cut short
-        said = docker.run(["buildx", "version"])
-        if not said.ok:
-            raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
-        buildx = parse_version(said.stdout) or (0, 0, 0)
-    if buildx < BUILDX_NEEDED:
-        raise EngineError(f"buildx {show(buildx)} is too old; fategen needs 0.13 or later", hint=GET_BUILDX)
-    found = parse_builder(described.stdout) if described.ok else None
-    if engine.problem is not None and (found is None or found.driver in ("docker", "docker-container")):
-        raise engine.problem
+        # a client may leave its plugins out of its answer
+        version = docker.run(["buildx", "version"])
+        buildx = parse_version(version.stdout) if version.ok else None
+    return Answers(engine, buildx, parse_builder(said.stdout) if said.ok else None, said)
+
+
+def inspect(docker: Docker, builder: str = "") -> Facts:
+    """What bake will meet. EngineError where buildx is missing or old, or the builder is unknown or not to be reached.
+
+    A daemon that does not answer is an error only for a builder that needs it: a remote one builds without it.
+    """
+    answers = ask(docker, builder)
+    if answers.buildx is None:
+        raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
+    if answers.buildx < BUILDX_NEEDED:
+        raise EngineError(f"buildx {show(answers.buildx)} is too old; fategen needs 0.13 or later", hint=GET_BUILDX)
+    problem, found = answers.engine.problem, answers.builder
+    if problem is not None and (found is None or found.driver in ("docker", "docker-container")):
+        raise problem
     if found is None:
-        raise docker.failure(described, hint="docker buildx ls lists the builders")
-    return Facts(engine, buildx, found)
+        raise docker.failure(answers.said, hint="docker buildx ls lists the builders")
+    return Facts(answers.engine, answers.buildx, found)

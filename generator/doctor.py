@@ -1,0 +1,260 @@
+"""What this machine has and lacks for each command: one row for each requirement, and how to get what is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from generator import __version__
+from generator.bake.job import Options, make_job
+from generator.bake.preflight import create_command, emulated
+from generator.builder import BUILDX_NEEDED, Answers, Facts, ask, show
+from generator.engine import Docker, find_docker
+from generator.errors import EngineError, FategenError
+from generator.project import Project, find_project
+from generator.reference import parse_reference
+from generator.remedies import GET_BUILDX, GET_DAEMON, GET_DOCKER
+from generator.workspace import Workspace, load
+
+State = Literal["ok", "note", "missing"]
+
+WITHOUT_PROJECT = "bundle inspect, verify and load"
+OFFLINE = "render, images, bundle inspect and verify"
+"""What needs no engine at all."""
+DISK_NEEDED = 10_000_000_000
+"""Bytes that a full build of FATE 1.3 takes: bases, Maven's and pip's caches, layers and their exported copies."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One requirement. ``missing``: bake does not work; ``note``: something else does not, or only for some images."""
+
+    name: str
+    state: State
+    found: str
+    needed: str
+    get: str = ""
+    without: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def examine(start: Path, environment: Mapping[str, str]) -> list[Row]:
+    """Looks at this machine and at the project at or above ``start``. Raises nothing that a machine can cause."""
+    project, workspace, rows = _project(start)
+    rows.insert(0, Row("fategen", "ok", f"{__version__}, Python {sys.version.split()[0]}", "Python 3.10 or later"))
+    try:
+        docker = find_docker()
+    except EngineError:
+        rows.append(Row("docker", "missing", "none", "docker's command line", GET_DOCKER, OFFLINE))
+    else:
+        rows += engine_rows(_ask(docker), workspace)
+    root = project.root if project else start
+    rows.append(disk_row(shutil.disk_usage(root).free))
+    rows.append(_git_row(shutil.which("git")))
+    config = docker_config(environment)
+    if workspace is not None:
+        rows.append(login_row(config, workspace.plan.settings.prefix))
+    rows.append(proxy_row(config, environment))
+    return rows
+
+
+def _project(start: Path) -> tuple[Project | None, Workspace | None, list[Row]]:
+    try:
+        project = find_project(start)
+    except FategenError as error:
+        row = Row(
+            "project", "note", "none", "a directory with a .env", "fategen init", "bundle inspect, verify and load"
+        )
+        return None, None, [row if "no .env" in error.message else _bad_project(error)]
+    try:
+        workspace = load(project)
+    except FategenError as error:
+        return project, None, [_bad_project(error)]
+    plan = workspace.plan
+    found = f"FATE {plan.release} → {plan.settings.prefix}, tag {plan.settings.tag}"
+    stale = len(workspace.drift())
+    if stale:
+        found += f"; {stale} generated file{'s' if stale > 1 else ''} not up to date"
+        return (
+            project,
+            workspace,
+            [Row("project", "missing", found, "what .env renders", "fategen render", "all but bake")],
+        )
+    return project, workspace, [Row("project", "ok", found, "a directory with a .env")]
+
+
+def _bad_project(error: FategenError) -> Row:
+    return Row(
+        "project", "missing", error.message, "a .env without errors", error.hint, "bundle inspect, verify and load"
+    )
+
+
+def _ask(docker: Docker) -> Answers | EngineError:
+    try:
+        return ask(docker)
+    except EngineError as error:
+        return error
+
+
+def engine_rows(answers: Answers | EngineError, workspace: Workspace | None) -> list[Row]:
+    """The rows of docker, its engine and image store, buildx, its builder and the builder's platforms."""
+    if isinstance(answers, EngineError):
+        return [Row("docker", "missing", answers.message, "docker's command line", GET_DOCKER, OFFLINE)]
+    engine, buildx, builder = answers.engine, answers.buildx, answers.builder
+    rows = [Row("docker", "ok", engine.client or "yes", "docker's command line")]
+    needs_daemon = builder is None or builder.driver in ("docker", "docker-container")
+    without_engine = OFFLINE if needs_daemon else f"{OFFLINE}, bake with and without --push, bundle save"
+    if engine.problem is not None:
+        found = engine.problem.message
+        get = engine.problem.hint or GET_DAEMON
+        rows.append(Row("engine", "missing" if needs_daemon else "note", found, "a daemon", get, without_engine))
+    else:
+        rows.append(Row("engine", "ok", f"{engine.version}, {engine.platform}", "a daemon"))
+        rows.append(_store_row(engine.store))
+    if buildx is None or buildx < BUILDX_NEEDED:
+        found = "none" if buildx is None else show(buildx)
+        rows.append(Row("buildx", "missing", found, "0.13 or later", GET_BUILDX, f"{OFFLINE}, bundle load"))
+        return rows
+    rows.append(Row("buildx", "ok", show(buildx), "0.13 or later"))
+    if builder is None:
+        if engine.problem is None:
+            get = "docker buildx ls lists the builders; docker buildx use NAME chooses one"
+            rows.append(Row("builder", "missing", answers.said.last_line, "a builder", get, OFFLINE))
+        return rows
+    return rows + builder_rows(Facts(engine, buildx, builder), workspace)
+
+
+def _store_row(store: str) -> Row:
+    if store == "containerd":
+        return Row("image store", "ok", store, "containerd")
+    return Row(
+        "image store",
+        "note",
+        store,
+        "containerd",
+        '{"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json, then restart the daemon',
+        "one platform at a time with --load; several with a builder of another driver; bundle load",
+    )
+
+
+def builder_rows(facts: Facts, workspace: Workspace | None) -> list[Row]:
+    """The builder itself, then each platform of the settings: only a RUN step of that platform needs the builder's."""
+    builder = facts.builder
+    nodes = len(builder.nodes)
+    found = f"{builder.name}, driver {builder.driver}, {nodes} node{'s' if nodes != 1 else ''}"
+    versions = sorted({node.buildkit for node in builder.nodes if node.buildkit and "unknown" not in node.buildkit})
+    found += f", BuildKit {' '.join(versions)}" if versions else ""
+    several = workspace is None or len(workspace.plan.settings.platforms) > 1
+    if facts.multi_platform:
+        rows = [Row("builder", "ok", found, "several platforms at once, OCI layouts")]
+    else:
+        get = create_command(workspace.plan) if workspace else "docker buildx create --name fategen --bootstrap"
+        rows = [
+            Row(
+                "builder",
+                "missing" if several else "note",
+                found,
+                "several platforms at once, OCI layouts",
+                f"{get}, then --builder fategen (or the containerd image store)",
+                "one platform at a time with --platform; not bundle save",
+            )
+        ]
+    if workspace is None:
+        return [*rows, Row("platforms", "ok", " ".join(builder.platforms), "")]
+    job = make_job(workspace.plan, ("all",), Options())
+    needed = emulated(job, facts, workspace.tree)
+    return rows + [
+        platform_row(platform, platform in builder.platforms, needed.get(platform, ()))
+        for platform in workspace.plan.settings.platforms
+    ]
+
+
+def platform_row(platform: str, has: bool, images: Sequence[str]) -> Row:
+    """``images`` have RUN steps on a platform that the builder lacks; what only copies is built without it."""
+    if has:
+        return Row(platform, "ok", "native or emulated", "in PLATFORMS")
+    return Row(
+        platform,
+        "missing" if images else "note",
+        "no",
+        f"for RUN steps of {', '.join(images)}" if images else "for RUN steps on it, which no image has",
+        "apt-get install qemu-user-static binfmt-support, or a node of that platform (docker buildx create --append)",
+        "images whose steps on that platform only copy",
+    )
+
+
+def disk_row(free: int) -> Row:
+    """``free`` bytes where the project is; a daemon elsewhere may have another disk."""
+    state: State = "ok" if free >= DISK_NEEDED else "note"
+    return Row(
+        "disk",
+        state,
+        f"{free / 1e9:.0f} GB free",
+        f"{DISK_NEEDED / 1e9:.0f} GB for a full build and a bundle",
+        "" if state == "ok" else "docker buildx prune frees build caches; .fategen may be deleted",
+        "" if state == "ok" else "small builds",
+    )
+
+
+def _git_row(path: str | None) -> Row:
+    get = "" if path else "apt-get install git"
+    needed = "to keep the rendered files under review"
+    return Row("git", "ok" if path else "note", path or "none", needed, get, "" if path else "every command")
+
+
+def docker_config(environment: Mapping[str, str]) -> dict[str, Any]:
+    """docker's own config.json ($DOCKER_CONFIG or ~/.docker); empty where there is none or it cannot be read."""
+    own = environment.get("DOCKER_CONFIG")
+    directory = Path(own) if own else Path(environment.get("HOME") or "/") / ".docker"
+    try:
+        content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def login_row(config: Mapping[str, Any], prefix: str) -> Row:
+    """Whether docker has a login for PREFIX's registry; whether it is right, only a push can tell."""
+    host = parse_reference(f"{prefix}/image").domain or "docker.io"
+    names = {host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/"}
+    if host == "docker.io":
+        names |= {"https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io"}
+    helpers, auths = _mapping(config, "credHelpers"), _mapping(config, "auths")
+    found = "none"
+    if host in helpers:
+        found = f"credential helper {helpers[host]}"
+    elif names & auths.keys():
+        found = f"in {config.get('credsStore') or 'config.json'}"
+    elif config.get("credsStore"):
+        found = f"perhaps in {config['credsStore']}"
+    state: State = "note" if found == "none" else "ok"
+    get = "" if state == "ok" else f"docker login {host}"
+    return Row("login", state, found, f"bake --push to {host}, unless it takes pushes from all", get,
+               "" if state == "ok" else "everything but such a push")  # fmt: skip
+
+
+def proxy_row(config: Mapping[str, Any], environment: Mapping[str, str]) -> Row:
+    """The proxies that docker and the builds would use; nothing is wrong with any or none."""
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    seen = [name for name in names if environment.get(name) or environment.get(name.lower())]
+    found = [f"{' '.join(seen)} in the environment (for docker itself)"] if seen else []
+    if _mapping(config, "proxies"):
+        found.append("proxies in docker's config.json (reach every build)")
+    return Row("proxies", "ok", "; ".join(found) or "none", "a build behind a proxy: HTTP_PROXY, HTTPS_PROXY in .env")
+
+
+def _mapping(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = config.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def lacks_for_bake(rows: Sequence[Row]) -> bool:
+    """Whether something is missing that bake needs."""
+    return any(row.state == "missing" for row in rows)
