@@ -49,7 +49,7 @@ def _iptables() -> str:
 
 
 def gateway(subnet: str, engine: str) -> str:
-    """The bridge's own address with its prefix: the first /24 of the subnet for one engine, the second for the other."""
+    """The bridge's own address with its prefix: the first /24 of the subnet for one engine, the second for the next."""
     first, second, *_ = subnet.split(".")
     return f"{first}.{second}.{list(BRIDGES).index(engine)}.1/24"
 

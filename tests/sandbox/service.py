@@ -96,6 +96,11 @@ def ready(service: Service) -> bool:
     return request(service.address, "/_ping" if service.address.startswith("unix://") else "/v2/") == 200
 
 
+def before(name: str) -> Path:
+    """The log of the run before this one: why it ended, if it was not us."""
+    return LOGS / f"{name}.before.log"
+
+
 def start(service: Service) -> None:
     roots.prepare(service.root)
     service.config_path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,10 +110,12 @@ def start(service: Service) -> None:
         Path(service.address.removeprefix("unix://")).unlink(missing_ok=True)
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{service.name}.log"
+    if log.exists():
+        log.rename(before(service.name))
     enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "slave",
              "sh", str(HERE / "enter.sh"), str(service.root), str(STATE))  # fmt: skip
     with step(f"{service.name} started"):
-        with log.open("w") as output:
+        with log.open("a") as output:
             process = subprocess.Popen(
                 [*enter, "tini", "--", *service.command],
                 stdin=subprocess.DEVNULL,
@@ -173,6 +180,8 @@ def ensure(service: Service) -> None:
         return
     if stop(service.name):
         say(f"{service.name} did not answer or is out of date, and is started again")
+    elif record:
+        say(f"{service.name} ended by itself or was killed, and is started again; its log: {before(service.name)}")
     start(service)
 
 

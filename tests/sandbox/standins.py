@@ -79,7 +79,8 @@ def _bake(stages: list[str], dockerfile: str, socket: str, port: int) -> None:
     bake_file = TMP / f"{dockerfile}.bake.json"
     bake_file.write_text(json.dumps({"group": {"default": {"targets": stages}}, "target": targets}))
     with step(f"stand-ins built and pushed: {' '.join(stages)}"):
-        run([BIN / "docker", "buildx", "bake", "--progress=plain", "-f", bake_file], "standins", env=client_env(socket), timeout=1800,
+        run([BIN / "docker", "buildx", "bake", "--progress=plain", "-f", bake_file], "standins",
+            env=client_env(socket), timeout=1800,
             hint="see whether this machine reaches its Debian mirror (`apt-get update`)")  # fmt: skip
 
 
