@@ -48,7 +48,7 @@ def load(
     """
     with opened(source) as (stream, name, file_size):
         plan = read_record(stream, name)
-        chosen = _choose(plan.index, only, _platform(platform) or engine.platform())
+        chosen = _choose(plan.index, only, _platform(platform or engine.platform()))
         with Tags(engine, chosen) as tags:
             with engine.open_load() as pipe:
                 tap = _Sender(pipe, plan, chosen)
@@ -98,7 +98,7 @@ def _choose(index: BundleIndex, only: Sequence[str], platform: str) -> BundleInd
 
 def _platform(value: str) -> str:
     try:
-        return platform_name(value) if value else ""
+        return platform_name(value)
     except Malformed as error:
         raise InputError(Problem("--platform", str(error))) from None
 
