@@ -74,9 +74,9 @@ def test_no_byte_can_change(made: Made, data: st.DataObject) -> None:
         check(made.flipped(position, mask))
 
 
-def test_no_byte_of_a_header_can_change(made: Made) -> None:
+def test_a_torn_header_is_seen(made: Made) -> None:
     for one in made.plan.members[3:4]:
-        for position in range(one.offset, one.start):
+        for position in range(one.offset, one.start, 4):  # each one alone: test_archive
             with pytest.raises(BundleError):
                 check(made.flipped(position))
 
