@@ -24,7 +24,7 @@ _NO_DAEMON = re.compile(
 )
 _NO_PERMISSION = re.compile(r"permission denied.*(docker\.sock|daemon socket|docker api)", re.IGNORECASE)
 _NO_BUILDX = re.compile(r"unknown command: docker buildx|'buildx' is not a docker command")
-_ADDRESS = re.compile(r"\b((?:unix|tcp|ssh|http|https)://[^\s\"',]+?)(?=[\s\"',]|: |\.? |\.?$)")
+_ADDRESS = re.compile(r"\b((?:unix|tcp|ssh|http|https)://[^\s\"',;]+?)(?=[\s\"',;]|: |\.? |\.?$)")
 
 
 def explain(output: str) -> EngineError | None:

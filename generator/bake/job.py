@@ -67,7 +67,7 @@ def variables(plan: Plan, *, published_base: bool = False) -> dict[str, str]:
 
 def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
     """Decides what is built. Raises InputError for unknown names and for a platform that a named image lacks."""
-    names = _without_nested_groups(plan, names or ("default",))
+    names = names or ("default",)
     problems = [
         Problem("--platform", f"{platform} is not among PLATFORMS ({' '.join(plan.settings.platforms)})")
         for platform in options.platforms
@@ -97,15 +97,6 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
         left_out=tuple(left_out),
         narrowed=bool(options.platforms),
     )
-
-
-def _without_nested_groups(plan: Plan, names: Sequence[str]) -> tuple[str, ...]:
-    """A group of groups (``default`` is one) in terms of the groups in it."""
-    groups = {group.name: group.targets for group in plan.groups}
-    flat: list[str] = []
-    for name in names:
-        flat += [*groups[name]] if name in groups and set(groups[name]) <= set(groups) else [name]
-    return tuple(flat)
 
 
 def _linked(plan: Plan, names: Sequence[str], values: Mapping[str, str]) -> set[str]:

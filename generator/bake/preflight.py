@@ -104,12 +104,21 @@ def emulated(job: Job, facts: Facts, dockerfiles: Mapping[str, str]) -> dict[str
 
 
 def runs_on_target(dockerfile: str) -> bool:
-    """Whether a stage of the target's own platform has a RUN step: one on ``$BUILDPLATFORM`` needs no emulation."""
+    """Whether a stage of the target's own platform has a RUN step.
+
+    A stage on ``$BUILDPLATFORM`` needs no emulation, nor does one that is built FROM such a stage.
+    """
+    native_stages: set[str] = set()
     native = False
     for line in dockerfile.splitlines():
-        word, _, rest = line.strip().partition(" ")
+        word, *rest = line.split() or [""]
         if word.upper() == "FROM":
-            native = bool(re.search(r"--platform=\"?\$\{?BUILDPLATFORM\b", rest))
+            flags = [part for part in rest if part.startswith("--")]
+            names = [part.lower() for part in rest if not part.startswith("--")]
+            on_builder = any(re.fullmatch(r"--platform=\"?\$\{?BUILDPLATFORM\}?\"?", flag) for flag in flags)
+            native = on_builder or bool(native_stages & set(names[:1]))
+            if native and len(names) == 3:
+                native_stages.add(names[2])
         elif word.upper() == "RUN" and not native:
             return True
     return False
