@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -58,7 +59,7 @@ def _port() -> int:
                 "--env=REGISTRY_STORAGE_DELETE_ENABLED=true", "registry:2",
                 why="the image registry:2 cannot be pulled and started", timeout=300)  # fmt: skip
         update_state(machine_registry=_REGISTRY_NAME)
-    published = _docker("port", _REGISTRY_NAME, "5000/tcp", why="the registry container publishes no port")
+    published = _docker("port", _REGISTRY_NAME, "5000/tcp", why="the registry container does not stay up")
     port = int(published.split()[0].rpartition(":")[2])
     deadline = time.monotonic() + 20
     while request(f"http://127.0.0.1:{port}", "/v2/") != 200:
@@ -113,6 +114,8 @@ def use(extras: list[str], up: Callable[[list[str]], None]) -> str:
     try:
         name, port = _probe()
     except _Unfit as error:
+        with contextlib.suppress(SandboxError):  # no engine: no container of ours in it
+            stop_registry()
         if os.geteuid() != 0:
             raise SandboxError(
                 f"this machine's own Docker engine will not do: {error}\n  and the sandbox needs root\n"

@@ -83,10 +83,14 @@ DOCKER20_ROOT = Root(
 )  # fmt: skip
 
 
+# In a pid namespace that ends with us, even by SIGKILL: else it would go on writing where the next `up` works.
+_TIED = ("setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
 def _build(root: Root) -> None:
     name = root.target.name
     temporary = TMP / name
-    command = ["mmdebstrap", "--mode=root", *root.options]
+    command = [*_TIED, "mmdebstrap", "--mode=root", *root.options]
     if machine.DEBIAN_KEYRING.exists():
         command.append(f"--keyring={machine.DEBIAN_KEYRING}")
     mirror = machine.debian_mirror()
