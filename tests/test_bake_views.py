@@ -1,0 +1,121 @@
+"""What a person sees of a run: logs, plain lines, the live picture, the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from generator.bake.events import Change, Reader
+from generator.bake.logs import Logs, clear_logs
+from generator.bake.progress import LiveView, PlainView, duration, shorten
+from generator.bake.results import Built, index_platforms, layers_size, megabytes, result_table
+from generator.plan import Plan
+from tests.fate_plan import BOTH, job_of, plan_of
+from tests.test_bake_progress import TARGETS, failing_reader
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return plan_of()
+
+
+def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
+    directory = tmp_path / ".fategen/logs"
+    directory.mkdir(parents=True)
+    for name in ("egg", "roll"):
+        (directory / f"{name}.log").write_text("old")
+    job = job_of(plan, "egg")
+    clear_logs(directory, job)
+    with Logs(directory, job, "building") as logs:
+        for line in (DATA / "rawjson-0.13.1-built.txt").read_text().splitlines():
+            for change in Reader(TARGETS, str).feed(line):
+                logs.change(change)
+        reader = failing_reader()
+        [step] = [step for step in reader.steps.values() if step.name.target == "egg"]
+        logs.change(Change("failed", step, "exit code: 2"))
+        logs.change(Change("note", None, "WARN x"))
+    assert (directory / "roll.log").read_text() == "old"
+    assert (directory / "egg.log").read_text() == '== building\n[storage 3/5] RUN make "all"  failed: exit code: 2\n'
+    assert (directory / "bake.log").read_text().endswith("WARN x\n")
+
+
+def show(view: PlainView | LiveView, name: str) -> None:
+    reader = Reader(["packages", "federation", "egg"], str)
+    view.begin("building")
+    for line in (DATA / name).read_text().splitlines():
+        for change in reader.feed(line):
+            view.change(change)
+        view.tick()
+    view.end()
+
+
+def test_plain_lines(plan: Plan) -> None:
+    said: list[str] = []
+    show(PlainView(job_of(plan, "federation", "egg"), said.append, clock=lambda: 0.0), "rawjson-0.29.1-built.txt")
+    assert said[0] == "building: federation, egg"
+    assert next(line for line in said if line.startswith("packages    linux/amd64  RUN echo building2")).endswith(" s")
+    assert "egg         2 steps cached" in said
+    assert not [line for line in said if "load from client" in line or "FROM localhost" in line or line.endswith("…")]
+
+
+def test_plain_lines_announce_a_long_step_once(plan: Plan) -> None:
+    said: list[str] = []
+    now = 1e12
+    show(PlainView(job_of(plan, "federation"), said.append, clock=lambda: now), "rawjson-0.13.1-built.txt")
+    assert len([line for line in said if line.endswith("…") and "RUN echo building" in line]) == 1
+
+
+def test_verbose_lines_have_the_output_of_steps(plan: Plan) -> None:
+    said: list[str] = []
+    show(PlainView(job_of(plan, "egg"), said.append, verbose=True), "rawjson-0.13.1-built.txt")
+    assert [line for line in said if line.endswith("| progress 2")]
+
+
+def test_live_lines_are_drawn_in_place(plan: Plan) -> None:
+    job, said = job_of(plan, "federation", "egg"), []
+    now = iter(range(10_000))
+    show(LiveView(job, said.append, width=60, clock=lambda: float(next(now))), "rawjson-0.13.1-built.txt")
+    assert said[0].startswith("\r\x1b[Kbuilding\n")
+    assert said[1].startswith("\x1b[5A"), "one line for the title and for each of four images"
+    last = said[-1].replace("\x1b[K", "").replace("\r", "").splitlines()
+    assert [line.split()[:2] for line in last[1:]] == [
+        ["packages", "✓"], ["base-image", "·"], ["federation", "✓"], ["egg", "✓"],
+    ]  # fmt: skip
+    assert all(len(line) < 60 for line in "".join(said).replace("\x1b[K", "").replace("\r", "").splitlines())
+
+
+def test_small_things() -> None:
+    assert shorten("RUN --mount=type=cache,id=a \\\n   --mount=type=secret,id=b   make  all", 40) == "RUN \\ make all"
+    assert shorten("x" * 50, 10) == "x" * 9 + "…"
+    assert (duration(4.26), duration(62)) == ("4.3 s", "1m02s")
+    assert (megabytes(84_499_999), megabytes(1_250_000)) == ("84 MB", "1.2 MB")
+
+
+def test_sizes_are_of_layers_and_attestations_are_no_platform() -> None:
+    index = {
+        "manifests": [
+            {"digest": "sha256:a", "platform": {"os": "linux", "architecture": "amd64"}},
+            {"digest": "sha256:b", "platform": {"os": "linux", "architecture": "arm64"}},
+            {"digest": "sha256:c", "platform": {"os": "unknown", "architecture": "unknown"}},
+        ]
+    }
+    assert index_platforms(index) == {"linux/amd64": "sha256:a", "linux/arm64": "sha256:b"}
+    assert layers_size({"config": {"size": 5}, "layers": [{"size": 10}, {"size": 20}]}) == 30
+
+
+def test_the_result_as_table_and_as_json() -> None:
+    digest = "sha256:" + "1a" * 32
+    pushed = Built(
+        "roll", ("r/roll:1",), digest, BOTH, (("linux/amd64", 84_000_000), ("linux/arm64", 81_000_000)), 3.1, "pushed"
+    )
+    built = Built("egg", ("r/egg:1",), "", ("linux/amd64",), (), 0.0, "built")
+    lines = result_table([pushed, built]).splitlines()
+    assert lines[1].split() == [
+        "roll", "sha256:1a1a1a1a…", "linux/amd64", "linux/arm64", "84", "MB", "+", "81", "MB", "3.1",
+    ]  # fmt: skip
+    assert lines[2].split() == ["egg", "-", "linux/amd64", "-", "0.0"]
+    assert pushed.as_json()["digest"] == digest and built.as_json()["digest"] is None
+    assert pushed.as_json()["sizes"] == {"linux/amd64": 84_000_000, "linux/arm64": 81_000_000}

@@ -1,0 +1,179 @@
+"""Rows of the doctor from made-up answers; what a real machine says is looked at in tests/e2e."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from generator import doctor
+from generator.builder import Answers, Builder, Engine, Node
+from generator.cli import cli
+from generator.doctor import (
+    DISK_NEEDED,
+    Row,
+    disk_row,
+    docker_config,
+    engine_rows,
+    examine,
+    lacks_for_bake,
+    login_row,
+    platform_row,
+    proxy_row,
+)
+from generator.engine import Completed, Docker
+from generator.errors import EngineError
+from generator.project import Project
+from generator.tree import write
+from generator.workspace import Workspace, load
+
+ENGINE = Engine("26.1.5", "26.1.5", "containerd", "linux/amd64")
+DOWN = Engine("28.2.2", "", "graphdriver", "linux/", EngineError("no Docker daemon answers", hint="start it"))
+SAID = Completed(("docker",), 1, "", 'ERROR: no builder "farm" found\n')
+
+
+def builder(driver: str = "docker", *platforms: str) -> Builder:
+    return Builder(
+        "default", driver, (Node("n", "", "running", "v0.13.2", platforms or ("linux/amd64", "linux/arm64")),)
+    )
+
+
+def rows_of(answers: Answers | EngineError, workspace: Workspace | None = None) -> dict[str, Row]:
+    return {row.name: row for row in engine_rows(answers, workspace)}
+
+
+@pytest.fixture
+def workspace(project_dir: Path) -> Workspace:
+    write(load(Project(project_dir)).drift(), project_dir)
+    return load(Project(project_dir))
+
+
+def test_a_machine_with_everything(workspace: Workspace) -> None:
+    rows = rows_of(Answers(ENGINE, (0, 13, 1), builder(), SAID), workspace)
+    assert {row.state for row in rows.values()} == {"ok"}
+    assert list(rows) == ["docker", "engine", "image store", "buildx", "builder", "linux/amd64", "linux/arm64"]
+    assert rows["builder"].found == "default, driver docker, 1 node, BuildKit v0.13.2"
+
+
+def test_no_daemon() -> None:
+    rows = rows_of(Answers(DOWN, None, None, SAID))
+    assert (rows["engine"].state, rows["engine"].get) == ("missing", "start it")
+    assert rows["buildx"].state == "missing" and "docker-buildx-plugin" in rows["buildx"].get
+    assert "bundle inspect" in rows["engine"].without
+
+
+def test_a_remote_builder_needs_no_daemon() -> None:
+    rows = rows_of(Answers(DOWN, (0, 29, 1), builder("remote"), SAID))
+    assert rows["engine"].state == "note" and "bundle save" in rows["engine"].without
+    assert not lacks_for_bake(list(rows.values()))
+
+
+def test_old_buildx() -> None:
+    rows = rows_of(Answers(ENGINE, (0, 12, 1), builder(), SAID))
+    assert (rows["buildx"].state, rows["buildx"].found) == ("missing", "0.12.1")
+    assert "builder" not in rows
+
+
+def test_an_unknown_builder() -> None:
+    rows = rows_of(Answers(ENGINE, (0, 13, 1), None, SAID))
+    assert rows["builder"].found == 'no builder "farm" found'
+    assert lacks_for_bake(list(rows.values()))
+
+
+def test_a_docker_that_cannot_be_started() -> None:
+    assert rows_of(EngineError("docker cannot be started: Permission denied"))["docker"].state == "missing"
+
+
+def test_a_graphdriver(workspace: Workspace) -> None:
+    old = replace(ENGINE, store="graphdriver")
+    rows = rows_of(Answers(old, (0, 13, 1), builder(), SAID), workspace)
+    assert rows["image store"].state == "note"
+    assert rows["builder"].state == "missing" and "docker buildx create --name fategen" in rows["builder"].get
+    assert rows_of(Answers(old, (0, 13, 1), builder("docker-container"), SAID), workspace)["builder"].state == "ok"
+
+
+def test_a_platform_that_no_image_runs_on_is_no_obstacle(workspace: Workspace) -> None:
+    rows = rows_of(Answers(ENGINE, (0, 13, 1), builder("docker", "linux/amd64"), SAID), workspace)
+    assert rows["linux/arm64"].state == "note"
+    assert platform_row("linux/arm64", False, ["python"]).state == "missing"
+    assert "python" in platform_row("linux/arm64", False, ["python"]).needed
+
+
+def test_disk() -> None:
+    assert disk_row(DISK_NEEDED).state == "ok"
+    assert disk_row(DISK_NEEDED - 1).state == "note"
+
+
+@pytest.mark.parametrize(
+    ("config", "prefix", "state", "found"),
+    [
+        ({}, "10.0.0.5:8443/fate", "note", "none"),
+        ({"auths": {"10.0.0.5:8443": {"auth": "c2VjcmV0"}}}, "10.0.0.5:8443/fate", "ok", "in config.json"),
+        ({"auths": {"https://10.0.0.5:8443": {}}, "credsStore": "pass"}, "10.0.0.5:8443/fate", "ok", "in pass"),
+        ({"credHelpers": {"10.0.0.5:8443": "ecr-login"}}, "10.0.0.5:8443/x", "ok", "credential helper ecr-login"),
+        ({"credsStore": "desktop"}, "10.0.0.5:8443/x", "ok", "perhaps in desktop"),
+        ({"auths": {"https://index.docker.io/v1/": {}}}, "federatedai", "ok", "in config.json"),
+        ({"auths": None, "credHelpers": 3}, "federatedai", "note", "none"),
+    ],
+)
+def test_login(config: dict[str, object], prefix: str, state: str, found: str) -> None:
+    row = login_row(config, prefix)
+    assert (row.state, row.found) == (state, found)
+    assert "c2VjcmV0" not in json.dumps(row.as_json())
+
+
+def test_proxies_are_named_without_their_values() -> None:
+    row = proxy_row({"proxies": {"default": {}}}, {"https_proxy": "http://me:hunter2@proxy", "NO_PROXY": ""})
+    assert row.found.startswith("HTTPS_PROXY in the environment") and "config.json" in row.found
+    assert "hunter2" not in row.found
+
+
+def test_dockers_config(tmp_path: Path) -> None:
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").write_text('{"auths": {}}')
+    assert docker_config({"HOME": str(tmp_path)}) == {"auths": {}}
+    (tmp_path / "config.json").write_text("[1]")
+    assert docker_config({"DOCKER_CONFIG": str(tmp_path)}) == {}
+    (tmp_path / "config.json").write_text("{")
+    assert docker_config({"DOCKER_CONFIG": str(tmp_path)}) == {}
+    assert docker_config({}) in ({}, docker_config({"HOME": "/"}))
+
+
+@pytest.fixture
+def no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Docker:
+        raise EngineError("docker is not installed")
+
+    monkeypatch.setattr(doctor, "find_docker", none)
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_no_docker_no_project(tmp_path: Path) -> None:
+    rows = {row.name: row for row in examine(tmp_path, {})}
+    assert rows["docker"].state == "missing" and rows["project"].state == "note"
+    assert "login" not in rows
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_projects_of_every_kind(project_dir: Path) -> None:
+    def project() -> Row:
+        return next(row for row in examine(project_dir, {}) if row.name == "project")
+
+    assert project().state == "missing" and "not up to date" in project().found
+    write(load(Project(project_dir)).drift(), project_dir)
+    assert project().state == "ok" and "federatedai" in project().found
+    (project_dir / ".env").write_text("PREFIX=\n")
+    assert project().state == "missing" and ".env" in project().found
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_the_command(project_dir: Path) -> None:
+    run = CliRunner().invoke(cli, ["doctor", "-C", str(project_dir)])
+    assert run.exit_code == 1, run.output
+    assert "✗  docker" in run.output and "get it: install Docker Engine" in run.output
+    run = CliRunner().invoke(cli, ["doctor", "-C", str(project_dir), "--format", "json"])
+    assert run.exit_code == 1
+    assert {row["name"] for row in json.loads(run.output)} >= {"fategen", "project", "docker", "disk", "git", "proxies"}
