@@ -1,6 +1,6 @@
 #!/bin/sh
 # usage: unshare -m -p -f … sh enter.sh ROOT STATE COMMAND…
-# Runs COMMAND as the first process of its own pid and mount namespace, on ROOT's programs and configuration but with the
+# Runs COMMAND in its own pid and mount namespace, on ROOT's programs and configuration but with the
 # machine's other top-level folders (/home, /root, /tmp, …), so that `docker run -v` finds what the client names.
 # A chroot would not do: runc wants / to be a mount point. /run is private: all that the engine leaves there ends with it.
 set -eu
@@ -36,4 +36,17 @@ pivot_root . run/old
 umount -l /run/old
 rmdir /run/old
 cd /
-exec "$@"
+# As systemd does for docker.service: what ends by itself is started again (BuildKit 0.13 panics at times), unless it ends
+# as soon as it was started. Its containers end with it, its images and caches stay.
+keep='
+stop=
+trap "stop=1; kill \$pid" TERM
+while :; do
+    start=$(date +%s)
+    "$@" &
+    pid=$!
+    until wait $pid; code=$?; ! kill -0 $pid 2> /dev/null; do :; done
+    if [ -n "$stop" ] || [ $(($(date +%s) - start)) -lt 5 ]; then exit $code; fi
+    echo "sandbox: $1 ended with exit code $code and is started again" >&2
+done'
+exec tini -- sh -c "$keep" keep "$@"

@@ -117,7 +117,7 @@ def start(service: Service) -> None:
     with step(f"{service.name} started"):
         with log.open("a") as output:
             process = subprocess.Popen(
-                [*enter, "tini", "--", *service.command],
+                [*enter, *service.command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -160,8 +160,8 @@ def stop(name: str) -> bool:
     after 20 s. Says whether there was something to stop."""
     pid = running(name)
     if pid is not None:
-        for child in _children(pid):
-            _signal(child, signal.SIGTERM)
+        for init in _children(pid):
+            _signal(init, signal.SIGTERM)
         if not _gone(pid, 20):
             for process in (*_children(pid), pid):  # the kernel then ends all that is in the namespace
                 _signal(process, signal.SIGKILL)
@@ -173,10 +173,20 @@ def stop(name: str) -> bool:
     return pid is not None
 
 
+def _ready_soon(service: Service) -> bool:
+    """It may just be starting again after a crash (enter.sh)."""
+    deadline = time.monotonic() + 5
+    while not ready(service):
+        if time.monotonic() > deadline or not running(service.name):
+            return False
+        time.sleep(0.1)
+    return True
+
+
 def ensure(service: Service) -> None:
     """Leaves it alone when it runs, answers, and is what this version of the code would start."""
     record = read_state().get("services", {}).get(service.name, {})
-    if running(service.name) and record.get("recipe") == service.recipe and ready(service):
+    if running(service.name) and record.get("recipe") == service.recipe and _ready_soon(service):
         return
     if stop(service.name):
         say(f"{service.name} did not answer or is out of date, and is started again")
