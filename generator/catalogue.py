@@ -6,6 +6,7 @@ A catalogue file describes one FATE line: which images it has, from what sources
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -164,7 +165,7 @@ def _image(name: str, node: Node) -> Image:
     return Image(
         name=name,
         kind=KINDS.get(kind, "component"),
-        description=m.text("description"),
+        description=m.text("description", check=_check_description),
         image=m.text("image", check=_check_image),
         from_=m.text("from"),
         needs=m.texts("needs"),
@@ -187,6 +188,13 @@ def _expect(node: Node, m: Mapping, *, present: str, absent: Iterable[str], kind
 
 def _check_kind(text: str) -> str:
     return "" if text in KINDS else f'"{text}" is not a kind: {", ".join(KINDS)}{did_you_mean(text, KINDS)}'
+
+
+def _check_description(text: str) -> str:
+    """It stands in a comment of the Dockerfile and in a label: one line of text that HCL can hold."""
+    if not text.isprintable():
+        return "the description is not one line of printable text"
+    return "" if unicodedata.is_normalized("NFC", text) else "the description is not in Unicode's composed form (NFC)"
 
 
 def _check_git(text: str) -> str:

@@ -16,8 +16,8 @@ NOTE = "Made from the code by `python -m tests.pages`; a test fails where it is 
 def settings_page() -> str:
     return f"""# Settings
 
-`.env` in the project's root; proxies with a password and files of this machine go to `.env.local`, which git ignores and
-only `fategen bake` reads. {NOTE}
+`.env` in the project's root; proxies with a password and files of this machine go to `.env.local`, which git ignores
+and only `fategen bake` reads. {NOTE}
 
 {settings_table()}"""
 

@@ -207,3 +207,9 @@ def test_a_list_where_a_mapping_belongs_is_named() -> None:
     assert problems(textwrap.dedent(GOOD).replace("{git: https://example.com/code.git}", "[1]"))[0] == (
         "c.yaml:6: expected a mapping, found a list"
     )
+
+
+@pytest.mark.parametrize("text", ["two\\nlines", "\\x07", "\\u2028", "e\\u0301"])
+def test_a_description_is_one_line_of_text_that_the_bake_file_can_hold(text: str) -> None:
+    (problem,) = broken("home: code", f'home: code, description: "{text}"')
+    assert problem.startswith("c.yaml:10: the description is not ")

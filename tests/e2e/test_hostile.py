@@ -1,0 +1,108 @@
+"""Values that break quoting elsewhere arrive in bake exactly as they were written, or are refused with a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from generator.errors import InputError
+from generator.settings import parse_settings
+from tests.e2e.conftest import Fategen
+from tests.hostile import hostile_strings, unprinted
+
+VALUES = sorted(set(hostile_strings()))
+ENV = "PREFIX=federatedai\nBASE_TAG=1\nTAG=1\n"
+
+
+def bake_print(directory: Path, config: str) -> dict[str, dict[str, dict[str, str]]]:
+    done = subprocess.run(
+        ["docker", "buildx", "bake", "-f", "out/docker-bake.hcl", "--print", "all"],
+        cwd=directory,
+        env={**os.environ, "DOCKER_CONFIG": os.environ[config]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, dict[str, dict[str, str]]] = json.loads(done.stdout)["target"]
+    return found
+
+
+@pytest.mark.parametrize("config", ["FATEGEN_SANDBOX_BUILDX_OLD", "FATEGEN_SANDBOX_BUILDX_NEW"])
+def test_hundreds_of_hostile_texts_go_from_the_catalogue_through_render_into_bake_unchanged(
+    registry: str, fategen: Fategen, tmp_path: Path, config: str
+) -> None:
+    values = [v for v in VALUES if v.isprintable()]  # the others are refused: tests/test_catalogue.py
+    assert len(values) > 300
+    (tmp_path / ".env").write_text(ENV, encoding="utf-8")
+    (tmp_path / "templates" / "dockerfiles").mkdir(parents=True)
+    (tmp_path / "templates" / "dockerfiles" / "x.j2").write_text("# {{ header }}\nFROM scratch\n", encoding="utf-8")
+    (tmp_path / "catalogue").mkdir()
+    images = {
+        f"image{i}": {"kind": "component", "from": "base", "template": "x.j2", "description": value}
+        for i, value in enumerate(values)
+    }
+    line = {
+        "line": "1.3",
+        "releases": {"1.3.0": {}},
+        "sources": {},
+        "bases": {"base": {"image": "a:1"}},
+        "images": images,
+    }
+    (tmp_path / "catalogue" / "1.3.yaml").write_text(yaml.safe_dump(line), encoding="utf-8")
+    ran = fategen("render", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    targets = bake_print(tmp_path, config)
+    seen = [targets[name]["labels"]["org.opencontainers.image.description"] for name in images]
+    if config.endswith("NEW"):
+        seen = [unprinted(text) for text in seen]
+    assert seen == values
+
+
+@pytest.mark.parametrize(
+    "key", ["FATE_SOURCE", "REQUIREMENTS", "CA_BUNDLE", "PIP_INDEX_URL", "HTTP_PROXY", "PREFIX", "TAG"]
+)
+def test_a_hostile_value_in_env_is_refused_with_its_line_or_survives(
+    registry: str, fategen: Fategen, tmp_path: Path, key: str
+) -> None:
+    survivors = []
+    for value in VALUES:
+        try:
+            parse_settings(f"{ENV}{key}={value}\n" if key not in ENV else ENV.replace(f"{key}=", f"{key}={value}"))
+        except InputError as error:
+            assert all(p.where.startswith(".env:") for p in error.problems), (value, error.problems)
+        else:
+            survivors.append(value)
+    for value in survivors[:: max(1, len(survivors) // 4)]:
+        text = f"{ENV}{key}={value}\n" if key not in ENV else ENV.replace(f"{key}=", f"{key}={value}")
+        (tmp_path / ".env").write_text(text, encoding="utf-8", newline="")
+        settings, _ = parse_settings(text)
+        ran = fategen("render", cwd=tmp_path)
+        assert ran.code == 0, (value, ran.err)
+        if key == "CA_BUNDLE":
+            continue  # bake looks for the file, which is not there
+        targets = bake_print(tmp_path, "FATEGEN_SANDBOX_BUILDX_OLD")
+        if key == "FATE_SOURCE" and settings.sources:
+            assert targets["base-image"]["contexts"]["fate"] == settings.sources[0].value
+
+
+def test_a_tag_in_the_environment_changes_nothing_and_is_told(sample: Path, fategen: Fategen) -> None:
+    ran = fategen("bake", "--print", cwd=sample, env={"TAG": "evil"})
+    assert ran.code == 0
+    tags = [t for target in json.loads(ran.out)["target"].values() for t in target.get("tags", [])]
+    assert tags and not [t for t in tags if "evil" in t]
+    assert "TAG=evil in the environment is ignored: .env says TAG=1.3.0-release" in ran.err
+
+
+@pytest.mark.parametrize("config", ["FATEGEN_SANDBOX_BUILDX_OLD", "FATEGEN_SANDBOX_BUILDX_NEW"])
+def test_plain_bake_reads_the_committed_file_and_sees_the_tags_of_the_plan(
+    registry: str, fategen: Fategen, config: str
+) -> None:
+    root = Path(__file__).parents[2]
+    targets = bake_print(root, config)
+    listed = fategen("images", "all", "--format", "references", cwd=root).out.split()
+    assert sorted(t for target in targets.values() for t in target.get("tags", [])) == sorted(listed)
