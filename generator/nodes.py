@@ -105,15 +105,6 @@ class Mapping:
         node = self._entries.get(key)
         return () if node is None else tuple(child.text(check) for child in node.items())
 
-    def flag(self, key: str, *, default: bool) -> bool:
-        node = self._entries.get(key)
-        if node is None:
-            return default
-        text = node.text()
-        if text not in ("true", "false"):
-            node.problem(f'{key}: "{text}" is neither true nor false')
-        return text == "true"
-
     def entries(self, key: str) -> list[tuple[str, Node]]:
         node = self._entries.get(key)
         return [] if node is None else node.pairs()
