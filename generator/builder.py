@@ -20,6 +20,11 @@ BUILDX_NEEDED: Version = (0, 13, 0)
 BUILDX_ALLOW: Version = (0, 20, 0)
 """From here on bake asks leave (``--allow fs.read=…``) for files outside the working directory."""
 
+BUILDKIT_NEEDED: Version = (0, 10, 0)
+"""The first BuildKit whose own Dockerfile frontend (1.4) knows named contexts and here-documents."""
+DOCKER_NEEDED: Version = (23, 0, 0)
+"""The first Docker Engine with such a BuildKit; as a package of a distribution it may hide BuildKit's version."""
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -69,6 +74,18 @@ class Facts:
     def multi_platform(self) -> bool:
         """Several platforms in one image, and OCI output. Only the engine's own builder on a graphdriver cannot."""
         return self.builder.driver != "docker" or self.engine.store == "containerd"
+
+    @property
+    def too_old(self) -> str:
+        """What in the builder is too old to read the Dockerfiles; "" where nothing is, or where it does not say."""
+        engine = parse_version(self.engine.version)
+        if self.builder.driver == "docker" and engine is not None and engine < DOCKER_NEEDED:
+            return f"Docker {self.engine.version}"
+        for node in self.builder.nodes:
+            buildkit = parse_version(node.buildkit)
+            if buildkit is not None and (0, 0, 0) < buildkit < BUILDKIT_NEEDED:
+                return f"BuildKit {node.buildkit}"
+        return ""
 
 
 def show(version: Version) -> str:

@@ -151,11 +151,19 @@ def builder_rows(facts: Facts, workspace: Workspace | None) -> list[Row]:
     found = f"{builder.name}, driver {builder.driver}, {nodes} node{'s' if nodes != 1 else ''}"
     versions = sorted({node.buildkit for node in builder.nodes if node.buildkit and "unknown" not in node.buildkit})
     found += f", BuildKit {' '.join(versions)}" if versions else ""
+    get = create_command(workspace.plan) if workspace else "docker buildx create --name fategen --bootstrap"
+    if facts.too_old:
+        needed_version = "Docker 23 or BuildKit 0.10, or later"
+        get = f"a newer Docker, or {get}, then --builder fategen"
+        return [
+            Row(
+                "builder", "missing", f"{builder.name}, {facts.too_old}", needed_version, get, f"{OFFLINE}, bundle load"
+            )
+        ]
     several = workspace is None or len(workspace.plan.settings.platforms) > 1
     if facts.multi_platform:
         rows = [Row("builder", "ok", found, "several platforms at once, OCI layouts")]
     else:
-        get = create_command(workspace.plan) if workspace else "docker buildx create --name fategen --bootstrap"
         rows = [
             Row(
                 "builder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,16 @@ def test_the_engines_builder_on_a_graphdriver_builds_one_platform(plan: Plan, do
     assert not list(engine_problems(one, Options(output="load"), old, plan, dockerfiles))
     other = facts(store="graphdriver", driver="docker-container")
     assert not list(engine_problems(job_of(plan, "roll"), Options(), other, plan, dockerfiles))
+
+
+def test_an_old_buildkit_is_told_before_it_fails(plan: Plan, dockerfiles: dict[str, str]) -> None:
+    old = facts(store="graphdriver")
+    old = replace(old, engine=replace(old.engine, version="20.10.24+dfsg1"))
+    [problem] = engine_problems(job_of(plan, "roll"), Options(), old, plan, dockerfiles)
+    assert "Docker 20.10.24+dfsg1 is too old" in problem.message and "buildx create" in problem.message
+    for buildkit, too_old in (("v0.9.3", "BuildKit v0.9.3"), ("v0.0.0+unknown", ""), ("v0.10.6", ""), ("", "")):
+        node = Node("n", "", "running", buildkit, BOTH)
+        assert replace(old, builder=Builder("farm", "remote", (node,))).too_old == too_old
 
 
 def test_load_of_several_platforms_needs_the_containerd_store(plan: Plan, dockerfiles: dict[str, str]) -> None:

@@ -95,6 +95,11 @@ def test_a_graphdriver(workspace: Workspace) -> None:
     assert rows_of(Answers(old, (0, 13, 1), builder("docker-container"), SAID), workspace)["builder"].state == "ok"
 
 
+def test_an_engine_too_old_to_build() -> None:
+    rows = rows_of(Answers(replace(ENGINE, version="20.10.24", store="graphdriver"), (0, 13, 1), builder(), SAID))
+    assert rows["builder"].state == "missing" and "Docker 20.10.24" in rows["builder"].found
+
+
 def test_a_platform_that_no_image_runs_on_is_no_obstacle(workspace: Workspace) -> None:
     rows = rows_of(Answers(ENGINE, (0, 13, 1), builder("docker", "linux/amd64"), SAID), workspace)
     assert rows["linux/arm64"].state == "note"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,10 @@ from generator.reference import parse_reference
 
 AGAIN = ("*.cache-to=",)
 """Overrides for a second run of what has just been built: the first wrote the build caches, and nothing is new."""
+
+RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL)
+"""Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this."""
+TRIES = 3
 
 
 def bake(session: Session) -> tuple[Built, ...]:
@@ -59,10 +64,22 @@ def build(session: Session) -> Phase:
         ) from error
 
 
+def export(session: Session, title: str, outputs: Mapping[str, str], overrides: Sequence[str] = AGAIN) -> Phase:
+    """Sends out what is built, again where the engine tripped over itself. Raises PhaseError."""
+    for _ in range(TRIES - 1):
+        try:
+            return run_bake(session, title, outputs, overrides=overrides)
+        except PhaseError as error:
+            if not RACE.search(error.message):
+                raise
+            session.view.note("the engine met itself while unpacking a layer that images share: once more")
+    return run_bake(session, title, outputs, overrides=overrides)
+
+
 def load(session: Session) -> Phase:
     """Puts what is built into the local engine. Raises EngineError."""
     try:
-        return run_bake(session, "loading", _outputs(session.job.targets, "type=docker"), overrides=AGAIN)
+        return export(session, "loading", _outputs(session.job.targets, "type=docker"))
     except PhaseError as error:
         raise EngineError(
             f"{error.message}\n  whole log: {error.log}",
@@ -86,8 +103,8 @@ def push(session: Session) -> Phase:
                 for target in targets
             }
             untagged = [f"{target.name}.tags=" for target in targets]
-            run_bake(session, "uploading", by_digest, overrides=[*AGAIN, *untagged])
-        return run_bake(session, "publishing", _outputs(targets, "type=registry"), overrides=AGAIN)
+            export(session, "uploading", by_digest, [*AGAIN, *untagged])
+        return export(session, "publishing", _outputs(targets, "type=registry"))
     except PhaseError as error:
         raise EngineError(
             f"{error.message}\n  whole log: {error.log}\n{published(targets, error.pushed)}",

@@ -50,6 +50,14 @@ def engine_problems(
 ) -> Iterator[Problem]:
     """What the builder or the engine cannot do. ``dockerfiles`` has the text of each rendered Dockerfile by path."""
     builder, engine = facts.builder, facts.engine
+    if facts.too_old:
+        yield Problem(
+            f"builder {builder.name}",
+            f"{facts.too_old} is too old to build (named contexts need Docker 23 or BuildKit 0.10): update it, or\n"
+            f"    {create_command(plan)}\n"
+            "  and add --builder fategen",
+        )
+        return
     several = [target for target in job.involved if len(target.platforms) > 1]
     if several and not facts.multi_platform:
         yield Problem(

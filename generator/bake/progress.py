@@ -34,6 +34,9 @@ class View:
     def end(self) -> None:
         """The phase is over, well or not; what follows is printed below."""
 
+    def note(self, text: str) -> None:
+        """Something to know between two phases."""
+
 
 class PlainView(View):
     """A line for each step that starts or ends; what was cached is summed up at the end. For logs and CI."""
@@ -84,6 +87,9 @@ class PlainView(View):
         for image, count in self._cached.items():
             self._write(f"{image.ljust(self._width)}  {count} step{'s' if count > 1 else ''} cached")
         self._cached.clear()
+
+    def note(self, text: str) -> None:
+        self._write(text)
 
     def _line(self, step: Step, tail: str, *, what: str | None = None) -> None:
         image = self._job.shown(step.name.target).ljust(self._width)
@@ -150,6 +156,9 @@ class LiveView(View):
     def end(self) -> None:
         self._draw(final=True)
         self._drawn = 0
+
+    def note(self, text: str) -> None:
+        self._write(f"{text}\n")
 
     def _draw(self, *, final: bool = False) -> None:
         self._last = self._clock()
