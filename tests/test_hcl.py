@@ -10,10 +10,10 @@ import json
 import re
 
 import pytest
-from tests.hostile import UNREPRESENTABLE, hostile_strings, hostile_text, unprinted
 from hypothesis import given
 
 from generator import hcl
+from tests.hostile import UNREPRESENTABLE, hostile_strings, hostile_text, unprinted
 
 
 def read_hcl(literal: str) -> str:
