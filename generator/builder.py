@@ -15,6 +15,8 @@ from generator.remedies import GET_BUILDX, explain
 Version = tuple[int, int, int]
 Store = Literal["containerd", "graphdriver"]
 
+DAEMON_DRIVERS = ("docker", "docker-container", "")
+"""Drivers that build in the local engine; "" is what buildx says of its default where it finds no engine."""
 BUILDX_NEEDED: Version = (0, 13, 0)
 """The first buildx with ``--progress=rawjson``, the form in which fategen reads progress."""
 BUILDX_ALLOW: Version = (0, 20, 0)
@@ -50,11 +52,19 @@ class Node:
 
 @dataclass(frozen=True)
 class Builder:
-    """A buildx builder; its driver is ``docker``, ``docker-container``, ``remote`` or ``kubernetes``."""
+    """A buildx builder; its driver is ``docker``, ``docker-container``, ``remote`` or ``kubernetes``.
+
+    The driver is "" and ``error`` says why where buildx cannot tell. A node that is not running has no platforms yet.
+    """
 
     name: str
     driver: str
     nodes: tuple[Node, ...]
+    error: str = ""
+
+    @property
+    def running(self) -> bool:
+        return bool(self.nodes) and all(node.status == "running" for node in self.nodes)
 
     @property
     def platforms(self) -> tuple[str, ...]:
@@ -114,8 +124,9 @@ def parse_builder(text: str) -> Builder:
     head, _, tail = text.partition("\nNodes:")
     fields = _fields(head)
     blocks = re.split(r"\n(?=Name:)", tail.strip())
-    nodes = tuple(_node(_fields(block)) for block in blocks if block.strip())
-    return Builder(fields.get("name", ""), fields.get("driver", ""), nodes)
+    described = [_fields(block) for block in blocks if block.strip()]
+    error = fields.get("error", "") or next((node["error"] for node in described if "error" in node), "")
+    return Builder(fields.get("name", ""), fields.get("driver", ""), tuple(_node(one) for one in described), error)
 
 
 def _node(fields: Mapping[str, str]) -> Node:
@@ -212,8 +223,17 @@ def inspect(docker: Docker, builder: str = "") -> Facts:
     if answers.buildx < BUILDX_NEEDED:
         raise EngineError(f"buildx {show(answers.buildx)} is too old; fategen needs 0.13 or later", hint=GET_BUILDX)
     problem, found = answers.engine.problem, answers.builder
-    if problem is not None and (found is None or found.driver in ("docker", "docker-container")):
+    if problem is not None and (found is None or found.driver in DAEMON_DRIVERS):
         raise problem
     if found is None:
         raise docker.failure(answers.said, hint="docker buildx ls lists the builders")
+    if not found.running and not found.error:
+        # bake would start it as well; only then are its platforms known, and whether it can be reached at all
+        said = docker.check(
+            ["buildx", "inspect", "--bootstrap", found.name], hint=f"is builder {found.name} reachable?"
+        )
+        found = parse_builder(said.stdout)
+    if found.error:
+        known = explain(found.error)
+        raise known or EngineError(f"builder {found.name}: {found.error}", hint="docker buildx ls lists the builders")
     return Facts(answers.engine, answers.buildx, found)

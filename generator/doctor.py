@@ -13,7 +13,7 @@ from typing import Any, Literal
 from generator import __version__
 from generator.bake.job import Options, make_job
 from generator.bake.preflight import create_command, emulated
-from generator.builder import BUILDX_NEEDED, Answers, Facts, ask, show
+from generator.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask, show
 from generator.engine import Docker, find_docker
 from generator.errors import EngineError, FategenError
 from generator.project import Project, find_project
@@ -109,7 +109,7 @@ def engine_rows(answers: Answers | EngineError, workspace: Workspace | None) -> 
         return [Row("docker", "missing", answers.message, "docker's command line", GET_DOCKER, OFFLINE)]
     engine, buildx, builder = answers.engine, answers.buildx, answers.builder
     rows = [Row("docker", "ok", engine.client or "yes", "docker's command line")]
-    needs_daemon = builder is None or builder.driver in ("docker", "docker-container")
+    needs_daemon = builder is None or builder.driver in DAEMON_DRIVERS
     without_engine = OFFLINE if needs_daemon else f"{OFFLINE}, bake with and without --push, bundle save"
     if engine.problem is not None:
         found = engine.problem.message
@@ -123,10 +123,11 @@ def engine_rows(answers: Answers | EngineError, workspace: Workspace | None) -> 
         rows.append(Row("buildx", "missing", found, "0.13 or later", GET_BUILDX, f"{OFFLINE}, bundle load"))
         return rows
     rows.append(Row("buildx", "ok", show(buildx), "0.13 or later"))
-    if builder is None:
-        if engine.problem is None:
+    error = answers.said.last_line if builder is None else builder.error
+    if builder is None or error:
+        if engine.problem is None or not needs_daemon:
             get = "docker buildx ls lists the builders; docker buildx use NAME chooses one"
-            rows.append(Row("builder", "missing", answers.said.last_line, "a builder", get, OFFLINE))
+            rows.append(Row("builder", "missing", error, "a builder that answers", get, OFFLINE))
         return rows
     return rows + builder_rows(Facts(engine, buildx, builder), workspace)
 
@@ -149,6 +150,7 @@ def builder_rows(facts: Facts, workspace: Workspace | None) -> list[Row]:
     builder = facts.builder
     nodes = len(builder.nodes)
     found = f"{builder.name}, driver {builder.driver}, {nodes} node{'s' if nodes != 1 else ''}"
+    found += "" if builder.running else ", not running (bake starts it)"
     versions = sorted({node.buildkit for node in builder.nodes if node.buildkit and "unknown" not in node.buildkit})
     found += f", BuildKit {' '.join(versions)}" if versions else ""
     get = create_command(workspace.plan) if workspace else "docker buildx create --name fategen --bootstrap"
@@ -174,6 +176,8 @@ def builder_rows(facts: Facts, workspace: Workspace | None) -> list[Row]:
                 "one platform at a time with --platform; not bundle save",
             )
         ]
+    if not builder.running:
+        return rows
     if workspace is None:
         return [*rows, Row("platforms", "ok", " ".join(builder.platforms), "")]
     job = make_job(workspace.plan, ("all",), Options())

@@ -83,6 +83,14 @@ def test_an_unknown_builder() -> None:
     assert lacks_for_bake(list(rows.values()))
 
 
+def test_builders_that_do_not_answer_or_do_not_run_yet() -> None:
+    broken = replace(builder("remote"), error="timed out")
+    assert rows_of(Answers(ENGINE, (0, 13, 1), broken, SAID))["builder"].found == "timed out"
+    waiting = replace(builder("docker-container"), nodes=(Node("n", "", "inactive", "", ()),))
+    rows = rows_of(Answers(ENGINE, (0, 13, 1), waiting, SAID))
+    assert rows["builder"].state == "ok" and "not running" in rows["builder"].found and "platforms" not in rows
+
+
 def test_a_docker_that_cannot_be_started() -> None:
     assert rows_of(EngineError("docker cannot be started: Permission denied"))["docker"].state == "missing"
 

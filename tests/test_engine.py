@@ -104,6 +104,18 @@ def test_builder_of_old_buildx_and_of_nothing() -> None:
     assert parse_builder("") == Builder("", "", ())
 
 
+def test_builders_that_do_not_run() -> None:
+    gone = parse_builder("Name: gone\nDriver: remote\n\nNodes:\nName: gone0\nEndpoint: tcp://h:9\nStatus: inactive\n")
+    assert (gone.running, gone.error, gone.platforms) == (False, "", ())
+    none = parse_builder(
+        "Name: default\nDriver:\nLast Activity: x\nError: Cannot connect to the Docker daemon at unix:///x\n"
+    )
+    assert (none.driver, none.running) == ("", False)
+    assert none.error == "Cannot connect to the Docker daemon at unix:///x"
+    assert parse_builder(INSPECT_FARM).running
+    assert parse_builder("Name: a\nDriver: remote\n\nNodes:\nName: a0\nError: timed out\n").error == "timed out"
+
+
 def info(**content: object) -> Completed:
     return Completed(("docker", "info"), 0, json.dumps(content), "")
 
