@@ -11,7 +11,7 @@ from generator.bake.job import Job, Options, make_job, variables
 from generator.bake.preflight import engine_problems, input_problems, outside, raise_problems
 from generator.bake.progress import View
 from generator.bake.run import Session
-from generator.builder import BUILDX_NEEDED, inspect
+from generator.builder import BUILDX_NEEDED, Facts, inspect
 from generator.engine import Docker
 from generator.errors import DriftError, EngineError, Problem
 from generator.plan import Plan
@@ -105,18 +105,22 @@ def make_session(
     process: Mapping[str, str],
     view: Callable[[Job], View],
     say: Say,
+    facts: Callable[[], Facts] | None = None,
 ) -> Session:
-    """Checks everything and starts nothing. Raises InputError or EngineError with every problem at once."""
+    """Checks everything and builds nothing. Raises InputError or EngineError with every problem at once.
+
+    ``facts`` gives what docker and buildx were asked before, or raises EngineError; without it they are asked now.
+    """
     plan, root = workspace.plan, workspace.project.root
     docker = docker.at(root).with_secrets(*passwords(plan))
     job = make_job(plan, names, options)
     inputs = list(input_problems(job, options, plan, root))
     try:
-        facts = inspect(docker, options.builder)
+        known = facts() if facts else inspect(docker, options.builder)
     except EngineError as error:
         raise_problems(inputs, [Problem("", error.message)] if inputs else [])
         raise
-    raise_problems(inputs, list(engine_problems(job, options, facts, plan, workspace.tree)))
+    raise_problems(inputs, list(engine_problems(job, options, known, plan, workspace.tree)))
     environment = make_environment(plan, options, process)
     for note in environment.notes:
         say(docker.redact(note))
@@ -128,7 +132,7 @@ def make_session(
         job=job,
         options=options,
         recipe=recipe,
-        facts=facts,
+        facts=known,
         env=environment.values,
         view=view(job),
         readable=tuple(outside(root, plan, job.involved)),

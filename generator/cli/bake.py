@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ import click
 from generator import bake as baking
 from generator.bake.job import Output
 from generator.bake.progress import LiveView, PlainView, View
+from generator.builder import inspect
 from generator.cli.common import change_options, directory_option, say_warnings
 from generator.engine import find_docker
 from generator.errors import InputError, Problem
@@ -55,13 +57,18 @@ def command(
         raise InputError(Problem("--load", "--push and --load exclude each other: bake twice, the second is cached"))
     output: Output = "push" if push else "load" if load else "none"
     options = baking.Options(output, platforms, builder, no_cache, base == "published")
-    workspace, recipe = baking.open_workspace(find_project(directory), sets, sources, _say)
-    say_warnings(workspace.warnings)
+    project = find_project(directory)
     if show:
-        click.echo(
-            baking.resolved(find_docker(), workspace, recipe, names, options, process=os.environ, say=_say), nl=False
-        )
+        workspace, recipe = baking.open_workspace(project, sets, sources, _say)
+        say_warnings(workspace.warnings)
+        printed = baking.resolved(find_docker(), workspace, recipe, names, options, process=os.environ, say=_say)
+        click.echo(printed, nl=False)
         return
+    # docker needs a tenth of a second to answer: the project is read in that time
+    with ThreadPoolExecutor(1) as pool:
+        facts = pool.submit(lambda: inspect(find_docker().at(project.root), builder))
+        workspace, recipe = baking.open_workspace(project, sets, sources, _say)
+    say_warnings(workspace.warnings)
     session = baking.make_session(
         find_docker(),
         workspace,
@@ -71,6 +78,7 @@ def command(
         process=os.environ,
         view=lambda job: progress_view(job, quiet=quiet, verbose=verbose),
         say=_say,
+        facts=facts.result,
     )
     if not quiet:
         plan = workspace.plan
