@@ -112,9 +112,8 @@ class Docker:
         known = explain(done.stderr or done.stdout)
         if known is not None:
             return EngineError(self.redact(known.message), hint=known.hint)
-        return EngineError(
-            f"{self.describe(done.args)} failed: {self.redact(done.last_line)}", hint=hint or "fategen doctor"
-        )
+        message = f"{self.describe(done.args)} failed: {self.redact(done.last_line)}"
+        return EngineError(message, hint=hint or "fategen doctor")
 
     def describe(self, args: Sequence[str]) -> str:
         """The command in a message: its first words say what it does, the rest would be noise."""
@@ -221,8 +220,8 @@ class Child:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired as error:
             self.abort()
-            what = self.docker.describe(self.args)
-            raise EngineError(f"{what} gave no answer in {timeout:g} s", hint="is the engine busy or stuck?") from error
+            said = f"{self.docker.describe(self.args)} gave no answer in {timeout:g} s"
+            raise EngineError(said, hint="is the engine busy or stuck?") from error
         return Completed(self.args, code, _text(self._out), _text(self._err))
 
     def abort(self) -> None:
@@ -243,7 +242,7 @@ class Child:
         return self._process.stdin is not None and self._wait(GRACE)
 
     def _kill(self, number: signal.Signals) -> None:
-        # Reaped children are not signalled: their number may already belong to someone else.
+        # a reaped child is not signalled: its number may be someone else's by now
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
