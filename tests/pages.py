@@ -27,7 +27,14 @@ def cli_page() -> str:
     parts = [f"# The command line\n\n{NOTE}\n"]
 
     def add(command: click.Command, parent: click.Context | None, name: str) -> None:
-        context = click.Context(command, parent=parent, info_name=name, terminal_width=100, max_content_width=100)
+        context = click.Context(
+            command,
+            parent=parent,
+            info_name=name,
+            terminal_width=100,
+            max_content_width=100,
+            **command.context_settings,
+        )
         parts.append(f"## {context.command_path}\n\n```text\n{command.get_help(context).rstrip()}\n```\n")
         if isinstance(command, click.Group):
             for child in command.list_commands(context):

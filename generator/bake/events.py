@@ -101,10 +101,12 @@ class Reader:
     """Keeps the steps of one bake run. ``targets`` are in build order; a step that several have is the first one's.
 
     ``pushed`` has each reference whose manifest is being pushed, by BuildKit or by the engine, and whether that is
-    done. ``redact`` is applied to every text before anything else sees it.
+    done. ``redact`` is applied to every text before anything else sees it. ``begun`` is when the run began (seconds
+    since 1970): BuildKit tells a step that an earlier run did a moment ago with its old times, and not as cached.
     """
 
-    def __init__(self, targets: Sequence[str], redact: Callable[[str], str]) -> None:
+    def __init__(self, targets: Sequence[str], redact: Callable[[str], str], begun: float = 0.0) -> None:
+        self._begun = begun
         self.steps: dict[str, Step] = {}
         self.warnings: list[str] = []
         self.pushed: dict[str, bool] = {}
@@ -150,7 +152,7 @@ class Reader:
         # a step that is run again (another exporter, a retry) reports a second start: its time counts from the first
         step.started = step.started or _seconds(vertex.get("started"))
         step.completed = _seconds(vertex.get("completed")) or step.completed
-        step.cached = bool(vertex.get("cached"))
+        step.cached = bool(vertex.get("cached")) or 0 < step.completed < self._begun
         step.error = self._redact(str(vertex.get("error") or ""))
         if by_docker := re.match(r"pushing (\S+) with docker$", step.name.text):
             self.pushed[by_docker[1]] = bool(step.completed) and not step.error

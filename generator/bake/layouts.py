@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from generator.bake.logs import clear_logs
-from generator.bake.run import PhaseError, Session, run_bake
-from generator.errors import BuildError, EngineError
+from generator.bake.phases import attempt, failed
+from generator.bake.run import PhaseError, Session
+from generator.errors import EngineError
 
 SHARED = "shared"
 
@@ -16,7 +17,7 @@ def export_layouts(session: Session) -> dict[str, Path]:
 
     The ``blobs`` of all of them are one directory, so that a layer that many images have is sent and kept once; it
     stays between runs, as a cache. Layers are gzip and there is no attestation: old loaders read nothing else.
-    Raises BuildError.
+    Raises BuildError or EngineError.
     """
     layouts = {target.name: _empty_layout(session.state / "layouts", target.name) for target in session.job.targets}
     (session.state / "logs").mkdir(parents=True, exist_ok=True)
@@ -27,12 +28,9 @@ def export_layouts(session: Session) -> dict[str, Path]:
         for name, path in layouts.items()
     }
     try:
-        run_bake(session, "exporting", outputs, flags=["--provenance=false", "--sbom=false"])
+        attempt(session, "exporting", outputs, flags=["--provenance=false", "--sbom=false"])
     except PhaseError as error:
-        raise BuildError(
-            f"{error.message}\n  whole log: {error.log}",
-            hint="fix it, then run the same command: what is built stays built",
-        ) from error
+        raise failed(error) from error
     missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]
     if missing:
         raise EngineError(

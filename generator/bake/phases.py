@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -18,25 +19,31 @@ AGAIN = ("*.cache-to=",)
 
 RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL)
 """Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this."""
+
+LOST = re.compile(r"code = Unavailable|error reading from server: EOF|no active sessions|transport is closing")
+"""The engine ended under the build (BuildKit before 0.19 can: moby/buildkit#5606) or forgot it; it will be back."""
+
 TRIES = 3
+FIX = "fix it, then run the same command: what is built stays built"
 
 
 def bake(session: Session) -> tuple[Built, ...]:
     """Builds, then pushes or loads as the options say. Raises BuildError, or EngineError once everything is built."""
     (session.state / "logs").mkdir(parents=True, exist_ok=True)
     clear_logs(session.state / "logs", session.job)
-    phase = build(session)
     targets = session.job.targets
     sizes: Mapping[str, Mapping[str, int]] = {}
+    if session.options.output == "load":
+        phase = load(session)
+        sizes = loaded_sizes(session.docker, [target.tags[0] for target in targets])
+    else:
+        phase = build(session)
     if session.options.output == "push":
         pushed = push(session)
         sizes = pushed_sizes(
             session.docker, {target.tags[0]: pushed.digests.get(target.name, "") for target in targets}
         )
         phase = replace(phase, digests=pushed.digests)
-    elif session.options.output == "load":
-        phase = replace(phase, digests=load(session).digests)
-        sizes = loaded_sizes(session.docker, [target.tags[0] for target in targets])
     return tuple(
         Built(
             image=target.name,
@@ -52,39 +59,57 @@ def bake(session: Session) -> tuple[Built, ...]:
 
 
 def build(session: Session) -> Phase:
-    """Builds everything that is involved into the builder's cache and nowhere else. Raises BuildError."""
-    flags = ["--no-cache"] if session.options.no_cache else []
+    """Builds everything involved into the builder's cache and nowhere else. Raises BuildError or EngineError."""
     try:
-        return run_bake(session, "building", {}, flags=flags)
+        return attempt(session, "building", {}, flags=_flags(session))
     except PhaseError as error:
-        nothing = {"none": "", "push": "      nothing was published", "load": "      nothing was loaded"}
-        raise BuildError(
-            f"{error.message}\n  whole log: {error.log}{nothing[session.options.output]}",
-            hint="fix it, then run the same command: what is built stays built",
-        ) from error
-
-
-def export(session: Session, title: str, outputs: Mapping[str, str], overrides: Sequence[str] = AGAIN) -> Phase:
-    """Sends out what is built, again where the engine tripped over itself. Raises PhaseError."""
-    for _ in range(TRIES - 1):
-        try:
-            return run_bake(session, title, outputs, overrides=overrides)
-        except PhaseError as error:
-            if not RACE.search(error.message):
-                raise
-            session.view.note("the engine met itself while unpacking a layer that images share: once more")
-    return run_bake(session, title, outputs, overrides=overrides)
+        raise failed(error, "      nothing was published" if session.options.output == "push" else "") from error
 
 
 def load(session: Session) -> Phase:
-    """Puts what is built into the local engine. Raises EngineError."""
+    """Builds into the local engine, in one run: a developer waits for it, and no one else sees what is loaded.
+
+    Raises BuildError, or EngineError where an image is built and the engine does not take it.
+    """
+    outputs = _outputs(session.job.targets, "type=docker")
     try:
-        return export(session, "loading", _outputs(session.job.targets, "type=docker"))
+        return attempt(session, "building and loading", outputs, flags=_flags(session))
     except PhaseError as error:
-        raise EngineError(
-            f"{error.message}\n  whole log: {error.log}",
-            hint="everything is built; run the same command again to load it (docker image ls shows what is loaded)",
-        ) from error
+        raise failed(error) from error
+
+
+def attempt(
+    session: Session,
+    title: str,
+    outputs: Mapping[str, str],
+    *,
+    overrides: Sequence[str] = (),
+    flags: Sequence[str] = (),
+) -> Phase:
+    """One bake run, and another where the engine tripped over itself: what is built stays built. Raises PhaseError."""
+    for left in reversed(range(TRIES)):
+        try:
+            return run_bake(session, title, outputs, overrides=overrides, flags=flags)
+        except PhaseError as error:
+            lost = error.kind == "engine" and LOST.search(error.message)
+            if not left or not (lost or RACE.search(error.message)):
+                raise
+            if lost:
+                session.view.note("the engine went away under the build: once more in a moment")
+                time.sleep(3)
+            else:
+                session.view.note("the engine met itself while unpacking a layer that images share: once more")
+    raise AssertionError("the last try returns or raises")
+
+
+def failed(error: PhaseError, consequence: str = "") -> BuildError | EngineError:
+    """A step of the user's own is a BuildError; what the engine could not do is an EngineError."""
+    message = f"{error.message}\n  whole log: {error.log}{consequence}"
+    return BuildError(message, hint=FIX) if error.kind == "step" else EngineError(message, hint=FIX)
+
+
+def _flags(session: Session) -> list[str]:
+    return ["--no-cache"] if session.options.no_cache else []
 
 
 def push(session: Session) -> Phase:
@@ -93,18 +118,20 @@ def push(session: Session) -> Phase:
     Where the builder can, every layer and manifest is sent without a tag first, so that the tags, which make a release
     visible, follow in a second, when nothing big is left that could fail. The engine's own builder refuses this
     ("push-by-digest is currently not implemented for docker driver"): it sends images and tags at once.
+
+    OCI media types, as in the layouts that bundles are made of: an image has one digest, whichever way it travels.
     """
     targets = session.job.targets
     try:
         if session.facts.builder.driver != "docker":
             by_digest = {
-                target.name: "type=image,push=true,push-by-digest=true,name-canonical=true,"
+                target.name: "type=image,oci-mediatypes=true,push=true,push-by-digest=true,name-canonical=true,"
                 f"name={parse_reference(target.tags[0]).name}"
                 for target in targets
             }
             untagged = [f"{target.name}.tags=" for target in targets]
-            export(session, "uploading", by_digest, [*AGAIN, *untagged])
-        return export(session, "publishing", _outputs(targets, "type=registry"))
+            attempt(session, "uploading", by_digest, overrides=[*AGAIN, *untagged])
+        return attempt(session, "publishing", _outputs(targets, "type=registry,oci-mediatypes=true"), overrides=AGAIN)
     except PhaseError as error:
         raise EngineError(
             f"{error.message}\n  whole log: {error.log}\n{published(targets, error.pushed)}",

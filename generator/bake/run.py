@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from generator.bake.environment import Recipe, arguments
 from generator.bake.events import Reader, Step
@@ -16,6 +17,10 @@ from generator.bake.logs import Logs
 from generator.bake.progress import View
 from generator.builder import Facts
 from generator.engine import Docker
+
+Kind = Literal["step", "export", "engine"]
+EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")
+"""How BuildKit's names of the steps after a Dockerfile's own begin."""
 
 TICK = 0.2
 """Seconds between two looks at the clock of a live view."""
@@ -51,14 +56,16 @@ class Phase:
 class PhaseError(Exception):
     """One bake process failed. ``message`` names image, platform, step and its last lines; ``log`` has all of them.
 
-    ``pushed`` are the references whose manifest was being pushed, and whether the registry acknowledged it.
+    ``pushed`` are the references whose manifest was being pushed, and whether the registry acknowledged it. ``kind``
+    says what failed: a step of a Dockerfile, the export of an image that is built, or the engine itself.
     """
 
-    def __init__(self, message: str, log: str, pushed: Mapping[str, bool]) -> None:
+    def __init__(self, message: str, log: str, pushed: Mapping[str, bool], kind: Kind) -> None:
         super().__init__(message)
         self.message = message
         self.log = log
         self.pushed = pushed
+        self.kind = kind
 
 
 def run_bake(
@@ -93,7 +100,7 @@ def run_bake(
         readable=session.readable,
         writable=writable,
     )
-    reader = Reader([target.name for target in targets], session.docker.redact)
+    reader = Reader([target.name for target in targets], session.docker.redact, time.time())
     view.begin(title)
     try:
         with (
@@ -119,14 +126,15 @@ def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
     if step is None:
         errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
         said = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
-        return PhaseError(f"docker buildx bake failed: {said}", logs.shown(""), reader.pushed)
+        return PhaseError(f"docker buildx bake failed: {said}", logs.shown(""), reader.pushed, "engine")
     name = step.name
     platform = job.platform(name.target, name.platform)
     where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
     stage, _, number = name.stage.rpartition(" ")
     part = f'stage "{stage}", step {number}: ' if stage and "/" in number else ""
     lines = "".join(f"\n  | {line}" for line in _what_it_said(step))
-    return PhaseError(f"{where} failed in {part}{name.text}{lines}", logs.shown(name.target), reader.pushed)
+    kind: Kind = "export" if name.text.startswith(EXPORTING) else "step"
+    return PhaseError(f"{where} failed in {part}{name.text}{lines}", logs.shown(name.target), reader.pushed, kind)
 
 
 def _what_it_said(step: Step) -> list[str]:
