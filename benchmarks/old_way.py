@@ -105,51 +105,51 @@ class OldWay:
         for directory in ("eggroll", "fateboard", "arch"):
             self._run_in(image, directory, "fategen-mvn -q clean package", secret)
 
-    def everything(self, *, cache: bool) -> None:
+    def everything(self) -> None:
         self.package()
-        self.base(cache=cache)
-        self.modules(cache=cache)
+        self.base()
+        self.modules()
 
     def package(self) -> None:
         for directory in ("eggroll", "fateboard", "arch"):
             self._run_in(self._bases["maven"], directory, "mvn -q -o -B clean package -DskipTests", [])
 
-    def base(self, *, cache: bool) -> None:
+    def base(self) -> None:
         params = dict(self._targets["base-image"].params)
         packages = [*params["build-packages"], *params["packages"]]
         context = self._context("base")
         shutil.copy(self.source / "requirements.txt", context)
         self._build(
-            "base-image", context, BASE, cache, packages=packages, cache_id="old-way", python=self._bases["python-base"]
+            "base-image", context, BASE, packages=packages, cache_id="old-way", python=self._bases["python-base"]
         )
 
-    def modules(self, *, cache: bool) -> None:
+    def modules(self) -> None:
         """Stages each module's files, then builds it, one after the other."""
         for name in MODULES:
             context = self._context(name)
             if name in JAVA:
-                self._java(name, context, cache)
+                self._java(name, context)
             elif name == "fateboard":
                 shutil.copy(self.source / "fateboard/target/fateboard-1.3.0.jar", context)
                 self._conf(context, "fateboard")
-                self._build(name, context, FATEBOARD, cache, jre=self._bases["jre"])
+                self._build(name, context, FATEBOARD, jre=self._bases["jre"])
             else:
-                self._python_trees(name, context, cache)
+                self._python_trees(name, context)
 
-    def _java(self, name: str, context: Path, cache: bool) -> None:
+    def _java(self, name: str, context: Path) -> None:
         module, jar = JAVA[name]
         target = self.source / module / "target"
         jars = [p.name for p in target.glob(f"{jar}-*.jar")]
         subprocess.run(["tar", "-C", target, "-czf", context / f"{name}.tar.gz", *jars, "lib"], check=True)
         self._conf(context, module)
-        self._build(name, context, MODULE, cache, jre=self._bases["jre"], name_=name, jar=jar)
+        self._build(name, context, MODULE, jre=self._bases["jre"], name_=name, jar=jar)
 
-    def _python_trees(self, name: str, context: Path, cache: bool) -> None:
+    def _python_trees(self, name: str, context: Path) -> None:
         for tree in ("fate_flow", "arch", "federatedml", "federatedrec", "examples"):
             shutil.copytree(self.source / tree, context / tree)
         self._tar(context / "api.tar.gz", "eggroll/api")
         if name == "python":
-            self._build(name, context, PYTHON, cache)
+            self._build(name, context, PYTHON)
             return
         self._tar(context / "computing.tar.gz", "eggroll/computing")
         self._tar(context / "conf.tar.gz", "eggroll/conf")
@@ -158,7 +158,7 @@ class OldWay:
         shutil.copytree(self._lmdb_safe, context / "lmdb-safe")
         self._conf(context, "eggroll/framework/egg")
         packages = dict(self._targets["egg"].params)["build-packages"]
-        self._build(name, context, EGG, cache, packages=packages, cache_id="old-way-egg", jre=self._bases["jre"])
+        self._build(name, context, EGG, packages=packages, cache_id="old-way-egg", jre=self._bases["jre"])
 
     def _conf(self, context: Path, module: str) -> None:
         (context / "conf").mkdir()
@@ -177,14 +177,12 @@ class OldWay:
         context.mkdir(parents=True)
         return context
 
-    def _build(self, image: str, context: Path, template: str, cache: bool, **values: object) -> None:
+    def _build(self, image: str, context: Path, template: str, **values: object) -> None:
         text = self._environment.from_string('{% import "macros.j2" as m %}' + template).render(
             {"name": values.pop("name_", image), "cache": values.pop("cache_id", ""), **values}
         )
         (context / "Dockerfile").write_text(text, encoding="utf-8")
-        options = [] if cache else ["--no-cache"]
-        if self._ca:
-            options += ["--secret", f"id=ca,src={self._ca}"]
+        options = ["--secret", f"id=ca,src={self._ca}"] if self._ca else []
         self._docker("build", "-q", *options, "-t", f"old-way/{image}:1", str(context))
 
     def _run_in(self, image: str, directory: str, command: str, options: list[str]) -> None:
