@@ -83,7 +83,7 @@ def test_an_error_in_a_macro_names_the_macro_s_line(project_dir: Path) -> None:
     edit_template(
         project_dir,
         "macros.j2",
-        "{% macro apt_install(a, b) %}\n{{ nothing }}\n{% endmacro %}\n{% macro git_stages(s) %}{% endmacro %}\n",
+        "{% macro apt_install(a, b) %}\n{{ nothing }}\n{% endmacro %}\n{% macro source_stages(s) %}{% endmacro %}\n",
     )
     assert rendering(project_dir) == "templates/macros.j2:2: 'nothing' is undefined"
 
