@@ -297,3 +297,15 @@ def test_set_builds_from_a_temporary_tree_and_leaves_the_committed_files(project
     assert not compare(changed.tree, project_dir / ".fategen/tree")
     same, recipe = open_workspace(project, (f"TAG={workspace.plan.settings.tag}",), (), said.append)
     assert recipe == Recipe() and same.tree == workspace.tree
+
+
+def test_a_variant_that_narrowing_makes_equal_to_its_original_is_built_once(plan: Plan) -> None:
+    job = job_of(plan, "federation", "egg", platforms=("linux/amd64",))
+    assert [t.name for t in job.involved] == ["packages", "base-image", "federation", "egg"]
+    assert job.relinked == ("egg.contexts.packages=target:packages",)
+
+
+def test_a_variant_whose_original_is_not_asked_for_stays(plan: Plan) -> None:
+    job = job_of(plan, "egg", platforms=("linux/amd64",))
+    assert [t.name for t in job.involved] == ["packages-linux-amd64", "base-image", "egg"]
+    assert job.relinked == ()

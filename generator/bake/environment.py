@@ -91,7 +91,7 @@ def arguments(
         for target in job.involved
         if job.narrowed and target.platforms
     ]
-    for override in (*recipe.overrides, *narrowed, *overrides):
+    for override in (*recipe.overrides, *narrowed, *job.relinked, *overrides):
         args += ["--set", override]
     if buildx >= BUILDX_ALLOW:
         args += [f"--allow=fs.read={path}" for path in readable]

@@ -38,12 +38,14 @@ class Job:
     """One run. ``targets`` were asked for, ``involved`` adds what they are linked to; both in build order.
 
     Their platforms are final; ``narrowed`` says that ``--platform`` was given, so that they may differ from the file's.
+    ``relinked`` are overrides for links to a variant that is, so narrowed, what its original is: built once, not twice.
     """
 
     targets: tuple[Target, ...]
     involved: tuple[Target, ...]
     left_out: tuple[LeftOut, ...] = ()
     narrowed: bool = False
+    relinked: tuple[str, ...] = ()
 
     def shown(self, name: str) -> str:
         """The image that a target belongs to: a variant for fewer platforms is reported as what it repeats."""
@@ -91,12 +93,30 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
         raise InputError(problems, hint="fategen images lists every image's platforms, and why it lacks one")
     linked = _linked(plan, kept, variables(plan, published_base=options.published_base))
     involved = tuple(_narrowed(target, options.platforms) for target in plan.targets if target.name in linked)
+    twins = _twins(involved)
     return Job(
         targets=tuple(target for target in involved if target.name in kept),
-        involved=involved,
+        involved=tuple(target for target in involved if target.name not in twins),
         left_out=tuple(left_out),
         narrowed=bool(options.platforms),
+        relinked=tuple(
+            f"{target.name}.contexts.{context.name}=target:{twins[context.target]}"
+            for target in involved
+            for context in target.contexts
+            if context.target in twins
+        ),
     )
+
+
+def _twins(involved: Sequence[Target]) -> dict[str, str]:
+    """Variants whose platforms are those of their original, which is involved as well: variant -> original."""
+    by_name = {target.name: target for target in involved}
+    originals = {target.name: by_name.get(target.inherits) for target in involved if target.inherits}
+    return {
+        name: original.name
+        for name, original in originals.items()
+        if original is not None and original.platforms == by_name[name].platforms
+    }
 
 
 def _linked(plan: Plan, names: Sequence[str], values: Mapping[str, str]) -> set[str]:

@@ -16,17 +16,15 @@ def export_layouts(session: Session) -> dict[str, Path]:
     """Builds the session's targets and exports each to ``.fategen/layouts/<target>``. Gives target -> directory.
 
     The ``blobs`` of all of them are one directory, so that a layer that many images have is sent and kept once; it
-    stays between runs, as a cache. Layers are gzip and there is no attestation: old loaders read nothing else.
+    stays between runs, as a cache. There is no attestation, and layers are what a push sends: gzip, unless a base has
+    others.
     Raises BuildError or EngineError.
     """
     layouts = {target.name: _empty_layout(session.state / "layouts", target.name) for target in session.job.targets}
     (session.state / "logs").mkdir(parents=True, exist_ok=True)
     clear_logs(session.state / "logs", session.job)
     root = session.state.parent
-    outputs = {
-        name: f"type=oci,tar=false,dest={path.relative_to(root)},compression=gzip,force-compression=true"
-        for name, path in layouts.items()
-    }
+    outputs = {name: f"type=oci,tar=false,dest={path.relative_to(root)}" for name, path in layouts.items()}
     try:
         attempt(session, "exporting", outputs, flags=["--provenance=false", "--sbom=false"])
     except PhaseError as error:
