@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -158,20 +159,24 @@ def _check_output(output: Path, size: int) -> None:
 def _write(file: IO[bytes], plan: Contents, sources: _Sources, progress: Progress) -> str:
     whole = hashlib.sha256()
     done = 0
+    # the file's own checksum is made beside the blobs' (hashlib lets other threads run), one piece behind
+    with ThreadPoolExecutor(1) as beside:
+        behind = beside.submit(whole.update, b"")
 
-    def put(data: bytes) -> None:
-        nonlocal done
-        file.write(data)
-        whole.update(data)
-        done += len(data)
+        def put(data: bytes) -> None:
+            nonlocal done, behind
+            behind.result()
+            behind = beside.submit(whole.update, data)
+            file.write(data)
+            done += len(data)
 
-    for member in plan.members:
-        put(header(member.name, member.size))
-        for chunk in sources.chunks(member):
-            put(chunk)
-            progress(member.label, done, plan.size)
-        put(bytes(padding(member.size)))
-    put(TRAILER)
+        for member in plan.members:
+            put(header(member.name, member.size))
+            for chunk in sources.chunks(member):
+                put(chunk)
+                progress(member.label, done, plan.size)
+            put(bytes(padding(member.size)))
+        put(TRAILER)
     progress("", done, plan.size)
     return whole.hexdigest()
 
