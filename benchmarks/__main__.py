@@ -156,10 +156,19 @@ class Bench:
             [*FATEGEN, "images", "components", "third-party", "--format", "references"],
             cwd=self.project, capture_output=True, text=True, check=True,
         ).stdout.split()  # fmt: skip
-        script = 'set -o pipefail; docker save "$@" | gzip > theirs.tar.gz'
-        theirs = seconds(lambda: run(["bash", "-c", script, "save", *listed], self.project))
+
+        def habit(*engine: str) -> float:
+            script = 'set -o pipefail; docker "$@" | gzip > theirs.tar.gz'
+            return seconds(lambda: run(["bash", "-c", script, "-", *engine, "save", *listed], self.project))
+
+        theirs = habit()
         ours = seconds(lambda: self.fategen("bundle", "save", "all", "-o", "ours.fate.tar"))
-        return [faster("bundle save, against docker save | gzip", ours, theirs, 2)]
+        rows = [faster("bundle save, against docker save | gzip (containerd store)", ours, theirs, 2)]
+        if classic := os.environ.get("FATEGEN_SANDBOX_DOCKER20"):
+            run(["docker", "-H", classic, "load", "-i", "ours.fate.tar"], self.project)
+            rows.append(faster("the same (graphdriver of Docker 20.10)", ours, habit("-H", classic), 2))
+            run(["docker", "-H", classic, "rmi", "-f", *listed], self.project)
+        return rows
 
 
 def main(names: list[str]) -> int:
