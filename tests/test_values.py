@@ -183,7 +183,7 @@ def test_what_is_wrong_with_a_source_is_said(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["https://pypi.org/simple", "http://10.0.0.5:8081/a/", "HTTP://nexus_pypi", "http://[::1]:80/x?y=z", "http://h#f"],
+    ["https://pypi.example.com/simple", "http://10.0.0.5:8081/a/", "HTTP://nexus_pypi", "http://[::1]:80/x?y=z", "http://h#f"],
 )
 def test_a_url_is_http_with_a_host(text: str) -> None:
     assert values.url(text) == text
@@ -192,7 +192,7 @@ def test_a_url_is_http_with_a_host(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("pypi.org/simple", "it is not an http:// or https:// URL"),
+        ("pypi.example.com/simple", "it is not an http:// or https:// URL"),
         ("ftp://h/", "it is not an http:// or https:// URL"),
         ("http://", "it has no valid host"),
         ("http://:80/", "it has no valid host"),
