@@ -57,5 +57,5 @@ def find_project(start: Path) -> Project:
             return Project(directory)
     raise InputError(
         Problem(str(start), "no .env here or in a directory above"),
-        hint="fategen init writes one here; fategen -C DIR … works in another directory",
+        hint="fategen init writes one here; fategen COMMAND -C DIR works in another directory",
     )

@@ -11,8 +11,8 @@ GET_DOCKER = (
     "apt-get install docker.io docker-cli docker-buildx)"
 )
 GET_BUILDX = (
-    "install docker-buildx-plugin (Docker's own packages) or docker-buildx (Debian, Ubuntu), or put the docker-buildx "
-    "binary into ~/.docker/cli-plugins"
+    "install docker-buildx-plugin (Docker's own packages) or docker-buildx (Debian 13, Ubuntu), or put the "
+    "docker-buildx binary into ~/.docker/cli-plugins"
 )
 GET_PERMISSION = (
     'join the group of the socket ("sudo usermod -aG docker $USER", then log in again), or run a rootless engine'

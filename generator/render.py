@@ -6,6 +6,7 @@ into an error with the template's file and line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from generator.tree import HEADER
 if TYPE_CHECKING:
     import jinja2
 
-    from generator.plan import Plan
+    from generator.plan import Plan, Target
 
 BAKE_FILE = "out/docker-bake.hcl"
 
@@ -35,9 +36,26 @@ def render(plan: Plan, templates: Sequence[Path]) -> dict[str, str]:
                 "bases": {b.name: b.reference for b in target.bases},
             }
             where = f"{target.name} in the catalogue"
-            tree[target.dockerfile] = _fill(environment, f"dockerfiles/{target.template}", where, {**common, **names})
+            template = f"dockerfiles/{target.template}"
+            text = _fill(environment, template, where, {**common, **names})
+            _check_names(text, target, f"templates/{template}")
+            tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", "", common)
     return tree
+
+
+def _check_names(dockerfile: str, target: Target, template: str) -> None:
+    """Every bare name in ``FROM`` and ``--from=`` must be known: BuildKit looks for any other on Docker Hub."""
+    known = {"scratch", *(c.name for c in target.contexts), *(s.name for s in target.sources)}
+    pattern = r"^(?:FROM(?: --platform=\S+)? (\S+)(?: AS (\S+))?|(?:COPY|RUN) .*?(?:--from=|,from=)([^\s,]+))"
+    for found in re.finditer(pattern, dockerfile, re.MULTILINE | re.IGNORECASE):
+        name = found[1] or found[3]
+        if name not in known and not re.search(r"[/:@$]", name):
+            there = ", ".join(sorted(known))
+            wrong = f"{name}: {target.name} has no parent, base, source or stage of this name; it has {there}"
+            raise InputError(Problem(template, wrong), hint="the catalogue's from:, needs: and sources: name them")
+        if found[2]:
+            known.add(found[2])
 
 
 def _header(plan: Plan) -> str:
@@ -66,7 +84,7 @@ def _fill(environment: jinja2.Environment, name: str, wanted_by: str, values: di
     import jinja2
 
     try:
-        return environment.get_template(name).render(values).rstrip("\n") + "\n"
+        text = environment.get_template(name).render(values).rstrip("\n") + "\n"
     except jinja2.TemplateNotFound as error:
         by = f", which {wanted_by} asks for" if wanted_by else ""
         raise InputError(Problem(f"templates/{error.name}", f"there is no such template{by}")) from error
@@ -76,6 +94,10 @@ def _fill(environment: jinja2.Environment, name: str, wanted_by: str, values: di
         ) from error
     except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         raise InputError(Problem(_template_line(error, name), str(error))) from error
+    if HEADER not in text[:400]:
+        wrong = "renders no header, by which fategen knows its own files; begin it with: # {{ header }}"
+        raise InputError(Problem(f"templates/{name}:1", wrong))
+    return text
 
 
 def _template_line(error: BaseException, name: str) -> str:

@@ -189,3 +189,11 @@ def test_images_with_an_unknown_name(run: Run) -> None:
 def test_a_unit_test_cannot_start_a_process() -> None:
     with pytest.raises(AssertionError, match="a unit test started a process"):
         subprocess.run(["true"], check=True)
+
+
+def test_init_keeps_passwords_and_bundles_out_of_git_and_adds_to_a_gitignore(run: Run, project_dir: Path) -> None:
+    (project_dir / "new").mkdir()
+    (project_dir / "new" / ".gitignore").write_text("mine", encoding="utf-8")
+    run("init", "new")
+    lines = (project_dir / "new" / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert lines == ["mine", ".env.local", ".fategen/", "*.fate.tar", "*.fate.tar.sha256"]

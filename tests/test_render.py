@@ -121,3 +121,20 @@ def test_image_names_in_the_bake_file_follow_the_variables_so_that_plain_bake_ca
     bake = load(Project(project_dir)).tree["out/docker-bake.hcl"]
     assert 'tags      = ["${PREFIX}/federation:${TAG}"]' in bake
     assert 'tags      = ["${PREFIX}/base-image:${BASE_TAG}"]' in bake
+
+
+def test_a_template_without_the_header_is_refused_since_its_file_could_not_be_told_from_the_user_s(
+    project_dir: Path,
+) -> None:
+    edit_template(project_dir, "dockerfiles/python.Dockerfile.j2", "FROM base-image\n")
+    assert rendering(project_dir).startswith("templates/dockerfiles/python.Dockerfile.j2:1: renders no header")
+
+
+@pytest.mark.parametrize(
+    "line", ["FROM roll", "COPY --from=fatte a b", "RUN --mount=type=bind,from=egg,target=/x true"]
+)
+def test_a_name_that_the_image_does_not_have_is_refused_since_buildkit_would_pull_it(
+    project_dir: Path, line: str
+) -> None:
+    edit_template(project_dir, "dockerfiles/python.Dockerfile.j2", f"# {{{{ header }}}}\nFROM base-image\n{line}\n")
+    assert "python has no parent, base, source or stage of this name; it has base-image" in rendering(project_dir)

@@ -183,7 +183,13 @@ def test_what_is_wrong_with_a_source_is_said(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["https://pypi.example.com/simple", "http://10.0.0.5:8081/a/", "HTTP://nexus_pypi", "http://[::1]:80/x?y=z", "http://h#f"],
+    [
+        "https://pypi.example.com/simple",
+        "http://10.0.0.5:8081/a/",
+        "HTTP://nexus_pypi",
+        "http://[::1]:80/x?y=z",
+        "http://h#f",
+    ],
 )
 def test_a_url_is_http_with_a_host(text: str) -> None:
     assert values.url(text) == text

@@ -47,7 +47,7 @@ def refuse_drift(changes: Sequence[Change]) -> None:
         count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
         raise DriftError(
             f"{count} not what .env, the catalogue and the templates render; nothing was started{listed}",
-            hint="fategen render, then look at the difference and commit it",
+            hint="fategen render --diff shows the difference; fategen render writes it, over edits made by hand",
         )
 
 

@@ -53,7 +53,7 @@ def command() -> None:
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Default: NAME-TAG.fate.tar in this directory.",
+    help="Default: NAME-TAG.fate.tar in this directory, with the names of --image in it.",
 )
 @click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
 @directory_option
@@ -83,10 +83,13 @@ def save_command(
     say_warnings(workspace.warnings)
     names = _chosen(workspace.plan, name, images)
     options = baking.Options(platforms=platforms or (_engine_platform(),), builder=builder)
-    title = f"{name}-{workspace.plan.settings.tag}"
+    title = "-".join((name, *images, workspace.plan.settings.tag))
+    output = output or Path(f"{title}.fate.tar")
+    if not output.parent.is_dir():
+        raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
     layouts = _layouts(workspace, recipe, names, options, quiet)
     with _Bar("saving", quiet) as bar:
-        result = save(layouts, output or Path(f"{title}.fate.tar"), name=title, progress=bar)
+        result = save(layouts, output, name=title, progress=bar)
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
         click.echo(json.dumps({**extra, **as_json(result.index, result.size)}, indent=2))

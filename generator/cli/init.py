@@ -12,6 +12,18 @@ from generator.settings import sample_env
 from generator.tree import write, write_atomically
 from generator.workspace import load
 
+IGNORED = (".env.local", ".fategen/", "*.fate.tar", "*.fate.tar.sha256")
+"""What a project makes or keeps that is not for git: passwords, caches and logs, bundles."""
+
+
+def _ignore(file: Path) -> None:
+    """Adds to ``.gitignore`` what it lacks; what is there stays."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    missing = [line for line in IGNORED if line not in text.splitlines()]
+    if missing:
+        start = text if not text or text.endswith("\n") else text + "\n"
+        write_atomically(file, start + "\n".join(missing) + "\n")
+
 
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
@@ -26,6 +38,7 @@ def command(directory: Path) -> None:
     try:
         project.root.mkdir(parents=True, exist_ok=True)
         write_atomically(project.env, sample_env())
+        _ignore(project.root / ".gitignore")
     except OSError as error:
         raise EngineError(f"cannot write {project.env}: {error.strerror}") from error
     workspace = load(project)
