@@ -23,7 +23,6 @@ from generator.workspace import Workspace, load
 
 State = Literal["ok", "note", "missing"]
 
-WITHOUT_PROJECT = "bundle inspect, verify and load"
 OFFLINE = "render, images, bundle inspect and verify"
 """What needs no engine at all."""
 DISK_NEEDED = 10_000_000_000

@@ -267,3 +267,8 @@ def _quote(value: str) -> str:
     if not re.search(r"""[\s'"#\\]""", value):
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def key_of(name: str, suffix: str = "") -> str:
+    """The key, or HCL variable, of a catalogue's name: ``LMDB_SAFE_SOURCE`` for lmdb-safe and ``_SOURCE``."""
+    return name.upper().replace("-", "_") + suffix

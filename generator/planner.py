@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from generator.catalogue import Image, Kind, Line, Release, Source
 from generator.errors import InputError, Problem, did_you_mean
-from generator.keys import KNOWN_NAMES
+from generator.keys import KNOWN_NAMES, key_of
 from generator.plan import Base, Context, Group, Plan, PlannedSource, SkippedPlatform, Target, Variable
 from generator.reference import mirrored
 from generator.settings import Override, Settings
@@ -66,14 +66,10 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
         for o in overrides:
             if o.name not in known:
                 near = difflib.get_close_matches(o.name, known, n=1)
-                keys = ", ".join(_key(k, suffix) for k in known)
-                hint = f"did you mean {_key(near[0], suffix)}?" if near else f"known are {keys}"
-                wrong = f"{_key(o.name, suffix)}: FATE {line.name} has no such name; {hint}"
+                keys = ", ".join(key_of(k, suffix) for k in known)
+                hint = f"did you mean {key_of(near[0], suffix)}?" if near else f"known are {keys}"
+                wrong = f"{key_of(o.name, suffix)}: FATE {line.name} has no such name; {hint}"
                 problems.append(Problem(o.where, wrong))
-
-
-def _key(name: str, suffix: str) -> str:
-    return name.upper().replace("-", "_") + suffix
 
 
 def _override(overrides: Sequence[Override], name: str) -> Override | None:
@@ -101,7 +97,7 @@ def _plan_source(
         problems.append(
             Problem(
                 where,
-                f"{_key(source.name, '_SOURCE')}: #{revision} is not a commit; {source.name} is fetched without its "
+                f"{key_of(source.name, '_SOURCE')}: #{revision} is not a commit; {source.name} is fetched without its "
                 f"submodules, which needs 40 hexadecimal digits (git ls-remote {url} {revision} prints them)",
             )
         )
@@ -140,7 +136,7 @@ def _plan_image(
     contexts = [Context(p, p, variable_of(p) if planned[p].kind == "base" else "") for p in parents]
     if image.kind == "base" and settings.requirements:
         contexts.append(Context("requirements", value=settings.requirements.rpartition("/")[0] or "."))
-    contexts += [Context(s.name, variable=_key(s.name, "_SOURCE")) for s in own_sources if not s.fetch_in]
+    contexts += [Context(s.name, variable=key_of(s.name, "_SOURCE")) for s in own_sources if not s.fetch_in]
     return Target(
         name=image.name,
         kind=image.kind,
@@ -240,7 +236,7 @@ def _groups(targets: Sequence[Target]) -> tuple[Group, ...]:
 
 def variable_of(base_image: str) -> str:
     """The HCL variable that says what an image of kind base is for its children: ``BASE_IMAGE`` for base-image."""
-    return base_image.upper().replace("-", "_")
+    return key_of(base_image)
 
 
 def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: Iterable[Target]) -> tuple[Variable, ...]:
@@ -258,7 +254,7 @@ def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: It
             if t.kind == "base"
         ),
         *(
-            Variable(_key(p.name, "_SOURCE"), p.location, "a git URL with #commit, or a directory")
+            Variable(key_of(p.name, "_SOURCE"), p.location, "a git URL with #commit, or a directory")
             for p in sources
             if not p.fetch_in
         ),

@@ -75,6 +75,7 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
     )
     environment.filters["hcl"] = hcl.quote
     environment.filters["hcl_list"] = hcl.string_list
+    environment.filters["comment"] = hcl.comment
     environment.filters["quoted"] = hcl.dockerfile_value
     environment.filters["exec_form"] = hcl.dockerfile_json
     return environment

@@ -25,7 +25,7 @@ from typing import Any
 
 from generator import values
 from generator.errors import InputError, Problem, did_you_mean
-from generator.keys import KEYS, KNOWN_NAMES, LOCAL_NAMES, Key, find_key, sample_env, settings_table
+from generator.keys import KEYS, KNOWN_NAMES, LOCAL_NAMES, Key, find_key, key_of, sample_env, settings_table
 
 __all__ = ["Override", "Settings", "parse_settings", "sample_env", "settings_table"]
 
@@ -192,7 +192,7 @@ def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[
     for text in source_sets:
         source, _, value = text.partition("=")
         if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", source) and value.strip():
-            entries.append(_Entry(source.upper().replace("-", "_") + "_SOURCE", value, "--source"))
+            entries.append(_Entry(key_of(source, "_SOURCE"), value, "--source"))
         else:
             problems.append(
                 Problem("--source", "expected NAME=DIR, such as --source fate=../FATE (lower case, as catalogued)")

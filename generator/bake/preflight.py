@@ -10,6 +10,7 @@ from pathlib import Path
 from generator.bake.job import Job, Options
 from generator.builder import Facts
 from generator.errors import EngineError, InputError, Problem
+from generator.keys import key_of
 from generator.plan import Plan, Target
 from generator.reference import mirrored
 
@@ -38,7 +39,7 @@ def input_problems(job: Job, options: Options, plan: Plan, root: Path) -> Iterat
     sources = {source.name: source for target in job.involved for source in target.sources}
     for source in sources.values():
         if source.local and not (root / source.location).is_dir():
-            key = source.name.upper().replace("-", "_") + "_SOURCE"
+            key = key_of(source.name, "_SOURCE")
             yield Problem(source.where, f"{key}: {source.location} is not a directory")
     for variable in plan.variables:
         if variable.name in SECRET_FILES and variable.value and not (root / variable.value).is_file():
