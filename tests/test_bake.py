@@ -233,8 +233,16 @@ def test_what_would_change_the_build_is_taken_out() -> None:
         "DOCKER_HOST": "h",
     }
     made = bake_environment(process, {}, frozenset())
-    assert made.values == {"DOCKER_HOST": "h", "BUILDX_METADATA_PROVENANCE": "disabled"}
+    assert made.values == {
+        "DOCKER_HOST": "h",
+        "BUILDX_METADATA_PROVENANCE": "disabled",
+        "BUILDX_GIT_INFO": "false",
+    }
     assert len(made.notes) == 3
+
+
+def test_buildx_looks_at_git_only_for_a_provenance_attestation() -> None:
+    assert "BUILDX_GIT_INFO" not in bake_environment({}, {}, frozenset(), provenance=True).values
 
 
 def test_arguments_name_the_file_and_never_a_value(plan: Plan) -> None:

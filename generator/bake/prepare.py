@@ -64,7 +64,8 @@ def temporary_recipe(plan: Plan, directory: str) -> Recipe:
 def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> Environment:
     """The environment of bake's process: the plan's values, whatever the caller's environment says."""
     secret = frozenset(variable.name for variable in plan.variables if variable.secret)
-    return bake_environment(process, variables(plan, published_base=options.published_base), secret)
+    values = variables(plan, published_base=options.published_base)
+    return bake_environment(process, values, secret, provenance=plan.settings.provenance)
 
 
 def resolved(
