@@ -61,7 +61,10 @@ class Completed:
 
 @dataclass(frozen=True)
 class Docker:
-    """The docker command. No message shows one of ``secrets``; it runs in ``cwd`` ("" is where the caller is)."""
+    """The docker command, or another that is run as it is. No message shows one of ``secrets``.
+
+    It runs in ``cwd`` ("" is where the caller is).
+    """
 
     binary: str
     secrets: tuple[str, ...] = ()
@@ -117,7 +120,7 @@ class Docker:
 
     def describe(self, args: Sequence[str]) -> str:
         """The command in a message: its first words say what it does, the rest would be noise."""
-        return self.redact(" ".join(("docker", *args[1:4])))
+        return self.redact(" ".join((Path(self.binary).name, *args[1:4])))
 
     def start(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
         """Start ``docker ARGS`` for ``with``, to run beside others; ``finish()`` gives its output."""
@@ -274,6 +277,12 @@ def find_docker() -> Docker:
     if binary is None:
         raise EngineError("docker is not installed (no docker command on PATH)", hint=GET_DOCKER)
     return Docker(binary)
+
+
+def find_git() -> Docker | None:
+    """The git command on ``PATH``, None where there is none: only the state of local sources needs it."""
+    binary = shutil.which("git")
+    return Docker(binary) if binary else None
 
 
 def _text(file: IO[bytes]) -> str:

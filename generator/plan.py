@@ -59,7 +59,8 @@ class PlannedSource:
     """Where a source comes from. ``location`` is a git URL with ``#ref``, or a local directory (``local``).
 
     ``url`` is its repository (the catalogue's, for a local one) and ``revision`` the ref in it ("" for a local one).
-    ``fetch_in`` is the image in which a stage of our own fetches the revision, "" where BuildKit's git context does.
+    ``release_commit`` is what the release that is built has of it. ``fetch_in`` is the image in which a stage of our
+    own fetches the revision, "" where BuildKit's git context does.
     """
 
     name: str
@@ -67,6 +68,7 @@ class PlannedSource:
     local: bool
     url: str
     revision: str
+    release_commit: str
     fetch_in: str
     where: str
 

@@ -84,14 +84,14 @@ def is_git(location: str) -> bool:
 def _plan_source(
     source: Source, release: Release, settings: Settings, bases: dict[str, Base], problems: list[Problem]
 ) -> PlannedSource:
+    commit = next(r.commit for r in release.refs if r.source == source.name)
     override = _override(settings.sources, source.name)
     if override is None:
-        commit = next(r.commit for r in release.refs if r.source == source.name)
         location, where = f"{source.git}#{commit}", ""
     else:
         location, where = override.value, override.where
     if not is_git(location):
-        return PlannedSource(source.name, location, True, source.git, "", "", where)
+        return PlannedSource(source.name, location, True, source.git, "", commit, "", where)
     url, _, revision = location.partition("#")
     if source.fetch_in and not re.fullmatch("[0-9a-f]{40}", revision):
         problems.append(
@@ -102,7 +102,7 @@ def _plan_source(
             )
         )
     fetch_in = bases[source.fetch_in].reference if source.fetch_in else ""
-    return PlannedSource(source.name, location, False, url, revision, fetch_in, where)
+    return PlannedSource(source.name, location, False, url, revision, commit, fetch_in, where)
 
 
 def _plan_base(name: str, image: str, settings: Settings) -> Base:

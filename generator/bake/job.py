@@ -22,6 +22,7 @@ class Options:
     builder: str = ""
     no_cache: bool = False
     published_base: bool = False
+    allow_dirty: bool = False
 
 
 @dataclass(frozen=True)

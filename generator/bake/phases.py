@@ -10,6 +10,7 @@ from dataclasses import replace
 from generator.bake.logs import clear_logs
 from generator.bake.results import Built, loaded_sizes, pushed_sizes
 from generator.bake.run import Phase, PhaseError, Session, run_bake
+from generator.checkout import uncommitted
 from generator.errors import BuildError, EngineError
 from generator.plan import Target
 from generator.reference import parse_reference
@@ -32,6 +33,7 @@ def bake(session: Session) -> tuple[Built, ...]:
     (session.state / "logs").mkdir(parents=True, exist_ok=True)
     clear_logs(session.state / "logs", session.job)
     targets = session.job.targets
+    involved = {target.name: target for target in session.job.involved}
     sizes: Mapping[str, Mapping[str, int]] = {}
     if session.options.output == "load":
         phase = load(session)
@@ -52,6 +54,7 @@ def bake(session: Session) -> tuple[Built, ...]:
             platforms=target.platforms,
             sizes=tuple(sizes.get(target.tags[0], {}).items()) if target.tags else (),
             seconds=phase.seconds.get(target.name, 0.0),
+            uncommitted=uncommitted(target, involved, session.states),
             state={"none": "built", "push": "pushed", "load": "loaded"}[session.options.output],
         )
         for target in targets

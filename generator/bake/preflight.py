@@ -9,6 +9,7 @@ from pathlib import Path
 
 from generator.bake.job import Job, Options
 from generator.builder import Facts
+from generator.checkout import Checkout, uncommitted
 from generator.errors import EngineError, InputError, Problem
 from generator.keys import key_of
 from generator.plan import Plan, Target
@@ -44,6 +45,25 @@ def input_problems(job: Job, options: Options, plan: Plan, root: Path) -> Iterat
     for variable in plan.variables:
         if variable.name in SECRET_FILES and variable.value and not (root / variable.value).is_file():
             yield Problem(plan.settings.where(variable.name), f"{variable.name}: {variable.value} is not a file")
+
+
+def dirty_problems(job: Job, options: Options, plan: Plan, states: Mapping[str, Checkout]) -> Iterator[Problem]:
+    """What is not committed must not become the release that ``.env`` names; a tag of one's own may have it."""
+    if options.output != "push" or options.allow_dirty:
+        return
+    involved = {target.name: target for target in job.involved}
+    found: dict[tuple[str, str], str] = {}
+    for target in job.targets:
+        key, tag = ("BASE_TAG", plan.settings.base_tag) if target.kind == "base" else ("TAG", plan.settings.tag)
+        if target.tags and plan.settings.where(key) != "--set":
+            for name in uncommitted(target, involved, states):
+                found.setdefault((name, key), tag)
+    for (name, key), tag in found.items():
+        yield Problem(
+            states[name].source.where,
+            f"{states[name].describe()}; it is not pushed as {tag}, which is the release's tag: commit it, or give the "
+            f"push a tag of its own (--set {key}=…), or add --allow-dirty",
+        )
 
 
 def engine_problems(

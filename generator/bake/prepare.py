@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from generator.bake.environment import Environment, Recipe, arguments, bake_environment
 from generator.bake.job import Job, Options, make_job, variables
-from generator.bake.preflight import engine_problems, input_problems, outside, raise_problems
+from generator.bake.preflight import dirty_problems, engine_problems, input_problems, outside, raise_problems
 from generator.bake.progress import View
 from generator.bake.run import Session
 from generator.builder import BUILDX_NEEDED, Facts, inspect
+from generator.checkout import Checkout, checkouts, revision
 from generator.engine import Docker
 from generator.errors import DriftError, EngineError, Problem
 from generator.plan import Plan
@@ -59,6 +61,14 @@ def temporary_recipe(plan: Plan, directory: str) -> Recipe:
         if target.dockerfile
     ]
     return Recipe(f"{directory}/out/docker-bake.hcl", tuple(overrides))
+
+
+def revision_labels(job: Job, states: Mapping[str, Checkout]) -> Iterator[str]:
+    """Overrides that name the commits of local sources in the labels; the committed bake file cannot know them."""
+    involved = {target.name: target for target in job.involved}
+    for target in job.involved:
+        if target.tags and target.dockerfile and (commit := revision(target, involved, states)):
+            yield f"{target.name}.labels.org.opencontainers.image.revision={commit}"
 
 
 def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> Environment:
@@ -115,7 +125,8 @@ def make_session(
     plan, root = workspace.plan, workspace.project.root
     docker = docker.at(root).with_secrets(*passwords(plan))
     job = make_job(plan, names, options)
-    inputs = list(input_problems(job, options, plan, root))
+    states = checkouts(root, job.involved)
+    inputs = [*input_problems(job, options, plan, root), *dirty_problems(job, options, plan, states)]
     try:
         known = facts() if facts else inspect(docker, options.builder)
     except EngineError as error:
@@ -127,12 +138,16 @@ def make_session(
         say(docker.redact(note))
     for left in job.left_out:
         say(f"{left.image} is not built for {left.platform}: {left.reason}")
+    for state in states.values():
+        if state.commit or state.dirty:
+            say(state.describe())
     return Session(
         docker=docker,
         state=workspace.project.make_state(),
         job=job,
         options=options,
-        recipe=recipe,
+        recipe=replace(recipe, overrides=(*recipe.overrides, *revision_labels(job, states))),
+        states=states,
         facts=known,
         env=environment.values,
         view=view(job),

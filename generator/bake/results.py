@@ -28,6 +28,8 @@ class Built:
     sizes: tuple[tuple[str, int], ...]
     seconds: float
     state: str
+    uncommitted: tuple[str, ...] = ()
+    """the sources that it is built from and whose content is not all committed"""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -38,6 +40,7 @@ class Built:
             "platforms": list(self.platforms),
             "sizes": {platform or "engine": size for platform, size in self.sizes},
             "seconds": round(self.seconds, 3),
+            "uncommitted": list(self.uncommitted),
         }
 
 
@@ -53,7 +56,9 @@ def result_table(built: Sequence[Built]) -> str:
         )
         for one in built
     ]
-    return table(("IMAGE", "DIGEST", "PLATFORMS", ">SIZE", ">SECONDS"), rows)
+    text = table(("IMAGE", "DIGEST", "PLATFORMS", ">SIZE", ">SECONDS"), rows)
+    dirty = {name for one in built for name in one.uncommitted}
+    return f"{text}\nnot all committed: {', '.join(sorted(dirty))}" if dirty else text
 
 
 def megabytes(size: int) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from generator.bake.job import Job, Options
 from generator.bake.logs import Logs
 from generator.bake.progress import View
 from generator.builder import Facts
+from generator.checkout import Checkout
 from generator.engine import Docker
 
 Kind = Literal["step", "export", "engine"]
@@ -42,6 +43,8 @@ class Session:
     env: Mapping[str, str]
     view: View
     readable: tuple[str, ...] = ()
+    states: Mapping[str, Checkout] = field(default_factory=dict)
+    """the local sources, by name"""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from generator.project import find_project
               help="Build base-image, or build on the one that PREFIX has.")  # fmt: skip
 @click.option("--print", "show", is_flag=True, help="Print what bake would build, as JSON; build nothing.")
 @click.option("--no-cache", is_flag=True, help="Run every step again.")
+@click.option("--allow-dirty", is_flag=True, help="Push local sources with uncommitted changes to the release's tag.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("-v", "--verbose", is_flag=True, help="The output of every step.")
@@ -45,6 +46,7 @@ def command(
     base: str,
     show: bool,
     no_cache: bool,
+    allow_dirty: bool,
     form: str,
     quiet: bool,
     verbose: bool,
@@ -56,7 +58,7 @@ def command(
     if push and load:
         raise InputError(Problem("--load", "--push and --load exclude each other: bake twice, the second is cached"))
     output: Output = "push" if push else "load" if load else "none"
-    options = baking.Options(output, platforms, builder, no_cache, base == "published")
+    options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
     project = find_project(directory)
     if show:
         workspace, recipe = baking.open_workspace(project, sets, sources, _say)
