@@ -48,10 +48,14 @@ class SkippedPlatform:
 
 @dataclass(frozen=True)
 class Base:
-    """A base image of the catalogue as this project pulls it: overridden or behind BASE_REGISTRY."""
+    """A base image of the catalogue as this project pulls it: overridden or behind BASE_REGISTRY.
+
+    ``upstream`` is what that is a copy of: the catalogue's own reference, or the override itself.
+    """
 
     name: str
     reference: str
+    upstream: str
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ class Plan:
     unavailable: tuple[Target, ...]
     """images that have none of the settings' platforms; they are in no group and are not rendered"""
     groups: tuple[Group, ...]
+    sbom_scanner: Base | None
+    """the image that BuildKit makes an SBOM with, where one is asked for"""
 
     def target(self, name: str) -> Target:
         return next(t for t in self.targets if t.name == name)

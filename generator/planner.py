@@ -18,6 +18,9 @@ from generator.plan import Base, Context, Group, Plan, PlannedSource, SkippedPla
 from generator.reference import mirrored
 from generator.settings import Override, Settings
 
+SBOM_SCANNER = "docker/buildkit-syft-scanner:stable-1"
+"""What BuildKit runs for an SBOM unless told otherwise (moby/buildkit, docs/attestations/sbom-protocol.md)."""
+
 
 def make_plan(settings: Settings, line: Line) -> Plan:
     """Decides everything. Raises InputError with every problem at once, each with its place in ``.env``."""
@@ -54,6 +57,7 @@ def make_plan(settings: Settings, line: Line) -> Plan:
         targets=ordered,
         unavailable=tuple(t for t in targets.values() if not t.platforms),
         groups=_groups(kept),
+        sbom_scanner=_plan_base("sbom-scanner", SBOM_SCANNER, settings) if settings.sbom else None,
     )
 
 
@@ -109,8 +113,8 @@ def _plan_base(name: str, image: str, settings: Settings) -> Base:
     """An override is taken as written; anything else comes from BASE_REGISTRY where that is set."""
     override = _override(settings.images, name)
     if override is not None:
-        return Base(name, override.value)
-    return Base(name, mirrored(image, settings.base_registry) if settings.base_registry else image)
+        return Base(name, override.value, override.value)
+    return Base(name, mirrored(image, settings.base_registry) if settings.base_registry else image, image)
 
 
 def _plan_image(
@@ -123,9 +127,8 @@ def _plan_image(
     parents = tuple(p for p in image.parents if p in planned)
     platforms, skipped = _platforms(image, settings, [planned[p] for p in parents])
     if image.kind == "third-party":
-        reference = _plan_base(image.name, image.image, settings).reference
         tags: tuple[str, ...] = (image.image,)
-        own_bases: tuple[Base, ...] = (Base(image.name, reference),)
+        own_bases: tuple[Base, ...] = (_plan_base(image.name, image.image, settings),)
         dockerfile = ""
     else:
         tag = {"base": settings.base_tag, "component": settings.tag}.get(image.kind, "")

@@ -71,6 +71,9 @@ def parse_reference(text: str) -> Reference:
 def mirrored(image: str, registry: str) -> str:
     """Where a mirror has an image: ``maven:3`` -> ``R/library/maven:3``, ``quay.io/x/y:1`` -> ``R/quay.io/x/y:1``.
 
+    A mirror that is called ``R/docker.io`` has each registry under its name: ``R/docker.io/library/maven:3`` and
+    ``R/quay.io/x/y:1``. That is what ``skopeo sync --scoped`` writes.
+
     Docker Hub's images keep their path there, with the ``library/`` that its short names leave out, as pull-through
     caches and Harbor's proxy projects serve them; another registry's host becomes the first part of the path.
     """
@@ -79,6 +82,7 @@ def mirrored(image: str, registry: str) -> str:
         path = reference.path if "/" in reference.path else f"library/{reference.path}"
     else:
         path = f"{reference.domain.replace(':', '_')}/{reference.path}"
+        registry = registry.removesuffix("/docker.io")
     return f"{registry}/{path}" + str(reference)[len(reference.name) :]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from generator.cli.common import change_options, directory_option, say_warnings
+from generator.errors import InputError, Problem
 from generator.plan import Target
 from generator.project import find_project
 from generator.table import table
@@ -18,18 +19,29 @@ from generator.workspace import load
 @click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...")
 @directory_option
 @change_options
+@click.option("--external", is_flag=True, help="List what their build asks of others, for whoever mirrors it.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json", "references"]), default="table", show_default=True
+    "--format", "form", type=click.Choice(["table", "json", "references", "skopeo"]), default="table", show_default=True
 )
 def command(
-    names: tuple[str, ...], directory: Path, sets: tuple[str, ...], sources: tuple[str, ...], form: str
+    names: tuple[str, ...], directory: Path, sets: tuple[str, ...], sources: tuple[str, ...], external: bool, form: str
 ) -> None:
-    """List the images of the plan; "references" prints one image reference a line, for other tools."""
+    """List the images of the plan, or with --external everything that building them asks of registries and archives.
+
+    "references" prints one image reference a line, for other tools; "skopeo" prints what "skopeo sync --src yaml"
+    copies into a mirror.
+    """
+    if form == "skopeo" and not external:
+        raise InputError(Problem("--format skopeo", "is a list of what to mirror: add --external"))
     workspace = load(find_project(directory), sets=sets, sources=sources)
     say_warnings(workspace.warnings)
     plan = workspace.plan
     selected = plan.select(names) if names else tuple(t for t in (*plan.targets, *plan.unavailable) if not t.inherits)
-    if form == "json":
+    if external:
+        from generator.cli.external import show
+
+        show(workspace, selected, form)
+    elif form == "json":
         click.echo(json.dumps([_as_json(t) for t in selected], indent=2))
     elif form == "references":
         for target in selected:

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,20 +38,30 @@ def make_checkout(name: str, directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def git_server(directory: Path) -> Iterator[str]:
+def git_server(
+    directory: Path, address: str = "", before: Sequence[str] = (), log: Path | None = None
+) -> Iterator[str]:
     """``git daemon`` for the repositories in ``directory``; gives its URL, which builds can reach.
 
-    It listens on the gateway of docker's bridge: a RUN step has a loopback interface of its own.
+    It listens on the gateway of docker's bridge: a RUN step has a loopback interface of its own. Elsewhere ``address``
+    says where, and ``before`` is the command that leads there. What was asked of it is written to ``log``.
     """
-    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
-    with socket.socket() as free:
-        free.bind((address, 0))
-        port = free.getsockname()[1]
+    if before:
+        port = 9418
+    else:
+        address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+        with socket.socket() as free:
+            free.bind((address, 0))
+            port = free.getsockname()[1]
     command = ["git", "daemon", "--export-all", f"--base-path={directory}", f"--listen={address}", f"--port={port}"]
-    server = subprocess.Popen([*command, "--reuseaddr", str(directory)], start_new_session=True)
+    with (log or Path(os.devnull)).open("wb") as said:
+        server = subprocess.Popen(
+            [*before, *command, "--verbose", "--reuseaddr", str(directory)], start_new_session=True, stderr=said
+        )
     try:
+        probe = [*before, "git", "ls-remote", f"git://{address}:{port}/{next(directory.iterdir()).name}"]
         for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
+            if subprocess.run(probe, capture_output=True).returncode == 0:
                 break
             time.sleep(0.05)
         yield f"git://{address}:{port}"

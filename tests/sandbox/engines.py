@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from . import machine, network, roots, service, standins
 from .base import DATA, ID, STATE, SandboxError, mounts_below, read_state, remove_tree, say, update_state
 from .service import Service
 
-SOCKETS = {"engine": f"unix://{STATE}/engine.sock", "docker20": f"unix://{STATE}/docker20.sock"}
-EXTRA_ENGINES = ("docker20",)
+SOCKETS = {name: f"unix://{STATE}/{name}.sock" for name in ("engine", "docker20", "offline")}
+EXTRA_ENGINES = ("docker20", "offline")
 
 
 def _daemon_json(name: str, subnet: str, port: int) -> str:
     mtu = machine.mtu()
     registry = [f"localhost:{port}", f"127.0.0.1:{port}"]
     config: dict[str, object] = {
-        "bridge": network.BRIDGES[name],
+        "bridge": network.BRIDGES.get(name, ""),
         "iptables": False,  # network.py says why
         "ip-forward": False,
-        "default-address-pools": [{"base": network.pool(subnet, name), "size": 24}],
+        "default-address-pools": [{"base": network.pool(subnet, name), "size": 24}] if subnet else [],
         "mtu": mtu,
         "insecure-registries": registry,
         "cgroup-parent": f"/fategen-{ID}",
@@ -41,6 +42,21 @@ def _engine(name: str, root: Path, subnet: str, port: int) -> Service:
     command = ("dockerd", "--config-file", config, "-H", SOCKETS[name],
                "--data-root", data, "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid")  # fmt: skip
     return Service(name, root, command, _daemon_json(name, subnet, port), SOCKETS[name])
+
+
+def _offline() -> Service:
+    """An engine like the first one, in a network namespace of its own that has no route to anywhere.
+
+    Whoever wants to be reached by its builds listens in that namespace (network.OFFLINE_ADDRESS)."""
+    bridge, address = "fgs-offline", network.OFFLINE_ADDRESS
+    interface = f"ip link set lo up && ip link add {bridge} type bridge && ip addr add {address}/24 dev {bridge}"
+    engine = _engine("offline", roots.ENGINE, "", 0)
+    # started again after a crash it finds its bridge there
+    script = f'ip link show {bridge} > /dev/null 2>&1 || {{ {interface} && ip link set {bridge} up; }}; exec "$@"'
+    config = json.loads(engine.config) | {"bridge": bridge, "insecure-registries": [f"{address}:5000"]}
+    del config["default-address-pools"]
+    command = ("sh", "-c", script, "offline", *engine.command)
+    return replace(engine, command=command, config=json.dumps(config, indent=1) + "\n", isolated=True)
 
 
 def _start_engine(name: str, root: Path, subnet: str, port: int) -> None:
@@ -89,25 +105,27 @@ def up(extras: list[str]) -> None:
     extras = wanted_extras(extras)
 
     def stop_users(root: roots.Root) -> None:
-        names = ("engine", "registry") if root.target == roots.ENGINE else ("docker20",)
+        names = ("offline", "engine", "registry") if root.target == roots.ENGINE else ("docker20",)
         for name in names if root.target in (roots.ENGINE, roots.DOCKER20) else ():
             service.stop(name)
 
     roots.build((*roots.ROOTS, *((roots.DOCKER20_ROOT,) if "docker20" in extras else ())), stop_users)
     roots.install_clients()
-    subnet = network.up(["engine", *extras])
+    subnet = network.up([name for name in ("engine", *extras) if name in network.BRIDGES])
     port = registry_port()
     service.ensure(_registry(port))
     _start_engine("engine", roots.ENGINE, subnet, port)
     network.emulate_arm64()  # needs the engine's namespace
     if "docker20" in extras:
         _start_engine("docker20", roots.DOCKER20, subnet, port)
+    if "offline" in extras:
+        service.ensure(_offline())
     standins.build(SOCKETS["engine"], port)
 
 
 def _stop() -> None:
     machine.require_root()
-    for name in ("docker20", "engine", "registry"):
+    for name in (*EXTRA_ENGINES, "engine", "registry"):
         if service.stop(name):
             say(f"{name} stopped")
     network.down()

@@ -8,6 +8,7 @@ import shlex
 from . import machine, roots, service
 from .base import BIN, STATE, SandboxError, read_state
 from .engines import SOCKETS, wanted_extras
+from .network import OFFLINE_ADDRESS
 
 
 def sandbox() -> dict[str, str]:
@@ -32,6 +33,9 @@ def sandbox() -> dict[str, str]:
         "PATH": ":".join(path),
     }
     values |= {f"FATEGEN_SANDBOX_{name.upper()}": SOCKETS[name] for name in wanted_extras([])}
+    if offline := service.running("offline"):
+        # nsenter --net=/proc/PID/ns/net: the namespace of that engine, in which OFFLINE_ADDRESS is the builds' gateway
+        values |= {"FATEGEN_SANDBOX_OFFLINE_PID": str(offline), "FATEGEN_SANDBOX_OFFLINE_ADDRESS": OFFLINE_ADDRESS}
     return values | ca_bundle()
 
 

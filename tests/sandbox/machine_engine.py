@@ -130,7 +130,9 @@ def use(extras: list[str], up: Callable[[list[str]], None]) -> str:
     if extras:
         machine.require_root()
         up(extras)
-        values |= {key: value for key, value in environment.sandbox().items() if key.endswith("_DOCKER20")}
+        values |= {
+            key: value for key, value in environment.sandbox().items() if "_DOCKER20" in key or "_OFFLINE" in key
+        }
     return _unset() + environment.exports(values)
 
 

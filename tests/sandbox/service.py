@@ -28,6 +28,7 @@ class Service:
     command: tuple[str, ...]
     config: str  # the content of its configuration file, so that a change is seen
     address: str  # unix:///path or http://host:port
+    isolated: bool = False  # in a network namespace of its own
 
     @property
     def config_path(self) -> Path:
@@ -112,7 +113,8 @@ def start(service: Service) -> None:
     log = LOGS / f"{service.name}.log"
     if log.exists():
         log.rename(before(service.name))
-    enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "slave",
+    network = ("--net",) if service.isolated else ()
+    enter = ("unshare", *network, "--mount", "--pid", "--fork", "--kill-child", "--propagation", "slave",
              "sh", str(HERE / "enter.sh"), str(service.root), str(STATE))  # fmt: skip
     with step(f"{service.name} started"):
         with log.open("a") as output:

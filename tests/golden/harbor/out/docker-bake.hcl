@@ -118,7 +118,7 @@ target "_common" {
 
 # a provenance attestation turns an image into an index, which old loaders do not read: PROVENANCE=true asks for it
 target "_attest" {
-  attest = ["type=provenance,mode=max", "type=sbom"]
+  attest = ["type=provenance,mode=max", "type=sbom,generator=10.0.0.5:8443/dockerhub/docker/buildkit-syft-scanner:stable-1"]
 }
 
 target "packages" {

@@ -1,0 +1,142 @@
+"""Everything that a build asks of others: images, git repositories, package archives. For whoever mirrors it.
+
+It is read from the plan and from the rendered Dockerfiles: a step that takes ``APT_MIRROR``, a package index or Maven's
+settings says so in its text. An address that a template of the user's own holds is found there as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from xml.etree import ElementTree
+
+from generator.keys import key_of
+from generator.plan import Plan, Target
+from generator.reference import parse_reference
+
+Kind = Literal["image", "git", "apt", "pip", "maven", "url"]
+
+APT_DEFAULT = "the distribution's own archive, as the base image names it"
+PIP_DEFAULT = "pip's default index"
+MAVEN_DEFAULT = "Maven Central, and the repositories that the sources' pom.xml name"
+
+_IMAGE = re.compile(
+    r"^(?:FROM(?: --platform=\S+)? ([^\s$]+)|(?:COPY|RUN) .*?(?:--from=|,from=)([^\s,$]+))(?=[\s,]|$)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[^\s'\"$;|&)\\]*)?")
+
+
+@dataclass(frozen=True)
+class External:
+    """One thing that a build asks for. ``upstream`` is where it comes from, ``asked`` where this project asks for it.
+
+    They differ for an image behind BASE_REGISTRY. ``key`` is the key of ``.env`` that leads it elsewhere ("" for a
+    template's own address), ``images`` are those that need it.
+    """
+
+    kind: Kind
+    upstream: str
+    asked: str
+    key: str
+    images: tuple[str, ...]
+
+
+def externals(
+    plan: Plan, tree: Mapping[str, str], targets: Sequence[Target], *, maven_settings: str = ""
+) -> tuple[External, ...]:
+    """What these targets and those that they are linked to ask for, each once, sorted by kind in a fixed order.
+
+    ``tree`` has the rendered Dockerfiles; ``maven_settings`` is the text of that file, "" where there is none.
+    """
+    found: dict[tuple[Kind, str, str, str], list[str]] = {}
+    for target in targets:
+        name = target.inherits or target.name
+        for row in _of_target(plan, target, tree.get(target.dockerfile, ""), maven_settings):
+            names = found.setdefault(row, [])
+            if name not in names:
+                names.append(name)
+    order: tuple[Kind, ...] = ("image", "git", "apt", "pip", "maven", "url")
+    rows = sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0]))
+    return tuple(External(*row, tuple(names)) for row, names in rows)
+
+
+def linked(plan: Plan, targets: Iterable[Target]) -> tuple[Target, ...]:
+    """These targets and all that they are built from, in build order."""
+    wanted: set[str] = set()
+    waiting = [target.name for target in targets]
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += [context.target for context in plan.target(name).contexts if context.target]
+    return tuple(target for target in plan.targets if target.name in wanted)
+
+
+def _of_target(
+    plan: Plan, target: Target, dockerfile: str, maven_settings: str
+) -> Iterator[tuple[Kind, str, str, str]]:
+    s = plan.settings
+    named = [match[1] or match[2] for match in _IMAGE.finditer(dockerfile)]
+    bases = {base.reference: base for other in (*plan.targets, target) for base in other.bases}
+    for name in dict.fromkeys([base.reference for base in target.bases] if target.kind == "third-party" else named):
+        if name in bases:
+            yield "image", bases[name].upstream, name, key_of(bases[name].name, "_IMAGE")
+        elif re.search("[/:@]", name):
+            yield "image", name, name, ""
+    if plan.sbom_scanner is not None and target.tags:
+        yield "image", plan.sbom_scanner.upstream, plan.sbom_scanner.reference, "BASE_REGISTRY"
+    for source in target.sources:
+        if not source.local:
+            yield "git", source.location, source.location, key_of(source.name, "_SOURCE")
+    steps = "\n".join(line for line in dockerfile.splitlines() if not line.lstrip().startswith("#"))
+    if re.search(r"^ARG APT_MIRROR\b", steps, re.MULTILINE):
+        yield "apt", APT_DEFAULT, s.apt_mirror or APT_DEFAULT, "APT_MIRROR"
+    if re.search(r"^ARG PIP_INDEX_URL\b", steps, re.MULTILINE):
+        yield "pip", PIP_DEFAULT, s.pip_index_url or PIP_DEFAULT, "PIP_INDEX_URL"
+        if s.pip_extra_index_url:
+            yield "pip", s.pip_extra_index_url, s.pip_extra_index_url, "PIP_EXTRA_INDEX_URL"
+    if "id=maven-settings" in steps:
+        for url in maven_mirrors(maven_settings) or [MAVEN_DEFAULT]:
+            yield "maven", MAVEN_DEFAULT, url, "MAVEN_SETTINGS"
+    known = {source.url for source in target.sources}
+    for url in _URL.findall(steps):
+        if url not in known:
+            yield "url", url, url, ""
+
+
+def maven_mirrors(settings: str) -> list[str]:
+    """The URLs of all ``<mirror>`` entries of a settings.xml, without a login; none where it cannot be read."""
+    try:
+        root = ElementTree.fromstring(settings)
+    except ElementTree.ParseError:
+        return []
+    urls = [e.text or "" for e in root.iter() if e.tag.rpartition("}")[2] == "url" and _in_mirror(root, e)]
+    return [re.sub("//[^/@]*@", "//", url.strip()) for url in urls if url.strip()]
+
+
+def _in_mirror(root: ElementTree.Element, url: ElementTree.Element) -> bool:
+    return any(url in list(e) for e in root.iter() if e.tag.rpartition("}")[2] == "mirror")
+
+
+def skopeo_sync(found: Sequence[External]) -> dict[str, dict[str, dict[str, list[str]]]]:
+    """The images as ``skopeo sync --src yaml`` reads them: registry -> ``images`` -> repository -> tags or digests.
+
+    (skopeo-sync(1), "YAML file content".) They are named as upstream has them: ``--scoped`` copies
+    ``docker.io/library/maven`` to ``MIRROR/docker.io/library/maven``, which BASE_REGISTRY=MIRROR/docker.io then uses.
+    """
+    result: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for row in found:
+        if row.kind == "image":
+            reference = parse_reference(row.upstream)
+            registry = "docker.io" if reference.domain in ("", "index.docker.io") else reference.domain
+            path = reference.path
+            if registry == "docker.io" and "/" not in path:
+                path = f"library/{path}"
+            version = reference.digest or reference.tag or "latest"
+            versions = result.setdefault(registry, {"images": {}})["images"].setdefault(path, [])
+            if version not in versions:
+                versions.append(version)
+    return result
