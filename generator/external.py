@@ -26,7 +26,8 @@ _IMAGE = re.compile(
     r"^(?:FROM(?: --platform=\S+)? ([^\s$]+)|(?:COPY|RUN) .*?(?:--from=|,from=)([^\s,$]+))(?=[\s,]|$)",
     re.MULTILINE | re.IGNORECASE,
 )
-_URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[^\s'\"$;|&)\\]*)?")
+# an address of the build itself (Maven's blocker of http is at 0.0.0.0) is nobody else's
+_URL = re.compile(r"https?://(?!0\.0\.0\.0|127\.|localhost\b)[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[^\s'\"$;|&)\\]*)?")
 
 
 @dataclass(frozen=True)

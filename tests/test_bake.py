@@ -18,7 +18,7 @@ from generator.bake.preflight import (
     raise_problems,
     runs_on_target,
 )
-from generator.bake.prepare import open_workspace, passwords, refuse_drift, temporary_recipe
+from generator.bake.prepare import attestation, open_workspace, passwords, refuse_drift, temporary_recipe
 from generator.builder import Builder, Engine, Facts, Node, Store
 from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.plan import Plan
@@ -317,3 +317,10 @@ def test_a_variant_whose_original_is_not_asked_for_stays(plan: Plan) -> None:
     job = job_of(plan, "egg", platforms=("linux/amd64",))
     assert [t.name for t in job.involved] == ["packages-linux-amd64", "base-image", "egg"]
     assert job.relinked == ()
+
+
+def test_a_provenance_has_no_build_arguments_where_a_proxy_has_a_password() -> None:
+    behind = plan_of(provenance=True, http_proxy="http://me:secret@proxy:3128")
+    assert attestation(behind) == ["*.attest=type=provenance,mode=min"]
+    assert attestation(plan_of(provenance=True, http_proxy="http://proxy:3128")) == []
+    assert attestation(plan_of(http_proxy="http://me:secret@proxy:3128")) == []

@@ -71,6 +71,14 @@ def revision_labels(job: Job, states: Mapping[str, Checkout]) -> Iterator[str]:
             yield f"{target.name}.labels.org.opencontainers.image.revision={commit}"
 
 
+def attestation(plan: Plan) -> list[str]:
+    """An override where a proxy has a password: a provenance of mode "max" would publish every build argument.
+
+    (docs.docker.com/build/metadata/attestations/slsa-provenance: "min" leaves their values out.)
+    """
+    return ["*.attest=type=provenance,mode=min"] if plan.settings.provenance and passwords(plan) else []
+
+
 def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> Environment:
     """The environment of bake's process: the plan's values, whatever the caller's environment says."""
     secret = frozenset(variable.name for variable in plan.variables if variable.secret)
@@ -138,6 +146,8 @@ def make_session(
         say(docker.redact(note))
     for left in job.left_out:
         say(f"{left.image} is not built for {left.platform}: {left.reason}")
+    if attestation(plan):
+        say("the provenance is of mode min, without build arguments: the proxy's password is one of them")
     for state in states.values():
         if state.commit or state.dirty:
             say(state.describe())
@@ -146,7 +156,7 @@ def make_session(
         state=workspace.project.make_state(),
         job=job,
         options=options,
-        recipe=replace(recipe, overrides=(*recipe.overrides, *revision_labels(job, states))),
+        recipe=replace(recipe, overrides=(*recipe.overrides, *revision_labels(job, states), *attestation(plan))),
         states=states,
         facts=known,
         env=environment.values,

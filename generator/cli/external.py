@@ -33,10 +33,9 @@ def show(workspace: Workspace, targets: Sequence[Target], form: str) -> None:
         click.echo(yaml.safe_dump(skopeo_sync(found), sort_keys=True), nl=False)
     else:
         click.echo(_table(found))
-        for target in targets:
-            for source in target.sources:
-                if source.local:
-                    click.echo(f"{source.name} is a local directory: {source.location}", err=True)
+        local = {source.name: source.location for target in wanted for source in target.sources if source.local}
+        for name, location in local.items():
+            click.echo(f"{name} is a local directory: {location}", err=True)
 
 
 def _table(found: Sequence[External]) -> str:

@@ -6,12 +6,14 @@ is fetched from where this machine has it, and written down.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import io
 import os
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import urllib.error
@@ -20,6 +22,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 PORT = 5000
@@ -61,14 +64,20 @@ class Mirror:
         server = ThreadingHTTPServer(listener.getsockname()[:2], Handler, bind_and_activate=False)
         server.socket.close()
         server.socket = listener
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
+        with _running(server):
             yield
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+
+
+@contextlib.contextmanager
+def _running(server: ThreadingHTTPServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -122,6 +131,101 @@ class _Handler(BaseHTTPRequestHandler):
             body = re.sub(rb'href="https://', b'href="/files/', body)
             headers["Content-Length"] = str(len(body))
         return status, headers, body
+
+
+class Gate(Mirror):
+    """Mirrors behind a proxy that asks for a login, and opens TLS with a certificate of the site.
+
+    ``logins`` are user and password by host, ``proxy_logins`` passwords by user; ``served`` are the hosts that were
+    asked for with all of them.
+    """
+
+    def __init__(
+        self,
+        upstreams: dict[str, str],
+        *,
+        tls: ssl.SSLContext,
+        proxy_logins: dict[str, str],
+        logins: dict[str, tuple[str, str]],
+    ) -> None:
+        super().__init__(upstreams)
+        self.tls = tls
+        self.proxy_logins = proxy_logins
+        self.logins = logins
+        self.served: set[str] = set()
+        self.open = True
+        self.address = ""
+
+    @contextlib.contextmanager
+    def serve_at(self, host: str) -> Iterator[None]:
+        gate = self
+
+        class Handler(_GateHandler):
+            served = gate
+
+        server = ThreadingHTTPServer((host, 0), Handler)
+        self.address = f"{host}:{server.server_address[1]}"
+        with _running(server):
+            yield
+
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """No login is good enough while this lasts."""
+        self.open = False
+        try:
+            yield
+        finally:
+            self.open = True
+
+
+class _GateHandler(_Handler):
+    served: Gate
+    host = ""
+
+    def do_CONNECT(self) -> None:
+        if not self._proxy_login():
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.host = self.path.partition(":")[0]
+        try:
+            self.connection = self.served.tls.wrap_socket(self.connection, server_side=True)
+        except OSError:
+            self.close_connection = True
+            return
+        self.rfile = self.connection.makefile("rb")
+        self.wfile = self.connection.makefile("wb", buffering=0)
+
+    def _answer(self) -> None:
+        host = self.host
+        if not host:
+            url = urlsplit(self.path)
+            host, self.path = url.hostname or "", url.path
+            if not self._proxy_login():
+                return
+        user, password = self.served.logins.get(host, ("", ""))
+        if user and self.headers.get("Authorization") != _basic(user, password):
+            self._refuse(401, "WWW-Authenticate")
+            return
+        self.served.served.add(host)
+        super()._answer()
+
+    def _proxy_login(self) -> bool:
+        logins = [_basic(user, password) for user, password in self.served.proxy_logins.items()]
+        good = self.served.open and self.headers.get("Proxy-Authorization") in logins
+        if not good:
+            self._refuse(407, "Proxy-Authenticate")
+        return good
+
+    def _refuse(self, status: int, header: str) -> None:
+        self.send_response(status)
+        self.send_header(header, 'Basic realm="site"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def default_index() -> str:

@@ -1,0 +1,300 @@
+"""Behind a proxy with a password and a CA of its own: twenty secrets go into a build, and none is found anywhere after.
+
+Debian's packages come over http, Python's and Maven's over https that the proxy opens with the site's own certificate;
+the index and the Maven repository ask for logins as well. Without any of the secrets the build could not pass.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import os
+import secrets
+import shutil
+import ssl
+import subprocess
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.e2e.conftest import Fategen, Ran, docker, registry_get
+from tests.e2e.mirror import Gate, default_index, maven_central
+from tests.e2e.test_sources import git, make_checkout
+from tests.sample_project import make_sample_project
+
+NAMES = (
+    "http-proxy", "https-proxy", "index", "other-index", "netrc-comment", "maven", "maven-key", "maven-comment",
+    "maven-proxy", "ca-comment", "registry", "registry-basic", "registry-token", "env-local-comment", "git-token",
+    "stray", "stray-http-proxy", "stray-index", "stray-cache", "stray-extra-index",
+)  # fmt: skip
+
+BEGIN = "s3cr3t-of-the-site"
+"""Of every secret: most bytes that are looked through have nothing like it."""
+
+
+def base64_forms(text: str) -> list[bytes]:
+    """Of three, one is inside of whatever longer text was encoded with this in it."""
+    return [base64.b64encode(b"x" * n + text.encode())[4:-4] for n in range(3)]
+
+
+@pytest.fixture(scope="module")
+def markers() -> dict[str, str]:
+    """A secret each, with characters that a URL must escape."""
+    return {name: f"{BEGIN}@{number:02}/{secrets.token_hex(6)}" for number, name in enumerate(NAMES)}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the site's CA, and a certificate of it for ``*.site.test``."""
+    directory = tmp_path_factory.mktemp("ca")
+    (directory / "extensions").write_text("subjectAltName=DNS:*.site.test\n", encoding="ascii")
+    key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
+    for command in (
+        ("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=site"),
+        ("req", *key[:3], "-keyout", "site.key", "-out", "site.csr", "-subj", "/CN=*.site.test"),
+        ("x509", "-req", "-in", "site.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+         "-out", "site.crt", "-extfile", "extensions"),
+    ):  # fmt: skip
+        subprocess.run(["openssl", *command], cwd=directory, check=True, capture_output=True)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def gate(markers: dict[str, str], authority: Path) -> Iterator[Gate]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority / "site.crt", authority / "site.key")
+    debian = os.environ.get("FATEGEN_SANDBOX_APT_MIRROR", "http://deb.debian.org/debian").rstrip("/")
+    image = f"{os.environ.get('FATEGEN_BASE_REGISTRY', 'docker.io')}/library/maven:3.9-eclipse-temurin-8"
+    opened = Gate(
+        {"/debian/": f"{debian}/", "/debian-security/": f"{debian}-security/", "/simple/": default_index(),
+         "/maven2/": maven_central(image)},
+        tls=context,
+        proxy_logins={"web": markers["http-proxy"], "tls": markers["https-proxy"]},
+        logins={"pypi.site.test": ("reader", markers["index"]), "maven.site.test": ("builder", markers["maven"])},
+    )  # fmt: skip
+    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    with opened.serve_at(address):
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def site(gate: Gate, authority: Path, markers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of such a site. Its secrets are in ``.env.local`` and in the files that it names."""
+    root = tmp_path_factory.mktemp("site")
+    directory = make_sample_project(root / "project", namespace="secrets")
+    checkout = make_checkout("fate", root / "FATE")
+    git(checkout, "remote", "add", "origin", f"https://{quote(markers['git-token'], safe='')}@github.com/x/FATE.git")
+    text = (directory / ".env").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("FATE_SOURCE=")]
+    lines += [
+        "FATE_SOURCE=../FATE", "APT_MIRROR=http://debian.site.test/debian",
+        "PIP_INDEX_URL=https://pypi.site.test/simple", "PROVENANCE=true",
+    ]  # fmt: skip
+    (directory / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    local = [
+        f"# {markers['env-local-comment']}",
+        f"HTTP_PROXY=http://web:{quote(markers['http-proxy'], safe='')}@{gate.address}",
+        f"HTTPS_PROXY=http://tls:{quote(markers['https-proxy'], safe='')}@{gate.address}",
+        "CA_BUNDLE=secret/ca.pem", "MAVEN_SETTINGS=secret/settings.xml", "PIP_NETRC=secret/netrc",
+    ]  # fmt: skip
+    (directory / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
+    secret = directory / "secret"
+    secret.mkdir()
+    (secret / "ca.pem").write_text(f"# {markers['ca-comment']}\n{(authority / 'ca.crt').read_text()}", encoding="utf-8")
+    (secret / "netrc").write_text(
+        f"# {markers['netrc-comment']}\n"
+        f"machine pypi.site.test login reader password {markers['index']}\n"
+        f"machine other.site.test login reader password {markers['other-index']}\n",
+        encoding="utf-8",
+    )
+    (secret / "settings.xml").write_text(
+        f"""<settings><!-- {markers["maven-comment"]} -->
+<proxies><proxy><id>old</id><active>false</active><host>old.site.test</host><port>1</port>
+  <username>x</username><password>{markers["maven-proxy"]}</password></proxy></proxies>
+<servers><server><id>site</id><username>builder</username><password>{markers["maven"]}</password></server>
+  <server><id>key</id><passphrase>{markers["maven-key"]}</passphrase></server></servers>
+<mirrors><mirror><id>site</id><mirrorOf>*</mirrorOf><url>https://maven.site.test/maven2</url></mirror></mirrors>
+</settings>""",
+        encoding="utf-8",
+    )
+    return directory
+
+
+@pytest.fixture(scope="module")
+def environment(markers: dict[str, str], registry: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Logins in docker's configuration, and what people have in their shells."""
+    config = tmp_path_factory.mktemp("docker")
+    shutil.copytree(os.environ["DOCKER_CONFIG"], config, dirs_exist_ok=True)
+    basic = base64.b64encode(f"robot:{markers['registry-basic']}".encode()).decode()
+    logins = {
+        "one.site.test": {"username": "robot", "password": markers["registry"]},
+        "two.site.test": {"auth": basic},
+        "three.site.test": {"auth": "", "identitytoken": markers["registry-token"]},
+    }
+    (config / "config.json").write_text(json.dumps({"auths": logins}), encoding="utf-8")
+    escaped = {name: quote(text, safe="") for name, text in markers.items()}
+    return {
+        "DOCKER_CONFIG": str(config),
+        "SOME_TOKEN": markers["stray"],
+        "HTTP_PROXY": f"http://me:{escaped['stray-http-proxy']}@127.0.0.1:9",
+        "NO_PROXY": "localhost,127.0.0.1",
+        "PIP_INDEX_URL": f"https://me:{escaped['stray-index']}@elsewhere.test/simple",
+        "CACHE_TO": f"https://me:{escaped['stray-cache']}@elsewhere.test/cache",
+        "PIP_EXTRA_INDEX_URL": f"https://me:{escaped['stray-extra-index']}@elsewhere.test/simple",
+    }
+
+
+class Search:
+    """Looks for every form that a secret can have: as it is, escaped in a URL, in base64."""
+
+    def __init__(self, markers: dict[str, str]) -> None:
+        self._forms = {}
+        for name, text in markers.items():
+            forms = {text, quote(text), quote(text, safe=""), text.replace("/", "\\/")}
+            self._forms[name] = [form.encode() for form in forms] + base64_forms(text)
+        self._begins = [BEGIN.encode(), *base64_forms(BEGIN)]
+        self.looked_at = 0
+        self.found: set[str] = set()
+
+    def bytes(self, data: bytes, where: str) -> None:
+        self.looked_at += len(data)
+        if not any(begin in data for begin in self._begins):
+            return
+        for name, forms in self._forms.items():
+            if any(form in data for form in forms):
+                self.found.add(f"{name} in {where}")
+
+    def text(self, text: str, where: str) -> None:
+        self.bytes(text.encode(), where)
+
+    def archive(self, data: bytes, where: str) -> None:
+        """A tar file, and what is compressed or archived in it from the inside."""
+        self.bytes(data, where)
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            for member in tar:
+                begin = data[member.offset_data : member.offset_data + 512]
+                if member.isfile() and (begin[:2] == b"\x1f\x8b" or begin[257:262] == b"ustar"):
+                    inside = data[member.offset_data : member.offset_data + member.size]
+                    self._inside(inside, f"{where}: {member.name}")
+
+    def _inside(self, data: bytes, where: str) -> None:
+        if data[:2] == b"\x1f\x8b":
+            try:
+                data = gzip.decompress(data)
+            except (OSError, EOFError, zlib.error):
+                return  # it only begins like one
+            if data[257:262] != b"ustar":
+                self.bytes(data, where)
+        if data[257:262] == b"ustar":
+            self.archive(data, where)
+
+    def tree(self, directory: Path) -> None:
+        for path in sorted(directory.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                data = path.read_bytes()
+                self.bytes(data, str(path))
+                self._inside(data, str(path))
+
+
+IMAGES = ("base-image", "federation")
+
+
+@pytest.fixture(scope="module")
+def runs(site: Path, environment: dict[str, str], fategen: Fategen) -> list[Ran]:
+    """Everything that a user of the site does, in its order."""
+    env: dict[str, str | None] = dict(environment)
+    bake = ("bake", *IMAGES, "--no-cache", "--platform", "linux/amd64", "-v")
+    done = [
+        fategen(*command, cwd=site, env=env)
+        for command in (
+            ("render",),
+            (*bake, "--push"),
+            ("bake", *IMAGES, "--load", "--platform", "linux/amd64"),
+            ("bake", *IMAGES, "--print"),
+            ("bundle", "save", "--image", "federation", "-o", "out.fate.tar"),
+            ("images", "--external"),
+            ("images", "--format", "json"),
+            ("doctor",),
+        )
+    ]
+    assert [ran.code for ran in done[:-1]] == [0] * (len(done) - 1), [ran.err[-3000:] for ran in done[:-1] if ran.code]
+    return done
+
+
+def references(site: Path, fategen: Fategen) -> list[str]:
+    return fategen("images", *IMAGES, "--format", "references", cwd=site).out.split()
+
+
+def test_no_secret_is_in_what_was_printed_or_kept_in_the_project(
+    runs: list[Ran], site: Path, markers: dict[str, str]
+) -> None:
+    search = Search(markers)
+    for number, ran in enumerate(runs):
+        search.text(ran.out, f"output {number}")
+        search.text(ran.err, f"messages {number}")
+    for directory in (".fategen", "dockerfiles", "out"):
+        search.tree(site / directory)
+    search.archive((site / "out.fate.tar").read_bytes(), "the bundle")
+    assert search.found == set() and search.looked_at > 10_000_000
+
+
+def test_no_secret_is_in_an_image_its_history_or_its_layers(
+    runs: list[Ran], site: Path, markers: dict[str, str], fategen: Fategen
+) -> None:
+    search = Search(markers)
+    for reference in references(site, fategen):
+        search.text(docker("history", "--no-trunc", "--format", "json", reference), f"history of {reference}")
+        search.text(docker("image", "inspect", reference), f"configuration of {reference}")
+        saved = subprocess.run(["docker", "save", reference], check=True, capture_output=True).stdout
+        search.archive(saved, reference)
+    assert search.found == set() and search.looked_at > 100_000_000
+
+
+def test_no_secret_is_in_the_registry_not_even_in_an_attestation(
+    runs: list[Ran], site: Path, markers: dict[str, str], registry: str, fategen: Fategen
+) -> None:
+    search = Search(markers)
+    attestations = 0
+    for reference in references(site, fategen):
+        repository, _, tag = reference.removeprefix(f"{registry}/").rpartition(":")
+        index = registry_get(registry, f"{repository}/manifests/{tag}")
+        assert isinstance(index, dict)
+        for entry in index["manifests"]:
+            manifest = registry_get(registry, f"{repository}/manifests/{entry['digest']}")
+            assert isinstance(manifest, dict)
+            search.text(json.dumps(manifest), f"manifest of {reference}")
+            attestations += (entry.get("annotations") or {}).get("vnd.docker.reference.type") == "attestation-manifest"
+            for blob in (manifest["config"], *manifest["layers"]):
+                if "json" in blob["mediaType"]:
+                    content = registry_get(registry, f"{repository}/blobs/{blob['digest']}")
+                    search.text(json.dumps(content, ensure_ascii=False), f"{blob['mediaType']} of {reference}")
+    assert search.found == set() and attestations == len(IMAGES)
+
+
+def test_no_secret_is_in_the_builders_records(runs: list[Ran], markers: dict[str, str]) -> None:
+    search = Search(markers)
+    search.text(docker("buildx", "du", "--verbose"), "buildx du")
+    assert search.found == set()
+
+
+def test_a_build_that_the_proxy_refuses_says_so_without_the_password(
+    runs: list[Ran], site: Path, gate: Gate, environment: dict[str, str], markers: dict[str, str], fategen: Fategen
+) -> None:
+    with gate.closed():
+        ran = fategen("bake", "base-image", "--no-cache", cwd=site, env=dict(environment))
+    assert ran.code == 1
+    assert "407" in ran.err
+    search = Search(markers)
+    search.text(ran.out + ran.err, "messages")
+    search.tree(site / ".fategen" / "logs")
+    assert search.found == set()
+
+
+def test_the_secrets_were_needed(runs: list[Ran], gate: Gate) -> None:
+    assert {"debian.site.test", "pypi.site.test", "maven.site.test"} <= gate.served
