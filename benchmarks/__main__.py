@@ -150,6 +150,29 @@ class Bench:
             faster("one Python file changed: every image, against the script's modules", ours, modules, 3),
         ]
 
+    def loop(self) -> list[Row]:
+        """A developer's: one Python file changed, until the container of its image runs."""
+        host = ["--load", "--platform", "linux/amd64"]
+        reference = f"{os.environ['FATEGEN_SANDBOX_REGISTRY']}/bench/python:1.3.0-release"
+        raw = ["docker", "buildx", "bake", "-f", "out/docker-bake.hcl", "python", "--load", "--set"]
+        self.fategen("bake", "python", *host)
+
+        def ours() -> None:
+            self.edit(self.sample / "fate")
+            self.fategen("bake", "python", *host)
+            run(["docker", "run", "--rm", "--detach", "--name", "fategen-bench", reference])
+
+        def theirs() -> None:
+            self.edit(self.sample / "fate")
+            run([*raw, "*.platform=linux/amd64"], self.project)
+
+        measured = []
+        for _ in range(5):
+            measured.append((seconds(ours), seconds(theirs)))
+            run(["docker", "rm", "--force", "fategen-bench"])
+        mine, bake = (statistics.median(column) for column in zip(*measured, strict=True))
+        return [slower("one Python file changed, to a running container, against raw bake alone", mine, bake, 1.3)]
+
     def edit(self, tree: Path) -> None:
         with (tree / "fate_flow" / "settings.py").open("a", encoding="utf-8") as file:
             file.write(f"# edited {time.time_ns()}\n")
@@ -192,7 +215,13 @@ class Bench:
 def main(names: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="fategen-bench-") as directory:
         bench = Bench(Path(directory))
-        parts = {"start": bench.start, "cached": bench.cached, "build": bench.build, "bundle": bench.bundle}
+        parts = {
+            "start": bench.start,
+            "cached": bench.cached,
+            "build": bench.build,
+            "loop": bench.loop,
+            "bundle": bench.bundle,
+        }
         if unknown := [n for n in names if n not in parts]:
             raise SystemExit(f"no such measurement: {' '.join(unknown)}; there are {' '.join(parts)}")
         rows = [row for name in names or parts for row in parts[name]()]
