@@ -147,6 +147,6 @@ def trusting(files: Sequence[Path], environment: Mapping[str, str]) -> ssl.SSLCo
 
 def anything() -> ssl.SSLContext:
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

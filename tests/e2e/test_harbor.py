@@ -59,7 +59,7 @@ def ca() -> trustme.CA:
 
 
 @pytest.fixture
-def site(registry: str, ca: trustme.CA, fategen: Fategen, sample: Path, tmp_path: Path) -> Iterator[Site]:
+def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Iterator[Site]:
     if os.environ.get("FATEGEN_SANDBOX_ENGINE") != "sandbox":
         pytest.skip("the machine's own engine: which CAs it trusts is not for a test to change")
     address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
