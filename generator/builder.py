@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from generator.engine import Completed, Docker
 from generator.errors import EngineError
@@ -30,13 +30,19 @@ DOCKER_NEEDED: Version = (23, 0, 0)
 
 @dataclass(frozen=True)
 class Engine:
-    """The local Docker engine. ``version`` is "" where no daemon answers; ``problem`` then says why."""
+    """The local Docker engine. ``version`` is "" where no daemon answers; ``problem`` then says why.
+
+    ``insecure`` are the registries (names and networks) whose certificates it does not check; ``proxied``: it goes
+    through a proxy of its own.
+    """
 
     client: str
     version: str
     store: Store
     platform: str
     problem: EngineError | None = None
+    insecure: tuple[str, ...] = ()
+    proxied: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,9 +182,16 @@ def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
             store="containerd" if containerd else "graphdriver",
             platform=engine_platform(str(info.get("OSType") or "linux"), str(info.get("Architecture") or "")),
             problem=problem,
+            insecure=_insecure(info.get("RegistryConfig") or {}),
+            proxied=bool(info.get("HttpsProxy") or info.get("HttpProxy")),
         ),
         buildx,
     )
+
+
+def _insecure(config: Mapping[str, Any]) -> tuple[str, ...]:
+    names = [name for name, index in (config.get("IndexConfigs") or {}).items() if not index.get("Secure", True)]
+    return (*names, *(config.get("InsecureRegistryCIDRs") or ()))
 
 
 def engine_platform(system: str, machine: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from generator import __version__
 from generator.bake.job import Options, make_job
 from generator.bake.preflight import create_command, emulated
 from generator.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask, show
+from generator.credentials import docker_config, mapping
 from generator.engine import Docker, find_docker
 from generator.errors import EngineError, FategenError
 from generator.project import Project, find_project
@@ -220,24 +220,13 @@ def _git_row(path: str | None) -> Row:
     return Row("git", "ok" if path else "note", path or "none", needed, get, "" if path else "every command")
 
 
-def docker_config(environment: Mapping[str, str]) -> dict[str, Any]:
-    """docker's own config.json ($DOCKER_CONFIG or ~/.docker); empty where there is none or it cannot be read."""
-    own = environment.get("DOCKER_CONFIG")
-    directory = Path(own) if own else Path(environment.get("HOME") or "/") / ".docker"
-    try:
-        content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def login_row(config: Mapping[str, Any], prefix: str) -> Row:
     """Whether docker has a login for PREFIX's registry; whether it is right, only a push can tell."""
     host = parse_reference(f"{prefix}/image").domain or "docker.io"
     names = {host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/"}
     if host == "docker.io":
         names |= {"https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io"}
-    helpers, auths = _mapping(config, "credHelpers"), _mapping(config, "auths")
+    helpers, auths = mapping(config, "credHelpers"), mapping(config, "auths")
     found = "none"
     if host in helpers:
         found = f"credential helper {helpers[host]}"
@@ -256,14 +245,9 @@ def proxy_row(config: Mapping[str, Any], environment: Mapping[str, str]) -> Row:
     names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     seen = [name for name in names if environment.get(name) or environment.get(name.lower())]
     found = [f"{' '.join(seen)} in the environment (for docker itself)"] if seen else []
-    if _mapping(config, "proxies"):
+    if mapping(config, "proxies"):
         found.append("proxies in docker's config.json (reach every build)")
     return Row("proxies", "ok", "; ".join(found) or "none", "a build behind a proxy: HTTP_PROXY, HTTPS_PROXY in .env")
-
-
-def _mapping(config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = config.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def lacks_for_bake(rows: Sequence[Row]) -> bool:

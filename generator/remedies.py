@@ -19,6 +19,23 @@ GET_PERMISSION = (
 )
 GET_DAEMON = "start it (systemctl start docker), or set DOCKER_HOST or docker context use to one that runs"
 
+
+def get_login(host: str) -> str:
+    return f"docker login {host}"
+
+
+def get_right(project: str) -> str:
+    return f"ask for the right to push on project {project} (in Harbor the role Developer, or a robot that may push)"
+
+
+def get_project(project: str) -> str:
+    return f"create project {project} in Harbor, or correct PREFIX"
+
+
+def get_authority(host: str) -> str:
+    return f"put the CA at /etc/docker/certs.d/{host}/ca.crt, here and where the builder runs"
+
+
 _NO_DAEMON = re.compile(
     r"cannot connect to the docker daemon|failed to connect to the docker api|error during connect", re.IGNORECASE
 )
@@ -38,3 +55,28 @@ def explain(output: str) -> EngineError | None:
     if _NO_BUILDX.search(output):
         return EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
     return None
+
+
+_PUSH_TOKEN = re.compile(r"fetch (?:oauth|anonymous) token.*(?:x509|certificate)", re.DOTALL)
+_PUSH_CERTIFICATE = re.compile(r"x509|certificate|gave HTTP response to HTTPS client")
+_PUSH_DENIED = re.compile(
+    r"40[13] (?:Unauthorized|Forbidden)|unauthorized|insufficient_scope|denied|authorization failed"
+)
+_PUSH_UNREACHABLE = re.compile(r"no such host|connection refused|i/o timeout|network is unreachable|no route to host")
+
+
+def explain_push(output: str, repository: str) -> str:
+    """The next step after a push that failed; "" where the output tells none."""
+    host, _, path = repository.partition("/")
+    if _PUSH_TOKEN.search(output):
+        return (
+            f"the engine or buildx fetches tokens from {host} and does not know its CA: add the CA to the system's "
+            "certificates where the engine runs (update-ca-certificates) and restart it, or take a newer buildx"
+        )
+    if _PUSH_CERTIFICATE.search(output):
+        return get_authority(host)
+    if _PUSH_DENIED.search(output):
+        return f"{get_login(host)}, or {get_right(path.partition('/')[0])}"
+    if _PUSH_UNREACHABLE.search(output):
+        return f"see whether the builder reaches {host}"
+    return ""

@@ -107,6 +107,29 @@ def test_a_recorded_push_that_failed_half_way(plan: Plan) -> None:
     assert said == "  published: localhost:5000/t/federation:1\n  not published: the other 1"
 
 
+def test_a_push_counts_only_where_its_step_did_not_fail() -> None:
+    """BuildKit reports the push of a manifest as completed, whatever came of it (util/progress, OneOff)."""
+    ends = {
+        "good": {"completed": "2026-11-24T14:04:32Z"},
+        "refused": {
+            "error": "failed to push r/refused:1: unexpected status from PUT request to https://r: 403 Forbidden"
+        },
+        "called-off": {"error": "failed to push r/called-off:1: context canceled"},
+    }
+    lines = []
+    for name in ends:
+        push = {
+            "id": f"pushing manifest for r/{name}:1@sha256:0",
+            "vertex": f"sha256:{name}",
+            "completed": "2026-11-24T14:04:31Z",
+        }
+        lines += [vertex(name, started="2026-11-24T14:04:30Z"), json.dumps({"statuses": [push]})]
+    reader = Reader([], str)
+    for line in [*lines, *(vertex(name, started="2026-11-24T14:04:30Z", **end) for name, end in ends.items())]:
+        list(reader.feed(line))
+    assert reader.pushed == {"r/good:1": True, "r/called-off:1": False}
+
+
 def test_what_was_published_is_said_plainly(plan: Plan) -> None:
     targets = job_of(plan, "federation", "egg").targets
     assert published(targets, {}) == "  nothing was published"

@@ -100,8 +100,7 @@ def parse_name(name: str, targets: Sequence[str]) -> StepName:
 class Reader:
     """Keeps the steps of one bake run. ``targets`` are in build order; a step that several have is the first one's.
 
-    ``pushed`` has each reference whose manifest is being pushed, by BuildKit or by the engine, and whether that is
-    done. ``redact`` is applied to every text before anything else sees it. ``begun`` is when the run began (seconds
+    ``redact`` is applied to every text before anything else sees it. ``begun`` is when the run began (seconds
     since 1970): BuildKit tells a step that an earlier run did a moment ago with its old times, and not as cached.
     """
 
@@ -109,12 +108,26 @@ class Reader:
         self._begun = begun
         self.steps: dict[str, Step] = {}
         self.warnings: list[str] = []
-        self.pushed: dict[str, bool] = {}
+        self._pushes: dict[str, tuple[str, bool]] = {}
         self.notes: deque[str] = deque(maxlen=TAIL)
         self._targets = targets
         self._redact = redact
         self._partial: dict[str, str] = {}
         self._object: list[str] = []
+
+    @property
+    def pushed(self) -> dict[str, bool]:
+        """Each reference whose manifest was being pushed, by BuildKit or by the engine, and whether that succeeded.
+
+        One that the registry refused is left out. BuildKit calls a push completed, whatever came of it
+        (moby/buildkit, util/progress/progress.go, OneOff): it counts only where its step did not fail.
+        """
+        found = {}
+        for reference, (digest, completed) in self._pushes.items():
+            error = self.steps[digest].error if digest in self.steps else ""
+            if not (f"failed to push {reference}: " in error and "unexpected status" in error):
+                found[reference] = completed and not error
+        return found
 
     def feed(self, line: str) -> Iterator[Change]:
         """The changes in one line of output. A line that is no part of a ``SolveStatus`` is a note."""
@@ -155,7 +168,7 @@ class Reader:
         step.cached = bool(vertex.get("cached")) or 0 < step.completed < self._begun
         step.error = self._redact(str(vertex.get("error") or ""))
         if by_docker := re.match(r"pushing (\S+) with docker$", step.name.text):
-            self.pushed[by_docker[1]] = bool(step.completed) and not step.error
+            self._pushes[by_docker[1]] = digest, bool(step.completed)
         if step.started and not was_started and not step.completed:
             yield Change("started", step)
         if step.error and not was_error:
@@ -175,7 +188,8 @@ class Reader:
         current, total = transfer.get("current") or 0, transfer.get("total") or 0
         name = self._redact(str(transfer.get("id") or transfer.get("name") or ""))
         if name.startswith(_PUSHING):
-            self.pushed[name.removeprefix(_PUSHING).partition("@")[0]] = bool(transfer.get("completed"))
+            reference = name.removeprefix(_PUSHING).partition("@")[0]
+            self._pushes[reference] = str(transfer.get("vertex")), bool(transfer.get("completed"))
         step.progress = f"{name} {current * 100 // total} %" if total else name
         yield Change("progress", step, step.progress)
 

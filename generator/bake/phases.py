@@ -14,6 +14,7 @@ from generator.checkout import uncommitted
 from generator.errors import BuildError, EngineError
 from generator.plan import Target
 from generator.reference import parse_reference
+from generator.remedies import explain_push
 
 AGAIN = ("*.cache-to=",)
 """Overrides for a second run of what has just been built: the first wrote the build caches, and nothing is new."""
@@ -43,7 +44,7 @@ def bake(session: Session) -> tuple[Built, ...]:
     if session.options.output == "push":
         pushed = push(session)
         sizes = pushed_sizes(
-            session.docker, {target.tags[0]: pushed.digests.get(target.name, "") for target in targets}
+            session.docker, {target.tags[0]: pushed.digests.get(target.name, "") for target in targets}, session.env
         )
         phase = replace(phase, digests=pushed.digests)
     return tuple(
@@ -136,9 +137,11 @@ def push(session: Session) -> Phase:
             attempt(session, "uploading", by_digest, overrides=[*AGAIN, *untagged])
         return attempt(session, "publishing", _outputs(targets, "type=registry,oci-mediatypes=true"), overrides=AGAIN)
     except PhaseError as error:
+        advice = explain_push(error.message, parse_reference(targets[0].tags[0]).name)
+        then = f"{advice}; then run" if advice else "run"
         raise EngineError(
             f"{error.message}\n  whole log: {error.log}\n{published(targets, error.pushed)}",
-            hint="everything is built; run the same command again to publish the rest",
+            hint=f"everything is built; {then} the same command again to publish the rest",
         ) from error
 
 

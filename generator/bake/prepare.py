@@ -14,10 +14,12 @@ from generator.bake.progress import View
 from generator.bake.run import Session
 from generator.builder import BUILDX_NEEDED, Facts, inspect
 from generator.checkout import Checkout, checkouts, revision
+from generator.credentials import HUB
 from generator.engine import Docker
 from generator.errors import DriftError, EngineError, Problem
 from generator.plan import Plan
 from generator.project import Project
+from generator.reference import parse_reference
 from generator.tree import Change, compare, write
 from generator.workspace import Workspace, load
 
@@ -140,8 +142,19 @@ def make_session(
     except EngineError as error:
         raise_problems(inputs, [Problem("", error.message)] if inputs else [])
         raise
-    raise_problems(inputs, list(engine_problems(job, options, known, plan, workspace.tree)))
+    engines = list(engine_problems(job, options, known, plan, workspace.tree))
     environment = make_environment(plan, options, process)
+    env, directory = environment.values, workspace.project.make_state()
+    if options.output == "push":
+        # only here: its HTTP library takes longer to import than docker to answer
+        from generator.bake.rights import client_trust, push_problems
+
+        named = next((v.value for v in plan.variables if v.name == "CA_BUNDLE"), "")
+        ca = root / named if named and (root / named).is_file() else None
+        engines += push_problems(docker, job.targets, known, env, ca, say)
+        host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
+        env = {**env, **client_trust(host, env, ca, directory)}
+    raise_problems(inputs, engines)
     for note in environment.notes:
         say(docker.redact(note))
     for left in job.left_out:
@@ -153,13 +166,13 @@ def make_session(
             say(state.describe())
     return Session(
         docker=docker,
-        state=workspace.project.make_state(),
+        state=directory,
         job=job,
         options=options,
         recipe=replace(recipe, overrides=(*recipe.overrides, *revision_labels(job, states), *attestation(plan))),
         states=states,
         facts=known,
-        env=environment.values,
+        env=env,
         view=view(job),
         readable=tuple(outside(root, plan, job.involved)),
     )

@@ -66,20 +66,20 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.0f} MB" if size >= 10e6 else f"{size / 1e6:.1f} MB"
 
 
-def pushed_sizes(docker: Docker, digests: Mapping[str, str]) -> dict[str, dict[str, int]]:
+def pushed_sizes(docker: Docker, digests: Mapping[str, str], env: Mapping[str, str]) -> dict[str, dict[str, int]]:
     """Reference -> platform -> bytes of the compressed layers, as the registry lists them.
 
     An image that cannot be asked for (a registry that only the builder reaches) is left out: its size is a service, and
     its push has succeeded.
     """
     repositories = {reference: parse_reference(reference).name for reference in digests}
-    indexes = _raw(docker, {ref: f"{repositories[ref]}@{digest}" for ref, digest in digests.items() if digest})
+    indexes = _raw(docker, {ref: f"{repositories[ref]}@{digest}" for ref, digest in digests.items() if digest}, env)
     wanted = {
         (ref, platform): f"{repositories[ref]}@{digest}"
         for ref, index in indexes.items()
         for platform, digest in index_platforms(index).items()
     }
-    manifests = _raw(docker, wanted)
+    manifests = _raw(docker, wanted, env)
     sizes: dict[str, dict[str, int]] = {}
     for (ref, platform), manifest in manifests.items():
         sizes.setdefault(ref, {})[platform] = layers_size(manifest)
@@ -113,12 +113,12 @@ def loaded_sizes(docker: Docker, references: Sequence[str]) -> dict[str, dict[st
     return {ref: {"": int(size)} for ref, size in zip(references, sizes, strict=True) if size.isdigit()}
 
 
-def _raw(docker: Docker, references: Mapping[Any, str]) -> dict[Any, dict[str, Any]]:
+def _raw(docker: Docker, references: Mapping[Any, str], env: Mapping[str, str]) -> dict[Any, dict[str, Any]]:
     """The manifests behind these references, all asked for at the same time; those that fail are left out."""
     found = {}
     with contextlib.ExitStack() as stack:
         asked = {
-            key: stack.enter_context(docker.start(["buildx", "imagetools", "inspect", "--raw", reference]))
+            key: stack.enter_context(docker.start(["buildx", "imagetools", "inspect", "--raw", reference], env=env))
             for key, reference in references.items()
         }
         for key, child in asked.items():

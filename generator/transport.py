@@ -1,0 +1,152 @@
+"""One HTTP request to a registry as docker would send it: authorities, proxies, no cookies; and what came between."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from generator.credentials import proxy_for, system_bundle
+
+Kind = Literal["ok", "unreachable", "authority", "certificate", "no login", "refused", "denied", "missing", "unknown"]
+TIMEOUT = (5.0, 20.0)
+"""Seconds to connect, and to wait for an answer."""
+
+_UNKNOWN_AUTHORITY = (18, 19, 20, 21)
+"""OpenSSL's X509_V_ERR_… for a chain that ends at nobody who is trusted."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``said`` are the registry's own words, or the network's; it may be empty, and is to be redacted."""
+
+    kind: Kind
+    said: str = ""
+
+
+class Refused(Exception):
+    """Carries a finding out of the middle of a conversation."""
+
+    def __init__(self, kind: Kind, said: str = "") -> None:
+        super().__init__(said)
+        self.finding = Finding(kind, said)
+
+
+def is_insecure(host: str, known: Sequence[str]) -> bool:
+    """Whether docker takes plain http from it: a loopback address, or one in ``known`` (names and networks)."""
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost" or host in known:
+        return True
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return False
+    networks = [ip_network(one, strict=False) for one in known if re.fullmatch(r"[0-9a-fA-F.:]+/\d+", one)]
+    return address.is_loopback or any(address in network for network in networks)
+
+
+class _Adapter(HTTPAdapter):
+    """requests with an SSL context of one's own; it would trust certifi's authorities besides."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+
+    def cert_verify(self, *_: object) -> None:
+        """The context says what is trusted."""
+
+
+def send(
+    method: str,
+    url: str,
+    context: ssl.SSLContext,
+    environment: Mapping[str, str],
+    authorization: str = "",
+    **options: Any,
+) -> requests.Response:
+    """One request. Raises Refused where no answer comes."""
+    with requests.Session() as session:
+        # neither ~/.netrc nor REQUESTS_CA_BUNDLE; a cookie would make Harbor take this for a browser
+        session.trust_env = False
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        session.mount("https://", _Adapter(context))
+        session.proxies = dict(proxies(url, environment))
+        session.verify = context.verify_mode != ssl.CERT_NONE
+        headers = {"Authorization": authorization} if authorization else {}
+        try:
+            follow = method == "GET"
+            return session.request(method, url, headers=headers, timeout=TIMEOUT, allow_redirects=follow, **options)
+        except requests.exceptions.RequestException as error:
+            raise trouble(error) from error
+
+
+def proxies(url: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """As Go has it: none for loopback, NO_PROXY with names, domains and networks."""
+    proxy, parts = proxy_for(url, environment), urlsplit(url)
+    excluded = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+    if not proxy or is_insecure(parts.hostname or "", ()) or requests.utils.should_bypass_proxies(url, excluded):
+        return {}
+    return {parts.scheme: proxy}
+
+
+def trouble(error: BaseException) -> Refused:
+    """What came between: the innermost reason says more than requests' own words."""
+    chain = list(_causes(error))
+    for one in chain:
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return Refused("authority" if one.verify_code in _UNKNOWN_AUTHORITY else "certificate", one.verify_message)
+    for one in chain:
+        if isinstance(one, ssl.SSLError):
+            return Refused("certificate", f"it does not speak TLS ({one.reason or one})")
+    if isinstance(error, requests.exceptions.Timeout):
+        return Refused("unreachable", f"no answer in {TIMEOUT[0]:g} s")
+    if not isinstance(error, requests.exceptions.ConnectionError):
+        return Refused("unknown", type(error).__name__)
+    through = "the proxy: " if isinstance(error, requests.exceptions.ProxyError) else ""
+    system = next((one for one in reversed(chain) if isinstance(one, OSError) and one.strerror), None)
+    return Refused("unreachable", through + (str(system.strerror) if system else type(chain[-1]).__name__))
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+        error = getattr(error, "reason", None) if inner is None else inner
+        error = error if isinstance(error, BaseException) else found[-1].__cause__ or found[-1].__context__
+    return found
+
+
+def trusting(files: Sequence[Path], environment: Mapping[str, str]) -> ssl.SSLContext:
+    """The system's authorities and the registry's own; a file that holds none is left out, as docker does."""
+    context = ssl.create_default_context()
+    bundle = system_bundle(environment)
+    for file in (*([bundle] if bundle else []), *files):
+        try:
+            context.load_verify_locations(cafile=file)
+        except OSError:  # ssl.SSLError is one
+            continue
+    return context
+
+
+def anything() -> ssl.SSLContext:
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context

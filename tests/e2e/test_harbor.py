@@ -1,0 +1,202 @@
+"""``fategen bake --push`` to a registry behind TLS with a CA of its own, tokens, accounts and projects, as Harbor is.
+
+A front that answers as Harbor does (tests/harbor.py, a thread of the tests) stands before the sandbox's registry, at
+the address of the engine's bridge: docker checks no certificate at 127.0.0.1. The engine finds the CA where docker's
+manual says; it looks there for each push, so it is not restarted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import ssl
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.e2e.conftest import Fategen, Ran, docker, registry_get
+from tests.harbor import Harbor
+from tests.sample_project import make_sample_project
+
+IMAGES = ("roll", "proxy")
+NESTED = "fate/nested/deeper"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The front, a project whose PREFIX is in it, and docker's directory, without a login, of whoever works there."""
+
+    harbor: Harbor
+    ca: trustme.CA
+    project: Path
+    config: Path
+    fategen: Fategen
+
+    def docker(self, *args: str, input: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "DOCKER_CONFIG": str(self.config)}
+        return subprocess.run(["docker", *args], env=environment, input=input, capture_output=True, text=True)
+
+    def login(self, account: str, password: str) -> None:
+        done = self.docker("login", self.harbor.host, "-u", account, "--password-stdin", input=password)
+        assert done.returncode == 0, done.stderr
+
+    def push(self, path: str = NESTED, *flags: str, env: dict[str, str | None] | None = None) -> Ran:
+        self.harbor.asked.clear()
+        prefix = f"PREFIX={self.harbor.host}/{path}"
+        environment = {"DOCKER_CONFIG": str(self.config), **(env or {})}
+        return self.fategen("bake", *IMAGES, "--push", "--set", prefix, *flags, cwd=self.project, env=environment)
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Iterator[Site]:
+    if os.environ.get("FATEGEN_SANDBOX_ENGINE") != "sandbox":
+        pytest.skip("the machine's own engine: which CAs it trusts is not for a test to change")
+    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(address).configure_cert(tls)
+    config = tmp_path / "docker"
+    config.mkdir()
+    # buildx 0.13 pushes a second time through Docker 26, which fetches a token and reads no certs.d for that
+    (config / "cli-plugins").symlink_to(Path(os.environ["FATEGEN_SANDBOX_BUILDX_NEW"]) / "cli-plugins")
+    project = make_sample_project(tmp_path / "project")
+    assert fategen("render", cwd=project).code == 0
+    engine = Path(os.environ["FATEGEN_SANDBOX_STATE"]) / "cache/engine/etc/docker/certs.d"
+    with Harbor(tls=tls, address=address, upstream=registry, projects={"fate", f"own-{os.getpid()}"}) as harbor:
+        places = (engine / harbor.host, config / "certs.d" / harbor.host)
+        try:
+            for place in places:
+                place.mkdir(parents=True)
+                ca.cert_pem.write_to_path(str(place / "ca.crt"))
+            yield Site(harbor, ca, project, config, fategen)
+        finally:
+            shutil.rmtree(places[0])
+
+
+def logs(site: Site) -> list[Path]:
+    """What every run of bake leaves: none is there where bake was not run."""
+    return list((site.project / ".fategen").rglob("*.log"))
+
+
+def refused(site: Site, ran: Ran, *texts: str) -> None:
+    assert ran.code == 3, ran.err
+    error = ran.err[ran.err.index("error: ") :]
+    for text in texts:
+        assert text in error, error
+    assert "nothing was started" in error and "building: " not in ran.err
+    assert not logs(site), "no bake was run"
+
+
+def test_after_docker_login_a_nested_project_is_pushed_to(site: Site, registry: str) -> None:
+    site.login("writer", "right-horse")
+    ran = site.push("fate/nested/deeper", "--format", "json")
+    assert ran.code == 0, ran.err
+    for one in json.loads(ran.out):
+        assert one["state"] == "pushed" and one["digest"]
+        # the table's sizes come from the registry too
+        assert sum(one["sizes"].values()) > 10_000_000
+        index = registry_get(registry, f"{NESTED}/{one['image']}/manifests/1.3.0-release")
+        assert isinstance(index, dict) and len(index["manifests"]) == 2
+    assert logs(site)
+
+
+def test_no_login(site: Site) -> None:
+    refused(site, site.push(), f"docker login {site.harbor.host}", "docker has none for it", str(site.config))
+
+
+def test_a_password_that_is_wrong_by_now(site: Site) -> None:
+    site.login("writer", "right-horse")
+    site.harbor.accounts["writer"] = ("changed", True)
+    ran = site.push()
+    refused(site, ran, "refuses the login of writer", f"docker login {site.harbor.host}")
+    assert "right-horse" not in ran.err
+
+
+def test_an_account_that_only_reads(site: Site) -> None:
+    site.login("reader", "right-mule")
+    refused(site, site.push(), "reader may not push", *IMAGES, "ask for the right to push on project fate")
+
+
+def test_a_missing_project(site: Site) -> None:
+    site.login("writer", "right-horse")
+    refused(site, site.push("nosuch/nested"), "no project nosuch", "create project nosuch in Harbor")
+
+
+def test_an_unknown_authority(site: Site) -> None:
+    site.login("writer", "right-horse")
+    shutil.rmtree(site.config / "certs.d")
+    refused(site, site.push(), f"put the CA at /etc/docker/certs.d/{site.harbor.host}/ca.crt")
+    assert not site.harbor.asked, "no password goes to it"
+
+
+def test_a_registry_that_nobody_serves(site: Site) -> None:
+    ran = site.fategen("bake", *IMAGES, "--push", "--set", f"PREFIX={site.harbor.address}:1/fate", cwd=site.project)
+    refused(site, ran, f"{site.harbor.address}:1: it cannot be reached: Connection refused")
+
+
+def test_everything_else_that_is_wrong_is_listed_with_it(site: Site) -> None:
+    ran = site.push(NESTED, "--set", "CA_BUNDLE=gone.pem")
+    assert ran.code == 2
+    assert "gone.pem is not a file" in ran.err and "docker login" in ran.err
+    assert not logs(site)
+
+
+def test_a_right_that_is_lost_between_the_check_and_the_push_is_told_with_the_next_step(site: Site) -> None:
+    site.login("writer", "right-horse")
+    site.harbor.hooks["PUT", "/manifests/"] = (403, "DENIED", "the quota is used up")
+    ran = site.push(f"own-{os.getpid()}/nested")
+    assert ran.code == 3, ran.err
+    assert "\n  published: " not in ran.err, "the registry took no tag"
+    assert "everything is built" in ran.err
+    assert f"docker login {site.harbor.host}, or ask for the right to push on project own-{os.getpid()}" in ran.err
+    assert "right-horse" not in ran.err
+
+
+def test_the_login_of_a_credential_helper_is_used(site: Site, tmp_path: Path) -> None:
+    """A helper as docker-credential-helpers describes them: ``get``, the host on stdin, JSON on stdout."""
+    helper = tmp_path / "bin/docker-credential-fategentest"
+    helper.parent.mkdir()
+    answer = json.dumps({"ServerURL": site.harbor.host, "Username": "reader", "Secret": "right-mule"})
+    helper.write_text(f'#!/bin/sh\n[ "$1 $(cat)" = "get {site.harbor.host}" ] && echo \'{answer}\'\n', encoding="utf-8")
+    helper.chmod(helper.stat().st_mode | stat.S_IXUSR)
+    (site.config / "config.json").write_text(json.dumps({"credsStore": "fategentest"}), encoding="utf-8")
+    refused(site, site.push(env={"PATH": f"{helper.parent}:{os.environ['PATH']}"}), "reader may not push")
+    ran = site.push("nosuch")  # the helper is not to be found: what docker itself says of that comes later
+    assert "note: " in ran.err and "docker-credential-fategentest cannot be started" in ran.err
+
+
+def test_the_commands_of_the_how_to_page(site: Site, tmp_path: Path) -> None:
+    """docs/harbor.md as it stands, but for the host, the place of the CA (this machine's own is left alone), the
+    sample's sources in place of FATE's, and two images in place of all."""
+    page = (Path(__file__).parents[2] / "docs/harbor.md").read_text(encoding="utf-8")
+    for theirs, ours in (
+        ("harbor.example.com", site.harbor.host),
+        ("/etc/docker/certs.d", f"{site.config}/certs.d"),
+        ("fategen init", "true"),
+        ("bake all", f"bake {' '.join(IMAGES)}"),
+    ):
+        assert theirs in page
+        page = page.replace(theirs, ours)
+    commands = [line.removeprefix("$ ") for line in page.splitlines() if line.startswith("$ ")]
+    assert len(commands) == 7
+    shutil.rmtree(site.config / "certs.d")
+    site.ca.cert_pem.write_to_path(str(site.project / "company-ca.pem"))
+    (site.project / "robot-secret").write_text("robots-dream", encoding="utf-8")
+    site.harbor.accounts["robot$fate+ci"] = ("robots-dream", True)
+    environment = {**os.environ, "DOCKER_CONFIG": str(site.config)}
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join(commands)], cwd=site.project, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"FATE 1.3.0 → {site.harbor.host}/fate/release" in done.stderr
+    assert "POST /v2/fate/release/roll/blobs/uploads/" in site.harbor.asked
