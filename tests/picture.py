@@ -1,12 +1,13 @@
-"""``python -m tests.picture PROJECT FILE.svg``: real commands in a pseudo terminal, and what it shows at the end as SVG.
+"""``python -m tests.picture PROJECT FILE.svg``: real commands in a pseudo terminal, and what it shows at the end.
 
-scripts/picture calls it. The live view moves the cursor up and rewrites its lines, so the bytes go through a screen; rich
-turns that into SVG.
+scripts/picture calls it. The live view moves the cursor up and rewrites its lines, so the bytes go through a screen;
+rich makes SVG of that.
 """
 
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -126,7 +127,7 @@ def picture(commands: Sequence[str], directory: Path) -> str:
         screen.feed(f"\x1b[1;32m$\x1b[0m {command}\r\n")
         screen.feed(record(command, directory).decode("utf-8"))
         screen.feed("\r\n")
-    console = Console(record=True, width=WIDTH, file=Path(os.devnull).open("w", encoding="utf-8"), force_terminal=True)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(screen.ansi().rstrip()), soft_wrap=True)
     # without the web fonts that rich's own template asks a server for, and with ids that do not change each time
     svg = console.export_svg(title="fategen", unique_id="fategen")
