@@ -5,18 +5,13 @@ A catalogue file describes one FATE line: which images it has, from what sources
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from generator.catalogue_shape import BASE, IMAGE, KINDS, LIMIT, LINE, NAME, REF, SOURCE, Kind
 from generator.errors import InputError, Problem, did_you_mean
 from generator.nodes import Mapping, Node, Param, parse_yaml
-from generator.reference import parse_reference
-
-Kind = Literal["builder", "base", "component", "third-party"]
-KINDS: dict[str, Kind] = {"builder": "builder", "base": "base", "component": "component", "third-party": "third-party"}
+from generator.shapes import Record
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ def parse_line(text: str, *, name: str) -> Line:
     root = parse_yaml(text, name, problems)
     if root is None:
         raise InputError(problems, subject=name)
-    top = root.mapping(required=("line", "releases", "sources", "bases", "images"))
+    top = root.mapping(LINE)
     sources = tuple(_source(key, node) for key, node in _named(top, "sources"))
     bases = tuple(_base(key, node) for key, node in _named(top, "bases"))
     images = [_image(key, node) for key, node in _named(top, "images")]
@@ -124,49 +119,42 @@ def _named(top: Mapping, key: str) -> list[tuple[str, Node]]:
     """The entries below ``key``, whose names become bake targets, image names and file names."""
     entries = top.entries(key)
     for name, node in entries:
-        if not re.fullmatch(r"[a-z0-9]+(?:[_-][a-z0-9]+)*", name):
-            node.problem(f'"{name}" is not a name: lower-case letters and digits, joined by "-" or "_"')
+        if wrong := NAME.problem(name):
+            node.problem(wrong)
     return entries
 
 
 def _source(name: str, node: Node) -> Source:
-    m = node.mapping(required=("git",), optional=("fetch-in",))
-    return Source(name, m.text("git", check=_check_git), m.text("fetch-in"), node.where)
+    m = node.mapping(SOURCE)
+    return Source(name, m.text("git"), m.text("fetch-in"), node.where)
 
 
 def _base(name: str, node: Node) -> Base:
-    return Base(name, node.mapping(required=("image",)).text("image", check=_check_image))
+    return Base(name, node.mapping(BASE).text("image"))
 
 
 def _release(version: str, node: Node, sources: Sequence[Source]) -> Release:
-    m = node.mapping(required=[s.name for s in sources])
+    names = tuple(s.name for s in sources)
+    m = node.mapping(Record("what a release takes of each source", dict.fromkeys(names, REF), names))
     refs = []
     for source in sources:
         if (child := m.child(source.name)) is not None:
-            r = child.mapping(required=("ref", "commit"))
-            refs.append(Ref(source.name, r.text("ref"), r.text("commit", check=_check_commit)))
+            r = child.mapping(REF)
+            refs.append(Ref(source.name, r.text("ref"), r.text("commit")))
     return Release(version, tuple(refs))
 
 
 def _image(name: str, node: Node) -> Image:
-    m = node.mapping(
-        required=("kind",),
-        optional=("description", "image", "from", "needs", "sources", "home", "template", "platforms", "with"),
-    )
-    kind = m.text("kind", check=_check_kind)
-    if kind == "third-party":
-        _expect(node, m, present="image", absent=("from", "needs", "sources", "home", "template", "with"), kind=kind)
-    else:
-        _expect(node, m, present="from", absent=("image",), kind=kind)
+    m = node.mapping(IMAGE)
     limit = None
     if (child := m.child("platforms")) is not None:
-        p = child.mapping(required=("only", "because"), optional=("lifted-by",))
-        limit = PlatformLimit(p.texts("only", check=_check_platform), p.text("because"), p.text("lifted-by"))
+        p = child.mapping(LIMIT)
+        limit = PlatformLimit(p.texts("only"), p.text("because"), p.text("lifted-by"))
     return Image(
         name=name,
-        kind=KINDS.get(kind, "component"),
-        description=m.text("description", check=_check_description),
-        image=m.text("image", check=_check_image),
+        kind=KINDS.get(m.text("kind"), "component"),
+        description=m.text("description"),
+        image=m.text("image"),
         from_=m.text("from"),
         needs=m.texts("needs"),
         sources=m.texts("sources"),
@@ -176,47 +164,6 @@ def _image(name: str, node: Node) -> Image:
         params=tuple((key, child.param()) for key, child in m.entries("with")),
         where=node.where,
     )
-
-
-def _expect(node: Node, m: Mapping, *, present: str, absent: Iterable[str], kind: str) -> None:
-    if m.child(present) is None:
-        node.problem(f"{present}: missing")
-    for key in absent:
-        if (child := m.child(key)) is not None:
-            child.problem(f"{key}: an image of kind {kind} has none")
-
-
-def _check_kind(text: str) -> str:
-    return "" if text in KINDS else f'"{text}" is not a kind: {", ".join(KINDS)}{did_you_mean(text, KINDS)}'
-
-
-def _check_description(text: str) -> str:
-    """It stands in a comment of the Dockerfile and in a label: one line of text that HCL can hold."""
-    if not text.isprintable():
-        return "the description is not one line of printable text"
-    return "" if unicodedata.is_normalized("NFC", text) else "the description is not in Unicode's composed form (NFC)"
-
-
-def _check_git(text: str) -> str:
-    good = re.fullmatch(r"(https?|ssh|git)://\S+|[\w.-]+@[\w.-]+:\S+", text) and "#" not in text
-    return "" if good else f'"{text}" is not a git URL (https://…, ssh://…, git@host:path), without "#ref"'
-
-
-def _check_commit(text: str) -> str:
-    return "" if re.fullmatch(r"[0-9a-f]{40}", text) else f'"{text}" is not a commit: 40 lower-case hexadecimal digits'
-
-
-def _check_platform(text: str) -> str:
-    good = re.fullmatch(r"[a-z0-9]+/[a-z0-9]+(/v[0-9]+)?", text)
-    return "" if good else f'"{text}" is not a platform: os/arch or os/arch/variant, such as linux/arm64'
-
-
-def _check_image(text: str) -> str:
-    try:
-        reference = parse_reference(text)
-    except ValueError as error:
-        return f'"{text}" is not an image reference: {error}'
-    return "" if reference.tag or reference.digest else f'"{text}" has neither a tag nor a digest'
 
 
 def _check_links(

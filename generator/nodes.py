@@ -6,16 +6,12 @@ are looked for here. Readers collect problems and return a harmless value, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-
 import yaml
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from yaml.nodes import Node as YamlNode
 
 from generator.errors import Problem, did_you_mean
-
-Check = Callable[[str], str]
-"""Text -> what is wrong with it, or ``""``."""
+from generator.shapes import Record, Text, Texts
 
 Param = str | tuple[str, ...] | tuple[tuple[str, str], ...]
 """A free value: text, a list of texts, or a mapping of texts as pairs in file order."""
@@ -36,15 +32,19 @@ class Node:
     def problem(self, message: str) -> None:
         self._problems.append(Problem(self.where, message))
 
-    def text(self, check: Check | None = None) -> str:
+    def text(self, shape: Text | None = None) -> str:
         """The text of a scalar; numbers and booleans are taken as they are written."""
         if not isinstance(self._raw, ScalarNode) or self._raw.tag.endswith(":null"):
             self.problem(f"expected text, found {_kind(self._raw)}")
             return ""
         value = str(self._raw.value)
-        if check is not None and (wrong := check(value)):
+        if shape is not None and (wrong := shape.problem(value)):
             self.problem(wrong)
         return value
+
+    def scalar(self) -> str:
+        """The text of a scalar; "" for anything else, without a problem."""
+        return str(self._raw.value) if isinstance(self._raw, ScalarNode) else ""
 
     def items(self) -> list[Node]:
         if not isinstance(self._raw, SequenceNode):
@@ -74,39 +74,56 @@ class Node:
             return tuple((key, child.text()) for key, child in self.pairs())
         return self.text()
 
-    def mapping(self, *, required: Collection[str] = (), optional: Collection[str] = ()) -> Mapping:
-        """A mapping with these keys and no others."""
+    def mapping(self, record: Record) -> Mapping:
+        """A mapping as its record has it; each difference is a problem."""
         entries = dict(self.pairs())
         if isinstance(self._raw, MappingNode):
-            known = (*required, *optional)
             for key, child in entries.items():
-                if key not in known:
-                    child.problem(f"{key}: unknown key{did_you_mean(key, known) or '; known are ' + ', '.join(known)}")
-            for key in required:
+                if key not in record.keys:
+                    listed = "; known are " + ", ".join(record.keys)
+                    child.problem(f"{key}: unknown key{did_you_mean(key, record.keys) or listed}")
+            for key in record.required:
                 if key not in entries:
                     self.problem(f"{key}: missing")
-        return Mapping(entries)
+            self._check_rules(record, entries)
+        return Mapping(entries, record)
+
+    def _check_rules(self, record: Record, entries: dict[str, Node]) -> None:
+        chosen = entries[record.by].scalar() if record.by in entries else ""
+        present, absent = (record.rules or {}).get(chosen, ((), ()))
+        for key in present:
+            if key not in entries:
+                self.problem(f"{key}: missing")
+        for key in absent:
+            if key in entries:
+                entries[key].problem(f"{key}: an image of {record.by} {chosen} has none")
 
 
 class Mapping:
     """The entries of one mapping, read by key and type; an absent key gives the default."""
 
-    def __init__(self, entries: dict[str, Node]) -> None:
+    def __init__(self, entries: dict[str, Node], record: Record) -> None:
         self._entries = entries
+        self._record = record
 
     def child(self, key: str) -> Node | None:
+        assert key in self._record.keys
         return self._entries.get(key)
 
-    def text(self, key: str, *, default: str = "", check: Check | None = None) -> str:
+    def text(self, key: str, *, default: str = "") -> str:
+        shape = self._record.keys[key]
+        assert isinstance(shape, Text)
         node = self._entries.get(key)
-        return default if node is None else node.text(check)
+        return default if node is None else node.text(shape)
 
-    def texts(self, key: str, *, check: Check | None = None) -> tuple[str, ...]:
+    def texts(self, key: str) -> tuple[str, ...]:
+        shape = self._record.keys[key]
+        assert isinstance(shape, Texts)
         node = self._entries.get(key)
-        return () if node is None else tuple(child.text(check) for child in node.items())
+        return () if node is None else tuple(child.text(shape.item) for child in node.items())
 
     def entries(self, key: str) -> list[tuple[str, Node]]:
-        node = self._entries.get(key)
+        node = self.child(key)
         return [] if node is None else node.pairs()
 
 

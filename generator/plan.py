@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from generator.catalogue import Kind
+from generator.catalogue_shape import Kind
 from generator.errors import InputError, Problem, did_you_mean
 from generator.nodes import Param
 from generator.settings import Settings

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from generator.catalogue import Image, Kind, Line, Release, Source
+from generator.catalogue import Image, Line, Release, Source
+from generator.catalogue_shape import Kind
 from generator.errors import InputError, Problem, did_you_mean
 from generator.keys import KNOWN_NAMES, key_of
 from generator.plan import Base, Context, Group, Plan, PlannedSource, SkippedPlatform, Target, Variable

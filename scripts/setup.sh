@@ -7,6 +7,8 @@ python=${PYTHON:-python3}
   echo "  next: install one, then: PYTHON=python3.12 $0" >&2
   exit 2
 }
+# where .venv is in PATH already, the Python that it was made with: .venv itself is removed below
+python=$("$python" -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))')
 wanted="$("$python" -V) $(cksum < pyproject.toml) $PWD"
 if [ "$(cat .venv/.fategen-setup 2> /dev/null)" != "$wanted" ]; then
   echo "setup: a virtual environment in .venv" >&2

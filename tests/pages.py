@@ -1,4 +1,4 @@
-"""The pages of docs/ that are made from the code: ``python -m tests.pages`` writes them, test_pages checks them."""
+"""The files that are made from the code: ``python -m tests.pages`` writes them, test_pages checks them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from generator.catalogue_shape import schema_text
 from generator.cli import cli
 from generator.settings import settings_table
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
 NOTE = "Made from the code by `python -m tests.pages`; a test fails where it is not current."
 
 
@@ -46,8 +47,8 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+PAGES = {"docs/settings.md": settings_page, "docs/cli.md": cli_page, "catalogue/schema.json": schema_text}
 
 if __name__ == "__main__":
     for page_name, page in PAGES.items():
-        (DOCS / page_name).write_text(page(), encoding="utf-8")
+        (ROOT / page_name).write_text(page(), encoding="utf-8")

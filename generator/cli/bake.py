@@ -16,13 +16,14 @@ from generator.bake.job import Output
 from generator.bake.progress import LiveView, PlainView, View
 from generator.builder import inspect
 from generator.cli.common import change_options, directory_option, say_warnings
+from generator.cli.complete import images_and_groups
 from generator.engine import find_docker
 from generator.errors import InputError, Problem
 from generator.project import find_project
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...")
+@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
 @click.option("--push", is_flag=True, help="Publish to PREFIX, once everything is built.")
 @click.option("--load", is_flag=True, help="Put the images into the local engine, once everything is built.")
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Only this platform; may be repeated.")

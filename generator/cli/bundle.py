@@ -22,6 +22,7 @@ from generator.bundle.reference import familiar
 from generator.bundle.report import as_json, human, rows
 from generator.bundle.save import save
 from generator.cli.common import change_options, directory_option, say_warnings
+from generator.cli.complete import images_of_bundle
 from generator.errors import InputError, Problem, did_you_mean
 from generator.project import find_project
 from generator.table import table
@@ -47,7 +48,8 @@ def command() -> None:
 @command.command("save")
 @click.argument("name", type=click.Choice(list(GROUPS)), default="fate")
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
-@click.option("--image", "images", multiple=True, metavar="NAME", help="Only this image of the bundle. Repeatable.")
+@click.option("--image", "images", multiple=True, metavar="NAME", help="Only this image of the bundle. Repeatable.",
+              shell_complete=images_of_bundle)  # fmt: skip
 @click.option(
     "-o",
     "--output",

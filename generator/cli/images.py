@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from generator.cli.common import change_options, directory_option, say_warnings
+from generator.cli.complete import images_and_groups
 from generator.errors import InputError, Problem
 from generator.plan import Target
 from generator.project import find_project
@@ -16,7 +17,7 @@ from generator.workspace import load
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...")
+@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
 @directory_option
 @change_options
 @click.option("--external", is_flag=True, help="List what their build asks of others, for whoever mirrors it.")

@@ -1,0 +1,53 @@
+"""What the shell may complete: images and groups of the project. Silent where there is none, or its files are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from generator.errors import FategenError
+from generator.plan import Plan
+from generator.planner import make_plan
+from generator.project import find_project
+from generator.workspace import load_line, load_settings
+
+
+def images_and_groups(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """For ``[IMAGE|GROUP]...``: what is not on the line yet."""
+    plan = _plan(context)
+    if plan is None:
+        return []
+    found = [CompletionItem(t.name, help=t.description) for t in plan.targets if not t.inherits]
+    found += [CompletionItem(g.name, help=" ".join(g.targets)) for g in plan.groups]
+    return _fitting(found, typed, context.params.get(parameter.name or "") or ())
+
+
+def images_of_bundle(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """For ``bundle save NAME --image``: the images of the bundle that is named before it, else of the default."""
+    from generator.cli.bundle import GROUPS
+
+    plan = _plan(context)
+    if plan is None:
+        return []
+    # at an option without its value click stops reading, and leaves the argument where it was
+    named = [word for word in context.args if word in GROUPS]
+    groups = GROUPS[named[0] if named else context.params["name"] or "fate"]
+    found = [CompletionItem(t.name, help=t.description) for t in plan.select(groups)]
+    return _fitting(found, typed, context.params.get(parameter.name or "") or ())
+
+
+def _fitting(found: list[CompletionItem], typed: str, given: tuple[str, ...]) -> list[CompletionItem]:
+    return [item for item in found if item.value.startswith(typed) and item.value not in given]
+
+
+def _plan(context: click.Context) -> Plan | None:
+    """The plan alone: nothing is rendered, since a shell waits for it."""
+    try:
+        project = find_project(context.params.get("directory") or Path())
+        settings, _ = load_settings(project, local=False)
+        line = load_line(project, settings.fate_version, settings.where("FATE_VERSION"))
+        return make_plan(settings, line)
+    except FategenError:
+        return None

@@ -1,0 +1,170 @@
+"""The README and every page of docs/ are run as they stand, on a real engine with the sample's sources.
+
+What stands for what is all here, and nothing else of a page is changed: NAMES of registries, mirrors and files that the
+pages use, and SETTINGS that a machine on the internet would not need, put into every new ``.env`` for those keys that
+the page itself does not set; the project is then rendered, as ``fategen init`` had left it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import docker
+from tests.e2e.console import Session, steps
+from tests.e2e.mirror import Mirror, default_index, maven_central
+from tests.e2e.proxy import Proxy
+from tests.e2e.test_sources import NAMES as SOURCES
+from tests.e2e.test_sources import git, git_server, make_checkout
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")]
+OURS = f"docs-{os.getpid()}"
+
+Values = dict[str, str]
+Provider = Callable[[Path], contextlib.AbstractContextManager[tuple[Values, Values]]]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Values]]:
+    """(checkouts of FATE's repositories, the settings that name them at a server)"""
+    directory = tmp_path_factory.mktemp("git")
+    commits = {name: git(make_checkout(name, directory / f"{name}.git"), "rev-parse", "HEAD") for name in SOURCES}
+    git(directory / "fate.git", "tag", "v1.3.0")
+    with git_server(directory) as url:
+        keys = {name: f"{name.upper().replace('-', '_')}_SOURCE" for name in SOURCES}
+        yield directory, {keys[name]: f"{url}/{name}.git#{commit}" for name, commit in commits.items()}
+
+
+@contextlib.contextmanager
+def mirrors_and_proxy(home: Path) -> Iterator[tuple[Values, Values]]:
+    """What docs/proxy.md needs: a proxy, mirrors of Debian, a package index and a Maven repository, a CA."""
+    registry = os.environ["FATEGEN_SANDBOX_REGISTRY"]
+    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    debian = os.environ.get("FATEGEN_SANDBOX_APT_MIRROR", "http://deb.debian.org/debian").rstrip("/")
+    maven = f"{registry}/library/maven:3.9-eclipse-temurin-8" if "FATEGEN_BASE_REGISTRY" in os.environ else "maven:3.9"
+    mirror = Mirror({"/debian": debian, "/simple/": default_index(), "/maven2/": maven_central(maven)})
+    (home / "company.pem").write_bytes(Path(os.environ["FATEGEN_SANDBOX_CA"]).read_bytes())
+    listener = socket.create_server((address, 0))
+    port = listener.getsockname()[1]
+    with Proxy(address) as proxy, mirror.serve(listener):
+        names = {
+            "http://proxy.example.com:3128": f"http://{address}:{proxy.port}",
+            "http://mirror.example.com/debian": f"http://{address}:{port}/debian",
+            "https://pypi.example.com/simple": f"http://{address}:{port}/simple",
+            "pypi.example.com": address,
+            "https://maven.example.com/repository/public": f"http://{address}:{port}/maven2",
+            "/etc/ssl/certs/company.pem": str(home / "company.pem"),
+        }
+        yield names, {}
+        assert proxy.asked, "nothing went through the proxy"
+        # Maven's is asked where its results are not cached: tests/e2e/test_offline.py has it cold
+        for start in ("/debian/", "/simple/"):
+            assert any(path.startswith(start) for path in mirror.asked), f"nothing was asked of the mirror's {start}"
+
+
+PROVIDERS: dict[str, Provider] = {"proxy.md": mirrors_and_proxy}
+"""What a page needs besides: page -> (names, settings) for as long as it runs."""
+
+
+def no_more(home: Path) -> contextlib.AbstractContextManager[tuple[Values, Values]]:
+    return contextlib.nullcontext(({}, {}))
+
+
+def put(env: Path, settings: Values, commands: str) -> None:
+    """Sets keys of a new ``.env``, in place of the line that has them, and has it rendered."""
+    lines = env.read_text(encoding="utf-8").splitlines()
+    for key, value in settings.items():
+        if not re.search(rf"\b{key}=", commands):
+            lines = [line for line in lines if not line.startswith(f"{key}=")] + [f"{key}={value}"]
+    env.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if (ca := os.environ.get("FATEGEN_SANDBOX_CA")) and "CA_BUNDLE=" not in commands:
+        (env.parent / ".env.local").write_text(f"CA_BUNDLE={ca}\n", encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "generator", "render"], cwd=env.parent, check=True, capture_output=True)
+
+
+@pytest.fixture
+def home(tmp_path: Path, sources: tuple[Path, Values]) -> Path:
+    """A home directory as a reader has one: git knows who he is, and a clone of this repository is in ~/src/fategen."""
+    directory = tmp_path / "home"
+    (directory / "src").mkdir(parents=True)
+    (directory / "src" / "fategen").symlink_to(ROOT)
+    (directory / ".gitconfig").write_text(
+        "[user]\n  name = A Reader\n  email = reader@example.com\n[init]\n  defaultBranch = main\n"
+        f'[url "file://{sources[0]}/fate.git"]\n  insteadOf = https://github.com/FederatedAI/FATE.git\n',
+        encoding="utf-8",
+    )
+    return directory
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_is_run_as_it_stands(page: Path, home: Path, sources: tuple[Path, Values], registry: str) -> None:
+    names = {
+        "10.0.0.5:8443/federatedai": f"{registry}/{OURS}",
+        "10.0.0.5:8443/dockerhub": os.environ.get("FATEGEN_BASE_REGISTRY", "docker.io"),
+    }
+    settings = {**sources[1], "PREFIX": f"{registry}/{OURS}"}
+    if mirror := os.environ.get("FATEGEN_BASE_REGISTRY"):
+        settings["BASE_REGISTRY"] = mirror
+    run = steps(page.read_text(encoding="utf-8"))
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "VIRTUAL_ENV"))},
+        "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")),
+        "HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    with PROVIDERS.get(page.name, no_more)(home) as (more_names, more_settings):
+        # the README is read in a clone, a page at home
+        session = Session(ROOT if page.parent == ROOT else home, env, names | more_names)
+        known: set[Path] = set()
+        try:
+            for step in run:
+                session.run(step)
+                for project_env in {*home.glob("*/.env")} - known:
+                    put(project_env, settings | more_settings, "\n".join(s.command for s in run))
+                    known.add(project_env)
+        finally:
+            session.close()
+            tidy(f"{registry}/{OURS}")
+
+
+def tidy(prefix: str) -> None:
+    """Removes the containers and images of the pages."""
+    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"--filter=reference={prefix}/*").split()
+    for reference in listed:
+        if containers := docker("ps", "--all", "--quiet", f"--filter=ancestor={reference}").split():
+            docker("rm", "--force", "--volumes", *containers)
+        docker("image", "rm", "--force", reference)
+
+
+def test_every_page_is_named_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme]
+
+
+def test_bash_completes_with_what_the_page_put_into_bashrc(
+    home: Path, sources: tuple[Path, Values], tmp_path: Path, registry: str
+) -> None:
+    test_a_page_is_run_as_it_stands(ROOT / "docs/completion.md", home, sources, registry)
+    script = 'COMP_WORDS=(fategen bake ro); COMP_CWORD=2; _fategen_completion fategen; echo "${COMPREPLY[@]}"'
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / ".env").write_text("PREFIX=federatedai\nBASE_TAG=1\nTAG=1\n", encoding="utf-8")
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-c", f". ~/.bashrc; complete -p fategen; {script}"],
+        cwd=project,
+        env={**os.environ, "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "complete -o nosort -F _fategen_completion fategen\nroll\n", done.stderr
+    assert done.stderr == ""

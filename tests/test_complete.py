@@ -1,0 +1,111 @@
+"""What the shells are told when someone presses Tab: click's protocol, through the console script's own entry."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from generator.__main__ import main
+
+Complete = Callable[..., list[str]]
+
+
+@pytest.fixture
+def complete(project_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Complete:
+    """What bash is offered for the last word of a command line; nothing may be said on stderr."""
+    monkeypatch.chdir(project_dir)
+
+    def run(line: str, shell: str = "bash") -> list[str]:
+        words = line.split(" ")
+        monkeypatch.setattr(sys, "argv", ["fategen"])
+        monkeypatch.setenv("_FATEGEN_COMPLETE", f"{shell}_complete")
+        monkeypatch.setenv("COMP_WORDS", line)
+        monkeypatch.setenv("COMP_CWORD", words[-1] if shell == "fish" else str(len(words) - 1))
+        with pytest.raises(SystemExit):
+            main()
+        said = capsys.readouterr()
+        assert said.err == ""
+        return [row.removeprefix("plain,") for row in said.out.splitlines() if row]
+
+    return run
+
+
+@pytest.mark.parametrize("command", ["bake", "images"])
+def test_images_and_groups_of_the_project(complete: Complete, command: str) -> None:
+    assert complete(f"fategen {command} ro") == ["roll"]
+    assert complete(f"fategen {command} co") == ["components"]
+    assert {"egg", "base-image", "all"} <= set(complete(f"fategen {command} "))
+
+
+def test_what_is_on_the_line_is_not_offered_again(complete: Complete) -> None:
+    assert "egg" not in complete("fategen bake egg ")
+
+
+def test_the_images_of_the_bundle_that_is_named(complete: Complete) -> None:
+    assert complete("fategen bundle save --image r") == ["roll"]
+    assert complete("fategen bundle save third-party --image ") == ["mysql", "redis"]
+    assert "mysql" in complete("fategen bundle save all --image ")
+
+
+def test_images_of_a_catalogue_of_the_project_s_own(complete: Complete, project_dir: Path) -> None:
+    (project_dir / "catalogue").mkdir()
+    (project_dir / "catalogue/1.3.yaml").write_text(
+        'line: "1.3"\nreleases: {1.3.0: {}}\nsources: {}\nbases: {jre: {image: "jre:8"}}\n'
+        "images: {my-tools: {kind: component, from: jre}}\n",
+        encoding="utf-8",
+    )
+    assert complete("fategen bake my") == ["my-tools"]
+
+
+def test_the_project_that_directory_names(
+    complete: Complete, project_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert complete(f"fategen bake -C {project_dir} ro") == ["roll"]
+    assert complete("fategen bake -C nowhere ro") == []
+
+
+def test_nothing_is_offered_or_said_outside_of_a_project(
+    complete: Complete, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
+    assert complete("fategen bake ") == []
+    assert complete("fategen bundle save --image ") == []
+
+
+@pytest.mark.parametrize("env", [b"TAG=a b\n", b"\xff\n", b"PREFIX=a\nBASE_TAG=1\nTAG=1\nFATE_VERSION=9.9.9\n", b""])
+def test_nothing_is_offered_or_said_where_env_is_broken(complete: Complete, project_dir: Path, env: bytes) -> None:
+    (project_dir / ".env").write_bytes(env)
+    assert complete("fategen bake ") == []
+
+
+def test_commands_and_options(complete: Complete) -> None:
+    assert complete("fategen b") == ["bake", "bundle"]
+    assert complete("fategen bake --lo") == ["--load"]
+
+
+def test_zsh_and_fish_show_what_an_image_is_for(complete: Complete) -> None:
+    assert complete("fategen bake ro", shell="zsh") == ["plain", "roll", "eggroll's scheduler of table operations"]
+    assert "roll" in complete("fategen bake ro", shell="fish")[0]
+
+
+def test_no_template_is_read_while_the_shell_waits(complete: Complete, project_dir: Path) -> None:
+    (project_dir / "templates").mkdir()
+    (project_dir / "templates/docker-bake.hcl.j2").write_text("{{ broken", encoding="utf-8")
+    assert complete("fategen bake ro") == ["roll"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_script_for_a_shell(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """bash's is in tests/e2e, since click asks bash for its version."""
+    monkeypatch.setattr(sys, "argv", ["fategen"])
+    monkeypatch.setenv("_FATEGEN_COMPLETE", f"{shell}_source")
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    assert f"_FATEGEN_COMPLETE={shell}_complete" in capsys.readouterr().out
