@@ -47,7 +47,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line: a ``FategenError`` becomes a message and its exit code, Ctrl-C becomes 130."""
     try:
-        code = cli(standalone_mode=False)
+        code = cli(prog_name="fategen", standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:
