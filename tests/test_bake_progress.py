@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.events import Change, Reader, parse_name
+from generator.bake.events import Change, Reader, parse_name, union_length
 from generator.bake.logs import Logs
 from generator.bake.phases import published
-from generator.bake.run import busy, phase_error, union_length
+from generator.bake.run import busy, phase_error
 from generator.plan import Plan
 from tests.fate_plan import job_of, plan_of
 

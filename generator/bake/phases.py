@@ -56,6 +56,7 @@ def bake(session: Session) -> tuple[Built, ...]:
             sizes=tuple(sizes.get(target.tags[0], {}).items()) if target.tags else (),
             seconds=phase.seconds.get(target.name, 0.0),
             uncommitted=uncommitted(target, involved, session.states),
+            cached=target.name in phase.cached,
             state={"none": "built", "push": "pushed", "load": "loaded"}[session.options.output],
         )
         for target in targets

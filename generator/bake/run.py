@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from generator.bake.environment import Recipe, arguments
-from generator.bake.events import Reader, Step
+from generator.bake.events import Reader, Step, union_length
 from generator.bake.job import Job, Options
 from generator.bake.logs import Logs
 from generator.bake.progress import View
@@ -49,10 +49,14 @@ class Session:
 
 @dataclass(frozen=True)
 class Phase:
-    """One bake process that succeeded: each target's digest (absent where nothing was exported) and busy seconds."""
+    """One bake process that succeeded: each target's digest (absent where nothing was exported) and busy seconds.
+
+    ``cached`` are the images none of whose steps had to run.
+    """
 
     digests: Mapping[str, str]
     seconds: Mapping[str, float]
+    cached: frozenset[str]
     warnings: tuple[str, ...]
 
 
@@ -110,17 +114,21 @@ def run_bake(
             Logs(session.state / "logs", job, title) as logs,
             session.docker.stream_lines(args, env=session.env) as child,
         ):
-            for line in child.lines(TICK):
-                view.tick()
-                for change in reader.feed(line):
-                    logs.change(change)
-                    view.change(change)
-            code = child.finish().code
+            try:
+                for line in child.lines(TICK):
+                    view.tick()
+                    for change in reader.feed(line):
+                        logs.change(change)
+                        view.change(change)
+                code = child.finish().code
+            except KeyboardInterrupt:
+                view.stop()
+                raise
     finally:
         view.end()
     if code:
         raise phase_error(job, reader, code, logs)
-    return Phase(_digests(metadata, job), busy(reader, job), tuple(dict.fromkeys(reader.warnings)))
+    return Phase(_digests(metadata, job), busy(reader, job), cached(reader, job), tuple(dict.fromkeys(reader.warnings)))
 
 
 def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
@@ -160,6 +168,16 @@ def _digests(metadata: Path, job: Job) -> dict[str, str]:
     }
 
 
+def cached(reader: Reader, job: Job) -> frozenset[str]:
+    """The images that were all there: whatever ran for one is its export."""
+    ran = {
+        job.shown(step.name.target)
+        for step in reader.steps.values()
+        if not step.was_there and not step.name.internal and not step.name.text.startswith(EXPORTING)
+    }
+    return frozenset(target.name for target in job.targets) - ran
+
+
 def busy(reader: Reader, job: Job) -> dict[str, float]:
     """Seconds in which a step of an image ran; steps beside each other count once, cached ones not at all."""
     spans: dict[str, list[tuple[float, float]]] = {}
@@ -167,12 +185,3 @@ def busy(reader: Reader, job: Job) -> dict[str, float]:
         if step.name.target and not step.name.internal and not step.cached and step.seconds:
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
-
-
-def union_length(spans: Sequence[tuple[float, float]]) -> float:
-    """The length that intervals cover together."""
-    total, end = 0.0, float("-inf")
-    for begin, finish in sorted(spans):
-        total += max(0.0, finish - max(begin, end))
-        end = max(end, finish)
-    return total

@@ -11,7 +11,8 @@ import pytest
 import generator.cli
 from generator.bundle.model import short_root
 from generator.bundle.reference import familiar, normalise, short
-from generator.bundle.report import human, report
+from generator.bundle.report import report
+from generator.text import human
 from tests.bundle.conftest import Made
 
 
