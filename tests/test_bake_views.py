@@ -12,7 +12,7 @@ from generator.bake.progress import PlainView
 from generator.bake.results import Built, index_platforms, layers_size, result_table
 from generator.plan import Plan
 from tests.fate_plan import BOTH, job_of, plan_of
-from tests.test_bake_progress import TARGETS, failing_reader
+from tests.test_bake_progress import failing_reader
 
 DATA = Path(__file__).parent / "data"
 

@@ -65,6 +65,11 @@ class Step:
         return resolved and self.seconds < RESOLVING
 
     @property
+    def of_cache(self) -> bool:
+        """It reads or writes a build cache; when that fails the build goes on."""
+        return self.name.text.startswith(("importing cache manifest", "exporting cache"))
+
+    @property
     def called_off(self) -> bool:
         """It broke off only because another step failed."""
         return bool(re.search(r"context canceled|Canceled", self.error))
@@ -230,7 +235,7 @@ class Reader:
 
     def failed_step(self) -> Step | None:
         """The step that broke the build: the first with an error of its own. None where buildx itself failed."""
-        own = [step for step in self.steps.values() if step.error and not step.called_off]
+        own = [step for step in self.steps.values() if step.error and not step.called_off and not step.of_cache]
         return min(own, key=lambda step: step.completed or float("inf"), default=None)
 
 

@@ -88,8 +88,9 @@ class LiveView(View):
         self._draw(final=True)
 
     def note(self, text: str) -> None:
-        self._write(f"{text}\n")
+        self._write(f"{self._back()}{text}\n")
         self._drawn = []
+        self._draw(final=True)
 
     def clear(self) -> None:
         if not self._keep:
@@ -140,7 +141,7 @@ def _rows(job: Job, images: list[str], steps: list[Step], now: float, final: boo
 
 
 def _row(image: str, steps: list[Step], platforms: str, now: float, final: bool) -> Row:
-    broken = next((step for step in steps if step.error and not step.called_off), None)
+    broken = next((step for step in steps if step.error and not step.called_off and not step.of_cache), None)
     if broken is not None:
         return Row(image, "failed", _step(broken, broken.seconds))
     running = [step for step in steps if step.started and not step.completed and not step.error]
@@ -149,7 +150,7 @@ def _row(image: str, steps: list[Step], platforms: str, now: float, final: bool)
         others = f"  (and {len(running) - 1} more)" if len(running) > 1 else ""
         progress = f"  {one_line(first.progress)}" if first.progress else ""
         return Row(image, "running", f"{_step(first, now - first.started)}{progress}{others}")
-    mine = [step for step in steps if not step.name.internal]
+    mine = [step for step in steps if not step.name.internal and not step.of_cache]
     if not mine or any(not step.completed or step.error for step in mine):
         return Row(image, "stopped" if final else "waiting", "not finished" if final else "")
     spans = [(step.started, step.completed) for step in mine if not step.was_there]

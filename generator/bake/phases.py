@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from generator.bake.cache import AGAIN
 from generator.bake.logs import clear_logs
 from generator.bake.results import Built, loaded_sizes, pushed_sizes
 from generator.bake.run import Phase, PhaseError, Session, run_bake
@@ -15,9 +16,6 @@ from generator.errors import BuildError, EngineError
 from generator.plan import Target
 from generator.reference import parse_reference
 from generator.remedies import explain_push
-
-AGAIN = ("*.cache-to=",)
-"""Overrides for a second run of what has just been built: the first wrote the build caches, and nothing is new."""
 
 RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL)
 """Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this."""

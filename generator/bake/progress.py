@@ -73,7 +73,7 @@ class PlainView(View):
             self._unsaid.append(step)
         elif change.kind == "finished" and not step.was_there:
             self._line(step, f"{step.seconds:.1f} s")
-        elif change.kind == "failed" and not step.called_off:
+        elif change.kind == "failed" and not step.called_off and not step.of_cache:
             self._line(step, "failed")
         elif change.kind == "log" and self._verbose:
             self._line(step, f"| {change.text}", what="")

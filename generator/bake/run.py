@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from generator.bake.cache import cache_notes
 from generator.bake.environment import Recipe, arguments
 from generator.bake.events import Reader, Step, union_length
 from generator.bake.job import Job, Options
@@ -126,6 +127,8 @@ def run_bake(
                 raise
     finally:
         view.end()
+    for note in cache_notes(job, reader.steps.values()):
+        view.note(note)
     if code:
         raise phase_error(job, reader, code, logs)
     return Phase(_digests(metadata, job), busy(reader, job), cached(reader, job), tuple(dict.fromkeys(reader.warnings)))
@@ -172,8 +175,8 @@ def cached(reader: Reader, job: Job) -> frozenset[str]:
     """The images that were all there: whatever ran for one is its export."""
     ran = {
         job.shown(step.name.target)
-        for step in reader.steps.values()
-        if not step.was_there and not step.name.internal and not step.name.text.startswith(EXPORTING)
+        for step in _own_steps(reader)
+        if not step.was_there and not step.name.text.startswith(EXPORTING)
     }
     return frozenset(target.name for target in job.targets) - ran
 
@@ -181,7 +184,12 @@ def cached(reader: Reader, job: Job) -> frozenset[str]:
 def busy(reader: Reader, job: Job) -> dict[str, float]:
     """Seconds in which a step of an image ran; steps beside each other count once, cached ones not at all."""
     spans: dict[str, list[tuple[float, float]]] = {}
-    for step in reader.steps.values():
-        if step.name.target and not step.name.internal and not step.cached and step.seconds:
+    for step in _own_steps(reader):
+        if not step.cached and step.seconds:
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
+
+
+def _own_steps(reader: Reader) -> list[Step]:
+    """The steps that make an image: not what BuildKit does around them, nor build caches."""
+    return [s for s in reader.steps.values() if s.name.target and not s.name.internal and not s.of_cache]
