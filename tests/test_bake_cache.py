@@ -21,7 +21,7 @@ EXPORT = "[roll] exporting cache to registry"
 
 
 def read(*lines: str) -> tuple[Reader, list[Change]]:
-    reader = Reader(["packages", "roll"], str)
+    reader = Reader(["packages", "packages-linux-amd64", "roll"], str)
     return reader, [change for line in lines for change in reader.feed(line)]
 
 
@@ -53,9 +53,10 @@ def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apa
     reader, _ = read(
         over(IMPORT, f"{CACHE}:roll: not found"),
         over(other, f"{CACHE}:packages: not found"),
+        over(other.replace("[packages", "[packages-linux-amd64"), f"{CACHE}:packages: not found"),
         over(EXPORT, "connection refused"),
     )
-    assert list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values())) == [
+    assert list(cache_notes(job_of(plan_of(), "roll", "egg"), reader.steps.values())) == [
         "note: no build cache was read for roll, packages: there is none yet",
         "note: no build cache was written for roll: connection refused",
     ]
