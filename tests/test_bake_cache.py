@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generator.bake.cache import cache_notes, cannot_write
+from generator.bake.cache import AGAIN, cache_notes, cannot_write
 from generator.bake.events import Change, Reader, Step
 from generator.bake.progress import PlainView
 from generator.bake.run import busy, cached
@@ -60,6 +60,10 @@ def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apa
         "note: no build cache was read for roll, packages: there is none yet",
         "note: no build cache was written for roll: connection refused",
     ]
+
+
+def test_what_is_exported_after_the_build_may_be_in_the_registrys_cache_alone() -> None:
+    assert AGAIN == ("*.cache-to=",), "without cache-from an empty builder would run every step a second time"
 
 
 def test_a_cache_that_works_is_not_worth_a_word() -> None:

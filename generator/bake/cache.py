@@ -16,8 +16,12 @@ from generator.plan import Plan
 
 NOT_WRITTEN = "*.cache-to="
 """The override that takes every target's cache export away."""
-AGAIN = (NOT_WRITTEN, "*.cache-from=")
-"""Overrides for a second run of what has just been built: the first used the caches, and nothing is new."""
+AGAIN = (NOT_WRITTEN,)
+"""Overrides for a second run of what has just been built: the first wrote the caches, and nothing is new.
+
+It reads them again: a step that is found in a registry's cache is not fetched until it is exported, and without
+the cache it would be run (seen with BuildKit 0.17.0 on an empty builder).
+"""
 
 
 def cannot_write(facts: Facts, plan: Plan) -> str:
