@@ -108,7 +108,8 @@ def attempt(
 def failed(error: PhaseError, consequence: str = "") -> BuildError | EngineError:
     """A step of the user's own is a BuildError; what the engine could not do is an EngineError."""
     message = f"{error.message}\n  whole log: {error.log}{consequence}"
-    return BuildError(message, hint=FIX) if error.kind == "step" else EngineError(message, hint=FIX)
+    hint = error.hint or FIX
+    return BuildError(message, hint=hint) if error.kind == "step" else EngineError(message, hint=hint)
 
 
 def _flags(session: Session) -> list[str]:

@@ -137,7 +137,7 @@ def make_session(
     docker = docker.at(root).with_secrets(*passwords(plan))
     job = make_job(plan, names, options)
     states = checkouts(root, job.involved)
-    inputs = [*input_problems(job, options, plan, root), *dirty_problems(job, options, plan, states)]
+    inputs = [*input_problems(job, options, plan, root, workspace.tree), *dirty_problems(job, options, plan, states)]
     try:
         known = facts() if facts else inspect(docker, options.builder)
     except EngineError as error:

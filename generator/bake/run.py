@@ -19,6 +19,7 @@ from generator.bake.progress import View
 from generator.builder import Facts
 from generator.checkout import Checkout
 from generator.engine import Docker
+from generator.keys import key_of
 
 Kind = Literal["step", "export", "engine"]
 EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")
@@ -68,8 +69,9 @@ class PhaseError(Exception):
     says what failed: a step of a Dockerfile, the export of an image that is built, or the engine itself.
     """
 
-    def __init__(self, message: str, log: str, pushed: Mapping[str, bool], kind: Kind) -> None:
+    def __init__(self, message: str, log: str, pushed: Mapping[str, bool], kind: Kind, hint: str = "") -> None:
         super().__init__(message)
+        self.hint = hint
         self.message = message
         self.log = log
         self.pushed = pushed
@@ -148,7 +150,25 @@ def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
     part = f'stage "{stage}", step {number}: ' if stage and "/" in number else ""
     lines = "".join(f"\n  | {line}" for line in _what_it_said(step))
     kind: Kind = "export" if name.text.startswith(EXPORTING) else "step"
-    return PhaseError(f"{where} failed in {part}{name.text}{lines}", logs.shown(name.target), reader.pushed, kind)
+    return PhaseError(
+        f"{where} failed in {part}{name.text}{lines}",
+        logs.shown(name.target),
+        reader.pushed,
+        kind,
+        base_hint(job, name.text),
+    )
+
+
+def base_hint(job: Job, step: str) -> str:
+    """The keys that say where a base image comes from, for a step that did not get one; "" for another step."""
+    found = re.match(r"load metadata for (?:docker\.io/(?:library/)?)?(\S+)$", step)
+    for base in (base for target in job.involved for base in target.bases) if found else ():
+        if found and re.sub(r"^docker\.io/(library/)?", "", base.reference) == found[1]:
+            return (
+                f"{base.reference} is the base {base.name}: BASE_REGISTRY in .env says which registry has the bases, "
+                f"{key_of(base.name, '_IMAGE')} names another image for this one; fategen images --external lists all"
+            )
+    return ""
 
 
 def _what_it_said(step: Step) -> list[str]:

@@ -12,11 +12,10 @@ import click
 from generator import bake as baking
 from generator.bake.job import Output
 from generator.builder import inspect
-from generator.cli.common import change_options, directory_option, say_warnings
+from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.terminal import progress_view, say
 from generator.engine import find_docker
 from generator.errors import InputError, Problem
-from generator.project import find_project
 
 
 @click.command()
@@ -57,7 +56,7 @@ def command(
         raise InputError(Problem("--load", "--push and --load exclude each other: bake twice, the second is cached"))
     output: Output = "push" if push else "load" if load else "none"
     options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
-    project = find_project(directory)
+    project = open_project(directory)
     if show:
         workspace, recipe = baking.open_workspace(project, sets, sources, say)
         say_warnings(workspace.warnings)

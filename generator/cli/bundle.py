@@ -20,10 +20,9 @@ from generator.bundle.model import BundleIndex, short_root
 from generator.bundle.reference import familiar
 from generator.bundle.report import as_json, rows
 from generator.bundle.save import save
-from generator.cli.common import change_options, directory_option, say_warnings
+from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.terminal import Bar, progress_view, say
 from generator.errors import InputError, Problem, did_you_mean
-from generator.project import find_project
 from generator.table import table
 from generator.text import human
 
@@ -40,13 +39,27 @@ format_option = click.option(
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 
 
+def _bundle_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """One of the bundles; an image's name in its place is a slip with an answer."""
+    if value not in GROUPS:
+        wrong = f"no bundle has this name{did_you_mean(value, GROUPS)}; there are {', '.join(GROUPS)}"
+        raise InputError(Problem(value, wrong), hint=f"for one image: fategen bundle save --image {value}")
+    return value
+
+
 @click.group()
 def command() -> None:
     """Carry images to a site without internet: one file, checked byte for byte, that plain docker load takes too."""
 
 
 @command.command("save")
-@click.argument("name", type=click.Choice(list(GROUPS)), default="fate")
+@click.argument(
+    "name",
+    metavar=f"[{'|'.join(GROUPS)}]",
+    default="fate",
+    callback=_bundle_name,
+    shell_complete=lambda _context, _parameter, begun: [name for name in GROUPS if name.startswith(begun)],
+)
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
 @click.option("--image", "images", multiple=True, metavar="NAME", help="Only this image of the bundle. Repeatable.")
 @click.option(
@@ -80,7 +93,7 @@ def save_command(
     """
     from generator import bake as baking
 
-    workspace, recipe = baking.open_workspace(find_project(directory), sets, sources, say)
+    workspace, recipe = baking.open_workspace(open_project(directory), sets, sources, say)
     say_warnings(workspace.warnings)
     names = _chosen(workspace.plan, name, images)
     options = baking.Options(platforms=platforms or (_engine_platform(),), builder=builder)
