@@ -57,7 +57,7 @@ def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apa
         over(EXPORT, "connection refused"),
     )
     assert list(cache_notes(job_of(plan_of(), "roll", "egg"), reader.steps.values())) == [
-        "note: no build cache was read for roll, packages: there is none yet",
+        "note: no build cache was read for packages, roll: there is none yet",
         "note: no build cache was written for roll: connection refused",
     ]
 

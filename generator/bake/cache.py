@@ -50,5 +50,6 @@ def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
             image = job.shown(step.name.target)
             if image not in images:
                 images.append(image)
+    order = [job.shown(target.name) for target in job.involved]
     for (verb, reason), images in reasons.items():
-        yield f"note: no build cache was {verb} for {', '.join(images)}: {reason}"
+        yield f"note: no build cache was {verb} for {', '.join(sorted(images, key=order.index))}: {reason}"
