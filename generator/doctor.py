@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from generator import __version__
 from generator.bake.job import Options, make_job
-from generator.bake.preflight import create_command, emulated
+from generator.bake.preflight import SECRET_FILES, create_command, emulated, secret_problems
 from generator.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask, show
+from generator.contents import source_problems
 from generator.credentials import docker_config, mapping
 from generator.engine import Docker, find_docker
 from generator.errors import EngineError, FategenError
@@ -58,7 +59,8 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Row]:
     rows.append(disk_row(shutil.disk_usage(root).free))
     rows.append(_git_row(shutil.which("git")))
     config = docker_config(environment)
-    if workspace is not None:
+    if project is not None and workspace is not None:
+        rows += input_rows(project.root, workspace)
         rows.append(login_row(config, workspace.plan.settings.prefix))
     rows.append(proxy_row(config, environment))
     return rows
@@ -199,6 +201,25 @@ def platform_row(platform: str, has: bool, images: Sequence[str]) -> Row:
         "apt-get install qemu-user-static binfmt-support, or a node of that platform (docker buildx create --append)",
         "images whose steps on that platform only copy",
     )
+
+
+def input_rows(root: Path, workspace: Workspace) -> list[Row]:
+    """The files of this machine that the project names: local sources and build secrets. No row where it names none."""
+    plan = workspace.plan
+    local = {source.name: source.location for target in plan.targets for source in target.sources if source.local}
+    secrets = [v.value for v in plan.variables if v.name in SECRET_FILES and v.value]
+    rows = []
+    for name, found, needed, problems in (
+        ("sources", local.values(), "what the Dockerfiles copy", source_problems(root, plan.targets, workspace.tree)),
+        ("secret files", secrets, "files that can be read", secret_problems(plan, root)),
+    ):
+        wrong = [str(problem) for problem in problems]
+        if wrong:
+            get = "correct the path in .env or .env.local, or check the right thing out there"
+            rows.append(Row(name, "missing", "; ".join(wrong), needed, get, "images that do not need them"))
+        elif found:
+            rows.append(Row(name, "ok", ", ".join(found), needed))
+    return rows
 
 
 def disk_row(free: int) -> Row:

@@ -94,6 +94,8 @@ def check_prefix(text: str, *, room: int = LONGEST_IMAGE_NAME + 1) -> None:
     _check_scheme(text)
     if "@" in text:
         raise ValueError('"@" is not allowed: a registry takes its login from docker login, not from its name')
+    if text.endswith("/") and text.strip("/"):
+        raise ValueError(f'"/" at the end is not part of it: write {text.rstrip("/")}')
     domain, path = _split_domain(text + "/")
     path = path.removesuffix("/")
     if not domain and ":" in path:

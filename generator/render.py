@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 BAKE_FILE = "out/docker-bake.hcl"
 
 
-def render(plan: Plan, templates: Sequence[Path]) -> dict[str, str]:
-    """The tree of a plan: path relative to the project -> text. ``templates`` are searched in order, file by file."""
+def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) -> dict[str, str]:
+    """The tree of a plan: path relative to the project -> text. ``templates`` are searched in order, file by file.
+
+    ``read`` gets the name of every template that was used.
+    """
     environment = _environment(templates)
     common = {"plan": plan, "settings": plan.settings, "header": _header(plan)}
     tree = {}
@@ -41,6 +44,8 @@ def render(plan: Plan, templates: Sequence[Path]) -> dict[str, str]:
             _check_names(text, target, f"templates/{template}")
             tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", "", common)
+    if read is not None and environment.cache is not None:
+        read.update(name for _, name in environment.cache)
     return tree
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from generator.catalogue import Line, parse_line
 from generator.errors import InputError, Problem
+from generator.overrides import never_read
 from generator.plan import Plan
 from generator.planner import make_plan
 from generator.project import Project
@@ -57,11 +58,13 @@ def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] =
     committed, warnings = load_settings(project, sets=sets, sources=sources, local=False, strict=strict)
     line = load_line(project, committed.fate_version, committed.where("FATE_VERSION"))
     plan = make_plan(committed, line)
-    tree = render(plan, project.search_path("templates"))
+    read: set[str] = set()
+    tree = render(plan, project.search_path("templates"), read)
     if project.env_local.is_file():
         private, warnings = load_settings(project, sets=sets, sources=sources, strict=strict)
         plan = make_plan(private, line)
-    return Workspace(project, plan, tree, warnings)
+    read |= {f"dockerfiles/{image.template}" for image in line.images}
+    return Workspace(project, plan, tree, (*warnings, *never_read(project, read)))
 
 
 def read_text(path: Path) -> str:

@@ -122,7 +122,7 @@ target "packages" {
   context   = "dockerfiles/packages"
   output    = ["type=cacheonly"]
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:packages"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:packages,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:packages,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "fate" = FATE_SOURCE
@@ -154,7 +154,7 @@ target "base-image" {
     "org.opencontainers.image.revision"    = "e8a4a8c6d16d30f1c7ad636ceb2d6e525271fafd"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:base-image"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:base-image,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:base-image,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64"]
   contexts = {
     "fate" = FATE_SOURCE
@@ -174,7 +174,7 @@ target "federation" {
     "org.opencontainers.image.revision"    = "e8a4a8c6d16d30f1c7ad636ceb2d6e525271fafd"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:federation"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:federation,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:federation,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
@@ -194,7 +194,7 @@ target "proxy" {
     "org.opencontainers.image.revision"    = "e8a4a8c6d16d30f1c7ad636ceb2d6e525271fafd"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:proxy"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:proxy,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:proxy,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
@@ -214,7 +214,7 @@ target "roll" {
     "org.opencontainers.image.revision"    = "4dbdb2a9458580a72f4d2087e96e182c5a049909"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:roll"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:roll,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:roll,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
@@ -234,7 +234,7 @@ target "meta-service" {
     "org.opencontainers.image.revision"    = "4dbdb2a9458580a72f4d2087e96e182c5a049909"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:meta-service"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:meta-service,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:meta-service,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
@@ -254,7 +254,7 @@ target "fateboard" {
     "org.opencontainers.image.revision"    = "c189b947e674afa1b57faa0bfa8e627172679253"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:fateboard"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
@@ -275,7 +275,7 @@ target "egg" {
     "org.opencontainers.image.revision"    = "4dbdb2a9458580a72f4d2087e96e182c5a049909"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:egg"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:egg,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:egg,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64"]
   contexts = {
     "base-image" = BASE_IMAGE
@@ -299,7 +299,7 @@ target "python" {
     "org.opencontainers.image.revision"    = "e8a4a8c6d16d30f1c7ad636ceb2d6e525271fafd"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:python"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:python,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:python,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64"]
   contexts = {
     "base-image" = BASE_IMAGE

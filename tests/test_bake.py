@@ -104,7 +104,7 @@ def test_everything_wrong_with_the_input_is_listed_at_once(tmp_path: Path) -> No
     wrong = plan_of(sources=(Override("fate", "../FATE", ".env:4"),), ca_bundle="ca.pem")
     job = job_of(wrong, "base-image", "packages", "mysql", "egg")
     options = Options(output="push", published_base=True)
-    said = [str(problem) for problem in input_problems(job, options, wrong, tmp_path)]
+    said = [str(problem) for problem in input_problems(job, options, wrong, tmp_path, {})]
     assert len(said) == 5
     for text in (
         "packages: only the build uses it: it has no tag to push",
@@ -118,9 +118,10 @@ def test_everything_wrong_with_the_input_is_listed_at_once(tmp_path: Path) -> No
 
 def test_nothing_is_wrong_with_files_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "FATE").mkdir()
+    (tmp_path / "FATE/pom.xml").write_text("")
     (tmp_path / "ca.pem").write_text("")
     right = plan_of(sources=(Override("fate", "FATE", ".env:4"),), ca_bundle="ca.pem")
-    assert not list(input_problems(job_of(right), Options(output="push"), right, tmp_path))
+    assert not list(input_problems(job_of(right), Options(output="push"), right, tmp_path, {}))
 
 
 def test_the_engines_builder_on_a_graphdriver_builds_one_platform(plan: Plan, dockerfiles: dict[str, str]) -> None:

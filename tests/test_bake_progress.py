@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.events import Change, Reader, parse_name
+from generator.bake.events import Change, Reader, parse_name, union_length
 from generator.bake.logs import Logs
-from generator.bake.phases import published
-from generator.bake.run import busy, phase_error, union_length
+from generator.bake.phases import failed, published
+from generator.bake.run import base_hint, busy, phase_error
 from generator.plan import Plan
 from tests.fate_plan import job_of, plan_of
 
@@ -198,6 +198,32 @@ def test_a_failure_names_image_platform_step_and_last_lines(plan: Plan, tmp_path
     assert len(lines) == 22
     assert lines[-2:] == ["  | fatal error: lmdb.h", "  | exit code: 2"]
     assert phase_error(job, failing_reader(), 1, logs).log == ".fategen/logs/egg.log"
+
+
+@pytest.mark.parametrize(
+    ("step", "key"),
+    [
+        ("load metadata for mirror:5000/library/eclipse-temurin:8-jre", "JRE_IMAGE"),
+        ("load metadata for mirror:5000/library/python:3.6-slim-bullseye", "PYTHON_BASE_IMAGE"),
+        ("load metadata for elsewhere/x:1", ""),
+        ("RUN make", ""),
+    ],
+)
+def test_a_base_that_cannot_be_had_names_the_keys_that_say_where_it_comes_from(step: str, key: str) -> None:
+    said = base_hint(job_of(plan_of(base_registry="mirror:5000"), "egg"), step)
+    assert bool(said) is bool(key)
+    assert not key or (key in said and "BASE_REGISTRY" in said)
+
+
+def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:
+    said = base_hint(job_of(plan, "roll"), "load metadata for docker.io/library/eclipse-temurin:8-jre")
+    assert "JRE_IMAGE" in said
+    reader = Reader(["roll"], str)
+    name = "[internal] load metadata for docker.io/library/eclipse-temurin:8-jre"
+    list(reader.feed(vertex(name, started=AT.format(1), completed=AT.format(2), error="not found")))
+    job = job_of(plan, "roll")
+    error = phase_error(job, reader, 1, Logs(Path(".fategen/logs"), job, "building"))
+    assert "next: eclipse-temurin:8-jre is the base jre" in failed(error).render()
 
 
 def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan, tmp_path: Path) -> None:

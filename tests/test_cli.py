@@ -163,6 +163,30 @@ def test_images_table_says_what_is_built_and_why_not_for_arm64(run: Run) -> None
     assert err.startswith("no linux/arm64 for base-image, egg, python: tensorflow")
 
 
+def test_images_lists_the_groups_that_bake_takes(run: Run) -> None:
+    _, out, _ = run("images")
+    groups = out.partition("\n\n")[2].splitlines()
+    assert [line.split()[0] for line in groups] == ["GROUP", "default", "base", "components", "third-party", "all"]
+    assert "mysql, redis" in groups[4]
+    assert "GROUP" not in run("images", "egg")[1]
+
+
+def test_a_project_above_is_named(run: Run, project_dir: Path) -> None:
+    below = project_dir / "below"
+    below.mkdir()
+    assert run("images", "mysql", "-C", "below")[2] == f"note: the project is {project_dir}, where .env is\n"
+    assert run("images", "mysql")[2] == ""
+
+
+def test_ctrl_c_is_said_and_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("generator.cli.images.load", interrupted)
+    code, _, err = run("images")
+    assert (code, err.strip()) == (130, "stopped")
+
+
 def test_images_of_a_group_as_references(run: Run) -> None:
     assert run("images", "third-party", "--format", "references") == (0, "mysql:8\nredis:5\n", "")
 

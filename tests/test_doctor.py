@@ -19,6 +19,7 @@ from generator.doctor import (
     docker_config,
     engine_rows,
     examine,
+    input_rows,
     lacks_for_bake,
     login_row,
     platform_row,
@@ -29,6 +30,7 @@ from generator.errors import EngineError
 from generator.project import Project
 from generator.tree import write
 from generator.workspace import Workspace, load
+from tests.sample_project import SAMPLE
 
 ENGINE = Engine("26.1.5", "26.1.5", "containerd", "linux/amd64")
 DOWN = Engine("28.2.2", "", "graphdriver", "linux/", EngineError("no Docker daemon answers", hint="start it"))
@@ -49,6 +51,20 @@ def rows_of(answers: Answers | EngineError, workspace: Workspace | None = None) 
 def workspace(project_dir: Path) -> Workspace:
     write(load(Project(project_dir)).drift(), project_dir)
     return load(Project(project_dir))
+
+
+def test_local_sources_and_secret_files_are_looked_at(project_dir: Path) -> None:
+    env = project_dir / ".env"
+    before = env.read_text()
+    workspace = load(Project(project_dir))
+    assert input_rows(project_dir, workspace) == []
+    env.write_text(f"{before}FATE_SOURCE={SAMPLE / 'fate'}\nCA_BUNDLE=.env\n")
+    rows = input_rows(project_dir, load(Project(project_dir)))
+    assert [(row.name, row.state) for row in rows] == [("sources", "ok"), ("secret files", "ok")]
+    env.write_text(f"{before}FATE_SOURCE={SAMPLE / 'eggroll'}\nCA_BUNDLE=gone.pem\n")
+    sources, secrets = input_rows(project_dir, load(Project(project_dir)))
+    assert sources.state == "missing" and ".env:4: FATE_SOURCE: " in sources.found and "arch/pom.xml" in sources.found
+    assert secrets.state == "missing" and "CA_BUNDLE: gone.pem is not a file" in secrets.found
 
 
 def test_a_machine_with_everything(workspace: Workspace) -> None:

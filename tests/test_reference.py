@@ -99,8 +99,8 @@ def test_a_prefix_is_a_registry_a_path_or_both(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("federatedai/", "empty between"),
-        ("10.0.0.5:8443/", "empty between"),
+        ("federatedai/", "write federatedai$"),
+        ("10.0.0.5:8443/a//", "write 10.0.0.5:8443/a$"),
         ("/federatedai", "empty between"),
         ("FederatedAI", r"upper case is not allowed in a repository path \(write federatedai\)"),
         ("10.0.0.5:8443/FATE", "upper case"),

@@ -22,6 +22,8 @@ from typing import Any, Literal
 
 TAIL = 20
 """Log lines of a step that are kept for the error message."""
+RESOLVING = 0.5
+"""Seconds under which a FROM has pulled nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,25 @@ class Step:
         return max(0.0, self.completed - self.started) if self.completed else 0.0
 
     @property
+    def was_there(self) -> bool:
+        """Nothing was done for it: it was cached, or a FROM that had only to be resolved."""
+        if self.cached:
+            return True
+        resolved = self.name.text.startswith("FROM ") and bool(self.completed) and not self.error
+        return resolved and self.seconds < RESOLVING
+
+    @property
+    def of_cache(self) -> bool:
+        """It reads or writes a build cache; when that fails the build goes on."""
+        return self.name.text.startswith(("importing cache manifest", "exporting cache"))
+
+    @property
     def called_off(self) -> bool:
         """It broke off only because another step failed."""
         return bool(re.search(r"context canceled|Canceled", self.error))
 
 
-Kind = Literal["started", "finished", "failed", "log", "progress", "note"]
+Kind = Literal["planned", "started", "finished", "failed", "log", "progress", "note"]
 
 
 @dataclass(frozen=True)
@@ -158,6 +173,7 @@ class Reader:
     def _vertex(self, vertex: dict[str, Any]) -> Iterator[Change]:
         digest = str(vertex.get("digest", ""))
         name = parse_name(self._redact(str(vertex.get("name", ""))), self._targets)
+        known = digest in self.steps
         step = self.steps.setdefault(digest, Step(name))
         if self._order(name) < self._order(step.name):
             step.name = name
@@ -169,6 +185,8 @@ class Reader:
         step.error = self._redact(str(vertex.get("error") or ""))
         if by_docker := re.match(r"pushing (\S+) with docker$", step.name.text):
             self._pushes[by_docker[1]] = digest, bool(step.completed)
+        if not known and not step.started:
+            yield Change("planned", step)
         if step.started and not was_started and not step.completed:
             yield Change("started", step)
         if step.error and not was_error:
@@ -217,8 +235,17 @@ class Reader:
 
     def failed_step(self) -> Step | None:
         """The step that broke the build: the first with an error of its own. None where buildx itself failed."""
-        own = [step for step in self.steps.values() if step.error and not step.called_off]
+        own = [step for step in self.steps.values() if step.error and not step.called_off and not step.of_cache]
         return min(own, key=lambda step: step.completed or float("inf"), default=None)
+
+
+def union_length(spans: Sequence[tuple[float, float]]) -> float:
+    """The length that intervals cover together."""
+    total, end = 0.0, float("-inf")
+    for begin, finish in sorted(spans):
+        total += max(0.0, finish - max(begin, end))
+        end = max(end, finish)
+    return total
 
 
 def _list(status: dict[str, Any], key: str) -> list[dict[str, Any]]:

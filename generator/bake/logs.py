@@ -34,7 +34,7 @@ class Logs:
     def change(self, change: Change) -> None:
         if change.step is None:
             self._write("", change.text)
-        elif change.kind != "progress":
+        elif change.kind not in ("planned", "progress"):
             self._write(change.step.name.target, _log_line(change, change.step))
 
     def _write(self, target: str, line: str) -> None:

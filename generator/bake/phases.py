@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from generator.bake.cache import AGAIN
 from generator.bake.logs import clear_logs
 from generator.bake.results import Built, loaded_sizes, pushed_sizes
 from generator.bake.run import Phase, PhaseError, Session, run_bake
@@ -15,9 +16,6 @@ from generator.errors import BuildError, EngineError
 from generator.plan import Target
 from generator.reference import parse_reference
 from generator.remedies import explain_push
-
-AGAIN = ("*.cache-to=",)
-"""Overrides for a second run of what has just been built: the first wrote the build caches, and nothing is new."""
 
 RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL)
 """Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this."""
@@ -56,6 +54,7 @@ def bake(session: Session) -> tuple[Built, ...]:
             sizes=tuple(sizes.get(target.tags[0], {}).items()) if target.tags else (),
             seconds=phase.seconds.get(target.name, 0.0),
             uncommitted=uncommitted(target, involved, session.states),
+            cached=target.name in phase.cached,
             state={"none": "built", "push": "pushed", "load": "loaded"}[session.options.output],
         )
         for target in targets
@@ -109,7 +108,8 @@ def attempt(
 def failed(error: PhaseError, consequence: str = "") -> BuildError | EngineError:
     """A step of the user's own is a BuildError; what the engine could not do is an EngineError."""
     message = f"{error.message}\n  whole log: {error.log}{consequence}"
-    return BuildError(message, hint=FIX) if error.kind == "step" else EngineError(message, hint=FIX)
+    hint = error.hint or FIX
+    return BuildError(message, hint=hint) if error.kind == "step" else EngineError(message, hint=hint)
 
 
 def _flags(session: Session) -> list[str]:

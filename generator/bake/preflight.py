@@ -10,8 +10,8 @@ from pathlib import Path
 from generator.bake.job import Job, Options
 from generator.builder import Facts
 from generator.checkout import Checkout, uncommitted
+from generator.contents import source_problems
 from generator.errors import EngineError, InputError, Problem
-from generator.keys import key_of
 from generator.plan import Plan, Target
 from generator.reference import mirrored
 
@@ -22,8 +22,8 @@ BUILDKIT_IMAGE = "moby/buildkit:buildx-stable-1"
 """What buildx pulls for a docker-container builder unless told otherwise (its driver's default image)."""
 
 
-def input_problems(job: Job, options: Options, plan: Plan, root: Path) -> Iterator[Problem]:
-    """What is wrong with the user's files and flags."""
+def input_problems(job: Job, options: Options, plan: Plan, root: Path, tree: Mapping[str, str]) -> Iterator[Problem]:
+    """What is wrong with the user's files and flags. ``tree`` has the text of each rendered Dockerfile by path."""
     for target in job.targets:
         if options.output == "push" and target.kind == "third-party":
             yield Problem(
@@ -37,11 +37,12 @@ def input_problems(job: Job, options: Options, plan: Plan, root: Path) -> Iterat
             )
         if options.published_base and target.kind == "base":
             yield Problem("--base published", f"{target.name} itself is to be built; name the components instead")
-    sources = {source.name: source for target in job.involved for source in target.sources}
-    for source in sources.values():
-        if source.local and not (root / source.location).is_dir():
-            key = key_of(source.name, "_SOURCE")
-            yield Problem(source.where, f"{key}: {source.location} is not a directory")
+    yield from source_problems(root, job.involved, tree)
+    yield from secret_problems(plan, root)
+
+
+def secret_problems(plan: Plan, root: Path) -> Iterator[Problem]:
+    """Each file of a build secret that is not there."""
     for variable in plan.variables:
         if variable.name in SECRET_FILES and variable.value and not (root / variable.value).is_file():
             yield Problem(plan.settings.where(variable.name), f"{variable.name}: {variable.value} is not a file")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from generator.bake.cache import NOT_WRITTEN, cannot_write
 from generator.bake.environment import Environment, Recipe, arguments, bake_environment
 from generator.bake.job import Job, Options, make_job, variables
 from generator.bake.preflight import dirty_problems, engine_problems, input_problems, outside, raise_problems
@@ -136,7 +137,7 @@ def make_session(
     docker = docker.at(root).with_secrets(*passwords(plan))
     job = make_job(plan, names, options)
     states = checkouts(root, job.involved)
-    inputs = [*input_problems(job, options, plan, root), *dirty_problems(job, options, plan, states)]
+    inputs = [*input_problems(job, options, plan, root, workspace.tree), *dirty_problems(job, options, plan, states)]
     try:
         known = facts() if facts else inspect(docker, options.builder)
     except EngineError as error:
@@ -164,6 +165,9 @@ def make_session(
     for state in states.values():
         if state.commit or state.dirty:
             say(state.describe())
+    if no_cache := cannot_write(known, plan):
+        say(docker.redact(no_cache))
+        recipe = replace(recipe, overrides=(*recipe.overrides, NOT_WRITTEN))
     return Session(
         docker=docker,
         state=directory,

@@ -11,6 +11,7 @@ from typing import Any
 from generator.engine import Docker
 from generator.reference import parse_reference
 from generator.table import table
+from generator.text import duration
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Built:
     """One image of a run. ``digest`` is "" and ``sizes`` are empty where it was neither pushed nor loaded.
 
     ``sizes`` are bytes by platform: the compressed layers in the registry, or what the local engine reports (under the
-    platform ""). ``seconds`` is the time in which its own steps ran, without cached ones and without its parents'.
+    platform ""). ``seconds`` is the time in which its own steps ran, without cached ones and without its parents';
+    ``cached`` says that none had to.
     """
 
     image: str
@@ -30,6 +32,7 @@ class Built:
     state: str
     uncommitted: tuple[str, ...] = ()
     """the sources that it is built from and whose content is not all committed"""
+    cached: bool = False
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -41,22 +44,21 @@ class Built:
             "sizes": {platform or "engine": size for platform, size in self.sizes},
             "seconds": round(self.seconds, 3),
             "uncommitted": list(self.uncommitted),
+            "cached": self.cached,
         }
 
 
 def result_table(built: Sequence[Built]) -> str:
-    """For people: short digests, megabytes, one size for each platform."""
-    rows = [
-        (
-            one.image,
-            one.digest[:15] + "…" if one.digest else "-",
-            " ".join(one.platforms),
-            " + ".join(megabytes(size) for _, size in one.sizes) or "-",
-            f"{one.seconds:.1f}",
-        )
-        for one in built
-    ]
-    text = table(("IMAGE", "DIGEST", "PLATFORMS", ">SIZE", ">SECONDS"), rows)
+    """For people: short digests, megabytes, one size for each platform; no column in which nothing would stand."""
+    columns: dict[str, list[str]] = {
+        "IMAGE": [one.image for one in built],
+        ">BUILT IN": ["cached" if one.cached else duration(one.seconds) for one in built],
+        "PLATFORMS": [" ".join(one.platforms) for one in built],
+        ">SIZE": [" + ".join(megabytes(size) for _, size in one.sizes) for one in built],
+        "DIGEST": [one.digest[:15] + "…" if one.digest else "" for one in built],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    text = table(tuple(shown), list(zip(*shown.values(), strict=True)))
     dirty = {name for one in built for name in one.uncommitted}
     return f"{text}\nnot all committed: {', '.join(sorted(dirty))}" if dirty else text
 

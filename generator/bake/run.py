@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from generator.bake.cache import cache_notes
 from generator.bake.environment import Recipe, arguments
-from generator.bake.events import Reader, Step
+from generator.bake.events import Reader, Step, union_length
 from generator.bake.job import Job, Options
 from generator.bake.logs import Logs
 from generator.bake.progress import View
 from generator.builder import Facts
 from generator.checkout import Checkout
 from generator.engine import Docker
+from generator.keys import key_of
 
 Kind = Literal["step", "export", "engine"]
 EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")
@@ -49,10 +51,14 @@ class Session:
 
 @dataclass(frozen=True)
 class Phase:
-    """One bake process that succeeded: each target's digest (absent where nothing was exported) and busy seconds."""
+    """One bake process that succeeded: each target's digest (absent where nothing was exported) and busy seconds.
+
+    ``cached`` are the images none of whose steps had to run.
+    """
 
     digests: Mapping[str, str]
     seconds: Mapping[str, float]
+    cached: frozenset[str]
     warnings: tuple[str, ...]
 
 
@@ -63,8 +69,9 @@ class PhaseError(Exception):
     says what failed: a step of a Dockerfile, the export of an image that is built, or the engine itself.
     """
 
-    def __init__(self, message: str, log: str, pushed: Mapping[str, bool], kind: Kind) -> None:
+    def __init__(self, message: str, log: str, pushed: Mapping[str, bool], kind: Kind, hint: str = "") -> None:
         super().__init__(message)
+        self.hint = hint
         self.message = message
         self.log = log
         self.pushed = pushed
@@ -110,17 +117,23 @@ def run_bake(
             Logs(session.state / "logs", job, title) as logs,
             session.docker.stream_lines(args, env=session.env) as child,
         ):
-            for line in child.lines(TICK):
-                view.tick()
-                for change in reader.feed(line):
-                    logs.change(change)
-                    view.change(change)
-            code = child.finish().code
+            try:
+                for line in child.lines(TICK):
+                    view.tick()
+                    for change in reader.feed(line):
+                        logs.change(change)
+                        view.change(change)
+                code = child.finish().code
+            except KeyboardInterrupt:
+                view.stop()
+                raise
     finally:
         view.end()
+    for note in cache_notes(job, reader.steps.values()):
+        view.note(note)
     if code:
         raise phase_error(job, reader, code, logs)
-    return Phase(_digests(metadata, job), busy(reader, job), tuple(dict.fromkeys(reader.warnings)))
+    return Phase(_digests(metadata, job), busy(reader, job), cached(reader, job), tuple(dict.fromkeys(reader.warnings)))
 
 
 def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
@@ -137,7 +150,25 @@ def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
     part = f'stage "{stage}", step {number}: ' if stage and "/" in number else ""
     lines = "".join(f"\n  | {line}" for line in _what_it_said(step))
     kind: Kind = "export" if name.text.startswith(EXPORTING) else "step"
-    return PhaseError(f"{where} failed in {part}{name.text}{lines}", logs.shown(name.target), reader.pushed, kind)
+    return PhaseError(
+        f"{where} failed in {part}{name.text}{lines}",
+        logs.shown(name.target),
+        reader.pushed,
+        kind,
+        base_hint(job, name.text),
+    )
+
+
+def base_hint(job: Job, step: str) -> str:
+    """The keys that say where a base image comes from, for a step that did not get one; "" for another step."""
+    found = re.match(r"load metadata for (?:docker\.io/(?:library/)?)?(\S+)$", step)
+    for base in (base for target in job.involved for base in target.bases) if found else ():
+        if found and re.sub(r"^docker\.io/(library/)?", "", base.reference) == found[1]:
+            return (
+                f"{base.reference} is the base {base.name}: BASE_REGISTRY in .env says which registry has the bases, "
+                f"{key_of(base.name, '_IMAGE')} names another image for this one; fategen images --external lists all"
+            )
+    return ""
 
 
 def _what_it_said(step: Step) -> list[str]:
@@ -160,19 +191,25 @@ def _digests(metadata: Path, job: Job) -> dict[str, str]:
     }
 
 
+def cached(reader: Reader, job: Job) -> frozenset[str]:
+    """The images that were all there: whatever ran for one is its export."""
+    ran = {
+        job.shown(step.name.target)
+        for step in _own_steps(reader)
+        if not step.was_there and not step.name.text.startswith(EXPORTING)
+    }
+    return frozenset(target.name for target in job.targets) - ran
+
+
 def busy(reader: Reader, job: Job) -> dict[str, float]:
     """Seconds in which a step of an image ran; steps beside each other count once, cached ones not at all."""
     spans: dict[str, list[tuple[float, float]]] = {}
-    for step in reader.steps.values():
-        if step.name.target and not step.name.internal and not step.cached and step.seconds:
+    for step in _own_steps(reader):
+        if not step.cached and step.seconds:
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
 
 
-def union_length(spans: Sequence[tuple[float, float]]) -> float:
-    """The length that intervals cover together."""
-    total, end = 0.0, float("-inf")
-    for begin, finish in sorted(spans):
-        total += max(0.0, finish - max(begin, end))
-        end = max(end, finish)
-    return total
+def _own_steps(reader: Reader) -> list[Step]:
+    """The steps that make an image: not what BuildKit does around them, nor build caches."""
+    return [s for s in reader.steps.values() if s.name.target and not s.name.internal and not s.of_cache]

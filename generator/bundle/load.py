@@ -90,6 +90,12 @@ def _choose(index: BundleIndex, only: Sequence[str], platform: str) -> BundleInd
             lacking.append(Problem(image.label, f"is in the bundle for {', '.join(image.platforms)}, not {platform}"))
         else:
             images.append(replace(image, target=variant.manifest, source="", variants=(variant,)))
+    if lacking and not images:
+        there = ", ".join(sorted({name for image in choose(index, only) for name in image.platforms}))
+        raise InputError(
+            Problem("", f"nothing in the bundle is for {platform}; it has {there}"),
+            hint="--platform loads another platform, and fategen bundle save --platform makes a bundle for this one",
+        )
     if lacking:
         hint = "--only loads the images that are there; --platform loads another platform"
         raise InputError(lacking, hint=hint)

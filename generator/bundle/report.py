@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from generator.bundle.model import BundleIndex, short_root
 from generator.bundle.reference import familiar
+from generator.text import human
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,3 @@ def rows(index: BundleIndex) -> list[tuple[str, ...]]:
         found.append((first, " ".join(image.platforms), human(image.size), human(image.unique), human(image.shared)))
         found.extend((name, "", "", "", "") for name in others)
     return found
-
-
-def human(size: int) -> str:
-    """A number of bytes with a unit of a thousand: ``84 MB``, ``1.2 GB``, ``512 B``."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5 or unit == "GB":
-            return f"{value:.1f} {unit}" if unit != "B" and value < 9.95 else f"{value:,.0f} {unit}"
-        value /= 1000
-    raise AssertionError("unreachable")

@@ -48,7 +48,8 @@ def main() -> None:
     """Run the command line: a ``FategenError`` becomes a message and its exit code, Ctrl-C becomes 130."""
     try:
         code = cli(prog_name="fategen", standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
         code = 130
     except click.ClickException as error:
         error.show()
@@ -56,9 +57,6 @@ def main() -> None:
     except FategenError as error:
         click.echo(error.render(), err=True)
         code = error.exit_code
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-        code = 130
     except BrokenPipeError:
         # the reader of a pipe (head, less) went away: say nothing, and keep Python from saying it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,13 +11,12 @@ import click
 
 from generator import bake as baking
 from generator.bake.job import Output
-from generator.bake.progress import LiveView, PlainView, View
 from generator.builder import inspect
-from generator.cli.common import change_options, directory_option, say_warnings
+from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
+from generator.cli.terminal import progress_view, say
 from generator.engine import find_docker
 from generator.errors import InputError, Problem
-from generator.project import find_project
 
 
 @click.command()
@@ -60,17 +57,17 @@ def command(
         raise InputError(Problem("--load", "--push and --load exclude each other: bake twice, the second is cached"))
     output: Output = "push" if push else "load" if load else "none"
     options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
-    project = find_project(directory)
+    project = open_project(directory)
     if show:
-        workspace, recipe = baking.open_workspace(project, sets, sources, _say)
+        workspace, recipe = baking.open_workspace(project, sets, sources, say)
         say_warnings(workspace.warnings)
-        printed = baking.resolved(find_docker(), workspace, recipe, names, options, process=os.environ, say=_say)
+        printed = baking.resolved(find_docker(), workspace, recipe, names, options, process=os.environ, say=say)
         click.echo(printed, nl=False)
         return
     # docker needs a tenth of a second to answer: the project is read in that time
     with ThreadPoolExecutor(1) as pool:
         facts = pool.submit(lambda: inspect(find_docker().at(project.root), builder))
-        workspace, recipe = baking.open_workspace(project, sets, sources, _say)
+        workspace, recipe = baking.open_workspace(project, sets, sources, say)
     say_warnings(workspace.warnings)
     session = baking.make_session(
         find_docker(),
@@ -80,27 +77,13 @@ def command(
         options,
         process=os.environ,
         view=lambda job: progress_view(job, quiet=quiet, verbose=verbose),
-        say=_say,
+        say=say,
         facts=facts.result,
     )
     if not quiet:
         plan = workspace.plan
         builder_name = f"{session.facts.builder.name} ({session.facts.builder.driver})"
-        _say(f"FATE {plan.release} → {plan.settings.prefix}   tag {plan.settings.tag}   builder {builder_name}")
+        say(f"FATE {plan.release} → {plan.settings.prefix}   tag {plan.settings.tag}   builder {builder_name}")
     built = baking.bake(session)
+    session.view.clear()
     click.echo(json.dumps([one.as_json() for one in built], indent=2) if form == "json" else baking.result_table(built))
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def progress_view(job: baking.Job, *, quiet: bool = False, verbose: bool = False) -> View:
-    """The view that fits: a picture on a terminal, lines elsewhere and with ``-v``, nothing with ``-q``."""
-    if quiet:
-        return View()
-    if sys.stderr.isatty() and not verbose and os.environ.get("TERM") != "dumb":
-        return LiveView(
-            job, lambda text: click.echo(text, nl=False, err=True), width=shutil.get_terminal_size().columns
-        )
-    return PlainView(job, _say, verbose=verbose)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,20 +11,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.bundle.archive import Progress, Reads
+from generator.bundle.archive import Reads
 from generator.bundle.check import inspect, stdin, verify
 from generator.bundle.damage import not_whole
 from generator.bundle.layout import SourceImage
 from generator.bundle.load import load
 from generator.bundle.model import BundleIndex, short_root
 from generator.bundle.reference import familiar
-from generator.bundle.report import as_json, human, rows
+from generator.bundle.report import as_json, rows
 from generator.bundle.save import save
-from generator.cli.common import change_options, directory_option, say_warnings
+from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
+from generator.cli.terminal import Bar, progress_view, say
 from generator.errors import InputError, Problem, did_you_mean
-from generator.project import find_project
 from generator.table import table
+from generator.text import human
 
 if TYPE_CHECKING:
     from generator.bake import Options, Recipe
@@ -40,13 +40,27 @@ format_option = click.option(
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 
 
+def _bundle_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """One of the bundles; an image's name in its place is a slip with an answer."""
+    if value not in GROUPS:
+        wrong = f"no bundle has this name{did_you_mean(value, GROUPS)}; there are {', '.join(GROUPS)}"
+        raise InputError(Problem(value, wrong), hint=f"for one image: fategen bundle save --image {value}")
+    return value
+
+
 @click.group()
 def command() -> None:
     """Carry images to a site without internet: one file, checked byte for byte, that plain docker load takes too."""
 
 
 @command.command("save")
-@click.argument("name", type=click.Choice(list(GROUPS)), default="fate")
+@click.argument(
+    "name",
+    metavar=f"[{'|'.join(GROUPS)}]",
+    default="fate",
+    callback=_bundle_name,
+    shell_complete=lambda _context, _parameter, begun: [name for name in GROUPS if name.startswith(begun)],
+)
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
 @click.option("--image", "images", multiple=True, metavar="NAME", help="Only this image of the bundle. Repeatable.",
               shell_complete=images_of_bundle)  # fmt: skip
@@ -81,7 +95,7 @@ def save_command(
     """
     from generator import bake as baking
 
-    workspace, recipe = baking.open_workspace(find_project(directory), sets, sources, _say)
+    workspace, recipe = baking.open_workspace(open_project(directory), sets, sources, say)
     say_warnings(workspace.warnings)
     names = _chosen(workspace.plan, name, images)
     options = baking.Options(platforms=platforms or (_engine_platform(),), builder=builder)
@@ -90,7 +104,7 @@ def save_command(
     if not output.parent.is_dir():
         raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
     layouts = _layouts(workspace, recipe, names, options, quiet)
-    with _Bar("saving", quiet) as bar:
+    with Bar("saving", quiet) as bar:
         result = save(layouts, output, name=title, progress=bar)
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
@@ -126,7 +140,7 @@ def inspect_command(file: Path, form: str) -> None:
 def verify_command(file: Path, form: str, quiet: bool) -> None:
     """Check every byte of a bundle, and name every damaged place. Exit code 4: damaged or unsafe."""
     start = time.monotonic()
-    with _Bar("checking", quiet) as bar:
+    with Bar("checking", quiet) as bar:
         result = verify(_source(file), progress=bar)
     if form == "json":
         click.echo(json.dumps({**as_json(result.index, result.size), "blobs": result.blobs, "whole": True}, indent=2))
@@ -150,7 +164,7 @@ def load_command(file: Path, only: tuple[str, ...], platform: str, form: str, qu
     from generator.bundle.targets import DockerLoader
     from generator.engine import find_docker
 
-    with _Bar("loading", quiet) as bar:
+    with Bar("loading", quiet) as bar:
         result = load(_source(file), DockerLoader(find_docker()), only=only, platform=platform, progress=bar)
     if form == "json":
         images = [
@@ -181,7 +195,6 @@ def _layouts(
 ) -> tuple[SourceImage, ...]:
     """Has bake build these images and groups and write their OCI layouts: the one place where bundles meet bake."""
     from generator import bake as baking
-    from generator.cli.bake import progress_view
     from generator.engine import find_docker
 
     session = baking.make_session(
@@ -192,9 +205,10 @@ def _layouts(
         options,
         process=os.environ,
         view=lambda job: progress_view(job, quiet=quiet),
-        say=_say,
+        say=say,
     )
     written = baking.export_layouts(session)
+    session.view.clear()
     order = {platform: number for number, platform in enumerate(options.platforms)}
     return tuple(
         SourceImage(target.tags, written[target.name], tuple(sorted(target.platforms, key=order.__getitem__)))
@@ -221,10 +235,6 @@ def _engine_platform() -> str:
     return DockerLoader(find_docker()).platform()
 
 
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
 def _source(file: Path) -> Path | Reads:
     return stdin() if str(file) == "-" else file
 
@@ -235,32 +245,3 @@ def _table(index: BundleIndex) -> str:
 
 def _short(digest: str) -> str:
     return digest.partition(":")[2][:12]
-
-
-class _Bar:
-    """One line on stderr while it lasts; nothing where stderr is no terminal."""
-
-    def __init__(self, verb: str, quiet: bool) -> None:
-        self._verb = verb
-        self._shown = not quiet and sys.stderr.isatty()
-        self._next = 0.0
-        self._start = time.monotonic()
-
-    def __enter__(self) -> Progress:
-        return self._show
-
-    def _show(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if not self._shown or now < self._next:
-            return
-        self._next = now + 0.1
-        rate = done / max(now - self._start, 0.001)
-        kind, _, digest = what.partition(" sha256:")
-        name = f"{kind} {digest[:12]}" if digest else kind
-        part = f"{100 * done // max(total, 1):3d} %  {human(done)} of {human(total)}  {human(int(rate))}/s"
-        line = f"{self._verb}  {part}  {name}"
-        click.echo(f"\r{line[:100]:<100}", err=True, nl=False)
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            click.echo(f"\r{'':<100}\r", err=True, nl=False)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import click
 
 from generator.errors import Problem
+from generator.project import Project, find_project
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -23,14 +24,23 @@ directory_option = click.option(
 
 def change_options(function: F) -> F:
     """``--set`` and ``--source``: something else than ``.env`` says, for this run alone."""
+    where = "A local checkout of a source, such as fate=../FATE; a relative DIR starts at the project."
     for option in (
-        click.option("--source", "sources", multiple=True, metavar="NAME=DIR", help="A local checkout of a source."),
+        click.option("--source", "sources", multiple=True, metavar="NAME=DIR", help=where),
         click.option(
             "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Another value than .env's, for this run."
         ),
     ):
         function = option(function)
     return function
+
+
+def open_project(directory: Path) -> Project:
+    """The project at or above ``directory``; where it is above, it is said, since a stray ``.env`` may be found."""
+    project = find_project(directory)
+    if project.root != directory.resolve():
+        click.echo(f"note: the project is {project.root}, where .env is", err=True)
+    return project
 
 
 def say_warnings(warnings: Iterable[Problem]) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-from generator.cli.common import change_options, directory_option, say_warnings
+from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.errors import InputError, Problem
 from generator.plan import Target
-from generator.project import find_project
 from generator.table import table
 from generator.workspace import load
 
@@ -29,12 +28,12 @@ def command(
 ) -> None:
     """List the images of the plan, or with --external everything that building them asks of registries and archives.
 
-    "references" prints one image reference a line, for other tools; "skopeo" prints what "skopeo sync --src yaml"
-    copies into a mirror.
+    "references" prints name and tag of each image, one a line and nothing else, for other tools; "skopeo" prints what
+    "skopeo sync --src yaml" copies into a mirror.
     """
     if form == "skopeo" and not external:
         raise InputError(Problem("--format skopeo", "is a list of what to mirror: add --external"))
-    workspace = load(find_project(directory), sets=sets, sources=sources)
+    workspace = load(open_project(directory), sets=sets, sources=sources)
     say_warnings(workspace.warnings)
     plan = workspace.plan
     selected = plan.select(names) if names else tuple(t for t in (*plan.targets, *plan.unavailable) if not t.inherits)
@@ -50,6 +49,9 @@ def command(
                 click.echo(tag)
     else:
         click.echo(_table(selected))
+        if not names:
+            groups = [(group.name, ", ".join(group.targets)) for group in plan.groups]
+            click.echo(f"\n{table(('GROUP', 'IMAGES'), groups)}")
         _say_skipped(selected)
 
 

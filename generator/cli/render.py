@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from generator.cli.common import directory_option, say_warnings
+from generator.cli.common import directory_option, open_project, say_warnings
 from generator.errors import DriftError
-from generator.project import find_project
 from generator.tree import Change, write
 from generator.workspace import load
 
@@ -20,10 +19,10 @@ from generator.workspace import load
     "--check", is_flag=True, help="Write nothing; exit 1 and list every file that is missing, changed or stale."
 )
 @click.option("--diff", is_flag=True, help="Write nothing; show the difference.")
-@click.option("--strict", is_flag=True, help="An unknown key in .env is an error.")
+@click.option("--strict", is_flag=True, help="An unknown key in .env is an error and no warning.")
 def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
     """Write dockerfiles/ and out/docker-bake.hcl from .env, the catalogue and the templates."""
-    workspace = load(find_project(directory), strict=strict)
+    workspace = load(open_project(directory), strict=strict)
     say_warnings(workspace.warnings)
     changes = workspace.drift()
     if diff:

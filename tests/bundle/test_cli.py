@@ -11,7 +11,8 @@ import pytest
 import generator.cli
 from generator.bundle.model import short_root
 from generator.bundle.reference import familiar, normalise, short
-from generator.bundle.report import human, report
+from generator.bundle.report import report
+from generator.text import human
 from tests.bundle.conftest import Made
 
 
@@ -79,6 +80,15 @@ def test_wrong_arguments(
 ) -> None:
     assert run(monkeypatch, *args) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_image_in_place_of_a_bundles_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "save", "python") == 2
+    said = capsys.readouterr().err
+    assert "python: no bundle has this name; there are fate, third-party, all" in said
+    assert "fategen bundle save --image python" in said
 
 
 def test_what_images_share(made: Made) -> None:

@@ -151,6 +151,10 @@ def test_a_platform_that_is_not_in_it(made: Made) -> None:
     assert not engine.sent
     assert load(io.BytesIO(made.data), engine, only=("m",)).platform == "linux/arm64"
     assert load(io.BytesIO(made.data), engine, platform="linux/amd64").platform == "linux/amd64"
+    with pytest.raises(InputError, match="nothing in the bundle is for linux/s390x; it has linux/amd64, linux/arm64"):
+        load(io.BytesIO(made.data), engine, platform="linux/s390x")
+    with pytest.raises(InputError, match=r"is for linux/s390x; it has linux/amd64$"):
+        load(io.BytesIO(made.data), engine, only=("a", "b"), platform="linux/s390x")
     with pytest.raises(InputError, match="--platform"):
         load(io.BytesIO(made.data), engine, platform="x y")
 

@@ -77,7 +77,7 @@ def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fa
     env = {"DOCKER_CONFIG": client}
     ran = fategen("bake", "roll", "python", cwd=pushed, env=env)
     assert ran.code == 0, ran.err
-    assert ran.out.splitlines()[0].split() == ["IMAGE", "DIGEST", "PLATFORMS", "SIZE", "SECONDS"]
+    assert ran.out.splitlines()[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS"]
     shown = fategen("bake", "roll", "--print", cwd=pushed, env=env)
     assert shown.code == 0, shown.err
     [tag] = json.loads(shown.out)["target"]["roll"]["tags"]
@@ -220,3 +220,26 @@ def wait_for(condition: object, seconds: float) -> None:
         if time.monotonic() > end:
             pytest.fail(f"not within {seconds} s")
         time.sleep(0.1)
+
+
+def test_each_image_writes_a_build_cache_of_its_own(pushed: Path, fategen: Fategen, registry: str) -> None:
+    name = f"cache-{os.getpid()}"
+    cache = f"{registry}/{name}/of"
+    ran = fategen("bake", "roll", "--set", f"CACHE_TO={cache}", "--set", f"CACHE_FROM={cache}", cwd=pushed)
+    assert ran.code == 0, ran.err
+    assert "no build cache was read for packages, roll: there is none yet" in ran.err
+    with urllib.request.urlopen(f"http://{registry}/v2/{name}/of/tags/list", timeout=10) as answer:
+        assert sorted(json.load(answer)["tags"]) == ["packages", "roll"]
+    again = fategen("bake", "roll", "--set", f"CACHE_FROM={cache}", cwd=pushed)
+    assert again.code == 0, again.err
+    assert "no build cache" not in again.err
+
+
+@pytest.mark.parametrize("client", clients())
+def test_a_cache_out_of_reach_does_not_keep_a_release_back(pushed: Path, fategen: Fategen, client: str) -> None:
+    gone = ("--set", "CACHE_TO=localhost:1/gone", "--set", "CACHE_FROM=localhost:1/gone")
+    ran = fategen("bake", "roll", "--push", *gone, cwd=pushed, env={"DOCKER_CONFIG": client} if client else None)
+    assert ran.code == 0, ran.err
+    assert "no build cache was read" in ran.err and "no build cache was written" in ran.err
+    assert "connection refused" in ran.err
+    assert "roll" in ran.out and "sha256:" in ran.out

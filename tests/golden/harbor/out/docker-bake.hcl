@@ -126,7 +126,7 @@ target "packages" {
   context   = "dockerfiles/packages"
   output    = ["type=cacheonly"]
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:packages"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:packages,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:packages,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "fate" = FATE_SOURCE
@@ -147,7 +147,7 @@ target "base-image" {
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:base-image"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:base-image,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:base-image,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "requirements" = "python"
@@ -167,7 +167,7 @@ target "federation" {
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:federation"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:federation,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:federation,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
@@ -186,7 +186,7 @@ target "proxy" {
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:proxy"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:proxy,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:proxy,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
@@ -205,7 +205,7 @@ target "roll" {
     "org.opencontainers.image.source"      = "https://github.com/WeBankFinTech/eggroll.git"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:roll"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:roll,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:roll,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
@@ -224,7 +224,7 @@ target "meta-service" {
     "org.opencontainers.image.source"      = "https://github.com/WeBankFinTech/eggroll.git"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:meta-service"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:meta-service,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:meta-service,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
@@ -244,7 +244,7 @@ target "fateboard" {
     "org.opencontainers.image.revision"    = "c189b947e674afa1b57faa0bfa8e627172679253"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:fateboard"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
@@ -263,7 +263,7 @@ target "egg" {
     "org.opencontainers.image.source"      = "https://github.com/WeBankFinTech/eggroll.git"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:egg"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:egg,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:egg,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "base-image" = BASE_IMAGE
@@ -286,7 +286,7 @@ target "python" {
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
   }
   cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:python"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:python,mode=max"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:python,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "base-image" = BASE_IMAGE

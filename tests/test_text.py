@@ -1,0 +1,34 @@
+"""Text for one line of a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from generator.bake.results import megabytes
+from generator.text import cells, duration, human, one_line, shorten
+
+
+def test_a_steps_name_is_one_line_without_its_mounts() -> None:
+    text = "RUN --mount=type=cache,id=a \\\n   --mount=type=secret,id=b   make  all"
+    assert one_line(text) == "RUN \\ make all"
+
+
+def test_a_steps_name_cannot_move_the_cursor() -> None:
+    assert one_line("RUN printf \x1b[2J") == "RUN printf ?[2J"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "short"),
+    [("abc", 3, "abc"), ("abcd", 3, "ab…"),
+     ("日本語", 6, "日本語"), ("日本語", 5, "日本…"), ("日本語", 4, "日…"), ("abc", 0, ""),
+     ("e\u0301tude", 5, "e\u0301tude")],
+)  # fmt: skip
+def test_text_is_cut_to_the_columns_of_a_terminal(text: str, width: int, short: str) -> None:
+    assert shorten(text, width) == short
+    assert cells(short) <= width
+
+
+def test_times_and_sizes_are_for_people() -> None:
+    assert [duration(s) for s in (4.26, 59.94, 59.96, 62, 3725)] == ["4.3 s", "59.9 s", "1m00s", "1m02s", "1h02m"]
+    assert (megabytes(84_499_999), megabytes(1_250_000)) == ("84 MB", "1.2 MB")
+    assert (human(84_499_999), human(1_250_000), human(999)) == ("84 MB", "1.2 MB", "999 B")
