@@ -11,7 +11,7 @@ SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("name", ["demo", "test", "bench", "lint"])
+@pytest.mark.parametrize("name", ["demo", "test", "bench", "lint", "picture"])
 def test_help_is_the_scripts_first_comment(name: str, flag: str) -> None:
     bare = {"PATH": "/usr/bin:/bin"}
     done = subprocess.run([SCRIPTS / name, flag], capture_output=True, text=True, timeout=20, env=bare)
