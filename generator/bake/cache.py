@@ -1,7 +1,7 @@
 """Build caches in a registry (CACHE_FROM, CACHE_TO): a cache makes a build faster, and never makes it fail.
 
 One that cannot be read, or that nobody has written yet, BuildKit does without; one that cannot be written is let go by
-``ignore-error`` in the bake file (BuildKit's cache exporters have it from 0.12 on; tried with 0.13.2 and 0.17.0).
+``ignore-error`` in the bake file (BuildKit's cache exporters have it from 0.12 on; tried with 0.13.2).
 """
 
 from __future__ import annotations
