@@ -48,8 +48,10 @@ def _offline() -> Service:
     """An engine like the first one, in a network namespace of its own that has no route to anywhere.
 
     Whoever wants to be reached by its builds listens in that namespace (network.OFFLINE_ADDRESS)."""
-    bridge, address = "fgs-offline", network.OFFLINE_ADDRESS
-    interface = f"ip link set lo up && ip link add {bridge} type bridge && ip addr add {address}/24 dev {bridge}"
+    bridge, address, mac = "fgs-offline", network.OFFLINE_ADDRESS, network.mac(network.OFFLINE_ADDRESS)
+    interface = (
+        f"ip link set lo up && ip link add {bridge} address {mac} type bridge && ip addr add {address}/24 dev {bridge}"
+    )
     engine = _engine("offline", roots.ENGINE, "", 0)
     # started again after a crash it finds its bridge there
     script = f'ip link show {bridge} > /dev/null 2>&1 || {{ {interface} && ip link set {bridge} up; }}; exec "$@"'

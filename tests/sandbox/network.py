@@ -56,6 +56,11 @@ def gateway(subnet: str, engine: str) -> str:
     return f"{first}.{second}.{list(BRIDGES).index(engine)}.1/24"
 
 
+def mac(address: str) -> str:
+    """An address for the bridge as Docker gives its own: 02:42 and the IPv4 address."""
+    return ":".join(["02", "42", *(f"{int(part):02x}" for part in address.partition("/")[0].split("."))])
+
+
 def pool(subnet: str, engine: str) -> str:
     """Where `docker network create` takes its subnets from: inside ours, so that the same rules serve them."""
     first, second, *_ = subnet.split(".")
@@ -74,7 +79,9 @@ def up(engines: list[str]) -> str:
         if address not in _in_root("ip", "-o", "-4", "addr", "show", "dev", bridge):
             _in_root("ip", "addr", "flush", "dev", bridge)
             _in_root("ip", "addr", "add", address, "dev", bridge)
-        _in_root("ip", "link", "set", bridge, "up")
+        # a bridge without an address of its own takes a port's, another one with each container that comes or goes: to
+        # the others the gateway was gone until they asked for it anew (builds: "connection timed out")
+        _in_root("ip", "link", "set", bridge, "address", mac(address), "up")
     for table, chain, rule in _rules(subnet):
         if not machine.answers(["chroot", str(roots.ENGINE), kind, "-t", table, "-C", chain, *rule]):
             _in_root(kind, "-w", "-t", table, "-I", chain, *rule)
