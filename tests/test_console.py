@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.console import matches, steps
+from tests.e2e.console import matches, outside, steps
 
 PAGE = """\
 Text with $ a dollar.
@@ -54,3 +54,32 @@ def test_the_commands_of_console_blocks_with_what_is_shown() -> None:
 )
 def test_what_is_shown_and_what_came(shown: list[str], output: str, same: bool) -> None:
     assert matches(shown, output) is same
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mkdir -p /etc/docker/certs.d/x",
+        "echo >/etc/hosts",
+        "docker login harbor.example.com -u me",
+        "echo PREFIX=10.0.0.5:8443/fate",
+        "curl https://pypi.example.com/simple",
+        "git clone https://github.com/someone/else.git",
+    ],
+)
+def test_a_command_that_leads_off_the_sandbox_is_seen(command: str) -> None:
+    assert outside(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cp ~/src/etc/x .",
+        "git clone https://github.com/FederatedAI/FATE.git ../FATE",
+        "echo NO_PROXY=localhost,.corp.example.com",
+        "docker run localhost:5000/x",
+        "ls 2> /dev/null",
+    ],
+)
+def test_other_commands_are_not(command: str) -> None:
+    assert outside(command) == ""

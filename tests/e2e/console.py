@@ -53,6 +53,21 @@ def steps(text: str) -> list[Step]:
     return found
 
 
+_OUTSIDE = re.compile(
+    r"(?<![\w.~-])(?:/etc|/usr|/var|/opt)/|(?<![\w.-])(?:10\.0\.0\.\d+|(?:[\w-]+\.)*example\.com)\b"
+    r"|github\.com/(?!FederatedAI/FATE\.git\b)"
+)
+
+
+def outside(command: str) -> str:
+    """What in a command leads to this machine's own files or to a host that is not there; "" where nothing does.
+
+    A page with such a name that stands for nothing here must not be run at all: pages are written for other machines.
+    """
+    found = _OUTSIDE.search(command)
+    return found[0] if found else ""
+
+
 def matches(shown: list[str], output: str) -> bool:
     """Whether this is the output that the page shows."""
     expected = "\n".join(shown).strip().split("\n")

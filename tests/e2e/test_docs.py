@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import docker
-from tests.e2e.console import Session, steps
+from tests.e2e.console import Session, outside, steps
 from tests.e2e.mirror import Mirror, default_index, maven_central
 from tests.e2e.proxy import Proxy
 from tests.e2e.test_sources import NAMES as SOURCES
@@ -27,7 +27,9 @@ from tests.e2e.test_sources import git, git_server, make_checkout
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")]
+ELSEWHERE = {"harbor.md": "test_harbor.py"}
+"""Pages that another test runs, since they need more than a name in another's place."""
+PAGES = [p for p in PAGES if "```console" in p.read_text(encoding="utf-8") and p.name not in ELSEWHERE]
 OURS = f"docs-{os.getpid()}"
 
 Values = dict[str, str]
@@ -128,6 +130,8 @@ def test_a_page_is_run_as_it_stands(page: Path, home: Path, sources: tuple[Path,
         known: set[Path] = set()
         try:
             for step in run:
+                assert not outside(session.here(step.command)), f"{step.command}: nothing here stands for that"
+            for step in run:
                 session.run(step)
                 for project_env in {*home.glob("*/.env")} - known:
                     put(project_env, settings | more_settings, "\n".join(s.command for s in run))
@@ -144,6 +148,11 @@ def tidy(prefix: str) -> None:
         if containers := docker("ps", "--all", "--quiet", f"--filter=ancestor={reference}").split():
             docker("rm", "--force", "--volumes", *containers)
         docker("image", "rm", "--force", reference)
+
+
+@pytest.mark.parametrize(("page", "test"), ELSEWHERE.items())
+def test_a_page_that_is_run_elsewhere_is_run_there(page: str, test: str) -> None:
+    assert f'"docs/{page}"' in (Path(__file__).parent / test).read_text(encoding="utf-8")
 
 
 def test_every_page_is_named_in_the_readme() -> None:
