@@ -125,15 +125,20 @@ def system_bundle(environment: Mapping[str, str]) -> Path | None:
     return next((Path(path) for path in ([named] if named else BUNDLES) if Path(path).is_file()), None)
 
 
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+
+
 def trust_text(files: Sequence[Path], environment: Mapping[str, str]) -> str:
     """The system's authorities and those in ``files``, in one text for ``SSL_CERT_FILE``. OSError as reading has it.
 
     buildx fetches tokens itself and trusts the system's authorities alone (its auth provider is given no TLS
     configuration), whatever certs.d says: "failed to fetch oauth token … certificate signed by unknown authority".
+    Only certificates are taken over: what else such a file holds (a key, a remark) is not to be copied.
     """
     bundle = system_bundle(environment)
     paths = [*([bundle] if bundle else []), *files]
-    return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in paths)
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
+    return "".join(f"{found}\n" for text in texts for found in _CERTIFICATE.findall(text))
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> str:

@@ -66,7 +66,9 @@ def test_certificates_are_those_of_the_engine_of_docker_desktop_and_of_rootless_
 
 
 def test_the_client_trusts_the_systems_authorities_and_the_registrys(tmp_path: Path) -> None:
-    (tmp_path / "system.pem").write_text("system\n", encoding="utf-8")
-    (tmp_path / "ca.crt").write_text("own", encoding="utf-8")
+    system, own = (f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n" for name in ("system", "own"))
+    (tmp_path / "system.pem").write_text(system, encoding="utf-8")
+    key = "-----BEGIN PRIVATE KEY-----\nkey\n-----END PRIVATE KEY-----\n"
+    (tmp_path / "ca.crt").write_text(f"# a remark\n{key}{own.rstrip()}", encoding="utf-8")
     text = trust_text([tmp_path / "ca.crt"], {"SSL_CERT_FILE": str(tmp_path / "system.pem")})
-    assert text.split() == ["system", "own"]
+    assert text == system + own
