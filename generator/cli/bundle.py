@@ -179,6 +179,7 @@ def _layouts(
 ) -> tuple[SourceImage, ...]:
     """Has bake build these images and groups and write their OCI layouts: the one place where bundles meet bake."""
     from generator import bake as baking
+    from generator.bundle.classic import fill_layouts
     from generator.cli.bake import progress_view
     from generator.engine import find_docker
 
@@ -192,7 +193,16 @@ def _layouts(
         view=lambda job: progress_view(job, quiet=quiet),
         say=_say,
     )
-    written = baking.export_layouts(session)
+    if session.facts.multi_platform:
+        written = baking.export_layouts(session)
+    else:
+        _say(
+            "through the engine: its image store (graphdriver) writes no OCI layouts, so the images are loaded into it "
+            "and read back with docker save"
+        )
+        written = baking.load_for_layouts(session, workspace.plan)
+        with _Bar("reading it back", quiet) as bar:
+            fill_layouts(session.docker, {t.tags[0]: written[t.name] for t in session.job.targets}, bar)
     order = {platform: number for number, platform in enumerate(options.platforms)}
     return tuple(
         SourceImage(target.tags, written[target.name], tuple(sorted(target.platforms, key=order.__getitem__)))
@@ -255,8 +265,8 @@ class _Bar:
         rate = done / max(now - self._start, 0.001)
         kind, _, digest = what.partition(" sha256:")
         name = f"{kind} {digest[:12]}" if digest else kind
-        part = f"{100 * done // max(total, 1):3d} %  {human(done)} of {human(total)}  {human(int(rate))}/s"
-        line = f"{self._verb}  {part}  {name}"
+        part = f"{100 * done // total:3d} %  {human(done)} of {human(total)}" if total else human(done)
+        line = f"{self._verb}  {part}  {human(int(rate))}/s  {name}"
         click.echo(f"\r{line[:100]:<100}", err=True, nl=False)
 
     def __exit__(self, *_: object) -> None:
