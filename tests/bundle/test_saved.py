@@ -1,4 +1,4 @@
-"""What ``docker save`` of a graphdriver writes, before Docker 25 and since: read in one pass; no cut or false stream."""
+"""What ``docker save`` of a graphdriver writes, before Docker 25 and since: read in one pass, never a cut stream."""
 
 from __future__ import annotations
 
