@@ -142,7 +142,7 @@ def _store_row(store: str) -> Row:
         store,
         "containerd",
         '{"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json, then restart the daemon',
-        "one platform at a time with --load; several with a builder of another driver; bundle load",
+        "one platform at a time with --load and bundle save; several with a builder of another driver; bundle load",
     )
 
 
@@ -174,7 +174,7 @@ def builder_rows(facts: Facts, workspace: Workspace | None) -> list[Row]:
                 found,
                 "several platforms at once, OCI layouts",
                 f"{get}, then --builder fategen (or the containerd image store)",
-                "one platform at a time with --platform; not bundle save",
+                "one platform at a time with --platform; bundle save of the engine's own",
             )
         ]
     if not builder.running:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO
+from typing import IO, Literal
 
 from generator.errors import EngineError
 from generator.remedies import GET_DOCKER, explain
@@ -128,7 +128,11 @@ class Docker:
 
     def stream_lines(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
         """Start ``docker ARGS`` for ``with``; ``lines()`` gives stdout and stderr, line by line, while it runs."""
-        return Child(self, args, env=env, merged=True)
+        return Child(self, args, env=env, stdout="lines")
+
+    def stream_out(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
+        """Start ``docker ARGS`` (such as ``save``) for ``with``; ``output`` gives its standard output while it runs."""
+        return Child(self, args, env=env, stdout="bytes")
 
     def stream_in(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
         """Start ``docker ARGS`` (such as ``load``) for ``with``; what is written to ``pipe`` is its standard input.
@@ -149,13 +153,13 @@ class Child:
         *,
         env: Mapping[str, str] | None = None,
         stdin: int | None = None,
-        merged: bool = False,
+        stdout: Literal["file", "lines", "bytes"] = "file",
     ) -> None:
         self.docker = docker
         self.args = (docker.binary, *args)
         self._env = None if env is None else dict(env)
         self._stdin = subprocess.DEVNULL if stdin is None else stdin
-        self._merged = merged
+        self._stdout = stdout
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Child:
@@ -170,8 +174,8 @@ class Child:
                 env=self._env,
                 cwd=self.docker.cwd or None,
                 stdin=self._stdin,
-                stdout=subprocess.PIPE if self._merged else self._out,
-                stderr=subprocess.STDOUT if self._merged else self._err,
+                stdout=self._out if self._stdout == "file" else subprocess.PIPE,
+                stderr=subprocess.STDOUT if self._stdout == "lines" else self._err,
                 start_new_session=True,
             )
         except OSError as error:
@@ -200,6 +204,12 @@ class Child:
         """The standard input of a child that ``stream_in`` started."""
         assert self._process.stdin is not None
         return self._process.stdin
+
+    @property
+    def output(self) -> IO[bytes]:
+        """The standard output of a child that ``stream_out`` started."""
+        assert self._process.stdout is not None
+        return self._process.stdout
 
     def lines(self, tick: float | None = None) -> Iterator[str]:
         """The output of a child that ``stream_lines`` started; an empty line for every quiet ``tick`` (seconds)."""

@@ -1,4 +1,4 @@
-# Sourced by the other scripts: start_engine [--engine docker20] puts a Docker engine into the environment, the machine's
+# Sourced by the other scripts: start_engine [--engine NAME]… puts a Docker engine into the environment, the machine's
 # own where it can do the work, else the sandbox (tests/sandbox); what was not up before is stopped when the script ends.
 
 start_engine() {

@@ -135,6 +135,13 @@ def test_the_engines_builder_on_a_graphdriver_builds_one_platform(plan: Plan, do
     assert not list(engine_problems(job_of(plan, "roll"), Options(), other, plan, dockerfiles))
 
 
+def test_no_builder_is_offered_for_what_the_engine_cannot_keep(plan: Plan, dockerfiles: dict[str, str]) -> None:
+    old = facts(store="graphdriver")
+    [problem] = engine_problems(job_of(plan, "roll"), Options(output="load"), old, plan, dockerfiles)
+    assert problem.where == "--load" and "--platform linux/amd64" in problem.message
+    assert "buildx create" not in problem.message
+
+
 def test_an_old_buildkit_is_told_before_it_fails(plan: Plan, dockerfiles: dict[str, str]) -> None:
     old = facts(store="graphdriver")
     old = replace(old, engine=replace(old.engine, version="20.10.24+dfsg1"))

@@ -115,6 +115,7 @@ def test_a_graphdriver(workspace: Workspace) -> None:
     old = replace(ENGINE, store="graphdriver")
     rows = rows_of(Answers(old, (0, 13, 1), builder(), SAID), workspace)
     assert rows["image store"].state == "note"
+    assert "bundle save" in rows["image store"].without and "not bundle save" not in rows["builder"].without
     assert rows["builder"].state == "missing" and "docker buildx create --name fategen" in rows["builder"].get
     assert rows_of(Answers(old, (0, 13, 1), builder("docker-container"), SAID), workspace)["builder"].state == "ok"
 

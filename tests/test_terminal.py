@@ -141,3 +141,12 @@ def test_a_bundles_line_is_not_for_pipes_and_quiet(monkeypatch: pytest.MonkeyPat
     with Bar("checking", quiet=False) as show:
         show("egg", 1, 2)
     assert pipe.getvalue() == ""
+
+
+def test_of_a_stream_of_unknown_length_the_line_has_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_terminal(monkeypatch)
+    now = [10.0]
+    with Bar("reading", quiet=False, clock=lambda: now[0]) as show:
+        now[0] = 12.0
+        show("egg", 40_000_000, 0)
+    assert screen.text.split("\r\x1b[K")[1] == "reading  40 MB  20 MB/s  egg"

@@ -2,7 +2,7 @@
 
 from generator.bake.environment import Recipe
 from generator.bake.job import Job, Options
-from generator.bake.layouts import export_layouts
+from generator.bake.layouts import export_layouts, load_for_layouts
 from generator.bake.phases import bake
 from generator.bake.prepare import make_session, open_workspace, resolved
 from generator.bake.results import Built, result_table
@@ -14,6 +14,7 @@ __all__ = [
     "Recipe",
     "bake",
     "export_layouts",
+    "load_for_layouts",
     "make_session",
     "open_workspace",
     "resolved",

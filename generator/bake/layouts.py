@@ -6,8 +6,10 @@ from pathlib import Path
 
 from generator.bake.logs import clear_logs
 from generator.bake.phases import attempt, failed
+from generator.bake.preflight import create_command
 from generator.bake.run import PhaseError, Session
 from generator.errors import EngineError
+from generator.plan import Plan
 
 SHARED = "shared"
 
@@ -20,15 +22,10 @@ def export_layouts(session: Session) -> dict[str, Path]:
     others.
     Raises BuildError or EngineError.
     """
-    layouts = {target.name: _empty_layout(session.state / "layouts", target.name) for target in session.job.targets}
-    (session.state / "logs").mkdir(parents=True, exist_ok=True)
-    clear_logs(session.state / "logs", session.job)
+    layouts = _empty_layouts(session)
     root = session.state.parent
     outputs = {name: f"type=oci,tar=false,dest={path.relative_to(root)}" for name, path in layouts.items()}
-    try:
-        attempt(session, "exporting", outputs, flags=["--provenance=false", "--sbom=false"])
-    except PhaseError as error:
-        raise failed(error) from error
+    _bake(session, "exporting", outputs)
     missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]
     if missing:
         raise EngineError(
@@ -36,6 +33,38 @@ def export_layouts(session: Session) -> dict[str, Path]:
             hint="docker buildx inspect shows the builder; one with the docker-container driver can write them",
         )
     return layouts
+
+
+def load_for_layouts(session: Session, plan: Plan) -> dict[str, Path]:
+    """Builds the session's targets into an engine that writes no layouts. Gives target -> directory, for what it saves.
+
+    Raises BuildError, or EngineError, also for a platform that is not the engine's: it would take the image's place.
+    """
+    own = session.facts.engine.platform
+    others = sorted({platform for target in session.job.targets for platform in target.platforms if platform != own})
+    if others:
+        raise EngineError(
+            f"{', '.join(others)} cannot be saved through this engine: its image store (graphdriver) keeps one "
+            f"platform of an image, {own}; create a builder with\n    {create_command(plan)}\n"
+            "  and add --builder fategen",
+            hint="nothing was started",
+        )
+    layouts = _empty_layouts(session)
+    _bake(session, "building and loading", {target.name: "type=docker" for target in session.job.targets})
+    return layouts
+
+
+def _bake(session: Session, title: str, outputs: dict[str, str]) -> None:
+    (session.state / "logs").mkdir(parents=True, exist_ok=True)
+    clear_logs(session.state / "logs", session.job)
+    try:
+        attempt(session, title, outputs, flags=["--provenance=false", "--sbom=false"])
+    except PhaseError as error:
+        raise failed(error) from error
+
+
+def _empty_layouts(session: Session) -> dict[str, Path]:
+    return {target.name: _empty_layout(session.state / "layouts", target.name) for target in session.job.targets}
 
 
 def _empty_layout(layouts: Path, name: str) -> Path:

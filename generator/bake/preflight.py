@@ -81,7 +81,9 @@ def engine_problems(
         )
         return
     several = [target for target in job.involved if len(target.platforms) > 1]
-    if several and not facts.multi_platform:
+    # what the engine cannot keep, no builder helps it to
+    several_loaded = [target for target in job.targets if len(target.platforms) > 1 and options.output == "load"]
+    if several and not facts.multi_platform and not several_loaded:
         yield Problem(
             f"builder {builder.name}",
             "the docker driver on this image store (graphdriver) builds one platform at a time: create a builder with\n"
@@ -99,10 +101,11 @@ def engine_problems(
     if options.output == "load":
         if engine.problem is not None:
             yield Problem("--load", f"{engine.problem.message}: {engine.problem.hint}")
-        elif engine.store == "graphdriver" and (loaded := [t for t in job.targets if len(t.platforms) > 1]):
+        elif engine.store == "graphdriver" and several_loaded:
+            name, count = several_loaded[0].name, len(several_loaded[0].platforms)
             yield Problem(
                 "--load",
-                f"this engine keeps one platform of an image, and {loaded[0].name} has {len(loaded[0].platforms)}: add "
+                f"this engine keeps one platform of an image, and {name} has {count}: add "
                 f'--platform {engine.platform}, or turn its containerd image store on ({{"features": '
                 '{"containerd-snapshotter": true}} in /etc/docker/daemon.json, then restart it)',
             )

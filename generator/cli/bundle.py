@@ -195,6 +195,7 @@ def _layouts(
 ) -> tuple[SourceImage, ...]:
     """Has bake build these images and groups and write their OCI layouts: the one place where bundles meet bake."""
     from generator import bake as baking
+    from generator.bundle.classic import fill_layouts
     from generator.engine import find_docker
 
     session = baking.make_session(
@@ -207,8 +208,17 @@ def _layouts(
         view=lambda job: progress_view(job, quiet=quiet),
         say=say,
     )
-    written = baking.export_layouts(session)
+    classic = not session.facts.multi_platform
+    if classic:
+        say(
+            "through the engine: its image store (graphdriver) writes no OCI layouts, so the images are loaded into it "
+            "and read back with docker save"
+        )
+    written = baking.load_for_layouts(session, workspace.plan) if classic else baking.export_layouts(session)
     session.view.clear()
+    if classic:
+        with Bar("reading it back", quiet) as bar:
+            fill_layouts(session.docker, {t.tags[0]: written[t.name] for t in session.job.targets}, bar)
     order = {platform: number for number, platform in enumerate(options.platforms)}
     return tuple(
         SourceImage(target.tags, written[target.name], tuple(sorted(target.platforms, key=order.__getitem__)))

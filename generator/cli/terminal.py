@@ -89,10 +89,12 @@ class Bar:
         self._next = now + 0.1
         rate = done / max(now - self._start, 0.001)
         kind, _, digest = what.partition(" sha256:")
-        parts = [f"{self._verb} {100 * done // max(total, 1):3d} %", f"{human(done)} of {human(total)}"]
+        # of a stream nobody knows how long it is: total is 0
+        parts = [f"{self._verb} {100 * done // total:3d} %", f"{human(done)} of {human(total)}"] if total else []
+        parts = parts or [self._verb, human(done)]
         # a rate of the first moment says nothing of the rest
         if done and now - self._start >= 1:
-            parts += [f"{human(int(rate))}/s", f"{duration((total - done) / rate)} left"]
+            parts += [f"{human(int(rate))}/s", *([f"{duration((total - done) / rate)} left"] if total else [])]
         parts.append(f"{kind} {digest[:12]}" if digest else kind)
         write(f"\r\x1b[K{shorten('  '.join(parts), size()[0] - 1)}")
 

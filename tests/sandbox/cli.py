@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     extra = argparse.ArgumentParser(add_help=False)
     extra.add_argument("--engine", action="append", default=[], choices=engines.EXTRA_ENGINES,
-                       help="start this engine, too: Docker 20.10, or one without a network")  # fmt: skip
+                       help="start this engine, too: 20.10, no network, or the classic store")  # fmt: skip
     commands.add_parser("up", parents=[extra], help="bring it up, or what is missing of it (needs root)")
     down = commands.add_parser("down", help="stop it; caches stay")
     down.add_argument("--purge", action="store_true", help="delete the caches, too")

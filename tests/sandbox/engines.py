@@ -11,8 +11,8 @@ from . import machine, network, roots, service, standins
 from .base import DATA, ID, STATE, SandboxError, mounts_below, read_state, remove_tree, say, update_state
 from .service import Service
 
-SOCKETS = {name: f"unix://{STATE}/{name}.sock" for name in ("engine", "docker20", "offline")}
-EXTRA_ENGINES = ("docker20", "offline")
+SOCKETS = {name: f"unix://{STATE}/{name}.sock" for name in ("engine", "docker20", "offline", "graphdriver")}
+EXTRA_ENGINES = ("docker20", "offline", "graphdriver")
 
 
 def _daemon_json(name: str, subnet: str, port: int) -> str:
@@ -32,7 +32,7 @@ def _daemon_json(name: str, subnet: str, port: int) -> str:
     if name == "docker20":
         config["ip-masq"] = False
     else:
-        config["features"] = {"containerd-snapshotter": True}
+        config["features"] = {"containerd-snapshotter": name != "graphdriver"}
         config["default-network-opts"] = {"bridge": {"com.docker.network.driver.mtu": str(mtu)}}
     return json.dumps(config, indent=1) + "\n"
 
@@ -107,7 +107,7 @@ def up(extras: list[str]) -> None:
     extras = wanted_extras(extras)
 
     def stop_users(root: roots.Root) -> None:
-        names = ("offline", "engine", "registry") if root.target == roots.ENGINE else ("docker20",)
+        names = ("offline", "graphdriver", "engine", "registry") if root.target == roots.ENGINE else ("docker20",)
         for name in names if root.target in (roots.ENGINE, roots.DOCKER20) else ():
             service.stop(name)
 
@@ -120,6 +120,8 @@ def up(extras: list[str]) -> None:
     network.emulate_arm64()  # needs the engine's namespace
     if "docker20" in extras:
         _start_engine("docker20", roots.DOCKER20, subnet, port)
+    if "graphdriver" in extras:
+        _start_engine("graphdriver", roots.ENGINE, subnet, port)
     if "offline" in extras:
         service.ensure(_offline())
     standins.build(SOCKETS["engine"], port)

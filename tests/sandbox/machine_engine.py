@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import environment, machine
 from .base import BIN, STATE, SandboxError, read_state, say, update_state
-from .engines import SOCKETS
+from .engines import EXTRA_ENGINES, SOCKETS
 from .service import request
 
 _REGISTRY_NAME = "fategen-sandbox-registry"
@@ -131,7 +131,9 @@ def use(extras: list[str], up: Callable[[list[str]], None]) -> str:
         machine.require_root()
         up(extras)
         values |= {
-            key: value for key, value in environment.sandbox().items() if "_DOCKER20" in key or "_OFFLINE" in key
+            key: value
+            for key, value in environment.sandbox().items()
+            if any(f"_{extra.upper()}" in key for extra in EXTRA_ENGINES)
         }
     return _unset() + environment.exports(values)
 

@@ -15,7 +15,7 @@ from .base import ID, SandboxError, read_state, run, update_state
 
 OFFLINE_ADDRESS = "10.91.0.1"
 """Of the bridge in the namespace of the engine without a network."""
-BRIDGES = {"engine": f"fgs{ID}a", "docker20": f"fgs{ID}b"}
+BRIDGES = {"engine": f"fgs{ID}a", "docker20": f"fgs{ID}b", "graphdriver": f"fgs{ID}c"}
 _IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 # What ip_forward was before the first sandbox of this machine changed it; vanishes with a reboot, as the setting does.
 _FORWARD_BEFORE = Path("/run/fategen-sandbox.ip_forward")

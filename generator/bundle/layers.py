@@ -1,0 +1,102 @@
+"""The layers that an engine gives uncompressed: compressed once, and found again by what is in them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from generator.bundle.archive import CHUNK, Reads
+from generator.bundle.gzipped import GzipWriter
+from generator.bundle.oci import OCI_GZIP, Descriptor
+from generator.bundle.strictjson import Malformed, digest, encode, fields, parse, size
+from generator.errors import EngineError
+
+
+class LayerStore:
+    """``blobs`` is the ``sha256`` directory of a layout; the file ``record`` remembers which layer is in which blob.
+
+    A record or a blob that is gone costs the time to compress again and nothing else: whoever reads a blob checks it.
+    """
+
+    def __init__(self, blobs: Path, record: Path) -> None:
+        self._blobs, self._record = blobs, record
+        self._known = _read(record)
+
+    def find(self, diff_id: str) -> Descriptor | None:
+        """The compressed form of the layer whose uncompressed tar has this digest."""
+        found = self._known.get(diff_id)
+        try:
+            return found if found and self._path(found.digest).stat().st_size == found.size else None
+        except OSError:
+            return None
+
+    def take(self, source: Reads, expected: str = "") -> str:
+        """Read a layer to its end, keep it compressed and return its diff id. EngineError: the disk is full or fails.
+
+        ``expected`` is the diff id that its source states: what is here already is read only to be checked.
+        """
+        if expected and self.find(expected):
+            return _digest(source)
+        part = self._blobs / f".{os.getpid()}.part"
+        with self._disk_errors():
+            try:
+                with part.open("wb") as file, GzipWriter(file) as writer:
+                    found = _digest(source, writer.write)
+                part.replace(self._path(writer.digest))
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+            self._known[found] = Descriptor(writer.digest, writer.size, OCI_GZIP)
+            known = {name: {"digest": blob.digest, "size": blob.size} for name, blob in self._known.items()}
+            _write(self._record, encode(known))
+        return found
+
+    def put(self, data: bytes) -> str:
+        """Keep a small blob as it is and return its digest. EngineError: the disk is full or fails."""
+        name = "sha256:" + hashlib.sha256(data).hexdigest()
+        with self._disk_errors():
+            _write(self._path(name), data)
+        return name
+
+    def _path(self, name: str) -> Path:
+        return self._blobs / name.partition(":")[2]
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            message = f"{self._blobs} cannot be written: {error.strerror}"
+            raise EngineError(message, hint="free some space there, then run the same command again") from error
+
+
+def _digest(source: Reads, also: Callable[[bytes], None] | None = None) -> str:
+    sha = hashlib.sha256()
+    while chunk := source.read(CHUNK):
+        sha.update(chunk)
+        if also is not None:
+            also(chunk)
+    return "sha256:" + sha.hexdigest()
+
+
+def _read(record: Path) -> dict[str, Descriptor]:
+    try:
+        known = {
+            digest(name, "a layer"): fields(value, name, ("digest", "size"))
+            for name, value in fields(parse(record.read_bytes()), "the record", ()).items()
+        }
+        return {
+            name: Descriptor(digest(value["digest"], name), size(value["size"], name), OCI_GZIP)
+            for name, value in known.items()
+        }
+    except (OSError, Malformed):
+        return {}
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_bytes(data)
+    part.replace(path)

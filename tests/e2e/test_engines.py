@@ -1,0 +1,198 @@
+"""Engines that people have: Docker's classic image store builds, loads and saves one platform, and says so of more.
+
+``FATEGEN_SANDBOX_GRAPHDRIVER`` is a current Docker with that store, ``FATEGEN_SANDBOX_DOCKER20`` one that is too old to
+build. What is saved through either is the same file, and loads everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from generator.bundle.classic import fill_layouts
+from generator.engine import find_docker
+from tests.e2e.conftest import Fategen, Ran
+from tests.sample_project import make_sample_project
+
+SPACE = f"engines-{os.getpid()}"
+IMAGES = ("base-image", "federation", "python")
+CHOSEN = ("--image", "federation", "--image", "python")
+CREATE = "docker buildx create --name fategen --driver docker-container"
+AMD, ARM = "linux/amd64", "linux/arm64"
+
+
+@dataclass(frozen=True)
+class Classic:
+    """The sample project, and ``fategen`` in it on the engine with the classic store."""
+
+    project: Path
+    run: Fategen
+    engines: dict[str, str]
+
+    def fategen(self, *args: str, engine: str = "graphdriver", host: str = "") -> Ran:
+        return self.run(*args, cwd=self.project, env={"DOCKER_HOST": host or self.engines[engine]})
+
+    def docker(self, engine: str, *args: str) -> str:
+        env = {**os.environ, "DOCKER_HOST": self.engines[engine]}
+        done = subprocess.run(["docker", *args], env=env, capture_output=True, text=True, timeout=120)
+        return done.stdout.strip()
+
+    def reference(self, image: str) -> str:
+        prefix = (self.project / ".env").read_text(encoding="utf-8").splitlines()[0].removeprefix("PREFIX=")
+        return f"{prefix}/{image}:1.3.0-release"
+
+
+@pytest.fixture(scope="module")
+def classic(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Classic]:
+    variables = {
+        "containerd": "DOCKER_HOST",
+        "graphdriver": "FATEGEN_SANDBOX_GRAPHDRIVER",
+        "docker20": "FATEGEN_SANDBOX_DOCKER20",
+    }
+    for variable in list(variables.values())[1:]:
+        if variable not in os.environ:
+            pytest.fail(f'no {variable}: eval "$(python3 tests/sandbox env)" first, or run scripts/test')
+    project = make_sample_project(tmp_path_factory.mktemp("classic"), namespace=SPACE)
+    # an empty DOCKER_HOST is the machine's own engine
+    found = Classic(project, fategen, {name: os.environ.get(variable, "") for name, variable in variables.items()})
+    ran = found.fategen("render")
+    assert ran.code == 0, ran.err
+    yield found
+    for engine in found.engines:
+        found.docker(engine, "image", "rm", "--force", *(found.reference(image) for image in IMAGES))
+
+
+@pytest.fixture(scope="module")
+def bundle(classic: Classic) -> Path:
+    ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "classic.fate.tar")
+    assert ran.code == 0, ran.err
+    assert "through the engine: its image store (graphdriver) writes no OCI layouts" in ran.err
+    return classic.project / "classic.fate.tar"
+
+
+def test_the_engines_platform_is_loaded(classic: Classic) -> None:
+    ran = classic.fategen("bake", "federation", "base-image", "--load", "--platform", AMD, "--format", "json", "-q")
+    assert ran.code == 0, ran.err
+    for one in json.loads(ran.out):
+        said = classic.docker(
+            "graphdriver", "image", "inspect", "--format", "{{.Id}} {{.Architecture}}", one["references"][0]
+        )
+        assert said == f"{one['digest']} amd64"
+
+
+def test_saved_again_it_is_the_same_file(classic: Classic, bundle: Path) -> None:
+    ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "again.fate.tar", "-q")
+    assert ran.code == 0, ran.err
+    assert (classic.project / "again.fate.tar").read_bytes() == bundle.read_bytes()
+    assert classic.fategen("bundle", "verify", str(bundle)).code == 0
+
+
+@pytest.mark.parametrize("engine", ["containerd", "docker20"])
+def test_it_loads_elsewhere_and_runs(engine: str, classic: Classic, bundle: Path) -> None:
+    ran = classic.fategen("bundle", "load", str(bundle), "--format", "json", engine=engine)
+    assert ran.code == 0, ran.err
+    assert {one["state"] for one in json.loads(ran.out)["images"]} == {"new"}
+    listed = classic.docker(engine, "run", "--rm", "--network=none", classic.reference("python"), "ls")
+    assert "fate_flow" in listed.split()
+
+
+def test_docker_save_of_an_older_engine_gives_the_same_image(
+    classic: Classic, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker 20.10 writes it in the form from before Docker 25; the layout is the same to the last byte."""
+    assert classic.fategen("bundle", "load", str(bundle), "--only", "python", engine="docker20").code == 0
+    monkeypatch.setenv("DOCKER_HOST", classic.engines["docker20"])
+    (tmp_path / "shared/sha256").mkdir(parents=True)
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python/blobs").symlink_to("../shared")
+    fill_layouts(find_docker(), {classic.reference("python"): tmp_path / "python"})
+    index = (tmp_path / "python/index.json").read_bytes()
+    assert index == (classic.project / ".fategen/layouts/python/index.json").read_bytes()
+    there = {path.name for path in (classic.project / ".fategen/layouts/shared/sha256").iterdir()}
+    assert {path.name for path in (tmp_path / "shared/sha256").iterdir()} <= there
+
+
+def test_an_engine_that_ends_in_the_middle_leaves_no_bundle(classic: Classic, bundle: Path, tmp_path: Path) -> None:
+    with Cut(tmp_path / "cut.sock", classic.engines["graphdriver"], b"/images/get", after=20_000_000) as cut:
+        ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "cut.fate.tar", "-q", host=cut.host)
+    assert ran.code == 3, ran.err
+    assert "error: docker image save" in ran.err and "unexpected EOF" in ran.err and "  next: run the same" in ran.err
+    assert not list(classic.project.glob("*cut.fate.tar*"))
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("bake", "federation"), CREATE),
+        (("bake", "federation", "--load"), f"add --platform {AMD}"),
+        (("bundle", "save", "--image", "federation", "--platform", AMD, "--platform", ARM), CREATE),
+        (("bundle", "save", "--image", "federation", "--platform", ARM), CREATE),
+    ],
+)
+def test_more_than_the_engines_platform_is_refused_with_the_next_step(
+    command: tuple[str, ...], said: str, classic: Classic
+) -> None:
+    ran = classic.fategen(*command)
+    assert (ran.code, ran.out) == (3, ""), ran.err
+    assert said in ran.err and "nothing was started" in ran.err
+    mirror = os.environ.get("FATEGEN_BASE_REGISTRY", "")
+    if said == CREATE and mirror:
+        assert f"--driver-opt image={mirror}/moby/buildkit:" in ran.err
+
+
+def test_an_engine_too_old_to_build_saves_nothing_and_says_what_to_do(classic: Classic) -> None:
+    ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "old.fate.tar", engine="docker20")
+    assert ran.code == 3
+    assert "Docker 20.10" in ran.err and "too old to build" in ran.err and CREATE in ran.err
+
+
+class Cut:
+    """A socket before an engine's; the answer to a request with ``path`` in it ends after so many bytes."""
+
+    def __init__(self, address: Path, engine: str, path: bytes, *, after: int) -> None:
+        self.host = f"unix://{address}"
+        self._engine, self._path, self._after = engine.removeprefix("unix://"), path, after
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(address))
+        self._server.listen()
+
+    def __enter__(self) -> Cut:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            engine = socket.socket(socket.AF_UNIX)
+            engine.connect(self._engine)
+            cut = threading.Event()
+            for args in ((client, engine, cut, True), (engine, client, cut, False)):
+                threading.Thread(target=self._pump, args=args, daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, cut: threading.Event, asks: bool) -> None:
+        left = self._after
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if asks and self._path in data:
+                    cut.set()
+                if not asks and cut.is_set() and (left := left - len(data)) < 0:
+                    break
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
