@@ -23,7 +23,7 @@ from generator.bundle.save import save
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
 from generator.cli.terminal import Bar, progress_view, say
-from generator.errors import InputError, Problem, did_you_mean
+from generator.errors import EngineError, InputError, Problem, did_you_mean
 from generator.table import table
 from generator.text import human
 
@@ -242,7 +242,13 @@ def _engine_platform() -> str:
     from generator.bundle.targets import DockerLoader
     from generator.engine import find_docker
 
-    return DockerLoader(find_docker()).platform()
+    loader = DockerLoader(find_docker())
+    try:
+        return loader.platform()
+    except EngineError as error:
+        # a remote builder needs no engine here, only to be told for what to build
+        hint = f"{error.hint}; or, with a builder that needs no daemon, name the platform: --platform linux/amd64"
+        raise EngineError(error.message, hint=hint) from error
 
 
 def _source(file: Path) -> Path | Reads:

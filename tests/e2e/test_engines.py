@@ -155,6 +155,13 @@ def test_an_engine_too_old_to_build_saves_nothing_and_says_what_to_do(classic: C
     assert "Docker 20.10" in ran.err and "too old to build" in ran.err and CREATE in ran.err
 
 
+def test_without_a_daemon_a_save_asks_for_the_platform(classic: Classic, tmp_path: Path) -> None:
+    """A remote builder saves without one; what to build for is then not to be guessed."""
+    ran = classic.fategen("bundle", "save", *CHOSEN, host=f"unix://{tmp_path}/none.sock")
+    assert ran.code == 3
+    assert "no Docker daemon answers" in ran.err and "--platform linux/amd64" in ran.err
+
+
 class Cut:
     """A socket before an engine's; the answer to a request with ``path`` in it ends after so many bytes."""
 
