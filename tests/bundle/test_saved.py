@@ -100,12 +100,15 @@ def test_images_and_layers(files: dict[str, bytes | str], store: LayerStore, tmp
 
 
 @pytest.mark.parametrize("files", [since_25(), before_25()], ids=["since 25", "before 25"])
-def test_a_cut_stream_is_never_taken_for_a_whole_one(files: dict[str, bytes | str], store: LayerStore) -> None:
+def test_a_cut_stream_is_never_taken_for_a_whole_one(
+    files: dict[str, bytes | str], store: LayerStore, tmp_path: Path
+) -> None:
     data = archive(files)
     needed = data.rindex(json.dumps("Layers").encode())
     for length in range(0, needed, 211):
         with pytest.raises(BadStream):
             read_saved(io.BytesIO(data[:length]), LAYERS, store)
+        assert not list((tmp_path / "blobs").glob(".*")), "no half layer"
 
 
 def test_a_layer_with_other_content_than_its_name_says_is_refused(store: LayerStore) -> None:
@@ -168,7 +171,7 @@ MIB = 1 << 20
 
 @pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 5])
 def test_gzip_depends_on_the_content_alone(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = random.Random(size).randbytes(size // 2) + bytes(size - size // 2)
+    data = (random.Random(size).randbytes(9_973) * (size // 9_973 + 1))[:size]
     written = set()
     for cores, piece in itertools.product((1, 2, 7), (size + 1, 100_003)):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
@@ -181,4 +184,4 @@ def test_gzip_depends_on_the_content_alone(size: int, monkeypatch: pytest.Monkey
     [one] = written
     assert gzip.decompress(one) == data
     assert one[4:8] == bytes(4), "no time"
-    assert len(one) < size // 2 + size // 500 + 100, "and half of it was zeros"
+    assert len(one) < 10_100 + size // 100, "each block begins with what the one before ended with"
