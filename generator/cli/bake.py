@@ -6,17 +6,19 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from generator import bake as baking
-from generator.bake.job import Output
 from generator.builder import inspect
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.cli.terminal import progress_view, say
 from generator.engine import find_docker
 from generator.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from generator.bake.job import Output
 
 
 @click.command()
@@ -56,19 +58,19 @@ def command(
     if push and load:
         raise InputError(Problem("--load", "--push and --load exclude each other: bake twice, the second is cached"))
     output: Output = "push" if push else "load" if load else "none"
-    options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
     project = open_project(directory)
-    if show:
+    # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
+    with ThreadPoolExecutor(1) as pool:
+        facts = None if show else pool.submit(lambda: inspect(find_docker().at(project.root), builder))
+        from generator import bake as baking
+
+        options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
         workspace, recipe = baking.open_workspace(project, sets, sources, say)
-        say_warnings(workspace.warnings)
+    say_warnings(workspace.warnings)
+    if facts is None:
         printed = baking.resolved(find_docker(), workspace, recipe, names, options, process=os.environ, say=say)
         click.echo(printed, nl=False)
         return
-    # docker needs a tenth of a second to answer: the project is read in that time
-    with ThreadPoolExecutor(1) as pool:
-        facts = pool.submit(lambda: inspect(find_docker().at(project.root), builder))
-        workspace, recipe = baking.open_workspace(project, sets, sources, say)
-    say_warnings(workspace.warnings)
     session = baking.make_session(
         find_docker(),
         workspace,

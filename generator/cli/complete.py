@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
 from generator.errors import FategenError
-from generator.plan import Plan
-from generator.planner import make_plan
 from generator.project import find_project
-from generator.workspace import load_line, load_settings
+
+if TYPE_CHECKING:
+    from generator.plan import Plan
 
 
 def images_and_groups(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -44,6 +45,9 @@ def _fitting(found: list[CompletionItem], typed: str, given: tuple[str, ...]) ->
 
 def _plan(context: click.Context) -> Plan | None:
     """The plan alone: nothing is rendered, since a shell waits for it."""
+    from generator.planner import make_plan
+    from generator.workspace import load_line, load_settings
+
     try:
         project = find_project(context.params.get("directory") or Path())
         settings, _ = load_settings(project, local=False)
