@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -18,6 +19,12 @@ from pathlib import Path
 import pytest
 
 from tests.sample_project import SAMPLE, make_sample_project
+
+
+def pytest_configure() -> None:
+    # what a shell starts in the background ignores Ctrl-C, and so would every process that the tests start
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
