@@ -88,32 +88,22 @@ _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
 """How many fields stand before an entry's path, by its kind."""
 
 
-def revision(target: Target, involved: Mapping[str, Target], states: Mapping[str, Checkout]) -> str:
+def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[str, ...]:
+    """Of these sources: those whose content is not all committed, or is not known to be."""
+    return tuple(sorted(name for name in names if name in states and states[name].dirty))
+
+
+def revision(target: Target, names: Iterable[str], states: Mapping[str, Checkout]) -> str:
     """The value of a target's revision label, where it is not the one that is rendered; "" where nothing is known.
 
-    It is the commit of its home source, with ``-dirty`` behind it where any source that it is built from is.
+    It is the commit of its home source, with ``-dirty`` behind it where any of the sources ``names`` that it is built
+    from is.
     """
     if target.home is None:
         return ""
     home = states.get(target.home.name)
     commit = home.commit if home else target.home.revision
-    dirty = uncommitted(target, involved, states)
+    dirty = uncommitted(names, states)
     if not commit or (home is None and not dirty):
         return ""
     return commit + ("-dirty" if dirty else "")
-
-
-def uncommitted(target: Target, involved: Mapping[str, Target], states: Mapping[str, Checkout]) -> tuple[str, ...]:
-    """The sources that a target is built from and whose content is not all committed, or is not known to be."""
-    return tuple(sorted(name for name in source_names(target, involved) if name in states and states[name].dirty))
-
-
-def source_names(target: Target, involved: Mapping[str, Target]) -> set[str]:
-    """The sources that a target is built from, its parents' included."""
-    found = {source.name for source in target.sources}
-    if target.home is not None:
-        found.add(target.home.name)
-    for context in target.contexts:
-        if context.target in involved:
-            found |= source_names(involved[context.target], involved)
-    return found

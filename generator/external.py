@@ -7,7 +7,7 @@ settings says so in its text. An address that a template of the user's own holds
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from generator.keys import key_of
 from generator.plan import Plan, Target
 from generator.reference import parse_reference
+from generator.render import names_in
 
 Kind = Literal["image", "git", "apt", "pip", "maven", "url"]
 
@@ -22,10 +23,6 @@ APT_DEFAULT = "the distribution's own archive, as the base image names it"
 PIP_DEFAULT = "pip's default index"
 MAVEN_DEFAULT = "Maven Central, and the repositories that the sources' pom.xml name"
 
-_IMAGE = re.compile(
-    r"^(?:FROM(?: --platform=\S+)? ([^\s$]+)|(?:COPY|RUN) .*?(?:--from=|,from=)([^\s,$]+))(?=[\s,]|$)",
-    re.MULTILINE | re.IGNORECASE,
-)
 # an address of the build itself (Maven's blocker of http is at 0.0.0.0) is nobody else's
 _URL = re.compile(r"https?://(?!0\.0\.0\.0|127\.|localhost\b)[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[^\s'\"$;|&)\\]*)?")
 
@@ -64,23 +61,11 @@ def externals(
     return tuple(External(*row, tuple(names)) for row, names in rows)
 
 
-def linked(plan: Plan, targets: Iterable[Target]) -> tuple[Target, ...]:
-    """These targets and all that they are built from, in build order."""
-    wanted: set[str] = set()
-    waiting = [target.name for target in targets]
-    while waiting:
-        name = waiting.pop()
-        if name not in wanted:
-            wanted.add(name)
-            waiting += [context.target for context in plan.target(name).contexts if context.target]
-    return tuple(target for target in plan.targets if target.name in wanted)
-
-
 def _of_target(
     plan: Plan, target: Target, dockerfile: str, maven_settings: str
 ) -> Iterator[tuple[Kind, str, str, str]]:
     s = plan.settings
-    named = [match[1] or match[2] for match in _IMAGE.finditer(dockerfile)]
+    named = [name for name, _ in names_in(dockerfile) if "$" not in name]
     bases = {base.reference: base for other in (*plan.targets, target) for base in other.bases}
     for name in dict.fromkeys([base.reference for base in target.bases] if target.kind == "third-party" else named):
         if name in bases:
@@ -114,12 +99,8 @@ def maven_mirrors(settings: str) -> list[str]:
         root = ElementTree.fromstring(settings)
     except ElementTree.ParseError:
         return []
-    urls = [e.text or "" for e in root.iter() if e.tag.rpartition("}")[2] == "url" and _in_mirror(root, e)]
-    return [re.sub("//[^/@]*@", "//", url.strip()) for url in urls if url.strip()]
-
-
-def _in_mirror(root: ElementTree.Element, url: ElementTree.Element) -> bool:
-    return any(url in list(e) for e in root.iter() if e.tag.rpartition("}")[2] == "mirror")
+    urls = [(url.text or "").strip() for mirror in root.iterfind(".//{*}mirror") for url in mirror.iterfind("{*}url")]
+    return [re.sub("//[^/@]*@", "//", url) for url in urls if url]
 
 
 def skopeo_sync(found: Sequence[External]) -> dict[str, dict[str, dict[str, list[str]]]]:
@@ -131,13 +112,10 @@ def skopeo_sync(found: Sequence[External]) -> dict[str, dict[str, dict[str, list
     result: dict[str, dict[str, dict[str, list[str]]]] = {}
     for row in found:
         if row.kind == "image":
-            reference = parse_reference(row.upstream)
-            registry = "docker.io" if reference.domain in ("", "index.docker.io") else reference.domain
-            path = reference.path
-            if registry == "docker.io" and "/" not in path:
-                path = f"library/{path}"
+            reference = parse_reference(row.upstream).full
             version = reference.digest or reference.tag or "latest"
-            versions = result.setdefault(registry, {"images": {}})["images"].setdefault(path, [])
+            images = result.setdefault(reference.domain, {"images": {}})["images"]
+            versions = images.setdefault(reference.path, [])
             if version not in versions:
                 versions.append(version)
     return result

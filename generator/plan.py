@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from generator.catalogue_shape import Kind
@@ -102,6 +102,21 @@ class Target:
     template: str
     inherits: str
     params: tuple[tuple[str, Param], ...]
+
+
+def linked(
+    targets: Iterable[Target], names: Iterable[str], follows: Callable[[Context], bool] = lambda _: True
+) -> tuple[Target, ...]:
+    """Of ``targets``: those of these names and, through links that are followed, all that they are built from."""
+    by_name = {target.name: target for target in targets}
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in by_name and name not in found:
+            found.add(name)
+            waiting += [context.target for context in by_name[name].contexts if context.target and follows(context)]
+    return tuple(target for target in by_name.values() if target.name in found)
 
 
 @dataclass(frozen=True)

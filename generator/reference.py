@@ -13,7 +13,7 @@ Every ``check_…`` returns nothing and raises ValueError; its message is the pa
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 NAME_MAX = 255
 TAG_MAX = 128
@@ -44,6 +44,14 @@ class Reference:
     def name(self) -> str:
         """The repository: ``domain/path``, or ``path`` alone."""
         return f"{self.domain}/{self.path}" if self.domain else self.path
+
+    @property
+    def full(self) -> Reference:
+        """With what docker adds to a short name: ``docker.io/library/mysql`` for ``mysql``. A tag is not added."""
+        if self.domain not in ("", "docker.io", "index.docker.io"):
+            return self
+        path = self.path if "/" in self.path else f"library/{self.path}"
+        return replace(self, domain="docker.io", path=path)
 
     def __str__(self) -> str:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
@@ -77,9 +85,9 @@ def mirrored(image: str, registry: str) -> str:
     Docker Hub's images keep their path there, with the ``library/`` that its short names leave out, as pull-through
     caches and Harbor's proxy projects serve them; another registry's host becomes the first part of the path.
     """
-    reference = parse_reference(image)
-    if reference.domain in ("", "docker.io", "index.docker.io"):
-        path = reference.path if "/" in reference.path else f"library/{reference.path}"
+    reference = parse_reference(image).full
+    if reference.domain == "docker.io":
+        path = reference.path
     else:
         path = f"{reference.domain.replace(':', '_')}/{reference.path}"
         registry = registry.removesuffix("/docker.io")

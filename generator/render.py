@@ -7,7 +7,7 @@ into an error with the template's file and line.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,15 +52,20 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
 def _check_names(dockerfile: str, target: Target, template: str) -> None:
     """Every bare name in ``FROM`` and ``--from=`` must be known: BuildKit looks for any other on Docker Hub."""
     known = {"scratch", *(c.name for c in target.contexts), *(s.name for s in target.sources)}
-    pattern = r"^(?:FROM(?: --platform=\S+)? (\S+)(?: AS (\S+))?|(?:COPY|RUN) .*?(?:--from=|,from=)([^\s,]+))"
-    for found in re.finditer(pattern, dockerfile, re.MULTILINE | re.IGNORECASE):
-        name = found[1] or found[3]
+    for name, stage in names_in(dockerfile):
         if name not in known and not re.search(r"[/:@$]", name):
             there = ", ".join(sorted(known))
             wrong = f"{name}: {target.name} has no parent, base, source or stage of this name; it has {there}"
             raise InputError(Problem(template, wrong), hint="the catalogue's from:, needs: and sources: name them")
-        if found[2]:
-            known.add(found[2])
+        if stage:
+            known.add(stage)
+
+
+def names_in(dockerfile: str) -> Iterator[tuple[str, str]]:
+    """What each ``FROM`` and ``--from=`` names, and the stage that a ``FROM … AS`` begins ("" for the others)."""
+    pattern = r"^(?:FROM(?: --platform=\S+)? (\S+)(?: AS (\S+))?|(?:COPY|RUN) .*?(?:--from=|,from=)([^\s,]+))"
+    for found in re.finditer(pattern, dockerfile, re.MULTILINE | re.IGNORECASE):
+        yield found[1] or found[3], found[2] or ""
 
 
 def _header(plan: Plan) -> str:

@@ -131,3 +131,11 @@ def test_an_image_that_is_not_built_from_it_is_not_asked(plan: Plan, source: Pla
     state = {"lmdb-safe": Checkout(lmdb, COMMIT, ("a",))}
     job = job_of(other, "python")
     assert not list(dirty_problems(job, Options(output="push"), other, state))
+
+
+def test_an_images_sources_are_the_same_whichever_images_are_built_with_it(plan: Plan) -> None:
+    """With --platform, egg's own variant of packages is left out where packages itself is built."""
+    for names in (("egg",), ("egg", "federation")):
+        job = job_of(plan, *names, platforms=("linux/amd64",))
+        (egg,) = [target for target in job.targets if target.name == "egg"]
+        assert job.sources(egg) == {"fate", "eggroll", "fateboard", "lmdb-safe"}

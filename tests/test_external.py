@@ -6,8 +6,8 @@ import yaml
 from click.testing import CliRunner
 
 from generator.cli import cli
-from generator.external import External, externals, linked, maven_mirrors, skopeo_sync
-from generator.plan import Plan
+from generator.external import External, externals, maven_mirrors, skopeo_sync
+from generator.plan import Plan, linked
 from generator.project import packaged_data
 from generator.reference import mirrored
 from generator.render import render
@@ -19,7 +19,9 @@ def listed(plan: Plan, *names: str, dockerfile: str = "", maven_settings: str = 
     tree = render(plan, [packaged_data("templates")])
     if dockerfile:
         tree[f"dockerfiles/{names[0]}/Dockerfile"] = dockerfile
-    found = externals(plan, tree, linked(plan, plan.select(names)), maven_settings=maven_settings)
+    found = externals(
+        plan, tree, linked(plan.targets, [target.name for target in plan.select(names)]), maven_settings=maven_settings
+    )
     return {kind: [row for row in found if row.kind == kind] for kind in ("image", "git", "apt", "pip", "maven", "url")}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from generator.errors import InputError, Problem
-from generator.plan import Plan, Target
+from generator.plan import Plan, Target, linked
 from generator.planner import variable_of
 
 Output = Literal["none", "push", "load"]
@@ -52,6 +52,12 @@ class Job:
         """The image that a target belongs to: a variant for fewer platforms is reported as what it repeats."""
         return next((t.inherits or t.name for t in self.involved if t.name == name), name)
 
+    def sources(self, target: Target) -> set[str]:
+        """The names of the sources that a target is built from in this run, its parents' included."""
+        parts = linked(self.involved, [target.name])
+        homes = {part.home.name for part in parts if part.home is not None}
+        return homes | {source.name for part in parts for source in part.sources}
+
     def platform(self, name: str, platform: str) -> str:
         """A step's platform; BuildKit leaves it out where the target has only one."""
         target = next((t for t in self.involved if t.name == name), None)
@@ -92,12 +98,13 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
         problems.append(Problem("--platform", f"no image of {' '.join(names)} has {' '.join(options.platforms)}"))
     if problems:
         raise InputError(problems, hint="fategen images lists every image's platforms, and why it lacks one")
-    linked = _linked(plan, kept, variables(plan, published_base=options.published_base))
-    involved = tuple(_narrowed(target, options.platforms) for target in plan.targets if target.name in linked)
+    values = variables(plan, published_base=options.published_base)
+    found = linked(plan.targets, kept, lambda c: not c.variable or values[c.variable].startswith("target:"))
+    involved = tuple(_narrowed(target, options.platforms) for target in found)
     twins = _twins(involved)
     return Job(
-        targets=tuple(target for target in involved if target.name in kept),
-        involved=tuple(target for target in involved if target.name not in twins),
+        targets=tuple(_relinked(target, twins) for target in involved if target.name in kept),
+        involved=tuple(_relinked(target, twins) for target in involved if target.name not in twins),
         left_out=tuple(left_out),
         narrowed=bool(options.platforms),
         relinked=tuple(
@@ -120,20 +127,10 @@ def _twins(involved: Sequence[Target]) -> dict[str, str]:
     }
 
 
-def _linked(plan: Plan, names: Sequence[str], values: Mapping[str, str]) -> set[str]:
-    """These targets and, through their contexts, everything that bake builds for them."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += [
-                context.target
-                for context in plan.target(name).contexts
-                if context.target and (not context.variable or values[context.variable].startswith("target:"))
-            ]
-    return found
+def _relinked(target: Target, twins: Mapping[str, str]) -> Target:
+    """A target whose links to a variant that is left out go to its original, as they will in bake."""
+    contexts = tuple(replace(c, target=twins.get(c.target, c.target)) for c in target.contexts)
+    return replace(target, contexts=contexts)
 
 
 def _narrowed(target: Target, platforms: Sequence[str]) -> Target:

@@ -32,7 +32,6 @@ def bake(session: Session) -> tuple[Built, ...]:
     (session.state / "logs").mkdir(parents=True, exist_ok=True)
     clear_logs(session.state / "logs", session.job)
     targets = session.job.targets
-    involved = {target.name: target for target in session.job.involved}
     sizes: Mapping[str, Mapping[str, int]] = {}
     if session.options.output == "load":
         phase = load(session)
@@ -53,7 +52,7 @@ def bake(session: Session) -> tuple[Built, ...]:
             platforms=target.platforms,
             sizes=tuple(sizes.get(target.tags[0], {}).items()) if target.tags else (),
             seconds=phase.seconds.get(target.name, 0.0),
-            uncommitted=uncommitted(target, involved, session.states),
+            uncommitted=uncommitted(session.job.sources(target), session.states),
             cached=target.name in phase.cached,
             state={"none": "built", "push": "pushed", "load": "loaded"}[session.options.output],
         )

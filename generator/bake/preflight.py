@@ -52,12 +52,11 @@ def dirty_problems(job: Job, options: Options, plan: Plan, states: Mapping[str, 
     """What is not committed must not become the release that ``.env`` names; a tag of one's own may have it."""
     if options.output != "push" or options.allow_dirty:
         return
-    involved = {target.name: target for target in job.involved}
     found: dict[tuple[str, str], str] = {}
     for target in job.targets:
         key, tag = ("BASE_TAG", plan.settings.base_tag) if target.kind == "base" else ("TAG", plan.settings.tag)
         if target.tags and plan.settings.where(key) != "--set":
-            for name in uncommitted(target, involved, states):
+            for name in uncommitted(job.sources(target), states):
                 found.setdefault((name, key), tag)
     for (name, key), tag in found.items():
         yield Problem(

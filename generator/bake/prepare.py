@@ -68,9 +68,8 @@ def temporary_recipe(plan: Plan, directory: str) -> Recipe:
 
 def revision_labels(job: Job, states: Mapping[str, Checkout]) -> Iterator[str]:
     """Overrides that name the commits of local sources in the labels; the committed bake file cannot know them."""
-    involved = {target.name: target for target in job.involved}
     for target in job.involved:
-        if target.tags and target.dockerfile and (commit := revision(target, involved, states)):
+        if target.tags and target.dockerfile and (commit := revision(target, job.sources(target), states)):
             yield f"{target.name}.labels.org.opencontainers.image.revision={commit}"
 
 
@@ -160,7 +159,8 @@ def make_session(
         say(docker.redact(note))
     for left in job.left_out:
         say(f"{left.image} is not built for {left.platform}: {left.reason}")
-    if attestation(plan):
+    attest = attestation(plan)
+    if attest:
         say("the provenance is of mode min, without build arguments: the proxy's password is one of them")
     for state in states.values():
         if state.commit or state.dirty:
@@ -173,7 +173,7 @@ def make_session(
         state=directory,
         job=job,
         options=options,
-        recipe=replace(recipe, overrides=(*recipe.overrides, *revision_labels(job, states), *attestation(plan))),
+        recipe=replace(recipe, overrides=(*recipe.overrides, *revision_labels(job, states), *attest)),
         states=states,
         facts=known,
         env=env,

@@ -20,6 +20,7 @@ from generator.builder import Facts
 from generator.checkout import Checkout
 from generator.engine import Docker
 from generator.keys import key_of
+from generator.reference import parse_reference
 
 Kind = Literal["step", "export", "engine"]
 EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")
@@ -161,9 +162,9 @@ def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
 
 def base_hint(job: Job, step: str) -> str:
     """The keys that say where a base image comes from, for a step that did not get one; "" for another step."""
-    found = re.match(r"load metadata for (?:docker\.io/(?:library/)?)?(\S+)$", step)
-    for base in (base for target in job.involved for base in target.bases) if found else ():
-        if found and re.sub(r"^docker\.io/(library/)?", "", base.reference) == found[1]:
+    asked = step.removeprefix("load metadata for ")
+    for base in (base for target in job.involved for base in target.bases):
+        if asked != step and asked in (base.reference, str(parse_reference(base.reference).full)):
             return (
                 f"{base.reference} is the base {base.name}: BASE_REGISTRY in .env says which registry has the bases, "
                 f"{key_of(base.name, '_IMAGE')} names another image for this one; fategen images --external lists all"

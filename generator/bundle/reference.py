@@ -15,14 +15,12 @@ def normalise(reference: str) -> str:
     Raises ``ValueError`` with the reason: not a reference, or one with a digest (an archive cannot name by digest).
     """
     try:
-        found = parse_reference(reference)
+        found = parse_reference(reference).full
     except ValueError as error:
         raise ValueError(f'"{reference[:300]}" is not an image reference: {error}') from None
     if found.digest:
         raise ValueError(f'"{reference[:300]}" names a digest; a bundle holds names with tags')
-    domain = "docker.io" if found.domain in ("", "index.docker.io") else found.domain
-    path = f"library/{found.path}" if domain == "docker.io" and "/" not in found.path else found.path
-    return f"{domain}/{path}:{found.tag or 'latest'}"
+    return f"{found.name}:{found.tag or 'latest'}"
 
 
 def familiar(reference: str) -> str:

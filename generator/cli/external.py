@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 import click
 
-from generator.external import External, externals, linked, skopeo_sync
-from generator.plan import Target
+from generator.external import External, externals, skopeo_sync
+from generator.plan import Target, linked
 from generator.table import table
 from generator.workspace import Workspace, read_text
 
@@ -19,7 +19,7 @@ def show(workspace: Workspace, targets: Sequence[Target], form: str) -> None:
     plan = workspace.plan
     path = workspace.project.root / plan.settings.maven_settings
     settings = read_text(path) if plan.settings.maven_settings and path.is_file() else ""
-    wanted = linked(plan, [target for target in targets if target.platforms])
+    wanted = linked(plan.targets, [target.name for target in targets])
     found = externals(plan, workspace.tree, wanted, maven_settings=settings)
     if form == "json":
         click.echo(json.dumps([asdict(row) for row in found], indent=2))
