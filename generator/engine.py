@@ -15,25 +15,21 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import IO, Literal
 
 from generator.errors import EngineError
 from generator.remedies import GET_DOCKER, explain
+from generator.signals import signals_as_exceptions
 
 GRACE = 10.0
 """Seconds that a child has to end after SIGINT, and again after SIGTERM, before it is killed."""
 
 _URL_PASSWORD = re.compile(r"(://[^/\s:@\"']*:)[^/\s@\"']+@")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: handled like Ctrl-C, so that what was started is stopped on every way out."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +160,7 @@ class Child:
 
     def __enter__(self) -> Child:
         # The handlers come first: a SIGTERM between a start and its handler would leave the child behind.
-        self._closing.enter_context(_signals_as_exceptions())
+        self._closing.enter_context(signals_as_exceptions())
         # Output that nobody reads line by line goes to files: no thread is needed, and no full pipe can block.
         self._out: IO[bytes] = self._closing.enter_context(tempfile.TemporaryFile())
         self._err: IO[bytes] = self._closing.enter_context(tempfile.TemporaryFile())
@@ -298,21 +294,3 @@ def find_git() -> Docker | None:
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode("utf-8", "replace")
-
-
-@contextlib.contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise ``Terminated`` in the block. Only the main thread may set handlers; elsewhere: no-op."""
-
-    def handler(number: int, _frame: FrameType | None) -> None:
-        raise Terminated(signal.Signals(number).name)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, previous in old.items():
-            signal.signal(number, previous)

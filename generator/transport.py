@@ -135,8 +135,13 @@ def _causes(error: BaseException | None) -> list[BaseException]:
 
 def trusting(files: Sequence[Path], environment: Mapping[str, str]) -> ssl.SSLContext:
     """The system's authorities and the registry's own; a file that holds none is left out, as docker does."""
-    context = ssl.create_default_context()
     bundle = system_bundle(environment)
+    if bundle is None:
+        context = ssl.create_default_context()
+    else:
+        # the default file is that bundle, and takes long to read; the default directory is looked into when needed
+        paths = ssl.get_default_verify_paths()
+        context = ssl.create_default_context(capath=paths.capath or paths.openssl_capath)
     for file in (*([bundle] if bundle else []), *files):
         try:
             context.load_verify_locations(cafile=file)
