@@ -58,7 +58,7 @@ class Harbor:
             self._server.socket = self.tls.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,6 +80,8 @@ class Harbor:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # headers and body are two packets: without this the second waits for the first one's acknowledgement
+    disable_nagle_algorithm = True
     registry: Harbor
 
     def log_message(self, *_: object) -> None:

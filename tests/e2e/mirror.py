@@ -83,6 +83,8 @@ def _running(server: ThreadingHTTPServer) -> Iterator[None]:
 class _Handler(BaseHTTPRequestHandler):
     served: Mirror
     protocol_version = "HTTP/1.1"
+    # headers and body are two packets: without this the second waits for the first one's acknowledgement
+    disable_nagle_algorithm = True
     # who tries TLS first goes on with plain HTTP only after an answer that looks like HTTP
     default_request_version = "HTTP/1.0"
 
@@ -109,14 +111,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body)
 
     def _fetch(self) -> tuple[int, dict[str, str], bytes]:
-        upstream = next((u for start, u in self.served.upstreams.items() if self.path.startswith(start)), None)
-        if self.path.startswith("/files/"):
-            url = "https://" + self.path.removeprefix("/files/")
-        elif upstream is None:
+        starts = {**self.served.upstreams, "/files/": "https://"}
+        start = next((start for start in starts if self.path.startswith(start)), None)
+        if start is None:
             return 404, {}, b""
-        else:
-            start = next(s for s in self.served.upstreams if self.path.startswith(s))
-            url = upstream + self.path.removeprefix(start)
+        url = starts[start] + self.path.removeprefix(start)
         request = urllib.request.Request(url, method=self.command)
         for name in ("Accept", "Range"):
             for value in self.headers.get_all(name) or ():

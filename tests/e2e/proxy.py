@@ -46,6 +46,8 @@ class Proxy:
 class _Handler(BaseHTTPRequestHandler):
     asked: list[str]
     protocol_version = "HTTP/1.1"
+    # headers and body are two packets: without this the second waits for the first one's acknowledgement
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         """The list is the log."""

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.checkouts import NAMES as SOURCES
+from tests.e2e.checkouts import git, git_server, make_checkout
 from tests.e2e.conftest import docker
 from tests.e2e.console import Session, outside, steps
 from tests.e2e.mirror import Mirror, default_index, maven_central
 from tests.e2e.proxy import Proxy
-from tests.e2e.test_sources import NAMES as SOURCES
-from tests.e2e.test_sources import git, git_server, make_checkout
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

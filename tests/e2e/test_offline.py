@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.e2e.checkouts import NAMES, git, git_server, make_checkout
 from tests.e2e.mirror import PORT, Mirror, default_index, environment, inside, listen, maven_central
-from tests.e2e.test_sources import NAMES, git, git_server, make_checkout
 
 SETTINGS = """<settings><mirrors><mirror>
   <id>site</id><mirrorOf>*</mirrorOf><url>http://{address}/maven2</url>

@@ -22,10 +22,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import trustme
 
+from tests.e2e.checkouts import git, make_checkout
 from tests.e2e.conftest import Fategen, Ran, docker, registry_get
 from tests.e2e.mirror import Gate, default_index, maven_central
-from tests.e2e.test_sources import git, make_checkout
 from tests.sample_project import make_sample_project
 
 NAMES = (
@@ -50,25 +51,14 @@ def markers() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the site's CA, and a certificate of it for ``*.site.test``."""
-    directory = tmp_path_factory.mktemp("ca")
-    (directory / "extensions").write_text("subjectAltName=DNS:*.site.test\n", encoding="ascii")
-    key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
-    for command in (
-        ("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=site"),
-        ("req", *key[:3], "-keyout", "site.key", "-out", "site.csr", "-subj", "/CN=*.site.test"),
-        ("x509", "-req", "-in", "site.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-         "-out", "site.crt", "-extfile", "extensions"),
-    ):  # fmt: skip
-        subprocess.run(["openssl", *command], cwd=directory, check=True, capture_output=True)
-    return directory
+def authority() -> trustme.CA:
+    return trustme.CA()
 
 
 @pytest.fixture(scope="module")
-def gate(markers: dict[str, str], authority: Path) -> Iterator[Gate]:
+def gate(markers: dict[str, str], authority: trustme.CA) -> Iterator[Gate]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority / "site.crt", authority / "site.key")
+    authority.issue_cert("*.site.test").configure_cert(context)
     debian = os.environ.get("FATEGEN_SANDBOX_APT_MIRROR", "http://deb.debian.org/debian").rstrip("/")
     image = f"{os.environ.get('FATEGEN_BASE_REGISTRY', 'docker.io')}/library/maven:3.9-eclipse-temurin-8"
     opened = Gate(
@@ -84,7 +74,7 @@ def gate(markers: dict[str, str], authority: Path) -> Iterator[Gate]:
 
 
 @pytest.fixture(scope="module")
-def site(gate: Gate, authority: Path, markers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(gate: Gate, authority: trustme.CA, markers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project of such a site. Its secrets are in ``.env.local`` and in the files that it names."""
     root = tmp_path_factory.mktemp("site")
     directory = make_sample_project(root / "project", namespace="secrets")
@@ -106,7 +96,8 @@ def site(gate: Gate, authority: Path, markers: dict[str, str], tmp_path_factory:
     (directory / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
     secret = directory / "secret"
     secret.mkdir()
-    (secret / "ca.pem").write_text(f"# {markers['ca-comment']}\n{(authority / 'ca.crt').read_text()}", encoding="utf-8")
+    certificate = authority.cert_pem.bytes().decode()
+    (secret / "ca.pem").write_text(f"# {markers['ca-comment']}\n{certificate}", encoding="utf-8")
     (secret / "netrc").write_text(
         f"# {markers['netrc-comment']}\n"
         f"machine pypi.site.test login reader password {markers['index']}\n"

@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
-import signal
-import socket
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.checkouts import NAMES, git, git_server, make_checkout
 from tests.e2e.conftest import Fategen, docker
-from tests.sample_project import SAMPLE, make_sample_project
+from tests.sample_project import make_sample_project
 
-NAMES = ("fate", "eggroll", "fateboard", "lmdb-safe")
 REVISION = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
-
-
-def git(directory: Path, *args: str) -> str:
-    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    done = subprocess.run(["git", *identity, *args], cwd=directory, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def make_checkout(name: str, directory: Path) -> Path:
-    """A checkout of its own of one of the sample's sources, with one commit."""
-    shutil.copytree(SAMPLE / name, directory, ignore=shutil.ignore_patterns("target"))
-    git(directory, "init", "--quiet")
-    git(directory, "add", "--all")
-    git(directory, "commit", "--quiet", "-m", "the sample")
-    return directory
-
-
-@contextlib.contextmanager
-def git_server(
-    directory: Path, address: str = "", before: Sequence[str] = (), log: Path | None = None
-) -> Iterator[str]:
-    """``git daemon`` for the repositories in ``directory``; gives its URL, which builds can reach.
-
-    It listens on the gateway of docker's bridge: a RUN step has a loopback interface of its own. Elsewhere ``address``
-    says where, and ``before`` is the command that leads there. What was asked of it is written to ``log``.
-    """
-    if before:
-        port = 9418
-    else:
-        address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
-        with socket.socket() as free:
-            free.bind((address, 0))
-            port = free.getsockname()[1]
-    command = ["git", "daemon", "--export-all", f"--base-path={directory}", f"--listen={address}", f"--port={port}"]
-    with (log or Path(os.devnull)).open("wb") as said:
-        server = subprocess.Popen(
-            [*before, *command, "--verbose", "--reuseaddr", str(directory)], start_new_session=True, stderr=said
-        )
-    try:
-        probe = [*before, "git", "ls-remote", f"git://{address}:{port}/{next(directory.iterdir()).name}"]
-        for _ in range(100):
-            if subprocess.run(probe, capture_output=True).returncode == 0:
-                break
-            time.sleep(0.05)
-        yield f"git://{address}:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
 
 
 @pytest.fixture(scope="module")

@@ -15,16 +15,15 @@ SOCKETS = {name: f"unix://{STATE}/{name}.sock" for name in ("engine", "docker20"
 EXTRA_ENGINES = ("docker20", "offline", "graphdriver")
 
 
-def _daemon_json(name: str, subnet: str, port: int) -> str:
+def _daemon_json(name: str, bridge: str, registries: list[str], **more: object) -> str:
     mtu = machine.mtu()
-    registry = [f"localhost:{port}", f"127.0.0.1:{port}"]
     config: dict[str, object] = {
-        "bridge": network.BRIDGES.get(name, ""),
+        "bridge": bridge,
         "iptables": False,  # network.py says why
         "ip-forward": False,
-        "default-address-pools": [{"base": network.pool(subnet, name), "size": 24}] if subnet else [],
+        **more,
         "mtu": mtu,
-        "insecure-registries": registry,
+        "insecure-registries": registries,
         "cgroup-parent": f"/fategen-{ID}",
         "shutdown-timeout": 5,
         "log-level": "warn",
@@ -37,11 +36,19 @@ def _daemon_json(name: str, subnet: str, port: int) -> str:
     return json.dumps(config, indent=1) + "\n"
 
 
-def _engine(name: str, root: Path, subnet: str, port: int) -> Service:
+def _engine(name: str, root: Path, daemon_json: str) -> Service:
     config, data = f"{STATE}/config/{name}.json", str(DATA / name)
     command = ("dockerd", "--config-file", config, "-H", SOCKETS[name],
                "--data-root", data, "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid")  # fmt: skip
-    return Service(name, root, command, _daemon_json(name, subnet, port), SOCKETS[name])
+    return Service(name, root, command, daemon_json, SOCKETS[name])
+
+
+def _bridged(name: str, root: Path, subnet: str, port: int) -> Service:
+    pools = [{"base": network.pool(subnet, name), "size": 24}]
+    registries = [f"localhost:{port}", f"127.0.0.1:{port}"]
+    return _engine(
+        name, root, _daemon_json(name, network.BRIDGES[name], registries, **{"default-address-pools": pools})
+    )
 
 
 def _offline() -> Service:
@@ -52,13 +59,10 @@ def _offline() -> Service:
     interface = (
         f"ip link set lo up && ip link add {bridge} address {mac} type bridge && ip addr add {address}/24 dev {bridge}"
     )
-    engine = _engine("offline", roots.ENGINE, "", 0)
+    engine = _engine("offline", roots.ENGINE, _daemon_json("offline", bridge, [f"{address}:5000"]))
     # started again after a crash it finds its bridge there
     script = f'ip link show {bridge} > /dev/null 2>&1 || {{ {interface} && ip link set {bridge} up; }}; exec "$@"'
-    config = json.loads(engine.config) | {"bridge": bridge, "insecure-registries": [f"{address}:5000"]}
-    del config["default-address-pools"]
-    command = ("sh", "-c", script, "offline", *engine.command)
-    return replace(engine, command=command, config=json.dumps(config, indent=1) + "\n", isolated=True)
+    return replace(engine, command=("sh", "-c", script, "offline", *engine.command), isolated=True)
 
 
 def _start_engine(name: str, root: Path, subnet: str, port: int) -> None:
@@ -69,7 +73,7 @@ def _start_engine(name: str, root: Path, subnet: str, port: int) -> None:
         service.stop(name)
         remove_tree(DATA / name / "network")
     update_state(networks={**last, name: subnet})
-    service.ensure(_engine(name, root, subnet, port))
+    service.ensure(_bridged(name, root, subnet, port))
 
 
 def _registry(port: int) -> Service:
