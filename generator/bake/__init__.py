@@ -1,7 +1,7 @@
 """What to ask of ``docker buildx bake``, and what came out: preflight, phases, progress, results, OCI layouts."""
 
 from generator.bake.environment import Recipe
-from generator.bake.job import Job, Options
+from generator.bake.job import Job, Options, make_job
 from generator.bake.layouts import export_layouts, load_for_layouts
 from generator.bake.phases import bake
 from generator.bake.prepare import make_session, open_workspace, resolved
@@ -15,6 +15,7 @@ __all__ = [
     "bake",
     "export_layouts",
     "load_for_layouts",
+    "make_job",
     "make_session",
     "open_workspace",
     "resolved",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from generator.bake.job import Job
 from generator.bake.logs import clear_logs
 from generator.bake.phases import attempt, failed
 from generator.bake.preflight import create_command
@@ -22,7 +23,7 @@ def export_layouts(session: Session) -> dict[str, Path]:
     others.
     Raises BuildError or EngineError.
     """
-    layouts = _empty_layouts(session)
+    layouts = empty_layouts(session.state, session.job)
     root = session.state.parent
     outputs = {name: f"type=oci,tar=false,dest={path.relative_to(root)}" for name, path in layouts.items()}
     _bake(session, "exporting", outputs)
@@ -49,7 +50,7 @@ def load_for_layouts(session: Session, plan: Plan) -> dict[str, Path]:
             "  and add --builder fategen",
             hint="nothing was started",
         )
-    layouts = _empty_layouts(session)
+    layouts = empty_layouts(session.state, session.job)
     _bake(session, "building and loading", {target.name: "type=docker" for target in session.job.targets})
     return layouts
 
@@ -63,8 +64,9 @@ def _bake(session: Session, title: str, outputs: dict[str, str]) -> None:
         raise failed(error) from error
 
 
-def _empty_layouts(session: Session) -> dict[str, Path]:
-    return {target.name: _empty_layout(session.state / "layouts", target.name) for target in session.job.targets}
+def empty_layouts(state: Path, job: Job) -> dict[str, Path]:
+    """Target -> its layout below ``state``, without an index yet; the blobs of all are one directory."""
+    return {target.name: _empty_layout(state / "layouts", target.name) for target in job.targets}
 
 
 def _empty_layout(layouts: Path, name: str) -> Path:

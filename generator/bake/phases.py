@@ -73,7 +73,9 @@ def load(session: Session) -> Phase:
 
     Raises BuildError, or EngineError where an image is built and the engine does not take it.
     """
-    outputs = _outputs(session.job.targets, "type=docker")
+    # the engine's own builder can keep the digest that a push or a bundle has; a tar for another's engine is Docker's
+    oci = ",oci-mediatypes=true" if session.facts.builder.driver == "docker" else ""
+    outputs = _outputs(session.job.targets, f"type=docker{oci}")
     try:
         return attempt(session, "building and loading", outputs, flags=_flags(session))
     except PhaseError as error:

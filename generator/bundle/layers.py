@@ -1,4 +1,4 @@
-"""The layers that an engine gives uncompressed: compressed once, and found again by what is in them."""
+"""The blobs of layouts that come from an engine: kept once; layers that it gives uncompressed are compressed once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from generator.bundle.gzipped import GzipWriter
 from generator.bundle.oci import OCI_GZIP, Descriptor
 from generator.bundle.strictjson import Malformed, digest, encode, fields, parse, size
 from generator.errors import EngineError
+
+
+class BadBlob(ValueError):
+    """A blob is not the one that its name says."""
 
 
 class LayerStore:
@@ -54,6 +58,25 @@ class LayerStore:
             _write(self._record, encode(known))
         return found
 
+    def keep(self, source: Reads, name: str, size: int) -> None:
+        """Read a blob of ``size`` bytes to its end and keep it as it is, under its digest ``name``.
+
+        Raises BadBlob where it is another; EngineError: the disk is full or fails. What is here already is passed over.
+        """
+        path = self._path(name)
+        if path.is_file() and path.stat().st_size == size:
+            return
+        part = self._blobs / f".{os.getpid()}.part"
+        with self._disk_errors():
+            try:
+                with part.open("wb") as file:
+                    found = _digest(source, file.write)
+                if found != name:
+                    raise BadBlob(f"{name} is {found}")
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+
     def put(self, data: bytes) -> str:
         """Keep a small blob as it is and return its digest. EngineError: the disk is full or fails."""
         name = "sha256:" + hashlib.sha256(data).hexdigest()
@@ -73,7 +96,7 @@ class LayerStore:
             raise EngineError(message, hint="free some space there, then run the same command again") from error
 
 
-def _digest(source: Reads, also: Callable[[bytes], None] | None = None) -> str:
+def _digest(source: Reads, also: Callable[[bytes], object] | None = None) -> str:
     sha = hashlib.sha256()
     while chunk := source.read(CHUNK):
         sha.update(chunk)

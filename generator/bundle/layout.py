@@ -106,6 +106,40 @@ def read_blob(layout: Path, blob: Descriptor, what: str) -> bytes:
     return data
 
 
+def named(layout: Path, references: Sequence[str]) -> bool:
+    """Whether ``layout`` is one whose index names an image exactly so; one that cannot be read names nothing."""
+    try:
+        children = parse_index((layout / "index.json").read_bytes()[: LIMIT + 1], "")
+    except (OSError, Malformed):
+        return False
+    return any(_same(child.names, [reference.normalise(name) for name in references]) for child in children)
+
+
+def absent(source: SourceImage, top: Descriptor) -> list[Problem]:
+    """The platforms that were asked for and whose blobs are not all there, while ``top`` itself names them.
+
+    An engine keeps an index as it was pulled, and of its platforms those that it needs. Raises BundleError.
+    """
+    label = reference.short(_names(source)[0])
+    if top.media_type not in INDEX_TYPES:
+        return []
+    named = {c.platform: c.descriptor for c in _children(source.layout, top, label) if not c.attestation}
+    there = [platform for platform, manifest in named.items() if _whole(source.layout, manifest)]
+    return [
+        Problem(label, f"the engine has {', '.join(there) or 'no platform'} of it, not {platform}")
+        for platform in source.platforms
+        if platform in named and platform not in there
+    ]
+
+
+def _whole(layout: Path, top: Descriptor) -> bool:
+    try:
+        manifest = parse_manifest(read_blob(layout, top, "manifest"), top.media_type)
+    except (BundleError, Malformed):
+        return False
+    return all(blob_path(layout, blob.digest).is_file() for blob in (manifest.config, *manifest.layers))
+
+
 def _names(source: SourceImage) -> tuple[str, ...]:
     if not source.references:
         raise InputError(Problem(str(source.layout), "an image needs a name"))

@@ -27,7 +27,7 @@ def images_and_groups(context: click.Context, parameter: click.Parameter, typed:
 
 def images_of_bundle(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """For ``bundle save NAME --image``: the images of the bundle that is named before it, else of the default."""
-    from generator.cli.bundle import GROUPS
+    from generator.cli.bundle.shared import GROUPS
 
     plan = _plan(context)
     if plan is None:

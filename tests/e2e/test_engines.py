@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.classic import fill_layouts
+from generator.bundle.from_engine import fill_layouts
+from generator.bundle.layout import SourceImage
 from generator.engine import find_docker
 from tests.e2e.conftest import Fategen, Ran
 from tests.sample_project import make_sample_project
@@ -114,7 +115,8 @@ def test_docker_save_of_an_older_engine_gives_the_same_image(
     (tmp_path / "shared/sha256").mkdir(parents=True)
     (tmp_path / "python").mkdir()
     (tmp_path / "python/blobs").symlink_to("../shared")
-    fill_layouts(find_docker(), {classic.reference("python"): tmp_path / "python"})
+    image = SourceImage((classic.reference("python"),), tmp_path / "python", (AMD,))
+    fill_layouts(find_docker(), [image])
     index = (tmp_path / "python/index.json").read_bytes()
     assert index == (classic.project / ".fategen/layouts/python/index.json").read_bytes()
     there = {path.name for path in (classic.project / ".fategen/layouts/shared/sha256").iterdir()}

@@ -1,0 +1,19 @@
+"""``fategen bundle``: one file that carries images to a site without internet, and loads there."""
+
+from __future__ import annotations
+
+import click
+
+from generator.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "save": "write a set of images into one file",
+    "inspect": "list what a bundle holds, from its first bytes alone",
+    "verify": "check every byte, and name every damaged place",
+    "load": "load it into Docker while checking it",
+}
+
+
+@click.group(cls=LazyGroup, package="generator.cli.bundle", commands=COMMANDS)
+def command() -> None:
+    """Carry images to a site without internet: one file, checked byte for byte, that plain docker load takes too."""

@@ -1,0 +1,213 @@
+"""``fategen bundle save``: a set of images into one file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from generator.builder import inspect
+from generator.cli.bundle.shared import GROUPS, format_option, images_table, quiet_option
+from generator.cli.common import change_options, directory_option, open_project, say_warnings
+from generator.cli.complete import images_of_bundle
+from generator.cli.terminal import Bar, progress_view, say
+from generator.engine import find_docker
+from generator.errors import EngineError, InputError, Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from generator.bake import Options, Recipe
+    from generator.builder import Facts
+    from generator.bundle.layout import SourceImage
+    from generator.plan import Plan
+    from generator.workspace import Workspace
+
+ORIGINS = ("bake", "engine", "layout:DIR")
+
+
+def _bundle_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """One of the bundles; an image's name in its place is a slip with an answer."""
+    if value not in GROUPS:
+        wrong = f"no bundle has this name{did_you_mean(value, GROUPS)}; there are {', '.join(GROUPS)}"
+        raise InputError(Problem(value, wrong), hint=f"for one image: fategen bundle save --image {value}")
+    return value
+
+
+def _origin(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value not in ORIGINS and not (value.startswith("layout:") and value != "layout:"):
+        wrong = f"{value} is none of {', '.join(ORIGINS)}{did_you_mean(value, ORIGINS)}"
+        raise InputError(Problem("--from", wrong))
+    return value
+
+
+@click.command()
+@click.argument(
+    "name",
+    metavar=f"[{'|'.join(GROUPS)}]",
+    default="fate",
+    callback=_bundle_name,
+    shell_complete=lambda _context, _parameter, begun: [name for name in GROUPS if name.startswith(begun)],
+)
+@click.option(
+    "--from",
+    "origin",
+    default="bake",
+    show_default=True,
+    metavar="|".join(ORIGINS),
+    callback=_origin,
+    help="What bake builds, from its cache; what the engine has; OCI layouts on the disk, DIR/IMAGE or all in DIR.",
+)
+@click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
+@click.option("--image", "images", multiple=True, metavar="NAME", help="Only this image of the bundle. Repeatable.",
+              shell_complete=images_of_bundle)  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Default: NAME-TAG.fate.tar in this directory, with the names of --image in it.",
+)
+@click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
+@directory_option
+@change_options
+@format_option
+@quiet_option
+def command(
+    name: str,
+    origin: str,
+    platforms: tuple[str, ...],
+    images: tuple[str, ...],
+    output: Path | None,
+    builder: str,
+    directory: Path,
+    sets: tuple[str, ...],
+    sources: tuple[str, ...],
+    form: str,
+    quiet: bool,
+) -> None:
+    """Write a set of images into one file: as bake builds them, or as something has them already.
+
+    "fate" (the default) holds the components, "third-party" mysql and redis, "all" both. The same images give the same
+    file, byte for byte. FILE.sha256 is written beside it, for sha256sum -c.
+    """
+    if builder and origin != "bake":
+        raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
+    project = open_project(directory)
+    # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(lambda: inspect(find_docker().at(project.root), builder))
+        from generator import bake as baking
+        from generator.bundle.model import short_root
+        from generator.bundle.report import as_json
+        from generator.bundle.save import save
+        from generator.text import human
+
+        workspace, recipe = baking.open_workspace(project, sets, sources, say)
+    say_warnings(workspace.warnings)
+    names = _chosen(workspace.plan, name, images)
+    title = "-".join((name, *images, workspace.plan.settings.tag))
+    output = output or Path(f"{title}.fate.tar")
+    if not output.parent.is_dir():
+        raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
+    options = baking.Options(platforms=platforms or (_own_platform(asked.result),), builder=builder)
+    if origin == "bake":
+        layouts = _from_bake(workspace, recipe, names, options, asked.result, quiet)
+    else:
+        layouts = _as_they_are(workspace, origin, names, options, quiet)
+    with Bar("saving", quiet) as bar:
+        result = save(layouts, output, name=title, progress=bar)
+    if form == "json":
+        extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
+        click.echo(json.dumps({**extra, **as_json(result.index, result.size)}, indent=2))
+        return
+    click.echo(images_table(result.index))
+    click.echo(f"\n{result.path}  {human(result.size)}  root digest {short_root(result.index.root)}")
+    click.echo(f"sha256 {result.sha256}  (in {result.path.name}.sha256)")
+    if result.shared:
+        click.echo(f"layers that images share are in it once: {human(result.shared)} less than one file for each image")
+
+
+def _from_bake(
+    workspace: Workspace,
+    recipe: Recipe,
+    names: Sequence[str],
+    options: Options,
+    facts: Callable[[], Facts],
+    quiet: bool,
+) -> tuple[SourceImage, ...]:
+    """Has bake build these images and groups and write their OCI layouts: the one place where bundles meet bake."""
+    from generator import bake as baking
+    from generator.bundle.from_engine import fill_layouts
+    from generator.bundle.origins import sources_of
+
+    session = baking.make_session(
+        find_docker(),
+        workspace,
+        recipe,
+        names,
+        options,
+        process=os.environ,
+        view=lambda job: progress_view(job, quiet=quiet),
+        say=say,
+        facts=facts,
+    )
+    classic = not session.facts.multi_platform
+    if classic:
+        say(
+            "through the engine: its image store (graphdriver) writes no OCI layouts, so the images are loaded into it "
+            "and read back with docker save"
+        )
+    written = baking.load_for_layouts(session, workspace.plan) if classic else baking.export_layouts(session)
+    session.view.clear()
+    found = sources_of(session.job, options.platforms, written)
+    if classic:
+        with Bar("reading it back", quiet) as bar:
+            fill_layouts(session.docker, found, bar)
+    return found
+
+
+def _as_they_are(
+    workspace: Workspace, origin: str, names: Sequence[str], options: Options, quiet: bool
+) -> tuple[SourceImage, ...]:
+    """Builds nothing: the images under the plan's names, where ``origin`` has them."""
+    from generator import bake as baking
+    from generator.bundle import origins
+
+    job = baking.make_job(workspace.plan, names, options)
+    for left in job.left_out:
+        say(f"{left.image} has no {left.platform}: {left.reason}")
+    kind, _, place = origin.partition(":")
+    if kind == "layout":
+        return origins.from_layouts(Path(place), job, options.platforms)
+    with Bar("reading", quiet) as bar:
+        return origins.from_engine(find_docker(), job, options.platforms, workspace.project.make_state(), bar)
+
+
+def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
+    """The names to build: the bundle's groups, or some of their images. InputError for one that is not in them."""
+    there = [target.name for target in plan.select(GROUPS[name])]
+    wrong = [image for image in images if image not in there]
+    if wrong:
+        raise InputError(
+            [Problem("--image", f"{w} is not in the {name} bundle{did_you_mean(w, there)}") for w in wrong],
+            hint=f"it holds {', '.join(there)}",
+        )
+    return tuple(images) or GROUPS[name]
+
+
+def _own_platform(facts: Callable[[], Facts]) -> str:
+    """The engine's. EngineError where none answers: a remote builder needs none, only to be told for what to build."""
+    try:
+        engine = facts().engine
+        if engine.problem is not None:
+            raise engine.problem
+    except EngineError as error:
+        hint = f"{error.hint}; or, where nothing needs a daemon, name the platform: --platform linux/amd64"
+        raise EngineError(error.message, hint=hint) from error
+    return engine.platform
