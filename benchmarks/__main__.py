@@ -201,17 +201,23 @@ class Bench:
 
         theirs = habit()
         ours = seconds(lambda: self.fategen("bundle", "save", "all", "-o", "ours.fate.tar"))
-        rows = [faster(f"bundle save ({what}), against docker save | gzip", ours, theirs, 2)]
+        shutil.rmtree(self.project / ".fategen/layouts")
+        engine = seconds(lambda: self.fategen("bundle", "save", "all", "--from", "engine", "-o", "ours.fate.tar"))
+        rows = [
+            faster(f"bundle save ({what}), against docker save | gzip", ours, theirs, 2),
+            faster(f"bundle save --from engine ({what}), against docker save | gzip", engine, theirs, 1.5),
+        ]
         if classic := os.environ.get("FATEGEN_SANDBOX_DOCKER20"):
             run(["docker", "-H", classic, "load", "-i", "ours.fate.tar"], self.project)
-            rows.append(
-                faster(
-                    f"bundle save ({what}), against the same on Docker 20.10's graphdriver",
-                    ours,
-                    habit("-H", classic),
-                    2,
-                )
-            )
+            theirs = habit("-H", classic)
+            shutil.rmtree(self.project / ".fategen/layouts")
+            here, os.environ["DOCKER_HOST"] = os.environ["DOCKER_HOST"], classic
+            engine = seconds(lambda: self.fategen("bundle", "save", "all", "--from", "engine", "-o", "ours.fate.tar"))
+            os.environ["DOCKER_HOST"] = here
+            rows += [
+                faster(f"bundle save ({what}), against the same on Docker 20.10's graphdriver", ours, theirs, 2),
+                faster(f"bundle save --from engine ({what}), both on Docker 20.10's graphdriver", engine, theirs, 3),
+            ]
             run(["docker", "-H", classic, "rmi", "-f", *listed], self.project)
         return rows
 

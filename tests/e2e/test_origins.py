@@ -1,0 +1,65 @@
+"""Bundles from somewhere else than bake: what the engine has, and OCI layouts, give the same file as bake's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Fategen, Ran, docker
+from tests.sample_project import make_sample_project
+
+Save = Callable[..., Ran]
+CHOSEN = ("--image", "roll", "--image", "python", "-q")
+
+
+@pytest.fixture(scope="module")
+def built(fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project whose roll and python are in the engine, and their bundle by way of bake."""
+    project = make_sample_project(tmp_path_factory.mktemp("origins"), namespace=f"origins-{os.getpid()}")
+    for args in (
+        ("render",),
+        ("bake", "roll", "python", "--load", "--platform", "linux/amd64"),
+        ("bundle", "save", *CHOSEN, "-o", "bake.fate.tar"),
+    ):
+        ran = fategen(*args, cwd=project)
+        assert ran.code == 0, ran.err
+    shutil.move(project / ".fategen/layouts", project / "layouts")
+    yield project
+    docker("image", "rm", "--force", *fategen("images", "--format", "references", cwd=project).out.split(), check=False)
+
+
+@pytest.fixture
+def save(built: Path, fategen: Fategen) -> Save:
+    """Saves the two images ``--from`` somewhere, into a file of that name."""
+
+    def run(origin: str, *args: str, output: str = "other.fate.tar") -> Ran:
+        return fategen("bundle", "save", *(args or CHOSEN), "--from", origin, "-o", output, cwd=built)
+
+    return run
+
+
+@pytest.mark.parametrize("origin", ["engine", "layout:layouts"])
+def test_it_is_the_same_file(built: Path, save: Save, origin: str) -> None:
+    ran = save(origin)
+    assert ran.code == 0, ran.err
+    assert (built / "other.fate.tar").read_bytes() == (built / "bake.fate.tar").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ("engine", "/egg:1.3.0-release: the engine has no image of this name"),
+        ("layout:layouts", "egg: layouts/egg is no OCI layout, and layouts has no localhost"),
+    ],
+)
+def test_every_image_that_is_not_there_is_named_before_anything_is_written(
+    built: Path, save: Save, origin: str, said: str
+) -> None:
+    ran = save(origin, "fate", output="none.fate.tar")
+    assert ran.code == 2
+    assert said in ran.err and "fateboard" in ran.err and "  next: " in ran.err
+    assert not list(built.glob("*none.fate.tar*"))
