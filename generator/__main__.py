@@ -1,5 +1,6 @@
 """``python -m generator`` and the console script; ``--version`` needs no click, whose import takes longer."""
 
+import gc
 import sys
 
 from generator import __version__
@@ -9,9 +10,14 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"fategen, version {__version__}")
         return
+    # imports make many objects and no garbage: to look for some is a seventh of a short command, half of it at its end
+    gc.set_threshold(50_000)
     from generator.cli import main as run
 
-    run()
+    try:
+        run()
+    finally:
+        gc.freeze()
 
 
 if __name__ == "__main__":

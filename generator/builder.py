@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -210,27 +211,39 @@ class Answers:
     said: Completed
 
 
-def ask(docker: Docker, builder: str = "") -> Answers:
-    """Ask docker and buildx at the same time; nothing that they lack is an error here."""
+@contextlib.contextmanager
+def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]:
+    """Ask docker and buildx at the same time, beside what the block does; the call waits for their answers.
+
+    Nothing that they lack is an error here.
+    """
     with (
         docker.start(["info", "--format", "json"]) as info,
         docker.start(["buildx", "inspect", *([builder] if builder else [])]) as inspected,
     ):
-        engine, buildx = parse_engine(info.finish())
-        said = inspected.finish()
-    if buildx is None:
-        # a client may leave its plugins out of its answer
-        version = docker.run(["buildx", "version"])
-        buildx = parse_version(version.stdout) if version.ok else None
-    return Answers(engine, buildx, parse_builder(said.stdout) if said.ok else None, said)
+
+        def answers() -> Answers:
+            engine, buildx = parse_engine(info.finish())
+            said = inspected.finish()
+            if buildx is None:
+                # a client may leave its plugins out of its answer
+                version = docker.run(["buildx", "version"])
+                buildx = parse_version(version.stdout) if version.ok else None
+            return Answers(engine, buildx, parse_builder(said.stdout) if said.ok else None, said)
+
+        yield answers
 
 
-def inspect(docker: Docker, builder: str = "") -> Facts:
+def ask(docker: Docker, builder: str = "") -> Answers:
+    with asking(docker, builder) as answers:
+        return answers()
+
+
+def inspect(docker: Docker, answers: Answers) -> Facts:
     """What bake will meet. EngineError where buildx is missing or old, or the builder is unknown or not to be reached.
 
     A daemon that does not answer is an error only for a builder that needs it: a remote one builds without it.
     """
-    answers = ask(docker, builder)
     if answers.buildx is None:
         raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
     if answers.buildx < BUILDX_NEEDED:

@@ -6,6 +6,7 @@ into an error with the template's file and line.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,11 +73,31 @@ def _header(plan: Plan) -> str:
     return f"{HEADER} from .env and catalogue/{plan.line}.yaml: edit those or templates/, then run: fategen render"
 
 
+@functools.cache
+def _compiled() -> jinja2.BytecodeCache:
+    """Every template that was compiled in this process, by name and text: most of a second rendering's time."""
+    import jinja2
+
+    class Memory(jinja2.BytecodeCache):
+        def __init__(self) -> None:
+            self.known: dict[tuple[str, str], bytes] = {}
+
+        def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+            if code := self.known.get((bucket.key, bucket.checksum)):
+                bucket.bytecode_from_string(code)
+
+        def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+            self.known[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+
+    return Memory()
+
+
 def _environment(templates: Sequence[Path]) -> jinja2.Environment:
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([str(t) for t in templates]),
+        bytecode_cache=_compiled(),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         trim_blocks=True,

@@ -29,3 +29,5 @@ if [ "$(cat .venv/.fategen-setup 2> /dev/null)" != "$wanted" ]; then
 fi
 PATH=$PWD/.venv/bin:$PATH
 export PATH
+# pip compiles what it installs; an editable installation is compiled by its first run, and else by every one
+unset PYTHONDONTWRITEBYTECODE

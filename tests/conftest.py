@@ -25,6 +25,21 @@ def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(os, name, refuse)
 
 
+@pytest.fixture(scope="session")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import trustme
+
+    file = tmp_path_factory.mktemp("system") / "authorities.crt"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    return file
+
+
+@pytest.fixture
+def one_authority(authorities: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system trusts one authority, a stranger: to read a real one's hundreds takes longer than the test."""
+    monkeypatch.setattr("generator.credentials.BUNDLES", (str(authorities),))
+
+
 @pytest.fixture
 def project_dir(tmp_path: Path) -> Path:
     """A project with the smallest .env."""

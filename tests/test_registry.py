@@ -15,6 +15,8 @@ from generator.registry import Access, Challenge, check_push, parse_challenge
 from generator.transport import Finding, is_insecure, proxies, trusting
 from tests.harbor import Harbor
 
+pytestmark = pytest.mark.usefixtures("one_authority")
+
 WRITER = Login("writer", "right-horse")
 READER = Login("reader", "right-mule")
 WRONG = Login("writer", "wrong-horse")

@@ -21,6 +21,8 @@ from generator.transport import Kind
 from tests.fate_plan import BOTH, plan_of
 from tests.harbor import Harbor
 
+pytestmark = pytest.mark.usefixtures("one_authority")
+
 
 def facts(driver: str = "docker", endpoint: str = "default", *, proxied: bool = False, insecure: str = "") -> Facts:
     engine = Engine("26", "26", "containerd", "linux/amd64", proxied=proxied, insecure=(insecure,) if insecure else ())

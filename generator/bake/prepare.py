@@ -13,7 +13,7 @@ from generator.bake.job import Job, Options, make_job, variables
 from generator.bake.preflight import dirty_problems, engine_problems, input_problems, outside, raise_problems
 from generator.bake.progress import View
 from generator.bake.run import Session
-from generator.builder import BUILDX_NEEDED, Facts, inspect
+from generator.builder import BUILDX_NEEDED, Answers, ask, inspect
 from generator.checkout import Checkout, checkouts, revision
 from generator.credentials import HUB
 from generator.engine import Docker
@@ -126,11 +126,11 @@ def make_session(
     process: Mapping[str, str],
     view: Callable[[Job], View],
     say: Say,
-    facts: Callable[[], Facts] | None = None,
+    answers: Callable[[], Answers] | None = None,
 ) -> Session:
     """Checks everything and builds nothing. Raises InputError or EngineError with every problem at once.
 
-    ``facts`` gives what docker and buildx were asked before, or raises EngineError; without it they are asked now.
+    ``answers`` waits for what docker and buildx were asked before; without it they are asked now.
     """
     plan, root = workspace.plan, workspace.project.root
     docker = docker.at(root).with_secrets(*passwords(plan))
@@ -138,7 +138,7 @@ def make_session(
     states = checkouts(root, job.involved)
     inputs = [*input_problems(job, options, plan, root, workspace.tree), *dirty_problems(job, options, plan, states)]
     try:
-        known = facts() if facts else inspect(docker, options.builder)
+        known = inspect(docker, answers() if answers else ask(docker, options.builder))
     except EngineError as error:
         raise_problems(inputs, [Problem("", error.message)] if inputs else [])
         raise

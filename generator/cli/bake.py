@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from generator.builder import inspect
+from generator.builder import asking
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.cli.terminal import progress_view, say
@@ -59,29 +59,29 @@ def command(
         raise InputError(Problem("--load", "--push and --load exclude each other: bake twice, the second is cached"))
     output: Output = "push" if push else "load" if load else "none"
     project = open_project(directory)
+    docker = find_docker().at(project.root)
     # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
-    with ThreadPoolExecutor(1) as pool:
-        facts = None if show else pool.submit(lambda: inspect(find_docker().at(project.root), builder))
+    with contextlib.nullcontext() if show else asking(docker, builder) as answers:
         from generator import bake as baking
 
         options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
         workspace, recipe = baking.open_workspace(project, sets, sources, say)
-    say_warnings(workspace.warnings)
-    if facts is None:
-        printed = baking.resolved(find_docker(), workspace, recipe, names, options, process=os.environ, say=say)
-        click.echo(printed, nl=False)
-        return
-    session = baking.make_session(
-        find_docker(),
-        workspace,
-        recipe,
-        names,
-        options,
-        process=os.environ,
-        view=lambda job: progress_view(job, quiet=quiet, verbose=verbose),
-        say=say,
-        facts=facts.result,
-    )
+        say_warnings(workspace.warnings)
+        if answers is None:
+            printed = baking.resolved(docker, workspace, recipe, names, options, process=os.environ, say=say)
+            click.echo(printed, nl=False)
+            return
+        session = baking.make_session(
+            docker,
+            workspace,
+            recipe,
+            names,
+            options,
+            process=os.environ,
+            view=lambda job: progress_view(job, quiet=quiet, verbose=verbose),
+            say=say,
+            answers=answers,
+        )
     if not quiet:
         plan = workspace.plan
         builder_name = f"{session.facts.builder.name} ({session.facts.builder.driver})"
