@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from generator.builder import inspect
+from generator.builder import asking
 from generator.cli.bundle.shared import GROUPS, format_option, images_table, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from generator.bake import Options, Recipe
-    from generator.builder import Facts
+    from generator.builder import Answers
     from generator.bundle.layout import SourceImage
     from generator.plan import Plan
     from generator.workspace import Workspace
@@ -100,8 +100,8 @@ def command(
         raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
     project = open_project(directory)
     # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(lambda: inspect(find_docker().at(project.root), builder))
+    asked = origin in ("bake", "engine") or not platforms
+    with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
         from generator import bake as baking
         from generator.bundle.model import short_root
         from generator.bundle.report import as_json
@@ -109,17 +109,19 @@ def command(
         from generator.text import human
 
         workspace, recipe = baking.open_workspace(project, sets, sources, say)
-    say_warnings(workspace.warnings)
-    names = _chosen(workspace.plan, name, images)
-    title = "-".join((name, *images, workspace.plan.settings.tag))
-    output = output or Path(f"{title}.fate.tar")
-    if not output.parent.is_dir():
-        raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
-    options = baking.Options(platforms=platforms or (_own_platform(asked.result),), builder=builder)
-    if origin == "bake":
-        layouts = _from_bake(workspace, recipe, names, options, asked.result, quiet)
-    else:
-        layouts = _as_they_are(workspace, origin, names, options, quiet)
+        say_warnings(workspace.warnings)
+        names = _chosen(workspace.plan, name, images)
+        title = "-".join((name, *images, workspace.plan.settings.tag))
+        output = output or Path(f"{title}.fate.tar")
+        if not output.parent.is_dir():
+            raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
+        if answers is not None and not platforms:
+            platforms = (_own_platform(answers),)
+        options = baking.Options(platforms=platforms, builder=builder)
+        if answers is not None and origin == "bake":
+            layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
+        else:
+            layouts = _as_they_are(workspace, origin, names, options, quiet)
     with Bar("saving", quiet) as bar:
         result = save(layouts, output, name=title, progress=bar)
     if form == "json":
@@ -138,7 +140,7 @@ def _from_bake(
     recipe: Recipe,
     names: Sequence[str],
     options: Options,
-    facts: Callable[[], Facts],
+    answers: Callable[[], Answers],
     quiet: bool,
 ) -> tuple[SourceImage, ...]:
     """Has bake build these images and groups and write their OCI layouts: the one place where bundles meet bake."""
@@ -155,7 +157,7 @@ def _from_bake(
         process=os.environ,
         view=lambda job: progress_view(job, quiet=quiet),
         say=say,
-        facts=facts,
+        answers=answers,
     )
     classic = not session.facts.multi_platform
     if classic:
@@ -201,10 +203,10 @@ def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
     return tuple(images) or GROUPS[name]
 
 
-def _own_platform(facts: Callable[[], Facts]) -> str:
+def _own_platform(answers: Callable[[], Answers]) -> str:
     """The engine's. EngineError where none answers: a remote builder needs none, only to be told for what to build."""
     try:
-        engine = facts().engine
+        engine = answers().engine
         if engine.problem is not None:
             raise engine.problem
     except EngineError as error:
