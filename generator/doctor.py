@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from generator import __version__
 from generator.bake.job import Options, make_job
@@ -15,14 +14,13 @@ from generator.bake.preflight import SECRET_FILES, create_command, emulated, sec
 from generator.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask, show
 from generator.contents import source_problems
 from generator.credentials import docker_config, mapping
+from generator.doctor_registry import registry_rows
 from generator.engine import Docker, find_docker
 from generator.errors import EngineError, FategenError
 from generator.project import Project, find_project
-from generator.reference import parse_reference
 from generator.remedies import GET_BUILDX, GET_DAEMON, GET_DOCKER
+from generator.requirement import Row, State
 from generator.workspace import Workspace, load
-
-State = Literal["ok", "note", "missing"]
 
 OFFLINE = "render, images, bundle inspect and verify"
 """What needs no engine at all."""
@@ -30,39 +28,26 @@ DISK_NEEDED = 10_000_000_000
 """Bytes that a full build of FATE 1.3 takes: bases, Maven's and pip's caches, layers and their exported copies."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One requirement. ``missing``: bake does not work; ``note``: something else does not, or only for some images."""
-
-    name: str
-    state: State
-    found: str
-    needed: str
-    get: str = ""
-    without: str = ""
-
-    def as_json(self) -> dict[str, str]:
-        return asdict(self)
-
-
 def examine(start: Path, environment: Mapping[str, str]) -> list[Row]:
     """Looks at this machine and at the project at or above ``start``. Raises nothing that a machine can cause."""
     project, workspace, rows = _project(start)
+    facts = None
     rows.insert(0, Row("fategen", "ok", f"{__version__}, Python {sys.version.split()[0]}", "Python 3.10 or later"))
     try:
         docker = find_docker()
     except EngineError:
         rows.append(Row("docker", "missing", "none", "docker's command line", GET_DOCKER, OFFLINE))
     else:
-        rows += engine_rows(_ask(docker), workspace)
+        answers = _ask(docker)
+        rows += engine_rows(answers, workspace)
+        facts = facts_of(answers)
     root = project.root if project else start
     rows.append(disk_row(shutil.disk_usage(root).free))
     rows.append(_git_row(shutil.which("git")))
-    config = docker_config(environment)
     if project is not None and workspace is not None:
         rows += input_rows(project.root, workspace)
-        rows.append(login_row(config, workspace.plan.settings.prefix))
-    rows.append(proxy_row(config, environment))
+        rows += registry_rows(facts, workspace, environment)
+    rows.append(proxy_row(docker_config(environment), environment))
     return rows
 
 
@@ -104,6 +89,14 @@ def _ask(docker: Docker) -> Answers | EngineError:
         return error
 
 
+def facts_of(answers: Answers | EngineError) -> Facts | None:
+    """What a build would meet; None where there is nothing to build with."""
+    if isinstance(answers, EngineError) or answers.buildx is None or answers.buildx < BUILDX_NEEDED:
+        return None
+    builder = answers.builder
+    return None if builder is None or builder.error else Facts(answers.engine, answers.buildx, builder)
+
+
 def engine_rows(answers: Answers | EngineError, workspace: Workspace | None) -> list[Row]:
     """The rows of docker, its engine and image store, buildx, its builder and the builder's platforms."""
     if isinstance(answers, EngineError):
@@ -124,13 +117,14 @@ def engine_rows(answers: Answers | EngineError, workspace: Workspace | None) -> 
         rows.append(Row("buildx", "missing", found, "0.13 or later", GET_BUILDX, f"{OFFLINE}, bundle load"))
         return rows
     rows.append(Row("buildx", "ok", show(buildx), "0.13 or later"))
-    error = answers.said.last_line if builder is None else builder.error
-    if builder is None or error:
+    facts = facts_of(answers)
+    if facts is None:
+        error = answers.said.last_line if builder is None else builder.error
         if engine.problem is None or not needs_daemon:
             get = "docker buildx ls lists the builders; docker buildx use NAME chooses one"
             rows.append(Row("builder", "missing", error, "a builder that answers", get, OFFLINE))
         return rows
-    return rows + builder_rows(Facts(engine, buildx, builder), workspace)
+    return rows + builder_rows(facts, workspace)
 
 
 def _store_row(store: str) -> Row:
@@ -239,26 +233,6 @@ def _git_row(path: str | None) -> Row:
     get = "" if path else "apt-get install git"
     needed = "to keep the rendered files under review"
     return Row("git", "ok" if path else "note", path or "none", needed, get, "" if path else "every command")
-
-
-def login_row(config: Mapping[str, Any], prefix: str) -> Row:
-    """Whether docker has a login for PREFIX's registry; whether it is right, only a push can tell."""
-    host = parse_reference(f"{prefix}/image").domain or "docker.io"
-    names = {host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/"}
-    if host == "docker.io":
-        names |= {"https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io"}
-    helpers, auths = mapping(config, "credHelpers"), mapping(config, "auths")
-    found = "none"
-    if host in helpers:
-        found = f"credential helper {helpers[host]}"
-    elif names & auths.keys():
-        found = f"in {config.get('credsStore') or 'config.json'}"
-    elif config.get("credsStore"):
-        found = f"perhaps in {config['credsStore']}"
-    state: State = "note" if found == "none" else "ok"
-    get = "" if state == "ok" else f"docker login {host}"
-    return Row("login", state, found, f"bake --push to {host}, unless it takes pushes from all", get,
-               "" if state == "ok" else "everything but such a push")  # fmt: skip
 
 
 def proxy_row(config: Mapping[str, Any], environment: Mapping[str, str]) -> Row:

@@ -14,20 +14,19 @@ from generator.builder import Answers, Builder, Engine, Node
 from generator.cli import cli
 from generator.doctor import (
     DISK_NEEDED,
-    Row,
     disk_row,
     docker_config,
     engine_rows,
     examine,
     input_rows,
     lacks_for_bake,
-    login_row,
     platform_row,
     proxy_row,
 )
 from generator.engine import Completed, Docker
 from generator.errors import EngineError
 from generator.project import Project
+from generator.requirement import Row
 from generator.tree import write
 from generator.workspace import Workspace, load
 from tests.sample_project import SAMPLE
@@ -135,24 +134,6 @@ def test_a_platform_that_no_image_runs_on_is_no_obstacle(workspace: Workspace) -
 def test_disk() -> None:
     assert disk_row(DISK_NEEDED).state == "ok"
     assert disk_row(DISK_NEEDED - 1).state == "note"
-
-
-@pytest.mark.parametrize(
-    ("config", "prefix", "state", "found"),
-    [
-        ({}, "10.0.0.5:8443/fate", "note", "none"),
-        ({"auths": {"10.0.0.5:8443": {"auth": "c2VjcmV0"}}}, "10.0.0.5:8443/fate", "ok", "in config.json"),
-        ({"auths": {"https://10.0.0.5:8443": {}}, "credsStore": "pass"}, "10.0.0.5:8443/fate", "ok", "in pass"),
-        ({"credHelpers": {"10.0.0.5:8443": "ecr-login"}}, "10.0.0.5:8443/x", "ok", "credential helper ecr-login"),
-        ({"credsStore": "desktop"}, "10.0.0.5:8443/x", "ok", "perhaps in desktop"),
-        ({"auths": {"https://index.docker.io/v1/": {}}}, "federatedai", "ok", "in config.json"),
-        ({"auths": None, "credHelpers": 3}, "federatedai", "note", "none"),
-    ],
-)
-def test_login(config: dict[str, object], prefix: str, state: str, found: str) -> None:
-    row = login_row(config, prefix)
-    assert (row.state, row.found) == (state, found)
-    assert "c2VjcmV0" not in json.dumps(row.as_json())
 
 
 def test_proxies_are_named_without_their_values() -> None:

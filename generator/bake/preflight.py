@@ -48,6 +48,12 @@ def secret_problems(plan: Plan, root: Path) -> Iterator[Problem]:
             yield Problem(plan.settings.where(variable.name), f"{variable.name}: {variable.value} is not a file")
 
 
+def ca_file(plan: Plan, root: Path) -> Path | None:
+    """The file that CA_BUNDLE names, where there is one."""
+    named = next((v.value for v in plan.variables if v.name == "CA_BUNDLE"), "")
+    return root / named if named and (root / named).is_file() else None
+
+
 def dirty_problems(job: Job, options: Options, plan: Plan, states: Mapping[str, Checkout]) -> Iterator[Problem]:
     """What is not committed must not become the release that ``.env`` names; a tag of one's own may have it."""
     if options.output != "push" or options.allow_dirty:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from generator.bake.cache import NOT_WRITTEN, cannot_write
 from generator.bake.environment import Environment, Recipe, arguments, bake_environment
 from generator.bake.job import Job, Options, make_job, variables
-from generator.bake.preflight import dirty_problems, engine_problems, input_problems, outside, raise_problems
+from generator.bake.preflight import ca_file, dirty_problems, engine_problems, input_problems, outside, raise_problems
 from generator.bake.progress import View
 from generator.bake.run import Session
 from generator.builder import BUILDX_NEEDED, Answers, ask, inspect
@@ -149,8 +149,7 @@ def make_session(
         # only here: its HTTP library takes longer to import than docker to answer
         from generator.bake.rights import client_trust, push_problems
 
-        named = next((v.value for v in plan.variables if v.name == "CA_BUNDLE"), "")
-        ca = root / named if named and (root / named).is_file() else None
+        ca = ca_file(plan, root)
         engines += push_problems(docker, job.targets, known, env, ca, say)
         host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
         env = {**env, **client_trust(host, env, ca, directory)}

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from generator.cli.common import directory_option
-from generator.doctor import Row, examine, lacks_for_bake
+from generator.doctor import examine, lacks_for_bake
 from generator.engine import Docker
+from generator.requirement import Row
 from generator.table import table
 
 SIGNS = {"ok": "✓", "note": "!", "missing": "✗"}

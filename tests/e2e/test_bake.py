@@ -179,7 +179,9 @@ def test_doctor_finds_what_bake_needs(pushed: Path, fategen: Fategen) -> None:
     ran = fategen("doctor", "--format", "json", cwd=pushed)
     assert ran.code == 0, ran.out
     rows = {row["name"]: row["state"] for row in json.loads(ran.out)}
-    assert {rows[name] for name in ("project", "docker", "engine", "buildx", "builder", "linux/amd64")} == {"ok"}
+    assert {rows[name] for name in ("project", "docker", "engine", "buildx", "builder", "linux/amd64", "registry")} == {
+        "ok"
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
