@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from generator.bake.results import megabytes
 from generator.text import cells, duration, human, one_line, shorten
 
 
@@ -30,5 +29,4 @@ def test_text_is_cut_to_the_columns_of_a_terminal(text: str, width: int, short: 
 
 def test_times_and_sizes_are_for_people() -> None:
     assert [duration(s) for s in (4.26, 59.94, 59.96, 62, 3725)] == ["4.3 s", "59.9 s", "1m00s", "1m02s", "1h02m"]
-    assert (megabytes(84_499_999), megabytes(1_250_000)) == ("84 MB", "1.2 MB")
     assert (human(84_499_999), human(1_250_000), human(999)) == ("84 MB", "1.2 MB", "999 B")

@@ -11,7 +11,7 @@ from typing import Any
 from generator.engine import Docker
 from generator.reference import parse_reference
 from generator.table import table
-from generator.text import duration
+from generator.text import duration, human
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,18 @@ class Built:
 
 
 def result_table(built: Sequence[Built]) -> str:
-    """For people: short digests, megabytes, one size for each platform; no column in which nothing would stand."""
+    """For people: short digests, one size for each platform; no column in which nothing would stand."""
     columns: dict[str, list[str]] = {
         "IMAGE": [one.image for one in built],
         ">BUILT IN": ["cached" if one.cached else duration(one.seconds) for one in built],
         "PLATFORMS": [" ".join(one.platforms) for one in built],
-        ">SIZE": [" + ".join(megabytes(size) for _, size in one.sizes) for one in built],
+        ">SIZE": [" + ".join(human(size) for _, size in one.sizes) for one in built],
         "DIGEST": [one.digest[:15] + "…" if one.digest else "" for one in built],
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     text = table(tuple(shown), list(zip(*shown.values(), strict=True)))
     dirty = {name for one in built for name in one.uncommitted}
     return f"{text}\nnot all committed: {', '.join(sorted(dirty))}" if dirty else text
-
-
-def megabytes(size: int) -> str:
-    """Bytes as megabytes of 1,000,000: what registries and docker count in."""
-    return f"{size / 1e6:.0f} MB" if size >= 10e6 else f"{size / 1e6:.1f} MB"
 
 
 def pushed_sizes(docker: Docker, digests: Mapping[str, str], env: Mapping[str, str]) -> dict[str, dict[str, int]]:
