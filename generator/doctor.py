@@ -10,7 +10,7 @@ from typing import Any
 
 from generator import __version__
 from generator.bake.job import Options, make_job
-from generator.bake.preflight import SECRET_FILES, create_command, emulated, secret_problems
+from generator.bake.preflight import SECRET_FILES, attested, create_command, emulated, secret_problems
 from generator.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask, show
 from generator.contents import source_problems
 from generator.credentials import docker_config, mapping
@@ -157,7 +157,7 @@ def builder_rows(facts: Facts, workspace: Workspace | None) -> list[Row]:
                 "builder", "missing", f"{builder.name}, {facts.too_old}", needed_version, get, f"{OFFLINE}, bundle load"
             )
         ]
-    several = workspace is None or len(workspace.plan.settings.platforms) > 1
+    several = workspace is None or len(workspace.plan.settings.platforms) > 1 or bool(attested(workspace.plan))
     if facts.multi_platform:
         rows = [Row("builder", "ok", found, "several platforms at once, OCI layouts")]
     else:

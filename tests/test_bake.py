@@ -135,6 +135,21 @@ def test_the_engines_builder_on_a_graphdriver_builds_one_platform(plan: Plan, do
     assert not list(engine_problems(job_of(plan, "roll"), Options(), other, plan, dockerfiles))
 
 
+@pytest.mark.parametrize(("key", "asked"), [("PROVENANCE", {"provenance": True}), ("SBOM", {"sbom": True})])
+def test_a_graphdriver_makes_no_attestations(key: str, asked: dict[str, bool]) -> None:
+    wanted, old = plan_of(**asked), facts(store="graphdriver")
+    job, texts = job_of(wanted, "roll", platforms=("linux/amd64",)), render(wanted, [packaged_data("templates")])
+    [problem] = engine_problems(job, Options(), old, wanted, texts)
+    assert problem.message.startswith(f"{key}: ") and "buildx create --name fategen" in problem.message
+    assert f"--set {key}=false" in problem.message
+    [problem] = engine_problems(job, Options("load"), old, wanted, texts)
+    assert "buildx create" not in problem.message and f"--set {key}=false" in problem.message
+    assert not list(engine_problems(job, Options(attestations=False), old, wanted, texts)), "a bundle has none"
+    assert not list(engine_problems(job, Options(), facts(), wanted, texts))
+    far = facts(store="graphdriver", driver="remote")
+    assert not list(engine_problems(job, Options(), far, wanted, texts))
+
+
 def test_no_builder_is_offered_for_what_the_engine_cannot_keep(plan: Plan, dockerfiles: dict[str, str]) -> None:
     old = facts(store="graphdriver")
     [problem] = engine_problems(job_of(plan, "roll"), Options(output="load"), old, plan, dockerfiles)

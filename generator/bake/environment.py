@@ -96,6 +96,8 @@ def arguments(
         for target in job.involved
         if job.narrowed and target.platforms
     ]
+    if not options.attestations:
+        args += ["--provenance=false", "--sbom=false"]
     for override in (*recipe.overrides, *narrowed, *job.relinked, *overrides):
         args += ["--set", override]
     if buildx >= BUILDX_ALLOW:

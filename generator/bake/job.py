@@ -23,6 +23,8 @@ class Options:
     no_cache: bool = False
     published_base: bool = False
     allow_dirty: bool = False
+    attestations: bool = True
+    """whether PROVENANCE and SBOM are heard; a bundle carries none"""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def _bake(session: Session, title: str, outputs: dict[str, str]) -> None:
     (session.state / "logs").mkdir(parents=True, exist_ok=True)
     clear_logs(session.state / "logs", session.job)
     try:
-        attempt(session, title, outputs, flags=["--provenance=false", "--sbom=false"])
+        attempt(session, title, outputs)
     except PhaseError as error:
         raise failed(error) from error
 

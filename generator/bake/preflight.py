@@ -95,6 +95,19 @@ def engine_problems(
             f"    {create_command(plan)}\n"
             f"  and add --builder fategen, or build one platform: --platform {engine.platform}",
         )
+    if options.attestations and not facts.multi_platform:
+        # buildx says "Attestation is not supported for the docker driver" (0.13.1), whatever is done with the image
+        for key in attested(plan):
+            without = f"leave it out: --set {key}=false"
+            yield Problem(
+                plan.settings.where(key),
+                f"{key}: the docker driver on this image store (graphdriver) makes no attestations: "
+                + (
+                    without
+                    if options.output == "load"
+                    else f"create a builder with\n    {create_command(plan)}\n  and add --builder fategen, or {without}"
+                ),
+            )
     for platform, names in sorted(emulated(job, facts, dockerfiles).items()):
         yield Problem(
             f"builder {builder.name}",
@@ -114,6 +127,11 @@ def engine_problems(
                 f'--platform {engine.platform}, or turn its containerd image store on ({{"features": '
                 '{"containerd-snapshotter": true}} in /etc/docker/daemon.json, then restart it)',
             )
+
+
+def attested(plan: Plan) -> list[str]:
+    """The keys of ``.env`` that ask for an attestation."""
+    return [key for key, asked in (("PROVENANCE", plan.settings.provenance), ("SBOM", plan.settings.sbom)) if asked]
 
 
 def create_command(plan: Plan) -> str:

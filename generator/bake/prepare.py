@@ -158,7 +158,7 @@ def make_session(
         say(docker.redact(note))
     for left in job.left_out:
         say(f"{left.image} is not built for {left.platform}: {left.reason}")
-    attest = attestation(plan)
+    attest = attestation(plan) if options.attestations else []
     if attest:
         say("the provenance is of mode min, without build arguments: the proxy's password is one of them")
     for state in states.values():

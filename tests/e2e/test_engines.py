@@ -136,6 +136,8 @@ def test_an_engine_that_ends_in_the_middle_leaves_no_bundle(classic: Classic, bu
     [
         (("bake", "federation"), CREATE),
         (("bake", "federation", "--load"), f"add --platform {AMD}"),
+        (("bake", "federation", "--platform", AMD, "--set", "PROVENANCE=true"), "PROVENANCE: the docker driver"),
+        (("bake", "federation", "--load", "--platform", AMD, "--set", "SBOM=true"), "--set SBOM=false"),
         (("bundle", "save", "--image", "federation", "--platform", AMD, "--platform", ARM), CREATE),
         (("bundle", "save", "--image", "federation", "--platform", ARM), CREATE),
     ],

@@ -117,7 +117,7 @@ def command(
             raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
         if answers is not None and not platforms:
             platforms = (_own_platform(answers),)
-        options = baking.Options(platforms=platforms, builder=builder)
+        options = baking.Options(platforms=platforms, builder=builder, attestations=False)
         if answers is not None and origin == "bake":
             layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
         else:
