@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from generator.builder import DAEMON_DRIVERS, Facts
-from generator.credentials import HUB, certificates, config_directory, docker_config, find_login, trust_text
+from generator.credentials import HUB, certificates, trust_text
 from generator.engine import Docker
 from generator.errors import EngineError, Problem
 from generator.plan import Target
 from generator.reference import parse_reference
-from generator.registry import Access, check_push
-from generator.remedies import get_authority, get_login, get_project, get_right
-from generator.transport import Finding, Kind, is_insecure
+from generator.registry.connect import access_to
+from generator.registry.explain import push_findings
+from generator.registry.rights import check_push
+from generator.remedies import get_authority
+from generator.transport import Kind
 
 DEFINITE: frozenset[Kind] = frozenset(("no login", "refused", "denied", "missing"))
 """What a push is told in the same words, wherever it comes from: its login is this machine's."""
@@ -40,18 +42,13 @@ def push_problems(
         return []
     host = references[0].domain or HUB
     try:
-        login = find_login(docker_config(environment), host, environment)
+        insecure = facts.engine.insecure if facts.builder.driver == "docker" else ()
+        access = access_to(host, environment, insecure)
     except EngineError as error:
         say(f"note: {host}: not known whether it takes a push: {error.message}")
         return []
-    docker = docker.with_secrets(login.password, login.basic) if login else docker
-    access = Access(
-        host,
-        login,
-        environment,
-        tuple(certificates(host, environment)),
-        is_insecure(host, facts.engine.insecure if facts.builder.driver == "docker" else ()),
-    )
+    if access.login:
+        docker = docker.with_secrets(access.login.password, access.login.basic)
     paths = list(dict.fromkeys(reference.path for reference in references))
     found = check_push(access, paths)
     if bundle is not None and [finding.kind for finding in found.values()] == ["authority"]:
@@ -60,7 +57,7 @@ def push_problems(
             say(f"note: {host}: only CA_BUNDLE knows its certificate, and no builder reads that: {get_authority(host)}")
             found = known
     problems = []
-    for problem, kind in explained(access, found, environment):
+    for problem, kind in push_findings(access, found):
         problem = replace(problem, message=docker.redact(problem.message))
         if certain(kind, facts, environment):
             problems.append(problem)
@@ -83,52 +80,6 @@ def certain(kind: Kind, facts: Facts, environment: Mapping[str, str]) -> bool:
     if kind == "unreachable":
         return not facts.engine.proxied
     return kind in ("authority", "certificate") and facts.builder.driver == "docker"
-
-
-def explained(
-    access: Access, found: Mapping[str, Finding], environment: Mapping[str, str]
-) -> list[tuple[Problem, Kind]]:
-    """One problem for all repositories that have the same, with the next step in it."""
-    groups: dict[tuple[Kind, str], dict[str, Finding]] = {}
-    for path, finding in found.items():
-        if finding.kind != "ok":
-            groups.setdefault((finding.kind, path.partition("/")[0]), {})[path] = finding
-    return [
-        (Problem(access.host, _message(access, kind, project, group, environment)), kind)
-        for (kind, project), group in groups.items()
-    ]
-
-
-def _message(
-    access: Access, kind: Kind, project: str, group: Mapping[str, Finding], environment: Mapping[str, str]
-) -> str:
-    host, login = access.host, access.login
-    said = next(iter(group.values())).said
-    saying = f" ({said})" if said else ""
-    who = login.user if login and not login.identity else "docker's login"
-    if kind == "no login":
-        place = config_directory(environment) / "config.json"
-        return f"it wants a login for a push, and docker has none for it in {place}{saying}: {get_login(host)}"
-    if kind == "refused":
-        return (
-            f"it refuses the login of {who}{saying}: the password is wrong, or the account has expired or is disabled: "
-            f"{get_login(host)}"
-        )
-    if kind == "missing":
-        return f"it has no project {project}{saying}: {get_project(project)}"
-    if kind == "denied":
-        names = ", ".join(group)
-        return f"{who if login else 'who is not logged in'} may not push {names}{saying}: {get_right(project)}"
-    if kind == "authority":
-        return f"its certificate is of an authority that is not known here{saying}: {get_authority(host)}"
-    if kind == "certificate":
-        return (
-            f"no safe connection: {said}: correct its certificate, or its name in PREFIX; one without TLS must be "
-            "among the engine's insecure-registries"
-        )
-    if kind == "unreachable":
-        return f"it cannot be reached: {said}: see PREFIX, the network, and HTTPS_PROXY and NO_PROXY"
-    return f"not known whether it takes a push: {said}"
 
 
 def client_trust(host: str, environment: Mapping[str, str], bundle: Path | None, state: Path) -> dict[str, str]:
