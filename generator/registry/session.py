@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -63,8 +64,6 @@ class Registry:
     def __init__(self, access: Access, sleep: Callable[[float], object] = time.sleep) -> None:
         self.access = access
         self._sleep = sleep
-        self._strict = open_session(trusting(access.trusted, access.environment))
-        self._own = open_session(anything()) if access.insecure else self._strict
         self._headers: dict[str, str] = {}
         self._lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
@@ -79,6 +78,15 @@ class Registry:
         if answer.status_code not in (200, 401):
             raise Refused("unknown", words(answer))
         self._challenge = challenge(answer) if not answer.ok else None
+
+    @cached_property
+    def _strict(self) -> requests.Session:
+        """To who proves who he is. Made when it is needed: the system's authorities take long to read."""
+        return open_session(trusting(self.access.trusted, self.access.environment))
+
+    @cached_property
+    def _lenient(self) -> requests.Session:
+        return open_session(anything())
 
     def path(self, path: str) -> str:
         """A repository's path in addresses: Docker Hub's own images have one that their names leave out."""
@@ -157,15 +165,15 @@ class Registry:
 
         ``strict``: to where the client goes itself, which knows nothing of insecure registries.
         """
-        url = urljoin(self._base, address)
+        access, url = self.access, urljoin(self._base, address)
         first = urlsplit(url).netloc
         headers = {**_IDENTITY, **options.pop("headers", {})}
         for _ in range(_REDIRECTS + 1):
             own = self.is_own(url)
-            session = self._own if own and not strict else self._strict
+            session = self._lenient if access.insecure and own and not strict else self._strict
             mine = authorization and (own if not strict else urlsplit(url).netloc == first)
             sent = {**headers, "Authorization": authorization} if mine else headers
-            answer = send(session, method, url, self.access.environment, sent, **options)
+            answer = send(session, method, url, access.environment, sent, **options)
             location = answer.headers.get("Location")
             if method not in ("GET", "HEAD") or not answer.is_redirect or not location:
                 return answer

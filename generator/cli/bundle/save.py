@@ -75,7 +75,7 @@ def _origin(_context: click.Context, _parameter: click.Parameter, value: str) ->
     help="Default: NAME-TAG.fate.tar in this directory, with the names of --image in it.",
 )
 @click.option("--add", "others", multiple=True, metavar="REFERENCE",
-              help="With --from registry: another image too, with the digest that it has there. Repeatable.")  # fmt: skip
+              help="With --from registry: another image too, its digest kept. Repeatable.")  # fmt: skip
 @click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
 @directory_option
 @change_options
