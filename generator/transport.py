@@ -72,28 +72,37 @@ class _Adapter(HTTPAdapter):
         """The context says what is trusted."""
 
 
+def open_session(context: ssl.SSLContext) -> requests.Session:
+    """Connections that are kept and shared by threads, and nothing else that would be kept."""
+    session = requests.Session()
+    # neither ~/.netrc nor REQUESTS_CA_BUNDLE; a cookie would make Harbor take this for a browser
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.mount("https://", _Adapter(context))
+    session.verify = context.verify_mode != ssl.CERT_NONE
+    return session
+
+
 def send(
+    session: requests.Session,
     method: str,
     url: str,
-    context: ssl.SSLContext,
     environment: Mapping[str, str],
-    authorization: str = "",
+    headers: Mapping[str, str],
     **options: Any,
 ) -> requests.Response:
-    """One request. Raises Refused where no answer comes."""
-    with requests.Session() as session:
-        # neither ~/.netrc nor REQUESTS_CA_BUNDLE; a cookie would make Harbor take this for a browser
-        session.trust_env = False
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        session.mount("https://", _Adapter(context))
-        session.proxies = dict(proxies(url, environment))
-        session.verify = context.verify_mode != ssl.CERT_NONE
-        headers = {"Authorization": authorization} if authorization else {}
-        try:
-            follow = method == "GET"
-            return session.request(method, url, headers=headers, timeout=TIMEOUT, allow_redirects=follow, **options)
-        except requests.exceptions.RequestException as error:
-            raise trouble(error) from error
+    """One request, and no redirect followed. Raises Refused where no answer comes."""
+    try:
+        return session.request(
+            method,
+            url,
+            headers=dict(headers),
+            proxies=proxies(url, environment),
+            allow_redirects=False,
+            **{"timeout": TIMEOUT, **options},
+        )
+    except requests.exceptions.RequestException as error:
+        raise trouble(error) from error
 
 
 def proxies(url: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -115,7 +124,8 @@ def trouble(error: BaseException) -> Refused:
         if isinstance(one, ssl.SSLError):
             return Refused("certificate", f"it does not speak TLS ({one.reason or one})")
     if isinstance(error, requests.exceptions.Timeout):
-        return Refused("unreachable", f"no answer in {TIMEOUT[0]:g} s")
+        seconds = TIMEOUT[0 if isinstance(error, requests.exceptions.ConnectTimeout) else 1]
+        return Refused("unreachable", f"no answer in {seconds:g} s")
     if not isinstance(error, requests.exceptions.ConnectionError):
         return Refused("unknown", type(error).__name__)
     through = "the proxy: " if isinstance(error, requests.exceptions.ProxyError) else ""

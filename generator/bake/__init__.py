@@ -4,7 +4,7 @@ from generator.bake.environment import Recipe
 from generator.bake.job import Job, Options, make_job
 from generator.bake.layouts import export_layouts, load_for_layouts
 from generator.bake.phases import bake
-from generator.bake.prepare import make_session, open_workspace, resolved
+from generator.bake.prepare import make_environment, make_session, open_workspace, resolved
 from generator.bake.results import Built, result_table
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "bake",
     "export_layouts",
     "load_for_layouts",
+    "make_environment",
     "make_job",
     "make_session",
     "open_workspace",

@@ -66,11 +66,14 @@ def _bake(session: Session, title: str, outputs: dict[str, str]) -> None:
 
 def empty_layouts(state: Path, job: Job) -> dict[str, Path]:
     """Target -> its layout below ``state``, without an index yet; the blobs of all are one directory."""
-    return {target.name: _empty_layout(state / "layouts", target.name) for target in job.targets}
+    return {target.name: empty_layout(state / "layouts", target.name) for target in job.targets}
 
 
-def _empty_layout(layouts: Path, name: str) -> Path:
-    """A layout directory without an index: buildx adds to one that is there, so an old entry would stay in it."""
+def empty_layout(layouts: Path, name: str) -> Path:
+    """A layout directory without an index: buildx adds to one that is there, so an old entry would stay in it.
+
+    Its blobs are in the directory of all the layouts beside it.
+    """
     (layouts / SHARED / "sha256").mkdir(parents=True, exist_ok=True)
     path = layouts / name
     path.mkdir(exist_ok=True)

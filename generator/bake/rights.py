@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generator.builder import DAEMON_DRIVERS, Facts
-from generator.credentials import HUB, certificates, config_directory, docker_config, find_login, trust_text
+from generator.credentials import HUB, certificates, trust_text
 from generator.engine import Docker
 from generator.errors import EngineError, Problem
 from generator.plan import Target
 from generator.reference import parse_reference
-from generator.registry import Access, check_push
-from generator.remedies import get_authority, get_login, get_project, get_right
-from generator.transport import Finding, Kind, is_insecure
+from generator.registry.connect import access_to
+from generator.registry.explain import push_refusals
+from generator.registry.rights import check_push
+from generator.remedies import get_authority
+from generator.transport import Kind
 
 DEFINITE: frozenset[Kind] = frozenset(("no login", "refused", "denied", "missing"))
 """What a push is told in the same words, wherever it comes from: its login is this machine's."""
@@ -65,17 +67,12 @@ def push_troubles(
         return []
     host = references[0].domain or HUB
     try:
-        login = find_login(docker_config(environment), host, environment)
+        insecure = facts.engine.insecure if facts.builder.driver == "docker" else ()
+        access = access_to(host, environment, insecure)
     except EngineError as error:
         return [Trouble(host, f"not known whether it takes a push: {error.message}", error.hint)]
-    docker = docker.with_secrets(login.password, login.basic) if login else docker
-    access = Access(
-        host,
-        login,
-        environment,
-        tuple(certificates(host, environment)),
-        is_insecure(host, facts.engine.insecure if facts.builder.driver == "docker" else ()),
-    )
+    if access.login:
+        docker = docker.with_secrets(access.login.password, access.login.basic)
     paths = list(dict.fromkeys(reference.path for reference in references))
     found = check_push(access, paths)
     troubles = []
@@ -85,13 +82,8 @@ def push_troubles(
             what = "only CA_BUNDLE knows its certificate, and no builder reads that"
             troubles.append(Trouble(host, what, get_authority(host)))
             found = known
-    groups: dict[tuple[Kind, str], dict[str, Finding]] = {}
-    for path, finding in found.items():
-        if finding.kind != "ok":
-            groups.setdefault((finding.kind, path.partition("/")[0]), {})[path] = finding
-    for (kind, project), group in groups.items():
-        what, get = _explained(access, kind, project, group)
-        troubles.append(Trouble(host, docker.redact(what), get, certain(kind, facts, environment)))
+    for one in push_refusals(access, found):
+        troubles.append(Trouble(host, docker.redact(one.what), one.get, certain(one.kind, facts, environment)))
     return troubles
 
 
@@ -109,38 +101,6 @@ def certain(kind: Kind, facts: Facts, environment: Mapping[str, str]) -> bool:
     if kind == "unreachable":
         return not facts.engine.proxied
     return kind in ("authority", "certificate") and facts.builder.driver == "docker"
-
-
-def _explained(access: Access, kind: Kind, project: str, group: Mapping[str, Finding]) -> tuple[str, str]:
-    """What is wrong with these repositories of a project, in words, and the next step."""
-    host, login = access.host, access.login
-    said = next(iter(group.values())).said
-    saying = f" ({said})" if said else ""
-    who = login.user if login and not login.identity else "docker's login"
-    if kind == "no login":
-        place = config_directory(access.environment) / "config.json"
-        return f"it wants a login for a push, and docker has none for it in {place}{saying}", get_login(host)
-    if kind == "refused":
-        what = (
-            f"it refuses the login of {who}{saying}: the password is wrong, or the account has expired or is disabled"
-        )
-        return what, get_login(host)
-    if kind == "missing":
-        return f"it has no project {project}{saying}", get_project(project)
-    if kind == "denied":
-        names = ", ".join(group)
-        return f"{who if login else 'who is not logged in'} may not push {names}{saying}", get_right(project)
-    if kind == "authority":
-        return f"its certificate is of an authority that is not known here{saying}", get_authority(host)
-    if kind == "certificate":
-        return (
-            f"no safe connection: {said}",
-            "correct its certificate, or its name in PREFIX; one without TLS must be among the engine's "
-            "insecure-registries",
-        )
-    if kind == "unreachable":
-        return f"it cannot be reached: {said}", "see PREFIX, the network, and HTTPS_PROXY and NO_PROXY"
-    return f"not known whether it takes a push: {said}", ""
 
 
 def client_trust(host: str, environment: Mapping[str, str], bundle: Path | None, state: Path) -> dict[str, str]:

@@ -11,6 +11,8 @@ COMMANDS = {
     "inspect": "list what a bundle holds, from its first bytes alone",
     "verify": "check every byte, and name every damaged place",
     "load": "load it into Docker while checking it",
+    "push": "push it into a registry, digests kept",
+    "serve": "serve it to this machine as a registry",
 }
 
 

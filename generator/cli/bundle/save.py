@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from generator.builder import Answers
     from generator.bundle.layout import SourceImage
     from generator.plan import Plan
+    from generator.registry.connect import Registries
     from generator.workspace import Workspace
 
-ORIGINS = ("bake", "engine", "layout:DIR")
+ORIGINS = ("bake", "engine", "registry", "layout:DIR")
 
 
 def _bundle_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -61,7 +62,7 @@ def _origin(_context: click.Context, _parameter: click.Parameter, value: str) ->
     show_default=True,
     metavar="|".join(ORIGINS),
     callback=_origin,
-    help="What bake builds, from its cache; what the engine has; OCI layouts on the disk, DIR/IMAGE or all in DIR.",
+    help="What bake builds from its cache; what the engine has; what was pushed; OCI layouts: DIR/IMAGE, or DIR.",
 )
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
 @click.option("--image", "images", multiple=True, metavar="NAME", help="Only this image of the bundle. Repeatable.",
@@ -73,6 +74,8 @@ def _origin(_context: click.Context, _parameter: click.Parameter, value: str) ->
     metavar="FILE",
     help="Default: NAME-TAG.fate.tar in this directory, with the names of --image in it.",
 )
+@click.option("--add", "others", multiple=True, metavar="REFERENCE",
+              help="With --from registry: another image too, its digest kept. Repeatable.")  # fmt: skip
 @click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
 @directory_option
 @change_options
@@ -84,6 +87,7 @@ def command(
     platforms: tuple[str, ...],
     images: tuple[str, ...],
     output: Path | None,
+    others: tuple[str, ...],
     builder: str,
     directory: Path,
     sets: tuple[str, ...],
@@ -98,6 +102,8 @@ def command(
     """
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
+    if others and origin != "registry":
+        raise InputError(Problem("--add", "only a registry is asked for other images"), hint="--from registry")
     project = open_project(directory)
     # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
     asked = origin in ("bake", "engine") or not platforms
@@ -121,7 +127,7 @@ def command(
         if answers is not None and origin == "bake":
             layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
         else:
-            layouts = _as_they_are(workspace, origin, names, options, quiet)
+            layouts = _as_they_are(workspace, origin, names, others, options, quiet)
     with Bar("saving", quiet) as bar:
         result = save(layouts, output, name=title, progress=bar)
     if form == "json":
@@ -175,7 +181,12 @@ def _from_bake(
 
 
 def _as_they_are(
-    workspace: Workspace, origin: str, names: Sequence[str], options: Options, quiet: bool
+    workspace: Workspace,
+    origin: str,
+    names: Sequence[str],
+    others: Sequence[str],
+    options: Options,
+    quiet: bool,
 ) -> tuple[SourceImage, ...]:
     """Builds nothing: the images under the plan's names, where ``origin`` has them."""
     from generator import bake as baking
@@ -187,8 +198,25 @@ def _as_they_are(
     kind, _, place = origin.partition(":")
     if kind == "layout":
         return origins.from_layouts(Path(place), job, options.platforms)
+    if kind == "registry":
+        from generator.bundle.from_registry import fetch_layouts
+        from generator.bundle.wanted import added, planned
+
+        images = [*planned(job, options.platforms), *added(others, options.platforms)]
+        with Bar("fetching", quiet) as bar:
+            return fetch_layouts(images, workspace.project.make_state(), _registries(workspace, options), progress=bar)
     with Bar("reading", quiet) as bar:
         return origins.from_engine(find_docker(), job, options.platforms, workspace.project.make_state(), bar)
+
+
+def _registries(workspace: Workspace, options: Options) -> Registries:
+    """As bake would push to them: its proxies and docker's logins; CA_BUNDLE is known to this client too."""
+    from generator.bake import make_environment
+    from generator.registry.connect import Registries
+
+    environment = make_environment(workspace.plan, options, os.environ).values
+    authorities = environment.get("CA_BUNDLE")
+    return Registries(environment, (workspace.project.root / authorities,) if authorities else ())
 
 
 def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:

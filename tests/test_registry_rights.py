@@ -11,7 +11,8 @@ import pytest
 import trustme
 
 from generator.credentials import Login
-from generator.registry import Access, Challenge, check_push, parse_challenge
+from generator.registry.rights import check_push
+from generator.registry.session import Access, Challenge, parse_challenge
 from generator.transport import Finding, is_insecure, proxies, trusting
 from tests.harbor import Harbor
 

@@ -1,0 +1,152 @@
+"""Pushes a bundle into a registry as it is: every digest is kept, and only what the registry lacks is sent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from generator.bundle import reference
+from generator.bundle.archive import Progress, quiet
+from generator.bundle.blobs import Blobs
+from generator.bundle.load import choose
+from generator.bundle.model import Image
+from generator.bundle.oci import Descriptor
+from generator.errors import EngineError, InputError, Problem
+from generator.reference import parse_reference
+from generator.registry.explain import push_refusals
+from generator.registry.pull import tagged
+from generator.registry.rights import check_push
+from generator.registry.session import Access, Registry
+from generator.registry.upload import push_blob, push_manifest
+from generator.transport import Refused
+
+AT_ONCE = 4
+"""Blobs that are sent side by side."""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """An image under its new names, with its digest in the bundle; ``sent`` bytes went over the line for it."""
+
+    references: tuple[str, ...]
+    digest: str
+    platforms: tuple[str, ...]
+    state: Literal["pushed", "was there"]
+    sent: int
+
+
+def push(
+    blobs: Blobs,
+    prefix: str,
+    access: Access,
+    *,
+    only: Sequence[str] = (),
+    progress: Progress | None = None,
+    connect: Callable[[Access], Registry] = Registry,
+) -> tuple[Pushed, ...]:
+    """Push a bundle's images to ``prefix/NAME:TAG`` at the registry of ``access``.
+
+    Raises InputError (a name), EngineError (every problem with the registry before anything is sent, or what happened
+    while sending), BundleError (a blob is damaged: its image's manifest is not sent). Run again, it sends what lacks.
+    """
+    targets = _targets(blobs, prefix, only)
+    _check_rights(access, list(dict.fromkeys(path for path, _, _ in targets)))
+    try:
+        run = _Push(blobs, connect(access), progress or quiet)
+    except Refused as refused:
+        raise EngineError(f"{access.host}: {refused.finding.said}") from refused
+    return tuple(run.image(path, tags, image, prefix) for path, tags, image in targets)
+
+
+def _targets(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[tuple[str, tuple[str, ...], Image]]:
+    """Path, tags and image. The last part of a name is kept, as PREFIX in .env means it."""
+    found: dict[tuple[str, str], Image] = {}
+    problems = []
+    for image in choose(blobs.index, only):
+        for name in image.references:
+            tag = name.rpartition(":")[2]
+            path = parse_reference(f"{prefix}/{reference.short(name)}").path
+            other = found.setdefault((path, tag), image)
+            if other.target.digest != image.target.digest:
+                both = f"{reference.familiar(other.references[0])} and {reference.familiar(name)}"
+                problems.append(Problem(f"{path}:{tag}", f"would be both {both}"))
+    if problems:
+        raise InputError(problems, hint="push one of them with --only, to another prefix")
+    images: dict[tuple[str, str], tuple[list[str], Image]] = {}
+    for (path, tag), image in found.items():
+        images.setdefault((path, image.target.digest), ([], image))[0].append(tag)
+    return [(path, tuple(tags), image) for (path, _), (tags, image) in images.items()]
+
+
+def _check_rights(access: Access, paths: Sequence[str]) -> None:
+    problems = [refusal.problem(access.host) for refusal in push_refusals(access, check_push(access, paths))]
+    if problems:
+        message = InputError(problems, subject=access.host).message
+        raise EngineError(message, hint="nothing was sent")
+
+
+class _Push:
+    def __init__(self, blobs: Blobs, registry: Registry, progress: Progress) -> None:
+        self._blobs, self._registry, self._progress = blobs, registry, progress
+        self._homes: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._done, self._sent = 0, 0
+        self._total = blobs.index.size
+
+    def image(self, path: str, tags: Sequence[str], image: Image, prefix: str) -> Pushed:
+        """Blobs, then manifests, then tags: whoever sees a name can pull all of it."""
+        names = tuple(f"{prefix}/{path.rpartition('/')[2]}:{tag}" for tag in tags)
+        target, before = image.target, self._sent
+        try:
+            lacking = [tag for tag in tags if tagged(self._registry, path, tag) != target.digest]
+            if lacking:
+                self._send_blobs(path, image)
+                for variant in image.variants:
+                    self._put(path, variant.manifest.digest, variant.manifest)
+                for tag in lacking:
+                    self._put(path, tag, target)
+        except Refused as refused:
+            host = self._registry.access.host
+            raise EngineError(
+                f"{names[0]}: {host} did not take it: {refused.finding.said}",
+                hint="run the same command again: what it has taken is not sent twice",
+            ) from refused
+        state: Literal["pushed", "was there"] = "pushed" if lacking else "was there"
+        return Pushed(names, target.digest, image.platforms, state, self._sent - before)
+
+    def _put(self, path: str, name: str, manifest: Descriptor) -> None:
+        data = self._blobs.document(manifest.digest)
+        push_manifest(self._registry, path, name, manifest.media_type, manifest.digest, data)
+
+    def _send_blobs(self, path: str, image: Image) -> None:
+        blobs = {blob.digest: blob for v in image.variants for blob in (v.config, *(layer.blob for layer in v.layers))}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            futures = [pool.submit(self._send, path, blob) for blob in blobs.values()]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                self._stopped = True
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _send(self, path: str, blob: Descriptor) -> None:
+        home = self._homes.get(blob.digest)
+        mounts = [home] if home is not None and home != path else []
+        state = push_blob(self._registry, path, blob.digest, blob.size, lambda: self._chunks(blob), mounts)
+        with self._lock:
+            if home is None:
+                self._homes[blob.digest] = path
+                self._done += blob.size
+            self._sent += blob.size if state == "pushed" else 0
+            self._progress(f"blob {blob.digest}", self._done, self._total)
+
+    def _chunks(self, blob: Descriptor) -> Iterator[bytes]:
+        for chunk in self._blobs.chunks(blob.digest):
+            if self._stopped:
+                raise EngineError("stopped")
+            yield chunk

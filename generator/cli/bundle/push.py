@@ -1,0 +1,54 @@
+"""``fategen bundle push``: a bundle into a registry on the inside."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from generator.cli.bundle.shared import format_option, quiet_option
+from generator.cli.terminal import Bar
+from generator.errors import InputError, Problem
+from generator.table import table
+from generator.text import human
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("prefix", metavar="REGISTRY/PREFIX")
+@click.option("--only", multiple=True, metavar="NAME", help="Push this image alone. Repeatable.")
+@format_option
+@quiet_option
+def command(file: Path, prefix: str, only: tuple[str, ...], form: str, quiet: bool) -> None:
+    """Push a bundle's images to REGISTRY/PREFIX/NAME:TAG, with the digests that they have in the bundle.
+
+    Logins are docker's (docker login). What the registry has is not sent; after an error, the same command goes on.
+    """
+    from generator.bundle.blobs import open_blobs
+    from generator.bundle.push import push
+    from generator.reference import check_prefix, parse_reference
+    from generator.registry.connect import access_to, host_of
+
+    try:
+        check_prefix(prefix)
+        host = host_of(parse_reference(f"{prefix}/image"))
+    except ValueError as error:
+        raise InputError(Problem("REGISTRY/PREFIX", f'"{prefix}": {error}')) from None
+    with open_blobs(file) as blobs, Bar("pushing", quiet) as bar:
+        access = access_to(host, os.environ)
+        pushed = push(blobs, prefix, access, only=only, progress=bar)
+    if form == "json":
+        rows = [
+            {"references": i.references, "digest": i.digest, "platforms": i.platforms, "state": i.state, "sent": i.sent}
+            for i in pushed
+        ]
+        click.echo(json.dumps({"root": blobs.index.root, "images": rows}, indent=2))
+        return
+    lines: list[tuple[str, ...]] = []
+    for image in pushed:
+        first, *others = image.references
+        lines.append((first, " ".join(image.platforms), image.digest, image.state, human(image.sent)))
+        lines += [(name, "", "", "", "") for name in others]
+    click.echo(table(("IMAGE", "PLATFORMS", "DIGEST", "", ">SENT"), lines))

@@ -1,0 +1,263 @@
+"""A conversation with one registry: where it is, its tokens, its redirects, and another try where that may help.
+
+Sources: opencontainers/distribution-spec (spec.md), distribution/distribution (docs/content/spec/auth: token.md and
+oauth.md; errors), RFC 9110 (11.6.1 challenges, 10.2.3 Retry-After). What Harbor and others answer: see ``rights``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from generator.credentials import HUB, Login
+from generator.transport import Refused, anything, open_session, send, trusting
+
+if TYPE_CHECKING:
+    import requests
+
+RETRIED = frozenset((408, 429, 500, 502, 503, 504))
+DELAYS = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before each further try where the registry names no time."""
+LONGEST = 60.0
+"""Seconds that a registry may ask to wait; one that asks for more is asked again after this."""
+_REDIRECTS = 5
+_IDENTITY = {"Accept-Encoding": "identity"}
+
+
+@dataclass(frozen=True)
+class Access:
+    """How docker would talk to a registry. ``trusted`` are files with authorities besides the system's.
+
+    ``insecure``: the engine takes any certificate, and plain http, from it.
+    """
+
+    host: str
+    login: Login | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    trusted: tuple[Path, ...] = ()
+    insecure: bool = False
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """``scheme`` is ``bearer``, ``basic``, or "" where a registry asks for nothing."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+
+class Registry:
+    """For several threads. ``sleep`` is for tests. Every method raises Refused for what a registry or the network does.
+
+    A password goes to the registry's own address and to the one that it names for tokens; a token to the former alone.
+    """
+
+    def __init__(self, access: Access, sleep: Callable[[float], object] = time.sleep) -> None:
+        self.access = access
+        self._sleep = sleep
+        self._headers: dict[str, str] = {}
+        self._lock = threading.Lock()
+        host = "registry-1.docker.io" if access.host == HUB else access.host
+        for scheme in ("https", "http") if access.insecure else ("https",):
+            self._base = f"{scheme}://{host}"
+            try:
+                answer = self.once("GET", "/v2/")
+                break
+            except Refused:
+                if scheme == "http" or not access.insecure:
+                    raise
+        if answer.status_code not in (200, 401):
+            raise Refused("unknown", words(answer))
+        self._challenge = challenge(answer) if not answer.ok else None
+
+    @cached_property
+    def _strict(self) -> requests.Session:
+        """To who proves who he is. Made when it is needed: the system's authorities take long to read."""
+        return open_session(trusting(self.access.trusted, self.access.environment))
+
+    @cached_property
+    def _lenient(self) -> requests.Session:
+        return open_session(anything())
+
+    def path(self, path: str) -> str:
+        """A repository's path in addresses: Docker Hub's own images have one that their names leave out."""
+        return path if self.access.host != HUB or "/" in path else f"library/{path}"
+
+    def log_in(self) -> None:
+        """Tries the password on its own, as ``docker login`` does."""
+        login = self.access.login
+        if login is None or self._challenge is None:
+            return
+        if self._challenge.scheme == "bearer":
+            self._token(self._challenge, ())
+        elif self._challenge.scheme == "basic":
+            answer = self.once("GET", "/v2/", f"Basic {login.basic}")
+            if answer.status_code == 401:
+                raise Refused("refused", words(answer))
+
+    def authorization(self, scopes: tuple[str, ...], asked: Challenge | None = None) -> str:
+        """The header for these scopes (``repository:PATH:pull``); ``asked`` is a later challenge than the first one."""
+        found = asked or self._challenge
+        if found is None:
+            return ""
+        if found.scheme == "bearer":
+            return f"Bearer {self._token(found, scopes)}"
+        login = self.access.login
+        return f"Basic {login.basic}" if found.scheme == "basic" and login else ""
+
+    def request(self, method: str, address: str, *scopes: str, **options: Any) -> requests.Response:
+        """An answer, whatever it says: with a fresh token where the old one is over, asked again where it is busy.
+
+        A request whose body cannot be sent twice is the caller's to repeat (``once`` with ``kept_authorization``).
+        """
+        for delay in (*DELAYS, None):
+            wait = delay
+            try:
+                answer = self._authorised(method, address, scopes, **options)
+            except Refused as refused:
+                if refused.finding.kind != "unreachable" or delay is None:
+                    raise
+            else:
+                if answer.status_code not in RETRIED or delay is None:
+                    return answer
+                wait = retry_after(answer, delay)
+                answer.close()
+            self.pause(wait or 0.0)
+        raise AssertionError("unreachable")
+
+    def kept_authorization(self, *scopes: str) -> str:
+        """The header that the last request for these scopes had."""
+        key = " ".join(scopes)
+        with self._lock:
+            if key not in self._headers:
+                self._headers[key] = self.authorization(scopes)
+            return self._headers[key]
+
+    def _authorised(self, method: str, address: str, scopes: tuple[str, ...], **options: Any) -> requests.Response:
+        key, header = " ".join(scopes), self.kept_authorization(*scopes)
+        answer = self.once(method, address, header, **options)
+        if answer.status_code != 401 or not self.is_own(answer.url):
+            return answer
+        # the token is over, or this registry lets everybody read and asks for a login only here
+        asked = challenge(answer)
+        with self._lock:
+            if self._headers.get(key) == header:
+                self._headers[key] = self.authorization(scopes, asked if asked.scheme else None)
+            fresh = self._headers[key]
+        if fresh == header:
+            return answer
+        answer.close()
+        return self.once(method, address, fresh, **options)
+
+    def once(
+        self, method: str, address: str, authorization: str = "", *, strict: bool = False, **options: Any
+    ) -> requests.Response:
+        """One request; a GET or a HEAD goes where it is sent on to. Only the registry itself sees ``authorization``.
+
+        ``strict``: to where the client goes itself, which knows nothing of insecure registries.
+        """
+        access, url = self.access, urljoin(self._base, address)
+        first = urlsplit(url).netloc
+        headers = {**_IDENTITY, **options.pop("headers", {})}
+        for _ in range(_REDIRECTS + 1):
+            own = self.is_own(url)
+            session = self._lenient if access.insecure and own and not strict else self._strict
+            mine = authorization and (own if not strict else urlsplit(url).netloc == first)
+            sent = {**headers, "Authorization": authorization} if mine else headers
+            answer = send(session, method, url, access.environment, sent, **options)
+            location = answer.headers.get("Location")
+            if method not in ("GET", "HEAD") or not answer.is_redirect or not location:
+                return answer
+            answer.close()
+            url = urljoin(url, location)
+            if urlsplit(url).scheme not in ("http", "https"):
+                raise Refused("unknown", f"it sends on to {urlsplit(url).scheme}:")
+            # what was asked for stands in the new address
+            options.pop("params", None)
+        raise Refused("unknown", f"it sends on more than {_REDIRECTS} times")
+
+    def pause(self, seconds: float) -> None:
+        self._sleep(seconds)
+
+    def is_own(self, url: str) -> bool:
+        """Whether an address is the registry's own: the same scheme, host and port."""
+        one, other = urlsplit(url), urlsplit(self._base)
+        return (one.scheme, one.netloc) == (other.scheme, other.netloc)
+
+    def _token(self, found: Challenge, scopes: tuple[str, ...]) -> str:
+        """A token for some scopes, or for none to try the login."""
+        realm = found.parameters.get("realm", "")
+        asked: dict[str, Any] = {"service": found.parameters.get("service", ""), "client_id": "fategen"}
+        asked |= {"scope": list(scopes)} if scopes else {}
+        login = self.access.login
+        if login is not None and login.identity:
+            form = {**asked, "grant_type": "refresh_token", "refresh_token": login.password}
+            form |= {"scope": " ".join(scopes)} if scopes else {}
+            answer = self.once("POST", realm, data=form, strict=True)
+        else:
+            header = f"Basic {login.basic}" if login else ""
+            answer = self.once("GET", realm, header, params=asked, strict=True)
+        if answer.status_code == 401:
+            raise Refused("refused" if login else "no login", words(answer))
+        if scopes and answer.status_code == 403:
+            raise Refused("denied" if login else "no login", words(answer))
+        try:
+            content = answer.json() if answer.ok else {}
+            token = str(content.get("token") or content.get("access_token") or "")
+        except (ValueError, AttributeError):
+            token = ""
+        if scopes and not token:
+            raise Refused("unknown", f"no token from {urlsplit(realm).netloc}: {words(answer)}")
+        return token
+
+
+def challenge(answer: requests.Response) -> Challenge:
+    return parse_challenge(answer.headers.get("WWW-Authenticate", ""))
+
+
+def parse_challenge(header: str) -> Challenge:
+    """``WWW-Authenticate`` (RFC 9110, 11.6.1); of several challenges the Bearer one."""
+    found = re.search(r"\bBearer\s+(?=\w+=)", header, re.IGNORECASE)
+    if found is None:
+        return Challenge("basic" if re.match(r"\s*Basic\b", header, re.IGNORECASE) else "", {})
+    pairs = re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', header[found.end() :])
+    return Challenge("bearer", {name.lower(): quoted or plain for name, quoted, plain in pairs})
+
+
+def retry_after(answer: requests.Response, otherwise: float) -> float:
+    """Seconds that an answer asks to wait, as a number or as a date, but never more than ``LONGEST``."""
+    text = answer.headers.get("Retry-After", "")
+    seconds = otherwise
+    if text.isdecimal():
+        seconds = float(text)
+    elif text:
+        with contextlib.suppress(ValueError, TypeError):
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    return min(max(seconds, 0.0), LONGEST)
+
+
+def words(answer: requests.Response) -> str:
+    """What a registry says (distribution's spec, "Errors": a list of code and message); at most a line."""
+    try:
+        first = answer.json()["errors"][0]
+        text = f"{first.get('code') or ''}: {first.get('message') or ''}".strip(": ")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        text = ""
+    return " ".join(f"{answer.status_code} {text or answer.reason or ''}".split())[:200]
+
+
+def refusal(answer: requests.Response, login: Login | None) -> Refused:
+    """Why a registry did not give what was asked for: a login, a right, the thing itself, or something else."""
+    status = answer.status_code
+    if status in (401, 403):
+        return Refused("denied" if login else "no login", words(answer))
+    return Refused("missing" if status == 404 else "unknown", words(answer))

@@ -1,0 +1,185 @@
+"""Images out of registries into layouts: what a bundle of them is, what is asked for, what is told when it fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from generator.bundle.from_registry import fetch_layouts
+from generator.bundle.layout import SourceImage
+from generator.bundle.save import save
+from generator.bundle.wanted import WantedImage, added
+from generator.credentials import Login
+from generator.errors import EngineError, InputError
+from generator.reference import parse_reference
+from generator.registry.connect import Registries
+from generator.registry.session import Registry
+from tests.bundle.layouts import INDEX, MANIFEST, ZSTD, Layout, multi, sha256, simple
+from tests.loopback import Loopback
+
+AMD, ARM = "linux/amd64", "linux/arm64"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Loopback]:
+    with Loopback() as running:
+        running.put_layout("fgtest/a", "1.0", simple(tmp_path / "from/a", "a"))
+        running.put_layout("fgtest/b", "1.0", simple(tmp_path / "from/b", "b"))
+        running.put_layout("fgtest/m", "1.0", multi(tmp_path / "from/m", "m"))
+        running.put_layout("fgtest/proven", "1.0", multi(tmp_path / "from/proven", "proven", attestations=1))
+        yield running
+
+
+def wanted(registry: Loopback, *names: str, platforms: Sequence[str] = (AMD,)) -> list[WantedImage]:
+    return [
+        WantedImage((f"fgtest/{name}:1.0",), parse_reference(f"{registry.host}/fgtest/{name}:1.0"), name, (*platforms,))
+        for name in names
+    ]
+
+
+def fetch(registry: Loopback, images: Sequence[WantedImage], state: Path) -> tuple[SourceImage, ...]:
+    def connect(access: object) -> Registry:
+        return registry.client(access)  # type: ignore[arg-type]
+
+    return fetch_layouts(images, state, Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}, (), connect))
+
+
+def bundle(images: Sequence[SourceImage], path: Path) -> bytes:
+    return save(images, path, name="fate-1.0").path.read_bytes()
+
+
+def test_a_bundle_of_what_was_pushed_is_that_of_what_was_built(registry: Loopback, tmp_path: Path) -> None:
+    images = [
+        *wanted(registry, "b", "a"),
+        *wanted(registry, "m", platforms=(AMD, ARM)),
+        *wanted(registry, "proven", platforms=(ARM,)),
+    ]
+    fetched = bundle(fetch(registry, images, tmp_path / "state"), tmp_path / "fetched.tar")
+    built = [SourceImage(i.references, tmp_path / "from" / i.directory, i.platforms) for i in images]
+    assert fetched == bundle(built, tmp_path / "built.tar")
+
+
+def test_what_images_share_is_asked_for_once_and_other_platforms_never(registry: Loopback, tmp_path: Path) -> None:
+    fetch(registry, wanted(registry, "a", "b", "m"), tmp_path)
+    blobs = [path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path]
+    assert len(blobs) == len(set(blobs)) == 8, "three configs; the shared layer, and one, one and two more"
+
+
+def test_a_second_run_asks_for_nothing_but_the_names(registry: Loopback, tmp_path: Path) -> None:
+    images = wanted(registry, "a", "b", "m")
+    fetch(registry, images, tmp_path)
+    registry.asked.clear()
+    fetch(registry, images, tmp_path)
+    assert sorted(registry.paths("GET")) == ["/v2/", *(f"/v2/fgtest/{name}/manifests/1.0" for name in "abm")]
+
+
+def test_a_name_that_moved_is_another_image(registry: Loopback, tmp_path: Path) -> None:
+    images = wanted(registry, "a")
+    before = bundle(fetch(registry, images, tmp_path / "state"), tmp_path / "1.tar")
+    registry.put_layout("fgtest/a", "1.0", simple(tmp_path / "from/new", "a", files={"opt/a": b"new"}))
+    assert bundle(fetch(registry, images, tmp_path / "state"), tmp_path / "2.tar") != before
+
+
+def test_every_problem_of_every_image_is_told_before_a_layer_comes(registry: Loopback, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "from/z")
+    layer, diff_id = layout.layer({"z": b"z"})
+    manifest = layout.manifest([({**layer, "mediaType": ZSTD}, diff_id)])
+    registry.put_layout("fgtest/z", "1.0", layout.finish((manifest, "fgtest/z:1.0")))
+    images = [
+        *wanted(registry, "a", "gone", "z"),
+        *wanted(registry, "m", platforms=("linux/s390x",)),
+        WantedImage(("x/y:1",), parse_reference("127.0.0.1:1/x/y:1"), "y", (AMD,)),
+    ]
+    with pytest.raises(InputError) as error:
+        fetch(registry, images, tmp_path / "state")
+    told = "\n".join(map(str, error.value.problems))
+    for part in ("gone:1.0: 127.0.0.1", "zstd", "not for linux/s390x", "127.0.0.1:1: it cannot be reached"):
+        assert part in told
+    assert len(error.value.problems) == 4
+    layers = {d for d, data in registry.blobs["fgtest/a"].items() if not data.startswith(b"{")}
+    assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
+
+
+def test_a_full_disk_is_told_before_a_layer_comes(
+    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(EngineError, match=r"1\.0 kB are free, the layers need 1\.0 MB"):
+        fetch(registry, wanted(registry, "a"), tmp_path)
+
+
+def test_a_layer_that_is_never_right_names_image_digest_and_host(registry: Loopback, tmp_path: Path) -> None:
+    repository = registry.blobs["fgtest/a"]
+    [own] = set(repository) - set(registry.blobs["fgtest/b"]) - {d for d in repository if repository[d][:1] == b"{"}
+    repository[own] = repository[own][:-1] + b"?"
+    with pytest.raises(EngineError) as error:
+        fetch(registry, wanted(registry, "a", "b"), tmp_path)
+    assert f"a: layer {own}: {registry.host} does not give it as it must be" in error.value.message
+    assert not (tmp_path / "layouts/shared/sha256" / own[7:]).exists()
+
+
+@pytest.mark.parametrize("media_type", [INDEX, MANIFEST])
+def test_an_index_in_an_index_is_not_followed(registry: Loopback, tmp_path: Path, media_type: str) -> None:
+    """No index can name itself by its digest, but one that answers to each digest could go on for ever."""
+    place = {"os": "linux", "architecture": "amd64"}
+    entry = {"mediaType": media_type, "digest": sha256(b"next"), "size": 4, "platform": place}
+    endless = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode()
+    registry.manifests["fgtest/a"] = {"1.0": (INDEX, endless), sha256(b"next"): (media_type, endless)}
+    with pytest.raises((EngineError, InputError)):
+        fetch(registry, wanted(registry, "a"), tmp_path)
+    assert len([path for path in registry.paths("GET") if "/manifests/" in path]) < 8
+
+
+def test_a_manifest_list_of_docker_keeps_its_digest(registry: Loopback, tmp_path: Path) -> None:
+    kind = "application/vnd.docker.distribution.manifest.list.v2+json"
+    _, data = registry.manifests["fgtest/m"]["1.0"]
+    changed = json.dumps({**json.loads(data), "mediaType": kind}, indent=3).encode()
+    registry.manifests["fgtest/m"]["1.0"] = (kind, changed)
+    found = fetch(registry, wanted(registry, "m", platforms=(AMD, ARM)), tmp_path / "state")
+    [image] = save(found, tmp_path / "m.tar", name="m").index.images
+    assert image.target.digest == sha256(changed) and image.target.media_type == kind
+
+
+def test_a_login_is_docker_s(registry: Loopback, tmp_path: Path) -> None:
+    registry.token = "for-the-writer"
+    (tmp_path / "config.json").write_text(
+        json.dumps({"auths": {registry.host: {"username": "writer", "password": "right-horse"}}}), encoding="utf-8"
+    )
+    environment = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+    fetch_layouts(wanted(registry, "a"), tmp_path / "state", Registries(environment))
+    basic = f"Basic {Login('writer', 'right-horse').basic}"
+    assert {header for _, path, header in registry.asked if path.startswith("/token")} == {basic}
+
+
+def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
+    with pytest.raises(KeyboardInterrupt):
+        fetch_layouts(wanted(registry, "a", "b"), tmp_path, registries, progress=stop)
+    kept = list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
+    assert kept
+    assert fetch(registry, wanted(registry, "a", "b"), tmp_path)
+    assert not list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
+
+
+# what --add takes
+
+
+def test_another_image_is_named_in_full_and_fetched_by_its_digest() -> None:
+    digest = "sha256:" + "0" * 64
+    [short, pinned] = added(["mysql:8", f"quay.io/x/y:1@{digest}"], (AMD,))
+    assert short.references == ("docker.io/library/mysql:8",)
+    assert pinned.references == ("quay.io/x/y:1",) and pinned.source.digest == digest
+    assert short.directory != pinned.directory
+
+
+def test_what_is_no_reference_or_has_no_tag_is_told_at_once() -> None:
+    with pytest.raises(InputError) as error:
+        list(added(["UPPER/x", f"quay.io/x/y@sha256:{'0' * 64}", "mysql:8"], (AMD,)))
+    assert len(error.value.problems) == 2
+    assert "write quay.io/x/y:TAG@sha256:" in str(error.value)

@@ -1,0 +1,201 @@
+"""A bundle into a registry: what is sent, what is not, and what a registry never gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from generator.bundle.blobs import open_blobs
+from generator.bundle.layout import SourceImage
+from generator.bundle.push import Pushed, push
+from generator.bundle.save import save
+from generator.errors import BundleError, EngineError, InputError
+from generator.registry.session import Access
+from tests.bundle.conftest import Made
+from tests.bundle.layouts import simple
+from tests.loopback import Handler, Loopback
+
+
+@pytest.fixture
+def registry() -> Iterator[Loopback]:
+    with Loopback() as running:
+        yield running
+
+
+@pytest.fixture
+def file(made: Made, tmp_path: Path) -> Path:
+    path = tmp_path / "fate-1.0.fate.tar"
+    path.write_bytes(made.data)
+    return path
+
+
+def send(registry: Loopback, file: Path, *only: str) -> tuple[Pushed, ...]:
+    prefix = f"{registry.host}/inside/fate"
+    with open_blobs(file) as blobs:
+        access = Access(registry.host, insecure=True)
+        return push(blobs, prefix, access, only=only, connect=registry.client)
+
+
+def sent(registry: Loopback) -> list[str]:
+    """The blobs that went over the line whole."""
+    return [path for path in registry.paths("PUT") if path.startswith("/upload/")]
+
+
+def test_every_digest_is_kept_and_every_name(registry: Loopback, made: Made, file: Path) -> None:
+    pushed = send(registry, file)
+    targets = {image.label: image.target.digest for image in made.plan.index.images}
+    assert {p.references: (p.digest, p.state) for p in pushed} == {
+        (f"{registry.host}/inside/fate/a:1.0", f"{registry.host}/inside/fate/a:latest"): (targets["a"], "pushed"),
+        (f"{registry.host}/inside/fate/b:1.0",): (targets["b"], "pushed"),
+        (f"{registry.host}/inside/fate/m:1.0",): (targets["m"], "pushed"),
+    }
+    for image in made.plan.index.images:
+        kept = registry.manifests[f"inside/fate/{image.label}"]
+        media_type, data = kept["1.0"]
+        assert kept[image.target.digest][1] == data and media_type == image.target.media_type
+        blobs = registry.blobs[f"inside/fate/{image.label}"]
+        assert {blob.digest for v in image.variants for blob in (v.config, *(x.blob for x in v.layers))} == set(blobs)
+
+
+def test_what_images_share_is_sent_once_and_mounted(registry: Loopback, made: Made, file: Path) -> None:
+    send(registry, file)
+    roles = {member.digest: member.role for member in made.plan.members}
+    assert len(sent(registry)) == len([role for role in roles.values() if role in ("config", "layer")])
+    assert any("mount=" in path and "from=inside%2Ffate%2Fa" in path for path in registry.paths("POST"))
+
+
+def test_the_second_time_nothing_is_sent(registry: Loopback, file: Path) -> None:
+    send(registry, file)
+    registry.asked.clear()
+    assert {(p.state, p.sent) for p in send(registry, file)} == {("was there", 0)}
+    assert not registry.paths("PUT")
+
+
+def test_a_name_that_stands_for_something_else_is_moved(registry: Loopback, file: Path) -> None:
+    registry.manifests["inside/fate/b"] = {"1.0": ("application/vnd.oci.image.manifest.v1+json", b"old")}
+    assert [p.state for p in send(registry, file, "b")] == ["pushed"]
+    assert registry.manifests["inside/fate/b"]["1.0"][1] != b"old"
+
+
+def test_one_image_alone(registry: Loopback, file: Path) -> None:
+    send(registry, file, "b")
+    assert set(registry.manifests) == {"inside/fate/b"}
+
+
+@pytest.mark.parametrize("name", ["layer:b", "config:b", "manifest:b"])
+def test_a_damaged_bundle_never_pushes_a_manifest(registry: Loopback, made: Made, file: Path, name: str) -> None:
+    member = made.member(name)
+    file.write_bytes(made.flipped(member.start + member.size - 1))
+    with pytest.raises(BundleError) as error:
+        send(registry, file, "b")
+    assert error.value.exit_code == 4
+    assert member.digest in error.value.message and f"bytes {member.start:,}-" in error.value.message
+    assert not registry.manifests.get("inside/fate/b")
+    assert member.digest not in registry.blobs.get("inside/fate/b", {})
+
+
+def test_a_damaged_layer_s_last_bytes_are_not_sent(
+    registry: Loopback, made: Made, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generator.bundle.blobs.CHUNK", 50)
+    member = made.member("layer:b")
+    changed = made.flipped(member.start)
+    file.write_bytes(changed)
+    with pytest.raises(BundleError):
+        send(registry, file, "b")
+    assert changed[member.start : member.start + member.size] not in registry.uploads.values()
+
+
+def cut_upload(after: int, times: int = 1) -> object:
+    """The line breaks ``after`` bytes of a blob; the registry keeps what came."""
+    left = [times]
+
+    def lie(handler: Handler) -> bool:
+        if handler.command != "PUT" or not handler.url.path.startswith("/upload/") or not left[0]:
+            return False
+        if int(handler.headers.get("Content-Length", 0)) <= after:
+            return False
+        left[0] -= 1
+        identity = handler.url.path.removeprefix("/upload/")
+        handler.loopback.uploads[identity] += handler.rfile.read(after)
+        handler.close_connection = True
+        handler.connection.close()
+        return True
+
+    return lie
+
+
+def test_a_cut_upload_goes_on_where_it_was(registry: Loopback, file: Path) -> None:
+    registry.lies.append(cut_upload(100))  # type: ignore[arg-type]
+    assert [p.state for p in send(registry, file, "b")] == ["pushed"]
+    assert len(registry.paths("PATCH")) == 1
+
+
+def test_a_cut_upload_begins_again_where_the_registry_forgot_it(registry: Loopback, file: Path) -> None:
+    registry.lies += [
+        cut_upload(100),  # type: ignore[list-item]
+        lambda handler: handler.command == "GET" and "/upload/" in handler.path and not handler.answer(404),
+    ]
+    assert [p.state for p in send(registry, file, "b")] == ["pushed"]
+    assert not registry.paths("PATCH")
+
+
+def test_the_same_command_goes_on_after_an_error(registry: Loopback, file: Path) -> None:
+    refuse = [True]
+    registry.lies.append(
+        lambda handler: refuse[0] and handler.command == "PUT" and "/manifests/" in handler.path and _denies(handler)
+    )
+    with pytest.raises(EngineError, match=r"a:1\.0: .* did not take it: 403 DENIED: the quota is used up"):
+        send(registry, file)
+    refuse[0] = False
+    registry.asked.clear()
+    assert {p.state for p in send(registry, file, "a")} == {"pushed"}
+    assert not sent(registry), "its blobs were there"
+
+
+def _denies(handler: Handler) -> bool:
+    handler.body()
+    handler.answer(403, b'{"errors":[{"code":"DENIED","message":"the quota is used up"}]}')
+    return True
+
+
+def test_a_registry_that_calls_it_otherwise_is_not_believed(registry: Loopback, file: Path) -> None:
+    def other(handler: Handler) -> bool:
+        if handler.command != "PUT" or "/manifests/" not in handler.path:
+            return False
+        handler.body()
+        handler.answer(201, headers={"Docker-Content-Digest": "sha256:" + "0" * 64})
+        return True
+
+    registry.lies.append(other)
+    with pytest.raises(EngineError, match="and calls it sha256:000"):
+        send(registry, file, "b")
+
+
+def test_rights_are_asked_for_before_anything_is_sent(registry: Loopback, file: Path) -> None:
+    registry.lies.append(
+        lambda handler: bool(re.search(r"/(a|m)/blobs/uploads/$", handler.path)) and not handler.answer(403)
+    )
+    with pytest.raises(EngineError) as error:
+        send(registry, file)
+    assert "inside/fate/a, inside/fate/m" in error.value.message
+    assert error.value.hint == "nothing was sent"
+    assert not registry.paths("PUT") and not registry.manifests
+
+
+def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: Path) -> None:
+    images = [
+        SourceImage(
+            (f"{place}/a:1.0",), simple(tmp_path / place, "a", files={"opt/a": place.encode()}), ("linux/amd64",)
+        )
+        for place in ("one", "two")
+    ]
+    for image in images:
+        index = image.layout / "index.json"
+        index.write_text(index.read_text().replace("fgtest", image.references[0].partition("/")[0]))
+    file = save(images, tmp_path / "two.tar", name="two").path
+    with pytest.raises(InputError, match=r"would be both one/a:1\.0 and two/a:1\.0"):
+        send(registry, file)

@@ -1,0 +1,192 @@
+"""A registry in memory, on loopback, for unit tests: it keeps the distribution spec, until a test tells it to lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from generator.registry.session import Access, Registry
+
+_BLOB = re.compile(r"/v2/(?P<name>.+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
+_MANIFEST = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>.+)")
+_UPLOADS = re.compile(r"/v2/(?P<name>.+)/blobs/uploads/")
+
+
+def sha256(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+@dataclass
+class Loopback:
+    """``blobs`` and ``manifests`` by repository; ``lies`` answer in its place where they return True.
+
+    ``token``: what it wants as a Bearer token ("" for nothing); its own ``/token`` gives it out. ``asked`` is its log.
+    """
+
+    blobs: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    manifests: dict[str, dict[str, tuple[str, bytes]]] = field(default_factory=dict)
+    lies: list[Callable[[Handler], bool]] = field(default_factory=list)
+    token: str = ""
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+    uploads: dict[str, bytes] = field(default_factory=dict)
+
+    def __enter__(self) -> Loopback:
+        registry = self
+
+        class Bound(Handler):
+            loopback = registry
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def client(self, access: Access | None = None) -> Registry:
+        """A client that notes how long it would have waited."""
+        return Registry(access or Access(self.host, insecure=True), sleep=self.slept.append)
+
+    def put(self, repository: str, data: bytes) -> str:
+        self.blobs.setdefault(repository, {})[sha256(data)] = data
+        return sha256(data)
+
+    def put_layout(self, repository: str, tag: str, layout: Path) -> str:
+        """The image of an OCI layout, as a push would leave it."""
+        [top] = json.loads((layout / "index.json").read_text(encoding="utf-8"))["manifests"]
+        for file in (layout / "blobs/sha256").iterdir():
+            data = file.read_bytes()
+            self.put(repository, data)
+            if data.startswith(b"{"):
+                media_type = json.loads(data).get("mediaType", "application/vnd.oci.image.config.v1+json")
+                self.manifests.setdefault(repository, {})[sha256(data)] = (media_type, data)
+        digest = str(top["digest"])
+        self.manifests[repository][tag] = self.manifests[repository][digest]
+        return digest
+
+    def paths(self, method: str) -> list[str]:
+        return [path for asked, path, _ in self.asked if asked == method]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """What a lie gets: it may read ``path`` and ``headers`` and answer with ``answer`` or by itself."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    loopback: Loopback
+
+    def log_message(self, *_: object) -> None:
+        """Tests read ``asked``, not a log."""
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except ConnectionError:
+            self.close_connection = True
+
+    def do(self) -> None:
+        self.url = urlsplit(self.path)
+        self.query = {key: values[0] for key, values in parse_qs(self.url.query).items()}
+        self.loopback.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
+        if not any(lie(self) for lie in self.loopback.lies):
+            self.honest()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do
+
+    def honest(self) -> None:
+        if self.url.path == "/token":
+            return self.answer(200, json.dumps({"token": self.loopback.token}).encode())
+        if self.loopback.token and self.headers.get("Authorization") != f"Bearer {self.loopback.token}":
+            realm = f'Bearer realm="http://{self.loopback.host}/token",service="loopback"'
+            return self.answer(401, headers={"WWW-Authenticate": realm})
+        if self.url.path == "/v2/":
+            return self.answer(200)
+        if found := _BLOB.fullmatch(self.url.path):
+            return self.blob(found["name"], found["digest"])
+        if found := _MANIFEST.fullmatch(self.url.path):
+            return self.manifest(found["name"], found["reference"])
+        if found := _UPLOADS.fullmatch(self.url.path):
+            return self.begin(found["name"])
+        return self.upload()
+
+    def blob(self, name: str, digest: str) -> None:
+        data = self.loopback.blobs.get(name, {}).get(digest)
+        if data is None:
+            return self.answer(404)
+        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(found[1]) if found else 0
+        if not found:
+            return self.answer(200, data)
+        if start >= len(data):
+            return self.answer(416)
+        return self.answer(206, data[start:], {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"})
+
+    def manifest(self, name: str, reference: str) -> None:
+        kept = self.loopback.manifests.setdefault(name, {})
+        if self.command == "PUT":
+            data = self.body()
+            lacking = [d for d in re.findall(rb"sha256:[0-9a-f]{64}", data) if not self.knows(name, d.decode())]
+            if lacking:
+                return self.answer(400, b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}')
+            kept[reference] = kept[sha256(data)] = (self.headers["Content-Type"], data)
+            return self.answer(201, headers={"Docker-Content-Digest": sha256(data)})
+        if reference not in kept:
+            return self.answer(404)
+        media_type, data = kept[reference]
+        return self.answer(200, data, {"Content-Type": media_type, "Docker-Content-Digest": sha256(data)})
+
+    def knows(self, name: str, digest: str) -> bool:
+        return digest in self.loopback.blobs.get(name, {}) or digest in self.loopback.manifests.get(name, {})
+
+    def begin(self, name: str) -> None:
+        digest, source = self.query.get("mount", ""), self.query.get("from", "")
+        if digest in self.loopback.blobs.get(source, {}):
+            self.loopback.put(name, self.loopback.blobs[source][digest])
+            return self.answer(201)
+        identity = f"{len(self.loopback.uploads)}/{name}"
+        self.loopback.uploads[identity] = b""
+        return self.answer(202, headers={"Location": f"/upload/{identity}?state=kept"})
+
+    def upload(self) -> None:
+        identity = self.url.path.removeprefix("/upload/")
+        if self.query.get("state") != "kept" or identity not in self.loopback.uploads:
+            return self.answer(404)
+        have = self.loopback.uploads[identity]
+        if self.command == "GET":
+            return self.answer(204, headers={"Range": f"0-{len(have) - 1}"} if have else {})
+        if self.command == "PATCH" and self.headers.get("Content-Range", "").split("-")[0] != str(len(have)):
+            return self.answer(416)
+        have = self.loopback.uploads[identity] = have + self.body()
+        if self.command == "PATCH":
+            return self.answer(202, headers={"Location": self.path})
+        if sha256(have) != self.query.get("digest"):
+            return self.answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+        self.loopback.put(identity.partition("/")[2], have)
+        return self.answer(201)
+
+    def body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def answer(self, status: int, data: bytes = b"", headers: dict[str, str] | None = None, cut: int = 0) -> None:
+        """``cut`` bytes of the answer are promised and never sent."""
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data[: len(data) - cut])
+        self.close_connection = self.close_connection or bool(cut) or status >= 400
