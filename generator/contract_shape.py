@@ -10,7 +10,17 @@ _PATH = Text(
     wrong="is not a path",
 )
 _VALUE = Text("its value, in which * stands for anything")
-_PORT = Text("a TCP port", pattern="[0-9]{1,5}", wrong="is not a port")
+
+
+def _check_port(text: str) -> str:
+    return "" if text.isdecimal() and 0 < int(text) < 65536 else f'"{text}" is not a port'
+
+
+def _check_seconds(text: str) -> str:
+    return "" if text.isdecimal() and text.isascii() else f'"{text}" is not a number of seconds'
+
+
+_PORT = Text("a TCP port", check=_check_port)
 
 FILE = Record(
     "what the path is; nothing here: it is there",
@@ -27,7 +37,7 @@ RUN = Record(
     {
         "command": Texts("the command, in place of the image's own", Text("a word")),
         "prints": Text("a regular expression that is found in what it prints"),
-        "within": Text("seconds; default: 120", pattern="[0-9]+", wrong="is not a number of seconds"),
+        "within": Text("seconds; default: 120", check=_check_seconds),
     },
     required=("command",),
 )
@@ -36,7 +46,7 @@ STARTED = Record(
     "how the image is started alone, and what it does then",
     {
         "answers": Texts("the ports that accept; default: ports", _PORT),
-        "within": Text("seconds until they do; default: 60", pattern="[0-9]+", wrong="is not a number of seconds"),
+        "within": Text("seconds until they do; default: 60", check=_check_seconds),
         "environment": Entries("variables that the container gets", Text("its value")),
     },
 )
