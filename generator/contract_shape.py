@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from generator.shapes import Entries, Record, Shape, Text, Texts
 
 _PATH = Text(
@@ -20,6 +22,14 @@ def _check_seconds(text: str) -> str:
     return "" if text.isdecimal() and text.isascii() else f'"{text}" is not a number of seconds'
 
 
+def _check_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        return f'"{text}" is not a regular expression ({error})'
+    return ""
+
+
 _PORT = Text("a TCP port", check=_check_port)
 
 FILE = Record(
@@ -36,7 +46,7 @@ RUN = Record(
     "a command that is run in a container of the image, without network, and has to end with 0",
     {
         "command": Texts("the command, in place of the image's own", Text("a word")),
-        "prints": Text("a regular expression that is found in what it prints"),
+        "prints": Text("a regular expression that is found in what it prints", check=_check_expression),
         "within": Text("seconds; default: 120", check=_check_seconds),
     },
     required=("command",),

@@ -17,7 +17,7 @@ from generator.reference import parse_reference
 from generator.workspace import load
 
 if TYPE_CHECKING:
-    from generator.plan import Plan, Target
+    from generator.plan import Target
     from generator.verify.results import Result
 
 

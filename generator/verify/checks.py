@@ -16,7 +16,7 @@ SETUID = 0o6000
 SHOWN = 3
 """Paths that a result names."""
 _UNITS = {"MB": 10**6, "GB": 10**9}
-_WILD = re.compile(r"\*\*|\*|\?")
+_WILD = re.compile(r"\*\*/|\*\*|\*|\?")
 
 
 def check(image: str, platform: str, contract: Contract, evidence: Evidence) -> tuple[Result, ...]:
@@ -28,8 +28,9 @@ def check(image: str, platform: str, contract: Contract, evidence: Evidence) -> 
     def all_of() -> Iterator[Result]:
         settings = evidence.settings
         for name, words, has in (
-            ("command", contract.command, settings.command),
+            # the entrypoint first: to set one takes the command away
             ("entrypoint", contract.entrypoint, settings.entrypoint),
+            ("command", contract.command, settings.command),
         ):
             if words is not None:
                 yield result(name, words.where, _quoted(words.words), _quoted(has))
@@ -147,8 +148,8 @@ def _stands_for(pattern: str, value: str) -> bool:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """``*`` and ``?`` stand for no ``/``; ``**`` for anything."""
-    signs: Mapping[str, str] = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+    """``*`` and ``?`` stand for no ``/``; ``**`` for anything; ``**/`` for directories, also none."""
+    signs: Mapping[str, str] = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     literal = _WILD.split(pattern)
     wild = [signs[sign] for sign in _WILD.findall(pattern)]
     joined = "".join(re.escape(text) + sign for text, sign in zip(literal, [*wild, ""], strict=True))

@@ -138,8 +138,8 @@ class _Tar:
             # the end mark is two blocks of zeros; what follows is padding
             self._ended = True
             return 0
-        stated = _number(block[148:156])
-        if stated != sum(block) - sum(block[148:156]) + 8 * 32:
+        stated = block[148:156].strip(b" \0")
+        if stated.strip(b"01234567") or int(stated or b"0", 8) != sum(block) - sum(block[148:156]) + 8 * 32:
             raise BadLayer("no tar header stands where one belongs")
         kind = block[156:157]
         if kind in _EXTRA:
