@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from generator.bundle.archive import CHUNK, Progress, Reads, quiet
-from generator.bundle.oci import parse_config, parse_index, parse_manifest, platform_name
 from generator.bundle.from_engine import saving
+from generator.bundle.oci import parse_config, parse_index, parse_manifest, platform_name
 from generator.bundle.saved import BadStream
 from generator.bundle.strictjson import LIMIT, Malformed, fields, items, parse, text
 from generator.engine import Docker
