@@ -80,16 +80,18 @@ def command(
     report([result for found in results.values() for result in found], form)
 
 
-def report(results: Sequence[Result], form: str) -> None:
-    """Prints them; BuildError where one failed."""
+def report(results: Sequence[Result], form: str, *, passed: bool = True, consequence: str = "") -> None:
+    """Prints them, ``passed``: also where all is well; BuildError, with its ``consequence``, where one failed."""
     from generator.verify.report import report_json, report_junit, report_table
     from generator.verify.results import failures
 
-    click.echo({"table": report_table, "json": report_json, "junit": report_junit}[form](results))
-    if bad := failures(results):
+    bad = failures(results)
+    if bad or passed:
+        click.echo({"table": report_table, "json": report_json, "junit": report_junit}[form](results))
+    if bad:
         images = ", ".join(dict.fromkeys(result.image for result in bad))
         raise BuildError(
-            f"{len(bad)} of {len(results)} checks failed ({images})",
+            f"{len(bad)} of {len(results)} checks failed ({images})" + (f"; {consequence}" if consequence else ""),
             hint="each failure names the line of the catalogue that asks for it: mend the image, or that line",
         )
 
