@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
+import time
+import urllib.error
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +23,7 @@ from typing import Any
 import pytest
 
 from generator.project import packaged_data
-from tests.e2e.conftest import Fategen, Ran, docker
+from tests.e2e.conftest import Fategen, Ran, docker, registry_get
 from tests.sample_project import make_sample_project
 
 SPACE = f"verify-{os.getpid()}"
@@ -272,3 +276,79 @@ def test_the_sample_keeps_its_contract(project: Project) -> None:
 def nothing_is_left() -> bool:
     left = docker("ps", "--all", "--quiet", "--filter=name=fategen-verify-")
     return not left and not docker("volume", "ls", "--quiet", "--filter=label=io.fategen.verify")
+
+
+def test_a_java_component_is_verified_for_another_platform_under_emulation(project: Project) -> None:
+    ran = project.run("bake", "federation", "--load", "-q", cwd=project.directory)
+    assert ran.code == 0, ran.err
+    ran = project.verify("federation", "--platform", "linux/arm64", "--platform", "linux/amd64", "--format", "json")
+    assert ran.code == 0, ran.out + ran.err
+    checks = {(result["platform"], result["check"]) for result in json.loads(ran.out)}
+    for platform in ("linux/amd64", "linux/arm64"):
+        assert {(platform, "port 8889"), (platform, "java -version"), (platform, "starts again")} <= checks
+
+
+def test_what_was_read_once_is_not_read_again(project: Project) -> None:
+    assert project.verify("--no-start").code == 0
+    begin = time.monotonic()
+    assert project.verify("--no-start").code == 0
+    assert time.monotonic() - begin < 2  # a second, and what else the machine does
+
+
+def test_an_image_that_the_engine_lacks_is_told_with_the_next_step(project: Project) -> None:
+    ran = project.verify("roll", "egg", "--tag", "none")
+    assert (ran.code, ran.out) == (3, "")
+    assert f"roll:none, {project.registry}/{SPACE}/egg:none" in ran.err and "fategen bake roll egg --load" in ran.err
+
+
+def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
+    command = [sys.executable, "-m", "generator", "verify", "roll", "fateboard"]
+    with subprocess.Popen(command, cwd=project.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        end = time.monotonic() + 60
+        while not docker("ps", "--quiet", "--filter=name=fategen-verify-"):
+            assert time.monotonic() < end
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert nothing_is_left()
+
+
+@pytest.fixture(scope="module")
+def one_fails(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of which python lacks a file that KubeFATE mounts over."""
+    directory = make_sample_project(tmp_path_factory.mktemp("fails"), namespace=f"{SPACE}-fails")
+    own = directory / "templates/dockerfiles/python.Dockerfile.j2"
+    own.parent.mkdir(parents=True)
+    packaged = packaged_data("templates") / "dockerfiles/python.Dockerfile.j2"
+    own.write_text(packaged.read_text(encoding="utf-8") + "RUN rm arch/conf/server_conf.json\n", encoding="utf-8")
+    assert fategen("render", cwd=directory).code == 0
+    return Project(directory, registry, fategen)
+
+
+def test_nothing_is_published_when_one_component_fails(one_fails: Project) -> None:
+    ran = one_fails.run("bake", "python", "proxy", "--push", "--verify", "-q", cwd=one_fails.directory)
+    assert ran.code == 1, ran.err
+    path = f"{HOME}/python/arch/conf/server_conf.json"
+    assert ran.out.startswith(f"FAILED  python linux/amd64: mounted over: {path}  (catalogue/1.3.yaml:")
+    assert "(python); nothing was published" in ran.err
+    for image in ("python", "proxy"):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            registry_get(one_fails.registry, f"{SPACE}-fails/{image}/tags/list")
+        assert caught.value.code == 404
+    assert nothing_is_left()
+    assert not docker("image", "ls", "--quiet", "--filter=reference=fategen.invalid/verify-*/*")
+
+
+def test_what_passes_is_published_and_is_what_was_verified(one_fails: Project) -> None:
+    ran = one_fails.run("bake", "proxy", "--push", "--verify", "--format", "json", cwd=one_fails.directory)
+    assert ran.code == 0, ran.out + ran.err
+    assert "verified: " in ran.err
+    (built,) = json.loads(ran.out)
+    index = registry_get(one_fails.registry, f"{SPACE}-fails/proxy/manifests/{TAG}")
+    assert isinstance(index, dict)
+    pushed = {entry["digest"] for entry in index["manifests"]}
+    layout = json.loads((one_fails.directory / ".fategen/layouts/proxy/index.json").read_text(encoding="utf-8"))
+    top = layout["manifests"][0]["digest"].removeprefix("sha256:")
+    seen = json.loads((one_fails.directory / ".fategen/layouts/shared/sha256" / top).read_text(encoding="utf-8"))
+    assert {entry["digest"] for entry in seen["manifests"]} <= pushed
+    assert built["platforms"] == ["linux/amd64", "linux/arm64"]
