@@ -5,10 +5,12 @@ A catalogue file describes one FATE line: which images it has, from what sources
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from generator.catalogue_shape import BASE, IMAGE, KINDS, LIMIT, LINE, NAME, REF, SOURCE, Kind
+from generator.contract import Contract, derived, merged, read_contract
 from generator.errors import InputError, Problem, did_you_mean
 from generator.nodes import Mapping, Node, Param, parse_yaml
 from generator.shapes import Record
@@ -65,7 +67,8 @@ class Image:
     """One image of a line. ``from_`` is an image or a base; ``needs`` are those that it copies from besides.
 
     ``home`` is the source whose repository and commit its labels name. ``params`` are the entries below ``with:``, for
-    its template. A third-party image has only ``image``.
+    its template. ``contract`` has those that it names, and that of the image in FROM. A third-party image has only
+    ``image`` and ``contract``.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Image:
     template: str
     limit: PlatformLimit | None
     params: tuple[tuple[str, Param], ...]
+    contract: Contract
     where: str
 
     @property
@@ -106,13 +110,16 @@ def parse_line(text: str, *, name: str) -> Line:
     top = root.mapping(LINE)
     sources = tuple(_source(key, node) for key, node in _named(top, "sources"))
     bases = tuple(_base(key, node) for key, node in _named(top, "bases"))
-    images = [_image(key, node) for key, node in _named(top, "images")]
+    contracts: dict[str, Contract] = {}
+    for key, node in _named(top, "contracts"):
+        contracts[key] = read_contract(node, contracts)
+    images = [_image(key, node, contracts) for key, node in _named(top, "images")]
     releases = tuple(_release(key, node, sources) for key, node in top.entries("releases"))
     _check_links(sources, bases, images, problems)
     ordered = _build_order(images, problems)
     if problems:
         raise InputError(problems, subject=name)
-    return Line(top.text("line"), releases, sources, bases, ordered)
+    return Line(top.text("line"), releases, sources, bases, _inheriting(ordered))
 
 
 def _named(top: Mapping, key: str) -> list[tuple[str, Node]]:
@@ -144,12 +151,14 @@ def _release(version: str, node: Node, sources: Sequence[Source]) -> Release:
     return Release(version, tuple(refs))
 
 
-def _image(name: str, node: Node) -> Image:
+def _image(name: str, node: Node, contracts: MappingOf[str, Contract]) -> Image:
     m = node.mapping(IMAGE)
     limit = None
     if (child := m.child("platforms")) is not None:
         p = child.mapping(LIMIT)
         limit = PlatformLimit(p.texts("only"), p.text("because"), p.text("lifted-by"))
+    asked = m.child("contract")
+    contract = read_contract(asked, contracts) if asked is not None else Contract()
     return Image(
         name=name,
         kind=KINDS.get(m.text("kind"), "component"),
@@ -162,8 +171,19 @@ def _image(name: str, node: Node) -> Image:
         template=m.text("template", default=f"{name}.Dockerfile.j2"),
         limit=limit,
         params=tuple((key, child.param()) for key, child in m.entries("with")),
+        contract=derived(contract, m.entries("with")),
         where=node.where,
     )
+
+
+def _inheriting(images: Sequence[Image]) -> tuple[Image, ...]:
+    """Images in build order; one with a contract has to show, too, what the image has to show that it is built from."""
+    done: dict[str, Image] = {}
+    for image in images:
+        parent = done.get(image.from_)
+        contract = merged(parent.contract, image.contract) if parent and image.contract.where else image.contract
+        done[image.name] = replace(image, contract=contract)
+    return tuple(done.values())
 
 
 def _check_links(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Literal
 
+from generator.contract_shape import CONTRACT
 from generator.reference import parse_reference
 from generator.shapes import Entries, Free, Record, Text, Texts
 
@@ -99,6 +100,7 @@ IMAGE = Record(
         "home": Text("the source whose repository and commit its labels name"),
         "template": Text("a file below templates/dockerfiles/; default: NAME.Dockerfile.j2"),
         "platforms": LIMIT,
+        "contract": CONTRACT,
         "with": Entries("values for its template", Free("text, a list of texts, or a mapping of texts")),
     },
     required=("kind",),
@@ -114,6 +116,7 @@ LINE = Record(
         "sources": Entries("git repositories that images copy from", SOURCE, NAME),
         "bases": Entries("images of others that ours are built from", BASE, NAME),
         "images": Entries("the images", IMAGE, NAME),
+        "contracts": Entries("contracts that images share, each after those that it is", CONTRACT, NAME),
     },
     required=("line", "releases", "sources", "bases", "images"),
 )

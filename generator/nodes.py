@@ -6,12 +6,14 @@ are looked for here. Readers collect problems and return a harmless value, so th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import yaml
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from yaml.nodes import Node as YamlNode
 
 from generator.errors import Problem, did_you_mean
-from generator.shapes import Record, Text, Texts
+from generator.shapes import Entries, Record, Text, Texts
 
 Param = str | tuple[str, ...] | tuple[tuple[str, str], ...]
 """A free value: text, a list of texts, or a mapping of texts as pairs in file order."""
@@ -67,6 +69,18 @@ class Node:
                 seen[key] = Node(raw_value, self._file, self._problems)
         return list(seen.items())
 
+    def texts_below(self) -> Iterator[tuple[str, Node]]:
+        """Every text in it, keys and values at any depth, with its place."""
+        if isinstance(self._raw, ScalarNode):
+            yield str(self._raw.value), self
+        elif isinstance(self._raw, SequenceNode):
+            for child in self._raw.value:
+                yield from Node(child, self._file, self._problems).texts_below()
+        else:
+            for pair in self._raw.value:
+                for child in pair:
+                    yield from Node(child, self._file, self._problems).texts_below()
+
     def param(self) -> Param:
         if isinstance(self._raw, SequenceNode):
             return tuple(child.text() for child in self.items())
@@ -121,6 +135,17 @@ class Mapping:
         assert isinstance(shape, Texts)
         node = self._entries.get(key)
         return () if node is None else tuple(child.text(shape.item) for child in node.items())
+
+    def pairs(self, key: str) -> list[tuple[str, str, str]]:
+        """Name, text and place of each entry below ``key``, all of which are texts."""
+        shape = self._record.keys[key]
+        assert isinstance(shape, Entries) and isinstance(shape.each, Text)
+        each, names, found = shape.each, shape.name, []
+        for name, child in self.entries(key):
+            if names is not None and (wrong := names.problem(name)):
+                child.problem(wrong)
+            found.append((name, child.text(each), child.where))
+        return found
 
     def entries(self, key: str) -> list[tuple[str, Node]]:
         node = self.child(key)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from generator.catalogue_shape import Kind
+from generator.contract import Contract
 from generator.errors import InputError, Problem, did_you_mean
 from generator.nodes import Param
 from generator.settings import Settings
@@ -102,6 +103,7 @@ class Target:
     template: str
     inherits: str
     params: tuple[tuple[str, Param], ...]
+    contract: Contract
 
 
 def linked(

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from generator.catalogue import Image, Line, Release, Source
 from generator.catalogue_shape import Kind
+from generator.contract import filled
 from generator.errors import InputError, Problem, did_you_mean
 from generator.keys import KNOWN_NAMES, key_of
 from generator.plan import Base, Context, Group, Plan, PlannedSource, SkippedPlatform, Target, Variable
@@ -44,7 +45,7 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     sources = {s.name: _plan_source(s, release, settings, bases, problems) for s in line.sources}
     targets: dict[str, Target] = {}
     for image in line.images:
-        targets[image.name] = _plan_image(image, settings, sources, bases, targets)
+        targets[image.name] = _plan_image(image, settings, release, sources, bases, targets)
     _check_platforms(settings, targets.values(), problems)
     if problems:
         raise InputError(problems, subject=".env")
@@ -121,6 +122,7 @@ def _plan_base(name: str, image: str, settings: Settings) -> Base:
 def _plan_image(
     image: Image,
     settings: Settings,
+    release: Release,
     sources: dict[str, PlannedSource],
     bases: dict[str, Base],
     planned: dict[str, Target],
@@ -157,6 +159,15 @@ def _plan_image(
         template=image.template,
         inherits="",
         params=image.params,
+        contract=filled(
+            image.contract,
+            {
+                "image": image.name,
+                "release": release.version,
+                "tag": tags[0].rpartition(":")[2] if tags else "",
+                "source": sources[image.home].url if image.home else "",
+            },
+        ),
     )
 
 

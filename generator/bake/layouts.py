@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from generator.bake.cache import AGAIN
 from generator.bake.job import Job
 from generator.bake.logs import clear_logs
 from generator.bake.phases import attempt, failed
@@ -15,18 +16,18 @@ from generator.plan import Plan
 SHARED = "shared"
 
 
-def export_layouts(session: Session) -> dict[str, Path]:
+def export_layouts(session: Session, *, again: bool = False) -> dict[str, Path]:
     """Builds the session's targets and exports each to ``.fategen/layouts/<target>``. Gives target -> directory.
 
     The ``blobs`` of all of them are one directory, so that a layer that many images have is sent and kept once; it
     stays between runs, as a cache. There is no attestation, and layers are what a push sends: gzip, unless a base has
     others.
-    Raises BuildError or EngineError.
+    ``again``: they were built just now, so that no build cache is written. Raises BuildError or EngineError.
     """
     layouts = empty_layouts(session.state, session.job)
     root = session.state.parent
     outputs = {name: f"type=oci,tar=false,dest={path.relative_to(root)}" for name, path in layouts.items()}
-    _bake(session, "exporting", outputs)
+    _bake(session, "exporting", outputs, again)
     missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]
     if missing:
         raise EngineError(
@@ -36,7 +37,7 @@ def export_layouts(session: Session) -> dict[str, Path]:
     return layouts
 
 
-def load_for_layouts(session: Session, plan: Plan) -> dict[str, Path]:
+def load_for_layouts(session: Session, plan: Plan, *, again: bool = False) -> dict[str, Path]:
     """Builds the session's targets into an engine that writes no layouts. Gives target -> directory, for what it saves.
 
     Raises BuildError, or EngineError, also for a platform that is not the engine's: it would take the image's place.
@@ -51,15 +52,15 @@ def load_for_layouts(session: Session, plan: Plan) -> dict[str, Path]:
             hint="nothing was started",
         )
     layouts = empty_layouts(session.state, session.job)
-    _bake(session, "building and loading", {target.name: "type=docker" for target in session.job.targets})
+    _bake(session, "building and loading", {target.name: "type=docker" for target in session.job.targets}, again)
     return layouts
 
 
-def _bake(session: Session, title: str, outputs: dict[str, str]) -> None:
+def _bake(session: Session, title: str, outputs: dict[str, str], again: bool) -> None:
     (session.state / "logs").mkdir(parents=True, exist_ok=True)
     clear_logs(session.state / "logs", session.job)
     try:
-        attempt(session, title, outputs)
+        attempt(session, title, outputs, overrides=AGAIN if again else ())
     except PhaseError as error:
         raise failed(error) from error
 

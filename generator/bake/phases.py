@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from generator.bake.cache import AGAIN
 from generator.bake.logs import clear_logs
-from generator.bake.results import Built, loaded_sizes, pushed_sizes
+from generator.bake.results import Built, loaded_sizes, pushed_configs, pushed_sizes
 from generator.bake.run import Phase, PhaseError, Session, run_bake
 from generator.checkout import uncommitted
 from generator.errors import BuildError, EngineError
@@ -27,8 +27,16 @@ TRIES = 3
 FIX = "fix it, then run the same command: what is built stays built"
 
 
-def bake(session: Session) -> tuple[Built, ...]:
-    """Builds, then pushes or loads as the options say. Raises BuildError, or EngineError once everything is built."""
+Configs = Mapping[str, Mapping[str, str]]
+"""Reference -> platform -> digest of the image's config, which is the same wherever the image is."""
+
+
+def bake(session: Session, gate: Callable[[], Configs] | None = None) -> tuple[Built, ...]:
+    """Builds, then pushes or loads as the options say. Raises BuildError, or EngineError once everything is built.
+
+    ``gate`` is called when everything is built or loaded and before anything is pushed; it raises what it does not let
+    through, and gives what it saw: what is pushed has to be that.
+    """
     (session.state / "logs").mkdir(parents=True, exist_ok=True)
     clear_logs(session.state / "logs", session.job)
     targets = session.job.targets
@@ -38,12 +46,15 @@ def bake(session: Session) -> tuple[Built, ...]:
         sizes = loaded_sizes(session.docker, [target.tags[0] for target in targets])
     else:
         phase = build(session)
+    seen = gate() if gate else {}
     if session.options.output == "push":
         pushed = push(session)
         sizes = pushed_sizes(
             session.docker, {target.tags[0]: pushed.digests.get(target.name, "") for target in targets}, session.env
         )
         phase = replace(phase, digests=pushed.digests)
+        digests = {target.tags[0]: pushed.digests.get(target.name, "") for target in targets}
+        hold_against(seen, pushed_configs(session.docker, digests, session.env) if seen else {})
     return tuple(
         Built(
             image=target.name,
@@ -58,6 +69,24 @@ def bake(session: Session) -> tuple[Built, ...]:
         )
         for target in targets
     )
+
+
+def hold_against(seen: Configs, pushed: Configs) -> None:
+    """EngineError where an image in the registry is not the one that the gate saw. (One that cannot be asked for: the
+    registry is reached by the builder alone.)
+    """
+    other = [
+        f"{reference}: config {digest}"
+        for reference, platforms in pushed.items()
+        for digest in platforms.values()
+        if reference in seen and digest not in seen[reference].values()
+    ]
+    if other:
+        listed = "\n  ".join(other)
+        raise EngineError(
+            f"what was published is not what was verified:\n  {listed}",
+            hint="was the builder's cache pruned meanwhile? fategen verify --from registry tells of what is there now",
+        )
 
 
 def build(session: Session) -> Phase:

@@ -69,6 +69,26 @@ def pushed_sizes(docker: Docker, digests: Mapping[str, str], env: Mapping[str, s
     An image that cannot be asked for (a registry that only the builder reaches) is left out: its size is a service, and
     its push has succeeded.
     """
+    manifests = _manifests(docker, digests, env)
+    return {ref: {name: layers_size(one) for name, one in found.items()} for ref, found in manifests.items()}
+
+
+def pushed_configs(docker: Docker, digests: Mapping[str, str], env: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Reference -> platform -> digest of the config; an image that cannot be asked for is left out.
+
+    An image without an index says no platform in its manifest: "" stands for its only one.
+    """
+    manifests = _manifests(docker, digests, env)
+    return {
+        ref: {name: str((one.get("config") or {}).get("digest")) for name, one in found.items()}
+        for ref, found in manifests.items()
+    }
+
+
+def _manifests(
+    docker: Docker, digests: Mapping[str, str], env: Mapping[str, str]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Reference -> platform -> manifest; the platform is "" where there is no index."""
     repositories = {reference: parse_reference(reference).name for reference in digests}
     indexes = _raw(docker, {ref: f"{repositories[ref]}@{digest}" for ref, digest in digests.items() if digest}, env)
     wanted = {
@@ -76,14 +96,10 @@ def pushed_sizes(docker: Docker, digests: Mapping[str, str], env: Mapping[str, s
         for ref, index in indexes.items()
         for platform, digest in index_platforms(index).items()
     }
-    manifests = _raw(docker, wanted, env)
-    sizes: dict[str, dict[str, int]] = {}
-    for (ref, platform), manifest in manifests.items():
-        sizes.setdefault(ref, {})[platform] = layers_size(manifest)
-    for ref, index in indexes.items():
-        if "layers" in index:
-            sizes[ref] = {"": layers_size(index)}
-    return sizes
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for (ref, platform), manifest in _raw(docker, wanted, env).items():
+        found.setdefault(ref, {})[platform] = manifest
+    return found | {ref: {"": index} for ref, index in indexes.items() if "layers" in index}
 
 
 def index_platforms(index: Mapping[str, Any]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def _as_they_are(
 ) -> dict[str, Descriptor]:
     """By name: an engine with a containerd store leaves out of its index what is asked for by digest (moby #51389)."""
     names = [image.references[0] for image in images]
-    with _saving(docker, names, progress) as stream:
+    with saving(docker, names, progress) as stream:
         found = read_saved_blobs(stream, store)
     tops = {}
     for name in names:
@@ -85,7 +85,7 @@ def _compressed(
 ) -> dict[str, Descriptor]:
     """By id: whatever becomes of a tag meanwhile, these are the images that were asked about."""
     layers = {layer for image in there.values() for layer in image.layers}
-    with _saving(docker, [image.id for image in there.values()], progress) as stream:
+    with saving(docker, [image.id for image in there.values()], progress) as stream:
         saved = read_saved(stream, layers, store)
     tops = {}
     for image in images:
@@ -97,7 +97,7 @@ def _compressed(
 
 
 @contextlib.contextmanager
-def _saving(docker: Docker, names: Iterable[str], progress: Progress) -> Iterator[Reads]:
+def saving(docker: Docker, names: Iterable[str], progress: Progress) -> Iterator[Reads]:
     """The stream of ``docker save``; after the ``with`` block it is read to its end, and the exit code counts."""
     problem = None
     with docker.stream_out(["image", "save", *dict.fromkeys(names)]) as child:

@@ -16,6 +16,7 @@ COMMANDS = {
     "render": "write the Dockerfiles and the bake file, or check them",
     "images": "list the images of the plan",
     "bake": "build the images with docker buildx bake, and push or load them",
+    "verify": "hold images against their contract: their files, their configuration, how they start and end",
     "bundle": "carry images to a site without internet: save, inspect, verify, load",
     "doctor": "what this machine has and lacks for each command",
 }

@@ -19,12 +19,14 @@ from generator.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from generator.bake.job import Output
+    from generator.bake.phases import Configs
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
 @click.option("--push", is_flag=True, help="Publish to PREFIX, once everything is built.")
 @click.option("--load", is_flag=True, help="Put the images into the local engine, once everything is built.")
+@click.option("--verify", is_flag=True, help="Hold the images against their contract before they are published.")
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Only this platform; may be repeated.")
 @click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
 @click.option("--base", type=click.Choice(["build", "published"]), default="build", show_default=True,
@@ -41,6 +43,7 @@ def command(
     names: tuple[str, ...],
     push: bool,
     load: bool,
+    verify: bool,
     platforms: tuple[str, ...],
     builder: str,
     base: str,
@@ -86,6 +89,12 @@ def command(
         plan = workspace.plan
         builder_name = f"{session.facts.builder.name} ({session.facts.builder.driver})"
         say(f"FATE {plan.release} → {plan.settings.prefix}   tag {plan.settings.tag}   builder {builder_name}")
-    built = baking.bake(session)
+
+    def verified() -> Configs:
+        from generator.cli.gate import gate
+
+        return gate(session, workspace.plan, form, quiet)
+
+    built = baking.bake(session, verified if verify else None)
     session.view.clear()
     click.echo(json.dumps([one.as_json() for one in built], indent=2) if form == "json" else baking.result_table(built))

@@ -149,10 +149,9 @@ def _from_bake(
     answers: Callable[[], Answers],
     quiet: bool,
 ) -> tuple[SourceImage, ...]:
-    """Has bake build these images and groups and write their OCI layouts: the one place where bundles meet bake."""
+    """Has bake build these images and groups and write their OCI layouts."""
     from generator import bake as baking
-    from generator.bundle.from_engine import fill_layouts
-    from generator.bundle.origins import sources_of
+    from generator.cli.layouts import built_layouts
 
     session = baking.make_session(
         find_docker(),
@@ -165,19 +164,7 @@ def _from_bake(
         say=say,
         answers=answers,
     )
-    classic = not session.facts.multi_platform
-    if classic:
-        say(
-            "through the engine: its image store (graphdriver) writes no OCI layouts, so the images are loaded into it "
-            "and read back with docker save"
-        )
-    written = baking.load_for_layouts(session, workspace.plan) if classic else baking.export_layouts(session)
-    session.view.clear()
-    found = sources_of(session.job, options.platforms, written)
-    if classic:
-        with Bar("reading it back", quiet) as bar:
-            fill_layouts(session.docker, found, bar)
-    return found
+    return built_layouts(session, workspace.plan, options.platforms, quiet)
 
 
 def _as_they_are(

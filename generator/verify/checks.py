@@ -1,0 +1,156 @@
+"""Contract and evidence -> results: everything that can be told of an image without starting it. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+from generator.contract import Contract, File, Item
+from generator.text import human
+from generator.verify.evidence import Entry, Evidence
+from generator.verify.results import Result
+
+SETUID = 0o6000
+SHOWN = 3
+"""Paths that a result names."""
+_UNITS = {"MB": 10**6, "GB": 10**9}
+_WILD = re.compile(r"\*\*/|\*\*|\*|\?")
+
+
+def check(image: str, platform: str, contract: Contract, evidence: Evidence) -> tuple[Result, ...]:
+    """Every result, in the order of the contract: configuration, files, what may not be there, size."""
+
+    def result(name: str, where: str, expected: str, found: str, ok: bool | None = None) -> Result:
+        return Result(image, platform, name, expected == found if ok is None else ok, expected, found, where)
+
+    def all_of() -> Iterator[Result]:
+        settings = evidence.settings
+        for name, words, has in (
+            # the entrypoint first: to set one takes the command away
+            ("entrypoint", contract.entrypoint, settings.entrypoint),
+            ("command", contract.command, settings.command),
+        ):
+            if words is not None:
+                yield result(name, words.where, _quoted(words.words), _quoted(has))
+        for name, item, text in (
+            ("workdir", contract.workdir, settings.workdir),
+            ("user", contract.user, settings.user),
+        ):
+            if item is not None:
+                yield result(name, item.where, item.name or "root", text or "root")
+        if contract.ports:
+            ports = sorted(port.name if "/" in port.name else f"{port.name}/tcp" for port in contract.ports)
+            yield result("exposed ports", contract.ports[0].where, " ".join(ports), " ".join(settings.ports) or "none")
+        for title, pairs, values in (
+            ("label", contract.labels, settings.labels),
+            ("environment", contract.environment, settings.environment),
+        ):
+            for pair in pairs:
+                value = values.get(pair.name)
+                ok = value is not None and _stands_for(pair.value, value)
+                yield result(f"{title} {pair.name}", pair.where, pair.value, "not set" if value is None else value, ok)
+        for file in contract.files:
+            yield result(file.name, file.where, *_file(file, evidence))
+        for pair in contract.mounted:
+            file = File(pair.name, pair.value, "", "", "", pair.where)
+            expected, found, ok = _file(file, evidence)
+            yield result(f"mounted over: {pair.name}", pair.where, expected, found, ok)
+        for pair in contract.absent:
+            there = matching(pair.name, evidence)
+            yield result(
+                f"absent: {pair.name}", pair.where, f"not there: {pair.value}", _some(there, "not there"), not there
+            )
+        if contract.setuid:
+            yield result("setuid and setgid", contract.setuid[0].where, *_setuid(contract.setuid, evidence))
+        if contract.size is not None:
+            most, size = number_of_bytes(contract.size.name), evidence.size
+            yield result("size", contract.size.where, f"at most {contract.size.name}", human(size), size <= most)
+
+    return tuple(all_of())
+
+
+def matching(pattern: str, evidence: Evidence) -> list[str]:
+    """The paths that a pattern names, in order."""
+    if not _WILD.search(pattern):
+        path = evidence.resolve(pattern)
+        return [pattern] if path in evidence.files else []
+    expression = _compiled(pattern)
+    return sorted(path for path in evidence.files if expression.fullmatch(path))
+
+
+def number_of_bytes(text: str) -> int:
+    """``300 MB``, ``2GB``."""
+    return int(text[:-2]) * _UNITS[text[-2:]]
+
+
+def _file(file: File, evidence: Evidence) -> tuple[str, str, bool]:
+    """(expected, found, whether that is the same) of one path, or of all that a pattern names."""
+    kind = file.type or ("link" if file.target else "")
+    parts = [kind or "there"]
+    parts += [f"mode {int(file.mode, 8):o}"] if file.mode else []
+    parts += [f"owner {file.owner}"] if file.owner else []
+    parts += [f"to {file.target}"] if file.target else []
+    expected = ", ".join(parts)
+    paths = matching(file.name, evidence)
+    if not paths:
+        return expected, "not there", False
+    for path in paths:
+        entry = evidence.find(path, follow=kind != "link")
+        if (found := _differs(file, kind, entry, evidence, path)) is not None:
+            return expected, f"{path}: {found}" if _WILD.search(file.name) else found, False
+    return expected, expected, True
+
+
+def _differs(file: File, kind: str, entry: Entry | None, evidence: Evidence, path: str) -> str | None:
+    """What an entry is where it is not what is asked for."""
+    if entry is None:
+        link = evidence.find(path, follow=False)
+        return f"a link to {link.target}, which is not there" if link else "not there"
+    wrong = (
+        (kind and entry.type != kind)
+        or (file.mode and entry.mode != int(file.mode, 8))
+        or (file.owner and f"{entry.uid}:{entry.gid}" != file.owner)
+        or (file.target and not _compiled(file.target).fullmatch(entry.target))
+    )
+    if not wrong:
+        return None
+    parts = [entry.type]
+    parts += [f"mode {entry.mode:o}"] if file.mode else []
+    parts += [f"owner {entry.uid}:{entry.gid}"] if file.owner else []
+    parts += [f"to {entry.target}"] if entry.type == "link" else []
+    return ", ".join(parts)
+
+
+def _setuid(allowed: Sequence[Item], evidence: Evidence) -> tuple[str, str, bool]:
+    expressions = [_compiled(item.name) for item in allowed]
+    surprises = [
+        f"{path} (mode {entry.mode:o}, owner {entry.uid}:{entry.gid})"
+        for path, entry in sorted(evidence.files.items())
+        if entry.mode & SETUID and entry.type == "file" and not any(e.fullmatch(path) for e in expressions)
+    ]
+    return "none but those that are allowed", _some(surprises, "none but those that are allowed"), not surprises
+
+
+def _some(paths: Sequence[str], none: str) -> str:
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return ", ".join(paths[:SHOWN]) + more if paths else none
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return json.dumps(list(words), ensure_ascii=False) if words else "none"
+
+
+def _stands_for(pattern: str, value: str) -> bool:
+    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), value, re.DOTALL) is not None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """``*`` and ``?`` stand for no ``/``; ``**`` for anything; ``**/`` for directories, also none."""
+    signs: Mapping[str, str] = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    literal = _WILD.split(pattern)
+    wild = [signs[sign] for sign in _WILD.findall(pattern)]
+    joined = "".join(re.escape(text) + sign for text, sign in zip(literal, [*wild, ""], strict=True))
+    return re.compile(joined, re.DOTALL)

@@ -1,0 +1,354 @@
+"""``fategen verify`` on the sample's images as they are built, and on images that are broken on purpose.
+
+All broken images are built by one bake and verified in a few runs: a run takes one broken image of each component,
+under a prefix of its own. Each is found by the check that is meant for it, before any other, with the line that asks
+for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.project import packaged_data
+from tests.e2e.conftest import Fategen, Ran, docker, registry_get
+from tests.sample_project import make_sample_project
+
+SPACE = f"verify-{os.getpid()}"
+TAG = "1.3.0-release"
+ALL = ("base-image", "federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python")
+HOME = "/data/projects/fate"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An image, the line of a Dockerfile that breaks it, the check that has to say so, and what its line says."""
+
+    image: str
+    line: str
+    check: str
+    asks: str
+    found: str = ""
+
+
+def wrapped(script: str) -> str:
+    """A java that runs ``script`` and then the one that was there."""
+    java = "/opt/java/openjdk/bin/java"
+    lines = ("#!/bin/sh", script, f'exec {java}.real "$@"')
+    return "\n".join((f"RUN mv {java} {java}.real", f"COPY --chmod=755 <<'EOF' {java}", *lines, "EOF"))
+
+
+HELD = {
+    "a file of conf is missing": Broken(
+        "federation", f"RUN rm {HOME}/federation/conf/log4j2.properties",
+        f"{HOME}/federation/conf/log4j2.properties", "conf/log4j2.properties: {type: file}", "not there",
+    ),
+    "a file that Helm mounts over is missing": Broken(
+        "proxy", f"RUN rm {HOME}/proxy/conf/route_table.json",
+        f"mounted over: {HOME}/proxy/conf/route_table.json", "conf/route_table.json: file", "not there",
+    ),
+    "a file belongs to somebody else": Broken(
+        "roll", f"RUN chown 1000:1000 {HOME}/roll/conf/roll.properties",
+        f"{HOME}/roll/conf/*", 'conf/*: {type: file, mode: "644", owner: "0:0"}',
+        f"{HOME}/roll/conf/roll.properties: file, mode 644, owner 1000:1000",
+    ),
+    "everybody may write to a jar": Broken(
+        "meta-service", f"RUN chmod 666 {HOME}/meta-service/lib/*.jar",
+        f"{HOME}/meta-service/lib/*.jar", 'lib/*.jar: {type: file, mode: "644", owner: "0:0"}',
+    ),
+    "something more is setuid": Broken(
+        "fateboard", "RUN chmod u+s /usr/bin/env", "setuid and setgid", "/usr/bin/chage",
+        "/usr/bin/env (mode 4755, owner 0:0)",
+    ),
+    "start-egg cannot be executed": Broken(
+        "egg", "RUN chmod 644 /usr/local/bin/start-egg", "/usr/local/bin/start-egg",
+        "/usr/local/bin/start-egg: {type: file", "file, mode 644, owner 0:0",
+    ),
+    "a directory that KubeFATE mounts over is a file": Broken(
+        "python", f"RUN rm -r {HOME}/python/eggroll/conf && touch {HOME}/python/eggroll/conf",
+        f"mounted over: {HOME}/python/eggroll/conf", "eggroll/conf: directory", "file",
+    ),
+    "the requirements are not what pip was given": Broken(
+        "base-image", "RUN rm /data/projects/python/requirements.txt", "/data/projects/python/requirements.txt",
+        "/data/projects/python/requirements.txt: {type: file",
+    ),
+    "a layer is too large": Broken("federation", "RUN truncate -s 400M /big", "size", "size: 500 MB"),
+    "a port too many": Broken("proxy", "EXPOSE 22", "exposed ports", 'port: "9370"', "22/tcp 9370/tcp"),
+    "another command": Broken("roll", 'CMD ["java", "-jar", "fate-roll.jar"]', "command", "command: [java, -cp"),
+    "a shell in front of it": Broken("meta-service", 'ENTRYPOINT ["sh", "-c"]', "entrypoint", "entrypoint: []"),
+    "another directory to run in": Broken("fateboard", "WORKDIR /tmp", "workdir", "workdir: /data/projects/fate/${i"),
+    "another user": Broken("egg", "USER nobody", "user", 'user: ""'),
+    "another title": Broken(
+        "python", "LABEL org.opencontainers.image.title=egg", "label org.opencontainers.image.title",
+        "org.opencontainers.image.title: ${image}", "egg",
+    ),
+    "another virtual environment": Broken(
+        "base-image", "ENV venv_dir=/venv", "environment venv_dir", "venv_dir: /data/projects/python/venv", "/venv"
+    ),
+    "the link to the jar leads nowhere": Broken(
+        "federation", f"RUN rm {HOME}/federation/fate-federation-1.1.jar", f"{HOME}/federation/fate-federation-*.jar",
+        "fate-federation-*.jar: {type: file", "not there",
+    ),
+    "the link to the jar is a copy of it": Broken(
+        "proxy", f"RUN cp --remove-destination {HOME}/proxy/fate-proxy-1.1.jar {HOME}/proxy/fate-proxy.jar",
+        f"{HOME}/proxy/fate-proxy.jar", 'fate-proxy.jar: {type: link, target: "fate-proxy-*.jar"}', "file",
+    ),
+    "a build secret stayed": Broken(
+        "roll", "RUN mkdir -p /run/secrets && echo password > /run/secrets/netrc", "absent: /run/secrets/**",
+        "/run/secrets/**: a build secret", "/run/secrets/netrc",
+    ),
+    "Maven's settings stayed": Broken(
+        "meta-service", "RUN mkdir /opt/maven && touch /opt/maven/settings.xml", "absent: /**/settings.xml",
+        "/**/settings.xml: Maven's settings",
+    ),
+    "apt's lists stayed": Broken(
+        "fateboard", "RUN touch /var/lib/apt/lists/deb.debian.org_debian_dists_trixie_InRelease",
+        "absent: /var/lib/apt/lists/*_*", "/var/lib/apt/lists/*_*: apt's lists",
+    ),
+    "sources of the build stayed": Broken(
+        "egg", f"RUN touch {HOME}/eggroll/storage-service-cxx/storage-service.cc",
+        f"absent: {HOME}/eggroll/storage-service-cxx/**/*.cc", "storage-service-cxx/**/*.cc: sources of storage-",
+    ),
+    "a compiler stayed": Broken(
+        "python", "RUN touch /usr/bin/x86_64-linux-gnu-gcc-10", "absent: /usr/bin/*gcc*", "/usr/bin/*gcc*: a compiler"
+    ),
+    "pip's cache stayed": Broken(
+        "base-image", "RUN mkdir -p /root/.cache/pip/http && touch /root/.cache/pip/http/1", "absent: /root/.cache/**",
+        "/root/.cache/**: a cache of the build's",
+    ),
+}  # fmt: skip
+"""Found without a start."""
+
+ACTS = {
+    "it ignores SIGTERM": Broken(
+        "federation", wrapped('trap "" TERM'), "ends on SIGTERM, idle", 'answers: ["8889"]', "killed"
+    ),
+    "it listens on another port": Broken(
+        "proxy", f"RUN sed -i s/9370/9371/ {HOME}/proxy/conf/proxy.properties", "port 9370", 'port: "9370"',
+        "what listens: 9371",
+    ),
+    "another JRE": Broken(
+        "roll", wrapped("""[ "$1" != -version ] || exec echo 'openjdk version "11.0.2"'"""), "java -version",
+        "java -version: {command: [java, -version]", 'printed openjdk version "11.0.2"',
+    ),
+    "its log has a stack trace": Broken(
+        "meta-service", wrapped("""echo 'Exception in thread "main" java.lang.IllegalStateException'"""), "log",
+        "is: [java]", 'Exception in thread "main" java.lang.IllegalStateException',
+    ),
+    "it writes to its configuration": Broken(
+        "fateboard", wrapped("touch conf/started || exit 1"), "starts with its configuration mounted read-only",
+        "conf: directory", "the container ended with 1",
+    ),
+    "upstream's egg: it does not start a second time": Broken(
+        "egg", r"RUN sed -i 's/^mkdir -p logs/mkdir once || exit 1/' /usr/local/bin/start-egg", "starts again",
+        'workdir: /data/projects/fate/eggroll', "the container ended with 1",
+    ),
+    "it listens for itself alone": Broken(
+        "python", f"RUN sed -i 's/(IP, HTTP/(\"127.0.0.1\", HTTP/' {HOME}/python/fate_flow/fate_flow_server.py",
+        "port 9380", 'ports: ["9360", "9380"]', "only connections from inside are accepted",
+    ),
+    "a requirement cannot be imported": Broken(
+        "base-image", "RUN rm -r /data/projects/python/venv/lib/python3*/site-packages/tqdm",
+        "import of every requirement", "command:", "ended with 1",
+    ),
+}  # fmt: skip
+"""Found by starting it."""
+
+
+@dataclass(frozen=True)
+class Project:
+    directory: Path
+    registry: str
+    run: Fategen
+
+    def verify(self, *args: str) -> Ran:
+        return self.run("verify", *args, "-q", cwd=self.directory)
+
+
+@pytest.fixture(scope="module")
+def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    directory = make_sample_project(tmp_path_factory.mktemp("verify"), namespace=SPACE)
+    for args in (("render",), ("bake", "all", "--load", "-q", "--platform", "linux/amd64")):
+        ran = fategen(*args, cwd=directory)
+        assert ran.code == 0, ran.err
+    yield Project(directory, registry, fategen)
+    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"--filter=reference={registry}/{SPACE}/**")
+    names = [name for name in listed.split() if f"/{SPACE}/" in name]
+    docker("image", "rm", "--force", *names, check=False)
+
+
+def rounds(cases: dict[str, Broken]) -> list[dict[str, str]]:
+    """Each case once: image -> case, as many of them as one run can verify."""
+    found: list[dict[str, str]] = []
+    for name, case in cases.items():
+        place = next((one for one in found if case.image not in one), None)
+        if place is None:
+            found.append({case.image: name})
+        else:
+            place[case.image] = name
+    return found
+
+
+def build(project: Project, cases: dict[str, Broken]) -> None:
+    """All of them by one bake, each FROM the image that it breaks, under ``SPACE/ROUND``."""
+    targets = {
+        f"{number}-{image}": {
+            "dockerfile-inline": f"FROM {project.registry}/{SPACE}/{image}:{TAG}\n{cases[name].line}\n",
+            "tags": [f"{project.registry}/{SPACE}/{number}/{image}:{TAG}"],
+            "output": ["type=docker"],
+            "attest": ["type=provenance,disabled=true"],
+        }
+        for number, one in enumerate(rounds(cases))
+        for image, name in one.items()
+    }
+    file = project.directory / "broken.json"
+    file.write_text(json.dumps({"group": {"default": {"targets": list(targets)}}, "target": targets}), encoding="utf-8")
+    done = subprocess.run(
+        ["docker", "buildx", "bake", "-f", str(file)], cwd=project.directory, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def verified(project: Project, cases: dict[str, Broken], *flags: str) -> dict[str, list[dict[str, Any]]]:
+    """Case -> its results."""
+    build(project, cases)
+    found = {}
+    for number, one in enumerate(rounds(cases)):
+        ran = project.verify(*one, "--prefix", f"{project.registry}/{SPACE}/{number}", "--format", "json", *flags)
+        assert ran.code == 1, ran.err
+        results = json.loads(ran.out)
+        found |= {name: [result for result in results if result["image"] == image] for image, name in one.items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def held(project: Project) -> dict[str, list[dict[str, Any]]]:
+    return verified(project, HELD, "--no-start")
+
+
+@pytest.fixture(scope="module")
+def acts(project: Project) -> dict[str, list[dict[str, Any]]]:
+    return verified(project, ACTS)
+
+
+def expect(case: Broken, results: list[dict[str, Any]]) -> None:
+    failed = [result for result in results if not result["ok"]]
+    assert failed, "nothing was found"
+    first = failed[0]
+    assert first["check"] == case.check
+    assert case.found in first["found"]
+    file, _, number = first["where"].partition(":")
+    lines = (packaged_data("catalogue") / Path(file).name).read_text(encoding="utf-8").splitlines()
+    assert case.asks in lines[int(number) - 1]
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_an_image_holds_is_held_against_its_contract(name: str, held: dict[str, list[dict[str, Any]]]) -> None:
+    expect(HELD[name], held[name])
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_what_an_image_does_is_held_against_its_contract(name: str, acts: dict[str, list[dict[str, Any]]]) -> None:
+    expect(ACTS[name], acts[name])
+
+
+def test_the_sample_keeps_its_contract(project: Project) -> None:
+    ran = project.verify("--format", "junit")
+    assert ran.code == 0, ran.out + ran.err
+    root = ElementTree.fromstring(ran.out)
+    assert {suite.attrib["name"] for suite in root} == {f"{image} linux/amd64" for image in ALL}
+    assert root.attrib["failures"] == "0" and int(root.attrib["tests"]) > 350
+    assert nothing_is_left()
+
+
+def nothing_is_left() -> bool:
+    left = docker("ps", "--all", "--quiet", "--filter=name=fategen-verify-")
+    return not left and not docker("volume", "ls", "--quiet", "--filter=label=io.fategen.verify")
+
+
+def test_a_java_component_is_verified_for_another_platform_under_emulation(project: Project) -> None:
+    ran = project.run("bake", "federation", "--load", "-q", cwd=project.directory)
+    assert ran.code == 0, ran.err
+    ran = project.verify("federation", "--platform", "linux/arm64", "--platform", "linux/amd64", "--format", "json")
+    assert ran.code == 0, ran.out + ran.err
+    checks = {(result["platform"], result["check"]) for result in json.loads(ran.out)}
+    for platform in ("linux/amd64", "linux/arm64"):
+        assert {(platform, "port 8889"), (platform, "java -version"), (platform, "starts again")} <= checks
+
+
+def test_what_was_read_once_is_not_read_again(project: Project) -> None:
+    assert project.verify("--no-start").code == 0
+    begin = time.monotonic()
+    assert project.verify("--no-start").code == 0
+    assert time.monotonic() - begin < 2  # a second, and what else the machine does
+
+
+def test_an_image_that_the_engine_lacks_is_told_with_the_next_step(project: Project) -> None:
+    ran = project.verify("roll", "egg", "--tag", "none")
+    assert (ran.code, ran.out) == (3, "")
+    assert f"roll:none, {project.registry}/{SPACE}/egg:none" in ran.err and "fategen bake roll egg --load" in ran.err
+
+
+def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
+    command = [sys.executable, "-m", "generator", "verify", "roll", "fateboard"]
+    with subprocess.Popen(command, cwd=project.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        end = time.monotonic() + 60
+        while not docker("ps", "--quiet", "--filter=name=fategen-verify-"):
+            assert time.monotonic() < end
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert nothing_is_left()
+
+
+@pytest.fixture(scope="module")
+def one_fails(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of which python lacks a file that KubeFATE mounts over."""
+    directory = make_sample_project(tmp_path_factory.mktemp("fails"), namespace=f"{SPACE}-fails")
+    own = directory / "templates/dockerfiles/python.Dockerfile.j2"
+    own.parent.mkdir(parents=True)
+    packaged = packaged_data("templates") / "dockerfiles/python.Dockerfile.j2"
+    own.write_text(packaged.read_text(encoding="utf-8") + "RUN rm arch/conf/server_conf.json\n", encoding="utf-8")
+    assert fategen("render", cwd=directory).code == 0
+    return Project(directory, registry, fategen)
+
+
+def test_nothing_is_published_when_one_component_fails(one_fails: Project) -> None:
+    ran = one_fails.run("bake", "python", "proxy", "--push", "--verify", "-q", cwd=one_fails.directory)
+    assert ran.code == 1, ran.err
+    path = f"{HOME}/python/arch/conf/server_conf.json"
+    assert ran.out.startswith(f"FAILED  python linux/amd64: mounted over: {path}  (catalogue/1.3.yaml:")
+    assert "(python); nothing was published" in ran.err
+    for image in ("python", "proxy"):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            registry_get(one_fails.registry, f"{SPACE}-fails/{image}/tags/list")
+        assert caught.value.code == 404
+    assert nothing_is_left()
+    assert not docker("image", "ls", "--quiet", "--filter=reference=fategen.invalid/verify-*/*")
+
+
+def test_what_passes_is_published_and_is_what_was_verified(one_fails: Project) -> None:
+    ran = one_fails.run("bake", "proxy", "--push", "--verify", "--format", "json", cwd=one_fails.directory)
+    assert ran.code == 0, ran.out + ran.err
+    assert "verified: " in ran.err
+    (built,) = json.loads(ran.out)
+    index = registry_get(one_fails.registry, f"{SPACE}-fails/proxy/manifests/{TAG}")
+    assert isinstance(index, dict)
+    pushed = {entry["digest"] for entry in index["manifests"]}
+    layout = json.loads((one_fails.directory / ".fategen/layouts/proxy/index.json").read_text(encoding="utf-8"))
+    top = layout["manifests"][0]["digest"].removeprefix("sha256:")
+    seen = json.loads((one_fails.directory / ".fategen/layouts/shared/sha256" / top).read_text(encoding="utf-8"))
+    assert {entry["digest"] for entry in seen["manifests"]} <= pushed
+    assert built["platforms"] == ["linux/amd64", "linux/arm64"]

@@ -1,0 +1,139 @@
+"""Each check that needs no start, on made-up evidence: what passes, what fails, and what is said then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from generator.contract import Contract, File, Item, Pair, Words
+from generator.verify.checks import check, number_of_bytes
+from generator.verify.evidence import Entry, Evidence, Settings
+from generator.verify.results import Result
+
+HERE = "c.yaml:7"
+FILE = Entry("file", 0o644, 0, 0, 10, "")
+SETTINGS = Settings(
+    user="",
+    workdir="/app",
+    ports=("80/tcp",),
+    labels={"title": "one"},
+    environment={"PATH": "/venv/bin:/bin"},
+    command=("run", "a b"),
+    entrypoint=(),
+)
+FILES = {
+    "/app": Entry("directory", 0o755, 0, 0, 0, ""),
+    "/app/a.conf": FILE,
+    "/app/b.conf": FILE._replace(uid=5),
+    "/app/now": Entry("link", 0o777, 0, 0, 0, "a.conf"),
+    "/app/dead": Entry("link", 0o777, 0, 0, 0, "gone"),
+    "/usr/bin/su": FILE._replace(mode=0o4755),
+    "/usr/bin/env": FILE._replace(mode=0o2755, gid=42),
+}
+
+
+def results(contract: Contract) -> tuple[Result, ...]:
+    return check("one", "linux/amd64", contract, Evidence(SETTINGS, FILES, 25_000_000))
+
+
+def one(contract: Contract) -> tuple[bool, str]:
+    """(passed, what was found) of the only check that a contract makes."""
+    (result,) = results(contract)
+    assert (result.image, result.platform, result.where) == ("one", "linux/amd64", HERE)
+    return result.ok, result.found
+
+
+def file(name: str, type: str = "", mode: str = "", owner: str = "", target: str = "") -> Contract:
+    return Contract(files=(File(name, type, mode, owner, target, HERE),))
+
+
+def test_a_contract_that_asks_for_nothing_checks_nothing() -> None:
+    assert results(Contract()) == ()
+
+
+@pytest.mark.parametrize(
+    ("contract", "found"),
+    [
+        (Contract(command=Words(("run", "a b"), HERE)), '["run", "a b"]'),
+        (Contract(entrypoint=Words((), HERE)), "none"),
+        (Contract(workdir=Item("/app", HERE)), "/app"),
+        (Contract(user=Item("", HERE)), "root"),
+        (Contract(ports=(Item("80", HERE),)), "80/tcp"),
+        (Contract(labels=(Pair("title", "one", HERE),)), "one"),
+        (Contract(environment=(Pair("PATH", "*:/bin", HERE),)), "/venv/bin:/bin"),
+        (file("/app"), "there"),
+        (file("/app/a.conf", "file", "0644", "0:0"), "file, mode 644, owner 0:0"),
+        (file("/app/now", "link", target="*.conf"), "link, to *.conf"),
+        (file("/app/now", "file"), "file"),
+        (file("/app/*.conf", "file"), "file"),
+        (Contract(mounted=(Pair("/app", "directory", HERE),)), "directory"),
+        (Contract(absent=(Pair("/root/**", "a cache", HERE),)), "not there"),
+        (Contract(setuid=(Item("/usr/bin/*", HERE),)), "none but those that are allowed"),
+        (Contract(size=Item("25 MB", HERE)), "25 MB"),
+    ],
+)
+def test_what_is_as_it_is_asked_for_passes(contract: Contract, found: str) -> None:
+    assert one(contract) == (True, found)
+
+
+@pytest.mark.parametrize(
+    ("contract", "found"),
+    [
+        (Contract(command=Words(("run", "a", "b"), HERE)), '["run", "a b"]'),
+        (Contract(entrypoint=Words(("tini",), HERE)), "none"),
+        (Contract(workdir=Item("/", HERE)), "/app"),
+        (Contract(user=Item("fate", HERE)), "root"),
+        (Contract(ports=(Item("80", HERE), Item("81", HERE))), "80/tcp"),
+        (Contract(labels=(Pair("title", "two", HERE),)), "one"),
+        (Contract(labels=(Pair("version", "*", HERE),)), "not set"),
+        (Contract(environment=(Pair("PATH", "/bin", HERE),)), "/venv/bin:/bin"),
+        (file("/app/c.conf"), "not there"),
+        (file("/app/*.xml"), "not there"),
+        (file("/app", "file"), "directory"),
+        (file("/app/a.conf", "directory"), "file"),
+        (file("/app/a.conf", mode="600"), "file, mode 644"),
+        (file("/app/b.conf", "file", owner="0:0"), "file, owner 5:0"),
+        (file("/app/*.conf", owner="0:0"), "/app/b.conf: file, owner 5:0"),
+        (file("/app/now", target="b.conf"), "link, to a.conf"),
+        (file("/app/dead", "file"), "a link to gone, which is not there"),
+        (Contract(mounted=(Pair("/app/a.conf", "directory", HERE),)), "file"),
+        (Contract(absent=(Pair("/app/*.conf", "", HERE),)), "/app/a.conf, /app/b.conf"),
+        (Contract(absent=(Pair("/app/now", "", HERE),)), "/app/now"),
+        (Contract(setuid=(Item("/usr/bin/su", HERE),)), "/usr/bin/env (mode 2755, owner 0:42)"),
+        (Contract(size=Item("24 MB", HERE)), "25 MB"),
+    ],
+)
+def test_what_is_not_fails_and_says_what_is_there(contract: Contract, found: str) -> None:
+    assert one(contract) == (False, found)
+
+
+def test_everything_that_may_be_setuid_is_named_so_that_everything_else_is_a_surprise() -> None:
+    nothing = Evidence(SETTINGS, {"/usr/bin/su": FILES["/usr/bin/su"]}, 0)
+    (result,) = check("one", "", Contract(setuid=(Item("/bin/nothing", HERE),)), nothing)
+    assert not result.ok
+    # a directory with that bit is an ordinary thing
+    directory = replace(nothing, files={"/var/mail": Entry("directory", 0o2775, 0, 8, 0, "")})
+    (result,) = check("one", "", Contract(setuid=(Item("/bin/nothing", HERE),)), directory)
+    assert result.ok
+
+
+def test_of_many_paths_some_are_named() -> None:
+    files = {f"/tmp/{number}": FILE for number in range(9)}
+    (result,) = check("one", "", Contract(absent=(Pair("/tmp/**", "", HERE),)), Evidence(SETTINGS, files, 0))
+    assert result.found == "/tmp/0, /tmp/1, /tmp/2 and 6 more"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "paths"),
+    [("/a/*.cc", ["/a/x.cc"]), ("/a/**/*.cc", ["/a/x.cc", "/a/b/y.cc", "/a/b/c/z.cc"]), ("/a/?/*", ["/a/b/y.cc"])],
+)
+def test_a_star_stops_at_a_slash_and_two_do_not(pattern: str, paths: list[str]) -> None:
+    from generator.verify.checks import matching
+
+    found = Evidence(SETTINGS, dict.fromkeys(["/a/x.cc", "/a/b/y.cc", "/a/b/c/z.cc", "/b/x.cc"], FILE), 0)
+    assert set(matching(pattern, found)) == set(paths)
+
+
+def test_a_size_is_in_decimal_units_as_registries_count() -> None:
+    assert (number_of_bytes("300 MB"), number_of_bytes("2GB")) == (300_000_000, 2_000_000_000)

@@ -1,0 +1,109 @@
+"""Contracts in the catalogue: named, inherited, filled in, and each part with its line."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from generator.catalogue import Image, parse_line
+from generator.contract import Contract, filled
+from generator.errors import InputError
+from tests.test_catalogue import GOOD
+
+HEAD = GOOD[: GOOD.index("images:")]
+
+
+def images(text: str) -> dict[str, Image]:
+    return {image.name: image for image in parse_line(HEAD + textwrap.dedent(text), name="c.yaml").images}
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        images(text)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def names(contract: Contract) -> list[str]:
+    return [file.name for file in contract.files]
+
+
+SHARED = """\
+contracts:
+  all:
+    user: ""
+    files: {/etc/a: {type: file}}
+  java:
+    is: [all]
+    workdir: /data/${image}
+    files: {conf: {type: directory}, /etc/a: {type: file, mode: "600"}}
+images:
+  one: {kind: base, from: jre, contract: {is: [java], files: {/etc/b: {}}}}
+  two: {kind: component, from: one, contract: {workdir: /two}}
+  three: {kind: component, from: one}
+"""
+
+
+def test_a_contract_has_what_it_is_and_says_the_last_word() -> None:
+    one = images(SHARED)["one"].contract
+    assert names(one) == ["/etc/a", "conf", "/etc/b"]
+    assert one.files[0].mode == "600"
+    assert one.user is not None and one.user.where == "c.yaml:11"
+
+
+def test_an_image_shows_too_what_its_parent_has_to_show() -> None:
+    two = images(SHARED)["two"].contract
+    assert names(two) == ["/etc/a", "conf", "/etc/b"]
+    assert two.workdir is not None and two.workdir.name == "/two"
+
+
+def test_of_an_image_without_a_contract_nothing_is_asked() -> None:
+    assert images(SHARED)["three"].contract == Contract()
+
+
+def test_port_and_command_of_with_are_not_said_twice() -> None:
+    found = images('images:\n  one: {kind: component, from: jre, with: {port: "80", command: [a, b]}}\n')[
+        "one"
+    ].contract
+    assert [port.name for port in found.ports] == ["80"]
+    assert found.command is not None and (found.command.words, found.command.where) == (("a", "b"), "c.yaml:10")
+
+
+def test_a_contract_may_say_another_command_than_with() -> None:
+    text = "images:\n  one: {kind: component, from: jre, with: {command: [a]}, contract: {command: [b]}}\n"
+    found = images(text)["one"].contract
+    assert found.command is not None and found.command.words == ("b",)
+
+
+def test_names_are_filled_in_and_paths_start_at_the_workdir() -> None:
+    found = filled(images(SHARED)["one"].contract, {"image": "one"})
+    assert names(found) == ["/etc/a", "/data/one/conf", "/etc/b"]
+
+
+ONE = "images:\n  one: {kind: base, from: jre}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("images:\n  one: {kind: base, from: jre, contract: {is: [al]}}", "c.yaml:10: unknown contract al"),
+        ("contracts: {a: {file: {}}}", "c.yaml:9: file: unknown key; did you mean files?"),
+        (
+            "contracts: {a: {files: {/x: {type: dir}}}}",
+            'c.yaml:9: "dir" is no type of a path: file, directory, link',
+        ),
+        (
+            "contracts: {a: {workdir: '/${imag}'}}",
+            "c.yaml:9: ${imag} stands for nothing; did you mean image?; there are image, release, tag, source",
+        ),
+        ("contracts: {a: {size: big}}", 'c.yaml:9: "big" is not a size, such as 300 MB or 2 GB'),
+        ("contracts: {a: {ports: [70000]}}", 'c.yaml:9: "70000" is not a port'),
+        ("contracts: {a: {runs: {x: {}}}}", "c.yaml:9: command: missing"),
+        (
+            "contracts: {a: {runs: {x: {command: [a], prints: '('}}}}",
+            'c.yaml:9: "(" is not a regular expression (missing ), unterminated subpattern at position 0)',
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_contract_is_told_with_its_line(text: str, said: str) -> None:
+    assert problems(text if text.startswith("images") else f"{text}\n{ONE}") == [said]

@@ -1,0 +1,193 @@
+"""Layers as engines, registries and strangers write them: listed by their headers, refused where they are none."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tarfile
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from generator.verify import layers
+from generator.verify.evidence import Entry
+from generator.verify.layers import BadLayer, LayerReader
+
+Change = Callable[[tarfile.TarInfo], None]
+
+
+def tar_of(*members: tuple[str, bytes], how: Change = lambda info: None, form: int = tarfile.PAX_FORMAT) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            how(info)
+            tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def listed(data: bytes, step: int = 1 << 20) -> dict[str, Entry]:
+    reader = LayerReader()
+    for start in range(0, len(data), step):
+        reader.feed(data[start : start + step])
+    return dict(reader.end())
+
+
+def refused(data: bytes) -> str:
+    with pytest.raises(BadLayer) as caught:
+        listed(data)
+    return str(caught.value)
+
+
+def test_a_file_has_its_mode_owner_and_size() -> None:
+    def how(info: tarfile.TarInfo) -> None:
+        info.mode, info.uid, info.gid = 0o4755, 7, 70000
+
+    found = listed(tar_of(("usr/bin/su", b"12345"), how=how))
+    assert found == {"/usr/bin/su": Entry("file", 0o4755, 7, 70000, 5, "")}
+
+
+@pytest.mark.parametrize("step", [1, 511, 512, 513, 100_000])
+def test_the_pieces_that_it_comes_in_do_not_matter(step: int) -> None:
+    data = tar_of(("a", b"x" * 1000), ("b", b""), ("c/" + "d" * 200, b"y" * 513))
+    assert list(listed(data, step)) == ["/a", "/b", "/c/" + "d" * 200]
+
+
+def test_gzip_of_several_members_is_read_to_its_end() -> None:
+    data = tar_of(("a", b"1" * 2000), ("b", b"2"))
+    assert list(listed(gzip.compress(data[:700]) + gzip.compress(data[700:]))) == ["/a", "/b"]
+
+
+def test_the_digest_is_that_of_the_uncompressed_tar() -> None:
+    data = tar_of(("a", b"1"))
+    reader = LayerReader(digest=True)
+    reader.feed(gzip.compress(data))
+    assert reader.diff_id == "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_names_and_targets_are_read_in_both_ways_of_writing_them(form: int) -> None:
+    def how(info: tarfile.TarInfo) -> None:
+        info.type, info.linkname = tarfile.SYMTYPE, "t" * 300
+
+    found = listed(tar_of(("n" * 300, b""), how=how, form=form))
+    assert found["/" + "n" * 300].target == "t" * 300
+
+
+def test_a_name_in_two_parts_is_joined() -> None:
+    name = "d" * 90 + "/" + "f" * 90
+    assert list(listed(tar_of((name, b""), form=tarfile.USTAR_FORMAT))) == [f"/{name}"]
+
+
+def test_a_hard_link_is_one_more_name_of_a_file_whose_size_is_counted_once() -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        first = tarfile.TarInfo("a")
+        first.size, first.mode = 3, 0o4755
+        tar.addfile(first, io.BytesIO(b"123"))
+        second = tarfile.TarInfo("b")
+        second.type, second.linkname = tarfile.LNKTYPE, "a"
+        tar.addfile(second)
+    assert listed(out.getvalue())["/b"] == Entry("file", 0o4755, 0, 0, 0, "")
+
+
+def test_an_empty_layer_holds_nothing() -> None:
+    assert listed(bytes(1024)) == {}
+    assert listed(gzip.compress(bytes(1024))) == {}
+
+
+def test_names_that_are_not_utf8_stay_apart() -> None:
+    data = tar_of(("\udcff", b""), ("\udcfe", b""), form=tarfile.GNU_FORMAT)
+    assert len(listed(data)) == 2
+
+
+def test_a_cut_layer_is_refused() -> None:
+    data = tar_of(("a", b"x" * 3000))
+    assert refused(data[:1000]) == "it ends in the middle of an entry"
+
+
+def test_damaged_compression_is_refused() -> None:
+    data = bytearray(gzip.compress(tar_of(("a", bytes(range(256)) * 20))))
+    data[40] ^= 0xFF
+    assert refused(bytes(data)).startswith(("its compression is damaged", "no tar header"))
+
+
+def test_zstd_is_refused_by_its_name() -> None:
+    assert "zstd" in refused(b"\x28\xb5\x2f\xfd" + bytes(100))
+
+
+def test_what_is_no_tar_is_refused() -> None:
+    assert refused(b"hello, world" * 100) == "no tar header stands where one belongs"
+
+
+def test_a_name_that_leads_out_is_refused() -> None:
+    assert "leads out" in refused(tar_of(("a/../../etc/passwd", b"")))
+
+
+def test_a_hard_link_to_what_was_not_there_is_refused() -> None:
+    def how(info: tarfile.TarInfo) -> None:
+        info.type, info.linkname = tarfile.LNKTYPE, "/etc/shadow"
+
+    assert "hard link" in refused(tar_of(("a", b""), how=how))
+
+
+def header(change: Callable[[bytearray], None]) -> bytes:
+    """One header with a change and the right checksum."""
+    block = bytearray(tar_of(("a", b""))[:512])
+    change(block)
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block) + bytes(1024)
+
+
+def put(start: int, data: bytes) -> Callable[[bytearray], None]:
+    def change(block: bytearray) -> None:
+        block[start : start + len(data)] = data
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put(124, b"-0000000001\0"), "not an octal number"),
+        (put(124, b"0000000009z\0"), "not an octal number"),
+        (put(156, b"V"), "unknown type"),
+        (put(108, b"\xff\xff\xff\xff\xff\xff\xff\xff"), "not an octal number"),
+    ],
+)
+def test_a_header_with_a_number_or_type_that_is_none_is_refused(change: Callable[[bytearray], None], said: str) -> None:
+    assert said in refused(header(change))
+
+
+def test_a_pax_header_that_states_more_than_it_has_is_refused() -> None:
+    block = bytearray(tar_of(("a", b"99 path=x\n"))[:1024])
+    block[156:157] = b"x"
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block[:512])
+    assert refused(bytes(block) + bytes(1024)) == "a pax header is not one"
+
+
+def test_names_without_end_are_refused_before_they_are_kept() -> None:
+    def how(info: tarfile.TarInfo) -> None:
+        info.pax_headers = {"SCHILY.xattr.user.x": "x" * (layers.LONGEST + 1)}
+
+    assert "the names of one entry have" in refused(tar_of(("a", b""), how=how))
+
+
+def test_a_bomb_is_inflated_piece_by_piece_and_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "MOST_BYTES", 1 << 20)
+    # a header that says 8 GB, then zeros: 4 MB of them in 4 kB
+    big = bytearray(tar_of(("a", b""))[:512])
+    big[124:136] = b"77777777777\0"
+    big[148:156] = b" " * 8
+    big[148:156] = b"%06o\0 " % sum(big)
+    assert "more than 1,048,576 bytes" in refused(zlib.compress(bytes(big) + bytes(4 << 20), wbits=31))
+
+
+def test_entries_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "MOST_ENTRIES", 3)
+    assert "more than 3 entries" in refused(tar_of(*((str(number), b"") for number in range(5))))

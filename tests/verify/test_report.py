@@ -1,0 +1,53 @@
+"""Results as a table, as JSON and as JUnit's XML."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+from generator.verify.report import report_json, report_junit, report_table
+from generator.verify.results import Result
+
+GOOD = Result("roll", "linux/amd64", "workdir", True, "/app", "/app", "c.yaml:3")
+BAD = Result(
+    "egg", "linux/amd64", "port 7888", False, "accepts", "nothing listens", "c.yaml:9", ("boom", "\x1b[2J"), 1.5
+)
+
+
+def test_failures_come_first_with_expected_found_line_and_log() -> None:
+    assert report_table([GOOD, BAD]).splitlines() == [
+        "FAILED  egg linux/amd64: port 7888  (c.yaml:9)",
+        "  expected  accepts",
+        "  found     nothing listens",
+        "  | boom",
+        "  | ?[2J",
+        "",
+        "IMAGE  PLATFORM     CHECKS  RESULT    STARTED FOR",
+        "roll   linux/amd64       1  ok",
+        "egg    linux/amd64       1  1 failed        1.5 s",
+    ]
+
+
+def test_a_column_in_which_nothing_would_stand_is_left_out() -> None:
+    assert report_table([GOOD]).splitlines()[0] == "IMAGE  PLATFORM     CHECKS  RESULT"
+
+
+def test_json_has_every_field_of_every_result() -> None:
+    found = json.loads(report_json([BAD]))
+    assert found == [
+        {
+            "image": "egg", "platform": "linux/amd64", "check": "port 7888", "ok": False, "expected": "accepts",
+            "found": "nothing listens", "where": "c.yaml:9", "log": ["boom", "\x1b[2J"], "seconds": 1.5,
+        }
+    ]  # fmt: skip
+
+
+def test_junit_has_a_suite_for_each_image_and_is_xml_whatever_a_log_holds() -> None:
+    root = ElementTree.fromstring(report_junit([GOOD, BAD]))
+    assert (root.attrib["tests"], root.attrib["failures"]) == ("2", "1")
+    assert [(suite.attrib["name"], suite.attrib["failures"]) for suite in root] == [
+        ("roll linux/amd64", "0"), ("egg linux/amd64", "1")
+    ]  # fmt: skip
+    failure = root[1][0][0]
+    assert failure.attrib["message"] == "expected accepts, found nothing listens"
+    assert (failure.text or "").splitlines()[1:] == ["c.yaml:9", "boom", "?[2J"]
