@@ -173,7 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
         for _ in self.body():
             pass
-        text = json.dumps(content).encode()
+        # a 204 has no body (RFC 9110, 15.3.5): a client would read it as the beginning of the next answer
+        text = b"" if status == 204 else json.dumps(content).encode()
         self.send_response(status)
         for name, value in {**(headers or {}), "Content-Type": "application/json"}.items():
             self.send_header(name, value)

@@ -17,6 +17,8 @@ from generator.workspace import Workspace, load
 from tests.fate_plan import BOTH
 from tests.harbor import Harbor
 
+pytestmark = pytest.mark.usefixtures("one_authority")
+
 FACTS = Facts(
     Engine("26", "26", "containerd", "linux/amd64"),
     (0, 29, 1),
