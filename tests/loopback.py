@@ -184,6 +184,9 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, data: bytes = b"", headers: dict[str, str] | None = None, cut: int = 0) -> None:
         """``cut`` bytes of the answer are promised and never sent."""
         self.send_response(status)
+        if status >= 400:
+            # said, and not only done: a client would send the next request into a connection that is gone
+            self.send_header("Connection", "close")
         for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
