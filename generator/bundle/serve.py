@@ -146,10 +146,14 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_other
 
     def _name(self, name: str, ns: str) -> str:
-        """The repository that is meant; containerd tells a mirror in ``ns`` for which registry it asks."""
-        known = self.server.names.tags
-        full = f"{ns.replace(':', '_')}/{name}"
-        return next((candidate for candidate in (full, name) if candidate in known), "")
+        """The repository that is meant, "" where there is none.
+
+        containerd says in ``ns`` for which registry it takes this one as a mirror: another registry's image of the
+        same path is then not what it asks for.
+        """
+        own = ("", *(f"{host}:{self.server.server_address[1]}" for host in (LOOPBACK, "localhost")))
+        meant = name if ns in own else f"{ns.replace(':', '_')}/{name}"
+        return meant if meant in self.server.names.tags else ""
 
     def _manifest(self, name: str, wanted: str) -> None:
         tags, blobs = self.server.names.tags[name], self.server.blobs

@@ -77,6 +77,8 @@ def test_a_tag_is_the_image_with_and_without_its_host(made: Made, get: Client, n
 
 def test_containerd_says_in_ns_which_registry_it_means(get: Client) -> None:
     assert get("/v2/fgtest/m/manifests/1.0?ns=docker.io")[0] == 200
+    assert get(f"/v2/fgtest/m/manifests/1.0?ns=localhost:{get.port}")[0] == 200
+    assert get("/v2/fgtest/m/manifests/1.0?ns=quay.io")[0] == 404, "another registry's image is another image"
 
 
 def test_a_digest_is_the_manifest_of_a_platform(made: Made, get: Client) -> None:

@@ -112,6 +112,10 @@ def home(tmp_path: Path, sources: tuple[Path, Values]) -> Path:
 def test_a_page_is_run_as_it_stands(page: Path, home: Path, sources: tuple[Path, Values], registry: str) -> None:
     names = {
         "10.0.0.5:8443/federatedai": f"{registry}/{OURS}",
+        # a bundle that is served has the paths of what is in it
+        "5005/federatedai": f"5005/{OURS}",
+        "5005/v2/federatedai": f"5005/v2/{OURS}",
+        '"federatedai/': f'"{OURS}/',
         "10.0.0.5:8443/dockerhub": os.environ.get("FATEGEN_BASE_REGISTRY", "docker.io"),
     }
     settings = {**sources[1], "PREFIX": f"{registry}/{OURS}"}

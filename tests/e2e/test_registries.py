@@ -1,0 +1,319 @@
+"""Bundles out of a registry and into one, and a bundle as a registry: the sandbox's registry, docker and skopeo."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from generator.bundle.check import inspect
+from generator.bundle.model import BundleIndex
+from tests.e2e.conftest import Fategen, Ran, docker, registry_get
+from tests.harbor import Harbor
+from tests.loopback import Handler, Loopback
+from tests.sample_project import make_sample_project
+
+AMD = "linux/amd64"
+SPACE = f"registries-{os.getpid()}"
+IMAGES = ("--image", "roll", "--image", "proxy")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project of which two images are pushed for one platform, and the bundle that bake makes of them."""
+
+    path: Path
+    bundle: Path
+    fategen: Fategen
+
+    def save(self, output: Path, *flags: str) -> Ran:
+        arguments = (*IMAGES, "--platform", AMD, "-o", str(output), *flags)
+        return self.fategen("bundle", "save", *arguments, "-q", cwd=self.path)
+
+    @property
+    def index(self) -> BundleIndex:
+        return inspect(self.bundle).index
+
+
+@pytest.fixture(scope="module")
+def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    directory = make_sample_project(tmp_path_factory.mktemp("registries") / "project", namespace=SPACE)
+    found = Project(directory, directory / "bake.fate.tar", fategen)
+    assert fategen("render", cwd=directory).code == 0
+    ran = fategen("bake", "roll", "proxy", "--push", "--platform", AMD, cwd=directory)
+    assert ran.code == 0, ran.err
+    ran = found.save(found.bundle)
+    assert ran.code == 0, ran.err
+    return found
+
+
+def succeeded(ran: Ran) -> Ran:
+    assert ran.code == 0, ran.err
+    return ran
+
+
+# save --from registry
+
+
+def test_what_was_pushed_makes_the_bundle_that_bake_makes(project: Project, tmp_path: Path) -> None:
+    succeeded(project.save(tmp_path / "pushed.fate.tar", "--from", "registry"))
+    assert (tmp_path / "pushed.fate.tar").read_bytes() == project.bundle.read_bytes()
+
+
+def test_another_image_comes_with_the_digest_that_it_has(project: Project, registry: str, tmp_path: Path) -> None:
+    name = f"{registry}/library/redis:5"
+    succeeded(project.save(tmp_path / "with.fate.tar", "--from", "registry", "--add", name))
+    images = {image.references[0]: image for image in inspect(tmp_path / "with.fate.tar").index.images}
+    assert published(name) in (images[name].target.digest, images[name].source)
+
+
+def test_third_party_images_come_from_the_mirror_under_their_own_names(project: Project, tmp_path: Path) -> None:
+    output = tmp_path / "third.fate.tar"
+    flags = ("--from", "registry", "--platform", AMD, "-q", "-o", str(output))
+    succeeded(project.fategen("bundle", "save", "third-party", *flags, cwd=project.path))
+    images = {image.references[0]: image for image in inspect(output).index.images}
+    assert set(images) == {"docker.io/library/mysql:8", "docker.io/library/redis:5"}
+    redis = images["docker.io/library/redis:5"]
+    mirror = os.environ.get("FATEGEN_BASE_REGISTRY", "docker.io")
+    assert published(f"{mirror}/library/redis:5") in (redis.target.digest, redis.source)
+
+
+def published(name: str) -> str:
+    """The digest that a registry has behind a name."""
+    return str(json.loads(docker("buildx", "imagetools", "inspect", name, "--format", "{{json .Manifest}}"))["digest"])
+
+
+def test_everything_that_is_missing_is_told_at_once(project: Project, registry: str, tmp_path: Path) -> None:
+    flags = [f"--add={registry}/{SPACE}/gone:1", f"--add={registry}/{SPACE}/roll:gone", "--add=127.0.0.1:1/x:1"]
+    ran = project.save(tmp_path / "x.fate.tar", "--from", "registry", *flags)
+    assert ran.code == 3
+    assert "3 problems" in ran.err and "gone:1: " in ran.err and "roll:gone: " in ran.err
+    assert "127.0.0.1:1: it cannot be reached: Connection refused" in ran.err
+    assert not (tmp_path / "x.fate.tar").exists()
+
+
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    """kill -9 at random moments of the fetch: what came is kept, and nothing that came is wrong."""
+
+    def slow(handler: Handler) -> bool:
+        found = re.fullmatch(r"/v2/(.+)/blobs/(.+)", handler.path)
+        if handler.command != "GET" or found is None:
+            return False
+        data = handler.loopback.blobs[found[1]][found[2]]
+        start = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
+        part = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
+        handler.send_response(206 if start else 200)
+        for name, value in {"Content-Length": str(len(data) - start), **part}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        for position in range(start, len(data), 1 << 20):
+            time.sleep(0.1)
+            handler.wfile.write(data[position : position + (1 << 20)])
+        return True
+
+    with Loopback() as registry:
+        for name in ("roll", "proxy"):
+            registry.put_layout(f"{SPACE}/{name}", "1.3.0-release", project.path / ".fategen/layouts" / name)
+        flags = ("--from", "registry", "--set", f"PREFIX={registry.host}/{SPACE}")
+        succeeded(project.save(tmp_path / "whole.fate.tar", *flags))
+        other = make_sample_project(tmp_path / "other", namespace=SPACE)
+        succeeded(project.fategen("render", cwd=other))
+        registry.lies.append(slow)
+        command = [sys.executable, "-m", "generator", "bundle", "save", *IMAGES, "--platform", AMD, *flags]
+        seed = random.randrange(1 << 32)
+        chance = random.Random(seed)
+        killed, grew = 0, 0
+        for _ in range(20):
+            process = subprocess.Popen([*command, "-q", "-o", "x.fate.tar"], cwd=other, stderr=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL)  # fmt: skip
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.4 + chance.random())
+            process.send_signal(signal.SIGKILL)
+            killed += process.wait() == -signal.SIGKILL
+            grew += any((other / ".fategen/layouts/shared/sha256").glob("*.partial"))
+            if (other / "x.fate.tar").exists():
+                # it came to its end in time, or was killed behind it: all from the beginning
+                assert digest_of(other / "x.fate.tar") == digest_of(tmp_path / "whole.fate.tar"), f"seed {seed}"
+                (other / "x.fate.tar").unlink()
+                shutil.rmtree(other / ".fategen/layouts")
+        assert killed > 10 and grew > 5, f"{killed} of 20 runs were killed, {grew} while they fetched (seed {seed})"
+        registry.lies.clear()
+        registry.asked.clear()
+        succeeded(project.fategen(*command[3:], "-q", "-o", "x.fate.tar", cwd=other))
+    assert digest_of(other / "x.fate.tar") == digest_of(tmp_path / "whole.fate.tar"), f"seed {seed}"
+    assert not list((other / ".fategen/layouts/shared/sha256").glob("*.partial"))
+
+
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# push
+
+
+def test_every_image_is_pulled_by_the_digest_that_it_had(project: Project, registry: str) -> None:
+    prefix = f"{registry}/{SPACE}/inside"
+    command = ("bundle", "push", str(project.bundle), prefix)
+    ran = succeeded(project.fategen(*command, "--format", "json", cwd=project.path))
+    digests = {image.label: image.target.digest for image in project.index.images}
+    for one in json.loads(ran.out)["images"]:
+        [name] = one["references"]
+        label = name.removeprefix(f"{prefix}/").partition(":")[0]
+        assert one["digest"] == digests[label] and one["state"] == "pushed"
+        docker("pull", "--quiet", f"{prefix}/{label}@{digests[label]}")
+        docker("rmi", f"{prefix}/{label}@{digests[label]}")
+    again = succeeded(project.fategen(*command, cwd=project.path))
+    assert again.out.count("was there") == 2 and "pushed" not in again.out
+
+
+def test_every_platform_is_pushed(sample: Path, registry: str, fategen: Fategen, tmp_path: Path) -> None:
+    file = tmp_path / "both.fate.tar"
+    both = ("--platform", AMD, "--platform", "linux/arm64")
+    succeeded(fategen("bundle", "save", "--image", "roll", *both, "-q", "-o", str(file), cwd=sample))
+    succeeded(fategen("bundle", "push", str(file), f"{registry}/{SPACE}/both", cwd=sample))
+    index = registry_get(registry, f"{SPACE}/both/roll/manifests/1.3.0-release")
+    assert isinstance(index, dict)
+    assert {entry["platform"]["architecture"] for entry in index["manifests"]} == {"amd64", "arm64"}
+
+
+def test_a_damaged_bundle_pushes_nothing_that_has_a_name(project: Project, registry: str, tmp_path: Path) -> None:
+    data = bytearray(project.bundle.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "damaged.fate.tar").write_bytes(data)
+    prefix = f"{registry}/{SPACE}/damaged"
+    ran = project.fategen("bundle", "push", str(tmp_path / "damaged.fate.tar"), prefix, cwd=tmp_path)
+    assert ran.code == 4 and "does not match its digest" in ran.err
+    with pytest.raises(OSError, match="404"):
+        registry_get(registry, f"{SPACE}/damaged/{project.index.images[0].label}/manifests/1.3.0-release")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A Harbor with a CA of its own, and docker's directory of somebody who may push there."""
+
+    harbor: Harbor
+    config: Path
+
+    def login(self, account: str, password: str) -> None:
+        auth = base64.b64encode(f"{account}:{password}".encode()).decode()
+        (self.config / "config.json").write_text(json.dumps({"auths": {self.harbor.host: {"auth": auth}}}), "utf-8")
+
+    @property
+    def env(self) -> dict[str, str | None]:
+        return {"DOCKER_CONFIG": str(self.config)}
+
+
+@pytest.fixture
+def inside(registry: str, tmp_path: Path) -> Iterator[Inside]:
+    """At the address of the engine's bridge: at a loopback address no certificate is checked."""
+    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    ca, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(address).configure_cert(tls)
+    with Harbor(tls=tls, address=address, upstream=registry, projects={SPACE}) as harbor:
+        place = tmp_path / "docker/certs.d" / harbor.host
+        place.mkdir(parents=True)
+        ca.cert_pem.write_to_path(str(place / "ca.crt"))
+        yield Inside(harbor, tmp_path / "docker")
+
+
+def test_a_harbor_gets_a_bundle_and_gives_it_back(project: Project, inside: Inside, tmp_path: Path) -> None:
+    inside.login("writer", "right-horse")
+    prefix = f"{inside.harbor.host}/{SPACE}/harbor"
+    succeeded(project.fategen("bundle", "push", str(project.bundle), prefix, cwd=tmp_path, env=inside.env))
+    assert any("mount=" in line for line in inside.harbor.asked), "what both images have is mounted"
+    flags = (*IMAGES, "--platform", AMD, "--from", "registry", "--set", f"PREFIX={prefix}", "-q")
+    output = tmp_path / "back.fate.tar"
+    succeeded(project.fategen("bundle", "save", *flags, "-o", str(output), cwd=project.path, env=inside.env))
+    back = {image.label: image.target.digest for image in inspect(output).index.images}
+    assert back == {image.label: image.target.digest for image in project.index.images}
+
+
+@pytest.mark.parametrize(
+    ("account", "password", "text"),
+    [
+        ("", "", "it wants a login for a push"),
+        ("writer", "wrong-horse", "it refuses the login of writer"),
+        ("reader", "right-mule", "reader may not push"),
+    ],
+)
+def test_a_harbor_that_would_not_take_it_gets_no_blob(
+    project: Project, inside: Inside, account: str, password: str, text: str
+) -> None:
+    if account:
+        inside.login(account, password)
+    prefix = f"{inside.harbor.host}/{SPACE}/refused"
+    ran = project.fategen("bundle", "push", str(project.bundle), prefix, cwd=project.path, env=inside.env)
+    assert ran.code == 3 and text in ran.err and "nothing was sent" in ran.err
+    assert not password or password not in ran.err
+    assert not [line for line in inside.harbor.asked if line.startswith("PUT")]
+
+
+# serve
+
+
+@contextlib.contextmanager
+def served(bundle: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """``host:port`` of a bundle that is served, and the process."""
+    command = [sys.executable, "-m", "generator", "bundle", "serve", str(bundle), "--port", "0", "--format", "json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"at (127\.0\.0\.1:\d+),", line)
+        assert found, line
+        yield found[1], process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("engine", ["DOCKER_HOST", "FATEGEN_SANDBOX_DOCKER20"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_docker_pulls_from_a_bundle(project: Project, engine: str, host: str) -> None:
+    if engine not in os.environ:
+        pytest.skip(f"{engine} is not set")
+    with served(project.bundle) as (address, _):
+        name = f"{host}:{address.rpartition(':')[2]}/{SPACE}/roll:1.3.0-release"
+        docker("-H", os.environ[engine], "pull", "--quiet", name)
+        try:
+            digests = json.loads(docker("-H", os.environ[engine], "inspect", "-f", "{{json .RepoDigests}}", name))
+            target = {image.label: image.target.digest for image in project.index.images}["roll"]
+            assert f"{name.rpartition(':')[0]}@{target}" in digests
+        finally:
+            docker("-H", os.environ[engine], "rmi", name)
+
+
+def test_skopeo_copies_from_a_bundle(project: Project, tmp_path: Path) -> None:
+    with served(project.bundle) as (address, _):
+        for image in project.index.images:
+            source = f"docker://{address}/{SPACE}/{image.label}@{image.target.digest}"
+            command = ["skopeo", "copy", "--src-tls-verify=false", source, f"dir:{tmp_path / image.label}"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            manifest = (tmp_path / image.label / "manifest.json").read_bytes()
+            assert "sha256:" + hashlib.sha256(manifest).hexdigest() == image.target.digest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_frees_the_port(project: Project, number: signal.Signals) -> None:
+    with served(project.bundle) as (_, process):
+        process.send_signal(number)
+        _, err = process.communicate(timeout=10)
+        assert process.returncode == 0
+        assert err == "stopped\n"
