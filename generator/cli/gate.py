@@ -31,6 +31,7 @@ def gate(session: Session, plan: Plan, form: str, quiet: bool) -> Configs:
     """
     from generator.bundle.layout import read
     from generator.verify.kept import Kept
+    from generator.verify.results import failures
     from generator.verify.started import check_started
     from generator.verify.variants import read_layouts
 
@@ -49,13 +50,15 @@ def gate(session: Session, plan: Plan, form: str, quiet: bool) -> Configs:
         results = check_unstarted(subjects, lambda wanted: read_layouts(found, wanted, kept, bar), kept)
     engine = session.facts.engine
     own = [subject for subject in subjects if subject.platform == engine.platform]
-    if engine.problem is not None:
+    if failures([result for one in results.values() for result in one]):
+        say("nothing is started: what the images hold is to be mended first")
+    elif engine.problem is not None:
         say(f"nothing is started: {engine.problem.message}")
     elif own:
         if not quiet:
             say(f"starting {', '.join(subject.image for subject in own)}")
         with _loaded(session, sources, own) as started:
-            for subject, more in check_started(session.docker, started, engine.platform).items():
+            for subject, more in check_started(session.docker, started).items():
                 results[own[started.index(subject)]] += tuple(more)
     every = [result for one in results.values() for result in one]
     report(every, form, passed=False, consequence="nothing was published" if session.options.output == "push" else "")

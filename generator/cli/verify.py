@@ -12,18 +12,19 @@ from generator.cli.common import change_options, directory_option, open_project,
 from generator.cli.complete import images_and_groups
 from generator.cli.terminal import Bar, say
 from generator.engine import find_docker
-from generator.errors import BuildError, EngineError, InputError, Problem
-from generator.reference import parse_reference
+from generator.errors import BuildError
 from generator.workspace import load
 
 if TYPE_CHECKING:
-    from generator.plan import Target
     from generator.verify.results import Result
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
-@click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
+@click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE",
+              help="What a bundle holds; nothing of it is loaded, so nothing is started.")  # fmt: skip
+@click.option("--platform", "platforms", multiple=True, metavar="P",
+              help="Default: the engine's own; of a bundle, all that it holds. Repeatable.")  # fmt: skip
 @click.option("--tag", default="", metavar="T", help="Another tag than .env's, of base-image too.")
 @click.option("--prefix", default="", metavar="R/NS", help="Another registry and namespace than .env's.")
 @click.option("--no-start", is_flag=True, help="Only what can be told without starting a container.")
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @change_options
 def command(
     names: tuple[str, ...],
+    bundle: Path | None,
     platforms: tuple[str, ...],
     tag: str,
     prefix: str,
@@ -48,34 +50,26 @@ def command(
     What an image holds is read once and remembered by its digest; then each image is started alone, and ended, and
     started again. Exit code 1 where a check failed.
     """
-    from generator.verify.engine_images import identify, read_images
     from generator.verify.kept import Kept
+    from generator.verify.origins import Wanted, from_bundle, from_engine
     from generator.verify.started import check_started
-    from generator.verify.subjects import Subject, check_unstarted
+    from generator.verify.subjects import check_unstarted
 
-    workspace = load(open_project(directory), sets=sets, sources=sources)
+    other = [f"TAG={tag}", f"BASE_TAG={tag}"] if tag else []
+    other += [f"PREFIX={prefix}"] if prefix else []
+    workspace = load(open_project(directory), sets=(*sets, *other), sources=sources)
     say_warnings(workspace.warnings)
-    docker = find_docker()
     targets = workspace.plan.select(names or ("all",))
-    references = {target.name: _reference(target, prefix, tag) for target in targets}
-    known = identify(docker, list(references.values()))
-    if missing := [ref for ref in references.values() if ref not in known]:
-        raise EngineError(
-            f"the engine has no {', '.join(missing)}", hint=f"fategen bake {' '.join(names or ('all',))} --load"
-        )
-    subjects = [
-        Subject(target.name, references[target.name], platform, known[references[target.name]].id, target.contract)
-        for target in targets
-        for platform in _platforms(target, platforms, names, known[references[target.name]].platform)
-    ]
+    wanted = Wanted(targets, tuple(target.name for target in targets if target.name in names), platforms)
+    origin = from_bundle(bundle, wanted, say) if bundle else from_engine(find_docker(), wanted, say)
     kept = Kept(workspace.project.make_state("verify"))
     with Bar("reading", quiet) as bar:
-        results = check_unstarted(subjects, lambda wanted: read_images(docker, wanted, kept, bar), kept)
-    if not no_start:
+        results = check_unstarted(origin.subjects, origin.read(kept, bar), kept)
+    if not no_start and not bundle:
         if not quiet:
-            say(f"starting {', '.join(dict.fromkeys(subject.image for subject in subjects))}")
-        started = check_started(docker, subjects, known[subjects[0].reference].platform)
-        results = {subject: (*found, *started.get(subject, ())) for subject, found in results.items()}
+            say(f"starting {', '.join(dict.fromkeys(subject.image for subject in origin.subjects))}")
+        for subject, more in check_started(find_docker(), origin.subjects).items():
+            results[subject] += tuple(more)
     kept.tidy()
     report([result for found in results.values() for result in found], form)
 
@@ -94,30 +88,3 @@ def report(results: Sequence[Result], form: str, *, passed: bool = True, consequ
             f"{len(bad)} of {len(results)} checks failed ({images})" + (f"; {consequence}" if consequence else ""),
             hint="each failure names the line of the catalogue that asks for it: mend the image, or that line",
         )
-
-
-def _reference(target: Target, prefix: str, tag: str) -> str:
-    reference = target.tags[0]
-    name, _, own_tag = reference.rpartition(":")
-    if prefix and target.kind != "third-party":
-        name = f"{prefix.rstrip('/')}/{target.name}"
-    reference = f"{name}:{tag or own_tag}"
-    try:
-        parse_reference(reference)
-    except ValueError as error:
-        raise InputError(Problem("--prefix" if prefix else "--tag", f"{reference}: {error}")) from None
-    return reference
-
-
-def _platforms(target: Target, asked: Sequence[str], names: Sequence[str], own: str) -> tuple[str, ...]:
-    """The platforms of a target that are verified; one that it lacks is told, or wrong where it was named."""
-    kept = []
-    for platform in asked or (own,):
-        skipped = next((s for s in target.skipped if s.platform == platform), None)
-        if skipped is None:
-            kept.append(platform)
-        elif target.name in names:
-            raise InputError(Problem(target.name, f"has no {platform}: {skipped.reason}"))
-        else:
-            say(f"{target.name} is not verified for {platform}: {skipped.reason}")
-    return tuple(kept)
