@@ -1,8 +1,13 @@
-"""Where the images are that are verified: the engine, a bundle. Each gives subjects, and what reads them."""
+"""Where the images are that are verified: the engine, layouts of bake or of a registry, a bundle.
+
+Each gives subjects, what reads them, and the names under which the local engine starts them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,13 +15,15 @@ from pathlib import Path
 from generator.bundle import reference
 from generator.bundle.archive import Progress
 from generator.bundle.check import inspect
+from generator.bundle.layout import SourceImage, read
 from generator.engine import Docker
 from generator.errors import EngineError, InputError, Problem
 from generator.plan import Target
 from generator.verify.engine_images import identify, read_images
 from generator.verify.kept import Kept
+from generator.verify.loaded import loaded
 from generator.verify.subjects import Read, Subject
-from generator.verify.variants import read_bundle, variants_of
+from generator.verify.variants import read_bundle, read_layouts, variants_of
 
 Say = Callable[[str], None]
 
@@ -30,12 +37,17 @@ class Wanted:
     platforms: tuple[str, ...]
 
 
+Started = AbstractContextManager[Mapping[Subject, Subject]]
+"""Subject -> the same under a name that the engine has while the block lasts; one that is not there is not started."""
+
+
 @dataclass(frozen=True)
 class Origin:
-    """``read`` gives the parts of images that were not met before; it takes a progress."""
+    """``read`` gives the parts of images that were not met before; ``started`` is None where nothing can be started."""
 
     subjects: tuple[Subject, ...]
     read: Callable[[Kept, Progress], Read]
+    started: Callable[[Docker], Started] | None
 
 
 def from_engine(docker: Docker, wanted: Wanted, say: Say) -> Origin:
@@ -50,7 +62,27 @@ def from_engine(docker: Docker, wanted: Wanted, say: Say) -> Origin:
         for target in wanted.targets
         for platform in _platforms(target, wanted, (known[target.tags[0]].platform,), say)
     ]
-    return Origin(tuple(subjects), lambda kept, bar: lambda lacking: read_images(docker, lacking, kept, bar))
+    return Origin(
+        tuple(subjects),
+        lambda kept, bar: lambda lacking: read_images(docker, lacking, kept, bar),
+        lambda _: contextlib.nullcontext({subject: subject for subject in subjects}),
+    )
+
+
+def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], directory: Path) -> Origin:
+    """What is in OCI layouts, one for each target. Started is the engine's own platform, by way of ``directory``."""
+    found = [read(source) for source in sources]
+    subjects = [
+        Subject(target.name, target.tags[0], variant.platform, variant.manifest.digest, target.contract)
+        for target, one in zip(targets, found, strict=True)
+        for variant in one.image.variants
+    ]
+    layouts = {source.references[0]: source.layout for source in sources}
+    return Origin(
+        tuple(subjects),
+        lambda kept, bar: lambda lacking: read_layouts(found, lacking, kept, bar),
+        lambda docker: loaded(docker, subjects, layouts, directory),
+    )
 
 
 def from_bundle(file: Path, wanted: Wanted, say: Say) -> Origin:
@@ -75,7 +107,7 @@ def from_bundle(file: Path, wanted: Wanted, say: Say) -> Origin:
                 say(f"{target.name} is not in {file.name} for {platform}")
     if not subjects:
         raise InputError(Problem(str(file), "it holds none of the images and platforms that were asked for"))
-    return Origin(tuple(subjects), lambda kept, bar: partial(read_bundle, file, kept=kept, progress=bar))
+    return Origin(tuple(subjects), lambda kept, bar: partial(read_bundle, file, kept=kept, progress=bar), None)
 
 
 def _platforms(target: Target, wanted: Wanted, found: Sequence[str], say: Say) -> list[str]:
