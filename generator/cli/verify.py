@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.cli.common import change_options, directory_option, open_project, say_warnings
+from generator.cli.common import directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.cli.terminal import say
 from generator.engine import find_docker
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 @click.option("--format", "form", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @directory_option
-@change_options
 def command(
     names: tuple[str, ...],
     origin: str,
@@ -46,8 +45,6 @@ def command(
     form: str,
     quiet: bool,
     directory: Path,
-    sets: tuple[str, ...],
-    sources: tuple[str, ...],
 ) -> None:
     """Check images against the contract that the catalogue has for each (default: all).
 
@@ -60,7 +57,7 @@ def command(
         raise InputError(Problem("--bundle", "and --from exclude each other"))
     other = [f"TAG={tag}", f"BASE_TAG={tag}"] if tag else []
     other += [f"PREFIX={prefix}"] if prefix else []
-    workspace = load(open_project(directory), sets=(*sets, *other), sources=sources)
+    workspace = load(open_project(directory), sets=other)
     say_warnings(workspace.warnings)
     if origin == "registry":
         found = _from_registry(workspace, names or ("all",), platforms, quiet)
