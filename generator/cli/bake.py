@@ -93,7 +93,7 @@ def command(
     def verified() -> Configs:
         from generator.cli.gate import gate
 
-        return gate(session, workspace.plan, form, quiet)
+        return gate(session, workspace, form, quiet)
 
     built = baking.bake(session, verified if verify else None)
     session.view.clear()

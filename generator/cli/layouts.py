@@ -1,16 +1,20 @@
-"""Has bake write OCI layouts of what it builds: the one place where bake meets what is made of its images."""
+"""OCI layouts of the plan's images, built or fetched: what bundles are made of, and what is verified."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from generator.cli.terminal import Bar, say
 
 if TYPE_CHECKING:
+    from generator.bake import Job
     from generator.bake.run import Session
     from generator.bundle.layout import SourceImage
     from generator.plan import Plan
+    from generator.registry.connect import Registries
+    from generator.workspace import Workspace
 
 
 def built_layouts(
@@ -36,3 +40,25 @@ def built_layouts(
         with Bar("reading it back", quiet) as bar:
             fill_layouts(session.docker, found, bar)
     return found
+
+
+def fetched_layouts(
+    workspace: Workspace, job: Job, platforms: Sequence[str], quiet: bool, others: Sequence[str] = ()
+) -> tuple[SourceImage, ...]:
+    """The job's images, and ``others``, as their registries have them."""
+    from generator.bundle.from_registry import fetch_layouts
+    from generator.bundle.wanted import added, planned
+
+    images = [*planned(job, platforms), *added(others, platforms)]
+    with Bar("fetching", quiet) as bar:
+        return fetch_layouts(images, workspace.project.make_state(), _registries(workspace), progress=bar)
+
+
+def _registries(workspace: Workspace) -> Registries:
+    """As bake would push to them: its proxies and docker's logins; CA_BUNDLE is known to this client too."""
+    from generator.bake import Options, make_environment
+    from generator.registry.connect import Registries
+
+    environment = make_environment(workspace.plan, Options(), os.environ).values
+    authorities = environment.get("CA_BUNDLE")
+    return Registries(environment, (workspace.project.root / authorities,) if authorities else ())

@@ -80,14 +80,7 @@ class Containers:
         engine on this machine, and docker's own proxy accepts it whether anybody listens or not; a connection from
         inside would not see that a service listens on loopback alone. It takes ``cat`` and works under emulation.
         """
-        said = self.run(["exec", name, "cat", "/proc/net/tcp", "/proc/net/tcp6"]).stdout
-        found: dict[int, bool] = {}
-        for line in said.splitlines():
-            if match := re.match(r"\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) \S+ ([0-9A-F]{2}) ", line):
-                address, port, state = match.groups()
-                if state == _LISTENS:
-                    found[int(port, 16)] = found.get(int(port, 16), False) or address not in _LOOPBACK
-        return found
+        return listeners(self.run(["exec", name, "cat", "/proc/net/tcp", "/proc/net/tcp6"]).stdout)
 
     def state(self, name: str) -> State:
         done = self._call(["inspect", "--format", "{{json .State}}", name])
@@ -106,7 +99,7 @@ class Containers:
         before = self._call(["info", "--format", "{{.SystemTime}}"]).stdout
         self._call(["stop", "--time", str(grace), name])
         state = self.state(name)
-        return max(0.0, (_time(state.finished) - _time(before)).total_seconds()), state
+        return max(0.0, (moment(state.finished) - moment(before)).total_seconds()), state
 
     def _call(self, args: list[str]) -> Completed:
         done = self.run(args)
@@ -122,7 +115,18 @@ class State:
         self.running, self.code, self.finished = running, code, finished
 
 
-def _time(text: str) -> datetime:
+def listeners(table: str) -> dict[int, bool]:
+    """Port -> whether others reach it, of what listens in the text of /proc/net/tcp and tcp6."""
+    found: dict[int, bool] = {}
+    for line in table.splitlines():
+        if match := re.match(r"\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) \S+ ([0-9A-F]{2}) ", line):
+            address, port, state = match[1], int(match[2], 16), match[3]
+            if state == _LISTENS:
+                found[port] = found.get(port, False) or address not in _LOOPBACK
+    return found
+
+
+def moment(text: str) -> datetime:
     """RFC 3339 as Go writes it, with nanoseconds."""
     whole, fraction, zone = re.fullmatch(r"([\dT:-]+?)(\.\d+)?(Z|[+-]\d\d:\d\d)", text.strip()).groups()  # type: ignore[union-attr]
     return datetime.fromisoformat(f"{whole}{(fraction or '.0')[:7].ljust(7, '0')}{'+00:00' if zone == 'Z' else zone}")

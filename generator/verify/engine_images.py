@@ -67,6 +67,8 @@ def read_images(
 
     Raises EngineError.
     """
+    if not wanted:
+        return {}
     with saving(docker, [identity for identity, _ in wanted], progress) as reads:
         stream = read_stream(reads, kept)
     found = {}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from generator.bundle.targets import DockerLoader
 from generator.contract import Item, Run, Started
 from generator.engine import Docker
 from generator.errors import EngineError
@@ -32,8 +33,9 @@ while :; do :; done 2> /dev/null"""
 Check = Callable[[Subject, Containers, bool], Sequence[Result]]
 
 
-def check_started(docker: Docker, subjects: Sequence[Subject], engine_platform: str) -> dict[Subject, list[Result]]:
+def check_started(docker: Docker, subjects: Sequence[Subject]) -> dict[Subject, list[Result]]:
     """The results of each subject. Whatever happens, no container and no volume of this run is left."""
+    engine_platform = DockerLoader(docker).platform()
     checks: tuple[Check, ...] = (_runs, _life, _read_only)
     workers = max(2, 2 * (os.cpu_count() or 1))
     found: dict[Subject, list[Result]] = {}

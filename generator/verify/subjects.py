@@ -26,7 +26,7 @@ class Subject:
 
 
 Read = Callable[[Collection[tuple[str, str]]], Mapping[tuple[str, str], Parts]]
-"""(id, platform) of images that were not met before -> their parts, whose layers are kept then."""
+"""(id, platform) of images that were not met before -> their parts, whose layers are kept then. Perhaps of none."""
 
 
 def check_unstarted(subjects: Sequence[Subject], read: Read, kept: Kept) -> dict[Subject, tuple[Result, ...]]:
@@ -34,8 +34,7 @@ def check_unstarted(subjects: Sequence[Subject], read: Read, kept: Kept) -> dict
     found = {subject: kept.results(*_key(subject)) for subject in subjects}
     new = [subject for subject, results in found.items() if results is None]
     parts = {(s.id, s.platform): kept.image(s.id, s.platform) for s in new}
-    if lacking := [one for one, there in parts.items() if there is None]:
-        parts |= read(lacking)
+    parts |= read([one for one, there in parts.items() if there is None])
     for subject in new:
         there = parts[subject.id, subject.platform]
         if there is None:

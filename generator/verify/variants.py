@@ -68,7 +68,7 @@ def _keep(reader: LayerReader, layer: Layer, kept: Kept) -> None:
 def read_bundle(
     file: Path, wanted: Collection[tuple[str, str]], kept: Kept, progress: Progress = quiet
 ) -> dict[tuple[str, str], Parts]:
-    """Images of a bundle, in one pass that checks every byte of it. Raises BundleError."""
+    """Images of a bundle, in one pass that checks every byte of it, also where none is wanted. Raises BundleError."""
     with opened(file) as (stream, name, size):
         plan = read_record(stream, name)
         tap = _Tap([v for key, v in variants_of(plan.index.images).items() if key in wanted], kept, name)

@@ -352,3 +352,23 @@ def test_what_passes_is_published_and_is_what_was_verified(one_fails: Project) -
     seen = json.loads((one_fails.directory / ".fategen/layouts/shared/sha256" / top).read_text(encoding="utf-8"))
     assert {entry["digest"] for entry in seen["manifests"]} <= pushed
     assert built["platforms"] == ["linux/amd64", "linux/arm64"]
+
+
+def test_what_the_registry_has_is_verified_for_every_platform(one_fails: Project) -> None:
+    ran = one_fails.run("bake", "proxy", "--push", "-q", cwd=one_fails.directory)
+    assert ran.code == 0, ran.err
+    ran = one_fails.run("verify", "proxy", "--from", "registry", "--format", "json", cwd=one_fails.directory)
+    assert ran.code == 0, ran.out + ran.err
+    checks = {(result["platform"], result["check"]) for result in json.loads(ran.out)}
+    assert {("linux/amd64", "port 9370"), ("linux/amd64", "size"), ("linux/arm64", "size")} <= checks
+    assert "starting proxy; not started: linux/arm64" in ran.err
+    assert not docker("image", "ls", "--quiet", "--filter=reference=fategen.invalid/verify-*/*")
+
+
+def test_what_a_bundle_holds_is_verified_without_loading_it(one_fails: Project) -> None:
+    ran = one_fails.run("bundle", "save", "--image", "python", "-q", "-o", "python.fate.tar", cwd=one_fails.directory)
+    assert ran.code == 0, ran.err
+    ran = one_fails.verify("--bundle", "python.fate.tar", "--format", "json")
+    assert ran.code == 1, ran.err
+    (failed,) = [result for result in json.loads(ran.out) if not result["ok"]]
+    assert failed["check"] == f"mounted over: {HOME}/python/arch/conf/server_conf.json"

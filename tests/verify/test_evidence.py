@@ -62,7 +62,7 @@ def test_a_link_that_leads_nowhere_finds_nothing(files: Listing) -> None:
 
 
 def test_settings_are_those_of_the_config_and_the_defaults_are_dockers() -> None:
-    config = {
+    config: dict[str, object] = {
         "config": {"Env": ["A=1=2"], "ExposedPorts": {"2/tcp": {}, "1/tcp": {}}, "Cmd": None, "Labels": {"l": "v"}}
     }
     settings = parse_settings(json.dumps(config).encode())

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import tarfile
-import zlib
 from collections.abc import Callable
 
 import pytest
@@ -185,7 +184,7 @@ def test_a_bomb_is_inflated_piece_by_piece_and_stopped(monkeypatch: pytest.Monke
     big[124:136] = b"77777777777\0"
     big[148:156] = b" " * 8
     big[148:156] = b"%06o\0 " % sum(big)
-    assert "more than 1,048,576 bytes" in refused(zlib.compress(bytes(big) + bytes(4 << 20), wbits=31))
+    assert "more than 1,048,576 bytes" in refused(gzip.compress(bytes(big) + bytes(4 << 20)))
 
 
 def test_entries_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

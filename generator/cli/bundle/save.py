@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from generator.builder import Answers
     from generator.bundle.layout import SourceImage
     from generator.plan import Plan
-    from generator.registry.connect import Registries
     from generator.workspace import Workspace
 
 ORIGINS = ("bake", "engine", "registry", "layout:DIR")
@@ -186,24 +185,11 @@ def _as_they_are(
     if kind == "layout":
         return origins.from_layouts(Path(place), job, options.platforms)
     if kind == "registry":
-        from generator.bundle.from_registry import fetch_layouts
-        from generator.bundle.wanted import added, planned
+        from generator.cli.layouts import fetched_layouts
 
-        images = [*planned(job, options.platforms), *added(others, options.platforms)]
-        with Bar("fetching", quiet) as bar:
-            return fetch_layouts(images, workspace.project.make_state(), _registries(workspace, options), progress=bar)
+        return fetched_layouts(workspace, job, options.platforms, quiet, others)
     with Bar("reading", quiet) as bar:
         return origins.from_engine(find_docker(), job, options.platforms, workspace.project.make_state(), bar)
-
-
-def _registries(workspace: Workspace, options: Options) -> Registries:
-    """As bake would push to them: its proxies and docker's logins; CA_BUNDLE is known to this client too."""
-    from generator.bake import make_environment
-    from generator.registry.connect import Registries
-
-    environment = make_environment(workspace.plan, options, os.environ).values
-    authorities = environment.get("CA_BUNDLE")
-    return Registries(environment, (workspace.project.root / authorities,) if authorities else ())
 
 
 def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:

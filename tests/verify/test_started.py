@@ -1,0 +1,53 @@
+"""What is told from what an engine says of a container: who listens, how long an end took, where a stack trace is."""
+
+from __future__ import annotations
+
+import pytest
+
+from generator.verify.containers import listeners, moment
+from generator.verify.started import TRACE
+
+TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:1F4B 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2 1 0 100 0 0 10 0
+   2: 0100007F:9C40 0100007F:1F90 01 00000000:00000000 00:00000000 00000000     0        0 3 1 0 100 0 0 10 0
+  sl  local_address                         remote_address                        st tx_queue rx_queue
+   0: 00000000000000000000000000000000:24A2 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
+   1: 00000000000000000000000001000000:24A3 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
+   2: 0000000000000000FFFF00000100007F:24A4 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
+"""
+
+
+def test_the_kernel_s_table_says_what_listens_and_for_whom() -> None:
+    assert listeners(TABLE) == {8011: True, 8080: False, 9378: True, 9379: False, 9380: False}
+
+
+def test_what_listens_on_loopback_and_elsewhere_is_there_for_others() -> None:
+    line = "   9: 00000000:1F90 00000000:0000 0A 00000000:00000000\n"
+    assert listeners(TABLE + line)[8080] is True
+
+
+def test_a_time_of_go_s_is_read_to_the_microsecond() -> None:
+    begin, end = moment("2026-11-24T22:00:00Z"), moment("2026-11-24T23:00:01.123456789+01:00")
+    assert (end - begin).total_seconds() == 1.123456
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "\tat com.webank.ai.fate.driver.Federation.main(Federation.java:31)",
+        "    at java.base/java.lang.Thread.run(Thread.java:834)",
+        'Exception in thread "main" java.lang.NullPointerException',
+        "Traceback (most recent call last):",
+    ],
+)
+def test_a_stack_trace_is_known_by_its_lines(line: str) -> None:
+    assert TRACE.match(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["2026 INFO started at port 8011 (roll)", "no Exception in thread", "  at your service"]
+)
+def test_other_lines_are_none(line: str) -> None:
+    assert not TRACE.match(line)
