@@ -8,21 +8,20 @@ bundle says, the tags go back to what they were. Engines get members written her
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generator.bundle import reference
 from generator.bundle.archive import Progress, Reads
-from generator.bundle.check import read_record
+from generator.bundle.files import opened_together
 from generator.bundle.loader import Loaded, Loader
 from generator.bundle.model import BundleIndex, Image
 from generator.bundle.oci import platform_name
 from generator.bundle.send import Sender
-from generator.bundle.source import Ask, opened
+from generator.bundle.source import Ask
 from generator.bundle.strictjson import Malformed
-from generator.bundle.supply import File, bundle_and_bases, supply
+from generator.bundle.supply import supply
 from generator.bundle.tags import Tags
 from generator.bundle.walk import check_rest
 from generator.errors import InputError, Problem, did_you_mean
@@ -57,17 +56,7 @@ def load(
     Raises InputError (an image, a platform or a base that is not there), BundleError (damaged or unsafe: no name was
     touched), EngineError (the engine failed: names are as they were).
     """
-    with contextlib.ExitStack() as closing:
-        files = []
-        for one in (source, *bases):
-            stream, name, _ = closing.enter_context(opened(one, ask))
-            files.append(File(stream, name, read_record(stream, name)))
-        top, others = bundle_and_bases(files)
-        unusable = [
-            Problem(file.name, "a base must be a file, all of it") for file in others if not file.source.anywhere
-        ]
-        if unusable:
-            raise InputError(unusable)
+    with opened_together((source, *bases), ask) as (top, others):
         chosen = renamed(_choose(top.index, only, _platform(platform or engine.platform())), retag)
         sent_for = chosen.images[0].variants[0].platform
         supplied = supply(top, others, chosen, engine.holdings())

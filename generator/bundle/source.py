@@ -12,7 +12,6 @@ import os
 import stat
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +40,9 @@ class Source(Protocol):
 
     def read_at(self, size: int, offset: int, /) -> bytes: ...
 
+    def spans(self, start: int, end: int, /) -> Iterator[tuple[int, int, int]]:
+        """These bytes (``end`` exclusive) as pieces of open files: file descriptor, first byte, number of bytes."""
+
     def where(self, start: int, end: int, /) -> str:
         """These bytes (``end`` exclusive) in words: ``bytes 0-511 of the file``."""
 
@@ -58,6 +60,9 @@ class Piped:
         return self._stream.read(size)
 
     def read_at(self, size: int, offset: int, /) -> bytes:
+        raise AssertionError("a pipe has no places")
+
+    def spans(self, start: int, end: int, /) -> Iterator[tuple[int, int, int]]:
         raise AssertionError("a pipe has no places")
 
     def where(self, start: int, end: int, /) -> str:
@@ -82,17 +87,11 @@ class Plain:
     def read_at(self, size: int, offset: int, /) -> bytes:
         return os.pread(self._number, size, offset)
 
+    def spans(self, start: int, end: int, /) -> Iterator[tuple[int, int, int]]:
+        yield self._number, start, end - start
+
     def where(self, start: int, end: int, /) -> str:
         return f"bytes {start:,}-{end - 1:,} of the file"
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Some bytes of a part: ``end`` is exclusive."""
-
-    part: str
-    start: int
-    end: int
 
 
 class Parted:
@@ -133,16 +132,21 @@ class Parted:
             offset += len(data)
         return found
 
-    def pieces(self, start: int, end: int, /) -> Iterator[Piece]:
-        """The pieces of the parts that these bytes of the whole are."""
+    def spans(self, start: int, end: int, /) -> Iterator[tuple[int, int, int]]:
+        for number, first, last in self._pieces(start, end):
+            yield self._file(number), first, last - first
+
+    def where(self, start: int, end: int, /) -> str:
+        pieces = self._pieces(start, end)
+        said = [f"bytes {first:,}-{last - 1:,} of {self._list.part(number)}" for number, first, last in pieces]
+        return " and ".join(said) or f"bytes {start:,}-{end - 1:,} of the whole"
+
+    def _pieces(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Part, first byte in it, end (exclusive) in it."""
         for number in range(len(self._list.parts)):
             first, last = max(start, self._starts[number]), min(end, self._starts[number + 1])
             if first < last:
-                yield Piece(self._list.part(number), first - self._starts[number], last - self._starts[number])
-
-    def where(self, start: int, end: int, /) -> str:
-        said = [f"bytes {p.start:,}-{p.end - 1:,} of {p.part}" for p in self.pieces(start, end)]
-        return " and ".join(said) or f"bytes {start:,}-{end - 1:,} of the whole"
+                yield number, first - self._starts[number], last - self._starts[number]
 
     def _path(self, number: int) -> Path:
         return self._directory / self._list.part(number)

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from generator.bundle.archive import CHUNK
 from generator.bundle.damage import Damage, damaged
+from generator.bundle.files import File, missing_bases
 from generator.bundle.loader import Holdings
-from generator.bundle.members import Contents, Expected
-from generator.bundle.model import BundleIndex, short_root
-from generator.bundle.source import Source
+from generator.bundle.members import Expected
+from generator.bundle.model import BundleIndex
 from generator.bundle.walk import Window, take
 from generator.errors import InputError, Problem
-
-
-@dataclass(frozen=True)
-class File:
-    """A bundle whose record has been read; ``source`` stands behind it."""
-
-    source: Source
-    name: str
-    plan: Contents
-
-    @property
-    def index(self) -> BundleIndex:
-        return self.plan.index
-
-    @property
-    def root(self) -> str:
-        return self.plan.index.root
 
 
 @dataclass(frozen=True)
@@ -63,26 +46,6 @@ class Supply:
     borrowed: tuple[Borrowed, ...]
 
 
-def bundle_and_bases(files: Sequence[File]) -> tuple[File, list[File]]:
-    """The one that no other leans on, and its bases. InputError where some have nothing to do with it."""
-    bases = {base.root for file in files for base in file.index.bases}
-    top = next((file for file in files if file.root not in bases), files[0])
-    chain, found = {base.root for base in top.index.bases}, [file for file in files if file is not top]
-    for _ in found:
-        chain |= {base.root for file in found if file.root in chain for base in file.index.bases}
-    strange = [file for file in found if file.root not in chain]
-    if strange:
-        missing = _missing(top, found)
-        raise InputError(
-            [
-                Problem(file.name, f"is {file.index.name} ({short_root(file.root)}), no base of {top.name}")
-                for file in strange
-            ],
-            hint=f"it needs {missing}" if missing else "load them one after the other",
-        )
-    return top, found
-
-
 def supply(top: File, bases: Sequence[File], chosen: BundleIndex, holdings: Holdings) -> Supply:
     """How the engine gets ``chosen``, a part of ``top``. InputError names the bases that are missing."""
     there = _there(top.index, bases, chosen, holdings)
@@ -97,11 +60,9 @@ def supply(top: File, bases: Sequence[File], chosen: BundleIndex, holdings: Hold
     lost = [digest for digest in needed if digest not in members]
     if lost:
         users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
-        message = (
-            f"is a delta, and its base is missing: {_missing(top, bases)}; {len(lost)} layers of {', '.join(users)}"
-        )
+        message = f"is a delta, and its base is missing: {missing_bases(top, bases)}"
         hint = f"fategen bundle load {top.name} BASE; or load the base first"
-        raise InputError(Problem(top.name, f"{message} are there"), hint=hint)
+        raise InputError(Problem(top.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}"), hint=hint)
     return Supply(there, tuple(members[digest] for digest in needed))
 
 
@@ -123,9 +84,3 @@ def _there(index: BundleIndex, bases: Sequence[File], chosen: BundleIndex, holdi
                 (found if known_here else send).add(layer.blob.digest)
     # one place where it stands on other layers is enough to send it
     return frozenset(found - send)
-
-
-def _missing(top: File, given: Collection[File]) -> str:
-    roots = {file.root for file in given}
-    wanted = [base for file in (top, *given) for base in file.index.bases if base.root not in roots]
-    return ", ".join(dict.fromkeys(f"{base.name} (root digest {short_root(base.root)})" for base in wanted))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from generator.bundle.blobs import open_blobs
 from generator.bundle.check import inspect, verify
 from generator.bundle.damage import DamagedError
 from generator.bundle.diff import diff
@@ -19,7 +20,7 @@ from generator.bundle.model import BundleIndex, short_root
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from tests.bundle.conftest import Made
-from tests.bundle.layouts import BASE, Layout
+from tests.bundle.layouts import BASE, Layout, sha256
 from tests.bundle.test_check import rewritten
 from tests.bundle.test_load import Recorder
 
@@ -215,7 +216,7 @@ def test_of_the_base_only_what_the_engine_lacks_is_sent(chain: Chain) -> None:
 def test_a_base_image_that_was_removed_is_missed(chain: Chain) -> None:
     engine = Recorder()
     engine.has = chains(chain.a, "x")
-    with pytest.raises(InputError, match=r"its base is missing: a .*; 1 layers of y"):
+    with pytest.raises(InputError, match=r"its base is missing: a .*; it has 1 layers of y"):
         load(chain.b, engine)
     load(chain.b, engine, only=["x"])
     assert engine.finished
@@ -314,3 +315,15 @@ def test_retag_that_makes_one_of_two(chain: Chain, tmp_path: Path) -> None:
 def test_retag_to_what_is_no_name(chain: Chain, prefix: str) -> None:
     with pytest.raises(InputError, match="--retag"):
         load(chain.whole, Recorder(), retag=prefix)
+
+
+def test_push_and_serve_read_a_delta_together_with_its_bases(chain: Chain) -> None:
+    with open_blobs(chain.c, [chain.a, chain.b]) as blobs:
+        blobs.require_all()
+        for digest in blobs.index.blobs():
+            assert sha256(b"".join(blobs.chunks(digest))) == digest
+    with open_blobs(chain.b) as blobs:
+        with pytest.raises(InputError, match="is a delta, and 2 layers are in a"):
+            blobs.require_all()
+        with pytest.raises(InputError, match=r"layer sha256:\w+ is in a"):
+            list(blobs.chunks(layers(chain.a, "y")[1]))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from generator.bundle import parts, split
+from generator.bundle.blobs import open_blobs
 from generator.bundle.check import inspect, verify
 from generator.bundle.damage import DamagedError
 from generator.bundle.layout import SourceImage
@@ -279,3 +280,12 @@ def test_a_list_names_no_path(name: str) -> None:
 def test_a_pipe_needs_no_list(whole: Path, made: Made) -> None:
     joined = b"".join(part(whole, n).read_bytes() for n in range(1, count(whole) + 1))
     assert verify(io.BytesIO(joined)).size == len(made.data)
+
+
+def test_push_and_serve_read_the_parts_in_place(whole: Path, made: Made) -> None:
+    with open_blobs(part(whole, 1)) as blobs:
+        for digest, member in blobs.members.items():
+            content = made.data[member.start : member.start + member.size]
+            assert b"".join(blobs.chunks(digest)) == content
+            spans = blobs.spans(digest, 5, member.size)
+            assert b"".join(os.pread(number, size, first) for number, first, size in spans) == content[5:]
