@@ -285,6 +285,14 @@ def find_docker() -> Docker:
     return Docker(binary)
 
 
+def find_program(name: str) -> Docker:
+    """Another engine's command on ``PATH`` (podman, ctr). EngineError where there is none."""
+    binary = shutil.which(name)
+    if binary is None:
+        raise EngineError(f"{name} is not installed (no {name} command on PATH)", hint=f"install {name}, or set PATH")
+    return Docker(binary)
+
+
 def find_git() -> Docker | None:
     """The git command on ``PATH``, None where there is none: only the state of local sources needs it."""
     binary = shutil.which("git")

@@ -53,6 +53,12 @@ class Reads(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+class Writes(Protocol):
+    """What is asked of a place for bytes."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
 class HeaderError(ValueError):
     """A header is not one that a bundle can have. ``damaged``: its checksum is wrong, so it is torn, not hostile."""
 

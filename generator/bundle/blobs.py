@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from generator.bundle.archive import CHUNK
-from generator.bundle.check import opened, read_record
 from generator.bundle.consistency import Expectations
 from generator.bundle.damage import Damage, damaged
+from generator.bundle.files import File, opened_together
 from generator.bundle.members import Contents, Expected
 from generator.bundle.model import BundleIndex
+from generator.bundle.walk import Window, take
 from generator.errors import BundleError, InputError, Problem
 
 OUTCOME = "what is wrong was not passed on"
@@ -23,12 +22,15 @@ OUTCOME = "what is wrong was not passed on"
 
 @dataclass(frozen=True)
 class Blobs:
-    """``members`` are the bundle's blobs by digest."""
+    """``members`` are the bundle's blobs by digest; ``homes`` the files that have them: the bundle's or a base's.
+
+    Of a delta, ``members`` lacks what its bases were not given for.
+    """
 
     name: str
     plan: Contents
     members: dict[str, Expected]
-    file: BinaryIO
+    homes: dict[str, File]
 
     @property
     def index(self) -> BundleIndex:
@@ -36,23 +38,36 @@ class Blobs:
 
     def chunks(self, digest: str) -> Iterator[bytes]:
         """The bytes of a blob; the last piece only when the whole of it is right. BundleError where it is not."""
-        member = self.members[digest]
-        sha, position, end = hashlib.sha256(), member.start, member.start + member.size
+        if digest not in self.members:
+            message = f"is a delta, and layer {digest} is in {', '.join(base.name for base in self.index.bases)}"
+            raise InputError(Problem(self.name, message), hint="name that bundle with --base")
+        member, home = self.members[digest], self.homes[digest]
+        sha, left = hashlib.sha256(), member.size
+        window = Window(home.source, member.start)
         held = b""
-        while position < end:
+        while left:
             if held:
                 yield held
-            try:
-                held = os.pread(self.file.fileno(), min(CHUNK, end - position), position)
-            except OSError as error:
-                raise BundleError(f"{self.name} cannot be read: {error.strerror}", hint="check that disk") from error
+            held = take(window, min(CHUNK, left), home.name)
             if not held:
                 raise self._damaged(member, "is cut off")
             sha.update(held)
-            position += len(held)
+            left -= len(held)
         if "sha256:" + sha.hexdigest() != member.digest:
             raise self._damaged(member, "does not match its digest")
         yield held
+
+    def spans(self, digest: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Bytes of a blob (``end`` exclusive) as pieces of open files: file descriptor, first byte, number of bytes."""
+        first = self.members[digest].start
+        return self.homes[digest].source.spans(first + start, first + end)
+
+    def require_all(self) -> None:
+        """InputError where a delta's bases were not given."""
+        lacking = self.index.blobs().keys() - self.members.keys()
+        if lacking:
+            message = f"is a delta, and {len(lacking)} layers are in {', '.join(b.name for b in self.index.bases)}"
+            raise InputError(Problem(self.name, message), hint="name that bundle with --base")
 
     def document(self, digest: str) -> bytes:
         """An index, a manifest or a config, which must also be what the record says of it. BundleError where not."""
@@ -62,17 +77,25 @@ class Blobs:
         return data
 
     def _damaged(self, member: Expected, reason: str) -> BundleError:
-        place = Damage(member.label, member.images, member.start, member.start + member.size, reason)
-        return damaged(self.name, self.plan, [place], OUTCOME)
+        home, start, end = self.homes[member.digest], member.start, member.start + member.size
+        place = Damage(member.label, member.images, start, end, reason, home.source.where(start, end))
+        return damaged(home.name, home.plan, [place], OUTCOME)
 
 
 @contextlib.contextmanager
-def open_blobs(path: Path) -> Iterator[Blobs]:
-    """The blobs of a bundle file. InputError where it cannot be read, or is no file; BundleError: it is no bundle."""
-    with opened(path) as (stream, name, file_size):
-        if file_size is None:
-            raise InputError(Problem(name, "it must be a file: its parts are read where they stand"))
-        plan = read_record(stream, name)
-    members = {member.digest: member for member in plan.members if member.content is None}
-    with path.open("rb") as file:
-        yield Blobs(name, plan, members, file)
+def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
+    """The blobs of a bundle, of a delta together with its bases.
+
+    InputError where it cannot be read, or is no file; BundleError: it is no bundle.
+    """
+    with opened_together((path, *bases)) as (top, others):
+        if not top.source.anywhere:
+            raise InputError(Problem(top.name, "it must be a file: its parts are read where they stand"))
+        members: dict[str, Expected] = {}
+        homes: dict[str, File] = {}
+        for file in (top, *others):
+            for member in file.plan.members:
+                if member.content is None and member.digest not in members:
+                    members[member.digest], homes[member.digest] = member, file
+        needed = top.index.blobs()
+        yield Blobs(top.name, top.plan, {digest: members[digest] for digest in needed if digest in members}, homes)

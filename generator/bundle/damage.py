@@ -15,19 +15,23 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Damage:
-    """One damaged place: bytes ``start`` to ``end`` (exclusive) of the file. ``missing``: the file ends before it."""
+    """One damaged place: bytes ``start`` to ``end`` (exclusive) of the whole, ``where`` that is in words.
+
+    ``missing``: the file ends before it.
+    """
 
     what: str
     images: tuple[str, ...]
     start: int
     end: int
     reason: str
+    where: str = ""
     missing: bool = False
 
     def __str__(self) -> str:
         users = ", ".join(self.images[:8]) + (f" and {len(self.images) - 8} more" if len(self.images) > 8 else "")
         users = f" ({users})" if users else ""
-        return f"{self.what}{users}, bytes {self.start:,}-{self.end - 1:,} of the file, {self.reason}"
+        return f"{self.what}{users}, {self.where}, {self.reason}"
 
 
 class DamagedError(BundleError):

@@ -13,14 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generator.bundle import reference
-from generator.bundle.archive import TRAILER, Progress, Reads, header, padding
-from generator.bundle.check import check_rest, opened, read_record
-from generator.bundle.loader import Loaded, Loader, Pipe
-from generator.bundle.members import Contents, Expected, blob_name, loader_files
+from generator.bundle.archive import Progress, Reads
+from generator.bundle.files import opened_together
+from generator.bundle.loader import Loaded, Loader
 from generator.bundle.model import BundleIndex, Image
 from generator.bundle.oci import platform_name
+from generator.bundle.send import Sender
+from generator.bundle.source import Ask
 from generator.bundle.strictjson import Malformed
+from generator.bundle.supply import supply
 from generator.bundle.tags import Tags
+from generator.bundle.walk import check_rest
 from generator.errors import InputError, Problem, did_you_mean
 
 NOTHING = "nothing was loaded"
@@ -37,27 +40,54 @@ def load(
     source: Path | Reads,
     engine: Loader,
     *,
+    bases: Sequence[Path | Reads] = (),
     only: Sequence[str] = (),
     platform: str = "",
+    retag: str = "",
     progress: Progress | None = None,
+    ask: Ask | None = None,
 ) -> LoadResult:
     """Load a bundle, or the images of it that ``only`` names, for ``platform`` (default: the engine's own).
 
-    The whole bundle is checked, also what is not loaded. Raises InputError (an image or a platform that is not in it),
-    BundleError (damaged or unsafe: no name was touched), EngineError (the engine failed: names are as they were).
+    The whole bundle is checked, also what is not loaded or is there already. A delta takes the layers that the engine
+    lacks from ``bases`` (which of all the files is the bundle and which its bases is told by their records). ``retag``
+    puts the images into another registry or namespace.
+
+    Raises InputError (an image, a platform or a base that is not there), BundleError (damaged or unsafe: no name was
+    touched), EngineError (the engine failed: names are as they were).
     """
-    with opened(source) as (stream, name, file_size):
-        plan = read_record(stream, name)
-        chosen = _choose(plan.index, only, _platform(platform or engine.platform()))
+    with opened_together((source, *bases), ask) as (top, others):
+        chosen = renamed(_choose(top.index, only, _platform(platform or engine.platform())), retag)
+        sent_for = chosen.images[0].variants[0].platform
+        supplied = supply(top, others, chosen, engine.holdings())
         with Tags(engine, chosen) as tags:
-            with engine.open_load() as pipe:
-                tap = _Sender(pipe, plan, chosen)
-                check_rest(stream, name, plan, tap=tap, file_size=file_size, progress=progress, outcome=NOTHING)
+            with engine.open_load(sent_for) as pipe:
+                tap = Sender(pipe, top.plan, chosen, supplied, NOTHING)
+                check_rest(top.source, top.name, top.plan, tap=tap, progress=progress, outcome=NOTHING)
+                tap.rest()
                 tags.at_stake()
                 tap.release(chosen)
                 said = pipe.finish()
             loaded = tags.confirm(said)
-    return LoadResult(plan.index, chosen.images[0].variants[0].platform, loaded)
+    return LoadResult(top.index, sent_for, loaded)
+
+
+def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
+    """The same images under ``REGISTRY/PREFIX``, with the last part of their names. InputError: two would be one."""
+    if not prefix:
+        return index
+    images = []
+    for image in index.images:
+        names = {f"{prefix.rstrip('/')}/{reference.short(name)}:{name.rpartition(':')[2]}" for name in image.references}
+        try:
+            images.append(replace(image, references=tuple(sorted(map(reference.normalise, names)))))
+        except ValueError as error:
+            raise InputError(Problem("--retag", str(error))) from None
+    given = [name for image in images for name in image.references]
+    twice = sorted({name for name in given if given.count(name) > 1})
+    if twice:
+        raise InputError([Problem("--retag", f"two images would be {reference.familiar(name)}") for name in twice])
+    return replace(index, images=tuple(sorted(images, key=lambda image: image.references[0])))
 
 
 def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
@@ -107,41 +137,3 @@ def _platform(value: str) -> str:
         return platform_name(value)
     except Malformed as error:
         raise InputError(Problem("--platform", str(error))) from None
-
-
-class _Sender:
-    """Passes on the blobs that the engine needs, and holds the rest back until ``release``.
-
-    A blob is padded only when it was right; after the first wrong one the engine is cut off, while the rest of the file
-    is still checked, so that one run tells all of the damage.
-    """
-
-    def __init__(self, pipe: Pipe, plan: Contents, chosen: BundleIndex) -> None:
-        self._pipe = pipe
-        self._wanted = {blob_name(digest) for digest in chosen.blobs()}
-        self._wanted |= {member.name for member in plan.members if member.role == "directory"}
-        self._sending = False
-        self._cut = False
-
-    def begin(self, member: Expected) -> None:
-        self._sending = member.name in self._wanted and not self._cut
-        if self._sending:
-            self._pipe.write(header(member.name, member.size))
-
-    def data(self, chunk: bytes) -> None:
-        if self._sending:
-            self._pipe.write(chunk)
-
-    def end(self, member: Expected, good: bool) -> None:
-        if not good and not self._cut:
-            self._cut = True
-            self._pipe.abort()
-        if self._sending and not self._cut:
-            self._pipe.write(bytes(padding(member.size)))
-        self._sending = False
-
-    def release(self, chosen: BundleIndex) -> None:
-        """Send what makes an archive of it."""
-        for name, content in loader_files(chosen):
-            self._pipe.write(header(name, len(content)) + content + bytes(padding(len(content))))
-        self._pipe.write(TRAILER)

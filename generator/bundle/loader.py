@@ -16,6 +16,20 @@ class EngineImage:
     layers: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Holdings:
+    """What an engine need not be sent again.
+
+    ``chains`` are the diff ids of its images, from the lowest layer up: a graphdriver takes a layer that stands on the
+    same layers from there. ``manifests`` are those of images that are whole in a containerd store, blobs and all. (That
+    such a store has a layer by diff id is no help: seen on Docker 26, 28 and ctr, the image then has a hole that only a
+    later save or push shows.)
+    """
+
+    chains: frozenset[tuple[str, ...]] = frozenset()
+    manifests: frozenset[str] = frozenset()
+
+
 class Pipe(Protocol):
     """The engine's end of a load. ``finish`` ends it in order and returns what the engine said; EngineError: it failed.
 
@@ -44,8 +58,11 @@ class Loader(Protocol):
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         """What it has behind full references; those without an image are left out."""
 
-    def open_load(self) -> AbstractContextManager[Pipe]:
-        """Starts to take an archive."""
+    def holdings(self) -> Holdings:
+        """What it need not be sent again."""
+
+    def open_load(self, platform: str) -> AbstractContextManager[Pipe]:
+        """Starts to take an archive of images for this platform."""
 
     def tag(self, image: str, name: str) -> None:
         """Gives an image (a reference or an ID) a name."""

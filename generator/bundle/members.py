@@ -79,7 +79,7 @@ def contents(index: BundleIndex) -> Contents:
                 roles.setdefault(layer.blob.digest, "layer")
         for digest in dict.fromkeys(blob.digest for blob in image.blobs()):
             users.setdefault(digest, []).append(image.label)
-    blobs = index.blobs()
+    blobs = index.carried()
     heads = sorted(d for d in blobs if roles[d] in ("index", "manifest"))
     configs = sorted(d for d in blobs if roles[d] == "config")
     layers = [d for d in blobs if roles[d] == "layer"]

@@ -7,11 +7,11 @@ it. A bundle file is a function of this record and of the content of its blobs: 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from generator.bundle import reference
+from generator.bundle.base import NAME, Absent, Base, base_json, read_base
 from generator.bundle.oci import (
     CONFIG_TYPES,
     INDEX_TYPES,
@@ -35,7 +35,6 @@ from generator.bundle.strictjson import (
 
 SCHEMA = 1
 MAX_MEMBERS = 100_000
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -97,10 +96,16 @@ class Image:
 
 @dataclass(frozen=True)
 class BundleIndex:
-    """The record of a bundle. ``images`` are sorted by their first reference, references within an image too."""
+    """The record of a bundle. ``images`` are sorted by their first reference, references within an image too.
+
+    A delta leaves out layers (``absent``) that its ``bases`` have; both are empty in a whole bundle. Indexes, manifests
+    and configs are always there.
+    """
 
     name: str
     images: tuple[Image, ...]
+    bases: tuple[Base, ...] = ()
+    absent: tuple[Absent, ...] = ()
 
     def blobs(self) -> dict[str, Descriptor]:
         """Every blob once, by digest, in the order of first use."""
@@ -110,9 +115,14 @@ class BundleIndex:
                 found.setdefault(blob.digest, blob)
         return found
 
+    def carried(self) -> dict[str, Descriptor]:
+        """The blobs that are in the file: all but the absent ones."""
+        absent = {one.digest for one in self.absent}
+        return {digest: blob for digest, blob in self.blobs().items() if digest not in absent}
+
     @property
     def size(self) -> int:
-        """Bytes of all blobs, each counted once."""
+        """Bytes of all blobs, each counted once, also of those that a delta leaves out."""
         return sum(blob.size for blob in self.blobs().values())
 
     @property
@@ -130,6 +140,7 @@ class BundleIndex:
             "name": self.name,
             "images": [_image_json(image) for image in self.images],
             "totals": {"blobs": len(self.blobs()), "bytes": self.size},
+            **({"base": base_json(self.bases, self.absent)} if self.bases else {}),
         }
 
 
@@ -140,7 +151,10 @@ def short_root(root: str) -> str:
 
 
 def arrange(name: str, images: Sequence[Image]) -> BundleIndex:
-    """The record of ``images`` in canonical order, checked as if it had been read. ``Malformed`` says what is wrong."""
+    """The record of ``images`` in canonical order, checked as if it had been read. ``Malformed`` says what is wrong.
+
+    It is that of a whole bundle: ``delta.leave_out`` makes it one of a delta.
+    """
     ordered = [replace(image, references=tuple(sorted(image.references))) for image in images]
     ordered.sort(key=lambda image: image.references[0])
     return decode(BundleIndex(name, tuple(ordered)).encode())
@@ -148,14 +162,17 @@ def arrange(name: str, images: Sequence[Image]) -> BundleIndex:
 
 def decode(data: bytes) -> BundleIndex:
     """The record in ``fategen/bundle.json``; ``Malformed`` where it is not one, or not in its one spelling."""
-    found = fields(parse(data), "bundle.json", ("schema", "name", "images", "totals", "root"), closed=True)
+    keys = ("schema", "name", "images", "totals", "root")
+    document = parse(data)
+    delta = isinstance(document, dict) and "base" in document
+    found = fields(document, "bundle.json", (*keys, *(("base",) if delta else ())), closed=True)
     if found["schema"] != SCHEMA:
         raise Malformed(f"its schema is {str(found['schema'])[:20]!r}, this fategen reads {SCHEMA}")
     name = text(found["name"], "name")
     if not NAME.fullmatch(name):
         raise Malformed(f"{name[:40]!r} is not a bundle name")
     images = tuple(_image(v, f"images[{i}]") for i, v in enumerate(items(found["images"], "images")))
-    index = BundleIndex(name, images)
+    index = BundleIndex(name, images, *(read_base(found["base"]) if delta else ()))
     _check(index)
     # one comparison covers the order of keys, the totals, the root digest and every byte of white space
     if index.encode() != data:
@@ -177,6 +194,9 @@ def _check(index: BundleIndex) -> None:
         for blob in image.blobs():
             if sizes.setdefault(blob.digest, blob.size) != blob.size:
                 raise Malformed(f"{blob.digest} has two sizes")
+    layers = {layer.blob.digest for image in index.images for v in image.variants for layer in v.layers}
+    if any(one.digest not in layers for one in index.absent):
+        raise Malformed("it leaves out what is no layer of its images")
     if len(sizes) > MAX_MEMBERS or sum(sizes.values()) > MAX_SIZE:
         raise Malformed("it has too many blobs, or too large ones")
 

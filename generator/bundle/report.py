@@ -64,7 +64,19 @@ def as_json(index: BundleIndex, size: int) -> dict[str, object]:
         "short_root": short_root(index.root),
         "size": size,
         "images": [image.as_json() for image in report(index)],
+        "bases": [{"name": base.name, "root": base.root} for base in index.bases],
+        "absent": [one.digest for one in index.absent],
     }
+
+
+def leaning(index: BundleIndex) -> str:
+    """What a delta leaves out and which bundles have it; that nothing is left out where it is a whole bundle."""
+    if not index.bases:
+        return "no base has any of its layers: it is a whole bundle"
+    blobs = index.blobs()
+    size = sum(blobs[one.digest].size for one in index.absent)
+    bases = ", ".join(f"{base.name} (root digest {short_root(base.root)})" for base in index.bases)
+    return f"a delta: {len(index.absent)} layers ({human(size)}) are not in it, but in {bases}"
 
 
 def rows(index: BundleIndex) -> list[tuple[str, ...]]:

@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from generator.bundle.archive import CHUNK, TRAILER, Progress, header, padding, quiet
+from generator.bundle.archive import CHUNK, TRAILER, Progress, Writes, header, padding, quiet
+from generator.bundle.base import NAME
+from generator.bundle.delta import leave_out
 from generator.bundle.layout import Found, SourceImage, blob_path, build_again, read
 from generator.bundle.members import Contents, Expected, contents
-from generator.bundle.model import NAME, BundleIndex, arrange
+from generator.bundle.model import BundleIndex, arrange
 from generator.bundle.oci import GZIP_TYPES
+from generator.bundle.split import PartsWriter, check_split
 from generator.bundle.strictjson import Malformed
 from generator.errors import BundleError, EngineError, InputError, Problem
 
@@ -45,8 +48,18 @@ class SaveResult:
     shared: int
 
 
-def save(images: Sequence[SourceImage], output: Path, *, name: str, progress: Progress | None = None) -> SaveResult:
+def save(
+    images: Sequence[SourceImage],
+    output: Path,
+    *,
+    name: str,
+    bases: Sequence[BundleIndex] = (),
+    split: int = 0,
+    progress: Progress | None = None,
+) -> SaveResult:
     """Write ``images`` to ``output`` and their checksum to ``output`` + ``.sha256`` (for ``sha256sum -c``).
+
+    Layers that ``bases`` have are left out. With ``split`` it becomes parts of at most that many bytes: see ``split``.
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
@@ -57,22 +70,37 @@ def save(images: Sequence[SourceImage], output: Path, *, name: str, progress: Pr
         index = arrange(name, [one.image for one in found])
     except Malformed as error:
         raise InputError(f"these images do not make a bundle: {error}") from None
-    plan = contents(index)
+    plan = contents(leave_out(index, bases))
     _check_output(output, plan.size)
+    if split:
+        check_split(output, plan.size, split)
     sources = _Sources(found)
+    sums = output.with_name(output.name + ".sha256")
+    if split:
+        with _disk_errors(output, plan.size), _part_file(output) as (_, part):
+            with PartsWriter(output, split) as parts:
+                digest = _write(parts, plan, sources, progress or quiet)
+                sums.unlink(missing_ok=True)
+                text = parts.publish(plan.index.root)
+            _write_sums(sums, text)
+            part.unlink()
+        return SaveResult(output, plan.size, digest, plan.index.root, plan.index, _shared(index))
     with _disk_errors(output, plan.size), _part_file(output) as (file, part):
         digest = _write(file, plan, sources, progress or quiet)
         file.flush()
         os.fsync(file.fileno())
-        sums = output.with_name(output.name + ".sha256")
         # the old checksum goes first: at no moment does a checksum stand beside a file that it does not fit
         sums.unlink(missing_ok=True)
         part.replace(output)
         _sync_directory(output.parent)
     with _disk_errors(sums, 0):
         _write_sums(sums, f"{digest}  {output.name}\n")
+    return SaveResult(output, plan.size, digest, plan.index.root, plan.index, _shared(index))
+
+
+def _shared(index: BundleIndex) -> int:
     alone = sum(sum(blob.size for blob in {b.digest: b for b in image.blobs()}.values()) for image in index.images)
-    return SaveResult(output, plan.size, digest, index.root, index, alone - index.size)
+    return alone - index.size
 
 
 class _Sources:
@@ -156,7 +184,7 @@ def _check_output(output: Path, size: int) -> None:
         )
 
 
-def _write(file: IO[bytes], plan: Contents, sources: _Sources, progress: Progress) -> str:
+def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress) -> str:
     whole = hashlib.sha256()
     done = 0
     # the file's own checksum is made beside the blobs' (hashlib lets other threads run), one piece behind

@@ -183,7 +183,10 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{member.size}"
         self._head(206 if "Content-Range" in headers else 200, headers, end - start)
         if self.command != "HEAD" and end > start:
-            sent = self.connection.sendfile(self.server.blobs.file, member.start + start, end - start)
+            sent = 0
+            for number, first, count in self.server.blobs.spans(digest, start, end):
+                with open(number, "rb", closefd=False) as file:
+                    sent += self.connection.sendfile(file, first, count)
             # a file that was cut since: the client must not wait for the rest
             self.close_connection = self.close_connection or sent < end - start
 

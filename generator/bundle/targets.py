@@ -1,24 +1,25 @@
-"""The engines that bundles are loaded into. The only module of the package that starts processes (through engine)."""
+"""Docker as an engine that bundles are loaded into, and what ``podman`` and ``containerd`` share with it."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from generator.bundle import reference
-from generator.bundle.loader import EngineImage
+from generator.bundle.loader import EngineImage, Holdings
 from generator.engine import Child, Docker
 from generator.errors import EngineError
 
 _UNREACHABLE = "is it running, and may you use it? docker version tells"
 
 
-class DockerPipe:
-    """A running ``docker load``."""
+class LoadPipe:
+    """A running ``docker load``, or what another engine calls it. ``hint`` is the next step when it fails."""
 
-    def __init__(self, docker: Docker, child: Child) -> None:
-        self._docker, self._child = docker, child
+    def __init__(self, engine: Docker, child: Child, hint: str) -> None:
+        self._engine, self._child, self._hint = engine, child, hint
 
     def write(self, data: bytes, /) -> object:
         return self._child.pipe.write(data)
@@ -26,8 +27,8 @@ class DockerPipe:
     def finish(self) -> str:
         done = self._child.finish()
         if not done.ok:
-            raise self._docker.failure(done, hint="docker info and the engine's log tell more; is its disk full?")
-        return self._docker.redact(done.stdout + done.stderr)
+            raise self._engine.failure(done, hint=self._hint)
+        return self._engine.redact(done.stdout + done.stderr)
 
     def abort(self) -> None:
         self._child.abort()
@@ -44,20 +45,29 @@ class DockerLoader:
         args = ["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]
         return self._docker.check(args, hint=_UNREACHABLE).stdout.strip()
 
-    def forgets_replaced(self) -> bool:
-        """A containerd store does (seen on Docker 26): what lost its last name may be collected at once."""
+    @functools.cached_property
+    def _containerd_store(self) -> bool:
         status = self._docker.check(["info", "--format", "{{json .DriverStatus}}"], hint=_UNREACHABLE).stdout
         return "io.containerd.snapshotter" in status
 
+    def forgets_replaced(self) -> bool:
+        """A containerd store does (seen on Docker 26): what lost its last name may be collected at once."""
+        return self._containerd_store
+
+    def holdings(self) -> Holdings:
+        """The layers of all its images; of a containerd store the images that it lists and shows with layers.
+
+        Docker 26 does not list an image that lacks a blob, 28 shows it with no layers.
+        """
+        ids = self._docker.check(["image", "ls", "--all", "--quiet", "--no-trunc"]).stdout.split()
+        found = self.inspect(tuple(dict.fromkeys(ids))).values() if ids else ()
+        if self._containerd_store:
+            return Holdings(manifests=frozenset(image.id for image in found if image.layers))
+        return Holdings(chains=frozenset(image.layers for image in found))
+
     def listed(self) -> frozenset[str]:
         """Every name in ``docker image ls``."""
-        names = self._docker.check(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]).stdout.split("\n")
-        found = set()
-        for name in names:
-            # <none> and what only this engine takes for a name cannot be a name of a bundle
-            with contextlib.suppress(ValueError):
-                found.add(reference.normalise(name))
-        return frozenset(found)
+        return known_names(self._docker.check(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]).stdout)
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         """``docker image inspect``, once when all are there, else once for each."""
@@ -72,10 +82,10 @@ class DockerLoader:
         return {}
 
     @contextlib.contextmanager
-    def open_load(self) -> Iterator[DockerPipe]:
-        """``docker load`` that waits for an archive."""
+    def open_load(self, platform: str) -> Iterator[LoadPipe]:
+        """``docker load`` that waits for an archive. It takes images of any platform."""
         with self._docker.stream_in(["load"]) as child:
-            yield DockerPipe(self._docker, child)
+            yield LoadPipe(self._docker, child, "docker info and the engine's log tell more; is its disk full?")
 
     def tag(self, image: str, name: str) -> None:
         """``docker tag``; EngineError when it fails."""
@@ -88,6 +98,16 @@ class DockerLoader:
             done = self._docker.run(["image", "rm", "--force", name])
         if not done.ok and "no such image" not in done.stderr.lower():
             raise self._docker.failure(done)
+
+
+def known_names(output: str) -> frozenset[str]:
+    """The full references in an engine's list of names, one a line."""
+    found = set()
+    for name in output.split("\n"):
+        # <none> and what only this engine takes for a name cannot be a name of a bundle
+        with contextlib.suppress(ValueError):
+            found.add(reference.normalise(name))
+    return frozenset(found)
 
 
 def _image(line: str) -> EngineImage:

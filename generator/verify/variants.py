@@ -10,10 +10,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from generator.bundle.archive import CHUNK, Progress, quiet
-from generator.bundle.check import check_rest, opened, read_record
+from generator.bundle.check import read_record
 from generator.bundle.layout import Found, blob_path, build_again, read_blob
 from generator.bundle.members import Expected
 from generator.bundle.model import Image, Layer, Variant
+from generator.bundle.source import opened
+from generator.bundle.walk import check_rest
 from generator.errors import BundleError
 from generator.verify.kept import Kept, Parts
 from generator.verify.layers import BadLayer, LayerReader
@@ -69,10 +71,10 @@ def read_bundle(
     file: Path, wanted: Collection[tuple[str, str]], kept: Kept, progress: Progress = quiet
 ) -> dict[tuple[str, str], Parts]:
     """Images of a bundle, in one pass that checks every byte of it, also where none is wanted. Raises BundleError."""
-    with opened(file) as (stream, name, size):
+    with opened(file) as (stream, name, _):
         plan = read_record(stream, name)
         tap = _Tap([v for key, v in variants_of(plan.index.images).items() if key in wanted], kept, name)
-        check_rest(stream, name, plan, tap=tap, file_size=size, progress=progress)
+        check_rest(stream, name, plan, tap=tap, progress=progress)
     parts = {}
     for key in wanted:
         variant = variants_of(plan.index.images)[key]

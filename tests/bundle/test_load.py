@@ -13,7 +13,7 @@ import pytest
 
 from generator.bundle.layout import SourceImage
 from generator.bundle.load import load
-from generator.bundle.loader import EngineImage
+from generator.bundle.loader import EngineImage, Holdings
 from generator.errors import BundleError, EngineError, InputError
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import multi, simple
@@ -34,6 +34,7 @@ class Recorder:
         self.fault = fault
         self.forgets = forgets
         self.calls: list[str] = []
+        self.has = Holdings()
         self._platform = platform
 
     def platform(self) -> str:
@@ -48,8 +49,11 @@ class Recorder:
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         return {name: self.names[name] for name in names if name in self.names}
 
+    def holdings(self) -> Holdings:
+        return self.has
+
     @contextlib.contextmanager
-    def open_load(self) -> Iterator[Recorder]:
+    def open_load(self, platform: str) -> Iterator[Recorder]:
         self.sent.clear()
         yield self
 

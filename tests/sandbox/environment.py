@@ -32,6 +32,10 @@ def sandbox() -> dict[str, str]:
         "DOCKER_CONFIG": str(STATE / "clients" / "old"),
         "PATH": ":".join(path),
     }
+    # the containerd of that engine, whose socket is in its private /run
+    values["FATEGEN_SANDBOX_CONTAINERD"] = (
+        f"/proc/{service.running('engine')}/root/run/docker/containerd/containerd.sock"
+    )
     values |= {f"FATEGEN_SANDBOX_{name.upper()}": SOCKETS[name] for name in wanted_extras([])}
     if offline := service.running("offline"):
         # nsenter --net=/proc/PID/ns/net: the namespace of that engine, in which OFFLINE_ADDRESS is the builds' gateway

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import machine
-from .base import BIN, CACHE, STATE, TMP, SandboxError, digest, remove_tree, run, say, step, write
+from .base import BIN, CACHE, HERE, STATE, TMP, SandboxError, digest, remove_tree, run, say, step, write
 
 ENGINE = CACHE / "engine"
 DOCKER20 = CACHE / "docker20"
+PODMAN = CACHE / "podman"
 DEBIAN_TARS = {"amd64": CACHE / "debian-amd64.tar", "arm64": CACHE / "debian-arm64.tar"}
 QEMU = CACHE / "qemu" / "usr/bin/qemu-aarch64"
 PLUGIN = "usr/libexec/docker/cli-plugins/docker-buildx"
@@ -72,6 +73,10 @@ ROOTS = (
         "--skip=output/dev", "--format=tar", *(f"--extract-hook={line}" for line in _CONFIGURE[:3]))),
     Root(CACHE / "qemu", "trixie", (*_extract("qemu-user"), "--dpkgopt=path-exclude=/usr/bin/*",
                                     "--dpkgopt=path-include=/usr/bin/qemu-aarch64"), only="usr/bin/qemu-aarch64"),
+    # only loads images: no runtime and no network are needed
+    Root(PODMAN, "trixie", (
+        *_extract("?essential", "podman,ca-certificates"),
+        *(f"--extract-hook={line}" for line in (*_CONFIGURE[:2], 'mkdir -p "$1/mnt"')))),
     # sid: its Release file may be older than it says it is valid for
     Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), '--aptopt=Acquire::Check-Valid-Until "false"'),
          only=PLUGIN),
@@ -129,9 +134,10 @@ def build(wanted: tuple[Root, ...], before_rebuild: Callable[[Root], None]) -> N
 
 
 def install_clients() -> None:
-    """The docker client and two versions of buildx, each as a DOCKER_CONFIG directory. They are statically linked but
-    for libc (2.34 or newer), so that they run on the machine itself, outside the root."""
-    pairs = [(ENGINE / "usr/bin/docker", BIN / "docker")]
+    """The docker client and two versions of buildx, each as a DOCKER_CONFIG directory; ctr; podman, which runs in its
+    root. The others are statically linked but for libc (2.34 or newer), so that they run on the machine itself."""
+    pairs = [(ENGINE / "usr/bin" / name, BIN / name) for name in ("docker", "ctr")]
+    write(BIN / "podman", (HERE / "podman.sh").read_text().replace("@ROOT@", str(PODMAN)), mode=0o755)
     for version, plugin in CLIENTS.items():
         pairs.append((plugin, STATE / "clients" / version / "cli-plugins" / "docker-buildx"))
         config = STATE / "clients" / version / "config.json"

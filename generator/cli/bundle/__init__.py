@@ -10,7 +10,8 @@ COMMANDS = {
     "save": "write a set of images into one file",
     "inspect": "list what a bundle holds, from its first bytes alone",
     "verify": "check every byte, and name every damaged place",
-    "load": "load it into Docker while checking it",
+    "diff": "tell what of a bundle another one has not",
+    "load": "load it into an engine while checking it",
     "push": "push it into a registry, digests kept",
     "serve": "serve it to this machine as a registry",
 }

@@ -10,8 +10,9 @@ import click
 from generator.bundle.check import inspect
 from generator.bundle.damage import not_whole
 from generator.bundle.model import short_root
-from generator.bundle.report import as_json
+from generator.bundle.report import as_json, leaning
 from generator.cli.bundle.shared import file_argument, format_option, images_table, source
+from generator.cli.medium import ask_for_medium
 from generator.text import human
 
 
@@ -20,12 +21,14 @@ from generator.text import human
 @format_option
 def command(file: Path, form: str) -> None:
     """List what a bundle holds, from its first bytes alone ("-": from a pipe); the rest is for verify to check."""
-    found = inspect(source(file))
+    found = inspect(source(file), ask=ask_for_medium())
     if form == "json":
         click.echo(json.dumps(as_json(found.index, found.size), indent=2))
     else:
         click.echo(images_table(found.index))
         click.echo(f"\n{found.index.name}  {human(found.size)}  root digest {short_root(found.index.root)}")
         click.echo(found.index.root)
+        if found.index.bases:
+            click.echo(leaning(found.index))
     if found.file_size not in (None, found.size):
         click.echo(f"warning: {not_whole(found.name, found.file_size or 0, found.size)}", err=True)

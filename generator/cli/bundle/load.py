@@ -7,27 +7,45 @@ from pathlib import Path
 
 import click
 
+from generator.bundle.into import engine_called
 from generator.bundle.load import load
 from generator.bundle.reference import familiar
-from generator.bundle.targets import DockerLoader
-from generator.cli.bundle.shared import file_argument, format_option, quiet_option, source
+from generator.cli.bundle.shared import files_argument, format_option, quiet_option, source
+from generator.cli.medium import ask_for_medium
 from generator.cli.terminal import Bar
-from generator.engine import find_docker
 from generator.table import table
 
 STATES = {"new": "new", "same": "was there", "replaced": "replaced "}
 
 
 @click.command()
-@file_argument
+@files_argument
+@click.option("--into", default="docker", show_default=True, metavar="ENGINE",
+              help="docker, podman, containerd or containerd:NAMESPACE.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="NAME", help="Load this image alone. Repeatable.")
 @click.option("--platform", default="", metavar="P", help="Load this platform; default: the engine's own.")
+@click.option("--retag", default="", metavar="REGISTRY/PREFIX", help="Load the images as REGISTRY/PREFIX/NAME:TAG.")
 @format_option
 @quiet_option
-def command(file: Path, only: tuple[str, ...], platform: str, form: str, quiet: bool) -> None:
-    """Load a bundle into Docker while checking it. When anything is wrong, no image and no tag appears or changes."""
+def command(
+    files: tuple[Path, ...], into: str, only: tuple[str, ...], platform: str, retag: str, form: str, quiet: bool
+) -> None:
+    """Load a bundle into an engine while checking it. When anything is wrong, no image and no tag appears or changes.
+
+    A delta takes what the engine lacks from its BASE. Of a bundle in parts, FILE is the name before ".001".
+    """
+    first, *bases = map(source, files)
     with Bar("loading", quiet) as bar:
-        result = load(source(file), DockerLoader(find_docker()), only=only, platform=platform, progress=bar)
+        result = load(
+            first,
+            engine_called(into),
+            bases=bases,
+            only=only,
+            platform=platform,
+            retag=retag,
+            progress=bar,
+            ask=ask_for_medium(),
+        )
     if form == "json":
         images = [
             {"reference": i.reference, "id": i.id, "platform": i.platform, "state": i.state, "before": i.before}

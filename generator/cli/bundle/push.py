@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from generator.cli.bundle.shared import format_option, quiet_option
+from generator.cli.bundle.shared import base_option, format_option, quiet_option
 from generator.cli.terminal import Bar
 from generator.errors import InputError, Problem
 from generator.table import table
@@ -18,10 +18,11 @@ from generator.text import human
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("prefix", metavar="REGISTRY/PREFIX")
+@base_option
 @click.option("--only", multiple=True, metavar="NAME", help="Push this image alone. Repeatable.")
 @format_option
 @quiet_option
-def command(file: Path, prefix: str, only: tuple[str, ...], form: str, quiet: bool) -> None:
+def command(file: Path, prefix: str, bases: tuple[Path, ...], only: tuple[str, ...], form: str, quiet: bool) -> None:
     """Push a bundle's images to REGISTRY/PREFIX/NAME:TAG, with the digests that they have in the bundle.
 
     Logins are docker's (docker login). What the registry has is not sent; after an error, the same command goes on.
@@ -36,7 +37,7 @@ def command(file: Path, prefix: str, only: tuple[str, ...], form: str, quiet: bo
         host = host_of(parse_reference(f"{prefix}/image"))
     except ValueError as error:
         raise InputError(Problem("REGISTRY/PREFIX", f'"{prefix}": {error}')) from None
-    with open_blobs(file) as blobs, Bar("pushing", quiet) as bar:
+    with open_blobs(file, bases) as blobs, Bar("pushing", quiet) as bar:
         access = access_to(host, os.environ)
         pushed = push(blobs, prefix, access, only=only, progress=bar)
     if form == "json":

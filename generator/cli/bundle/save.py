@@ -75,6 +75,9 @@ def _origin(_context: click.Context, _parameter: click.Parameter, value: str) ->
 )
 @click.option("--add", "others", multiple=True, metavar="REFERENCE",
               help="With --from registry: another image too, its digest kept. Repeatable.")  # fmt: skip
+@click.option("--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
+              help="A delta: without the layers that this bundle has. Repeatable.")  # fmt: skip
+@click.option("--split", default="", metavar="SIZE", help="Parts of at most SIZE: dvd, dvd-dl, fat32, 700MB, 4GiB.")
 @click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
 @directory_option
 @change_options
@@ -87,6 +90,8 @@ def command(
     images: tuple[str, ...],
     output: Path | None,
     others: tuple[str, ...],
+    bases: tuple[Path, ...],
+    split: str,
     builder: str,
     directory: Path,
     sets: tuple[str, ...],
@@ -97,7 +102,8 @@ def command(
     """Write a set of images into one file: as bake builds them, or as something has them already.
 
     "fate" (the default) holds the components, "third-party" mysql and redis, "all" both. The same images give the same
-    file, byte for byte. FILE.sha256 is written beside it, for sha256sum -c.
+    file, byte for byte. FILE.sha256 is written beside it, for sha256sum -c. With --base it is a delta: it loads where
+    OLD was loaded, or together with OLD. With --split it becomes FILE.001, FILE.002, ... and FILE.parts.json.
     """
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
@@ -108,8 +114,10 @@ def command(
     asked = origin in ("bake", "engine") or not platforms
     with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
         from generator import bake as baking
+        from generator.bundle.check import inspect
         from generator.bundle.model import short_root
-        from generator.bundle.report import as_json
+        from generator.bundle.parts import part_size
+        from generator.bundle.report import as_json, leaning
         from generator.bundle.save import save
         from generator.text import human
 
@@ -122,20 +130,25 @@ def command(
             raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
         if answers is not None and not platforms:
             platforms = (_own_platform(answers),)
+        olds = [inspect(base).index for base in bases]
+        part = part_size(split) if split else 0
         options = baking.Options(platforms=platforms, builder=builder, attestations=False)
         if answers is not None and origin == "bake":
             layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
         else:
             layouts = _as_they_are(workspace, origin, names, others, options, quiet)
     with Bar("saving", quiet) as bar:
-        result = save(layouts, output, name=title, progress=bar)
+        result = save(layouts, output, name=title, bases=olds, split=part, progress=bar)
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
         click.echo(json.dumps({**extra, **as_json(result.index, result.size)}, indent=2))
         return
     click.echo(images_table(result.index))
-    click.echo(f"\n{result.path}  {human(result.size)}  root digest {short_root(result.index.root)}")
+    where = f"{result.path}.[0-9]*" if part else str(result.path)
+    click.echo(f"\n{where}  {human(result.size)}  root digest {short_root(result.index.root)}")
     click.echo(f"sha256 {result.sha256}  (in {result.path.name}.sha256)")
+    if olds:
+        click.echo(leaning(result.index))
     if result.shared:
         click.echo(f"layers that images share are in it once: {human(result.shared)} less than one file for each image")
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import click
 
-from generator.cli.bundle.shared import format_option
+from generator.cli.bundle.shared import base_option, format_option
 from generator.cli.terminal import say
 from generator.table import table
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@base_option
 @click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="0: a free one.")
 @format_option
-def command(file: Path, port: int, form: str) -> None:
+def command(file: Path, bases: tuple[Path, ...], port: int, form: str) -> None:
     """Serve a bundle's images to this machine as a read-only registry, until Ctrl-C; nothing is unpacked.
 
     Each image has its name without the host, and with it, as a mirror is asked. Every blob is checked before it is
@@ -26,7 +27,8 @@ def command(file: Path, port: int, form: str) -> None:
     from generator.bundle.serve import LOOPBACK, serving
     from generator.signals import signals_as_exceptions
 
-    with open_blobs(file) as blobs, serving(blobs, port, say) as server, signals_as_exceptions():
+    with open_blobs(file, bases) as blobs, serving(blobs, port, say) as server, signals_as_exceptions():
+        blobs.require_all()
         host = f"{LOOPBACK}:{server.server_address[1]}"
         images = [
             (f"{host}/{name.partition('/')[2]}", image) for image in blobs.index.images for name in image.references

@@ -21,6 +21,14 @@ format_option = click.option(
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 file_argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 
+base_option = click.option(
+    "--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
+    help="Of a delta: the bundle that has the layers it leaves out. Repeatable.",
+)  # fmt: skip
+files_argument = click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE [BASE]..."
+)
+
 
 def source(file: Path) -> Path | Reads:
     """A file, or standard input for "-"."""

@@ -1,0 +1,86 @@
+"""Unpacks layers while they are checked, and holds what comes out against the diff ids of the record.
+
+No byte of it is kept. A layer that unpacks to absurdly much is a bomb, and is given up as soon as that shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+from generator.bundle.model import BundleIndex
+from generator.bundle.oci import GZIP_TYPES
+
+MAX_RATIO = 200
+"""times its size that a layer may unpack to, unless somebody says another number"""
+_SLACK = 64 << 20
+"""bytes that any layer may unpack to, however small it is"""
+_LIMIT = 1 << 40
+"""bytes that no layer may unpack to"""
+_PIECE = 1 << 20
+
+
+class Deep:
+    """What each layer of a bundle must unpack to."""
+
+    def __init__(self, index: BundleIndex, max_ratio: int = MAX_RATIO) -> None:
+        self._max_ratio = max_ratio
+        self._wanted: dict[str, set[str]] = {}
+        self._gzip: set[str] = set()
+        for image in index.images:
+            for variant in image.variants:
+                for layer in variant.layers:
+                    self._wanted.setdefault(layer.blob.digest, set()).add(layer.diff_id)
+                    if layer.blob.media_type in GZIP_TYPES:
+                        self._gzip.add(layer.blob.digest)
+
+    def layer(self, digest: str) -> Unpacked:
+        """Takes the bytes of this layer."""
+        return Unpacked(self._wanted[digest], digest in self._gzip, self._max_ratio)
+
+
+class Unpacked:
+    """One layer on its way."""
+
+    def __init__(self, wanted: set[str], gzip: bool, max_ratio: int) -> None:
+        self._wanted, self._max_ratio = wanted, max_ratio
+        self._sha = hashlib.sha256()
+        self._inflate = zlib.decompressobj(31) if gzip else None
+        self._in = self._out = 0
+        self._wrong = ""
+
+    def write(self, chunk: bytes) -> None:
+        """The next bytes as they stand in the bundle."""
+        self._in += len(chunk)
+        if self._wrong:
+            return
+        try:
+            self._unpack(chunk)
+        except zlib.error as error:
+            self._wrong = f"cannot be unpacked ({str(error).rpartition(': ')[2]})"
+
+    def problem(self) -> str | None:
+        """What is wrong with it, after its last byte."""
+        if not self._wrong and self._inflate and not self._inflate.eof:
+            self._wrong = "cannot be unpacked (it ends too early)"
+        found = {"sha256:" + self._sha.hexdigest()}
+        if not self._wrong and found != self._wanted:
+            self._wrong = f"unpacks to {found.pop()}, not to its diff id {', '.join(sorted(self._wanted))}"
+        return self._wrong or None
+
+    def _unpack(self, data: bytes) -> None:
+        if self._inflate is None:
+            self._sha.update(data)
+            return
+        while data and not self._wrong:
+            if self._inflate.eof:
+                # the next member of the stream (pigz and others write several); zeros behind the last one are padding
+                if not data.strip(b"\0"):
+                    return
+                self._inflate = zlib.decompressobj(31)
+            piece = self._inflate.decompress(data, _PIECE)
+            self._sha.update(piece)
+            self._out += len(piece)
+            if self._out > min(self._in * self._max_ratio + _SLACK, _LIMIT):
+                self._wrong = f"unpacks to more than {self._max_ratio} times its size: a bomb, or mostly zeros"
+            data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail

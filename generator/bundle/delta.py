@@ -1,0 +1,32 @@
+"""Deltas: a bundle without the layers that another one has, and what it takes to put the two together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from generator.bundle.base import Absent, Base
+from generator.bundle.model import BundleIndex, Layer, decode
+
+
+def leave_out(index: BundleIndex, olds: Sequence[BundleIndex]) -> BundleIndex:
+    """``index`` without the layers that ``olds`` have, or leave out themselves because their own bases have them.
+
+    Bases that have none of its layers are not named; ``index`` is returned as it is where no base has any.
+    """
+    layers = {blob for image in index.images for variant in image.variants for blob in _layers(variant.layers)}
+    users: dict[str, set[str]] = {}
+    bases = set()
+    for old in olds:
+        for image in old.images:
+            for variant in image.variants:
+                for blob in layers.intersection(_layers(variant.layers)):
+                    users.setdefault(blob, set()).add(variant.manifest.digest)
+                    bases.add(Base(old.name, old.root))
+    absent = tuple(Absent(blob, tuple(sorted(users[blob]))) for blob in sorted(users))
+    ordered = tuple(sorted(bases, key=lambda base: base.root))
+    return decode(replace(index, bases=ordered, absent=absent).encode()) if absent else index
+
+
+def _layers(layers: Sequence[Layer]) -> Iterator[str]:
+    return (layer.blob.digest for layer in layers)

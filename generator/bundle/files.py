@@ -1,0 +1,78 @@
+"""A bundle and the bases that it leans on: several files that are opened together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.bundle.archive import Reads
+from generator.bundle.check import read_record
+from generator.bundle.members import Contents
+from generator.bundle.model import BundleIndex, short_root
+from generator.bundle.source import Ask, Source, opened
+from generator.errors import InputError, Problem
+
+
+@dataclass(frozen=True)
+class File:
+    """A bundle whose record has been read; ``source`` stands behind it."""
+
+    source: Source
+    name: str
+    plan: Contents
+
+    @property
+    def index(self) -> BundleIndex:
+        return self.plan.index
+
+    @property
+    def root(self) -> str:
+        return self.plan.index.root
+
+
+@contextlib.contextmanager
+def opened_together(sources: Sequence[Path | Reads], ask: Ask | None = None) -> Iterator[tuple[File, list[File]]]:
+    """The bundle among ``sources`` and its bases, told by their records.
+
+    InputError: one cannot be read, or has nothing to do with the bundle; BundleError: one is no bundle.
+    """
+    with contextlib.ExitStack() as closing:
+        files = []
+        for one in sources:
+            stream, name, _ = closing.enter_context(opened(one, ask))
+            files.append(File(stream, name, read_record(stream, name)))
+        top, bases = _bundle_and_bases(files)
+        pipes = [Problem(file.name, "a base must be a file, and all of it be there") for file in bases]
+        pipes = [problem for problem, file in zip(pipes, bases, strict=True) if not file.source.anywhere]
+        if pipes:
+            raise InputError(pipes)
+        yield top, bases
+
+
+def missing_bases(top: File, given: Collection[File]) -> str:
+    """The names and root digests of the bases that are not ``given``, "" where all are."""
+    roots = {file.root for file in given}
+    wanted = [base for file in (top, *given) for base in file.index.bases if base.root not in roots]
+    return ", ".join(dict.fromkeys(f"{base.name} (root digest {short_root(base.root)})" for base in wanted))
+
+
+def _bundle_and_bases(files: Sequence[File]) -> tuple[File, list[File]]:
+    """The one that no other leans on, and its bases. InputError where some have nothing to do with it."""
+    bases = {base.root for file in files for base in file.index.bases}
+    top = next((file for file in files if file.root not in bases), files[0])
+    chain, found = {base.root for base in top.index.bases}, [file for file in files if file is not top]
+    for _ in found:
+        chain |= {base.root for file in found if file.root in chain for base in file.index.bases}
+    strange = [file for file in found if file.root not in chain]
+    if strange:
+        missing = missing_bases(top, found)
+        raise InputError(
+            [
+                Problem(file.name, f"is {file.index.name} ({short_root(file.root)}), no base of {top.name}")
+                for file in strange
+            ],
+            hint=f"it needs {missing}" if missing else "load them one after the other",
+        )
+    return top, found

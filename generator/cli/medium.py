@@ -1,0 +1,25 @@
+"""Asks at the terminal for the next medium of a bundle in parts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from generator.bundle.source import Ask
+
+
+def ask_for_medium() -> Ask | None:
+    """How to ask, None where nobody is there to answer."""
+    return _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
+
+
+def _ask(missing: str) -> Path | None:
+    click.echo(f"\n{missing}", err=True)
+    answer = click.prompt(
+        "put in the next medium, then name its directory (nothing: give up)", default="", show_default=False, err=True
+    )
+    return Path(answer) if answer else None

@@ -1,0 +1,329 @@
+"""Deltas: what they leave out, and which of it an engine is sent from where."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from generator.bundle.blobs import open_blobs
+from generator.bundle.check import inspect, verify
+from generator.bundle.damage import DamagedError
+from generator.bundle.diff import diff
+from generator.bundle.layout import SourceImage
+from generator.bundle.load import load
+from generator.bundle.loader import Holdings
+from generator.bundle.members import contents
+from generator.bundle.model import BundleIndex, short_root
+from generator.bundle.save import save
+from generator.errors import BundleError, InputError
+from tests.bundle.conftest import Made
+from tests.bundle.layouts import BASE, Layout, sha256
+from tests.bundle.test_check import rewritten
+from tests.bundle.test_load import Recorder
+
+Files = dict[str, bytes]
+
+
+def image(path: Path, name: str, *layers: Files) -> SourceImage:
+    layout = Layout(path / name)
+    layout.finish((layout.manifest([layout.layer(files) for files in layers]), f"docker.io/fgtest/{name}:1.0"))
+    return SourceImage((f"fgtest/{name}:1.0",), layout.path, ("linux/amd64",))
+
+
+def own(text: str) -> Files:
+    return {"opt/own": text.encode() * 400}
+
+
+class Chain:
+    """A; B, a delta on A in which x is new; C, a delta on B in which y is new; ``whole`` is C as one file."""
+
+    def __init__(self, path: Path) -> None:
+        first = [image(path / "1", "x", BASE, own("x1")), image(path / "1", "y", BASE, own("y1"))]
+        second = [image(path / "2", "x", BASE, own("x2")), first[1]]
+        third = [second[0], image(path / "3", "y", BASE, own("y3"))]
+        self.a = save(first, path / "a.fate.tar", name="a").path
+        self.b = save(second, path / "b.fate.tar", name="b", bases=[inspect(self.a).index]).path
+        self.c = save(third, path / "c.fate.tar", name="c", bases=[inspect(self.b).index]).path
+        self.whole = save(third, path / "whole.fate.tar", name="c").path
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    return Chain(tmp_path_factory.mktemp("chain"))
+
+
+def index(path: Path) -> BundleIndex:
+    return inspect(path).index
+
+
+def layers(path: Path, name: str) -> list[str]:
+    found = next(i for i in index(path).images if i.label == name)
+    return [layer.blob.digest for layer in found.variants[0].layers]
+
+
+def sent_layers(engine: Recorder, path: Path) -> set[str]:
+    known = {digest for image in index(path).images for digest in layers(path, image.label)}
+    return {f"sha256:{name[13:]}" for name in engine.members()} & known
+
+
+def test_a_delta_leaves_out_the_layers_that_its_base_has(chain: Chain) -> None:
+    record = index(chain.b)
+    assert [base.name for base in record.bases] == ["a"]
+    assert record.bases[0].root == index(chain.a).root
+    assert {one.digest for one in record.absent} == {*layers(chain.a, "y"), layers(chain.a, "x")[0]}
+    assert layers(chain.b, "x")[1] in record.carried()
+    assert verify(chain.b).index == record
+    assert chain.b.stat().st_size < chain.a.stat().st_size
+
+
+def test_manifests_and_configs_are_always_in_it(chain: Chain) -> None:
+    carried = index(chain.b).carried()
+    for one in index(chain.b).images:
+        assert one.variants[0].manifest.digest in carried
+        assert one.variants[0].config.digest in carried
+
+
+def test_a_delta_on_a_delta_leans_on_all_that_it_stands_for(chain: Chain) -> None:
+    record = index(chain.c)
+    assert [base.name for base in record.bases] == ["b"]
+    assert set(record.carried()) & set(layers(chain.c, "x") + layers(chain.c, "y")) == {layers(chain.c, "y")[1]}
+
+
+def test_several_bases_are_named_when_each_has_something(chain: Chain, tmp_path: Path) -> None:
+    one = image(tmp_path, "x", BASE, own("x1"))
+    other = image(tmp_path / "o", "x", own("other"))
+    bases = [save([source], tmp_path / f"{n}.tar", name=n).index for n, source in (("p", one), ("q", other))]
+    new = image(tmp_path / "n", "x", BASE, own("other"), own("new"))
+    record = save([new], tmp_path / "new", name="new", bases=bases).index
+    assert {base.name for base in record.bases} == {"p", "q"}
+    assert save([one], tmp_path / "z", name="z", bases=bases).index.bases[0].name == "p"
+
+
+def test_without_anything_in_common_it_is_a_whole_bundle(chain: Chain, tmp_path: Path) -> None:
+    strange = image(tmp_path, "z", own("z"))
+    result = save([strange], tmp_path / "z.fate.tar", name="z", bases=[index(chain.a)])
+    assert result.index.bases == ()
+    assert result.root == save([strange], tmp_path / "other", name="z").root
+
+
+def test_a_tag_that_was_pushed_again_is_in_the_delta(chain: Chain) -> None:
+    """zarf compares names, and silently drops it."""
+    assert index(chain.a).images[0].references == index(chain.b).images[0].references
+    assert layers(chain.b, "x")[1] in index(chain.b).carried()
+
+
+def test_base_and_delta_are_sent_as_the_whole_would_be(chain: Chain) -> None:
+    merged, alone = Recorder(), Recorder()
+    load(chain.c, merged, bases=[chain.b, chain.a])
+    load(chain.whole, alone)
+    assert merged.sent == alone.sent
+    assert set(merged.names) == {"docker.io/fgtest/x:1.0", "docker.io/fgtest/y:1.0"}
+
+
+def test_the_order_of_the_files_is_free(chain: Chain) -> None:
+    engine = Recorder()
+    result = load(chain.a, engine, bases=[chain.b, chain.c])
+    assert result.index.name == "c"
+
+
+def test_a_delta_may_come_through_a_pipe_and_its_base_not(chain: Chain) -> None:
+    engine = Recorder()
+    load(io.BytesIO(chain.b.read_bytes()), engine, bases=[chain.a])
+    assert engine.finished
+    with pytest.raises(InputError, match="a base must be a file"):
+        load(chain.b, Recorder(), bases=[io.BytesIO(chain.a.read_bytes())])
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [((), "b"), (("b",), "a"), (("a",), "b")],
+    ids=["C alone", "C and B, without A", "C and A, without B"],
+)
+def test_a_missing_base_is_named_before_a_byte_is_sent(chain: Chain, given: tuple[str, ...], missing: str) -> None:
+    engine = Recorder()
+    with pytest.raises(InputError) as error:
+        load(chain.c, engine, bases=[getattr(chain, name) for name in given])
+    assert f"{missing} (root digest {short_root(index(getattr(chain, missing)).root)})" in error.value.render()
+    assert not engine.sent
+    assert engine.calls == []
+
+
+def test_another_bundle_with_the_same_names_is_no_base(chain: Chain, tmp_path: Path) -> None:
+    wrong = save([image(tmp_path, "x", own("evil")), image(tmp_path, "y", own("evil"))], tmp_path / "w", name="a").path
+    engine = Recorder()
+    with pytest.raises(InputError, match=rf"no base of {chain.b}"):
+        load(chain.b, engine, bases=[wrong])
+    assert not engine.sent
+
+
+def test_two_whole_bundles_are_no_pair(chain: Chain) -> None:
+    with pytest.raises(InputError, match="no base of") as error:
+        load(chain.a, Recorder(), bases=[chain.whole])
+    assert error.value.hint == "load them one after the other"
+
+
+def test_a_layer_of_the_base_that_is_damaged(chain: Chain, tmp_path: Path) -> None:
+    data = bytearray(chain.a.read_bytes())
+    layer = layers(chain.a, "y")[1]
+    at = data.find(b"blobs/sha256/" + layer[7:].encode()) + 512
+    data[at] ^= 1
+    bad = tmp_path / "a.fate.tar"
+    bad.write_bytes(bytes(data))
+    engine = Recorder()
+    with pytest.raises(DamagedError) as error:
+        load(chain.b, engine, bases=[bad])
+    assert f"{bad} is damaged: layer {layer}" in str(error.value)
+    assert "nothing was loaded" in str(error.value)
+    assert engine.aborted
+    assert not engine.finished
+    assert b"manifest.json" not in engine.sent
+
+
+def chains(path: Path, *names: str) -> Holdings:
+    images = {i.label: tuple(layer.diff_id for layer in i.variants[0].layers) for i in index(path).images}
+    return Holdings(chains=frozenset(images[name] for name in names))
+
+
+def manifests(path: Path, *names: str) -> Holdings:
+    images = {i.label: i.variants[0].manifest.digest for i in index(path).images}
+    return Holdings(manifests=frozenset(images[name] for name in names))
+
+
+def test_a_graphdriver_that_has_the_layers_takes_the_delta_alone(chain: Chain) -> None:
+    engine = Recorder()
+    engine.has = chains(chain.a, "x", "y")
+    load(chain.b, engine)
+    assert sent_layers(engine, chain.b) == {layers(chain.b, "x")[1]}
+
+
+def test_a_containerd_store_that_has_the_base_images_takes_the_delta_alone(chain: Chain) -> None:
+    engine = Recorder()
+    engine.has = manifests(chain.a, "y")
+    load(chain.b, engine)
+    assert sent_layers(engine, chain.b) == {layers(chain.b, "x")[1]}
+
+
+def test_of_the_base_only_what_the_engine_lacks_is_sent(chain: Chain) -> None:
+    engine = Recorder()
+    engine.has = manifests(chain.a, "x")
+    load(chain.b, engine, bases=[chain.a])
+    assert sent_layers(engine, chain.b) == {layers(chain.b, "x")[1], layers(chain.b, "y")[1]}
+
+
+def test_a_base_image_that_was_removed_is_missed(chain: Chain) -> None:
+    engine = Recorder()
+    engine.has = chains(chain.a, "x")
+    with pytest.raises(InputError, match=r"its base is missing: a .*; it has 1 layers of y"):
+        load(chain.b, engine)
+    load(chain.b, engine, only=["x"])
+    assert engine.finished
+
+
+def test_the_same_layers_on_others_do_not_count(chain: Chain, tmp_path: Path) -> None:
+    """A graphdriver knows a layer by all that is below it."""
+    upside_down = save([image(tmp_path, "x", own("x1"), BASE)], tmp_path / "u", name="u").path
+    engine = Recorder()
+    engine.has = chains(upside_down, "x")
+    load(chain.a, engine)
+    assert sent_layers(engine, chain.a) == {*layers(chain.a, "x"), *layers(chain.a, "y")}
+
+
+def test_what_is_there_is_not_sent_again_but_still_checked(chain: Chain) -> None:
+    for holdings in (chains(chain.whole, "x", "y"), manifests(chain.whole, "x", "y")):
+        engine = Recorder()
+        engine.has = holdings
+        load(chain.whole, engine)
+        assert sent_layers(engine, chain.whole) == set()
+        assert engine.members()[-3:] == ["manifest.json", "index.json", "oci-layout"]
+    data = bytearray(chain.whole.read_bytes())
+    data[data.find(layers(chain.whole, "x")[1][7:].encode()) + 520] ^= 1
+    with pytest.raises(BundleError):
+        load(io.BytesIO(bytes(data)), engine)
+
+
+def made_of(path: Path) -> Made:
+    return Made(path.read_bytes(), contents(index(path)))
+
+
+RECORDS = {
+    "no base": lambda r: r["base"].update(bundles=[]),
+    "nothing absent": lambda r: r["base"].update(absent=[]),
+    "absent twice": lambda r: r["base"]["absent"].append(r["base"]["absent"][-1]),
+    "a manifest is absent": lambda r: r["base"]["absent"].insert(0, {"digest": "sha256:" + "0" * 64, "manifests": []}),
+    "a path as root": lambda r: r["base"]["bundles"][0].update(root="../x"),
+    "a name with a slash": lambda r: r["base"]["bundles"][0].update(name="../x"),
+    "unknown key": lambda r: r["base"].update(more=1),
+    "base is text": lambda r: r.update(base="x"),
+    "no base at all": lambda r: r.pop("base"),
+}
+
+
+@pytest.mark.parametrize("change", RECORDS.values(), ids=RECORDS)
+def test_a_record_that_lies_about_its_base(chain: Chain, change: object) -> None:
+    with pytest.raises(BundleError):
+        verify(io.BytesIO(rewritten(made_of(chain.b), change)))
+
+
+def test_diff(chain: Chain) -> None:
+    found = diff(index(chain.a), index(chain.b))
+    assert [(c.reference.rpartition("/")[2], c.state) for c in found.changes] == [
+        ("x:1.0", "changed"),
+        ("y:1.0", "same"),
+    ]
+    assert (found.blobs, found.size) == (
+        len(index(chain.b).carried()),
+        sum(blob.size for blob in index(chain.b).carried().values()),
+    )
+    assert found.all_size == index(chain.b).size
+
+
+def test_diff_names_what_is_new_and_what_is_gone(chain: Chain, tmp_path: Path) -> None:
+    new = save([image(tmp_path, "z", BASE)], tmp_path / "z.fate.tar", name="z").path
+    found = diff(index(chain.a), index(new))
+    assert [(c.reference.rpartition("/")[2], c.state) for c in found.changes] == [
+        ("x:1.0", "gone"),
+        ("y:1.0", "gone"),
+        ("z:1.0", "new"),
+    ]
+
+
+@pytest.mark.parametrize("prefix", ["10.0.0.5:8443/mirror", "10.0.0.5:8443/mirror/"])
+def test_retag(chain: Chain, prefix: str) -> None:
+    engine = Recorder()
+    load(chain.whole, engine, retag=prefix)
+    assert set(engine.names) == {"10.0.0.5:8443/mirror/x:1.0", "10.0.0.5:8443/mirror/y:1.0"}
+    names = [
+        entry["annotations"]["io.containerd.image.name"] for entry in json.loads(engine.file("index.json"))["manifests"]
+    ]
+    assert names == sorted(engine.names)
+
+
+def test_retag_that_makes_one_of_two(chain: Chain, tmp_path: Path) -> None:
+    one, other = image(tmp_path, "x", BASE), image(tmp_path / "o", "x", own("o"))
+    two = [one, SourceImage(("other/x:1.0",), other.layout, other.platforms)]
+    path = save(two, tmp_path / "two", name="two").path
+    engine = Recorder()
+    with pytest.raises(InputError, match=r"two images would be localhost:5000/p/x:1\.0"):
+        load(path, engine, retag="localhost:5000/p")
+    assert not engine.sent
+
+
+@pytest.mark.parametrize("prefix", ["UPPER/x", "a b", "-x"])
+def test_retag_to_what_is_no_name(chain: Chain, prefix: str) -> None:
+    with pytest.raises(InputError, match="--retag"):
+        load(chain.whole, Recorder(), retag=prefix)
+
+
+def test_push_and_serve_read_a_delta_together_with_its_bases(chain: Chain) -> None:
+    with open_blobs(chain.c, [chain.a, chain.b]) as blobs:
+        blobs.require_all()
+        for digest in blobs.index.blobs():
+            assert sha256(b"".join(blobs.chunks(digest))) == digest
+    with open_blobs(chain.b) as blobs:
+        with pytest.raises(InputError, match="is a delta, and 2 layers are in a"):
+            blobs.require_all()
+        with pytest.raises(InputError, match=r"layer sha256:\w+ is in a"):
+            list(blobs.chunks(layers(chain.a, "y")[1]))

@@ -1,0 +1,141 @@
+"""The engines that bundles are loaded into, each asked by its own command what it has."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Target(Protocol):
+    @property
+    def into(self) -> str: ...
+
+    @property
+    def env(self) -> dict[str, str]: ...
+
+    @property
+    def by_diff_id(self) -> bool:
+        """Whether it takes layers that it has by diff id: a graphdriver."""
+
+    def ids(self, *names: str) -> dict[str, str]:
+        """Name → ID of those that are there, also of those that the engine hides."""
+
+    def whole(self, name: str) -> bool:
+        """Whether the engine can give the image away again with all of its layers."""
+
+    def remove(self, *names: str) -> None:
+        """Takes names away, and images by their IDs that it keeps without one."""
+
+
+def _run(env: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        args, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+    )
+
+
+def _full(name: str) -> str:
+    return name if name.startswith(("localhost", "sha256:")) else f"docker.io/{name}"
+
+
+@dataclass(frozen=True)
+class DockerTarget:
+    host: str
+    by_diff_id: bool
+    into: str = "docker"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"DOCKER_HOST": self.host}
+
+    def ids(self, *names: str) -> dict[str, str]:
+        found = {
+            n: _run(self.env, "docker", "image", "inspect", "--format", "{{.Id}}", n).stdout.strip() for n in names
+        }
+        return {name: identity for name, identity in found.items() if identity}
+
+    def whole(self, name: str) -> bool:
+        save = subprocess.Popen(["docker", "save", name], env={**os.environ, **self.env}, stdout=subprocess.PIPE)
+        listed = subprocess.run(["tar", "-t"], stdin=save.stdout, capture_output=True, text=True, check=True).stdout
+        save.wait()
+        layers = json.loads(
+            _run(self.env, "docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", name).stdout
+        )
+        saved = listed.count("/layer.tar") or listed.count("blobs/sha256/") - listed.count("blobs/sha256/\n")
+        return save.returncode == 0 and bool(layers) and saved >= len(layers)
+
+    def remove(self, *names: str) -> None:
+        for name in names:
+            _run(self.env, "docker", "image", "rm", "--force", name)
+
+
+@dataclass(frozen=True)
+class PodmanTarget:
+    into: str = "podman"
+    by_diff_id: bool = False
+    env: dict[str, str] = field(default_factory=dict)
+
+    def ids(self, *names: str) -> dict[str, str]:
+        """Listed, since podman takes a short name for that of any registry."""
+        lines = _run(self.env, "podman", "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+        words = [line.removeprefix("docker.io/").split() for line in lines.stdout.splitlines()]
+        return {name: identity for name, identity in words if name in names}
+
+    def whole(self, name: str) -> bool:
+        return _run(self.env, "podman", "save", "--output", "/dev/null", _full(name)).returncode == 0
+
+    def remove(self, *names: str) -> None:
+        for name in names:
+            _run(self.env, "podman", "image", "rm", _full(name))
+
+
+@dataclass(frozen=True)
+class ContainerdTarget:
+    namespace: str
+    address: str
+    by_diff_id: bool = False
+
+    @property
+    def into(self) -> str:
+        return f"containerd:{self.namespace}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"CONTAINERD_ADDRESS": self.address}
+
+    def _ctr(self, *args: str) -> str:
+        return _run(self.env, "ctr", "--namespace", self.namespace, *args).stdout
+
+    def ids(self, *names: str) -> dict[str, str]:
+        lines = [line.split() for line in self._ctr("images", "ls").splitlines()[1:]]
+        found = {words[0].removeprefix("docker.io/"): words[2] for words in lines}
+        return {name: found[name] for name in names if name in found}
+
+    def whole(self, name: str) -> bool:
+        lines = self._ctr("images", "check", f"name=={_full(name)}").splitlines()[1:]
+        return [line.split()[3] for line in lines] == ["complete"]
+
+    def remove(self, *names: str) -> None:
+        for name in names:
+            # --sync: its blobs are gone, too, when it returns
+            self._ctr("images", "rm", "--sync", _full(name))
+
+
+def target(kind: str, namespace: str) -> Target:
+    """The engine of this kind; KeyError names the variable that the sandbox sets for it."""
+    if kind == "podman":
+        return PodmanTarget()
+    if kind == "containerd":
+        return ContainerdTarget(namespace, os.environ["FATEGEN_SANDBOX_CONTAINERD"])
+    return DockerTarget(os.environ[KINDS[kind]], by_diff_id="containerd" not in kind)
+
+
+KINDS = {
+    "docker, containerd store": "DOCKER_HOST",
+    "docker, graphdriver": "FATEGEN_SANDBOX_GRAPHDRIVER",
+    "docker 20.10": "FATEGEN_SANDBOX_DOCKER20",
+    "containerd": "FATEGEN_SANDBOX_CONTAINERD",
+    "podman": "PATH",
+}

@@ -1,0 +1,201 @@
+"""Bundles of many images and of many gigabytes, killed saves, other surroundings: the same file each time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from generator.bundle.check import inspect, verify
+from generator.bundle.layout import SourceImage
+from generator.bundle.save import save
+from tests.bundle.layouts import TAR, Layout
+
+pytestmark = pytest.mark.e2e
+
+GIB = 1 << 30
+MEMORY = 200 << 20
+"""bytes that a process may take, whatever the size of the bundle"""
+
+SAVE = """
+import os, sys
+from pathlib import Path
+from generator.bundle.layout import SourceImage
+from generator.bundle.save import save
+layout, output, split, umask = sys.argv[1:]
+os.umask(int(umask, 8))
+save([SourceImage(("fgtest/big:1.0",), Path(layout), ("linux/amd64",))], Path(output), name="big", split=int(split))
+"""
+VERIFY = """
+import sys
+from pathlib import Path
+from generator.bundle.check import verify
+verify(Path(sys.argv[1]))
+"""
+LOAD = """
+import contextlib, resource, sys
+from pathlib import Path
+from generator.bundle.load import load
+from generator.bundle.loader import EngineImage, Holdings
+from generator.bundle.tags import Tags
+
+class Sink:  # takes all, has nothing
+    def platform(self): return "linux/amd64"
+    def forgets_replaced(self): return False
+    def holdings(self): return Holdings()
+    def inspect(self, names): return {}
+    @contextlib.contextmanager
+    def open_load(self, platform): yield self
+    def write(self, data): return len(data)
+    def finish(self): return ""
+    def abort(self): raise AssertionError("cut off")
+
+# our own temporary files: at most 1 MB, else SIGXFSZ
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+Tags.confirm = lambda self, said: ()
+load(Path(sys.argv[1]), Sink())
+"""
+PEAK = """
+import resource
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def run(script: str, *args: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> int:
+    """Runs a script to its end; the bytes of memory that it took at most."""
+    done = subprocess.run(
+        [sys.executable, "-c", script + PEAK, *map(str, args)],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), **(env or {})},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return int(done.stdout)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layout of 40 MB that do not compress."""
+    layout = Layout(tmp_path_factory.mktemp("big"))
+    noise = random.Random(1)
+    layers = []
+    for _ in range(8):
+        blob = layout.put(noise.randbytes(5 << 20), TAR)
+        layers.append((blob, str(blob["digest"])))
+    return layout.finish((layout.manifest(layers), "docker.io/fgtest/big:1.0"))
+
+
+@pytest.mark.parametrize("split", [0, 7 << 20], ids=["one file", "parts"])
+def test_killed_at_twenty_moments_and_then_the_same_file(big: Path, tmp_path: Path, split: int) -> None:
+    good, out = tmp_path / "good", tmp_path / "out"
+    good.mkdir()
+    out.mkdir()
+    name = "big.fate.tar"
+    start = time.monotonic()
+    run(SAVE, big, good / name, str(split), "022")
+    longest = time.monotonic() - start
+    moments = random.Random(2)
+    killed = 0
+    for _ in range(20):
+        command = [sys.executable, "-c", SAVE, str(big), str(out / name), str(split), "022"]
+        child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            child.wait(moments.uniform(0, longest))
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+            killed += 1
+        child.wait()
+        if (out / name).exists() or (out / f"{name}.parts.json").exists():
+            # whole or not at all
+            verify(out / name)
+    assert killed >= 5
+    run(SAVE, big, out / name, str(split), "022")
+    assert {p.name: digest(p) for p in out.iterdir()} == {p.name: digest(p) for p in good.iterdir()}
+
+
+SURROUNDINGS = {
+    "hash seed 0": ({"PYTHONHASHSEED": "0"}, "022"),
+    "hash seed 1": ({"PYTHONHASHSEED": "1"}, "077"),
+    "time zone": ({"TZ": "Asia/Shanghai", "SOURCE_DATE_EPOCH": "1"}, "000"),
+    "locale C": ({"LC_ALL": "C", "PYTHONUTF8": "0"}, "027"),
+    "locale de_DE": ({"LC_ALL": "de_DE.UTF-8"}, "022"),
+}
+
+
+def test_the_same_file_in_all_surroundings(big: Path, tmp_path: Path) -> None:
+    found = set()
+    for number, (env, umask) in enumerate(SURROUNDINGS.values()):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        # another directory, too
+        run(SAVE, big, "big.fate.tar", "0", umask, env=env, cwd=directory)
+        found.add(digest(directory / "big.fate.tar"))
+    assert len(found) == 1
+
+
+@pytest.fixture(scope="session")
+def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layout of 10 GB that takes no room on the disk: one layer of 9 GiB, and smaller ones."""
+    layout = Layout(tmp_path_factory.mktemp("huge"))
+    layers = []
+    for number, size in enumerate([9 * GIB, *[100 << 20] * 10]):
+        path = layout.path / f"hole{number}"
+        with path.open("wb") as file:
+            file.truncate(size)
+            file.write(b"%d" % number)
+        hexadecimal = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+        path.rename(layout.path / "blobs/sha256" / hexadecimal)
+        blob: dict[str, object] = {"mediaType": TAR, "digest": f"sha256:{hexadecimal}", "size": size}
+        layers.append((blob, f"sha256:{hexadecimal}"))
+    return layout.finish((layout.manifest(layers), "docker.io/fgtest/big:1.0"))
+
+
+def test_ten_gigabytes_in_little_memory_and_no_temporary_disk(huge: Path, tmp_path: Path) -> None:
+    file = tmp_path / "big.fate.tar"
+    assert run(SAVE, huge, file, "0", "022") < MEMORY
+    try:
+        assert file.stat().st_size > 10 * 10**9
+        start = time.process_time()
+        assert inspect(file).size == file.stat().st_size
+        assert time.process_time() - start < 0.2
+        assert run(VERIFY, file) < MEMORY
+        assert run(LOAD, file) < MEMORY
+        # tar reads a member of 8 GiB and more
+        listed = subprocess.run(["tar", "-tvf", str(file)], capture_output=True, text=True, check=True).stdout
+        assert str(9 * GIB) in listed
+    finally:
+        file.unlink()
+
+
+def test_sixty_images_with_forty_layers_in_common(tmp_path: Path) -> None:
+    shared = Layout(tmp_path / "shared")
+    common = [shared.layer({f"usr/{number}": b"%d" % number * 100}) for number in range(40)]
+    sources = []
+    for number in range(60):
+        layout = Layout(tmp_path / f"image{number}")
+        (layout.path / "blobs/sha256").rmdir()
+        (layout.path / "blobs").rmdir()
+        (layout.path / "blobs").symlink_to(shared.path / "blobs")
+        own = layout.layer({"opt/own": b"%d" % number * 1000})
+        layout.finish((layout.manifest([*common, own]), f"docker.io/fgtest/image{number}:1.0"))
+        sources.append(SourceImage((f"localhost:5000/fgtest/image{number}:1.0",), layout.path, ("linux/amd64",)))
+    result = save(sources, tmp_path / "many.fate.tar", name="many")
+    start = time.process_time()
+    found = inspect(result.path)
+    assert time.process_time() - start < 0.2
+    assert len(found.index.images) == 60
+    assert verify(result.path).blobs == 40 + 60 * 3
