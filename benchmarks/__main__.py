@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import carried
+from benchmarks.measure import Row, faster, run, seconds, slower
 from benchmarks.old_way import OldWay
 from generator.project import Project
 from generator.table import table
@@ -20,45 +20,6 @@ from generator.workspace import load
 from tests.sample_project import SAMPLE, make_sample_project
 
 FATEGEN = [sys.executable, "-m", "generator"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """``ours`` and ``theirs`` in seconds; ``bound`` is what the README promises, ``met`` whether this run kept it."""
-
-    name: str
-    ours: float
-    theirs: float
-    ratio: str
-    bound: str
-    met: bool
-
-
-def seconds(function: Callable[[], object], times: int = 1) -> float:
-    """The median of several runs."""
-    measured = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        function()
-        measured.append(time.perf_counter() - begin)
-    return statistics.median(measured)
-
-
-def run(args: list[str], cwd: Path | None = None) -> None:
-    done = subprocess.run(args, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(args)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-
-
-def slower(name: str, ours: float, theirs: float, most: float, plus: float = 0.0) -> Row:
-    """A row whose promise is: at most ``most`` times as long as the other (and ``plus`` seconds)."""
-    bound = f"≤ {most:g} x" + (f" + {plus:g} s" if plus else "")
-    return Row(name, ours, theirs, f"{ours / theirs:.2f} x", bound, ours <= theirs * most + plus)
-
-
-def faster(name: str, ours: float, theirs: float, least: float) -> Row:
-    """A row whose promise is: at least ``least`` times as fast as the other."""
-    return Row(name, ours, theirs, f"{theirs / ours:.1f} x faster", f"≥ {least:g} x", theirs / ours >= least)
 
 
 class Bench:
@@ -231,13 +192,15 @@ def main(names: list[str]) -> int:
             "build": bench.build,
             "loop": bench.loop,
             "bundle": bench.bundle,
+            "carried": lambda: carried.measure(Path(directory) / "carried"),
         }
         if unknown := [n for n in names if n not in parts]:
             raise SystemExit(f"no such measurement: {' '.join(unknown)}; there are {' '.join(parts)}")
         rows = [row for name in names or parts for row in parts[name]()]
-    cells = [
-        (r.name, f"{r.ours:.2f} s", f"{r.theirs:.2f} s", r.ratio, r.bound, "" if r.met else "missed") for r in rows
-    ]
+    cells = []
+    for r in rows:
+        ours, theirs = f"{r.ours:.2f} {r.unit}", f"{r.theirs:.2f} {r.unit}"
+        cells.append((r.name, ours, theirs, r.ratio, r.bound, "" if r.met else "missed"))
     print(table(("WHAT", ">FATEGEN", ">OTHER", ">RATIO", ">BOUND", ""), cells))
     return 0 if all(r.met for r in rows) else 1
 

@@ -279,17 +279,14 @@ class Child:
 
 def find_docker() -> Docker:
     """The docker command on ``PATH``. EngineError where there is none."""
-    binary = shutil.which("docker")
-    if binary is None:
-        raise EngineError("docker is not installed (no docker command on PATH)", hint=GET_DOCKER)
-    return Docker(binary)
+    return find_program("docker", GET_DOCKER)
 
 
-def find_program(name: str) -> Docker:
-    """Another engine's command on ``PATH`` (podman, ctr). EngineError where there is none."""
+def find_program(name: str, hint: str = "") -> Docker:
+    """An engine's command on ``PATH`` (docker, podman, ctr). EngineError where there is none."""
     binary = shutil.which(name)
     if binary is None:
-        raise EngineError(f"{name} is not installed (no {name} command on PATH)", hint=f"install {name}, or set PATH")
+        raise EngineError(f"{name} is not installed (no {name} command on PATH)", hint=hint or f"install {name}")
     return Docker(binary)
 
 

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,15 +59,23 @@ def check_rest(
 
     The record has been read. ``outcome`` ends the error (nothing was loaded).
     """
-    walk = _Walk(_Checker(source, name, plan, deep, outcome), source, plan.members[0].end, tap, progress or quiet)
     found: list[Damage] = []
-    for member in plan.members[1:]:
-        reason = walk.member(member)
-        if reason is not None:
-            found.append(reason)
-        if walk.ended:
-            size = source.size if source.size is not None else walk.position
-            raise cut_short(name, plan, size, [d for d in found if not d.missing], outcome)
+    with ThreadPoolExecutor(1) as beside:
+        walk = _Walk(
+            _Checker(source, name, plan, deep, outcome),
+            source,
+            plan.members[0].end,
+            progress or quiet,
+            tap,
+            beside if tap else None,
+        )
+        for member in plan.members[1:]:
+            reason = walk.member(member)
+            if reason is not None:
+                found.append(reason)
+            if walk.ended:
+                size = source.size if source.size is not None else walk.position
+                raise cut_short(name, plan, size, [d for d in found if not d.missing], outcome)
     end = take(source, len(TRAILER), name)
     if len(end) < len(TRAILER):
         raise cut_short(name, plan, walk.position + len(end), found, outcome)
@@ -157,7 +165,7 @@ def _one(checker: _Checker, member: Expected, shared: _SharedProgress) -> Damage
         shared.add(what, done - last)
         last = done
 
-    walk = _Walk(checker, Window(checker.source, member.offset), member.offset, None, progress)
+    walk = _Walk(checker, Window(checker.source, member.offset), member.offset, progress)
     try:
         return walk.member(member)
     except BundleError as error:
@@ -200,10 +208,22 @@ class _Checker:
 
 
 class _Walk:
-    """Reads members one after the other from ``stream``, which stands at byte ``position`` of the bundle."""
+    """Reads members one after the other from ``stream``, which stands at byte ``position`` of the bundle.
 
-    def __init__(self, checker: _Checker, stream: Reads, position: int, tap: Tap | None, progress: Progress) -> None:
+    ``beside`` hashes while ``tap`` waits for whoever takes the bytes.
+    """
+
+    def __init__(
+        self,
+        checker: _Checker,
+        stream: Reads,
+        position: int,
+        progress: Progress,
+        tap: Tap | None = None,
+        beside: Executor | None = None,
+    ) -> None:
         self._checker, self._stream, self._tap, self._progress = checker, stream, tap, progress
+        self._beside = beside
         self.position = position
         self.ended = False
 
@@ -247,13 +267,17 @@ class _Walk:
         while left and not self.ended:
             chunk = self._read(min(left, CHUNK))
             left -= len(chunk)
-            sha.update(chunk)
+            hashed = self._beside.submit(sha.update, chunk) if self._beside else None
+            if hashed is None:
+                sha.update(chunk)
             if keep:
                 kept.append(chunk)
             if unpacked:
                 unpacked.write(chunk)
             if self._tap:
                 self._tap.data(chunk)
+            if hashed is not None:
+                hashed.result()
             self._progress(member.label, self.position, self._checker.plan.size)
         if self.ended:
             return None

@@ -1,0 +1,53 @@
+"""A measurement, its bound, and how both are taken."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """``ours`` and ``theirs`` in seconds, or in ``unit``.
+
+    ``bound`` is what the README promises, ``met`` whether this run kept it.
+    """
+
+    name: str
+    ours: float
+    theirs: float
+    ratio: str
+    bound: str
+    met: bool
+    unit: str = "s"
+
+
+def seconds(function: Callable[[], object], times: int = 1) -> float:
+    """The median of several runs."""
+    measured = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        function()
+        measured.append(time.perf_counter() - begin)
+    return statistics.median(measured)
+
+
+def run(args: list[str], cwd: Path | None = None) -> None:
+    done = subprocess.run(args, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(args)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+
+
+def slower(name: str, ours: float, theirs: float, most: float, plus: float = 0.0) -> Row:
+    """A row whose promise is: at most ``most`` times as long as the other (and ``plus`` seconds)."""
+    bound = f"≤ {most:g} x" + (f" + {plus:g} s" if plus else "")
+    return Row(name, ours, theirs, f"{ours / theirs:.2f} x", bound, ours <= theirs * most + plus)
+
+
+def faster(name: str, ours: float, theirs: float, least: float) -> Row:
+    """A row whose promise is: at least ``least`` times as fast as the other."""
+    return Row(name, ours, theirs, f"{theirs / ours:.1f} x faster", f"≥ {least:g} x", theirs / ours >= least)
