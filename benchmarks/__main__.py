@@ -182,6 +182,39 @@ class Bench:
             run(["docker", "-H", classic, "rmi", "-f", *listed], self.project)
         return rows
 
+    def registry(self) -> list[Row]:
+        """The same file from what was pushed, with an empty cache and with a full one."""
+        self.cool(ballast=150)
+        platform = ["--platform", "linux/amd64"]
+        self.fategen("bake", "components", "--load", *platform)
+        self.fategen("bake", "components", "--push", *platform)
+        listed = subprocess.run(
+            [*FATEGEN, "images", "components", "--format", "references"],
+            cwd=self.project, capture_output=True, text=True, check=True,
+        ).stdout.split()  # fmt: skip
+        script = 'set -o pipefail; docker save "$@" | gzip > theirs.tar.gz'
+        habit = seconds(lambda: run(["bash", "-c", script, "-", *listed], self.project))
+
+        def save() -> None:
+            self.fategen("bundle", "save", "--from", "registry", *platform, "-o", "ours.fate.tar")
+
+        def fresh() -> None:
+            shutil.rmtree(self.project / ".fategen/layouts")
+            save()
+
+        save()
+        ours, again = seconds(fresh, 3), seconds(save, 3)
+        rows = [
+            faster("bundle save --from registry, against docker save | gzip", ours, habit, 10),
+            slower("bundle save --from registry a second time, against the first", again, ours, 1),
+        ]
+        if crane := shutil.which("crane"):
+            # fategen has its file on the disk when it ends
+            script = '"$@" theirs.tar && sync theirs.tar'
+            theirs = seconds(lambda: run(["sh", "-c", script, "-", crane, "pull", *listed], self.project), 3)
+            rows.append(slower("bundle save --from registry, against crane pull", ours, theirs, 1.5))
+        return rows
+
 
 def main(names: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="fategen-bench-") as directory:
@@ -193,6 +226,7 @@ def main(names: list[str]) -> int:
             "loop": bench.loop,
             "bundle": bench.bundle,
             "carried": lambda: carried.measure(Path(directory) / "carried"),
+            "registry": bench.registry,
         }
         if unknown := [n for n in names if n not in parts]:
             raise SystemExit(f"no such measurement: {' '.join(unknown)}; there are {' '.join(parts)}")

@@ -47,6 +47,10 @@ class Login:
     def basic(self) -> str:
         return base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
+    def hide(self, text: str) -> str:
+        """``text`` without the password, for what a registry says: it may repeat what it was sent."""
+        return text.replace(self.basic, "***").replace(self.password, "***")
+
 
 def config_directory(environment: Mapping[str, str]) -> Path:
     """docker's own directory: $DOCKER_CONFIG or ~/.docker."""

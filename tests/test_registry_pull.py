@@ -246,6 +246,16 @@ def test_another_host_gets_neither_the_password_nor_the_token(registry: Loopback
     assert {path.split("?")[0] for _, path, header in registry.asked if header == basic} == {"/token"}
 
 
+def test_a_registry_that_repeats_the_password_does_not_bring_it_into_a_message(
+    registry: Loopback, tmp_path: Path
+) -> None:
+    login = Login("writer", "right-horse")
+    told = f'{{"errors":[{{"code":"DENIED","message":"not for right-horse or {login.basic}"}}]}}'.encode()
+    registry.lies += [times(ALWAYS, says(403, told))]
+    with pytest.raises(Refused, match=r"403 DENIED: not for \*\*\* or \*\*\*"):
+        fetch(registry, tmp_path, Access(registry.host, login, insecure=True))
+
+
 def test_another_host_that_answers_401_gets_no_token_either(registry: Loopback, tmp_path: Path) -> None:
     registry.token = "secret-token"
     with Loopback(token="other") as store:

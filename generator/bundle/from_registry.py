@@ -20,6 +20,7 @@ from generator.bake.layouts import empty_layout
 from generator.bundle import reference
 from generator.bundle.archive import Progress, quiet
 from generator.bundle.layout import SourceImage, blob_path, read
+from generator.bundle.model import BundleIndex
 from generator.bundle.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_index, parse_manifest, platform_name
 from generator.bundle.strictjson import LIMIT, Malformed, encode
 from generator.bundle.wanted import WantedImage
@@ -44,15 +45,18 @@ def fetch_layouts(
     state: Path,
     registries: Registries,
     *,
+    bases: Sequence[BundleIndex] = (),
     progress: Progress | None = None,
 ) -> tuple[SourceImage, ...]:
     """Bring ``images`` into layouts below ``state``, as bake does; what it gives is for ``save``.
+
+    Layers that ``bases`` have are not brought: a delta leaves them out.
 
     Raises InputError or EngineError with every problem of every image (not there, not for a platform, no right, no
     room), and then has brought no layer; EngineError, with image, digest and registry, for a registry that fails later
     or lies. What has come is kept for the next run.
     """
-    fetch = _Fetch(registries, progress or quiet)
+    fetch = _Fetch(registries, frozenset(blob for base in bases for blob in base.blobs()), progress or quiet)
     sources = {i: SourceImage(i.references, empty_layout(state / "layouts", i.directory), i.platforms) for i in images}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         fetch.metadata(pool, sources)
@@ -68,8 +72,8 @@ class _Layer:
 
 
 class _Fetch:
-    def __init__(self, registries: Registries, progress: Progress) -> None:
-        self._registries, self._progress = registries, progress
+    def __init__(self, registries: Registries, without: frozenset[str], progress: Progress) -> None:
+        self._registries, self._without, self._progress = registries, without, progress
         self._layers: dict[Path, _Layer] = {}
         self._lock = threading.Lock()
         self._stopped = False
@@ -147,7 +151,8 @@ class _Fetch:
         _write_layout(own, top)
         found = read(own).image
         label = reference.short(found.references[0])
-        return [_Layer(layer.blob, image, label) for variant in found.variants for layer in variant.layers]
+        layers = (layer.blob for variant in found.variants for layer in variant.layers)
+        return [_Layer(blob, image, label) for blob in layers if blob.digest not in self._without]
 
     def _child(self, registry: Registry, source: Reference, blobs: Path, child: Descriptor) -> bytes:
         with suppress(OSError):

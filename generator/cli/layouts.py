@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from generator.bake import Job
     from generator.bake.run import Session
     from generator.bundle.layout import SourceImage
+    from generator.bundle.model import BundleIndex
     from generator.plan import Plan
     from generator.registry.connect import Registries
     from generator.workspace import Workspace
@@ -43,15 +44,21 @@ def built_layouts(
 
 
 def fetched_layouts(
-    workspace: Workspace, job: Job, platforms: Sequence[str], quiet: bool, others: Sequence[str] = ()
+    workspace: Workspace,
+    job: Job,
+    platforms: Sequence[str],
+    quiet: bool,
+    others: Sequence[str] = (),
+    bases: Sequence[BundleIndex] = (),
 ) -> tuple[SourceImage, ...]:
-    """The job's images, and ``others``, as their registries have them."""
+    """The job's images, and ``others``, as their registries have them, but for layers that ``bases`` have."""
     from generator.bundle.from_registry import fetch_layouts
     from generator.bundle.wanted import added, planned
 
     images = [*planned(job, platforms), *added(others, platforms)]
     with Bar("fetching", quiet) as bar:
-        return fetch_layouts(images, workspace.project.make_state(), _registries(workspace), progress=bar)
+        state = workspace.project.make_state()
+        return fetch_layouts(images, state, _registries(workspace), bases=bases, progress=bar)
 
 
 def _registries(workspace: Workspace) -> Registries:

@@ -70,7 +70,7 @@ def _try_push(registry: Registry, path: str) -> Finding:
 
 
 def _finding(registry: Registry, answer: requests.Response) -> Finding:
-    said = words(answer)
+    said = words(answer, registry.access.login)
     if _begun(answer):
         return Finding("ok")
     if answer.status_code == 401 and registry.access.login is None:

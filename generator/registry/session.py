@@ -76,7 +76,7 @@ class Registry:
                 if scheme == "http" or not access.insecure:
                     raise
         if answer.status_code not in (200, 401):
-            raise Refused("unknown", words(answer))
+            raise Refused("unknown", words(answer, access.login))
         self._challenge = challenge(answer) if not answer.ok else None
 
     @cached_property
@@ -102,7 +102,7 @@ class Registry:
         elif self._challenge.scheme == "basic":
             answer = self.once("GET", "/v2/", f"Basic {login.basic}")
             if answer.status_code == 401:
-                raise Refused("refused", words(answer))
+                raise Refused("refused", words(answer, login))
 
     def authorization(self, scopes: tuple[str, ...], asked: Challenge | None = None) -> str:
         """The header for these scopes (``repository:PATH:pull``); ``asked`` is a later challenge than the first one."""
@@ -207,16 +207,16 @@ class Registry:
             header = f"Basic {login.basic}" if login else ""
             answer = self.once("GET", realm, header, params=asked, strict=True)
         if answer.status_code == 401:
-            raise Refused("refused" if login else "no login", words(answer))
+            raise Refused("refused" if login else "no login", words(answer, login))
         if scopes and answer.status_code == 403:
-            raise Refused("denied" if login else "no login", words(answer))
+            raise Refused("denied" if login else "no login", words(answer, login))
         try:
             content = answer.json() if answer.ok else {}
             token = str(content.get("token") or content.get("access_token") or "")
         except (ValueError, AttributeError):
             token = ""
         if scopes and not token:
-            raise Refused("unknown", f"no token from {urlsplit(realm).netloc}: {words(answer)}")
+            raise Refused("unknown", f"no token from {urlsplit(realm).netloc}: {words(answer, login)}")
         return token
 
 
@@ -245,19 +245,20 @@ def retry_after(answer: requests.Response, otherwise: float) -> float:
     return min(max(seconds, 0.0), LONGEST)
 
 
-def words(answer: requests.Response) -> str:
+def words(answer: requests.Response, login: Login | None) -> str:
     """What a registry says (distribution's spec, "Errors": a list of code and message); at most a line."""
     try:
         first = answer.json()["errors"][0]
         text = f"{first.get('code') or ''}: {first.get('message') or ''}".strip(": ")
     except (ValueError, LookupError, TypeError, AttributeError):
         text = ""
-    return " ".join(f"{answer.status_code} {text or answer.reason or ''}".split())[:200]
+    said = " ".join(f"{answer.status_code} {text or answer.reason or ''}".split())
+    return (login.hide(said) if login else said)[:200]
 
 
 def refusal(answer: requests.Response, login: Login | None) -> Refused:
     """Why a registry did not give what was asked for: a login, a right, the thing itself, or something else."""
     status = answer.status_code
     if status in (401, 403):
-        return Refused("denied" if login else "no login", words(answer))
-    return Refused("missing" if status == 404 else "unknown", words(answer))
+        return Refused("denied" if login else "no login", words(answer, login))
+    return Refused("missing" if status == 404 else "unknown", words(answer, login))

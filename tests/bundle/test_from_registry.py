@@ -76,6 +76,17 @@ def test_a_second_run_asks_for_nothing_but_the_names(registry: Loopback, tmp_pat
     assert sorted(registry.paths("GET")) == ["/v2/", *(f"/v2/fgtest/{name}/manifests/1.0" for name in "abm")]
 
 
+def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path: Path) -> None:
+    base = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "base.tar", name="base").index
+    registry.asked.clear()
+    registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
+    found = fetch_layouts(wanted(registry, "a", "b"), tmp_path / "2", registries, bases=[base])
+    blobs = {path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path}
+    assert not blobs & {layer.blob.digest for layer in base.images[0].variants[0].layers}
+    delta = save(found, tmp_path / "delta.tar", name="delta", bases=[base]).index
+    assert [one.name for one in delta.bases] == ["base"]
+
+
 def test_a_name_that_moved_is_another_image(registry: Loopback, tmp_path: Path) -> None:
     images = wanted(registry, "a")
     before = bundle(fetch(registry, images, tmp_path / "state"), tmp_path / "1.tar")

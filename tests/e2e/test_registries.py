@@ -83,6 +83,18 @@ def test_another_image_comes_with_the_digest_that_it_has(project: Project, regis
     assert published(name) in (images[name].target.digest, images[name].source)
 
 
+def test_a_delta_brings_nothing_that_its_base_has(project: Project, tmp_path: Path) -> None:
+    """proxy stands on roll's layers: of the delta little more than its own comes over the line."""
+    base, delta = tmp_path / "base.fate.tar", tmp_path / "delta.fate.tar"
+    save = ("bundle", "save", "--from", "registry", "--platform", AMD, "-q")
+    succeeded(project.fategen(*save, "--image", "roll", "-o", str(base), cwd=project.path))
+    shutil.rmtree(project.path / ".fategen/layouts")
+    flags = ("--image", "proxy", "--base", str(base), "-o", str(delta))
+    succeeded(project.fategen(*save, *flags, cwd=project.path))
+    came = sum(path.stat().st_size for path in (project.path / ".fategen/layouts/shared/sha256").iterdir())
+    assert came < base.stat().st_size / 10 and delta.stat().st_size < base.stat().st_size / 10
+
+
 def test_third_party_images_come_from_the_mirror_under_their_own_names(project: Project, tmp_path: Path) -> None:
     output = tmp_path / "third.fate.tar"
     flags = ("--from", "registry", "--platform", AMD, "-q", "-o", str(output))
@@ -127,6 +139,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(project: Pr
             handler.wfile.write(data[position : position + (1 << 20)])
         return True
 
+    succeeded(project.save(tmp_path / "filled.fate.tar", "--from", "registry"))
     with Loopback() as registry:
         for name in ("roll", "proxy"):
             registry.put_layout(f"{SPACE}/{name}", "1.3.0-release", project.path / ".fategen/layouts" / name)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from generator.bake import Options, Recipe
     from generator.builder import Answers
     from generator.bundle.layout import SourceImage
+    from generator.bundle.model import BundleIndex
     from generator.plan import Plan
     from generator.workspace import Workspace
 
@@ -136,7 +137,7 @@ def command(
         if answers is not None and origin == "bake":
             layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
         else:
-            layouts = _as_they_are(workspace, origin, names, others, options, quiet)
+            layouts = _as_they_are(workspace, origin, names, others, olds, options, quiet)
     with Bar("saving", quiet) as bar:
         result = save(layouts, output, name=title, bases=olds, split=part, progress=bar)
     if form == "json":
@@ -184,6 +185,7 @@ def _as_they_are(
     origin: str,
     names: Sequence[str],
     others: Sequence[str],
+    olds: Sequence[BundleIndex],
     options: Options,
     quiet: bool,
 ) -> tuple[SourceImage, ...]:
@@ -200,7 +202,7 @@ def _as_they_are(
     if kind == "registry":
         from generator.cli.layouts import fetched_layouts
 
-        return fetched_layouts(workspace, job, options.platforms, quiet, others)
+        return fetched_layouts(workspace, job, options.platforms, quiet, others, olds)
     with Bar("reading", quiet) as bar:
         return origins.from_engine(find_docker(), job, options.platforms, workspace.project.make_state(), bar)
 

@@ -40,8 +40,9 @@ def command(file: Path, bases: tuple[Path, ...], port: int, form: str) -> None:
             click.echo(json.dumps({"address": host, "root": blobs.index.root, "images": rows}, indent=2))
         else:
             click.echo(table(("IMAGE", "PLATFORMS"), [(name, " ".join(image.platforms)) for name, image in images]))
-        say(f"serving {file} at {host}, to this machine alone; Ctrl-C ends it")
         try:
+            # said inside: who reads it may send the signal at once
+            say(f"serving {file} at {host}, to this machine alone; Ctrl-C ends it")
             server.serve_forever(0.1)
         except KeyboardInterrupt:
             say("stopped")
