@@ -61,6 +61,11 @@ def faster(name: str, ours: float, theirs: float, least: float) -> Row:
     return Row(name, ours, theirs, f"{theirs / ours:.1f} x faster", f"≥ {least:g} x", theirs / ours >= least)
 
 
+def within(name: str, ours: float, most: float) -> Row:
+    """A row whose promise is a time of its own: less than ``most`` seconds."""
+    return Row(name, ours, most, f"{ours / most:.2f} x", f"< {most:g} s", ours < most)
+
+
 class Bench:
     def __init__(self, work: Path) -> None:
         self.work = work
@@ -177,6 +182,30 @@ class Bench:
         mine, bake = (statistics.median(column) for column in zip(*measured, strict=True))
         return [slower("one Python file changed, to a running container, against raw bake", mine, bake, 1.3)]
 
+    def verify(self) -> list[Row]:
+        """Eight images against their contracts: met for the first time, and met before."""
+        self.fategen("bake", "all", "--load", "--platform", "linux/amd64")
+        listed = subprocess.run(
+            [*FATEGEN, "images", "all", "--format", "references"],
+            cwd=self.project, capture_output=True, text=True, check=True,
+        ).stdout.split()  # fmt: skip
+        look = ("verify", "--no-start", "--quiet")
+        first, saves, again = [], [], []
+        for _ in range(3):
+            saves.append(
+                seconds(lambda: run(["bash", "-c", "for one; do docker save $one > /dev/null; done", "-", *listed]))
+            )
+            shutil.rmtree(self.project / ".fategen/verify", ignore_errors=True)
+            first.append(seconds(lambda: self.fategen(*look)))
+            again.append(seconds(lambda: self.fategen(*look)))
+        return [
+            slower(
+                "verify --no-start of eight new images, against docker save of each",
+                statistics.median(first), statistics.median(saves), 1.2,
+            ),
+            within("the same images once more", statistics.median(again), 1),
+        ]  # fmt: skip
+
     def edit(self, tree: Path) -> None:
         with (tree / "fate_flow" / "settings.py").open("a", encoding="utf-8") as file:
             file.write(f"# edited {time.time_ns()}\n")
@@ -230,6 +259,7 @@ def main(names: list[str]) -> int:
             "cached": bench.cached,
             "build": bench.build,
             "loop": bench.loop,
+            "verify": bench.verify,
             "bundle": bench.bundle,
         }
         if unknown := [n for n in names if n not in parts]:
