@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks import carried
-from benchmarks.measure import Row, faster, run, seconds, slower
+from benchmarks.measure import Row, faster, run, seconds, slower, within
 from benchmarks.old_way import OldWay
 from generator.project import Project
 from generator.table import table
@@ -138,6 +138,30 @@ class Bench:
         mine, bake = (statistics.median(column) for column in zip(*measured, strict=True))
         return [slower("one Python file changed, to a running container, against raw bake", mine, bake, 1.3)]
 
+    def verify(self) -> list[Row]:
+        """Eight images against their contracts: met for the first time, and met before."""
+        self.fategen("bake", "all", "--load", "--platform", "linux/amd64")
+        listed = subprocess.run(
+            [*FATEGEN, "images", "all", "--format", "references"],
+            cwd=self.project, capture_output=True, text=True, check=True,
+        ).stdout.split()  # fmt: skip
+        look = ("verify", "--no-start", "--quiet")
+        first, saves, again = [], [], []
+        for _ in range(3):
+            saves.append(
+                seconds(lambda: run(["bash", "-c", "for one; do docker save $one > /dev/null; done", "-", *listed]))
+            )
+            shutil.rmtree(self.project / ".fategen/verify", ignore_errors=True)
+            first.append(seconds(lambda: self.fategen(*look)))
+            again.append(seconds(lambda: self.fategen(*look)))
+        return [
+            slower(
+                "verify --no-start of eight new images, against docker save of each",
+                statistics.median(first), statistics.median(saves), 1.2,
+            ),
+            within("the same images once more", statistics.median(again), 1),
+        ]  # fmt: skip
+
     def edit(self, tree: Path) -> None:
         with (tree / "fate_flow" / "settings.py").open("a", encoding="utf-8") as file:
             file.write(f"# edited {time.time_ns()}\n")
@@ -224,6 +248,7 @@ def main(names: list[str]) -> int:
             "cached": bench.cached,
             "build": bench.build,
             "loop": bench.loop,
+            "verify": bench.verify,
             "bundle": bench.bundle,
             "carried": lambda: carried.measure(Path(directory) / "carried"),
             "registry": bench.registry,

@@ -51,3 +51,8 @@ def slower(name: str, ours: float, theirs: float, most: float, plus: float = 0.0
 def faster(name: str, ours: float, theirs: float, least: float) -> Row:
     """A row whose promise is: at least ``least`` times as fast as the other."""
     return Row(name, ours, theirs, f"{theirs / ours:.1f} x faster", f"≥ {least:g} x", theirs / ours >= least)
+
+
+def within(name: str, ours: float, most: float) -> Row:
+    """A row whose promise is a time of its own: less than ``most`` seconds."""
+    return Row(name, ours, most, f"{ours / most:.2f} x", f"< {most:g} s", ours < most)

@@ -98,10 +98,6 @@ class Contract:
     runs: tuple[Run, ...] = ()
     started: Started | None = None
 
-    @property
-    def empty(self) -> bool:
-        return self == Contract(where=self.where)
-
 
 def read_contract(node: Node, known: Mapping[str, Contract]) -> Contract:
     """A contract and, before it, those that it ``is``; ``known`` has them by name."""

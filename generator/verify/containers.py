@@ -97,7 +97,7 @@ class Containers:
         By the engine's own clock: what docker needs to take a container apart is not the container's.
         """
         before = self._call(["info", "--format", "{{.SystemTime}}"]).stdout
-        self._call(["stop", "--time", str(grace), name])
+        self._call(["stop", "-t", str(grace), name])
         state = self.state(name)
         return max(0.0, (moment(state.finished) - moment(before)).total_seconds()), state
 
