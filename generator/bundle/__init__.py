@@ -8,7 +8,9 @@ says what was found and its ``hint`` what to do.
 from generator.bundle.archive import Progress
 from generator.bundle.check import Approve, Inspection, VerifyResult, inspect, verify
 from generator.bundle.damage import Damage, DamagedError
+from generator.bundle.diff import Difference, diff
 from generator.bundle.extract import extract
+from generator.bundle.into import engine_called
 from generator.bundle.layout import SourceImage
 from generator.bundle.load import LoadResult, load
 from generator.bundle.loader import Loaded, Loader
@@ -17,14 +19,13 @@ from generator.bundle.save import SaveResult, save
 from generator.bundle.signature import required
 from generator.bundle.signing import Signed, sign
 from generator.bundle.small_files import open_files
-from generator.bundle.targets import DockerLoader
 
 __all__ = [
     "Approve",
     "BundleIndex",
     "Damage",
     "DamagedError",
-    "DockerLoader",
+    "Difference",
     "Image",
     "Inspection",
     "LoadResult",
@@ -36,6 +37,8 @@ __all__ = [
     "SourceImage",
     "Variant",
     "VerifyResult",
+    "diff",
+    "engine_called",
     "extract",
     "inspect",
     "load",
