@@ -14,6 +14,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -113,6 +114,15 @@ class Docker:
             return EngineError(self.redact(known.message), hint=known.hint)
         message = f"{self.describe(done.args)} failed: {self.redact(done.last_line)}"
         return EngineError(message, hint=hint or "fategen doctor")
+
+    def ask(self, args: Sequence[str]) -> bool:
+        """Run ``docker ARGS`` at the terminal, where it may ask for a passphrase; whether it ended well."""
+        try:
+            return (
+                subprocess.run([self.binary, *args], cwd=self.cwd or None, stdout=sys.stderr.fileno()).returncode == 0
+            )
+        except OSError as error:
+            raise EngineError(f"{self.binary} cannot be started: {error.strerror}", hint="fategen doctor") from error
 
     def describe(self, args: Sequence[str]) -> str:
         """The command in a message: its first words say what it does, the rest would be noise."""

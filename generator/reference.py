@@ -90,7 +90,7 @@ def mirrored(image: str, registry: str) -> str:
         path = reference.path
     else:
         path = f"{reference.domain.replace(':', '_')}/{reference.path}"
-        registry = registry.removesuffix("/docker.io")
+        registry = registry[: -len("/docker.io")] if registry.endswith("/docker.io") else registry
     return f"{registry}/{path}" + str(reference)[len(reference.name) :]
 
 
@@ -105,7 +105,7 @@ def check_prefix(text: str, *, room: int = LONGEST_IMAGE_NAME + 1) -> None:
     if text.endswith("/") and text.strip("/"):
         raise ValueError(f'"/" at the end is not part of it: write {text.rstrip("/")}')
     domain, path = _split_domain(text + "/")
-    path = path.removesuffix("/")
+    path = path[:-1] if path.endswith("/") else path
     if not domain and ":" in path:
         raise ValueError('":" is not allowed after a path: write the tag in TAG')
     host, colon, port = _split_port(domain)

@@ -11,6 +11,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [[name.lstrip(">") for name in head], *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
+        "  ".join(line[i].rjust(w) if right[i] else line[i].ljust(w) for i, w in enumerate(widths)).rstrip()
         for line in lines
     )

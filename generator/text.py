@@ -33,6 +33,11 @@ def shorten(text: str, width: int) -> str:
     return kept + "…" if width > 0 else ""
 
 
+def without(prefix: str, text: str) -> str:
+    """``text.removeprefix(prefix)``, which Python 3.8 lacks: what ``fategen-load.pyz`` is made of runs there."""
+    return text[len(prefix) :] if text.startswith(prefix) else text
+
+
 def duration(seconds: float) -> str:
     """``4.2 s``, ``1m02s``, ``1h02m``."""
     if seconds < 59.95:

@@ -11,7 +11,8 @@ import pytest
 from generator.bake.live import LiveView
 from generator.bake.progress import PlainView, View
 from generator.cli import terminal
-from generator.cli.terminal import Bar, progress_view
+from generator.cli.terminal import progress_view
+from generator.terminal import Bar
 from tests.fate_plan import job_of, plan_of
 
 
@@ -125,7 +126,7 @@ def test_a_bundles_line_has_bytes_total_rate_and_time_left_and_goes(monkeypatch:
 
 def test_a_bundles_line_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
-    monkeypatch.setattr(terminal, "size", lambda: (20, 24))
+    monkeypatch.setattr("generator.terminal.size", lambda: (20, 24))
     with Bar("checking", quiet=False) as show:
         show("egg", 1, 100_000_000)
     assert max(map(len, screen.text.split("\r\x1b[K"))) == 19

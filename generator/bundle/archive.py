@@ -20,7 +20,7 @@ OCTAL_LIMIT = 8 << 30
 """first size that eleven octal digits do not hold"""
 
 MEMBER = re.compile(
-    r"oci-layout|index\.json|manifest\.json|fategen/(?:SHA256SUMS|[a-z0-9][a-z0-9.-]{0,63})|blobs/|blobs/sha256/"
+    r"oci-layout|index\.json|manifest\.json|fategen/\.?[A-Za-z0-9][A-Za-z0-9._-]{0,62}|blobs/|blobs/sha256/"
     r"|blobs/sha256/[0-9a-f]{64}"
 )
 _TYPES = {

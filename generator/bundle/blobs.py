@@ -95,7 +95,7 @@ def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
         homes: dict[str, File] = {}
         for file in (top, *others):
             for member in file.plan.members:
-                if member.content is None and member.digest not in members:
+                if member.is_blob and member.digest not in members:
                     members[member.digest], homes[member.digest] = member, file
         needed = top.index.blobs()
         yield Blobs(top.name, top.plan, {digest: members[digest] for digest in needed if digest in members}, homes)

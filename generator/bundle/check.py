@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from generator.bundle.archive import BLOCK, HeaderError, Progress, Reads, padding, parse_header
 from generator.bundle.damage import DamagedError
@@ -42,12 +43,22 @@ class Inspection:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """A bundle in which every byte is right: ``size`` in bytes, ``blobs`` that were hashed."""
+    """A bundle in which every byte is right: ``size`` in bytes, ``blobs`` that were hashed, ``signer`` where asked."""
 
     path: str
     index: BundleIndex
     size: int
     blobs: int
+    signer: str = ""
+
+
+class Approve(Protocol):
+    """Says who vouches for a record before anything else is read; it raises where nobody does.
+
+    ``name`` is the bundle's path, or what a pipe is called.
+    """
+
+    def __call__(self, index: BundleIndex, name: str, /) -> str: ...
 
 
 def inspect(source: Path | Reads, *, ask: Ask | None = None) -> Inspection:
@@ -60,6 +71,7 @@ def inspect(source: Path | Reads, *, ask: Ask | None = None) -> Inspection:
 def verify(
     source: Path | Reads,
     *,
+    approve: Approve | None = None,
     max_ratio: int = 0,
     progress: Progress | None = None,
     ask: Ask | None = None,
@@ -67,18 +79,21 @@ def verify(
 ) -> VerifyResult:
     """Check every byte of a bundle. ``DamagedError`` lists all damage; another BundleError: it is not a bundle.
 
+    ``approve`` is asked first: see ``signature.required``.
+
     With ``max_ratio`` layers are unpacked as well, and held against their diff ids; one that unpacks to more than that
     many times its size is a bomb. ``threads`` (0: one for each core) share the work where the source is a file.
     """
     with opened(source, ask) as (stream, name, _):
         plan = read_record(stream, name)
+        signer = approve(plan.index, name) if approve else ""
         deep = Deep(plan.index, max_ratio) if max_ratio else None
         if stream.anywhere:
             check_apart(stream, name, plan, deep=deep, progress=progress, threads=threads)
         else:
             check_rest(stream, name, plan, deep=deep, progress=progress)
-    blobs = sum(member.content is None for member in plan.members)
-    return VerifyResult(name, plan.index, plan.size, blobs)
+    blobs = sum(member.is_blob for member in plan.members)
+    return VerifyResult(name, plan.index, plan.size, blobs, signer)
 
 
 def read_record(stream: Reads, name: str) -> Contents:

@@ -44,10 +44,9 @@ def opened_together(sources: Sequence[Path | Reads], ask: Ask | None = None) -> 
             stream, name, _ = closing.enter_context(opened(one, ask))
             files.append(File(stream, name, read_record(stream, name)))
         top, bases = _bundle_and_bases(files)
-        pipes = [Problem(file.name, "a base must be a file, and all of it be there") for file in bases]
-        pipes = [problem for problem, file in zip(pipes, bases, strict=True) if not file.source.anywhere]
+        pipes = [file.name for file in bases if not file.source.anywhere]
         if pipes:
-            raise InputError(pipes)
+            raise InputError([Problem(name, "a base must be a file, and all of it be there") for name in pipes])
         yield top, bases
 
 

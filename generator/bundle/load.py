@@ -14,6 +14,7 @@ from pathlib import Path
 
 from generator.bundle import reference
 from generator.bundle.archive import Progress, Reads
+from generator.bundle.check import Approve
 from generator.bundle.files import opened_together
 from generator.bundle.loader import Loaded, Loader
 from generator.bundle.model import BundleIndex, Image
@@ -34,6 +35,7 @@ class LoadResult:
     index: BundleIndex
     platform: str
     images: tuple[Loaded, ...]
+    signer: str = ""
 
 
 def load(
@@ -44,6 +46,7 @@ def load(
     only: Sequence[str] = (),
     platform: str = "",
     retag: str = "",
+    approve: Approve | None = None,
     progress: Progress | None = None,
     ask: Ask | None = None,
 ) -> LoadResult:
@@ -51,12 +54,14 @@ def load(
 
     The whole bundle is checked, also what is not loaded or is there already. A delta takes the layers that the engine
     lacks from ``bases`` (which of all the files is the bundle and which its bases is told by their records). ``retag``
-    puts the images into another registry or namespace.
+    puts the images into another registry or namespace. ``approve`` is asked before anything is sent: see
+    ``signature.required``.
 
     Raises InputError (an image, a platform or a base that is not there), BundleError (damaged or unsafe: no name was
     touched), EngineError (the engine failed: names are as they were).
     """
     with opened_together((source, *bases), ask) as (top, others):
+        signer = approve(top.index, top.name) if approve else ""
         chosen = renamed(_choose(top.index, only, _platform(platform or engine.platform())), retag)
         sent_for = chosen.images[0].variants[0].platform
         supplied = supply(top, others, chosen, engine.holdings())
@@ -69,7 +74,7 @@ def load(
                 tap.release(chosen)
                 said = pipe.finish()
             loaded = tags.confirm(said)
-    return LoadResult(top.index, sent_for, loaded)
+    return LoadResult(top.index, sent_for, loaded, signer)
 
 
 def renamed(index: BundleIndex, prefix: str) -> BundleIndex:

@@ -1,8 +1,9 @@
 """The members of a bundle file in their exact order, computed from its record alone.
 
 Order (why: ``fategen/bundle.json`` first, so that ``inspect`` works on a pipe; what a loader looks for last, so that a
-cut file loads nowhere): the record, the two directories, indexes and manifests by digest, configs by digest, layers by
-first use, ``fategen/SHA256SUMS``, ``manifest.json`` (Docker), ``index.json`` and ``oci-layout`` (OCI), 1024 zero bytes.
+cut file loads nowhere): the record, small files by name, the two directories, indexes and manifests by digest, configs
+by digest, layers by first use, ``fategen/SHA256SUMS``, ``manifest.json`` (Docker), ``index.json`` and ``oci-layout``
+(OCI), 1024 zero bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 from generator.bundle.archive import BLOCK, TRAILER, padding
 from generator.bundle.model import BundleIndex, Image
 from generator.bundle.oci import OCI_INDEX, Descriptor, platform_object
+from generator.bundle.small_files import FOLDER
 from generator.bundle.strictjson import encode
 
 Role = Literal["file", "directory", "index", "manifest", "config", "layer"]
@@ -24,7 +26,7 @@ SUMS = "fategen/SHA256SUMS"
 
 @dataclass(frozen=True)
 class Expected:
-    """One member: what must stand at ``offset`` bytes into the file.
+    """One member: what must stand at ``offset`` bytes into the file. The role "file" is that of all but blobs.
 
     ``digest`` is the content's sha256; ``content`` the bytes themselves where the record decides them, else ``None``.
     """
@@ -50,7 +52,11 @@ class Expected:
     @property
     def label(self) -> str:
         """The member in messages: ``layer sha256:9f3e…`` with the whole digest, ``manifest.json``."""
-        return f"{self.role} {self.digest}" if self.content is None else self.name
+        return f"{self.role} {self.digest}" if self.is_blob else self.name
+
+    @property
+    def is_blob(self) -> bool:
+        return self.role not in ("file", "directory")
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,8 @@ def contents(index: BundleIndex) -> Contents:
         add(name, len(content), role, _sha256(content), content)
 
     add_file(RECORD, index.encode())
+    for file in index.files:
+        add(FOLDER + file.name, file.size, "file", file.digest, None)
     add_file("blobs/", b"", "directory")
     add_file("blobs/sha256/", b"", "directory")
     for digest in (*heads, *configs, *layers):

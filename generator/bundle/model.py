@@ -20,6 +20,7 @@ from generator.bundle.oci import (
     Descriptor,
     platform_name,
 )
+from generator.bundle.small_files import SmallFile, file_json, read_files
 from generator.bundle.strictjson import (
     LIMIT,
     MAX_SIZE,
@@ -99,13 +100,14 @@ class BundleIndex:
     """The record of a bundle. ``images`` are sorted by their first reference, references within an image too.
 
     A delta leaves out layers (``absent``) that its ``bases`` have; both are empty in a whole bundle. Indexes, manifests
-    and configs are always there.
+    and configs are always there. ``files`` are sorted by name.
     """
 
     name: str
     images: tuple[Image, ...]
     bases: tuple[Base, ...] = ()
     absent: tuple[Absent, ...] = ()
+    files: tuple[SmallFile, ...] = ()
 
     def blobs(self) -> dict[str, Descriptor]:
         """Every blob once, by digest, in the order of first use."""
@@ -141,6 +143,7 @@ class BundleIndex:
             "images": [_image_json(image) for image in self.images],
             "totals": {"blobs": len(self.blobs()), "bytes": self.size},
             **({"base": base_json(self.bases, self.absent)} if self.bases else {}),
+            **({"files": [file_json(file) for file in self.files]} if self.files else {}),
         }
 
 
@@ -150,29 +153,30 @@ def short_root(root: str) -> str:
     return "-".join(hexadecimal[i : i + 4] for i in (0, 4, 8))
 
 
-def arrange(name: str, images: Sequence[Image]) -> BundleIndex:
+def arrange(name: str, images: Sequence[Image], files: Sequence[SmallFile] = ()) -> BundleIndex:
     """The record of ``images`` in canonical order, checked as if it had been read. ``Malformed`` says what is wrong.
 
     It is that of a whole bundle: ``delta.leave_out`` makes it one of a delta.
     """
     ordered = [replace(image, references=tuple(sorted(image.references))) for image in images]
     ordered.sort(key=lambda image: image.references[0])
-    return decode(BundleIndex(name, tuple(ordered)).encode())
+    return decode(BundleIndex(name, tuple(ordered), files=tuple(sorted(files, key=lambda f: f.name))).encode())
 
 
 def decode(data: bytes) -> BundleIndex:
     """The record in ``fategen/bundle.json``; ``Malformed`` where it is not one, or not in its one spelling."""
-    keys = ("schema", "name", "images", "totals", "root")
     document = parse(data)
-    delta = isinstance(document, dict) and "base" in document
-    found = fields(document, "bundle.json", (*keys, *(("base",) if delta else ())), closed=True)
+    optional = [key for key in ("base", "files") if isinstance(document, dict) and key in document]
+    keys = ("schema", "name", "images", "totals", "root", *optional)
+    found = fields(document, "bundle.json", keys, closed=True)
     if found["schema"] != SCHEMA:
         raise Malformed(f"its schema is {str(found['schema'])[:20]!r}, this fategen reads {SCHEMA}")
     name = text(found["name"], "name")
     if not NAME.fullmatch(name):
         raise Malformed(f"{name[:40]!r} is not a bundle name")
     images = tuple(_image(v, f"images[{i}]") for i, v in enumerate(items(found["images"], "images")))
-    index = BundleIndex(name, images, *(read_base(found["base"]) if delta else ()))
+    bases, absent = read_base(found["base"]) if "base" in found else ((), ())
+    index = BundleIndex(name, images, bases, absent, read_files(found["files"]) if "files" in found else ())
     _check(index)
     # one comparison covers the order of keys, the totals, the root digest and every byte of white space
     if index.encode() != data:

@@ -11,6 +11,7 @@ from generator.bundle.strictjson import Malformed, fields, items, text
 from generator.bundle.targets import LoadPipe, known_names
 from generator.engine import Docker
 from generator.errors import EngineError
+from generator.text import without
 
 _UNREACHABLE = "may you use it? podman info tells"
 
@@ -71,7 +72,7 @@ def _image(output: str) -> EngineImage:
     try:
         found = fields(items(json.loads(output), "its output")[0], "its output", ("Id", "RootFS"))
         layers = items(fields(found["RootFS"], "RootFS", ()).get("Layers") or [], "Layers")
-        identity = text(found["Id"], "Id").removeprefix("sha256:")
+        identity = without("sha256:", text(found["Id"], "Id"))
         return EngineImage(f"sha256:{identity}", tuple(text(layer, "Layers") for layer in layers))
     except (ValueError, IndexError) as error:
         reason = error if isinstance(error, Malformed) else output[:80]

@@ -7,6 +7,7 @@ every loader takes a full one (facts from real engines: Docker 20.10 to 28, cont
 from __future__ import annotations
 
 from generator.reference import parse_reference
+from generator.text import without
 
 
 def normalise(reference: str) -> str:
@@ -25,8 +26,8 @@ def normalise(reference: str) -> str:
 
 def familiar(reference: str) -> str:
     """The short form that Docker shows: without ``docker.io/`` and ``library/``."""
-    rest = reference.removeprefix("docker.io/")
-    library = rest.removeprefix("library/")
+    rest = without("docker.io/", reference)
+    library = without("library/", rest)
     return library if rest != reference and "/" not in library else rest
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from generator.bundle.check import VerifyResult
+from generator.bundle.load import LoadResult
 from generator.bundle.model import BundleIndex, short_root
 from generator.bundle.reference import familiar
-from generator.text import human
+from generator.table import table
+from generator.text import human, without
+
+_STATES = {"new": "new", "same": "was there", "replaced": "replaced "}
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ def as_json(index: BundleIndex, size: int) -> dict[str, object]:
         "images": [image.as_json() for image in report(index)],
         "bases": [{"name": base.name, "root": base.root} for base in index.bases],
         "absent": [one.digest for one in index.absent],
+        "files": [{"name": file.name, "digest": file.digest, "size": file.size} for file in index.files],
     }
 
 
@@ -79,6 +85,12 @@ def leaning(index: BundleIndex) -> str:
     return f"a delta: {len(index.absent)} layers ({human(size)}) are not in it, but in {bases}"
 
 
+def file_list(index: BundleIndex) -> str:
+    """The small files of a bundle in a line, "" where it has none."""
+    files = ", ".join(f"{file.name} ({human(file.size)})" for file in index.files)
+    return f"files: {files}" if files else ""
+
+
 def rows(index: BundleIndex) -> list[tuple[str, ...]]:
     """A bundle for people: image, platforms, size, own and shared bytes; one row for each further name of an image."""
     found: list[tuple[str, ...]] = []
@@ -87,3 +99,59 @@ def rows(index: BundleIndex) -> list[tuple[str, ...]]:
         found.append((first, " ".join(image.platforms), human(image.size), human(image.unique), human(image.shared)))
         found.extend((name, "", "", "", "") for name in others)
     return found
+
+
+def images_table(index: BundleIndex) -> str:
+    """The images of a bundle as a table, and its small files below."""
+    files = file_list(index)
+    return table(("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED"), rows(index)) + (
+        f"\n\n{files}" if files else ""
+    )
+
+
+def summary(name: str, index: BundleIndex, size: int) -> str:
+    """A line for the file of ``size`` bytes: what to compare with the other side."""
+    return f"{name}  {human(size)}  root digest {short_root(index.root)}"
+
+
+def whole(result: VerifyResult, seconds: float) -> str:
+    """What verify says of a good bundle."""
+    images = len(result.index.images)
+    signed = f", signed by {result.signer}" if result.signer else ""
+    return (
+        f"{result.path} is whole: {images} image{'s' * (images > 1)}, {result.blobs} blobs, {human(result.size)}, "
+        f"{seconds:.1f} s{signed}\nroot digest {short_root(result.index.root)}: compare it with the sender's"
+        + (f"\n{leaning(result.index)}" if result.index.bases else "")
+    )
+
+
+def whole_json(result: VerifyResult) -> dict[str, object]:
+    found = {"blobs": result.blobs, "whole": True, "signer": result.signer}
+    return {**as_json(result.index, result.size), **found}
+
+
+def loaded_table(result: LoadResult) -> str:
+    """What became of each name."""
+    cells = [
+        (
+            familiar(i.reference),
+            i.platform,
+            _short(i.id),
+            _STATES[i.state] + (_short(i.before) if i.state == "replaced" else ""),
+        )
+        for i in result.images
+    ]
+    return table(("IMAGE", "PLATFORM", "ID", ""), cells)
+
+
+def loaded_json(result: LoadResult) -> dict[str, object]:
+    images = [
+        {"reference": i.reference, "id": i.id, "platform": i.platform, "state": i.state, "before": i.before}
+        for i in result.images
+    ]
+    return {"root": result.index.root, "platform": result.platform, "signer": result.signer, "images": images}
+
+
+def _short(identity: str) -> str:
+    """What docker prints of an id."""
+    return without("sha256:", identity)[:12]

@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from generator.bundle.layout import Found, SourceImage, blob_path, build_again, 
 from generator.bundle.members import Contents, Expected, contents
 from generator.bundle.model import BundleIndex, arrange
 from generator.bundle.oci import GZIP_TYPES
+from generator.bundle.small_files import small_file
 from generator.bundle.split import PartsWriter, check_split
 from generator.bundle.strictjson import Malformed
 from generator.errors import BundleError, EngineError, InputError, Problem
@@ -55,11 +56,13 @@ def save(
     name: str,
     bases: Sequence[BundleIndex] = (),
     split: int = 0,
+    files: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
 ) -> SaveResult:
     """Write ``images`` to ``output`` and their checksum to ``output`` + ``.sha256`` (for ``sha256sum -c``).
 
     Layers that ``bases`` have are left out. With ``split`` it becomes parts of at most that many bytes: see ``split``.
+    ``files`` are small files that go with them, by name: see ``small_files.open_files``.
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
@@ -67,14 +70,14 @@ def save(
     """
     found = _read_all(images, name)
     try:
-        index = arrange(name, [one.image for one in found])
+        index = arrange(name, [one.image for one in found], [small_file(*file) for file in (files or {}).items()])
     except Malformed as error:
         raise InputError(f"these images do not make a bundle: {error}") from None
     plan = contents(leave_out(index, bases))
     _check_output(output, plan.size)
     if split:
         check_split(output, plan.size, split)
-    sources = _Sources(found)
+    sources = _Sources(found, (files or {}).values())
     sums = output.with_name(output.name + ".sha256")
     if split:
         with _disk_errors(output, plan.size), _part_file(output) as (_, part):
@@ -104,11 +107,11 @@ def _shared(index: BundleIndex) -> int:
 
 
 class _Sources:
-    """Where the bytes of each blob are: in a layout's file, or made here (a rewritten index)."""
+    """Where the bytes of each blob are: in a layout's file, or here (a rewritten index, a small file)."""
 
-    def __init__(self, found: Sequence[Found]) -> None:
+    def __init__(self, found: Sequence[Found], files: Iterable[bytes]) -> None:
         self._layouts: dict[str, Path] = {}
-        self._made: dict[str, bytes] = {}
+        self._made = {"sha256:" + hashlib.sha256(data).hexdigest(): data for data in files}
         self._gzip: set[str] = set()
         for one in found:
             self._made.update(one.made)

@@ -107,7 +107,8 @@ def check_apart(
             results = [futures[offset].result() for offset in sorted(futures)]
         except BaseException:
             shared.stopped = True
-            pool.shutdown(cancel_futures=True)
+            for future in futures.values():
+                future.cancel()
             raise
     found = [damage for damage in results if damage is not None]
     if size < plan.size:

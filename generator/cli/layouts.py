@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from generator.cli.terminal import Bar, say
+from generator.cli.terminal import say
+from generator.terminal import Bar
 
 if TYPE_CHECKING:
     from generator.bake import Job

@@ -27,7 +27,7 @@ from tests.e2e.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ELSEWHERE = {"harbor.md": "test_harbor.py"}
+ELSEWHERE = {"harbor.md": "test_harbor.py", "library.md": "test_library.py"}
 """Pages that another test runs, since they need more than a name in another's place."""
 PAGES = [p for p in PAGES if "```console" in p.read_text(encoding="utf-8") and p.name not in ELSEWHERE]
 OURS = f"docs-{os.getpid()}"

@@ -28,6 +28,7 @@ def sandbox() -> dict[str, str]:
         "FATEGEN_SANDBOX_APT_MIRROR": roots.apt_mirror(),
         "FATEGEN_SANDBOX_BUILDX_OLD": str(STATE / "clients" / "old"),
         "FATEGEN_SANDBOX_BUILDX_NEW": str(STATE / "clients" / "new"),
+        "FATEGEN_SANDBOX_BARE": str(roots.BARE),
         "DOCKER_HOST": SOCKETS["engine"],
         "DOCKER_CONFIG": str(STATE / "clients" / "old"),
         "PATH": ":".join(path),

@@ -19,6 +19,7 @@ from .base import BIN, CACHE, HERE, STATE, TMP, SandboxError, digest, remove_tre
 ENGINE = CACHE / "engine"
 DOCKER20 = CACHE / "docker20"
 PODMAN = CACHE / "podman"
+BARE = CACHE / "bare"  # the offline host of fategen-load.pyz: its Python has no json, no dataclasses, no shutil
 DEBIAN_TARS = {"amd64": CACHE / "debian-amd64.tar", "arm64": CACHE / "debian-arm64.tar"}
 QEMU = CACHE / "qemu" / "usr/bin/qemu-aarch64"
 PLUGIN = "usr/libexec/docker/cli-plugins/docker-buildx"
@@ -77,6 +78,8 @@ ROOTS = (
     Root(PODMAN, "trixie", (
         *_extract("?essential", "podman,ca-certificates"),
         *(f"--extract-hook={line}" for line in (*_CONFIGURE[:2], 'mkdir -p "$1/mnt"')))),
+    Root(BARE, "bookworm",
+         (*_extract("?essential", "python3-minimal"), *(f"--extract-hook={line}" for line in _CONFIGURE[:3]))),
     # sid: its Release file may be older than it says it is valid for
     Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), '--aptopt=Acquire::Check-Valid-Until "false"'),
          only=PLUGIN),

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
 
 from generator.bundle.check import inspect
 from generator.bundle.damage import not_whole
-from generator.bundle.model import short_root
-from generator.bundle.report import as_json, leaning
-from generator.cli.bundle.shared import file_argument, format_option, images_table, source
-from generator.cli.medium import ask_for_medium
-from generator.text import human
+from generator.bundle.extract import extract
+from generator.bundle.report import as_json, images_table, leaning, summary
+from generator.cli.bundle.shared import file_argument, format_option, source
+from generator.medium import ask_for_medium
 
 
 @click.command()
 @file_argument
+@click.option("--file", "name", default="", metavar="NAME", help="Write this small file of the bundle to stdout.")
 @format_option
-def command(file: Path, form: str) -> None:
+def command(file: Path, name: str, form: str) -> None:
     """List what a bundle holds, from its first bytes alone ("-": from a pipe); the rest is for verify to check."""
+    if name:
+        sys.stdout.buffer.write(extract(source(file), name))
+        return
     found = inspect(source(file), ask=ask_for_medium())
     if form == "json":
         click.echo(json.dumps(as_json(found.index, found.size), indent=2))
     else:
         click.echo(images_table(found.index))
-        click.echo(f"\n{found.index.name}  {human(found.size)}  root digest {short_root(found.index.root)}")
-        click.echo(found.index.root)
+        click.echo(f"\n{summary(found.index.name, found.index, found.size)}\n{found.index.root}")
         if found.index.bases:
             click.echo(leaning(found.index))
     if found.file_size not in (None, found.size):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from generator.cli.bundle.shared import base_option, format_option, quiet_option
-from generator.cli.terminal import Bar
+from generator.cli.bundle.shared import base_option, format_option, quiet_option, signature_option
 from generator.errors import InputError, Problem
 from generator.table import table
+from generator.terminal import Bar
 from generator.text import human
 
 
@@ -20,15 +20,25 @@ from generator.text import human
 @click.argument("prefix", metavar="REGISTRY/PREFIX")
 @base_option
 @click.option("--only", multiple=True, metavar="NAME", help="Push this image alone. Repeatable.")
+@signature_option
 @format_option
 @quiet_option
-def command(file: Path, prefix: str, bases: tuple[Path, ...], only: tuple[str, ...], form: str, quiet: bool) -> None:
+def command(
+    file: Path,
+    prefix: str,
+    bases: tuple[Path, ...],
+    only: tuple[str, ...],
+    key: Path | None,
+    form: str,
+    quiet: bool,
+) -> None:
     """Push a bundle's images to REGISTRY/PREFIX/NAME:TAG, with the digests that they have in the bundle.
 
     Logins are docker's (docker login). What the registry has is not sent; after an error, the same command goes on.
     """
     from generator.bundle.blobs import open_blobs
     from generator.bundle.push import push
+    from generator.bundle.signature import required
     from generator.reference import check_prefix, parse_reference
     from generator.registry.connect import access_to, host_of
 
@@ -37,7 +47,10 @@ def command(file: Path, prefix: str, bases: tuple[Path, ...], only: tuple[str, .
         host = host_of(parse_reference(f"{prefix}/image"))
     except ValueError as error:
         raise InputError(Problem("REGISTRY/PREFIX", f'"{prefix}": {error}')) from None
+    approve = required(key) if key else None
     with open_blobs(file, bases) as blobs, Bar("pushing", quiet) as bar:
+        if approve:
+            approve(blobs.index, blobs.name)
         access = access_to(host, os.environ)
         pushed = push(blobs, prefix, access, only=only, progress=bar)
     if form == "json":

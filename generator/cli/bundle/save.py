@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from generator.builder import asking
-from generator.cli.bundle.shared import GROUPS, format_option, images_table, quiet_option
+from generator.bundle.small_files import open_files
+from generator.cli.bundle.shared import GROUPS, format_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
-from generator.cli.terminal import Bar, progress_view, say
+from generator.cli.terminal import progress_view, say
 from generator.engine import find_docker
 from generator.errors import EngineError, InputError, Problem, did_you_mean
+from generator.terminal import Bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +81,10 @@ def _origin(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @click.option("--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
               help="A delta: without the layers that this bundle has. Repeatable.")  # fmt: skip
 @click.option("--split", default="", metavar="SIZE", help="Parts of at most SIZE: dvd, dvd-dl, fat32, 700MB, 4GiB.")
+@click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
+              help="Put this small file in too: a compose file, a chart. Repeatable.")  # fmt: skip
+@click.option("--with-loader", is_flag=True,
+              help="Put fategen-load.pyz beside it, for a host with Python alone, and a page about it.")  # fmt: skip
 @click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
 @directory_option
 @change_options
@@ -93,6 +99,8 @@ def command(
     others: tuple[str, ...],
     bases: tuple[Path, ...],
     split: str,
+    files: tuple[Path, ...],
+    with_loader: bool,
     builder: str,
     directory: Path,
     sets: tuple[str, ...],
@@ -110,16 +118,17 @@ def command(
         raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
     if others and origin != "registry":
         raise InputError(Problem("--add", "only a registry is asked for other images"), hint="--from registry")
+    contents = open_files(files)
     project = open_project(directory)
     # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
     asked = origin in ("bake", "engine") or not platforms
     with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
         from generator import bake as baking
         from generator.bundle.check import inspect
-        from generator.bundle.model import short_root
         from generator.bundle.parts import part_size
-        from generator.bundle.report import as_json, leaning
+        from generator.bundle.report import as_json, images_table, leaning, summary
         from generator.bundle.save import save
+        from generator.loader import build
         from generator.text import human
 
         workspace, recipe = baking.open_workspace(project, sets, sources, say)
@@ -139,19 +148,23 @@ def command(
         else:
             layouts = _as_they_are(workspace, origin, names, others, olds, options, quiet)
     with Bar("saving", quiet) as bar:
-        result = save(layouts, output, name=title, bases=olds, split=part, progress=bar)
+        result = save(layouts, output, name=title, bases=olds, split=part, files=contents, progress=bar)
+    placed = build.place(result.path, result.index, parts=bool(part)) if with_loader else None
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
+        extra.update({"loader": str(placed.loader), "loader_sha256": placed.sha256} if placed else {})
         click.echo(json.dumps({**extra, **as_json(result.index, result.size)}, indent=2))
         return
     click.echo(images_table(result.index))
     where = f"{result.path}.[0-9]*" if part else str(result.path)
-    click.echo(f"\n{where}  {human(result.size)}  root digest {short_root(result.index.root)}")
+    click.echo(f"\n{summary(where, result.index, result.size)}")
     click.echo(f"sha256 {result.sha256}  (in {result.path.name}.sha256)")
     if olds:
         click.echo(leaning(result.index))
     if result.shared:
         click.echo(f"layers that images share are in it once: {human(result.shared)} less than one file for each image")
+    if placed:
+        click.echo(f"{placed.loader.name}  sha256 {placed.sha256}, and {placed.readme.name}")
 
 
 def _from_bake(

@@ -1,4 +1,4 @@
-"""What the commands of ``fategen bundle`` share: the named sets of images, options, the table of a bundle."""
+"""What the commands of ``fategen bundle`` share: the named sets of images, options, the file's argument."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import click
 
 from generator.bundle.archive import Reads
 from generator.bundle.check import stdin
-from generator.bundle.model import BundleIndex
-from generator.bundle.report import rows
-from generator.table import table
 
 GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("components", "third-party")}
 """The bundles that have names, and the plan's groups in them."""
@@ -19,6 +16,13 @@ format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
 )  # fmt: skip
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+signature_option = click.option(
+    "--require-signature",
+    "key",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Refuse a bundle without a good FILE.sig: a public key, an allowed_signers file, or cosign.pub.",
+)
 file_argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 
 base_option = click.option(
@@ -33,7 +37,3 @@ files_argument = click.argument(
 def source(file: Path) -> Path | Reads:
     """A file, or standard input for "-"."""
     return stdin() if str(file) == "-" else file
-
-
-def images_table(index: BundleIndex) -> str:
-    return table(("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED"), rows(index))

@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 if TYPE_CHECKING:
     from generator.bundle.source import Ask
 
@@ -18,8 +16,7 @@ def ask_for_medium() -> Ask | None:
 
 
 def _ask(missing: str) -> Path | None:
-    click.echo(f"\n{missing}", err=True)
-    answer = click.prompt(
-        "put in the next medium, then name its directory (nothing: give up)", default="", show_default=False, err=True
-    )
+    words = "put in the next medium, then name its directory (nothing: give up): "
+    print(f"\n{missing}\n{words}", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline().strip()
     return Path(answer) if answer else None

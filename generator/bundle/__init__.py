@@ -1,0 +1,51 @@
+"""Bundles: one file that carries images to a place without a network. docs/library.md shows a program that uses it.
+
+A function that reads takes a ``Path`` or anything with ``read``; one that takes long calls ``progress(what, done,
+total)`` with bytes, which may raise to stop it. What goes wrong is a ``FategenError`` (generator.errors): its message
+says what was found and its ``hint`` what to do.
+"""
+
+from generator.bundle.archive import Progress
+from generator.bundle.check import Approve, Inspection, VerifyResult, inspect, verify
+from generator.bundle.damage import Damage, DamagedError
+from generator.bundle.diff import Difference, diff
+from generator.bundle.extract import extract
+from generator.bundle.into import engine_called
+from generator.bundle.layout import SourceImage
+from generator.bundle.load import LoadResult, load
+from generator.bundle.loader import Loaded, Loader
+from generator.bundle.model import BundleIndex, Image, Variant, short_root
+from generator.bundle.save import SaveResult, save
+from generator.bundle.signature import required
+from generator.bundle.signing import Signed, sign
+from generator.bundle.small_files import open_files
+
+__all__ = [
+    "Approve",
+    "BundleIndex",
+    "Damage",
+    "DamagedError",
+    "Difference",
+    "Image",
+    "Inspection",
+    "LoadResult",
+    "Loaded",
+    "Loader",
+    "Progress",
+    "SaveResult",
+    "Signed",
+    "SourceImage",
+    "Variant",
+    "VerifyResult",
+    "diff",
+    "engine_called",
+    "extract",
+    "inspect",
+    "load",
+    "open_files",
+    "required",
+    "save",
+    "short_root",
+    "sign",
+    "verify",
+]

@@ -1,0 +1,13 @@
+"""The first module of ``fategen-load.pyz``. It says which Python is needed in words that every Python reads."""
+
+import sys
+
+if sys.version_info < (3, 8):  # noqa: UP036
+    sys.exit("error: fategen-load.pyz needs Python 3.8 or later, this is %d.%d" % sys.version_info[:2])  # noqa: UP031
+
+# Behind everything else: they are found only where this Python has no module of that name.
+sys.path.append(sys.path[0] + "/standins")
+
+from generator.loader.__main__ import main
+
+sys.exit(main())

@@ -1,0 +1,157 @@
+"""Small files beside the images: covered by the root digest, listed, got out by name, never written by an archive."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import generator.cli
+from generator.bundle.check import inspect, verify
+from generator.bundle.damage import DamagedError
+from generator.bundle.extract import extract
+from generator.bundle.layout import SourceImage
+from generator.bundle.members import contents, loader_files
+from generator.bundle.model import BundleIndex, arrange
+from generator.bundle.save import save
+from generator.bundle.small_files import MAX_FILE, MAX_FILES, SmallFile, open_files, small_file
+from generator.bundle.strictjson import Malformed
+from generator.errors import BundleError, InputError
+from tests.bundle.conftest import Made
+
+FILES = {"compose.yaml": b"services: {}\n", ".env": b"TAG=1.0\n", "Chart-1.0.tgz": bytes(range(256)) * 9, "empty": b""}
+
+
+@pytest.fixture(scope="module")
+def carried(sources: list[SourceImage], tmp_path_factory: pytest.TempPathFactory) -> Made:
+    path = tmp_path_factory.mktemp("files") / "fate-1.0.fate.tar"
+    result = save(sources, path, name="fate-1.0", files=FILES)
+    return Made(path.read_bytes(), contents(result.index))
+
+
+def test_they_stand_behind_the_record_and_every_byte_of_them_is_checked(carried: Made) -> None:
+    with tarfile.open(fileobj=io.BytesIO(carried.data)) as tar:
+        names = tar.getnames()
+    assert names[:6] == ["fategen/bundle.json", *(f"fategen/{name}" for name in sorted(FILES)), "blobs"]
+    assert verify(io.BytesIO(carried.data)).blobs == 15
+    with pytest.raises(DamagedError, match=r"fategen/compose.yaml, bytes .* does not match its digest"):
+        verify(io.BytesIO(carried.flipped(carried.member("fategen/compose.yaml").start)))
+
+
+def test_plain_sha256sum_knows_them(carried: Made) -> None:
+    line = f"{small_file('', FILES['.env']).digest[7:]}  fategen/.env"
+    assert line in carried.content("fategen/SHA256SUMS").decode().splitlines()
+
+
+def test_the_root_digest_covers_name_and_content(made: Made, carried: Made) -> None:
+    images = made.plan.index.images
+    roots = {
+        made.plan.index.root,
+        carried.plan.index.root,
+        arrange("fate-1.0", images, [small_file("a", b"1")]).root,
+        arrange("fate-1.0", images, [small_file("b", b"1")]).root,
+        arrange("fate-1.0", images, [small_file("b", b"2")]).root,
+    }
+    assert len(roots) == 5
+
+
+def test_a_bundle_without_files_is_what_it_was_before(made: Made, sources: list[SourceImage], tmp_path: Path) -> None:
+    assert b'"files"' not in made.plan.index.encode()
+    save(sources, tmp_path / "x", name="fate-1.0", files={})
+    assert (tmp_path / "x").read_bytes() == made.data
+
+
+def test_loaders_see_the_same_images(made: Made, carried: Made) -> None:
+    assert loader_files(made.plan.index) == loader_files(carried.plan.index)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_is_got_out_by_its_name_from_the_first_bytes(carried: Made, name: str) -> None:
+    end = carried.member(f"fategen/{name}").end
+    assert extract(io.BytesIO(carried.data[:end]), name) == FILES[name]
+
+
+def test_one_that_is_not_there_is_told_with_those_that_are(carried: Made) -> None:
+    with pytest.raises(InputError, match=r"compose.yml: is not in .*did you mean compose.yaml") as error:
+        extract(io.BytesIO(carried.data), "compose.yml")
+    assert ".env, Chart-1.0.tgz, compose.yaml, empty" in error.value.hint
+
+
+def test_a_damaged_one_is_not_printed(carried: Made) -> None:
+    member = carried.member("fategen/compose.yaml")
+    for position in (member.offset, member.offset + 130, member.start):
+        with pytest.raises(BundleError, match=r"is damaged: fategen/compose.yaml, bytes"):
+            extract(io.BytesIO(carried.flipped(position)), "compose.yaml")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [SmallFile("bundle.json", small_file("", b"").digest, 0)],
+        [SmallFile("SHA256SUMS", small_file("", b"").digest, 0)],
+        [SmallFile("..", small_file("", b"").digest, 0)],
+        [SmallFile("a/b", small_file("", b"").digest, 0)],
+        [SmallFile("-", small_file("", b"").digest, 0)],
+        [SmallFile("a" * 65, small_file("", b"").digest, 0)],
+        [SmallFile("a", "sha256:0", 0)],
+        [SmallFile("a", small_file("", b"").digest, MAX_FILE + 1)],
+        [small_file("a", b""), small_file("a", b"")],
+        [small_file("a", b""), small_file("A", b"")],
+        [small_file(f"f{number}", b"") for number in range(MAX_FILES + 1)],
+    ],
+)
+def test_a_record_with_other_files_is_none(made: Made, files: list[SmallFile]) -> None:
+    with pytest.raises(Malformed):
+        arrange("fate-1.0", made.plan.index.images, files)
+
+
+def test_their_order_is_part_of_the_one_spelling(made: Made) -> None:
+    index = BundleIndex("x", made.plan.index.images, files=(small_file("b", b""), small_file("a", b"")))
+    with pytest.raises(BundleError, match="sorted"):
+        inspect(io.BytesIO(_record(index)))
+
+
+def _record(index: BundleIndex) -> bytes:
+    from generator.bundle.archive import header, padding
+
+    data = index.encode()
+    return header("fategen/bundle.json", len(data)) + data + bytes(padding(len(data)))
+
+
+def test_what_cannot_go_in_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a", "sub/a", "bundle.json", "ä"):
+        (tmp_path / name).write_bytes(b"x")
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(MAX_FILE + 1)
+    with pytest.raises(InputError) as error:
+        open_files([tmp_path / name for name in ("a", "sub/a", "bundle.json", "ä", "none", "big", "sub")])
+    assert [problem.message.partition(" (")[0] for problem in error.value.problems] == [
+        "a bundle holds one a only",
+        "bundle.json is the bundle's own",
+        "'ä' cannot be a file's name in a bundle",
+        "cannot be read: No such file or directory",
+        f"has more than {MAX_FILE:,} bytes; carry it beside the bundle",
+        "cannot be read: Is a directory",
+    ]
+
+
+def test_inspect_lists_and_prints_them(
+    carried: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    file = tmp_path / "x.fate.tar"
+    file.write_bytes(carried.data)
+
+    def run(*args: str) -> bytes:
+        monkeypatch.setattr("sys.argv", ["fategen", "bundle", "inspect", str(file), *args])
+        with pytest.raises(SystemExit) as stop:
+            generator.cli.main()
+        assert stop.value.code == 0
+        return capfdbinary.readouterr().out
+
+    assert b"\nfiles: .env (8 B), Chart-1.0.tgz (2.3 kB), compose.yaml (13 B), empty (0 B)\n" in run()
+    assert [entry["name"] for entry in json.loads(run("--format", "json"))["files"]] == sorted(FILES)
+    assert run("--file", "Chart-1.0.tgz") == FILES["Chart-1.0.tgz"]

@@ -1,0 +1,3 @@
+from tests.bundle.conftest import made, sources
+
+__all__ = ["made", "sources"]

@@ -1,0 +1,95 @@
+"""What ``fategen-load.pyz`` is made of: fategen's own modules, which Python 3.8 without json and shutil runs."""
+
+from __future__ import annotations
+
+import ast
+import io
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import generator
+from generator.loader.build import imports, modules, place, pyz, standins
+from tests.bundle.conftest import Made
+
+MINIMAL = {
+    "__future__", "argparse", "ast", "base64", "bisect", "codecs", "collections", "contextlib", "copy", "datetime",
+    "enum", "errno", "fcntl", "fnmatch", "functools", "hashlib", "heapq", "io", "math", "operator", "os", "pathlib",
+    "platform", "posixpath", "re", "select", "signal", "socket", "stat", "string", "struct", "subprocess", "sys",
+    "tempfile", "textwrap", "threading", "time", "types", "typing", "unicodedata", "urllib", "weakref", "zlib",
+}  # fmt: skip
+"""Top-level modules of Debian 12's libpython3.11-minimal and of its python3.11-minimal binary (dpkg -L)."""
+LATER = {"removeprefix", "removesuffix", "bit_count", "is_relative_to", "hardlink_to", "file_digest", "pairwise",
+         "cancel_futures", "randbytes"}  # fmt: skip
+"""Names of Python 3.9 and later that modules here might come to use."""
+STANDINS = {"json", "dataclasses", "shutil", "difflib", "concurrent"}
+
+MODULES = modules()
+FILES = {**{name: path for name, path in MODULES.items() if path.name != "__init__.py"}, **standins()}
+
+
+def nodes(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_bytes(), feature_version=(3, 8)))
+
+
+@pytest.mark.parametrize("path", FILES.values(), ids=FILES)
+def test_a_module_is_python_3_8(path: Path) -> None:
+    for node in nodes(path):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in LATER, f"line {node.lineno}: {node.attr} is not in Python 3.8"
+        if isinstance(node, ast.Call):
+            given = {keyword.arg for keyword in node.keywords}
+            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            assert not (name == "zip" and "strict" in given), f"line {node.lineno}: zip(strict=)"
+            assert not (name == "dataclass" and given - {"frozen"}), f"line {node.lineno}: dataclass({given})"
+
+
+@pytest.mark.parametrize("path", FILES.values(), ids=FILES)
+def test_its_annotations_are_not_run(path: Path) -> None:
+    if any(isinstance(node, (ast.AnnAssign, ast.arg)) and node.annotation for node in nodes(path)):
+        assert "from __future__ import annotations\n" in path.read_text(encoding="utf-8")
+
+
+def test_nothing_but_the_standard_library_is_imported_and_what_python3_minimal_lacks_has_a_stand_in() -> None:
+    roots = {name.partition(".")[0] for path in FILES.values() for name in imports(path)}
+    assert roots <= MINIMAL | STANDINS | {"generator"}
+    assert roots <= {*sys.stdlib_module_names, "generator"}
+
+
+def test_they_are_the_files_that_fategen_runs() -> None:
+    with zipfile.ZipFile(io.BytesIO(pyz())) as archive:
+        root = Path(generator.__file__).parent.parent
+        for name in archive.namelist():
+            if name.startswith("generator/") and not name.endswith("/__init__.py"):
+                assert archive.read(name) == (root / name).read_bytes()
+        assert {"__main__.py", "standins/json.py", "generator/bundle/load.py"} <= set(archive.namelist())
+        assert not [name for name in archive.namelist() if "/cli/" in name or name.endswith("/save.py")]
+
+
+def test_it_is_the_same_bytes_each_time_in_order_and_without_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = pyz()
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert pyz() == first
+    with zipfile.ZipFile(io.BytesIO(first)) as archive:
+        assert archive.namelist() == sorted(archive.namelist())
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_its_page_says_what_to_type(made: Made, tmp_path: Path) -> None:
+    placed = place(tmp_path / "fate-1.0.fate.tar", made.plan.index)
+    text = placed.readme.read_text(encoding="utf-8")
+    for line in (
+        "sha256sum -c fate-1.0.fate.tar.sha256",
+        "docker load -i fate-1.0.fate.tar",
+        "podman load -i fate-1.0.fate.tar",
+        "ctr -n k8s.io images import fate-1.0.fate.tar",
+        "python3 fategen-load.pyz load fate-1.0.fate.tar",
+        "fgtest/m:1.0",
+    ):
+        assert f"\n  {line}\n" in text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fategen-load.README.txt", "fategen-load.pyz"]
