@@ -1,0 +1,90 @@
+"""The catalogue's ``party``: two parties of FATE to try the images with, and who must reach whom in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from generator.errors import did_you_mean
+from generator.nodes import Node
+from generator.shapes import Record, Records, Text, Texts
+
+Protocol = Literal["rpc", "http", "redis"]
+PROTOCOLS: dict[str, Protocol] = {"rpc": "rpc", "http": "http", "redis": "redis"}
+
+OTHER = "party"
+"""As the end of a path: the other party, through its proxy."""
+
+PATH = Record(
+    "a component that must reach another",
+    {
+        "from": Text("the image that connects"),
+        "to": Text(f"the image that it connects to; {OTHER}: the other party"),
+        "speaks": Text(
+            "rpc: gRPC, and the lines of fategen's sample sources in its place; http; redis",
+            choices=tuple(PROTOCOLS),
+            wrong="is not a protocol",
+        ),
+        "port": Text("where from is asked; none for python, which connects itself", "[0-9]+", "is not a port"),
+        "call": Text("what from is asked, so that it asks to: a gRPC method, or a path of HTTP"),
+        "message": Text("the call's message, in JSON; for gRPC with the numbers of its fields as keys"),
+    },
+    required=("from", "to", "speaks"),
+)
+
+PARTY = Record(
+    "two parties to try the images with (out/compose.yaml)",
+    {
+        "ids": Texts("their ids", Text("a party's id", "[0-9]+", "is not the id of a party: digits")),
+        "paths": Records("who must reach whom; first what others build on", PATH),
+    },
+    required=("ids", "paths"),
+)
+
+
+@dataclass(frozen=True)
+class Path:
+    """``from_`` must reach ``to``: asked ``call`` with ``message`` at its ``port``, it asks ``to`` in turn.
+
+    Without a port it is python's own: python connects to what its configuration names.
+    """
+
+    from_: str
+    to: str
+    speaks: Protocol
+    port: str
+    call: str
+    message: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.from_} → {'the other party' if self.to == OTHER else self.to}"
+
+
+@dataclass(frozen=True)
+class Party:
+    ids: tuple[str, ...]
+    paths: tuple[Path, ...]
+
+    @property
+    def images(self) -> set[str]:
+        return {end for path in self.paths for end in (path.from_, path.to)} - {OTHER}
+
+
+def read_party(node: Node, images: Sequence[str]) -> Party:
+    """Reads ``party:``, whose paths may name ``images``."""
+    m = node.mapping(PARTY)
+    listed = m.child("paths")
+    paths = tuple(_path(child, images) for child in (listed.items() if listed else ()))
+    return Party(m.texts("ids"), paths)
+
+
+def _path(node: Node, images: Sequence[str]) -> Path:
+    m = node.mapping(PATH)
+    ends = m.text("from"), m.text("to")
+    for end in ends:
+        if end and end not in (OTHER, *images):
+            node.problem(f"unknown image {end}{did_you_mean(end, images)}")
+    speaks = PROTOCOLS.get(m.text("speaks"), "rpc")
+    return Path(*ends, speaks, m.text("port"), m.text("call"), m.text("message"), node.where)

@@ -1,0 +1,203 @@
+"""Two whole parties from the images: brought up with Docker Compose, asked whether all reach each other, taken down.
+
+What runs is the rendered out/compose.yaml. The questions are the catalogue's ``party: paths:``; the Python of one of a
+party's own containers asks them (``probe``), so that an engine on another machine is no different.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path as File
+
+from generator.builder import Version, parse_version, show
+from generator.engine import Completed, Docker
+from generator.errors import EngineError, InputError, Problem
+from generator.party import OTHER, Party, Path
+from generator.remedies import GET_COMPOSE
+from generator.render import COMPOSE_FILE
+from generator.signals import signals_as_exceptions
+from generator.verify.results import Result
+from generator.workspace import Workspace
+
+COMPOSE_NEEDED: Version = (2, 23, 1)
+"""The first Docker Compose that takes a config's content from the compose file itself."""
+PATIENCE = 45.0
+"""Seconds that started parties have until every path works."""
+TAIL = 8
+"""Lines of a component's log in a result."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Service:
+    """One container of the stack, ``roll-10000``, and how it is: docker's word for its state, its exit code."""
+
+    name: str
+    state: str
+    code: int
+
+    @property
+    def ok(self) -> bool:
+        """The one that only carries the schema has ended."""
+        return self.state == "running" or (self.name.startswith("schema-") and self.state == "exited" and not self.code)
+
+    @property
+    def said(self) -> str:
+        return f"exited with code {self.code}" if self.state == "exited" else self.state
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The parties of one project; a second run of the same project finds what a killed one left, by this name."""
+
+    docker: Docker
+    name: str
+    file: File
+
+    def run(self, *args: str, input: bytes | None = None) -> Completed:
+        return self.docker.run(
+            ["compose", "--ansi", "never", "--project-name", self.name, "--file", str(self.file), *args], input=input
+        )
+
+    def services(self) -> tuple[Service, ...]:
+        listed = self.run("ps", "--all", "--format", "json").stdout.splitlines()
+        found = [json.loads(line) for line in listed if line.startswith("{")]
+        return tuple(sorted((Service(s["Service"], s["State"], s["ExitCode"]) for s in found), key=lambda s: s.name))
+
+    def down(self) -> Completed:
+        return self.run("down", "--volumes", "--remove-orphans", "--timeout", "3")
+
+    def log(self, service: str) -> str:
+        done = self.run("logs", "--no-color", "--no-log-prefix", service)
+        return self.docker.redact(done.stdout)
+
+
+def verify_stack(docker: Docker, workspace: Workspace, say: Say) -> tuple[Result, ...]:
+    """Brings both parties up, checks every path, and takes them down whatever happens.
+
+    EngineError where Docker Compose is missing or old, or an image cannot be had; InputError where there is no party.
+    """
+    plan = workspace.plan
+    if plan.party is None:
+        platforms = " ".join(plan.settings.platforms)
+        raise InputError(
+            Problem("--stack", f"FATE {plan.release} has no party whose images are all built for {platforms}"),
+            hint="PLATFORMS with linux/amd64, or a party: in the catalogue",
+        )
+    _need_compose(docker)
+    name = f"fategen-{hashlib.sha256(str(workspace.project.root).encode()).hexdigest()[:8]}"
+    file = workspace.project.make_state("stack") / "compose.yaml"
+    file.write_text(workspace.tree[COMPOSE_FILE], encoding="utf-8")
+    stack = Stack(docker, name, file)
+    with _up(stack, say):
+        say(f"asking {' and '.join(plan.party.ids)} who reaches whom")
+        services, asked = _ask_until_well(stack, plan.party)
+        return _results(stack, plan.party, services, asked, workspace.project.make_state("logs"))
+
+
+def _need_compose(docker: Docker) -> None:
+    said = docker.run(["compose", "version", "--short"])
+    version = parse_version(said.stdout) if said.ok else None
+    needed = f"fategen verify --stack needs {show(COMPOSE_NEEDED)} or later"
+    if version is None:
+        raise EngineError(f"docker has no compose plugin; {needed}", hint=GET_COMPOSE)
+    if version < COMPOSE_NEEDED:
+        raise EngineError(f"Docker Compose {show(version)} is too old; {needed}", hint=GET_COMPOSE)
+
+
+@contextmanager
+def _up(stack: Stack, say: Say) -> Iterator[None]:
+    """The stack for as long as the block runs. A component that does not start is no error here: a check says so."""
+    with signals_as_exceptions():
+        try:
+            stack.down()
+            say("starting the containers of two parties")
+            done = stack.run("up", "--detach", "--quiet-pull")
+            if not done.ok and not stack.services():
+                raise stack.docker.failure(done, hint="fategen bake --load, or bake --push, makes the images")
+            yield
+        finally:
+            say("taking them down")
+            done = stack.down()
+            if not done.ok:
+                say(f"warning: not all of it went: {done.last_line}; docker compose -p {stack.name} down --volumes")
+
+
+@dataclass(frozen=True)
+class Asked:
+    party: str
+    path: Path
+    ok: bool
+    found: str
+
+
+def _ask_until_well(stack: Stack, party: Party) -> tuple[tuple[Service, ...], tuple[Asked, ...]]:
+    """Asks again until all is well, until a component has ended, or until patience has."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        asked = tuple(one for number in party.ids for one in _ask(stack, number, party))
+        services = stack.services()
+        well = all(one.ok for one in asked)
+        if well or time.monotonic() > end or not all(service.ok for service in services):
+            return services, asked
+        time.sleep(0.5)
+
+
+def _ask(stack: Stack, number: str, party: Party) -> list[Asked]:
+    """Every path of one party, asked in its python; where that does not run, in egg, which knows not python's own."""
+    other = next(one for one in party.ids if one != number)
+    questions = json.dumps([_question(path, other) for path in party.paths])
+    source = (File(__file__).parent / "probe.py").read_bytes()
+    for asker in ("python", "egg"):
+        done = stack.run("exec", "-T", f"{asker}-{number}", "python", "-", questions, input=source)
+        if done.ok:
+            break
+    answers = json.loads(done.stdout) if done.ok else [(False, done.last_line)] * len(party.paths)
+    return [Asked(number, path, ok, found) for path, (ok, found) in zip(party.paths, answers, strict=True)]
+
+
+def _question(path: Path, other: str) -> dict[str, str]:
+    """A path as ``probe`` takes it. One of python's own asks nothing but to be answered."""
+    question = other if path.to == OTHER else path.to
+    return {
+        "from": path.from_,
+        "to": path.to,
+        "speaks": path.speaks,
+        "port": path.port,
+        "call": path.call,
+        "message": path.message.replace("$OTHER", other),
+        "question": question if path.port else "",
+    }
+
+
+def _results(
+    stack: Stack, party: Party, services: Sequence[Service], asked: Sequence[Asked], logs: File
+) -> tuple[Result, ...]:
+    """What runs comes before who reaches whom: a path fails where an end of it does not run."""
+
+    def tail(service: str, ok: bool) -> tuple[str, ...]:
+        if ok:
+            return ()
+        text = stack.log(service)
+        (logs / f"{service}.log").write_text(text, encoding="utf-8")
+        return tuple(text.splitlines()[-TAIL:])
+
+    results = []
+    for number in party.ids:
+        name = f"party {number}"
+        for service in services:
+            image, _, owner = service.name.rpartition("-")
+            if owner == number:
+                log = tail(service.name, service.ok)
+                results.append(Result(name, "", f"{image} runs", service.ok, "running", service.said, "", log))
+        for one in asked:
+            if one.party == number:
+                log = tail(f"{one.path.from_}-{number}", one.ok)
+                results.append(Result(name, "", str(one.path), one.ok, "an answer", one.found, one.path.where, log))
+    return tuple(results)
