@@ -8,7 +8,7 @@ from typing import Literal
 
 from generator.errors import did_you_mean
 from generator.nodes import Node
-from generator.shapes import Record, Records, Text, Texts
+from generator.shapes import Entries, Record, Records, Text, Texts
 
 Protocol = Literal["rpc", "http", "redis"]
 PROTOCOLS: dict[str, Protocol] = {"rpc": "rpc", "http": "http", "redis": "redis"}
@@ -28,7 +28,11 @@ PATH = Record(
         ),
         "port": Text("where from is asked; none for python, which connects itself", "[0-9]+", "is not a port"),
         "call": Text("what from is asked, so that it asks to: a gRPC method, or a path of HTTP"),
-        "message": Text("the call's message, in JSON; for gRPC with the numbers of its fields as keys"),
+        "headers": Entries("headers of the call", Text("a header's value")),
+        "message": Text(
+            "the call's message, in JSON; for gRPC with the numbers of its fields as keys. Here and in headers, $PARTY "
+            "and $OTHER are the ids of the party that is asked and of the other one, $TRY is a new number each time"
+        ),
     },
     required=("from", "to", "speaks"),
 )
@@ -55,6 +59,7 @@ class Path:
     speaks: Protocol
     port: str
     call: str
+    headers: tuple[tuple[str, str], ...]
     message: str
     where: str
 
@@ -87,4 +92,5 @@ def _path(node: Node, images: Sequence[str]) -> Path:
         if end and end not in (OTHER, *images):
             node.problem(f"unknown image {end}{did_you_mean(end, images)}")
     speaks = PROTOCOLS.get(m.text("speaks"), "rpc")
-    return Path(*ends, speaks, m.text("port"), m.text("call"), m.text("message"), node.where)
+    headers = tuple((name, child.text()) for name, child in m.entries("headers"))
+    return Path(*ends, speaks, m.text("port"), m.text("call"), headers, m.text("message"), node.where)

@@ -13,23 +13,32 @@ import json
 import socket
 import struct
 import sys
+import typing
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path
 
-TIMEOUT = 8.0
+TIMEOUT = 5.0
+
+Question = typing.Dict[str, typing.Any]  # noqa: UP006 (Python 3.6)
 
 
-def probe(question: "dict[str, str]") -> "tuple[bool, str]":
+def probe(question: Question) -> "tuple[bool, bool, str]":
+    """Whether the one that is asked is there, whether it went well, what was said."""
     ask = {"rpc": rpc, "http": http, "redis": redis}[question["speaks"]]
+    own = not question["port"]
     try:
-        host, port = (question["from"], int(question["port"])) if question["port"] else address(question["to"])
+        host, port = address(question["to"]) if own else (question["from"], int(question["port"]))
     except (OSError, ValueError, LookupError) as error:
-        return False, f"python's configuration: {type(error).__name__}: {error}"
+        return True, False, f"python's configuration: {type(error).__name__}: {error}"
     try:
-        return ask(host, port, question)
+        return (True, *ask(host, port, question))
     except OSError as error:
-        return False, f"{host}:{port}: {error}"
+        reason = getattr(error, "reason", error)
+        there = own or not isinstance(reason, (ConnectionRefusedError, socket.gaierror))
+        return there, False, f"{host}:{port}: {reason}"
 
 
 def address(name: str) -> "tuple[str, int]":
@@ -48,7 +57,7 @@ def redis_settings() -> "dict[str, str]":
     raise ValueError("fate_flow/settings.py has no REDIS")
 
 
-def redis(host: str, port: int, question: "dict[str, str]") -> "tuple[bool, str]":
+def redis(host: str, port: int, question: Question) -> "tuple[bool, str]":
     """AUTH and PING, as lines, which Redis takes as well as its own form."""
     answer = ""
     with socket.create_connection((host, port), TIMEOUT) as connection, connection.makefile("rwb") as stream:
@@ -59,7 +68,7 @@ def redis(host: str, port: int, question: "dict[str, str]") -> "tuple[bool, str]
     return answer == "+PONG", answer
 
 
-def http(host: str, port: int, question: "dict[str, str]") -> "tuple[bool, str]":
+def http(host: str, port: int, question: Question) -> "tuple[bool, str]":
     """Well is 200 and, where the answer has a code of its own (fate_flow's retcode, FATE-Board's code), 0 there."""
     request = urllib.request.Request(f"http://{host}:{port}{question['call']}", question["message"].encode() or None)
     request.add_header("Content-Type", "application/json")
@@ -76,54 +85,63 @@ def http(host: str, port: int, question: "dict[str, str]") -> "tuple[bool, str]"
     return code == 0, said if code else "200"
 
 
-def rpc(host: str, port: int, question: "dict[str, str]") -> "tuple[bool, str]":
-    with socket.create_connection((host, port), TIMEOUT) as connection:
-        first = connection.recv(1, socket.MSG_PEEK)
-        with connection.makefile("rwb") as stream:
-            if first == b"\0":
-                return grpc(stream, question)
-            return line(stream, question["question"]) if first else (False, "the connection is closed at once")
+def rpc(host: str, port: int, question: Question) -> "tuple[bool, str]":
+    with socket.create_connection((host, port), TIMEOUT) as connection, connection.makefile("rb") as reader:
+        first = reader.peek(1)[:1]
+        if first == b"\0":
+            return grpc(connection, reader, question)
+        return (
+            line(connection, reader, str(question["question"]))
+            if first
+            else (False, "the connection is closed at once")
+        )
 
 
-def line(stream: "socket.SocketIO", question: str) -> "tuple[bool, str]":
-    said = stream.readline().decode().strip()
+def line(connection: socket.socket, reader: BufferedReader, question: str) -> "tuple[bool, str]":
+    said = reader.readline().decode().strip()
     if question:
-        stream.write((question + "\n").encode())
-        stream.flush()
-        said = stream.readline().decode().strip()
+        connection.sendall((question + "\n").encode())
+        said = reader.readline().decode().strip()
     return " ok" in said and not said.startswith("error"), said or "no answer"
 
 
-def grpc(stream: "socket.SocketIO", question: "dict[str, str]") -> "tuple[bool, str]":
+def grpc(connection: socket.socket, reader: BufferedReader, question: Question) -> "tuple[bool, str]":
     """One unary call: RFC 9113's frames, headers that need no table to write (RFC 7541, 6.2.2).
 
-    Reading a status would take such a table. It takes none to see that a call which failed brings no message.
+    To read a status takes such a table. To see that a call failed takes none: no message comes.
     """
     if not question["call"]:
-        return True, "gRPC"
-    message = encode(json.loads(question["message"] or "{}"))
-    path = "/" + question["call"]
-    headers = ((b"\x04", path), (b"\x01", "party"), (b"\x0f\x10", "application/grpc"), (b"\x00\x02te", "trailers"))
-    block = b"\x83\x86" + b"".join(name + struct.pack("B", len(text)) + text.encode() for name, text in headers)
-    stream.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, block))
-    stream.write(frame(0, 1, 1, b"\0" + struct.pack(">I", len(message)) + message))
-    stream.flush()
+        return True, "gRPC; no call is known that makes it go on"
+    message = encode(json.loads(str(question["message"])))
+    headers = {"te": "trailers", "content-type": "application/grpc", **question["headers"]}
+    block = b"\x83\x86" + b"\x04" + text("/" + str(question["call"])) + b"\x01" + text("party")
+    block += b"".join(b"\0" + text(name) + text(value) for name, value in headers.items())
+    connection.sendall(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        + frame(4, 0, 0, b"")
+        + frame(1, 4, 1, block)
+        + frame(0, 1, 1, b"\0" + struct.pack(">I", len(message)) + message)
+    )
     answer = b""
     while True:
-        head = stream.read(9)
-        if head is None or len(head) < 9:
+        head = reader.read(9)
+        if len(head) < 9:
             return False, "the connection was closed"
         kind, flags = head[3], head[4]
-        payload = stream.read(int.from_bytes(head[:3], "big")) or b""
+        payload = reader.read(int.from_bytes(head[:3], "big"))
         if kind in (4, 6) and not flags & 1:  # SETTINGS and PING want an acknowledgement
-            stream.write(frame(kind, 1, 0, payload if kind == 6 else b""))
-            stream.flush()
+            connection.sendall(frame(kind, 1, 0, payload if kind == 6 else b""))
         elif kind == 0:
             answer += payload
         elif kind in (3, 7):
             return False, "the call was broken off"
         if kind in (0, 1) and flags & 1:
             return bool(answer), f"an answer of {len(answer) - 5} bytes" if answer else "the call failed"
+
+
+def text(value: str) -> bytes:
+    """A string of HPACK as it is, up to 126 bytes."""
+    return struct.pack("B", len(value)) + value.encode()
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -151,5 +169,20 @@ def varint(number: int) -> bytes:
     return made + struct.pack("B", number)
 
 
+def probe_all(asked: "list[Question]") -> "list[tuple[bool, bool, str]]":
+    """Every question, those to one component in their order: a later one may build on an earlier one."""
+    answers = {}
+
+    def ask(component: str) -> None:
+        for number, question in enumerate(asked):
+            if question["from"] == component:
+                answers[number] = probe(question)
+
+    components = {question["from"] for question in asked}
+    with ThreadPoolExecutor(len(components)) as pool:
+        list(pool.map(ask, components))
+    return [answers[number] for number in range(len(asked))]
+
+
 if __name__ == "__main__":
-    print(json.dumps([probe(question) for question in json.loads(sys.argv[1])]))
+    print(json.dumps(probe_all(json.loads(sys.argv[1]))))

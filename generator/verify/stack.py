@@ -7,9 +7,10 @@ party's own containers asks them (``probe``), so that an engine on another machi
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path as File
@@ -26,8 +27,10 @@ from generator.workspace import Workspace
 
 COMPOSE_NEEDED: Version = (2, 23, 1)
 """The first Docker Compose that takes a config's content from the compose file itself."""
-PATIENCE = 45.0
-"""Seconds that started parties have until every path works."""
+PATIENCE = 120.0
+"""Seconds that the components have until each of them answers: the real ones need a minute on two busy cores."""
+SETTLE = 10.0
+"""Seconds from then on that they have to find each other."""
 TAIL = 8
 """Lines of a component's log in a result."""
 
@@ -39,6 +42,7 @@ class Service:
     """One container of the stack, ``roll-10000``, and how it is: docker's word for its state, its exit code."""
 
     name: str
+    container: str
     state: str
     code: int
 
@@ -68,14 +72,16 @@ class Stack:
     def services(self) -> tuple[Service, ...]:
         listed = self.run("ps", "--all", "--format", "json").stdout.splitlines()
         found = [json.loads(line) for line in listed if line.startswith("{")]
-        return tuple(sorted((Service(s["Service"], s["State"], s["ExitCode"]) for s in found), key=lambda s: s.name))
+        return tuple(
+            sorted((Service(s["Service"], s["ID"], s["State"], s["ExitCode"]) for s in found), key=lambda s: s.name)
+        )
 
     def down(self) -> Completed:
         return self.run("down", "--volumes", "--remove-orphans", "--timeout", "3")
 
-    def log(self, service: str) -> str:
-        done = self.run("logs", "--no-color", "--no-log-prefix", service)
-        return self.docker.redact(done.stdout)
+    def log(self, service: Service) -> list[str]:
+        with self.docker.stream_lines(["logs", service.container]) as child:
+            return [self.docker.redact(line) for line in child.lines()]
 
 
 def verify_stack(docker: Docker, workspace: Workspace, say: Say) -> tuple[Result, ...]:
@@ -133,71 +139,97 @@ def _up(stack: Stack, say: Say) -> Iterator[None]:
 class Asked:
     party: str
     path: Path
+    there: bool
+    """whether the one that was asked answered at all"""
     ok: bool
     found: str
 
+    @property
+    def ends(self) -> set[str]:
+        """The services at both ends (of a path to the other party, at this one)."""
+        return {f"{name}-{self.party}" for name in (self.path.from_, self.path.to)}
+
 
 def _ask_until_well(stack: Stack, party: Party) -> tuple[tuple[Service, ...], tuple[Asked, ...]]:
-    """Asks again until all is well, until a component has ended, or until patience has."""
+    """Asks again until all is well, until what fails has an ended component in its way, or until there was time."""
     end = time.monotonic() + PATIENCE
-    while True:
-        asked = tuple(one for number in party.ids for one in _ask(stack, number, party))
+    settled = time.monotonic() + SETTLE
+    for count in itertools.count():
+        asked = tuple(one for number in party.ids for one in _ask(stack, number, party, count))
         services = stack.services()
-        well = all(one.ok for one in asked)
-        if well or time.monotonic() > end or not all(service.ok for service in services):
+        ended = {service.name for service in services if not service.ok}
+        hopeful = [one for one in asked if not one.ok and not one.ends & ended]
+        if not all(one.there for one in hopeful):
+            settled = time.monotonic() + SETTLE
+        if not hopeful or time.monotonic() > min(end, settled):
             return services, asked
         time.sleep(0.5)
+    raise AssertionError("unreachable")
 
 
-def _ask(stack: Stack, number: str, party: Party) -> list[Asked]:
-    """Every path of one party, asked in its python; where that does not run, in egg, which knows not python's own."""
+def _ask(stack: Stack, number: str, party: Party, count: int) -> list[Asked]:
+    """Every path of one party, asked in its python; where that does not run, in egg, but for python's own."""
     other = next(one for one in party.ids if one != number)
-    questions = json.dumps([_question(path, other) for path in party.paths])
+    values = {"$PARTY": number, "$OTHER": other, "$TRY": str(count)}
+    questions = json.dumps([_question(path, values) for path in party.paths])
     source = (File(__file__).parent / "probe.py").read_bytes()
     for asker in ("python", "egg"):
         done = stack.run("exec", "-T", f"{asker}-{number}", "python", "-", questions, input=source)
         if done.ok:
             break
-    answers = json.loads(done.stdout) if done.ok else [(False, done.last_line)] * len(party.paths)
-    return [Asked(number, path, ok, found) for path, (ok, found) in zip(party.paths, answers, strict=True)]
+    answers = json.loads(done.stdout) if done.ok else [(False, False, done.last_line)] * len(party.paths)
+    return [
+        Asked(number, path, *(answer if path.port or asker == "python" else (False, False, "python does not run")))
+        for path, answer in zip(party.paths, answers, strict=True)
+    ]
 
 
-def _question(path: Path, other: str) -> dict[str, str]:
+def _question(path: Path, values: Mapping[str, str]) -> dict[str, object]:
     """A path as ``probe`` takes it. One of python's own asks nothing but to be answered."""
-    question = other if path.to == OTHER else path.to
+
+    def filled(text: str) -> str:
+        for name, value in values.items():
+            text = text.replace(name, value)
+        return text
+
+    question = "$OTHER" if path.to == OTHER else path.to
     return {
         "from": path.from_,
         "to": path.to,
         "speaks": path.speaks,
         "port": path.port,
         "call": path.call,
-        "message": path.message.replace("$OTHER", other),
-        "question": question if path.port else "",
+        "headers": {name: filled(value) for name, value in path.headers},
+        "message": filled(path.message),
+        "question": filled(question) if path.port else "",
     }
 
 
 def _results(
     stack: Stack, party: Party, services: Sequence[Service], asked: Sequence[Asked], logs: File
 ) -> tuple[Result, ...]:
-    """What runs comes before who reaches whom: a path fails where an end of it does not run."""
+    """What runs comes before who reaches whom: a path fails where an end of it does not run. A log is shown once."""
+    shown: set[str] = set()
 
-    def tail(service: str, ok: bool) -> tuple[str, ...]:
-        if ok:
+    def tail(name: str) -> tuple[str, ...]:
+        service = next((one for one in services if one.name == name), None)
+        if service is None or name in shown:
             return ()
-        text = stack.log(service)
-        (logs / f"{service}.log").write_text(text, encoding="utf-8")
-        return tuple(text.splitlines()[-TAIL:])
+        shown.add(name)
+        lines = stack.log(service)
+        (logs / f"{name}.log").write_text("\n".join([*lines, ""]), encoding="utf-8")
+        return tuple(lines[-TAIL:])
 
     results = []
     for number in party.ids:
-        name = f"party {number}"
+        subject = f"party {number}"
         for service in services:
             image, _, owner = service.name.rpartition("-")
             if owner == number:
-                log = tail(service.name, service.ok)
-                results.append(Result(name, "", f"{image} runs", service.ok, "running", service.said, "", log))
+                log = () if service.ok else tail(service.name)
+                results.append(Result(subject, "", f"{image} runs", service.ok, "running", service.said, "", log))
         for one in asked:
             if one.party == number:
-                log = tail(f"{one.path.from_}-{number}", one.ok)
-                results.append(Result(name, "", str(one.path), one.ok, "an answer", one.found, one.path.where, log))
+                log = () if one.ok else tail(f"{one.path.from_}-{number}")
+                results.append(Result(subject, "", str(one.path), one.ok, "an answer", one.found, one.path.where, log))
     return tuple(results)

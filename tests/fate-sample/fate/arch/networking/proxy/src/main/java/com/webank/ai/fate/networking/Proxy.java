@@ -19,7 +19,8 @@ import java.util.Properties;
 
 /**
  * {@code -c conf/proxy.properties}: answers each connection with "proxy 1.1 ok, parties ...", and a line with a party's id
- * with what federation there says: the route table leads to it, through that party's proxy where it is another party.
+ * (or "federation": its own) with what federation there says. The route table leads to it, to another party's through
+ * that party's proxy.
  *
  * <p>Upstream's proxy depends on no other module of FATE or eggroll, so neither does this one: what it shares with
  * eggroll's LineServer (conf, exit codes, how it stops) is written twice.
@@ -41,7 +42,8 @@ public final class Proxy {
             fail(1, "applicationContext-proxy.xml is not on the class path: start with -cp \"conf/:lib/*:...\"");
         }
         JsonObject routes = routes(conf.getProperty("route.table", ""));
-        serve(Integer.parseInt(conf.getProperty("port", "9370").trim()), routes);
+        String own = conf.getProperty("coordinator", "").trim();
+        serve(Integer.parseInt(conf.getProperty("port", "9370").trim()), routes, own);
     }
 
     private static JsonObject routes(String path) throws IOException {
@@ -57,26 +59,26 @@ public final class Proxy {
         return null;
     }
 
-    private static void serve(int port, JsonObject routes) throws IOException {
+    private static void serve(int port, JsonObject routes, String own) throws IOException {
         try (ServerSocket socket = new ServerSocket(port)) {
             Runtime.getRuntime().addShutdownHook(new Thread(() -> log("stopping")));
             log("1.1 listening on port " + port);
             while (true) {
                 Socket client = socket.accept();
-                Thread answer = new Thread(() -> answer(client, routes));
+                Thread answer = new Thread(() -> answer(client, routes, own));
                 answer.setDaemon(true);
                 answer.start();
             }
         }
     }
 
-    private static void answer(Socket client, JsonObject routes) {
+    private static void answer(Socket client, JsonObject routes, String own) {
         try (Socket open = client) {
             open.setSoTimeout(LINGER_MILLIS);
             send(open, "proxy 1.1 ok, parties " + String.join(" ", routes.keySet()));
-            String party = reader(open).readLine();
-            if (party != null) {
-                send(open, ask(routes, party));
+            String question = reader(open).readLine();
+            if (question != null) {
+                send(open, ask(routes, question.equals("federation") ? own : question));
             }
         } catch (IOException gone) {
             // A client that hangs up, or stays silent, is served all the same.
