@@ -119,7 +119,7 @@ def parse_line(text: str, *, name: str) -> Line:
     releases = tuple(_release(key, node, sources) for key, node in top.entries("releases"))
     _check_links(sources, bases, images, problems)
     ordered = _build_order(images, problems)
-    party = read_party(node, [i.name for i in images]) if (node := top.child("party")) is not None else None
+    party = read_party(child, [i.name for i in images]) if (child := top.child("party")) is not None else None
     if problems:
         raise InputError(problems, subject=name)
     return Line(top.text("line"), releases, sources, bases, _inheriting(ordered), party)
