@@ -16,6 +16,17 @@ PROTOCOLS: dict[str, Protocol] = {"rpc": "rpc", "http": "http", "redis": "redis"
 OTHER = "party"
 """As the end of a path: the other party, through its proxy."""
 
+
+def _check_json(text: str) -> str:
+    import json
+
+    try:
+        json.loads(text)
+    except ValueError:
+        return f'"{text}" is not JSON'
+    return ""
+
+
 PATH = Record(
     "a component that must reach another",
     {
@@ -31,7 +42,8 @@ PATH = Record(
         "headers": Entries("headers of the call", Text("a header's value")),
         "message": Text(
             "the call's message, in JSON; for gRPC with the numbers of its fields as keys. Here and in headers, $PARTY "
-            "and $OTHER are the ids of the party that is asked and of the other one, $TRY is a new number each time"
+            "and $OTHER are the ids of the party that is asked and of the other one, $TRY is a new number each time",
+            check=_check_json,
         ),
     },
     required=("from", "to", "speaks"),
@@ -82,7 +94,10 @@ def read_party(node: Node, images: Sequence[str]) -> Party:
     m = node.mapping(PARTY)
     listed = m.child("paths")
     paths = tuple(_path(child, images) for child in (listed.items() if listed else ()))
-    return Party(m.texts("ids"), paths)
+    ids = m.texts("ids")
+    if len(set(ids)) != 2 and (child := m.child("ids")) is not None:
+        child.problem(f"ids: two, not {len(set(ids))}")
+    return Party(ids, paths)
 
 
 def _path(node: Node, images: Sequence[str]) -> Path:

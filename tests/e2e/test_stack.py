@@ -110,7 +110,7 @@ def test_what_is_configured_wrong_is_named_first(
     write(broken, right, wrong)
     ran = fategen("verify", "--stack", "-q", cwd=project)
     assert ran.code == 1, ran.out + ran.err
-    head, expected, said, log = ran.out.splitlines()[:4]
+    head, _, said, log = ran.out.splitlines()[:4]
     assert head.startswith(f"FAILED  {first}"), ran.out
     assert said.startswith(f"  found     {found}"), ran.out
     assert log.startswith("  | ")

@@ -120,7 +120,8 @@ def use(extras: list[str], up: Callable[[list[str]], None]) -> str:
         if os.geteuid() != 0:
             raise SandboxError(
                 f"this machine's own Docker engine will not do: {error}\n  and the sandbox needs root\n"
-                "  next: run as root, or start one with buildx >= 0.13, compose, the containerd image store and arm64 emulation",
+                "  next: run as root, or start one with buildx >= 0.13, the containerd image store, arm64 emulation"
+                " and compose",
                 code=3,
             ) from None
         say(f"using the sandbox: {error}")
