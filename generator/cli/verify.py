@@ -59,7 +59,9 @@ def command(
     if bundle and origin != "engine":
         raise InputError(Problem("--bundle", "and --from exclude each other"))
     if stack and (names or bundle or origin != "engine" or platforms or no_start):
-        raise InputError(Problem("--stack", "starts every component as the engine has it; --tag and --prefix say which"))
+        raise InputError(
+            Problem("--stack", "starts every component as the engine has it; no more than --tag or --prefix")
+        )
     other = [f"TAG={tag}", f"BASE_TAG={tag}"] if tag else []
     other += [f"PREFIX={prefix}"] if prefix else []
     workspace = load(open_project(directory), sets=other)

@@ -139,7 +139,7 @@ def build(wanted: tuple[Root, ...], before_rebuild: Callable[[Root], None]) -> N
 
 def install_clients() -> None:
     """The docker client; compose with each of two versions of buildx, as DOCKER_CONFIG directories; ctr; podman, which
-    runs in its root. The others are statically linked but for libc (2.34 or newer), so that they run on the machine itself."""
+    runs in its root. The others are statically linked but for libc (2.34 or newer): they run on the machine itself."""
     pairs = [(ENGINE / "usr/bin" / name, BIN / name) for name in ("docker", "ctr")]
     write(BIN / "podman", (HERE / "podman.sh").read_text().replace("@ROOT@", str(PODMAN)), mode=0o755)
     for version, plugin in CLIENTS.items():
