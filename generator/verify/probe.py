@@ -17,6 +17,7 @@ import typing
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from io import BufferedReader
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def probe(question: Question) -> "tuple[bool, bool, str]":
         reason = getattr(error, "reason", error)
         there = own or not isinstance(reason, (ConnectionRefusedError, socket.gaierror))
         return there, False, f"{host}:{port}: {reason}"
+    except (HTTPException, ValueError) as error:
+        return True, False, f"{host}:{port}: {type(error).__name__}: {error}"
 
 
 def address(name: str) -> "tuple[str, int]":
@@ -90,11 +93,9 @@ def rpc(host: str, port: int, question: Question) -> "tuple[bool, str]":
         first = reader.peek(1)[:1]
         if first == b"\0":
             return grpc(connection, reader, question)
-        return (
-            line(connection, reader, str(question["question"]))
-            if first
-            else (False, "the connection is closed at once")
-        )
+        if first:
+            return line(connection, reader, str(question["question"]))
+        return False, "the connection is closed at once"
 
 
 def line(connection: socket.socket, reader: BufferedReader, question: str) -> "tuple[bool, str]":
@@ -140,8 +141,9 @@ def grpc(connection: socket.socket, reader: BufferedReader, question: Question) 
 
 
 def text(value: str) -> bytes:
-    """A string of HPACK as it is, up to 126 bytes."""
-    return struct.pack("B", len(value)) + value.encode()
+    """A string of HPACK, not compressed (RFC 7541, 5.2); from 127 on, the rest of its length is as protobuf has it."""
+    length = len(value.encode())
+    return (struct.pack("B", length) if length < 127 else b"\x7f" + varint(length - 127)) + value.encode()
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

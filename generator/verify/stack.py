@@ -39,21 +39,28 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Service:
-    """One container of the stack, ``roll-10000``, and how it is: docker's word for its state, its exit code."""
+    """One service of the stack, ``roll-10000``, and its container ("": it has none yet)."""
 
     name: str
-    container: str
-    state: str
-    code: int
+    container: str = ""
+    state: str = "not created"
+    """docker's word for it"""
+    code: int = 0
+    """its exit code"""
+    health: str = ""
 
     @property
     def ok(self) -> bool:
         """The one that only carries the schema has ended."""
-        return self.state == "running" or (self.name.startswith("schema-") and self.state == "exited" and not self.code)
+        if self.name.startswith("schema-") and self.state == "exited":
+            return self.code == 0
+        return self.state == "running" and self.health != "unhealthy"
 
     @property
     def said(self) -> str:
-        return f"exited with code {self.code}" if self.state == "exited" else self.state
+        if self.state == "exited":
+            return f"exited with code {self.code}"
+        return f"{self.state}, {self.health}" if self.health else self.state
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Stack:
     docker: Docker
     name: str
     file: File
+    order: tuple[str, ...]
+    """the services as the file has them: first what others need"""
 
     def run(self, *args: str, input: bytes | None = None) -> Completed:
         return self.docker.run(
@@ -71,10 +80,11 @@ class Stack:
 
     def services(self) -> tuple[Service, ...]:
         listed = self.run("ps", "--all", "--format", "json").stdout.splitlines()
-        found = [json.loads(line) for line in listed if line.startswith("{")]
-        return tuple(
-            sorted((Service(s["Service"], s["ID"], s["State"], s["ExitCode"]) for s in found), key=lambda s: s.name)
-        )
+        found = {}
+        for row in (json.loads(line) for line in listed if line.startswith("{")):
+            name = row["Service"]
+            found[name] = Service(name, row["ID"], row["State"], row["ExitCode"], row.get("Health", ""))
+        return tuple(found.get(name, Service(name)) for name in self.order)
 
     def down(self) -> Completed:
         return self.run("down", "--volumes", "--remove-orphans", "--timeout", "3")
@@ -100,11 +110,17 @@ def verify_stack(docker: Docker, workspace: Workspace, say: Say) -> tuple[Result
     name = f"fategen-{hashlib.sha256(str(workspace.project.root).encode()).hexdigest()[:8]}"
     file = workspace.project.make_state("stack") / "compose.yaml"
     file.write_text(workspace.tree[COMPOSE_FILE], encoding="utf-8")
-    stack = Stack(docker, name, file)
+    stack = Stack(docker, name, file, _services_of(workspace.tree[COMPOSE_FILE]))
     with _up(stack, say):
         say(f"asking {' and '.join(plan.party.ids)} who reaches whom")
         services, asked = _ask_until_well(stack, plan.party)
         return _results(stack, plan.party, services, asked, workspace.project.make_state("logs"))
+
+
+def _services_of(text: str) -> tuple[str, ...]:
+    import yaml
+
+    return tuple(yaml.safe_load(text)["services"])
 
 
 def _need_compose(docker: Docker) -> None:
@@ -125,7 +141,7 @@ def _up(stack: Stack, say: Say) -> Iterator[None]:
             stack.down()
             say("starting the containers of two parties")
             done = stack.run("up", "--detach", "--quiet-pull")
-            if not done.ok and not stack.services():
+            if not done.ok and not any(service.container for service in stack.services()):
                 raise stack.docker.failure(done, hint="fategen bake --load, or bake --push, makes the images")
             yield
         finally:
@@ -213,7 +229,7 @@ def _results(
 
     def tail(name: str) -> tuple[str, ...]:
         service = next((one for one in services if one.name == name), None)
-        if service is None or name in shown:
+        if service is None or not service.container or name in shown:
             return ()
         shown.add(name)
         lines = stack.log(service)

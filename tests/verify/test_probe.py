@@ -48,6 +48,12 @@ def test_a_message_is_encoded_by_the_numbers_of_its_fields(fields: dict[str, obj
     assert probe.encode(fields) == encoded
 
 
+def test_a_long_header_has_its_length_in_front() -> None:
+    assert probe.text("a" * 126)[:2] == b"\x7ea"
+    assert probe.text("a" * 127)[:3] == b"\x7f\x00a"
+    assert probe.text("a" * 300)[:4] == b"\x7f\xad\x01a"
+
+
 def test_a_line_that_says_ok_is_an_answer(ends: Ends) -> None:
     ends[1].sendall(b"roll 1.1 ok\negg 1.1 ok\n")
     with ends[0].makefile("rb") as reader:

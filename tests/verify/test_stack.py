@@ -23,6 +23,9 @@ from generator.workspace import Workspace
 from tests.fate_plan import plan_of
 
 ENDED = {"State": "exited", "ExitCode": 1}
+SERVICES = [
+    f"{name}-{party}" for name in ("schema", "meta-service", "roll", "egg", "python") for party in (10000, 9999)
+]
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,7 @@ class Engine(Docker):
         return Completed(tuple(args), 0, "", "")
 
     def _ps(self, args: Sequence[str]) -> Completed:
-        names = ("python", "egg", "roll", "meta-service", "schema") if not self.up else ()
-        services = [f"{name}-{party}" for name in names for party in ("10000", "9999")]
+        services = () if self.up else SERVICES
         running = {"ID": "1", "State": "running", "ExitCode": 0}
         rows = [{**running, **self.states.get(name, {}), "Service": name} for name in services]
         return Completed(tuple(args), 0, "\n".join(json.dumps(row) for row in rows), "")
@@ -91,7 +93,7 @@ def plan() -> Plan:
 
 @pytest.fixture
 def workspace(tmp_path: Path, plan: Plan) -> Workspace:
-    return Workspace(Project(tmp_path), plan, {COMPOSE_FILE: "services:\n"}, ())
+    return Workspace(Project(tmp_path), plan, {COMPOSE_FILE: f"services: {json.dumps(dict.fromkeys(SERVICES))}\n"}, ())
 
 
 def engine(**answers: Any) -> Engine:
@@ -167,6 +169,17 @@ def test_without_python_egg_asks_but_not_in_the_name_of_python(workspace: Worksp
 def test_the_schemas_container_has_ended(workspace: Workspace) -> None:
     ended = {"schema-10000": {"State": "exited", "ExitCode": 0}, "schema-9999": ENDED}
     assert [result.image for result in failures(run(engine(states=ended), workspace))] == ["party 9999"]
+
+
+def test_a_service_that_is_not_healthy_does_not_run(workspace: Workspace) -> None:
+    results = failures(run(engine(states={"meta-service-9999": {"Health": "unhealthy"}}), workspace))
+    assert [(result.check, result.found) for result in results] == [("meta-service runs", "running, unhealthy")]
+
+
+def test_services_are_told_in_the_order_of_the_file(workspace: Workspace) -> None:
+    states = {"python-9999": ENDED, "meta-service-9999": ENDED}
+    checks = [result.check for result in failures(run(engine(states=states), workspace))]
+    assert checks[:2] == ["meta-service runs", "python runs"]
 
 
 def test_nothing_that_starts_is_an_error_of_the_engine(workspace: Workspace) -> None:
