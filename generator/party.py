@@ -45,6 +45,9 @@ PATH = Record(
             "and $OTHER are the ids of the party that is asked and of the other one, $TRY is a new number each time",
             check=_check_json,
         ),
+        "code": Text(
+            "of HTTP: what retcode or code, in the answer, says that all is well; default: 0", "[0-9]+", "is no code"
+        ),
     },
     required=("from", "to", "speaks"),
 )
@@ -73,6 +76,7 @@ class Path:
     call: str
     headers: tuple[tuple[str, str], ...]
     message: str
+    code: int
     where: str
 
     def __str__(self) -> str:
@@ -108,4 +112,14 @@ def _path(node: Node, images: Sequence[str]) -> Path:
             node.problem(f"unknown image {end}{did_you_mean(end, images)}")
     speaks = PROTOCOLS.get(m.text("speaks"), "rpc")
     headers = tuple((name, child.text()) for name, child in m.entries("headers"))
-    return Path(*ends, speaks, m.text("port"), m.text("call"), headers, m.text("message"), node.where)
+    code = m.text("code", default="0")
+    return Path(
+        *ends,
+        speaks,
+        m.text("port"),
+        m.text("call"),
+        headers,
+        m.text("message"),
+        int(code) if code.isdecimal() else 0,
+        node.where,
+    )

@@ -44,7 +44,7 @@ def test_a_party_is_read_with_its_paths_and_their_lines() -> None:
     party = parse_line(GOOD + PARTY, name="c.yaml").party
     assert party is not None
     assert party.ids == ("1", "2")
-    assert party.paths[0] == Path("two", "db", "rpc", "80", "a/b", (("one", "$TRY"),), "{}", "c.yaml:17")
+    assert party.paths[0] == Path("two", "db", "rpc", "80", "a/b", (("one", "$TRY"),), "{}", 0, "c.yaml:17")
     assert [str(path) for path in party.paths] == ["two → db", "two → the other party"]
     assert party.images == {"two", "db"}
 

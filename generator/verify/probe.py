@@ -72,7 +72,7 @@ def redis(host: str, port: int, question: Question) -> "tuple[bool, str]":
 
 
 def http(host: str, port: int, question: Question) -> "tuple[bool, str]":
-    """Well is 200 and, where the answer has a code of its own (fate_flow's retcode, FATE-Board's code), 0 there."""
+    """Well is 200 and, where the answer has a code of its own (fate_flow: retcode, FATE-Board: code), the right one."""
     request = urllib.request.Request(f"http://{host}:{port}{question['call']}", question["message"].encode() or None)
     request.add_header("Content-Type", "application/json")
     try:
@@ -84,8 +84,9 @@ def http(host: str, port: int, question: Question) -> "tuple[bool, str]":
         answer = json.loads(said)
     except ValueError:
         answer = {}
-    code = answer.get("retcode", answer.get("code", 0)) if isinstance(answer, dict) else 0
-    return code == 0, said if code else "200"
+    right = question["code"]
+    well = not isinstance(answer, dict) or answer.get("retcode", answer.get("code", right)) == right
+    return well, "200" if well else said
 
 
 def rpc(host: str, port: int, question: Question) -> "tuple[bool, str]":

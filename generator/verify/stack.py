@@ -217,6 +217,7 @@ def _question(path: Path, values: Mapping[str, str]) -> dict[str, object]:
         "call": path.call,
         "headers": {name: filled(value) for name, value in path.headers},
         "message": filled(path.message),
+        "code": path.code,
         "question": filled(question) if path.port else "",
     }
 

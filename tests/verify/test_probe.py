@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,31 @@ def test_settings_and_pings_are_acknowledged(ends: Ends) -> None:
     sent = ends[1].recv(1000)
     assert probe.frame(4, 1, 0, b"") in sent
     assert probe.frame(6, 1, 0, b"12345678") in sent
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "well", "said"),
+    [
+        (200, '{"retcode": 101}', True, "200"),
+        (200, '{"code": 0}', False, '{"code": 0}'),
+        (200, "<html>", True, "200"),
+        (500, "no database", False, "500 no database"),
+    ],
+)
+def test_an_answer_of_http_is_judged_by_its_own_code(status: int, body: str, well: bool, said: str) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        question = {"call": "/", "message": "{}", "code": 101}
+        assert probe.http("127.0.0.1", server.server_port, question) == (well, said)
 
 
 def test_python_finds_others_by_its_own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def jobs():
             database.recv(1)
     except OSError as error:
         return {"retcode": 100, "retmsg": "database {host}:{port}: {}".format(error, **DATABASE)}
-    return {"retcode": 0, "retmsg": "success", "data": []}
+    return {"retcode": 101, "retmsg": "find job failed"}
 
 
 class Api(BaseHTTPRequestHandler):
