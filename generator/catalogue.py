@@ -13,6 +13,7 @@ from generator.catalogue_shape import BASE, IMAGE, KINDS, LIMIT, LINE, NAME, REF
 from generator.contract import Contract, derived, merged, read_contract
 from generator.errors import InputError, Problem, did_you_mean
 from generator.nodes import Mapping, Node, Param, parse_yaml
+from generator.party import Party, read_party
 from generator.shapes import Record
 
 
@@ -99,6 +100,7 @@ class Line:
     sources: tuple[Source, ...]
     bases: tuple[Base, ...]
     images: tuple[Image, ...]
+    party: Party | None
 
 
 def parse_line(text: str, *, name: str) -> Line:
@@ -117,9 +119,10 @@ def parse_line(text: str, *, name: str) -> Line:
     releases = tuple(_release(key, node, sources) for key, node in top.entries("releases"))
     _check_links(sources, bases, images, problems)
     ordered = _build_order(images, problems)
+    party = read_party(child, [i.name for i in images]) if (child := top.child("party")) is not None else None
     if problems:
         raise InputError(problems, subject=name)
-    return Line(top.text("line"), releases, sources, bases, _inheriting(ordered))
+    return Line(top.text("line"), releases, sources, bases, _inheriting(ordered), party)
 
 
 def _named(top: Mapping, key: str) -> list[tuple[str, Node]]:

@@ -6,6 +6,7 @@ import unicodedata
 from typing import Literal
 
 from generator.contract_shape import CONTRACT
+from generator.party import PARTY
 from generator.reference import parse_reference
 from generator.shapes import Entries, Free, Record, Text, Texts
 
@@ -117,6 +118,7 @@ LINE = Record(
         "bases": Entries("images of others that ours are built from", BASE, NAME),
         "images": Entries("the images", IMAGE, NAME),
         "contracts": Entries("contracts that images share, each after those that it is", CONTRACT, NAME),
+        "party": PARTY,
     },
     required=("line", "releases", "sources", "bases", "images"),
 )

@@ -9,6 +9,7 @@ from generator.catalogue_shape import Kind
 from generator.contract import Contract
 from generator.errors import InputError, Problem, did_you_mean
 from generator.nodes import Param
+from generator.party import Party
 from generator.settings import Settings
 
 
@@ -105,6 +106,11 @@ class Target:
     params: tuple[tuple[str, Param], ...]
     contract: Contract
 
+    @property
+    def reference(self) -> str:
+        """The name under which it is started: its own tag, or, of a third-party image, where this project pulls it."""
+        return self.bases[0].reference if self.kind == "third-party" else self.tags[0]
+
 
 def linked(
     targets: Iterable[Target], names: Iterable[str], follows: Callable[[Context], bool] = lambda _: True
@@ -141,6 +147,8 @@ class Plan:
     groups: tuple[Group, ...]
     sbom_scanner: Base | None
     """the image that BuildKit makes an SBOM with, where one is asked for"""
+    party: Party | None
+    """None where the line has none, or where one of its images has none of the settings' platforms"""
 
     def target(self, name: str) -> Target:
         return next(t for t in self.targets if t.name == name)

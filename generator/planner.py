@@ -16,6 +16,7 @@ from generator.catalogue_shape import Kind
 from generator.contract import filled
 from generator.errors import InputError, Problem, did_you_mean
 from generator.keys import KNOWN_NAMES, key_of
+from generator.party import Party
 from generator.plan import Base, Context, Group, Plan, PlannedSource, SkippedPlatform, Target, Variable
 from generator.reference import mirrored
 from generator.settings import Override, Settings
@@ -60,7 +61,14 @@ def make_plan(settings: Settings, line: Line) -> Plan:
         unavailable=tuple(t for t in targets.values() if not t.platforms),
         groups=_groups(kept),
         sbom_scanner=_plan_base("sbom-scanner", SBOM_SCANNER, settings) if settings.sbom else None,
+        party=_party(line, kept),
     )
+
+
+def _party(line: Line, targets: Sequence[Target]) -> Party | None:
+    if line.party is None:
+        return None
+    return line.party if line.party.images <= {target.name for target in targets} else None
 
 
 def _check_override_names(settings: Settings, line: Line, problems: list[Problem]) -> None:

@@ -14,6 +14,10 @@ GET_BUILDX = (
     "install docker-buildx-plugin (Docker's own packages) or docker-buildx (Debian 13, Ubuntu), or put the "
     "docker-buildx binary into ~/.docker/cli-plugins"
 )
+GET_COMPOSE = (
+    "install docker-compose-plugin (Docker's own packages), docker-compose-v2 (Ubuntu) or docker-compose (Debian 13), "
+    "or put the docker-compose binary into ~/.docker/cli-plugins"
+)
 GET_PERMISSION = (
     'join the group of the socket ("sudo usermod -aG docker $USER", then log in again), or run a rootless engine'
 )

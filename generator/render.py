@@ -1,4 +1,5 @@
-"""``Plan`` -> tree, through Jinja: one Dockerfile per image of our own, and ``out/docker-bake.hcl``.
+"""``Plan`` -> tree, through Jinja: one Dockerfile per image of our own, ``out/docker-bake.hcl``, and
+``out/compose.yaml`` where the line has a party.
 
 Pure: the same plan and the same templates give the same text. ``StrictUndefined`` turns a misspelt name in a template
 into an error with the template's file and line.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from generator.plan import Plan, Target
 
 BAKE_FILE = "out/docker-bake.hcl"
+COMPOSE_FILE = "out/compose.yaml"
 
 
 def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) -> dict[str, str]:
@@ -45,6 +47,8 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
             _check_names(text, target, f"templates/{template}")
             tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", "", common)
+    if plan.party is not None:
+        tree[COMPOSE_FILE] = _fill(environment, "compose.yaml.j2", "", common)
     if read is not None and environment.cache is not None:
         read.update(name for _, name in environment.cache)
     return tree

@@ -120,4 +120,15 @@ class Entries:
         return made
 
 
-Shape = Text | Texts | Free | Record | Entries
+@dataclass(frozen=True)
+class Records:
+    """A list of mappings, all with one shape."""
+
+    about: str
+    each: Record
+
+    def schema(self) -> Schema:
+        return {"description": self.about, "type": "array", "items": self.each.schema()}
+
+
+Shape = Text | Texts | Free | Record | Records | Entries

@@ -104,7 +104,7 @@ def test_an_unknown_key_names_the_near_one() -> None:
 
 def test_an_unknown_key_at_the_top_lists_the_known_ones() -> None:
     assert problems(GOOD + "zzz: 1\n") == [
-        "c.yaml:14: zzz: unknown key; known are line, releases, sources, bases, images, contracts"
+        "c.yaml:14: zzz: unknown key; known are line, releases, sources, bases, images, contracts, party"
     ]
 
 

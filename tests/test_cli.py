@@ -54,13 +54,13 @@ def test_an_unknown_command_exits_2(run: Run) -> None:
 def test_render_writes_every_file_and_says_which(run: Run, project_dir: Path) -> None:
     code, out, _ = run("render")
     assert code == 0
-    assert out.startswith("rendered 10 files for FATE 1.3.0 (10 changed)\n  + dockerfiles/base-image/Dockerfile\n")
+    assert out.startswith("rendered 11 files for FATE 1.3.0 (11 changed)\n  + dockerfiles/base-image/Dockerfile\n")
     assert (project_dir / "out" / "docker-bake.hcl").is_file()
 
 
 def test_render_again_changes_nothing(run: Run) -> None:
     run("render")
-    assert run("render") == (0, "rendered 10 files for FATE 1.3.0 (no change)\n", "")
+    assert run("render") == (0, "rendered 11 files for FATE 1.3.0 (no change)\n", "")
 
 
 def test_render_works_from_a_directory_below_the_root(
@@ -143,7 +143,7 @@ def test_outside_a_project_the_message_names_init(
 def test_init_writes_env_and_renders(run: Run, project_dir: Path) -> None:
     code, out, _ = run("init", "new")
     assert code == 0
-    assert out.startswith("wrote .env and 10 files for FATE 1.3.0\n")
+    assert out.startswith("wrote .env and 11 files for FATE 1.3.0\n")
     assert "PREFIX=federatedai" in (project_dir / "new" / ".env").read_text(encoding="utf-8")
     assert run("render", "-C", "new", "--check")[0] == 0
 
@@ -221,3 +221,9 @@ def test_init_keeps_passwords_and_bundles_out_of_git_and_adds_to_a_gitignore(run
     run("init", "new")
     lines = (project_dir / "new" / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert lines == ["mine", ".env.local", ".fategen/", "*.fate.tar", "*.fate.tar.sha256"]
+
+
+def test_verify_takes_nothing_that_stack_has_no_use_for(run: Run, project_dir: Path) -> None:
+    code, _, err = run("verify", "roll", "--stack")
+    assert code == 2
+    assert "--stack: starts every component as the engine has it" in err

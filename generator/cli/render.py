@@ -21,7 +21,7 @@ from generator.workspace import load
 @click.option("--diff", is_flag=True, help="Write nothing; show the difference.")
 @click.option("--strict", is_flag=True, help="An unknown key in .env is an error and no warning.")
 def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
-    """Write dockerfiles/ and out/docker-bake.hcl from .env, the catalogue and the templates."""
+    """Write dockerfiles/, out/docker-bake.hcl and out/compose.yaml from .env, the catalogue, the templates."""
     workspace = load(open_project(directory), strict=strict)
     say_warnings(workspace.warnings)
     changes = workspace.drift()

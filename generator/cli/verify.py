@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 @click.option("--tag", default="", metavar="T", help="Another tag than .env's, of base-image too.")
 @click.option("--prefix", default="", metavar="R/NS", help="Another registry and namespace than .env's.")
 @click.option("--no-start", is_flag=True, help="Only what can be told without starting a container.")
+@click.option("--stack", is_flag=True,
+              help="Instead: start two whole parties with Docker Compose; check who reaches whom.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @directory_option
@@ -42,6 +44,7 @@ def command(
     tag: str,
     prefix: str,
     no_start: bool,
+    stack: bool,
     form: str,
     quiet: bool,
     directory: Path,
@@ -55,18 +58,28 @@ def command(
 
     if bundle and origin != "engine":
         raise InputError(Problem("--bundle", "and --from exclude each other"))
+    if stack and (names or bundle or origin != "engine" or platforms or no_start):
+        raise InputError(
+            Problem("--stack", "starts every component as the engine has it; no more than --tag or --prefix")
+        )
     other = [f"TAG={tag}", f"BASE_TAG={tag}"] if tag else []
     other += [f"PREFIX={prefix}"] if prefix else []
     workspace = load(open_project(directory), sets=other)
     say_warnings(workspace.warnings)
+    if stack:
+        from generator.verify.stack import verify_stack
+
+        docker = find_docker().at(workspace.project.root)
+        tell(verify_stack(docker, workspace, (lambda _: None) if quiet else say), form)
+        return
     if origin == "registry":
         found = _from_registry(workspace, names or ("all",), platforms, quiet)
     else:
         found = _as_they_are(workspace, names or ("all",), platforms, bundle)
     if bundle and not no_start and not quiet:
         say("nothing of a bundle is started: fategen bundle load, then verify")
-    docker = find_docker() if not no_start and found.started else None
-    tell(hold(found, workspace.project, docker, quiet), form)
+    starter = find_docker() if not no_start and found.started else None
+    tell(hold(found, workspace.project, starter, quiet), form)
 
 
 def _as_they_are(workspace: Workspace, names: Sequence[str], platforms: Sequence[str], bundle: Path | None) -> Origin:

@@ -74,7 +74,16 @@ def mirrors_and_proxy(home: Path) -> Iterator[tuple[Values, Values]]:
             assert any(path.startswith(start) for path in mirror.asked), f"nothing was asked of the mirror's {start}"
 
 
-PROVIDERS: dict[str, Provider] = {"proxy.md": mirrors_and_proxy}
+@contextlib.contextmanager
+def no_party_left(home: Path) -> Iterator[tuple[Values, Values]]:
+    """What docs/party.md starts is gone afterwards, also where the page fails."""
+    try:
+        yield {}, {}
+    finally:
+        docker("compose", "--project-name", "fate", "down", "--volumes", "--remove-orphans")
+
+
+PROVIDERS: dict[str, Provider] = {"proxy.md": mirrors_and_proxy, "party.md": no_party_left}
 """What a page needs besides: page -> (names, settings) for as long as it runs."""
 
 

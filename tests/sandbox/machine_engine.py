@@ -76,6 +76,7 @@ def _probe() -> tuple[str, int]:
     version = re.search(r"\bv?(\d+)\.(\d+)\.", words)
     if version is None or (int(version[1]), int(version[2])) < (0, 13):
         raise _Unfit(f"buildx is older than 0.13: {words.strip()}")
+    _docker("compose", "version", why="docker has no compose plugin", timeout=20)
     name = f"Docker {server}, buildx {version[1]}.{version[2]}"
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
@@ -119,7 +120,8 @@ def use(extras: list[str], up: Callable[[list[str]], None]) -> str:
         if os.geteuid() != 0:
             raise SandboxError(
                 f"this machine's own Docker engine will not do: {error}\n  and the sandbox needs root\n"
-                "  next: run as root, or start one with buildx >= 0.13, the containerd image store and arm64 emulation",
+                "  next: run as root, or start one with buildx >= 0.13, the containerd image store, arm64 emulation"
+                " and compose",
                 code=3,
             ) from None
         say(f"using the sandbox: {error}")

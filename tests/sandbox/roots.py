@@ -22,8 +22,10 @@ PODMAN = CACHE / "podman"
 BARE = CACHE / "bare"  # the offline host of fategen-load.pyz: its Python has no json, no dataclasses, no shutil
 DEBIAN_TARS = {"amd64": CACHE / "debian-amd64.tar", "arm64": CACHE / "debian-arm64.tar"}
 QEMU = CACHE / "qemu" / "usr/bin/qemu-aarch64"
-PLUGIN = "usr/libexec/docker/cli-plugins/docker-buildx"
-CLIENTS = {"old": (ENGINE / PLUGIN), "new": CACHE / "buildx-new" / PLUGIN}  # version → plugin
+PLUGINS = "usr/libexec/docker/cli-plugins"
+PLUGIN = f"{PLUGINS}/docker-buildx"
+CLIENTS = {"old": (ENGINE / PLUGIN), "new": CACHE / "buildx-new" / PLUGIN}  # version of buildx → plugin
+COMPOSE = CACHE / "compose" / PLUGINS / "docker-compose"
 
 _NO_DOCS = ("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*")  # fmt: skip
@@ -83,6 +85,8 @@ ROOTS = (
     # sid: its Release file may be older than it says it is valid for
     Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), '--aptopt=Acquire::Check-Valid-Until "false"'),
          only=PLUGIN),
+    # on its own, and not in the engine's root: a sandbox that runs gets it without a new engine
+    Root(CACHE / "compose", "trixie", _extract("docker-compose"), only=f"{PLUGINS}/docker-compose"),
 )  # fmt: skip
 DOCKER20_ROOT = Root(
     DOCKER20, "bookworm",
@@ -137,12 +141,13 @@ def build(wanted: tuple[Root, ...], before_rebuild: Callable[[Root], None]) -> N
 
 
 def install_clients() -> None:
-    """The docker client and two versions of buildx, each as a DOCKER_CONFIG directory; ctr; podman, which runs in its
-    root. The others are statically linked but for libc (2.34 or newer), so that they run on the machine itself."""
+    """The docker client; compose with each of two versions of buildx, as DOCKER_CONFIG directories; ctr; podman, which
+    runs in its root. The others are statically linked but for libc (2.34 or newer): they run on the machine itself."""
     pairs = [(ENGINE / "usr/bin" / name, BIN / name) for name in ("docker", "ctr")]
     write(BIN / "podman", (HERE / "podman.sh").read_text().replace("@ROOT@", str(PODMAN)), mode=0o755)
     for version, plugin in CLIENTS.items():
-        pairs.append((plugin, STATE / "clients" / version / "cli-plugins" / "docker-buildx"))
+        plugins = STATE / "clients" / version / "cli-plugins"
+        pairs += [(plugin, plugins / "docker-buildx"), (COMPOSE, plugins / "docker-compose")]
         config = STATE / "clients" / version / "config.json"
         if not config.exists():
             write(config, "{}\n")

@@ -4,6 +4,7 @@ It imports from every package that the image has to hold, so an image that lacks
 """
 import json
 import signal
+import socket
 import socketserver
 import sys
 import threading
@@ -19,7 +20,7 @@ import eggroll.api
 import federatedml
 import federatedrec
 from arch.api import WorkMode
-from fate_flow.settings import API_VERSION, GRPC_PORT, HTTP_PORT, IP, SERVERS
+from fate_flow.settings import API_VERSION, DATABASE, GRPC_PORT, HTTP_PORT, IP, SERVERS, WORK_MODE
 
 VERSION = "1.3.0"
 
@@ -35,17 +36,28 @@ def report():
             "python": sys.version.split()[0],
             "requirements": {module.__name__: module.__version__ for module in (click, idna, pytz, tqdm)},
             "servers": sorted(SERVERS),
-            "work_mode": WorkMode.CLUSTER.name,
+            "work_mode": WorkMode(WORK_MODE).name,
             "time": datetime.now(pytz.utc).isoformat(),
         },
     }
 
 
+def jobs():
+    """Upstream reads them from MySQL; all that this one asks the database is to be there: MySQL speaks first."""
+    try:
+        with socket.create_connection((DATABASE["host"], DATABASE["port"]), 2) as database:
+            database.recv(1)
+    except OSError as error:
+        return {"retcode": 100, "retmsg": "database {host}:{port}: {}".format(error, **DATABASE)}
+    return {"retcode": 101, "retmsg": "find job failed"}
+
+
 class Api(BaseHTTPRequestHandler):
     def do_GET(self):
-        found = self.path == "/{}/version".format(API_VERSION)
-        body = json.dumps(report() if found else {"retcode": 404, "retmsg": "no such path: " + self.path})
-        self.send_response(200 if found else 404)
+        answers = {"version": report, "job/query": jobs}
+        answer = answers.get(self.path.replace("/{}/".format(API_VERSION), "", 1))
+        body = json.dumps(answer() if answer else {"retcode": 404, "retmsg": "no such path: " + self.path})
+        self.send_response(200 if answer else 404)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(body.encode())

@@ -1,4 +1,10 @@
--- One of upstream's five tables; the sample opens no database.
+-- Upstream's five tables, with the columns that the sample has a use for.
 CREATE DATABASE IF NOT EXISTS eggroll_meta;
 USE eggroll_meta;
-CREATE TABLE IF NOT EXISTS node (id BIGINT PRIMARY KEY AUTO_INCREMENT, host VARCHAR(255) NOT NULL, port INT NOT NULL);
+CREATE TABLE IF NOT EXISTS dtable (table_id SERIAL PRIMARY KEY, namespace VARCHAR(2000) NOT NULL, table_name VARCHAR(2000) NOT NULL);
+CREATE TABLE IF NOT EXISTS fragment (fragment_id SERIAL PRIMARY KEY, table_id BIGINT UNSIGNED NOT NULL);
+CREATE TABLE IF NOT EXISTS node (
+  node_id SERIAL PRIMARY KEY, ip VARCHAR(255) NOT NULL, port INT NOT NULL, type VARCHAR(255) NOT NULL, status VARCHAR(255) NOT NULL
+);
+CREATE TABLE IF NOT EXISTS task (task_id SERIAL PRIMARY KEY, task_name VARCHAR(2000) NOT NULL);
+CREATE TABLE IF NOT EXISTS result (result_id SERIAL PRIMARY KEY, task_id BIGINT UNSIGNED);

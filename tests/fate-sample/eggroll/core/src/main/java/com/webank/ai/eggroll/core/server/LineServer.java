@@ -1,9 +1,12 @@
 package com.webank.ai.eggroll.core.server;
 
+import java.io.BufferedReader;
 import java.io.File;
 import java.io.FileReader;
 import java.io.IOException;
+import java.io.InputStreamReader;
 import java.io.Reader;
+import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
@@ -15,7 +18,8 @@ import org.apache.commons.cli.Options;
 import org.apache.commons.cli.ParseException;
 
 /**
- * The server of the sample's Java components: whoever connects gets one line, "NAME 1.1 ok".
+ * The server of the sample's Java components: whoever connects gets one line, "NAME 1.1 ok". Who then sends the name of
+ * another component gets a second one: what that one says to this one, which connects to it by its configuration.
  *
  * <p>As upstream's servers do, it wants its properties file by {@code -c} (relative to the working directory) and its
  * applicationContext-NAME.xml on the class path. A component shipped without its conf/ therefore ends with exit code 1,
@@ -26,6 +30,11 @@ public final class LineServer {
 
     private final String name;
     private final Properties conf;
+
+    /** What a component answers to a line: the line of the component that it names. */
+    public interface Answers {
+        String to(String question) throws Exception;
+    }
 
     /** Reads the configuration that the command line names, or ends the process with a message. */
     public LineServer(String name, String[] args) {
@@ -45,30 +54,62 @@ public final class LineServer {
         System.out.println(LocalDateTime.now().withNano(0) + " " + name + " " + message);
     }
 
-    /** Serves on the port that the property names, until SIGTERM. */
+    /** What a component of the sample says; with a question, what it says to that. */
+    public static String ask(String host, String port, String question) throws IOException {
+        try (Socket socket = new Socket()) {
+            socket.connect(new InetSocketAddress(host, Integer.parseInt(port)), LINGER_MILLIS);
+            socket.setSoTimeout(5 * LINGER_MILLIS);
+            BufferedReader reader = new BufferedReader(new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
+            String said = reader.readLine();
+            if (!question.isEmpty()) {
+                socket.getOutputStream().write((question + "\n").getBytes(StandardCharsets.UTF_8));
+                said = reader.readLine();
+            }
+            return said == null ? "error: " + host + ":" + port + " says nothing" : said;
+        } catch (IOException failed) {
+            throw new IOException(host + ":" + port + ": " + failed.getMessage(), failed);
+        }
+    }
+
+    /** Serves on the port that the property names, until SIGTERM; knows nobody else. */
     public void serve(String portKey) throws IOException {
+        serve(portKey, question -> "error: " + name + " connects to no " + question);
+    }
+
+    public void serve(String portKey, Answers answers) throws IOException {
         int port = port(portKey);
         try (ServerSocket socket = new ServerSocket(port)) {
             Runtime.getRuntime().addShutdownHook(new Thread(() -> log("stopping")));
             log("1.1 listening on port " + port);
             while (true) {
                 Socket client = socket.accept();
-                Thread answer = new Thread(() -> answer(client));
+                Thread answer = new Thread(() -> answer(client, answers));
                 answer.setDaemon(true);
                 answer.start();
             }
         }
     }
 
-    private void answer(Socket client) {
+    private void answer(Socket client, Answers answers) {
         try (Socket open = client) {
             open.setSoTimeout(LINGER_MILLIS);
             open.getOutputStream().write((name + " 1.1 ok\n").getBytes(StandardCharsets.US_ASCII));
-            open.shutdownOutput();
-            // Closing with unread input would reset the connection, and the line could be lost.
-            open.getInputStream().read(new byte[1024]);
+            BufferedReader reader = new BufferedReader(new InputStreamReader(open.getInputStream(), StandardCharsets.UTF_8));
+            String question = reader.readLine();
+            if (question != null) {
+                open.getOutputStream().write((said(answers, question) + "\n").getBytes(StandardCharsets.UTF_8));
+            }
         } catch (IOException gone) {
             // A client that hangs up, or stays silent, is served all the same.
+        }
+    }
+
+    private String said(Answers answers, String question) {
+        try {
+            return answers.to(question);
+        } catch (Exception failed) {
+            log(question + ": " + failed);
+            return "error: " + failed.getMessage().split("\n")[0];
         }
     }
 

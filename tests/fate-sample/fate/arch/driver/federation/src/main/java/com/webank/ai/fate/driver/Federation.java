@@ -9,7 +9,10 @@ public final class Federation {
 
     public static void main(String[] args) throws IOException {
         LineServer server = new LineServer("federation", args);
-        server.log("proxy at " + server.get("proxy.ip", "") + ":" + server.get("proxy.port", ""));
-        server.serve("service.port");
+        String host = server.get("proxy.ip", "");
+        String port = server.get("proxy.port", "");
+        server.log("proxy at " + host + ":" + port);
+        // for "proxy" the proxy itself; a party's id is the proxy's to route
+        server.serve("service.port", question -> LineServer.ask(host, port, question.equals("proxy") ? "" : question));
     }
 }

@@ -1,12 +1,16 @@
 package com.webank.ai.fate.networking;
 
+import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParseException;
 import com.google.gson.JsonParser;
+import java.io.BufferedReader;
 import java.io.File;
 import java.io.FileReader;
 import java.io.IOException;
+import java.io.InputStreamReader;
 import java.io.Reader;
+import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
@@ -14,7 +18,9 @@ import java.time.LocalDateTime;
 import java.util.Properties;
 
 /**
- * {@code -c conf/proxy.properties}: answers each connection with "proxy 1.1 ok, parties ...".
+ * {@code -c conf/proxy.properties}: answers each connection with "proxy 1.1 ok, parties ...", and a line with a party's id
+ * (or "federation": its own) with what federation there says. The route table leads to it, to another party's through
+ * that party's proxy.
  *
  * <p>Upstream's proxy depends on no other module of FATE or eggroll, so neither does this one: what it shares with
  * eggroll's LineServer (conf, exit codes, how it stops) is written twice.
@@ -35,8 +41,9 @@ public final class Proxy {
         if (Proxy.class.getClassLoader().getResource("applicationContext-proxy.xml") == null) {
             fail(1, "applicationContext-proxy.xml is not on the class path: start with -cp \"conf/:lib/*:...\"");
         }
-        String line = "proxy 1.1 ok, parties " + String.join(" ", routes(conf.getProperty("route.table", "")).keySet());
-        serve(Integer.parseInt(conf.getProperty("port", "9370").trim()), line);
+        JsonObject routes = routes(conf.getProperty("route.table", ""));
+        String own = conf.getProperty("coordinator", "").trim();
+        serve(Integer.parseInt(conf.getProperty("port", "9370").trim()), routes, own);
     }
 
     private static JsonObject routes(String path) throws IOException {
@@ -52,28 +59,64 @@ public final class Proxy {
         return null;
     }
 
-    private static void serve(int port, String line) throws IOException {
+    private static void serve(int port, JsonObject routes, String own) throws IOException {
         try (ServerSocket socket = new ServerSocket(port)) {
             Runtime.getRuntime().addShutdownHook(new Thread(() -> log("stopping")));
             log("1.1 listening on port " + port);
             while (true) {
                 Socket client = socket.accept();
-                Thread answer = new Thread(() -> answer(client, line));
+                Thread answer = new Thread(() -> answer(client, routes, own));
                 answer.setDaemon(true);
                 answer.start();
             }
         }
     }
 
-    private static void answer(Socket client, String line) {
+    private static void answer(Socket client, JsonObject routes, String own) {
         try (Socket open = client) {
             open.setSoTimeout(LINGER_MILLIS);
-            open.getOutputStream().write((line + "\n").getBytes(StandardCharsets.UTF_8));
-            open.shutdownOutput();
-            open.getInputStream().read(new byte[1024]);
+            send(open, "proxy 1.1 ok, parties " + String.join(" ", routes.keySet()));
+            String question = reader(open).readLine();
+            if (question != null) {
+                send(open, ask(routes, question.equals("federation") ? own : question));
+            }
         } catch (IOException gone) {
             // A client that hangs up, or stays silent, is served all the same.
         }
+    }
+
+    /** What federation of a party says; as upstream's roles, "fate" is the party's own and "default" leads to its proxy. */
+    private static String ask(JsonObject routes, String party) {
+        if (!routes.has(party)) {
+            return "error: no route to party " + party;
+        }
+        JsonObject roles = routes.getAsJsonObject(party);
+        JsonElement role = roles.has("fate") ? roles.get("fate") : roles.get("default");
+        JsonObject endpoint = role.getAsJsonArray().get(0).getAsJsonObject();
+        String host = endpoint.get("ip").getAsString();
+        int port = endpoint.get("port").getAsInt();
+        try (Socket socket = new Socket()) {
+            socket.connect(new InetSocketAddress(host, port), LINGER_MILLIS);
+            socket.setSoTimeout(5 * LINGER_MILLIS);
+            BufferedReader reader = reader(socket);
+            String said = reader.readLine();
+            if (!roles.has("fate")) {
+                send(socket, party);
+                said = reader.readLine();
+            }
+            return said == null ? "error: " + host + ":" + port + " says nothing" : said;
+        } catch (IOException failed) {
+            log(party + ": " + failed);
+            return "error: " + host + ":" + port + ": " + failed.getMessage();
+        }
+    }
+
+    private static void send(Socket socket, String line) throws IOException {
+        socket.getOutputStream().write((line + "\n").getBytes(StandardCharsets.UTF_8));
+    }
+
+    private static BufferedReader reader(Socket socket) throws IOException {
+        return new BufferedReader(new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
     }
 
     private static Reader open(String path) {

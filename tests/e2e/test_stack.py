@@ -1,0 +1,139 @@
+"""``fategen verify --stack`` on the sample's images: two whole parties, as they should be and with something wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from generator.project import packaged_data
+from tests.e2e.conftest import Fategen, docker
+from tests.sample_project import make_sample_project
+
+SPACE = f"stack-{os.getpid()}"
+
+
+@pytest.fixture(scope="module")
+def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = make_sample_project(tmp_path_factory.mktemp("stack"), namespace=SPACE)
+    for args in (("render",), ("bake", "--load", "-q", "--platform", "linux/amd64")):
+        ran = fategen(*args, cwd=directory)
+        assert ran.code == 0, ran.err
+    yield directory
+    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"--filter=reference={registry}/{SPACE}/*")
+    docker("image", "rm", "--force", *listed.split(), check=False)
+
+
+@pytest.fixture
+def broken(project: Path, fategen: Fategen) -> Iterator[Path]:
+    """The project with a compose template of its own, which the test writes and which is gone afterwards."""
+    template = project / "templates" / "compose.yaml.j2"
+    template.parent.mkdir(exist_ok=True)
+    yield template
+    template.unlink()
+    assert fategen("render", cwd=project).code == 0
+
+
+def write(template: Path, right: str, wrong: str) -> None:
+    text = (packaged_data("templates") / "compose.yaml.j2").read_text(encoding="utf-8")
+    assert right in text
+    template.write_text(text.replace(right, wrong, 1), encoding="utf-8")
+
+
+def left() -> list[str]:
+    """What compose made for a project of fategen's and that is still there."""
+    ours = "--filter=label=com.docker.compose.project"
+    containers = docker("ps", "--all", ours, "--format", "{{.Names}}").split()
+    networks = docker("network", "ls", ours, "--format", "{{.Name}}").split()
+    volumes = docker("volume", "ls", ours, "--format", "{{.Name}}").split()
+    return [name for name in (*containers, *networks, *volumes) if name.startswith("fategen-")]
+
+
+def test_two_parties_of_the_sample_reach_whom_they_must_and_leave_nothing(project: Path, fategen: Fategen) -> None:
+    begin = time.monotonic()
+    ran = fategen("verify", "--stack", "--format", "json", cwd=project)
+    seconds = time.monotonic() - begin
+    results = json.loads(ran.out)
+    assert ran.code == 0, ran.out
+    assert {result["image"] for result in results} == {"party 10000", "party 9999"}
+    found = {(result["image"], result["check"]): result["found"] for result in results}
+    assert found["party 10000", "meta-service → mysql"] == "mysql ok, a node at roll:8011"
+    assert found["party 10000", "proxy → the other party"] == "federation 1.1 ok"
+    assert found["party 9999", "python → redis"] == "+PONG"
+    assert ran.err.splitlines() == [
+        "starting the containers of two parties", "asking 10000 and 9999 who reaches whom", "taking them down"
+    ]  # fmt: skip
+    assert seconds < 90
+    assert left() == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "first", "found"),
+    [
+        (
+            'service.port={{ port("roll") }}\n      meta.service.ip=meta-service',
+            'service.port={{ port("roll") }}\n      meta.service.ip=metaservice',
+            "party 10000: roll → meta-service",
+            "error: metaservice:8590: metaservice",
+        ),
+        (
+            'service.port={{ port("federation") }}',
+            "service.port=none",
+            "party 10000: federation runs",
+            "exited with code 1",
+        ),
+        (
+            '"ip": "proxy-{{ other }}"',
+            '"ip": "proxy-{{ other }}0"',
+            "party 10000: proxy → the other party",
+            "error: proxy-99990:9370: proxy-99990",
+        ),
+        (
+            "jdbc.password=fate_dev",
+            "jdbc.password=wrong",
+            "party 10000: meta-service → mysql",
+            "error: Access denied for user 'fate'@",
+        ),
+    ],
+    ids=["roll", "federation", "proxy", "meta-service"],
+)
+def test_what_is_configured_wrong_is_named_first(
+    broken: Path, project: Path, fategen: Fategen, right: str, wrong: str, first: str, found: str
+) -> None:
+    write(broken, right, wrong)
+    ran = fategen("verify", "--stack", "-q", cwd=project)
+    assert ran.code == 1, ran.out + ran.err
+    head, _, said, log = ran.out.splitlines()[:4]
+    assert head.startswith(f"FAILED  {first}"), ran.out
+    assert said.startswith(f"  found     {found}"), ran.out
+    assert log.startswith("  | ")
+    component = first.split()[2]
+    kept = (project / ".fategen" / "logs" / f"{component}-10000.log").read_text(encoding="utf-8")
+    assert log.removeprefix("  | ")[-40:] in kept
+    assert left() == []
+
+
+def test_ctrl_c_takes_everything_down(project: Path) -> None:
+    command = [sys.executable, "-m", "generator", "verify", "--stack"]
+    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("asking"):
+                process.send_signal(signal.SIGINT)
+        process.wait(60)
+    assert process.returncode == 130
+    assert left() == []
+
+
+def test_an_image_that_is_nowhere_is_told_with_the_next_step(project: Path, fategen: Fategen) -> None:
+    ran = fategen("verify", "--stack", "--tag", "none", "-q", cwd=project)
+    assert (ran.code, ran.out) == (3, "")
+    assert "none" in ran.err and "next: fategen bake --load" in ran.err
+    assert left() == []
