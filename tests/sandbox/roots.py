@@ -135,7 +135,7 @@ def build(wanted: tuple[Root, ...], before_rebuild: Callable[[Root], None]) -> N
 
 def install_clients() -> None:
     """The docker client and two versions of buildx, each as a DOCKER_CONFIG directory; ctr; podman, which runs in its
-    root. The others are statically linked but for libc (2.34 or newer), so that they run on the machine itself."""
+    root; skopeo, with its root's libraries. The others are statically linked but for libc (2.34 or newer), so that they run on the machine itself."""
     pairs = [(ENGINE / "usr/bin" / name, BIN / name) for name in ("docker", "ctr")]
     write(BIN / "podman", (HERE / "podman.sh").read_text().replace("@ROOT@", str(PODMAN)), mode=0o755)
     for version, plugin in CLIENTS.items():
@@ -149,6 +149,9 @@ def install_clients() -> None:
             temporary = target.with_name(f".{target.name}.new")
             shutil.copy2(source, temporary)
             temporary.rename(target)  # a running client keeps the old file
+    loader = next((ENGINE / "usr/lib").glob("*-linux-gnu*/ld-linux-*"))
+    command = f"{loader} --library-path {loader.parent} {ENGINE}/usr/bin/skopeo"
+    write(BIN / "skopeo", f'#!/bin/sh\nexec {command} "$@"\n', 0o755)
 
 
 def prepare(root: Path) -> None:
