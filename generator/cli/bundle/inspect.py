@@ -9,8 +9,10 @@ import click
 
 from generator.bundle.check import inspect
 from generator.bundle.damage import not_whole
+from generator.bundle.foreign.recognise import recognise
 from generator.bundle.model import short_root
 from generator.bundle.report import as_json, leaning
+from generator.cli.bundle import foreign
 from generator.cli.bundle.shared import file_argument, format_option, images_table, source
 from generator.cli.medium import ask_for_medium
 from generator.text import human
@@ -20,8 +22,16 @@ from generator.text import human
 @file_argument
 @format_option
 def command(file: Path, form: str) -> None:
-    """List what a bundle holds, from its first bytes alone ("-": from a pipe); the rest is for verify to check."""
-    found = inspect(source(file), ask=ask_for_medium())
+    """List what a bundle holds, from its first bytes alone ("-": from a pipe); the rest is for verify to check.
+
+    Of another tool's archive (docker save, podman save, skopeo, crane, buildx, an OCI layout, compressed or not) it
+    also tells which loaders take it.
+    """
+    with recognise(source(file)) as recognised:
+        if recognised.bundle is None:
+            foreign.show(recognised, form)
+            return
+        found = inspect(recognised.bundle, ask=ask_for_medium())
     if form == "json":
         click.echo(json.dumps(as_json(found.index, found.size), indent=2))
     else:

@@ -15,6 +15,9 @@ from generator.table import table
 GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("components", "third-party")}
 """The bundles that have names, and the plan's groups in them."""
 
+HEAD = ("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED")
+"""The columns of what a bundle or another archive holds."""
+
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
 )  # fmt: skip
@@ -36,4 +39,4 @@ def source(file: Path) -> Path | Reads:
 
 
 def images_table(index: BundleIndex) -> str:
-    return table(("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED"), rows(index))
+    return table(HEAD, rows(index))

@@ -10,8 +10,10 @@ import click
 
 from generator.bundle.check import verify
 from generator.bundle.deep import MAX_RATIO
+from generator.bundle.foreign.recognise import recognise
 from generator.bundle.model import short_root
 from generator.bundle.report import as_json, leaning
+from generator.cli.bundle import foreign
 from generator.cli.bundle.shared import file_argument, format_option, quiet_option, source
 from generator.cli.medium import ask_for_medium
 from generator.cli.terminal import Bar
@@ -26,10 +28,17 @@ from generator.text import human
 @format_option
 @quiet_option
 def command(file: Path, deep: bool, max_ratio: int, form: str, quiet: bool) -> None:
-    """Check every byte of a bundle, and name every damaged place. Exit code 4: damaged or unsafe."""
+    """Check every byte of a bundle, and name every damaged place. Exit code 4: damaged or unsafe.
+
+    Of another tool's archive: every file by the digest that it is named by, or by the diff id in its image's config.
+    """
     start = time.monotonic()
-    with Bar("checking", quiet) as bar:
-        result = verify(source(file), max_ratio=max_ratio * deep, progress=bar, ask=ask_for_medium())
+    with recognise(source(file)) as found:
+        if found.bundle is None:
+            foreign.check(found, form, quiet)
+            return
+        with Bar("checking", quiet) as bar:
+            result = verify(found.bundle, max_ratio=max_ratio * deep, progress=bar, ask=ask_for_medium())
     if form == "json":
         click.echo(json.dumps({**as_json(result.index, result.size), "blobs": result.blobs, "whole": True}, indent=2))
         return
