@@ -135,7 +135,8 @@ def build(wanted: tuple[Root, ...], before_rebuild: Callable[[Root], None]) -> N
 
 def install_clients() -> None:
     """The docker client and two versions of buildx, each as a DOCKER_CONFIG directory; ctr; podman, which runs in its
-    root; skopeo, with its root's libraries. The others are statically linked but for libc (2.34 or newer), so that they run on the machine itself."""
+    root; skopeo, with its root's libraries. The others are statically linked but for libc (2.34 or newer), so that they
+    run on the machine itself."""
     pairs = [(ENGINE / "usr/bin" / name, BIN / name) for name in ("docker", "ctr")]
     write(BIN / "podman", (HERE / "podman.sh").read_text().replace("@ROOT@", str(PODMAN)), mode=0o755)
     for version, plugin in CLIENTS.items():
