@@ -11,6 +11,8 @@ from generator.bundle.reference import familiar
 from generator.table import table
 from generator.text import human, without
 
+COLUMNS = ("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED")
+"""Of what a bundle or another archive holds."""
 _STATES = {"new": "new", "same": "was there", "replaced": "replaced "}
 
 
@@ -104,9 +106,7 @@ def rows(index: BundleIndex) -> list[tuple[str, ...]]:
 def images_table(index: BundleIndex) -> str:
     """The images of a bundle as a table, and its small files below."""
     files = file_list(index)
-    return table(("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED"), rows(index)) + (
-        f"\n\n{files}" if files else ""
-    )
+    return table(COLUMNS, rows(index)) + (f"\n\n{files}" if files else "")
 
 
 def summary(name: str, index: BundleIndex, size: int) -> str:
