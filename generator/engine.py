@@ -302,8 +302,7 @@ def find_program(name: str, hint: str = "") -> Docker:
 
 def find_git() -> Docker | None:
     """The git command on ``PATH``, None where there is none: only the state of local sources needs it."""
-    binary = shutil.which("git")
-    return Docker(binary) if binary else None
+    return Docker(binary) if (binary := shutil.which("git")) else None
 
 
 def _text(file: IO[bytes]) -> str:
