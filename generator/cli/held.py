@@ -53,8 +53,9 @@ def hold(origin: Origin, project: Project, docker: Docker | None, quiet: bool, *
 def _say_started(origin: Origin, started: Sequence[object]) -> None:
     images = dict.fromkeys(subject.image for subject in origin.subjects if subject in started)
     others = dict.fromkeys(subject.platform for subject in origin.subjects if subject not in started)
-    if images:
-        say(f"starting {', '.join(images)}" + (f"; not started: {' '.join(others)}" if others else ""))
+    said = [f"starting {', '.join(images)}"] if images else []
+    said += [f"not started: {' '.join(others)}"] if others else []
+    say("; ".join(said))
 
 
 def tell(results: Sequence[Result], form: str, *, passed: bool = True, consequence: str = "") -> None:
