@@ -19,6 +19,7 @@ from generator.builder import Version, parse_version, show
 from generator.engine import Completed, Docker
 from generator.errors import EngineError, InputError, Problem
 from generator.party import OTHER, Party, Path
+from generator.project import Project
 from generator.remedies import GET_COMPOSE
 from generator.render import COMPOSE_FILE
 from generator.signals import signals_as_exceptions
@@ -107,14 +108,18 @@ def verify_stack(docker: Docker, workspace: Workspace, say: Say) -> tuple[Result
             hint="PLATFORMS with linux/amd64, or a party: in the catalogue",
         )
     _need_compose(docker)
-    name = f"fategen-{hashlib.sha256(str(workspace.project.root).encode()).hexdigest()[:8]}"
     file = workspace.project.make_state("stack") / "compose.yaml"
     file.write_text(workspace.tree[COMPOSE_FILE], encoding="utf-8")
-    stack = Stack(docker, name, file, _services_of(workspace.tree[COMPOSE_FILE]))
+    stack = Stack(docker, stack_name(workspace.project), file, _services_of(workspace.tree[COMPOSE_FILE]))
     with _up(stack, say):
         say(f"asking {' and '.join(plan.party.ids)} who reaches whom")
         services, asked = _ask_until_well(stack, plan.party)
         return _results(stack, plan.party, services, asked, workspace.project.make_state("logs"))
+
+
+def stack_name(project: Project) -> str:
+    """What compose calls the two parties of a project: ``fategen-`` and a digest of where it is."""
+    return f"fategen-{hashlib.sha256(str(project.root).encode()).hexdigest()[:8]}"
 
 
 def _services_of(text: str) -> tuple[str, ...]:
@@ -145,8 +150,10 @@ def _up(stack: Stack, say: Say) -> Iterator[None]:
                 raise stack.docker.failure(done, hint="fategen bake --load, or bake --push, makes the images")
             yield
         finally:
-            say("taking them down")
-            done = stack.down()
+            try:
+                say("taking them down")
+            finally:  # also where nobody hears that any more: a closed pipe
+                done = stack.down()
             if not done.ok:
                 say(f"warning: not all of it went: {done.last_line}; docker compose -p {stack.name} down --volumes")
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.project import packaged_data
+from generator.project import find_project, packaged_data
+from generator.verify.stack import stack_name
 from tests.e2e.conftest import Fategen, docker
 from tests.sample_project import make_sample_project
 
@@ -47,13 +48,13 @@ def write(template: Path, right: str, wrong: str) -> None:
     template.write_text(text.replace(right, wrong, 1), encoding="utf-8")
 
 
-def left() -> list[str]:
-    """What compose made for a project of fategen's and that is still there."""
-    ours = "--filter=label=com.docker.compose.project"
+def left(project: Path) -> list[str]:
+    """What compose made for the project and that is still there."""
+    ours = f"--filter=label=com.docker.compose.project={stack_name(find_project(project))}"
     containers = docker("ps", "--all", ours, "--format", "{{.Names}}").split()
     networks = docker("network", "ls", ours, "--format", "{{.Name}}").split()
     volumes = docker("volume", "ls", ours, "--format", "{{.Name}}").split()
-    return [name for name in (*containers, *networks, *volumes) if name.startswith("fategen-")]
+    return [*containers, *networks, *volumes]
 
 
 def test_two_parties_of_the_sample_reach_whom_they_must_and_leave_nothing(project: Path, fategen: Fategen) -> None:
@@ -71,7 +72,7 @@ def test_two_parties_of_the_sample_reach_whom_they_must_and_leave_nothing(projec
         "starting the containers of two parties", "asking 10000 and 9999 who reaches whom", "taking them down"
     ]  # fmt: skip
     assert seconds < 90
-    assert left() == []
+    assert left(project) == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_what_is_configured_wrong_is_named_first(
     component = first.split()[2]
     kept = (project / ".fategen" / "logs" / f"{component}-10000.log").read_text(encoding="utf-8")
     assert log.removeprefix("  | ")[-40:] in kept
-    assert left() == []
+    assert left(project) == []
 
 
 def test_ctrl_c_takes_everything_down(project: Path) -> None:
@@ -129,11 +130,11 @@ def test_ctrl_c_takes_everything_down(project: Path) -> None:
                 process.send_signal(signal.SIGINT)
         process.wait(60)
     assert process.returncode == 130
-    assert left() == []
+    assert left(project) == []
 
 
 def test_an_image_that_is_nowhere_is_told_with_the_next_step(project: Path, fategen: Fategen) -> None:
     ran = fategen("verify", "--stack", "--tag", "none", "-q", cwd=project)
     assert (ran.code, ran.out) == (3, "")
     assert "none" in ran.err and "next: fategen bake --load" in ran.err
-    assert left() == []
+    assert left(project) == []

@@ -200,6 +200,16 @@ def test_what_was_started_is_taken_down_on_ctrl_c(workspace: Workspace, monkeypa
     assert docker.calls == ["down", "up", "down"]
 
 
+def test_what_was_started_is_taken_down_where_nobody_listens_any_more(workspace: Workspace) -> None:
+    def closed(_: str) -> None:
+        raise BrokenPipeError
+
+    docker = engine()
+    with pytest.raises(BrokenPipeError):
+        verify_stack(docker, workspace, closed)
+    assert docker.calls[-1] == "down"
+
+
 @pytest.mark.parametrize(("version", "said"), [("", "no compose plugin"), ("2.20.3", "2.20.3 is too old")])
 def test_compose_that_is_missing_or_old_is_told_with_how_to_get_it(
     workspace: Workspace, version: str, said: str
