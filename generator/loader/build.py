@@ -100,6 +100,8 @@ def readme(file: str, index: BundleIndex, *, parts: bool = False) -> str:
     """What a person on the other side needs, who has never heard of fategen."""
     names = "\n".join(f"  {familiar(name)}" for image in index.images for name in image.references)
     plain = _PARTS if parts else _WHOLE
+    first = index.images[0].references[0]
+    push = PUSH.format(full=first, familiar=familiar(first))
     bases = ", ".join(f"{base.name} (root digest {short_root(base.root)})" for base in index.bases)
     return f"""{file}: container images in {"parts of one archive" if parts else "one archive"}
 root digest {short_root(index.root)}
@@ -121,7 +123,7 @@ With a public key of the sender's that came another way, and FILE.sig:
   python3 {NAME} load FILE --require-signature KEY
 {NAME} itself came the same way as the bundle: compare its sha256sum with the one that the sender saw.
 
-{PUSH}
+{push}
 """.replace("FILE", file)
 
 

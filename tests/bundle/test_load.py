@@ -8,12 +8,14 @@ import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from generator.bundle.layout import SourceImage
 from generator.bundle.load import load
-from generator.bundle.loader import EngineImage, Holdings
+from generator.bundle.loader import EngineImage, Holdings, Loader
+from generator.bundle.model import BundleIndex
 from generator.errors import BundleError, EngineError, InputError
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import multi, simple
@@ -273,3 +275,17 @@ def test_ctrl_c_before_the_end_touches_no_name(made: Made) -> None:
         load(io.BytesIO(made.data), engine, progress=stop)
     assert engine.calls == []
     assert not engine.finished
+
+
+def test_who_vouches_for_it_is_asked_before_the_engine(made: Made) -> None:
+    def refuse(index: BundleIndex, name: str) -> str:
+        assert index == made.plan.index
+        raise BundleError(f"{name} is not signed")
+
+    class Untouched:
+        def __getattr__(self, name: str) -> object:
+            raise AssertionError(f"{name} was asked of the engine")
+
+    with pytest.raises(BundleError, match="is not signed"):
+        load(io.BytesIO(made.data), cast(Loader, Untouched()), approve=refuse)
+    assert load(io.BytesIO(made.data), Recorder(), approve=lambda _index, _name: "alice").signer == "alice"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ class Host:
     directory: Path
     saved: SaveResult
     run: Callable[..., Ran]
+    shell: bool
 
     def load(self, *args: str) -> Ran:
         return self.run("python3", NAME, *args)
@@ -105,7 +107,7 @@ def host(request: pytest.FixtureRequest, registry: str, tmp_path: Path) -> Itera
     source = SourceImage((IMAGE,), simple(tmp_path / "b", "b"), ("linux/amd64",))
     saved = save([source], site / "x.fate.tar", name="x", files={"compose.yaml": b"services: {}\n"})
     place(saved.path, saved.index)
-    yield Host(site, saved, run)
+    yield Host(site, saved, run, shell=request.param is bare_root)
     docker("image", "rm", "--force", IMAGE, check=False)
 
 
@@ -155,6 +157,35 @@ def test_of_a_damaged_bundle_nothing_is_loaded(host: Host) -> None:
     assert refused.code == 4
     assert "nothing was loaded" in refused.err
     assert docker("image", "ls", "--quiet", IMAGE) == ""
+
+
+def test_it_checks_deeply_and_reads_parts_and_pipes(host: Host, tmp_path: Path) -> None:
+    assert host.load("verify", "x.fate.tar", "--deep").code == 0
+    source = SourceImage((IMAGE,), tmp_path / "b", ("linux/amd64",))
+    noise = random.Random(0).randbytes(3 << 20)
+    save([source], host.directory / "y.fate.tar", name="y", files={"noise": noise}, split=1 << 20)
+    assert not (host.directory / "y.fate.tar").exists()
+    assert "y.fate.tar is whole" in host.load("verify", "y.fate.tar").out
+    loaded = host.load("load", "y.fate.tar")
+    assert loaded.code == 0, loaded.err
+    piped = host.run("sh", "-c", f"cat y.fate.tar.[0-9]* | python3 {NAME} load -") if host.shell else loaded
+    assert piped.code == 0, piped.err
+    (host.directory / "y.fate.tar.002").unlink()
+    missing = host.load("load", "y.fate.tar")
+    assert (missing.code, "y.fate.tar.002 of" in missing.err) == (4, True)
+
+
+def test_it_loads_a_delta_with_its_base(host: Host, tmp_path: Path) -> None:
+    files = {"opt/new": b"new" * 100}
+    newer = SourceImage((IMAGE,), simple(tmp_path / "new", "b", files=files), ("linux/amd64",))
+    delta = save([newer], host.directory / "new.fate.tar", name="new", bases=[host.saved.index])
+    assert delta.index.absent
+    assert "a delta: 1 layers" in host.load("inspect", "new.fate.tar").out
+    alone = host.load("load", "new.fate.tar")
+    assert (alone.code, "x (root digest" in alone.err) == (2, True)
+    both = host.load("load", "new.fate.tar", "x.fate.tar")
+    assert both.code == 0, both.err
+    assert docker("image", "inspect", "--format", "{{.Id}}", IMAGE) == delta.index.images[0].target.digest
 
 
 def test_mistakes_are_told_without_a_traceback(host: Host) -> None:

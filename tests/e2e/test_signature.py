@@ -120,6 +120,19 @@ def test_a_torn_signature_is_refused(site: Site) -> None:
         assert site.run("verify", site.file, "--require-signature", site.public).code == 4
 
 
+def test_a_bundle_in_parts_is_signed_as_a_whole(site: Site, tmp_path: Path) -> None:
+    source = SourceImage(("fgtest/b:1.0",), tmp_path / "b", ("linux/amd64",))
+    noise = os.urandom(3 << 20)
+    save([source], tmp_path / "parts.fate.tar", name="parts", files={"noise": noise}, split=1 << 20)
+    ran = site.run("sign", "parts.fate.tar", "--key", site.private)
+    assert ran.code == 0, ran.err
+    for name in ("parts.fate.tar", "parts.fate.tar.parts.json"):
+        ran = site.run("verify", name, "--require-signature", site.public)
+        assert ran.code == 0, ran.err
+    (tmp_path / "parts.fate.tar.sig").unlink()
+    assert site.run("verify", "parts.fate.tar", "--require-signature", site.public).code == 4
+
+
 def test_keys_are_not_taken_for_each_other(site: Site) -> None:
     ran = site.run("verify", site.file, "--require-signature", site.private)
     assert ran.code == 2 and "checked with the public key" in ran.err

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import io
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import generator
-from generator.loader.build import imports, modules, place, pyz, standins
+from generator.bundle.base import Base
+from generator.loader.build import imports, modules, place, pyz, readme, standins
 from tests.bundle.conftest import Made
 
 MINIMAL = {
@@ -59,6 +62,26 @@ def test_nothing_but_the_standard_library_is_imported_and_what_python3_minimal_l
     assert roots <= {*sys.stdlib_module_names, "generator"}
 
 
+def test_a_stand_in_has_every_name_that_is_asked_of_it() -> None:
+    asked = {
+        (name, alias.name)
+        for path in FILES.values()
+        for node in nodes(path)
+        if isinstance(node, ast.ImportFrom) and (name := node.module or "").partition(".")[0] in STANDINS
+        for alias in node.names
+    }
+    asked |= {
+        (node.value.id, node.attr)
+        for path in FILES.values()
+        for node in nodes(path)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in STANDINS
+    }
+    assert ("concurrent.futures", "ThreadPoolExecutor") in asked
+    assert ("json", "loads") in asked
+    for module, name in sorted(asked):
+        assert hasattr(importlib.import_module(f"generator.loader.standins.{module}"), name), f"{module}.{name}"
+
+
 def test_they_are_the_files_that_fategen_runs() -> None:
     with zipfile.ZipFile(io.BytesIO(pyz())) as archive:
         root = Path(generator.__file__).parent.parent
@@ -89,7 +112,19 @@ def test_its_page_says_what_to_type(made: Made, tmp_path: Path) -> None:
         "podman load -i fate-1.0.fate.tar",
         "ctr -n k8s.io images import fate-1.0.fate.tar",
         "python3 fategen-load.pyz load fate-1.0.fate.tar",
+        "skopeo copy --all oci-archive:fate-1.0.fate.tar:docker.io/fgtest/a:1.0 docker://REGISTRY/fgtest/a:1.0",
         "fgtest/m:1.0",
     ):
         assert f"\n  {line}\n" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fategen-load.README.txt", "fategen-load.pyz"]
+
+
+def test_its_page_for_parts_and_for_a_delta_says_what_is_different(made: Made) -> None:
+    text = readme("x.fate.tar", made.plan.index, parts=True)
+    assert "\n  cat x.fate.tar.[0-9]* | docker load\n" in text
+    assert "docker load -i" not in text
+    delta = replace(made.plan.index, bases=(Base("old", "sha256:" + "12" * 32),))
+    text = readme("x.fate.tar", delta)
+    assert "some of its layers are in old (root digest 1212-1212-1212)" in text
+    assert "\n  python3 fategen-load.pyz load x.fate.tar BASE\n" in text
+    assert "docker load" not in text

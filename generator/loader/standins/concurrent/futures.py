@@ -24,13 +24,13 @@ class Future(Generic[T]):
         return False
 
 
-class ThreadPoolExecutor:
-    """One thread, whatever was asked for."""
+E = TypeVar("E", bound="Executor")
 
-    def __init__(self, max_workers: int | None = None) -> None:
-        pass
 
-    def __enter__(self) -> ThreadPoolExecutor:
+class Executor:
+    """One thread: that of the caller."""
+
+    def __enter__(self: E) -> E:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -41,3 +41,10 @@ class ThreadPoolExecutor:
             return Future(function(*args), None)
         except Exception as error:
             return Future(None, error)
+
+
+class ThreadPoolExecutor(Executor):
+    """No more threads than that, whatever was asked for."""
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        pass
