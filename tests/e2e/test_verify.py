@@ -185,8 +185,9 @@ def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
         ran = fategen(*args, cwd=directory)
         assert ran.code == 0, ran.err
     yield Project(directory, registry, fategen)
-    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"--filter=reference={registry}/{SPACE}/**")
-    names = [name for name in listed.split() if f"/{SPACE}/" in name]
+    spaces = (f"{SPACE}/*", f"{SPACE}/*/*", f"{SPACE}-fails/*")
+    filters = [f"--filter=reference={registry}/{space}" for space in spaces]
+    names = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", *filters).split()
     docker("image", "rm", "--force", *names, check=False)
 
 
