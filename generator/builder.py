@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from generator.engine import Completed, Docker
+from generator.completed import Completed
+from generator.engine import Docker
 from generator.errors import EngineError
 from generator.remedies import GET_BUILDX, explain
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal
 
+from generator.completed import Completed
 from generator.errors import EngineError
 from generator.remedies import GET_DOCKER, explain
 from generator.signals import signals_as_exceptions
@@ -31,29 +32,6 @@ GRACE = 10.0
 """Seconds that a child has to end after SIGINT, and again after SIGTERM, before it is killed."""
 
 _URL_PASSWORD = re.compile(r"(://[^/\s:@\"']*:)[^/\s@\"']+@")
-
-
-@dataclass(frozen=True)
-class Completed:
-    """What a process left: its arguments (the program first), its exit code, its output as UTF-8 text."""
-
-    args: tuple[str, ...]
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def ok(self) -> bool:
-        return self.code == 0
-
-    @property
-    def last_line(self) -> str:
-        """The engine's own last word: of stderr, else of stdout, without its ``ERROR:`` in front."""
-        for text in (self.stderr, self.stdout):
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
-            if lines:
-                return re.sub(r"^(?:ERROR|error|Error)(?: response from daemon)?: ", "", lines[-1])
-        return f"exit code {self.code}, no message"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from generator import doctor
 from generator.builder import Answers, Builder, Engine, Node
 from generator.cli import cli
+from generator.completed import Completed
 from generator.doctor import (
     DISK_NEEDED,
     disk_row,
@@ -23,7 +24,7 @@ from generator.doctor import (
     platform_row,
     proxy_row,
 )
-from generator.engine import Completed, Docker
+from generator.engine import Docker
 from generator.errors import EngineError
 from generator.project import Project
 from generator.requirement import Row

@@ -18,7 +18,8 @@ from generator.builder import (
     parse_platforms,
     parse_version,
 )
-from generator.engine import Completed, Docker, find_docker
+from generator.completed import Completed
+from generator.engine import Docker, find_docker
 from generator.errors import EngineError
 from generator.remedies import explain
 

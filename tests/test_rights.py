@@ -14,7 +14,8 @@ import trustme
 
 from generator.bake.rights import certain, client_trust, push_problems
 from generator.builder import Builder, Engine, Facts, Node, parse_engine
-from generator.engine import Completed, Docker
+from generator.completed import Completed
+from generator.engine import Docker
 from generator.plan import Plan
 from generator.remedies import explain_push
 from generator.transport import Kind

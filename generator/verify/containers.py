@@ -9,7 +9,8 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from generator.engine import Completed, Docker
+from generator.completed import Completed
+from generator.engine import Docker
 from generator.errors import EngineError
 
 NAME = "fategen-verify"

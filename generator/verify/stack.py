@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path as File
 
 from generator.builder import Version, parse_version, show
-from generator.engine import Completed, Docker
+from generator.completed import Completed
+from generator.engine import Docker
 from generator.errors import EngineError, InputError, Problem
 from generator.party import OTHER, Party, Path
 from generator.project import Project

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from generator.engine import Completed, Docker
+from generator.completed import Completed
+from generator.engine import Docker
 from generator.errors import EngineError, InputError
 from generator.plan import Plan
 from generator.project import Project
