@@ -21,7 +21,7 @@ from http.client import HTTPException
 from io import BufferedReader
 from pathlib import Path
 
-TIMEOUT = 5.0
+TIMEOUT = 10.0
 
 Question = typing.Dict[str, typing.Any]  # noqa: UP006 (Python 3.6)
 
@@ -38,7 +38,8 @@ def probe(question: Question) -> "tuple[bool, bool, str]":
         return (True, *ask(host, port, question))
     except OSError as error:
         reason = getattr(error, "reason", error)
-        there = own or not isinstance(reason, (ConnectionRefusedError, socket.gaierror))
+        silent = isinstance(reason, socket.timeout)  # still starting, on a busy machine
+        there = not silent and (own or not isinstance(reason, (ConnectionRefusedError, socket.gaierror)))
         return there, False, f"{host}:{port}: {reason}"
     except (HTTPException, ValueError) as error:
         return True, False, f"{host}:{port}: {type(error).__name__}: {error}"

@@ -31,7 +31,7 @@ COMPOSE_NEEDED: Version = (2, 23, 1)
 """The first Docker Compose that takes a config's content from the compose file itself."""
 PATIENCE = 120.0
 """Seconds that the components have until each of them answers: the real ones need a minute on two busy cores."""
-SETTLE = 10.0
+SETTLE = 20.0
 """Seconds from then on that they have to find each other."""
 TAIL = 8
 """Lines of a component's log in a result."""

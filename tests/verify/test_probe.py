@@ -145,6 +145,16 @@ def test_a_component_that_does_not_listen_is_not_there() -> None:
     assert said.endswith("Connection refused")
 
 
+def test_a_component_that_says_nothing_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "TIMEOUT", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = str(mute.getsockname()[1])
+        question = {**GRPC, "from": "127.0.0.1", "to": "egg", "port": port, "speaks": "rpc", "question": "egg"}
+        there, well, said = probe.probe(question)
+    assert (there, well) == (False, False)
+    assert said.endswith("timed out")
+
+
 def test_the_file_that_is_sent_needs_nothing_newer_than_python_3_6() -> None:
     import ast
 
