@@ -24,6 +24,7 @@ DEBIAN_TARS = {"amd64": CACHE / "debian-amd64.tar", "arm64": CACHE / "debian-arm
 QEMU = CACHE / "qemu" / "usr/bin/qemu-aarch64"
 PLUGINS = "usr/libexec/docker/cli-plugins"
 PLUGIN = f"{PLUGINS}/docker-buildx"
+COSIGN = "usr/bin/cosign"
 CLIENTS = {"old": (ENGINE / PLUGIN), "new": CACHE / "buildx-new" / PLUGIN}  # version of buildx → plugin
 COMPOSE = CACHE / "compose" / PLUGINS / "docker-compose"
 
@@ -82,6 +83,7 @@ ROOTS = (
         *(f"--extract-hook={line}" for line in (*_CONFIGURE[:2], 'mkdir -p "$1/mnt"')))),
     Root(BARE, "bookworm",
          (*_extract("?essential", "python3-minimal"), *(f"--extract-hook={line}" for line in _CONFIGURE[:3]))),
+    Root(CACHE / "cosign", "trixie", _extract("cosign"), only=COSIGN),
     # sid: its Release file may be older than it says it is valid for
     Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), '--aptopt=Acquire::Check-Valid-Until "false"'),
          only=PLUGIN),
@@ -145,6 +147,7 @@ def install_clients() -> None:
     runs in its root; skopeo, with its root's libraries. The others are statically linked but for libc (2.34 or newer):
     they run on the machine itself."""
     pairs = [(ENGINE / "usr/bin" / name, BIN / name) for name in ("docker", "ctr")]
+    pairs.append((CACHE / "cosign" / COSIGN, BIN / "cosign"))
     write(BIN / "podman", (HERE / "podman.sh").read_text().replace("@ROOT@", str(PODMAN)), mode=0o755)
     for version, plugin in CLIENTS.items():
         plugins = STATE / "clients" / version / "cli-plugins"
