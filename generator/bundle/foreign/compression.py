@@ -1,0 +1,184 @@
+"""What is compressed, told by its first bytes and never by a name, and read back within bounds.
+
+A file may be a bomb: so what comes out is bounded by what went in, a decompressor's memory by its format's window, and
+the number of streams that stand one behind the other by what they hold. zstd is in Python from 3.14 on, before in the
+package backports.zstd (the extra ``zstd``).
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import re
+import zlib
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from generator.bundle.archive import Reads
+from generator.errors import BundleError, InputError, Problem
+
+Compression = Literal["", "gzip", "bzip2", "xz", "zstd"]
+
+RATIO = 200
+"""bytes that may come out for each that went in, beyond the first ``SLACK``"""
+SLACK = 256 << 20
+WINDOW_LOG = 27
+"""zstd: at most 128 MiB of window, as ``zstd -d`` takes without being asked"""
+_XZ_MEMORY = 160 << 20
+_CHUNK = 64 << 10
+_STREAMS = 1000
+"""streams one behind the other that need not hold 1 KiB each"""
+_MAGIC: tuple[tuple[Compression, re.Pattern[bytes]], ...] = (
+    ("gzip", re.compile(rb"\x1f\x8b\x08")),
+    ("bzip2", re.compile(rb"BZh[1-9]")),
+    ("xz", re.compile(rb"\xfd7zXZ\0")),
+    # the second is a skippable frame, with which a stream of several frames may begin
+    ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
+)
+
+
+class _Decompressor(Protocol):
+    """What bz2, lzma and zstd have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def compression(head: bytes) -> Compression:
+    """How the data that begins with ``head`` (six bytes are enough) is compressed; "" where it is not."""
+    return next((kind for kind, magic in _MAGIC if magic.match(head)), "")
+
+
+class _Gzip:
+    """zlib's decompressor with the interface of the others."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+        self._needs_input = True
+
+    @property
+    def needs_input(self) -> bool:
+        return self._needs_input
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        found = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        self._needs_input = not self._inner.unconsumed_tail and len(found) < max_length
+        return found
+
+
+class Inflated:
+    """The content of a compressed stream, to be read once.
+
+    ``what`` begins the messages. Raises BundleError: damaged, cut, a bomb. InputError: zstd, and this Python has none.
+    """
+
+    def __init__(self, stream: Reads, kind: Compression, what: str) -> None:
+        self.name = what
+        self._stream, self._kind, self._what = stream, kind, what
+        self._make, self._errors = _decompressor(kind, what)
+        self._inner = self._make()
+        self._streams = 1
+        self._pending = b""
+        self._in = self._out = 0
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        while size > 0 and not self._ended:
+            data = b""
+            if self._inner.needs_input:
+                data = self._next()
+                if not data:
+                    raise BundleError(f"{self._what} is cut short: its {self._kind} stream does not end",
+                                      hint="copy the whole file again")  # fmt: skip
+            try:
+                found = self._inner.decompress(data, size)
+            except self._errors as error:
+                raise BundleError(f"{self._what} is damaged: its {self._kind} stream: {error}",
+                                  hint="copy it again") from None  # fmt: skip
+            self._out += len(found)
+            if self._out > SLACK + RATIO * self._in:
+                raise BundleError(f"{self._what} is not safe to read: more than {RATIO} bytes come out for each one "
+                                  f"that went in ({self._in:,})", hint="do not use it")  # fmt: skip
+            if self._inner.eof:
+                self._begin(self._inner.unused_data)
+            if found:
+                return found
+        return b""
+
+    def _next(self) -> bytes:
+        if self._pending:
+            data, self._pending = self._pending, b""
+            return data
+        data = self._stream.read(_CHUNK)
+        self._in += len(data)
+        return data
+
+    def _begin(self, rest: bytes) -> None:
+        """Begin the next stream, if there is one; zeros may fill up a block at the end, as on a tape."""
+        rest = rest or self._next()
+        while rest and not rest.strip(b"\0"):
+            rest = self._next()
+        if not rest:
+            self._ended = True
+            return
+        while len(rest) < 6 and (more := self._next()):
+            rest += more
+        if compression(rest) != self._kind:
+            raise BundleError(f"{self._what} has something behind the end of its {self._kind} stream",
+                              hint="do not use it")  # fmt: skip
+        self._streams += 1
+        if self._streams > _STREAMS + self._out // 1024:
+            raise BundleError(f"{self._what} is not safe to read: {self._streams:,} {self._kind} streams with hardly "
+                              "anything in them", hint="do not use it")  # fmt: skip
+        self._inner = self._make()
+        self._pending = rest
+
+
+class Chained:
+    """Bytes that were read already, and then the rest of the stream."""
+
+    def __init__(self, head: bytes, stream: Reads) -> None:
+        self._head, self._stream = head, stream
+
+    def read(self, size: int, /) -> bytes:
+        if not self._head:
+            return self._stream.read(size)
+        found, self._head = self._head[:size], self._head[size:]
+        return found
+
+
+def _decompressor(kind: Compression, what: str) -> tuple[Callable[[], _Decompressor], tuple[type[Exception], ...]]:
+    if kind == "gzip":
+        return _Gzip, (zlib.error,)
+    if kind == "bzip2":
+        return bz2.BZ2Decompressor, (OSError, ValueError, EOFError)
+    if kind == "xz":
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), (lzma.LZMAError, EOFError)
+    try:
+        try:
+            from compression import zstd  # type: ignore[import-not-found, unused-ignore]
+        except ImportError:
+            from backports import zstd  # type: ignore[import-not-found, no-redef, unused-ignore]
+    except ImportError:
+        raise InputError(
+            Problem(what, "it is zstd-compressed, and this Python cannot read that (3.14 can)"),
+            hint='pip install "fategen[zstd]"; or zstd -dc FILE | fategen bundle inspect -',
+        ) from None
+    options = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
+    return lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError, EOFError)

@@ -1,0 +1,280 @@
+"""Makes a bundle of another tool's archive: read once into a hidden directory beside the output, checked, and saved.
+
+With ``keep`` manifests and layers stay as they are, and so the digest that a registry knows. Engines with a graphdriver
+and podman know neither: they write other manifests, and layers unpacked. So ``raw`` (layers unpacked) and ``gzip``
+(layers compressed here, and always to the same bytes) make new manifests from the config and the layers alone: then the
+same image gives the same bundle, whatever tool wrote it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from generator.bundle import reference
+from generator.bundle.archive import CHUNK, Progress, Reads
+from generator.bundle.foreign.compression import Compression, Inflated
+from generator.bundle.foreign.images import ForeignImage, ForeignLayer, ForeignVariant
+from generator.bundle.foreign.recognise import Recognised
+from generator.bundle.foreign.scan import File, Scan, Taken
+from generator.bundle.foreign.survey import damaged, scan, survey, wrong
+from generator.bundle.layers import LayerStore
+from generator.bundle.layout import SourceImage, blob_path
+from generator.bundle.members import blob_name, nested_index
+from generator.bundle.oci import (
+    GZIP_TYPES,
+    INDEX_TYPES,
+    LAYER_TYPES,
+    MANIFEST_TYPES,
+    OCI_CONFIG,
+    OCI_GZIP,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    parse_index,
+)
+from generator.bundle.save import SaveResult, save
+from generator.bundle.strictjson import encode
+from generator.errors import BundleError, EngineError, InputError, Problem
+
+Layers = Literal["keep", "raw", "gzip"]
+OCI_TAR = "application/vnd.oci.image.layer.v1.tar"
+
+
+def convert(
+    found: Recognised,
+    output: Path,
+    *,
+    name: str = "",
+    layers: Layers = "keep",
+    rename: str = "",
+    reading: Progress | None = None,
+    saving: Progress | None = None,
+) -> SaveResult:
+    """Write the images of an archive to ``output`` as a bundle called ``name`` (default: as the file is called).
+
+    ``rename`` is the name of the only image. Of a multi-platform image the platforms that are there are taken. The disk
+    needs room for the archive's content beside the bundle. Raises BundleError (all damage at once), InputError (what no
+    bundle can hold: all at once), EngineError (the disk).
+    """
+    if not output.parent.is_dir():
+        raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
+    with _spool(output) as directory:
+        spool = _Spool(directory)
+        contents = scan(found, spool.take, reading)
+        seen = survey(found, contents)
+        problems = [*seen.problems, *wrong(contents, seen.images)]
+        if problems:
+            raise damaged(seen.name, problems)
+        images = _named(seen.images, rename)
+        work = _Work(directory, contents, layers, LayerStore(spool.blobs, directory / "compressed.json"))
+        with _disk_errors(directory):
+            sources = [work.layout(number, image) for number, image in enumerate(images)]
+        work.check(seen.name)
+        return save(sources, output, name=name or _name(output), progress=saving)
+
+
+def _named(images: Sequence[ForeignImage], rename: str) -> tuple[ForeignImage, ...]:
+    if rename:
+        try:
+            full = reference.normalise(rename)
+        except ValueError as error:
+            raise InputError(Problem("--as", str(error))) from None
+        if len(images) != 1:
+            raise InputError(Problem("--as", f"the archive has {len(images)} images, a name is for one"))
+        return (ForeignImage((full,), "", images[0].target, images[0].variants, images[0].absent),)
+    nameless = [Problem(image.label, f"{image.digest} has no full name") for image in images if not image.names]
+    if nameless:
+        raise InputError(nameless, hint="--as NAMESPACE/NAME:TAG names the image of an archive with one image")
+    return tuple(images)
+
+
+class _Spool:
+    """Keeps every file of an archive by its digest; an archive's names never become a path."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.blobs = directory / "blobs/sha256"
+        self.blobs.mkdir(parents=True)
+
+    def take(self, name: str, kind: Compression, content: Reads) -> Taken:
+        with _disk_errors(self._directory):
+            digest = store(self.blobs, content)
+        return Taken(digest, "" if kind else digest)
+
+
+@dataclass
+class _Work:
+    """The images of one archive on their way into layouts that ``save`` reads."""
+
+    directory: Path
+    contents: Scan
+    layers: Layers
+    store: LayerStore
+
+    def __post_init__(self) -> None:
+        self._blobs = self.directory / "blobs/sha256"
+        self._diff_ids: dict[str, str] = {}
+        self._damage: list[str] = []
+        self._unfit: list[Problem] = []
+
+    def check(self, archive: str) -> None:
+        """Raises what was found wrong while the layouts were made."""
+        if self._damage:
+            raise damaged(archive, list(dict.fromkeys(self._damage)))
+        if self._unfit:
+            hint = "--layers gzip or --layers raw makes layers of it that every engine loads"
+            raise InputError(list(dict.fromkeys(self._unfit)), hint=hint)
+
+    def layout(self, number: int, image: ForeignImage) -> SourceImage:
+        """The layout directory of an image: its own index.json, and the blobs that all share."""
+        variants = sorted((v for v in image.variants if v.whole), key=lambda variant: variant.platform)
+        pairs = [(variant.platform, self._manifest(image.label, variant)) for variant in variants]
+        top = self._top(image, pairs)
+        layout = self.directory / "images" / str(number)
+        layout.mkdir(parents=True)
+        (layout / "blobs").symlink_to(Path("../../blobs"))
+        (layout / "oci-layout").write_bytes(encode({"imageLayoutVersion": "1.0.0"}))
+        entry = {"mediaType": top.media_type, "digest": top.digest, "size": top.size}
+        (layout / "index.json").write_bytes(encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}))
+        return SourceImage(image.names, layout, tuple(platform for platform, _ in pairs))
+
+    def _top(self, image: ForeignImage, pairs: Sequence[tuple[str, Descriptor]]) -> Descriptor:
+        if self.layers == "keep" and image.target and self._regular(image.target):
+            return image.target
+        if len(pairs) == 1:
+            return pairs[0][1]
+        data = nested_index(pairs)
+        return Descriptor(self.store.put(data), len(data), OCI_INDEX)
+
+    def _regular(self, top: Descriptor) -> bool:
+        """Whether ``save`` can take the index as it is: of manifests alone, each with its platform."""
+        if top.media_type not in INDEX_TYPES:
+            return True
+        children = parse_index(self.contents.documents[blob_name(top.digest)], top.media_type)
+        return all(c.descriptor.media_type in MANIFEST_TYPES and (c.platform or c.attestation) for c in children)
+
+    def _manifest(self, label: str, variant: ForeignVariant) -> Descriptor:
+        if self.layers == "keep" and variant.manifest:
+            for layer in variant.layers:
+                self._check_kept(label, layer)
+            return variant.manifest
+        listed = [self._layer(f"{label} ({variant.platform})", layer) for layer in variant.layers]
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": OCI_CONFIG, "digest": variant.config, "size": variant.config_size},
+            "layers": [{"mediaType": d.media_type, "digest": d.digest, "size": d.size} for d in listed if d],
+        }
+        data = encode(manifest)
+        return Descriptor(self.store.put(data), len(data), OCI_MANIFEST)
+
+    def _check_kept(self, label: str, layer: ForeignLayer) -> None:
+        if layer.file is None:
+            return
+        kind = layer.file.compression
+        if layer.media_type not in LAYER_TYPES or kind not in ("", "gzip"):
+            what = f"layer {layer.digest} is {kind or layer.media_type[:80]!r}, which not every engine loads"
+            self._unfit.append(Problem(label, what))
+        elif (kind == "gzip") != (layer.media_type in GZIP_TYPES):
+            self._damage.append(f"{label}: layer {layer.digest} is not compressed as its media type says")
+
+    def _layer(self, where: str, layer: ForeignLayer) -> Descriptor | None:
+        """The layer in the form that is asked for; ``None`` where it is not what it must be, which is noted."""
+        file = layer.file
+        if file is None:
+            return None
+        if self.layers == "keep" and file.compression not in ("", "gzip"):
+            what = f"layer {file.name} is {file.compression}-compressed, which not every engine loads"
+            self._unfit.append(Problem(where, what))
+            return None
+        digest = file.taken.digest
+        try:
+            if digest not in self._diff_ids:
+                self._diff_ids[digest] = self._unpack(file, layer.diff_id)
+        except BundleError as error:
+            self._damage.append(f"{where}: {error.message}")
+            return None
+        if self._diff_ids[digest] != layer.diff_id:
+            self._damage.append(f"{where}: {file.name} is not the layer {layer.diff_id} that the config names")
+            return None
+        if self.layers == "gzip":
+            return self.store.find(layer.diff_id)
+        if self.layers == "keep":
+            return Descriptor(digest, file.size, OCI_GZIP if file.compression else OCI_TAR)
+        size = blob_path(self.directory, layer.diff_id).stat().st_size
+        return Descriptor(layer.diff_id, size, OCI_TAR)
+
+    def _unpack(self, file: File, expected: str) -> str:
+        """Keep the content in the form that is asked for, and return its diff id."""
+        with blob_path(self.directory, file.taken.digest).open("rb") as blob:
+            content: Reads = Inflated(blob, file.compression, file.name) if file.compression else blob
+            if self.layers == "gzip":
+                return self.store.take(content, expected)
+            if not file.compression:
+                return file.taken.digest
+            return store(self._blobs if self.layers == "raw" else None, content)
+
+
+def store(blobs: Path | None, content: Reads) -> str:
+    """Read ``content`` to its end, into a file of ``blobs`` with the name of its digest; the digest."""
+    sha = hashlib.sha256()
+    part = blobs / ".part" if blobs else Path(os.devnull)
+    with part.open("wb") as file:
+        while chunk := content.read(CHUNK):
+            sha.update(chunk)
+            file.write(chunk)
+    if blobs:
+        part.replace(blobs / sha.hexdigest())
+    return "sha256:" + sha.hexdigest()
+
+
+@contextlib.contextmanager
+def _spool(output: Path) -> Iterator[Path]:
+    """A hidden directory beside ``output``, empty and this run's alone; what a killed run left goes with the next."""
+    directory = output.with_name(f".{output.name}.spool")
+    with _disk_errors(output.parent):
+        directory.mkdir(mode=0o700, exist_ok=True)
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"{output} is being written by another fategen"
+            raise EngineError(message, hint="wait for it, or name another file with -o") from None
+        try:
+            _empty(directory)
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _empty(directory: Path) -> None:
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def _disk_errors(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"{directory} cannot be written: {error.strerror}"
+        hint = "free some space there, or name a file on another disk with -o: the archive's content is kept beside it"
+        raise EngineError(message, hint=hint) from error
+
+
+def _name(output: Path) -> str:
+    return output.name.removesuffix(".tar").removesuffix(".fate") or output.name

@@ -1,0 +1,128 @@
+"""What kind of file this is, told by its first bytes: a bundle, or another tool's archive; compressed or not."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.bundle.archive import BLOCK, CHUNK, Reads
+from generator.bundle.check import opened
+from generator.bundle.foreign.compression import Chained, Compression, Inflated, compression
+from generator.bundle.foreign.tarball import TarReader
+from generator.bundle.members import RECORD
+from generator.errors import BundleError, InputError, Problem
+
+_ENDINGS: dict[str, Compression] = {
+    ".gz": "gzip",
+    ".tgz": "gzip",
+    ".bz2": "bzip2",
+    ".tbz": "bzip2",
+    ".xz": "xz",
+    ".txz": "xz",
+    ".zst": "zstd",
+    ".tzst": "zstd",
+}
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A file that is open for reading. Exactly one of the last three is set.
+
+    ``bundle`` is for the strict reader: the path itself, or a stream where there is none or where it is compressed.
+    ``archive`` is another tool's tar, ``layout`` a directory. ``size``: of the file in bytes, ``None`` for a pipe.
+    """
+
+    name: str
+    compression: Compression
+    size: int | None
+    bundle: Path | Reads | None = None
+    archive: TarReader | None = None
+    layout: Path | None = None
+
+    @property
+    def misnamed(self) -> str:
+        """What the name says and is not true, in words, or ""."""
+        said = next((kind for ending, kind in _ENDINGS.items() if self.name.lower().endswith(ending)), "")
+        if said == self.compression or self.layout:
+            return ""
+        if not said:
+            return f"it is {self.compression}-compressed, which its name does not say"
+        what = f"{self.compression}-compressed" if self.compression else "a plain tar"
+        ending = self.name.rpartition(".")[2]
+        return f'it is {what} in spite of its name: tar -x, ctr and k3s, which go by ".{ending}", fail on it'
+
+
+class _Named(Chained):
+    """A stream that goes on behind what was looked at, and has a name for messages."""
+
+    def __init__(self, head: bytes, stream: Reads, name: str) -> None:
+        super().__init__(head, stream)
+        self.name = name
+
+
+@contextlib.contextmanager
+def recognise(source: Path | Reads) -> Iterator[Recognised]:
+    """Open a file, a directory or a stream. InputError: it cannot be read, or is no archive at all.
+
+    BundleError: it is empty, or its compression is damaged.
+    """
+    if isinstance(source, Path) and source.is_dir():
+        yield Recognised(str(source), "", None, layout=source)
+        return
+    with opened(source) as (stream, name, size):
+        head = _head(stream, name)
+        if not head:
+            raise BundleError(f"{name} is empty", hint="copy it again")
+        kind = compression(head)
+        whole: Reads = _Named(head, stream, name)
+        if kind:
+            whole = Inflated(whole, kind, name)
+            head = _head(whole, name)
+            whole = _Named(head, whole, name)
+        if head.startswith(RECORD.encode() + b"\0"):
+            yield Recognised(name, kind, size, bundle=whole if kind or not isinstance(source, Path) else source)
+            return
+        if head[257:262] != b"ustar" and not _is_old_tar(head):
+            while kind and whole.read(CHUNK):
+                pass  # a decompressor tells damage at the end of a block: that comes before what is in it
+            inside = f"what is in it ({kind}) is" if kind else "it is"
+            raise InputError(
+                Problem(name, f"{inside} not an archive of images, not even a tar"),
+                hint="it reads what docker save, podman save, skopeo, crane or buildx wrote, or an OCI layout",
+            )
+        plain = None if kind else size
+        yield Recognised(name, kind, size, archive=TarReader(_Rewound(head, stream) if plain else whole, name, plain))
+
+
+class _Rewound(Chained):
+    """Like ``Chained``, for a file in which one can seek: only forward, from where reading is."""
+
+    def __init__(self, head: bytes, stream: Reads) -> None:
+        super().__init__(head, stream)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        if self._head or whence != 1:
+            raise ValueError("seeks forward, behind what was looked at")
+        return int(self._stream.seek(offset, whence))  # type: ignore[attr-defined]
+
+
+def _head(stream: Reads, name: str) -> bytes:
+    try:
+        head = stream.read(BLOCK)
+        while 0 < len(head) < BLOCK and (more := stream.read(BLOCK - len(head))):
+            head += more
+    except OSError as error:
+        raise BundleError(f"{name} cannot be read: {error.strerror}", hint="check that disk or that link") from error
+    return head
+
+
+def _is_old_tar(head: bytes) -> bool:
+    """A header from before POSIX has no magic, but a checksum, and an empty archive is zeros alone."""
+    if len(head) < BLOCK:
+        return False
+    if not head.strip(b"\0"):
+        return True
+    stated = head[148:156].strip(b" \0")
+    return stated.isdigit() and int(stated, 8) == sum(head) - sum(head[148:156]) + 8 * 32 if stated else False
