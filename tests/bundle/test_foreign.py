@@ -1,0 +1,442 @@
+"""Archives of other tools: what inspect says of them, what verify finds, and the one bundle that they all become."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import re
+import sys
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+import generator.cli
+from generator.bundle import check
+from generator.bundle.archive import TRAILER
+from generator.bundle.foreign.convert import Layers, convert
+from generator.bundle.foreign.recognise import recognise
+from generator.bundle.foreign.report import sizes
+from generator.bundle.foreign.survey import Survey, inspect_foreign, verify_foreign
+from generator.errors import BundleError, FategenError, InputError
+from tests.bundle.conftest import Made
+from tests.bundle.layouts import ZSTD, sha256
+from tests.bundle.tars import (
+    BASE,
+    OWN,
+    SAVED,
+    Oci,
+    blob,
+    config,
+    crane,
+    docker20,
+    member,
+    multi,
+    oci,
+    podman,
+    python_tar,
+    since25,
+    tar,
+)
+
+Files = Mapping[str, bytes | str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def write(content: Files | bytes, name: str = "a.tar") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else tar(content))
+        return path
+
+    return write
+
+
+def look(source: Path | io.BytesIO) -> Survey:
+    with recognise(source) as found:
+        return inspect_foreign(found)
+
+
+def verify(source: Path) -> Survey:
+    with recognise(source) as found:
+        return verify_foreign(found)
+
+
+def bundle(source: Path, layers: Layers = "keep", rename: str = "") -> bytes:
+    output = source.with_name("out") / "x.fate.tar"
+    output.parent.mkdir(exist_ok=True)
+    with recognise(source) as found:
+        convert(found, output, layers=layers, rename=rename)
+    assert {path.name for path in output.parent.iterdir()} == {"x.fate.tar", "x.fate.tar.sha256"}, "no spool is left"
+    check.verify(output)
+    return output.read_bytes()
+
+
+# -- inspect
+
+
+@pytest.mark.parametrize("files", SAVED.values(), ids=SAVED)
+def test_the_images_and_what_they_share(files: Callable[[], Files], write: Callable[..., Path]) -> None:
+    seen = look(write(files()))
+    assert [image.names for image in seen.images] == [("docker.io/fgtest/a:1.0",), ("docker.io/fgtest/b:1.0",)]
+    assert [[v.platform for v in image.variants] for image in seen.images] == [["linux/amd64"]] * 2
+    base = len(BASE) if files in (docker20, podman) else len(gzip.compress(BASE, mtime=0))
+    assert [counted.shared for counted in sizes(seen.images)] == [base] * 2
+    assert seen.problems == ()
+
+
+FORMATS = {
+    "docker save before 25": docker20(),
+    "docker-archive of podman or skopeo": podman(),
+    "docker-archive of crane": crane(),
+    "OCI layout (oci-archive)": oci(),
+    "OCI layout with manifest.json": since25(),
+    "docker save since 25 (graphdriver)": {**since25(), "repositories": b"{}"},
+}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_who_wrote_it(form: str, write: Callable[..., Path]) -> None:
+    assert look(write(FORMATS[form])).format == form
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_it_may_be_compressed_and_come_from_a_pipe(kind: str) -> None:
+    class Pipe(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size or 0, 777))
+
+    seen = look(Pipe(PACKERS[kind](tar(docker20()))))
+    assert (seen.compression, len(seen.images), seen.problems) == (kind, 2, ())
+    assert look(Pipe(tar(docker20()))).compression == ""
+
+
+def test_zstd_where_this_python_has_it() -> None:
+    try:
+        from compression import zstd  # type: ignore[import-not-found]
+    except ImportError:
+        zstd = pytest.importorskip("backports.zstd")
+    assert look(io.BytesIO(zstd.compress(tar(docker20())))).compression == "zstd"
+
+
+def test_zstd_where_it_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("compression", "backports"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match="zstd-compressed, and this Python cannot read that") as failed:
+        look(io.BytesIO(b"\x28\xb5\x2f\xfd" + bytes(600)))
+    assert "zstd -dc" in failed.value.hint
+
+
+def test_several_gzip_streams_and_zeros_behind_them_are_one(write: Callable[..., Path]) -> None:
+    data = tar(docker20())
+    packed = b"".join(gzip.compress(data[i : i + 1000]) for i in range(0, len(data), 1000)) + bytes(100)
+    assert len(look(write(packed)).images) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "packed", "words"),
+    [
+        ("x.tar.gz", False, "a plain tar in spite of its name"),
+        ("x.tgz", False, "a plain tar in spite of its name"),
+        ("x.tar.zst", True, "gzip-compressed in spite of its name"),
+        ("x.tar", True, "gzip-compressed, which its name does not say"),
+        ("x.tar", False, ""),
+        ("x.tar.gz", True, ""),
+    ],
+)
+def test_a_name_is_not_believed(name: str, packed: bool, words: str, write: Callable[..., Path]) -> None:
+    data = tar(docker20())
+    notes = look(write(gzip.compress(data) if packed else data, name)).notes
+    assert (len(notes) == 1 and words in notes[0]) if words else notes == ()
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_layout_that_tar_packed_in_any_of_its_formats(form: int, write: Callable[..., Path]) -> None:
+    files = {name: content for name, content in oci().items() if isinstance(content, bytes)}
+    assert look(write(python_tar(files, form))).problems == ()
+
+
+def test_a_layout_directory(tmp_path: Path) -> None:
+    for name, content in oci().items():
+        path = tmp_path / "layout" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    seen = verify(tmp_path / "layout")
+    assert (seen.format, len(seen.images), seen.problems) == ("OCI layout directory", 2, ())
+    assert [v.loader for v in seen.loaders if v.takes] == ["skopeo"]
+    path = tmp_path / "layout" / blob(sha256(gzip.compress(BASE, mtime=0)))
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    with pytest.raises(BundleError, match="does not match the digest in its name"):
+        verify(tmp_path / "layout")
+
+
+def test_a_directory_that_is_no_layout(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="without an oci-layout file"):
+        look(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(600), b"#!/bin/sh\n" * 99, b"short", gzip.compress(b"text")])
+def test_what_is_no_archive_at_all(data: bytes, write: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="not an archive of images"):
+        look(write(data))
+
+
+def test_a_tar_of_something_else(write: Callable[..., Path]) -> None:
+    seen = look(write({"README": b"hello"}))
+    assert seen.images == ()
+    assert "neither manifest.json (Docker) nor index.json" in seen.problems[0]
+
+
+def test_a_bundle_is_for_the_strict_reader_also_when_it_is_compressed(made: Made, write: Callable[..., Path]) -> None:
+    for data in (made.data, gzip.compress(made.data)):
+        with recognise(write(data)) as found:
+            assert found.archive is None and found.bundle is not None
+            assert check.verify(found.bundle).index == made.plan.index
+
+
+def test_names_that_are_tags_or_digests_alone(write: Callable[..., Path]) -> None:
+    layout = Oci({}, [])
+    layout.name(layout.image("a"), "1.0", "org.opencontainers.image.ref.name")
+    layout.name(layout.image("b"), "fgtest/b@sha256:" + "0" * 64)
+    seen = look(write(layout.finish()))
+    assert [image.label for image in seen.images] == ["<no name>:1.0", "<no name>"]
+    assert any("names a digest" in note for note in seen.notes)
+
+
+# -- problems
+
+
+def missing_platform() -> Files:
+    return multi(absent=True)
+
+
+def test_a_platform_of_which_nothing_is_there_is_told_and_is_no_damage(write: Callable[..., Path]) -> None:
+    path = write(missing_platform())
+    [image] = verify(path).images
+    assert (image.absent, [v.platform for v in image.variants]) == (("linux/arm64",), ["linux/amd64"])
+    [note] = verify(path).notes
+    assert "names linux/arm64, of which nothing is in the archive" in note
+    assert next(v.why for v in look(path).loaders if v.loader == "ctr 1.x").startswith("not with --all-platforms")
+
+
+def without(files: Files, *names: str) -> Files:
+    return {name: content for name, content in files.items() if name not in names}
+
+
+def swapped() -> Files:
+    return {**docker20("a"), f"{sha256(config('a'))[7:]}.json": config("a", os="windows")}
+
+
+def disagreeing() -> Files:
+    entries = json.loads(since25()["manifest.json"])
+    entries[0]["RepoTags"], entries[1]["RepoTags"] = entries[1]["RepoTags"], entries[0]["RepoTags"]
+    return {**since25(), "manifest.json": json.dumps(entries).encode()}
+
+
+PROBLEMS: dict[str, tuple[Files, str]] = {
+    "half a platform": (multi(half=True), r"\(linux/arm64\): its config sha256:\w{64} is missing"),
+    "no layer, OCI": (
+        without(oci("a"), blob(sha256(gzip.compress(BASE, mtime=0)))),
+        "1 of 2 layers are missing: sha256",
+    ),
+    "no layer, docker": (without(docker20("a"), "a2/layer.tar"), "1 of 2 layers are missing: sha256"),
+    "no config": (without(docker20("a"), f"{sha256(config('a'))[7:]}.json"), "its config .* is missing"),
+    "config swap, docker 20": (swapped(), "does not match its digest: something else stands in its place"),
+    "config swap, OCI": ({**oci("a"), blob(sha256(config("a"))): config("b")}, "does not match its digest"),
+    "no manifest": ({**without(oci("a"), *[n for n in oci("a") if n.startswith("blobs")])}, "nothing of it"),
+    "layers left out (Docker 25.0)": (
+        {**docker20("a"), "manifest.json": json.dumps([{"Config": f"{sha256(config('a'))[7:]}.json", "RepoTags": None,
+                                                        "Layers": None}]).encode()},
+        "manifest.json names 0 layers, its config 2",
+    ),
+    "two descriptions": (disagreeing(), "is one image in index.json and another in manifest.json"),
+    "no image": ({"manifest.json": b"[]"}, "it holds no image"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+def test_problems_have_names(case: str, write: Callable[..., Path]) -> None:
+    files, words = PROBLEMS[case]
+    path = write(files)
+    assert [p for p in look(path).problems if re.search(words, p)]
+    with pytest.raises(BundleError, match=words):
+        verify(path)
+    with pytest.raises(BundleError, match=words):
+        bundle(path)
+
+
+def test_an_image_that_only_manifest_json_names(write: Callable[..., Path]) -> None:
+    """Docker 25 and later leaves images without a tag out of index.json when it saves several (moby 51389)."""
+    entries = json.loads(oci()["index.json"])
+    entries["manifests"] = entries["manifests"][:1]
+    seen = look(write({**since25(), "index.json": json.dumps(entries).encode()}))
+    assert [image.label for image in seen.images] == ["fgtest/a:1.0", "fgtest/b:1.0"]
+
+
+# -- verify
+
+
+@pytest.mark.parametrize("files", SAVED.values(), ids=SAVED)
+def test_every_flipped_layer_is_found_and_all_at_once(files: Callable[[], Files], write: Callable[..., Path]) -> None:
+    assert verify(write(files())).problems == ()
+    broken: dict[str, bytes | str] = dict(files())
+    sizes = {name: len(content) for name, content in broken.items() if isinstance(content, bytes)}
+    layers = [
+        n for n in sizes if n.endswith((".tar", ".tar.gz")) or (n.startswith("blobs") and broken[n][:1] == b"\x1f")
+    ]  # type: ignore[comparison-overlap]
+    assert len(layers) == 3
+    for name in layers:
+        content = bytes(broken[name])  # type: ignore[arg-type]
+        broken[name] = content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+    with pytest.raises(BundleError) as failed:
+        verify(write(broken))
+    assert failed.value.exit_code == 4
+    assert "problems" in failed.value.message
+    for name in layers:
+        assert name in failed.value.message
+    with pytest.raises(BundleError):
+        bundle(write(broken))
+
+
+def test_layers_in_another_order_than_the_config_says(write: Callable[..., Path]) -> None:
+    for files in (docker20("a"), crane("a")):
+        entry = json.loads(files["manifest.json"])
+        entry[0]["Layers"].reverse()
+        with pytest.raises(BundleError, match="is not the layer sha256"):
+            verify(write({**files, "manifest.json": json.dumps(entry).encode()}))
+
+
+@pytest.mark.parametrize("files", SAVED.values(), ids=SAVED)
+def test_it_is_cut_anywhere(files: Callable[[], Files], write: Callable[..., Path]) -> None:
+    data = tar(files())
+    for length in [*range(512, len(data) - len(TRAILER) + 1, 1111), len(data) - len(TRAILER)]:
+        with pytest.raises(BundleError, match=r"is cut short|is damaged"):
+            look(io.BytesIO(data[:length]))
+    path = write(data[: len(data) // 2])
+    with pytest.raises(BundleError, match="is cut short"):
+        look(path)
+
+
+# -- convert
+
+
+def test_the_same_image_is_the_same_bundle_whoever_saved_it(write: Callable[..., Path]) -> None:
+    for layers in ("raw", "gzip"):
+        made = {name: bundle(write(files()), layers) for name, files in SAVED.items()}
+        made["gzip"] = bundle(write(gzip.compress(tar(docker20()))), layers)
+        assert len(set(made.values())) == 1, layers
+
+
+def test_layers_and_manifests_stay_as_they_are(write: Callable[..., Path], tmp_path: Path) -> None:
+    bundle(write(oci()))
+    found = check.inspect(tmp_path / "out/x.fate.tar").index
+    manifests = [entry["digest"] for entry in json.loads(oci()["index.json"])["manifests"]]
+    assert [image.target.digest for image in found.images] == manifests
+    assert {layer.blob.digest for image in found.images for layer in image.variants[0].layers} == {
+        sha256(gzip.compress(data, mtime=0)) for data in (BASE, *OWN.values())
+    }
+
+
+def test_of_an_incomplete_image_the_platforms_that_are_there(write: Callable[..., Path], tmp_path: Path) -> None:
+    bundle(write(missing_platform()))
+    [image] = check.inspect(tmp_path / "out/x.fate.tar").index.images
+    top = json.loads(missing_platform()["index.json"])["manifests"][0]["digest"]
+    assert (image.platforms, image.source) == (("linux/amd64",), top)
+    bundle(write(multi()))
+    [image] = check.inspect(tmp_path / "out/x.fate.tar").index.images
+    top = json.loads(multi()["index.json"])["manifests"][0]["digest"]
+    assert (image.platforms, image.target.digest) == (("linux/amd64", "linux/arm64"), top)
+    for layers in ("raw", "gzip"):
+        bundle(write(multi()), layers)
+        [image] = check.inspect(tmp_path / "out/x.fate.tar").index.images
+        assert image.platforms == ("linux/amd64", "linux/arm64")
+
+
+def test_an_image_without_a_name_needs_one(write: Callable[..., Path], tmp_path: Path) -> None:
+    layout = Oci({}, [])
+    layout.name(layout.image("a"), "1.0", "org.opencontainers.image.ref.name")
+    path = write(layout.finish())
+    with pytest.raises(InputError, match="has no full name") as failed:
+        bundle(path)
+    assert "--as" in failed.value.hint
+    bundle(path, rename="fgtest/a:1.0")
+    assert check.inspect(tmp_path / "out/x.fate.tar").index.images[0].references == ("docker.io/fgtest/a:1.0",)
+    with pytest.raises(InputError, match="has 2 images, a name is for one"):
+        bundle(write(oci()), rename="x:1")
+    with pytest.raises(InputError, match="is not an image reference"):
+        bundle(path, rename="UPPER CASE")
+
+
+def test_zstd_layers_are_refused_with_the_next_step(write: Callable[..., Path]) -> None:
+    layout = Oci({}, [])
+    layout.name(layout.image("a", media_type=ZSTD), "docker.io/fgtest/a:1.0")
+    with pytest.raises(InputError, match="which not every engine loads") as failed:
+        bundle(write(layout.finish()))
+    assert "--layers gzip" in failed.value.hint
+
+
+def test_a_media_type_that_lies(write: Callable[..., Path]) -> None:
+    layout = Oci({}, [])
+    layout.name(layout.image("a", media_type="application/vnd.oci.image.layer.v1.tar"), "docker.io/fgtest/a:1.0")
+    with pytest.raises(BundleError, match="is not compressed as its media type says"):
+        bundle(write(layout.finish()))
+
+
+def test_a_failed_conversion_leaves_what_was_there(write: Callable[..., Path], tmp_path: Path) -> None:
+    before = bundle(write(oci()))
+    for broken in (b"", tar(docker20())[:-5000], tar(swapped())):
+        with pytest.raises(FategenError):
+            bundle(write(broken))
+        assert (tmp_path / "out/x.fate.tar").read_bytes() == before
+        assert not list((tmp_path / "out").glob(".*"))
+
+
+# -- the command
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *args: str | Path) -> int:
+    monkeypatch.setattr("sys.argv", ["fategen", "bundle", *map(str, args)])
+    with pytest.raises(SystemExit) as stop:
+        generator.cli.main()
+    return int(stop.value.code or 0)
+
+
+def test_the_commands(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(docker20(), "saved.tar.gz")
+    assert run(monkeypatch, "inspect", path) == 0
+    out, err = capsys.readouterr()
+    assert "docker save before 25" in out and "in spite of its name" in err
+    assert "ctr 1.x                                takes it" in out
+    assert run(monkeypatch, "inspect", path, "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [image["references"] for image in found["images"]] == [
+        ["docker.io/fgtest/a:1.0"],
+        ["docker.io/fgtest/b:1.0"],
+    ]
+    assert all(image["size"] == image["unique"] + image["shared"] for image in found["images"])
+    assert run(monkeypatch, "verify", path) == 0
+    assert "is whole: docker save before 25, 2 images" in capsys.readouterr().out
+    out_file = tmp_path / "new.fate.tar"
+    assert run(monkeypatch, "convert", path, "-o", out_file, "--layers", "gzip") == 0
+    assert "root digest" in capsys.readouterr().out
+    assert run(monkeypatch, "verify", out_file) == 0
+    assert run(monkeypatch, "convert", out_file, "-o", tmp_path / "again.fate.tar") == 2
+    assert run(monkeypatch, "verify", write({**docker20(), "evil": "/etc/passwd"})) == 4
+    assert run(monkeypatch, "inspect", write(b"no archive")) == 2
+    assert run(monkeypatch, "convert", path, "-o", tmp_path / "nowhere/x.tar") == 2
+
+
+def test_members_that_tools_leave_there_do_no_harm(write: Callable[..., Path]) -> None:
+    assert (
+        verify(write(tar(docker20(), member("charts/x.tgz", b"\x1f\x8bnothing"), member("empty/", kind=b"5")))).problems
+        == ()
+    )
