@@ -142,7 +142,8 @@ def build(wanted: tuple[Root, ...], before_rebuild: Callable[[Root], None]) -> N
 
 def install_clients() -> None:
     """The docker client; compose with each of two versions of buildx, as DOCKER_CONFIG directories; ctr; podman, which
-    runs in its root. The others are statically linked but for libc (2.34 or newer): they run on the machine itself."""
+    runs in its root; skopeo, with its root's libraries. The others are statically linked but for libc (2.34 or newer):
+    they run on the machine itself."""
     pairs = [(ENGINE / "usr/bin" / name, BIN / name) for name in ("docker", "ctr")]
     write(BIN / "podman", (HERE / "podman.sh").read_text().replace("@ROOT@", str(PODMAN)), mode=0o755)
     for version, plugin in CLIENTS.items():
@@ -157,6 +158,9 @@ def install_clients() -> None:
             temporary = target.with_name(f".{target.name}.new")
             shutil.copy2(source, temporary)
             temporary.rename(target)  # a running client keeps the old file
+    loader = next((ENGINE / "usr/lib").glob("*-linux-gnu*/ld-linux-*"))
+    command = f"{loader} --library-path {loader.parent} {ENGINE}/usr/bin/skopeo"
+    write(BIN / "skopeo", f'#!/bin/sh\nexec {command} "$@"\n', 0o755)
 
 
 def prepare(root: Path) -> None:
