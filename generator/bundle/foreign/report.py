@@ -10,6 +10,10 @@ from generator.bundle.reference import familiar
 from generator.text import human
 
 
+HEAD = ("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED")
+"""The columns of ``rows``, which are those of a bundle's table."""
+
+
 @dataclass(frozen=True)
 class Sizes:
     """Bytes of an image in the archive, of which ``shared`` are in other images of it too."""

@@ -11,7 +11,9 @@ import click
 from generator.bundle.check import inspect
 from generator.bundle.damage import not_whole
 from generator.bundle.extract import extract
+from generator.bundle.foreign.recognise import recognise
 from generator.bundle.report import as_json, images_table, leaning, summary
+from generator.cli.bundle import foreign
 from generator.cli.bundle.shared import file_argument, format_option, source
 from generator.medium import ask_for_medium
 
@@ -21,11 +23,19 @@ from generator.medium import ask_for_medium
 @click.option("--file", "name", default="", metavar="NAME", help="Write this small file of the bundle to stdout.")
 @format_option
 def command(file: Path, name: str, form: str) -> None:
-    """List what a bundle holds, from its first bytes alone ("-": from a pipe); the rest is for verify to check."""
+    """List what a bundle holds, from its first bytes alone ("-": from a pipe); the rest is for verify to check.
+
+    Of another tool's archive (docker save, podman save, skopeo, crane, buildx, an OCI layout, compressed or not) it
+    also tells which loaders take it.
+    """
     if name:
         sys.stdout.buffer.write(extract(source(file), name))
         return
-    found = inspect(source(file), ask=ask_for_medium())
+    with recognise(source(file)) as recognised:
+        if recognised.bundle is None:
+            foreign.show(recognised, form)
+            return
+        found = inspect(recognised.bundle, ask=ask_for_medium())
     if form == "json":
         click.echo(json.dumps(as_json(found.index, found.size), indent=2))
     else:

@@ -10,8 +10,10 @@ import click
 
 from generator.bundle.check import verify
 from generator.bundle.deep import MAX_RATIO
+from generator.bundle.foreign.recognise import recognise
 from generator.bundle.report import whole, whole_json
 from generator.bundle.signature import required
+from generator.cli.bundle import foreign
 from generator.cli.bundle.shared import file_argument, format_option, quiet_option, signature_option, source
 from generator.medium import ask_for_medium
 from generator.terminal import Bar
@@ -26,11 +28,20 @@ from generator.terminal import Bar
 @format_option
 @quiet_option
 def command(file: Path, deep: bool, max_ratio: int, key: Path | None, form: str, quiet: bool) -> None:
-    """Check every byte of a bundle, and name every damaged place. Exit code 4: damaged or unsafe."""
+    """Check every byte of a bundle, and name every damaged place. Exit code 4: damaged or unsafe.
+
+    Of another tool's archive: every file by the digest that it is named by, or by the diff id in its image's config.
+    """
     start = time.monotonic()
     approve = required(key) if key else None
-    with Bar("checking", quiet) as bar:
-        result = verify(source(file), approve=approve, max_ratio=max_ratio * deep, progress=bar, ask=ask_for_medium())
+    with recognise(source(file)) as found:
+        if found.bundle is None:
+            foreign.check(found, form, quiet, signed=key is not None)
+            return
+        with Bar("checking", quiet) as bar:
+            result = verify(
+                found.bundle, approve=approve, max_ratio=max_ratio * deep, progress=bar, ask=ask_for_medium()
+            )
     if form == "json":
         click.echo(json.dumps(whole_json(result), indent=2))
     else:
