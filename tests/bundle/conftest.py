@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from generator.bundle.layout import SourceImage
 from generator.bundle.members import Contents, Expected, contents
 from generator.bundle.save import save
 from tests.bundle.layouts import multi, simple
+from tests.bundle.tars import tar
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[SourceImage]:
 @pytest.fixture(scope="session")
 def made(sources: list[SourceImage], tmp_path_factory: pytest.TempPathFactory) -> Made:
     return bundle(tmp_path_factory.mktemp("bundle"), sources)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def write(content: Mapping[str, bytes | str] | bytes, name: str = "a.tar") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else tar(content))
+        return path
+
+    return write

@@ -80,6 +80,7 @@ MEMBERS: dict[str, bytes] = {
     "two PAX headers": pax(path="a") + pax(path="b") + member("x", EVIL),
     "PAX length that is wrong": member("pax", b"99 path=a\n", kind=b"x") + member("x", EVIL),
     "PAX length of a million digits": member("pax", b"1" * MIB, kind=b"x") + member("x", EVIL),
+    "200,000 PAX records": member("pax", b"5 a=\n" * (MIB // 5), kind=b"x") + member("../evil", EVIL),
     "global PAX name": member("pax", b"13 path=evil\n", kind=b"g") + member("x", EVIL),
     "long PAX name": pax(path=LONG) + member("x", EVIL),
     "long GNU name": member("././@LongLink", LONG.encode() + b"\0", kind=b"L") + member("x", EVIL),

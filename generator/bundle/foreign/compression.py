@@ -94,27 +94,31 @@ class Inflated:
         self._make, self._errors = _decompressor(kind, what)
         self._inner = self._make()
         self._streams = 1
-        self._pending = b""
+        self._pending = self._ready = b""
         self._in = self._out = 0
         self._ended = False
 
     def read(self, size: int, /) -> bytes:
-        while size > 0 and not self._ended:
-            data = b""
-            if self._inner.needs_input:
-                data = self._next()
-                if not data:
-                    raise BundleError(f"{self._what} is cut short: its {self._kind} stream does not end",
-                                      hint="copy the whole file again")  # fmt: skip
+        if not self._ready and size > 0:
+            self._ready = self._inflate(max(size, _CHUNK))
+        found, self._ready = self._ready[:size], self._ready[size:]
+        return found
+
+    def _inflate(self, size: int) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        while not self._ended:
+            data = self._next() if self._inner.needs_input else b""
+            if self._inner.needs_input and not data:
+                message = f"{self._what} is cut short: its {self._kind} stream does not end"
+                raise BundleError(message, hint="copy the whole file again")
             try:
                 found = self._inner.decompress(data, size)
             except self._errors as error:
-                raise BundleError(f"{self._what} is damaged: its {self._kind} stream: {error}",
-                                  hint="copy it again") from None  # fmt: skip
+                message = f"{self._what} is damaged: its {self._kind} stream: {error}"
+                raise BundleError(message, hint="copy it again") from None
             self._out += len(found)
             if self._out > SLACK + RATIO * self._in:
-                raise BundleError(f"{self._what} is not safe to read: more than {RATIO} bytes come out for each one "
-                                  f"that went in ({self._in:,})", hint="do not use it")  # fmt: skip
+                raise self._unsafe(f"more than {RATIO} bytes come out for each one that went in ({self._in:,})")
             if self._inner.eof:
                 self._begin(self._inner.unused_data)
             if found:
@@ -140,14 +144,15 @@ class Inflated:
         while len(rest) < 6 and (more := self._next()):
             rest += more
         if compression(rest) != self._kind:
-            raise BundleError(f"{self._what} has something behind the end of its {self._kind} stream",
-                              hint="do not use it")  # fmt: skip
+            raise self._unsafe(f"something stands behind the end of its {self._kind} stream")
         self._streams += 1
         if self._streams > _STREAMS + self._out // 1024:
-            raise BundleError(f"{self._what} is not safe to read: {self._streams:,} {self._kind} streams with hardly "
-                              "anything in them", hint="do not use it")  # fmt: skip
+            raise self._unsafe(f"{self._streams:,} {self._kind} streams with hardly anything in them")
         self._inner = self._make()
         self._pending = rest
+
+    def _unsafe(self, reason: str) -> BundleError:
+        return BundleError(f"{self._what} is not safe to read: {reason}", hint="do not use it")
 
 
 class Chained:

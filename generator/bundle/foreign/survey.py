@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from generator.bundle.archive import Progress
 from generator.bundle.foreign.compression import Compression
-from generator.bundle.foreign.images import ForeignImage, Images, understand
+from generator.bundle.foreign.images import ForeignImage, Images
 from generator.bundle.foreign.loaders import Verdict, form, verdicts
 from generator.bundle.foreign.recognise import Recognised
 from generator.bundle.foreign.scan import Scan, Take, digests, scan_directory, scan_tar
+from generator.bundle.foreign.understand import understand
 from generator.errors import BundleError
 
 

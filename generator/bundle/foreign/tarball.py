@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
 from generator.bundle.archive import BLOCK, CHUNK, Reads, padding
+from generator.bundle.foreign.fields import name_field, number, plain_text, records
 from generator.errors import BundleError
 
 MAX_MEMBERS = 100_000
-MAX_NAME = 512
 MAX_DEPTH = 16
-_MAX_HEADERS = 1 << 20
+_MAX_HEADERS = 64 << 10
 """bytes that one PAX header or GNU long name may have"""
-_ALL_HEADERS = 32 << 20
+_ALL_HEADERS = 8 << 20
 """bytes that all of them may have"""
 _MAX_END = 1 << 20
 """zeros behind the end mark: tar fills up a record, 10 KiB by default, 1 MiB at most"""
@@ -98,20 +98,20 @@ class TarReader:
         """The member that begins with this header, with what the headers before it say of it."""
         said: dict[str, str] = {}
         while (kind := block[156:157]) in b"LKxg":
-            data = self._header_data(_number(block[124:136], self.unsafe))
+            data = self._header_data(number(block[124:136], self.unsafe))
             if kind == b"x":
-                found = self._records(data)
+                found = records(data, self.unsafe)
                 if said.keys() & found.keys():
                     raise self.unsafe("a member has two PAX headers that do not agree")
                 said |= found
             elif kind == b"g":
-                if {"path", "linkpath", "size"} & self._records(data).keys():
+                if {"path", "linkpath", "size"} & records(data, self.unsafe).keys():
                     raise self.unsafe("a global PAX header names a path or a size")
             else:
                 key = "path" if kind == b"L" else "linkpath"
                 if key in said:
                     raise self.unsafe("a member has two long names")
-                said[key] = self._text(data.partition(b"\0")[0])
+                said[key] = plain_text(data.partition(b"\0")[0], self.unsafe)
             following = self._block()
             if following is None:
                 raise self._cut("after a header of a long name")
@@ -124,7 +124,7 @@ class TarReader:
         self._member = name
         if kind not in _KINDS:
             raise self.unsafe(f"{name!r} is {_REFUSED.get(kind, f'of the unknown type {kind!r}')}")
-        size = _number(block[124:136], self.unsafe)
+        size = number(block[124:136], self.unsafe)
         if "size" in said:
             # a writer of PAX has no other place for a size that eleven octal digits do not hold
             wanted = int(said["size"]) if re.fullmatch(r"[0-9]{1,18}", said["size"]) else -1
@@ -139,7 +139,7 @@ class TarReader:
         clean = self._clean(name)
         target = ""
         if found in ("symlink", "hard link"):
-            link = said.get("linkpath") or self._field(block[157:257])
+            link = said.get("linkpath") or name_field(block[157:257], self.unsafe)
             target = self._target(clean, link, symlink=found == "symlink")
         self._left, self._padding = size, padding(size)
         return Entry(clean, found, size, target, self.position)
@@ -169,48 +169,12 @@ class TarReader:
             raise self._cut("inside a header")
         return data[:size]
 
-    def _records(self, data: bytes) -> dict[str, str]:
-        """The records of a PAX header: ``LENGTH KEY=VALUE\\n``. What is not about names or sizes is left out."""
-        found: dict[str, str] = {}
-        while data:
-            length = re.match(rb"([1-9][0-9]{0,7}) ", data)
-            end = int(length[1]) if length else 0
-            if length is None or not len(length[0]) < end <= len(data) or data[end - 1 : end] != b"\n":
-                raise self.unsafe("a PAX header is malformed")
-            key, equals, value = data[len(length[0]) : end - 1].partition(b"=")
-            data = data[end:]
-            if not equals or key.startswith(b"GNU.sparse"):
-                raise self.unsafe("a PAX header tells of a sparse file" if equals else "a PAX header is malformed")
-            if key in (b"path", b"linkpath", b"size"):
-                name = key.decode()
-                if name in found:
-                    raise self.unsafe(f"a PAX header has {name!r} twice")
-                found[name] = self._text(value)
-        return found
-
     def _name(self, block: bytes) -> str:
-        name, prefix = self._field(block[:100]), ""
+        name, prefix = name_field(block[:100], self.unsafe), ""
         # "ustar\0": POSIX; GNU writes "ustar  " and has other things in the place of the prefix
         if block[257:263] == b"ustar\0":
-            prefix = self._field(block[345:500])
+            prefix = name_field(block[345:500], self.unsafe)
         return f"{prefix}/{name}" if prefix else name
-
-    def _field(self, field: bytes) -> str:
-        text, _, rest = field.partition(b"\0")
-        if rest.strip(b"\0"):
-            raise self.unsafe(f"the name {text!r} has more behind its end")
-        return self._text(text)
-
-    def _text(self, data: bytes) -> str:
-        if len(data) > MAX_NAME:
-            raise self.unsafe(f"a name has {len(data):,} bytes, at most {MAX_NAME} are read")
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            text = ""
-        if not text.isprintable() or (data and not text):
-            raise self.unsafe(f"the name {data[:80]!r} is not plain text")
-        return text
 
     def _clean(self, name: str) -> str:
         """A member's name, which must stay inside the archive: as ``tar -c .`` writes it, without the "./" before."""
@@ -291,18 +255,3 @@ class TarReader:
         """The error for what no tool writes into an archive of images."""
         message = f"{self.name} is not safe to read: before byte {self.position:,}: {reason}"
         return BundleError(message, hint="do not use it; get the file again from its sender")
-
-
-class _Refuses(Protocol):
-    def __call__(self, reason: str, /) -> BundleError: ...
-
-
-def _number(field: bytes, refuse: _Refuses) -> int:
-    """A size: octal digits, or GNU's base-256 with its first bit set."""
-    if field[:1] == b"\x80":
-        found = int.from_bytes(field[1:], "big")
-        if found < 1 << 62:
-            return found
-    elif octal := re.fullmatch(rb" *([0-7]*)[ \0]*", field):
-        return int(octal[1] or b"0", 8)
-    raise refuse("a size is negative, too large, or not a number")
