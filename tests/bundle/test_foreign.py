@@ -144,7 +144,9 @@ def test_a_directory_that_is_no_layout(tmp_path: Path) -> None:
         look(tmp_path)
 
 
-@pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(600), b"#!/bin/sh\n" * 99, b"short", gzip.compress(b"text")])
+@pytest.mark.parametrize(
+    "data", [b"PK\x03\x04" + bytes(600), b"#!/bin/sh\n" * 99, b"short", gzip.compress(b"text"), b"9" * 600]
+)
 def test_what_is_no_archive_at_all(data: bytes, write: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match="not an archive of images"):
         look(write(data))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
+from generator.bundle.archive import BLOCK
 from generator.errors import BundleError
 
 MAX_NAME = 512
@@ -16,6 +17,14 @@ class Refuses(Protocol):
     """Makes the error for what is not read, with the archive and the place."""
 
     def __call__(self, reason: str, /) -> BundleError: ...
+
+
+def is_header(block: bytes) -> bool:
+    """Whether 512 bytes have the checksum of a header; an empty archive begins with zeros."""
+    if len(block) < BLOCK or not block.strip(b"\0"):
+        return len(block) == BLOCK
+    stated = re.fullmatch(rb" *([0-7]{1,7})[\0 ]*", block[148:156])
+    return stated is not None and int(stated[1], 8) == sum(block) - sum(block[148:156]) + 8 * 32
 
 
 def number(field: bytes, refuse: Refuses) -> int:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generator.bundle.archive import BLOCK, CHUNK, Reads
-from generator.bundle.check import opened
 from generator.bundle.foreign.compression import Chained, Compression, Inflated, compression
+from generator.bundle.foreign.fields import is_header
 from generator.bundle.foreign.tarball import TarReader
 from generator.bundle.members import RECORD
+from generator.bundle.parts import list_beside
+from generator.bundle.source import Source, opened
 from generator.errors import BundleError, InputError, Problem
 
 _ENDINGS: dict[str, Compression] = {
@@ -71,20 +73,24 @@ def recognise(source: Path | Reads) -> Iterator[Recognised]:
     if isinstance(source, Path) and source.is_dir():
         yield Recognised(str(source), "", None, layout=source)
         return
+    if isinstance(source, Path) and list_beside(source):
+        yield Recognised(str(source), "", None, bundle=source)
+        return
     with opened(source) as (stream, name, size):
         head = _head(stream, name)
         if not head:
             raise BundleError(f"{name} is empty", hint="copy it again")
         kind = compression(head)
-        whole: Reads = _Named(head, stream, name)
+        whole: Reads = _Forward(stream, name) if stream.anywhere else _Named(head, stream, name)
         if kind:
             whole = Inflated(whole, kind, name)
             head = _head(whole, name)
             whole = _Named(head, whole, name)
         if head.startswith(RECORD.encode() + b"\0"):
-            yield Recognised(name, kind, size, bundle=whole if kind or not isinstance(source, Path) else source)
+            again = isinstance(source, Path) and stream.anywhere and not kind
+            yield Recognised(name, kind, size, bundle=source if again else whole)
             return
-        if head[257:262] != b"ustar" and not _is_old_tar(head):
+        if head[257:262] != b"ustar" and not is_header(head):
             while kind and whole.read(CHUNK):
                 pass  # a decompressor tells damage at the end of a block: that comes before what is in it
             inside = f"what is in it ({kind}) is" if kind else "it is"
@@ -92,20 +98,23 @@ def recognise(source: Path | Reads) -> Iterator[Recognised]:
                 Problem(name, f"{inside} not an archive of images, not even a tar"),
                 hint="it reads what docker save, podman save, skopeo, crane or buildx wrote, or an OCI layout",
             )
-        plain = None if kind else size
-        yield Recognised(name, kind, size, archive=TarReader(_Rewound(head, stream) if plain else whole, name, plain))
+        yield Recognised(name, kind, size, archive=TarReader(whole, name, None if kind else size))
 
 
-class _Rewound(Chained):
-    """Like ``Chained``, for a file in which one can seek: only forward, from where reading is."""
+class _Forward:
+    """A file from its begin, in which what is not wanted is skipped."""
 
-    def __init__(self, head: bytes, stream: Reads) -> None:
-        super().__init__(head, stream)
+    def __init__(self, source: Source, name: str) -> None:
+        self.name = name
+        self._source, self._position = source, 0
 
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        if self._head or whence != 1:
-            raise ValueError("seeks forward, behind what was looked at")
-        return int(self._stream.seek(offset, whence))  # type: ignore[attr-defined]
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read_at(size, self._position)
+        self._position += len(data)
+        return data
+
+    def skip(self, size: int) -> None:
+        self._position += size
 
 
 def _head(stream: Reads, name: str) -> bytes:
@@ -116,13 +125,3 @@ def _head(stream: Reads, name: str) -> bytes:
     except OSError as error:
         raise BundleError(f"{name} cannot be read: {error.strerror}", hint="check that disk or that link") from error
     return head
-
-
-def _is_old_tar(head: bytes) -> bool:
-    """A header from before POSIX has no magic, but a checksum, and an empty archive is zeros alone."""
-    if len(head) < BLOCK:
-        return False
-    if not head.strip(b"\0"):
-        return True
-    stated = head[148:156].strip(b" \0")
-    return stated.isdigit() and int(stated, 8) == sum(head) - sum(head[148:156]) + 8 * 32 if stated else False

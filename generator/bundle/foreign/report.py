@@ -9,7 +9,6 @@ from generator.bundle.foreign.survey import Survey
 from generator.bundle.reference import familiar
 from generator.text import human
 
-
 HEAD = ("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED")
 """The columns of ``rows``, which are those of a bundle's table."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
 from generator.bundle.archive import BLOCK, CHUNK, Reads, padding
-from generator.bundle.foreign.fields import name_field, number, plain_text, records
+from generator.bundle.foreign.fields import is_header, name_field, number, plain_text, records
 from generator.errors import BundleError
 
 MAX_MEMBERS = 100_000
@@ -52,14 +52,14 @@ class Entry:
     offset: int
 
 
-class _Seeks(Protocol):
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+class _Skips(Protocol):
+    def skip(self, size: int) -> None: ...
 
 
 class TarReader:
     """Iterates over the members; between two of them ``read`` gives the content of the first.
 
-    ``size`` is that of the file where it is a plain one: what is not read is then skipped by seeking. BundleError: the
+    ``size`` is that of the file where it is a plain one: what is not read is then skipped (``skip``). BundleError: the
     archive is cut, damaged, or has what no image archive has.
     """
 
@@ -153,9 +153,7 @@ class TarReader:
             raise self._cut("inside a header")
         if not block.strip(b"\0"):
             return None
-        plain = sum(block) - sum(block[148:156]) + 8 * 32
-        stated = re.fullmatch(rb" *([0-7]{1,7})[\0 ]*", block[148:156])
-        if not stated or int(stated[1], 8) != plain:
+        if not is_header(block):
             raise BundleError(f"{self.name} is damaged: no tar header stands at byte {self.position - BLOCK:,}",
                               hint="copy the whole file again")  # fmt: skip
         return block
@@ -214,7 +212,7 @@ class TarReader:
         if self._size is not None and self._left > CHUNK:
             if self.position + rest > self._size:
                 raise self._cut(f"inside {self._member}")
-            cast(_Seeks, self._stream).seek(rest, 1)
+            cast(_Skips, self._stream).skip(rest)
             self.position += rest
         else:
             while self._left:
