@@ -10,12 +10,10 @@ import click
 
 from generator.bundle.foreign.convert import convert
 from generator.bundle.foreign.recognise import recognise
-from generator.bundle.model import short_root
-from generator.bundle.report import as_json, images_table
+from generator.bundle.report import as_json, images_table, summary
 from generator.cli.bundle.shared import file_argument, format_option, quiet_option, source
 from generator.errors import InputError, Problem
 from generator.terminal import Bar
-from generator.text import human
 
 
 @click.command()
@@ -48,5 +46,5 @@ def command(
         click.echo(json.dumps({**extra, **as_json(result.index, result.size)}, indent=2))
         return
     click.echo(images_table(result.index))
-    click.echo(f"\n{result.path}  {human(result.size)}  root digest {short_root(result.index.root)}")
+    click.echo(f"\n{summary(str(result.path), result.index, result.size)}")
     click.echo(f"sha256 {result.sha256}  (in {result.path.name}.sha256)")

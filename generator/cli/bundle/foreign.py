@@ -11,6 +11,7 @@ from generator.bundle.foreign.recognise import Recognised
 from generator.bundle.foreign.report import as_json, rows
 from generator.bundle.foreign.survey import Survey, inspect_foreign, verify_foreign
 from generator.bundle.report import COLUMNS
+from generator.errors import BundleError
 from generator.table import table
 from generator.terminal import Bar
 from generator.text import human
@@ -34,8 +35,11 @@ def show(found: Recognised, form: str) -> None:
     _notes(seen)
 
 
-def check(found: Recognised, form: str, quiet: bool) -> None:
-    """``verify`` of another tool's archive."""
+def check(found: Recognised, form: str, quiet: bool, *, signed: bool) -> None:
+    """``verify`` of another tool's archive; BundleError where it should be ``signed``, which only bundles are."""
+    if signed:
+        message = f"{found.name} has no signature: it is another tool's archive, not a bundle"
+        raise BundleError(message, hint="fategen bundle convert makes a bundle of it, and bundle sign signs that")
     start = time.monotonic()
     with Bar("checking", quiet) as bar:
         seen = verify_foreign(found, bar)

@@ -15,7 +15,6 @@ from generator.bundle.report import whole, whole_json
 from generator.bundle.signature import required
 from generator.cli.bundle import foreign
 from generator.cli.bundle.shared import file_argument, format_option, quiet_option, signature_option, source
-from generator.errors import BundleError
 from generator.medium import ask_for_medium
 from generator.terminal import Bar
 
@@ -37,10 +36,7 @@ def command(file: Path, deep: bool, max_ratio: int, key: Path | None, form: str,
     approve = required(key) if key else None
     with recognise(source(file)) as found:
         if found.bundle is None:
-            if approve:
-                message = f"{found.name} is not signed: it is another tool's archive, and no signature covers one"
-                raise BundleError(message, hint="fategen bundle convert makes a bundle of it, which can be signed")
-            foreign.check(found, form, quiet)
+            foreign.check(found, form, quiet, signed=key is not None)
             return
         with Bar("checking", quiet) as bar:
             result = verify(
