@@ -163,16 +163,20 @@ class Maker:
 def archives(directory: Path, registry: str, layer_size: int = 1 << 20) -> Iterator[dict[str, Archive]]:
     """Makes them all. skopeo must be there; podman and crane are used where they are."""
     maker = Maker(directory, f"{registry}/foreign-{os.getpid()}", layer_size)
-    maker.context()
-    maker.buildx()
-    maker.docker()
-    maker.packed()
-    skopeo = shutil.which("skopeo")
-    if not skopeo:
-        raise AssertionError("no skopeo: the sandbox has one, python3 tests/sandbox up puts it on PATH")
-    maker.skopeo(skopeo)
-    if podman := shutil.which("podman"):
-        maker.podman(podman)
-    if crane := shutil.which("crane"):
-        maker.crane(crane)
-    yield maker.made
+    try:
+        maker.context()
+        maker.buildx()
+        maker.docker()
+        maker.packed()
+        skopeo = shutil.which("skopeo")
+        if not skopeo:
+            raise AssertionError("no skopeo: the sandbox has one, python3 tests/sandbox up puts it on PATH")
+        maker.skopeo(skopeo)
+        if podman := shutil.which("podman"):
+            maker.podman(podman)
+        if crane := shutil.which("crane"):
+            maker.crane(crane)
+        yield maker.made
+    finally:
+        names = [maker.name(letter) for letter in "abm"]
+        subprocess.run(["docker", "image", "rm", "--force", *names], capture_output=True)
