@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,6 +208,24 @@ class TestSsh:
         finally:
             agent.terminate()
             agent.wait()
+
+    def test_the_passphrase_of_a_key_is_asked_for_at_the_terminal(self, signed: Site) -> None:
+        key = signed.file.parent / "locked"
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "open sesame", "-f", key)
+        Path(f"{signed.file}.sig").unlink()
+        command = [sys.executable, "-m", "generator", "bundle", "sign", str(signed.file), "--key", str(key)]
+        process, terminal = pty.fork()
+        if process == 0:
+            os.execv(command[0], command)
+        said = b""
+        with contextlib.suppress(OSError):  # what a terminal reads as when its last process has gone
+            while data := os.read(terminal, 4096):
+                said += data
+                if b"passphrase" in said and b"\r\n" not in said:
+                    os.write(terminal, b"open sesame\n")
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, said
+        os.close(terminal)
+        assert signed.run("verify", signed.file, "--require-signature", f"{key}.pub").code == 0
 
     def test_without_ssh_keygen_it_says_what_is_missing(self, signed: Site, tmp_path: Path) -> None:
         ran = signed.fategen(
