@@ -110,7 +110,7 @@ def read_record(stream: Reads, name: str) -> Contents:
         raise BundleError(f"{name} is not a fategen bundle: {error}", hint="fategen bundle save writes one") from None
     if member.name != RECORD:
         message = f"{name} is not a fategen bundle: it begins with {member.name!r}, a bundle with {RECORD!r}"
-        raise BundleError(message, hint="another tool's archive: docker load takes it as it is")
+        raise BundleError(message, hint="another tool's archive? fategen bundle convert makes a bundle of it")
     if member.size > LIMIT:
         raise BundleError(f"{name} is damaged or unsafe: its record has {member.size:,} bytes, at most {LIMIT:,}")
     data = take(stream, member.size + padding(member.size), name)
