@@ -45,7 +45,8 @@ def required(key: Path) -> Approve:
         refused = f"{name} is refused: {{}}\n  nothing else of it was read; its root digest is {short_root(index.root)}"
         if not path.is_file():
             wrong = f"it is not signed, or its signature {path} is not there"
-            raise BundleError(refused.format(wrong), hint=f"get {path.name} from the sender, by any way")
+            hint = f"get {path.name} from its sender and put it beside the bundle; to a pipe nothing can be put beside"
+            raise BundleError(refused.format(wrong), hint=hint)
         check = _cosign if form == "cosign public" else _ssh
         signer, said = check(index.encode(), path, key, form)
         if not signer:
