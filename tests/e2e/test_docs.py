@@ -30,7 +30,6 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ELSEWHERE = {"harbor.md": "test_harbor.py", "library.md": "test_library.py"}
 """Pages that another test runs, since they need more than a name in another's place."""
 PAGES = [p for p in PAGES if "```console" in p.read_text(encoding="utf-8") and p.name not in ELSEWHERE]
-OURS = f"docs-{os.getpid()}"
 
 Values = dict[str, str]
 Provider = Callable[[Path], contextlib.AbstractContextManager[tuple[Values, Values]]]
@@ -119,15 +118,17 @@ def home(tmp_path: Path, sources: tuple[Path, Values]) -> Path:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_is_run_as_it_stands(page: Path, home: Path, sources: tuple[Path, Values], registry: str) -> None:
+    # of its own: what another page pushed would be there already
+    ours = f"docs-{os.getpid()}-{page.stem.lower()}"
     names = {
-        "10.0.0.5:8443/federatedai": f"{registry}/{OURS}",
+        "10.0.0.5:8443/federatedai": f"{registry}/{ours}",
         # a bundle that is served has the paths of what is in it
-        "5005/federatedai": f"5005/{OURS}",
-        "5005/v2/federatedai": f"5005/v2/{OURS}",
-        '"federatedai/': f'"{OURS}/',
+        "5005/federatedai": f"5005/{ours}",
+        "5005/v2/federatedai": f"5005/v2/{ours}",
+        '"federatedai/': f'"{ours}/',
         "10.0.0.5:8443/dockerhub": os.environ.get("FATEGEN_BASE_REGISTRY", "docker.io"),
     }
-    settings = {**sources[1], "PREFIX": f"{registry}/{OURS}"}
+    settings = {**sources[1], "PREFIX": f"{registry}/{ours}"}
     if mirror := os.environ.get("FATEGEN_BASE_REGISTRY"):
         settings["BASE_REGISTRY"] = mirror
     run = steps(page.read_text(encoding="utf-8"))
@@ -151,7 +152,7 @@ def test_a_page_is_run_as_it_stands(page: Path, home: Path, sources: tuple[Path,
                     known.add(project_env)
         finally:
             session.close()
-            tidy(f"{registry}/{OURS}")
+            tidy(f"{registry}/{ours}")
 
 
 def tidy(prefix: str) -> None:

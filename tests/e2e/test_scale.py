@@ -17,6 +17,7 @@ from generator.bundle.check import inspect, verify
 from generator.bundle.layout import SourceImage
 from generator.bundle.save import save
 from tests.bundle.layouts import TAR, Layout
+from tests.e2e.memory import PEAK
 
 pytestmark = pytest.mark.e2e
 
@@ -62,16 +63,12 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 Tags.confirm = lambda self, said: ()
 load(Path(sys.argv[1]), Sink())
 """
-PEAK = """
-import resource
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
 
 
 def run(script: str, *args: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> int:
     """Runs a script to its end; the bytes of memory that it took at most."""
     done = subprocess.run(
-        [sys.executable, "-c", script + PEAK, *map(str, args)],
+        [sys.executable, "-c", PEAK + script, *map(str, args)],
         env={**os.environ, "PYTHONPATH": str(Path.cwd()), **(env or {})},
         cwd=cwd,
         stdin=subprocess.DEVNULL,
@@ -80,7 +77,7 @@ def run(script: str, *args: str | Path, env: dict[str, str] | None = None, cwd: 
         timeout=900,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return int(done.stdout)
+    return int(done.stdout.split()[-1])
 
 
 def digest(path: Path) -> str:
