@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from generator.bake.phases import hold_against
-from generator.errors import EngineError
+from generator.errors import BuildError
 
 SEEN = {"r/roll:1": {"linux/amd64": "sha256:a", "linux/arm64": "sha256:b"}}
 
@@ -23,9 +23,10 @@ def test_the_same_configs_are_the_same_images(pushed: dict[str, dict[str, str]])
 
 
 def test_another_config_is_told_with_its_image() -> None:
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(BuildError) as caught:
         hold_against(SEEN, {"r/roll:1": {"linux/amd64": "sha256:a", "linux/arm64": "sha256:c"}})
-    assert caught.value.message == "what was published is not what was verified:\n  r/roll:1: config sha256:c"
+    said = "what was published is not what was verified, and the tags name it:"
+    assert caught.value.message == f"{said}\n  r/roll:1: config sha256:c"
 
 
 def test_without_a_gate_nothing_is_compared() -> None:

@@ -38,6 +38,13 @@ def test_version(run: Run) -> None:
     assert run("--version") == (0, f"fategen, version {__version__}\n", "")
 
 
+@pytest.mark.parametrize(("typed", "meant"), [(("bundel",), "bundle"), (("bundle", "sav"), "save")])
+def test_a_slip_in_a_commands_name_has_an_answer(run: Run, typed: tuple[str, ...], meant: str) -> None:
+    code, _, err = run(*typed)
+    assert code == 2
+    assert f"No such command '{typed[-1]}'; did you mean {meant}?" in err
+
+
 def test_help_lists_every_command_without_importing_one(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0

@@ -72,7 +72,7 @@ def bake(session: Session, gate: Callable[[], Configs] | None = None) -> tuple[B
 
 
 def hold_against(seen: Configs, pushed: Configs) -> None:
-    """EngineError where an image in the registry is not the one that the gate saw. (One that cannot be asked for: the
+    """BuildError where an image in the registry is not the one that the gate saw. (One that cannot be asked for: the
     registry is reached by the builder alone.)
     """
     other = [
@@ -83,9 +83,9 @@ def hold_against(seen: Configs, pushed: Configs) -> None:
     ]
     if other:
         listed = "\n  ".join(other)
-        raise EngineError(
-            f"what was published is not what was verified:\n  {listed}",
-            hint="was the builder's cache pruned meanwhile? fategen verify --from registry tells of what is there now",
+        raise BuildError(
+            f"what was published is not what was verified, and the tags name it:\n  {listed}",
+            hint="a source changed, or the builder's cache was pruned, between the two: run the same command again",
         )
 
 

@@ -97,7 +97,7 @@ class _Fetch:
                     self._layers.setdefault(blob_path(images[image].layout, layer.blob.digest).resolve(), layer)
         others += self._room()
         problems = list(dict.fromkeys(inputs + others))
-        hint = "nothing was fetched but manifests; correct that, then run the same command again"
+        hint = "correct that, then run the same command again; no layer was fetched"
         if inputs:
             raise InputError(problems, hint=hint)
         if problems:

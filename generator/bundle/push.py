@@ -85,7 +85,7 @@ def _check_rights(access: Access, paths: Sequence[str]) -> None:
     problems = [refusal.problem(access.host) for refusal in push_refusals(access, check_push(access, paths))]
     if problems:
         message = InputError(problems, subject=access.host).message
-        raise EngineError(message, hint="nothing was sent")
+        raise EngineError(message, hint="correct that, then run the same command again; nothing was sent")
 
 
 class _Push:

@@ -26,7 +26,7 @@ from generator.bundle.members import Contents, Expected, contents
 from generator.bundle.model import BundleIndex, arrange
 from generator.bundle.oci import GZIP_TYPES
 from generator.bundle.small_files import small_file
-from generator.bundle.split import PartsWriter, check_split
+from generator.bundle.split import PartsWriter, check_split, remove_parts
 from generator.bundle.strictjson import Malformed
 from generator.errors import BundleError, EngineError, InputError, Problem
 
@@ -77,13 +77,12 @@ def save(
     _check_output(output, plan.size)
     if split:
         check_split(output, plan.size, split)
-    sources = _Sources(found, (files or {}).values())
-    sums = output.with_name(output.name + ".sha256")
+    sources, sums = _Sources(found, (files or {}).values()), output.with_name(output.name + ".sha256")
     if split:
         with _disk_errors(output, plan.size), _part_file(output) as (_, part):
             with PartsWriter(output, split) as parts:
                 digest = _write(parts, plan, sources, progress or quiet)
-                sums.unlink(missing_ok=True)
+                _forget(output)
                 text = parts.publish(plan.index.root)
             _write_sums(sums, text)
             part.unlink()
@@ -92,13 +91,19 @@ def save(
         digest = _write(file, plan, sources, progress or quiet)
         file.flush()
         os.fsync(file.fileno())
-        # the old checksum goes first: at no moment does a checksum stand beside a file that it does not fit
-        sums.unlink(missing_ok=True)
+        _forget(output)
+        remove_parts(output)
         part.replace(output)
         _sync_directory(output.parent)
     with _disk_errors(sums, 0):
         _write_sums(sums, f"{digest}  {output.name}\n")
     return SaveResult(output, plan.size, digest, plan.index.root, plan.index, _shared(index))
+
+
+def _forget(output: Path) -> None:
+    """What was said of an older file goes first: at no moment does it stand beside a file that it does not fit."""
+    for suffix in (".sha256", ".sig"):
+        output.with_name(output.name + suffix).unlink(missing_ok=True)
 
 
 def _shared(index: BundleIndex) -> int:

@@ -114,6 +114,13 @@ class PartsWriter:
         self._done.append(Part(self._at, f"sha256:{self._sha.hexdigest()}", f"sha256:{self._head.hexdigest()}"))
 
 
+def remove_parts(output: Path) -> None:
+    """The parts of an older bundle of this name: its list first, so that nothing takes what is left for a bundle."""
+    output.with_name(output.name + SUFFIX).unlink(missing_ok=True)
+    for old in _numbered(output, "{}"):
+        old.unlink()
+
+
 def _numbered(output: Path, form: str) -> list[Path]:
     """The files in its directory whose names are its parts' in this form."""
     pattern = re.compile(form.replace(".", r"\.").format(re.escape(output.name) + r"\.[0-9]{3}"))

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from generator.errors import did_you_mean
+
 
 class LazyGroup(click.Group):
     """Knows its commands' names and one-line help from ``commands``; module ``package.NAME`` has the ``command``."""
@@ -24,6 +26,14 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"{self._package}.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self._help and not name.startswith("-"):
+            ctx.fail(f"No such command {name!r}{did_you_mean(name, self._help)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

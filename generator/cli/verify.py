@@ -60,7 +60,7 @@ def command(
         raise InputError(Problem("--bundle", "and --from exclude each other"))
     if stack and (names or bundle or origin != "engine" or platforms or no_start):
         raise InputError(
-            Problem("--stack", "starts every component as the engine has it; no more than --tag or --prefix")
+            Problem("--stack", "starts every component as the engine has it: only --tag and --prefix go with it")
         )
     other = [f"TAG={tag}", f"BASE_TAG={tag}"] if tag else []
     other += [f"PREFIX={prefix}"] if prefix else []

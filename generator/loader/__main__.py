@@ -37,8 +37,8 @@ from generator.medium import ask_for_medium
 from generator.terminal import Bar
 
 PUSH = """It does not push. Into a registry, with skopeo or with an engine that has loaded the bundle:
-  skopeo copy --all oci-archive:FILE:{full} docker://REGISTRY/{familiar}
-  docker tag {familiar} REGISTRY/{familiar} && docker push REGISTRY/{familiar}"""
+  skopeo copy --all oci-archive:FILE:{full} docker://REGISTRY/PREFIX/{short}
+  docker tag {familiar} REGISTRY/PREFIX/{short} && docker push REGISTRY/PREFIX/{short}"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fategen-load.pyz",
         description="Inspect, verify and load a bundle of container images; Python 3.8 is all that it needs.",
-        epilog=PUSH.format(full="docker.io/NAME:TAG", familiar="NAME:TAG"),
+        epilog=PUSH.format(full="docker.io/NAME:TAG", familiar="NAME:TAG", short="NAME:TAG"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"fategen-load.pyz of fategen {__version__}")

@@ -24,6 +24,8 @@ EMULATED = 5
 TAIL = 12
 """Lines of a log that a result shows."""
 KILLED = 137
+NOT_RUN, TRIES = 125, 3
+"""docker's own exit code where it could not start a command (runc on a busy machine), and how often it is tried."""
 TRACE = re.compile(r"^\s+at [\w.$/<>]+\([^)]*\)|^(?:Exception in thread|Traceback \(most recent call last\))")
 _WORK = """p=$1; shift
 for i in 1 2 3 4 5 6 7 8; do (exec 3<>/dev/tcp/127.0.0.1/$p && printf 'GET / HTTP/1.1\\r\\n' >&3 && sleep 30) & done
@@ -80,7 +82,10 @@ def _run(subject: Subject, run: Run, containers: Containers, emulated: bool) -> 
     within = run.within * (EMULATED if emulated else 1)
     expected = f"ends with 0 and prints {run.prints}" if run.prints else "ends with 0"
     try:
-        done = containers.run([*args, subject.reference, *rest], timeout=within)
+        for _ in range(TRIES):
+            done = containers.run([*args, subject.reference, *rest], timeout=within)
+            if done.code != NOT_RUN:
+                break
     except EngineError:
         containers.remove(name)
         return _result(subject, run.name, run.where, expected, f"no end within {within:g} s", False, begin=begin)

@@ -13,10 +13,10 @@ from generator.bundle.archive import CHUNK, Progress, quiet
 from generator.bundle.check import read_record
 from generator.bundle.layout import Found, blob_path, build_again, read_blob
 from generator.bundle.members import Expected
-from generator.bundle.model import Image, Layer, Variant
+from generator.bundle.model import Image, Layer, Variant, short_root
 from generator.bundle.source import opened
 from generator.bundle.walk import check_rest
-from generator.errors import BundleError
+from generator.errors import BundleError, InputError, Problem
 from generator.verify.kept import Kept, Parts
 from generator.verify.layers import BadLayer, LayerReader
 
@@ -70,9 +70,17 @@ def _keep(reader: LayerReader, layer: Layer, kept: Kept) -> None:
 def read_bundle(
     file: Path, wanted: Collection[tuple[str, str]], kept: Kept, progress: Progress = quiet
 ) -> dict[tuple[str, str], Parts]:
-    """Images of a bundle, in one pass that checks every byte of it, also where none is wanted. Raises BundleError."""
+    """Images of a bundle, in one pass that checks every byte of it, also where none is wanted. Raises BundleError.
+
+    InputError for a delta: it does not have what its images hold.
+    """
     with opened(file) as (stream, name, _):
         plan = read_record(stream, name)
+        if plan.index.bases:
+            # what is not in it could neither be seen nor missed
+            olds = ", ".join(f"{base.name} (root digest {short_root(base.root)})" for base in plan.index.bases)
+            message = f"it is a delta: most of its images is in {olds}"
+            raise InputError(Problem(name, message), hint="fategen bundle load both, then: fategen verify")
         tap = _Tap([v for key, v in variants_of(plan.index.images).items() if key in wanted], kept, name)
         check_rest(stream, name, plan, tap=tap, progress=progress)
     parts = {}

@@ -237,6 +237,16 @@ def test_no_parts_beside_a_whole_file_of_that_name(sources: list[SourceImage], t
         save(sources, tmp_path / "x.fate.tar", name="x", split=SIZE)
 
 
+def test_a_whole_file_takes_the_place_of_parts_and_of_what_was_said_of_them(
+    whole: Path, sources: list[SourceImage]
+) -> None:
+    """Else verify would read one, and a copy of all that has the name carry both."""
+    signature = whole.with_name(f"{whole.name}.sig")
+    signature.write_text("of the parts")
+    save(sources[:1], whole, name="fate-1.0")
+    assert sorted(path.name for path in whole.parent.iterdir()) == [whole.name, f"{whole.name}.sha256"]
+
+
 def test_too_many_parts(sources: list[SourceImage], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at most 999"):
         save(sources, tmp_path / "x.fate.tar", name="x", split=10)

@@ -182,7 +182,7 @@ def test_rights_are_asked_for_before_anything_is_sent(registry: Loopback, file: 
     with pytest.raises(EngineError) as error:
         send(registry, file)
     assert "inside/fate/a, inside/fate/m" in error.value.message
-    assert error.value.hint == "nothing was sent"
+    assert error.value.hint.endswith("nothing was sent")
     assert not registry.paths("PUT") and not registry.manifests
 
 

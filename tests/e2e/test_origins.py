@@ -63,3 +63,12 @@ def test_every_image_that_is_not_there_is_named_before_anything_is_written(
     assert ran.code == 2
     assert said in ran.err and "fateboard" in ran.err and "  next: " in ran.err
     assert not list(built.glob("*none.fate.tar*"))
+
+
+@pytest.mark.parametrize("base", ["bake.fate.tar", "./bake.fate.tar"])
+def test_a_delta_does_not_take_the_place_of_its_base(built: Path, save: Save, base: str) -> None:
+    before = (built / "bake.fate.tar").read_bytes()
+    ran = save("layout:layouts", *CHOSEN, "--base", base, output="bake.fate.tar")
+    assert ran.code == 2
+    assert "the delta leans on it" in ran.err and "  next: -o names another file" in ran.err
+    assert (built / "bake.fate.tar").read_bytes() == before

@@ -112,7 +112,7 @@ def test_its_page_says_what_to_type(made: Made, tmp_path: Path) -> None:
         "podman load -i fate-1.0.fate.tar",
         "ctr -n k8s.io images import fate-1.0.fate.tar",
         "python3 fategen-load.pyz load fate-1.0.fate.tar",
-        "skopeo copy --all oci-archive:fate-1.0.fate.tar:docker.io/fgtest/a:1.0 docker://REGISTRY/fgtest/a:1.0",
+        "skopeo copy --all oci-archive:fate-1.0.fate.tar:docker.io/fgtest/a:1.0 docker://REGISTRY/PREFIX/a:1.0",
         "fgtest/m:1.0",
     ):
         assert f"\n  {line}\n" in text

@@ -10,7 +10,7 @@ from generator.bundle.archive import TRAILER
 from generator.bundle.check import inspect
 from generator.bundle.layout import SourceImage, read
 from generator.bundle.save import save
-from generator.errors import BundleError
+from generator.errors import BundleError, InputError
 from generator.verify.kept import Kept
 from generator.verify.subjects import evidence
 from generator.verify.variants import read_bundle, read_layouts, variants_of
@@ -89,3 +89,15 @@ def test_a_layer_that_is_no_tar_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no tar header"):
         found = read(SourceImage(("fgtest/a:1.0",), layout.path, (AMD,)))
         read_layouts([found], list(variants_of([found.image])), Kept(tmp_path / "kept"))
+
+
+def test_a_delta_is_refused_and_nothing_of_it_is_remembered(tmp_path: Path) -> None:
+    """What it leaves out would count as not there, under the digests of whole images."""
+    images = [SourceImage(("fgtest/a:1.0",), simple(tmp_path / "a", "a"), (AMD,))]
+    old = save(images, tmp_path / "old.fate.tar", name="old").index
+    images.append(SourceImage(("fgtest/b:1.0",), simple(tmp_path / "b", "b"), (AMD,)))
+    delta = save(images, tmp_path / "new.fate.tar", name="new", bases=[old]).path
+    wanted = list(variants_of(inspect(delta).index.images))
+    with pytest.raises(InputError, match="it is a delta: most of its images is in old"):
+        read_bundle(delta, wanted, Kept(tmp_path / "kept"))
+    assert all(Kept(tmp_path / "kept").image(*key) is None for key in wanted)

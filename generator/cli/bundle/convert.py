@@ -40,6 +40,8 @@ def command(
     with recognise(source(file)) as found, Bar("reading", quiet) as reading, Bar("saving", quiet) as saving:
         if found.bundle is not None:
             raise InputError(Problem(found.name, "it is a bundle already"), hint=f"fategen bundle inspect {file}")
+        if file.resolve() == output.resolve():
+            raise InputError(Problem("-o", f"{output} is what is read"), hint="-o names another file")
         result = convert(found, output, name=name, layers=layers, rename=rename, reading=reading, saving=saving)
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256}

@@ -44,14 +44,18 @@ def command(
 
     try:
         check_prefix(prefix)
-        host = host_of(parse_reference(f"{prefix}/image"))
+        reference = parse_reference(f"{prefix}/image")
     except ValueError as error:
         raise InputError(Problem("REGISTRY/PREFIX", f'"{prefix}": {error}')) from None
+    if not reference.domain:
+        message = f'"{prefix}" names no registry'
+        hint = f"such as 10.0.0.5:8443/{prefix}, or docker.io/{prefix}"
+        raise InputError(Problem("REGISTRY/PREFIX", message), hint=hint)
     approve = required(key) if key else None
     with open_blobs(file, bases) as blobs, Bar("pushing", quiet) as bar:
         if approve:
             approve(blobs.index, blobs.name)
-        access = access_to(host, os.environ)
+        access = access_to(host_of(reference), os.environ)
         pushed = push(blobs, prefix, access, only=only, progress=bar)
     if form == "json":
         rows = [

@@ -138,6 +138,10 @@ def command(
         output = output or Path(f"{title}.fate.tar")
         if not output.parent.is_dir():
             raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
+        for base in bases:
+            if base.resolve() == output.resolve():
+                message = f"{base} is what would be written, and the delta leans on it"
+                raise InputError(Problem("--base", message), hint="-o names another file")
         if answers is not None and not platforms:
             platforms = (_own_platform(answers),)
         olds = [inspect(base).index for base in bases]
