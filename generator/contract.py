@@ -67,12 +67,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Started:
-    """How an image is started alone: the ports that accept ``within`` seconds, the variables that it gets."""
+    """How an image is started alone: the ports that accept ``within`` seconds, the variables that it gets.
+
+    ``traces``: the expression that stack traces have which it may log, alone as it is; "" allows none.
+    """
 
     answers: tuple[Item, ...]
     within: float
     environment: tuple[Pair, ...]
     where: str
+    traces: str = ""
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,8 @@ def _run(name: str, node: Node) -> Run:
 
 def _started(node: Node) -> Started:
     m = node.mapping(STARTED)
-    return Started(_items(m, "answers"), _number(m.text("within"), 60), _pairs(m, "environment"), node.where)
+    within, traces = _number(m.text("within"), 60), m.text("traces")
+    return Started(_items(m, "answers"), within, _pairs(m, "environment"), node.where, traces)
 
 
 def _number(text: str, default: float) -> float:

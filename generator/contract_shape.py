@@ -58,6 +58,7 @@ STARTED = Record(
         "answers": Texts("the ports that accept; default: ports", _PORT),
         "within": Text("seconds until they do; default: 60", check=_check_seconds),
         "environment": Entries("variables that the container gets", Text("its value")),
+        "traces": Text("an expression in the stack traces that it may log, alone as it is", check=_check_expression),
     },
 )
 

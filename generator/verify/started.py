@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from generator.bundle.targets import DockerLoader
@@ -27,6 +27,8 @@ KILLED = 137
 NOT_RUN, TRIES = 125, 3
 """docker's own exit code where it could not start a command (runc on a busy machine), and how often it is tried."""
 TRACE = re.compile(r"^\s+at [\w.$/<>]+\([^)]*\)|^(?:Exception in thread|Traceback \(most recent call last\))")
+MORE = re.compile(r"^\s|^Caused by: |^\s*\.\.\. \d+ (?:more|common frames)|^[\w.$]+(?:Exception|Error)\b")
+"""Lines that go on with a stack trace."""
 _WORK = """p=$1; shift
 for i in 1 2 3 4 5 6 7 8; do (exec 3<>/dev/tcp/127.0.0.1/$p && printf 'GET / HTTP/1.1\\r\\n' >&3 && sleep 30) & done
 while :; do :; done 2> /dev/null"""
@@ -189,8 +191,23 @@ def _ends(subject: Subject, started: Started, name: str, containers: Containers,
     return _result(subject, f"ends on SIGTERM, {when}", started.where, expected, found, ok, log, begin)
 
 
+def traces(log: Sequence[str], allowed: str) -> Iterator[int]:
+    """Where a stack trace begins that has nothing of ``allowed`` in it, or in the two lines before it."""
+    number = 0
+    while number < len(log):
+        if not TRACE.match(log[number]):
+            number += 1
+            continue
+        begin = number
+        while number < len(log) and (TRACE.match(log[number]) or MORE.match(log[number])):
+            number += 1
+        said = "\n".join(log[max(0, begin - 2) : number])
+        if not allowed or not re.search(allowed, said):
+            yield begin
+
+
 def _log(subject: Subject, started: Started, log: Sequence[str]) -> Result:
-    first = next((number for number, line in enumerate(log) if TRACE.match(line)), None)
+    first = next(traces(log, started.traces), None)
     if first is None:
         return _result(subject, "log", started.where, "no stack trace", "no stack trace", True)
     shown = log[max(0, first - 2) : first + TAIL - 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from generator.verify.containers import listeners, moment
-from generator.verify.started import TRACE
+from generator.verify.started import TRACE, traces
 
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -51,3 +51,23 @@ def test_a_stack_trace_is_known_by_its_lines(line: str) -> None:
 )
 def test_other_lines_are_none(line: str) -> None:
     assert not TRACE.match(line)
+
+
+LOG = [
+    "ERROR cannot connect",
+    "com.mysql.Failed: no database",
+    "\tat com.mysql.Connection.connect(Connection.java:1)",
+    "Caused by: java.net.ConnectException",
+    "\t... 4 more",
+    "INFO goes on",
+    "Exception in thread \"main\" java.lang.NullPointerException",
+    "\tat fate.Board.main(Board.java:2)",
+]
+
+
+def test_every_stack_trace_counts() -> None:
+    assert list(traces(LOG, "")) == [2, 6]
+
+
+def test_one_that_the_contract_allows_does_not() -> None:
+    assert list(traces(LOG, r"com\.mysql")) == [6]
