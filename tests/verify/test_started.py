@@ -60,7 +60,7 @@ LOG = [
     "Caused by: java.net.ConnectException",
     "\t... 4 more",
     "INFO goes on",
-    "Exception in thread \"main\" java.lang.NullPointerException",
+    'Exception in thread "main" java.lang.NullPointerException',
     "\tat fate.Board.main(Board.java:2)",
 ]
 
