@@ -14,7 +14,8 @@ from generator.bundle.damage import Damage, damaged
 from generator.bundle.files import File, opened_together
 from generator.bundle.members import Contents, Expected
 from generator.bundle.model import BundleIndex
-from generator.bundle.walk import Window, take
+from generator.bundle.source import Window
+from generator.bundle.walk import take
 from generator.errors import BundleError, InputError, Problem
 
 OUTCOME = "what is wrong was not passed on"

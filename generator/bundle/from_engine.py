@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from generator.bundle.archive import CHUNK, Progress, Reads, quiet
 from generator.bundle.layers import LayerStore
-from generator.bundle.layout import SourceImage, absent
+from generator.bundle.layout import SourceImage, absent, write_layout
 from generator.bundle.loader import EngineImage
-from generator.bundle.oci import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
+from generator.bundle.oci import Descriptor
 from generator.bundle.reference import familiar, normalise
-from generator.bundle.saved import BadStream, SavedImage, read_saved
+from generator.bundle.saved import BadStream, read_saved
 from generator.bundle.saved_blobs import read_saved_blobs
-from generator.bundle.strictjson import encode
 from generator.bundle.targets import DockerLoader
 from generator.engine import Docker
 from generator.errors import EngineError, InputError, Problem
@@ -46,13 +44,13 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
         return
     blobs = (images[0].layout / "blobs/sha256").resolve()
     store = LayerStore(blobs, blobs.parent.parent / RECORD)
-    fill = _as_they_are if loader.forgets_replaced() else _compressed
+    fill = _as_they_are if loader.containerd_store else _compressed
     tops = fill(docker, images, there, store, progress)
     problems = [problem for image in images for problem in absent(image, tops[image.references[0]])]
     if problems:
         raise InputError(problems, hint="fategen bake --load --platform P, or docker pull --platform P, puts it there")
     for image in images:
-        _write_layout(image.layout, tops[image.references[0]])
+        write_layout(image.layout, tops[image.references[0]])
 
 
 def _as_they_are(
@@ -92,7 +90,9 @@ def _compressed(
         name = image.references[0]
         if there[name].id not in saved:
             raise EngineError(f"docker save wrote no image {there[name].id} ({name})", hint=AGAIN)
-        tops[name] = _manifest(saved[there[name].id], store)
+        one = saved[there[name].id]
+        kept = [layer for diff_id in one.diff_ids if (layer := store.find(diff_id))]
+        tops[name] = store.put_manifest(store.put(one.config), len(one.config), kept)
     return tops
 
 
@@ -127,23 +127,3 @@ class _Counted:
         self._done += len(data)
         self._progress("docker save", self._done, 0)
         return data
-
-
-def _manifest(image: SavedImage, store: LayerStore) -> Descriptor:
-    layers = [store.find(diff_id) for diff_id in image.diff_ids]
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": {"mediaType": OCI_CONFIG, "digest": store.put(image.config), "size": len(image.config)},
-        "layers": [
-            {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size} for layer in layers if layer
-        ],
-    }
-    data = encode(manifest)
-    return Descriptor(store.put(data), len(data), OCI_MANIFEST)
-
-
-def _write_layout(layout: Path, top: Descriptor) -> None:
-    entry = {"mediaType": top.media_type, "digest": top.digest, "size": top.size}
-    (layout / "oci-layout").write_bytes(encode({"imageLayoutVersion": "1.0.0"}))
-    (layout / "index.json").write_bytes(encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}))

@@ -19,10 +19,10 @@ from typing import TypeVar
 from generator.bake.layouts import empty_layout
 from generator.bundle import reference
 from generator.bundle.archive import Progress, quiet
-from generator.bundle.layout import SourceImage, blob_path, read
+from generator.bundle.layout import SourceImage, blob_path, read, write_layout
 from generator.bundle.model import BundleIndex
 from generator.bundle.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_index, parse_manifest, platform_name
-from generator.bundle.strictjson import LIMIT, Malformed, encode
+from generator.bundle.strictjson import LIMIT, Malformed
 from generator.bundle.wanted import WantedImage
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.reference import Reference
@@ -133,7 +133,8 @@ class _Fetch:
         blobs = own.layout / "blobs" / "sha256"
         top = get_manifest(registry, image.source.path, image.source.digest or image.source.tag or "latest")
         _put(blobs, top)
-        manifests = [(Descriptor(top.digest, len(top.data), top.media_type), top.data)]
+        described = Descriptor(top.digest, len(top.data), top.media_type)
+        manifests = [(described, top.data)]
         if top.media_type in INDEX_TYPES:
             wanted = {platform_name(platform) for platform in image.platforms}
             children = [
@@ -148,7 +149,7 @@ class _Fetch:
                 if config.size > LIMIT:
                     raise Malformed(f"config {config.digest} has {config.size:,} bytes, at most {LIMIT:,}")
                 fetch_blob(registry, image.source.path, config.digest, config.size, blobs)
-        _write_layout(own, top)
+        write_layout(own.layout, described, own.references)
         found = read(own).image
         label = reference.short(found.references[0])
         layers = (layer.blob for variant in found.variants for layer in variant.layers)
@@ -194,17 +195,6 @@ def _first_failure(futures: Sequence[Future[None]]) -> None:
 def _put(blobs: Path, document: Document) -> None:
     path = blobs / document.digest.partition(":")[2]
     _write(path, document.data)
-
-
-def _write_layout(image: SourceImage, top: Document) -> None:
-    entry: Mapping[str, object] = {
-        "mediaType": top.media_type,
-        "digest": top.digest,
-        "size": len(top.data),
-        "annotations": {"org.opencontainers.image.ref.name": ",".join(image.references)},
-    }
-    _write(image.layout / "index.json", encode({"schemaVersion": 2, "manifests": [entry]}))
-    _write(image.layout / "oci-layout", encode({"imageLayoutVersion": "1.0.0"}))
 
 
 def _write(path: Path, data: bytes) -> None:

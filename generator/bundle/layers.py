@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from generator.bundle.archive import CHUNK, Reads
 from generator.bundle.gzipped import GzipWriter
-from generator.bundle.oci import OCI_GZIP, Descriptor
+from generator.bundle.oci import OCI_CONFIG, OCI_GZIP, OCI_MANIFEST, Descriptor
 from generator.bundle.strictjson import Malformed, digest, encode, fields, parse, size
-from generator.errors import EngineError
+from generator.disk import writing
 
 
 class BadBlob(ValueError):
@@ -45,7 +44,7 @@ class LayerStore:
         if expected and self.find(expected):
             return _digest(source)
         part = self._blobs / f".{os.getpid()}.part"
-        with self._disk_errors():
+        with writing(self._blobs):
             try:
                 with part.open("wb") as file, GzipWriter(file) as writer:
                     found = _digest(source, writer.write)
@@ -67,7 +66,7 @@ class LayerStore:
         if path.is_file() and path.stat().st_size == size:
             return
         part = self._blobs / f".{os.getpid()}.part"
-        with self._disk_errors():
+        with writing(self._blobs):
             try:
                 with part.open("wb") as file:
                     found = _digest(source, file.write)
@@ -80,20 +79,27 @@ class LayerStore:
     def put(self, data: bytes) -> str:
         """Keep a small blob as it is and return its digest. EngineError: the disk is full or fails."""
         name = "sha256:" + hashlib.sha256(data).hexdigest()
-        with self._disk_errors():
+        with writing(self._blobs):
             _write(self._path(name), data)
         return name
+
+    def put_manifest(self, config: str, size: int, layers: Sequence[Descriptor]) -> Descriptor:
+        """Keep a manifest of layers that are here and the config of this digest and ``size`` bytes. EngineError."""
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": _described(Descriptor(config, size, OCI_CONFIG)),
+            "layers": [_described(layer) for layer in layers],
+        }
+        data = encode(manifest)
+        return Descriptor(self.put(data), len(data), OCI_MANIFEST)
 
     def _path(self, name: str) -> Path:
         return self._blobs / name.partition(":")[2]
 
-    @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            message = f"{self._blobs} cannot be written: {error.strerror}"
-            raise EngineError(message, hint="free some space there, then run the same command again") from error
+
+def _described(blob: Descriptor) -> dict[str, object]:
+    return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
 
 
 def _digest(source: Reads, also: Callable[[bytes], object] | None = None) -> str:

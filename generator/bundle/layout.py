@@ -26,7 +26,7 @@ from generator.bundle.oci import (
     parse_manifest,
     platform_name,
 )
-from generator.bundle.strictjson import LIMIT, Malformed
+from generator.bundle.strictjson import LIMIT, Malformed, encode
 from generator.errors import BundleError, InputError, Problem
 
 
@@ -104,6 +104,17 @@ def read_blob(layout: Path, blob: Descriptor, what: str) -> bytes:
     if len(data) != blob.size or "sha256:" + hashlib.sha256(data).hexdigest() != blob.digest:
         raise BundleError(f"{what} {blob.digest} does not match its digest", hint=hint)
     return data
+
+
+def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = ()) -> None:
+    """Makes ``layout`` one that holds this image: its blobs are there. OSError where it cannot be written."""
+    notes = {"annotations": {"org.opencontainers.image.ref.name": ",".join(names)}} if names else {}
+    entry = {"mediaType": top.media_type, "digest": top.digest, "size": top.size, **notes}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+    for name, value in (("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", index)):
+        part = layout / f".{name}.part"
+        part.write_bytes(encode(value))
+        part.replace(layout / name)
 
 
 def named(layout: Path, references: Sequence[str]) -> bool:

@@ -15,11 +15,12 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_TAR = "application/vnd.oci.image.layer.v1.tar"
 INDEX_TYPES = frozenset({OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"})
 MANIFEST_TYPES = frozenset({OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"})
 CONFIG_TYPES = frozenset({OCI_CONFIG, "application/vnd.docker.container.image.v1+json"})
 GZIP_TYPES = frozenset({OCI_GZIP, "application/vnd.docker.image.rootfs.diff.tar.gzip"})
-TAR_TYPES = frozenset({"application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar"})
+TAR_TYPES = frozenset({OCI_TAR, "application/vnd.docker.image.rootfs.diff.tar"})
 LAYER_TYPES = GZIP_TYPES | TAR_TYPES
 
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?")

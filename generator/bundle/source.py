@@ -47,6 +47,18 @@ class Source(Protocol):
         """These bytes (``end`` exclusive) in words: ``bytes 0-511 of the file``."""
 
 
+class Window:
+    """A source from one place on: several can be read at the same time."""
+
+    def __init__(self, source: Source, offset: int) -> None:
+        self._source, self._position = source, offset
+
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read_at(size, self._position)
+        self._position += len(data)
+        return data
+
+
 class Piped:
     """A pipe."""
 

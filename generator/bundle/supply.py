@@ -12,7 +12,8 @@ from generator.bundle.files import File, missing_bases
 from generator.bundle.loader import Holdings
 from generator.bundle.members import Expected
 from generator.bundle.model import BundleIndex
-from generator.bundle.walk import Window, take
+from generator.bundle.source import Window
+from generator.bundle.walk import take
 from generator.errors import InputError, Problem
 
 

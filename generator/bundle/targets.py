@@ -46,13 +46,14 @@ class DockerLoader:
         return self._docker.check(args, hint=_UNREACHABLE).stdout.strip()
 
     @functools.cached_property
-    def _containerd_store(self) -> bool:
+    def containerd_store(self) -> bool:
+        """Which of its two image stores it has."""
         status = self._docker.check(["info", "--format", "{{json .DriverStatus}}"], hint=_UNREACHABLE).stdout
         return "io.containerd.snapshotter" in status
 
     def forgets_replaced(self) -> bool:
         """A containerd store does (seen on Docker 26): what lost its last name may be collected at once."""
-        return self._containerd_store
+        return self.containerd_store
 
     def holdings(self) -> Holdings:
         """The layers of all its images; of a containerd store the images that it lists and shows with layers.
@@ -61,7 +62,7 @@ class DockerLoader:
         """
         ids = self._docker.check(["image", "ls", "--all", "--quiet", "--no-trunc"]).stdout.split()
         found = self.inspect(tuple(dict.fromkeys(ids))).values() if ids else ()
-        if self._containerd_store:
+        if self.containerd_store:
             return Holdings(manifests=frozenset(image.id for image in found if image.layers))
         return Holdings(chains=frozenset(image.layers for image in found))
 

@@ -31,7 +31,7 @@ from generator.bundle.consistency import Expectations
 from generator.bundle.damage import Damage, cut_short, damaged, unsafe
 from generator.bundle.deep import Deep
 from generator.bundle.members import Contents, Expected
-from generator.bundle.source import Source
+from generator.bundle.source import Source, Window
 from generator.errors import BundleError
 
 
@@ -127,18 +127,6 @@ def take(stream: Reads, size: int, name: str) -> bytes:
     except OSError as error:
         raise BundleError(f"{name} cannot be read: {error.strerror}", hint="check that disk or that link") from error
     return data
-
-
-class Window:
-    """A source from one place on: several can be read at the same time."""
-
-    def __init__(self, source: Source, offset: int) -> None:
-        self._source, self._position = source, offset
-
-    def read(self, size: int, /) -> bytes:
-        data = self._source.read_at(size, self._position)
-        self._position += len(data)
-        return data
 
 
 class _SharedProgress:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from generator.errors import EngineError
+from generator.disk import writing
 from generator.registry.session import DELAYS, Registry, refusal
 from generator.transport import Refused
 
@@ -110,7 +110,7 @@ def fetch_blob(
     another fategen fetches it. What came is kept in each case, but for bytes that are proven wrong.
     """
     target = directory / digest.partition(":")[2]
-    with _disk_errors(directory), _locked(target, size, registry, received) as file:
+    with writing(directory), _locked(target, size, registry, received) as file:
         if file is None:
             received(size)
             return False
@@ -245,12 +245,3 @@ def _lock(file: IO[bytes], path: Path) -> bool:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except (BlockingIOError, FileNotFoundError):
         return False
-
-
-@contextlib.contextmanager
-def _disk_errors(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        message = f"{directory} cannot be written: {error.strerror}"
-        raise EngineError(message, hint="free some space there, then run the same command again") from error

@@ -26,26 +26,25 @@ from generator.bundle.foreign.recognise import Recognised
 from generator.bundle.foreign.scan import File, Scan, Taken
 from generator.bundle.foreign.survey import damaged, scan, survey, wrong
 from generator.bundle.layers import LayerStore
-from generator.bundle.layout import SourceImage, blob_path
+from generator.bundle.layout import SourceImage, blob_path, write_layout
 from generator.bundle.members import blob_name, nested_index
 from generator.bundle.oci import (
     GZIP_TYPES,
     INDEX_TYPES,
     LAYER_TYPES,
     MANIFEST_TYPES,
-    OCI_CONFIG,
     OCI_GZIP,
     OCI_INDEX,
-    OCI_MANIFEST,
+    OCI_TAR,
     Descriptor,
     parse_index,
 )
 from generator.bundle.save import SaveResult, save
-from generator.bundle.strictjson import encode
+from generator.disk import writing
 from generator.errors import BundleError, EngineError, InputError, Problem
 
 Layers = Literal["keep", "raw", "gzip"]
-OCI_TAR = "application/vnd.oci.image.layer.v1.tar"
+KEPT_BESIDE = "free some space there, or name a file on another disk with -o: the archive's content is kept beside it"
 
 
 def convert(
@@ -75,7 +74,7 @@ def convert(
             raise damaged(seen.name, problems)
         images = _named(seen.images, rename)
         work = _Work(directory, contents, layers, LayerStore(spool.blobs, directory / "compressed.json"))
-        with _disk_errors(directory):
+        with writing(directory, KEPT_BESIDE):
             sources = [work.layout(number, image) for number, image in enumerate(images)]
         work.check(seen.name)
         return save(sources, output, name=name or _name(output), progress=saving)
@@ -105,7 +104,7 @@ class _Spool:
         self.blobs.mkdir(parents=True)
 
     def take(self, name: str, kind: Compression, content: Reads) -> Taken:
-        with _disk_errors(self._directory):
+        with writing(self._directory, KEPT_BESIDE):
             digest = store(self.blobs, content)
         return Taken(digest, "" if kind else digest)
 
@@ -141,9 +140,7 @@ class _Work:
         layout = self.directory / "images" / str(number)
         layout.mkdir(parents=True)
         (layout / "blobs").symlink_to(Path("../../blobs"))
-        (layout / "oci-layout").write_bytes(encode({"imageLayoutVersion": "1.0.0"}))
-        entry = {"mediaType": top.media_type, "digest": top.digest, "size": top.size}
-        (layout / "index.json").write_bytes(encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}))
+        write_layout(layout, top)
         return SourceImage(image.names, layout, tuple(platform for platform, _ in pairs))
 
     def _top(self, image: ForeignImage, pairs: Sequence[tuple[str, Descriptor]]) -> Descriptor:
@@ -167,14 +164,7 @@ class _Work:
                 self._check_kept(label, layer)
             return variant.manifest
         listed = [self._layer(f"{label} ({variant.platform})", layer) for layer in variant.layers]
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": {"mediaType": OCI_CONFIG, "digest": variant.config, "size": variant.config_size},
-            "layers": [{"mediaType": d.media_type, "digest": d.digest, "size": d.size} for d in listed if d],
-        }
-        data = encode(manifest)
-        return Descriptor(self.store.put(data), len(data), OCI_MANIFEST)
+        return self.store.put_manifest(variant.config, variant.config_size, [layer for layer in listed if layer])
 
     def _check_kept(self, label: str, layer: ForeignLayer) -> None:
         if layer.file is None:
@@ -240,7 +230,7 @@ def store(blobs: Path | None, content: Reads) -> str:
 def _spool(output: Path) -> Iterator[Path]:
     """A hidden directory beside ``output``, empty and this run's alone; what a killed run left goes with the next."""
     directory = output.with_name(f".{output.name}.spool")
-    with _disk_errors(output.parent):
+    with writing(output.parent, KEPT_BESIDE):
         directory.mkdir(mode=0o700, exist_ok=True)
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -264,16 +254,6 @@ def _empty(directory: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-@contextlib.contextmanager
-def _disk_errors(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        message = f"{directory} cannot be written: {error.strerror}"
-        hint = "free some space there, or name a file on another disk with -o: the archive's content is kept beside it"
-        raise EngineError(message, hint=hint) from error
 
 
 def _name(output: Path) -> str:
