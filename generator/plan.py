@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from generator.catalogue_shape import Kind
-from generator.contract import Contract
+from generator.contract import Contract, filled
 from generator.errors import InputError, Problem, did_you_mean
 from generator.nodes import Param
 from generator.party import Party
@@ -104,7 +105,15 @@ class Target:
     template: str
     inherits: str
     params: tuple[tuple[str, Param], ...]
-    contract: Contract
+    asked: Contract
+    """the contract as the catalogue writes it, with names such as ``${tag}``"""
+    words: tuple[tuple[str, str], ...]
+    """what those names stand for in this image"""
+
+    @cached_property
+    def contract(self) -> Contract:
+        """What the image has to show; only ``verify`` asks, so that no other command pays for it."""
+        return filled(self.asked, dict(self.words))
 
     @property
     def reference(self) -> str:

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from generator.catalogue import Image, Line, Release, Source
 from generator.catalogue_shape import Kind
-from generator.contract import filled
 from generator.errors import InputError, Problem, did_you_mean
 from generator.keys import KNOWN_NAMES, key_of
 from generator.party import Party
@@ -167,14 +166,12 @@ def _plan_image(
         template=image.template,
         inherits="",
         params=image.params,
-        contract=filled(
-            image.contract,
-            {
-                "image": image.name,
-                "release": release.version,
-                "tag": tags[0].rpartition(":")[2] if tags else "",
-                "source": sources[image.home].url if image.home else "",
-            },
+        asked=image.contract,
+        words=(
+            ("image", image.name),
+            ("release", release.version),
+            ("tag", tags[0].rpartition(":")[2] if tags else ""),
+            ("source", sources[image.home].url if image.home else ""),
         ),
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 from generator.bake.job import Job, Options, make_job
-from generator.catalogue import parse_line
+from generator.catalogue import Line, parse_line
 from generator.plan import Plan
 from generator.planner import make_plan
 from generator.project import packaged_data
@@ -16,9 +17,13 @@ BOTH = ("linux/amd64", "linux/arm64")
 
 def plan_of(**changes: object) -> Plan:
     """The plan of a project at ``localhost:5000/t``, with some of its settings changed."""
-    text = (packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8")
     settings = replace(Settings("localhost:5000/t", "base-1", "1"), **changes)  # type: ignore[arg-type]
-    return make_plan(settings, parse_line(text, name="1.3.yaml"))
+    return make_plan(settings, _line())
+
+
+@cache
+def _line() -> Line:
+    return parse_line((packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8"), name="1.3.yaml")
 
 
 def job_of(plan: Plan, *names: str, **options: object) -> Job:
