@@ -13,7 +13,7 @@ from generator.bake.job import Options, make_job
 from generator.bake.preflight import SECRET_FILES, attested, create_command, emulated, secret_problems
 from generator.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask, show
 from generator.contents import source_problems
-from generator.credentials import docker_config, mapping
+from generator.docker_config import docker_config, mapping
 from generator.doctor_registry import registry_rows
 from generator.engine import Docker, find_docker
 from generator.errors import EngineError, FategenError

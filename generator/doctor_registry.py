@@ -9,7 +9,8 @@ from generator.bake.preflight import ca_file
 from generator.bake.prepare import make_environment, passwords
 from generator.bake.rights import push_troubles
 from generator.builder import Facts
-from generator.credentials import HUB, docker_config, find_login
+from generator.credentials import HUB, find_login
+from generator.docker_config import docker_config
 from generator.engine import Docker
 from generator.errors import EngineError
 from generator.reference import parse_reference

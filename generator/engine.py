@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import IO, Literal
 
 from generator.completed import Completed
+from generator.docker_config import find_plugin
 from generator.errors import EngineError
 from generator.remedies import GET_DOCKER, explain
 from generator.signals import signals_as_exceptions
@@ -38,12 +39,14 @@ _URL_PASSWORD = re.compile(r"(://[^/\s:@\"']*:)[^/\s@\"']+@")
 class Docker:
     """The docker command, or another that is run as it is. No message shows one of ``secrets``.
 
-    It runs in ``cwd`` ("" is where the caller is).
+    It runs in ``cwd`` ("" is where the caller is). ``buildx`` is the program behind ``docker buildx``, which is started
+    as it is, "" where docker is left to find it.
     """
 
     binary: str
     secrets: tuple[str, ...] = ()
     cwd: str = ""
+    buildx: str = ""
 
     def with_secrets(self, *values: str) -> Docker:
         """The same command that also keeps ``values`` out of what it says."""
@@ -93,6 +96,10 @@ class Docker:
         message = f"{self.describe(done.args)} failed: {self.redact(done.last_line)}"
         return EngineError(message, hint=hint or "fategen doctor")
 
+    def argv(self, args: Sequence[str]) -> tuple[str, ...]:
+        """What is started for ``docker ARGS``."""
+        return (self.buildx, *args[1:]) if self.buildx and args[0] == "buildx" else (self.binary, *args)
+
     def ask(self, args: Sequence[str]) -> bool:
         """Run ``docker ARGS`` at the terminal, where it may ask for a passphrase; whether it ended well."""
         try:
@@ -141,6 +148,7 @@ class Child:
     ) -> None:
         self.docker = docker
         self.args = (docker.binary, *args)
+        self._argv = docker.argv(args)
         self._env = None if env is None else dict(env)
         self._stdin = subprocess.DEVNULL if stdin is None else stdin
         self._stdout = stdout
@@ -154,7 +162,7 @@ class Child:
         self._err: IO[bytes] = self._closing.enter_context(tempfile.TemporaryFile())
         try:
             self._process = subprocess.Popen(
-                self.args,
+                self._argv,
                 env=self._env,
                 cwd=self.docker.cwd or None,
                 stdin=self._stdin,
@@ -164,7 +172,7 @@ class Child:
             )
         except OSError as error:
             self._closing.close()
-            raise EngineError(f"{self.args[0]} cannot be started: {error.strerror}", hint="fategen doctor") from error
+            raise EngineError(f"{self._argv[0]} cannot be started: {error.strerror}", hint="fategen doctor") from error
         return self
 
     def __exit__(
@@ -267,7 +275,8 @@ class Child:
 
 def find_docker() -> Docker:
     """The docker command on ``PATH``. EngineError where there is none."""
-    return find_program("docker", GET_DOCKER)
+    docker = find_program("docker", GET_DOCKER)
+    return replace(docker, buildx=find_plugin("buildx", docker.binary, os.environ))
 
 
 def find_program(name: str, hint: str = "") -> Docker:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.credentials import Login, certificates, docker_config, find_login, trust_text
+from generator.credentials import Login, certificates, find_login, trust_text
+from generator.docker_config import docker_config
 
 
 def auth(user: str, password: str) -> dict[str, str]:

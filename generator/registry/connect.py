@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from generator.credentials import HUB, certificates, docker_config, find_login
+from generator.credentials import HUB, certificates, find_login
+from generator.docker_config import docker_config
 from generator.errors import EngineError
 from generator.reference import Reference
 from generator.registry.session import Access, Registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from generator.credentials import config_directory
+from generator.docker_config import config_directory
 from generator.errors import Problem
 from generator.registry.session import Access
 from generator.remedies import get_authority, get_login, get_project, get_right
