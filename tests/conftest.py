@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
     for name in ("system", "posix_spawn", "posix_spawnp", "fork", "forkpty", "execv", "execve"):
         monkeypatch.setattr(os, name, refuse)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What fategen keeps for its user is kept here; the caches of the sandbox, a program of its own, stay in place."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = tmp_path_factory.mktemp("cache")
+        patch.setattr("generator.render.cache_directory", lambda: path)
+        yield path
 
 
 @pytest.fixture(scope="session")

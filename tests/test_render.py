@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jinja2
 import pytest
 
 from generator.errors import InputError
@@ -22,6 +23,26 @@ def test_what_is_committed_is_what_the_harbor_project_renders() -> None:
 
 def test_rendering_twice_gives_the_same_text(project_dir: Path) -> None:
     assert load(Project(project_dir)).tree == load(Project(project_dir)).tree
+
+
+def test_a_template_is_compiled_once_and_again_when_its_cache_is_damaged_or_cannot_be_written(
+    project_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("generator.render.cache_directory", lambda: cache)
+    first = load(Project(project_dir)).tree
+    kept = [file for file in cache.rglob("*") if file.is_file()]
+    assert kept
+    with monkeypatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", None)
+        assert load(Project(project_dir)).tree == first
+    for number, file in enumerate(kept):
+        file.write_bytes(file.read_bytes()[: number * 40])
+    assert load(Project(project_dir)).tree == first
+    monkeypatch.setattr("generator.render.cache_directory", lambda: project_dir / ".env")
+    assert load(Project(project_dir)).tree == first
+    monkeypatch.setattr("generator.render.cache_directory", lambda: None)
+    assert load(Project(project_dir)).tree == first
 
 
 def test_every_file_has_the_header_in_its_first_line(project_dir: Path) -> None:
