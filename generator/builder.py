@@ -23,6 +23,8 @@ BUILDX_NEEDED: Version = (0, 13, 0)
 """The first buildx with ``--progress=rawjson``, the form in which fategen reads progress."""
 BUILDX_ALLOW: Version = (0, 20, 0)
 """From here on bake asks leave (``--allow fs.read=…``) for files outside the working directory."""
+BUILDX_APART: Version = (0, 20, 0)
+"""From here on (containerd 2) each image that is exported has locks of its own: none sees what another is receiving."""
 
 BUILDKIT_NEEDED: Version = (0, 10, 0)
 """The first BuildKit whose own Dockerfile frontend (1.4) knows named contexts and here-documents."""

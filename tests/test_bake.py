@@ -9,6 +9,7 @@ import pytest
 
 from generator.bake.environment import Recipe, arguments, bake_environment
 from generator.bake.job import Options, variables
+from generator.bake.layouts import sent_first
 from generator.bake.preflight import (
     create_command,
     emulated,
@@ -19,7 +20,7 @@ from generator.bake.preflight import (
     runs_on_target,
 )
 from generator.bake.prepare import attestation, open_workspace, passwords, refuse_drift, temporary_recipe
-from generator.builder import Builder, Engine, Facts, Node, Store
+from generator.builder import Builder, Engine, Facts, Node, Store, Version
 from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.plan import Plan
 from generator.project import Project, packaged_data
@@ -45,6 +46,24 @@ def facts(
 ) -> Facts:
     node = Node("n", "", "running", "", platforms or BOTH)
     return Facts(Engine("26", "26", store, "linux/amd64", problem), (0, 13, 1), Builder("default", driver, (node,)))
+
+
+# what is exported
+
+
+@pytest.mark.parametrize(
+    ("buildx", "names", "leaders"),
+    [
+        ((0, 29, 1), ("components", "third-party"), ("federation", "python", "mysql", "redis")),
+        ((0, 29, 1), ("egg", "python"), ("egg",)),
+        ((0, 29, 1), ("federation", "python"), ()),
+        ((0, 13, 1), ("components", "third-party"), ()),
+    ],
+)
+def test_one_image_of_each_base_goes_first_where_buildx_would_send_the_base_with_every_image(
+    plan: Plan, buildx: Version, names: tuple[str, ...], leaders: tuple[str, ...]
+) -> None:
+    assert sent_first(job_of(plan, *names, platforms=("linux/amd64",)), buildx) == leaders
 
 
 # what is built

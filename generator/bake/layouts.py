@@ -10,6 +10,7 @@ from generator.bake.logs import clear_logs
 from generator.bake.phases import attempt, failed
 from generator.bake.preflight import create_command
 from generator.bake.run import PhaseError, Session
+from generator.builder import BUILDX_APART, Version
 from generator.errors import EngineError
 from generator.plan import Plan
 
@@ -27,7 +28,10 @@ def export_layouts(session: Session, *, again: bool = False) -> dict[str, Path]:
     layouts = empty_layouts(session.state, session.job)
     root = session.state.parent
     outputs = {name: f"type=oci,tar=false,dest={path.relative_to(root)}" for name, path in layouts.items()}
-    _bake(session, "exporting", outputs, again)
+    if leaders := sent_first(session.job, session.facts.buildx):
+        _bake(session, "exporting one image of each base", {name: outputs[name] for name in leaders}, again)
+        again = True
+    _bake(session, "exporting", {name: out for name, out in outputs.items() if name not in leaders}, again)
     missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]
     if missing:
         raise EngineError(
@@ -35,6 +39,25 @@ def export_layouts(session: Session, *, again: bool = False) -> dict[str, Path]:
             hint="docker buildx inspect shows the builder; one with the docker-container driver can write them",
         )
     return layouts
+
+
+def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
+    """Targets to export before the others, one for each base; none where that would save nothing.
+
+    From buildx 0.20 on (containerd 2) images that are exported beside each other do not see each other's layers, so
+    that a base would come once for each image that stands on it: at 1 GB of images, twice the time.
+    """
+    if buildx < BUILDX_APART:
+        return ()
+    builders = {target.name for target in job.involved if target.kind == "builder"}
+    seen: set[str] = set()
+    leaders = []
+    for target in job.targets:
+        below = {base.name for base in target.bases} | {*target.parents} - builders
+        if not below & seen:
+            leaders.append(target.name)
+            seen |= below
+    return tuple(leaders) if len(leaders) < len(job.targets) else ()
 
 
 def load_for_layouts(session: Session, plan: Plan, *, again: bool = False) -> dict[str, Path]:
