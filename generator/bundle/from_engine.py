@@ -43,7 +43,7 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
     if not images:
         return
     blobs = (images[0].layout / "blobs/sha256").resolve()
-    store = LayerStore(blobs, blobs.parent.parent / RECORD)
+    store = LayerStore(blobs, blobs.parent.parent / RECORD, fast=True)
     fill = _as_they_are if loader.containerd_store else _compressed
     tops = fill(docker, images, there, store, progress)
     problems = [problem for image in images for problem in absent(image, tops[image.references[0]])]

@@ -22,10 +22,11 @@ class LayerStore:
     """``blobs`` is the ``sha256`` directory of a layout; the file ``record`` remembers which layer is in which blob.
 
     A record or a blob that is gone costs the time to compress again and nothing else: whoever reads a blob checks it.
+    ``fast``: see GzipWriter.
     """
 
-    def __init__(self, blobs: Path, record: Path) -> None:
-        self._blobs, self._record = blobs, record
+    def __init__(self, blobs: Path, record: Path, *, fast: bool = False) -> None:
+        self._blobs, self._record, self._fast = blobs, record, fast
         self._known = _read(record)
 
     def find(self, diff_id: str) -> Descriptor | None:
@@ -46,7 +47,7 @@ class LayerStore:
         part = self._blobs / f".{os.getpid()}.part"
         with writing(self._blobs):
             try:
-                with part.open("wb") as file, GzipWriter(file) as writer:
+                with part.open("wb") as file, GzipWriter(file, fast=self._fast) as writer:
                     found = _digest(source, writer.write)
                 part.replace(self._path(writer.digest))
             except BaseException:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle import layers
+from generator.bundle import gzipped, layers
 from generator.bundle.gzipped import GzipWriter
 from generator.bundle.layers import LayerStore
 from generator.bundle.saved import BadStream, SavedImage, read_saved
@@ -169,14 +169,15 @@ def test_a_disk_that_fails_is_an_engine_error_and_leaves_no_half_blob(tmp_path: 
 MIB = 1 << 20
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["zlib", "isal"])
 @pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 5])
-def test_gzip_depends_on_the_content_alone(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gzip_depends_on_the_content_alone(size: int, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     data = (random.Random(size).randbytes(9_973) * (size // 9_973 + 1))[:size]
     written = set()
     for cores, piece in itertools.product((1, 2, 7), (size + 1, 100_003)):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         out = io.BytesIO()
-        with GzipWriter(out) as writer:
+        with GzipWriter(out, fast=fast) as writer:
             for start in range(0, size, piece):
                 writer.write(data[start : start + piece])
         assert (writer.digest, writer.size) == ("sha256:" + hashlib.sha256(out.getvalue()).hexdigest(), out.tell())
@@ -184,4 +185,13 @@ def test_gzip_depends_on_the_content_alone(size: int, monkeypatch: pytest.Monkey
     [one] = written
     assert gzip.decompress(one) == data
     assert one[4:8] == bytes(4), "no time"
-    assert len(one) < 10_100 + size // 100, "each block begins with what the one before ended with"
+    assert len(one) < 10_100 + size // 50, "each block begins with what the one before ended with"
+
+
+def test_without_isal_zlib_compresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gzipped, "isal_zlib", None)
+    fast, small = io.BytesIO(), io.BytesIO()
+    for out, wanted in ((fast, True), (small, False)):
+        with GzipWriter(out, fast=wanted) as writer:
+            writer.write(b"layer" * 1000)
+    assert fast.getvalue() == small.getvalue()
