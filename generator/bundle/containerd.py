@@ -34,9 +34,9 @@ class ContainerdLoader:
         """Its garbage collector takes what has no name."""
         return True
 
-    def listed(self) -> frozenset[str]:
-        """The names of images of which every blob is there."""
-        return frozenset(name for name, (_, _, whole) in self._images().items() if whole)
+    def listed(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of these names whose images are there with every blob."""
+        return frozenset(name for name, (_, _, whole) in self._images().items() if whole).intersection(names)
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         """The manifest behind each name, and the layers that its config names; no layers where it is not whole."""
@@ -48,7 +48,7 @@ class ContainerdLoader:
                 found[name] = EngineImage(digest, self._layers(digest, media_type) if whole else ())
         return found
 
-    def holdings(self) -> Holdings:
+    def holdings(self, names: Sequence[str] = ()) -> Holdings:
         """The images that are whole."""
         return Holdings(manifests=frozenset(digest for digest, _, whole in self._images().values() if whole))
 

@@ -64,7 +64,10 @@ def load(
         signer = approve(top.index, top.name) if approve else ""
         chosen = renamed(_choose(top.index, only, _platform(platform or engine.platform())), retag)
         sent_for = chosen.images[0].variants[0].platform
-        supplied = supply(top, others, chosen, engine.holdings())
+        # a delta leans on whatever image has its layers; a whole bundle was loaded under its names, or never
+        images = () if top.index.absent else (*top.index.images, *chosen.images)
+        names = tuple(dict.fromkeys(name for image in images for name in image.references))
+        supplied = supply(top, others, chosen, engine.holdings(names))
         with Tags(engine, chosen) as tags:
             with engine.open_load(sent_for) as pipe:
                 tap = Sender(pipe, top.plan, chosen, supplied, NOTHING)

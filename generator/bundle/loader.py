@@ -52,14 +52,14 @@ class Loader(Protocol):
     def forgets_replaced(self) -> bool:
         """Whether an image that loses its last name is gone at once (so that a name must keep it meanwhile)."""
 
-    def listed(self) -> frozenset[str]:
-        """The full references of all images that it lists."""
+    def listed(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of these full references that it lists."""
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         """What it has behind full references; those without an image are left out."""
 
-    def holdings(self) -> Holdings:
-        """What it need not be sent again."""
+    def holdings(self, names: Sequence[str] = ()) -> Holdings:
+        """What it need not be sent again; ``names``: of its images, those with these names are enough."""
 
     def open_load(self, platform: str) -> AbstractContextManager[Pipe]:
         """Starts to take an archive of images for this platform."""

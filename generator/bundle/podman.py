@@ -30,9 +30,10 @@ class PodmanLoader:
         """It keeps images without a name."""
         return False
 
-    def listed(self) -> frozenset[str]:
-        """Every name in ``podman image ls``."""
-        return known_names(self._podman.check(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]).stdout)
+    def listed(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of these names that are in ``podman image ls``."""
+        there = self._podman.check(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]).stdout
+        return known_names(there).intersection(names)
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         """``podman image inspect``, for each of the names that exist."""
@@ -45,7 +46,7 @@ class PodmanLoader:
                 raise self._podman.failure(done, hint=_UNREACHABLE)
         return found
 
-    def holdings(self) -> Holdings:
+    def holdings(self, names: Sequence[str] = ()) -> Holdings:
         """Nothing: of an archive of several images it wants every layer (and skips by itself what it has)."""
         return Holdings()
 

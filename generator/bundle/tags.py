@@ -42,7 +42,8 @@ class Tags:
         Each of the three questions catches what the others miss: containerd stores hide a broken image from the list
         (26), show it with no layers (28), and graphdrivers take a foreign config under a right name.
         """
-        listed, there = self._engine.listed(), self._engine.inspect(list(self._variants))
+        names = list(self._variants)
+        listed, there = self._engine.listed(names), self._engine.inspect(names)
         problems = []
         for name, variant in self._variants.items():
             image = there.get(name)

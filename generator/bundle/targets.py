@@ -42,45 +42,70 @@ class DockerLoader:
 
     def platform(self) -> str:
         """The engine's ``os/architecture``; EngineError where it does not answer."""
-        args = ["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]
-        return self._docker.check(args, hint=_UNREACHABLE).stdout.strip()
+        return self._engine[0]
 
-    @functools.cached_property
+    @property
     def containerd_store(self) -> bool:
         """Which of its two image stores it has."""
-        status = self._docker.check(["info", "--format", "{{json .DriverStatus}}"], hint=_UNREACHABLE).stdout
-        return "io.containerd.snapshotter" in status
+        return self._engine[1]
+
+    @functools.cached_property
+    def _engine(self) -> tuple[str, bool]:
+        """Both, asked for at the same time."""
+        asked = (
+            ["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"],
+            ["info", "--format", "{{json .DriverStatus}}"],
+        )
+        with self._docker.start(asked[0]) as version, self._docker.start(asked[1]) as info:
+            said = [child.finish() for child in (version, info)]
+        for done in said:
+            if not done.ok:
+                raise self._docker.failure(done, hint=_UNREACHABLE)
+        return said[0].stdout.strip(), "io.containerd.snapshotter" in said[1].stdout
 
     def forgets_replaced(self) -> bool:
         """A containerd store does (seen on Docker 26): what lost its last name may be collected at once."""
         return self.containerd_store
 
-    def holdings(self) -> Holdings:
+    def holdings(self, names: Sequence[str] = ()) -> Holdings:
         """The layers of all its images; of a containerd store the images that it lists and shows with layers.
 
         Docker 26 does not list an image that lacks a blob, 28 shows it with no layers.
         """
-        ids = self._docker.check(["image", "ls", "--all", "--quiet", "--no-trunc"]).stdout.split()
-        found = self.inspect(tuple(dict.fromkeys(ids))).values() if ids else ()
+        listed = self._list("{{.ID}}", names if self.containerd_store else (), "--all", "--no-trunc").split()
+        found = self.inspect(tuple(dict.fromkeys(listed))).values()
         if self.containerd_store:
             return Holdings(manifests=frozenset(image.id for image in found if image.layers))
         return Holdings(chains=frozenset(image.layers for image in found))
 
-    def listed(self) -> frozenset[str]:
-        """Every name in ``docker image ls``."""
-        return known_names(self._docker.check(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]).stdout)
+    def listed(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of these names that are in ``docker image ls``."""
+        return known_names(self._list("{{.Repository}}:{{.Tag}}", names)).intersection(names)
+
+    def _list(self, form: str, names: Sequence[str], *flags: str) -> str:
+        """``docker image ls`` of these names, or of all: a containerd store adds up the sizes of each, 10 ms long."""
+        wanted = [f"--filter=reference={reference.familiar(name)}" for name in names]
+        return self._docker.check(["image", "ls", "--format", form, *flags, *wanted]).stdout
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
-        """``docker image inspect``, once when all are there, else once for each."""
-        done = self._docker.run(["image", "inspect", "--format", "{{json .Id}}\t{{json .RootFS.Layers}}", *names])
-        lines = done.stdout.splitlines()
-        if done.ok and len(lines) == len(names):
-            return {name: _image(lines[number]) for number, name in enumerate(names)}
-        if len(names) > 1:
-            return {name: image for n in names for name, image in self.inspect([n]).items()}
-        if "no such image" not in done.stderr.lower():
+        """``docker image inspect`` of all at once: it shows those that are there, with every name that they have."""
+        if not names:
+            return {}
+        form = "{{json .Id}}\t{{json .RootFS.Layers}}\t{{json .RepoTags}}"
+        done = self._docker.run(["image", "inspect", "--format", form, *names])
+        absent = done.stderr.lower().count("no such image")
+        if not done.ok and not absent:
             raise self._docker.failure(done, hint=_UNREACHABLE)
-        return {}
+        # where nothing is there, some docker prints an empty line
+        shown = [_shown(line) for line in done.stdout.splitlines() if line]
+        if len(names) == 1:
+            return {names[0]: shown[0][0]} if shown else {}
+        known = {called: image for image, calls in shown for called in calls}
+        found = {name: known[name] for name in names if name in known}
+        if len(found) + absent < len(names):
+            # an image without the name that it was asked for
+            found |= {name: image for n in names if n not in found for name, image in self.inspect([n]).items()}
+        return found
 
     @contextlib.contextmanager
     def open_load(self, platform: str) -> Iterator[LoadPipe]:
@@ -111,9 +136,11 @@ def known_names(output: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _image(line: str) -> EngineImage:
-    identity, _, layers = line.partition("\t")
+def _shown(line: str) -> tuple[EngineImage, frozenset[str]]:
+    """An image, and all that it may be called: its ID, and the full references of its tags."""
     try:
-        return EngineImage(str(json.loads(identity)), tuple(str(layer) for layer in json.loads(layers) or ()))
+        identity, layers, tags = map(json.loads, line.split("\t"))
     except ValueError:
         raise EngineError(f"docker image inspect said {line[:80]!r}", hint="which docker is this?") from None
+    image = EngineImage(str(identity), tuple(str(layer) for layer in layers or ()))
+    return image, known_names("\n".join(tags or ())) | {image.id}

@@ -45,13 +45,13 @@ class Recorder:
     def forgets_replaced(self) -> bool:
         return self.forgets
 
-    def listed(self) -> frozenset[str]:
-        return frozenset() if self.fault == "hidden" else frozenset(self.names)
+    def listed(self, names: Sequence[str]) -> frozenset[str]:
+        return frozenset() if self.fault == "hidden" else frozenset(self.names).intersection(names)
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         return {name: self.names[name] for name in names if name in self.names}
 
-    def holdings(self) -> Holdings:
+    def holdings(self, names: Sequence[str] = ()) -> Holdings:
         return self.has
 
     @contextlib.contextmanager

@@ -50,7 +50,7 @@ from generator.bundle.tags import Tags
 class Sink:  # takes all, has nothing
     def platform(self): return "linux/amd64"
     def forgets_replaced(self): return False
-    def holdings(self): return Holdings()
+    def holdings(self, names=()): return Holdings()
     def inspect(self, names): return {}
     @contextlib.contextmanager
     def open_load(self, platform): yield self
