@@ -136,6 +136,8 @@ KINDS = {
     "docker, containerd store": "DOCKER_HOST",
     "docker, graphdriver": "FATEGEN_SANDBOX_GRAPHDRIVER",
     "docker 20.10": "FATEGEN_SANDBOX_DOCKER20",
+    "docker 28, containerd store": "FATEGEN_SANDBOX_DOCKER28_CONTAINERD",
+    "docker 28, graphdriver": "FATEGEN_SANDBOX_DOCKER28",
     "containerd": "FATEGEN_SANDBOX_CONTAINERD",
     "podman": "PATH",
 }

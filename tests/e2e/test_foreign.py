@@ -26,11 +26,14 @@ from tests.e2e.conftest import Fategen
 from tests.e2e.memory import PEAK
 
 Archives = dict[str, Archive]
-ENGINES = {
-    "Docker 20, graphdriver": "FATEGEN_SANDBOX_DOCKER20",
-    "Docker 23 and later, graphdriver": "FATEGEN_SANDBOX_GRAPHDRIVER",
-    "Docker 26 and later, containerd store": "DOCKER_HOST",
-}
+ENGINES = (
+    ("FATEGEN_SANDBOX_DOCKER20", "Docker 20, graphdriver"),
+    ("FATEGEN_SANDBOX_GRAPHDRIVER", "Docker 23 and later, graphdriver"),
+    ("FATEGEN_SANDBOX_DOCKER28", "Docker 23 and later, graphdriver"),
+    ("DOCKER_HOST", "Docker 26 and later, containerd store"),
+    ("FATEGEN_SANDBOX_DOCKER28_CONTAINERD", "Docker 26 and later, containerd store"),
+)
+"""Engines, and what they are in the table of loaders."""
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +156,9 @@ def verdict(survey: Survey, loader: str) -> Verdict:
     return next(verdict for verdict in survey.loaders if verdict.loader == loader)
 
 
-@pytest.mark.parametrize("loader", ENGINES)
-def test_docker_takes_what_the_table_says(made: Archives, registry: str, loader: str) -> None:
-    host = os.environ[ENGINES[loader]]
+@pytest.mark.parametrize(("engine", "loader"), ENGINES)
+def test_docker_takes_what_the_table_says(made: Archives, registry: str, engine: str, loader: str) -> None:
+    host = os.environ[engine]
     wrong = []
     for name, archive, survey in one_of_each_form(made):
         if archive.path.is_dir():

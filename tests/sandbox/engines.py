@@ -11,8 +11,10 @@ from . import machine, network, roots, service, standins
 from .base import DATA, ID, STATE, SandboxError, mounts_below, read_state, remove_tree, say, update_state
 from .service import Service
 
-SOCKETS = {name: f"unix://{STATE}/{name}.sock" for name in ("engine", "docker20", "offline", "graphdriver")}
-EXTRA_ENGINES = ("docker20", "offline", "graphdriver")
+EXTRA_ENGINES = ("docker20", "docker28", "docker28_containerd", "offline", "graphdriver")
+SOCKETS = {name: f"unix://{STATE}/{name}.sock" for name in ("engine", *EXTRA_ENGINES)}
+CLASSIC = ("graphdriver", "docker28")
+"""Engines with the classic image store, besides docker20, which knows no other."""
 
 
 def _daemon_json(name: str, bridge: str, registries: list[str], **more: object) -> str:
@@ -31,7 +33,7 @@ def _daemon_json(name: str, bridge: str, registries: list[str], **more: object) 
     if name == "docker20":
         config["ip-masq"] = False
     else:
-        config["features"] = {"containerd-snapshotter": name != "graphdriver"}
+        config["features"] = {"containerd-snapshotter": name not in CLASSIC}
         config["default-network-opts"] = {"bridge": {"com.docker.network.driver.mtu": str(mtu)}}
     return json.dumps(config, indent=1) + "\n"
 
@@ -111,11 +113,12 @@ def up(extras: list[str]) -> None:
     extras = wanted_extras(extras)
 
     def stop_users(root: roots.Root) -> None:
-        names = ("offline", "graphdriver", "engine", "registry") if root.target == roots.ENGINE else ("docker20",)
-        for name in names if root.target in (roots.ENGINE, roots.DOCKER20) else ():
+        own = ("offline", "graphdriver", "engine", "registry") if root.target == roots.ENGINE else ()
+        for name in (*own, *(name for name, its in roots.EXTRA_ROOTS.items() if its == root)):
             service.stop(name)
 
-    roots.build((*roots.ROOTS, *((roots.DOCKER20_ROOT,) if "docker20" in extras else ())), stop_users)
+    others = {root.target: root for name, root in roots.EXTRA_ROOTS.items() if name in extras}
+    roots.build((*roots.ROOTS, *others.values()), stop_users)
     roots.install_clients()
     subnet = network.up([name for name in ("engine", *extras) if name in network.BRIDGES])
     port = registry_port()
@@ -124,6 +127,11 @@ def up(extras: list[str]) -> None:
     network.emulate_arm64()  # needs the engine's namespace
     if "docker20" in extras:
         _start_engine("docker20", roots.DOCKER20, subnet, port)
+    for name in ("docker28", "docker28_containerd"):
+        if name in extras:
+            # they load and save images: neither needs a network
+            registries = [f"localhost:{port}", f"127.0.0.1:{port}"]
+            service.ensure(_engine(name, roots.DOCKER28, _daemon_json(name, "none", registries)))
     if "graphdriver" in extras:
         _start_engine("graphdriver", roots.ENGINE, subnet, port)
     if "offline" in extras:

@@ -18,6 +18,7 @@ from .base import BIN, CACHE, HERE, STATE, TMP, SandboxError, digest, remove_tre
 
 ENGINE = CACHE / "engine"
 DOCKER20 = CACHE / "docker20"
+DOCKER28 = CACHE / "docker28"
 PODMAN = CACHE / "podman"
 BARE = CACHE / "bare"  # the offline host of fategen-load.pyz: its Python has no json, no dataclasses, no shutil
 DEBIAN_TARS = {"amd64": CACHE / "debian-amd64.tar", "arm64": CACHE / "debian-arm64.tar"}
@@ -33,6 +34,7 @@ _NO_DOCS = ("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/
 _MAN = 'mkdir -p "$1/usr/share/man/man1"'  # a JRE's postinst makes links there and fails without it
 _FAST = ("--dpkgopt=force-unsafe-io", *_NO_DOCS)
 # An extracted root was never configured: give it what the postinst scripts would have made and a shell script may need.
+_STALE = '--aptopt=Acquire::Check-Valid-Until "false"'  # sid's Release file may be older than it says it is valid for
 _CONFIGURE = (
     'cp "$1/usr/share/base-passwd/passwd.master" "$1/etc/passwd"',
     'cp "$1/usr/share/base-passwd/group.master" "$1/etc/group"',
@@ -84,17 +86,18 @@ ROOTS = (
     Root(BARE, "bookworm",
          (*_extract("?essential", "python3-minimal"), *(f"--extract-hook={line}" for line in _CONFIGURE[:3]))),
     Root(CACHE / "cosign", "trixie", _extract("cosign"), only=COSIGN),
-    # sid: its Release file may be older than it says it is valid for
-    Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), '--aptopt=Acquire::Check-Valid-Until "false"'),
-         only=PLUGIN),
+    Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), _STALE), only=PLUGIN),
     # on its own, and not in the engine's root: a sandbox that runs gets it without a new engine
     Root(CACHE / "compose", "trixie", _extract("docker-compose"), only=f"{PLUGINS}/docker-compose"),
 )  # fmt: skip
-DOCKER20_ROOT = Root(
-    DOCKER20, "bookworm",
-    (*_extract("?essential", "docker.io,containerd,runc,tini,iptables,ca-certificates,xz-utils,mount,kmod"),
-     *(f"--extract-hook={line}" for line in _CONFIGURE)),
-)  # fmt: skip
+_OTHER_DOCKER = (*_extract("?essential", "docker.io,containerd,runc,tini,iptables,ca-certificates,xz-utils,mount,kmod"),
+                 *(f"--extract-hook={line}" for line in _CONFIGURE))  # fmt: skip
+EXTRA_ROOTS = {
+    "docker20": Root(DOCKER20, "bookworm", _OTHER_DOCKER),
+    "docker28": (_sid := Root(DOCKER28, "sid", (*_OTHER_DOCKER, _STALE))),
+    "docker28_containerd": _sid,
+}
+"""Engines that are not of Debian 13: name → root."""
 
 
 # In a pid namespace that ends with us, even by SIGKILL: else it would go on writing where the next `up` works.

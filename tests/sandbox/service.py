@@ -36,7 +36,8 @@ class Service:
 
     @property
     def recipe(self) -> str:
-        stamp = next((root.recipe for root in (*roots.ROOTS, roots.DOCKER20_ROOT) if root.target == self.root), "")
+        known = (*roots.ROOTS, *roots.EXTRA_ROOTS.values())
+        stamp = next((root.recipe for root in known if root.target == self.root), "")
         return digest(stamp, self.command, self.config, (HERE / "enter.sh").read_text(), machine.resolv_conf())
 
 
