@@ -12,8 +12,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -31,6 +31,9 @@ from generator.bundle.strictjson import Malformed
 from generator.errors import BundleError, EngineError, InputError, Problem
 
 _MARGIN = 1 << 20
+_WINDOW = 64 << 20
+"""Bytes after which the disk is waited for: a slow one is not found out at the end, with gigabytes to go."""
+Sync = Callable[[], object] | None
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -88,7 +91,7 @@ def save(
             part.unlink()
         return SaveResult(output, plan.size, digest, plan.index.root, plan.index, _shared(index))
     with _disk_errors(output, plan.size), _part_file(output) as (file, part):
-        digest = _write(file, plan, sources, progress or quiet)
+        digest = _write(file, plan, sources, progress or quiet, lambda: os.fsync(file.fileno()))
         file.flush()
         os.fsync(file.fileno())
         _forget(output)
@@ -192,19 +195,29 @@ def _check_output(output: Path, size: int) -> None:
         )
 
 
-def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress) -> str:
+def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress, sync: Sync = None) -> str:
+    """Writes all members, and ``sync`` forces them to the disk on the way, so that little is left to wait for."""
     whole = hashlib.sha256()
-    done = 0
-    # the file's own checksum is made beside the blobs' (hashlib lets other threads run), one piece behind
-    with ThreadPoolExecutor(1) as beside:
-        behind = beside.submit(whole.update, b"")
+    done = unforced = 0
+
+    def take(data: bytes) -> None:
+        whole.update(data)
+        file.write(data)
+
+    # beside the reading, one piece behind (hashlib and the disk let other threads run)
+    with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(1) as forcing:
+        behind = beside.submit(take, b"")
+        forced: Future[object] = forcing.submit(int)
 
         def put(data: bytes) -> None:
-            nonlocal done, behind
+            nonlocal done, unforced, behind, forced
             behind.result()
-            behind = beside.submit(whole.update, data)
-            file.write(data)
+            behind = beside.submit(take, data)
             done += len(data)
+            unforced += len(data)
+            if sync is not None and unforced >= _WINDOW:
+                forced.result()
+                forced, unforced = forcing.submit(sync), 0
 
         for member in plan.members:
             put(header(member.name, member.size))
@@ -213,6 +226,8 @@ def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress) 
                 progress(member.label, done, plan.size)
             put(bytes(padding(member.size)))
         put(TRAILER)
+        behind.result()
+        forced.result()
     progress("", done, plan.size)
     return whole.hexdigest()
 
