@@ -104,6 +104,8 @@ def test_a_named_image_without_the_platform_is_an_error_with_the_reason(plan: Pl
     assert [problem.where for problem in caught.value.problems] == ["--platform", "egg"]
     assert "linux/riscv64 is not among PLATFORMS (linux/amd64 linux/arm64)" in str(caught.value)
     assert "has no linux/arm64: tensorflow" in str(caught.value)
+    with pytest.raises(InputError, match=r"did you mean linux/arm64\?"):
+        job_of(plan, "roll", platforms=("arm64",))
 
 
 def test_a_group_that_has_nothing_on_the_platform(plan: Plan) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from generator.errors import InputError, Problem
+from generator.errors import InputError, Problem, did_you_mean
 from generator.plan import Plan, Target, linked
 from generator.planner import variable_of
 
@@ -80,7 +80,7 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
     """Decides what is built. Raises InputError for unknown names and for a platform that a named image lacks."""
     names = names or ("default",)
     problems = [
-        Problem("--platform", f"{platform} is not among PLATFORMS ({' '.join(plan.settings.platforms)})")
+        Problem("--platform", _no_such_platform(platform, plan.settings.platforms))
         for platform in options.platforms
         if platform not in plan.settings.platforms
     ]
@@ -116,6 +116,10 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
             if context.target in twins
         ),
     )
+
+
+def _no_such_platform(platform: str, known: Sequence[str]) -> str:
+    return f"{platform} is not among PLATFORMS ({' '.join(known)}){did_you_mean(platform, known)}"
 
 
 def _twins(involved: Sequence[Target]) -> dict[str, str]:

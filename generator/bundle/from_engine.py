@@ -17,7 +17,7 @@ from generator.bundle.oci import Descriptor
 from generator.bundle.reference import familiar, normalise
 from generator.bundle.saved import BadStream, read_saved
 from generator.bundle.saved_blobs import read_saved_blobs
-from generator.bundle.targets import DockerLoader
+from generator.bundle.targets import ABSENT, FIND, DockerLoader
 from generator.engine import Docker
 from generator.errors import EngineError, InputError, Problem
 
@@ -37,8 +37,8 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
     missing = [image.references[0] for image in images if image.references[0] not in there]
     if missing:
         raise InputError(
-            [Problem(familiar(name), "the engine has no image of this name") for name in missing],
-            hint="fategen bake --load puts ours there, docker pull others; docker image ls lists what there is",
+            [Problem(familiar(name), ABSENT) for name in missing],
+            hint=FIND,
         )
     if not images:
         return

@@ -84,7 +84,8 @@ def leaning(index: BundleIndex) -> str:
     blobs = index.blobs()
     size = sum(blobs[one.digest].size for one in index.absent)
     bases = ", ".join(f"{base.name} (root digest {short_root(base.root)})" for base in index.bases)
-    return f"a delta: {len(index.absent)} layers ({human(size)}) are not in it, but in {bases}"
+    many = "1 layer is" if len(index.absent) == 1 else f"{len(index.absent)} layers are"
+    return f"a delta: {many} not in it ({human(size)}), but in {bases}"
 
 
 def file_list(index: BundleIndex) -> str:

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.bundle.check import inspect
+from generator.bundle.check import verify
 from generator.bundle.model import BundleIndex
 from generator.bundle.signature import NAMESPACE, SAYS, SUFFIX, key_form
 from generator.engine import find_program
@@ -25,13 +25,14 @@ class Signed:
 def sign(file: Path, key: Path) -> Signed:
     """Sign a bundle with a private key, or with an SSH public key whose private half an agent has: ``FILE.sig``.
 
-    The tool may ask for the passphrase at the terminal. InputError: not a key to sign with; EngineError: the tool is
-    not installed or did not sign; BundleError: not a bundle.
+    Every byte of the bundle is checked before: whoever signs it says that it is whole. The tool may ask for the
+    passphrase at the terminal. InputError: not a key to sign with; EngineError: the tool is not installed or did not
+    sign; BundleError: not a bundle, or a damaged one.
     """
     form = key_form(key)
     if form in ("cosign public", "allowed signers"):
         raise InputError(Problem(str(key), f"is for checking ({SAYS[form]}); signing needs the private key"))
-    found = inspect(file)
+    found = verify(file)
     tool = find_program("cosign" if form == "cosign private" else "ssh-keygen")
     with tempfile.TemporaryDirectory(prefix="fategen-") as name:
         record = Path(name) / "bundle.json"
@@ -43,8 +44,8 @@ def sign(file: Path, key: Path) -> Signed:
         else:
             done = tool.ask(["-q", "-Y", "sign", "-f", str(key.resolve()), "-n", NAMESPACE, str(record)])
         if not done or not made.is_file():
-            raise EngineError(f"{Path(tool.binary).name} did not sign {found.name}", hint="its own words are above")
-        path = Path(found.name + SUFFIX)
+            raise EngineError(f"{Path(tool.binary).name} did not sign {found.path}", hint="its own words are above")
+        path = Path(found.path + SUFFIX)
         try:
             write_atomically(path, made.read_bytes())
         except OSError as error:

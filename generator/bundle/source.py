@@ -17,7 +17,7 @@ from typing import Protocol
 
 from generator.bundle.archive import Reads
 from generator.bundle.parts import HEAD, PartList, list_beside, part_name, read_list, recognise
-from generator.errors import BundleError, InputError, Problem
+from generator.errors import BundleError, InputError, Problem, did_you_mean
 
 
 class Ask(Protocol):
@@ -250,7 +250,9 @@ def opened(source: Path | Reads, ask: Ask | None = None) -> Iterator[tuple[Sourc
     try:
         file = source.open("rb", buffering=0)
     except FileNotFoundError:
-        raise InputError(Problem(str(source), f"there is no such file{_near(source)}")) from None
+        raise InputError(
+            Problem(str(source), f"there is no such file{_near(source)}"), hint="fategen bundle save writes one"
+        ) from None
     except OSError as error:
         raise InputError(Problem(str(source), f"cannot be read: {error.strerror}")) from None
     with file:
@@ -263,4 +265,8 @@ def opened(source: Path | Reads, ask: Ask | None = None) -> Iterator[tuple[Sourc
 
 def _near(source: Path) -> str:
     first = source.with_name(part_name(source.name, 0))
-    return f", only {first.name}, without the list of the parts ({source.name}.parts.json)" if first.exists() else ""
+    if first.exists():
+        return f", only {first.name}, without the list of the parts ({source.name}.parts.json)"
+    with contextlib.suppress(OSError):
+        return did_you_mean(source.name, [path.name for path in source.parent.iterdir()])
+    return ""

@@ -16,8 +16,9 @@ from generator.bundle import reference
 from generator.bundle.archive import Progress
 from generator.bundle.check import inspect
 from generator.bundle.layout import SourceImage, read
+from generator.bundle.targets import ABSENT, FIND
 from generator.engine import Docker
-from generator.errors import EngineError, InputError, Problem
+from generator.errors import InputError, Problem
 from generator.plan import Target
 from generator.verify.engine_images import identify, read_images
 from generator.verify.kept import Kept
@@ -51,12 +52,11 @@ class Origin:
 
 
 def from_engine(docker: Docker, wanted: Wanted, say: Say) -> Origin:
-    """What the engine has under the plan's names. EngineError where it lacks one."""
+    """What the engine has under the plan's names. InputError names those that it has not."""
     references = [target.tags[0] for target in wanted.targets]
     known = identify(docker, references)
     if missing := [name for name in references if name not in known]:
-        names = " ".join(wanted.named) or "all"
-        raise EngineError(f"the engine has no {', '.join(missing)}", hint=f"fategen bake {names} --load")
+        raise InputError([Problem(name, ABSENT) for name in missing], hint=FIND)
     subjects = [
         Subject(target.name, target.tags[0], platform, known[target.tags[0]].id, target.contract)
         for target in wanted.targets

@@ -16,9 +16,15 @@ from generator.bundle.damage import DamagedError
 from generator.bundle.deep import MAX_RATIO, Unpacked
 from generator.bundle.layout import SourceImage
 from generator.bundle.save import save
-from generator.errors import BundleError
+from generator.errors import BundleError, InputError
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import BASE, GZIP, TAR, Layout, sha256, tar_of
+
+
+def test_a_slip_in_a_files_name_has_an_answer(tmp_path: Path) -> None:
+    (tmp_path / "fate-1.3.0.fate.tar").touch()
+    with pytest.raises(InputError, match=r"there is no such file; did you mean fate-1\.3\.0\.fate\.tar\?"):
+        verify(tmp_path / "fate-1.3.fate.tar")
 
 
 def damages(made: Made) -> dict[str, bytes]:

@@ -115,6 +115,16 @@ def test_a_signed_bundle_that_was_damaged_is_told_as_damaged(site: Site) -> None
     assert "is damaged" in ran.err
 
 
+def test_a_damaged_bundle_is_not_signed(site: Site) -> None:
+    data = bytearray(site.file.read_bytes())
+    data[len(data) // 2] ^= 1
+    site.file.write_bytes(data)
+    ran = site.run("sign", site.file, "--key", site.private)
+    assert ran.code == 4, ran.err
+    assert "does not match its digest" in ran.err
+    assert not site.file.with_name("x.fate.tar.sig").exists()
+
+
 def test_a_torn_signature_is_refused(site: Site) -> None:
     site.sign()
     signature = Path(f"{site.file}.sig")
