@@ -71,16 +71,11 @@ def save(
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
     fails). Whatever it raises, ``output`` is what it was before.
     """
-    found = _read_all(images, name)
-    try:
-        index = arrange(name, [one.image for one in found], [small_file(*file) for file in (files or {}).items()])
-    except Malformed as error:
-        raise InputError(f"these images do not make a bundle: {error}") from None
-    plan = contents(leave_out(index, bases))
+    plan, sources, shared = _prepare(images, name, bases, files or {})
     _check_output(output, plan.size)
     if split:
         check_split(output, plan.size, split)
-    sources, sums = _Sources(found, (files or {}).values()), output.with_name(output.name + ".sha256")
+    sums = output.with_name(output.name + ".sha256")
     if split:
         with _disk_errors(output, plan.size), _part_file(output) as (_, part):
             with PartsWriter(output, split) as parts:
@@ -89,7 +84,7 @@ def save(
                 text = parts.publish(plan.index.root)
             _write_sums(sums, text)
             part.unlink()
-        return SaveResult(output, plan.size, digest, plan.index.root, plan.index, _shared(index))
+        return SaveResult(output, plan.size, digest, plan.index.root, plan.index, shared)
     with _disk_errors(output, plan.size), _part_file(output) as (file, part):
         digest = _write(file, plan, sources, progress or quiet, lambda: os.fsync(file.fileno()))
         file.flush()
@@ -100,7 +95,43 @@ def save(
         _sync_directory(output.parent)
     with _disk_errors(sums, 0):
         _write_sums(sums, f"{digest}  {output.name}\n")
-    return SaveResult(output, plan.size, digest, plan.index.root, plan.index, _shared(index))
+    return SaveResult(output, plan.size, digest, plan.index.root, plan.index, shared)
+
+
+def save_to(
+    images: Sequence[SourceImage],
+    stream: Writes,
+    *,
+    name: str,
+    bases: Sequence[BundleIndex] = (),
+    files: Mapping[str, bytes] | None = None,
+    progress: Progress | None = None,
+) -> SaveResult:
+    """The same bytes as ``save`` writes, into a stream; ``path`` of the result is ``-``.
+
+    Who reads it sees by itself whether it is whole: a bundle has an end. Raises what ``save`` raises, and
+    BrokenPipeError where nobody reads it any more.
+    """
+    plan, sources, shared = _prepare(images, name, bases, files or {})
+    try:
+        digest = _write(stream, plan, sources, progress or quiet)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise EngineError(f"the output cannot be written: {error.strerror}", hint="see where it goes") from error
+    return SaveResult(Path("-"), plan.size, digest, plan.index.root, plan.index, shared)
+
+
+def _prepare(
+    images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes]
+) -> tuple[Contents, _Sources, int]:
+    """What is written, from where, and the bytes that images share."""
+    found = _read_all(images, name)
+    try:
+        index = arrange(name, [one.image for one in found], [small_file(*file) for file in files.items()])
+    except Malformed as error:
+        raise InputError(f"these images do not make a bundle: {error}") from None
+    return contents(leave_out(index, bases)), _Sources(found, files.values()), _shared(index)
 
 
 def _forget(output: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.layout import SourceImage
-from generator.bundle.save import save
+from generator.bundle.save import save, save_to
 from generator.errors import BundleError, EngineError, InputError
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import BASE, GZIP, Layout, multi, simple
@@ -257,3 +257,21 @@ def test_progress_ends_at_the_size_of_the_file(sources: list[SourceImage], tmp_p
 def test_where_no_file_can_be(sources: list[SourceImage], tmp_path: Path, case: str) -> None:
     with pytest.raises(InputError):
         save(sources, tmp_path if case == "directory" else tmp_path / "a/b/x", name="x")
+
+
+def test_into_a_stream_the_same_bytes(sources: list[SourceImage], made: Made, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    result = save_to(sources, stream, name="fate-1.0")
+    file = save(sources, tmp_path / "x.fate.tar", name="fate-1.0")
+    assert stream.getvalue() == file.path.read_bytes() == made.data
+    assert (result.sha256, result.size, result.root) == (file.sha256, file.size, file.root)
+
+
+@pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, EngineError), (errno.EPIPE, BrokenPipeError)])
+def test_a_stream_that_takes_no_more(sources: list[SourceImage], number: int, error: type[Exception]) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object, /) -> int:
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(error):
+        save_to(sources, Full(), name="fate-1.0")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +49,16 @@ def test_it_is_the_same_file(built: Path, save: Save, origin: str) -> None:
     ran = save(origin)
     assert ran.code == 0, ran.err
     assert (built / "other.fate.tar").read_bytes() == (built / "bake.fate.tar").read_bytes()
+
+
+def test_into_a_pipe_it_is_the_same_file(built: Path) -> None:
+    args = [sys.executable, "-m", "generator", "bundle", "save", *CHOSEN, "--from", "layout:layouts", "-o", "-"]
+    done = subprocess.run(args, cwd=built, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (built / "bake.fate.tar").read_bytes()
+    assert b"root digest" in done.stderr
+    refused = subprocess.run([*args, "--split", "dvd"], cwd=built, capture_output=True, text=True)
+    assert refused.returncode == 2 and "--split: writes files beside the bundle" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +75,7 @@ def _origin(_context: click.Context, _parameter: click.Parameter, value: str) ->
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Default: NAME-TAG.fate.tar in this directory, with the names of --image in it.",
+    help='Default: NAME-TAG.fate.tar in this directory, with the names of --image in it. "-": to standard output.',
 )
 @click.option("--add", "others", multiple=True, metavar="REFERENCE",
               help="With --from registry: another image too, its digest kept. Repeatable.")  # fmt: skip
@@ -112,10 +113,14 @@ def command(
 
     "fate" (the default) holds the components, "third-party" mysql and redis, "all" both. The same images give the same
     file, byte for byte. FILE.sha256 is written beside it, for sha256sum -c. With --base it is a delta: it loads where
-    OLD was loaded, or together with OLD. With --split it becomes FILE.001, FILE.002, ... and FILE.parts.json.
+    OLD was loaded, or together with OLD. With -o - the bundle goes to standard output, and what is
+    said of it to standard error. With --split it becomes FILE.001, FILE.002, ... and FILE.parts.json.
     """
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
+    piped = str(output) == "-"
+    if piped:
+        _check_pipe(split, with_loader)
     if others and origin != "registry":
         raise InputError(Problem("--add", "only a registry is asked for other images"), hint="--from registry")
     contents = open_files(files)
@@ -127,7 +132,7 @@ def command(
         from generator.bundle.check import inspect
         from generator.bundle.parts import part_size
         from generator.bundle.report import as_json, images_table, leaning, summary
-        from generator.bundle.save import save
+        from generator.bundle.save import save, save_to
         from generator.loader import build
         from generator.text import human
 
@@ -136,7 +141,7 @@ def command(
         names = _chosen(workspace.plan, name, images)
         title = "-".join((name, *images, workspace.plan.settings.tag))
         output = output or Path(f"{title}.fate.tar")
-        if not output.parent.is_dir():
+        if not piped and not output.parent.is_dir():
             raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
         for base in bases:
             if base.resolve() == output.resolve():
@@ -152,23 +157,39 @@ def command(
         else:
             layouts = _as_they_are(workspace, origin, names, others, olds, options, quiet)
     with Bar("saving", quiet) as bar:
-        result = save(layouts, output, name=title, bases=olds, split=part, files=contents, progress=bar)
+        if piped:
+            result = save_to(layouts, sys.stdout.buffer, name=title, bases=olds, files=contents, progress=bar)
+            sys.stdout.flush()
+        else:
+            result = save(layouts, output, name=title, bases=olds, split=part, files=contents, progress=bar)
     placed = build.place(result.path, result.index, parts=bool(part)) if with_loader else None
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
         extra.update({"loader": str(placed.loader), "loader_sha256": placed.sha256} if placed else {})
-        click.echo(json.dumps({**extra, **as_json(result.index, result.size)}, indent=2))
+        click.echo(json.dumps({**extra, **as_json(result.index, result.size)}, indent=2), err=piped)
         return
-    click.echo(images_table(result.index))
-    where = f"{result.path}.[0-9]*" if part else str(result.path)
-    click.echo(f"\n{summary(where, result.index, result.size)}")
-    click.echo(f"sha256 {result.sha256}  (in {result.path.name}.sha256)")
+    where = f"{result.path}.[0-9]*" if part else title if piped else str(result.path)
+    lines = [images_table(result.index), "", summary(where, result.index, result.size)]
+    lines.append(f"sha256 {result.sha256}" + ("" if piped else f"  (in {result.path.name}.sha256)"))
     if olds:
-        click.echo(leaning(result.index))
+        lines.append(leaning(result.index))
     if result.shared:
-        click.echo(f"layers that images share are in it once: {human(result.shared)} less than one file for each image")
+        lines.append(
+            f"layers that images share are in it once: {human(result.shared)} less than one file for each image"
+        )
     if placed:
-        click.echo(f"{placed.loader.name}  sha256 {placed.sha256}, and {placed.readme.name}")
+        lines.append(f"{placed.loader.name}  sha256 {placed.sha256}, and {placed.readme.name}")
+    click.echo("\n".join(lines), err=piped)
+
+
+def _check_pipe(split: str, with_loader: bool) -> None:
+    """InputError where standard output is a terminal, or something is asked for that stands beside a file."""
+    asked = [flag for flag, given in (("--split", split), ("--with-loader", with_loader)) if given]
+    if asked:
+        raise InputError([Problem(flag, "writes files beside the bundle, and -o - writes none") for flag in asked])
+    if sys.stdout.isatty():
+        hint = "fategen bundle save -o - | ssh HOST fategen bundle load -"
+        raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is no text"), hint=hint)
 
 
 def _from_bake(
