@@ -114,8 +114,9 @@ class Docker:
             raise EngineError(f"{self.binary} cannot be started: {error.strerror}", hint="fategen doctor") from error
 
     def describe(self, args: Sequence[str]) -> str:
-        """The command in a message: its first words say what it does, the rest would be noise."""
-        return self.redact(" ".join((Path(self.binary).name, *args[1:4])))
+        """The command in a message: the words before its flags say what it does, the rest would be noise."""
+        words = " ".join((Path(self.binary).name, *args[1:4]))
+        return self.redact(words.partition(" -")[0])
 
     def start(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
         """Start ``docker ARGS`` for ``with``, to run beside others; ``finish()`` gives its output."""

@@ -214,6 +214,8 @@ def test_other_failures_keep_the_engines_last_line() -> None:
     error = docker.failure(done)
     assert error.message == "docker buildx imagetools inspect failed: token *** was refused"
     assert docker.failure(Completed(("docker", "load"), 1, "", "")).message.endswith("exit code 1, no message")
+    done = Completed(("docker", "compose", "--ansi", "never", "up"), 1, "", "no such image")
+    assert docker.failure(done).message == "docker compose failed: no such image"
 
 
 def test_secrets_and_passwords_of_urls_are_redacted() -> None:
