@@ -246,7 +246,9 @@ class TarReader:
         return data
 
     def _cut(self, where: str) -> BundleError:
-        message = f"{self.name} is cut short: it ends at byte {self.position:,}, {where}"
+        # what is skipped is not read: a file's own size says where it ends
+        end = self.position if self._size is None else self._size
+        message = f"{self.name} is cut short: it ends at byte {end:,}, {where}"
         return BundleError(message, hint="copy the whole file again")
 
     def unsafe(self, reason: str) -> BundleError:
