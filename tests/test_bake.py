@@ -9,7 +9,7 @@ import pytest
 
 from generator.bake.environment import Recipe, arguments, bake_environment
 from generator.bake.job import Options, variables
-from generator.bake.layouts import sent_first
+from generator.bake.layouts import empty_layout, sent_first
 from generator.bake.preflight import (
     create_command,
     emulated,
@@ -64,6 +64,13 @@ def test_one_image_of_each_base_goes_first_where_buildx_would_send_the_base_with
     plan: Plan, buildx: Version, names: tuple[str, ...], leaders: tuple[str, ...]
 ) -> None:
     assert sent_first(job_of(plan, *names, platforms=("linux/amd64",)), buildx) == leaders
+
+
+def test_a_directory_in_the_place_of_a_layouts_link_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "egg/blobs/sha256").mkdir(parents=True)
+    layout = empty_layout(tmp_path, "egg")
+    assert (layout / "blobs").resolve() == tmp_path / "shared"
+    assert empty_layout(tmp_path, "egg") == layout
 
 
 # what is built

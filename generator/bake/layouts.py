@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from generator.bake.cache import AGAIN
@@ -104,5 +105,7 @@ def empty_layout(layouts: Path, name: str) -> Path:
     (path / "index.json").unlink(missing_ok=True)
     blobs = path / "blobs"
     if not blobs.is_symlink():
+        # a directory is what buildx makes where the link was deleted under its hands
+        shutil.rmtree(blobs, ignore_errors=True)
         blobs.symlink_to(Path("..") / SHARED, target_is_directory=True)
     return path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from generator.cli.terminal import say
@@ -15,8 +17,21 @@ if TYPE_CHECKING:
     from generator.bundle.layout import SourceImage
     from generator.bundle.model import BundleIndex
     from generator.plan import Plan
+    from generator.project import Project
     from generator.registry.connect import Registries
     from generator.workspace import Workspace
+
+
+@contextlib.contextmanager
+def alone(project: Project) -> Iterator[None]:
+    """For as long as the block writes and reads the project's layouts, no other fategen does: it waits."""
+    with (project.make_state("layouts") / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another fategen, which writes images of this project")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def built_layouts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,7 @@ def command(
     started again. Exit code 1 where a check failed.
     """
     from generator.cli.held import hold, tell
+    from generator.cli.layouts import alone
 
     if bundle and origin != "engine":
         raise InputError(Problem("--bundle", "and --from exclude each other"))
@@ -72,14 +74,17 @@ def command(
         docker = find_docker().at(workspace.project.root)
         tell(verify_stack(docker, workspace, (lambda _: None) if quiet else say), form)
         return
-    if origin == "registry":
-        found = _from_registry(workspace, names or ("all",), platforms, quiet)
-    else:
-        found = _as_they_are(workspace, names or ("all",), platforms, bundle)
-    if bundle and not no_start and not quiet:
-        say("nothing of a bundle is started: fategen bundle load, then verify")
-    starter = find_docker() if not no_start and found.started else None
-    tell(hold(found, workspace.project, starter, quiet), form)
+    with contextlib.ExitStack() as held:
+        if origin == "registry":
+            held.enter_context(alone(workspace.project))
+            found = _from_registry(workspace, names or ("all",), platforms, quiet)
+        else:
+            found = _as_they_are(workspace, names or ("all",), platforms, bundle)
+        if bundle and not no_start and not quiet:
+            say("nothing of a bundle is started: fategen bundle load, then verify")
+        starter = find_docker() if not no_start and found.started else None
+        results = hold(found, workspace.project, starter, quiet)
+    tell(results, form)
 
 
 def _as_they_are(workspace: Workspace, names: Sequence[str], platforms: Sequence[str], bundle: Path | None) -> Origin:

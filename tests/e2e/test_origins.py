@@ -51,6 +51,17 @@ def test_it_is_the_same_file(built: Path, save: Save, origin: str) -> None:
     assert (built / "other.fate.tar").read_bytes() == (built / "bake.fate.tar").read_bytes()
 
 
+def test_two_at_once_in_one_project_wait_for_each_other(built: Path) -> None:
+    shutil.rmtree(built / ".fategen/layouts", ignore_errors=True)
+    args = [sys.executable, "-m", "generator", "bundle", "save", *CHOSEN]
+    names = ("one.fate.tar", "two.fate.tar")
+    running = [subprocess.Popen([*args, "-o", n], cwd=built, stderr=subprocess.PIPE, text=True) for n in names]
+    said = [one.communicate(timeout=120)[1] for one in running]
+    assert [one.returncode for one in running] == [0, 0], said
+    for name in names:
+        assert (built / name).read_bytes() == (built / "bake.fate.tar").read_bytes()
+
+
 def test_into_a_pipe_it_is_the_same_file(built: Path) -> None:
     args = [sys.executable, "-m", "generator", "bundle", "save", *CHOSEN, "--from", "layout:layouts", "-o", "-"]
     done = subprocess.run(args, cwd=built, capture_output=True)

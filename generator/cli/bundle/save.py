@@ -127,41 +127,44 @@ def command(
     project = open_project(directory)
     # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
     asked = origin in ("bake", "engine") or not platforms
-    with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
-        from generator import bake as baking
-        from generator.bundle.check import inspect
-        from generator.bundle.parts import part_size
-        from generator.bundle.report import as_json, images_table, leaning, summary
-        from generator.bundle.save import save, save_to
-        from generator.loader import build
-        from generator.text import human
+    with contextlib.ExitStack() as held:
+        with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
+            from generator import bake as baking
+            from generator.bundle.check import inspect
+            from generator.bundle.parts import part_size
+            from generator.bundle.report import as_json, images_table, leaning, summary
+            from generator.bundle.save import save, save_to
+            from generator.cli.layouts import alone
+            from generator.loader import build
+            from generator.text import human
 
-        workspace, recipe = baking.open_workspace(project, sets, sources, say)
-        say_warnings(workspace.warnings)
-        names = _chosen(workspace.plan, name, images)
-        title = "-".join((name, *images, workspace.plan.settings.tag))
-        output = output or Path(f"{title}.fate.tar")
-        if not piped and not output.parent.is_dir():
-            raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
-        for base in bases:
-            if base.resolve() == output.resolve():
-                message = f"{base} is what would be written, and the delta leans on it"
-                raise InputError(Problem("--base", message), hint="-o names another file")
-        if answers is not None and not platforms:
-            platforms = (_own_platform(answers),)
-        olds = [inspect(base).index for base in bases]
-        part = part_size(split) if split else 0
-        options = baking.Options(platforms=platforms, builder=builder, attestations=False)
-        if answers is not None and origin == "bake":
-            layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
-        else:
-            layouts = _as_they_are(workspace, origin, names, others, olds, options, quiet)
-    with Bar("saving", quiet) as bar:
-        if piped:
-            result = save_to(layouts, sys.stdout.buffer, name=title, bases=olds, files=contents, progress=bar)
-            sys.stdout.flush()
-        else:
-            result = save(layouts, output, name=title, bases=olds, split=part, files=contents, progress=bar)
+            workspace, recipe = baking.open_workspace(project, sets, sources, say)
+            say_warnings(workspace.warnings)
+            names = _chosen(workspace.plan, name, images)
+            title = "-".join((name, *images, workspace.plan.settings.tag))
+            output = output or Path(f"{title}.fate.tar")
+            if not piped and not output.parent.is_dir():
+                raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
+            for base in bases:
+                if base.resolve() == output.resolve():
+                    message = f"{base} is what would be written, and the delta leans on it"
+                    raise InputError(Problem("--base", message), hint="-o names another file")
+            if answers is not None and not platforms:
+                platforms = (_own_platform(answers),)
+            olds = [inspect(base).index for base in bases]
+            part = part_size(split) if split else 0
+            options = baking.Options(platforms=platforms, builder=builder, attestations=False)
+            held.enter_context(alone(project))
+            if answers is not None and origin == "bake":
+                layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
+            else:
+                layouts = _as_they_are(workspace, origin, names, others, olds, options, quiet)
+        with Bar("saving", quiet) as bar:
+            if piped:
+                result = save_to(layouts, sys.stdout.buffer, name=title, bases=olds, files=contents, progress=bar)
+                sys.stdout.flush()
+            else:
+                result = save(layouts, output, name=title, bases=olds, split=part, files=contents, progress=bar)
     placed = build.place(result.path, result.index, parts=bool(part)) if with_loader else None
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
