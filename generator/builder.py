@@ -7,14 +7,17 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from generator.completed import Completed
 from generator.engine import Docker
 from generator.errors import EngineError
 from generator.remedies import GET_BUILDX, explain
 
-Version = tuple[int, int, int]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Version: TypeAlias = "tuple[int, int, int]"
 Store = Literal["containerd", "graphdriver"]
 
 DAEMON_DRIVERS = ("docker", "docker-container", "")

@@ -131,7 +131,8 @@ class _Push:
                     future.result()
             except BaseException:
                 self._stopped = True
-                pool.shutdown(wait=False, cancel_futures=True)
+                for future in futures:
+                    future.cancel()
                 raise
 
     def _send(self, path: str, blob: Descriptor) -> None:

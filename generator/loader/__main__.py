@@ -1,4 +1,4 @@
-"""The command line of ``fategen-load.pyz``: inspect, verify and load, by the same functions as ``fategen bundle``.
+"""The command line of ``fategen-load.pyz``, with the functions behind ``fategen bundle`` of the same names.
 
 argparse and not click: the host has no pip.
 """
@@ -32,11 +32,13 @@ from generator.bundle.report import (
     whole_json,
 )
 from generator.bundle.signature import required
-from generator.errors import FategenError
+from generator.errors import EngineError, FategenError
 from generator.medium import ask_for_medium
 from generator.terminal import Bar
 
-PUSH = """It does not push. Into a registry, with skopeo or with an engine that has loaded the bundle:
+PUSH = """Into a registry, with the logins of docker login; python3-minimal will not do for that:
+  python3 fategen-load.pyz push FILE REGISTRY/PREFIX
+or with other tools, which do not check the bundle:
   skopeo copy --all oci-archive:FILE:{full} docker://REGISTRY/PREFIX/{short}
   docker tag {familiar} REGISTRY/PREFIX/{short} && docker push REGISTRY/PREFIX/{short}"""
 
@@ -64,16 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fategen-load.pyz",
-        description="Inspect, verify and load a bundle of container images; Python 3.8 is all that it needs.",
+        description="Inspect, verify, load and push a bundle of container images; Python 3.8 is all that it needs.",
         epilog=PUSH.format(full="docker.io/NAME:TAG", familiar="NAME:TAG", short="NAME:TAG"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"fategen-load.pyz of fategen {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    shared = argparse.ArgumentParser(add_help=False)
+    said = argparse.ArgumentParser(add_help=False)
+    said.add_argument("--format", choices=("table", "json"), default="table")
+    said.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    shared = argparse.ArgumentParser(add_help=False, parents=[said])
     shared.add_argument("file", metavar="FILE", help='the bundle; "-": standard input')
-    shared.add_argument("--format", choices=("table", "json"), default="table")
-    shared.add_argument("-q", "--quiet", action="store_true", help="no progress")
     signed = argparse.ArgumentParser(add_help=False)
     wanted = "refuse a bundle without a good FILE.sig: a public key, allowed_signers, cosign.pub"
     signed.add_argument("--require-signature", type=Path, metavar="KEY", help=wanted)
@@ -92,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     loading.add_argument("--retag", default="", metavar="REGISTRY/PREFIX", help="load it as REGISTRY/PREFIX/NAME:TAG")
     loading.add_argument("--only", action="append", default=[], metavar="NAME", help="this image alone; repeatable")
     loading.add_argument("--platform", default="", metavar="P", help="default: the engine's own")
+    pushing = commands.add_parser("push", parents=[said, signed], help="push it into a registry, digests kept")
+    pushing.add_argument("file", type=Path, metavar="FILE", help="the bundle, of parts their common name")
+    pushing.add_argument("prefix", metavar="REGISTRY/PREFIX", help="its images become REGISTRY/PREFIX/NAME:TAG")
+    pushing.add_argument("--base", dest="bases", action="append", default=[], type=Path, metavar="BASE",
+                         help="what a delta leans on; repeatable")  # fmt: skip
+    pushing.add_argument("--only", action="append", default=[], metavar="NAME", help="this image alone; repeatable")
     return parser
 
 
@@ -144,11 +153,23 @@ def _load(asked: argparse.Namespace) -> None:
     print(json.dumps(loaded_json(result), indent=2) if asked.format == "json" else loaded_table(result))
 
 
+def _push(asked: argparse.Namespace) -> None:
+    try:
+        from generator.bundle.pushing import push_file, pushed_json, pushed_table
+    except ModuleNotFoundError as error:
+        message = f"push needs Python's standard library, and this Python has no {error.name}"
+        raise EngineError(message, hint="apt-get install python3") from error
+    key = asked.require_signature
+    with Bar("pushing", asked.quiet) as bar:
+        pushed = push_file(asked.file, asked.prefix, bases=asked.bases, only=asked.only, key=key, progress=bar)
+    print(json.dumps(pushed_json(pushed), indent=2) if asked.format == "json" else pushed_table(pushed))
+
+
 def _source(file: str) -> Path | Reads:
     return stdin() if file == "-" else Path(file)
 
 
-_COMMANDS = {"inspect": _inspect, "verify": _verify, "load": _load}
+_COMMANDS = {"inspect": _inspect, "verify": _verify, "load": _load, "push": _push}
 
 
 if __name__ == "__main__":

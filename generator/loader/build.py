@@ -52,7 +52,7 @@ def imports(path: Path) -> list[str]:
 
 
 def standins() -> dict[str, Path]:
-    """Stand-ins for standard modules, by their paths in the archive."""
+    """Stand-ins for modules that a Python may lack, by their paths in the archive."""
     return {f"standins/{path.relative_to(_STANDINS).as_posix()}": path for path in _STANDINS.rglob("*.py")}
 
 
@@ -151,7 +151,7 @@ def _file(name: str) -> Path | None:
 
 def _is_package(path: Path) -> bool:
     """Whether it only says what a package offers to programs; the loader's modules name each other in full."""
-    return path.name == "__init__.py" and path.parent != _PACKAGE
+    return path.name == "__init__.py" and path.parent != _PACKAGE and _STANDINS not in path.parents
 
 
 def _run(node: ast.AST) -> Iterator[ast.AST]:

@@ -21,6 +21,8 @@ from generator.registry.session import DELAYS, Registry, refusal
 from generator.transport import Refused
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import requests
 
 MANIFEST_LIMIT = 4 << 20
@@ -39,7 +41,7 @@ _RESTARTS = 3
 _WAIT = 0.1
 """Seconds between two looks at a blob that somebody else fetches."""
 
-Received = Callable[[int], None]
+Received: TypeAlias = "Callable[[int], None]"
 """Called with the bytes that came, from several threads; negative where they were thrown away. It may raise."""
 
 

@@ -45,7 +45,7 @@ def check_push(access: Access, paths: Sequence[str]) -> dict[str, Finding]:
     except Refused as refused:
         return {"": refused.finding}
     with ThreadPoolExecutor(8) as pool:
-        return dict(zip(paths, pool.map(lambda path: _push(registry, path), paths), strict=True))
+        return dict(pool.map(lambda path: (path, _push(registry, path)), paths))
 
 
 def _push(registry: Registry, path: str) -> Finding:

@@ -197,11 +197,11 @@ class Registry:
         """A token for some scopes, or for none to try the login."""
         realm = found.parameters.get("realm", "")
         asked: dict[str, Any] = {"service": found.parameters.get("service", ""), "client_id": "fategen"}
-        asked |= {"scope": list(scopes)} if scopes else {}
+        asked.update({"scope": list(scopes)} if scopes else {})
         login = self.access.login
         if login is not None and login.identity:
             form = {**asked, "grant_type": "refresh_token", "refresh_token": login.password}
-            form |= {"scope": " ".join(scopes)} if scopes else {}
+            form.update({"scope": " ".join(scopes)} if scopes else {})
             answer = self.once("POST", realm, data=form, strict=True)
         else:
             header = f"Basic {login.basic}" if login else ""

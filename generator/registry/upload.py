@@ -16,13 +16,15 @@ from generator.registry.session import DELAYS, RETRIED, Registry, refusal, retry
 from generator.transport import Refused
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import requests
 
 State = Literal["pushed", "mounted", "was there"]
 _SECONDS = (5.0, 300.0)
 """To connect, and for an answer: a registry moves a large blob to its place before it says yes."""
 
-Content = Callable[[], Iterator[bytes]]
+Content: TypeAlias = "Callable[[], Iterator[bytes]]"
 """Gives a blob's bytes from the start; it raises before the last ones where they are wrong."""
 
 
