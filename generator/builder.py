@@ -223,10 +223,8 @@ def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]
 
     Nothing that they lack is an error here.
     """
-    with (
-        docker.start(["info", "--format", "json"]) as info,
-        docker.start(["buildx", "inspect", *([builder] if builder else [])]) as inspected,
-    ):
+    inspecting = ["buildx", "inspect", *([builder] if builder else [])]
+    with docker.start(["info", "--format", "json"]) as info, docker.start(inspecting) as inspected:
 
         def answers() -> Answers:
             engine, buildx = parse_engine(info.finish())

@@ -29,9 +29,25 @@ LATER = {"removeprefix", "removesuffix", "bit_count", "is_relative_to", "hardlin
          "cancel_futures", "randbytes"}  # fmt: skip
 """Names of Python 3.9 and later that modules here might come to use."""
 STANDINS = {"json", "dataclasses", "shutil", "difflib", "concurrent"}
+CLIENTS = {"requests", "urllib3"}
+"""No standard modules; these have stand-ins too."""
+PUSHING = "generator.bundle.pushing"
+"""Imported by push alone, which needs the whole standard library."""
 
 MODULES = modules()
 FILES = {**{name: path for name, path in MODULES.items() if path.name != "__init__.py"}, **standins()}
+
+
+def without_push() -> dict[str, Path]:
+    """The modules that inspect, verify and load import."""
+    found: dict[str, Path] = {}
+    todo = ["generator.loader.__main__"]
+    while todo:
+        name = todo.pop()
+        if name in MODULES and name not in found and name != PUSHING:
+            found[name] = MODULES[name]
+            todo += imports(MODULES[name]) if name in FILES else []
+    return found
 
 
 def nodes(path: Path) -> Iterator[ast.AST]:
@@ -58,8 +74,18 @@ def test_its_annotations_are_not_run(path: Path) -> None:
 
 def test_nothing_but_the_standard_library_is_imported_and_what_python3_minimal_lacks_has_a_stand_in() -> None:
     roots = {name.partition(".")[0] for path in FILES.values() for name in imports(path)}
-    assert roots <= MINIMAL | STANDINS | {"generator"}
-    assert roots <= {*sys.stdlib_module_names, "generator"}
+    assert roots <= {*sys.stdlib_module_names, *CLIENTS, "generator"}
+    clients = [path for name, path in FILES.items() if name.split("/")[1:2] and name.split("/")[1] in CLIENTS]
+    assert len(clients) == 6
+    others = [path for name, path in FILES.items() if name.startswith("standins/") and path not in clients]
+    early = [path for name, path in without_push().items() if name in FILES] + others
+    assert {name.partition(".")[0] for path in early for name in imports(path)} <= MINIMAL | STANDINS | {"generator"}
+
+
+def test_push_alone_imports_a_registry_s_client() -> None:
+    assert PUSHING in MODULES
+    assert "generator.transport" in MODULES
+    assert not [name for name in without_push() if name.startswith(("generator.transport", "generator.registry"))]
 
 
 def test_a_stand_in_has_every_name_that_is_asked_of_it() -> None:
@@ -67,17 +93,18 @@ def test_a_stand_in_has_every_name_that_is_asked_of_it() -> None:
         (name, alias.name)
         for path in FILES.values()
         for node in nodes(path)
-        if isinstance(node, ast.ImportFrom) and (name := node.module or "").partition(".")[0] in STANDINS
+        if isinstance(node, ast.ImportFrom) and (name := node.module or "").partition(".")[0] in STANDINS | CLIENTS
         for alias in node.names
     }
     asked |= {
         (node.value.id, node.attr)
         for path in FILES.values()
         for node in nodes(path)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in STANDINS
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in STANDINS | CLIENTS
     }
     assert ("concurrent.futures", "ThreadPoolExecutor") in asked
     assert ("json", "loads") in asked
+    assert ("requests.adapters", "HTTPAdapter") in asked
     for module, name in sorted(asked):
         assert hasattr(importlib.import_module(f"generator.loader.standins.{module}"), name), f"{module}.{name}"
 
@@ -89,6 +116,7 @@ def test_they_are_the_files_that_fategen_runs() -> None:
             if name.startswith("generator/") and not name.endswith("/__init__.py"):
                 assert archive.read(name) == (root / name).read_bytes()
         assert {"__main__.py", "standins/json.py", "generator/bundle/load.py"} <= set(archive.namelist())
+        assert b"class Session" in archive.read("standins/requests/__init__.py")
         assert not [name for name in archive.namelist() if "/cli/" in name or name.endswith("/save.py")]
 
 
@@ -112,6 +140,7 @@ def test_its_page_says_what_to_type(made: Made, tmp_path: Path) -> None:
         "podman load -i fate-1.0.fate.tar",
         "ctr -n k8s.io images import fate-1.0.fate.tar",
         "python3 fategen-load.pyz load fate-1.0.fate.tar",
+        "python3 fategen-load.pyz push fate-1.0.fate.tar REGISTRY/PREFIX",
         "skopeo copy --all oci-archive:fate-1.0.fate.tar:docker.io/fgtest/a:1.0 docker://REGISTRY/PREFIX/a:1.0",
         "fgtest/m:1.0",
     ):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 import generator.cli
 from generator.loader.__main__ import main
 from tests.bundle.conftest import Made
+from tests.loopback import Loopback
 
 
 @pytest.fixture
@@ -19,7 +23,18 @@ def file(made: Made, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "args", [("inspect",), ("inspect", "--format", "json"), ("verify", "--format", "json"), ("inspect", "--file", "x")]
+    "args",
+    [
+        ("inspect",),
+        ("inspect", "--format", "json"),
+        ("verify", "--format", "json"),
+        ("inspect", "--file", "x"),
+        ("push", "inside/fate"),
+        ("push", "https://localhost/fate"),
+        ("push", "localhost:1/fate", "--only", "none"),
+        ("push", "localhost:1/fate", "--require-signature", "none"),
+        ("push", "localhost:1/fate", "--base", "none"),
+    ],
 )
 def test_both_print_the_same(
     args: tuple[str, ...], file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -41,11 +56,11 @@ def test_damage_is_told_and_the_exit_code_is_4(file: Path, made: Made, capsys: p
     assert err.startswith(f"error: {file} is damaged: layer {layer.digest} (b), bytes ")
 
 
-def test_what_it_cannot_do_is_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_ways_into_a_registry_are_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     out = capsys.readouterr().out
-    assert "It does not push." in out
+    assert "fategen-load.pyz push FILE REGISTRY/PREFIX" in out
     assert "skopeo copy" in out
 
 
@@ -55,3 +70,53 @@ def test_where_docker_is_missing_no_command_of_fategen_is_advised(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(["load", str(file)]) == 3
     assert "docker is not installed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_both_push_and_say_the_same(
+    form: str,
+    file: Path,
+    made: Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    said = []
+    for command in (main, _fategen):
+        with Loopback() as registry:
+            assert command(["push", str(file), f"{registry.host}/inside", "--format", form, "--only", "b"]) == 0
+            out, err = capsys.readouterr()
+            assert err == ""
+            said.append(out.replace(registry.host, "HOST"))
+            assert set(registry.manifests) == {"inside/b"}
+    assert said[0] == said[1]
+    assert made.plan.index.images[1].target.digest in said[0]
+    if form == "json":
+        assert json.loads(said[0])["root"] == made.plan.index.root
+
+
+def _fategen(args: list[str]) -> object:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr("sys.argv", ["fategen", "bundle", *args])
+        generator.cli.main()
+    return stop.value.code
+
+
+def test_push_says_which_python_it_needs(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = builtins.__import__
+
+    def lacking(name: str, *args: object) -> object:
+        if name == "http.cookiejar":
+            raise ModuleNotFoundError("No module named 'http'", name="http")
+        return real(name, *args)  # type: ignore[arg-type]
+
+    for name in ("generator.bundle.pushing", "generator.bundle.push", "generator.transport"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    assert main(["push", str(file), "localhost:1/fate"]) == 3
+    assert capsys.readouterr().err == (
+        "error: push needs Python's standard library, and this Python has no http\n  next: apt-get install python3\n"
+    )

@@ -12,16 +12,15 @@ def should_bypass_proxies(url: str, no_proxy: str) -> bool:
     host = parts.hostname or ""
     entries = [entry for entry in no_proxy.replace(" ", "").split(",") if entry]
     address = _address(host)
-    if address is not None:
-        found = any(_has(entry, address) for entry in entries)
-    else:
-        name = f"{host}:{parts.port}" if parts.port else host
-        found = any(host.endswith(entry) or name.endswith(entry) for entry in entries)
-    return found or entries == ["*"] or any(_below(host, entry.lstrip(".").lower()) for entry in entries)
+    if address is not None and any(_has(entry, address) for entry in entries):
+        return True
+    names = [host] if address is not None or parts.port is None else [host, f"{host}:{parts.port}"]
+    below = any(_below(name, entry.lstrip(".").lower()) for name in names for entry in entries)
+    return below or entries == ["*"]
 
 
-def _below(host: str, entry: str) -> bool:
-    return bool(entry) and (host == entry or host.endswith(f".{entry}"))
+def _below(name: str, entry: str) -> bool:
+    return bool(entry) and f".{name}".endswith(f".{entry}")
 
 
 def _address(host: str) -> IPv4Address | None:
