@@ -6,6 +6,7 @@ argparse and not click: the host has no pip.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -38,7 +39,7 @@ from generator.terminal import Bar
 
 PUSH = """Into a registry, with the logins of docker login; python3-minimal will not do for that:
   python3 fategen-load.pyz push FILE REGISTRY/PREFIX
-or with other tools, which do not check the bundle:
+or with skopeo, or with an engine that has loaded the bundle:
   skopeo copy --all oci-archive:FILE:{full} docker://REGISTRY/PREFIX/{short}
   docker tag {familiar} REGISTRY/PREFIX/{short} && docker push REGISTRY/PREFIX/{short}"""
 
@@ -155,10 +156,13 @@ def _load(asked: argparse.Namespace) -> None:
 
 def _push(asked: argparse.Namespace) -> None:
     try:
-        from generator.bundle.pushing import push_file, pushed_json, pushed_table
+        for name in ("http.client", "ssl"):
+            importlib.import_module(name)
     except ModuleNotFoundError as error:
         message = f"push needs Python's standard library, and this Python has no {error.name}"
         raise EngineError(message, hint="apt-get install python3") from error
+    from generator.bundle.pushing import push_file, pushed_json, pushed_table
+
     key = asked.require_signature
     with Bar("pushing", asked.quiet) as bar:
         pushed = push_file(asked.file, asked.prefix, bases=asked.bases, only=asked.only, key=key, progress=bar)

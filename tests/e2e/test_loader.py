@@ -1,28 +1,33 @@
 """``fategen-load.pyz`` where it is for: under Python 3.8, and in a bare root without a network.
 
 The root is Debian 12 with python3-minimal (no json, no dataclasses, no shutil, no fategen); of the machine it has the
-docker client and the engine's socket.
+docker client and the engine's socket. What pushes is a Python that has its standard library and no requests.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
 import shutil
+import ssl
 import subprocess
+import urllib.error
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trustme
 
 from generator.bundle.layout import SourceImage
 from generator.bundle.members import contents
 from generator.bundle.save import SaveResult, save
-from generator.loader.build import NAME, place
+from generator.loader.build import NAME, modules, place, pyz
 from tests.bundle.layouts import simple
-from tests.e2e.conftest import Fategen, Ran, docker
+from tests.e2e.conftest import Fategen, Ran, docker, registry_get
+from tests.harbor import Harbor
 
 IMAGE = f"fgload-{os.getpid()}/b:1.0"
 
@@ -180,7 +185,7 @@ def test_it_loads_a_delta_with_its_base(host: Host, tmp_path: Path) -> None:
     newer = SourceImage((IMAGE,), simple(tmp_path / "new", "b", files=files), ("linux/amd64",))
     delta = save([newer], host.directory / "new.fate.tar", name="new", bases=[host.saved.index])
     assert delta.index.absent
-    assert "a delta: 1 layers" in host.load("inspect", "new.fate.tar").out
+    assert "a delta: 1 layer is" in host.load("inspect", "new.fate.tar").out
     alone = host.load("load", "new.fate.tar")
     assert (alone.code, "x (root digest" in alone.err) == (2, True)
     both = host.load("load", "new.fate.tar", "x.fate.tar")
@@ -213,6 +218,103 @@ def test_it_asks_for_a_signature(host: Host, fategen: Fategen) -> None:
         assert docker("image", "ls", "--quiet", IMAGE) == ""
     else:
         assert signed.code == 0, signed.err
+
+
+@pytest.fixture(params=["3.8", "3.13"])
+def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    """A Python that sees the standard library alone: no requests, no urllib3."""
+    python, site = installed(request.param), tmp_path / "site"
+    site.mkdir()
+    source = SourceImage((IMAGE,), simple(tmp_path / "b", "b"), ("linux/amd64",))
+    saved = save([source], site / "x.fate.tar", name="x")
+    place(saved.path, saved.index)
+
+    def run(command: str, *args: str) -> Ran:
+        return ran([python, "-I", "-S", *args], site)
+
+    assert run("python3", "-c", "import requests").code == 1
+    assert run("python3", "-c", "import urllib3").code == 1
+    yield Host(site, saved, run, shell=False)
+
+
+def test_it_pushes_what_the_registry_lacks_digests_kept(alone: Host, registry: str, fategen: Fategen) -> None:
+    prefix = f"{registry}/fgload-{os.getpid()}-{alone.directory.parent.name}"
+    path = f"{prefix.partition('/')[2]}/b"
+    pushed = alone.load("push", "x.fate.tar", prefix, "--format", "json")
+    assert pushed.code == 0, pushed.err
+    (image,) = json.loads(pushed.out)["images"]
+    target = alone.saved.index.images[0].target
+    assert (image["references"], image["digest"], image["state"]) == ([f"{prefix}/b:1.0"], target.digest, "pushed")
+    assert image["sent"] > 0
+    assert registry_get(registry, f"{path}/manifests/1.0") == registry_get(
+        registry, f"{path}/manifests/{target.digest}"
+    )
+    again = alone.load("push", "x.fate.tar", prefix)
+    assert again == fategen("bundle", "push", "x.fate.tar", prefix, cwd=alone.directory)
+    assert again.code == 0 and "was there" in again.out and " 0 B" in again.out
+    docker("pull", "--quiet", f"{prefix}/b@{target.digest}")
+    docker("image", "rm", "--force", f"{prefix}/b@{target.digest}", check=False)
+
+
+def test_it_pushes_with_docker_s_login_and_certificates(
+    alone: Host, registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, config = trustme.CA(), alone.directory / "docker"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    monkeypatch.setenv("DOCKER_CONFIG", str(config))
+    with Harbor(tls=context, upstream=registry) as harbor:
+        # loopback is insecure to docker, its token service is not: that certificate is checked
+        prefix = f"{harbor.host}/fate/fgload-{os.getpid()}-{alone.directory.parent.name}"
+        unknown = alone.load("push", "x.fate.tar", prefix)
+        assert (unknown.code, "authority that is not known here" in unknown.err) == (3, True)
+        certificates = config / "certs.d" / harbor.host
+        certificates.mkdir(parents=True)
+        authority.cert_pem.write_to_path(str(certificates / "ca.crt"))
+        for password, code in (("wrong-horse", 3), ("right-horse", 0)):
+            auth = base64.b64encode(f"writer:{password}".encode()).decode()
+            (config / "config.json").write_text(json.dumps({"auths": {harbor.host: {"auth": auth}}}), encoding="utf-8")
+            pushed = alone.load("push", "x.fate.tar", prefix)
+            assert pushed.code == code, pushed.err
+            assert ("refuses the login of writer" in pushed.err) == bool(code)
+        assert alone.saved.index.images[0].target.digest in pushed.out
+
+
+def test_of_a_damaged_bundle_no_manifest_is_pushed(alone: Host, registry: str) -> None:
+    data = bytearray(alone.saved.path.read_bytes())
+    layer = next(member for member in contents(alone.saved.index).members if member.role == "layer")
+    data[layer.start] ^= 1
+    alone.saved.path.write_bytes(data)
+    path = f"fgload-{os.getpid()}-{alone.directory.parent.name}-damaged"
+    refused = alone.load("push", "x.fate.tar", f"{registry}/{path}")
+    assert (refused.code, layer.digest in refused.err) == (4, True)
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        registry_get(registry, f"{path}/b/manifests/1.0")
+
+
+def test_python3_minimal_does_not_push_and_says_what_does(registry: str, tmp_path: Path) -> None:
+    run = bare_root(tmp_path)
+    source = SourceImage((IMAGE,), simple(tmp_path / "b", "b"), ("linux/amd64",))
+    saved = save([source], tmp_path / "x.fate.tar", name="x")
+    place(saved.path, saved.index)
+    refused = run("python3", NAME, "push", "x.fate.tar", "localhost:5000/fate")
+    assert (refused.code, refused.out) == (3, ""), refused.err
+    message = "push needs Python's standard library, and this Python has no http"
+    assert refused.err == f"error: {message}\n  next: apt-get install python3\n"
+
+
+def test_python_3_8_imports_each_of_its_modules(registry: str, tmp_path: Path) -> None:
+    """Those too that a command imports only when it comes to them."""
+    (tmp_path / NAME).write_bytes(pyz())
+    script = (
+        "import importlib, sys\n"
+        f"sys.path += ['{NAME}', '{NAME}/standins']\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "import requests\n"
+        "assert '/standins/' in requests.__file__"
+    )
+    done = ran([installed("3.8"), "-I", "-S", "-c", script, *modules()], tmp_path)
+    assert done.code == 0, done.err
 
 
 def test_an_older_python_is_told_which_it_needs(registry: str, tmp_path: Path) -> None:

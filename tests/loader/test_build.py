@@ -20,9 +20,9 @@ from tests.bundle.conftest import Made
 
 MINIMAL = {
     "__future__", "argparse", "ast", "base64", "bisect", "codecs", "collections", "contextlib", "copy", "datetime",
-    "enum", "errno", "fcntl", "fnmatch", "functools", "hashlib", "heapq", "io", "math", "operator", "os", "pathlib",
-    "platform", "posixpath", "re", "select", "signal", "socket", "stat", "string", "struct", "subprocess", "sys",
-    "tempfile", "textwrap", "threading", "time", "types", "typing", "unicodedata", "urllib", "weakref", "zlib",
+    "enum", "errno", "fcntl", "fnmatch", "functools", "hashlib", "heapq", "importlib", "io", "math", "operator", "os",
+    "pathlib", "platform", "posixpath", "re", "select", "signal", "socket", "stat", "string", "struct", "subprocess",
+    "sys", "tempfile", "textwrap", "threading", "time", "types", "typing", "unicodedata", "urllib", "weakref", "zlib",
 }  # fmt: skip
 """Top-level modules of Debian 12's libpython3.11-minimal and of its python3.11-minimal binary (dpkg -L)."""
 LATER = {"removeprefix", "removesuffix", "bit_count", "is_relative_to", "hardlink_to", "file_digest", "pairwise",

@@ -251,6 +251,26 @@ def test_what_a_body_raises_is_not_the_line_s_fault() -> None:
         ask("PUT", f"http://{server.host}/", data=Body())
 
 
+def test_a_piece_has_as_long_as_an_answer_on_a_slow_line(each_client: str) -> None:
+    """The stand-in alone: urllib3 gives a piece no longer than connecting."""
+
+    def serve(server: Server, line: socket.socket) -> None:
+        server.head(line)
+        time.sleep(0.4)
+        left = 16 << 20
+        while left:
+            left -= len(line.recv(1 << 16))
+        line.sendall(EMPTY)
+
+    with Server(serve) as server:
+        options: dict[str, Any] = {"data": bytes(16 << 20), "timeout": (0.2, 5.0)}
+        if each_client == "standin":
+            assert ask("PUT", f"http://{server.host}/", **options).ok
+        else:
+            with pytest.raises(Refused):
+                ask("PUT", f"http://{server.host}/", **options)
+
+
 # what goes wrong
 
 

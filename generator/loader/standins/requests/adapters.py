@@ -46,7 +46,7 @@ class HTTPAdapter:
     ) -> Exchange:
         """Sends a request and reads the head of its answer. ``proxy`` is ``[http://][user:password@]host[:port]``.
 
-        ``timeout``: seconds to connect and to send a piece, and to wait for the answer. A kept connection that ended
+        ``timeout``: seconds to connect, and to send a piece or wait for the answer. A kept connection that ended
         meanwhile is opened again where nothing was answered and the body is bytes.
         Raises RequestException, and what reading ``body`` raises.
         """
@@ -76,7 +76,6 @@ class HTTPAdapter:
             if connection is None:
                 return line.connected(), False
             if _is_open(connection):
-                connection.sock.settimeout(line.timeout[0])
                 return connection, True
             connection.close()
 
@@ -178,11 +177,10 @@ def _ask(
     headers: dict[str, str],
     timeout: tuple[float, float],
 ) -> http.client.HTTPResponse:
+    connection.sock.settimeout(timeout[1])
     # who hangs up while a body is sent may have answered before: too large, not allowed
     with contextlib.suppress(BrokenPipeError):
         connection.request(method, target, body or None, headers)
-    if connection.sock is not None:
-        connection.sock.settimeout(timeout[1])
     return connection.getresponse()
 
 
