@@ -38,7 +38,7 @@ from generator.medium import ask_for_medium
 from generator.terminal import Bar
 
 PUSH = """Into a registry, with the logins of docker login; python3-minimal will not do for that:
-  python3 fategen-load.pyz push FILE REGISTRY/PREFIX
+  python3 fategen-load.pyz push FILE REGISTRY/PREFIX{base}
 or with skopeo, or with an engine that has loaded the bundle:
   skopeo copy --all oci-archive:FILE:{full} docker://REGISTRY/PREFIX/{short}
   docker tag {familiar} REGISTRY/PREFIX/{short} && docker push REGISTRY/PREFIX/{short}"""
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fategen-load.pyz",
         description="Inspect, verify, load and push a bundle of container images; Python 3.8 is all that it needs.",
-        epilog=PUSH.format(full="docker.io/NAME:TAG", familiar="NAME:TAG", short="NAME:TAG"),
+        epilog=PUSH.format(full="docker.io/NAME:TAG", familiar="NAME:TAG", short="NAME:TAG", base=""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"fategen-load.pyz of fategen {__version__}")

@@ -101,7 +101,8 @@ def readme(file: str, index: BundleIndex, *, parts: bool = False) -> str:
     names = "\n".join(f"  {familiar(name)}" for image in index.images for name in image.references)
     plain = _PARTS if parts else _WHOLE
     first = index.images[0].references[0]
-    push = PUSH.format(full=first, familiar=familiar(first), short=first.rpartition("/")[2])
+    base = " --base BASE" * bool(index.bases)
+    push = PUSH.format(full=first, familiar=familiar(first), short=first.rpartition("/")[2], base=base)
     bases = ", ".join(f"{base.name} (root digest {short_root(base.root)})" for base in index.bases)
     return f"""{file}: container images in {"parts of one archive" if parts else "one archive"}
 root digest {short_root(index.root)}

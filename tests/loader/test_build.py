@@ -156,4 +156,5 @@ def test_its_page_for_parts_and_for_a_delta_says_what_is_different(made: Made) -
     text = readme("x.fate.tar", delta)
     assert "some of its layers are in old (root digest 1212-1212-1212)" in text
     assert "\n  python3 fategen-load.pyz load x.fate.tar BASE\n" in text
+    assert "\n  python3 fategen-load.pyz push x.fate.tar REGISTRY/PREFIX --base BASE\n" in text
     assert "docker load" not in text
