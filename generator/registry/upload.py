@@ -24,6 +24,9 @@ State = Literal["pushed", "mounted", "was there"]
 _SECONDS = (5.0, 300.0)
 """To connect, and for an answer: a registry moves a large blob to its place before it says yes."""
 
+_PIECE = 64 << 10
+"""Bytes that urllib3 sends at a time: each piece has the seconds to connect, so that 0.1 Mbit/s is fast enough."""
+
 Content: TypeAlias = "Callable[[], Iterator[bytes]]"
 """Gives a blob's bytes from the start; it raises before the last ones where they are wrong."""
 
@@ -68,7 +71,9 @@ class _Body:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._chunks
+        for chunk in self._chunks:
+            for start in range(0, len(chunk), _PIECE):
+                yield chunk[start : start + _PIECE]
 
 
 class _Upload:
