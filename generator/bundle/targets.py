@@ -107,7 +107,7 @@ class DockerLoader:
         found = {name: known[name] for name in names if name in known}
         if len(found) + absent < len(names):
             # an image without the name that it was asked for
-            found |= {name: image for n in names if n not in found for name, image in self.inspect([n]).items()}
+            found.update(item for n in names if n not in found for item in self.inspect([n]).items())
         return found
 
     @contextlib.contextmanager

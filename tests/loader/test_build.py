@@ -59,6 +59,9 @@ def test_a_module_is_python_3_8(path: Path) -> None:
     for node in nodes(path):
         if isinstance(node, ast.Attribute):
             assert node.attr not in LATER, f"line {node.lineno}: {node.attr} is not in Python 3.8"
+        if isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, ast.BitOr):
+            right = node.right if isinstance(node, ast.BinOp) else node.value
+            assert not isinstance(right, (ast.Dict, ast.DictComp)), f"line {node.lineno}: | of dictionaries"
         if isinstance(node, ast.Call):
             given = {keyword.arg for keyword in node.keywords}
             name = node.func.id if isinstance(node.func, ast.Name) else ""
