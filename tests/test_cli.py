@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import generator.cli
 from generator import __version__
 from generator.cli import main
 
@@ -234,3 +237,13 @@ def test_verify_takes_nothing_that_stack_has_no_use_for(run: Run, project_dir: P
     code, _, err = run("verify", "roll", "--stack")
     assert code == 2
     assert "--stack: starts every component as the engine has it" in err
+
+
+def test_a_full_disk_is_said_whatever_was_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(**_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ".fategen/logs/bake.log")
+
+    monkeypatch.setattr(generator.cli, "cli", write)
+    code, _, err = run("bake")
+    assert code == 3
+    assert err.startswith("error: .fategen/logs/bake.log cannot be written: No space left on device\n  next: free ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -9,7 +10,9 @@ import click
 
 from generator import __version__
 from generator.cli.lazy import LazyGroup
-from generator.errors import FategenError
+from generator.errors import EngineError, FategenError
+
+FULL = "free some space where the project and the temporary files (TMPDIR) are, then run the same command again"
 
 COMMANDS = {
     "init": "write a commented .env and render the project",
@@ -50,4 +53,11 @@ def main() -> None:
         # the reader of a pipe (head, less) went away: say nothing, and keep Python from saying it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # whatever was written: a log, a temporary file, a rendered one
+        full = EngineError(f"{error.filename or 'a file'} cannot be written: {error.strerror}", hint=FULL)
+        click.echo(full.render(), err=True)
+        code = full.exit_code
     sys.exit(code if isinstance(code, int) else 0)
