@@ -16,8 +16,6 @@ from generator.registry.session import LONGEST, Access
 from generator.transport import Refused
 from tests.loopback import Handler, Loopback, sha256
 
-pytestmark = pytest.mark.usefixtures("each_client")
-
 DATA = bytes(range(256)) * 40
 SIZE = len(DATA)
 Lie = Callable[[Handler], bool]

@@ -16,7 +16,7 @@ from generator.registry.session import Access, Challenge, parse_challenge
 from generator.transport import Finding, is_insecure, proxies, trusting
 from tests.harbor import Harbor
 
-pytestmark = pytest.mark.usefixtures("one_authority", "each_client")
+pytestmark = pytest.mark.usefixtures("one_authority")
 
 WRITER = Login("writer", "right-horse")
 READER = Login("reader", "right-mule")

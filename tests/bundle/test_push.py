@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +13,10 @@ from generator.bundle.layout import SourceImage
 from generator.bundle.push import Pushed, push
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
-from generator.registry import upload
 from generator.registry.session import Access
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import simple
-from tests.loopback import Handler, Loopback, sha256
+from tests.loopback import Handler, Loopback
 
 pytestmark = pytest.mark.usefixtures("each_client")
 
@@ -146,31 +143,6 @@ def test_a_cut_upload_begins_again_where_the_registry_forgot_it(registry: Loopba
     ]
     assert [p.state for p in send(registry, file, "b")] == ["pushed"]
     assert not registry.paths("PATCH")
-
-
-def test_a_slow_line_has_time_for_each_piece(registry: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "_SECONDS", (0.2, 5.0))
-    data = bytes(24 << 20)
-
-    def slow(handler: Handler) -> bool:
-        if handler.command != "PUT":
-            return False
-        # a small window: else the system takes megabytes before it has the sender wait
-        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        left, until = len(data), time.monotonic() + 0.8
-        while left:
-            left -= len(handler.rfile.read(min(left, 1 << 16)))
-            # 3 MB a second: no line on which a whole chunk is sent in the time to connect
-            time.sleep(0.02 if time.monotonic() < until else 0)
-        handler.send_response(201)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-        return True
-
-    registry.lies.append(slow)
-    chunks = [data[: 1 << 20]] * 24
-    assert upload.push_blob(registry.client(), "slow/a", sha256(data), len(data), lambda: iter(chunks)) == "pushed"
-    assert registry.slept == []
 
 
 def test_the_same_command_goes_on_after_an_error(registry: Loopback, file: Path) -> None:

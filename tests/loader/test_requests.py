@@ -256,14 +256,14 @@ def test_a_piece_has_as_long_as_an_answer_on_a_slow_line(each_client: str) -> No
 
     def serve(server: Server, line: socket.socket) -> None:
         server.head(line)
-        time.sleep(0.4)
+        time.sleep(0.2)
         left = 16 << 20
         while left:
             left -= len(line.recv(1 << 16))
         line.sendall(EMPTY)
 
     with Server(serve) as server:
-        options: dict[str, Any] = {"data": bytes(16 << 20), "timeout": (0.2, 5.0)}
+        options: dict[str, Any] = {"data": bytes(16 << 20), "timeout": (0.1, 5.0)}
         if each_client == "standin":
             assert ask("PUT", f"http://{server.host}/", **options).ok
         else:

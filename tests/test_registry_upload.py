@@ -1,0 +1,36 @@
+"""Sending a blob; what a bundle's push makes of it is in tests/bundle/test_push.py."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from generator.registry import upload
+from tests.loopback import Handler, Loopback, sha256
+
+
+def test_a_slow_line_has_time_for_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "_SECONDS", (0.1, 5.0))
+    data = bytes(12 << 20)
+
+    def slow(handler: Handler) -> bool:
+        if handler.command != "PUT":
+            return False
+        # a small window: else the system takes megabytes before it has the sender wait
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        left, until = len(data), time.monotonic() + 0.25
+        while left:
+            left -= len(handler.rfile.read(min(left, 1 << 16)))
+            # 3 MB a second: no line on which a whole chunk is sent in the time to connect
+            time.sleep(0.02 if time.monotonic() < until else 0)
+        handler.send_response(201)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return True
+
+    chunks = [data[: 1 << 20]] * 12
+    with Loopback(lies=[slow]) as registry:
+        state = upload.push_blob(registry.client(), "slow/a", sha256(data), len(data), lambda: iter(chunks))
+        assert (state, registry.slept) == ("pushed", [])
