@@ -316,7 +316,7 @@ def test_skopeo_copies_from_a_bundle(project: Project, tmp_path: Path) -> None:
     with served(project.bundle) as (address, _):
         for image in project.index.images:
             source = f"docker://{address}/{SPACE}/{image.label}@{image.target.digest}"
-            command = ["skopeo", "copy", "--src-tls-verify=false", source, f"dir:{tmp_path / image.label}"]
+            command = ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", source, f"dir:{tmp_path / image.label}"]
             done = subprocess.run(command, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             manifest = (tmp_path / image.label / "manifest.json").read_bytes()
