@@ -299,10 +299,12 @@ def test_what_was_read_once_is_not_read_again(project: Project) -> None:
     assert time.monotonic() - begin < 2  # a second, and what else the machine does
 
 
-def test_an_image_that_the_engine_lacks_is_told_with_the_next_step(project: Project) -> None:
+def test_images_that_the_engine_lacks_are_told_as_bundle_save_tells_them(project: Project) -> None:
     ran = project.verify("roll", "egg", "--tag", "none")
-    assert (ran.code, ran.out) == (3, "")
-    assert f"roll:none, {project.registry}/{SPACE}/egg:none" in ran.err and "fategen bake roll egg --load" in ran.err
+    assert (ran.code, ran.out) == (2, "")
+    for name in ("roll", "egg"):
+        assert f"{project.registry}/{SPACE}/{name}:none: the engine has no image of this name" in ran.err
+    assert "  next: fategen bake --load puts ours there, docker pull others" in ran.err
 
 
 def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
