@@ -7,15 +7,12 @@ into an error with the template's file and line.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator import hcl
+from generator import compiled, hcl
 from generator.errors import InputError, Problem
 from generator.tree import HEADER
 
@@ -79,39 +76,6 @@ def _header(plan: Plan) -> str:
     return f"{HEADER} from .env and catalogue/{plan.line}.yaml: edit those or templates/, then run: fategen render"
 
 
-def _compiled(environment: jinja2.Environment) -> jinja2.BytecodeCache | None:
-    """Compiled templates in the user's cache directory, as Python keeps compiled modules: compiling is most of a
-    rendering's time. What cannot be kept there is compiled again.
-    """
-    import jinja2
-
-    class Kept(jinja2.FileSystemBytecodeCache):
-        def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
-            try:
-                super().load_bytecode(bucket)
-            except Exception:  # damaged, in whatever way pickle and marshal put it
-                bucket.reset()
-
-        def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
-            with contextlib.suppress(OSError):
-                Path(self.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-                super().dump_bytecode(bucket)
-
-    cache = cache_directory()
-    if cache is None:
-        return None
-    # Jinja's own key is a template's path and text; what compiles it, and with which settings, belongs to it too
-    settings = [(name, value) for name, value in vars(environment).items() if isinstance(value, (bool, str))]
-    compiler = Path(jinja2.__file__).with_name("compiler.py").stat().st_mtime_ns
-    return Kept(str(cache / f"templates-{zlib.crc32(repr((settings, compiler)).encode()):08x}"))
-
-
-def cache_directory() -> Path | None:
-    """Where fategen keeps what it can make again, for this user; None for one without a home."""
-    own, home = os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME")
-    return Path(own, "fategen") if own else Path(home, ".cache/fategen") if home else None
-
-
 def _environment(templates: Sequence[Path]) -> jinja2.Environment:
     import jinja2
 
@@ -123,7 +87,7 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.bytecode_cache = _compiled(environment)
+    environment.bytecode_cache = compiled.cache(environment)
     environment.filters["hcl"] = hcl.quote
     environment.filters["hcl_list"] = hcl.string_list
     environment.filters["comment"] = hcl.comment
