@@ -6,12 +6,8 @@ hidden file only, and the next save of the same bundle writes over it.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,12 +21,12 @@ from generator.bundle.layout import Found, SourceImage, blob_path, build_again, 
 from generator.bundle.members import Contents, Expected, contents
 from generator.bundle.model import BundleIndex, arrange
 from generator.bundle.oci import GZIP_TYPES
+from generator.bundle.output import check_output, disk_errors, forget, part_file, sync_directory, write_sums
 from generator.bundle.small_files import small_file
 from generator.bundle.split import PartsWriter, check_split, remove_parts
 from generator.bundle.strictjson import Malformed
 from generator.errors import BundleError, EngineError, InputError, Problem
 
-_MARGIN = 1 << 20
 _WINDOW = 64 << 20
 """Bytes after which the disk is waited for: a slow one is not found out at the end, with gigabytes to go."""
 Sync = Callable[[], object] | None
@@ -72,29 +68,29 @@ def save(
     fails). Whatever it raises, ``output`` is what it was before.
     """
     plan, sources, shared = _prepare(images, name, bases, files or {})
-    _check_output(output, plan.size)
+    check_output(output, plan.size)
     if split:
         check_split(output, plan.size, split)
     sums = output.with_name(output.name + ".sha256")
     if split:
-        with _disk_errors(output, plan.size), _part_file(output) as (_, part):
+        with disk_errors(output, plan.size), part_file(output) as (_, part):
             with PartsWriter(output, split) as parts:
                 digest = _write(parts, plan, sources, progress or quiet)
-                _forget(output)
+                forget(output)
                 text = parts.publish(plan.index.root)
-            _write_sums(sums, text)
+            write_sums(sums, text)
             part.unlink()
         return SaveResult(output, plan.size, digest, plan.index.root, plan.index, shared)
-    with _disk_errors(output, plan.size), _part_file(output) as (file, part):
+    with disk_errors(output, plan.size), part_file(output) as (file, part):
         digest = _write(file, plan, sources, progress or quiet, lambda: os.fsync(file.fileno()))
         file.flush()
         os.fsync(file.fileno())
-        _forget(output)
+        forget(output)
         remove_parts(output)
         part.replace(output)
-        _sync_directory(output.parent)
-    with _disk_errors(sums, 0):
-        _write_sums(sums, f"{digest}  {output.name}\n")
+        sync_directory(output.parent)
+    with disk_errors(sums, 0):
+        write_sums(sums, f"{digest}  {output.name}\n")
     return SaveResult(output, plan.size, digest, plan.index.root, plan.index, shared)
 
 
@@ -132,12 +128,6 @@ def _prepare(
     except Malformed as error:
         raise InputError(f"these images do not make a bundle: {error}") from None
     return contents(leave_out(index, bases)), _Sources(found, files.values()), _shared(index)
-
-
-def _forget(output: Path) -> None:
-    """What was said of an older file goes first: at no moment does it stand beside a file that it does not fit."""
-    for suffix in (".sha256", ".sig"):
-        output.with_name(output.name + suffix).unlink(missing_ok=True)
 
 
 def _shared(index: BundleIndex) -> int:
@@ -213,19 +203,6 @@ def _read_all(images: Sequence[SourceImage], name: str) -> list[Found]:
     return found
 
 
-def _check_output(output: Path, size: int) -> None:
-    if output.is_dir():
-        raise InputError(Problem(str(output), "is a directory; -o names the file to write"))
-    if not output.parent.is_dir():
-        raise InputError(Problem(str(output), "its directory does not exist"), hint=f"mkdir -p {output.parent}")
-    free = shutil.disk_usage(output.parent).free
-    if free < size + _MARGIN:
-        raise EngineError(
-            f"{output.parent} has {free:,} bytes free, the bundle needs {size + _MARGIN:,}",
-            hint="free some space there, or name a file on another disk with -o",
-        )
-
-
 def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress, sync: Sync = None) -> str:
     """Writes all members, and ``sync`` forces them to the disk on the way, so that little is left to wait for."""
     whole = hashlib.sha256()
@@ -268,79 +245,3 @@ def _read(file: IO[bytes], what: str) -> bytes:
         return file.read(CHUNK)
     except OSError as error:
         raise BundleError(f"{what} cannot be read: {error.strerror}", hint="check that disk") from error
-
-
-@contextlib.contextmanager
-def _part_file(output: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """The hidden file beside ``output``, locked and empty; on any error it is removed, after a rename it is gone."""
-    part = output.with_name(f".{output.name}.part")
-    with _lock(part, output) as file:
-        try:
-            yield file, part
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-
-
-def _lock(part: Path, output: Path) -> IO[bytes]:
-    while True:
-        # no O_TRUNC: until the lock is held, the file may be another run's
-        file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # the other run may have renamed or removed it between the open and the lock
-            if _is(part, file):
-                file.truncate(0)
-                return file
-        except OSError as error:
-            file.close()
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            message = f"{output} is being written by another fategen"
-            raise EngineError(message, hint="wait for it, or name another file with -o") from None
-        file.close()
-
-
-def _is(path: Path, file: IO[bytes]) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
-
-
-def _write_sums(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    except OSError as error:
-        # some file systems (FUSE, SMB) cannot; the file itself is on the disk
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(number)
-
-
-@contextlib.contextmanager
-def _disk_errors(output: Path, size: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = f"{output.parent} became full while {output.name} ({size:,} bytes) was written; it was removed"
-            hint = "free some space there, or name a file on another disk with -o"
-        elif error.errno == errno.EFBIG:
-            message = f"{output.parent} cannot hold a file of {size:,} bytes"
-            hint = "FAT32 ends at 4 GiB: use exFAT or ext4, or name a file on another disk with -o"
-        else:
-            message, hint = f"{output} cannot be written: {error.strerror}", "check that disk and its permissions"
-        raise EngineError(message, hint=hint) from error

@@ -240,7 +240,7 @@ def test_no_checksum_stands_beside_a_file_that_it_does_not_fit(
     def stop(_path: Path, _text: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("generator.bundle.save"), "_write_sums", stop)
+    monkeypatch.setattr(importlib.import_module("generator.bundle.save"), "write_sums", stop)
     with pytest.raises(KeyboardInterrupt):
         save(sources, tmp_path / "x.fate.tar", name="x")
     assert not sums.exists()
