@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.engine import find_git
 from generator.errors import EngineError
 from generator.plan import PlannedSource, Target
+from generator.programs import find_git
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from generator.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask
 from generator.contents import source_problems
 from generator.docker_config import docker_config, mapping
 from generator.doctor_registry import registry_rows
-from generator.engine import Docker, find_docker
+from generator.engine import Docker
 from generator.errors import EngineError, FategenError
+from generator.programs import find_docker
 from generator.project import Project, find_project
 from generator.remedies import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.requirement import Row, State

@@ -12,7 +12,6 @@ import fcntl
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,9 +24,8 @@ from types import TracebackType
 from typing import IO, Literal
 
 from generator.completed import Completed
-from generator.docker_config import find_plugin
 from generator.errors import EngineError
-from generator.remedies import GET_DOCKER, explain
+from generator.remedies import explain
 from generator.signals import signals_as_exceptions
 
 GRACE = 10.0
@@ -279,25 +277,6 @@ class Child:
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-
-
-def find_docker() -> Docker:
-    """The docker command on ``PATH``. EngineError where there is none."""
-    docker = find_program("docker", GET_DOCKER)
-    return replace(docker, buildx=find_plugin("buildx", docker.binary, os.environ))
-
-
-def find_program(name: str, hint: str = "") -> Docker:
-    """An engine's command on ``PATH`` (docker, podman, ctr). EngineError where there is none."""
-    binary = shutil.which(name)
-    if binary is None:
-        raise EngineError(f"{name} is not installed (no {name} command on PATH)", hint=hint or f"install {name}")
-    return Docker(binary)
-
-
-def find_git() -> Docker | None:
-    """The git command on ``PATH``, None where there is none: only the state of local sources needs it."""
-    return Docker(binary) if (binary := shutil.which("git")) else None
 
 
 def _widen(pipe: IO[bytes] | None) -> None:

@@ -19,8 +19,9 @@ from generator.builder import (
     parse_version,
 )
 from generator.completed import Completed
-from generator.engine import Docker, find_docker
+from generator.engine import Docker
 from generator.errors import EngineError
+from generator.programs import find_docker
 from generator.remedies import explain
 
 # as printed by Debian 13's docker-buildx 0.13.1 on Docker 26.1.5

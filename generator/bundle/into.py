@@ -8,8 +8,8 @@ from generator.bundle.containerd import ContainerdLoader
 from generator.bundle.loader import Loader
 from generator.bundle.podman import PodmanLoader
 from generator.bundle.targets import DockerLoader
-from generator.engine import find_docker, find_program
 from generator.errors import InputError, Problem, did_you_mean
+from generator.programs import find_docker, find_program
 
 _KNOWN = ("docker", "podman", "containerd")
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")

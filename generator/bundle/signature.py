@@ -17,8 +17,8 @@ from typing import Literal
 
 from generator.bundle.check import Approve
 from generator.bundle.model import BundleIndex, short_root
-from generator.engine import find_program
 from generator.errors import BundleError, InputError, Problem
+from generator.programs import find_program
 
 NAMESPACE = "fategen-bundle"
 """of the SSH signature: one made for git or mail is none for a bundle"""

@@ -9,8 +9,8 @@ from pathlib import Path
 from generator.bundle.check import verify
 from generator.bundle.model import BundleIndex
 from generator.bundle.signature import NAMESPACE, SAYS, SUFFIX, key_form
-from generator.engine import find_program
 from generator.errors import EngineError, InputError, Problem
+from generator.programs import find_program
 from generator.tree import write_atomically
 
 

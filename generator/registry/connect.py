@@ -33,7 +33,7 @@ def host_of(reference: Reference) -> str:
 
 def _engines_insecure() -> tuple[str, ...]:
     from generator.builder import parse_engine
-    from generator.engine import find_docker
+    from generator.programs import find_docker
 
     try:
         return parse_engine(find_docker().run(["info", "--format", "json"]))[0].insecure

@@ -20,7 +20,7 @@ import pytest
 
 from generator.bundle.from_engine import fill_layouts
 from generator.bundle.layout import SourceImage
-from generator.engine import find_docker
+from generator.programs import find_docker
 from tests.e2e.conftest import Fategen, Ran
 from tests.sample_project import make_sample_project
 

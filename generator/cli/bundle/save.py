@@ -18,8 +18,8 @@ from generator.cli.bundle.shared import GROUPS, format_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
 from generator.cli.terminal import progress_view, say
-from generator.engine import find_docker
 from generator.errors import EngineError, InputError, Problem, did_you_mean
+from generator.programs import find_docker
 from generator.terminal import Bar
 
 if TYPE_CHECKING:
