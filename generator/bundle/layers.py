@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from generator.bundle.archive import CHUNK, Reads
@@ -22,12 +24,14 @@ class LayerStore:
     """``blobs`` is the ``sha256`` directory of a layout; the file ``record`` remembers which layer is in which blob.
 
     A record or a blob that is gone costs the time to compress again and nothing else: whoever reads a blob checks it.
-    ``fast``: see GzipWriter.
+    ``fast``: see GzipWriter. Threads may share it.
     """
 
     def __init__(self, blobs: Path, record: Path, *, fast: bool = False) -> None:
         self._blobs, self._record, self._fast = blobs, record, fast
         self._known = _read(record)
+        self._lock = threading.Lock()
+        self._coming: set[str] = set()
 
     def find(self, diff_id: str) -> Descriptor | None:
         """The compressed form of the layer whose uncompressed tar has this digest."""
@@ -40,22 +44,19 @@ class LayerStore:
     def take(self, source: Reads, expected: str = "") -> str:
         """Read a layer to its end, keep it compressed and return its diff id. EngineError: the disk is full or fails.
 
-        ``expected`` is the diff id that its source states: what is here already is read only to be checked.
+        ``expected`` is the diff id that its source states: what is here already, or comes in another thread, is read
+        only to be checked.
         """
-        if expected and self.find(expected):
+        if expected and (self.find(expected) or not self._first(expected)):
             return _digest(source)
-        part = self._blobs / f".{os.getpid()}.part"
-        with writing(self._blobs):
-            try:
-                with part.open("wb") as file, GzipWriter(file, fast=self._fast) as writer:
-                    found = _digest(source, writer.write)
-                part.replace(self._path(writer.digest))
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
-            self._known[found] = Descriptor(writer.digest, writer.size, OCI_GZIP)
-            known = {name: {"digest": blob.digest, "size": blob.size} for name, blob in self._known.items()}
-            _write(self._record, encode(known))
+        with writing(self._blobs), self._part(expected) as part:
+            with part.open("wb") as file, GzipWriter(file, fast=self._fast) as writer:
+                found = _digest(source, writer.write)
+            part.replace(self._path(writer.digest))
+            with self._lock:
+                self._known[found] = Descriptor(writer.digest, writer.size, OCI_GZIP)
+                known = {name: {"digest": blob.digest, "size": blob.size} for name, blob in self._known.items()}
+                _write(self._record, encode(known))
         return found
 
     def keep(self, source: Reads, name: str, size: int) -> None:
@@ -64,18 +65,14 @@ class LayerStore:
         Raises BadBlob where it is another; EngineError: the disk is full or fails. What is here already is passed over.
         """
         path = self._path(name)
-        if path.is_file() and path.stat().st_size == size:
+        if (path.is_file() and path.stat().st_size == size) or not self._first(name):
             return
-        part = self._blobs / f".{os.getpid()}.part"
-        with writing(self._blobs):
-            try:
-                with part.open("wb") as file:
-                    found = _digest(source, file.write)
-                if found != name:
-                    raise BadBlob(f"{name} is {found}")
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+        with writing(self._blobs), self._part(name) as part:
+            with part.open("wb") as file:
+                found = _digest(source, file.write)
+            if found != name:
+                raise BadBlob(f"{name} is {found}")
+            part.replace(path)
 
     def put(self, data: bytes) -> str:
         """Keep a small blob as it is and return its digest. EngineError: the disk is full or fails."""
@@ -94,6 +91,25 @@ class LayerStore:
         }
         data = encode(manifest)
         return Descriptor(self.put(data), len(data), OCI_MANIFEST)
+
+    def _first(self, name: str) -> bool:
+        """Whether no other thread has begun with it."""
+        with self._lock:
+            known = name in self._coming
+            self._coming.add(name)
+            return not known
+
+    @contextlib.contextmanager
+    def _part(self, name: str) -> Iterator[Path]:
+        """A file to write ``name`` into; when that fails, it is gone and the next may begin with it."""
+        part = self._blobs / f".{os.getpid()}.{threading.get_ident()}.part"
+        try:
+            yield part
+        except BaseException:
+            part.unlink(missing_ok=True)
+            with self._lock:
+                self._coming.discard(name)
+            raise
 
     def _path(self, name: str) -> Path:
         return self._blobs / name.partition(":")[2]

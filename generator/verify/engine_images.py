@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from generator.bundle.archive import CHUNK, Progress, Reads, quiet
-from generator.bundle.from_engine import saving
+from generator.bundle.docker_save import Saves
 from generator.bundle.oci import parse_config, parse_index, parse_manifest, platform_name
 from generator.bundle.saved import BadStream
 from generator.bundle.strictjson import LIMIT, Malformed, fields, items, parse, text
@@ -69,7 +69,7 @@ def read_images(
     """
     if not wanted:
         return {}
-    with saving(docker, [identity for identity, _ in wanted], progress) as reads:
+    with Saves(docker, progress).stream([identity for identity, _ in wanted]) as reads:
         stream = read_stream(reads, kept)
     found = {}
     for identity, platform in wanted:

@@ -195,3 +195,33 @@ def test_without_isal_zlib_compresses(monkeypatch: pytest.MonkeyPatch) -> None:
         with GzipWriter(out, fast=wanted) as writer:
             writer.write(b"layer" * 1000)
     assert fast.getvalue() == small.getvalue()
+
+
+def test_a_layer_that_comes_in_two_streams_is_compressed_in_one(tmp_path: Path) -> None:
+    (tmp_path / "sha256").mkdir()
+    store = LayerStore(tmp_path / "sha256", tmp_path / "record.json")
+
+    class First(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if not self.tell():
+                # while the first is read, the second has it as well
+                assert store.take(io.BytesIO(BASE), sha256(BASE)) == sha256(BASE)
+                assert store.find(sha256(BASE)) is None
+            return super().read(size)
+
+    assert store.take(First(BASE), sha256(BASE)) == sha256(BASE)
+    assert store.find(sha256(BASE)) is not None
+
+
+def test_a_layer_whose_stream_failed_is_taken_from_the_next(tmp_path: Path) -> None:
+    (tmp_path / "sha256").mkdir()
+    store = LayerStore(tmp_path / "sha256", tmp_path / "record.json")
+
+    class Cut(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise BadStream("cut")
+
+    with pytest.raises(BadStream):
+        store.take(Cut(), sha256(BASE))
+    store.take(io.BytesIO(BASE), sha256(BASE))
+    assert store.find(sha256(BASE)) is not None

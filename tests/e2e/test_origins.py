@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from generator.bundle.from_engine import fill_layouts
+from generator.bundle.layout import SourceImage
+from generator.programs import find_docker
 from tests.e2e.conftest import Fategen, Ran, docker
 from tests.sample_project import make_sample_project
 
@@ -49,6 +52,24 @@ def test_it_is_the_same_file(built: Path, save: Save, origin: str) -> None:
     ran = save(origin)
     assert ran.code == 0, ran.err
     assert (built / "other.fate.tar").read_bytes() == (built / "bake.fate.tar").read_bytes()
+
+
+def test_the_stream_that_fails_ends_the_others(built: Path, fategen: Fategen, tmp_path: Path) -> None:
+    """roll and python share a distribution at most: each comes by a docker save of its own."""
+    (tmp_path / "blobs/sha256").mkdir(parents=True)
+    references = fategen("images", "roll", "python", "--format", "references", cwd=built).out.split()
+    images = [SourceImage((reference,), tmp_path, ("linux/amd64",)) for reference in references]
+    read = []
+
+    def once(_what: str, done: int, _total: int) -> None:
+        read.append(done)
+        if len(read) == 1:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        fill_layouts(find_docker(), images, once)
+    assert read[-1] < 20_000_000 < sum(path.stat().st_size for path in built.glob("layouts/shared/sha256/*"))
+    assert not list((tmp_path / "blobs/sha256").glob(".*"))
 
 
 def test_two_at_once_in_one_project_wait_for_each_other(built: Path) -> None:
