@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from generator.bundle.loader import EngineImage, Loaded, Loader
@@ -43,7 +44,9 @@ class Tags:
         (26), show it with no layers (28), and graphdrivers take a foreign config under a right name.
         """
         names = list(self._variants)
-        listed, there = self._engine.listed(names), self._engine.inspect(names)
+        with ThreadPoolExecutor(1) as beside:
+            asked = beside.submit(self._engine.listed, names)
+            there, listed = self._engine.inspect(names), asked.result()
         problems = []
         for name, variant in self._variants.items():
             image = there.get(name)

@@ -10,13 +10,12 @@ import functools
 import hashlib
 import os
 import threading
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 from generator.bundle.archive import (
     BLOCK,
-    CHUNK,
     TRAILER,
     HeaderError,
     Member,
@@ -33,6 +32,9 @@ from generator.bundle.deep import Deep
 from generator.bundle.members import Contents, Expected
 from generator.bundle.source import Source, Window
 from generator.errors import BundleError
+
+_PIECE = 256 << 10
+"""Bytes: a quarter of what the pipe to an engine holds, so that the engine has the others while one is hashed."""
 
 
 class Tap(Protocol):
@@ -60,22 +62,14 @@ def check_rest(
     The record has been read. ``outcome`` ends the error (nothing was loaded).
     """
     found: list[Damage] = []
-    with ThreadPoolExecutor(1) as beside:
-        walk = _Walk(
-            _Checker(source, name, plan, deep, outcome),
-            source,
-            plan.members[0].end,
-            progress or quiet,
-            tap,
-            beside if tap else None,
-        )
-        for member in plan.members[1:]:
-            reason = walk.member(member)
-            if reason is not None:
-                found.append(reason)
-            if walk.ended:
-                size = source.size if source.size is not None else walk.position
-                raise cut_short(name, plan, size, [d for d in found if not d.missing], outcome)
+    walk = _Walk(_Checker(source, name, plan, deep, outcome), source, plan.members[0].end, progress or quiet, tap)
+    for member in plan.members[1:]:
+        reason = walk.member(member)
+        if reason is not None:
+            found.append(reason)
+        if walk.ended:
+            size = source.size if source.size is not None else walk.position
+            raise cut_short(name, plan, size, [d for d in found if not d.missing], outcome)
     end = take(source, len(TRAILER), name)
     if len(end) < len(TRAILER):
         raise cut_short(name, plan, walk.position + len(end), found, outcome)
@@ -197,10 +191,7 @@ class _Checker:
 
 
 class _Walk:
-    """Reads members one after the other from ``stream``, which stands at byte ``position`` of the bundle.
-
-    ``beside`` hashes while ``tap`` waits for whoever takes the bytes.
-    """
+    """Reads members one after the other from ``stream``, which stands at byte ``position`` of the bundle."""
 
     def __init__(
         self,
@@ -209,10 +200,8 @@ class _Walk:
         position: int,
         progress: Progress,
         tap: Tap | None = None,
-        beside: Executor | None = None,
     ) -> None:
         self._checker, self._stream, self._tap, self._progress = checker, stream, tap, progress
-        self._beside = beside
         self.position = position
         self.ended = False
 
@@ -254,19 +243,15 @@ class _Walk:
         sha = hashlib.sha256()
         left = member.size
         while left and not self.ended:
-            chunk = self._read(min(left, CHUNK))
+            chunk = self._read(min(left, _PIECE))
             left -= len(chunk)
-            hashed = self._beside.submit(sha.update, chunk) if self._beside else None
-            if hashed is None:
-                sha.update(chunk)
+            sha.update(chunk)
             if keep:
                 kept.append(chunk)
             if unpacked:
                 unpacked.write(chunk)
             if self._tap:
                 self._tap.data(chunk)
-            if hashed is not None:
-                hashed.result()
             self._progress(member.label, self.position, self._checker.plan.size)
         if self.ended:
             return None
