@@ -62,9 +62,11 @@ def _load(file: Path, names: list[str], engine: str, host: str) -> list[Row]:
 
     def forget() -> None:
         run([*docker, "image", "rm", "--force", *names])
+        # what one load left to be written would slow down the next
+        os.sync()
 
     first, again, raw = [], [], []
-    for _ in range(3):
+    for _ in range(5):
         first.append(seconds(ours))
         again.append(seconds(ours))
         forget()
