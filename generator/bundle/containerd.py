@@ -30,6 +30,10 @@ class ContainerdLoader:
         """``os/architecture`` of this machine: containerd is reached by a socket on it."""
         return f"linux/{_MACHINES.get(platform.machine(), platform.machine())}"
 
+    def reads_zstd(self) -> bool:
+        """From containerd 1.5 on."""
+        return True
+
     def forgets_replaced(self) -> bool:
         """Its garbage collector takes what has no name."""
         return True

@@ -6,10 +6,10 @@ No byte of it is kept. A layer that unpacks to absurdly much is a bomb, and is g
 from __future__ import annotations
 
 import hashlib
-import zlib
 
+from generator.bundle.inflate import Unpacker, decompressor
 from generator.bundle.model import BundleIndex
-from generator.bundle.oci import GZIP_TYPES
+from generator.bundle.oci import compressed_with
 
 MAX_RATIO = 200
 """times its size that a layer may unpack to, unless somebody says another number"""
@@ -21,66 +21,67 @@ _PIECE = 1 << 20
 
 
 class Deep:
-    """What each layer of a bundle must unpack to."""
+    """What each layer of a bundle must unpack to. InputError: some are in zstd, and this Python has none."""
 
     def __init__(self, index: BundleIndex, max_ratio: int = MAX_RATIO) -> None:
         self._max_ratio = max_ratio
         self._wanted: dict[str, set[str]] = {}
-        self._gzip: set[str] = set()
+        self._unpackers: dict[str, Unpacker | None] = {}
         for image in index.images:
             for variant in image.variants:
                 for layer in variant.layers:
                     self._wanted.setdefault(layer.blob.digest, set()).add(layer.diff_id)
-                    if layer.blob.media_type in GZIP_TYPES:
-                        self._gzip.add(layer.blob.digest)
+                    kind = compressed_with(layer.blob.media_type)
+                    unpacker = decompressor(kind, f"{image.label}: a layer") if kind else None
+                    self._unpackers[layer.blob.digest] = unpacker
 
     def layer(self, digest: str) -> Unpacked:
         """Takes the bytes of this layer."""
-        return Unpacked(self._wanted[digest], digest in self._gzip, self._max_ratio)
+        return Unpacked(self._wanted[digest], self._unpackers[digest], self._max_ratio)
 
 
 class Unpacked:
-    """One layer on its way."""
+    """One layer on its way; a plain tar has no ``unpacker``."""
 
-    def __init__(self, wanted: set[str], gzip: bool, max_ratio: int) -> None:
+    def __init__(self, wanted: set[str], unpacker: Unpacker | None, max_ratio: int) -> None:
         self._wanted, self._max_ratio = wanted, max_ratio
         self._sha = hashlib.sha256()
-        self._inflate = zlib.decompressobj(31) if gzip else None
+        self._unpacker = unpacker
+        self._inner = unpacker.make() if unpacker else None
         self._in = self._out = 0
         self._wrong = ""
 
     def write(self, chunk: bytes) -> None:
         """The next bytes as they stand in the bundle."""
         self._in += len(chunk)
-        if self._wrong:
-            return
-        try:
-            self._unpack(chunk)
-        except zlib.error as error:
-            self._wrong = f"cannot be unpacked ({str(error).rpartition(': ')[2]})"
+        if self._unpacker is None:
+            self._sha.update(chunk)
+        elif not self._wrong:
+            try:
+                self._unpack(chunk, self._unpacker)
+            except self._unpacker.errors as error:
+                self._wrong = f"cannot be unpacked ({str(error).rpartition(': ')[2]})"
 
     def problem(self) -> str | None:
         """What is wrong with it, after its last byte."""
-        if not self._wrong and self._inflate and not self._inflate.eof:
+        if not self._wrong and self._inner and not self._inner.eof:
             self._wrong = "cannot be unpacked (it ends too early)"
         found = {"sha256:" + self._sha.hexdigest()}
         if not self._wrong and found != self._wanted:
             self._wrong = f"unpacks to {found.pop()}, not to its diff id {', '.join(sorted(self._wanted))}"
         return self._wrong or None
 
-    def _unpack(self, data: bytes) -> None:
-        if self._inflate is None:
-            self._sha.update(data)
-            return
-        while data and not self._wrong:
-            if self._inflate.eof:
-                # the next member of the stream (pigz and others write several); zeros behind the last one are padding
+    def _unpack(self, data: bytes, unpacker: Unpacker) -> None:
+        inner = self._inner or unpacker.make()
+        while not self._wrong and (data or not (inner.needs_input or inner.eof)):
+            if inner.eof:
+                # the next stream (pigz and others write several); zeros behind the last one are padding
                 if not data.strip(b"\0"):
                     return
-                self._inflate = zlib.decompressobj(31)
-            piece = self._inflate.decompress(data, _PIECE)
+                self._inner = inner = unpacker.make()
+            piece = inner.decompress(data, _PIECE)
             self._sha.update(piece)
             self._out += len(piece)
             if self._out > min(self._in * self._max_ratio + _SLACK, _LIMIT):
                 self._wrong = f"unpacks to more than {self._max_ratio} times its size: a bomb, or mostly zeros"
-            data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            data = inner.unused_data if inner.eof else b""

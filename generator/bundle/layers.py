@@ -1,4 +1,4 @@
-"""The blobs of layouts that come from an engine: kept once; layers that it gives uncompressed are compressed once."""
+"""The blobs of layouts that are made here: kept once; a layer that has to be compressed is compressed once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from generator.bundle.archive import CHUNK, Reads
-from generator.bundle.gzipped import GzipWriter
-from generator.bundle.oci import OCI_CONFIG, OCI_GZIP, OCI_MANIFEST, Descriptor
+from generator.bundle.oci import FORMS, OCI_CONFIG, OCI_MANIFEST, Descriptor, Form
 from generator.bundle.strictjson import Malformed, digest, encode, fields, parse, size
+from generator.bundle.writers import writer
 from generator.disk import writing
 
 
@@ -24,17 +24,17 @@ class LayerStore:
     """``blobs`` is the ``sha256`` directory of a layout; the file ``record`` remembers which layer is in which blob.
 
     A record or a blob that is gone costs the time to compress again and nothing else: whoever reads a blob checks it.
-    ``fast``: see GzipWriter. Threads may share it.
+    ``form`` is what layers are kept in, ``fast``: see GzipWriter. Threads may share it.
     """
 
-    def __init__(self, blobs: Path, record: Path, *, fast: bool = False) -> None:
-        self._blobs, self._record, self._fast = blobs, record, fast
-        self._known = _read(record)
+    def __init__(self, blobs: Path, record: Path, *, form: Form = "gzip", fast: bool = False) -> None:
+        self._blobs, self._record, self._form, self._fast = blobs, record, form, fast
+        self._known = _read(record, FORMS[form])
         self._lock = threading.Lock()
         self._coming: set[str] = set()
 
     def find(self, diff_id: str) -> Descriptor | None:
-        """The compressed form of the layer whose uncompressed tar has this digest."""
+        """The layer whose uncompressed tar has this digest, in the form that is kept."""
         found = self._known.get(diff_id)
         try:
             return found if found and self._path(found.digest).stat().st_size == found.size else None
@@ -42,7 +42,7 @@ class LayerStore:
             return None
 
     def take(self, source: Reads, expected: str = "") -> str:
-        """Read a layer to its end, keep it compressed and return its diff id. EngineError: the disk is full or fails.
+        """Read a layer's tar to its end, keep it and return its diff id. EngineError: the disk is full or fails.
 
         ``expected`` is the diff id that its source states: what is here already, or comes in another thread, is read
         only to be checked.
@@ -50,11 +50,11 @@ class LayerStore:
         if expected and (self.find(expected) or not self._first(expected)):
             return _digest(source)
         with writing(self._blobs), self._part(expected) as part:
-            with part.open("wb") as file, GzipWriter(file, fast=self._fast) as writer:
-                found = _digest(source, writer.write)
-            part.replace(self._path(writer.digest))
+            with part.open("wb") as file, writer(self._form, file, fast=self._fast) as out:
+                found = _digest(source, out.write)
+            part.replace(self._path(out.digest))
             with self._lock:
-                self._known[found] = Descriptor(writer.digest, writer.size, OCI_GZIP)
+                self._known[found] = Descriptor(out.digest, out.size, FORMS[self._form])
                 known = {name: {"digest": blob.digest, "size": blob.size} for name, blob in self._known.items()}
                 _write(self._record, encode(known))
         return found
@@ -128,14 +128,14 @@ def _digest(source: Reads, also: Callable[[bytes], object] | None = None) -> str
     return "sha256:" + sha.hexdigest()
 
 
-def _read(record: Path) -> dict[str, Descriptor]:
+def _read(record: Path, media_type: str) -> dict[str, Descriptor]:
     try:
         known = {
             digest(name, "a layer"): fields(value, name, ("digest", "size"))
             for name, value in fields(parse(record.read_bytes()), "the record", ()).items()
         }
         return {
-            name: Descriptor(digest(value["digest"], name), size(value["size"], name), OCI_GZIP)
+            name: Descriptor(digest(value["digest"], name), size(value["size"], name), media_type)
             for name, value in known.items()
         }
     except (OSError, Malformed):

@@ -228,11 +228,9 @@ def _variant(layout: Path, top: Descriptor, platform: str, label: str) -> Varian
     if strange:
         message = (
             f"layer {strange[0].digest} is {strange[0].media_type[:80]!r}; "
-            "a bundle holds gzip or plain tar layers, which every engine loads (Docker before 23 has no zstd)"
+            "a bundle holds layers in gzip, in zstd or as plain tars"
         )
-        raise InputError(
-            Problem(label, message), hint="build it again without compression=zstd (force-compression=true)"
-        )  # fmt: skip
+        raise InputError(Problem(label, message), hint="build it again with compression=gzip,force-compression=true")
     data = read_blob(layout, manifest.config, f"{label}: config")
     try:
         config = parse_config(data)

@@ -18,14 +18,14 @@ from generator.bundle.check import Approve
 from generator.bundle.files import opened_together
 from generator.bundle.loader import Loaded, Loader
 from generator.bundle.model import BundleIndex, Image
-from generator.bundle.oci import platform_name
+from generator.bundle.oci import ZSTD_TYPES, platform_name
 from generator.bundle.send import Sender
 from generator.bundle.source import Ask
 from generator.bundle.strictjson import Malformed
-from generator.bundle.supply import supply
+from generator.bundle.supply import Supply, supply
 from generator.bundle.tags import Tags
 from generator.bundle.walk import check_rest
-from generator.errors import InputError, Problem, did_you_mean
+from generator.errors import EngineError, InputError, Problem, did_you_mean
 
 NOTHING = "nothing was loaded"
 
@@ -68,6 +68,7 @@ def load(
         images = () if top.index.absent else (*top.index.images, *chosen.images)
         names = tuple(dict.fromkeys(name for image in images for name in image.references))
         supplied = supply(top, others, chosen, engine.holdings(names))
+        _check_readable(engine, chosen, supplied)
         with Tags(engine, chosen) as tags:
             with engine.open_load(sent_for) as pipe:
                 tap = Sender(pipe, top.plan, chosen, supplied, NOTHING)
@@ -78,6 +79,18 @@ def load(
                 said = pipe.finish()
             loaded = tags.confirm(said)
     return LoadResult(top.index, sent_for, loaded, signer)
+
+
+def _check_readable(engine: Loader, chosen: BundleIndex, supplied: Supply) -> None:
+    """EngineError where the engine cannot unpack what it would be sent: it would find out after gigabytes."""
+    layers = [(i.label, layer.blob) for i in chosen.images for v in i.variants for layer in v.layers]
+    sent = [label for label, blob in layers if blob.media_type in ZSTD_TYPES and blob.digest not in supplied.there]
+    if sent and not engine.reads_zstd():
+        images = ", ".join(dict.fromkeys(sent))
+        raise EngineError(
+            f"the layers of {images} are in zstd, which this Docker cannot read (23 and later can)",
+            hint="fategen bundle save --layers gzip makes a bundle that every engine reads; nothing was sent",
+        )
 
 
 def renamed(index: BundleIndex, prefix: str) -> BundleIndex:

@@ -49,6 +49,9 @@ class Loader(Protocol):
     def platform(self) -> str:
         """``os/architecture`` that it runs."""
 
+    def reads_zstd(self) -> bool:
+        """Whether it unpacks layers in zstd."""
+
     def forgets_replaced(self) -> bool:
         """Whether an image that loses its last name is gone at once (so that a name must keep it meanwhile)."""
 

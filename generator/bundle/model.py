@@ -17,6 +17,7 @@ from generator.bundle.oci import (
     INDEX_TYPES,
     LAYER_TYPES,
     MANIFEST_TYPES,
+    ZSTD_TYPES,
     Descriptor,
     platform_name,
 )
@@ -126,6 +127,11 @@ class BundleIndex:
     def size(self) -> int:
         """Bytes of all blobs, each counted once, also of those that a delta leaves out."""
         return sum(blob.size for blob in self.blobs().values())
+
+    @property
+    def zstd(self) -> bool:
+        """Whether some layers are in zstd, which Docker before 23 does not read."""
+        return any(blob.media_type in ZSTD_TYPES for blob in self.blobs().values())
 
     @property
     def root(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from generator.bundle.strictjson import Malformed, digest, fields, items, parse, size, text
 
@@ -15,13 +16,22 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 OCI_TAR = "application/vnd.oci.image.layer.v1.tar"
 INDEX_TYPES = frozenset({OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"})
 MANIFEST_TYPES = frozenset({OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"})
 CONFIG_TYPES = frozenset({OCI_CONFIG, "application/vnd.docker.container.image.v1+json"})
 GZIP_TYPES = frozenset({OCI_GZIP, "application/vnd.docker.image.rootfs.diff.tar.gzip"})
 TAR_TYPES = frozenset({OCI_TAR, "application/vnd.docker.image.rootfs.diff.tar"})
-LAYER_TYPES = GZIP_TYPES | TAR_TYPES
+ZSTD_TYPES = frozenset({OCI_ZSTD, "application/vnd.docker.image.rootfs.diff.tar.zstd"})
+"""read by Docker from 23 on, containerd from 1.5 on, and podman"""
+LAYER_TYPES = GZIP_TYPES | ZSTD_TYPES | TAR_TYPES
+Form = Literal["raw", "gzip", "zstd"]
+Layers = Literal["keep", "raw", "gzip", "zstd"]
+"""What is asked for: layers as they are, or all of them in one form."""
+LAYERS: tuple[Layers, ...] = ("keep", "raw", "gzip", "zstd")
+FORMS: dict[Form, str] = {"raw": OCI_TAR, "gzip": OCI_GZIP, "zstd": OCI_ZSTD}
+"""The media type of a layer that is made here."""
 
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?")
 _IMPLIED = {"linux/arm64/v8": "linux/arm64", "linux/amd64/v1": "linux/amd64", "linux/arm": "linux/arm/v7"}
@@ -56,6 +66,11 @@ class Child:
 class Config:
     platform: str
     diff_ids: tuple[str, ...]
+
+
+def compressed_with(media_type: str) -> Literal["", "gzip", "zstd"]:
+    """How a layer of this media type is compressed; "" where it is not."""
+    return "gzip" if media_type in GZIP_TYPES else "zstd" if media_type in ZSTD_TYPES else ""
 
 
 def platform_name(value: str) -> str:

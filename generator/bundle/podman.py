@@ -26,6 +26,10 @@ class PodmanLoader:
         """Its own ``os/architecture``; EngineError where it does not answer."""
         return self._podman.check(["info", "--format", "{{.Host.OS}}/{{.Host.Arch}}"], hint=_UNREACHABLE).stdout.strip()
 
+    def reads_zstd(self) -> bool:
+        """Every podman that takes a bundle."""
+        return True
+
     def forgets_replaced(self) -> bool:
         """It keeps images without a name."""
         return False

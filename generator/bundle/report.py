@@ -13,6 +13,7 @@ from generator.text import human, without
 
 COLUMNS = ("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED")
 """Of what a bundle or another archive holds."""
+ZSTD_NOTE = "layers in zstd: Docker loads them from version 23 on, podman and containerd as well"
 _STATES = {"new": "new", "same": "was there", "replaced": "replaced "}
 
 
@@ -105,9 +106,9 @@ def rows(index: BundleIndex) -> list[tuple[str, ...]]:
 
 
 def images_table(index: BundleIndex) -> str:
-    """The images of a bundle as a table, and its small files below."""
-    files = file_list(index)
-    return table(COLUMNS, rows(index)) + (f"\n\n{files}" if files else "")
+    """The images of a bundle as a table; its small files, and what not every engine loads, below."""
+    below = [line for line in (file_list(index), ZSTD_NOTE * index.zstd) if line]
+    return "\n\n".join([table(COLUMNS, rows(index)), *(["\n".join(below)] if below else [])])
 
 
 def summary(name: str, index: BundleIndex, size: int) -> str:

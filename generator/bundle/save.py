@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from generator.bundle.delta import leave_out
 from generator.bundle.layout import Found, SourceImage, blob_path, build_again, read
 from generator.bundle.members import Contents, Expected, contents
 from generator.bundle.model import BundleIndex, arrange
-from generator.bundle.oci import GZIP_TYPES
+from generator.bundle.oci import compressed_with
 from generator.bundle.output import check_output, disk_errors, forget, part_file, sync_directory, write_sums
 from generator.bundle.small_files import small_file
 from generator.bundle.split import PartsWriter, check_split, remove_parts
@@ -30,7 +31,8 @@ from generator.errors import BundleError, EngineError, InputError, Problem
 _WINDOW = 64 << 20
 """Bytes after which the disk is waited for: a slow one is not found out at the end, with gigabytes to go."""
 Sync = Callable[[], object] | None
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+# a zstd stream may begin with a skippable frame
+_MAGIC = {"gzip": re.compile(rb"\x1f\x8b"), "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")}
 
 
 @dataclass(frozen=True)
@@ -141,13 +143,12 @@ class _Sources:
     def __init__(self, found: Sequence[Found], files: Iterable[bytes]) -> None:
         self._layouts: dict[str, Path] = {}
         self._made = {"sha256:" + hashlib.sha256(data).hexdigest(): data for data in files}
-        self._gzip: set[str] = set()
+        self._kinds: dict[str, str] = {}
         for one in found:
             self._made.update(one.made)
             for blob in one.image.blobs():
                 self._layouts.setdefault(blob.digest, one.layout)
-                if blob.media_type in GZIP_TYPES:
-                    self._gzip.add(blob.digest)
+                self._kinds[blob.digest] = compressed_with(blob.media_type)
 
     def chunks(self, member: Expected) -> Iterator[bytes]:
         """The checked content of a member, in pieces; BundleError after the last one when it is not what it must be."""
@@ -179,7 +180,8 @@ class _Sources:
             raise BundleError(f"{what} does not match its digest", hint=build_again(layout))
 
     def _check_compression(self, chunk: bytes, member: Expected, what: str) -> None:
-        if chunk.startswith(_ZSTD) or chunk.startswith(_GZIP) != (member.digest in self._gzip):
+        found = next((kind for kind, magic in _MAGIC.items() if magic.match(chunk)), "")
+        if found != self._kinds[member.digest]:
             hint = build_again(self._layouts[member.digest])
             raise BundleError(f"{what} is not compressed as its media type says", hint=hint)
 

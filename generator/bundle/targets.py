@@ -53,10 +53,10 @@ class DockerLoader:
         return self._engine[1]
 
     @functools.cached_property
-    def _engine(self) -> tuple[str, bool]:
-        """Both, asked for at the same time."""
+    def _engine(self) -> tuple[str, bool, str]:
+        """Platform, image store and version, asked for at the same time."""
         asked = (
-            ["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"],
+            ["version", "--format", "{{.Server.Os}}/{{.Server.Arch}} {{.Server.Version}}"],
             ["info", "--format", "{{json .DriverStatus}}"],
         )
         with self._docker.start(asked[0]) as version, self._docker.start(asked[1]) as info:
@@ -64,7 +64,13 @@ class DockerLoader:
         for done in said:
             if not done.ok:
                 raise self._docker.failure(done, hint=_UNREACHABLE)
-        return said[0].stdout.strip(), "io.containerd.snapshotter" in said[1].stdout
+        platform, _, number = said[0].stdout.strip().partition(" ")
+        return platform, "io.containerd.snapshotter" in said[1].stdout, number
+
+    def reads_zstd(self) -> bool:
+        """A containerd store does, a graphdriver from Docker 23 on."""
+        major = self._engine[2].partition(".")[0]
+        return self.containerd_store or not major.isdigit() or int(major) >= 23
 
     def forgets_replaced(self) -> bool:
         """A containerd store does (seen on Docker 26): what lost its last name may be collected at once."""

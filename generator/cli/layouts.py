@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from generator.bake.run import Session
     from generator.bundle.layout import SourceImage
     from generator.bundle.model import BundleIndex
+    from generator.bundle.oci import Form
     from generator.plan import Plan
     from generator.project import Project
     from generator.registry.connect import Registries
@@ -75,6 +76,16 @@ def fetched_layouts(
     with Bar("fetching", quiet) as bar:
         state = workspace.project.make_state()
         return fetch_layouts(images, state, _registries(workspace), bases=bases, progress=bar)
+
+
+def packed_layouts(project: Project, images: Sequence[SourceImage], form: Form, quiet: bool) -> tuple[SourceImage, ...]:
+    """The same images with their layers in another form; see ``repack``."""
+    from generator.bake.layouts import empty_layout
+    from generator.bundle.repack import repacked
+
+    state = project.make_state("layouts")
+    with Bar("packing", quiet) as bar:
+        return repacked(images, form, state.parent, lambda name: empty_layout(state, name), bar)
 
 
 def _registries(workspace: Workspace) -> Registries:

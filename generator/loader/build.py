@@ -99,7 +99,7 @@ def place(bundle: Path, index: BundleIndex, *, parts: bool = False) -> Placed:
 def readme(file: str, index: BundleIndex, *, parts: bool = False) -> str:
     """What a person on the other side needs, who has never heard of fategen."""
     names = "\n".join(f"  {familiar(name)}" for image in index.images for name in image.references)
-    plain = _PARTS if parts else _WHOLE
+    plain = (_PARTS if parts else _WHOLE).format(who=_ZSTD if index.zstd else "Every engine loads")
     first = index.images[0].references[0]
     base = " --base BASE" * bool(index.bases)
     push = PUSH.format(full=first, familiar=familiar(first), short=first.rpartition("/")[2], base=base)
@@ -128,12 +128,13 @@ With a public key of the sender's that came another way, and FILE.sig:
 """.replace("FILE", file)
 
 
-_WHOLE = """Every engine loads it as it is:
+_ZSTD = "Its layers are in zstd: Docker from version 23 on, podman and containerd load"
+_WHOLE = """{who} it as it is:
   docker load -i FILE
   podman load -i FILE
   ctr -n k8s.io images import FILE
 """
-_PARTS = """Every engine loads it as it is:
+_PARTS = """{who} it as it is:
   cat FILE.[0-9]* | docker load
   cat FILE.[0-9]* | podman load
   cat FILE.[0-9]* | ctr -n k8s.io images import -

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from generator.bundle import check
-from generator.bundle.foreign.convert import Layers, convert
+from generator.bundle.foreign.convert import convert
 from generator.bundle.foreign.recognise import recognise
 from generator.bundle.foreign.survey import Survey, inspect_foreign, verify_foreign
+from generator.bundle.oci import Layers
 
 Files = Mapping[str, bytes | str]
 

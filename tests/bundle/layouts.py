@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from generator.bundle.inflate import NO_ZSTD, zstd_module
+from generator.errors import Problem
+
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -23,6 +26,12 @@ Json = dict[str, object]
 
 def sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def zstd(data: bytes) -> bytes:
+    """One frame of it, as another tool writes it."""
+    found: bytes = zstd_module(Problem("tests", NO_ZSTD)).compress(data)
+    return found
 
 
 def tar_of(files: Mapping[str, bytes]) -> bytes:

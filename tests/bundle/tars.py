@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from generator.bundle.archive import BLOCK, TRAILER, padding
@@ -67,6 +67,10 @@ def tar(files: Mapping[str, bytes | str], *more: bytes) -> bytes:
         for name, content in files.items()
     ]
     return b"".join((*members, *more)) + TRAILER
+
+
+def gzipped(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
 
 
 def config(letter: str, **more: object) -> bytes:
@@ -132,9 +136,11 @@ class Oci:
         self.files[blob(sha256(data))] = data
         return {"mediaType": media_type, "digest": sha256(data), "size": len(data)}
 
-    def image(self, letter: str, *, media_type: str = GZIP, **more: object) -> Json:
-        """The manifest of an image whose layers are gzip-compressed; ``more`` goes into its config."""
-        layers = [self.put(gzip.compress(data, mtime=0), media_type) for data in (BASE, OWN[letter])]
+    def image(
+        self, letter: str, *, media_type: str = GZIP, pack: Callable[[bytes], bytes] = gzipped, **more: object
+    ) -> Json:
+        """The manifest of an image whose layers are compressed; ``more`` goes into its config."""
+        layers = [self.put(pack(data), media_type) for data in (BASE, OWN[letter])]
         found = {"schemaVersion": 2, "mediaType": MANIFEST, "config": self.put(config(letter, **more), CONFIG),
                  "layers": layers}  # fmt: skip
         return self.put(json.dumps(found).encode(), MANIFEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from generator.bundle import check
 from generator.bundle.archive import TRAILER
 from generator.errors import BundleError, FategenError, InputError
 from tests.bundle.foreign import Files, bundle, look, verify
-from tests.bundle.layouts import ZSTD, sha256
+from tests.bundle.layouts import ZSTD, sha256, zstd
 from tests.bundle.tars import (
     BASE,
     OWN,
@@ -124,12 +125,26 @@ def test_an_image_without_a_name_needs_one(write: Callable[..., Path], tmp_path:
         bundle(path, rename="UPPER CASE")
 
 
-def test_zstd_layers_are_refused_with_the_next_step(write: Callable[..., Path]) -> None:
+def test_layers_of_another_kind_are_refused_with_the_next_step(write: Callable[..., Path]) -> None:
     layout = Oci({}, [])
-    layout.name(layout.image("a", media_type=ZSTD), "docker.io/fgtest/a:1.0")
-    with pytest.raises(InputError, match="which not every engine loads") as failed:
+    layout.name(layout.image("a", media_type="application/x.tar+xz", pack=lzma.compress), "docker.io/fgtest/a:1.0")
+    with pytest.raises(InputError, match="is 'xz', which no bundle holds") as failed:
         bundle(write(layout.finish()))
     assert "--layers gzip" in failed.value.hint
+    bundle(write(layout.finish()), "gzip")
+
+
+def test_zstd_layers_stay_or_become_what_is_asked_for(write: Callable[..., Path], tmp_path: Path) -> None:
+    layout = Oci({}, [])
+    top = layout.image("a", media_type=ZSTD, pack=zstd)
+    layout.name(top, "docker.io/fgtest/a:1.0")
+    path = write(layout.finish())
+    bundle(path)
+    assert check.inspect(tmp_path / "out/x.fate.tar").index.images[0].target.digest == top["digest"]
+    plain = Oci({}, [])
+    plain.name(plain.image("a"), "docker.io/fgtest/a:1.0")
+    for layers in ("raw", "gzip", "zstd"):
+        assert bundle(path, layers) == bundle(write(plain.finish()), layers)
 
 
 def test_a_media_type_that_lies(write: Callable[..., Path]) -> None:

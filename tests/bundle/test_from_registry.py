@@ -17,7 +17,7 @@ from generator.errors import EngineError, InputError
 from generator.reference import parse_reference
 from generator.registry.connect import Registries
 from generator.registry.session import Registry
-from tests.bundle.layouts import INDEX, MANIFEST, ZSTD, Layout, multi, sha256, simple
+from tests.bundle.layouts import GZIP, INDEX, MANIFEST, Layout, multi, sha256, simple
 from tests.loopback import Loopback
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -97,7 +97,7 @@ def test_a_name_that_moved_is_another_image(registry: Loopback, tmp_path: Path) 
 def test_every_problem_of_every_image_is_told_before_a_layer_comes(registry: Loopback, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "from/z")
     layer, diff_id = layout.layer({"z": b"z"})
-    manifest = layout.manifest([({**layer, "mediaType": ZSTD}, diff_id)])
+    manifest = layout.manifest([({**layer, "mediaType": f"{GZIP}+encrypted"}, diff_id)])
     registry.put_layout("fgtest/z", "1.0", layout.finish((manifest, "fgtest/z:1.0")))
     images = [
         *wanted(registry, "a", "gone", "z"),
@@ -107,7 +107,7 @@ def test_every_problem_of_every_image_is_told_before_a_layer_comes(registry: Loo
     with pytest.raises(InputError) as error:
         fetch(registry, images, tmp_path / "state")
     told = "\n".join(map(str, error.value.problems))
-    for part in ("gone:1.0: 127.0.0.1", "zstd", "not for linux/s390x", "127.0.0.1:1: it cannot be reached"):
+    for part in ("gone:1.0: 127.0.0.1", "+encrypted", "not for linux/s390x", "127.0.0.1:1: it cannot be reached"):
         assert part in told
     assert len(error.value.problems) == 4
     layers = {d for d, data in registry.blobs["fgtest/a"].items() if not data.startswith(b"{")}

@@ -18,7 +18,7 @@ from generator.bundle.loader import EngineImage, Holdings, Loader
 from generator.bundle.model import BundleIndex
 from generator.errors import BundleError, EngineError, InputError
 from tests.bundle.conftest import Made, bundle
-from tests.bundle.layouts import multi, simple
+from tests.bundle.layouts import BASE, ZSTD, Layout, multi, sha256, simple, tar_of, zstd
 from tests.bundle.test_check import rewritten
 
 A, LATEST, B, M = (f"docker.io/fgtest/{n}" for n in ("a:1.0", "a:latest", "b:1.0", "m:1.0"))
@@ -35,12 +35,16 @@ class Recorder:
         self.finished = False
         self.fault = fault
         self.forgets = forgets
+        self.zstd = True
         self.calls: list[str] = []
         self.has = Holdings()
         self._platform = platform
 
     def platform(self) -> str:
         return self._platform
+
+    def reads_zstd(self) -> bool:
+        return self.zstd
 
     def forgets_replaced(self) -> bool:
         return self.forgets
@@ -115,6 +119,21 @@ def test_a_one_platform_bundle_is_sent_as_it_is(tmp_path: Path) -> None:
     assert engine.sent == made.data[record.end : sums.offset] + made.data[sums.end :]
     assert [(i.reference, i.state) for i in result.images] == [(A, "new"), (B, "new")]
     assert [i.state for i in load(io.BytesIO(made.data), engine).images] == ["same", "same"]
+
+
+def test_layers_that_the_engine_cannot_read_are_told_before_anything_is_sent(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "a")
+    layer = (layout.put(zstd(tar_of(BASE)), ZSTD), sha256(tar_of(BASE)))
+    layout.finish((layout.manifest([layer]), "docker.io/fgtest/a:1.0"))
+    data = bundle(tmp_path, [SourceImage(("fgtest/a:1.0",), layout.path, ("linux/amd64",))]).data
+    engine = Recorder()
+    engine.zstd = False
+    with pytest.raises(EngineError, match="the layers of a are in zstd, which this Docker cannot read") as error:
+        load(io.BytesIO(data), engine)
+    assert "--layers gzip" in error.value.hint
+    assert not engine.sent
+    engine.has = Holdings(chains=frozenset({(sha256(tar_of(BASE)),)}))
+    load(io.BytesIO(data), engine)
 
 
 @pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])

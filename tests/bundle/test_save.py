@@ -113,7 +113,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         save(
             [
-                SourceImage(("fgtest/a:1.0",), broken(tmp_path / "a", "zstd"), (AMD,)),
+                SourceImage(("fgtest/a:1.0",), broken(tmp_path / "a", "encrypted"), (AMD,)),
                 SourceImage(("fgtest/m:1.0",), multi(tmp_path / "m", "m"), ("linux/s390x",)),
                 SourceImage(("fgtest/n:1.0",), tmp_path / "nowhere", (AMD,)),
             ],

@@ -6,6 +6,7 @@ import errno
 import gzip
 import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from generator.bundle import deep
 from generator.bundle.check import verify
 from generator.bundle.damage import DamagedError
 from generator.bundle.deep import MAX_RATIO, Unpacked
+from generator.bundle.inflate import decompressor
 from generator.bundle.layout import SourceImage
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from tests.bundle.conftest import Made
-from tests.bundle.layouts import BASE, GZIP, TAR, Layout, sha256, tar_of
+from tests.bundle.layouts import BASE, GZIP, TAR, ZSTD, Layout, sha256, tar_of, zstd
 
 
 def test_a_slip_in_a_files_name_has_an_answer(tmp_path: Path) -> None:
@@ -118,6 +120,10 @@ GOOD = {
     "several members": (gzip.compress(CONTENT[:700]) + gzip.compress(CONTENT[700:]), GZIP),
     "zeros behind it": (gzip.compress(CONTENT) + bytes(100), GZIP),
     "plain tar": (CONTENT, TAR),
+    "zstd": (zstd(CONTENT), ZSTD),
+    "several zstd frames": (zstd(CONTENT[:700]) + zstd(CONTENT[700:]), ZSTD),
+    # as zstd:chunked writes it
+    "a skippable zstd frame": (zstd(CONTENT) + b"\x50\x2a\x4d\x18\x04\0\0\0toc!", ZSTD),
 }
 
 
@@ -126,6 +132,17 @@ def test_layers_that_unpack_to_their_diff_ids(tmp_path: Path, layer: bytes, medi
     path = bundle_with(tmp_path, layer, sha256(CONTENT), media_type)
     verify(path, max_ratio=MAX_RATIO)
     verify(io.BytesIO(path.read_bytes()), max_ratio=MAX_RATIO)
+
+
+def test_where_this_python_has_no_zstd_its_layers_are_hashed_and_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bundle_with(tmp_path, zstd(CONTENT), sha256(CONTENT), ZSTD)
+    for name in ("compression", "backports"):
+        monkeypatch.setitem(sys.modules, name, None)
+    verify(path)
+    with pytest.raises(InputError, match="a: a layer: it is zstd-compressed, and this Python has no zstd"):
+        verify(path, max_ratio=MAX_RATIO)
 
 
 BAD = {
@@ -137,9 +154,20 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("layer", "words"), BAD.values(), ids=BAD)
-def test_layers_that_unpack_to_something_else(tmp_path: Path, layer: bytes, words: str) -> None:
-    path = bundle_with(tmp_path, layer, sha256(CONTENT))
+BAD_ZSTD = {
+    "other content": (zstd(b"x" + CONTENT), r"unpacks to sha256:\w+, not to its diff id sha256:"),
+    "half a stream": (zstd(CONTENT)[:-20], r"cannot be unpacked \(it ends too early\)"),
+    "garbage behind it": (zstd(CONTENT) + b"garbage", r"cannot be unpacked \("),
+}
+
+
+@pytest.mark.parametrize(
+    ("layer", "words", "media_type"),
+    [*((*bad, GZIP) for bad in BAD.values()), *((*bad, ZSTD) for bad in BAD_ZSTD.values())],
+    ids=[*BAD, *(f"zstd: {name}" for name in BAD_ZSTD)],
+)
+def test_layers_that_unpack_to_something_else(tmp_path: Path, layer: bytes, words: str, media_type: str) -> None:
+    path = bundle_with(tmp_path, layer, sha256(CONTENT), media_type)
     verify(path)
     for source in (path, io.BytesIO(path.read_bytes())):
         with pytest.raises(DamagedError, match=words) as error:
@@ -151,7 +179,7 @@ def test_a_bomb_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deep, "_SLACK", 1 << 20)
     bomb = gzip.compress(bytes(8 << 20), mtime=0)
     for ratio, words in ((MAX_RATIO, "more than 200 times its size"), (2000, "unpacks to sha256")):
-        layer = Unpacked({"sha256:" + "0" * 64}, True, ratio)
+        layer = Unpacked({"sha256:" + "0" * 64}, decompressor("gzip", "a"), ratio)
         for at in range(0, len(bomb), 1000):
             layer.write(bomb[at : at + 1000])
         assert words in str(layer.problem())

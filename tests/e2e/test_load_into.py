@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from generator.bake.layouts import empty_layout
 from generator.bundle.check import inspect
 from generator.bundle.layout import SourceImage
 from generator.bundle.members import contents
 from generator.bundle.model import short_root
+from generator.bundle.repack import repacked
 from generator.bundle.save import save
 from tests.bundle.layouts import GZIP, TAR, Layout
 from tests.e2e.conftest import Fategen, Ran
@@ -38,7 +40,10 @@ def image(path: Path, name: str, text: str, media_type: str = GZIP) -> SourceIma
 
 
 class Chain:
-    """A; B, a delta on A with another x; C, a delta on B with another y. ``raw`` is A with layers as plain tars."""
+    """A; B, a delta on A with another x; C, a delta on B with another y. ``raw`` is A with layers as plain tars.
+
+    ``zstd`` is the whole of C with layers in zstd.
+    """
 
     def __init__(self, path: Path) -> None:
         first = [image(path / "1", n, f"{n}1 {SPACE}") for n in "xy"]
@@ -50,6 +55,10 @@ class Chain:
         self.c = save(third, path / "c.fate.tar", name="c", bases=[inspect(self.b).index]).path
         self.whole = save(third, path / "whole.fate.tar", name="whole").path
         self.raw = save(raw, path / "raw.fate.tar", name="raw").path
+        state = path / "state"
+        (state / "layouts").mkdir(parents=True)
+        packed = repacked(third, "zstd", state, lambda name: empty_layout(state / "layouts", name))
+        self.zstd = save(packed, path / "zstd.fate.tar", name="zstd").path
         (path / "parts").mkdir()
         self.parts = save(third, path / "parts/whole.fate.tar", name="whole", split=20_000).path
 
@@ -114,6 +123,20 @@ def test_one_image(engine: Target, chain: Chain, load: Loads) -> None:
 def test_parts_in_place(engine: Target, chain: Chain, load: Loads) -> None:
     assert load.states(chain.parts) == {X: "new", Y: "new"}
     assert engine.whole(X)
+
+
+def test_layers_in_zstd_where_the_engine_reads_them(engine: Target, chain: Chain, load: Loads) -> None:
+    if engine == target("docker 20.10", SPACE):
+        ran = load(chain.zstd)
+        assert (ran.code, engine.ids(X, Y)) == (3, {})
+        assert "the layers of x, y are in zstd, which this Docker cannot read" in ran.err
+        load.states(chain.whole)
+        # nothing has to be sent that it would have to read
+        assert load.states(chain.zstd) == {X: "same", Y: "same"}
+        return
+    assert load.states(chain.zstd) == {X: "new", Y: "new"}
+    assert engine.whole(X)
+    assert engine.whole(Y)
 
 
 def test_under_another_prefix(engine: Target, chain: Chain, load: Loads) -> None:

@@ -16,8 +16,12 @@ import pytest
 
 import generator
 from generator.bundle.base import Base
+from generator.bundle.layout import SourceImage
+from generator.bundle.report import images_table
 from generator.loader.build import imports, modules, place, pyz, readme, standins
-from tests.bundle.conftest import Made
+from tests.bundle.conftest import Made, bundle
+from tests.bundle.layouts import BASE, Layout, sha256, tar_of, zstd
+from tests.bundle.layouts import ZSTD as ZSTD_TYPE
 
 MINIMAL = {
     "__future__", "argparse", "ast", "base64", "bisect", "codecs", "collections", "contextlib", "copy", "datetime",
@@ -31,6 +35,8 @@ LATER = {"removeprefix", "removesuffix", "bit_count", "is_relative_to", "hardlin
 """Names of Python 3.9 and later that modules here might come to use."""
 STANDINS = {"json", "dataclasses", "shutil", "difflib", "concurrent"}
 CLIENTS = {"requests", "urllib3"}
+ZSTD = {"compression", "backports"}
+"""What can be done without: see ``inflate``."""
 """No standard modules; these have stand-ins too."""
 PUSHING = "generator.bundle.pushing"
 """Imported by push alone, which needs the whole standard library."""
@@ -87,13 +93,14 @@ def test_no_annotation_is_run() -> None:
 
 
 def test_nothing_but_the_standard_library_is_imported_and_what_python3_minimal_lacks_has_a_stand_in() -> None:
-    roots = {name.partition(".")[0] for path in FILES.values() for name in imports(path)}
+    roots = {name.partition(".")[0] for path in FILES.values() for name in imports(path)} - ZSTD
     assert roots <= {*sys.stdlib_module_names, *CLIENTS, "generator"}
     clients = [path for name, path in FILES.items() if name.split("/")[1:2] and name.split("/")[1] in CLIENTS]
     assert len(clients) == 6
     others = [path for name, path in FILES.items() if name.startswith("standins/") and path not in clients]
     early = [path for name, path in without_push().items() if name in FILES] + others
-    assert {name.partition(".")[0] for path in early for name in imports(path)} <= MINIMAL | STANDINS | {"generator"}
+    there = MINIMAL | STANDINS | ZSTD | {"generator"}
+    assert {name.partition(".")[0] for path in early for name in imports(path)} <= there
 
 
 def test_push_alone_imports_a_registry_s_client() -> None:
@@ -172,3 +179,12 @@ def test_its_page_for_parts_and_for_a_delta_says_what_is_different(made: Made) -
     assert "\n  python3 fategen-load.pyz load x.fate.tar BASE\n" in text
     assert "\n  python3 fategen-load.pyz push x.fate.tar REGISTRY/PREFIX --base BASE\n" in text
     assert "docker load" not in text
+
+
+def test_its_page_says_which_engines_read_zstd(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "a")
+    layer = (layout.put(zstd(tar_of(BASE)), ZSTD_TYPE), sha256(tar_of(BASE)))
+    layout.finish((layout.manifest([layer]), "docker.io/fgtest/a:1.0"))
+    made = bundle(tmp_path, [SourceImage(("fgtest/a:1.0",), layout.path, ("linux/amd64",))])
+    assert "Docker from version 23 on, podman and containerd load it" in readme("x.fate.tar", made.plan.index)
+    assert "Docker loads them from version 23 on" in images_table(made.plan.index)

@@ -1,29 +1,26 @@
 """What is compressed, told by its first bytes and never by a name, and read back within bounds.
 
 A file may be a bomb: so what comes out is bounded by what went in, a decompressor's memory by its format's window, and
-the number of streams that stand one behind the other by what they hold. zstd is in Python from 3.14 on, before in the
-package backports.zstd (the extra ``zstd``).
+the number of streams that stand one behind the other by what they hold.
 """
 
 from __future__ import annotations
 
 import bz2
+import functools
 import lzma
 import re
-import zlib
-from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal
 
 from generator.bundle.archive import Reads
-from generator.errors import BundleError, InputError, Problem
+from generator.bundle.inflate import INSTALL, Unpacker, decompressor
+from generator.errors import BundleError
 
 Compression = Literal["", "gzip", "bzip2", "xz", "zstd"]
 
 RATIO = 200
 """bytes that may come out for each that went in, beyond the first ``SLACK``"""
 SLACK = 256 << 20
-WINDOW_LOG = 27
-"""zstd: at most 128 MiB of window, as ``zstd -d`` takes without being asked"""
 _XZ_MEMORY = 160 << 20
 _CHUNK = 64 << 10
 _STREAMS = 1000
@@ -37,49 +34,9 @@ _MAGIC: tuple[tuple[Compression, re.Pattern[bytes]], ...] = (
 )
 
 
-class _Decompressor(Protocol):
-    """What bz2, lzma and zstd have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def needs_input(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
-
-
 def compression(head: bytes) -> Compression:
     """How the data that begins with ``head`` (six bytes are enough) is compressed; "" where it is not."""
     return next((kind for kind, magic in _MAGIC if magic.match(head)), "")
-
-
-class _Gzip:
-    """zlib's decompressor with the interface of the others."""
-
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
-        self._needs_input = True
-
-    @property
-    def needs_input(self) -> bool:
-        return self._needs_input
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        found = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
-        self._needs_input = not self._inner.unconsumed_tail and len(found) < max_length
-        return found
 
 
 class Inflated:
@@ -168,22 +125,12 @@ class Chained:
         return found
 
 
-def _decompressor(kind: Compression, what: str) -> tuple[Callable[[], _Decompressor], tuple[type[Exception], ...]]:
-    if kind == "gzip":
-        return _Gzip, (zlib.error,)
+def _decompressor(kind: Compression, what: str) -> Unpacker:
     if kind == "bzip2":
-        return bz2.BZ2Decompressor, (OSError, ValueError, EOFError)
+        return Unpacker(bz2.BZ2Decompressor, (OSError, ValueError, EOFError))
     if kind == "xz":
-        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), (lzma.LZMAError, EOFError)
-    try:
-        try:
-            from compression import zstd  # type: ignore[import-not-found, unused-ignore]
-        except ImportError:
-            from backports import zstd  # type: ignore[import-not-found, no-redef, unused-ignore]
-    except ImportError:
-        raise InputError(
-            Problem(what, "it is zstd-compressed, and this Python cannot read that (3.14 can)"),
-            hint='pip install "fategen[zstd]"; or zstd -dc FILE | fategen bundle inspect -',
-        ) from None
-    options = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
-    return lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError, EOFError)
+        make = functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+        return Unpacker(make, (lzma.LZMAError, EOFError))
+    if kind == "zstd":
+        return decompressor("zstd", what, f"{INSTALL}; or zstd -dc FILE | fategen bundle inspect -")
+    return decompressor("gzip", what)

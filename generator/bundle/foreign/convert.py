@@ -1,9 +1,9 @@
 """Makes a bundle of another tool's archive: read once into a hidden directory beside the output, checked, and saved.
 
 With ``keep`` manifests and layers stay as they are, and so the digest that a registry knows. Engines with a graphdriver
-and podman know neither: they write other manifests, and layers unpacked. So ``raw`` (layers unpacked) and ``gzip``
-(layers compressed here, and always to the same bytes) make new manifests from the config and the layers alone: then the
-same image gives the same bundle, whatever tool wrote it.
+and podman know neither: they write other manifests, and layers unpacked. So ``raw`` (layers unpacked), ``gzip`` and
+``zstd`` (layers compressed here, and always to the same bytes) make new manifests from the config and the layers alone:
+then the same image gives the same bundle, whatever tool wrote it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from generator.bundle import reference
 from generator.bundle.archive import CHUNK, Progress, Reads
@@ -29,21 +28,24 @@ from generator.bundle.layers import LayerStore
 from generator.bundle.layout import SourceImage, blob_path, write_layout
 from generator.bundle.members import blob_name, nested_index
 from generator.bundle.oci import (
-    GZIP_TYPES,
+    FORMS,
     INDEX_TYPES,
     LAYER_TYPES,
     MANIFEST_TYPES,
-    OCI_GZIP,
     OCI_INDEX,
     OCI_TAR,
     Descriptor,
+    Form,
+    Layers,
+    compressed_with,
     parse_index,
 )
 from generator.bundle.save import SaveResult, save
 from generator.disk import writing
 from generator.errors import BundleError, EngineError, InputError, Problem
 
-Layers = Literal["keep", "raw", "gzip"]
+_KEPT: dict[str, Form] = {"": "raw", "gzip": "gzip", "zstd": "zstd"}
+"""Compressions that a bundle holds."""
 KEPT_BESIDE = "free some space there, or name a file on another disk with -o: the archive's content is kept beside it"
 
 
@@ -73,7 +75,8 @@ def convert(
         if problems:
             raise damaged(seen.name, problems)
         images = _named(seen.images, rename)
-        work = _Work(directory, contents, layers, LayerStore(spool.blobs, directory / "compressed.json"))
+        form: Form = "zstd" if layers == "zstd" else "gzip"
+        work = _Work(directory, contents, layers, LayerStore(spool.blobs, directory / "compressed.json", form=form))
         with writing(directory, KEPT_BESIDE):
             sources = [work.layout(number, image) for number, image in enumerate(images)]
         work.check(seen.name)
@@ -170,10 +173,10 @@ class _Work:
         if layer.file is None:
             return
         kind = layer.file.compression
-        if layer.media_type not in LAYER_TYPES or kind not in ("", "gzip"):
-            what = f"layer {layer.digest} is {kind or layer.media_type[:80]!r}, which not every engine loads"
+        if layer.media_type not in LAYER_TYPES or kind not in _KEPT:
+            what = f"layer {layer.digest} is {kind or layer.media_type[:80]!r}, which no bundle holds"
             self._unfit.append(Problem(label, what))
-        elif (kind == "gzip") != (layer.media_type in GZIP_TYPES):
+        elif kind != compressed_with(layer.media_type):
             self._damage.append(f"{label}: layer {layer.digest} is not compressed as its media type says")
 
     def _layer(self, where: str, layer: ForeignLayer) -> Descriptor | None:
@@ -181,8 +184,8 @@ class _Work:
         file = layer.file
         if file is None:
             return None
-        if self.layers == "keep" and file.compression not in ("", "gzip"):
-            what = f"layer {file.name} is {file.compression}-compressed, which not every engine loads"
+        if self.layers == "keep" and file.compression not in _KEPT:
+            what = f"layer {file.name} is {file.compression}-compressed, which no bundle holds"
             self._unfit.append(Problem(where, what))
             return None
         digest = file.taken.digest
@@ -195,10 +198,10 @@ class _Work:
         if self._diff_ids[digest] != layer.diff_id:
             self._damage.append(f"{where}: {file.name} is not the layer {layer.diff_id} that the config names")
             return None
-        if self.layers == "gzip":
+        if self.layers in ("gzip", "zstd"):
             return self.store.find(layer.diff_id)
         if self.layers == "keep":
-            return Descriptor(digest, file.size, OCI_GZIP if file.compression else OCI_TAR)
+            return Descriptor(digest, file.size, FORMS[_KEPT[file.compression]])
         size = blob_path(self.directory, layer.diff_id).stat().st_size
         return Descriptor(layer.diff_id, size, OCI_TAR)
 
@@ -206,7 +209,7 @@ class _Work:
         """Keep the content in the form that is asked for, and return its diff id."""
         with blob_path(self.directory, file.taken.digest).open("rb") as blob:
             content: Reads = Inflated(blob, file.compression, file.name) if file.compression else blob
-            if self.layers == "gzip":
+            if self.layers in ("gzip", "zstd"):
                 return self.store.take(content, expected)
             if not file.compression:
                 return file.taken.digest

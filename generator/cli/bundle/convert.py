@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from generator.bundle.foreign.convert import convert
 from generator.bundle.foreign.recognise import recognise
+from generator.bundle.oci import LAYERS, Layers
 from generator.bundle.report import as_json, images_table, summary
 from generator.cli.bundle.shared import file_argument, format_option, quiet_option, source
 from generator.errors import InputError, Problem
@@ -21,18 +21,16 @@ from generator.terminal import Bar
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="OUT", help="The bundle.")
 @click.option(
     "--layers",
-    type=click.Choice(["keep", "raw", "gzip"]),
+    type=click.Choice(LAYERS),
     default="keep",
     show_default=True,
-    help="Layers as they are; unpacked; or compressed anew. With the last two the bundle depends on the images alone.",
+    help="As they are; plain tars; or compressed anew. All but keep: the bundle depends on the images alone.",
 )
 @click.option("--as", "rename", default="", metavar="NAME", help="The name of the only image of the archive.")
 @click.option("--name", default="", metavar="NAME", help="The bundle's name; default: the file's, without .fate.tar.")
 @format_option
 @quiet_option
-def command(
-    file: Path, output: Path, layers: Literal["keep", "raw", "gzip"], rename: str, name: str, form: str, quiet: bool
-) -> None:
+def command(file: Path, output: Path, layers: Layers, rename: str, name: str, form: str, quiet: bool) -> None:
     """Make a bundle of another tool's archive, compressed or not, from a pipe too ("-"), or of an OCI layout directory.
 
     It is checked as verify does it: docker save of any version, podman save, skopeo, crane, buildx.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from generator.builder import asking
+from generator.bundle.oci import LAYERS, Layers
 from generator.bundle.small_files import open_files
 from generator.cli.bundle.shared import GROUPS, format_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
@@ -81,6 +82,8 @@ def _origin(_context: click.Context, _parameter: click.Parameter, value: str) ->
               help="With --from registry: another image too, its digest kept. Repeatable.")  # fmt: skip
 @click.option("--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
               help="A delta: without the layers that this bundle has. Repeatable.")  # fmt: skip
+@click.option("--layers", type=click.Choice(LAYERS), default="keep", show_default=True,
+              help="As they are; plain tars; or compressed anew. All but keep give images new digests.")  # fmt: skip
 @click.option("--split", default="", metavar="SIZE", help="Parts of at most SIZE: dvd, dvd-dl, fat32, 700MB, 4GiB.")
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
               help="Put this small file in too: a compose file, a chart. Repeatable.")  # fmt: skip
@@ -99,6 +102,7 @@ def command(
     output: Path | None,
     others: tuple[str, ...],
     bases: tuple[Path, ...],
+    layers: Layers,
     split: str,
     files: tuple[Path, ...],
     with_loader: bool,
@@ -134,7 +138,7 @@ def command(
             from generator.bundle.parts import part_size
             from generator.bundle.report import as_json, images_table, leaning, summary
             from generator.bundle.save import save, save_to
-            from generator.cli.layouts import alone
+            from generator.cli.layouts import alone, packed_layouts
             from generator.loader import build
             from generator.text import human
 
@@ -159,6 +163,8 @@ def command(
                 layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
             else:
                 layouts = _as_they_are(workspace, origin, names, others, olds, options, quiet)
+            if layers != "keep":
+                layouts = packed_layouts(project, layouts, layers, quiet)
         with Bar("saving", quiet) as bar:
             if piped:
                 result = save_to(layouts, sys.stdout.buffer, name=title, bases=olds, files=contents, progress=bar)

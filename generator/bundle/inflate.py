@@ -1,0 +1,85 @@
+"""How layers are unpacked: gzip and zstd with one interface, which is that of Python's own bz2 and lzma.
+
+zstd is in Python from 3.14 on, before in the package backports.zstd (the extra ``zstd``).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol
+
+from generator.errors import InputError, Problem
+
+WINDOW_LOG = 27
+"""zstd: at most 128 MiB of window, as ``zstd -d`` takes without being asked"""
+NO_ZSTD = "this Python has no zstd (3.14 has)"
+INSTALL = 'pip install "fategen[zstd]"'
+
+
+class Decompressor(Protocol):
+    """One stream; ``eof`` is its end, and ``unused_data`` what stands behind it."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+class Unpacker(NamedTuple):
+    """``make`` makes a decompressor, ``errors`` are what that raises for a stream that is none."""
+
+    make: Callable[[], Decompressor]
+    errors: tuple[type[Exception], ...]
+
+
+class _Gzip:
+    """zlib's decompressor with the interface of the others."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+        self._needs_input = True
+
+    @property
+    def needs_input(self) -> bool:
+        return self._needs_input
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        found = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        self._needs_input = not self._inner.unconsumed_tail and len(found) < max_length
+        return found
+
+
+def decompressor(kind: Literal["gzip", "zstd"], what: str, hint: str = INSTALL) -> Unpacker:
+    """For a stream of this kind. InputError: zstd, and this Python has none."""
+    if kind == "gzip":
+        return Unpacker(_Gzip, (zlib.error,))
+    zstd = zstd_module(Problem(what, f"it is zstd-compressed, and {NO_ZSTD}"), hint)
+    options = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
+    return Unpacker(lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError, EOFError))
+
+
+def zstd_module(problem: Problem, hint: str = INSTALL) -> Any:
+    """Python's zstd, or its backport. InputError with this problem where there is neither."""
+    try:
+        try:
+            from compression import zstd  # type: ignore[import-not-found, unused-ignore]
+        except ImportError:
+            from backports import zstd  # type: ignore[import-not-found, no-redef, unused-ignore]
+    except ImportError:
+        raise InputError(problem, hint=hint) from None
+    return zstd
