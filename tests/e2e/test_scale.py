@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from generator.bundle.archive import TRAILER, header, padding
 from generator.bundle.check import inspect, verify
-from generator.bundle.layout import SourceImage
+from generator.bundle.layout import SourceImage, blob_path, read
+from generator.bundle.members import contents
+from generator.bundle.model import arrange
 from generator.bundle.save import save
 from tests.bundle.layouts import TAR, Layout
 from tests.e2e.memory import PEAK
@@ -176,6 +179,43 @@ def test_ten_gigabytes_in_little_memory_and_no_temporary_disk(huge: Path, tmp_pa
         assert str(9 * GIB) in listed
     finally:
         file.unlink()
+
+
+@pytest.fixture
+def sparse(tmp_path: Path) -> Path:
+    """A bundle of 107 GB, five layers of 20 GiB, of which the disk holds the ends: written as the format says."""
+    layout = Layout(tmp_path / "layout")
+    zeros = hashlib.sha256()
+    for _ in range(20 << 4):
+        zeros.update(bytes(64 << 20))
+    layers = []
+    for number in range(5):
+        end = zeros.copy()
+        end.update(b"%d" % number)
+        blob: dict[str, object] = {"mediaType": TAR, "digest": f"sha256:{end.hexdigest()}", "size": 20 * GIB + 1}
+        layers.append((blob, str(blob["digest"])))
+    layout.finish((layout.manifest(layers), "docker.io/fgtest/big:1.0"))
+    found = read(SourceImage(("fgtest/big:1.0",), layout.path, ("linux/amd64",)))
+    plan = contents(arrange("sparse", [found.image]))
+    with (tmp_path / "sparse.fate.tar").open("wb") as file:
+        for member in plan.members:
+            file.seek(member.offset)
+            file.write(header(member.name, member.size))
+            if member.role == "layer":
+                number = [str(blob["digest"]) for blob, _ in layers].index(member.digest)
+                file.seek(member.end - padding(member.size) - 1)
+                file.write(b"%d" % number)
+            elif member.role != "directory":
+                content = member.content
+                file.write(content if content is not None else blob_path(layout.path, member.digest).read_bytes())
+        file.seek(plan.size - len(TRAILER))
+        file.write(TRAILER)
+    return tmp_path / "sparse.fate.tar"
+
+
+def test_a_hundred_gigabytes_are_inspected_and_verified_in_little_memory(sparse: Path) -> None:
+    assert inspect(sparse).size == sparse.stat().st_size > 107 * 10**9
+    assert run(VERIFY, sparse) < MEMORY
 
 
 def test_sixty_images_with_forty_layers_in_common(tmp_path: Path) -> None:
