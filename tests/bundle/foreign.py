@@ -25,7 +25,7 @@ def verify(source: Path) -> Survey:
         return verify_foreign(found)
 
 
-def bundle(source: Path, layers: Layers = "keep", rename: str = "") -> bytes:
+def bundle(source: Path, layers: Layers = "keep", *rename: str) -> bytes:
     output = source.with_name("out") / "x.fate.tar"
     output.parent.mkdir(exist_ok=True)
     with recognise(source) as found:

@@ -117,12 +117,31 @@ def test_an_image_without_a_name_needs_one(write: Callable[..., Path], tmp_path:
     with pytest.raises(InputError, match="has no full name") as failed:
         bundle(path)
     assert "--as" in failed.value.hint
-    bundle(path, rename="fgtest/a:1.0")
+    bundle(path, "keep", "fgtest/a:1.0")
     assert check.inspect(tmp_path / "out/x.fate.tar").index.images[0].references == ("docker.io/fgtest/a:1.0",)
-    with pytest.raises(InputError, match="has 2 images, a name is for one"):
-        bundle(write(oci()), rename="x:1")
     with pytest.raises(InputError, match="is not an image reference"):
-        bundle(path, rename="UPPER CASE")
+        bundle(path, "keep", "UPPER CASE")
+
+
+def test_of_several_images_each_is_named_by_its_digest(write: Callable[..., Path], tmp_path: Path) -> None:
+    layout = Oci({}, [])
+    a, b = (layout.image(letter) for letter in "ab")
+    layout.name(a, "docker.io/fgtest/a:1.0")
+    layout.name(b, "", "org.opencontainers.image.ref.name")
+    path, digest = write(layout.finish()), str(b["digest"])
+    with pytest.raises(InputError, match=f"{digest} has no full name") as failed:
+        bundle(path)
+    assert f"--as {digest[7:19]}=NAMESPACE/NAME:TAG" in failed.value.hint
+    bundle(path, "keep", f"{digest[7:19]}=fgtest/b:1.0", f"{digest}=fgtest/b:latest")
+    images = check.inspect(tmp_path / "out/x.fate.tar").index.images
+    names = ["docker.io/fgtest/b:1.0", "docker.io/fgtest/b:latest"]
+    assert [list(image.references) for image in images] == [["docker.io/fgtest/a:1.0"], names]
+    with pytest.raises(InputError) as failed:
+        bundle(path, "keep", "x:1", "0123=x:1", f"{digest}=UPPER")
+    told = "\n".join(map(str, failed.value.problems))
+    assert "x:1: the archive has 2 images, and a name is for one" in told
+    assert "0123=x:1: the archive has no image whose digest begins with 0123" in told
+    assert "is not an image reference" in told
 
 
 def test_layers_of_another_kind_are_refused_with_the_next_step(write: Callable[..., Path]) -> None:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generator.bundle import reference
@@ -55,14 +55,15 @@ def convert(
     *,
     name: str = "",
     layers: Layers = "keep",
-    rename: str = "",
+    rename: Sequence[str] = (),
     reading: Progress | None = None,
     saving: Progress | None = None,
 ) -> SaveResult:
     """Write the images of an archive to ``output`` as a bundle called ``name`` (default: as the file is called).
 
-    ``rename`` is the name of the only image. Of a multi-platform image the platforms that are there are taken. The disk
-    needs room for the archive's content beside the bundle. Raises BundleError (all damage at once), InputError (what no
+    ``rename`` are names: of the only image, or, as ``DIGEST=NAME``, of the one whose digest begins so. Of a
+    multi-platform image the platforms that are there are taken. The disk needs room for the archive's content beside
+    the bundle. Raises BundleError (all damage at once), InputError (what no
     bundle can hold: all at once), EngineError (the disk).
     """
     if not output.parent.is_dir():
@@ -83,19 +84,32 @@ def convert(
         return save(sources, output, name=name or _name(output), progress=saving)
 
 
-def _named(images: Sequence[ForeignImage], rename: str) -> tuple[ForeignImage, ...]:
-    if rename:
+def _named(images: Sequence[ForeignImage], rename: Sequence[str]) -> tuple[ForeignImage, ...]:
+    """The images with the names that ``--as`` gives; InputError, with all of them, for what it cannot mean."""
+    given: dict[int, list[str]] = {}
+    problems = []
+    for text in rename:
+        which, equals, name = text.rpartition("=")
+        digest = f"sha256:{which.removeprefix('sha256:')}"
+        found = [number for number, image in enumerate(images) if image.digest.startswith(digest) or not equals]
         try:
-            full = reference.normalise(rename)
+            full = reference.normalise(name)
         except ValueError as error:
-            raise InputError(Problem("--as", str(error))) from None
-        if len(images) != 1:
-            raise InputError(Problem("--as", f"the archive has {len(images)} images, a name is for one"))
-        return (ForeignImage((full,), "", images[0].target, images[0].variants, images[0].absent),)
-    nameless = [Problem(image.label, f"{image.digest} has no full name") for image in images if not image.names]
-    if nameless:
-        raise InputError(nameless, hint="--as NAMESPACE/NAME:TAG names the image of an archive with one image")
-    return tuple(images)
+            problems.append(Problem("--as", str(error)))
+            continue
+        if len(found) != 1:
+            many = f"{len(found)} images" if found else "no image"
+            whose = f"whose digest begins with {which}" if equals else "and a name is for one"
+            problems.append(Problem("--as", f"{text}: the archive has {many}{' ' if equals else ', '}{whose}"))
+            continue
+        given.setdefault(found[0], []).append(full)
+    named = [replace(image, names=tuple(given.get(number, image.names))) for number, image in enumerate(images)]
+    problems += [Problem(image.label, f"{image.digest} has no full name") for image in named if not image.names]
+    if problems:
+        first = next((image.digest[7:19] for image in named if not image.names), images[0].digest[7:19])
+        hint = f"--as {first}=NAMESPACE/NAME:TAG names the image with this digest"
+        raise InputError(problems, hint="--as NAMESPACE/NAME:TAG names the only image" if len(images) == 1 else hint)
+    return tuple(named)
 
 
 class _Spool:

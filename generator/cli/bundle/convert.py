@@ -26,11 +26,14 @@ from generator.terminal import Bar
     show_default=True,
     help="As they are; plain tars; or compressed anew. All but keep: the bundle depends on the images alone.",
 )
-@click.option("--as", "rename", default="", metavar="NAME", help="The name of the only image of the archive.")
+@click.option("--as", "rename", multiple=True, metavar="[DIGEST=]NAME",
+              help="The name of the only image, or of the one whose digest begins so. Repeatable.")  # fmt: skip
 @click.option("--name", default="", metavar="NAME", help="The bundle's name; default: the file's, without .fate.tar.")
 @format_option
 @quiet_option
-def command(file: Path, output: Path, layers: Layers, rename: str, name: str, form: str, quiet: bool) -> None:
+def command(
+    file: Path, output: Path, layers: Layers, rename: tuple[str, ...], name: str, form: str, quiet: bool
+) -> None:
     """Make a bundle of another tool's archive, compressed or not, from a pipe too ("-"), or of an OCI layout directory.
 
     It is checked as verify does it: docker save of any version, podman save, skopeo, crane, buildx.
