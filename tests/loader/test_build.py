@@ -18,7 +18,8 @@ import generator
 from generator.bundle.base import Base
 from generator.bundle.layout import SourceImage
 from generator.bundle.report import images_table
-from generator.loader.build import imports, modules, place, pyz, readme, standins
+from generator.loader import build
+from generator.loader.build import place, pyz, readme, standins
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import BASE, Layout, sha256, tar_of, zstd
 from tests.bundle.layouts import ZSTD as ZSTD_TYPE
@@ -35,14 +36,20 @@ LATER = {"removeprefix", "removesuffix", "bit_count", "is_relative_to", "hardlin
 """Names of Python 3.9 and later that modules here might come to use."""
 STANDINS = {"json", "dataclasses", "shutil", "difflib", "concurrent"}
 CLIENTS = {"requests", "urllib3"}
+"""No standard modules; these have stand-ins too."""
 ZSTD = {"compression", "backports"}
 """What can be done without: see ``inflate``."""
-"""No standard modules; these have stand-ins too."""
 PUSHING = "generator.bundle.pushing"
 """Imported by push alone, which needs the whole standard library."""
 
-MODULES = modules()
-FILES = {**{name: path for name, path in MODULES.items() if path.name != "__init__.py"}, **standins()}
+modules = cache(build.modules)
+imports = cache(build.imports)
+
+
+@cache
+def files() -> dict[str, Path]:
+    """All that is in it but packages."""
+    return {**{name: path for name, path in modules().items() if path.name != "__init__.py"}, **standins()}
 
 
 def without_push() -> dict[str, Path]:
@@ -51,9 +58,9 @@ def without_push() -> dict[str, Path]:
     todo = ["generator.loader.__main__"]
     while todo:
         name = todo.pop()
-        if name in MODULES and name not in found and name != PUSHING:
-            found[name] = MODULES[name]
-            todo += imports(MODULES[name]) if name in FILES else []
+        if name in modules() and name not in found and name != PUSHING:
+            found[name] = modules()[name]
+            todo += imports(modules()[name]) if name in files() else []
     return found
 
 
@@ -63,7 +70,7 @@ def nodes(path: Path) -> tuple[ast.AST, ...]:
 
 
 def test_every_module_is_python_3_8() -> None:
-    assert [f"{name}:{node.lineno}: {wrong}" for name, path in FILES.items() for node, wrong in newer(path)] == []
+    assert [f"{name}:{node.lineno}: {wrong}" for name, path in files().items() for node, wrong in newer(path)] == []
 
 
 def newer(path: Path) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
@@ -85,7 +92,7 @@ def newer(path: Path) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
 def test_no_annotation_is_run() -> None:
     annotated = [
         (name, path)
-        for name, path in FILES.items()
+        for name, path in files().items()
         if any(isinstance(node, (ast.AnnAssign, ast.arg)) and node.annotation for node in nodes(path))
     ]
     late = "from __future__ import annotations\n"
@@ -93,33 +100,33 @@ def test_no_annotation_is_run() -> None:
 
 
 def test_nothing_but_the_standard_library_is_imported_and_what_python3_minimal_lacks_has_a_stand_in() -> None:
-    roots = {name.partition(".")[0] for path in FILES.values() for name in imports(path)} - ZSTD
+    roots = {name.partition(".")[0] for path in files().values() for name in imports(path)} - ZSTD
     assert roots <= {*sys.stdlib_module_names, *CLIENTS, "generator"}
-    clients = [path for name, path in FILES.items() if name.split("/")[1:2] and name.split("/")[1] in CLIENTS]
+    clients = [path for name, path in files().items() if name.split("/")[1:2] and name.split("/")[1] in CLIENTS]
     assert len(clients) == 6
-    others = [path for name, path in FILES.items() if name.startswith("standins/") and path not in clients]
-    early = [path for name, path in without_push().items() if name in FILES] + others
+    others = [path for name, path in files().items() if name.startswith("standins/") and path not in clients]
+    early = [path for name, path in without_push().items() if name in files()] + others
     there = MINIMAL | STANDINS | ZSTD | {"generator"}
     assert {name.partition(".")[0] for path in early for name in imports(path)} <= there
 
 
 def test_push_alone_imports_a_registry_s_client() -> None:
-    assert PUSHING in MODULES
-    assert "generator.transport" in MODULES
+    assert PUSHING in modules()
+    assert "generator.transport" in modules()
     assert not [name for name in without_push() if name.startswith(("generator.transport", "generator.registry"))]
 
 
 def test_a_stand_in_has_every_name_that_is_asked_of_it() -> None:
     asked = {
         (name, alias.name)
-        for path in FILES.values()
+        for path in files().values()
         for node in nodes(path)
         if isinstance(node, ast.ImportFrom) and (name := node.module or "").partition(".")[0] in STANDINS | CLIENTS
         for alias in node.names
     }
     asked |= {
         (node.value.id, node.attr)
-        for path in FILES.values()
+        for path in files().values()
         for node in nodes(path)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in STANDINS | CLIENTS
     }
