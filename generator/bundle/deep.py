@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from generator.bundle.inflate import Unpacker, decompressor
+from generator.bundle import inflate
 from generator.bundle.model import BundleIndex
 from generator.bundle.oci import compressed_with
 
@@ -17,7 +17,6 @@ _SLACK = 64 << 20
 """bytes that any layer may unpack to, however small it is"""
 _LIMIT = 1 << 40
 """bytes that no layer may unpack to"""
-_PIECE = 1 << 20
 
 
 class Deep:
@@ -26,13 +25,13 @@ class Deep:
     def __init__(self, index: BundleIndex, max_ratio: int = MAX_RATIO) -> None:
         self._max_ratio = max_ratio
         self._wanted: dict[str, set[str]] = {}
-        self._unpackers: dict[str, Unpacker | None] = {}
+        self._unpackers: dict[str, inflate.Unpacker | None] = {}
         for image in index.images:
             for variant in image.variants:
                 for layer in variant.layers:
                     self._wanted.setdefault(layer.blob.digest, set()).add(layer.diff_id)
                     kind = compressed_with(layer.blob.media_type)
-                    unpacker = decompressor(kind, f"{image.label}: a layer") if kind else None
+                    unpacker = inflate.decompressor(kind, f"{image.label}: a layer") if kind else None
                     self._unpackers[layer.blob.digest] = unpacker
 
     def layer(self, digest: str) -> Unpacked:
@@ -43,45 +42,38 @@ class Deep:
 class Unpacked:
     """One layer on its way; a plain tar has no ``unpacker``."""
 
-    def __init__(self, wanted: set[str], unpacker: Unpacker | None, max_ratio: int) -> None:
+    def __init__(self, wanted: set[str], unpacker: inflate.Unpacker | None, max_ratio: int) -> None:
         self._wanted, self._max_ratio = wanted, max_ratio
         self._sha = hashlib.sha256()
-        self._unpacker = unpacker
-        self._inner = unpacker.make() if unpacker else None
+        self._content = inflate.Unpacking(unpacker) if unpacker else None
+        self._errors = unpacker.errors if unpacker else ()
         self._in = self._out = 0
         self._wrong = ""
 
     def write(self, chunk: bytes) -> None:
         """The next bytes as they stand in the bundle."""
         self._in += len(chunk)
-        if self._unpacker is None:
+        if self._content is None:
             self._sha.update(chunk)
         elif not self._wrong:
             try:
-                self._unpack(chunk, self._unpacker)
-            except self._unpacker.errors as error:
+                self._unpack(chunk, self._content)
+            except self._errors as error:
                 self._wrong = f"cannot be unpacked ({str(error).rpartition(': ')[2]})"
 
     def problem(self) -> str | None:
         """What is wrong with it, after its last byte."""
-        if not self._wrong and self._inner and not self._inner.eof:
+        if not self._wrong and self._content and not self._content.ended:
             self._wrong = "cannot be unpacked (it ends too early)"
         found = {"sha256:" + self._sha.hexdigest()}
         if not self._wrong and found != self._wanted:
             self._wrong = f"unpacks to {found.pop()}, not to its diff id {', '.join(sorted(self._wanted))}"
         return self._wrong or None
 
-    def _unpack(self, data: bytes, unpacker: Unpacker) -> None:
-        inner = self._inner or unpacker.make()
-        while not self._wrong and (data or not (inner.needs_input or inner.eof)):
-            if inner.eof:
-                # the next stream (pigz and others write several); zeros behind the last one are padding
-                if not data.strip(b"\0"):
-                    return
-                self._inner = inner = unpacker.make()
-            piece = inner.decompress(data, _PIECE)
+    def _unpack(self, chunk: bytes, content: inflate.Unpacking) -> None:
+        for piece in content.feed(chunk):
             self._sha.update(piece)
             self._out += len(piece)
             if self._out > min(self._in * self._max_ratio + _SLACK, _LIMIT):
                 self._wrong = f"unpacks to more than {self._max_ratio} times its size: a bomb, or mostly zeros"
-            data = inner.unused_data if inner.eof else b""
+                return

@@ -36,8 +36,9 @@ def read_side_by_side(
             return read(stream)
 
     with signals_as_exceptions(), ThreadPoolExecutor(_AT_ONCE) as pool:
-        futures = [pool.submit(one, names) for names in shared_out(images, _AT_ONCE)]
+        futures = []
         try:
+            futures += [pool.submit(one, names) for names in shared_out(images, _AT_ONCE)]
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
         except BaseException:

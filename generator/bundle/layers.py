@@ -48,10 +48,10 @@ class LayerStore:
         only to be checked.
         """
         if expected and (self.find(expected) or not self._first(expected)):
-            return _digest(source)
+            return digest_of(source)
         with writing(self._blobs), self._part(expected) as part:
             with part.open("wb") as file, writer(self._form, file, fast=self._fast) as out:
-                found = _digest(source, out.write)
+                found = digest_of(source, out.write)
             part.replace(self._path(out.digest))
             with self._lock:
                 self._known[found] = Descriptor(out.digest, out.size, FORMS[self._form])
@@ -69,7 +69,7 @@ class LayerStore:
             return
         with writing(self._blobs), self._part(name) as part:
             with part.open("wb") as file:
-                found = _digest(source, file.write)
+                found = digest_of(source, file.write)
             if found != name:
                 raise BadBlob(f"{name} is {found}")
             part.replace(path)
@@ -119,7 +119,8 @@ def _described(blob: Descriptor) -> dict[str, object]:
     return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
 
 
-def _digest(source: Reads, also: Callable[[bytes], object] | None = None) -> str:
+def digest_of(source: Reads, also: Callable[[bytes], object] | None = None) -> str:
+    """Read it to its end, hand every piece to ``also``, and return its digest."""
     sha = hashlib.sha256()
     while chunk := source.read(CHUNK):
         sha.update(chunk)

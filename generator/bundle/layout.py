@@ -25,6 +25,7 @@ from generator.bundle.oci import (
     parse_index,
     parse_manifest,
     platform_name,
+    platform_object,
 )
 from generator.bundle.strictjson import LIMIT, Malformed, encode
 from generator.errors import BundleError, InputError, Problem
@@ -49,13 +50,30 @@ class Found:
 
 
 def build_again(layout: Path) -> str:
-    """The next step when a layout is wrong. Its blobs may be a cache that several layouts share: that is to go."""
-    return f"rm -r {(layout / 'blobs').resolve()}, then run the same command again: it builds and writes them anew"
+    """The next step when a layout is wrong: the cache goes that fategen's own layouts share, and nobody else's."""
+    blobs = layout / "blobs"
+    if not blobs.is_symlink():
+        return f"have {layout} written again by what wrote it"
+    return f"rm -r {blobs.resolve()}, then run the same command again: it writes them anew"
 
 
 def blob_path(layout: Path, digest: str) -> Path:
     """The file of a blob; ``digest`` must have been checked."""
     return layout / "blobs" / "sha256" / digest.partition(":")[2]
+
+
+def read_all(images: Sequence[SourceImage], problems: Sequence[Problem] = ()) -> list[Found]:
+    """The images that ``images`` name. InputError: what ``read`` says of each, and the ``problems`` known before."""
+    problems, hints, found = list(problems), [], []
+    for image in images:
+        try:
+            found.append(read(image))
+        except InputError as error:
+            problems += error.problems
+            hints.append(error.hint)
+    if problems:
+        raise InputError(problems, hint="; ".join(dict.fromkeys(hint for hint in hints if hint)))
+    return found
 
 
 def read(source: SourceImage) -> Found:
@@ -68,9 +86,10 @@ def read(source: SourceImage) -> Found:
     wanted = tuple(dict.fromkeys(_platform(p, label) for p in source.platforms))
     if not wanted:
         raise InputError(Problem(label, "no platform was asked for"))
-    top = _top(source.layout, names, label)
+    entry = _top(source.layout, names, label)
+    top = entry.descriptor
     if top.media_type in MANIFEST_TYPES:
-        variant = _variant(source.layout, top, "", label)
+        variant = _variant(source.layout, top, entry.platform, label)
         _require(wanted, [variant.platform], label)
         return Found(Image(names, top, "", (variant,)), source.layout, {})
     if top.media_type not in INDEX_TYPES:
@@ -106,10 +125,14 @@ def read_blob(layout: Path, blob: Descriptor, what: str) -> bytes:
     return data
 
 
-def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = ()) -> None:
-    """Makes ``layout`` one that holds this image: its blobs are there. OSError where it cannot be written."""
+def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = (), platform: str = "") -> None:
+    """Makes ``layout`` one that holds this image: its blobs are there. OSError where it cannot be written.
+
+    ``platform`` is that of a manifest whose config may state another (a variant of arm, say).
+    """
+    where = {"platform": platform_object(platform)} if platform else {}
     notes = {"annotations": {"org.opencontainers.image.ref.name": ",".join(names)}} if names else {}
-    entry = {"mediaType": top.media_type, "digest": top.digest, "size": top.size, **notes}
+    entry = {"mediaType": top.media_type, "digest": top.digest, "size": top.size, **where, **notes}
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
     for name, value in (("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", index)):
         part = layout / f".{name}.part"
@@ -167,8 +190,8 @@ def _platform(value: str, label: str) -> str:
         raise InputError(Problem(label, str(error))) from None
 
 
-def _top(layout: Path, names: Sequence[str], label: str) -> Descriptor:
-    """The descriptor in index.json: the only one, or the one that carries exactly these names."""
+def _top(layout: Path, names: Sequence[str], label: str) -> Child:
+    """The entry of index.json: the only one, or the one that carries exactly these names."""
     try:
         (layout / "oci-layout").stat()
         with (layout / "index.json").open("rb") as file:
@@ -185,7 +208,7 @@ def _top(layout: Path, names: Sequence[str], label: str) -> Descriptor:
     if len(children) != 1:
         message = f"{layout} holds {'several images' if children else 'no image'} named {', '.join(names)}"
         raise InputError(Problem(label, message), hint=build_again(layout))
-    return children[0].descriptor
+    return children[0]
 
 
 def _same(found: Sequence[str], names: Sequence[str]) -> bool:

@@ -26,7 +26,7 @@ def sources_of(job: Job, platforms: Sequence[str], layouts: Mapping[str, Path]) 
 def from_engine(
     docker: Docker, job: Job, platforms: Sequence[str], state: Path, progress: Progress = quiet
 ) -> tuple[SourceImage, ...]:
-    """What the engine has under the plan's names, by one ``docker save``. Raises InputError and EngineError.
+    """What the engine has under the plan's names, by ``docker save``. Raises InputError and EngineError.
 
     The layouts below ``state`` are those that bake writes too: what was exported before is not copied again.
     """

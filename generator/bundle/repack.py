@@ -13,12 +13,16 @@ from pathlib import Path
 from generator.bundle.archive import Progress, Reads, quiet
 from generator.bundle.foreign.compression import Inflated
 from generator.bundle.layers import BadBlob, LayerStore
-from generator.bundle.layout import Found, SourceImage, blob_path, build_again, read, read_blob, write_layout
+from generator.bundle.layout import Found, SourceImage, blob_path, build_again, read_all, read_blob, write_layout
 from generator.bundle.members import nested_index
 from generator.bundle.model import Layer, Variant
-from generator.bundle.oci import OCI_INDEX, Descriptor, Form, compressed_with
+from generator.bundle.oci import FORMS, OCI_INDEX, Descriptor, Form, compressed_with
+from generator.bundle.writers import check_form
 from generator.disk import writing
 from generator.errors import BundleError
+
+_SLACK = 1 << 40
+"""bytes that any layer may unpack to: what is carried as it is may be mostly zeros, and may be so in another form"""
 
 
 def repacked(
@@ -34,7 +38,8 @@ def repacked(
     Raises InputError (an image that is not there; zstd, and this Python has none), BundleError (a layer that is not
     what its image says), EngineError (the disk).
     """
-    found = [read(image) for image in images]
+    check_form(form)
+    found = read_all(images)
     other = {number: place(f"{form}-{number}") for number, one in enumerate(found) if not _has(one, form)}
     if not other:
         return tuple(images)
@@ -45,12 +50,12 @@ def repacked(
     for number, layout in other.items():
         one = found[number]
         pairs = [(variant.platform, work.manifest(one, variant)) for variant in one.image.variants]
-        top = pairs[0][1]
+        platform, top = pairs[0]
         if len(pairs) > 1:
             data = nested_index(sorted(pairs))
-            top = Descriptor(store.put(data), len(data), OCI_INDEX)
+            platform, top = "", Descriptor(store.put(data), len(data), OCI_INDEX)
         with writing(layout):
-            write_layout(layout, top, one.image.references)
+            write_layout(layout, top, one.image.references, platform)
     return tuple(replace(image, layout=other.get(number, image.layout)) for number, image in enumerate(images))
 
 
@@ -68,7 +73,7 @@ class _Work:
     def __init__(self, form: Form, store: LayerStore, progress: Progress, total: int) -> None:
         self._form, self._store, self._progress = form, store, progress
         self._total, self._done = total, 0
-        self._packed: dict[str, Descriptor] = {}
+        self._packed: dict[Layer, Descriptor] = {}
 
     def manifest(self, image: Found, variant: Variant) -> Descriptor:
         """Keep the manifest of this variant with its layers as they are wanted; its config stays."""
@@ -78,27 +83,26 @@ class _Work:
         return self._store.put_manifest(self._store.put(config), len(config), layers)
 
     def _layer(self, label: str, layout: Path, layer: Layer) -> Descriptor:
-        digest = layer.blob.digest
-        if digest not in self._packed:
-            what = f"{label}: layer {digest}"
+        if layer not in self._packed:
+            what = f"{label}: layer {layer.blob.digest}"
             try:
-                with blob_path(layout, digest).open("rb") as file:
-                    self._packed[digest] = self._pack(_Counted(file, self._count), layer, what)
+                with blob_path(layout, layer.blob.digest).open("rb") as file:
+                    self._packed[layer] = self._pack(_LayerFile(file, what, self._count), layer, what)
             except OSError as error:
                 raise BundleError(f"{what} cannot be read: {error.strerror}", hint=build_again(layout)) from error
             except BadBlob:
                 raise BundleError(f"{what} does not match its digest", hint=build_again(layout)) from None
             except BundleError as error:
                 raise BundleError(error.message, hint=build_again(layout)) from error
-        return self._packed[digest]
+        return self._packed[layer]
 
     def _pack(self, file: Reads, layer: Layer, what: str) -> Descriptor:
         kind = compressed_with(layer.blob.media_type)
         if (kind or "raw") == self._form:
             self._store.keep(file, layer.blob.digest, layer.blob.size)
-            return layer.blob
+            return replace(layer.blob, media_type=FORMS[self._form])
         if (there := self._store.find(layer.diff_id)) is None:
-            tar = self._store.take(Inflated(file, kind, what) if kind else file)
+            tar = self._store.take(Inflated(file, kind, what, _SLACK) if kind else file)
             there = self._store.find(layer.diff_id)
             if there is None:
                 raise BundleError(f"{what} unpacks to {tar}, not to its diff id {layer.diff_id}")
@@ -109,13 +113,16 @@ class _Work:
         self._progress(f"layers in {self._form}", self._done, self._total)
 
 
-class _Counted:
-    """A file that tells how much was read of it."""
+class _LayerFile:
+    """Tells how much was read. A failure is a BundleError: an OSError would be taken for the other disk's."""
 
-    def __init__(self, file: Reads, count: Callable[[int], None]) -> None:
-        self._file, self._count = file, count
+    def __init__(self, file: Reads, what: str, count: Callable[[int], None]) -> None:
+        self._file, self._what, self._count = file, what, count
 
     def read(self, size: int, /) -> bytes:
-        data = self._file.read(size)
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            raise BundleError(f"{self._what} cannot be read: {error.strerror}") from error
         self._count(len(data))
         return data

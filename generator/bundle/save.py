@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from typing import IO
 from generator.bundle.archive import CHUNK, TRAILER, Progress, Writes, header, padding, quiet
 from generator.bundle.base import NAME
 from generator.bundle.delta import leave_out
-from generator.bundle.layout import Found, SourceImage, blob_path, build_again, read
+from generator.bundle.inflate import compressed
+from generator.bundle.layout import Found, SourceImage, blob_path, build_again, read_all
 from generator.bundle.members import Contents, Expected, contents
 from generator.bundle.model import BundleIndex, arrange
 from generator.bundle.oci import compressed_with
@@ -31,8 +31,6 @@ from generator.errors import BundleError, EngineError, InputError, Problem
 _WINDOW = 64 << 20
 """Bytes after which the disk is waited for: a slow one is not found out at the end, with gigabytes to go."""
 Sync = Callable[[], object] | None
-# a zstd stream may begin with a skippable frame
-_MAGIC = {"gzip": re.compile(rb"\x1f\x8b"), "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")}
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,12 @@ def _prepare(
     images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes]
 ) -> tuple[Contents, _Sources, int]:
     """What is written, from where, and the bytes that images share."""
-    found = _read_all(images, name)
+    problems = []
+    if not NAME.fullmatch(name):
+        problems.append(Problem("", f"{name!r} cannot be a bundle's name (letters, digits, '.', '_', '-')"))
+    if not images:
+        problems.append(Problem("", "a bundle needs at least one image"))
+    found = read_all(images, problems)
     try:
         index = arrange(name, [one.image for one in found], [small_file(*file) for file in files.items()])
     except Malformed as error:
@@ -180,29 +183,9 @@ class _Sources:
             raise BundleError(f"{what} does not match its digest", hint=build_again(layout))
 
     def _check_compression(self, chunk: bytes, member: Expected, what: str) -> None:
-        found = next((kind for kind, magic in _MAGIC.items() if magic.match(chunk)), "")
-        if found != self._kinds[member.digest]:
+        if compressed(chunk) != self._kinds[member.digest]:
             hint = build_again(self._layouts[member.digest])
             raise BundleError(f"{what} is not compressed as its media type says", hint=hint)
-
-
-def _read_all(images: Sequence[SourceImage], name: str) -> list[Found]:
-    problems: list[Problem] = []
-    hints: list[str] = []
-    found: list[Found] = []
-    if not NAME.fullmatch(name):
-        problems.append(Problem("", f"{name!r} cannot be a bundle's name (letters, digits, '.', '_', '-')"))
-    for image in images:
-        try:
-            found.append(read(image))
-        except InputError as error:
-            problems.extend(error.problems)
-            hints.append(error.hint)
-    if not images:
-        problems.append(Problem("", "a bundle needs at least one image"))
-    if problems:
-        raise InputError(problems, hint="; ".join(dict.fromkeys(hint for hint in hints if hint)))
-    return found
 
 
 def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress, sync: Sync = None) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from generator.bundle import reference
 from generator.bundle.loader import EngineImage, Holdings
@@ -37,6 +38,13 @@ class LoadPipe:
         self._child.abort()
 
 
+class _Engine(NamedTuple):
+    platform: str
+    containerd_store: bool
+    version: str
+    podman: bool
+
+
 class DockerLoader:
     """Docker, with either image store. Commands and flags used exist since Docker 18.09."""
 
@@ -45,18 +53,18 @@ class DockerLoader:
 
     def platform(self) -> str:
         """The engine's ``os/architecture``; EngineError where it does not answer."""
-        return self._engine[0]
+        return self._engine.platform
 
     @property
     def containerd_store(self) -> bool:
         """Which of its two image stores it has."""
-        return self._engine[1]
+        return self._engine.containerd_store
 
     @functools.cached_property
-    def _engine(self) -> tuple[str, bool, str]:
-        """Platform, image store and version, asked for at the same time."""
+    def _engine(self) -> _Engine:
+        """What is to be known of it, asked for at the same time."""
         asked = (
-            ["version", "--format", "{{.Server.Os}}/{{.Server.Arch}} {{.Server.Version}}"],
+            ["version", "--format", "{{.Server.Os}}/{{.Server.Arch}} {{.Server.Version}} {{.Server.Components}}"],
             ["info", "--format", "{{json .DriverStatus}}"],
         )
         with self._docker.start(asked[0]) as version, self._docker.start(asked[1]) as info:
@@ -64,13 +72,13 @@ class DockerLoader:
         for done in said:
             if not done.ok:
                 raise self._docker.failure(done, hint=_UNREACHABLE)
-        platform, _, number = said[0].stdout.strip().partition(" ")
-        return platform, "io.containerd.snapshotter" in said[1].stdout, number
+        platform, number, components = (said[0].stdout.strip() + "  ").split(" ", 2)
+        return _Engine(platform, "io.containerd.snapshotter" in said[1].stdout, number, "Podman" in components)
 
     def reads_zstd(self) -> bool:
-        """A containerd store does, a graphdriver from Docker 23 on."""
-        major = self._engine[2].partition(".")[0]
-        return self.containerd_store or not major.isdigit() or int(major) >= 23
+        """A containerd store does, a graphdriver from Docker 23 on, and podman, which may answer on Docker's socket."""
+        major = self._engine.version.partition(".")[0]
+        return self.containerd_store or self._engine.podman or not major.isdigit() or int(major) >= 23
 
     def forgets_replaced(self) -> bool:
         """A containerd store does (seen on Docker 26): what lost its last name may be collected at once."""

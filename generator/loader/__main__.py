@@ -20,6 +20,7 @@ from generator.bundle.check import inspect, stdin, verify
 from generator.bundle.damage import not_whole
 from generator.bundle.deep import MAX_RATIO
 from generator.bundle.extract import extract
+from generator.bundle.inflate import INSTALL
 from generator.bundle.into import engine_called
 from generator.bundle.load import load
 from generator.bundle.report import (
@@ -43,6 +44,12 @@ or with skopeo, or with an engine that has loaded the bundle:
   skopeo copy --all oci-archive:FILE:{full} docker://REGISTRY/PREFIX/{short}
   docker tag {familiar} REGISTRY/PREFIX/{short} && docker push REGISTRY/PREFIX/{short}"""
 
+_INSTEAD = {
+    "fategen doctor": "docker info tells more",
+    INSTALL: "leave --deep out, or run it with Python 3.14: python3.14 fategen-load.pyz verify --deep FILE",
+}
+"""Next steps for a host that has no fategen, and no pip."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is that of ``fategen bundle``."""
@@ -50,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _COMMANDS[asked.command](asked)
     except FategenError as error:
-        if error.hint == "fategen doctor":
-            error.hint = "docker info tells more"  # there is no fategen here
+        error.hint = _INSTEAD.get(error.hint, error.hint)
         print(error.render(), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

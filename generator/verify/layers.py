@@ -1,4 +1,4 @@
-"""Lists what a layer holds while its bytes go by: gzip or plain, headers only, nothing kept of the contents.
+"""Lists what a layer holds while its bytes go by: gzip, zstd or plain, headers only, nothing kept of the contents.
 
 Layers are read from engines, registries and bundles, so from anybody: headers are read strictly (POSIX.1-2017 pax,
 "ustar Interchange Format" and "pax Header Block"; GNU tar's long names and base-256 numbers), numbers, names and their
@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
 
+from generator.bundle.inflate import Unpacking, compressed, decompressor
 from generator.verify.evidence import Entry, Listing
 
 BLOCK = 512
-PIECE = 1 << 20
-"""bytes that are inflated at a time"""
 MOST_BYTES = 256 << 30
 MOST_ENTRIES = 1_000_000
 LONGEST = 1 << 20
 """bytes that the names and attributes of one entry may have"""
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _TYPES = {
     b"0": "file", b"\0": "file", b"7": "file", b"1": "hard link", b"2": "link", b"3": "device", b"4": "device",
     b"5": "directory", b"6": "pipe",
@@ -36,40 +33,39 @@ class LayerReader:
     """Takes a layer in pieces of any size; ``end`` gives what it holds. Both raise BadLayer.
 
     ``diff_id`` is the digest of the uncompressed tar, where it is asked for (``digest``); it is known at the end.
+    InputError: it is in zstd, and this Python has none.
     """
 
     def __init__(self, *, digest: bool = False) -> None:
-        self._begin = b""
-        self._inflate: zlib._Decompress | None = None
+        self._begin: bytes | None = b""
+        """what came before it is known how the layer is compressed"""
+        self._content: Unpacking | None = None
+        self._errors: tuple[type[Exception], ...] = ()
         self._sha = hashlib.sha256() if digest else None
         self._total = 0
         self._tar = _Tar()
 
     def feed(self, data: bytes) -> None:
-        if self._total == 0 and self._inflate is None:
-            data = self._begin + data
-            self._begin = data if len(data) < 4 else b""
+        if self._begin is not None:
+            self._begin = data = self._begin + data
             if len(data) < 4:
                 return
-            if data.startswith(_ZSTD):
-                raise BadLayer("it is compressed with zstd, which is not read here")
-            if data.startswith(_GZIP):
-                self._inflate = zlib.decompressobj(31)
-        if self._inflate is None:
+            self._begin = None
+            if kind := compressed(data):
+                unpacker = decompressor(kind, "a layer")
+                self._content, self._errors = Unpacking(unpacker), unpacker.errors
+        if self._content is None:
             self._take(data)
-        while self._inflate is not None and data:
-            try:
-                self._take(self._inflate.decompress(data, PIECE))
-            except zlib.error as error:
-                raise BadLayer(f"its compression is damaged ({error})") from None
-            if self._inflate.eof:
-                # another member may follow, and zeros may
-                data = self._inflate.unused_data.lstrip(b"\0")
-                self._inflate = zlib.decompressobj(31)
-                continue
-            data = self._inflate.unconsumed_tail
+            return
+        try:
+            for piece in self._content.feed(data):
+                self._take(piece)
+        except self._errors as error:
+            raise BadLayer(f"its compression is damaged ({error})") from None
 
     def end(self) -> Listing:
+        if self._content is not None and not self._content.ended:
+            raise BadLayer("its compression ends too early")
         return self._tar.end()
 
     @property

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from generator.bundle import check
 from generator.bundle.archive import TRAILER
 from generator.errors import BundleError, FategenError, InputError
 from tests.bundle.foreign import Files, bundle, look, verify
-from tests.bundle.layouts import ZSTD, sha256, zstd
+from tests.bundle.layouts import INDEX, ZSTD, sha256, zstd
 from tests.bundle.tars import (
     BASE,
     OWN,
@@ -151,6 +152,26 @@ def test_layers_of_another_kind_are_refused_with_the_next_step(write: Callable[.
         bundle(write(layout.finish()))
     assert "--layers gzip" in failed.value.hint
     bundle(write(layout.finish()), "gzip")
+
+
+def test_layers_whose_type_no_bundle_holds_are_told_by_their_type(write: Callable[..., Path]) -> None:
+    layout = Oci({}, [])
+    foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+    layout.name(layout.image("a", media_type=foreign), "docker.io/fgtest/a:1.0")
+    with pytest.raises(InputError, match=f"is '{re.escape(foreign)}', which no bundle holds"):
+        bundle(write(layout.finish()))
+    bundle(write(layout.finish()), "gzip")
+
+
+def test_a_platform_that_the_index_alone_states_stays(write: Callable[..., Path], tmp_path: Path) -> None:
+    layout = Oci({}, [])
+    arm = layout.image("a", architecture="arm")
+    entry = {**arm, "platform": {"os": "linux", "architecture": "arm", "variant": "v6"}}
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
+    layout.name(layout.put(json.dumps(index).encode(), INDEX), "docker.io/fgtest/m:1.0")
+    for layers in ("keep", "zstd"):
+        bundle(write(layout.finish()), layers)
+        assert check.inspect(tmp_path / "out/x.fate.tar").index.images[0].platforms == ("linux/arm/v6",)
 
 
 def test_zstd_layers_stay_or_become_what_is_asked_for(write: Callable[..., Path], tmp_path: Path) -> None:

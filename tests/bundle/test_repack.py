@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from generator.bake.layouts import empty_layout
 from generator.bundle.check import inspect, verify
 from generator.bundle.deep import MAX_RATIO
+from generator.bundle.foreign import compression
 from generator.bundle.layout import SourceImage, blob_path, read
 from generator.bundle.model import Variant
 from generator.bundle.oci import FORMS, LAYERS, Form, compressed_with
@@ -120,8 +125,69 @@ def test_a_layer_that_is_not_what_its_image_says(
     layout.finish((layout.manifest(layers), "docker.io/fgtest/a:1.0"))
     with pytest.raises(BundleError, match=rf"a: layer sha256:\w{{64}} {words}") as error:
         packed([SourceImage(("fgtest/a:1.0",), layout.path, (AMD,))], form, tmp_path / "state")
-    assert "builds and writes them anew" in error.value.hint
+    assert error.value.hint == f"have {layout.path} written again by what wrote it"
     assert not list((tmp_path / "state").rglob("*.part"))
+
+
+def test_the_same_layer_under_another_diff_id_is_checked_too(tmp_path: Path) -> None:
+    images = [SourceImage(("fgtest/a:1.0",), simple(tmp_path / "a", "a"), (AMD,))]
+    layout = Layout(tmp_path / "b")
+    layers = [(layout.layer(BASE)[0], sha256(b"another"))]
+    layout.finish((layout.manifest(layers), "docker.io/fgtest/b:1.0"))
+    images.append(SourceImage(("fgtest/b:1.0",), layout.path, (AMD,)))
+    with pytest.raises(BundleError, match=r"b: layer .* not to its diff id"):
+        packed(images, "raw", tmp_path / "state")
+
+
+def test_the_problems_of_all_images_are_told_at_once(tmp_path: Path) -> None:
+    images = [replace(image, platforms=("linux/s390x",)) for image in sources(tmp_path)]
+    with pytest.raises(InputError) as error:
+        packed(images, "zstd", tmp_path / "state")
+    assert len(error.value.problems) == 2
+
+
+def test_a_platform_that_the_index_alone_states_stays(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "a")
+    manifests = {p: layout.manifest([layout.layer(BASE)], "linux/arm") for p in ("linux/arm/v6",)}
+    layout.finish((layout.index(manifests), "docker.io/fgtest/a:1.0"))
+    images = packed([SourceImage(("fgtest/a:1.0",), layout.path, ("linux/arm/v6",))], "zstd", tmp_path / "state")
+    assert [variant.platform for variant in variants(list(images))] == ["linux/arm/v6"]
+
+
+def test_layers_of_docker_s_types_and_of_oci_s_are_not_mixed(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "a")
+    kept, diff_id = layout.layer(BASE)
+    kept["mediaType"] = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    layout.finish((layout.manifest([(kept, diff_id), layout.layer({"own": b"own"}, TAR)]), "docker.io/fgtest/a:1.0"))
+    images = packed([SourceImage(("fgtest/a:1.0",), layout.path, (AMD,))], "gzip", tmp_path / "state")
+    [variant] = variants(list(images))
+    assert [layer.blob.media_type for layer in variant.layers] == [GZIP, GZIP]
+    assert variant.layers[0].blob.digest == kept["digest"]
+
+
+def test_a_layer_that_is_mostly_zeros_is_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "SLACK", 1000)
+    image = SourceImage(("fgtest/a:1.0",), simple(tmp_path / "a", "a", files={"zeros": bytes(1 << 20)}), (AMD,))
+    packed([image], "zstd", tmp_path / "state")
+
+
+def test_a_disk_that_cannot_be_read_is_not_taken_for_one_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = SourceImage(("fgtest/a:1.0",), simple(tmp_path / "a", "a"), (AMD,))
+    blobs = {blob_path(image.layout, layer.blob.digest) for layer in variants([image])[0].layers}
+    real = Path.open
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def opened(path: Path, mode: str = "r", **more: str) -> object:
+        return Failing() if path in blobs else real(path, mode, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(BundleError, match=r"a: layer sha256:\w{64} cannot be read: Input/output error"):
+        packed([image], "zstd", tmp_path / "state")
 
 
 def test_a_layer_that_is_gone(tmp_path: Path) -> None:

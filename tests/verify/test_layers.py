@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import sys
 import tarfile
 from collections.abc import Callable
 
 import pytest
 
+from generator.errors import InputError
 from generator.verify import layers
 from generator.verify.evidence import Entry
 from generator.verify.layers import BadLayer, LayerReader
+from tests.bundle.layouts import zstd
 
 Change = Callable[[tarfile.TarInfo], None]
 
@@ -114,8 +117,24 @@ def test_damaged_compression_is_refused() -> None:
     assert refused(bytes(data)).startswith(("its compression is damaged", "no tar header"))
 
 
-def test_zstd_is_refused_by_its_name() -> None:
-    assert "zstd" in refused(b"\x28\xb5\x2f\xfd" + bytes(100))
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+def test_zstd_of_several_frames_is_read_in_pieces_of_any_size(step: int) -> None:
+    data = tar_of(("a", b"1"), ("b", b"2"))
+    skippable = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"note"
+    assert list(listed(skippable + zstd(data[:700]) + zstd(data[700:]), step)) == ["/a", "/b"]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+def test_compression_that_is_cut_is_refused(pack: Callable[[bytes], bytes]) -> None:
+    assert refused(pack(tar_of(("a", b"1")))[:-3]) == "its compression ends too early"
+
+
+def test_zstd_where_this_python_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = zstd(tar_of(("a", b"1")))
+    for name in ("compression", "backports"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match="a layer: it is zstd-compressed, and this Python has no zstd"):
+        listed(layer)
 
 
 def test_what_is_no_tar_is_refused() -> None:

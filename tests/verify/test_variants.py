@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from generator.bake.layouts import empty_layout
 from generator.bundle.archive import TRAILER
 from generator.bundle.check import inspect
 from generator.bundle.layout import SourceImage, read
+from generator.bundle.repack import repacked
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.verify.kept import Kept
@@ -46,6 +48,16 @@ def test_a_bundle_is_read_in_one_pass(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert evidence(parts[wanted[0]], kept).size == len(BASE["etc/base"]) + 300
     assert evidence(parts[wanted[0]], kept).settings.command == ("/bin/true",)
+
+
+def test_layers_in_zstd_are_read_as_others_are(tmp_path: Path) -> None:
+    image = SourceImage(("fgtest/a:1.0",), simple(tmp_path / "a", "a"), (AMD,))
+    (tmp_path / "state/layouts").mkdir(parents=True)
+    packed = repacked([image], "zstd", tmp_path / "state", lambda name: empty_layout(tmp_path / "state/layouts", name))
+    file = made(tmp_path, *packed)
+    kept = Kept(tmp_path / "kept")
+    (key,) = variants_of(inspect(file).index.images)
+    assert set(evidence(read_bundle(file, [key], kept)[key], kept).files) == {"/etc/base", "/opt/a"}
 
 
 def test_what_was_read_once_is_not_read_again(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import re
 from typing import Literal
 
 from generator.bundle.archive import Reads
-from generator.bundle.inflate import INSTALL, Unpacker, decompressor
+from generator.bundle.inflate import GZIP, INSTALL, ZSTD, Unpacker, decompressor
 from generator.errors import BundleError
 
 Compression = Literal["", "gzip", "bzip2", "xz", "zstd"]
@@ -25,29 +25,30 @@ _XZ_MEMORY = 160 << 20
 _CHUNK = 64 << 10
 _STREAMS = 1000
 """streams one behind the other that need not hold 1 KiB each"""
-_MAGIC: tuple[tuple[Compression, re.Pattern[bytes]], ...] = (
-    ("gzip", re.compile(rb"\x1f\x8b\x08")),
-    ("bzip2", re.compile(rb"BZh[1-9]")),
-    ("xz", re.compile(rb"\xfd7zXZ\0")),
-    # the second is a skippable frame, with which a stream of several frames may begin
-    ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
-)
+_MAGIC: dict[Compression, re.Pattern[bytes]] = {
+    "gzip": GZIP,
+    "bzip2": re.compile(rb"BZh[1-9]"),
+    "xz": re.compile(rb"\xfd7zXZ\0"),
+    "zstd": ZSTD,
+}
 
 
 def compression(head: bytes) -> Compression:
     """How the data that begins with ``head`` (six bytes are enough) is compressed; "" where it is not."""
-    return next((kind for kind, magic in _MAGIC if magic.match(head)), "")
+    return next((kind for kind, magic in _MAGIC.items() if magic.match(head)), "")
 
 
 class Inflated:
     """The content of a compressed stream, to be read once.
 
-    ``what`` begins the messages. Raises BundleError: damaged, cut, a bomb. InputError: zstd, and this Python has none.
+    ``what`` begins the messages; ``slack`` replaces ``SLACK``. Raises BundleError:
+    damaged, cut, a bomb. InputError: zstd, and this Python has none.
     """
 
-    def __init__(self, stream: Reads, kind: Compression, what: str) -> None:
+    def __init__(self, stream: Reads, kind: Compression, what: str, slack: int | None = None) -> None:
         self.name = what
         self._stream, self._kind, self._what = stream, kind, what
+        self._slack = SLACK if slack is None else slack
         self._make, self._errors = _decompressor(kind, what)
         self._inner = self._make()
         self._streams = 1
@@ -74,7 +75,7 @@ class Inflated:
                 message = f"{self._what} is damaged: its {self._kind} stream: {error}"
                 raise BundleError(message, hint="copy it again") from None
             self._out += len(found)
-            if self._out > SLACK + RATIO * self._in:
+            if self._out > self._slack + RATIO * self._in:
                 raise self._unsafe(f"more than {RATIO} bytes come out for each one that went in ({self._in:,})")
             if self._inner.eof:
                 self._begin(self._inner.unused_data)

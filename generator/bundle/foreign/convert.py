@@ -24,7 +24,7 @@ from generator.bundle.foreign.images import ForeignImage, ForeignLayer, ForeignV
 from generator.bundle.foreign.recognise import Recognised
 from generator.bundle.foreign.scan import File, Scan, Taken
 from generator.bundle.foreign.survey import damaged, scan, survey, wrong
-from generator.bundle.layers import LayerStore
+from generator.bundle.layers import LayerStore, digest_of
 from generator.bundle.layout import SourceImage, blob_path, write_layout
 from generator.bundle.members import blob_name, nested_index
 from generator.bundle.oci import (
@@ -33,7 +33,6 @@ from generator.bundle.oci import (
     LAYER_TYPES,
     MANIFEST_TYPES,
     OCI_INDEX,
-    OCI_TAR,
     Descriptor,
     Form,
     Layers,
@@ -41,6 +40,7 @@ from generator.bundle.oci import (
     parse_index,
 )
 from generator.bundle.save import SaveResult, save
+from generator.bundle.writers import check_form
 from generator.disk import writing
 from generator.errors import BundleError, EngineError, InputError, Problem
 
@@ -68,6 +68,7 @@ def convert(
     """
     if not output.parent.is_dir():
         raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
+    check_form(layers)
     with _spool(output) as directory:
         spool = _Spool(directory)
         contents = scan(found, spool.take, reading)
@@ -76,8 +77,8 @@ def convert(
         if problems:
             raise damaged(seen.name, problems)
         images = _named(seen.images, rename)
-        form: Form = "zstd" if layers == "zstd" else "gzip"
-        work = _Work(directory, contents, layers, LayerStore(spool.blobs, directory / "compressed.json", form=form))
+        store = LayerStore(spool.blobs, directory / "packed.json", form="gzip" if layers == "keep" else layers)
+        work = _Work(directory, contents, layers, store)
         with writing(directory, KEPT_BESIDE):
             sources = [work.layout(number, image) for number, image in enumerate(images)]
         work.check(seen.name)
@@ -136,7 +137,6 @@ class _Work:
     store: LayerStore
 
     def __post_init__(self) -> None:
-        self._blobs = self.directory / "blobs/sha256"
         self._diff_ids: dict[str, str] = {}
         self._damage: list[str] = []
         self._unfit: list[Problem] = []
@@ -153,20 +153,21 @@ class _Work:
         """The layout directory of an image: its own index.json, and the blobs that all share."""
         variants = sorted((v for v in image.variants if v.whole), key=lambda variant: variant.platform)
         pairs = [(variant.platform, self._manifest(image.label, variant)) for variant in variants]
-        top = self._top(image, pairs)
+        platform, top = self._top(image, pairs)
         layout = self.directory / "images" / str(number)
         layout.mkdir(parents=True)
         (layout / "blobs").symlink_to(Path("../../blobs"))
-        write_layout(layout, top)
+        write_layout(layout, top, platform=platform)
         return SourceImage(image.names, layout, tuple(platform for platform, _ in pairs))
 
-    def _top(self, image: ForeignImage, pairs: Sequence[tuple[str, Descriptor]]) -> Descriptor:
+    def _top(self, image: ForeignImage, pairs: Sequence[tuple[str, Descriptor]]) -> tuple[str, Descriptor]:
+        """What the layout's index names, and the platform that it says."""
         if self.layers == "keep" and image.target and self._regular(image.target):
-            return image.target
+            return "", image.target
         if len(pairs) == 1:
-            return pairs[0][1]
+            return pairs[0]
         data = nested_index(pairs)
-        return Descriptor(self.store.put(data), len(data), OCI_INDEX)
+        return "", Descriptor(self.store.put(data), len(data), OCI_INDEX)
 
     def _regular(self, top: Descriptor) -> bool:
         """Whether ``save`` can take the index as it is: of manifests alone, each with its platform."""
@@ -188,7 +189,8 @@ class _Work:
             return
         kind = layer.file.compression
         if layer.media_type not in LAYER_TYPES or kind not in _KEPT:
-            what = f"layer {layer.digest} is {kind or layer.media_type[:80]!r}, which no bundle holds"
+            is_what = layer.media_type[:80] if kind in _KEPT else kind
+            what = f"layer {layer.digest} is {is_what!r}, which no bundle holds"
             self._unfit.append(Problem(label, what))
         elif kind != compressed_with(layer.media_type):
             self._damage.append(f"{label}: layer {layer.digest} is not compressed as its media type says")
@@ -212,22 +214,17 @@ class _Work:
         if self._diff_ids[digest] != layer.diff_id:
             self._damage.append(f"{where}: {file.name} is not the layer {layer.diff_id} that the config names")
             return None
-        if self.layers in ("gzip", "zstd"):
-            return self.store.find(layer.diff_id)
         if self.layers == "keep":
             return Descriptor(digest, file.size, FORMS[_KEPT[file.compression]])
-        size = blob_path(self.directory, layer.diff_id).stat().st_size
-        return Descriptor(layer.diff_id, size, OCI_TAR)
+        return self.store.find(layer.diff_id)
 
     def _unpack(self, file: File, expected: str) -> str:
         """Keep the content in the form that is asked for, and return its diff id."""
         with blob_path(self.directory, file.taken.digest).open("rb") as blob:
             content: Reads = Inflated(blob, file.compression, file.name) if file.compression else blob
-            if self.layers in ("gzip", "zstd"):
+            if self.layers != "keep":
                 return self.store.take(content, expected)
-            if not file.compression:
-                return file.taken.digest
-            return store(self._blobs if self.layers == "raw" else None, content)
+            return digest_of(content) if file.compression else file.taken.digest
 
 
 def store(blobs: Path | None, content: Reads) -> str:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from generator.bundle.foreign.convert import convert
 from generator.bundle.foreign.recognise import recognise
-from generator.bundle.oci import LAYERS, Layers
 from generator.bundle.report import as_json, images_table, summary
-from generator.cli.bundle.shared import file_argument, format_option, quiet_option, source
+from generator.cli.bundle.shared import file_argument, format_option, layers_option, quiet_option, source
 from generator.errors import InputError, Problem
 from generator.terminal import Bar
+
+if TYPE_CHECKING:
+    from generator.bundle.oci import Layers
 
 
 @click.command()
 @file_argument
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="OUT", help="The bundle.")
-@click.option(
-    "--layers",
-    type=click.Choice(LAYERS),
-    default="keep",
-    show_default=True,
-    help="As they are; plain tars; or compressed anew. All but keep: the bundle depends on the images alone.",
-)
+@layers_option("As they are, or all anew in one form, with new manifests: the bundle then depends on the images alone.")
 @click.option("--as", "rename", multiple=True, metavar="[DIGEST=]NAME",
               help="The name of the only image, or of the one whose digest begins so. Repeatable.")  # fmt: skip
 @click.option("--name", default="", metavar="NAME", help="The bundle's name; default: the file's, without .fate.tar.")

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from generator.builder import asking
-from generator.bundle.oci import LAYERS, Layers
 from generator.bundle.small_files import open_files
-from generator.cli.bundle.shared import GROUPS, format_option, quiet_option
+from generator.cli.bundle.shared import GROUPS, format_option, layers_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
 from generator.cli.terminal import progress_view, say
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from generator.builder import Answers
     from generator.bundle.layout import SourceImage
     from generator.bundle.model import BundleIndex
+    from generator.bundle.oci import Layers
     from generator.plan import Plan
     from generator.workspace import Workspace
 
@@ -82,8 +82,7 @@ def _origin(_context: click.Context, _parameter: click.Parameter, value: str) ->
               help="With --from registry: another image too, its digest kept. Repeatable.")  # fmt: skip
 @click.option("--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
               help="A delta: without the layers that this bundle has. Repeatable.")  # fmt: skip
-@click.option("--layers", type=click.Choice(LAYERS), default="keep", show_default=True,
-              help="As they are; plain tars; or compressed anew. All but keep give images new digests.")  # fmt: skip
+@layers_option("As they are, or each in one form; an image with a layer in another one gets a new manifest and digest.")
 @click.option("--split", default="", metavar="SIZE", help="Parts of at most SIZE: dvd, dvd-dl, fat32, 700MB, 4GiB.")
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
               help="Put this small file in too: a compose file, a chart. Repeatable.")  # fmt: skip
@@ -162,7 +161,9 @@ def command(
             if answers is not None and origin == "bake":
                 layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
             else:
-                layouts = _as_they_are(workspace, origin, names, others, olds, options, quiet)
+                # what becomes of a layer in another form is known when it is packed: all of them are brought
+                have = olds if layers == "keep" else ()
+                layouts = _as_they_are(workspace, origin, names, others, have, options, quiet)
             if layers != "keep":
                 layouts = packed_layouts(project, layouts, layers, quiet)
         with Bar("saving", quiet) as bar:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from generator.bundle.archive import Reads
 from generator.bundle.check import stdin
+from generator.bundle.oci import LAYERS
+from generator.bundle.writers import check_form
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("components", "third-party")}
 """The bundles that have names, and the plan's groups in them."""
 
@@ -32,6 +37,18 @@ base_option = click.option(
 files_argument = click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE [BASE]..."
 )
+
+
+def _packable(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Said before an hour's work, not after it."""
+    check_form(value)
+    return value
+
+
+def layers_option(text: str) -> Callable[[_F], _F]:
+    """``--layers``; ``text`` says what becomes of an image."""
+    return click.option("--layers", type=click.Choice(LAYERS), default="keep", show_default=True, callback=_packable,
+                        help=text)  # fmt: skip
 
 
 def source(file: Path) -> Path | Reads:
