@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.measure import Row, run, seconds, slower
 from generator.bundle.check import verify
-from generator.bundle.layout import SourceImage
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from tests.bundle.layouts import Layout
 

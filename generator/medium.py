@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from generator.bundle.source import Ask
+    from generator.bundle.format.source import Ask
 
 
 def ask_for_medium() -> Ask | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from generator.text import duration, human, shorten
 
 if TYPE_CHECKING:
-    from generator.bundle.archive import Progress
+    from generator.bundle.format.archive import Progress
 
 _ASCII = str.maketrans({"✓": "v", "✗": "x", "·": ".", "…": ".", **dict.fromkeys("⠋⠹⠼⠦⠇", "/"),
                         **dict.fromkeys("⠙⠸⠴⠧⠏", "-")})  # fmt: skip

@@ -5,20 +5,20 @@ total)`` with bytes, which may raise to stop it. What goes wrong is a ``FategenE
 says what was found and its ``hint`` what to do.
 """
 
-from generator.bundle.archive import Progress
 from generator.bundle.check import Approve, Inspection, VerifyResult, inspect, verify
-from generator.bundle.damage import Damage, DamagedError
 from generator.bundle.diff import Difference, diff
+from generator.bundle.engines.into import engine_called
+from generator.bundle.engines.loader import Loaded, Loader
 from generator.bundle.extract import extract
-from generator.bundle.into import engine_called
-from generator.bundle.layout import SourceImage
+from generator.bundle.format.archive import Progress
+from generator.bundle.format.damage import Damage, DamagedError
+from generator.bundle.format.model import BundleIndex, Image, Variant, short_root
+from generator.bundle.format.small_files import open_files
 from generator.bundle.load import LoadResult, load
-from generator.bundle.loader import Loaded, Loader
-from generator.bundle.model import BundleIndex, Image, Variant, short_root
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import SaveResult, save
 from generator.bundle.signature import required
 from generator.bundle.signing import Signed, sign
-from generator.bundle.small_files import open_files
 
 __all__ = [
     "Approve",

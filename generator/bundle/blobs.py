@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.bundle.archive import CHUNK
-from generator.bundle.consistency import Expectations
-from generator.bundle.damage import Damage, damaged
 from generator.bundle.files import File, opened_together
-from generator.bundle.members import Contents, Expected
-from generator.bundle.model import BundleIndex
-from generator.bundle.source import Window
-from generator.bundle.walk import take
+from generator.bundle.format.archive import CHUNK
+from generator.bundle.format.consistency import Expectations
+from generator.bundle.format.damage import Damage, damaged
+from generator.bundle.format.members import Contents, Expected
+from generator.bundle.format.model import BundleIndex
+from generator.bundle.format.source import Window
+from generator.bundle.format.walk import take
 from generator.errors import BundleError, InputError, Problem
 
 OUTCOME = "what is wrong was not passed on"

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from generator.bundle.archive import BLOCK, HeaderError, Progress, Reads, padding, parse_header
-from generator.bundle.damage import DamagedError
-from generator.bundle.deep import Deep
-from generator.bundle.members import RECORD, Contents, contents
-from generator.bundle.model import BundleIndex, decode
-from generator.bundle.source import Ask, opened
-from generator.bundle.strictjson import LIMIT, Malformed
-from generator.bundle.walk import check_apart, check_rest, take
+from generator.bundle.format.archive import BLOCK, HeaderError, Progress, Reads, padding, parse_header
+from generator.bundle.format.damage import DamagedError
+from generator.bundle.format.deep import Deep
+from generator.bundle.format.members import RECORD, Contents, contents
+from generator.bundle.format.model import BundleIndex, decode
+from generator.bundle.format.source import Ask, opened
+from generator.bundle.format.strictjson import LIMIT, Malformed
+from generator.bundle.format.walk import check_apart, check_rest, take
 from generator.errors import BundleError
 
 _FOREIGN = {

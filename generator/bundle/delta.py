@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from generator.bundle.base import Absent, Base
-from generator.bundle.model import BundleIndex, Layer, decode
+from generator.bundle.format.base import Absent, Base
+from generator.bundle.format.model import BundleIndex, Layer, decode
 
 
 def leave_out(index: BundleIndex, olds: Sequence[BundleIndex]) -> BundleIndex:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from generator.bundle.delta import leave_out
-from generator.bundle.model import BundleIndex, Image
-from generator.bundle.reference import familiar
+from generator.bundle.format.model import BundleIndex, Image
+from generator.bundle.format.reference import familiar
 from generator.text import human
 
 State = Literal["new", "changed", "same", "gone"]

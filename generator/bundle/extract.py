@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from generator.bundle.archive import BLOCK, Reads, header, padding
 from generator.bundle.check import read_record
-from generator.bundle.small_files import FOLDER
-from generator.bundle.source import opened
-from generator.bundle.walk import take
+from generator.bundle.format.archive import BLOCK, Reads, header, padding
+from generator.bundle.format.small_files import FOLDER
+from generator.bundle.format.source import opened
+from generator.bundle.format.walk import take
 from generator.errors import BundleError, InputError, Problem, did_you_mean
 
 

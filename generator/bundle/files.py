@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.bundle.archive import Reads
 from generator.bundle.check import read_record
-from generator.bundle.members import Contents
-from generator.bundle.model import BundleIndex, short_root
-from generator.bundle.source import Ask, Source, opened
+from generator.bundle.format.archive import Reads
+from generator.bundle.format.members import Contents
+from generator.bundle.format.model import BundleIndex, short_root
+from generator.bundle.format.source import Ask, Source, opened
 from generator.errors import InputError, Problem
 
 

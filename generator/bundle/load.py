@@ -12,19 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from generator.bundle import reference
-from generator.bundle.archive import Progress, Reads
 from generator.bundle.check import Approve
+from generator.bundle.engines.loader import Loaded, Loader
+from generator.bundle.engines.tags import Tags
 from generator.bundle.files import opened_together
-from generator.bundle.loader import Loaded, Loader
-from generator.bundle.model import BundleIndex, Image
-from generator.bundle.oci import ZSTD_TYPES, platform_name
+from generator.bundle.format import reference
+from generator.bundle.format.archive import Progress, Reads
+from generator.bundle.format.model import BundleIndex, Image
+from generator.bundle.format.oci import ZSTD_TYPES, platform_name
+from generator.bundle.format.source import Ask
+from generator.bundle.format.strictjson import Malformed
+from generator.bundle.format.walk import check_rest
 from generator.bundle.send import Sender
-from generator.bundle.source import Ask
-from generator.bundle.strictjson import Malformed
 from generator.bundle.supply import Supply, supply
-from generator.bundle.tags import Tags
-from generator.bundle.walk import check_rest
 from generator.errors import EngineError, InputError, Problem, did_you_mean
 
 NOTHING = "nothing was loaded"

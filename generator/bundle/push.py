@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from generator.bundle import reference
-from generator.bundle.archive import Progress, quiet
 from generator.bundle.blobs import Blobs
+from generator.bundle.format import reference
+from generator.bundle.format.archive import Progress, quiet
+from generator.bundle.format.model import Image
+from generator.bundle.format.oci import Descriptor
 from generator.bundle.load import choose
-from generator.bundle.model import Image
-from generator.bundle.oci import Descriptor
 from generator.errors import EngineError, InputError, Problem
 from generator.reference import parse_reference
 from generator.registry.explain import push_refusals

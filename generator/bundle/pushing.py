@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.bundle.archive import Progress
 from generator.bundle.blobs import open_blobs
+from generator.bundle.format.archive import Progress
 from generator.bundle.push import Pushed, push
 from generator.bundle.signature import required
 from generator.errors import InputError, Problem

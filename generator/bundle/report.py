@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from generator.bundle.check import VerifyResult
+from generator.bundle.format.model import BundleIndex, short_root
+from generator.bundle.format.reference import familiar
 from generator.bundle.load import LoadResult
-from generator.bundle.model import BundleIndex, short_root
-from generator.bundle.reference import familiar
 from generator.table import table
 from generator.text import human, without
 

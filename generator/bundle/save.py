@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from generator.bundle.archive import CHUNK, TRAILER, Progress, Writes, header, padding, quiet
-from generator.bundle.base import NAME
 from generator.bundle.delta import leave_out
-from generator.bundle.inflate import compressed
-from generator.bundle.layout import Found, SourceImage, blob_path, build_again, read_all
-from generator.bundle.members import Contents, Expected, contents
-from generator.bundle.model import BundleIndex, arrange
-from generator.bundle.oci import compressed_with
+from generator.bundle.format.archive import CHUNK, TRAILER, Progress, Writes, header, padding, quiet
+from generator.bundle.format.base import NAME
+from generator.bundle.format.inflate import compressed
+from generator.bundle.format.members import Contents, Expected, contents
+from generator.bundle.format.model import BundleIndex, arrange
+from generator.bundle.format.oci import compressed_with
+from generator.bundle.format.small_files import small_file
+from generator.bundle.format.strictjson import Malformed
+from generator.bundle.origins.layout import Found, SourceImage, blob_path, build_again, read_all
 from generator.bundle.output import check_output, disk_errors, forget, part_file, sync_directory, write_sums
-from generator.bundle.small_files import small_file
 from generator.bundle.split import PartsWriter, check_split, remove_parts
-from generator.bundle.strictjson import Malformed
 from generator.errors import BundleError, EngineError, InputError, Problem
 
 _WINDOW = 64 << 20

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from generator.bundle.archive import TRAILER, header, padding
-from generator.bundle.loader import Pipe
-from generator.bundle.members import Contents, Expected, blob_name, loader_files
-from generator.bundle.model import BundleIndex
+from generator.bundle.engines.loader import Pipe
+from generator.bundle.format.archive import TRAILER, header, padding
+from generator.bundle.format.members import Contents, Expected, blob_name, loader_files
+from generator.bundle.format.model import BundleIndex
 from generator.bundle.supply import Supply
 from generator.errors import BundleError
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from generator.bundle import reference
 from generator.bundle.blobs import Blobs
-from generator.bundle.model import BundleIndex
-from generator.bundle.oci import Descriptor
+from generator.bundle.format import reference
+from generator.bundle.format.model import BundleIndex
+from generator.bundle.format.oci import Descriptor
 from generator.errors import BundleError, EngineError
 
 LOOPBACK = "127.0.0.1"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from generator.bundle.check import Approve
-from generator.bundle.model import BundleIndex, short_root
+from generator.bundle.format.model import BundleIndex, short_root
 from generator.errors import BundleError, InputError, Problem
 from generator.programs import find_program
 

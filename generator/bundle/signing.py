@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generator.bundle.check import verify
-from generator.bundle.model import BundleIndex
+from generator.bundle.format.model import BundleIndex
 from generator.bundle.signature import NAMESPACE, SAYS, SUFFIX, key_form
 from generator.errors import EngineError, InputError, Problem
 from generator.programs import find_program

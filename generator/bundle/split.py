@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from generator.bundle.base import NAME
-from generator.bundle.parts import HEAD, MAX_PARTS, SUFFIX, Part, PartList, part_name
+from generator.bundle.format.base import NAME
+from generator.bundle.format.parts import HEAD, MAX_PARTS, SUFFIX, Part, PartList, part_name
 from generator.errors import InputError, Problem
 
 

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from generator.bundle.archive import CHUNK
-from generator.bundle.damage import Damage, damaged
+from generator.bundle.engines.loader import Holdings
 from generator.bundle.files import File, missing_bases
-from generator.bundle.loader import Holdings
-from generator.bundle.members import Expected
-from generator.bundle.model import BundleIndex
-from generator.bundle.source import Window
-from generator.bundle.walk import take
+from generator.bundle.format.archive import CHUNK
+from generator.bundle.format.damage import Damage, damaged
+from generator.bundle.format.members import Expected
+from generator.bundle.format.model import BundleIndex
+from generator.bundle.format.source import Window
+from generator.bundle.format.walk import take
 from generator.errors import InputError, Problem
 
 

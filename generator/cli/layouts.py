@@ -14,9 +14,9 @@ from generator.terminal import Bar
 if TYPE_CHECKING:
     from generator.bake import Job
     from generator.bake.run import Session
-    from generator.bundle.layout import SourceImage
-    from generator.bundle.model import BundleIndex
-    from generator.bundle.oci import Form
+    from generator.bundle.format.model import BundleIndex
+    from generator.bundle.format.oci import Form
+    from generator.bundle.origins.layout import SourceImage
     from generator.plan import Plan
     from generator.project import Project
     from generator.registry.connect import Registries
@@ -40,8 +40,8 @@ def built_layouts(
 ) -> tuple[SourceImage, ...]:
     """The session's images, built and written; ``again``: they were built just now, so no cache is written anew."""
     from generator import bake as baking
-    from generator.bundle.from_engine import fill_layouts
-    from generator.bundle.origins import sources_of
+    from generator.bundle.origins.from_engine import fill_layouts
+    from generator.bundle.origins.sources import sources_of
 
     classic = not session.facts.multi_platform
     if classic:
@@ -69,8 +69,8 @@ def fetched_layouts(
     bases: Sequence[BundleIndex] = (),
 ) -> tuple[SourceImage, ...]:
     """The job's images, and ``others``, as their registries have them, but for layers that ``bases`` have."""
-    from generator.bundle.from_registry import fetch_layouts
-    from generator.bundle.wanted import added, planned
+    from generator.bundle.origins.from_registry import fetch_layouts
+    from generator.bundle.origins.wanted import added, planned
 
     images = [*planned(job, platforms), *added(others, platforms)]
     with Bar("fetching", quiet) as bar:
@@ -81,7 +81,7 @@ def fetched_layouts(
 def packed_layouts(project: Project, images: Sequence[SourceImage], form: Form, quiet: bool) -> tuple[SourceImage, ...]:
     """The same images with their layers in another form; see ``repack``."""
     from generator.bake.layouts import empty_layout
-    from generator.bundle.repack import repacked
+    from generator.bundle.origins.repack import repacked
 
     state = project.make_state("layouts")
     with Bar("packing", quiet) as bar:

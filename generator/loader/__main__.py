@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from generator import __version__
-from generator.bundle.archive import Reads
 from generator.bundle.check import inspect, stdin, verify
-from generator.bundle.damage import not_whole
-from generator.bundle.deep import MAX_RATIO
+from generator.bundle.engines.into import engine_called
 from generator.bundle.extract import extract
-from generator.bundle.inflate import INSTALL
-from generator.bundle.into import engine_called
+from generator.bundle.format.archive import Reads
+from generator.bundle.format.damage import not_whole
+from generator.bundle.format.deep import MAX_RATIO
+from generator.bundle.format.inflate import INSTALL
 from generator.bundle.load import load
 from generator.bundle.report import (
     as_json,

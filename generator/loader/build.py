@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import generator
-from generator.bundle.model import BundleIndex, short_root
-from generator.bundle.reference import familiar
+from generator.bundle.format.model import BundleIndex, short_root
+from generator.bundle.format.reference import familiar
 from generator.errors import EngineError
 from generator.loader.__main__ import PUSH
 from generator.tree import write_atomically

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
-from generator.bundle.archive import CHUNK, Progress, Reads, quiet
-from generator.bundle.docker_save import Saves
-from generator.bundle.oci import parse_config, parse_index, parse_manifest, platform_name
-from generator.bundle.saved import BadStream
-from generator.bundle.strictjson import LIMIT, Malformed, fields, items, parse, text
+from generator.bundle.format.archive import CHUNK, Progress, Reads, quiet
+from generator.bundle.format.oci import parse_config, parse_index, parse_manifest, platform_name
+from generator.bundle.format.strictjson import LIMIT, Malformed, fields, items, parse, text
+from generator.bundle.origins.docker_save import Saves
+from generator.bundle.origins.saved import BadStream
 from generator.engine import Docker
 from generator.errors import EngineError
 from generator.verify.evidence import Listing

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from generator.bundle.inflate import Unpacking, compressed, decompressor
+from generator.bundle.format.inflate import Unpacking, compressed, decompressor
 from generator.verify.evidence import Entry, Listing
 
 BLOCK = 512

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from generator.bundle.layout import SourceImage
+from generator.bundle.engines.docker import DockerLoader
 from generator.bundle.load import load
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
-from generator.bundle.targets import DockerLoader
 from generator.engine import Docker
 from generator.verify.subjects import Subject
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from generator.bundle import reference
-from generator.bundle.archive import Progress
 from generator.bundle.check import inspect
-from generator.bundle.layout import SourceImage, read
-from generator.bundle.targets import ABSENT, FIND
+from generator.bundle.engines.docker import ABSENT, FIND
+from generator.bundle.format import reference
+from generator.bundle.format.archive import Progress
+from generator.bundle.origins.layout import SourceImage, read
 from generator.engine import Docker
 from generator.errors import InputError, Problem
 from generator.plan import Target

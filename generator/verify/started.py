@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from generator.bundle.targets import DockerLoader
+from generator.bundle.engines.docker import DockerLoader
 from generator.contract import Item, Run, Started
 from generator.engine import Docker
 from generator.errors import EngineError

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from generator.bundle.archive import CHUNK, Progress, quiet
 from generator.bundle.check import read_record
-from generator.bundle.layout import Found, blob_path, build_again, read_blob
-from generator.bundle.members import Expected
-from generator.bundle.model import Image, Layer, Variant, short_root
-from generator.bundle.source import opened
-from generator.bundle.walk import check_rest
+from generator.bundle.format.archive import CHUNK, Progress, quiet
+from generator.bundle.format.members import Expected
+from generator.bundle.format.model import Image, Layer, Variant, short_root
+from generator.bundle.format.source import opened
+from generator.bundle.format.walk import check_rest
+from generator.bundle.origins.layout import Found, blob_path, build_again, read_blob
 from generator.errors import BundleError, InputError, Problem
 from generator.verify.kept import Kept, Parts
 from generator.verify.layers import BadLayer, LayerReader

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.layout import SourceImage
-from generator.bundle.members import Contents, Expected, contents
+from generator.bundle.format.members import Contents, Expected, contents
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from tests.bundle.layouts import multi, simple
 from tests.bundle.tars import tar

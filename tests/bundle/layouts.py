@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from generator.bundle.inflate import NO_ZSTD, zstd_module
+from generator.bundle.format.inflate import NO_ZSTD, zstd_module
 from generator.errors import Problem
 
 INDEX = "application/vnd.oci.image.index.v1+json"

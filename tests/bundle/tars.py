@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from generator.bundle.archive import BLOCK, TRAILER, padding
+from generator.bundle.format.archive import BLOCK, TRAILER, padding
 from tests.bundle.layouts import CONFIG, GZIP, INDEX, MANIFEST, Json, sha256, tar_of
 
 BASE = tar_of({"etc/base": b"shared by both\n" * 300})

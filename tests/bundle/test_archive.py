@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.bundle.archive import BLOCK, MEMBER, HeaderError, Member, header, padding, parse_header
+from generator.bundle.format.archive import BLOCK, MEMBER, HeaderError, Member, header, padding, parse_header
 
 BLOB = "blobs/sha256/" + "ab" * 32
 NAMES = ["oci-layout", "index.json", "manifest.json", "fategen/bundle.json", "fategen/SHA256SUMS", BLOB]

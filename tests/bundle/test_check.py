@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator.bundle.archive import header, padding
 from generator.bundle.check import inspect, verify
-from generator.bundle.damage import DamagedError
-from generator.bundle.layout import SourceImage
-from generator.bundle.model import MAX_MEMBERS, decode, short_root
-from generator.bundle.strictjson import LIMIT, Malformed, encode
+from generator.bundle.format.archive import header, padding
+from generator.bundle.format.damage import DamagedError
+from generator.bundle.format.model import MAX_MEMBERS, decode, short_root
+from generator.bundle.format.strictjson import LIMIT, Malformed, encode
+from generator.bundle.origins.layout import SourceImage
 from generator.errors import BundleError, InputError
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import simple

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import generator.cli
-from generator.bundle.model import short_root
-from generator.bundle.reference import familiar, normalise, short
+from generator.bundle.format.model import short_root
+from generator.bundle.format.reference import familiar, normalise, short
 from generator.bundle.report import report
 from generator.text import human
 from tests.bundle.conftest import Made

@@ -10,13 +10,13 @@ import pytest
 
 from generator.bundle.blobs import open_blobs
 from generator.bundle.check import inspect, verify
-from generator.bundle.damage import DamagedError
 from generator.bundle.diff import diff
-from generator.bundle.layout import SourceImage
+from generator.bundle.engines.loader import Holdings
+from generator.bundle.format.damage import DamagedError
+from generator.bundle.format.members import contents
+from generator.bundle.format.model import BundleIndex, short_root
 from generator.bundle.load import load
-from generator.bundle.loader import Holdings
-from generator.bundle.members import contents
-from generator.bundle.model import BundleIndex, short_root
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from tests.bundle.conftest import Made

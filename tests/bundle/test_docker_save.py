@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generator.bundle.docker_save import shared_out
+from generator.bundle.origins.docker_save import shared_out
 
 JAVA = {f"java-{n}": ("debian", "jre", "user", f"jar-{n}") for n in range(5)}
 PYTHON = {f"python-{n}": ("debian", "python", f"code-{n}") for n in range(2)}

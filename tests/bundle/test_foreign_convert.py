@@ -14,7 +14,7 @@ import pytest
 
 import generator.cli
 from generator.bundle import check
-from generator.bundle.archive import TRAILER
+from generator.bundle.format.archive import TRAILER
 from generator.errors import BundleError, FategenError, InputError
 from tests.bundle.foreign import Files, bundle, look, verify
 from tests.bundle.layouts import INDEX, ZSTD, sha256, zstd

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.from_registry import fetch_layouts
-from generator.bundle.layout import SourceImage
+from generator.bundle.origins.from_registry import fetch_layouts
+from generator.bundle.origins.layout import SourceImage
+from generator.bundle.origins.wanted import WantedImage, added
 from generator.bundle.save import save
-from generator.bundle.wanted import WantedImage, added
 from generator.credentials import Login
 from generator.errors import EngineError, InputError
 from generator.reference import parse_reference

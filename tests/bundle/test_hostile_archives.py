@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 
 from generator.bundle import check
-from generator.bundle.archive import TRAILER
-from generator.bundle.foreign import compression, tarball
+from generator.bundle.foreign import tarball
 from generator.bundle.foreign.convert import convert
 from generator.bundle.foreign.recognise import recognise
 from generator.bundle.foreign.survey import inspect_foreign, verify_foreign
+from generator.bundle.format import compression
+from generator.bundle.format.archive import TRAILER
 from generator.errors import BundleError
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import sha256

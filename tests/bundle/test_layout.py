@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.layout import SourceImage, read
+from generator.bundle.origins.layout import SourceImage, read
 from generator.errors import BundleError, InputError
 from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, TAR, Layout, multi, sha256, simple
 

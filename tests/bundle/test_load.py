@@ -12,10 +12,10 @@ from typing import cast
 
 import pytest
 
-from generator.bundle.layout import SourceImage
+from generator.bundle.engines.loader import EngineImage, Holdings, Loader
+from generator.bundle.format.model import BundleIndex
 from generator.bundle.load import load
-from generator.bundle.loader import EngineImage, Holdings, Loader
-from generator.bundle.model import BundleIndex
+from generator.bundle.origins.layout import SourceImage
 from generator.errors import BundleError, EngineError, InputError
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import BASE, ZSTD, Layout, multi, sha256, simple, tar_of, zstd

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle import parts, split
+from generator.bundle import split
 from generator.bundle.blobs import open_blobs
 from generator.bundle.check import inspect, verify
-from generator.bundle.damage import DamagedError
-from generator.bundle.layout import SourceImage
+from generator.bundle.format import parts
+from generator.bundle.format.damage import DamagedError
+from generator.bundle.format.parts import Part, PartList, part_size
+from generator.bundle.format.source import opened
+from generator.bundle.format.strictjson import Malformed
 from generator.bundle.load import load
-from generator.bundle.parts import Part, PartList, part_size
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
-from generator.bundle.source import opened
-from generator.bundle.strictjson import Malformed
 from generator.errors import BundleError, EngineError, InputError
 from tests.bundle.conftest import Made
 from tests.bundle.test_load import Recorder
@@ -32,7 +33,7 @@ SIZE = 10_000
 def small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (parts, split):
         monkeypatch.setattr(module, "HEAD", 1000)
-    monkeypatch.setattr("generator.bundle.source.HEAD", 1000)
+    monkeypatch.setattr("generator.bundle.format.source.HEAD", 1000)
 
 
 @pytest.fixture

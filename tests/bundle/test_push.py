@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.blobs import open_blobs
-from generator.bundle.layout import SourceImage
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.push import Pushed, push
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError

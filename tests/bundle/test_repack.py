@@ -13,12 +13,12 @@ import pytest
 
 from generator.bake.layouts import empty_layout
 from generator.bundle.check import inspect, verify
-from generator.bundle.deep import MAX_RATIO
-from generator.bundle.foreign import compression
-from generator.bundle.layout import SourceImage, blob_path, read
-from generator.bundle.model import Variant
-from generator.bundle.oci import FORMS, LAYERS, Form, compressed_with
-from generator.bundle.repack import repacked
+from generator.bundle.format import compression
+from generator.bundle.format.deep import MAX_RATIO
+from generator.bundle.format.model import Variant
+from generator.bundle.format.oci import FORMS, LAYERS, Form, compressed_with
+from generator.bundle.origins.layout import SourceImage, blob_path, read
+from generator.bundle.origins.repack import repacked
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from tests.bundle.layouts import BASE, GZIP, TAR, ZSTD, Layout, multi, sha256, simple, tar_of, zstd

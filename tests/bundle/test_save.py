@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.layout import SourceImage
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save, save_to
 from generator.errors import BundleError, EngineError, InputError
 from tests.bundle.conftest import Made

@@ -11,7 +11,7 @@ import pytest
 
 import generator.cli
 from generator.bundle.check import inspect, verify
-from generator.bundle.deep import MAX_RATIO
+from generator.bundle.format.deep import MAX_RATIO
 from tests.bundle.layouts import ZSTD, Layout
 
 ASKED = ("--from", "layout:built", "--platform", "linux/amd64", "--image", "proxy", "--image", "roll", "--quiet")

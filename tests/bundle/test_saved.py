@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle import gzipped, layers
-from generator.bundle.gzipped import GzipWriter
-from generator.bundle.layers import LayerStore
-from generator.bundle.saved import BadStream, SavedImage, read_saved
+from generator.bundle.origins import gzipped, layers
+from generator.bundle.origins.gzipped import GzipWriter
+from generator.bundle.origins.layers import LayerStore
+from generator.bundle.origins.saved import BadStream, SavedImage, read_saved
 from generator.errors import EngineError
 from tests.bundle.layouts import sha256, tar_of
 

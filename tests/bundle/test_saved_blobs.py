@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.layers import LayerStore
-from generator.bundle.layout import SourceImage, absent, read
-from generator.bundle.oci import Descriptor
-from generator.bundle.saved import BadStream
-from generator.bundle.saved_blobs import read_saved_blobs
+from generator.bundle.format.oci import Descriptor
+from generator.bundle.origins.layers import LayerStore
+from generator.bundle.origins.layout import SourceImage, absent, read
+from generator.bundle.origins.saved import BadStream
+from generator.bundle.origins.saved_blobs import read_saved_blobs
 from tests.bundle.layouts import INDEX, MANIFEST, Layout, sha256
 from tests.bundle.test_saved import archive, blob
 

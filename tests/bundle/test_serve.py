@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.blobs import open_blobs
-from generator.bundle.layout import SourceImage
-from generator.bundle.model import BundleIndex
+from generator.bundle.format.model import BundleIndex
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from generator.bundle.serve import Server, names_of, serving
 from generator.errors import EngineError

@@ -11,14 +11,14 @@ import pytest
 
 import generator.cli
 from generator.bundle.check import inspect, verify
-from generator.bundle.damage import DamagedError
 from generator.bundle.extract import extract
-from generator.bundle.layout import SourceImage
-from generator.bundle.members import contents, loader_files
-from generator.bundle.model import BundleIndex, arrange
+from generator.bundle.format.damage import DamagedError
+from generator.bundle.format.members import contents, loader_files
+from generator.bundle.format.model import BundleIndex, arrange
+from generator.bundle.format.small_files import MAX_FILE, MAX_FILES, SmallFile, open_files, small_file
+from generator.bundle.format.strictjson import Malformed
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
-from generator.bundle.small_files import MAX_FILE, MAX_FILES, SmallFile, open_files, small_file
-from generator.bundle.strictjson import Malformed
 from generator.errors import BundleError, InputError
 from tests.bundle.conftest import Made
 
@@ -115,7 +115,7 @@ def test_their_order_is_part_of_the_one_spelling(made: Made) -> None:
 
 
 def _record(index: BundleIndex) -> bytes:
-    from generator.bundle.archive import header, padding
+    from generator.bundle.format.archive import header, padding
 
     data = index.encode()
     return header("fategen/bundle.json", len(data)) + data + bytes(padding(len(data)))

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle import deep
 from generator.bundle.check import verify
-from generator.bundle.damage import DamagedError
-from generator.bundle.deep import MAX_RATIO, Unpacked
-from generator.bundle.inflate import decompressor
-from generator.bundle.layout import SourceImage
+from generator.bundle.format import deep
+from generator.bundle.format.damage import DamagedError
+from generator.bundle.format.deep import MAX_RATIO, Unpacked
+from generator.bundle.format.inflate import decompressor
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from tests.bundle.conftest import Made

@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.check import inspect
-from generator.bundle.layout import SourceImage
-from generator.bundle.members import Contents, Expected, contents
+from generator.bundle.format.members import Contents, Expected, contents
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from tests.bundle.layouts import BASE, Layout, sha256
 from tests.e2e.conftest import Fategen
@@ -325,7 +325,7 @@ def test_an_engine_that_is_not_there(good: Bundle, fategen: Fategen, tmp_path: P
 SAVE = """
 import sys
 from pathlib import Path
-from generator.bundle.layout import SourceImage
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 layout, output = map(Path, sys.argv[1:])
 save([SourceImage(("fgtest/big:1.0",), layout, ("linux/amd64",))], output, name="big")

@@ -11,10 +11,10 @@ import pytest
 
 from generator.bake.layouts import empty_layout
 from generator.bundle.check import inspect
-from generator.bundle.layout import SourceImage
-from generator.bundle.members import contents
-from generator.bundle.model import short_root
-from generator.bundle.repack import repacked
+from generator.bundle.format.members import contents
+from generator.bundle.format.model import short_root
+from generator.bundle.origins.layout import SourceImage
+from generator.bundle.origins.repack import repacked
 from generator.bundle.save import save
 from tests.bundle.layouts import GZIP, TAR, Layout
 from tests.e2e.conftest import Fategen, Ran

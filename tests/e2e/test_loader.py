@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from generator.bundle.layout import SourceImage
-from generator.bundle.members import contents
+from generator.bundle.format.members import contents
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import SaveResult, save
 from generator.loader.build import NAME, modules, place, pyz
 from tests.bundle.layouts import simple

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.from_engine import fill_layouts
-from generator.bundle.layout import SourceImage
+from generator.bundle.origins.from_engine import fill_layouts
+from generator.bundle.origins.layout import SourceImage
 from generator.programs import find_docker
 from tests.e2e.conftest import Fategen, Ran, docker
 from tests.sample_project import make_sample_project

@@ -23,7 +23,7 @@ import pytest
 import trustme
 
 from generator.bundle.check import inspect
-from generator.bundle.model import BundleIndex
+from generator.bundle.format.model import BundleIndex
 from tests.e2e.conftest import Fategen, Ran, docker, registry_get
 from tests.harbor import Harbor
 from tests.loopback import Handler, Loopback

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.archive import TRAILER, header, padding
 from generator.bundle.check import inspect, verify
-from generator.bundle.layout import SourceImage, blob_path, read
-from generator.bundle.members import contents
-from generator.bundle.model import arrange
+from generator.bundle.format.archive import TRAILER, header, padding
+from generator.bundle.format.members import contents
+from generator.bundle.format.model import arrange
+from generator.bundle.origins.layout import SourceImage, blob_path, read
 from generator.bundle.save import save
 from tests.bundle.layouts import TAR, Layout
 from tests.e2e.memory import PEAK
@@ -31,7 +31,7 @@ MEMORY = 200 << 20
 SAVE = """
 import os, sys
 from pathlib import Path
-from generator.bundle.layout import SourceImage
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 layout, output, split, umask = sys.argv[1:]
 os.umask(int(umask, 8))
@@ -47,8 +47,8 @@ LOAD = """
 import contextlib, resource, sys
 from pathlib import Path
 from generator.bundle.load import load
-from generator.bundle.loader import EngineImage, Holdings
-from generator.bundle.tags import Tags
+from generator.bundle.engines.loader import EngineImage, Holdings
+from generator.bundle.engines.tags import Tags
 
 class Sink:  # takes all, has nothing
     def platform(self): return "linux/amd64"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.layout import SourceImage
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from tests.bundle.layouts import simple
 from tests.e2e.conftest import Fategen, Ran

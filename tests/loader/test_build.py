@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import generator
-from generator.bundle.base import Base
-from generator.bundle.layout import SourceImage
+from generator.bundle.format.base import Base
+from generator.bundle.origins.layout import SourceImage
 from generator.bundle.report import images_table
 from generator.loader import build
 from generator.loader.build import place, pyz, readme, standins

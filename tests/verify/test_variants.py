@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from generator.bake.layouts import empty_layout
-from generator.bundle.archive import TRAILER
 from generator.bundle.check import inspect
-from generator.bundle.layout import SourceImage, read
-from generator.bundle.repack import repacked
+from generator.bundle.format.archive import TRAILER
+from generator.bundle.origins.layout import SourceImage, read
+from generator.bundle.origins.repack import repacked
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.verify.kept import Kept

@@ -17,17 +17,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from generator.bundle import reference
-from generator.bundle.archive import CHUNK, Progress, Reads
-from generator.bundle.foreign.compression import Compression, Inflated
 from generator.bundle.foreign.images import ForeignImage, ForeignLayer, ForeignVariant
 from generator.bundle.foreign.recognise import Recognised
 from generator.bundle.foreign.scan import File, Scan, Taken
 from generator.bundle.foreign.survey import damaged, scan, survey, wrong
-from generator.bundle.layers import LayerStore, digest_of
-from generator.bundle.layout import SourceImage, blob_path, write_layout
-from generator.bundle.members import blob_name, nested_index
-from generator.bundle.oci import (
+from generator.bundle.format import reference
+from generator.bundle.format.archive import CHUNK, Progress, Reads
+from generator.bundle.format.compression import Compression, Inflated
+from generator.bundle.format.members import blob_name, nested_index
+from generator.bundle.format.oci import (
     FORMS,
     INDEX_TYPES,
     LAYER_TYPES,
@@ -39,8 +37,10 @@ from generator.bundle.oci import (
     compressed_with,
     parse_index,
 )
+from generator.bundle.origins.layers import LayerStore, digest_of
+from generator.bundle.origins.layout import SourceImage, blob_path, write_layout
+from generator.bundle.origins.writers import check_form
 from generator.bundle.save import SaveResult, save
-from generator.bundle.writers import check_form
 from generator.disk import writing
 from generator.errors import BundleError, EngineError, InputError, Problem
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from generator.bundle import reference
 from generator.bundle.foreign.images import ForeignImage, ForeignLayer, ForeignVariant
 from generator.bundle.foreign.reader import SWAPPED, Reader, digest_of, names_of
-from generator.bundle.oci import parse_config
-from generator.bundle.strictjson import Malformed, fields, items, parse, text
+from generator.bundle.format import reference
+from generator.bundle.format.oci import parse_config
+from generator.bundle.format.strictjson import Malformed, fields, items, parse, text
 
 
 def with_docker(reader: Reader, images: list[ForeignImage], oci: bool) -> list[ForeignImage]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from generator.bundle.archive import BLOCK
+from generator.bundle.format.archive import BLOCK
 from generator.errors import BundleError
 
 MAX_NAME = 512

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from generator.bundle import reference
 from generator.bundle.foreign.scan import File
-from generator.bundle.oci import Descriptor
+from generator.bundle.format import reference
+from generator.bundle.format.oci import Descriptor
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from generator.bundle.foreign.compression import Compression
 from generator.bundle.foreign.images import Images
+from generator.bundle.format.compression import Compression
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.bundle.archive import BLOCK, CHUNK, Reads
-from generator.bundle.foreign.compression import Chained, Compression, Inflated, compression
 from generator.bundle.foreign.fields import is_header
 from generator.bundle.foreign.tarball import TarReader
-from generator.bundle.members import RECORD
-from generator.bundle.parts import list_beside
-from generator.bundle.source import Source, opened
+from generator.bundle.format.archive import BLOCK, CHUNK, Reads
+from generator.bundle.format.compression import Chained, Compression, Inflated, compression
+from generator.bundle.format.members import RECORD
+from generator.bundle.format.parts import list_beside
+from generator.bundle.format.source import Source, opened
 from generator.errors import BundleError, InputError, Problem
 
 _ENDINGS: dict[str, Compression] = {

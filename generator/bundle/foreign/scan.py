@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.bundle.archive import CHUNK, Progress, Reads
-from generator.bundle.foreign.compression import Chained, Compression, Inflated, compression
 from generator.bundle.foreign.tarball import MAX_MEMBERS, TarReader
-from generator.bundle.strictjson import LIMIT
+from generator.bundle.format.archive import CHUNK, Progress, Reads
+from generator.bundle.format.compression import Chained, Compression, Inflated, compression
+from generator.bundle.format.strictjson import LIMIT
 from generator.errors import BundleError, InputError, Problem
 
 _ALL_DOCUMENTS = 64 << 20

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from generator.bundle.archive import Progress
-from generator.bundle.foreign.compression import Compression
 from generator.bundle.foreign.images import ForeignImage, Images
 from generator.bundle.foreign.loaders import Verdict, form, verdicts
 from generator.bundle.foreign.recognise import Recognised
 from generator.bundle.foreign.scan import Scan, Take, digests, scan_directory, scan_tar
 from generator.bundle.foreign.understand import understand
+from generator.bundle.format.archive import Progress
+from generator.bundle.format.compression import Compression
 from generator.errors import BundleError
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
-from generator.bundle.archive import BLOCK, CHUNK, Reads, padding
 from generator.bundle.foreign.fields import is_header, name_field, number, plain_text, records
+from generator.bundle.format.archive import BLOCK, CHUNK, Reads, padding
 from generator.errors import BundleError
 
 MAX_MEMBERS = 100_000

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from generator.bundle.check import inspect
-from generator.bundle.damage import not_whole
 from generator.bundle.extract import extract
 from generator.bundle.foreign.recognise import recognise
+from generator.bundle.format.damage import not_whole
 from generator.bundle.report import as_json, images_table, leaning, summary
 from generator.cli.bundle import foreign
 from generator.cli.bundle.shared import file_argument, format_option, source

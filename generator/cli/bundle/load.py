@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from generator.bundle.into import engine_called
+from generator.bundle.engines.into import engine_called
 from generator.bundle.load import load
 from generator.bundle.report import loaded_json, loaded_table
 from generator.bundle.signature import required

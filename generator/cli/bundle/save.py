@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from generator.builder import asking
-from generator.bundle.small_files import open_files
+from generator.bundle.format.small_files import open_files
 from generator.cli.bundle.shared import GROUPS, format_option, layers_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from generator.bake import Options, Recipe
     from generator.builder import Answers
-    from generator.bundle.layout import SourceImage
-    from generator.bundle.model import BundleIndex
-    from generator.bundle.oci import Layers
+    from generator.bundle.format.model import BundleIndex
+    from generator.bundle.format.oci import Layers
+    from generator.bundle.origins.layout import SourceImage
     from generator.plan import Plan
     from generator.workspace import Workspace
 
@@ -134,7 +134,7 @@ def command(
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
             from generator import bake as baking
             from generator.bundle.check import inspect
-            from generator.bundle.parts import part_size
+            from generator.bundle.format.parts import part_size
             from generator.bundle.report import as_json, images_table, leaning, summary
             from generator.bundle.save import save, save_to
             from generator.cli.layouts import alone, packed_layouts
@@ -239,7 +239,7 @@ def _as_they_are(
 ) -> tuple[SourceImage, ...]:
     """Builds nothing: the images under the plan's names, where ``origin`` has them."""
     from generator import bake as baking
-    from generator.bundle import origins
+    from generator.bundle.origins import sources as origins
 
     job = baking.make_job(workspace.plan, names, options)
     for left in job.left_out:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
-from generator.bundle.archive import Reads
 from generator.bundle.check import stdin
-from generator.bundle.oci import LAYERS
-from generator.bundle.writers import check_form
+from generator.bundle.format.archive import Reads
+from generator.bundle.format.oci import LAYERS
+from generator.bundle.origins.writers import check_form
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("components", "third-party")}

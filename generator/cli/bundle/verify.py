@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from generator.bundle.check import verify
-from generator.bundle.deep import MAX_RATIO
 from generator.bundle.foreign.recognise import recognise
+from generator.bundle.format.deep import MAX_RATIO
 from generator.bundle.report import whole, whole_json
 from generator.bundle.signature import required
 from generator.cli.bundle import foreign

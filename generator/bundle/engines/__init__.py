@@ -1,0 +1,1 @@
+"""Docker, podman and containerd, as bundles are loaded into them."""

@@ -1,0 +1,1 @@
+"""Where images come from: layouts that bake, an engine or a registry fills."""

@@ -1,0 +1,210 @@
+"""Fills OCI layouts from registries, as bake's export fills them: one directory for an image, one for all their blobs.
+
+First every manifest and config, so that all problems of all images are told at once and nothing is brought in vain;
+then the layers, several at a time. What is there already, from bake or an earlier run, is not asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from generator.bake.layouts import empty_layout
+from generator.bundle.format import reference
+from generator.bundle.format.archive import Progress, quiet
+from generator.bundle.format.model import BundleIndex
+from generator.bundle.format.oci import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Descriptor,
+    parse_index,
+    parse_manifest,
+    platform_name,
+)
+from generator.bundle.format.strictjson import LIMIT, Malformed
+from generator.bundle.origins.layout import SourceImage, blob_path, read, write_layout
+from generator.bundle.origins.wanted import WantedImage
+from generator.errors import BundleError, EngineError, InputError, Problem
+from generator.reference import Reference
+from generator.registry.connect import Registries, host_of
+from generator.registry.explain import pull_problem
+from generator.registry.pull import Document, fetch_blob, get_manifest
+from generator.registry.session import Registry
+from generator.text import human
+from generator.transport import Refused
+
+AT_ONCE = 6
+"""Blobs that are fetched side by side."""
+_MARGIN = 1 << 20
+
+T = TypeVar("T")
+
+
+def fetch_layouts(
+    images: Sequence[WantedImage],
+    state: Path,
+    registries: Registries,
+    *,
+    bases: Sequence[BundleIndex] = (),
+    progress: Progress | None = None,
+) -> tuple[SourceImage, ...]:
+    """Bring ``images`` into layouts below ``state``, as bake does; what it gives is for ``save``.
+
+    Layers that ``bases`` have are not brought: a delta leaves them out.
+
+    Raises InputError or EngineError with every problem of every image (not there, not for a platform, no right, no
+    room), and then has brought no layer; EngineError, with image, digest and registry, for a registry that fails later
+    or lies. What has come is kept for the next run.
+    """
+    fetch = _Fetch(registries, frozenset(blob for base in bases for blob in base.blobs()), progress or quiet)
+    sources = {i: SourceImage(i.references, empty_layout(state / "layouts", i.directory), i.platforms) for i in images}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        fetch.metadata(pool, sources)
+        fetch.layers(pool)
+    return tuple(sources.values())
+
+
+@dataclass(frozen=True)
+class _Layer:
+    blob: Descriptor
+    image: WantedImage
+    label: str
+
+
+class _Fetch:
+    def __init__(self, registries: Registries, without: frozenset[str], progress: Progress) -> None:
+        self._registries, self._without, self._progress = registries, without, progress
+        self._layers: dict[Path, _Layer] = {}
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._done = self._total = 0
+
+    def metadata(self, pool: ThreadPoolExecutor, images: Mapping[WantedImage, SourceImage]) -> None:
+        inputs: list[Problem] = []
+        others: list[Problem] = []
+        for image, future in [(image, pool.submit(self._describe, image, own)) for image, own in images.items()]:
+            try:
+                layers = future.result()
+            except InputError as error:
+                inputs += error.problems
+            except Refused as refused:
+                others.append(pull_problem(host_of(image.source), str(image.source), refused.finding))
+            except (BundleError, Malformed) as error:
+                others.append(Problem(str(image.source), f"{host_of(image.source)} sends no image: {error}"))
+            else:
+                for layer in layers:
+                    # the blobs of several layouts are one directory: each blob has one path
+                    self._layers.setdefault(blob_path(images[image].layout, layer.blob.digest).resolve(), layer)
+        others += self._room()
+        problems = list(dict.fromkeys(inputs + others))
+        hint = "correct that, then run the same command again; no layer was fetched"
+        if inputs:
+            raise InputError(problems, hint=hint)
+        if problems:
+            raise EngineError(InputError(problems).message, hint=hint)
+
+    def layers(self, pool: ThreadPoolExecutor) -> None:
+        """The largest first: they take longest, and would be waited for at the end."""
+        layers = sorted(self._layers.items(), key=lambda item: -item[1].blob.size)
+        self._total = sum(layer.blob.size for _, layer in layers)
+        futures = [pool.submit(self._bring, path.parent, layer) for path, layer in layers]
+        try:
+            _first_failure(futures)
+        except BaseException:
+            self._stopped = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    def _room(self) -> list[Problem]:
+        lacking: dict[Path, int] = {}
+        for path, layer in self._layers.items():
+            if not path.exists():
+                lacking[path.parent] = lacking.get(path.parent, _MARGIN) + layer.blob.size
+        free = {directory: shutil.disk_usage(directory).free for directory in lacking}
+        return [
+            Problem(str(directory), f"{human(free[directory])} are free, the layers need {human(size)}")
+            for directory, size in lacking.items()
+            if free[directory] < size
+        ]
+
+    def _describe(self, image: WantedImage, own: SourceImage) -> list[_Layer]:
+        """Brings what describes an image, and gives its layers."""
+        registry = self._registries.of(image.source)
+        blobs = own.layout / "blobs" / "sha256"
+        top = get_manifest(registry, image.source.path, image.source.digest or image.source.tag or "latest")
+        _put(blobs, top)
+        described = Descriptor(top.digest, len(top.data), top.media_type)
+        manifests = [(described, top.data)]
+        if top.media_type in INDEX_TYPES:
+            wanted = {platform_name(platform) for platform in image.platforms}
+            children = [
+                child.descriptor
+                for child in parse_index(top.data, top.media_type)
+                if child.platform in wanted and not child.attestation and child.descriptor.media_type in MANIFEST_TYPES
+            ]
+            manifests = [(child, self._child(registry, image.source, blobs, child)) for child in children]
+        for manifest, data in manifests:
+            if manifest.media_type in MANIFEST_TYPES:
+                config = parse_manifest(data, manifest.media_type).config
+                if config.size > LIMIT:
+                    raise Malformed(f"config {config.digest} has {config.size:,} bytes, at most {LIMIT:,}")
+                fetch_blob(registry, image.source.path, config.digest, config.size, blobs)
+        write_layout(own.layout, described, own.references)
+        found = read(own).image
+        label = reference.short(found.references[0])
+        layers = (layer.blob for variant in found.variants for layer in variant.layers)
+        return [_Layer(blob, image, label) for blob in layers if blob.digest not in self._without]
+
+    def _child(self, registry: Registry, source: Reference, blobs: Path, child: Descriptor) -> bytes:
+        with suppress(OSError):
+            data = (blobs / child.digest.partition(":")[2]).read_bytes()
+            if "sha256:" + hashlib.sha256(data).hexdigest() == child.digest:
+                return data
+        document = get_manifest(registry, source.path, child.digest)
+        _put(blobs, document)
+        return document.data
+
+    def _bring(self, directory: Path, layer: _Layer) -> None:
+        source, blob = layer.image.source, layer.blob
+
+        def received(count: int) -> None:
+            with self._lock:
+                if self._stopped:
+                    raise _Stopped
+                self._done += count
+                self._progress(f"layer {blob.digest}", self._done, self._total)
+
+        try:
+            fetch_blob(self._registries.of(source), source.path, blob.digest, blob.size, directory, received)
+        except Refused as refused:
+            problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", refused.finding)
+            hint = "what has come is kept: run the same command again"
+            raise EngineError(str(problem), hint=hint) from refused
+
+
+class _Stopped(Exception):
+    """Another blob failed, or somebody pressed Ctrl-C."""
+
+
+def _first_failure(futures: Sequence[Future[None]]) -> None:
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in done:
+        future.result()
+
+
+def _put(blobs: Path, document: Document) -> None:
+    path = blobs / document.digest.partition(":")[2]
+    _write(path, document.data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.{threading.get_ident()}.part")
+    part.write_bytes(data)
+    part.replace(path)
