@@ -9,12 +9,11 @@ from __future__ import annotations
 import posixpath
 import tarfile
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from generator.bundle.format.archive import CHUNK, Progress, Reads, quiet
-from generator.bundle.format.oci import parse_config, parse_index, parse_manifest, platform_name
+from generator.bundle.format.oci import parse_config, parse_index, parse_manifest
 from generator.bundle.format.strictjson import LIMIT, Malformed, fields, items, parse, text
 from generator.bundle.origins.docker_save import Saves
 from generator.bundle.origins.saved import BadStream
@@ -23,33 +22,6 @@ from generator.errors import EngineError
 from generator.verify.evidence import Listing
 from generator.verify.kept import Kept, Parts
 from generator.verify.layers import BadLayer, LayerReader
-
-
-@dataclass(frozen=True)
-class Known:
-    """An image of the engine: its id, and the platform that the engine would start."""
-
-    id: str
-    platform: str
-
-
-def identify(docker: Docker, references: Sequence[str]) -> dict[str, Known]:
-    """Reference -> image; what the engine does not have is left out. Raises EngineError."""
-    done = docker.run(["image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}}", *references])
-    lines = done.stdout.split("\n")
-    if done.ok:
-        found = (line.split(" ") for line in lines)
-        return {ref: Known(one[0], platform_name(one[1])) for ref, one in zip(references, found, strict=False)}
-    if len(references) > 1:
-        with ThreadPoolExecutor(4) as pool:
-            return {
-                ref: known
-                for one in pool.map(lambda r: identify(docker, [r]), references)
-                for ref, known in one.items()
-            }
-    if "no such image" not in done.stderr.lower():
-        raise docker.failure(done)
-    return {}
 
 
 @dataclass

@@ -13,14 +13,15 @@ from functools import partial
 from pathlib import Path
 
 from generator.bundle.check import inspect
-from generator.bundle.engines.docker import ABSENT, FIND
+from generator.bundle.engines.docker import ABSENT, FIND, DockerLoader
 from generator.bundle.format import reference
 from generator.bundle.format.archive import Progress
+from generator.bundle.format.oci import platform_name
 from generator.bundle.origins.layout import SourceImage, read
 from generator.engine import Docker
 from generator.errors import InputError, Problem
 from generator.plan import Target
-from generator.verify.engine_images import identify, read_images
+from generator.verify.engine_images import read_images
 from generator.verify.kept import Kept
 from generator.verify.loaded import loaded
 from generator.verify.subjects import Read, Subject
@@ -54,13 +55,13 @@ class Origin:
 def from_engine(docker: Docker, wanted: Wanted, say: Say) -> Origin:
     """What the engine has under the plan's names. InputError names those that it has not."""
     references = [target.tags[0] for target in wanted.targets]
-    known = identify(docker, references)
+    known = DockerLoader(docker).inspect(references)
     if missing := [name for name in references if name not in known]:
         raise InputError([Problem(name, ABSENT) for name in missing], hint=FIND)
     subjects = [
         Subject(target.name, target.tags[0], platform, known[target.tags[0]].id, target.contract)
         for target in wanted.targets
-        for platform in _platforms(target, wanted, (known[target.tags[0]].platform,), say)
+        for platform in _platforms(target, wanted, (platform_name(known[target.tags[0]].platform),), say)
     ]
     return Origin(
         tuple(subjects),

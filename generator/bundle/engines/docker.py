@@ -108,7 +108,7 @@ class DockerLoader:
         """``docker image inspect`` of all at once: it shows those that are there, with every name that they have."""
         if not names:
             return {}
-        form = "{{json .Id}}\t{{json .RootFS.Layers}}\t{{json .RepoTags}}"
+        form = "{{json .Id}}\t{{json .RootFS.Layers}}\t{{json .RepoTags}}\t{{.Os}}/{{.Architecture}}"
         done = self._docker.run(["image", "inspect", "--format", form, *names])
         absent = done.stderr.lower().count("no such image")
         if not done.ok and not absent:
@@ -118,7 +118,7 @@ class DockerLoader:
         if len(names) == 1:
             return {names[0]: shown[0][0]} if shown else {}
         known = {called: image for image, calls in shown for called in calls}
-        found = {name: known[name] for name in names if name in known}
+        found = {name: known[full] for name in names for full in known_names(name) | {name} if full in known}
         if len(found) + absent < len(names):
             # an image without the name that it was asked for
             found.update(item for n in names if n not in found for item in self.inspect([n]).items())
@@ -156,8 +156,9 @@ def known_names(output: str) -> frozenset[str]:
 def _shown(line: str) -> tuple[EngineImage, frozenset[str]]:
     """An image, and all that it may be called: its ID, and the full references of its tags."""
     try:
-        identity, layers, tags = map(json.loads, line.split("\t"))
+        *values, platform = line.split("\t")
+        identity, layers, tags = map(json.loads, values)
     except ValueError:
         raise EngineError(f"docker image inspect said {line[:80]!r}", hint="which docker is this?") from None
-    image = EngineImage(str(identity), tuple(str(layer) for layer in layers or ()))
+    image = EngineImage(str(identity), tuple(str(layer) for layer in layers or ()), platform)
     return image, known_names("\n".join(tags or ())) | {image.id}

@@ -10,10 +10,11 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True)
 class EngineImage:
-    """What an engine has behind a name: its ID, and the diff ids of its layers."""
+    """What an engine has behind a name: its ID, the diff ids of its layers, and (of Docker) what it would start."""
 
     id: str
     layers: tuple[str, ...]
+    platform: str = ""
 
 
 @dataclass(frozen=True)
