@@ -26,6 +26,10 @@ class Row:
     unit: str = "s"
 
 
+class Failed(Exception):
+    """A command that is part of a measurement; the message ends with what it said."""
+
+
 def seconds(function: Callable[[], object], times: int = 1) -> float:
     """The median of several runs."""
     measured = []
@@ -39,7 +43,7 @@ def seconds(function: Callable[[], object], times: int = 1) -> float:
 def run(args: list[str], cwd: Path | None = None) -> None:
     done = subprocess.run(args, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{' '.join(args)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        raise Failed(f"{' '.join(args)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
 
 
 def slower(name: str, ours: float, theirs: float, most: float, plus: float = 0.0) -> Row:

@@ -11,8 +11,9 @@ from generator.bundle.engines.into import engine_called
 from generator.bundle.engines.loader import Loaded, Loader
 from generator.bundle.extract import extract
 from generator.bundle.format.archive import Progress
+from generator.bundle.format.base import short_root
 from generator.bundle.format.damage import Damage, DamagedError
-from generator.bundle.format.model import BundleIndex, Image, Variant, short_root
+from generator.bundle.format.model import BundleIndex, Image, Variant
 from generator.bundle.format.small_files import open_files
 from generator.bundle.load import LoadResult, load
 from generator.bundle.origins.layout import SourceImage

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from generator.bundle.check import read_record
 from generator.bundle.format.archive import Reads
+from generator.bundle.format.base import short_root
 from generator.bundle.format.members import Contents
-from generator.bundle.format.model import BundleIndex, short_root
+from generator.bundle.format.model import BundleIndex
 from generator.bundle.format.source import Ask, Source, opened
 from generator.errors import InputError, Problem
 
@@ -54,7 +55,7 @@ def missing_bases(top: File, given: Collection[File]) -> str:
     """The names and root digests of the bases that are not ``given``, "" where all are."""
     roots = {file.root for file in given}
     wanted = [base for file in (top, *given) for base in file.index.bases if base.root not in roots]
-    return ", ".join(dict.fromkeys(f"{base.name} (root digest {short_root(base.root)})" for base in wanted))
+    return ", ".join(dict.fromkeys(base.label for base in wanted))
 
 
 def _bundle_and_bases(files: Sequence[File]) -> tuple[File, list[File]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from generator.bundle.check import VerifyResult
-from generator.bundle.format.model import BundleIndex, short_root
+from generator.bundle.format.base import short_root
+from generator.bundle.format.model import BundleIndex
 from generator.bundle.format.reference import familiar
 from generator.bundle.load import LoadResult
 from generator.table import table
@@ -84,7 +85,7 @@ def leaning(index: BundleIndex) -> str:
         return "no base has any of its layers: it is a whole bundle"
     blobs = index.blobs()
     size = sum(blobs[one.digest].size for one in index.absent)
-    bases = ", ".join(f"{base.name} (root digest {short_root(base.root)})" for base in index.bases)
+    bases = ", ".join(base.label for base in index.bases)
     many = "1 layer is" if len(index.absent) == 1 else f"{len(index.absent)} layers are"
     return f"a delta: {many} not in it ({human(size)}), but in {bases}"
 

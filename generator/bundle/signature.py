@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from generator.bundle.check import Approve
-from generator.bundle.format.model import BundleIndex, short_root
+from generator.bundle.format.base import short_root
+from generator.bundle.format.model import BundleIndex
 from generator.errors import BundleError, InputError, Problem
 from generator.programs import find_program
 

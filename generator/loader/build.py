@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import generator
-from generator.bundle.format.model import BundleIndex, short_root
+from generator.bundle.format.base import short_root
+from generator.bundle.format.model import BundleIndex
 from generator.bundle.format.reference import familiar
 from generator.errors import EngineError
 from generator.loader.__main__ import PUSH
@@ -103,7 +104,7 @@ def readme(file: str, index: BundleIndex, *, parts: bool = False) -> str:
     first = index.images[0].references[0]
     base = " --base BASE" * bool(index.bases)
     push = PUSH.format(full=first, familiar=familiar(first), short=first.rpartition("/")[2], base=base)
-    bases = ", ".join(f"{base.name} (root digest {short_root(base.root)})" for base in index.bases)
+    bases = ", ".join(base.label for base in index.bases)
     return f"""{file}: container images in {"parts of one archive" if parts else "one archive"}
 root digest {short_root(index.root)}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from generator.bundle.check import read_record
 from generator.bundle.format.archive import CHUNK, Progress, quiet
 from generator.bundle.format.members import Expected
-from generator.bundle.format.model import Image, Layer, Variant, short_root
+from generator.bundle.format.model import Image, Layer, Variant
 from generator.bundle.format.source import opened
 from generator.bundle.format.walk import check_rest
 from generator.bundle.origins.layout import Found, blob_path, build_again, read_blob
@@ -78,7 +78,7 @@ def read_bundle(
         plan = read_record(stream, name)
         if plan.index.bases:
             # what is not in it could neither be seen nor missed
-            olds = ", ".join(f"{base.name} (root digest {short_root(base.root)})" for base in plan.index.bases)
+            olds = ", ".join(base.label for base in plan.index.bases)
             message = f"it is a delta: most of its images is in {olds}"
             raise InputError(Problem(name, message), hint="fategen bundle load both, then: fategen verify")
         tap = _Tap([v for key, v in variants_of(plan.index.images).items() if key in wanted], kept, name)

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from generator.bundle.check import inspect, verify
 from generator.bundle.format.archive import header, padding
+from generator.bundle.format.base import short_root
 from generator.bundle.format.damage import DamagedError
-from generator.bundle.format.model import MAX_MEMBERS, decode, short_root
+from generator.bundle.format.model import MAX_MEMBERS, decode
 from generator.bundle.format.strictjson import LIMIT, Malformed, encode
 from generator.bundle.origins.layout import SourceImage
 from generator.errors import BundleError, InputError

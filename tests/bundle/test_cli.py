@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import generator.cli
-from generator.bundle.format.model import short_root
+from generator.bundle.format.base import short_root
 from generator.bundle.format.reference import familiar, normalise, short
 from generator.bundle.report import report
 from generator.text import human

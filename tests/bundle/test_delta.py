@@ -12,9 +12,10 @@ from generator.bundle.blobs import open_blobs
 from generator.bundle.check import inspect, verify
 from generator.bundle.diff import diff
 from generator.bundle.engines.loader import Holdings
+from generator.bundle.format.base import short_root
 from generator.bundle.format.damage import DamagedError
 from generator.bundle.format.members import contents
-from generator.bundle.format.model import BundleIndex, short_root
+from generator.bundle.format.model import BundleIndex
 from generator.bundle.load import load
 from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save

@@ -11,8 +11,8 @@ import pytest
 
 from generator.bake.layouts import empty_layout
 from generator.bundle.check import inspect
+from generator.bundle.format.base import short_root
 from generator.bundle.format.members import contents
-from generator.bundle.format.model import short_root
 from generator.bundle.origins.layout import SourceImage
 from generator.bundle.origins.repack import repacked
 from generator.bundle.save import save

@@ -280,6 +280,23 @@ def test_it_pushes_with_docker_s_login_and_certificates(
         assert alone.saved.index.images[0].target.digest in pushed.out
 
 
+def test_it_pushes_a_delta_with_its_base_and_only_what_is_signed(
+    alone: Host, registry: str, fategen: Fategen, tmp_path: Path
+) -> None:
+    prefix = f"{registry}/fgload-{os.getpid()}-{alone.directory.parent.name}-delta"
+    newer = SourceImage((IMAGE,), simple(tmp_path / "new", "b", files={"opt/new": b"new" * 100}), ("linux/amd64",))
+    delta = save([newer], alone.directory / "new.fate.tar", name="new", bases=[alone.saved.index])
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", alone.directory / "key"], check=True)
+    asked = ("push", "new.fate.tar", prefix, "--base", "x.fate.tar", "--require-signature", "key.pub")
+    unsigned = alone.load(*asked)
+    assert (unsigned.code, "new.fate.tar.sig" in unsigned.err) == (4, True)
+    assert fategen("bundle", "sign", "new.fate.tar", "--key", "key", cwd=alone.directory).code == 0
+    without = alone.load("push", "new.fate.tar", prefix)
+    assert (without.code, "is in x (root digest" in without.err) == (2, True)
+    pushed = alone.load(*asked)
+    assert (pushed.code, delta.index.images[0].target.digest in pushed.out) == (0, True), pushed.err
+
+
 def test_of_a_damaged_bundle_no_manifest_is_pushed(alone: Host, registry: str) -> None:
     data = bytearray(alone.saved.path.read_bytes())
     layer = next(member for member in contents(alone.saved.index).members if member.role == "layer")

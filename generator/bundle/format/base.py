@@ -12,12 +12,23 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """what a bundle may be called"""
 
 
+def short_root(root: str) -> str:
+    """A root digest short enough to read over a telephone (48 bits): against damage, not against an attacker."""
+    hexadecimal = root.partition(":")[2]
+    return "-".join(hexadecimal[i : i + 4] for i in (0, 4, 8))
+
+
 @dataclass(frozen=True)
 class Base:
     """A bundle that a delta leans on."""
 
     name: str
     root: str
+
+    @property
+    def label(self) -> str:
+        """What tells it from another of the same name, in messages."""
+        return f"{self.name} (root digest {short_root(self.root)})"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from generator.bundle.format.base import short_root
 from generator.bundle.format.members import Contents
-from generator.bundle.format.model import short_root
 from generator.errors import BundleError
 
 _SHOWN = 20

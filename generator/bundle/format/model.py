@@ -153,12 +153,6 @@ class BundleIndex:
         }
 
 
-def short_root(root: str) -> str:
-    """A root digest short enough to read over a telephone (48 bits): against damage, not against an attacker."""
-    hexadecimal = root.partition(":")[2]
-    return "-".join(hexadecimal[i : i + 4] for i in (0, 4, 8))
-
-
 def arrange(name: str, images: Sequence[Image], files: Sequence[SmallFile] = ()) -> BundleIndex:
     """The record of ``images`` in canonical order, checked as if it had been read. ``Malformed`` says what is wrong.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from generator.bundle.format.model import short_root
+from generator.bundle.format.base import short_root
 from generator.bundle.signing import sign
 
 
