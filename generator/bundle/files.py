@@ -59,13 +59,18 @@ def missing_bases(top: File, given: Collection[File]) -> str:
 
 
 def _bundle_and_bases(files: Sequence[File]) -> tuple[File, list[File]]:
-    """The one that no other leans on, and its bases. InputError where some have nothing to do with it."""
+    """The one that no other leans on, and its bases: they are named in it, or have layers that it leaves out.
+
+    InputError where some have nothing to do with it.
+    """
     bases = {base.root for file in files for base in file.index.bases}
-    top = next((file for file in files if file.root not in bases), files[0])
+    free = [file for file in files if file.root not in bases] or files
+    top = next((file for file in free if file.index.bases), free[0])
     chain, found = {base.root for base in top.index.bases}, [file for file in files if file is not top]
     for _ in found:
         chain |= {base.root for file in found if file.root in chain for base in file.index.bases}
-    strange = [file for file in found if file.root not in chain]
+    absent = {one.digest for one in top.index.absent}
+    strange = [file for file in found if file.root not in chain and absent.isdisjoint(file.index.carried())]
     if strange:
         missing = missing_bases(top, found)
         raise InputError(

@@ -140,7 +140,7 @@ def _choose(index: BundleIndex, only: Sequence[str], platform: str) -> BundleInd
         if variant is None:
             lacking.append(Problem(image.label, f"is in the bundle for {', '.join(image.platforms)}, not {platform}"))
         else:
-            images.append(replace(image, target=variant.manifest, source="", variants=(variant,)))
+            images.append(replace(image, target=variant.manifest, variants=(variant,)))
     if lacking and not images:
         there = ", ".join(sorted({name for image in choose(index, only) for name in image.platforms}))
         raise InputError(

@@ -12,12 +12,13 @@ from generator.bundle.blobs import Blobs
 from generator.bundle.format import reference
 from generator.bundle.format.archive import Progress, quiet
 from generator.bundle.format.model import Image
-from generator.bundle.format.oci import Descriptor
+from generator.bundle.format.oci import INDEX_TYPES, Descriptor, parse_index
+from generator.bundle.format.strictjson import Malformed
 from generator.bundle.load import choose
 from generator.errors import EngineError, InputError, Problem
 from generator.reference import parse_reference
 from generator.registry.explain import push_refusals
-from generator.registry.pull import tagged
+from generator.registry.pull import Document, get_manifest, tagged
 from generator.registry.rights import check_push
 from generator.registry.session import Access, Registry
 from generator.registry.upload import push_blob, push_manifest
@@ -44,11 +45,13 @@ def push(
     access: Access,
     *,
     only: Sequence[str] = (),
+    replace: bool = False,
     progress: Progress | None = None,
     connect: Callable[[Access], Registry] = Registry,
 ) -> tuple[Pushed, ...]:
     """Push a bundle's images to ``prefix/NAME:TAG`` at the registry of ``access``.
 
+    A name that has more platforms there than in the bundle is left alone, and with it everything, unless ``replace``.
     Raises InputError (a name), EngineError (every problem with the registry before anything is sent, or what happened
     while sending), BundleError (a blob is damaged: its image's manifest is not sent). Run again, it sends what lacks.
     """
@@ -56,8 +59,11 @@ def push(
     _check_rights(access, list(dict.fromkeys(path for path, _, _ in targets)))
     try:
         run = _Push(blobs, connect(access), progress or quiet)
+        lost = [] if replace else [one for path, tags, image in targets for one in run.lost(path, tags, image)]
     except Refused as refused:
         raise EngineError(f"{access.host}: {refused.finding.said}") from refused
+    if lost:
+        raise InputError(lost, hint="bundle save --platform, for each of them, or bundle push --replace")
     return tuple(run.image(path, tags, image, prefix) for path, tags, image in targets)
 
 
@@ -88,6 +94,15 @@ def _check_rights(access: Access, paths: Sequence[str]) -> None:
         raise EngineError(message, hint="correct that, then run the same command again; nothing was sent")
 
 
+def _platforms(document: Document) -> set[str]:
+    """Those that an index names; none of what is no index, or one that nobody can read."""
+    try:
+        children = parse_index(document.data, document.media_type) if document.media_type in INDEX_TYPES else ()
+    except Malformed:
+        return set()
+    return {child.platform for child in children if child.platform and not child.attestation}
+
+
 class _Push:
     def __init__(self, blobs: Blobs, registry: Registry, progress: Progress) -> None:
         self._blobs, self._registry, self._progress = blobs, registry, progress
@@ -96,6 +111,15 @@ class _Push:
         self._stopped = False
         self._done, self._sent = 0, 0
         self._total = blobs.index.size
+
+    def lost(self, path: str, tags: Sequence[str], image: Image) -> Iterator[Problem]:
+        """What the registry has behind these names and would have no more."""
+        for tag in tags:
+            if tagged(self._registry, path, tag) not in ("", image.target.digest):
+                there = _platforms(get_manifest(self._registry, path, tag))
+                if gone := sorted(there.difference(image.platforms)):
+                    said = f"has {', '.join(gone)} too, which the bundle does not carry; nothing was pushed"
+                    yield Problem(f"{self._registry.access.host}/{path}:{tag}", said)
 
     def image(self, path: str, tags: Sequence[str], image: Image, prefix: str) -> Pushed:
         """Blobs, then manifests, then tags: whoever sees a name can pull all of it."""

@@ -36,6 +36,7 @@ def push_file(
     bases: Sequence[Path] = (),
     only: Sequence[str] = (),
     key: Path | None = None,
+    replace: bool = False,
     progress: Progress | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> PushedBundle:
@@ -49,7 +50,9 @@ def push_file(
         if approve:
             approve(blobs.index, blobs.name)
         access = access_to(host_of(reference), environment)
-        return PushedBundle(blobs.index.root, push(blobs, prefix, access, only=only, progress=progress))
+        return PushedBundle(
+            blobs.index.root, push(blobs, prefix, access, only=only, replace=replace, progress=progress)
+        )
 
 
 def _checked(prefix: str) -> Reference:

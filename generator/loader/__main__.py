@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     pushing.add_argument("--base", dest="bases", action="append", default=[], type=Path, metavar="BASE",
                          help="what a delta leans on; repeatable")  # fmt: skip
     pushing.add_argument("--only", action="append", default=[], metavar="NAME", help="this image alone; repeatable")
+    pushing.add_argument("--replace", action="store_true", help="also a name with more platforms there than here")
     return parser
 
 
@@ -171,7 +172,9 @@ def _push(asked: argparse.Namespace) -> None:
 
     key = asked.require_signature
     with Bar("pushing", asked.quiet) as bar:
-        pushed = push_file(asked.file, asked.prefix, bases=asked.bases, only=asked.only, key=key, progress=bar)
+        pushed = push_file(
+            asked.file, asked.prefix, bases=asked.bases, only=asked.only, key=key, replace=asked.replace, progress=bar
+        )
     print(json.dumps(pushed_json(pushed), indent=2) if asked.format == "json" else pushed_table(pushed))
 
 

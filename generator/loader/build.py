@@ -8,6 +8,7 @@ or ordered by the file system.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import io
 import zipfile
@@ -44,12 +45,13 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(path: Path) -> list[str]:
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every name that a module imports, inside of functions too, but for what is there for type checkers alone.
 
     Of ``from a.b import c`` it gives ``a.b`` and ``a.b.c``, which may be a module or not.
     """
-    return [name for node in _run(ast.parse(path.read_bytes())) for name in _names(node)]
+    return tuple(name for node in _run(ast.parse(path.read_bytes())) for name in _names(node))
 
 
 def standins() -> dict[str, Path]:

@@ -160,6 +160,19 @@ def test_another_bundle_with_the_same_names_is_no_base(chain: Chain, tmp_path: P
     assert not engine.sent
 
 
+def test_whatever_bundle_has_the_layers_is_a_base(chain: Chain, tmp_path: Path) -> None:
+    """The same images under another name have another root digest, and the same layers."""
+    first = [image(tmp_path, "x", BASE, own("x1")), image(tmp_path, "y", BASE, own("y1"))]
+    other = save(first, tmp_path / "other.fate.tar", name="other").path
+    assert index(other).root != index(chain.a).root
+    load(chain.b, engine := Recorder(), bases=[other])
+    assert engine.sent
+    load(other, engine := Recorder(), bases=[chain.b])
+    assert engine.sent
+    with open_blobs(chain.b, [other]) as blobs:
+        blobs.require_all()
+
+
 def test_two_whole_bundles_are_no_pair(chain: Chain) -> None:
     with pytest.raises(InputError, match="no base of") as error:
         load(chain.a, Recorder(), bases=[chain.whole])

@@ -99,8 +99,7 @@ def test_layers_and_manifests_stay_as_they_are(write: Callable[..., Path], tmp_p
 def test_of_an_incomplete_image_the_platforms_that_are_there(write: Callable[..., Path], tmp_path: Path) -> None:
     bundle(write(missing_platform()))
     [image] = check.inspect(tmp_path / "out/x.fate.tar").index.images
-    top = json.loads(missing_platform()["index.json"])["manifests"][0]["digest"]
-    assert (image.platforms, image.source) == (("linux/amd64",), top)
+    assert image.platforms == ("linux/amd64",)
     bundle(write(multi()))
     [image] = check.inspect(tmp_path / "out/x.fate.tar").index.images
     top = json.loads(multi()["index.json"])["manifests"][0]["digest"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
 from generator.registry.session import Access
 from tests.bundle.conftest import Made
-from tests.bundle.layouts import simple
+from tests.bundle.layouts import multi, simple
 from tests.loopback import Handler, Loopback
 
 pytestmark = pytest.mark.usefixtures("each_client")
@@ -34,11 +35,11 @@ def file(made: Made, tmp_path: Path) -> Path:
     return path
 
 
-def send(registry: Loopback, file: Path, *only: str) -> tuple[Pushed, ...]:
+def send(registry: Loopback, file: Path, *only: str, replace: bool = False) -> tuple[Pushed, ...]:
     prefix = f"{registry.host}/inside/fate"
     with open_blobs(file) as blobs:
         access = Access(registry.host, insecure=True)
-        return push(blobs, prefix, access, only=only, connect=registry.client)
+        return push(blobs, prefix, access, only=only, replace=replace, connect=registry.client)
 
 
 def sent(registry: Loopback) -> list[str]:
@@ -80,6 +81,23 @@ def test_a_name_that_stands_for_something_else_is_moved(registry: Loopback, file
     registry.manifests["inside/fate/b"] = {"1.0": ("application/vnd.oci.image.manifest.v1+json", b"old")}
     assert [p.state for p in send(registry, file, "b")] == ["pushed"]
     assert registry.manifests["inside/fate/b"]["1.0"][1] != b"old"
+
+
+def test_a_name_that_has_more_platforms_is_left_alone_and_all_of_them_told(registry: Loopback, tmp_path: Path) -> None:
+    both, names = ("linux/amd64", "linux/arm64"), ("m", "n")
+    layouts = {name: multi(tmp_path / name, name, attestations=1) for name in names}
+    for name in names:
+        registry.put_layout(f"inside/fate/{name}", "1.0", layouts[name])
+    one = [SourceImage((f"fgtest/{name}:1.0",), layouts[name], both[:1]) for name in names]
+    half = save(one, tmp_path / "half", name="half")
+    before = {path: dict(kept) for path, kept in registry.manifests.items()}
+    with pytest.raises(InputError, match="has linux/arm64 too, which the bundle does not carry") as error:
+        send(registry, half.path)
+    assert (len(error.value.problems), "--replace" in error.value.hint) == (2, True)
+    assert registry.manifests == before
+    assert {image.state for image in send(registry, half.path, replace=True)} == {"pushed"}
+    whole = save([changed(image, platforms=both) for image in one], tmp_path / "whole", name="whole")
+    assert {image.state for image in send(registry, whole.path)} == {"pushed"}
 
 
 def test_one_image_alone(registry: Loopback, file: Path) -> None:

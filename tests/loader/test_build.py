@@ -43,7 +43,6 @@ PUSHING = "generator.bundle.pushing"
 """Imported by push alone, which needs the whole standard library."""
 
 modules = cache(build.modules)
-imports = cache(build.imports)
 
 
 @cache
@@ -60,7 +59,7 @@ def without_push() -> dict[str, Path]:
         name = todo.pop()
         if name in modules() and name not in found and name != PUSHING:
             found[name] = modules()[name]
-            todo += imports(modules()[name]) if name in files() else []
+            todo += build.imports(modules()[name]) if name in files() else []
     return found
 
 
@@ -100,14 +99,14 @@ def test_no_annotation_is_run() -> None:
 
 
 def test_nothing_but_the_standard_library_is_imported_and_what_python3_minimal_lacks_has_a_stand_in() -> None:
-    roots = {name.partition(".")[0] for path in files().values() for name in imports(path)} - ZSTD
+    roots = {name.partition(".")[0] for path in files().values() for name in build.imports(path)} - ZSTD
     assert roots <= {*sys.stdlib_module_names, *CLIENTS, "generator"}
     clients = [path for name, path in files().items() if name.split("/")[1:2] and name.split("/")[1] in CLIENTS]
     assert len(clients) == 6
     others = [path for name, path in files().items() if name.startswith("standins/") and path not in clients]
     early = [path for name, path in without_push().items() if name in files()] + others
     there = MINIMAL | STANDINS | ZSTD | {"generator"}
-    assert {name.partition(".")[0] for path in early for name in imports(path)} <= there
+    assert {name.partition(".")[0] for path in early for name in build.imports(path)} <= there
 
 
 def test_push_alone_imports_a_registry_s_client() -> None:

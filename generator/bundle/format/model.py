@@ -68,12 +68,10 @@ class Image:
     """One image: full references, what they point to, and its platforms, the host's first.
 
     ``target`` is the only manifest of a one-platform image, else a nested index that names exactly ``variants``.
-    ``source`` is the digest of the index that ``target`` was cut down from, "" where it is as it was built.
     """
 
     references: tuple[str, ...]
     target: Descriptor
-    source: str
     variants: tuple[Variant, ...]
 
     @property
@@ -206,7 +204,7 @@ def _check(index: BundleIndex) -> None:
 
 
 def _image(value: object, where: str) -> Image:
-    found = fields(value, where, ("references", "target", "source", "variants"), closed=True)
+    found = fields(value, where, ("references", "target", "variants"), closed=True)
     names = tuple(_reference(v, f"{where}.references") for v in items(found["references"], f"{where}.references"))
     if not names or list(names) != sorted(names):
         raise Malformed(f"{where}.references are not a sorted list of names")
@@ -216,11 +214,10 @@ def _image(value: object, where: str) -> Image:
     platforms = [variant.platform for variant in variants]
     if not variants or len(set(platforms)) != len(platforms):
         raise Malformed(f"{where} has no platform, or one twice")
-    source = digest(found["source"], f"{where}.source") if found["source"] != "" else ""
     target = _descriptor(found["target"], f"{where}.target", INDEX_TYPES if len(variants) > 1 else MANIFEST_TYPES)
     if len(variants) == 1 and target != variants[0].manifest:
         raise Malformed(f"{where}.target is not its manifest")
-    return Image(names, target, source, variants)
+    return Image(names, target, variants)
 
 
 def _variant(value: object, where: str) -> Variant:
@@ -267,7 +264,6 @@ def _image_json(image: Image) -> dict[str, object]:
     return {
         "references": list(image.references),
         "target": _blob_json(image.target),
-        "source": image.source,
         "variants": [
             {
                 "platform": variant.platform,

@@ -91,7 +91,7 @@ def read(source: SourceImage) -> Found:
     if top.media_type in MANIFEST_TYPES:
         variant = _variant(source.layout, top, entry.platform, label)
         _require(wanted, [variant.platform], label)
-        return Found(Image(names, top, "", (variant,)), source.layout, {})
+        return Found(Image(names, top, (variant,)), source.layout, {})
     if top.media_type not in INDEX_TYPES:
         message = f"{label}: {top.digest} is {top.media_type[:80]!r}, not an image"
         raise BundleError(message, hint=build_again(source.layout))
@@ -100,13 +100,13 @@ def read(source: SourceImage) -> Found:
     taken = {c.platform: c.descriptor for c in children if c.platform in wanted and not c.attestation}
     variants = tuple(_variant(source.layout, taken[platform], platform, label) for platform in wanted)
     if len(variants) == 1:
-        return Found(Image(names, variants[0].manifest, top.digest, variants), source.layout, {})
+        return Found(Image(names, variants[0].manifest, variants), source.layout, {})
     if len(children) == len(variants):
         # nothing is left out: the index, and so the digest that a registry has too, stays as it was built
-        return Found(Image(names, top, "", variants), source.layout, {})
+        return Found(Image(names, top, variants), source.layout, {})
     data = nested_index(sorted(taken.items()))
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
-    image = Image(names, Descriptor(digest, len(data), OCI_INDEX), top.digest, variants)
+    image = Image(names, Descriptor(digest, len(data), OCI_INDEX), variants)
     return Found(image, source.layout, {digest: data})
 
 

@@ -16,6 +16,7 @@ from generator.terminal import Bar
 @click.argument("prefix", metavar="REGISTRY/PREFIX")
 @base_option
 @click.option("--only", multiple=True, metavar="NAME", help="Push this image alone. Repeatable.")
+@click.option("--replace", is_flag=True, help="Also a name that has more platforms there than in the bundle.")
 @signature_option
 @format_option
 @quiet_option
@@ -24,6 +25,7 @@ def command(
     prefix: str,
     bases: tuple[Path, ...],
     only: tuple[str, ...],
+    replace: bool,
     key: Path | None,
     form: str,
     quiet: bool,
@@ -35,5 +37,5 @@ def command(
     from generator.bundle.pushing import push_file, pushed_json, pushed_table
 
     with Bar("pushing", quiet) as bar:
-        pushed = push_file(file, prefix, bases=bases, only=only, key=key, progress=bar)
+        pushed = push_file(file, prefix, bases=bases, only=only, key=key, replace=replace, progress=bar)
     click.echo(json.dumps(pushed_json(pushed), indent=2) if form == "json" else pushed_table(pushed))
