@@ -23,6 +23,7 @@ def make_sample_project(directory: Path, *, namespace: str = "federatedai", samp
     for key, name in (("FATE", "fate"), ("EGGROLL", "eggroll"), ("FATEBOARD", "fateboard"), ("LMDB_SAFE", "lmdb-safe")):
         lines.append(f"{key}_SOURCE={os.path.relpath(sample / name, directory.resolve())}")
     (directory / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (directory / ".gitignore").write_text(".env.local\n.fategen/\n*.fate.tar*\nfategen-load.*\n", encoding="utf-8")
     if ca := os.environ.get("FATEGEN_SANDBOX_CA"):
         (directory / ".env.local").write_text(f"CA_BUNDLE={ca}\n", encoding="utf-8")
     return directory

@@ -230,7 +230,7 @@ def test_init_keeps_passwords_and_bundles_out_of_git_and_adds_to_a_gitignore(run
     (project_dir / "new" / ".gitignore").write_text("mine", encoding="utf-8")
     run("init", "new")
     lines = (project_dir / "new" / ".gitignore").read_text(encoding="utf-8").splitlines()
-    assert lines == ["mine", ".env.local", ".fategen/", "*.fate.tar", "*.fate.tar.sha256"]
+    assert lines == ["mine", ".env.local", ".fategen/", "*.fate.tar", "*.fate.tar.*", "fategen-load.*"]
 
 
 def test_verify_takes_nothing_that_stack_has_no_use_for(run: Run, project_dir: Path) -> None:

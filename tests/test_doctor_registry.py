@@ -99,7 +99,7 @@ def test_the_registry_says_what_it_would_say_to_a_push(
 def test_a_registry_that_nobody_reaches(workspace: Workspace, tmp_path: Path) -> None:
     row = registry_row(FACTS, at(workspace, "127.0.0.1:1/fate"), docker_knows(tmp_path, {}))
     assert row.state == "note" and "cannot be reached: Connection refused" in row.found
-    assert "see PREFIX" in row.get and row.without == "everything but bake --push"
+    assert "see its name, the network" in row.get and row.without == "everything but bake --push"
 
 
 def test_what_is_not_certain_is_no_more_than_a_note(workspace: Workspace, tmp_path: Path) -> None:

@@ -129,6 +129,14 @@ def engine_problems(
             )
 
 
+def the_engines_own(job: Job, options: Options, facts: Facts) -> str | None:
+    """The platform to build where several would be loaded, nobody asked for them, and the engine keeps one."""
+    engine = facts.engine
+    several = options.output == "load" and any(len(target.platforms) > 1 for target in job.targets)
+    one = engine.problem is None and engine.store == "graphdriver"
+    return engine.platform if several and one and not options.platforms else None
+
+
 def attested(plan: Plan) -> list[str]:
     """The keys of ``.env`` that ask for an attestation."""
     return [key for key, asked in (("PROVENANCE", plan.settings.provenance), ("SBOM", plan.settings.sbom)) if asked]

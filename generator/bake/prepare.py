@@ -10,7 +10,15 @@ from urllib.parse import unquote, urlsplit
 from generator.bake.cache import NOT_WRITTEN, cannot_write
 from generator.bake.environment import Environment, Recipe, arguments, bake_environment
 from generator.bake.job import Job, Options, make_job, variables
-from generator.bake.preflight import ca_file, dirty_problems, engine_problems, input_problems, outside, raise_problems
+from generator.bake.preflight import (
+    ca_file,
+    dirty_problems,
+    engine_problems,
+    input_problems,
+    outside,
+    raise_problems,
+    the_engines_own,
+)
 from generator.bake.progress import View
 from generator.bake.run import Session
 from generator.builder import BUILDX_NEEDED, Answers, ask, inspect
@@ -142,6 +150,10 @@ def make_session(
     except EngineError as error:
         raise_problems(inputs, [Problem("", error.message)] if inputs else [])
         raise
+    if (own := the_engines_own(job, options, known)) is not None:
+        say(f"for {own} alone: this engine's image store (graphdriver) keeps one platform of an image")
+        options = replace(options, platforms=(own,))
+        job = make_job(plan, names, options)
     engines = list(engine_problems(job, options, known, plan, workspace.tree))
     environment = make_environment(plan, options, process)
     env, directory = environment.values, workspace.project.make_state()

@@ -103,7 +103,10 @@ def read_record(stream: Reads, name: str) -> Contents:
         raise BundleError(f"{name} is empty", hint="copy it again")
     for magic, what in _FOREIGN.items():
         if block.startswith(magic):
-            raise BundleError(f"{name} is not a bundle: {what}", hint="unpack it, then try again")
+            raise BundleError(
+                f"{name} is not a bundle: {what}",
+                hint="unpack it where it is one; another tool's archive: fategen bundle convert",
+            )
     try:
         member = parse_header(block)
     except HeaderError as error:

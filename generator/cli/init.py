@@ -12,7 +12,7 @@ from generator.settings import sample_env
 from generator.tree import write, write_atomically
 from generator.workspace import load
 
-IGNORED = (".env.local", ".fategen/", "*.fate.tar", "*.fate.tar.sha256")
+IGNORED = (".env.local", ".fategen/", "*.fate.tar", "*.fate.tar.*", "fategen-load.*")
 """What a project makes or keeps that is not for git: passwords, caches and logs, bundles."""
 
 

@@ -121,7 +121,7 @@ def _inspect(asked: argparse.Namespace) -> None:
         print(json.dumps(as_json(found.index, found.size), indent=2))
     else:
         print(images_table(found.index))
-        print(f"\n{summary(found.index.name, found.index, found.size)}\n{found.index.root}")
+        print(f"\n{summary(found.index.name, found.index, found.size)}\nin full {found.index.root}")
         if found.index.bases:
             print(leaning(found.index))
     if found.file_size not in (None, found.size):

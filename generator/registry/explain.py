@@ -82,5 +82,5 @@ def _words(access: Access, kind: Kind, project: str, group: Mapping[str, Finding
             "insecure-registries",
         )
     if kind == "unreachable":
-        return f"it cannot be reached: {said}", "see PREFIX, the network, and HTTPS_PROXY and NO_PROXY"
+        return f"it cannot be reached: {said}", "see its name, the network, and HTTPS_PROXY and NO_PROXY"
     return f"not known whether it takes a push: {said}", ""

@@ -81,3 +81,28 @@ def test_a_python_without_zstd_is_told_before_any_work(
         monkeypatch.setitem(sys.modules, name, None)
     assert save(monkeypatch, "--layers", "zstd", "-o", "x.fate.tar") == 2
     assert "--layers zstd: this Python has no zstd" in capsys.readouterr().err
+
+
+def test_a_delta_of_a_base_in_another_form_says_so(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert save(monkeypatch, "--layers", "zstd", "-o", "zstd.fate.tar") == 0
+    assert save(monkeypatch, "--base", "zstd.fate.tar", "-o", "new.fate.tar") == 0
+    assert "no base has any of its layers (their layers are zstd: see --layers)" in capsys.readouterr().out
+
+
+def test_an_output_that_is_called_compressed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert save(monkeypatch, "-o", "fate.tar.gz") == 2
+    assert "-o: fate.tar.gz would not be .gz: a bundle is a plain tar" in (said := capsys.readouterr().err)
+    assert "next: -o fate.fate.tar" in said
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--split", "10XB"), ("--base", "nowhere.fate.tar")])
+def test_what_cannot_be_is_told_before_the_project_is_read(
+    flag: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert save(monkeypatch, flag, value) == 2
+    assert value in capsys.readouterr().err

@@ -135,7 +135,7 @@ def test_an_engine_that_ends_in_the_middle_leaves_no_bundle(classic: Classic, bu
     ("command", "said"),
     [
         (("bake", "federation"), CREATE),
-        (("bake", "federation", "--load"), f"add --platform {AMD}"),
+        (("bake", "federation", "--load", "--platform", AMD, "--platform", ARM), f"add --platform {AMD}"),
         (("bake", "federation", "--platform", AMD, "--set", "PROVENANCE=true"), "PROVENANCE: the docker driver"),
         (("bake", "federation", "--load", "--platform", AMD, "--set", "SBOM=true"), "--set SBOM=false"),
         (("bundle", "save", "--image", "federation", "--platform", AMD, "--platform", ARM), CREATE),
@@ -151,6 +151,14 @@ def test_more_than_the_engines_platform_is_refused_with_the_next_step(
     mirror = os.environ.get("FATEGEN_BASE_REGISTRY", "")
     if said == CREATE and mirror:
         assert f"--driver-opt image={mirror}/moby/buildkit:" in ran.err
+
+
+def test_without_a_platform_the_engines_own_is_loaded(classic: Classic) -> None:
+    ran = classic.fategen("bake", "federation", "--load", "--format", "json")
+    assert ran.code == 0, ran.err
+    assert f"for {AMD} alone: this engine's image store (graphdriver) keeps one platform" in ran.err
+    (one,) = json.loads(ran.out)
+    assert one["platforms"] == [AMD]
 
 
 def test_an_engine_too_old_to_build_saves_nothing_and_says_what_to_do(classic: Classic) -> None:

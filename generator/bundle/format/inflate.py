@@ -20,7 +20,7 @@ GZIP = re.compile(rb"\x1f\x8b\x08")
 # the second is a skippable frame, with which a stream of several frames may begin
 ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 NO_ZSTD = "this Python has no zstd (3.14 has)"
-INSTALL = 'pip install "fategen[zstd]"'
+INSTALL = "pip install backports.zstd, where fategen is installed"
 
 
 class Decompressor(Protocol):

@@ -40,7 +40,7 @@ def command(file: Path, name: str, form: str) -> None:
         click.echo(json.dumps(as_json(found.index, found.size), indent=2))
     else:
         click.echo(images_table(found.index))
-        click.echo(f"\n{summary(found.index.name, found.index, found.size)}\n{found.index.root}")
+        click.echo(f"\n{summary(found.index.name, found.index, found.size)}\nin full {found.index.root}")
         if found.index.bases:
             click.echo(leaning(found.index))
     if found.file_size not in (None, found.size):

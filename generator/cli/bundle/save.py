@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from generator.plan import Plan
     from generator.workspace import Workspace
 
+_PACKED = (".gz", ".tgz", ".zst", ".xz", ".bz2", ".zip")
 ORIGINS = ("bake", "engine", "registry", "layout:DIR")
 
 
@@ -126,15 +127,20 @@ def command(
         _check_pipe(split, with_loader)
     if others and origin != "registry":
         raise InputError(Problem("--add", "only a registry is asked for other images"), hint="--from registry")
+    packed = next((end for end in _PACKED if output and output.name.endswith(end)), "")
+    if packed:
+        wrong = f"{output} would not be {packed}: a bundle is a plain tar, whose layers are compressed"
+        raise InputError(
+            Problem("-o", wrong), hint=f"-o {str(output).removesuffix(packed).removesuffix('.tar')}.fate.tar"
+        )
     contents = open_files(files)
+    part, olds = _given(split, bases)
     project = open_project(directory)
     # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
     asked = origin in ("bake", "engine") or not platforms
     with contextlib.ExitStack() as held:
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
             from generator import bake as baking
-            from generator.bundle.check import inspect
-            from generator.bundle.format.parts import part_size
             from generator.bundle.report import as_json, images_table, leaning, summary
             from generator.bundle.save import save, save_to
             from generator.cli.layouts import alone, packed_layouts
@@ -154,8 +160,6 @@ def command(
                     raise InputError(Problem("--base", message), hint="-o names another file")
             if answers is not None and not platforms:
                 platforms = (_own_platform(answers),)
-            olds = [inspect(base).index for base in bases]
-            part = part_size(split) if split else 0
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
             held.enter_context(alone(project))
             if answers is not None and origin == "bake":
@@ -182,14 +186,22 @@ def command(
     lines = [images_table(result.index), "", summary(where, result.index, result.size)]
     lines.append(f"sha256 {result.sha256}" + ("" if piped else f"  (in {result.path.name}.sha256)"))
     if olds:
-        lines.append(leaning(result.index))
-    if result.shared:
+        lines.append(leaning(result.index, olds))
+    elif result.shared:
         lines.append(
             f"layers that images share are in it once: {human(result.shared)} less than one file for each image"
         )
     if placed:
         lines.append(f"{placed.loader.name}  sha256 {placed.sha256}, and {placed.readme.name}")
     click.echo("\n".join(lines), err=piped)
+
+
+def _given(split: str, bases: Sequence[Path]) -> tuple[int, list[BundleIndex]]:
+    """The bytes of a part (0: one file), and the records of the bases."""
+    from generator.bundle.check import inspect
+    from generator.bundle.format.parts import part_size
+
+    return part_size(split) if split else 0, [inspect(base).index for base in bases]
 
 
 def _check_pipe(split: str, with_loader: bool) -> None:

@@ -14,7 +14,7 @@ from generator.bundle.format.oci import LAYERS
 from generator.bundle.origins.writers import check_form
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("components", "third-party")}
+GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("base", "components", "third-party")}
 """The bundles that have names, and the plan's groups in them."""
 
 format_option = click.option(
