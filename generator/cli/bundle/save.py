@@ -159,7 +159,9 @@ def command(
                     message = f"{base} is what would be written, and the delta leans on it"
                     raise InputError(Problem("--base", message), hint="-o names another file")
             if answers is not None and not platforms:
-                platforms = (_own_platform(answers),)
+                platforms = (own := _own_platform(answers),)
+                if left := [platform for platform in workspace.plan.settings.platforms if platform != own]:
+                    say(f"for {own}, the engine's; for {' '.join(left)} too: --platform, once for each")
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
             held.enter_context(alone(project))
             if answers is not None and origin == "bake":
