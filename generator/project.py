@@ -7,6 +7,8 @@ from pathlib import Path
 
 from generator.errors import InputError, Problem
 
+STATE = ".fategen"
+
 
 @dataclass(frozen=True)
 class Project:
@@ -25,7 +27,7 @@ class Project:
     @property
     def state(self) -> Path:
         """Logs, OCI layouts and caches of the last runs; git ignores it (it holds its own .gitignore)."""
-        return self.root / ".fategen"
+        return self.root / STATE
 
     def make_state(self, *parts: str) -> Path:
         """A directory below ``state``, made if need be."""

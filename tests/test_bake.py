@@ -18,6 +18,7 @@ from generator.bake.preflight import (
     outside,
     raise_problems,
     runs_on_target,
+    the_engines_own,
 )
 from generator.bake.prepare import attestation, open_workspace, passwords, refuse_drift, temporary_recipe
 from generator.builder import Builder, Engine, Facts, Node, Store, Version
@@ -202,6 +203,23 @@ def test_load_of_several_platforms_needs_the_containerd_store(plan: Plan, docker
     gone = facts(driver="remote", problem=EngineError("no Docker daemon answers", hint="start it"))
     [problem] = engine_problems(job_of(plan, "roll"), Options(output="load"), gone, plan, dockerfiles)
     assert problem.message == "no Docker daemon answers: start it"
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "store", "narrowed"),
+    [
+        ("roll", Options(output="load"), "graphdriver", "linux/amd64"),
+        ("roll", Options(output="load"), "containerd", None),
+        ("roll", Options(output="load", platforms=("linux/arm64",)), "graphdriver", None),
+        ("roll", Options(output="push"), "graphdriver", None),
+        ("egg", Options(output="load"), "graphdriver", None),
+    ],
+    ids=["several", "a store that keeps them", "one was named", "nothing is loaded", "one is all there is"],
+)
+def test_of_several_platforms_the_engines_own_is_loaded(
+    image: str, options: Options, store: str, narrowed: str | None, plan: Plan
+) -> None:
+    assert the_engines_own(job_of(plan, image), options, facts(store=store)) == narrowed
 
 
 def test_the_command_for_a_builder_knows_the_site() -> None:

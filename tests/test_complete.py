@@ -47,7 +47,14 @@ def test_what_is_on_the_line_is_not_offered_again(complete: Complete) -> None:
 def test_the_images_of_the_bundle_that_is_named(complete: Complete) -> None:
     assert complete("fategen bundle save --image r") == ["roll"]
     assert complete("fategen bundle save third-party --image ") == ["mysql", "redis"]
-    assert "mysql" in complete("fategen bundle save all --image ")
+    assert {"mysql", "base-image"} <= set(complete("fategen bundle save all --image "))
+
+
+def test_a_bundle_of_groups_that_a_platform_has_not(complete: Complete, project_dir: Path) -> None:
+    with (project_dir / ".env").open("a", encoding="utf-8") as env:
+        env.write("PLATFORMS=linux/arm64\n")
+    found = complete("fategen bundle save all --image ")
+    assert "roll" in found and "mysql" in found and "base-image" not in found
 
 
 def test_images_of_a_catalogue_of_the_project_s_own(complete: Complete, project_dir: Path) -> None:

@@ -11,6 +11,15 @@ from generator.registry import upload
 from tests.loopback import Handler, Loopback, sha256
 
 
+def test_no_byte_goes_behind_the_end_of_a_body() -> None:
+    """A server would read the next request there."""
+    sent = bytearray()
+    with pytest.raises(ValueError, match="more than 10 bytes"):
+        for piece in upload._Body(iter([b"12345", b"6789012"]), 10):
+            sent += piece
+    assert sent == b"12345"
+
+
 def test_a_slow_line_has_time_for_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "_SECONDS", (0.1, 5.0))
     data = bytes(12 << 20)

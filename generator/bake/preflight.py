@@ -132,9 +132,10 @@ def engine_problems(
 def the_engines_own(job: Job, options: Options, facts: Facts) -> str | None:
     """The platform to build where several would be loaded, nobody asked for them, and the engine keeps one."""
     engine = facts.engine
-    several = options.output == "load" and any(len(target.platforms) > 1 for target in job.targets)
-    one = engine.problem is None and engine.store == "graphdriver"
-    return engine.platform if several and one and not options.platforms else None
+    if options.output != "load" or options.platforms or engine.problem is not None or engine.store != "graphdriver":
+        return None
+    several = any(len(target.platforms) > 1 for target in job.targets)
+    return engine.platform if several and all(engine.platform in t.platforms for t in job.targets) else None
 
 
 def attested(plan: Plan) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.bundle.files import File, opened_together
+from generator.bundle.files import File, lent, opened_together
 from generator.bundle.format.archive import CHUNK
 from generator.bundle.format.consistency import Expectations
 from generator.bundle.format.damage import Damage, damaged
@@ -98,9 +98,9 @@ def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
             raise InputError(Problem(top.name, "it must be a file: its parts are read where they stand"))
         members: dict[str, Expected] = {}
         homes: dict[str, File] = {}
-        for file in (top, *others):
-            for member in file.plan.members:
-                if member.is_blob and member.digest not in members:
-                    members[member.digest], homes[member.digest] = member, file
-        needed = top.index.blobs()
-        yield Blobs(top.name, top.plan, {digest: members[digest] for digest in needed if digest in members}, homes)
+        for member in top.plan.members:
+            if member.is_blob:
+                members[member.digest], homes[member.digest] = member, top
+        for digest, (file, member) in lent(top, others).items():
+            members[digest], homes[digest] = member, file
+        yield Blobs(top.name, top.plan, members, homes)

@@ -10,7 +10,7 @@ from pathlib import Path
 from generator.bundle.check import read_record
 from generator.bundle.format.archive import Reads
 from generator.bundle.format.base import short_root
-from generator.bundle.format.members import Contents
+from generator.bundle.format.members import Contents, Expected
 from generator.bundle.format.model import BundleIndex
 from generator.bundle.format.source import Ask, Source, opened
 from generator.errors import InputError, Problem
@@ -58,26 +58,44 @@ def missing_bases(top: File, given: Collection[File]) -> str:
     return ", ".join(dict.fromkeys(base.label for base in wanted))
 
 
-def _bundle_and_bases(files: Sequence[File]) -> tuple[File, list[File]]:
-    """The one that no other leans on, and its bases: they are named in it, or have layers that it leaves out.
+def vouched(top: File, bases: Collection[File]) -> list[File]:
+    """Those of the bases that the bundle names by their root digests, or that one of these names.
 
-    InputError where some have nothing to do with it.
+    The others are believed as far as the digests of their layers, and no further.
     """
-    bases = {base.root for file in files for base in file.index.bases}
-    free = [file for file in files if file.root not in bases] or files
-    top = next((file for file in free if file.index.bases), free[0])
-    chain, found = {base.root for base in top.index.bases}, [file for file in files if file is not top]
-    for _ in found:
-        chain |= {base.root for file in found if file.root in chain for base in file.index.bases}
-    absent = {one.digest for one in top.index.absent}
-    strange = [file for file in found if file.root not in chain and absent.isdisjoint(file.index.carried())]
+    roots, found = {base.root for base in top.index.bases}, list[File]()
+    while more := [file for file in bases if file.root in roots and file not in found]:
+        found += more
+        roots |= {base.root for file in more for base in file.index.bases}
+    return found
+
+
+def lent(top: File, bases: Sequence[File]) -> dict[str, tuple[File, Expected]]:
+    """The layers that the bundle leaves out and a base has: digest -> where. Their sizes are those of the bundle."""
+    blobs, found = top.index.blobs(), dict[str, tuple[File, Expected]]()
+    absent = {one.digest: blobs[one.digest].size for one in top.index.absent}
+    for file in bases:
+        for member in file.plan.members:
+            if member.role == "layer" and absent.get(member.digest) == member.size:
+                found.setdefault(member.digest, (file, member))
+    return found
+
+
+def _bundle_and_bases(files: Sequence[File]) -> tuple[File, list[File]]:
+    """The one that no other leans on (the first, where that is several), and its bases: those that it names, and others
+    that have layers which it leaves out. InputError where some have nothing to do with it.
+    """
+    named = {base.root for file in files for base in file.index.bases}
+    top = next((file for file in files if file.root not in named), files[0])
+    found = [file for file in files if file is not top]
+    known = vouched(top, found)
+    strange = [file for file in found if file not in known and not lent(top, [file])]
     if strange:
-        missing = missing_bases(top, found)
+        wrong = [f"is {file.index.name} ({short_root(file.root)}), no base of {top.name}" for file in strange]
+        lacking = len(lent(top, found)) < len(top.index.absent)
+        one_by_one = "load them one after the other" if not top.index.bases else "leave it out"
         raise InputError(
-            [
-                Problem(file.name, f"is {file.index.name} ({short_root(file.root)}), no base of {top.name}")
-                for file in strange
-            ],
-            hint=f"it needs {missing}" if missing else "load them one after the other",
+            [Problem(file.name, what) for file, what in zip(strange, wrong, strict=True)],
+            hint=f"it needs {missing_bases(top, found)}" if lacking else one_by_one,
         )
     return top, found

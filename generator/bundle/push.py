@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from generator.bundle.blobs import Blobs
 from generator.bundle.format import reference
 from generator.bundle.format.archive import Progress, quiet
 from generator.bundle.format.model import Image
-from generator.bundle.format.oci import INDEX_TYPES, Descriptor, parse_index
-from generator.bundle.format.strictjson import Malformed
+from generator.bundle.format.oci import INDEX_TYPES, Descriptor, parse_config, parse_index, parse_manifest
+from generator.bundle.format.strictjson import LIMIT, Malformed
 from generator.bundle.load import choose
 from generator.errors import EngineError, InputError, Problem
 from generator.reference import parse_reference
 from generator.registry.explain import push_refusals
-from generator.registry.pull import Document, get_manifest, tagged
+from generator.registry.pull import fetch_blob, get_manifest, tagged
 from generator.registry.rights import check_push
 from generator.registry.session import Access, Registry
 from generator.registry.upload import push_blob, push_manifest
 from generator.transport import Refused
 
+KEEP = "fategen bundle save --platform P, for each; push --replace where they may go"
 AT_ONCE = 4
 """Blobs that are sent side by side."""
 
@@ -51,7 +54,7 @@ def push(
 ) -> tuple[Pushed, ...]:
     """Push a bundle's images to ``prefix/NAME:TAG`` at the registry of ``access``.
 
-    A name that has more platforms there than in the bundle is left alone, and with it everything, unless ``replace``.
+    A name that has platforms there which the bundle lacks is left alone, and with it everything, unless ``replace``.
     Raises InputError (a name), EngineError (every problem with the registry before anything is sent, or what happened
     while sending), BundleError (a blob is damaged: its image's manifest is not sent). Run again, it sends what lacks.
     """
@@ -63,7 +66,7 @@ def push(
     except Refused as refused:
         raise EngineError(f"{access.host}: {refused.finding.said}") from refused
     if lost:
-        raise InputError(lost, hint="bundle save --platform, for each of them, or bundle push --replace")
+        raise InputError(lost, hint=KEEP)
     return tuple(run.image(path, tags, image, prefix) for path, tags, image in targets)
 
 
@@ -94,13 +97,21 @@ def _check_rights(access: Access, paths: Sequence[str]) -> None:
         raise EngineError(message, hint="correct that, then run the same command again; nothing was sent")
 
 
-def _platforms(document: Document) -> set[str]:
-    """Those that an index names; none of what is no index, or one that nobody can read."""
+def _platforms(registry: Registry, path: str, tag: str) -> set[str]:
+    """Those behind a tag; none where it cannot be read: a push may be what mends it."""
     try:
-        children = parse_index(document.data, document.media_type) if document.media_type in INDEX_TYPES else ()
-    except Malformed:
+        document = get_manifest(registry, path, tag)
+        if document.media_type in INDEX_TYPES:
+            children = parse_index(document.data, document.media_type)
+            return {child.platform for child in children if child.platform and not child.attestation}
+        config = parse_manifest(document.data, document.media_type).config
+        if config.size > LIMIT:
+            return set()
+        with tempfile.TemporaryDirectory() as directory:
+            fetch_blob(registry, path, config.digest, config.size, Path(directory))
+            return {parse_config(Path(directory, config.digest.partition(":")[2]).read_bytes()).platform}
+    except (Malformed, Refused):
         return set()
-    return {child.platform for child in children if child.platform and not child.attestation}
 
 
 class _Push:
@@ -116,9 +127,9 @@ class _Push:
         """What the registry has behind these names and would have no more."""
         for tag in tags:
             if tagged(self._registry, path, tag) not in ("", image.target.digest):
-                there = _platforms(get_manifest(self._registry, path, tag))
+                there = _platforms(self._registry, path, tag)
                 if gone := sorted(there.difference(image.platforms)):
-                    said = f"has {', '.join(gone)} too, which the bundle does not carry; nothing was pushed"
+                    said = f"has {', '.join(gone)}, which the bundle does not carry; nothing was pushed"
                     yield Problem(f"{self._registry.access.host}/{path}:{tag}", said)
 
     def image(self, path: str, tags: Sequence[str], image: Image, prefix: str) -> Pushed:

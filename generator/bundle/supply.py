@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from generator.bundle.engines.loader import Holdings
-from generator.bundle.files import File, missing_bases
+from generator.bundle.files import File, lent, missing_bases, vouched
 from generator.bundle.format.archive import CHUNK
 from generator.bundle.format.damage import Damage, damaged
 from generator.bundle.format.members import Expected
@@ -49,15 +49,10 @@ class Supply:
 
 def supply(top: File, bases: Sequence[File], chosen: BundleIndex, holdings: Holdings) -> Supply:
     """How the engine gets ``chosen``, a part of ``top``. InputError names the bases that are missing."""
-    there = _there(top.index, bases, chosen, holdings)
+    there = _there(top.index, vouched(top, bases), chosen, holdings)
     absent = {one.digest for one in top.index.absent}
     needed = [d for d in chosen.blobs() if d in absent and d not in there]
-    members = {
-        member.digest: Borrowed(file, member)
-        for file in bases
-        for member in file.plan.members
-        if member.role == "layer" and member.digest in absent
-    }
+    members = {digest: Borrowed(file, member) for digest, (file, member) in lent(top, bases).items()}
     lost = [digest for digest in needed if digest not in members]
     if lost:
         users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]

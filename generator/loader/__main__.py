@@ -108,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     pushing.add_argument("--base", dest="bases", action="append", default=[], type=Path, metavar="BASE",
                          help="what a delta leans on; repeatable")  # fmt: skip
     pushing.add_argument("--only", action="append", default=[], metavar="NAME", help="this image alone; repeatable")
-    pushing.add_argument("--replace", action="store_true", help="also a name with more platforms there than here")
+    pushing.add_argument(
+        "--replace", action="store_true", help="also names that have platforms there which the bundle lacks"
+    )
     return parser
 
 

@@ -71,7 +71,12 @@ class _Body:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
+        left = self._size
         for chunk in self._chunks:
+            left -= len(chunk)
+            if left < 0:
+                # behind what Content-Length says a server would read another request
+                raise ValueError(f"more than {self._size:,} bytes came for a body of that size")
             for start in range(0, len(chunk), _PIECE):
                 yield chunk[start : start + _PIECE]
 

@@ -64,6 +64,9 @@ class LayerReader:
             raise BadLayer(f"its compression is damaged ({error})") from None
 
     def end(self) -> Listing:
+        if self._begin and self._sha is not None:
+            # fewer bytes than tell how it is compressed
+            self._take(self._begin)
         if self._content is not None and not self._content.ended:
             raise BadLayer("its compression ends too early")
         return self._tar.end()

@@ -12,12 +12,14 @@ from generator.bundle.blobs import open_blobs
 from generator.bundle.check import inspect, verify
 from generator.bundle.diff import diff
 from generator.bundle.engines.loader import Holdings
+from generator.bundle.files import opened_together, vouched
+from generator.bundle.format.archive import TRAILER, header, padding
 from generator.bundle.format.base import short_root
 from generator.bundle.format.damage import DamagedError
 from generator.bundle.format.members import contents
-from generator.bundle.format.model import BundleIndex
+from generator.bundle.format.model import BundleIndex, arrange
 from generator.bundle.load import load
-from generator.bundle.origins.layout import SourceImage
+from generator.bundle.origins.layout import SourceImage, read
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from tests.bundle.conftest import Made
@@ -166,8 +168,6 @@ def test_whatever_bundle_has_the_layers_is_a_base(chain: Chain, tmp_path: Path) 
     other = save(first, tmp_path / "other.fate.tar", name="other").path
     assert index(other).root != index(chain.a).root
     load(chain.b, engine := Recorder(), bases=[other])
-    assert engine.sent
-    load(other, engine := Recorder(), bases=[chain.b])
     assert engine.sent
     with open_blobs(chain.b, [other]) as blobs:
         blobs.require_all()
@@ -341,3 +341,38 @@ def test_push_and_serve_read_a_delta_together_with_its_bases(chain: Chain) -> No
             blobs.require_all()
         with pytest.raises(InputError, match=r"layer sha256:\w+ is in a"):
             list(blobs.chunks(layers(chain.a, "y")[1]))
+
+
+def test_a_base_that_lies_about_a_layer_lends_nothing_of_it(chain: Chain, tmp_path: Path) -> None:
+    """Its record is nobody's whom the delta names: a longer layer would put other bytes behind the right ones."""
+    layout = Layout(tmp_path / "y")
+    blob, diff_id = layout.layer(own("y1"))
+    data = (layout.path / "blobs/sha256" / str(blob["digest"])[7:]).read_bytes()
+    (layout.path / "blobs/sha256" / str(blob["digest"])[7:]).write_bytes(data + b"GET /evil HTTP/1.1\r\n" * 40)
+    longer = {**blob, "size": len(data) + 800}
+    layout.finish((layout.manifest([layout.layer(BASE), (longer, diff_id)]), "docker.io/fgtest/y:1.0"))
+    found = read(SourceImage(("fgtest/y:1.0",), layout.path, ("linux/amd64",)))
+    record = arrange("evil", [found.image])
+    with (tmp_path / "evil.fate.tar").open("wb") as file:
+        for member in contents(record).members:
+            stored = layout.path / "blobs/sha256" / member.digest[7:]
+            content = member.content if member.content is not None else stored.read_bytes()
+            file.write(header(member.name, member.size) + content + bytes(padding(member.size)))
+        file.write(TRAILER)
+    with open_blobs(chain.b, [tmp_path / "evil.fate.tar", chain.a]) as blobs:
+        assert b"evil" not in b"".join(blobs.chunks(str(blob["digest"])))
+    with open_blobs(chain.b, [tmp_path / "evil.fate.tar"]) as blobs, pytest.raises(InputError, match="is a delta"):
+        blobs.require_all()
+
+
+def test_what_the_engine_has_is_told_by_bases_that_are_named_alone(chain: Chain, tmp_path: Path) -> None:
+    other = save([image(tmp_path, "x", BASE, own("x1"))], tmp_path / "other.fate.tar", name="other").path
+    with opened_together((chain.b, chain.a, other)) as (top, bases):
+        assert [file.name for file in vouched(top, bases)] == [str(chain.a)]
+
+
+def test_an_old_delta_is_not_loaded_in_place_of_the_bundle_before_it(chain: Chain, tmp_path: Path) -> None:
+    newer = save([image(tmp_path, "x", BASE, own("x1"))], tmp_path / "newer.fate.tar", name="newer").path
+    with pytest.raises(InputError, match=rf"{chain.b}: is b .* no base of {newer}") as error:
+        load(newer, Recorder(), bases=[chain.b])
+    assert error.value.hint == "load them one after the other"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.origins.layout import SourceImage, read
+from generator.bundle.origins.layout import SourceImage, build_again, read
 from generator.errors import BundleError, InputError
 from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, TAR, Layout, multi, sha256, simple
 
@@ -171,3 +171,11 @@ def test_not_a_layout(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text('{"schemaVersion":2,"manifests":[]}')
     with pytest.raises(InputError, match="holds no image"):
         read(SourceImage(("a:1",), tmp_path, (AMD,)))
+
+
+@pytest.mark.parametrize("place", [".fategen/layouts", "theirs"])
+def test_no_next_step_deletes_what_others_wrote(place: str, tmp_path: Path) -> None:
+    layout = tmp_path / place / "a"
+    layout.mkdir(parents=True)
+    (layout / "blobs").symlink_to("../blobs")
+    assert build_again(layout).startswith("rm -r ") == (place != "theirs")

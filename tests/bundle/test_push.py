@@ -91,13 +91,25 @@ def test_a_name_that_has_more_platforms_is_left_alone_and_all_of_them_told(regis
     one = [SourceImage((f"fgtest/{name}:1.0",), layouts[name], both[:1]) for name in names]
     half = save(one, tmp_path / "half", name="half")
     before = {path: dict(kept) for path, kept in registry.manifests.items()}
-    with pytest.raises(InputError, match="has linux/arm64 too, which the bundle does not carry") as error:
+    with pytest.raises(InputError, match="has linux/arm64, which the bundle does not carry") as error:
         send(registry, half.path)
     assert (len(error.value.problems), "--replace" in error.value.hint) == (2, True)
     assert registry.manifests == before
     assert {image.state for image in send(registry, half.path, replace=True)} == {"pushed"}
     whole = save([changed(image, platforms=both) for image in one], tmp_path / "whole", name="whole")
     assert {image.state for image in send(registry, whole.path)} == {"pushed"}
+
+
+def test_the_only_platform_there_is_not_replaced_by_another(registry: Loopback, tmp_path: Path) -> None:
+    layout = multi(tmp_path / "m", "m")
+    for platform, other in (("linux/amd64", ""), ("linux/arm64", "linux/amd64")):
+        file = save([SourceImage(("fgtest/m:1.0",), layout, (platform,))], tmp_path / "m.fate.tar", name="m").path
+        if other:
+            with pytest.raises(InputError, match=f"has {other}, which the bundle does not carry"):
+                send(registry, file)
+        else:
+            send(registry, file)
+    assert {image.state for image in send(registry, file, replace=True)} == {"pushed"}
 
 
 def test_one_image_alone(registry: Loopback, file: Path) -> None:

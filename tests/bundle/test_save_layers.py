@@ -94,9 +94,10 @@ def test_a_delta_of_a_base_in_another_form_says_so(
 def test_an_output_that_is_called_compressed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert save(monkeypatch, "-o", "fate.tar.gz") == 2
-    assert "-o: fate.tar.gz would not be .gz: a bundle is a plain tar" in (said := capsys.readouterr().err)
-    assert "next: -o fate.fate.tar" in said
+    for name, end in (("x.fate.tar.gz", ".gz"), ("x.tar.zst", ".zst"), ("x.tgz", ".tgz")):
+        assert save(monkeypatch, "-o", name) == 2
+        assert f"-o: {name} would not be {end}: a bundle is a plain tar" in (said := capsys.readouterr().err)
+        assert "next: -o x.fate.tar" in said
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--split", "10XB"), ("--base", "nowhere.fate.tar")])

@@ -129,6 +129,14 @@ def test_compression_that_is_cut_is_refused(pack: Callable[[bytes], bytes]) -> N
     assert refused(pack(tar_of(("a", b"1")))[:-3]) == "its compression ends too early"
 
 
+def test_a_layer_that_is_too_short_to_be_one_is_refused_where_it_must_be_one() -> None:
+    reader = LayerReader(digest=True)
+    reader.feed(b"abc")
+    with pytest.raises(BadLayer, match="ends in the middle"):
+        reader.end()
+    assert listed(b"1.0") == {}, "a file of docker save that is no layer"
+
+
 def test_zstd_where_this_python_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = zstd(tar_of(("a", b"1")))
     for name in ("compression", "backports"):

@@ -14,7 +14,7 @@ from generator.engine import Child, Docker
 from generator.errors import EngineError
 
 ABSENT = "the engine has no image of this name"
-FIND = "fategen bake --load puts ours there, docker pull others; docker image ls lists what there is"
+FIND = "fategen bake all --load puts ours there, docker pull others; docker image ls lists what there is"
 """The next step for it."""
 _UNREACHABLE = "is it running, and may you use it? docker version tells"
 

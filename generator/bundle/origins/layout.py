@@ -29,6 +29,7 @@ from generator.bundle.format.oci import (
 )
 from generator.bundle.format.strictjson import LIMIT, Malformed, encode
 from generator.errors import BundleError, InputError, Problem
+from generator.project import STATE
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ class Found:
 
 def build_again(layout: Path) -> str:
     """The next step when a layout is wrong: the cache goes that fategen's own layouts share, and nobody else's."""
-    blobs = layout / "blobs"
-    if not blobs.is_symlink():
+    blobs = (layout / "blobs").resolve()
+    if STATE not in blobs.parts:
         return f"have {layout} written again by what wrote it"
-    return f"rm -r {blobs.resolve()}, then run the same command again: it writes them anew"
+    return f"rm -r {blobs}, then run the same command again: it writes them anew"
 
 
 def blob_path(layout: Path, digest: str) -> Path:

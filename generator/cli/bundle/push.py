@@ -16,7 +16,7 @@ from generator.terminal import Bar
 @click.argument("prefix", metavar="REGISTRY/PREFIX")
 @base_option
 @click.option("--only", multiple=True, metavar="NAME", help="Push this image alone. Repeatable.")
-@click.option("--replace", is_flag=True, help="Also a name that has more platforms there than in the bundle.")
+@click.option("--replace", is_flag=True, help="Also names that have platforms there which the bundle lacks.")
 @signature_option
 @format_option
 @quiet_option

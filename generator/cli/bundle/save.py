@@ -14,7 +14,7 @@ import click
 
 from generator.builder import asking
 from generator.bundle.format.small_files import open_files
-from generator.cli.bundle.shared import GROUPS, format_option, layers_option, quiet_option
+from generator.cli.bundle.shared import GROUPS, format_option, groups_of, layers_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
 from generator.cli.terminal import progress_view, say
@@ -115,10 +115,10 @@ def command(
 ) -> None:
     """Write a set of images into one file: as bake builds them, or as something has them already.
 
-    "fate" (the default) holds the components, "third-party" mysql and redis, "all" both. The same images give the same
-    file, byte for byte. FILE.sha256 is written beside it, for sha256sum -c. With --base it is a delta: it loads where
-    OLD was loaded, or together with OLD. With -o - the bundle goes to standard output, and what is
-    said of it to standard error. With --split it becomes FILE.001, FILE.002, ... and FILE.parts.json.
+    "fate" (the default) holds the components, "third-party" mysql and redis, "all" both and base-image. The same
+    images give the same file, byte for byte. FILE.sha256 is written beside it, for sha256sum -c. With --base it is a
+    delta: it loads where OLD was loaded, or together with OLD. With -o - the bundle goes to standard output, and what
+    is said of it to standard error. With --split it becomes FILE.001, FILE.002, ... and FILE.parts.json.
     """
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
@@ -130,9 +130,8 @@ def command(
     packed = next((end for end in _PACKED if output and output.name.endswith(end)), "")
     if packed:
         wrong = f"{output} would not be {packed}: a bundle is a plain tar, whose layers are compressed"
-        raise InputError(
-            Problem("-o", wrong), hint=f"-o {str(output).removesuffix(packed).removesuffix('.tar')}.fate.tar"
-        )
+        stem = str(output).removesuffix(packed).removesuffix(".tar").removesuffix(".fate")
+        raise InputError(Problem("-o", wrong), hint=f"-o {stem}.fate.tar")
     contents = open_files(files)
     part, olds = _given(split, bases)
     project = open_project(directory)
@@ -159,9 +158,9 @@ def command(
                     message = f"{base} is what would be written, and the delta leans on it"
                     raise InputError(Problem("--base", message), hint="-o names another file")
             if answers is not None and not platforms:
-                platforms = (own := _own_platform(answers),)
-                if left := [platform for platform in workspace.plan.settings.platforms if platform != own]:
-                    say(f"for {own}, the engine's; for {' '.join(left)} too: --platform, once for each")
+                platforms = (_own_platform(answers),)
+                one = origin == "engine" or (origin == "bake" and answers().engine.store == "graphdriver")
+                _say_left_out(workspace.plan, names, platforms[0], asked=not one)
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
             held.enter_context(alone(project))
             if answers is not None and origin == "bake":
@@ -271,14 +270,22 @@ def _as_they_are(
 
 def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
     """The names to build: the bundle's groups, or some of their images. InputError for one that is not in them."""
-    there = [target.name for target in plan.select(GROUPS[name])]
+    groups = groups_of(name, plan)
+    there = [target.name for target in plan.select(groups)]
     wrong = [image for image in images if image not in there]
     if wrong:
         raise InputError(
             [Problem("--image", f"{w} is not in the {name} bundle{did_you_mean(w, there)}") for w in wrong],
             hint=f"it holds {', '.join(there)}",
         )
-    return tuple(images) or GROUPS[name]
+    return tuple(images) or groups
+
+
+def _say_left_out(plan: Plan, names: Sequence[str], own: str, *, asked: bool) -> None:
+    """That images are built for other platforms too, where these could be ``asked`` for."""
+    built = {platform: None for target in plan.select(names) for platform in target.platforms if platform != own}
+    if built and asked:
+        say(f"for {own}, the engine's; for {' '.join(built)} too: --platform, once for each")
 
 
 def _own_platform(answers: Callable[[], Answers]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,6 +12,9 @@ from generator.bundle.check import stdin
 from generator.bundle.format.archive import Reads
 from generator.bundle.format.oci import LAYERS
 from generator.bundle.origins.writers import check_form
+
+if TYPE_CHECKING:
+    from generator.plan import Plan
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("base", "components", "third-party")}
@@ -49,6 +52,12 @@ def layers_option(text: str) -> Callable[[_F], _F]:
     """``--layers``; ``text`` says what becomes of an image."""
     return click.option("--layers", type=click.Choice(LAYERS), default="keep", show_default=True, callback=_packable,
                         help=text)  # fmt: skip
+
+
+def groups_of(name: str, plan: Plan) -> tuple[str, ...]:
+    """The groups of a bundle that the plan has: for some platforms there is no base-image, say."""
+    there = {group.name for group in plan.groups}
+    return tuple(group for group in GROUPS[name] if group in there)
 
 
 def source(file: Path) -> Path | Reads:
