@@ -63,7 +63,8 @@ def vouched(top: File, bases: Collection[File]) -> list[File]:
 
     The others are believed as far as the digests of their layers, and no further.
     """
-    roots, found = {base.root for base in top.index.bases}, list[File]()
+    roots = {base.root for base in top.index.bases}
+    found: list[File] = []
     while more := [file for file in bases if file.root in roots and file not in found]:
         found += more
         roots |= {base.root for file in more for base in file.index.bases}
@@ -72,7 +73,8 @@ def vouched(top: File, bases: Collection[File]) -> list[File]:
 
 def lent(top: File, bases: Sequence[File]) -> dict[str, tuple[File, Expected]]:
     """The layers that the bundle leaves out and a base has: digest -> where. Their sizes are those of the bundle."""
-    blobs, found = top.index.blobs(), dict[str, tuple[File, Expected]]()
+    blobs = top.index.blobs()
+    found: dict[str, tuple[File, Expected]] = {}
     absent = {one.digest: blobs[one.digest].size for one in top.index.absent}
     for file in bases:
         for member in file.plan.members:
@@ -91,11 +93,13 @@ def _bundle_and_bases(files: Sequence[File]) -> tuple[File, list[File]]:
     known = vouched(top, found)
     strange = [file for file in found if file not in known and not lent(top, [file])]
     if strange:
-        wrong = [f"is {file.index.name} ({short_root(file.root)}), no base of {top.name}" for file in strange]
         lacking = len(lent(top, found)) < len(top.index.absent)
         one_by_one = "load them one after the other" if not top.index.bases else "leave it out"
         raise InputError(
-            [Problem(file.name, what) for file, what in zip(strange, wrong, strict=True)],
+            [
+                Problem(file.name, f"is {file.index.name} ({short_root(file.root)}), no base of {top.name}")
+                for file in strange
+            ],
             hint=f"it needs {missing_bases(top, found)}" if lacking else one_by_one,
         )
     return top, found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
 import io
 import sys
@@ -84,6 +85,9 @@ def newer(path: Path) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
         if isinstance(node, ast.Call):
             given = {keyword.arg for keyword in node.keywords}
             name = node.func.id if isinstance(node.func, ast.Name) else ""
+            generic = node.func.value if isinstance(node.func, ast.Subscript) else None
+            if isinstance(generic, ast.Name) and hasattr(builtins, generic.id):
+                yield node, f"{generic.id}[…]()"
             if (name == "zip" and "strict" in given) or (name == "dataclass" and given - {"frozen"}):
                 yield node, f"{name}({', '.join(map(str, given))})"
 
