@@ -113,7 +113,7 @@ def test_manifests_and_layers_stay_as_they_are(made: Archives, registry: str, tm
 
 
 def bundle_of(archive: Archive, registry: str, directory: Path, layers: Layers) -> str:
-    rename = full_name(registry, archive.images) if archive.nameless else ""
+    rename = (full_name(registry, archive.images),) if archive.nameless else ()
     with recognise(archive.path) as found:
         return convert(found, directory / "x.fate.tar", layers=layers, rename=rename).sha256
 
