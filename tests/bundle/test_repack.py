@@ -205,6 +205,15 @@ def test_where_this_python_has_no_zstd(tmp_path: Path, monkeypatch: pytest.Monke
     assert "backports.zstd" in error.value.hint
 
 
+def test_where_this_python_has_no_zstd_to_unpack_a_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = list(packed(sources(tmp_path), "zstd", tmp_path / "state"))
+    for name in ("compression", "backports"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match=r"a: layer .*: it is zstd-compressed") as error:
+        packed(images, "raw", tmp_path / "other")
+    assert "backports.zstd" in error.value.hint and "FILE" not in error.value.hint
+
+
 def test_each_form_has_its_media_type() -> None:
     assert {form: compressed_with(FORMS[form]) or "raw" for form in ALL} == {form: form for form in ALL}
     assert ("keep", *ALL) == LAYERS

@@ -11,6 +11,7 @@ from generator.bundle.foreign.fields import is_header
 from generator.bundle.foreign.tarball import TarReader
 from generator.bundle.format.archive import BLOCK, CHUNK, Reads
 from generator.bundle.format.compression import Chained, Compression, Inflated, compression
+from generator.bundle.format.inflate import INSTALL
 from generator.bundle.format.members import RECORD
 from generator.bundle.format.parts import list_beside
 from generator.bundle.format.source import Source, opened
@@ -64,6 +65,9 @@ class _Named(Chained):
         self.name = name
 
 
+_ZSTD = f"{INSTALL}; or zstd -dc FILE | fategen bundle inspect -"
+
+
 @contextlib.contextmanager
 def recognise(source: Path | Reads) -> Iterator[Recognised]:
     """Open a file, a directory or a stream. InputError: it cannot be read, or is no archive at all.
@@ -83,7 +87,7 @@ def recognise(source: Path | Reads) -> Iterator[Recognised]:
         kind = compression(head)
         whole: Reads = _Forward(stream, name) if stream.anywhere else _Named(head, stream, name)
         if kind:
-            whole = Inflated(whole, kind, name)
+            whole = Inflated(whole, kind, name, hint=_ZSTD)
             head = _head(whole, name)
             whole = _Named(head, whole, name)
         if head.startswith(RECORD.encode() + b"\0"):

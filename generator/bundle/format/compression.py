@@ -41,15 +41,17 @@ def compression(head: bytes) -> Compression:
 class Inflated:
     """The content of a compressed stream, to be read once.
 
-    ``what`` begins the messages; ``slack`` replaces ``SLACK``. Raises BundleError:
-    damaged, cut, a bomb. InputError: zstd, and this Python has none.
+    ``what`` begins the messages; ``slack`` replaces ``SLACK``; ``hint`` is the next step where Python has no zstd.
+    Raises BundleError: damaged, cut, a bomb. InputError: zstd, and this Python has none.
     """
 
-    def __init__(self, stream: Reads, kind: Compression, what: str, slack: int | None = None) -> None:
+    def __init__(
+        self, stream: Reads, kind: Compression, what: str, slack: int | None = None, hint: str = INSTALL
+    ) -> None:
         self.name = what
         self._stream, self._kind, self._what = stream, kind, what
         self._slack = SLACK if slack is None else slack
-        self._make, self._errors = _decompressor(kind, what)
+        self._make, self._errors = _decompressor(kind, what, hint)
         self._inner = self._make()
         self._streams = 1
         self._pending = self._ready = b""
@@ -126,12 +128,12 @@ class Chained:
         return found
 
 
-def _decompressor(kind: Compression, what: str) -> Unpacker:
+def _decompressor(kind: Compression, what: str, hint: str) -> Unpacker:
     if kind == "bzip2":
         return Unpacker(bz2.BZ2Decompressor, (OSError, ValueError, EOFError))
     if kind == "xz":
         make = functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
         return Unpacker(make, (lzma.LZMAError, EOFError))
     if kind == "zstd":
-        return decompressor("zstd", what, f"{INSTALL}; or zstd -dc FILE | fategen bundle inspect -")
+        return decompressor("zstd", what, hint)
     return decompressor("gzip", what)
