@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import generator.cli
 from generator.bundle.format.base import short_root
 from generator.bundle.format.reference import familiar, normalise, short
 from generator.bundle.report import report
 from generator.text import human
+from tests.bundle.command import run
 from tests.bundle.conftest import Made
 
 
@@ -21,13 +21,6 @@ def file(made: Made, tmp_path: Path) -> Path:
     path = tmp_path / "fate-1.0.fate.tar"
     path.write_bytes(made.data)
     return path
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *args: str | Path) -> int:
-    monkeypatch.setattr("sys.argv", ["fategen", "bundle", *map(str, args)])
-    with pytest.raises(SystemExit) as stop:
-        generator.cli.main()
-    return int(stop.value.code or 0)
 
 
 def test_inspect(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-import generator.cli
 from generator.bundle import check
 from generator.bundle.format.archive import TRAILER
 from generator.errors import BundleError, FategenError, InputError
+from tests.bundle.command import run
 from tests.bundle.foreign import Files, bundle, look, verify
 from tests.bundle.layouts import INDEX, ZSTD, sha256, zstd
 from tests.bundle.tars import (
@@ -203,13 +203,6 @@ def test_a_failed_conversion_leaves_what_was_there(write: Callable[..., Path], t
 
 
 # -- the command
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *args: str | Path) -> int:
-    monkeypatch.setattr("sys.argv", ["fategen", "bundle", *map(str, args)])
-    with pytest.raises(SystemExit) as stop:
-        generator.cli.main()
-    return int(stop.value.code or 0)
 
 
 def test_the_commands(

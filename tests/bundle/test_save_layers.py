@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import generator.cli
 from generator.bundle.check import inspect, verify
 from generator.bundle.format.deep import MAX_RATIO
+from tests.bundle.command import fategen, run
 from tests.bundle.layouts import ZSTD, Layout
 
 ASKED = ("--from", "layout:built", "--platform", "linux/amd64", "--image", "proxy", "--image", "roll", "--quiet")
@@ -25,19 +25,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         layers = [layout.layer({"base": b"base" * 500}), layout.layer({name: random.Random(name).randbytes(700_000)})]
         layout.finish((layout.manifest(layers), f"docker.io/fgtest/{name}:1.3"))
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, "render") == 0
+    assert fategen(monkeypatch, "render") == 0
     return tmp_path
 
 
 def save(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
-    return run(monkeypatch, "bundle", "save", *ASKED, *args)
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
-    monkeypatch.setattr("sys.argv", ["fategen", *args])
-    with pytest.raises(SystemExit) as stop:
-        generator.cli.main()
-    return int(stop.value.code or 0)
+    return run(monkeypatch, "save", *ASKED, *args)
 
 
 def types(file: Path) -> set[str]:
