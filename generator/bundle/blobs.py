@@ -37,14 +37,10 @@ class Blobs:
     def index(self) -> BundleIndex:
         return self.plan.index
 
-    @property
-    def _bases(self) -> str:
-        return ", ".join(base.label for base in self.index.bases)
-
     def chunks(self, digest: str) -> Iterator[bytes]:
         """The bytes of a blob; the last piece only when the whole of it is right. BundleError where it is not."""
         if digest not in self.members:
-            message = f"is a delta, and layer {digest} is in {self._bases}"
+            message = f"is a delta, and layer {digest} is in {self.index.leans_on}"
             raise InputError(Problem(self.name, message), hint="name that bundle with --base")
         member, home = self.members[digest], self.homes[digest]
         sha, left = hashlib.sha256(), member.size
@@ -71,7 +67,7 @@ class Blobs:
         """InputError where a delta's bases were not given."""
         lacking = self.index.blobs().keys() - self.members.keys()
         if lacking:
-            message = f"is a delta, and {len(lacking)} layers are in {self._bases}"
+            message = f"is a delta, and {len(lacking)} layers are in {self.index.leans_on}"
             raise InputError(Problem(self.name, message), hint="name that bundle with --base")
 
     def document(self, digest: str) -> bytes:

@@ -118,6 +118,7 @@ class _Push:
     def __init__(self, blobs: Blobs, registry: Registry, progress: Progress) -> None:
         self._blobs, self._registry, self._progress = blobs, registry, progress
         self._homes: dict[str, str] = {}
+        self._known: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
         self._stopped = False
         self._done, self._sent = 0, 0
@@ -126,7 +127,7 @@ class _Push:
     def lost(self, path: str, tags: Sequence[str], image: Image) -> Iterator[Problem]:
         """What the registry has behind these names and would have no more."""
         for tag in tags:
-            if tagged(self._registry, path, tag) not in ("", image.target.digest):
+            if self._standing(path, tag) not in ("", image.target.digest):
                 there = _platforms(self._registry, path, tag)
                 if gone := sorted(there.difference(image.platforms)):
                     said = f"has {', '.join(gone)}, which the bundle does not carry; nothing was pushed"
@@ -137,7 +138,7 @@ class _Push:
         names = tuple(f"{prefix}/{path.rpartition('/')[2]}:{tag}" for tag in tags)
         target, before = image.target, self._sent
         try:
-            lacking = [tag for tag in tags if tagged(self._registry, path, tag) != target.digest]
+            lacking = [tag for tag in tags if self._standing(path, tag) != target.digest]
             if lacking:
                 self._send_blobs(path, image)
                 for variant in image.variants:
@@ -152,6 +153,12 @@ class _Push:
             ) from refused
         state: Literal["pushed", "was there"] = "pushed" if lacking else "was there"
         return Pushed(names, target.digest, image.platforms, state, self._sent - before)
+
+    def _standing(self, path: str, tag: str) -> str:
+        """The digest behind a tag before anything was sent; each is asked for once."""
+        if (path, tag) not in self._known:
+            self._known[path, tag] = tagged(self._registry, path, tag)
+        return self._known[path, tag]
 
     def _put(self, path: str, name: str, manifest: Descriptor) -> None:
         data = self._blobs.document(manifest.digest)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from generator.bundle.check import VerifyResult
 from generator.bundle.format.base import short_root
 from generator.bundle.format.model import BundleIndex
-from generator.bundle.format.oci import compressed_with
 from generator.bundle.format.reference import familiar
 from generator.bundle.load import LoadResult
 from generator.table import table
@@ -84,19 +83,13 @@ def as_json(index: BundleIndex, size: int) -> dict[str, object]:
 def leaning(index: BundleIndex, olds: Sequence[BundleIndex] = ()) -> str:
     """What a delta leaves out and which bundles have it; that nothing is left out where ``olds`` are no help."""
     if not index.bases:
-        other = _forms(*olds) - _forms(index)
-        why = f" (their layers are {' and '.join(sorted(other))}: see --layers)" if other else ""
+        other = sorted({form or "plain tars" for old in olds for form in old.forms - index.forms})
+        why = f" (their layers are {' and '.join(other)}: see --layers)" if other else ""
         return f"no base has any of its layers{why}: it is a whole bundle"
     blobs = index.blobs()
     size = sum(blobs[one.digest].size for one in index.absent)
-    bases = ", ".join(base.label for base in index.bases)
     many = "1 layer is" if len(index.absent) == 1 else f"{len(index.absent)} layers are"
-    return f"a delta: {many} not in it ({human(size)}), but in {bases}"
-
-
-def _forms(*indexes: BundleIndex) -> set[str]:
-    layers = (layer for index in indexes for i in index.images for variant in i.variants for layer in variant.layers)
-    return {compressed_with(layer.blob.media_type) or "plain tars" for layer in layers}
+    return f"a delta: {many} not in it ({human(size)}), but in {index.leans_on}"
 
 
 def file_list(index: BundleIndex) -> str:

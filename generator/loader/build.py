@@ -106,7 +106,6 @@ def readme(file: str, index: BundleIndex, *, parts: bool = False) -> str:
     first = index.images[0].references[0]
     base = " --base BASE" * bool(index.bases)
     push = PUSH.format(full=first, familiar=familiar(first), short=first.rpartition("/")[2], base=base)
-    bases = ", ".join(base.label for base in index.bases)
     return f"""{file}: container images in {"parts of one archive" if parts else "one archive"}
 root digest {short_root(index.root)}
 
@@ -115,7 +114,7 @@ root digest {short_root(index.root)}
 Is it what was sent? (The checksums came with it: they tell damage, not forgery.)
   sha256sum -c {file}.sha256
 
-{_DELTA.format(bases=bases, name=NAME) if bases else plain}
+{_DELTA.format(bases=index.leans_on, name=NAME) if index.bases else plain}
 {NAME} checks every byte before the engine learns a name, and names each damaged place. It needs Python 3.8
 (python3-minimal will do) and docker, podman or ctr:
   python3 {NAME} inspect FILE

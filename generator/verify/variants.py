@@ -78,8 +78,7 @@ def read_bundle(
         plan = read_record(stream, name)
         if plan.index.bases:
             # what is not in it could neither be seen nor missed
-            olds = ", ".join(base.label for base in plan.index.bases)
-            message = f"it is a delta: most of its images is in {olds}"
+            message = f"it is a delta: most of its images is in {plan.index.leans_on}"
             raise InputError(Problem(name, message), hint="fategen bundle load both, then: fategen verify")
         tap = _Tap([v for key, v in variants_of(plan.index.images).items() if key in wanted], kept, name)
         check_rest(stream, name, plan, tap=tap, progress=progress)

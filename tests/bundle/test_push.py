@@ -77,6 +77,11 @@ def test_the_second_time_nothing_is_sent(registry: Loopback, file: Path) -> None
     assert not registry.paths("PUT")
 
 
+def test_what_a_name_stands_for_is_asked_once(registry: Loopback, file: Path) -> None:
+    send(registry, file, "b")
+    assert registry.paths("HEAD").count("/v2/inside/fate/b/manifests/1.0") == 1
+
+
 def test_a_name_that_stands_for_something_else_is_moved(registry: Loopback, file: Path) -> None:
     registry.manifests["inside/fate/b"] = {"1.0": ("application/vnd.oci.image.manifest.v1+json", b"old")}
     assert [p.state for p in send(registry, file, "b")] == ["pushed"]

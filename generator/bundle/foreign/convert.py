@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -22,22 +21,21 @@ from generator.bundle.foreign.recognise import Recognised
 from generator.bundle.foreign.scan import File, Scan, Taken
 from generator.bundle.foreign.survey import damaged, scan, survey, wrong
 from generator.bundle.format import reference
-from generator.bundle.format.archive import CHUNK, Progress, Reads
+from generator.bundle.format.archive import Progress, Reads
 from generator.bundle.format.compression import Compression, Inflated
-from generator.bundle.format.members import blob_name, nested_index
+from generator.bundle.format.members import blob_name
 from generator.bundle.format.oci import (
     FORMS,
     INDEX_TYPES,
     LAYER_TYPES,
     MANIFEST_TYPES,
-    OCI_INDEX,
     Descriptor,
     Form,
     Layers,
     compressed_with,
     parse_index,
 )
-from generator.bundle.origins.layers import LayerStore, digest_of
+from generator.bundle.origins.layers import LayerStore, read_through
 from generator.bundle.origins.layout import SourceImage, blob_path, write_layout
 from generator.bundle.origins.writers import check_form
 from generator.bundle.save import SaveResult, save
@@ -123,7 +121,10 @@ class _Spool:
 
     def take(self, name: str, kind: Compression, content: Reads) -> Taken:
         with writing(self._directory, KEPT_BESIDE):
-            digest = store(self.blobs, content)
+            part = self.blobs / ".part"
+            with part.open("wb") as file:
+                digest = read_through(content, file.write)
+            part.replace(self.blobs / digest.partition(":")[2])
         return Taken(digest, "" if kind else digest)
 
 
@@ -153,21 +154,15 @@ class _Work:
         """The layout directory of an image: its own index.json, and the blobs that all share."""
         variants = sorted((v for v in image.variants if v.whole), key=lambda variant: variant.platform)
         pairs = [(variant.platform, self._manifest(image.label, variant)) for variant in variants]
-        platform, top = self._top(image, pairs)
+        if self.layers == "keep" and image.target and self._regular(image.target):
+            platform, top = "", image.target
+        else:
+            platform, top = self.store.put_top(pairs)
         layout = self.directory / "images" / str(number)
         layout.mkdir(parents=True)
         (layout / "blobs").symlink_to(Path("../../blobs"))
         write_layout(layout, top, platform=platform)
         return SourceImage(image.names, layout, tuple(platform for platform, _ in pairs))
-
-    def _top(self, image: ForeignImage, pairs: Sequence[tuple[str, Descriptor]]) -> tuple[str, Descriptor]:
-        """What the layout's index names, and the platform that it says."""
-        if self.layers == "keep" and image.target and self._regular(image.target):
-            return "", image.target
-        if len(pairs) == 1:
-            return pairs[0]
-        data = nested_index(pairs)
-        return "", Descriptor(self.store.put(data), len(data), OCI_INDEX)
 
     def _regular(self, top: Descriptor) -> bool:
         """Whether ``save`` can take the index as it is: of manifests alone, each with its platform."""
@@ -224,20 +219,7 @@ class _Work:
             content: Reads = Inflated(blob, file.compression, file.name) if file.compression else blob
             if self.layers != "keep":
                 return self.store.take(content, expected)
-            return digest_of(content) if file.compression else file.taken.digest
-
-
-def store(blobs: Path | None, content: Reads) -> str:
-    """Read ``content`` to its end, into a file of ``blobs`` with the name of its digest; the digest."""
-    sha = hashlib.sha256()
-    part = blobs / ".part" if blobs else Path(os.devnull)
-    with part.open("wb") as file:
-        while chunk := content.read(CHUNK):
-            sha.update(chunk)
-            file.write(chunk)
-    if blobs:
-        part.replace(blobs / sha.hexdigest())
-    return "sha256:" + sha.hexdigest()
+            return read_through(content) if file.compression else file.taken.digest
 
 
 @contextlib.contextmanager

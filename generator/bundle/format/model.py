@@ -17,8 +17,8 @@ from generator.bundle.format.oci import (
     INDEX_TYPES,
     LAYER_TYPES,
     MANIFEST_TYPES,
-    ZSTD_TYPES,
     Descriptor,
+    compressed_with,
     platform_name,
 )
 from generator.bundle.format.small_files import SmallFile, file_json, read_files
@@ -127,9 +127,20 @@ class BundleIndex:
         return sum(blob.size for blob in self.blobs().values())
 
     @property
+    def forms(self) -> set[str]:
+        """How its layers are compressed: gzip, zstd, "" for a plain tar."""
+        layers = (layer for image in self.images for variant in image.variants for layer in variant.layers)
+        return {compressed_with(layer.blob.media_type) for layer in layers}
+
+    @property
     def zstd(self) -> bool:
         """Whether some layers are in zstd, which Docker before 23 does not read."""
-        return any(blob.media_type in ZSTD_TYPES for blob in self.blobs().values())
+        return "zstd" in self.forms
+
+    @property
+    def leans_on(self) -> str:
+        """The bases of a delta, as messages name them."""
+        return ", ".join(base.label for base in self.bases)
 
     @property
     def root(self) -> str:

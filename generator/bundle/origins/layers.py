@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from generator.bundle.format.archive import CHUNK, Reads
-from generator.bundle.format.oci import FORMS, OCI_CONFIG, OCI_MANIFEST, Descriptor, Form
+from generator.bundle.format.members import nested_index
+from generator.bundle.format.oci import FORMS, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor, Form
 from generator.bundle.format.strictjson import Malformed, digest, encode, fields, parse, size
 from generator.bundle.origins.writers import writer
 from generator.disk import writing
@@ -48,10 +49,10 @@ class LayerStore:
         only to be checked.
         """
         if expected and (self.find(expected) or not self._first(expected)):
-            return digest_of(source)
+            return read_through(source)
         with writing(self._blobs), self._part(expected) as part:
             with part.open("wb") as file, writer(self._form, file, fast=self._fast) as out:
-                found = digest_of(source, out.write)
+                found = read_through(source, out.write)
             part.replace(self._path(out.digest))
             with self._lock:
                 self._known[found] = Descriptor(out.digest, out.size, FORMS[self._form])
@@ -69,7 +70,7 @@ class LayerStore:
             return
         with writing(self._blobs), self._part(name) as part:
             with part.open("wb") as file:
-                found = digest_of(source, file.write)
+                found = read_through(source, file.write)
             if found != name:
                 raise BadBlob(f"{name} is {found}")
             part.replace(path)
@@ -91,6 +92,14 @@ class LayerStore:
         }
         data = encode(manifest)
         return Descriptor(self.put(data), len(data), OCI_MANIFEST)
+
+    def put_top(self, manifests: Sequence[tuple[str, Descriptor]]) -> tuple[str, Descriptor]:
+        """What a layout's index names of an image with these manifests by platform: the only one of them, with its
+        platform, or an index that is kept, with none. EngineError: the disk."""
+        if len(manifests) == 1:
+            return manifests[0]
+        data = nested_index(sorted(manifests))
+        return "", Descriptor(self.put(data), len(data), OCI_INDEX)
 
     def _first(self, name: str) -> bool:
         """Whether no other thread has begun with it."""
@@ -119,7 +128,7 @@ def _described(blob: Descriptor) -> dict[str, object]:
     return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
 
 
-def digest_of(source: Reads, also: Callable[[bytes], object] | None = None) -> str:
+def read_through(source: Reads, also: Callable[[bytes], object] | None = None) -> str:
     """Read it to its end, hand every piece to ``also``, and return its digest."""
     sha = hashlib.sha256()
     while chunk := source.read(CHUNK):

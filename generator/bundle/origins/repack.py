@@ -12,9 +12,8 @@ from pathlib import Path
 
 from generator.bundle.format.archive import Progress, Reads, quiet
 from generator.bundle.format.compression import Inflated
-from generator.bundle.format.members import nested_index
 from generator.bundle.format.model import Layer, Variant
-from generator.bundle.format.oci import FORMS, OCI_INDEX, Descriptor, Form, compressed_with
+from generator.bundle.format.oci import FORMS, Descriptor, Form, compressed_with
 from generator.bundle.origins.layers import BadBlob, LayerStore
 from generator.bundle.origins.layout import (
     Found,
@@ -58,10 +57,7 @@ def repacked(
     for number, layout in other.items():
         one = found[number]
         pairs = [(variant.platform, work.manifest(one, variant)) for variant in one.image.variants]
-        platform, top = pairs[0]
-        if len(pairs) > 1:
-            data = nested_index(sorted(pairs))
-            platform, top = "", Descriptor(store.put(data), len(data), OCI_INDEX)
+        platform, top = store.put_top(pairs)
         with writing(layout):
             write_layout(layout, top, one.image.references, platform)
     return tuple(replace(image, layout=other.get(number, image.layout)) for number, image in enumerate(images))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from generator.builder import asking
+from generator.bundle.check import inspect
+from generator.bundle.format.parts import part_size
 from generator.bundle.format.small_files import open_files
 from generator.cli.bundle.shared import GROUPS, format_option, groups_of, layers_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
@@ -133,7 +135,8 @@ def command(
         stem = str(output).removesuffix(packed).removesuffix(".tar").removesuffix(".fate")
         raise InputError(Problem("-o", wrong), hint=f"-o {stem}.fate.tar")
     contents = open_files(files)
-    part, olds = _given(split, bases)
+    part = part_size(split) if split else 0
+    olds = [inspect(base).index for base in bases]
     project = open_project(directory)
     # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
     asked = origin in ("bake", "engine") or not platforms
@@ -195,14 +198,6 @@ def command(
     if placed:
         lines.append(f"{placed.loader.name}  sha256 {placed.sha256}, and {placed.readme.name}")
     click.echo("\n".join(lines), err=piped)
-
-
-def _given(split: str, bases: Sequence[Path]) -> tuple[int, list[BundleIndex]]:
-    """The bytes of a part (0: one file), and the records of the bases."""
-    from generator.bundle.check import inspect
-    from generator.bundle.format.parts import part_size
-
-    return part_size(split) if split else 0, [inspect(base).index for base in bases]
 
 
 def _check_pipe(split: str, with_loader: bool) -> None:
