@@ -42,13 +42,14 @@ class Docker:
     """The docker command, or another that is run as it is. No message shows one of ``secrets``.
 
     It runs in ``cwd`` ("" is where the caller is). ``buildx`` is the program behind ``docker buildx``, which is started
-    as it is, "" where docker is left to find it.
+    as it is, and ``socket`` the engine's own: "" where they are left to docker to find.
     """
 
     binary: str
     secrets: tuple[str, ...] = ()
     cwd: str = ""
     buildx: str = ""
+    socket: str = ""
 
     def with_secrets(self, *values: str) -> Docker:
         """The same command that also keeps ``values`` out of what it says."""

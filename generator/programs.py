@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import replace
 
-from generator.docker_config import find_plugin
+from generator.docker_config import find_plugin, find_socket
 from generator.engine import Docker
 from generator.errors import EngineError
 from generator.remedies import GET_DOCKER
@@ -15,7 +15,8 @@ from generator.remedies import GET_DOCKER
 def find_docker() -> Docker:
     """The docker command on ``PATH``. EngineError where there is none."""
     docker = find_program("docker", GET_DOCKER)
-    return replace(docker, buildx=find_plugin("buildx", docker.binary, os.environ))
+    found = find_plugin("buildx", docker.binary, os.environ), find_socket(docker.binary, os.environ)
+    return replace(docker, buildx=found[0], socket=found[1])
 
 
 def find_program(name: str, hint: str = "") -> Docker:

@@ -20,18 +20,20 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Starting a process in a unit test is an error, whichever way it is tried."""
-    if request.node.get_closest_marker("e2e"):
-        return
+    if item.get_closest_marker("e2e"):
+        return (yield)
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError(f"a unit test started a process: {args[1:]}")
 
-    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
-    for name in ("system", "posix_spawn", "posix_spawnp", "fork", "forkpty", "execv", "execve"):
-        monkeypatch.setattr(os, name, refuse)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", refuse)
+        for name in ("system", "posix_spawn", "posix_spawnp", "fork", "forkpty", "execv", "execve"):
+            patch.setattr(os, name, refuse)
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -272,15 +272,15 @@ def test_an_index_with_a_login_belongs_nowhere(key: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://u:hunter2@h:1", "http://u:hunter2@[h", "http://u:hunter2 @h", "//u:hunter2@h"])
-@pytest.mark.parametrize("key", [*KNOWN_NAMES, "UNKNOWN", "PLATFROMS"])
-def test_no_message_repeats_a_password(key: str, url: str) -> None:
-    for text, options in ((f"{key}={url}", {}), ("", {"local_text": f"{key}={url}"}), ("", {"sets": [f"{key}={url}"]})):
-        try:
-            _, warnings = parse_settings(REQUIRED + text, **options)
-            said = str(warnings)
-        except InputError as error:
-            said = error.render()
-        assert "hunter2" not in said
+def test_no_message_repeats_a_password(url: str) -> None:
+    for line in (f"{key}={url}" for key in [*KNOWN_NAMES, "UNKNOWN", "PLATFROMS"]):
+        for text, options in ((line, {}), ("", {"local_text": line}), ("", {"sets": [line]})):
+            try:
+                _, warnings = parse_settings(REQUIRED + text, **options)
+                said = str(warnings)
+            except InputError as error:
+                said = error.render()
+            assert "hunter2" not in said, line
 
 
 # --- flags

@@ -63,10 +63,12 @@ class Server:
         """A request's head; "" where the client is gone."""
         data = b""
         while not data.endswith(b"\r\n\r\n"):
-            byte = line.recv(1)
-            if not byte:
+            # not a byte more than the head; TLS gives single bytes out of what it has unpacked
+            seen = b" " if isinstance(line, ssl.SSLSocket) else line.recv(1 << 16, socket.MSG_PEEK)
+            piece = line.recv(max(1, seen.find(b"\r\n\r\n") + 4) if b"\r\n\r\n" in seen else 1)
+            if not piece:
                 return ""
-            data += byte
+            data += piece
         self.lines.append(data.decode())
         return data.decode()
 
@@ -258,8 +260,8 @@ def test_a_piece_has_as_long_as_an_answer_on_a_slow_line(each_client: str) -> No
         server.head(line)
         time.sleep(0.2)
         left = 16 << 20
-        while left:
-            left -= len(line.recv(1 << 16))
+        while left and (piece := line.recv(1 << 16)):
+            left -= len(piece)
         line.sendall(EMPTY)
 
     with Server(serve) as server:
@@ -368,17 +370,19 @@ def test_a_proxy_that_refuses() -> None:
         )
 
 
-@pytest.mark.parametrize("url", ["https://h.example.com/v2/", "http://h.example.com:5000/", "https://10.1.2.3:8443/"])
-@pytest.mark.parametrize(
-    "excluded",
-    ["", "*", "example.com", ".example.com", "h.example.com", "x.example.com", "H.EXAMPLE.COM", "com:5000",
-     "h.example.com:5000", "h.example.com:5001", "10.1.2.3", "10.1.0.0/16", "10.2.0.0/16", "10.1.2.3/33",
-     "a, 10.0.0.0/8", "*,a", "2.3", "10.1.2.3:8443", "fd00::/8", ","],
+EXCLUDED = (
+    "", "*", "example.com", ".example.com", "h.example.com", "x.example.com", "H.EXAMPLE.COM", "com:5000",
+    "h.example.com:5000", "h.example.com:5001", "10.1.2.3", "10.1.0.0/16", "10.2.0.0/16", "10.1.2.3/33",
+    "a, 10.0.0.0/8", "*,a", "2.3", "10.1.2.3:8443", "fd00::/8", ",",
 )  # fmt: skip
-def test_no_proxy(url: str, excluded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+
+
+@pytest.mark.parametrize("url", ["https://h.example.com/v2/", "http://h.example.com:5000/", "https://10.1.2.3:8443/"])
+def test_no_proxy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
-    assert should_bypass_proxies(url, excluded) == requests.utils.should_bypass_proxies(url, excluded)
+    theirs = {excluded: requests.utils.should_bypass_proxies(url, excluded) for excluded in EXCLUDED}
+    assert {excluded: should_bypass_proxies(url, excluded) for excluded in EXCLUDED} == theirs
 
 
 def test_no_proxy_has_names_and_not_their_ends() -> None:

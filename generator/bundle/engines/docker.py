@@ -8,10 +8,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from generator.bundle.engines.loader import EngineImage, Holdings
+from generator.bundle.engines.docker_socket import SocketPipe, connect
+from generator.bundle.engines.loader import EngineImage, Holdings, Pipe
 from generator.bundle.format import reference
 from generator.engine import Child, Docker
 from generator.errors import EngineError
+from generator.signals import signals_as_exceptions
 
 ABSENT = "the engine has no image of this name"
 FIND = "fategen bake all --load puts ours there, docker pull others; docker image ls lists what there is"
@@ -125,10 +127,15 @@ class DockerLoader:
         return found
 
     @contextlib.contextmanager
-    def open_load(self, platform: str) -> Iterator[LoadPipe]:
+    def open_load(self, platform: str) -> Iterator[Pipe]:
         """``docker load`` that waits for an archive. It takes images of any platform."""
-        with self._docker.stream_in(["load"]) as child:
-            yield LoadPipe(self._docker, child, "docker info and the engine's log tell more; is its disk full?")
+        hint = "docker info and the engine's log tell more; is its disk full?"
+        if connection := connect(self._docker.socket) if self._docker.socket else None:
+            with signals_as_exceptions(), contextlib.closing(connection):
+                yield SocketPipe(self._docker, connection, hint)
+        else:
+            with self._docker.stream_in(["load"]) as child:
+                yield LoadPipe(self._docker, child, hint)
 
     def tag(self, image: str, name: str) -> None:
         """``docker tag``; EngineError when it fails."""
