@@ -7,6 +7,7 @@ templates put into the bake file has been checked before: here, or in the catalo
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -79,10 +80,10 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
         for o in overrides:
             if o.name not in known:
                 near = difflib.get_close_matches(o.name, known, n=1)
-                keys = ", ".join(key_of(k, suffix) for k in known)
-                hint = f"did you mean {key_of(near[0], suffix)}?" if near else f"known are {keys}"
-                wrong = f"{key_of(o.name, suffix)}: FATE {line.name} has no such name; {hint}"
-                problems.append(Problem(o.where, wrong))
+                # --source is given the name itself
+                called = str if o.where == "--source" else functools.partial(key_of, suffix=suffix)
+                hint = f"did you mean {called(near[0])}?" if near else f"known are {', '.join(map(called, known))}"
+                problems.append(Problem(o.where, f"{called(o.name)}: FATE {line.name} has no such name; {hint}"))
 
 
 def _override(overrides: Sequence[Override], name: str) -> Override | None:

@@ -83,7 +83,11 @@ def cache(text: str) -> str:
 def version(text: str) -> str:
     """A FATE release, ``1.3.0`` or ``1.7.2.2`` or ``2.0.0-beta``; whether a catalogue has it is the plan's question."""
     if not re.fullmatch(r"[0-9]+(\.[0-9]+){2,3}(-[a-z0-9.]+)?", text):
-        advice = ': leave out the "v"' if re.match(r"v[0-9]", text) else ""
+        advice = ""
+        if re.match(r"v[0-9]", text):
+            advice = ': leave out the "v"'
+        elif re.fullmatch(r"[0-9]+\.[0-9]+", text):
+            advice = f", but a line of them: {text}.0?"
         raise ValueError(f"{shown(text)} is not a release such as 1.3.0{advice}")
     return text
 

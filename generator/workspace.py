@@ -50,7 +50,10 @@ def load_line(project: Project, version: str, where: str) -> Line:
         if (directory / name).is_file():
             return parse_line(read_text(directory / name), name=f"catalogue/{name}")
     lines = sorted({f.stem for d in project.search_path("catalogue") for f in d.glob("*.yaml")})
-    raise InputError(Problem(where, f"FATE_VERSION: no catalogue/{name}; there are lines {', '.join(lines)}"))
+    raise InputError(
+        Problem(where, f"FATE_VERSION: no catalogue/{name}; there are lines {', '.join(lines)}"),
+        hint=f"take a release of one of them; a catalogue/{name} of the project's own adds that line",
+    )
 
 
 def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:

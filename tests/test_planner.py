@@ -129,6 +129,12 @@ def test_an_override_of_an_unknown_source_names_the_near_one(line: Line) -> None
     ]
 
 
+def test_an_unknown_source_of_the_command_line_is_called_what_it_was_called_there(line: Line) -> None:
+    assert problems(line, sources=(Override("fat", "x", "--source"),)) == [
+        "--source: fat: FATE 1.3 has no such name; did you mean fate?"
+    ]
+
+
 def test_an_override_of_an_unknown_image_lists_the_known_ones(line: Line) -> None:
     (problem,) = problems(line, images=(Override("zzz", "x:1", ".env:9"),))
     assert problem == (

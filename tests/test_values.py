@@ -49,7 +49,7 @@ def test_a_version_is_a_release(text: str) -> None:
 
 
 def test_what_is_wrong_with_a_version_is_said() -> None:
-    assert message(values.version, "1.3") == '"1.3" is not a release such as 1.3.0'
+    assert message(values.version, "1.3") == '"1.3" is not a release such as 1.3.0, but a line of them: 1.3.0?'
     assert message(values.version, "v1.3.0") == '"v1.3.0" is not a release such as 1.3.0: leave out the "v"'
 
 
