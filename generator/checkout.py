@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generator.errors import EngineError
@@ -49,15 +49,19 @@ def checkouts(root: Path, targets: Iterable[Target]) -> dict[str, Checkout]:
 
 
 def look(directory: Path, source: PlannedSource) -> Checkout:
-    """Asks git about one directory. A part of a larger checkout is none of its own: that commit is not the source's."""
-    if not (directory / ".git").exists():
+    """Asks git about one directory.
+
+    A part of a larger checkout is none of its own: that commit is not the source's, but what of it is not committed is.
+    """
+    own = (directory / ".git").exists()
+    if not own and not any((above / ".git").exists() for above in directory.resolve().parents):
         return Checkout(source)
     git = find_git()
     if git is None:
         return Checkout(source, unknown="git is not installed")
     # a file-system monitor that the checkout's own configuration names is not started
     flags = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
-    status = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal")
+    status = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", ".")
     # GIT_DIR and its like, as a hook has them, would make git look elsewhere
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
@@ -66,7 +70,8 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
         return Checkout(source, unknown=error.message)
     if not done.ok:
         return Checkout(source, unknown=done.last_line)
-    return parse_status(done.stdout, source)
+    found = parse_status(done.stdout, source)
+    return found if own else replace(found, commit="")
 
 
 def parse_status(text: str, source: PlannedSource) -> Checkout:

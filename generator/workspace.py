@@ -66,8 +66,8 @@ def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] =
     if project.env_local.is_file():
         private, warnings = load_settings(project, sets=sets, sources=sources, strict=strict)
         plan = make_plan(private, line)
-    read |= {f"dockerfiles/{image.template}" for image in line.images}
-    return Workspace(project, plan, tree, (*warnings, *never_read(project, read)))
+    used = {image.name: image.template if image.kind != "third-party" else "" for image in line.images}
+    return Workspace(project, plan, tree, (*warnings, *never_read(project, read, used)))
 
 
 def read_text(path: Path) -> str:

@@ -233,6 +233,9 @@ def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan, tmp_path: Pa
     job = job_of(plan, "egg")
     logs = Logs(tmp_path / ".fategen/logs", job, "building")
     assert phase_error(job, reader, 1, logs).message == "docker buildx bake failed: no such builder"
+    list(reader.feed("ERROR: failed to solve: dockerfile parse error on line 9: unknown instruction: LABLE"))
+    error = phase_error(job, reader, 1, logs)
+    assert error.kind == "step" and "dockerfiles/egg/Dockerfile" in error.hint
     assert phase_error(job, Reader([], str), 7, logs).message.endswith("exit code 7, no message")
 
 

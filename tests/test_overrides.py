@@ -13,6 +13,11 @@ from generator.workspace import load
 CATALOGUE = "is never read: a catalogue is LINE.yaml, such as 1.3.yaml; did you mean 1.3.yaml?"
 TEMPLATE = "no image and no template uses it; did you mean dockerfiles/python.Dockerfile.j2?"
 
+SHARED = (
+    "no image and no template uses it; roll is rendered from dockerfiles/java.Dockerfile.j2, or what template: in the "
+    "catalogue names"
+)
+
 
 def put(directory: Path, name: str, text: str = "") -> None:
     (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -28,6 +33,11 @@ def warnings(directory: Path) -> list[str]:
     [
         ("templates/python.Dockerfile.j2", TEMPLATE),
         ("templates/dockerfiles/pyton.Dockerfile.j2", TEMPLATE),
+        ("templates/dockerfiles/roll.Dockerfile.j2", SHARED),
+        (
+            "templates/dockerfiles/redis.Dockerfile.j2",
+            "no image and no template uses it; redis has no Dockerfile: it is taken as it is",
+        ),
         ("catalogue/1.3.yml", CATALOGUE),
         ("catalogue/1.3.0.yaml", CATALOGUE),
     ],

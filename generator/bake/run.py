@@ -143,6 +143,11 @@ def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
     if step is None:
         errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
         said = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
+        if "dockerfile parse error" in said:
+            # BuildKit does not say whose
+            files = ", ".join(dict.fromkeys(t.dockerfile for t in job.involved if t.dockerfile))
+            hint = f"it is a line of one of {files}; edit the template that it is rendered from"
+            return PhaseError(f"docker buildx bake failed: {said}", logs.shown(""), reader.pushed, "step", hint)
         return PhaseError(f"docker buildx bake failed: {said}", logs.shown(""), reader.pushed, "engine")
     name = step.name
     platform = job.platform(name.target, name.platform)

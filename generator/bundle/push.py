@@ -20,7 +20,7 @@ from generator.bundle.load import choose
 from generator.errors import EngineError, InputError, Problem
 from generator.reference import parse_reference
 from generator.registry.explain import push_refusals
-from generator.registry.pull import fetch_blob, get_manifest, tagged
+from generator.registry.pull import fetch_blob, get_manifest, has_blob, tagged
 from generator.registry.rights import check_push
 from generator.registry.session import Access, Registry
 from generator.registry.upload import push_blob, push_manifest
@@ -63,6 +63,7 @@ def push(
     try:
         run = _Push(blobs, connect(access), progress or quiet)
         lost = [] if replace else [one for path, tags, image in targets for one in run.lost(path, tags, image)]
+        run.find_left_out(targets)
     except Refused as refused:
         raise EngineError(f"{access.host}: {refused.finding.said}") from refused
     if lost:
@@ -118,6 +119,7 @@ class _Push:
     def __init__(self, blobs: Blobs, registry: Registry, progress: Progress) -> None:
         self._blobs, self._registry, self._progress = blobs, registry, progress
         self._homes: dict[str, str] = {}
+        self._left_out: dict[str, str] = {}
         self._known: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
         self._stopped = False
@@ -132,6 +134,19 @@ class _Push:
                 if gone := sorted(there.difference(image.platforms)):
                     said = f"has {', '.join(gone)}, which the bundle does not carry; nothing was pushed"
                     yield Problem(f"{self._registry.access.host}/{path}:{tag}", said)
+
+    def find_left_out(self, targets: Sequence[tuple[str, Sequence[str], Image]]) -> None:
+        """InputError where the registry lacks what a delta leaves out and no base was given for."""
+        for path, tags, image in targets:
+            if all(self._standing(path, tag) == image.target.digest for tag in tags):
+                continue
+            for digest in {blob.digest for blob in image.blobs()} - self._blobs.members.keys() - self._left_out.keys():
+                homes = dict.fromkeys((path, *(other for other, _, _ in targets)))
+                home = next((one for one in homes if has_blob(self._registry, one, digest)), None)
+                if home is None:
+                    self._blobs.require_all()
+                else:
+                    self._left_out[digest] = home
 
     def image(self, path: str, tags: Sequence[str], image: Image, prefix: str) -> Pushed:
         """Blobs, then manifests, then tags: whoever sees a name can pull all of it."""
@@ -179,7 +194,8 @@ class _Push:
 
     def _send(self, path: str, blob: Descriptor) -> None:
         home = self._homes.get(blob.digest)
-        mounts = [home] if home is not None and home != path else []
+        mount = home or self._left_out.get(blob.digest)
+        mounts = [mount] if mount is not None and mount != path else []
         state = push_blob(self._registry, path, blob.digest, blob.size, lambda: self._chunks(blob), mounts)
         with self._lock:
             if home is None:

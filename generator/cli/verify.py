@@ -17,6 +17,7 @@ from generator.programs import find_docker
 from generator.workspace import load
 
 if TYPE_CHECKING:
+    from generator.plan import Plan
     from generator.verify.origins import Origin
     from generator.workspace import Workspace
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE",
               help="What a bundle holds; nothing of it is loaded, so nothing is started.")  # fmt: skip
 @click.option("--platform", "platforms", multiple=True, metavar="P",
-              help="Default: the engine's own; of a registry or a bundle, all that they have. Repeatable.")  # fmt: skip
+              help="Default: the engine's own; a bundle's; in a registry the plan's. Repeatable.")  # fmt: skip
 @click.option("--tag", default="", metavar="T", help="Another tag than .env's, of base-image too.")
 @click.option("--prefix", default="", metavar="R/NS", help="Another registry and namespace than .env's.")
 @click.option("--no-start", is_flag=True, help="Only what can be told without starting a container.")
@@ -74,17 +75,34 @@ def command(
         docker = find_docker().at(workspace.project.root)
         tell(verify_stack(docker, workspace, (lambda _: None) if quiet else say), form)
         return
+    names = names or ("all",)
+    _check_held(workspace.plan, names)
     with contextlib.ExitStack() as held:
         if origin == "registry":
             held.enter_context(alone(workspace.project))
-            found = _from_registry(workspace, names or ("all",), platforms, quiet)
+            found = _from_registry(workspace, names, platforms, quiet)
         else:
-            found = _as_they_are(workspace, names or ("all",), platforms, bundle)
+            found = _as_they_are(workspace, names, platforms, bundle)
         if bundle and not no_start and not quiet:
             say("nothing of a bundle is started: fategen bundle load, then verify")
         starter = find_docker() if not no_start and found.started else None
         results = hold(found, workspace.project, starter, quiet)
     tell(results, form)
+
+
+def _check_held(plan: Plan, names: Sequence[str]) -> None:
+    """InputError for an image or group that no contract holds: nothing checked would look like all well."""
+    problems = []
+    for name in names:
+        targets = plan.select([name])
+        if not any(target.tags for target in targets):
+            problems.append(Problem(name, "only the build uses it: there is no image to verify"))
+        elif not any(target.contract.where for target in targets):
+            problems.append(Problem(name, "has no contract in the catalogue: nothing would be checked"))
+    if problems:
+        raise InputError(
+            problems, hint="fategen verify alone takes all that have one; contract: in a catalogue gives one"
+        )
 
 
 def _as_they_are(workspace: Workspace, names: Sequence[str], platforms: Sequence[str], bundle: Path | None) -> Origin:

@@ -236,3 +236,26 @@ def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: P
     file = save(images, tmp_path / "two.tar", name="two").path
     with pytest.raises(InputError, match=r"would be both one/a:1\.0 and two/a:1\.0"):
         send(registry, file)
+
+
+@pytest.fixture
+def delta(tmp_path: Path) -> tuple[Path, Path]:
+    """``a``; and ``a`` and ``b`` as a delta on it: b has a's first layer."""
+    images = [SourceImage((f"fgtest/{n}:1.0",), simple(tmp_path / n, n), ("linux/amd64",)) for n in "ab"]
+    base = save(images[:1], tmp_path / "base.fate.tar", name="base")
+    return base.path, save(images, tmp_path / "delta.fate.tar", name="delta", bases=[base.index]).path
+
+
+def test_a_delta_without_its_base_sends_nothing_at_all(registry: Loopback, delta: tuple[Path, Path]) -> None:
+    with pytest.raises(InputError, match="is a delta, and 2 layers are in base"):
+        send(registry, delta[1])
+    assert not sent(registry)
+
+
+def test_what_a_delta_leaves_out_is_mounted_from_where_the_registry_has_it(
+    registry: Loopback, delta: tuple[Path, Path]
+) -> None:
+    send(registry, delta[0])
+    registry.asked.clear()
+    assert [pushed.state for pushed in send(registry, delta[1])] == ["was there", "pushed"]
+    assert len(sent(registry)) == 2, "b's own layer and its config"

@@ -104,6 +104,27 @@ def test_uncommitted_changes_reach_no_release_tag(own_sample: Path, patched: Pat
         docker("image", "rm", "--force", built["references"][0])
 
 
+def test_what_is_not_committed_above_a_source_reaches_no_release_tag(
+    own_sample: Path, tmp_path: Path, fategen: Fategen
+) -> None:
+    """A source in a directory of a larger checkout: its commit is not the source's, its changes are."""
+    make_checkout("fate", tmp_path / "monorepo/fate")
+    (tmp_path / "monorepo/fate/.git").rename(tmp_path / "monorepo/.git")
+    git(tmp_path / "monorepo", "add", "--all")
+    git(tmp_path / "monorepo", "commit", "--quiet", "-m", "moved")
+    bake = ("bake", "python", "--push", "--source", "fate=../monorepo/fate", "--format", "json")
+    ran = fategen(*bake, "--set", "TAG=clean", cwd=own_sample)
+    assert (ran.code, json.loads(ran.out)[0]["uncommitted"]) == (0, []), ran.err
+    (tmp_path / "monorepo/fate/fate_flow/new.py").write_text("x = 1\n", encoding="utf-8")
+    refused = fategen(*bake, cwd=own_sample)
+    assert refused.code == 2
+    assert "not committed: fate/fate_flow/new.py" in refused.err and "nothing was started" in refused.err
+    (tmp_path / "monorepo/elsewhere").write_text("", encoding="utf-8")
+    (tmp_path / "monorepo/fate/fate_flow/new.py").unlink()
+    ran = fategen(*bake, "--set", "TAG=clean", cwd=own_sample)
+    assert ran.code == 0, ran.err
+
+
 def test_a_checkout_that_git_refuses_to_read_is_not_taken_for_clean(
     own_sample: Path, patched: Path, fategen: Fategen
 ) -> None:

@@ -42,8 +42,11 @@ ORIGINS = ("bake", "engine", "registry", "layout:DIR")
 def _bundle_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     """One of the bundles; an image's name in its place is a slip with an answer."""
     if value not in GROUPS:
-        wrong = f"no bundle has this name{did_you_mean(value, GROUPS)}; there are {', '.join(GROUPS)}"
-        raise InputError(Problem(value, wrong), hint=f"for one image: fategen bundle save --image {value}")
+        near = did_you_mean(value, GROUPS)
+        wrong = f"no bundle has this name{near}; there are {', '.join(GROUPS)}"
+        raise InputError(
+            Problem(value, wrong), hint=f"for one image: fategen bundle save --image {'NAME' if near else value}"
+        )
     return value
 
 
@@ -269,8 +272,10 @@ def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
     there = [target.name for target in plan.select(groups)]
     wrong = [image for image in images if image not in there]
     if wrong:
+        holding = {t.name: other for other in reversed(GROUPS) for t in plan.select(groups_of(other, plan))}
+        instead = {w: f"; it is in {holding[w]}" if w in holding else did_you_mean(w, there) for w in wrong}
         raise InputError(
-            [Problem("--image", f"{w} is not in the {name} bundle{did_you_mean(w, there)}") for w in wrong],
+            [Problem("--image", f"{w} is not in the {name} bundle{instead[w]}") for w in wrong],
             hint=f"it holds {', '.join(there)}",
         )
     return tuple(images) or groups
