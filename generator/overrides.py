@@ -1,13 +1,19 @@
-"""A project's own templates and catalogues that nothing reads: a name that is off would be passed over in silence."""
+"""A project's own templates and catalogues: how they come there, and those that nothing reads.
+
+A name that is off would be passed over in silence.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from generator.errors import Problem, did_you_mean
+from generator.catalogue import Line
+from generator.errors import InputError, Problem, did_you_mean
 from generator.project import Project, packaged_data
+from generator.tree import write_atomically
 
 MISNAMED = {
     "template": ("templates", "*.j2"),
@@ -48,6 +54,67 @@ def _instead(name: str, used: Mapping[str, str]) -> str:
     if template != f"{image}.Dockerfile.j2":
         return f"; {image} is rendered from dockerfiles/{template}, or what template: in the catalogue names"
     return ""
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A file that fategen brings: ``name`` is where a project's own is, ``state`` whose is read: ``packaged``, ``own``
+    or ``own, the same``; ``images`` are rendered from it."""
+
+    name: str
+    path: Path
+    state: str
+    images: tuple[str, ...]
+
+
+def packaged_files(project: Project, line: Line) -> tuple[Packaged, ...]:
+    """All templates and catalogues that fategen brings."""
+    found = []
+    for name, path in packaged_names().items():
+        images = tuple(i.name for i in line.images if f"templates/dockerfiles/{i.template}" == name)
+        found.append(Packaged(name, path, _state(project.root / name, path), images))
+    return tuple(found)
+
+
+def packaged_names() -> dict[str, Path]:
+    """Where a project's own would be -> the packaged file."""
+    kinds = ("templates", "catalogue")
+    return {f"{kind}/{file}": packaged_data(kind) / file for kind in kinds for file in _files(packaged_data(kind))}
+
+
+def _state(own: Path, packaged: Path) -> str:
+    if not own.is_file() or own.resolve() == packaged.resolve():
+        return "packaged"
+    return "own, the same" if own.read_bytes() == packaged.read_bytes() else "own"
+
+
+def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> tuple[Packaged, ...]:
+    """Copies the files of these names, or images, into the project, all or none; an editor's schema with a catalogue.
+
+    Raises InputError for a name that is neither, and for what is there already.
+    """
+    by_name = {file.name: file for file in known}
+    by_image = {image: file for file in known for image in file.images}
+    problems, chosen = [], {}
+    for name in names:
+        file = by_name.get(name) or by_image.get(name)
+        if file is None:
+            near = did_you_mean(name, [*by_name, *by_image])
+            problems.append(Problem(name, f"no packaged file and no image that has a template{near}"))
+        elif (project.root / file.name).exists():
+            there = "the packaged one itself" if file.state == "packaged" else "there already; it was left as it is"
+            problems.append(Problem(file.name, f"is {there}"))
+        else:
+            chosen[file.name] = file
+    if problems:
+        raise InputError(problems, hint="fategen override lists the files; nothing was copied")
+    for file in chosen.values():
+        beside = [schema for schema in known if schema.name == "catalogue/schema.json" and file.name.endswith(".yaml")]
+        for one in (file, *beside):
+            if not (project.root / one.name).exists():
+                (project.root / one.name).parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(project.root / one.name, one.path.read_text(encoding="utf-8"))
+    return tuple(chosen.values())
 
 
 def _own(project: Project, kind: str) -> Path | None:

@@ -6,7 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from generator.cli import cli
+from generator.errors import InputError
+from generator.overrides import packaged_names
 from generator.project import Project, packaged_data
 from generator.workspace import load
 
@@ -64,3 +68,50 @@ def test_what_is_read_and_what_is_nobodys_mistake_is_not_worth_a_word(project_di
         put(project_dir, name)
     put(project_dir, "template/notes.txt")
     assert warnings(project_dir) == []
+
+
+def override(directory: Path, *files: str) -> Result:
+    return CliRunner().invoke(cli, ["override", "-C", str(directory), *files])
+
+
+def test_a_packaged_file_becomes_the_projects_own(project_dir: Path) -> None:
+    ran = override(project_dir, "templates/macros.j2", "roll")
+    assert ran.exit_code == 0, ran.output
+    java = "templates/dockerfiles/java.Dockerfile.j2"
+    assert f"copied {java}, for federation, proxy, roll, meta-service, fateboard" in ran.output
+    for name in ("templates/macros.j2", java):
+        assert (project_dir / name).read_text() == packaged_names()[name].read_text()
+    assert warnings(project_dir) == []
+    put(project_dir, "templates/macros.j2", "{# mine #}")
+    states = {line.split()[0]: line.split()[1:3] for line in override(project_dir).output.splitlines()}
+    assert states["templates/macros.j2"] == ["own"]
+    assert states[java][:2] == ["own,", "the"]
+    assert states["templates/dockerfiles/egg.Dockerfile.j2"] == ["packaged", "egg"]
+
+
+def test_a_catalogue_comes_with_the_schema_that_it_names_for_editors(project_dir: Path) -> None:
+    assert override(project_dir, "catalogue/1.3.yaml").exit_code == 0
+    assert (project_dir / "catalogue/schema.json").is_file()
+
+
+def test_nothing_is_copied_where_one_name_is_wrong_or_there_already(project_dir: Path) -> None:
+    put(project_dir, "templates/macros.j2", "mine")
+    ran = override(project_dir, "egg", "templates/macros.j2", "templates/dockerfiles/jawa.Dockerfile.j2", "redis")
+    assert isinstance(ran.exception, InputError)
+    said = ran.exception.render()
+    assert "templates/macros.j2: is there already; it was left as it is" in said
+    assert "did you mean templates/dockerfiles/java.Dockerfile.j2?" in said
+    assert "redis: no packaged file and no image that has a template" in said
+    assert (project_dir / "templates/macros.j2").read_text() == "mine"
+    assert not (project_dir / "templates/dockerfiles").exists()
+
+
+def test_the_packaged_ones_of_fategens_own_checkout_are_edited_where_they_are(
+    project_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(packaged_data("templates"), project_dir / "templates")
+    shutil.copytree(packaged_data("catalogue"), project_dir / "catalogue")
+    monkeypatch.setattr("generator.overrides.packaged_data", lambda kind: project_dir / kind)
+    ran = override(project_dir, "egg")
+    assert isinstance(ran.exception, InputError)
+    assert "is the packaged one itself" in ran.exception.render()

@@ -21,6 +21,7 @@ COMMANDS = {
     "bake": "build the images with docker buildx bake, and push or load them",
     "verify": "hold images against their contract: their files, their configuration, how they start and end",
     "bundle": "carry images to a site without internet: save, inspect, verify, load",
+    "override": "copy packaged templates and catalogues into the project, to change them there",
     "doctor": "what this machine has and lacks for each command",
 }
 

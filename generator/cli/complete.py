@@ -39,6 +39,14 @@ def images_of_bundle(context: click.Context, parameter: click.Parameter, typed: 
     return _fitting(found, typed, context.params.get(parameter.name or "") or ())
 
 
+def packaged(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """For ``override [FILE|IMAGE]...``: the files that fategen brings."""
+    from generator.overrides import packaged_names
+
+    found = [CompletionItem(name) for name in packaged_names()]
+    return _fitting(found, typed, context.params.get(parameter.name or "") or ())
+
+
 def _fitting(found: list[CompletionItem], typed: str, given: tuple[str, ...]) -> list[CompletionItem]:
     return [item for item in found if item.value.startswith(typed) and item.value not in given]
 

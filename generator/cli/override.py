@@ -1,0 +1,37 @@
+"""``fategen override``: a packaged template or catalogue becomes the project's own, to be changed there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from generator.cli.common import directory_option, open_project
+from generator.cli.complete import packaged
+from generator.overrides import Packaged, copy, packaged_files
+from generator.table import table
+from generator.workspace import load_line, load_settings
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[FILE|IMAGE]...", shell_complete=packaged)
+@directory_option
+def command(files: tuple[str, ...], directory: Path) -> None:
+    """Copy packaged templates and catalogues into the project, to change them there; without FILE, list them.
+
+    A project's own files come before the packaged ones, file by file. An image's name stands for its template. What is
+    there already is never written over.
+    """
+    project = open_project(directory)
+    settings, _ = load_settings(project, local=False)
+    known = packaged_files(project, load_line(project, settings.fate_version, settings.where("FATE_VERSION")))
+    if not files:
+        click.echo(table(("FILE", "WHOSE", "IMAGES"), [(f.name, f.state, " ".join(f.images)) for f in known]))
+        return
+    for file in copy(project, known, files):
+        click.echo(f"copied {file.name}{_rendered(file)}")
+    click.echo("next: edit it; fategen render --diff shows what that changes")
+
+
+def _rendered(file: Packaged) -> str:
+    return f", for {', '.join(file.images)}" if file.images else ""
