@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from generator.completed import Completed
 from generator.engine import Docker
+from generator.engine_socket import connect, head, response
 from generator.errors import EngineError
 from generator.remedies import GET_BUILDX, explain
 
@@ -207,6 +208,9 @@ def engine_platform(system: str, machine: str) -> str:
     return f"{system}/{names.get(machine, machine)}"
 
 
+INFO = ("info", "--format", "json")
+
+
 @dataclass(frozen=True)
 class Answers:
     """What docker and buildx said, as far as they are there. ``said`` is ``docker buildx inspect`` itself."""
@@ -224,10 +228,10 @@ def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]
     Nothing that they lack is an error here.
     """
     inspecting = ["buildx", "inspect", *([builder] if builder else [])]
-    with docker.start(["info", "--format", "json"]) as info, docker.start(inspecting) as inspected:
+    with docker.start(inspecting) as inspected, _engine_asked(docker) as asked:
 
         def answers() -> Answers:
-            engine, buildx = parse_engine(info.finish())
+            engine, buildx = asked()
             said = inspected.finish()
             if buildx is None:
                 # a client may leave its plugins out of its answer
@@ -236,6 +240,29 @@ def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]
             return Answers(engine, buildx, parse_builder(said.stdout) if said.ok else None, said)
 
         yield answers
+
+
+@contextlib.contextmanager
+def _engine_asked(docker: Docker) -> Iterator[Callable[[], tuple[Engine, Version | None]]]:
+    """``docker info``, which starts every plugin to ask its version; by the engine's socket it is buildx alone."""
+    connection = connect(docker.socket) if docker.socket and docker.buildx else None
+    if connection is None:
+        with docker.start(INFO) as info:
+            yield lambda: parse_engine(info.finish())
+        return
+    with contextlib.closing(connection), docker.start(["buildx", "version"]) as version:
+        connection.sendall(head("GET", "/info"))
+
+        def answer() -> tuple[Engine, Version | None]:
+            said = version.finish()
+            try:
+                status, body = response(connection)
+                info = Completed((docker.binary, *INFO), int(status != 200), body.decode("utf-8", "replace"), "")
+            except (OSError, ValueError):
+                info = docker.run(INFO)
+            return parse_engine(info)[0], parse_version(said.stdout) if said.ok else None
+
+        yield answer
 
 
 def ask(docker: Docker, builder: str = "") -> Answers:

@@ -85,7 +85,8 @@ def _bad_project(error: FategenError) -> Row:
 
 def _ask(docker: Docker) -> Answers | EngineError:
     try:
-        return ask(docker)
+        # by docker alone, which tells its own version too
+        return ask(replace(docker, socket=""))
     except EngineError as error:
         return error
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.engines.docker_socket import SocketPipe, connect
+from generator.bundle.engines.docker_socket import SocketPipe
 from generator.engine import Docker
+from generator.engine_socket import connect
 from generator.errors import EngineError
 
 LOADED = {"stream": "Loaded image: localhost/one:1\n"}

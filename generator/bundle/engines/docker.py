@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from generator.bundle.engines.docker_socket import SocketPipe, connect
+from generator.bundle.engines.docker_socket import SocketPipe
 from generator.bundle.engines.loader import EngineImage, Holdings, Pipe
 from generator.bundle.format import reference
 from generator.engine import Child, Docker
+from generator.engine_socket import connect
 from generator.errors import EngineError
 from generator.signals import signals_as_exceptions
 

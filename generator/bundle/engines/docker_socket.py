@@ -1,35 +1,20 @@
 """An archive straight into the engine's own socket, as ``docker load`` puts it there from its standard input.
 
 The docker command would copy every byte once more: on two cores, a tenth of a load. Source: Docker Engine API,
-``POST /images/load``, there since Docker 1.2 (a path without a version: the newest that the engine knows). HTTP is
-written out here because python3-minimal, with which a bundle can be loaded, has no ``http.client``.
+``POST /images/load``, there since Docker 1.2.
 """
 
 from __future__ import annotations
 
 import json
 import socket
-from typing import IO
 
 from generator.completed import Completed
 from generator.engine import Docker
+from generator.engine_socket import head, response
 from generator.errors import EngineError
 
-_HEAD = (
-    b"POST /images/load?quiet=1 HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n"
-    b"Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
-
-
-def connect(path: str) -> socket.socket | None:
-    """None where nobody listens there, or one may not talk to who does: docker says best which, and what to do."""
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.connect(path)
-    except OSError:
-        connection.close()
-        return None
-    return connection
+_HEAD = head("POST", "/images/load?quiet=1", "Content-Type: application/x-tar", "Transfer-Encoding: chunked")
 
 
 class SocketPipe:
@@ -69,11 +54,10 @@ class SocketPipe:
     def _answer(self) -> tuple[bool, str]:
         """Whether it went well, and what ``docker load`` would print."""
         try:
-            with self._connection.makefile("rb") as stream:
-                ok, body = _response(stream)
+            status, body = response(self._connection)
         except (OSError, ValueError):
             return False, "the engine closed the connection"
-        lines = []
+        ok, lines = status == 200, []
         for line in body.decode("utf-8", "replace").splitlines():
             try:
                 told = json.loads(line)
@@ -83,23 +67,3 @@ class SocketPipe:
             except (ValueError, AttributeError):
                 lines.append(line)
         return ok, "\n".join(lines)
-
-
-def _response(stream: IO[bytes]) -> tuple[bool, bytes]:
-    """Whether its status is 200, and its body. OSError or ValueError: it is not whole."""
-    status = stream.readline().split(b" ")
-    headers = {}
-    while (line := stream.readline()) not in (b"\r\n", b""):
-        name, _, value = line.lower().partition(b":")
-        headers[name] = value.strip()
-    if len(status) < 2 or not line:
-        raise ValueError("no response")
-    body = b""
-    if headers.get(b"transfer-encoding") != b"chunked":
-        # not to its end: an engine that has not read everything resets the connection there
-        body = stream.read(int(headers.get(b"content-length", b"-1")))
-    else:
-        while size := int(stream.readline(), 16):
-            body += stream.read(size)
-            stream.readline()
-    return status[1] == b"200", body
