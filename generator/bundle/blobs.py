@@ -67,7 +67,8 @@ class Blobs:
         """InputError where a delta's bases were not given."""
         lacking = self.index.blobs().keys() - self.members.keys()
         if lacking:
-            message = f"is a delta, and {len(lacking)} layers are in {self.index.leans_on}"
+            count = "1 layer is" if len(lacking) == 1 else f"{len(lacking)} layers are"
+            message = f"is a delta, and {count} in {self.index.leans_on}"
             raise InputError(Problem(self.name, message), hint="name that bundle with --base")
 
     def document(self, digest: str) -> bytes:
