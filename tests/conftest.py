@@ -20,20 +20,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting a process in a unit test is an error, whichever way it is tried."""
-    if item.get_closest_marker("e2e"):
-        return (yield)
+    if request.node.get_closest_marker("e2e"):
+        return
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError(f"a unit test started a process: {args[1:]}")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subprocess.Popen, "__init__", refuse)
-        for name in ("system", "posix_spawn", "posix_spawnp", "fork", "forkpty", "execv", "execve"):
-            patch.setattr(os, name, refuse)
-        return (yield)
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    for name in ("system", "posix_spawn", "posix_spawnp", "fork", "forkpty", "execv", "execve"):
+        monkeypatch.setattr(os, name, refuse)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -220,6 +220,20 @@ def test_images_with_an_unknown_name(run: Run) -> None:
     assert "did you mean egg?" in err
 
 
+@pytest.fixture
+def started_beforehand() -> str:
+    """What a fixture is told that starts a process."""
+    try:
+        subprocess.run(["true"], check=True)
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
+def test_nor_can_a_unit_tests_fixture(started_beforehand: str) -> None:
+    assert started_beforehand.startswith("a unit test started a process")
+
+
 def test_a_unit_test_cannot_start_a_process() -> None:
     with pytest.raises(AssertionError, match="a unit test started a process"):
         subprocess.run(["true"], check=True)
