@@ -35,6 +35,8 @@ BUILDKIT_NEEDED: Version = (0, 10, 0)
 DOCKER_NEEDED: Version = (23, 0, 0)
 """The first Docker Engine with such a BuildKit; as a package of a distribution it may hide BuildKit's version."""
 
+_INFO = ("info", "--format", "json")
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -208,9 +210,6 @@ def engine_platform(system: str, machine: str) -> str:
     return f"{system}/{names.get(machine, machine)}"
 
 
-INFO = ("info", "--format", "json")
-
-
 @dataclass(frozen=True)
 class Answers:
     """What docker and buildx said, as far as they are there. ``said`` is ``docker buildx inspect`` itself."""
@@ -245,21 +244,22 @@ def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]
 @contextlib.contextmanager
 def _engine_asked(docker: Docker) -> Iterator[Callable[[], tuple[Engine, Version | None]]]:
     """``docker info``, which starts every plugin to ask its version; by the engine's socket it is buildx alone."""
-    connection = connect(docker.socket) if docker.socket and docker.buildx else None
+    connection = connect(docker.socket) if docker.buildx else None
     if connection is None:
-        with docker.start(INFO) as info:
+        with docker.start(_INFO) as info:
             yield lambda: parse_engine(info.finish())
         return
     with contextlib.closing(connection), docker.start(["buildx", "version"]) as version:
-        connection.sendall(head("GET", "/info"))
+        with contextlib.suppress(OSError):  # then there is no answer either
+            connection.sendall(head("GET", "/info"))
 
         def answer() -> tuple[Engine, Version | None]:
             said = version.finish()
             try:
                 status, body = response(connection)
-                info = Completed((docker.binary, *INFO), int(status != 200), body.decode("utf-8", "replace"), "")
+                info = Completed((docker.binary, *_INFO), int(status != 200), body.decode("utf-8", "replace"), "")
             except (OSError, ValueError):
-                info = docker.run(INFO)
+                info = docker.run(_INFO)
             return parse_engine(info)[0], parse_version(said.stdout) if said.ok else None
 
         yield answer

@@ -11,7 +11,9 @@ from typing import IO
 
 
 def connect(path: str) -> socket.socket | None:
-    """None where nobody listens there, or one may not talk to who does: docker says best which, and what to do."""
+    """None for "", where nobody listens, or one may not talk to who does: docker says best which, and what to do."""
+    if not path:
+        return None
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from generator.catalogue import Line
 from generator.errors import InputError, Problem, did_you_mean
 from generator.project import Project, packaged_data
-from generator.tree import write_atomically
+from generator.tree import Change, write
 
 MISNAMED = {
     "template": ("templates", "*.j2"),
@@ -91,7 +91,7 @@ def _state(own: Path, packaged: Path) -> str:
 def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> tuple[Packaged, ...]:
     """Copies the files of these names, or images, into the project, all or none; an editor's schema with a catalogue.
 
-    Raises InputError for a name that is neither, and for what is there already.
+    Raises InputError for a name that is neither, and for what is there already; EngineError where the disk refuses.
     """
     by_name = {file.name: file for file in known}
     by_image = {image: file for file in known for image in file.images}
@@ -108,12 +108,11 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
             chosen[file.name] = file
     if problems:
         raise InputError(problems, hint="fategen override lists the files; nothing was copied")
-    for file in chosen.values():
-        beside = [schema for schema in known if schema.name == "catalogue/schema.json" and file.name.endswith(".yaml")]
-        for one in (file, *beside):
-            if not (project.root / one.name).exists():
-                (project.root / one.name).parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(project.root / one.name, one.path.read_text(encoding="utf-8"))
+    files, schema = dict(chosen), by_name["catalogue/schema.json"]
+    if any(name.endswith(".yaml") for name in chosen) and not (project.root / schema.name).exists():
+        files[schema.name] = schema
+    new = (Change(name, "missing", "", file.path.read_text(encoding="utf-8")) for name, file in files.items())
+    write(tuple(new), project.root)
     return tuple(chosen.values())
 
 

@@ -15,8 +15,8 @@ from generator.remedies import GET_DOCKER
 def find_docker() -> Docker:
     """The docker command on ``PATH``. EngineError where there is none."""
     docker = find_program("docker", GET_DOCKER)
-    found = find_plugin("buildx", docker.binary, os.environ), find_socket(docker.binary, os.environ)
-    return replace(docker, buildx=found[0], socket=found[1])
+    buildx = find_plugin("buildx", docker.binary, os.environ)
+    return replace(docker, buildx=buildx, socket=find_socket(docker.binary, os.environ))
 
 
 def find_program(name: str, hint: str = "") -> Docker:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from generator.cli import cli
-from generator.errors import InputError
+from generator.errors import EngineError, InputError
 from generator.overrides import packaged_names
 from generator.project import Project, packaged_data
 from generator.workspace import load
@@ -104,6 +104,13 @@ def test_nothing_is_copied_where_one_name_is_wrong_or_there_already(project_dir:
     assert "redis: no packaged file and no image that has a template" in said
     assert (project_dir / "templates/macros.j2").read_text() == "mine"
     assert not (project_dir / "templates/dockerfiles").exists()
+
+
+def test_where_the_disk_refuses_it_is_said(project_dir: Path) -> None:
+    put(project_dir, "templates")
+    ran = override(project_dir, "egg")
+    assert isinstance(ran.exception, EngineError)
+    assert f"cannot write {project_dir / 'templates'}" in ran.exception.message
 
 
 def test_the_packaged_ones_of_fategens_own_checkout_are_edited_where_they_are(

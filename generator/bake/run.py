@@ -140,22 +140,23 @@ def run_bake(
 def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
     """The failure of a bake process: the step that broke it, else buildx's own last words."""
     step = reader.failed_step()
+    kind: Kind
     if step is None:
         errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
         said = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
+        kind, hint = "engine", ""
         if "dockerfile parse error" in said:
             # BuildKit does not say whose
             files = ", ".join(dict.fromkeys(t.dockerfile for t in job.involved if t.dockerfile))
-            hint = f"it is a line of one of {files}; edit the template that it is rendered from"
-            return PhaseError(f"docker buildx bake failed: {said}", logs.shown(""), reader.pushed, "step", hint)
-        return PhaseError(f"docker buildx bake failed: {said}", logs.shown(""), reader.pushed, "engine")
+            kind, hint = "step", f"it is a line of one of {files}; edit the template that it is rendered from"
+        return PhaseError(f"docker buildx bake failed: {said}", logs.shown(""), reader.pushed, kind, hint)
     name = step.name
     platform = job.platform(name.target, name.platform)
     where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
     stage, _, number = name.stage.rpartition(" ")
     part = f'stage "{stage}", step {number}: ' if stage and "/" in number else ""
     lines = "".join(f"\n  | {line}" for line in _what_it_said(step))
-    kind: Kind = "export" if name.text.startswith(EXPORTING) else "step"
+    kind = "export" if name.text.startswith(EXPORTING) else "step"
     return PhaseError(
         f"{where} failed in {part}{name.text}{lines}",
         logs.shown(name.target),

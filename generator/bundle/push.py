@@ -63,11 +63,11 @@ def push(
     try:
         run = _Push(blobs, connect(access), progress or quiet)
         lost = [] if replace else [one for path, tags, image in targets for one in run.lost(path, tags, image)]
+        if lost:
+            raise InputError(lost, hint=KEEP)
         run.find_left_out(targets)
     except Refused as refused:
         raise EngineError(f"{access.host}: {refused.finding.said}") from refused
-    if lost:
-        raise InputError(lost, hint=KEEP)
     return tuple(run.image(path, tags, image, prefix) for path, tags, image in targets)
 
 
@@ -140,8 +140,8 @@ class _Push:
         for path, tags, image in targets:
             if all(self._standing(path, tag) == image.target.digest for tag in tags):
                 continue
+            homes = dict.fromkeys((path, *(other for other, _, _ in targets)))
             for digest in {blob.digest for blob in image.blobs()} - self._blobs.members.keys() - self._left_out.keys():
-                homes = dict.fromkeys((path, *(other for other, _, _ in targets)))
                 home = next((one for one in homes if has_blob(self._registry, one, digest)), None)
                 if home is None:
                     self._blobs.require_all()

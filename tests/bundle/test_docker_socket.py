@@ -13,7 +13,7 @@ import pytest
 
 from generator.bundle.engines.docker_socket import SocketPipe
 from generator.engine import Docker
-from generator.engine_socket import connect
+from generator.engine_socket import connect, response
 from generator.errors import EngineError
 
 LOADED = {"stream": "Loaded image: localhost/one:1\n"}
@@ -84,6 +84,14 @@ def test_an_answer_may_come_in_chunks(tmp_path: Path) -> None:
         chunks = b'14\r\n{"stream":"Loaded "}\r\n8\r\n\n{"strea\r\n7\r\nm":"x"}\r\n0\r\n\r\n'
         engine.answer = b"HTTP/1.1 200 OK\r\nServer: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
         assert pipe.finish() == "Loaded\nx"
+
+
+def test_an_answer_ends_where_its_length_says_and_not_with_the_connection() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(1)
+        theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        assert response(ours) == (200, b"{}")
 
 
 def test_an_answer_that_is_cut_is_a_failure(tmp_path: Path) -> None:

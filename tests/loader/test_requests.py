@@ -63,9 +63,10 @@ class Server:
         """A request's head; "" where the client is gone."""
         data = b""
         while not data.endswith(b"\r\n\r\n"):
-            # not a byte more than the head; TLS gives single bytes out of what it has unpacked
-            seen = b" " if isinstance(line, ssl.SSLSocket) else line.recv(1 << 16, socket.MSG_PEEK)
-            piece = line.recv(max(1, seen.find(b"\r\n\r\n") + 4) if b"\r\n\r\n" in seen else 1)
+            # not a byte more than the head; TLS cannot look ahead, and gives single bytes out of what it has unpacked
+            seen = b"" if isinstance(line, ssl.SSLSocket) else line.recv(1 << 16, socket.MSG_PEEK)
+            end = (data[-3:] + seen).find(b"\r\n\r\n")
+            piece = line.recv(1 if end < 0 else end + 4 - len(data[-3:]))
             if not piece:
                 return ""
             data += piece

@@ -9,9 +9,16 @@ from generator.errors import InputError
 from tests.fate_plan import plan_of
 
 
-@pytest.mark.parametrize("name", ["packages", "mysql", "third-party"])
-def test_what_no_contract_holds_is_never_called_checked(name: str) -> None:
-    with pytest.raises(InputError, match=f"^{name}: (only the build uses it|has no contract in the catalogue)"):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("packages", "only the build uses it"),
+        ("mysql", "has no contract in the catalogue"),
+        ("third-party", "has no contract in the catalogue"),
+    ],
+)
+def test_what_no_contract_holds_is_never_called_checked(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=f"^{name}: {said}"):
         _check_held(plan_of(), ["roll", name])
 
 

@@ -131,7 +131,7 @@ class DockerLoader:
     def open_load(self, platform: str) -> Iterator[Pipe]:
         """``docker load`` that waits for an archive. It takes images of any platform."""
         hint = "docker info and the engine's log tell more; is its disk full?"
-        if connection := connect(self._docker.socket) if self._docker.socket else None:
+        if connection := connect(self._docker.socket):
             with signals_as_exceptions(), contextlib.closing(connection):
                 yield SocketPipe(self._docker, connection, hint)
         else:

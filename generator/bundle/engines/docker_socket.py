@@ -24,11 +24,10 @@ class SocketPipe:
         self._engine, self._connection, self._hint = engine, connection, hint
         self._send(_HEAD)
 
-    def write(self, data: bytes, /) -> object:
+    def write(self, data: bytes, /) -> None:
         """EngineError, with the engine's own word, where it has stopped reading."""
         if data:  # a chunk of nothing would be the end
             self._send(b"%x\r\n" % len(data), data, b"\r\n")
-        return None
 
     def finish(self) -> str:
         self._send(b"0\r\n\r\n")
