@@ -9,8 +9,8 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
+from generator.bundle.disk_file import DiskFile
 from generator.errors import EngineError, InputError, Problem
 
 _MARGIN = 1 << 20
@@ -36,10 +36,10 @@ def check_output(output: Path, size: int) -> None:
 
 
 @contextlib.contextmanager
-def part_file(output: Path) -> Iterator[tuple[IO[bytes], Path]]:
+def part_file(output: Path) -> Iterator[tuple[DiskFile, Path]]:
     """The hidden file beside ``output``, locked and empty; on any error it is removed, after a rename it is gone."""
     part = output.with_name(f".{output.name}.part")
-    with _lock(part, output) as file:
+    with contextlib.closing(DiskFile(_lock(part, output))) as file:
         try:
             yield file, part
         except BaseException:
@@ -47,28 +47,28 @@ def part_file(output: Path) -> Iterator[tuple[IO[bytes], Path]]:
             raise
 
 
-def _lock(part: Path, output: Path) -> IO[bytes]:
+def _lock(part: Path, output: Path) -> int:
     while True:
         # no O_TRUNC: until the lock is held, the file may be another run's
-        file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb")
+        number = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # the other run may have renamed or removed it between the open and the lock
-            if _is(part, file):
-                file.truncate(0)
-                return file
+            if _is(part, number):
+                os.truncate(number, 0)
+                return number
         except OSError as error:
-            file.close()
+            os.close(number)
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
             message = f"{output} is being written by another fategen"
             raise EngineError(message, hint="wait for it, or name another file with -o") from None
-        file.close()
+        os.close(number)
 
 
-def _is(path: Path, file: IO[bytes]) -> bool:
+def _is(path: Path, number: int) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        return os.path.samestat(path.stat(), os.fstat(number))
     except FileNotFoundError:
         return False
 

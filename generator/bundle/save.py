@@ -7,9 +7,8 @@ hidden file only, and the next save of the same bundle writes over it.
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -27,10 +26,6 @@ from generator.bundle.origins.layout import Found, SourceImage, blob_path, build
 from generator.bundle.output import check_output, disk_errors, forget, part_file, sync_directory, write_sums
 from generator.bundle.split import PartsWriter, check_split, remove_parts
 from generator.errors import BundleError, EngineError, InputError, Problem
-
-_WINDOW = 64 << 20
-"""Bytes after which the disk is waited for: a slow one is not found out at the end, with gigabytes to go."""
-Sync = Callable[[], object] | None
 
 
 @dataclass(frozen=True)
@@ -82,9 +77,8 @@ def save(
             part.unlink()
         return SaveResult(output, plan.size, digest, plan.index.root, plan.index, shared)
     with disk_errors(output, plan.size), part_file(output) as (file, part):
-        digest = _write(file, plan, sources, progress or quiet, lambda: os.fsync(file.fileno()))
-        file.flush()
-        os.fsync(file.fileno())
+        digest = _write(file, plan, sources, progress or quiet)
+        file.finish()
         forget(output)
         remove_parts(output)
         part.replace(output)
@@ -188,29 +182,24 @@ class _Sources:
             raise BundleError(f"{what} is not compressed as its media type says", hint=hint)
 
 
-def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress, sync: Sync = None) -> str:
-    """Writes all members, and ``sync`` forces them to the disk on the way, so that little is left to wait for."""
+def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress) -> str:
+    """Writes all members; gives the sha256 of what was written, in hexadecimal."""
     whole = hashlib.sha256()
-    done = unforced = 0
+    done = 0
 
     def take(data: bytes) -> None:
         whole.update(data)
         file.write(data)
 
-    # beside the reading, one piece behind (hashlib and the disk let other threads run)
-    with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(1) as forcing:
+    # beside the reading, one piece behind (hashlib lets other threads run)
+    with ThreadPoolExecutor(1) as beside:
         behind = beside.submit(take, b"")
-        forced: Future[object] = forcing.submit(int)
 
         def put(data: bytes) -> None:
-            nonlocal done, unforced, behind, forced
+            nonlocal done, behind
             behind.result()
             behind = beside.submit(take, data)
             done += len(data)
-            unforced += len(data)
-            if sync is not None and unforced >= _WINDOW:
-                forced.result()
-                forced, unforced = forcing.submit(sync), 0
 
         for member in plan.members:
             put(header(member.name, member.size))
@@ -220,7 +209,6 @@ def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress, 
             put(bytes(padding(member.size)))
         put(TRAILER)
         behind.result()
-        forced.result()
     progress("", done, plan.size)
     return whole.hexdigest()
 

@@ -13,8 +13,8 @@ import os
 import re
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
+from generator.bundle.disk_file import DiskFile
 from generator.bundle.format.base import NAME
 from generator.bundle.format.parts import HEAD, MAX_PARTS, SUFFIX, Part, PartList, part_name
 from generator.errors import InputError, Problem
@@ -38,7 +38,7 @@ class PartsWriter:
 
     def __init__(self, output: Path, most: int) -> None:
         self._output, self._most = output, most
-        self._file: IO[bytes] | None = None
+        self._file: DiskFile | None = None
         self._left = 0
         self._done: list[Part] = []
         self._hidden: list[Path] = []
@@ -100,15 +100,14 @@ class PartsWriter:
     def _begin(self) -> None:
         path = self._output.with_name(f".{part_name(self._output.name, len(self._done))}.part")
         self._hidden.append(path)
-        self._file = path.open("xb")
+        self._file = DiskFile(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
         self._sha, self._head = hashlib.sha256(), hashlib.sha256()
         self._at, self._left = 0, self._most
 
     def _end(self) -> None:
         if self._file is None:
             return
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.finish()
         self._file.close()
         self._file = None
         self._done.append(Part(self._at, f"sha256:{self._sha.hexdigest()}", f"sha256:{self._head.hexdigest()}"))
