@@ -30,10 +30,11 @@ class Failed(Exception):
     """A command that is part of a measurement; the message ends with what it said."""
 
 
-def seconds(function: Callable[[], object], times: int = 1) -> float:
-    """The median of several runs."""
+def seconds(function: Callable[[], object], times: int = 1, before: Callable[[], object] = lambda: None) -> float:
+    """The median of several runs; ``before`` each of them is not counted."""
     measured = []
     for _ in range(times):
+        before()
         begin = time.perf_counter()
         function()
         measured.append(time.perf_counter() - begin)

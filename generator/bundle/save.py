@@ -1,4 +1,4 @@
-"""Writes a bundle: one pass over the layouts, every blob hashed again while it is copied, the file whole or not at all.
+"""Writes a bundle: one pass over the layouts, no blob that was not hashed, the file whole or not at all.
 
 The file is written beside its final name under a hidden one, forced to the disk and renamed. A killed run leaves the
 hidden file only, and the next save of the same bundle writes over it.
@@ -7,7 +7,7 @@ hidden file only, and the next save of the same bundle writes over it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,9 @@ from generator.bundle.origins.layout import Found, SourceImage, blob_path, build
 from generator.bundle.output import check_output, disk_errors, forget, part_file, sync_directory, write_sums
 from generator.bundle.split import PartsWriter, check_split, remove_parts
 from generator.errors import BundleError, EngineError, InputError, Problem
+
+Ready = Callable[[str], bool]
+"""Called with the digest of a blob before it is read: waits where it is on its way; whether it was hashed on it."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,19 @@ def save(
     split: int = 0,
     files: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
+    ready: Ready = lambda _: False,
 ) -> SaveResult:
     """Write ``images`` to ``output`` and their checksum to ``output`` + ``.sha256`` (for ``sha256sum -c``).
 
     Layers that ``bases`` have are left out. With ``split`` it becomes parts of at most that many bytes: see ``split``.
-    ``files`` are small files that go with them, by name: see ``small_files.open_files``.
+    ``files`` are small files that go with them, by name: see ``small_files.open_files``. With ``ready`` layers may be
+    on their way yet.
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
     fails). Whatever it raises, ``output`` is what it was before.
     """
-    plan, sources, shared = _prepare(images, name, bases, files or {})
+    plan, sources, shared = _prepare(images, name, bases, files or {}, ready)
     check_output(output, plan.size)
     if split:
         check_split(output, plan.size, split)
@@ -96,13 +101,14 @@ def save_to(
     bases: Sequence[BundleIndex] = (),
     files: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
+    ready: Ready = lambda _: False,
 ) -> SaveResult:
     """The same bytes as ``save`` writes, into a stream; ``path`` of the result is ``-``.
 
     Who reads it sees by itself whether it is whole: a bundle has an end. Raises what ``save`` raises, and
     BrokenPipeError where nobody reads it any more.
     """
-    plan, sources, shared = _prepare(images, name, bases, files or {})
+    plan, sources, shared = _prepare(images, name, bases, files or {}, ready)
     try:
         digest = _write(stream, plan, sources, progress or quiet)
     except BrokenPipeError:
@@ -113,7 +119,11 @@ def save_to(
 
 
 def _prepare(
-    images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes]
+    images: Sequence[SourceImage],
+    name: str,
+    bases: Sequence[BundleIndex],
+    files: Mapping[str, bytes],
+    ready: Ready,
 ) -> tuple[Contents, _Sources, int]:
     """What is written, from where, and the bytes that images share."""
     problems = []
@@ -126,7 +136,7 @@ def _prepare(
         index = arrange(name, [one.image for one in found], [small_file(*file) for file in files.items()])
     except Malformed as error:
         raise InputError(f"these images do not make a bundle: {error}") from None
-    return contents(leave_out(index, bases)), _Sources(found, files.values()), _shared(index)
+    return contents(leave_out(index, bases)), _Sources(found, files.values(), ready), _shared(index)
 
 
 def _shared(index: BundleIndex) -> int:
@@ -137,7 +147,8 @@ def _shared(index: BundleIndex) -> int:
 class _Sources:
     """Where the bytes of each blob are: in a layout's file, or here (a rewritten index, a small file)."""
 
-    def __init__(self, found: Sequence[Found], files: Iterable[bytes]) -> None:
+    def __init__(self, found: Sequence[Found], files: Iterable[bytes], ready: Ready) -> None:
+        self._ready = ready
         self._layouts: dict[str, Path] = {}
         self._made = {"sha256:" + hashlib.sha256(data).hexdigest(): data for data in files}
         self._kinds: dict[str, str] = {}
@@ -154,26 +165,28 @@ class _Sources:
             yield content
             return
         what = f"{', '.join(member.images)}: {member.role} {member.digest}"
+        hashed = self._ready(member.digest)
         layout = self._layouts[member.digest]
         path = blob_path(layout, member.digest)
         try:
             file = path.open("rb")
         except OSError as error:
             raise BundleError(f"{what} cannot be read: {error.strerror}", hint=build_again(layout)) from error
-        total, sha = 0, hashlib.sha256()
+        total, sha = 0, None if hashed else hashlib.sha256()
         with file:
             while total <= member.size and (chunk := _read(file, what)):
                 if total == 0 and member.role == "layer":
                     self._check_compression(chunk, member, what)
                 total += len(chunk)
-                sha.update(chunk)
+                if sha is not None:
+                    sha.update(chunk)
                 if total <= member.size:
                     yield chunk
         if total != member.size:
             raise BundleError(
                 f"{what} has not the {member.size:,} bytes that its manifest says", hint=build_again(layout)
             )
-        if "sha256:" + sha.hexdigest() != member.digest:
+        if sha is not None and "sha256:" + sha.hexdigest() != member.digest:
             raise BundleError(f"{what} does not match its digest", hint=build_again(layout))
 
     def _check_compression(self, chunk: bytes, member: Expected, what: str) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from generator.bake.run import Session
     from generator.bundle.format.model import BundleIndex
     from generator.bundle.format.oci import Form
+    from generator.bundle.origins.from_registry import Coming
     from generator.bundle.origins.layout import SourceImage
     from generator.plan import Plan
     from generator.project import Project
@@ -60,22 +61,26 @@ def built_layouts(
     return found
 
 
-def fetched_layouts(
+@contextlib.contextmanager
+def fetching_layouts(
     workspace: Workspace,
     job: Job,
     platforms: Sequence[str],
     quiet: bool,
     others: Sequence[str] = (),
     bases: Sequence[BundleIndex] = (),
-) -> tuple[SourceImage, ...]:
+) -> Iterator[Coming]:
     """The job's images, and ``others``, as their registries have them, but for layers that ``bases`` have."""
-    from generator.bundle.origins.from_registry import fetch_layouts
+    from generator.bundle.origins.from_registry import fetching
     from generator.bundle.origins.wanted import added, planned
 
     images = [*planned(job, platforms), *added(others, platforms)]
-    with Bar("fetching", quiet) as bar:
-        state = workspace.project.make_state()
-        return fetch_layouts(images, state, _registries(workspace), bases=bases, progress=bar)
+    state = workspace.project.make_state()
+    with (
+        Bar("fetching", quiet) as bar,
+        fetching(images, state, _registries(workspace), bases=bases, progress=bar) as coming,
+    ):
+        yield coming
 
 
 def packed_layouts(project: Project, images: Sequence[SourceImage], form: Form, quiet: bool) -> tuple[SourceImage, ...]:

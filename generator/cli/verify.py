@@ -116,11 +116,12 @@ def _as_they_are(workspace: Workspace, names: Sequence[str], platforms: Sequence
 def _from_registry(workspace: Workspace, names: Sequence[str], platforms: Sequence[str], quiet: bool) -> Origin:
     """Every platform that the plan has of each image, unless some are asked for."""
     from generator.bake import Options, make_job
-    from generator.cli.layouts import fetched_layouts
+    from generator.cli.layouts import fetching_layouts
     from generator.verify.origins import from_layouts
 
     job = make_job(workspace.plan, names, Options(platforms=tuple(platforms)))
     for left in job.left_out:
         say(f"{left.image} is not verified for {left.platform}: {left.reason}")
-    sources = fetched_layouts(workspace, job, platforms or workspace.plan.settings.platforms, quiet)
+    with fetching_layouts(workspace, job, platforms or workspace.plan.settings.platforms, quiet) as coming:
+        sources = coming.images
     return from_layouts(job.targets, sources, workspace.project.make_state("verify"))

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from generator.bundle.origins.from_registry import fetch_layouts
+from generator.bundle.origins.from_registry import fetch_layouts, fetching
 from generator.bundle.origins.layout import SourceImage
 from generator.bundle.origins.wanted import WantedImage, added
 from generator.bundle.save import save
 from generator.credentials import Login
-from generator.errors import EngineError, InputError
+from generator.errors import BundleError, EngineError, InputError
 from generator.reference import parse_reference
 from generator.registry.connect import Registries
 from generator.registry.session import Registry
 from tests.bundle.layouts import GZIP, INDEX, MANIFEST, Layout, multi, sha256, simple
-from tests.loopback import Loopback
+from tests.loopback import Handler, Loopback
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 
@@ -124,7 +125,7 @@ def test_a_full_disk_is_told_before_a_layer_comes(
 
 def test_a_layer_that_is_never_right_names_image_digest_and_host(registry: Loopback, tmp_path: Path) -> None:
     repository = registry.blobs["fgtest/a"]
-    [own] = set(repository) - set(registry.blobs["fgtest/b"]) - {d for d in repository if repository[d][:1] == b"{"}
+    [own] = own_layers(registry, "a", "b")
     repository[own] = repository[own][:-1] + b"?"
     with pytest.raises(EngineError) as error:
         fetch(registry, wanted(registry, "a", "b"), tmp_path)
@@ -176,6 +177,114 @@ def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) 
     assert kept
     assert fetch(registry, wanted(registry, "a", "b"), tmp_path)
     assert not list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
+
+
+# a bundle is written while its layers come
+
+
+@pytest.fixture
+def registries() -> Registries:
+    return Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
+
+
+def test_what_has_come_is_written_while_the_rest_is_on_its_way(
+    registry: Loopback, registries: Registries, tmp_path: Path
+) -> None:
+    written = threading.Event()
+    [last] = own_layers(registry, "b", "a")
+
+    def late(handler: Handler) -> bool:
+        return handler.path.endswith(last) and not written.wait(10)
+
+    def saving(what: str, done: int, total: int) -> None:
+        if what.startswith("layer"):
+            written.set()
+
+    registry.lies.append(late)
+    with fetching(wanted(registry, "b", "a"), tmp_path / "state", registries) as coming:
+        saved = save(coming.images, tmp_path / "x.tar", name="x", progress=saving, ready=coming.ready)
+    registry.lies.clear()
+    later = fetch(registry, wanted(registry, "b", "a"), tmp_path / "other")
+    assert saved.sha256 == save(later, tmp_path / "y.tar", name="x").sha256
+
+
+def test_one_line_of_progress_at_a_time(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
+    told: list[str] = []
+    stay, [last] = threading.Event(), own_layers(registry, "b", "a")
+    registry.lies.append(lambda handler: handler.path.endswith(last) and not stay.wait(10))
+    with fetching(wanted(registry, "b", "a"), tmp_path, registries) as coming:
+        saving = coming.after(lambda what, done, total: told.append(what))
+        saving("early", 1, 2)
+        stay.set()
+        coming.finish()
+        saving("late", 2, 2)
+    assert told == ["late"]
+
+
+def test_a_layer_that_fails_ends_the_bundle_with_its_own_words(
+    registry: Loopback, registries: Registries, tmp_path: Path
+) -> None:
+    [last] = own_layers(registry, "b", "a")
+    registry.blobs["fgtest/b"][last] += b"?"
+    output = tmp_path / "x.tar"
+    output.write_bytes(b"of yesterday")
+    with (
+        pytest.raises(EngineError, match=f"b: layer {last}: .* does not give it"),
+        fetching(wanted(registry, "a", "b"), tmp_path / "state", registries) as coming,
+    ):
+        save(coming.images, output, name="x", ready=coming.ready)
+    assert output.read_bytes() == b"of yesterday" and not (tmp_path / ".x.tar.part").exists()
+
+
+def test_after_a_layer_that_fails_no_other_is_asked_for(
+    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generator.bundle.origins.from_registry.AT_ONCE", 1)
+    [first], [second] = own_layers(registry, "a", "b"), own_layers(registry, "b", "a")
+    registry.blobs["fgtest/a"][first] += b"?"
+    with pytest.raises(EngineError, match=first):
+        fetch(registry, wanted(registry, "a", "b"), tmp_path)
+    assert not [path for path in registry.paths("GET") if path.endswith(second)]
+
+
+def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
+    [last] = own_layers(registry, "b", "a")
+    asked, stay = threading.Event(), threading.Event()
+
+    def slow(handler: Handler) -> bool:
+        if handler.path.endswith(last):
+            asked.set()
+            stay.wait(10)
+        return False
+
+    registry.lies.append(slow)
+    with (
+        pytest.raises(EngineError, match="full"),
+        fetching(wanted(registry, "a", "b"), tmp_path, registries),
+    ):
+        asked.wait(10)
+        threading.Timer(0.05, stay.set).start()
+        raise EngineError("the disk is full")
+    kept = tmp_path / "layouts/shared/sha256"
+    assert (kept / f"{last[7:]}.partial").exists() and not (kept / last[7:]).exists()
+
+
+def test_what_was_there_before_is_hashed_again(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
+    fetch(registry, wanted(registry, "a"), tmp_path / "state")
+    [own] = own_layers(registry, "a", "b")
+    kept = tmp_path / "state/layouts/shared/sha256" / own[7:]
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    with (
+        pytest.raises(BundleError, match=f"{own} does not match its digest"),
+        fetching(wanted(registry, "a"), tmp_path / "state", registries) as coming,
+    ):
+        save(coming.images, tmp_path / "x.tar", name="x", ready=coming.ready)
+
+
+def own_layers(registry: Loopback, name: str, other: str) -> list[str]:
+    """The layers that the first image has, and the other has not."""
+    mine, shared = registry.blobs[f"fgtest/{name}"], registry.blobs[f"fgtest/{other}"]
+    return [digest for digest, data in mine.items() if digest not in shared and data[:1] != b"{"]
 
 
 # what --add takes

@@ -1,7 +1,8 @@
 """Fills OCI layouts from registries, as bake's export fills them: one directory for an image, one for all their blobs.
 
 First every manifest and config, so that all problems of all images are told at once and nothing is brought in vain;
-then the layers, several at a time. What is there already, from bake or an earlier run, is not asked for.
+then the layers, several at a time, while somebody may write those that have come. What is there already, from bake or
+an earlier run, is not asked for.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -29,7 +30,7 @@ from generator.bundle.format.oci import (
     platform_name,
 )
 from generator.bundle.format.strictjson import LIMIT, Malformed
-from generator.bundle.origins.layout import SourceImage, blob_path, read, write_layout
+from generator.bundle.origins.layout import SourceImage, read, write_layout
 from generator.bundle.origins.wanted import WantedImage
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.reference import Reference
@@ -55,9 +56,25 @@ def fetch_layouts(
     bases: Sequence[BundleIndex] = (),
     progress: Progress | None = None,
 ) -> tuple[SourceImage, ...]:
-    """Bring ``images`` into layouts below ``state``, as bake does; what it gives is for ``save``.
+    """Brings ``images`` into layouts below ``state``, to the last layer: see ``fetching``."""
+    with fetching(images, state, registries, bases=bases, progress=progress) as coming:
+        return coming.images
 
-    Layers that ``bases`` have are not brought: a delta leaves them out.
+
+@contextmanager
+def fetching(
+    images: Sequence[WantedImage],
+    state: Path,
+    registries: Registries,
+    *,
+    bases: Sequence[BundleIndex] = (),
+    progress: Progress | None = None,
+) -> Iterator[Coming]:
+    """Brings ``images`` into layouts below ``state``, as bake does; what it gives is for ``save``.
+
+    What describes them is there when the block begins, and every layer when it has ended. In between the layers come
+    in the order in which a bundle holds them, so that one can be written at the same time. Layers that ``bases`` have
+    are not brought: a delta leaves them out.
 
     Raises InputError or EngineError with every problem of every image (not there, not for a platform, no right, no
     room), and then has brought no layer; EngineError, with image, digest and registry, for a registry that fails later
@@ -67,8 +84,13 @@ def fetch_layouts(
     sources = {i: SourceImage(i.references, empty_layout(state / "layouts", i.directory), i.platforms) for i in images}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         fetch.metadata(pool, sources)
-        fetch.layers(pool)
-    return tuple(sources.values())
+        fetch.begin(pool)
+        try:
+            yield Coming(tuple(sources.values()), fetch)
+            fetch.finish()
+        except BaseException:
+            fetch.stop()
+            raise
 
 
 @dataclass(frozen=True)
@@ -76,20 +98,25 @@ class _Layer:
     blob: Descriptor
     image: WantedImage
     label: str
+    blobs: Path
 
 
 class _Fetch:
     def __init__(self, registries: Registries, without: frozenset[str], progress: Progress) -> None:
         self._registries, self._without, self._progress = registries, without, progress
-        self._layers: dict[Path, _Layer] = {}
+        self._layers: dict[str, _Layer] = {}
+        self._coming: dict[str, Future[bool]] = {}
         self._lock = threading.Lock()
+        self._failure: BaseException | None = None
         self._stopped = False
         self._done = self._total = 0
 
     def metadata(self, pool: ThreadPoolExecutor, images: Mapping[WantedImage, SourceImage]) -> None:
         inputs: list[Problem] = []
         others: list[Problem] = []
-        for image, future in [(image, pool.submit(self._describe, image, own)) for image, own in images.items()]:
+        # in the order of a bundle: what is needed first comes first
+        ordered = sorted(images.items(), key=lambda item: sorted(item[1].references))
+        for image, future in [(image, pool.submit(self._describe, image, own)) for image, own in ordered]:
             try:
                 layers = future.result()
             except InputError as error:
@@ -100,8 +127,8 @@ class _Fetch:
                 others.append(Problem(str(image.source), f"{host_of(image.source)} sends no image: {error}"))
             else:
                 for layer in layers:
-                    # the blobs of several layouts are one directory: each blob has one path
-                    self._layers.setdefault(blob_path(images[image].layout, layer.blob.digest).resolve(), layer)
+                    # the blobs of several layouts are one directory
+                    self._layers.setdefault(layer.blob.digest, layer)
         others += self._room()
         problems = list(dict.fromkeys(inputs + others))
         hint = "correct that, then run the same command again; no layer was fetched"
@@ -110,23 +137,39 @@ class _Fetch:
         if problems:
             raise EngineError(InputError(problems).message, hint=hint)
 
-    def layers(self, pool: ThreadPoolExecutor) -> None:
-        """The largest first: they take longest, and would be waited for at the end."""
-        layers = sorted(self._layers.items(), key=lambda item: -item[1].blob.size)
-        self._total = sum(layer.blob.size for _, layer in layers)
-        futures = [pool.submit(self._bring, path.parent, layer) for path, layer in layers]
-        try:
-            _first_failure(futures)
-        except BaseException:
-            self._stopped = True
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    def begin(self, pool: ThreadPoolExecutor) -> None:
+        self._total = sum(layer.blob.size for layer in self._layers.values())
+        for digest, layer in self._layers.items():
+            self._coming[digest] = pool.submit(self._bring, layer)
+
+    def ready(self, digest: str) -> bool:
+        if digest not in self._coming:
+            return False
+        wait([self._coming[digest]])
+        self._raise_failure()
+        return self._coming[digest].result()
+
+    def done(self) -> bool:
+        return all(future.done() for future in self._coming.values())
+
+    def finish(self) -> None:
+        wait(self._coming.values())
+        self._raise_failure()
+
+    def stop(self) -> None:
+        self._stopped = True
+        for future in self._coming.values():
+            future.cancel()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _room(self) -> list[Problem]:
         lacking: dict[Path, int] = {}
-        for path, layer in self._layers.items():
-            if not path.exists():
-                lacking[path.parent] = lacking.get(path.parent, _MARGIN) + layer.blob.size
+        for digest, layer in self._layers.items():
+            if not (layer.blobs / digest.partition(":")[2]).exists():
+                lacking[layer.blobs] = lacking.get(layer.blobs, _MARGIN) + layer.blob.size
         free = {directory: shutil.disk_usage(directory).free for directory in lacking}
         return [
             Problem(str(directory), f"{human(free[directory])} are free, the layers need {human(size)}")
@@ -160,7 +203,7 @@ class _Fetch:
         found = read(own).image
         label = reference.short(found.references[0])
         layers = (layer.blob for variant in found.variants for layer in variant.layers)
-        return [_Layer(blob, image, label) for blob in layers if blob.digest not in self._without]
+        return [_Layer(blob, image, label, blobs.resolve()) for blob in layers if blob.digest not in self._without]
 
     def _child(self, registry: Registry, source: Reference, blobs: Path, child: Descriptor) -> bytes:
         with suppress(OSError):
@@ -171,7 +214,8 @@ class _Fetch:
         _put(blobs, document)
         return document.data
 
-    def _bring(self, directory: Path, layer: _Layer) -> None:
+    def _bring(self, layer: _Layer) -> bool:
+        """Whether it came, and was hashed; it was there where not, or the fetching was stopped."""
         source, blob = layer.image.source, layer.blob
 
         def received(count: int) -> None:
@@ -182,21 +226,54 @@ class _Fetch:
                 self._progress(f"layer {blob.digest}", self._done, self._total)
 
         try:
-            fetch_blob(self._registries.of(source), source.path, blob.digest, blob.size, directory, received)
+            registry = self._registries.of(source)
+            return fetch_blob(registry, source.path, blob.digest, blob.size, layer.blobs, received)
         except Refused as refused:
             problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", refused.finding)
-            hint = "what has come is kept: run the same command again"
-            raise EngineError(str(problem), hint=hint) from refused
+            self._fail(EngineError(str(problem), hint="what has come is kept: run the same command again"))
+        except _Stopped:
+            pass
+        except BaseException as error:
+            self._fail(error)
+        return False
+
+    def _fail(self, error: BaseException) -> None:
+        """The first failure is the one to tell; it stops the others."""
+        with self._lock:
+            self._failure = self._failure or error
+        self.stop()
+
+
+@dataclass(frozen=True)
+class Coming:
+    """Images whose layers are on their way into their layouts."""
+
+    images: tuple[SourceImage, ...]
+    _fetch: _Fetch
+
+    def ready(self, digest: str) -> bool:
+        """Returns when this layer is there, as what is not fetched is; whether it came, and so was hashed just now.
+
+        Raises what stopped the fetching.
+        """
+        return self._fetch.ready(digest)
+
+    def finish(self) -> None:
+        """Returns when every layer is there. Raises what stopped the fetching."""
+        self._fetch.finish()
+
+    def after(self, progress: Progress) -> Progress:
+        """Progress of who uses the layers, told from when all are there: until then it is that of the fetching."""
+
+        def told(what: str, done: int, total: int) -> None:
+            if self._fetch.done():
+                progress(what, done, total)
+
+        return told
 
 
 class _Stopped(Exception):
     """Another blob failed, or somebody pressed Ctrl-C."""
-
-
-def _first_failure(futures: Sequence[Future[None]]) -> None:
-    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-    for future in done:
-        future.result()
 
 
 def _put(blobs: Path, document: Document) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from generator.builder import asking
 from generator.bundle.check import inspect
 from generator.bundle.format.parts import part_size
 from generator.bundle.format.small_files import open_files
+from generator.cli.bundle.save_arguments import ORIGINS, bundle_name, check_name, check_pipe, known_origin
 from generator.cli.bundle.shared import GROUPS, format_option, groups_of, layers_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
@@ -31,30 +33,10 @@ if TYPE_CHECKING:
     from generator.builder import Answers
     from generator.bundle.format.model import BundleIndex
     from generator.bundle.format.oci import Layers
+    from generator.bundle.origins.from_registry import Coming
     from generator.bundle.origins.layout import SourceImage
     from generator.plan import Plan
     from generator.workspace import Workspace
-
-_PACKED = (".gz", ".tgz", ".zst", ".xz", ".bz2", ".zip")
-ORIGINS = ("bake", "engine", "registry", "layout:DIR")
-
-
-def _bundle_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """One of the bundles; an image's name in its place is a slip with an answer."""
-    if value not in GROUPS:
-        near = did_you_mean(value, GROUPS)
-        wrong = f"no bundle has this name{near}; there are {', '.join(GROUPS)}"
-        raise InputError(
-            Problem(value, wrong), hint=f"for one image: fategen bundle save --image {'NAME' if near else value}"
-        )
-    return value
-
-
-def _origin(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if value not in ORIGINS and not (value.startswith("layout:") and value != "layout:"):
-        wrong = f"{value} is none of {', '.join(ORIGINS)}{did_you_mean(value, ORIGINS)}"
-        raise InputError(Problem("--from", wrong))
-    return value
 
 
 @click.command()
@@ -62,7 +44,7 @@ def _origin(_context: click.Context, _parameter: click.Parameter, value: str) ->
     "name",
     metavar=f"[{'|'.join(GROUPS)}]",
     default="fate",
-    callback=_bundle_name,
+    callback=bundle_name,
     shell_complete=lambda _context, _parameter, begun: [name for name in GROUPS if name.startswith(begun)],
 )
 @click.option(
@@ -71,7 +53,7 @@ def _origin(_context: click.Context, _parameter: click.Parameter, value: str) ->
     default="bake",
     show_default=True,
     metavar="|".join(ORIGINS),
-    callback=_origin,
+    callback=known_origin,
     help="What bake builds from its cache; what the engine has; what was pushed; OCI layouts: DIR/IMAGE, or DIR.",
 )
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
@@ -127,16 +109,13 @@ def command(
     """
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
-    piped = str(output) == "-"
-    if piped:
-        _check_pipe(split, with_loader)
     if others and origin != "registry":
         raise InputError(Problem("--add", "only a registry is asked for other images"), hint="--from registry")
-    packed = next((end for end in _PACKED if output and output.name.endswith(end)), "")
-    if packed:
-        wrong = f"{output} would not be {packed}: a bundle is a plain tar, whose layers are compressed"
-        stem = str(output).removesuffix(packed).removesuffix(".tar").removesuffix(".fate")
-        raise InputError(Problem("-o", wrong), hint=f"-o {stem}.fate.tar")
+    piped = str(output) == "-"
+    if piped:
+        check_pipe(split, with_loader)
+    elif output:
+        check_name(output)
     contents = open_files(files)
     part = part_size(split) if split else 0
     olds = [inspect(base).index for base in bases]
@@ -169,20 +148,25 @@ def command(
                 _say_left_out(workspace.plan, names, platforms[0], asked=not one)
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
             held.enter_context(alone(project))
+            coming: Coming | None = None
             if answers is not None and origin == "bake":
                 layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
             else:
                 # what becomes of a layer in another form is known when it is packed: all of them are brought
                 have = olds if layers == "keep" else ()
-                layouts = _as_they_are(workspace, origin, names, others, have, options, quiet)
+                layouts, coming = _as_they_are(workspace, origin, names, others, have, options, quiet, held)
             if layers != "keep":
+                if coming is not None:
+                    coming.finish()
                 layouts = packed_layouts(project, layouts, layers, quiet)
         with Bar("saving", quiet) as bar:
+            write = partial(save_to, stream=sys.stdout.buffer) if piped else partial(save, output=output, split=part)
+            if coming is not None:
+                write = partial(write, ready=coming.ready)
+                bar = coming.after(bar)
+            result = write(layouts, name=title, bases=olds, files=contents, progress=bar)
             if piped:
-                result = save_to(layouts, sys.stdout.buffer, name=title, bases=olds, files=contents, progress=bar)
                 sys.stdout.flush()
-            else:
-                result = save(layouts, output, name=title, bases=olds, split=part, files=contents, progress=bar)
     placed = build.place(result.path, result.index, parts=bool(part)) if with_loader else None
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
@@ -201,16 +185,6 @@ def command(
     if placed:
         lines.append(f"{placed.loader.name}  sha256 {placed.sha256}, and {placed.readme.name}")
     click.echo("\n".join(lines), err=piped)
-
-
-def _check_pipe(split: str, with_loader: bool) -> None:
-    """InputError where standard output is a terminal, or something is asked for that stands beside a file."""
-    asked = [flag for flag, given in (("--split", split), ("--with-loader", with_loader)) if given]
-    if asked:
-        raise InputError([Problem(flag, "writes files beside the bundle, and -o - writes none") for flag in asked])
-    if sys.stdout.isatty():
-        hint = "fategen bundle save -o - | ssh HOST fategen bundle load -"
-        raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is no text"), hint=hint)
 
 
 def _from_bake(
@@ -247,8 +221,12 @@ def _as_they_are(
     olds: Sequence[BundleIndex],
     options: Options,
     quiet: bool,
-) -> tuple[SourceImage, ...]:
-    """Builds nothing: the images under the plan's names, where ``origin`` has them."""
+    held: contextlib.ExitStack,
+) -> tuple[tuple[SourceImage, ...], Coming | None]:
+    """Builds nothing: the images under the plan's names, where ``origin`` has them.
+
+    Those of a registry come while they are saved, until ``held`` ends.
+    """
     from generator import bake as baking
     from generator.bundle.origins import sources as origins
 
@@ -257,13 +235,15 @@ def _as_they_are(
         say(f"{left.image} has no {left.platform}: {left.reason}")
     kind, _, place = origin.partition(":")
     if kind == "layout":
-        return origins.from_layouts(Path(place), job, options.platforms)
+        return origins.from_layouts(Path(place), job, options.platforms), None
     if kind == "registry":
-        from generator.cli.layouts import fetched_layouts
+        from generator.cli.layouts import fetching_layouts
 
-        return fetched_layouts(workspace, job, options.platforms, quiet, others, olds)
+        coming = held.enter_context(fetching_layouts(workspace, job, options.platforms, quiet, others, olds))
+        return coming.images, coming
     with Bar("reading", quiet) as bar:
-        return origins.from_engine(find_docker(), job, options.platforms, workspace.project.make_state(), bar)
+        state = workspace.project.make_state()
+        return origins.from_engine(find_docker(), job, options.platforms, state, bar), None
 
 
 def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
