@@ -41,11 +41,15 @@ def wanted(registry: Loopback, *names: str, platforms: Sequence[str] = (AMD,)) -
     ]
 
 
-def fetch(registry: Loopback, images: Sequence[WantedImage], state: Path) -> tuple[SourceImage, ...]:
+def connected(registry: Loopback) -> Registries:
     def connect(access: object) -> Registry:
         return registry.client(access)  # type: ignore[arg-type]
 
-    return fetch_layouts(images, state, Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}, (), connect))
+    return Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}, (), connect)
+
+
+def fetch(registry: Loopback, images: Sequence[WantedImage], state: Path) -> tuple[SourceImage, ...]:
+    return fetch_layouts(images, state, connected(registry))
 
 
 def bundle(images: Sequence[SourceImage], path: Path) -> bytes:
@@ -183,8 +187,8 @@ def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) 
 
 
 @pytest.fixture
-def registries() -> Registries:
-    return Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
+def registries(registry: Loopback) -> Registries:
+    return connected(registry)
 
 
 def test_what_has_come_is_written_while_the_rest_is_on_its_way(
