@@ -212,6 +212,18 @@ def test_what_has_come_is_written_while_the_rest_is_on_its_way(
     assert saved.sha256 == save(later, tmp_path / "y.tar", name="x").sha256
 
 
+def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(
+    registry: Loopback, registries: Registries, tmp_path: Path
+) -> None:
+    layers = [digest for digest, data in registry.blobs["fgtest/a"].items() if data[:1] != b"{"]
+    with (
+        pytest.raises(InputError, match="does not exist"),
+        fetching(wanted(registry, "a"), tmp_path / "state", registries) as coming,
+    ):
+        save(coming.images, tmp_path / "nowhere/x.tar", name="x", ready=coming.ready)
+    assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
+
+
 def test_one_line_of_progress_at_a_time(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
     told: list[str] = []
     stay, [last] = threading.Event(), own_layers(registry, "b", "a")
@@ -264,8 +276,9 @@ def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, registries: 
     registry.lies.append(slow)
     with (
         pytest.raises(EngineError, match="full"),
-        fetching(wanted(registry, "a", "b"), tmp_path, registries),
+        fetching(wanted(registry, "a", "b"), tmp_path, registries) as coming,
     ):
+        coming.ready("sha256:that is not fetched")
         asked.wait(10)
         threading.Timer(0.05, stay.set).start()
         raise EngineError("the disk is full")

@@ -72,19 +72,19 @@ def fetching(
 ) -> Iterator[Coming]:
     """Brings ``images`` into layouts below ``state``, as bake does; what it gives is for ``save``.
 
-    What describes them is there when the block begins, and every layer when it has ended. In between the layers come
-    in the order in which a bundle holds them, so that one can be written at the same time. Layers that ``bases`` have
-    are not brought: a delta leaves them out.
+    What describes them is there when the block begins, and every layer when it has ended. From the first that is asked
+    for on they come in the order in which a bundle holds them, so that one can be written at the same time. Layers that
+    ``bases`` have are not brought: a delta leaves them out.
 
     Raises InputError or EngineError with every problem of every image (not there, not for a platform, no right, no
     room), and then has brought no layer; EngineError, with image, digest and registry, for a registry that fails later
     or lies. What has come is kept for the next run.
     """
-    fetch = _Fetch(registries, frozenset(blob for base in bases for blob in base.blobs()), progress or quiet)
+    without = frozenset(blob for base in bases for blob in base.blobs())
     sources = {i: SourceImage(i.references, empty_layout(state / "layouts", i.directory), i.platforms) for i in images}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        fetch.metadata(pool, sources)
-        fetch.begin(pool)
+        fetch = _Fetch(pool, registries, without, progress or quiet)
+        fetch.metadata(sources)
         try:
             yield Coming(tuple(sources.values()), fetch)
             fetch.finish()
@@ -102,8 +102,10 @@ class _Layer:
 
 
 class _Fetch:
-    def __init__(self, registries: Registries, without: frozenset[str], progress: Progress) -> None:
-        self._registries, self._without, self._progress = registries, without, progress
+    def __init__(
+        self, pool: ThreadPoolExecutor, registries: Registries, without: frozenset[str], progress: Progress
+    ) -> None:
+        self._pool, self._registries, self._without, self._progress = pool, registries, without, progress
         self._layers: dict[str, _Layer] = {}
         self._coming: dict[str, Future[bool]] = {}
         self._lock = threading.Lock()
@@ -111,12 +113,12 @@ class _Fetch:
         self._stopped = False
         self._done = self._total = 0
 
-    def metadata(self, pool: ThreadPoolExecutor, images: Mapping[WantedImage, SourceImage]) -> None:
+    def metadata(self, images: Mapping[WantedImage, SourceImage]) -> None:
         inputs: list[Problem] = []
         others: list[Problem] = []
         # in the order of a bundle: what is needed first comes first
         ordered = sorted(images.items(), key=lambda item: sorted(item[1].references))
-        for image, future in [(image, pool.submit(self._describe, image, own)) for image, own in ordered]:
+        for image, future in [(image, self._pool.submit(self._describe, image, own)) for image, own in ordered]:
             try:
                 layers = future.result()
             except InputError as error:
@@ -137,12 +139,14 @@ class _Fetch:
         if problems:
             raise EngineError(InputError(problems).message, hint=hint)
 
-    def begin(self, pool: ThreadPoolExecutor) -> None:
-        self._total = sum(layer.blob.size for layer in self._layers.values())
-        for digest, layer in self._layers.items():
-            self._coming[digest] = pool.submit(self._bring, layer)
+    def _begin(self) -> None:
+        """When the first layer is asked for: whoever takes them has looked by then whether it can."""
+        if not self._coming:
+            self._total = sum(layer.blob.size for layer in self._layers.values())
+            self._coming = {digest: self._pool.submit(self._bring, layer) for digest, layer in self._layers.items()}
 
     def ready(self, digest: str) -> bool:
+        self._begin()
         if digest not in self._coming:
             return False
         wait([self._coming[digest]])
@@ -150,9 +154,10 @@ class _Fetch:
         return self._coming[digest].result()
 
     def done(self) -> bool:
-        return all(future.done() for future in self._coming.values())
+        return len(self._coming) == len(self._layers) and all(future.done() for future in self._coming.values())
 
     def finish(self) -> None:
+        self._begin()
         wait(self._coming.values())
         self._raise_failure()
 
