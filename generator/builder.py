@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -229,6 +230,7 @@ def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]
     inspecting = ["buildx", "inspect", *([builder] if builder else [])]
     with docker.start(inspecting) as inspected, _engine_asked(docker) as asked:
 
+        @functools.cache
         def answers() -> Answers:
             engine, buildx = asked()
             said = inspected.finish()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from generator.builder import (
+    Answers,
     Builder,
     Engine,
     Facts,
     Node,
+    asking,
     engine_platform,
     parse_builder,
     parse_engine,
@@ -236,3 +240,34 @@ def test_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
         find_docker()
     assert "not installed" in caught.value.message
     assert "docs.docker.com/engine/install" in caught.value.hint
+
+
+def test_what_docker_said_once_it_is_not_asked_again() -> None:
+    class Said:
+        def __init__(self, text: str) -> None:
+            self.text, self.times = text, 0
+
+        def finish(self) -> Completed:
+            self.times += 1
+            return Completed(("docker",), 0, self.text, "")
+
+    class Asked:
+        """Docker's place: what it was started with."""
+
+        socket = buildx = ""
+
+        def __init__(self) -> None:
+            self.said = {"info": Said("{}"), "buildx": Said(INSPECT_DOCKER)}
+
+        @contextlib.contextmanager
+        def start(self, args: Sequence[str]) -> Iterator[Said]:
+            yield self.said[args[0]]
+
+        def run(self, args: Sequence[str]) -> Completed:
+            return Completed(("docker",), 0, "github.com/docker/buildx 0.13.1", "")
+
+    docker = Asked()
+    with asking(docker) as answers:  # type: ignore[arg-type]
+        found: list[Answers] = [answers(), answers(), answers()]
+    assert [said.times for said in docker.said.values()] == [1, 1]
+    assert found[0] is found[2] and found[0].buildx == (0, 13, 1)

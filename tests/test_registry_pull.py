@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from generator.credentials import Login
 from generator.registry import pull
 from generator.registry.pull import fetch_blob, get_manifest
-from generator.registry.session import LONGEST, Access
+from generator.registry.session import LONGEST, Access, Stopped
 from generator.transport import Refused
 from tests.loopback import Handler, Loopback, sha256
 
@@ -188,6 +192,46 @@ def test_a_full_disk_is_told_as_one(registry: Loopback, monkeypatch: pytest.Monk
 
 
 # waiting
+
+
+def test_a_disk_that_takes_less_at_a_time_is_given_the_rest(
+    registry: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Small(io.FileIO):
+        def write(self, data: Any, /) -> int:
+            return super().write(memoryview(data)[:700])
+
+    monkeypatch.setattr("os.fdopen", lambda number, *_, **__: Small(number, "r+b"))
+    assert fetch(registry, tmp_path) == DATA
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_conversation_that_was_ended_waits_for_nothing(registry: Loopback, tmp_path: Path, reading: bool) -> None:
+    client = registry.client()
+    stuck, ended = threading.Event(), threading.Event()
+
+    def half(handler: Handler) -> bool:
+        if is_blob(handler):
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(SIZE))
+            handler.end_headers()
+            handler.wfile.write(DATA[: SIZE // 2])
+            stuck.set()
+            ended.wait(20)
+        return is_blob(handler)
+
+    registry.lies.append(half)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(fetch_blob, client, "fate/roll", sha256(DATA), SIZE, tmp_path)
+        stuck.wait(20)
+        if reading:
+            while not client._answers:
+                pass
+        client.stop()
+        with pytest.raises(Stopped):
+            coming.result(15)
+        ended.set()
+    assert (tmp_path / f"{sha256(DATA)[7:]}.partial").exists()
 
 
 def test_it_waits_as_long_as_it_is_asked_to(registry: Loopback, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from generator.bundle.disk_file import DiskFile
@@ -22,15 +22,21 @@ def forget(output: Path) -> None:
         output.with_name(output.name + suffix).unlink(missing_ok=True)
 
 
-def check_output(output: Path, size: int) -> None:
+def check_output(output: Path, size: int, coming: Callable[[Path], int] = lambda _: 0) -> None:
+    """InputError or EngineError where ``size`` bytes cannot be written there.
+
+    ``coming`` says how many others will be written onto the disk that a directory is on.
+    """
     if output.is_dir():
         raise InputError(Problem(str(output), "is a directory; -o names the file to write"))
     if not output.parent.is_dir():
         raise InputError(Problem(str(output), "its directory does not exist"), hint=f"mkdir -p {output.parent}")
     free = shutil.disk_usage(output.parent).free
-    if free < size + _MARGIN:
+    besides = coming(output.parent)
+    if free < size + _MARGIN + besides:
+        layers = f", and the layers that come for it {besides:,}" if besides else ""
         raise EngineError(
-            f"{output.parent} has {free:,} bytes free, the bundle needs {size + _MARGIN:,}",
+            f"{output.parent} has {free:,} bytes free, the bundle needs {size + _MARGIN:,}{layers}",
             hint="free some space there, or name a file on another disk with -o",
         )
 

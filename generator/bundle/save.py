@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from generator.bundle.delta import leave_out
 from generator.bundle.format.archive import CHUNK, TRAILER, Progress, Writes, header, padding, quiet
@@ -27,8 +27,22 @@ from generator.bundle.output import check_output, disk_errors, forget, part_file
 from generator.bundle.split import PartsWriter, check_split, remove_parts
 from generator.errors import BundleError, EngineError, InputError, Problem
 
-Ready = Callable[[str], bool]
-"""Called with the digest of a blob before it is read: waits where it is on its way; whether it was hashed on it."""
+
+class Arriving(Protocol):
+    """Layers that are on their way into the layouts: ``from_registry.Coming``, which says what these do."""
+
+    def ready(self, digest: str, alive: Callable[[], object], /) -> bool: ...
+    def lacking(self, directory: Path, /) -> int: ...
+
+
+class _Here:
+    """Nothing is on its way."""
+
+    def ready(self, digest: str, alive: Callable[[], object], /) -> bool:
+        return False
+
+    def lacking(self, directory: Path, /) -> int:
+        return 0
 
 
 @dataclass(frozen=True)
@@ -55,20 +69,20 @@ def save(
     split: int = 0,
     files: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
-    ready: Ready = lambda _: False,
+    arriving: Arriving | None = None,
 ) -> SaveResult:
     """Write ``images`` to ``output`` and their checksum to ``output`` + ``.sha256`` (for ``sha256sum -c``).
 
     Layers that ``bases`` have are left out. With ``split`` it becomes parts of at most that many bytes: see ``split``.
-    ``files`` are small files that go with them, by name: see ``small_files.open_files``. With ``ready`` layers may be
-    on their way yet.
+    ``files`` are small files that go with them, by name: see ``small_files.open_files``. Of ``arriving``, layers are
+    waited for, and those that were hashed on their way are not hashed again.
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
     fails). Whatever it raises, ``output`` is what it was before.
     """
-    plan, sources, shared = _prepare(images, name, bases, files or {}, ready)
-    check_output(output, plan.size)
+    plan, sources, shared = _prepare(images, name, bases, files or {}, arriving or _Here())
+    check_output(output, plan.size, (arriving or _Here()).lacking)
     if split:
         check_split(output, plan.size, split)
     sums = output.with_name(output.name + ".sha256")
@@ -101,14 +115,14 @@ def save_to(
     bases: Sequence[BundleIndex] = (),
     files: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
-    ready: Ready = lambda _: False,
+    arriving: Arriving | None = None,
 ) -> SaveResult:
     """The same bytes as ``save`` writes, into a stream; ``path`` of the result is ``-``.
 
     Who reads it sees by itself whether it is whole: a bundle has an end. Raises what ``save`` raises, and
     BrokenPipeError where nobody reads it any more.
     """
-    plan, sources, shared = _prepare(images, name, bases, files or {}, ready)
+    plan, sources, shared = _prepare(images, name, bases, files or {}, arriving or _Here())
     try:
         digest = _write(stream, plan, sources, progress or quiet)
     except BrokenPipeError:
@@ -123,7 +137,7 @@ def _prepare(
     name: str,
     bases: Sequence[BundleIndex],
     files: Mapping[str, bytes],
-    ready: Ready,
+    arriving: Arriving,
 ) -> tuple[Contents, _Sources, int]:
     """What is written, from where, and the bytes that images share."""
     problems = []
@@ -136,7 +150,7 @@ def _prepare(
         index = arrange(name, [one.image for one in found], [small_file(*file) for file in files.items()])
     except Malformed as error:
         raise InputError(f"these images do not make a bundle: {error}") from None
-    return contents(leave_out(index, bases)), _Sources(found, files.values(), ready), _shared(index)
+    return contents(leave_out(index, bases)), _Sources(found, files.values(), arriving), _shared(index)
 
 
 def _shared(index: BundleIndex) -> int:
@@ -147,8 +161,8 @@ def _shared(index: BundleIndex) -> int:
 class _Sources:
     """Where the bytes of each blob are: in a layout's file, or here (a rewritten index, a small file)."""
 
-    def __init__(self, found: Sequence[Found], files: Iterable[bytes], ready: Ready) -> None:
-        self._ready = ready
+    def __init__(self, found: Sequence[Found], files: Iterable[bytes], arriving: Arriving) -> None:
+        self._arriving = arriving
         self._layouts: dict[str, Path] = {}
         self._made = {"sha256:" + hashlib.sha256(data).hexdigest(): data for data in files}
         self._kinds: dict[str, str] = {}
@@ -158,14 +172,17 @@ class _Sources:
                 self._layouts.setdefault(blob.digest, one.layout)
                 self._kinds[blob.digest] = compressed_with(blob.media_type)
 
-    def chunks(self, member: Expected) -> Iterator[bytes]:
-        """The checked content of a member, in pieces; BundleError after the last one when it is not what it must be."""
+    def chunks(self, member: Expected, alive: Callable[[], object]) -> Iterator[bytes]:
+        """The checked content of a member, in pieces; BundleError after the last one when it is not what it must be.
+
+        ``alive`` is called while it is waited for.
+        """
         content = self._made.get(member.digest, member.content)
         if content is not None:
             yield content
             return
         what = f"{', '.join(member.images)}: {member.role} {member.digest}"
-        hashed = self._ready(member.digest)
+        hashed = self._arriving.ready(member.digest, alive)
         layout = self._layouts[member.digest]
         path = blob_path(layout, member.digest)
         try:
@@ -216,7 +233,8 @@ def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress) 
 
         for member in plan.members:
             put(header(member.name, member.size))
-            for chunk in sources.chunks(member):
+            # while a layer is waited for, what became of the file is heard
+            for chunk in sources.chunks(member, lambda: put(b"")):
                 put(chunk)
                 progress(member.label, done, plan.size)
             put(bytes(padding(member.size)))

@@ -52,6 +52,8 @@ class PartsWriter:
     def write(self, data: bytes, /) -> None:
         """The next bytes. OSError where the disk fails."""
         view = memoryview(data)
+        if not view and self._file is not None:
+            self._file.write(view)
         while view:
             if not self._left:
                 self._end()

@@ -68,6 +68,13 @@ class Registries:
             raise found
         return found
 
+    def stop(self) -> None:
+        """Ends what they are asked for, from another thread."""
+        # without the lock, which is held while one is connected to
+        for registry in list(self._known.values()):
+            if isinstance(registry, Registry):
+                registry.stop()
+
     def _open(self, host: str) -> Registry | Refused:
         access = access_to(host, self._environment)
         try:

@@ -176,12 +176,19 @@ class _Fetch:
                 if self._have:
                     self._restart()
                 return trouble
-            for chunk in _body(answer, self._size - self._have):
-                self._file.write(chunk)
-                self._sha.update(chunk)
-                self._have += len(chunk)
-                self._received(len(chunk))
+            with self._registry.reading(answer):
+                for chunk in _body(answer, self._size - self._have):
+                    self._write(chunk)
+                    self._sha.update(chunk)
+                    self._have += len(chunk)
+                    self._received(len(chunk))
         return "" if self._have == self._size else f"the line broke after {self._have:,} of {self._size:,} bytes"
+
+    def _write(self, chunk: bytes) -> None:
+        """All of it: a file without a buffer may take less, as a disk does that is almost full."""
+        left = memoryview(chunk)
+        while left:
+            left = left[self._file.write(left) :]
 
     def _disagreement(self, answer: requests.Response) -> str:
         """What an answer says of its length must fit before a byte of it is taken; "" where it does."""
@@ -216,6 +223,15 @@ def _body(answer: requests.Response, limit: int) -> Iterator[bytes]:
 
 def _sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def arrived(directory: Path, digest: str) -> int:
+    """Bytes of a blob that are in ``directory``, be it whole or not."""
+    target = directory / digest.partition(":")[2]
+    for path in (target, _part(target)):
+        with contextlib.suppress(FileNotFoundError):
+            return path.stat().st_size
+    return 0
 
 
 def _part(target: Path) -> Path:

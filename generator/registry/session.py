@@ -10,7 +10,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -55,15 +55,23 @@ class Challenge:
     parameters: Mapping[str, str]
 
 
+class Stopped(Exception):
+    """Somebody ended the conversation."""
+
+
 class Registry:
     """For several threads. ``sleep`` is for tests. Every method raises Refused for what a registry or the network does.
 
     A password goes to the registry's own address and to the one that it names for tokens; a token to the former alone.
     """
 
-    def __init__(self, access: Access, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(self, access: Access, sleep: Callable[[float], object] | None = None) -> None:
         self.access = access
-        self._sleep = sleep
+        self._ended = threading.Event()
+        self._sleep = sleep or self._ended.wait
+        self._answers: list[requests.Response] = []
+        # not that of the tokens, which is held while one is asked for
+        self._answers_lock = threading.Lock()
         self._headers: dict[str, str] = {}
         self._lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
@@ -186,7 +194,32 @@ class Registry:
         raise Refused("unknown", f"it sends on more than {_REDIRECTS} times")
 
     def pause(self, seconds: float) -> None:
+        """Raises Stopped where the conversation was ended."""
         self._sleep(seconds)
+        if self._ended.is_set():
+            raise Stopped
+
+    @contextlib.contextmanager
+    def reading(self, answer: requests.Response) -> Iterator[None]:
+        """While the body of an answer is read here, ``stop`` ends it."""
+        with self._answers_lock:
+            if self._ended.is_set():
+                raise Stopped
+            self._answers.append(answer)
+        try:
+            yield
+        finally:
+            with self._answers_lock:
+                self._answers.remove(answer)
+
+    def stop(self) -> None:
+        """For another thread: ends what is read and waited for here, at the latest after ``TIMEOUT``."""
+        self._ended.set()
+        with self._answers_lock:
+            for answer in self._answers:
+                # it ends a read in another thread, which closing does not (urllib3 from 2.3 on)
+                with contextlib.suppress(AttributeError, ValueError, RuntimeError, OSError):
+                    answer.raw.shutdown()
 
     def is_own(self, url: str) -> bool:
         """Whether an address is the registry's own: the same scheme, host and port."""

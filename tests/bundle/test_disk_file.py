@@ -43,6 +43,45 @@ def test_it_holds_what_was_written(tmp_path: Path, size: int, step: int) -> None
     assert written(tmp_path / "x", [data[at : at + step] for at in range(0, size, step)]) == data
 
 
+class Disk:
+    """A file system that takes O_DIRECT, and then refuses what such a one may refuse (open(2))."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.flags, self.at, self.direct, self.cached = os.O_WRONLY, 0, 0, 0
+        self._write = os.write
+        monkeypatch.setattr(fcntl, "fcntl", self.fcntl)
+        monkeypatch.setattr(os, "write", self.write)
+
+    def fcntl(self, _number: int, command: int, flags: int = 0) -> int:
+        self.flags = flags if command == fcntl.F_SETFL else self.flags
+        return self.flags
+
+    def write(self, number: int, data: memoryview) -> int:
+        if self.flags & os.O_DIRECT:
+            if len(data) % 512 or self.at % 512:
+                raise AssertionError("no multiple of a block")
+            self.direct += len(data)
+        else:
+            self.cached += len(data)
+        self.at += len(data)
+        return self._write(number, data)
+
+
+@pytest.mark.parametrize("size", [0, 1, SIZE, 3 * SIZE, 3 * SIZE + 513])
+def test_all_but_the_end_goes_past_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    disk, data = Disk(monkeypatch), random.Random(size).randbytes(size)
+    assert written(tmp_path / "x", [data]) == data
+    assert (disk.direct, disk.cached) == (size - size % SIZE, size % SIZE)
+
+
+def test_nothing_of_it_stays_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[object, ...]] = []
+    monkeypatch.setattr(os, "fsync", lambda number: said.append(("fsync",)))
+    monkeypatch.setattr(os, "posix_fadvise", lambda number, *rest: said.append(rest))
+    written(tmp_path / "x", [b"x"])
+    assert said == [("fsync",), (0, 0, os.POSIX_FADV_DONTNEED)]
+
+
 def test_a_disk_may_take_less_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda number, data: write(number, data[:700]))
@@ -99,6 +138,10 @@ def test_what_the_disk_says_is_heard_before_the_end(
     with opened(tmp_path / "y") as file, pytest.raises(OSError, match=os.strerror(number)):
         file.write(b"x")
         file.finish()
+    with opened(tmp_path / "z") as file, pytest.raises(OSError, match=os.strerror(number)):
+        file.write(bytes(SIZE))
+        while True:
+            file.write(b"")
 
 
 def test_closed_it_ends_its_thread_and_its_file(tmp_path: Path) -> None:
@@ -107,6 +150,7 @@ def test_closed_it_ends_its_thread_and_its_file(tmp_path: Path) -> None:
     file.write(bytes(3 * SIZE))
     file.close()
     assert threading.enumerate() == threads
+    file.close()
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         os.fstat(number)
 

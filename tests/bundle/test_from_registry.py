@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from generator.bundle.origins.from_registry import fetch_layouts, fetching
+from generator.bundle.check import verify
+from generator.bundle.origins.from_registry import fetching
 from generator.bundle.origins.layout import SourceImage
 from generator.bundle.origins.wanted import WantedImage, added
-from generator.bundle.save import save
+from generator.bundle.save import save, save_to
 from generator.credentials import Login
 from generator.errors import BundleError, EngineError, InputError
 from generator.reference import parse_reference
@@ -49,7 +54,14 @@ def connected(registry: Loopback) -> Registries:
 
 
 def fetch(registry: Loopback, images: Sequence[WantedImage], state: Path) -> tuple[SourceImage, ...]:
-    return fetch_layouts(images, state, connected(registry))
+    return fetch_all(images, state, connected(registry))
+
+
+def fetch_all(
+    images: Sequence[WantedImage], state: Path, registries: Registries, **more: Any
+) -> tuple[SourceImage, ...]:
+    with fetching(images, state, registries, **more) as coming:
+        return coming.images
 
 
 def bundle(images: Sequence[SourceImage], path: Path) -> bytes:
@@ -85,7 +97,7 @@ def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path
     base = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "base.tar", name="base").index
     registry.asked.clear()
     registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
-    found = fetch_layouts(wanted(registry, "a", "b"), tmp_path / "2", registries, bases=[base])
+    found = fetch_all(wanted(registry, "a", "b"), tmp_path / "2", registries, bases=[base])
     blobs = {path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path}
     assert not blobs & {layer.blob.digest for layer in base.images[0].variants[0].layers}
     delta = save(found, tmp_path / "delta.tar", name="delta", bases=[base]).index
@@ -165,7 +177,7 @@ def test_a_login_is_docker_s(registry: Loopback, tmp_path: Path) -> None:
         json.dumps({"auths": {registry.host: {"username": "writer", "password": "right-horse"}}}), encoding="utf-8"
     )
     environment = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
-    fetch_layouts(wanted(registry, "a"), tmp_path / "state", Registries(environment))
+    fetch_all(wanted(registry, "a"), tmp_path / "state", Registries(environment))
     basic = f"Basic {Login('writer', 'right-horse').basic}"
     assert {header for _, path, header in registry.asked if path.startswith("/token")} == {basic}
 
@@ -176,7 +188,7 @@ def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) 
 
     registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
     with pytest.raises(KeyboardInterrupt):
-        fetch_layouts(wanted(registry, "a", "b"), tmp_path, registries, progress=stop)
+        fetch_all(wanted(registry, "a", "b"), tmp_path, registries, progress=stop)
     kept = list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
     assert kept
     assert fetch(registry, wanted(registry, "a", "b"), tmp_path)
@@ -206,7 +218,7 @@ def test_what_has_come_is_written_while_the_rest_is_on_its_way(
 
     registry.lies.append(late)
     with fetching(wanted(registry, "b", "a"), tmp_path / "state", registries) as coming:
-        saved = save(coming.images, tmp_path / "x.tar", name="x", progress=saving, ready=coming.ready)
+        saved = save(coming.images, tmp_path / "x.tar", name="x", progress=saving, arriving=coming)
     registry.lies.clear()
     later = fetch(registry, wanted(registry, "b", "a"), tmp_path / "other")
     assert saved.sha256 == save(later, tmp_path / "y.tar", name="x").sha256
@@ -220,8 +232,109 @@ def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(
         pytest.raises(InputError, match="does not exist"),
         fetching(wanted(registry, "a"), tmp_path / "state", registries) as coming,
     ):
-        save(coming.images, tmp_path / "nowhere/x.tar", name="x", ready=coming.ready)
+        save(coming.images, tmp_path / "nowhere/x.tar", name="x", arriving=coming)
     assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_room_is_needed_for_the_layers_and_the_bundle(
+    registry: Loopback, registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
+) -> None:
+    size = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "1.tar", name="x").size
+    layers = sum(len(data) for data in registry.blobs["fgtest/a"].values() if data[:1] != b"{")
+    room(monkeypatch, size + MARGIN + layers + MARGIN - short)
+    with fetching(wanted(registry, "a"), tmp_path / "2", registries) as coming:
+        if not short:
+            save(coming.images, tmp_path / "2.tar", name="x", arriving=coming)
+            return
+        registry.asked.clear()
+        with pytest.raises(EngineError, match=r"the bundle needs .*, and the layers that come for it"):
+            save(coming.images, tmp_path / "2.tar", name="x", arriving=coming)
+        assert not registry.asked
+
+
+def test_what_has_come_before_needs_no_room_again(
+    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [own] = own_layers(registry, "a", "b")
+    fetch(registry, wanted(registry, "a"), tmp_path)
+    kept = tmp_path / "layouts/shared/sha256" / own[7:]
+    kept.with_name(f"{kept.name}.partial").write_bytes(kept.read_bytes()[:-10])
+    kept.unlink()
+    room(monkeypatch, MARGIN + 9)
+    with pytest.raises(EngineError, match="are free, the layers need"):
+        fetch(registry, wanted(registry, "a"), tmp_path)
+    room(monkeypatch, MARGIN + 10)
+    fetch(registry, wanted(registry, "a"), tmp_path)
+
+
+def test_layers_come_in_the_order_of_the_bundle(
+    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generator.bundle.origins.from_registry.AT_ONCE", 1)
+    [first], [second] = own_layers(registry, "b", "a"), own_layers(registry, "a", "b")
+    a, b = wanted(registry, "a", "b")
+    # a short name is one of docker.io, and that is before another registry
+    fetch(registry, [replace(a, references=("harbor.x:1/a:1",)), replace(b, references=("zz/b:1",))], tmp_path)
+    paths = registry.paths("GET")
+    assert [path[-64:] for path in paths if path.endswith((first, second))] == [first[7:], second[7:]]
+
+
+def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(
+    registry: Loopback, registries: Registries, tmp_path: Path
+) -> None:
+    stay, waited = threading.Event(), []
+    [last] = own_layers(registry, "b", "a")
+    registry.lies.append(lambda handler: handler.path.endswith(last) and waited.append(stay.wait(5)))  # type: ignore[func-returns-value]
+
+    class Gone:
+        def write(self, data: bytes, /) -> None:
+            # the last bytes before those of the layer
+            if data.startswith(f"blobs/sha256/{last[7:]}".encode()):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with fetching(wanted(registry, "b"), tmp_path, registries) as coming:
+        with pytest.raises(EngineError, match="cannot be written"):
+            save_to(coming.images, Gone(), name="x", arriving=coming)
+        stay.set()
+    assert waited == [True]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data + b"?"], ids=["short", "long"])
+def test_what_has_come_must_have_its_size(registry: Loopback, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    images = fetch(registry, wanted(registry, "a"), tmp_path)
+    [own] = own_layers(registry, "a", "b")
+    kept = tmp_path / "layouts/shared/sha256" / own[7:]
+    kept.write_bytes(damage(kept.read_bytes()))
+    with pytest.raises(BundleError, match=f"{own} has not the .* bytes that its manifest says"):
+        save(images, tmp_path / "x.tar", name="x", arriving=Hashed())
+
+
+def test_what_was_hashed_on_its_way_is_not_hashed_again(registry: Loopback, tmp_path: Path) -> None:
+    images = fetch(registry, wanted(registry, "a"), tmp_path)
+    [own] = own_layers(registry, "a", "b")
+    kept = tmp_path / "layouts/shared/sha256" / own[7:]
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    saved = save(images, tmp_path / "x.tar", name="x", arriving=Hashed())
+    with pytest.raises(BundleError, match=own):
+        verify(saved.path)
+
+
+class Hashed:
+    """Everything is here, and was hashed."""
+
+    def ready(self, digest: str, alive: object, /) -> bool:
+        return True
+
+    def lacking(self, directory: Path, /) -> int:
+        return 0
+
+
+MARGIN = 1 << 20
+
+
+def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free})())
 
 
 def test_one_line_of_progress_at_a_time(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
@@ -248,7 +361,7 @@ def test_a_layer_that_fails_ends_the_bundle_with_its_own_words(
         pytest.raises(EngineError, match=f"b: layer {last}: .* does not give it"),
         fetching(wanted(registry, "a", "b"), tmp_path / "state", registries) as coming,
     ):
-        save(coming.images, output, name="x", ready=coming.ready)
+        save(coming.images, output, name="x", arriving=coming)
     assert output.read_bytes() == b"of yesterday" and not (tmp_path / ".x.tar.part").exists()
 
 
@@ -265,23 +378,30 @@ def test_after_a_layer_that_fails_no_other_is_asked_for(
 
 def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
     [last] = own_layers(registry, "b", "a")
-    asked, stay = threading.Event(), threading.Event()
+    asked, stay, waited = threading.Event(), threading.Event(), []
 
-    def slow(handler: Handler) -> bool:
-        if handler.path.endswith(last):
-            asked.set()
-            stay.wait(10)
-        return False
+    def half(handler: Handler) -> bool:
+        if not handler.path.endswith(last):
+            return False
+        data = registry.blobs["fgtest/b"][last]
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data[:-1])
+        asked.set()
+        waited.append(stay.wait(5))
+        return True
 
-    registry.lies.append(slow)
+    registry.lies.append(half)
     with (
         pytest.raises(EngineError, match="full"),
         fetching(wanted(registry, "a", "b"), tmp_path, registries) as coming,
     ):
-        coming.ready("sha256:that is not fetched")
+        coming.ready("sha256:that is not fetched", lambda: None)
         asked.wait(10)
-        threading.Timer(0.05, stay.set).start()
         raise EngineError("the disk is full")
+    assert not waited
+    stay.set()
     kept = tmp_path / "layouts/shared/sha256"
     assert (kept / f"{last[7:]}.partial").exists() and not (kept / last[7:]).exists()
 
@@ -295,7 +415,7 @@ def test_what_was_there_before_is_hashed_again(registry: Loopback, registries: R
         pytest.raises(BundleError, match=f"{own} does not match its digest"),
         fetching(wanted(registry, "a"), tmp_path / "state", registries) as coming,
     ):
-        save(coming.images, tmp_path / "x.tar", name="x", ready=coming.ready)
+        save(coming.images, tmp_path / "x.tar", name="x", arriving=coming)
 
 
 def own_layers(registry: Loopback, name: str, other: str) -> list[str]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from generator.bake.layouts import empty_layout
 from generator.bundle.format import reference
@@ -36,29 +35,16 @@ from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.reference import Reference
 from generator.registry.connect import Registries, host_of
 from generator.registry.explain import pull_problem
-from generator.registry.pull import Document, fetch_blob, get_manifest
-from generator.registry.session import Registry
+from generator.registry.pull import Document, arrived, fetch_blob, get_manifest
+from generator.registry.session import Registry, Stopped
 from generator.text import human
 from generator.transport import Refused
 
 AT_ONCE = 6
 """Blobs that are fetched side by side."""
 _MARGIN = 1 << 20
-
-T = TypeVar("T")
-
-
-def fetch_layouts(
-    images: Sequence[WantedImage],
-    state: Path,
-    registries: Registries,
-    *,
-    bases: Sequence[BundleIndex] = (),
-    progress: Progress | None = None,
-) -> tuple[SourceImage, ...]:
-    """Brings ``images`` into layouts below ``state``, to the last layer: see ``fetching``."""
-    with fetching(images, state, registries, bases=bases, progress=progress) as coming:
-        return coming.images
+_TICK = 0.2
+"""Seconds between two looks at who waits for a layer."""
 
 
 @contextmanager
@@ -72,9 +58,9 @@ def fetching(
 ) -> Iterator[Coming]:
     """Brings ``images`` into layouts below ``state``, as bake does; what it gives is for ``save``.
 
-    What describes them is there when the block begins, and every layer when it has ended. From the first that is asked
-    for on they come in the order in which a bundle holds them, so that one can be written at the same time. Layers that
-    ``bases`` have are not brought: a delta leaves them out.
+    What describes them is there when the block begins, and every layer when it has ended. When the first is asked for,
+    they begin to come, in the order in which a bundle holds them, so that one can be written at the same time. Layers
+    that ``bases`` have are not brought: a delta leaves them out.
 
     Raises InputError or EngineError with every problem of every image (not there, not for a platform, no right, no
     room), and then has brought no layer; EngineError, with image, digest and registry, for a registry that fails later
@@ -116,21 +102,20 @@ class _Fetch:
     def metadata(self, images: Mapping[WantedImage, SourceImage]) -> None:
         inputs: list[Problem] = []
         others: list[Problem] = []
-        # in the order of a bundle: what is needed first comes first
-        ordered = sorted(images.items(), key=lambda item: sorted(item[1].references))
-        for image, future in [(image, self._pool.submit(self._describe, image, own)) for image, own in ordered]:
+        found: list[tuple[str, list[_Layer]]] = []
+        for image, future in [(image, self._pool.submit(self._describe, image, own)) for image, own in images.items()]:
             try:
-                layers = future.result()
+                found.append(future.result())
             except InputError as error:
                 inputs += error.problems
             except Refused as refused:
                 others.append(pull_problem(host_of(image.source), str(image.source), refused.finding))
             except (BundleError, Malformed) as error:
                 others.append(Problem(str(image.source), f"{host_of(image.source)} sends no image: {error}"))
-            else:
-                for layer in layers:
-                    # the blobs of several layouts are one directory
-                    self._layers.setdefault(layer.blob.digest, layer)
+        # in the order of a bundle; the blobs of several layouts are one directory
+        for _, layers in sorted(found, key=lambda one: one[0]):
+            for layer in layers:
+                self._layers.setdefault(layer.blob.digest, layer)
         others += self._room()
         problems = list(dict.fromkeys(inputs + others))
         hint = "correct that, then run the same command again; no layer was fetched"
@@ -145,13 +130,15 @@ class _Fetch:
             self._total = sum(layer.blob.size for layer in self._layers.values())
             self._coming = {digest: self._pool.submit(self._bring, layer) for digest, layer in self._layers.items()}
 
-    def ready(self, digest: str) -> bool:
+    def ready(self, digest: str, alive: Callable[[], object]) -> bool:
         self._begin()
-        if digest not in self._coming:
+        coming = self._coming.get(digest)
+        if coming is None:
             return False
-        wait([self._coming[digest]])
+        while not wait([coming], _TICK).done:
+            alive()
         self._raise_failure()
-        return self._coming[digest].result()
+        return coming.result()
 
     def done(self) -> bool:
         return len(self._coming) == len(self._layers) and all(future.done() for future in self._coming.values())
@@ -165,16 +152,15 @@ class _Fetch:
         self._stopped = True
         for future in self._coming.values():
             future.cancel()
+        # or a registry that says nothing would be waited for
+        self._registries.stop()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
 
     def _room(self) -> list[Problem]:
-        lacking: dict[Path, int] = {}
-        for digest, layer in self._layers.items():
-            if not (layer.blobs / digest.partition(":")[2]).exists():
-                lacking[layer.blobs] = lacking.get(layer.blobs, _MARGIN) + layer.blob.size
+        lacking = self.lacking()
         free = {directory: shutil.disk_usage(directory).free for directory in lacking}
         return [
             Problem(str(directory), f"{human(free[directory])} are free, the layers need {human(size)}")
@@ -182,8 +168,17 @@ class _Fetch:
             if free[directory] < size
         ]
 
-    def _describe(self, image: WantedImage, own: SourceImage) -> list[_Layer]:
-        """Brings what describes an image, and gives its layers."""
+    def lacking(self) -> dict[Path, int]:
+        """Bytes that are yet to come, by the directory that they come into."""
+        found: dict[Path, int] = {}
+        for layer in self._layers.values():
+            more = layer.blob.size - arrived(layer.blobs, layer.blob.digest)
+            if more > 0:
+                found[layer.blobs] = found.get(layer.blobs, _MARGIN) + more
+        return found
+
+    def _describe(self, image: WantedImage, own: SourceImage) -> tuple[str, list[_Layer]]:
+        """Brings what describes an image, and gives its first full name, by which a bundle orders, and its layers."""
         registry = self._registries.of(image.source)
         blobs = own.layout / "blobs" / "sha256"
         top = get_manifest(registry, image.source.path, image.source.digest or image.source.tag or "latest")
@@ -208,7 +203,8 @@ class _Fetch:
         found = read(own).image
         label = reference.short(found.references[0])
         layers = (layer.blob for variant in found.variants for layer in variant.layers)
-        return [_Layer(blob, image, label, blobs.resolve()) for blob in layers if blob.digest not in self._without]
+        lean = [_Layer(blob, image, label, blobs.resolve()) for blob in layers if blob.digest not in self._without]
+        return found.references[0], lean
 
     def _child(self, registry: Registry, source: Reference, blobs: Path, child: Descriptor) -> bytes:
         with suppress(OSError):
@@ -220,13 +216,13 @@ class _Fetch:
         return document.data
 
     def _bring(self, layer: _Layer) -> bool:
-        """Whether it came, and was hashed; it was there where not, or the fetching was stopped."""
+        """Whether it came, and was hashed on its way; not where it was there, or where it failed or was stopped."""
         source, blob = layer.image.source, layer.blob
 
         def received(count: int) -> None:
             with self._lock:
                 if self._stopped:
-                    raise _Stopped
+                    raise Stopped
                 self._done += count
                 self._progress(f"layer {blob.digest}", self._done, self._total)
 
@@ -236,7 +232,7 @@ class _Fetch:
         except Refused as refused:
             problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", refused.finding)
             self._fail(EngineError(str(problem), hint="what has come is kept: run the same command again"))
-        except _Stopped:
+        except Stopped:
             pass
         except BaseException as error:
             self._fail(error)
@@ -256,12 +252,17 @@ class Coming:
     images: tuple[SourceImage, ...]
     _fetch: _Fetch
 
-    def ready(self, digest: str) -> bool:
+    def ready(self, digest: str, alive: Callable[[], object]) -> bool:
         """Returns when this layer is there, as what is not fetched is; whether it came, and so was hashed just now.
 
-        Raises what stopped the fetching.
+        ``alive`` is called some times a second meanwhile, and ends it by raising. Raises what stopped the fetching.
         """
-        return self._fetch.ready(digest)
+        return self._fetch.ready(digest, alive)
+
+    def lacking(self, directory: Path) -> int:
+        """Bytes that are yet to come onto the disk which this directory is on."""
+        disk = directory.stat().st_dev
+        return sum(size for place, size in self._fetch.lacking().items() if place.stat().st_dev == disk)
 
     def finish(self) -> None:
         """Returns when every layer is there. Raises what stopped the fetching."""
@@ -275,10 +276,6 @@ class Coming:
                 progress(what, done, total)
 
         return told
-
-
-class _Stopped(Exception):
-    """Another blob failed, or somebody pressed Ctrl-C."""
 
 
 def _put(blobs: Path, document: Document) -> None:

@@ -161,10 +161,8 @@ def command(
                 layouts = packed_layouts(project, layouts, layers, quiet)
         with Bar("saving", quiet) as bar:
             write = partial(save_to, stream=sys.stdout.buffer) if piped else partial(save, output=output, split=part)
-            if coming is not None:
-                write = partial(write, ready=coming.ready)
-                bar = coming.after(bar)
-            result = write(layouts, name=title, bases=olds, files=contents, progress=bar)
+            progress = bar if coming is None else coming.after(bar)
+            result = write(layouts, name=title, bases=olds, files=contents, progress=progress, arriving=coming)
             if piped:
                 sys.stdout.flush()
     placed = build.place(result.path, result.index, parts=bool(part)) if with_loader else None
