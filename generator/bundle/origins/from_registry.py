@@ -64,7 +64,7 @@ def fetching(
 
     Raises InputError or EngineError with every problem of every image (not there, not for a platform, no right, no
     room), and then has brought no layer; EngineError, with image, digest and registry, for a registry that fails later
-    or lies. What has come is kept for the next run.
+    or lies. What has come is kept for the next run, which needs ``registries`` of its own: these were ended.
     """
     without = frozenset(blob for base in bases for blob in base.blobs())
     sources = {i: SourceImage(i.references, empty_layout(state / "layouts", i.directory), i.platforms) for i in images}
