@@ -142,10 +142,7 @@ class Bench:
     def verify(self) -> list[Row]:
         """Eight images against their contracts: met for the first time, and met before."""
         self.fategen("bake", "all", "--load", "--platform", "linux/amd64")
-        listed = subprocess.run(
-            [*FATEGEN, "images", "all", "--format", "references"],
-            cwd=self.project, capture_output=True, text=True, check=True,
-        ).stdout.split()  # fmt: skip
+        listed = self.references("all")
         look = ("verify", "--no-start", "--quiet")
         first, saves, again = [], [], []
         for _ in range(3):
@@ -163,6 +160,17 @@ class Bench:
             within("the same images once more", statistics.median(again), 1),
         ]  # fmt: skip
 
+    def references(self, *names: str) -> list[str]:
+        return subprocess.run(
+            [*FATEGEN, "images", *names, "--format", "references"],
+            cwd=self.project, capture_output=True, text=True, check=True,
+        ).stdout.split()  # fmt: skip
+
+    def habit(self, listed: list[str], *engine: str) -> float:
+        """What FATE's README teaches; the file is on the disk when it ends, as fategen's is."""
+        script = 'set -o pipefail; docker "$@" | gzip > theirs.tar.gz && sync theirs.tar.gz'
+        return seconds(lambda: run(["bash", "-c", script, "-", *engine, "save", *listed], self.project))
+
     def edit(self, tree: Path) -> None:
         with (tree / "fate_flow" / "settings.py").open("a", encoding="utf-8") as file:
             file.write(f"# edited {time.time_ns()}\n")
@@ -178,17 +186,9 @@ class Bench:
         # what the bundle "all" holds
         same = ("base-image", "components", "third-party")
         self.fategen("bake", *same, "--load", "--platform", "linux/amd64")
-        listed = subprocess.run(
-            [*FATEGEN, "images", *same, "--format", "references"],
-            cwd=self.project, capture_output=True, text=True, check=True,
-        ).stdout.split()  # fmt: skip
+        listed = self.references(*same)
 
-        def habit(*engine: str) -> float:
-            # fategen has its file on the disk when it ends
-            script = 'set -o pipefail; docker "$@" | gzip > theirs.tar.gz && sync theirs.tar.gz'
-            return seconds(lambda: run(["bash", "-c", script, "-", *engine, "save", *listed], self.project))
-
-        theirs = habit()
+        theirs = self.habit(listed)
         ours = seconds(lambda: self.fategen("bundle", "save", "all", "-o", "ours.fate.tar"))
         shutil.rmtree(self.project / ".fategen/layouts")
         engine = seconds(lambda: self.fategen("bundle", "save", "all", "--from", "engine", "-o", "ours.fate.tar"))
@@ -198,7 +198,7 @@ class Bench:
         ]
         if classic := os.environ.get("FATEGEN_SANDBOX_DOCKER20"):
             run(["docker", "-H", classic, "load", "-i", "ours.fate.tar"], self.project)
-            theirs = habit("-H", classic)
+            theirs = self.habit(listed, "-H", classic)
             shutil.rmtree(self.project / ".fategen/layouts")
             here, os.environ["DOCKER_HOST"] = os.environ["DOCKER_HOST"], classic
             engine = seconds(lambda: self.fategen("bundle", "save", "all", "--from", "engine", "-o", "ours.fate.tar"))
@@ -216,13 +216,8 @@ class Bench:
         platform = ["--platform", "linux/amd64"]
         self.fategen("bake", "components", "--load", *platform)
         self.fategen("bake", "components", "--push", *platform)
-        listed = subprocess.run(
-            [*FATEGEN, "images", "components", "--format", "references"],
-            cwd=self.project, capture_output=True, text=True, check=True,
-        ).stdout.split()  # fmt: skip
-        # fategen has its file on the disk when it ends
-        script = 'set -o pipefail; docker save "$@" | gzip > theirs.tar.gz && sync theirs.tar.gz'
-        habit = seconds(lambda: run(["bash", "-c", script, "-", *listed], self.project))
+        listed = self.references("components")
+        habit = self.habit(listed)
 
         def save() -> None:
             self.fategen("bundle", "save", "--from", "registry", *platform, "-o", "ours.fate.tar")

@@ -31,11 +31,12 @@ class DiskFile:
         self._filled, self._spare = mmap.mmap(-1, _SIZE), mmap.mmap(-1, _SIZE)
         self._used = self._unforced = 0
         self._thread = ThreadPoolExecutor(1)
-        self._writing: Future[None] | None = None
+        self._writing: Future[None] = Future()
+        self._writing.set_result(None)
 
     def write(self, data: bytes | memoryview, /) -> None:
         """The next bytes; they are on the disk after ``finish``. Of none, it tells what became of those before."""
-        if self._writing is not None and self._writing.done():
+        if self._writing.done():
             self._writing.result()
         view = memoryview(data)
         while view:
@@ -49,7 +50,7 @@ class DiskFile:
     def finish(self) -> None:
         """Everything is on the disk when this returns."""
         self._hand_over()
-        self._wait()
+        self._writing.result()
         os.fsync(self._number)
         # the last piece has come through the cache, and on some disks all (macOS has no such call)
         if hasattr(os, "posix_fadvise"):
@@ -63,13 +64,9 @@ class DiskFile:
             os.close(number)
 
     def _hand_over(self) -> None:
-        self._wait()
+        self._writing.result()
         self._writing = self._thread.submit(self._put, memoryview(self._filled)[: self._used])
         self._filled, self._spare, self._used = self._spare, self._filled, 0
-
-    def _wait(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
 
     def _put(self, left: memoryview) -> None:
         if len(left) < _SIZE and self._direct:

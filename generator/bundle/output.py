@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from generator.bundle.disk_file import DiskFile
 from generator.errors import EngineError, InputError, Problem
 
 _MARGIN = 1 << 20
@@ -42,15 +41,20 @@ def check_output(output: Path, size: int, coming: Callable[[Path], int] = lambda
 
 
 @contextlib.contextmanager
-def part_file(output: Path) -> Iterator[tuple[DiskFile, Path]]:
-    """The hidden file beside ``output``, locked and empty; on any error it is removed, after a rename it is gone."""
+def part_file(output: Path) -> Iterator[tuple[int, Path]]:
+    """The hidden file beside ``output``, open, locked and empty; on any error it is removed, after a rename it is gone.
+
+    The lock is held until the block has ended.
+    """
     part = output.with_name(f".{output.name}.part")
-    with contextlib.closing(DiskFile(_lock(part, output))) as file:
-        try:
-            yield file, part
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+    number = _lock(part, output)
+    try:
+        yield number, part
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(number)
 
 
 def _lock(part: Path, output: Path) -> int:

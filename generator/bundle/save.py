@@ -6,7 +6,9 @@ hidden file only, and the next save of the same bundle writes over it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from generator.bundle.delta import leave_out
+from generator.bundle.disk_file import DiskFile
 from generator.bundle.format.archive import CHUNK, TRAILER, Progress, Writes, header, padding, quiet
 from generator.bundle.format.base import NAME
 from generator.bundle.format.inflate import compressed
@@ -81,8 +84,8 @@ def save(
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
     fails). Whatever it raises, ``output`` is what it was before.
     """
-    plan, sources, shared = _prepare(images, name, bases, files or {}, arriving or _Here())
-    check_output(output, plan.size, (arriving or _Here()).lacking)
+    plan, sources, shared = _prepare(images, name, bases, files or {}, arriving)
+    check_output(output, plan.size, sources.arriving.lacking)
     if split:
         check_split(output, plan.size, split)
     sums = output.with_name(output.name + ".sha256")
@@ -95,9 +98,10 @@ def save(
             write_sums(sums, text)
             part.unlink()
         return SaveResult(output, plan.size, digest, plan.index.root, plan.index, shared)
-    with disk_errors(output, plan.size), part_file(output) as (file, part):
-        digest = _write(file, plan, sources, progress or quiet)
-        file.finish()
+    with disk_errors(output, plan.size), part_file(output) as (number, part):
+        with contextlib.closing(DiskFile(os.dup(number))) as file:
+            digest = _write(file, plan, sources, progress or quiet)
+            file.finish()
         forget(output)
         remove_parts(output)
         part.replace(output)
@@ -122,7 +126,7 @@ def save_to(
     Who reads it sees by itself whether it is whole: a bundle has an end. Raises what ``save`` raises, and
     BrokenPipeError where nobody reads it any more.
     """
-    plan, sources, shared = _prepare(images, name, bases, files or {}, arriving or _Here())
+    plan, sources, shared = _prepare(images, name, bases, files or {}, arriving)
     try:
         digest = _write(stream, plan, sources, progress or quiet)
     except BrokenPipeError:
@@ -137,7 +141,7 @@ def _prepare(
     name: str,
     bases: Sequence[BundleIndex],
     files: Mapping[str, bytes],
-    arriving: Arriving,
+    arriving: Arriving | None,
 ) -> tuple[Contents, _Sources, int]:
     """What is written, from where, and the bytes that images share."""
     problems = []
@@ -150,7 +154,7 @@ def _prepare(
         index = arrange(name, [one.image for one in found], [small_file(*file) for file in files.items()])
     except Malformed as error:
         raise InputError(f"these images do not make a bundle: {error}") from None
-    return contents(leave_out(index, bases)), _Sources(found, files.values(), arriving), _shared(index)
+    return contents(leave_out(index, bases)), _Sources(found, files.values(), arriving or _Here()), _shared(index)
 
 
 def _shared(index: BundleIndex) -> int:
@@ -162,7 +166,7 @@ class _Sources:
     """Where the bytes of each blob are: in a layout's file, or here (a rewritten index, a small file)."""
 
     def __init__(self, found: Sequence[Found], files: Iterable[bytes], arriving: Arriving) -> None:
-        self._arriving = arriving
+        self.arriving = arriving
         self._layouts: dict[str, Path] = {}
         self._made = {"sha256:" + hashlib.sha256(data).hexdigest(): data for data in files}
         self._kinds: dict[str, str] = {}
@@ -182,7 +186,7 @@ class _Sources:
             yield content
             return
         what = f"{', '.join(member.images)}: {member.role} {member.digest}"
-        hashed = self._arriving.ready(member.digest, alive)
+        hashed = self.arriving.ready(member.digest, alive)
         layout = self._layouts[member.digest]
         path = blob_path(layout, member.digest)
         try:

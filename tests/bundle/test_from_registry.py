@@ -134,7 +134,7 @@ def test_every_problem_of_every_image_is_told_before_a_layer_comes(registry: Loo
 def test_a_full_disk_is_told_before_a_layer_comes(
     registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    room(monkeypatch, 1000)
     with pytest.raises(EngineError, match=r"1\.0 kB are free, the layers need 1\.0 MB"):
         fetch(registry, wanted(registry, "a"), tmp_path)
 

@@ -69,13 +69,13 @@ def fetching(
     without = frozenset(blob for base in bases for blob in base.blobs())
     sources = {i: SourceImage(i.references, empty_layout(state / "layouts", i.directory), i.platforms) for i in images}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        fetch = _Fetch(pool, registries, without, progress or quiet)
-        fetch.metadata(sources)
+        coming = Coming(pool, registries, tuple(sources.values()), without, progress or quiet)
+        coming._describe_all(sources)
         try:
-            yield Coming(tuple(sources.values()), fetch)
-            fetch.finish()
+            yield coming
+            coming.finish()
         except BaseException:
-            fetch.stop()
+            coming._stop()
             raise
 
 
@@ -87,10 +87,18 @@ class _Layer:
     blobs: Path
 
 
-class _Fetch:
+class Coming:
+    """``images`` whose layers are on their way into their layouts; ``fetching`` makes it."""
+
     def __init__(
-        self, pool: ThreadPoolExecutor, registries: Registries, without: frozenset[str], progress: Progress
+        self,
+        pool: ThreadPoolExecutor,
+        registries: Registries,
+        images: tuple[SourceImage, ...],
+        without: frozenset[str],
+        progress: Progress,
     ) -> None:
+        self.images = images
         self._pool, self._registries, self._without, self._progress = pool, registries, without, progress
         self._layers: dict[str, _Layer] = {}
         self._coming: dict[str, Future[bool]] = {}
@@ -99,7 +107,41 @@ class _Fetch:
         self._stopped = False
         self._done = self._total = 0
 
-    def metadata(self, images: Mapping[WantedImage, SourceImage]) -> None:
+    def ready(self, digest: str, alive: Callable[[], object]) -> bool:
+        """Returns when this layer is there, as what is not fetched is; whether it came, and so was hashed just now.
+
+        ``alive`` is called some times a second meanwhile, and ends it by raising. Raises what stopped the fetching.
+        """
+        self._begin()
+        coming = self._coming.get(digest)
+        if coming is None:
+            return False
+        while not wait([coming], _TICK).done:
+            alive()
+        self._raise_failure()
+        return coming.result()
+
+    def finish(self) -> None:
+        """Returns when every layer is there. Raises what stopped the fetching."""
+        self._begin()
+        wait(self._coming.values())
+        self._raise_failure()
+
+    def lacking(self, directory: Path) -> int:
+        """Bytes that are yet to come onto the disk which this directory is on."""
+        disk = directory.stat().st_dev
+        return sum(size for place, size in self._yet_to_come().items() if place.stat().st_dev == disk)
+
+    def after(self, progress: Progress) -> Progress:
+        """Progress of who uses the layers, told from when all are there: until then it is that of the fetching."""
+
+        def told(what: str, done: int, total: int) -> None:
+            if len(self._coming) == len(self._layers) and all(future.done() for future in self._coming.values()):
+                progress(what, done, total)
+
+        return told
+
+    def _describe_all(self, images: Mapping[WantedImage, SourceImage]) -> None:
         inputs: list[Problem] = []
         others: list[Problem] = []
         found: list[tuple[str, list[_Layer]]] = []
@@ -130,25 +172,7 @@ class _Fetch:
             self._total = sum(layer.blob.size for layer in self._layers.values())
             self._coming = {digest: self._pool.submit(self._bring, layer) for digest, layer in self._layers.items()}
 
-    def ready(self, digest: str, alive: Callable[[], object]) -> bool:
-        self._begin()
-        coming = self._coming.get(digest)
-        if coming is None:
-            return False
-        while not wait([coming], _TICK).done:
-            alive()
-        self._raise_failure()
-        return coming.result()
-
-    def done(self) -> bool:
-        return len(self._coming) == len(self._layers) and all(future.done() for future in self._coming.values())
-
-    def finish(self) -> None:
-        self._begin()
-        wait(self._coming.values())
-        self._raise_failure()
-
-    def stop(self) -> None:
+    def _stop(self) -> None:
         self._stopped = True
         for future in self._coming.values():
             future.cancel()
@@ -160,7 +184,7 @@ class _Fetch:
             raise self._failure
 
     def _room(self) -> list[Problem]:
-        lacking = self.lacking()
+        lacking = self._yet_to_come()
         free = {directory: shutil.disk_usage(directory).free for directory in lacking}
         return [
             Problem(str(directory), f"{human(free[directory])} are free, the layers need {human(size)}")
@@ -168,7 +192,7 @@ class _Fetch:
             if free[directory] < size
         ]
 
-    def lacking(self) -> dict[Path, int]:
+    def _yet_to_come(self) -> dict[Path, int]:
         """Bytes that are yet to come, by the directory that they come into."""
         found: dict[Path, int] = {}
         for layer in self._layers.values():
@@ -203,8 +227,8 @@ class _Fetch:
         found = read(own).image
         label = reference.short(found.references[0])
         layers = (layer.blob for variant in found.variants for layer in variant.layers)
-        lean = [_Layer(blob, image, label, blobs.resolve()) for blob in layers if blob.digest not in self._without]
-        return found.references[0], lean
+        needed = [_Layer(blob, image, label, blobs.resolve()) for blob in layers if blob.digest not in self._without]
+        return found.references[0], needed
 
     def _child(self, registry: Registry, source: Reference, blobs: Path, child: Descriptor) -> bytes:
         with suppress(OSError):
@@ -242,40 +266,7 @@ class _Fetch:
         """The first failure is the one to tell; it stops the others."""
         with self._lock:
             self._failure = self._failure or error
-        self.stop()
-
-
-@dataclass(frozen=True)
-class Coming:
-    """Images whose layers are on their way into their layouts."""
-
-    images: tuple[SourceImage, ...]
-    _fetch: _Fetch
-
-    def ready(self, digest: str, alive: Callable[[], object]) -> bool:
-        """Returns when this layer is there, as what is not fetched is; whether it came, and so was hashed just now.
-
-        ``alive`` is called some times a second meanwhile, and ends it by raising. Raises what stopped the fetching.
-        """
-        return self._fetch.ready(digest, alive)
-
-    def lacking(self, directory: Path) -> int:
-        """Bytes that are yet to come onto the disk which this directory is on."""
-        disk = directory.stat().st_dev
-        return sum(size for place, size in self._fetch.lacking().items() if place.stat().st_dev == disk)
-
-    def finish(self) -> None:
-        """Returns when every layer is there. Raises what stopped the fetching."""
-        self._fetch.finish()
-
-    def after(self, progress: Progress) -> Progress:
-        """Progress of who uses the layers, told from when all are there: until then it is that of the fetching."""
-
-        def told(what: str, done: int, total: int) -> None:
-            if self._fetch.done():
-                progress(what, done, total)
-
-        return told
+        self._stop()
 
 
 def _put(blobs: Path, document: Document) -> None:
