@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,12 +48,19 @@ class Loopback:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True).start()
+        threading.Thread(target=self._serve, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
+        with contextlib.suppress(OSError):
+            self._server.socket.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
+
+    def _serve(self) -> None:
+        """Until its socket is shut down: ``serve_forever`` would look some times a second whether it is to end."""
+        with contextlib.suppress(OSError):
+            while True:
+                self._server.process_request(*self._server.get_request())
 
     @property
     def host(self) -> str:

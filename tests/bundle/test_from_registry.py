@@ -281,8 +281,9 @@ def test_layers_come_in_the_order_of_the_bundle(
 
 
 def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(
-    registry: Loopback, registries: Registries, tmp_path: Path
+    registry: Loopback, registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("generator.bundle.origins.from_registry._TICK", 0.01)
     stay, waited = threading.Event(), []
     [last] = own_layers(registry, "b", "a")
     registry.lies.append(lambda handler: handler.path.endswith(last) and waited.append(stay.wait(5)))  # type: ignore[func-returns-value]
