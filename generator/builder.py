@@ -267,6 +267,11 @@ def _engine_asked(docker: Docker) -> Iterator[Callable[[], tuple[Engine, Version
         yield answer
 
 
+def ask_engine(docker: Docker) -> Engine:
+    with _engine_asked(docker) as asked:
+        return asked()[0]
+
+
 def ask(docker: Docker, builder: str = "") -> Answers:
     with asking(docker, builder) as answers:
         return answers()

@@ -32,11 +32,11 @@ def host_of(reference: Reference) -> str:
 
 
 def _engines_insecure() -> tuple[str, ...]:
-    from generator.builder import parse_engine
+    from generator.builder import ask_engine
     from generator.programs import find_docker
 
     try:
-        return parse_engine(find_docker().run(["info", "--format", "json"]))[0].insecure
+        return ask_engine(find_docker()).insecure
     except EngineError:
         return ()
 
