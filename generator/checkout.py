@@ -16,14 +16,16 @@ from generator.programs import find_git
 class Checkout:
     """A local source. ``commit`` is "" for a directory that is no checkout of its own, or that git does not read.
 
-    ``changed`` are paths whose content is not committed, untracked ones included (the build reads them too);
-    ``unknown`` says why git could not tell.
+    ``changed`` are paths whose content is not committed, untracked ones included (the build reads them too). What git
+    ignores is left out: each developer's tree has a ``__pycache__`` or ``target/``, and a mark that is always there
+    says nothing. ``unknown`` says why git could not tell. ``versioned``: it is in a checkout, if not one of its own.
     """
 
     source: PlannedSource
     commit: str = ""
     changed: tuple[str, ...] = ()
     unknown: str = ""
+    versioned: bool = True
 
     @property
     def dirty(self) -> bool:
@@ -55,12 +57,12 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
     """
     own = (directory / ".git").exists()
     if not own and not any((above / ".git").exists() for above in directory.resolve().parents):
-        return Checkout(source)
+        return Checkout(source, versioned=False)
     git = find_git()
     if git is None:
         return Checkout(source, unknown="git is not installed")
-    # a file-system monitor that the checkout's own configuration names is not started
-    flags = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+    # the user's index is not refreshed, and no hook or file-system monitor of the checkout's own is started
+    flags = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
     status = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", ".")
     # GIT_DIR and its like, as a hook has them, would make git look elsewhere
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

@@ -11,7 +11,7 @@ from typing import Any
 
 from generator import __version__
 from generator.bake.job import Options, make_job
-from generator.bake.preflight import SECRET_FILES, attested, create_command, emulated, secret_problems
+from generator.bake.preflight import SECRET_FILES, attested, create_command, emulated, file_problems
 from generator.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask, show
 from generator.contents import source_problems
 from generator.docker_config import docker_config, mapping
@@ -201,14 +201,15 @@ def platform_row(platform: str, has: bool, images: Sequence[str]) -> Row:
 
 
 def input_rows(root: Path, workspace: Workspace) -> list[Row]:
-    """The files of this machine that the project names: local sources and build secrets. No row where it names none."""
+    """The files of this machine that the project names: local sources, build secrets, requirements. Else no row."""
     plan = workspace.plan
     local = {source.name: source.location for target in plan.targets for source in target.sources if source.local}
-    secrets = [v.value for v in plan.variables if v.name in SECRET_FILES and v.value]
+    files = [v.value for v in plan.variables if v.name in SECRET_FILES and v.value]
+    files += [plan.settings.requirements] if plan.settings.requirements else []
     rows = []
     for name, found, needed, problems in (
         ("sources", local.values(), "what the Dockerfiles copy", source_problems(root, plan.targets, workspace.tree)),
-        ("secret files", secrets, "files that can be read", secret_problems(plan, root)),
+        ("files", files, "files that can be read", file_problems(plan, root)),
     ):
         wrong = [str(problem) for problem in problems]
         if wrong:

@@ -34,7 +34,8 @@ GRACE = 10.0
 _PIPE = 1 << 20
 """Bytes that a pipe to or from an archive holds, the most that Linux gives anybody: 16 times fewer changes of turn."""
 
-_URL_PASSWORD = re.compile(r"(://[^/\s:@\"']*:)[^/\s@\"']+@")
+_URL_LOGIN = re.compile(r"://(?!git@)[^/\s\"']*@(?!sha256:)")
+"""A token may stand where the user's name does; ssh's ``git`` is none, and ``docker-image://x@sha256:…`` no login."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ class Docker:
         return replace(self, cwd=str(directory))
 
     def redact(self, text: str) -> str:
-        """``text`` without any registered secret and without the password of any URL."""
+        """``text`` without any registered secret and without the login of any URL."""
         for value in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(value, "***")
-        return _URL_PASSWORD.sub(r"\1***@", text)
+        return _URL_LOGIN.sub("://***@", text)
 
     def run(
         self,

@@ -6,6 +6,7 @@ unsafe archive. The command line turns each into ``error: …`` on stderr; nothi
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,17 @@ class BundleError(FategenError):
     """An archive is corrupt or unsafe. Nothing of it was loaded."""
 
     exit_code = 4
+
+
+def refused(error: OSError) -> EngineError:
+    """What the system says, of which file where that is known: for the end of a command line."""
+    said = error.strerror or str(error) or type(error).__name__
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # whatever was written: a log, a temporary file, a rendered one, what is printed
+        hint = "free some space there and where the temporary files are (TMPDIR), then run the same command again"
+        return EngineError(f"{error.filename or 'a file'} cannot be written: {said}", hint=hint)
+    hint = "check its owner and rights" if error.errno in (errno.EACCES, errno.EPERM) else ""
+    return EngineError(str(Problem(str(error.filename or ""), said)), hint=hint)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

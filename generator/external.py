@@ -100,7 +100,7 @@ def maven_mirrors(settings: str) -> list[str]:
     except ElementTree.ParseError:
         return []
     urls = [(url.text or "").strip() for mirror in root.iterfind(".//{*}mirror") for url in mirror.iterfind("{*}url")]
-    return [re.sub("//[^/@]*@", "//", url) for url in urls if url]
+    return [re.sub("://[^/]*@", "://", url) for url in urls if url]
 
 
 def skopeo_sync(found: Sequence[External]) -> dict[str, dict[str, dict[str, list[str]]]]:

@@ -5,6 +5,7 @@ A name that is off would be passed over in silence.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,8 +112,14 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
     files, schema = dict(chosen), by_name["catalogue/schema.json"]
     if any(name.endswith(".yaml") for name in chosen) and not (project.root / schema.name).exists():
         files[schema.name] = schema
-    new = (Change(name, "missing", "", file.path.read_text(encoding="utf-8")) for name, file in files.items())
-    write(tuple(new), project.root)
+    new = tuple(Change(name, "missing", "", file.path.read_text(encoding="utf-8")) for name, file in files.items())
+    try:
+        write(new, project.root)
+    except BaseException:
+        for name in files:
+            with contextlib.suppress(OSError):
+                (project.root / name).unlink()
+        raise
     return tuple(chosen.values())
 
 

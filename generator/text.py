@@ -15,8 +15,11 @@ def cells(text: str) -> int:
 
 def one_line(step: str) -> str:
     """A step's name, without the mounts of a RUN step, which say little of what it does."""
-    text = re.sub(r"--mount=\S+ ", "", " ".join(step.split()))
-    # an escape code in it must not move the cursor of a picture
+    return printable(re.sub(r"--mount=\S+ ", "", " ".join(step.split())))
+
+
+def printable(text: str) -> str:
+    """Somebody else's words for a terminal: an escape code in them must not move its cursor."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -21,6 +22,10 @@ from generator.credentials import proxy_for, system_bundle
 Kind = Literal["ok", "unreachable", "authority", "certificate", "no login", "refused", "denied", "missing", "unknown"]
 TIMEOUT = (5.0, 20.0)
 """Seconds to connect, and to wait for an answer."""
+
+LIMIT = 4 << 20
+"""Bytes of an answer that is read at once: a token, an error, a list."""
+_ENVIRONMENT = threading.Lock()
 
 _UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 """OpenSSL's X509_V_ERR_… for a chain that ends at nobody who is trusted."""
@@ -91,27 +96,49 @@ def send(
     headers: Mapping[str, str],
     **options: Any,
 ) -> requests.Response:
-    """One request, and no redirect followed. Raises Refused where no answer comes."""
+    """One request, and no redirect followed; without ``stream`` its body is read. Refused where no answer comes."""
     try:
-        return session.request(
+        answer = session.request(
             method,
             url,
             headers=dict(headers),
             proxies=proxies(url, environment),
             allow_redirects=False,
-            **{"timeout": TIMEOUT, **options},
+            **{"timeout": TIMEOUT, **options, "stream": True},
         )
+        if not options.get("stream"):
+            _read(answer)
     except requests.exceptions.RequestException as error:
         raise trouble(error) from error
+    except ValueError as error:
+        if "data" in options:
+            raise
+        # requests looks where an answer sends on to, although nobody asked it to follow
+        raise Refused("unknown", f"it sends on to what is no address ({error})") from error
+    return answer
+
+
+def _read(answer: requests.Response) -> None:
+    """The body, as requests keeps it; but not one without end."""
+    pieces, size = [], 0
+    for piece in answer.iter_content(1 << 16):
+        pieces.append(piece)
+        size += len(piece)
+        if size > LIMIT:
+            answer.close()
+            raise Refused("unknown", f"an answer of more than {LIMIT:,} bytes")
+    answer._content = b"".join(pieces)
 
 
 def proxies(url: str, environment: Mapping[str, str]) -> dict[str, str]:
     """As Go has it: none for loopback, NO_PROXY with names, domains and networks."""
     proxy, parts = proxy_for(url, environment), urlsplit(url)
     excluded = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
-    if not proxy or is_insecure(parts.hostname or "", ()) or requests.utils.should_bypass_proxies(url, excluded):
+    if not proxy or is_insecure(parts.netloc.rpartition("@")[2], ()):
         return {}
-    return {parts.scheme: proxy}
+    # it puts what it is given into this process's own environment for a moment, and takes it out again
+    with _ENVIRONMENT:
+        return {} if requests.utils.should_bypass_proxies(url, excluded) else {parts.scheme: proxy}
 
 
 def trouble(error: BaseException) -> Refused:

@@ -62,6 +62,13 @@ def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apa
     ]
 
 
+def test_a_cache_that_belongs_to_no_image_is_passed_over() -> None:
+    reader, _ = read(over(IMPORT.removeprefix("[roll] "), "connection refused"), over(EXPORT, "no space"))
+    assert list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values())) == [
+        "note: no build cache was written for roll: no space"
+    ]
+
+
 def test_what_is_exported_after_the_build_may_be_in_the_registrys_cache_alone() -> None:
     assert AGAIN == ("*.cache-to=",), "without cache-from an empty builder would run every step a second time"
 

@@ -144,8 +144,9 @@ def vertex(name: str, **more: object) -> str:
     return json.dumps({"vertexes": [{"digest": f"sha256:{name}", "name": name, **more}]})
 
 
-def log(name: str, text: str) -> str:
-    return json.dumps({"logs": [{"vertex": f"sha256:{name}", "data": b64encode(text.encode()).decode()}]})
+def log(name: str, text: str | bytes, stream: int = 1) -> str:
+    data = b64encode(text.encode() if isinstance(text, str) else text).decode()
+    return json.dumps({"logs": [{"vertex": f"sha256:{name}", "stream": stream, "data": data}]})
 
 
 AT = "2026-11-24T14:00:0{}.123456789Z"
@@ -157,6 +158,34 @@ def test_a_secret_that_two_chunks_share_is_redacted() -> None:
     lines = [vertex(name, started=AT.format(1)), log(name, "pass hun"), log(name, "ter2 ok\nrest hunter2")]
     changes = [change for line in [*lines, vertex(name, completed=AT.format(3))] for change in reader.feed(line)]
     assert [change.text for change in changes if change.kind == "log"] == ["pass *** ok", "rest ***"]
+
+
+def test_a_letter_that_two_chunks_share_stays_whole_whatever_the_other_stream_says_in_between() -> None:
+    reader = Reader(TARGETS, str)
+    name, (first, second) = "[egg 1/2] RUN x", ("größer\n".encode()[:3], "größer\n".encode()[3:])
+    lines = [vertex(name, started=AT.format(1)), log(name, first), log(name, "warning\n", 2), log(name, second)]
+    lines += [log(name, first), log(name, first, 2), vertex(name, completed=AT.format(3))]
+    said = [change.text for line in lines for change in reader.feed(line) if change.kind == "log"]
+    assert said == ["warning", "größer", "gr�", "gr�"]
+
+
+@pytest.mark.parametrize("note", ["{odd words of buildx", "{", "{\n  odd", "{\n  odd\n}", '{"cut": '])
+def test_a_note_that_looks_like_json_hides_nothing_behind_it(note: str) -> None:
+    name = "[egg 1/2] RUN x"
+    many = json.dumps(json.loads(vertex(name, error="exit code: 2")), indent=2)
+    for broken in (vertex(name, error="exit code: 2"), many):
+        reader = Reader(TARGETS, str)
+        said = [c for line in [*note.split("\n"), "ERROR: x", *broken.split("\n"), " y"] for c in reader.feed(line)]
+        assert [c.text for c in said if c.kind == "note"][-2:] == ["ERROR: x", " y"]
+        step = reader.failed_step()
+        assert step is not None and step.error == "exit code: 2"
+
+
+def test_words_between_the_lines_of_an_object_are_a_note() -> None:
+    reader = Reader(TARGETS, str)
+    lines = json.dumps(json.loads(vertex("[egg 1/2] RUN x", started=AT.format(1))), indent=2).split("\n")
+    said = [change.kind for line in [*lines[:3], "WARNING: x", *lines[3:]] for change in reader.feed(line)]
+    assert said == ["note", "started"]
 
 
 @pytest.mark.parametrize(

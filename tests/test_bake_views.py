@@ -85,6 +85,14 @@ def test_sizes_are_of_layers_and_attestations_are_no_platform() -> None:
         ]
     }
     assert index_platforms(index) == {"linux/amd64": "sha256:a", "linux/arm64": "sha256:b"}
+    levels = [("a", "arm", "v7"), ("b", "arm", "v6"), ("c", "arm64", "v8"), ("d", "amd64", "v2")]
+    entries = [{"digest": d, "platform": {"os": "linux", "architecture": a, "variant": v}} for d, a, v in levels]
+    assert list(index_platforms({"manifests": entries})) == [
+        "linux/arm/v7",
+        "linux/arm/v6",
+        "linux/arm64",
+        "linux/amd64",
+    ]
     assert layers_size({"config": {"size": 5}, "layers": [{"size": 10}, {"size": 20}]}) == 30
 
 

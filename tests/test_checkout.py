@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from generator.bake.job import Options
 from generator.bake.preflight import dirty_problems
 from generator.bake.prepare import revision_labels
 from generator.checkout import Checkout, look, parse_status
+from generator.completed import Completed
+from generator.engine import Docker
 from generator.plan import Plan, PlannedSource
 from generator.settings import Override
 from tests.fate_plan import job_of, plan_of
@@ -54,8 +58,30 @@ def test_a_checkout_without_a_commit_has_none(source: PlannedSource) -> None:
     assert parse_status("# branch.oid (initial)\0? a\0", source) == Checkout(source, "", ("a",))
 
 
-def test_a_directory_that_is_no_checkout_of_its_own_says_nothing(source: PlannedSource, tmp_path: Path) -> None:
-    assert look(tmp_path, source) == Checkout(source)
+def test_a_directory_that_is_no_checkout_at_all(source: PlannedSource, tmp_path: Path) -> None:
+    assert look(tmp_path, source) == Checkout(source, versioned=False)
+
+
+def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
+    source: PlannedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def run(git: Docker, args: Sequence[str], *, env: Mapping[str, str], timeout: float) -> Completed:
+        asked.append(tuple(args))
+        assert git.cwd == str(tmp_path)
+        assert env["PATH"] == "/bin" and not [name for name in env if name.startswith("GIT_")]
+        return Completed(tuple(args), 0, status("1 .M N... 100644 100644 100644 aaaa bbbb a.py"), "")
+
+    (tmp_path / ".git").mkdir()
+    for name, value in {"PATH": "/bin", "GIT_DIR": "/elsewhere/.git", "GIT_INDEX_FILE": "/elsewhere/index"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("generator.checkout.find_git", lambda: Docker("git"))
+    monkeypatch.setattr(Docker, "run", run)
+    assert look(tmp_path, source) == Checkout(source, COMMIT, ("a.py",))
+    [(*flags, command)] = [args[: args.index("status") + 1] for args in asked]
+    assert command == "status" and "--no-optional-locks" in flags
+    assert {("-c", "core.fsmonitor=false"), ("-c", "core.quotePath=false")} <= set(itertools.pairwise(flags))
 
 
 def test_the_description_names_commit_release_and_changes(source: PlannedSource) -> None:

@@ -73,6 +73,14 @@ def test_render_again_changes_nothing(run: Run) -> None:
     assert run("render") == (0, "rendered 11 files for FATE 1.3.0 (no change)\n", "")
 
 
+def test_render_says_which_image_it_leaves_out_and_why(run: Run, project_dir: Path) -> None:
+    with (project_dir / ".env").open("a") as env:
+        env.write("PLATFORMS=linux/riscv64\n")
+    code, out, err = run("render")
+    assert (code, "dockerfiles/python/" in out) == (0, False)
+    assert "python is not rendered: no linux/riscv64: it is built for linux/amd64 alone\n" in err
+
+
 def test_render_works_from_a_directory_below_the_root(
     run: Run, project_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +117,15 @@ def test_diff_shows_the_lines(run: Run, project_dir: Path) -> None:
     code, out, _ = run("render", "--diff")
     assert code == 0
     assert '-  default = "1.3.0-release"\n+  default = "1.3.1"\n' in out
+
+
+def test_diff_shows_bytes_that_are_no_text_escaped(run: Run, project_dir: Path) -> None:
+    run("render")
+    with (project_dir / "out" / "docker-bake.hcl").open("ab") as file:
+        file.write(b"# caf\xe9\n")
+    code, out, _ = run("render", "--diff")
+    assert code == 0
+    assert out.endswith("-# caf\\udce9\n")
 
 
 def test_a_broken_template_writes_nothing(run: Run, project_dir: Path) -> None:
@@ -247,6 +264,27 @@ def test_init_keeps_passwords_and_bundles_out_of_git_and_adds_to_a_gitignore(run
     assert lines == ["mine", ".env.local", ".fategen/", "*.fate.tar", "*.fate.tar.*", "fategen-load.*"]
 
 
+@pytest.mark.parametrize("mine", [b"caf\xe9\r\n.fategen/\r\n", b"caf\xe9\r\n.fategen/"])
+def test_init_leaves_the_bytes_and_line_ends_of_a_gitignore(run: Run, project_dir: Path, mine: bytes) -> None:
+    file = project_dir / "new" / ".gitignore"
+    file.parent.mkdir()
+    file.write_bytes(mine)
+    assert run("init", "new")[0] == 0
+    wanted = b"caf\xe9\r\n.fategen/\r\n.env.local\r\n*.fate.tar\r\n*.fate.tar.*\r\nfategen-load.*\r\n"
+    assert file.read_bytes() == wanted
+
+
+@pytest.mark.parametrize(("in_the_way", "code"), [(".gitignore/x", 3), ("out/docker-bake.hcl", 2)])
+def test_an_init_that_failed_can_be_run_again(run: Run, project_dir: Path, in_the_way: str, code: int) -> None:
+    file = project_dir / "new" / in_the_way
+    file.parent.mkdir(parents=True)
+    file.write_text("somebody's", encoding="utf-8")
+    assert run("init", "new")[0] == code
+    file.unlink()
+    file.parent.rmdir()
+    assert run("init", "new")[0] == 0
+
+
 def test_verify_takes_nothing_that_stack_has_no_use_for(run: Run, project_dir: Path) -> None:
     code, _, err = run("verify", "roll", "--stack")
     assert code == 2
@@ -261,3 +299,22 @@ def test_a_full_disk_is_said_whatever_was_written(run: Run, monkeypatch: pytest.
     code, _, err = run("bake")
     assert code == 3
     assert err.startswith("error: .fategen/logs/bake.log cannot be written: No space left on device\n  next: free ")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", ".fategen"),
+         ".fategen: Permission denied\n  next: check its owner and rights"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (TimeoutError("timed out"), "timed out"),
+    ],
+)  # fmt: skip
+def test_whatever_the_system_refuses_exits_3(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    def refuse(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(generator.cli, "cli", refuse)
+    assert run("bake") == (3, "", f"error: {said}\n")

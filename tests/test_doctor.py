@@ -60,11 +60,12 @@ def test_local_sources_and_secret_files_are_looked_at(project_dir: Path) -> None
     assert input_rows(project_dir, workspace) == []
     env.write_text(f"{before}FATE_SOURCE={SAMPLE / 'fate'}\nCA_BUNDLE=.env\n")
     rows = input_rows(project_dir, load(Project(project_dir)))
-    assert [(row.name, row.state) for row in rows] == [("sources", "ok"), ("secret files", "ok")]
-    env.write_text(f"{before}FATE_SOURCE={SAMPLE / 'eggroll'}\nCA_BUNDLE=gone.pem\n")
-    sources, secrets = input_rows(project_dir, load(Project(project_dir)))
+    assert [(row.name, row.state) for row in rows] == [("sources", "ok"), ("files", "ok")]
+    env.write_text(f"{before}FATE_SOURCE={SAMPLE / 'eggroll'}\nCA_BUNDLE=gone.pem\nREQUIREMENTS=gone.txt\n")
+    sources, files = input_rows(project_dir, load(Project(project_dir)))
     assert sources.state == "missing" and ".env:4: FATE_SOURCE: " in sources.found and "arch/pom.xml" in sources.found
-    assert secrets.state == "missing" and "CA_BUNDLE: gone.pem is not a file" in secrets.found
+    assert files.state == "missing" and "CA_BUNDLE: gone.pem is not a file" in files.found
+    assert "REQUIREMENTS: gone.txt is not a file" in files.found
 
 
 def test_a_machine_with_everything(workspace: Workspace) -> None:

@@ -223,15 +223,14 @@ def test_other_failures_keep_the_engines_last_line() -> None:
     assert docker.failure(done).message == "docker compose failed: no such image"
 
 
-def test_secrets_and_passwords_of_urls_are_redacted() -> None:
+def test_secrets_and_logins_of_urls_are_redacted() -> None:
     docker = Docker("docker").with_secrets("hunter2", "", "hunter2-long")
     assert docker.secrets == ("hunter2", "hunter2-long")
     assert docker.redact("a hunter2-long b hunter2") == "a *** b ***"
-    assert docker.redact("proxy http://me:pa55@proxy:3128 used") == "proxy http://me:***@proxy:3128 used"
-    assert (
-        docker.redact("https://host:5000/a@sha256:00 git@github.com:a/b")
-        == "https://host:5000/a@sha256:00 git@github.com:a/b"
-    )
+    for login in ("me:pa55", "TOKEN", "me:p@ss:w@rd", ":pa55", "git:pa55"):
+        assert docker.redact(f"proxy http://{login}@proxy:3128 used") == "proxy http://***@proxy:3128 used"
+    harmless = "https://host:5000/a@sha256:00 docker-image://mysql:8@sha256:00 ssh://git@host/a git@github.com:a/b"
+    assert docker.redact(harmless) == harmless
 
 
 def test_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 from click.testing import CliRunner
 
@@ -86,6 +87,12 @@ def test_mavens_mirrors_are_read_from_its_settings_without_logins() -> None:
     assert maven_mirrors(settings) == ["https://nexus.example.com/maven2"]
     (row,) = listed(plan_of(), "packages", maven_settings=settings)["maven"]
     assert row.asked == "https://nexus.example.com/maven2"
+
+
+@pytest.mark.parametrize("login", ["me:p@ss@", "token@", "me:pa?#ss@", ""])
+def test_a_mirrors_login_is_hidden_up_to_the_last_at_sign(login: str) -> None:
+    settings = f"<s><mirror><url>https://{login}nexus.example.com/a//b@c</url></mirror></s>"
+    assert maven_mirrors(settings) == ["https://nexus.example.com/a//b@c"]
 
 
 def test_settings_that_are_no_xml_name_no_mirror() -> None:

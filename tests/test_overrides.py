@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -111,6 +113,18 @@ def test_where_the_disk_refuses_it_is_said(project_dir: Path) -> None:
     ran = override(project_dir, "egg")
     assert isinstance(ran.exception, EngineError)
     assert f"cannot write {project_dir / 'templates'}" in ran.exception.message
+
+
+def test_all_or_none_are_copied_where_the_disk_is_full(project_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        if (project_dir / "templates/macros.j2").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert isinstance(override(project_dir, "templates/macros.j2", "egg").exception, EngineError)
+    assert not [file for file in (project_dir / "templates").rglob("*") if file.is_file()]
+    assert override(project_dir, "templates/macros.j2", "egg").exit_code == 0, "the same command, with room again"
 
 
 def test_the_packaged_ones_of_fategens_own_checkout_are_edited_where_they_are(

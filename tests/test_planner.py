@@ -68,6 +68,12 @@ def test_a_child_lacks_what_its_parent_lacks_for_the_parent_s_reason(line: Line)
     assert (skipped.platform, skipped.origin) == ("linux/arm64", "base-image")
 
 
+def test_the_reason_for_another_platform_is_not_given(line: Line) -> None:
+    reasons = [s.reason for s in plan_of(line, platforms=("linux/riscv64", "linux/arm64")).unavailable[0].skipped]
+    assert reasons[0] == "it is built for linux/amd64 alone"
+    assert "tensorflow 1.15.2" in reasons[1]
+
+
 def test_an_own_requirements_list_lifts_the_limit_of_the_packaged_one(line: Line) -> None:
     plan = plan_of(line, requirements="python/requirements.txt")
     assert plan.target("python").platforms == ("linux/amd64", "linux/arm64")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -250,7 +253,25 @@ def test_insecure_registries_are_those_of_the_engine_and_loopback(host: str, ins
         ("https://h.example.com/v2/", {"HTTPS_PROXY": "http://p:1", "no_proxy": ".example.com"}, ""),
         ("https://127.0.0.1:5000/v2/", {"HTTPS_PROXY": "http://p:1"}, ""),
         ("https://localhost/v2/", {"HTTPS_PROXY": "http://p:1"}, ""),
+        ("https://[::1]:5000/v2/", {"HTTPS_PROXY": "http://p:1"}, ""),
+        ("https://u:p@[::1]/v2/", {"HTTPS_PROXY": "http://p:1"}, ""),
     ],
 )
 def test_proxies_are_those_of_bakes_environment(url: str, environment: dict[str, str], expected: str) -> None:
     assert proxies(url, environment) == ({"https": expected} if expected else {})
+
+
+def test_threads_that_ask_for_a_proxy_leave_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    within = threading.Lock()
+
+    def bypass(_url: str, _excluded: str) -> bool:
+        assert within.acquire(blocking=False), "two at once: requests sets no_proxy and takes it out again"
+        time.sleep(0.001)
+        within.release()
+        return False
+
+    monkeypatch.setattr("requests.utils.should_bypass_proxies", bypass)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: proxies("http://h/", {"http_proxy": "http://p:1", "no_proxy": "x"}), range(8)))
+    assert found == [{"http": "http://p:1"}] * 8

@@ -7,7 +7,9 @@ import time
 
 import pytest
 
+from generator.credentials import Login
 from generator.registry import upload
+from generator.registry.session import Access
 from tests.loopback import Handler, Loopback, sha256
 
 
@@ -43,3 +45,15 @@ def test_a_slow_line_has_time_for_each_piece(monkeypatch: pytest.MonkeyPatch) ->
     with Loopback(lies=[slow]) as registry:
         state = upload.push_blob(registry.client(), "slow/a", sha256(data), len(data), lambda: iter(chunks))
         assert (state, registry.slept) == ("pushed", [])
+
+
+def test_a_token_may_go_out_of_date_while_a_blob_is_sent() -> None:
+    def over(handler: Handler) -> bool:
+        if handler.command == "PUT" and registry.token == "old":
+            registry.token = "new"
+        return False
+
+    with Loopback(token="old", lies=[over]) as registry:
+        client = registry.client(Access(registry.host, Login("writer", "right-horse"), insecure=True))
+        assert upload.push_blob(client, "a", sha256(b"12345"), 5, lambda: iter([b"12345"])) == "pushed"
+        assert registry.blobs["a"] == {sha256(b"12345"): b"12345"}

@@ -51,6 +51,16 @@ def test_a_file_of_the_user_s_is_neither_stale_nor_removed(tmp_path: Path) -> No
     assert (tmp_path / "out" / "notes.txt").exists()
 
 
+def test_a_file_of_the_user_s_that_mentions_the_header_further_down_stays_too(tmp_path: Path) -> None:
+    mine = f"{'mine ' * 80}\n{TEXT}"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text(mine, encoding="utf-8")
+    assert compare({}, tmp_path) == (), "it is not stale"
+    with pytest.raises(InputError, match=r"out/notes\.txt: is not a generated file"):
+        write_tree(tmp_path, {"out/notes.txt": TEXT})
+    assert (tmp_path / "out" / "notes.txt").read_text(encoding="utf-8") == mine
+
+
 def test_a_file_of_the_user_s_in_the_way_is_not_overwritten_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "b").write_text("FROM mine\n", encoding="utf-8")

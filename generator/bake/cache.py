@@ -42,7 +42,7 @@ def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
     """What the caches did not do in a run, each reason once, with the images that it concerns."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for step in steps:
-        if step.of_cache and step.error:
+        if step.of_cache and step.error and step.name.target:
             verb = "written" if step.name.text.startswith("exporting") else "read"
             missing = verb == "read" and step.error.endswith(": not found")
             reason = "there is none yet" if missing else step.error

@@ -127,7 +127,7 @@ class Reader:
         self.notes: deque[str] = deque(maxlen=TAIL)
         self._targets = targets
         self._redact = redact
-        self._partial: dict[str, str] = {}
+        self._partial: dict[tuple[str, int], bytes] = {}
         self._object: list[str] = []
 
     @property
@@ -148,18 +148,21 @@ class Reader:
         """The changes in one line of output. A line that is no part of a ``SolveStatus`` is a note."""
         if not line.strip():
             return
-        if not self._object and not line.startswith("{"):
+        if line == "{":
+            self._object = [line]
+            return
+        if self._object and (line[0].isspace() or line == "}"):
+            self._object.append(line)
+            if line != "}":
+                return
+            line = "\n".join(self._object)
+            self._object.clear()
+        status = _object(line)
+        if status is None:
             text = self._redact(line)
             self.notes.append(text)
             yield Change("note", None, text)
             return
-        self._object.append(line)
-        if not line.endswith("}") or (len(self._object) > 1 and line != "}"):
-            return
-        try:
-            status = json.loads("\n".join(self._object))
-        except ValueError:
-            status = {}
         self._object.clear()
         for vertex in _list(status, "vertexes"):
             yield from self._vertex(vertex)
@@ -168,7 +171,7 @@ class Reader:
         for log in _list(status, "logs"):
             yield from self._log(log)
         for warning in _list(status, "warnings"):
-            self.warnings.append(self._redact(_decode(warning.get("short"))))
+            self.warnings.append(self._redact(_decode(warning.get("short")).decode("utf-8", "replace")))
 
     def _vertex(self, vertex: dict[str, Any]) -> Iterator[Change]:
         digest = str(vertex.get("digest", ""))
@@ -216,20 +219,21 @@ class Reader:
         step = self.steps.get(digest)
         if step is None:
             return
-        # a chunk may end within a line: only whole lines are redacted and shown, lest a secret is cut in two
-        *lines, rest = (self._partial.pop(digest, "") + _decode(log.get("data"))).split("\n")
-        self._partial[digest] = rest
+        # a chunk may end within a line, or a letter: only whole lines are shown, lest a secret is cut in two
+        stream = digest, 2 if log.get("stream") == 2 else 1
+        *lines, self._partial[stream] = (self._partial.get(stream, b"") + _decode(log.get("data"))).split(b"\n")
         for line in lines:
             yield self._logged(step, line)
 
     def _rest_of_log(self, digest: str, step: Step) -> Iterator[Change]:
-        rest = self._partial.pop(digest, "")
-        if rest.strip():
-            yield self._logged(step, rest)
+        for number in (1, 2):
+            rest = self._partial.pop((digest, number), b"")
+            if rest.strip():
+                yield self._logged(step, rest)
 
-    def _logged(self, step: Step, line: str) -> Change:
+    def _logged(self, step: Step, line: bytes) -> Change:
         # what a progress bar overwrote with carriage returns is gone on a terminal too
-        text = self._redact(line.rstrip("\r").rsplit("\r", 1)[-1])
+        text = self._redact(line.rstrip(b"\r").rsplit(b"\r", 1)[-1].decode("utf-8", "replace"))
         step.tail.append(text)
         return Change("log", step, text)
 
@@ -253,11 +257,19 @@ def _list(status: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _decode(data: object) -> str:
+def _object(text: str) -> dict[str, Any] | None:
     try:
-        return base64.b64decode(str(data or "")).decode("utf-8", "replace")
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _decode(data: object) -> bytes:
+    try:
+        return base64.b64decode(str(data or ""))
     except (binascii.Error, ValueError):
-        return str(data)
+        return str(data).encode("utf-8", "replace")
 
 
 def _seconds(stamp: object) -> float:

@@ -38,14 +38,15 @@ def input_problems(job: Job, options: Options, plan: Plan, root: Path, tree: Map
         if options.published_base and target.kind == "base":
             yield Problem("--base published", f"{target.name} itself is to be built; name the components instead")
     yield from source_problems(root, job.involved, tree)
-    yield from secret_problems(plan, root)
+    yield from file_problems(plan, root)
 
 
-def secret_problems(plan: Plan, root: Path) -> Iterator[Problem]:
-    """Each file of a build secret that is not there."""
-    for variable in plan.variables:
-        if variable.name in SECRET_FILES and variable.value and not (root / variable.value).is_file():
-            yield Problem(plan.settings.where(variable.name), f"{variable.name}: {variable.value} is not a file")
+def file_problems(plan: Plan, root: Path) -> Iterator[Problem]:
+    """Each file that the settings name and that is not there: of a build secret, or the requirements."""
+    named = {variable.name: variable.value for variable in plan.variables if variable.name in SECRET_FILES}
+    for name, value in {**named, "REQUIREMENTS": plan.settings.requirements}.items():
+        if value and not (root / value).is_file():
+            yield Problem(plan.settings.where(name), f"{name}: {value} is not a file")
 
 
 def ca_file(plan: Plan, root: Path) -> Path | None:

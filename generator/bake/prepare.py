@@ -14,6 +14,7 @@ from generator.bake.preflight import (
     ca_file,
     dirty_problems,
     engine_problems,
+    file_problems,
     input_problems,
     outside,
     raise_problems,
@@ -110,6 +111,7 @@ def resolved(
     plan = workspace.plan
     docker = docker.at(workspace.project.root).with_secrets(*passwords(plan))
     job = make_job(plan, names, options)
+    raise_problems(list(file_problems(plan, workspace.project.root)), [])
     environment = make_environment(plan, options, process)
     for note in environment.notes:
         say(docker.redact(note))
@@ -176,6 +178,8 @@ def make_session(
     for state in states.values():
         if state.commit or state.dirty:
             say(state.describe())
+        elif not state.versioned and options.output == "push":
+            say(f"{state.describe()}, no git checkout: nobody will be able to tell what of it was published")
     if no_cache := cannot_write(known, plan):
         say(docker.redact(no_cache))
         recipe = replace(recipe, overrides=(*recipe.overrides, NOT_WRITTEN))

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from generator.builder import parse_platforms
 from generator.engine import Docker
+from generator.errors import EngineError
 from generator.reference import parse_reference
 from generator.table import table
 from generator.text import duration, human
@@ -108,7 +110,8 @@ def index_platforms(index: Mapping[str, Any]) -> dict[str, str]:
     for entry in index.get("manifests") or ():
         platform = entry.get("platform") or {}
         if platform.get("os") not in (None, "unknown"):
-            found[f"{platform['os']}/{platform.get('architecture')}"] = str(entry.get("digest"))
+            parts = (platform["os"], platform.get("architecture"), platform.get("variant"))
+            found.update(dict.fromkeys(parse_platforms("/".join(filter(None, parts))), str(entry.get("digest"))))
     return found
 
 
@@ -135,8 +138,9 @@ def _raw(docker: Docker, references: Mapping[Any, str], env: Mapping[str, str]) 
             for key, reference in references.items()
         }
         for key, child in asked.items():
-            done = child.finish(timeout=60)
-            with contextlib.suppress(ValueError):
+            # not in time either
+            with contextlib.suppress(ValueError, EngineError):
+                done = child.finish(timeout=60)
                 content = json.loads(done.stdout) if done.ok else None
                 if isinstance(content, dict):
                     found[key] = content

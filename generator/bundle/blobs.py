@@ -15,7 +15,7 @@ from generator.bundle.format.damage import Damage, damaged
 from generator.bundle.format.members import Contents, Expected
 from generator.bundle.format.model import BundleIndex
 from generator.bundle.format.source import Window
-from generator.bundle.format.walk import take
+from generator.bundle.format.walk import check_end, take
 from generator.errors import BundleError, InputError, Problem
 
 OUTCOME = "what is wrong was not passed on"
@@ -88,11 +88,12 @@ class Blobs:
 def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
     """The blobs of a bundle, of a delta together with its bases.
 
-    InputError where it cannot be read, or is no file; BundleError: it is no bundle.
+    InputError where it cannot be read, or is no file; BundleError: it is no bundle, or does not end where it must.
     """
     with opened_together((path, *bases)) as (top, others):
         if not top.source.anywhere:
             raise InputError(Problem(top.name, "it must be a file: its parts are read where they stand"))
+        check_end(top.source, top.name, top.plan, outcome=OUTCOME)
         members: dict[str, Expected] = {}
         homes: dict[str, File] = {}
         for member in top.plan.members:

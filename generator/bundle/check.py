@@ -105,7 +105,7 @@ def read_record(stream: Reads, name: str) -> Contents:
         if block.startswith(magic):
             raise BundleError(
                 f"{name} is not a bundle: {what}",
-                hint="unpack it where it is one; another tool's archive: fategen bundle convert",
+                hint="unpack it first where it is a bundle; another tool's archive: fategen bundle convert",
             )
     try:
         member = parse_header(block)

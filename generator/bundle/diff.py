@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from generator.bundle.delta import leave_out
+from generator.bundle.format import reference
 from generator.bundle.format.model import BundleIndex, Image
 from generator.bundle.format.reference import familiar
 from generator.text import human
@@ -15,12 +17,18 @@ State = Literal["new", "changed", "same", "gone"]
 
 @dataclass(frozen=True)
 class Change:
-    """One name. ``blobs`` and ``size`` (bytes) are what a delta carries for its image; images may share them."""
+    """One name. ``was``: what the image that it is compared with is called in the old bundle, "" for a new one.
+
+    ``same_layers``: it has that image's. ``blobs`` and ``size`` (bytes) are what a delta carries for it; images may
+    share them.
+    """
 
     reference: str
     state: State
     blobs: int
     size: int
+    was: str
+    same_layers: bool
 
 
 @dataclass(frozen=True)
@@ -36,37 +44,76 @@ class Difference:
     def as_json(self) -> dict[str, object]:
         return {
             "images": [
-                {"reference": c.reference, "state": c.state, "blobs": c.blobs, "bytes": c.size} for c in self.changes
+                {
+                    "reference": c.reference,
+                    "was": c.was or None,
+                    "state": c.state,
+                    "same_layers": c.same_layers,
+                    "blobs": c.blobs,
+                    "bytes": c.size,
+                }
+                for c in self.changes
             ],
             "delta": {"blobs": self.blobs, "bytes": self.size},
             "whole": {"blobs": self.all_blobs, "bytes": self.all_size},
         }
 
     def rows(self) -> list[tuple[str, ...]]:
-        return [
-            (familiar(c.reference), c.state, str(c.blobs or ""), human(c.size) if c.blobs else "") for c in self.changes
-        ]
+        return [_row(change) for change in self.changes]
 
 
 def diff(old: BundleIndex, new: BundleIndex) -> Difference:
-    """Compare two bundles; of deltas, the whole that they stand for is compared."""
+    """Compare two bundles; of deltas, the whole that they stand for is compared.
+
+    An image is compared with the old one of its name, else with the only old one of its repository.
+    """
     delta = leave_out(new, [old])
     carried = delta.carried()
     before, after = _by_name(old), _by_name(new)
-    changes = []
-    for name in sorted(before.keys() | after.keys()):
-        if name not in after:
-            changes.append(Change(name, "gone", 0, 0))
-            continue
-        blobs = {blob.digest: blob.size for blob in after[name].blobs() if blob.digest in carried}
-        state: State = (
-            "new" if name not in before else "same" if before[name].target == after[name].target else "changed"
-        )
-        changes.append(Change(name, state, len(blobs), sum(blobs.values())))
+    renamed = _renamed(before, after)
+    changes = [Change(name, "gone", 0, 0, name, False) for name in before.keys() - after.keys() - {*renamed.values()}]
+    for name, image in after.items():
+        blobs = {blob.digest: blob.size for blob in image.blobs() if blob.digest in carried}
+        was = name if name in before else renamed.get(name, "")
+        state: State = "new" if not was else "same" if before[was].target == image.target else "changed"
+        same_layers = was != "" and _layers(before[was]) == _layers(image)
+        changes.append(Change(name, state, len(blobs), sum(blobs.values()), was, same_layers))
+    changes.sort(key=lambda change: change.reference)
     whole = new.blobs()
     return Difference(
         tuple(changes), len(carried), sum(blob.size for blob in carried.values()), len(whole), new.size
     )  # fmt: skip
+
+
+def _renamed(before: Mapping[str, Image], after: Mapping[str, Image]) -> dict[str, str]:
+    """New names and the old ones that they replace, of repositories with one image in each bundle."""
+    olds, news = _by_repository(before), _by_repository(after)
+    found: dict[str, str] = {}
+    for repository in olds.keys() & news.keys():
+        old, new = olds[repository], news[repository]
+        found.update(zip(sorted(new - old), sorted(old - new), strict=False))
+    return found
+
+
+def _by_repository(images: Mapping[str, Image]) -> dict[str, set[str]]:
+    """Repositories with one image, and its names there."""
+    found: dict[str, set[str]] = {}
+    for name in images:
+        found.setdefault(reference.repository(name), set()).add(name)
+    return {repository: names for repository, names in found.items() if len({images[name] for name in names}) == 1}
+
+
+def _row(change: Change) -> tuple[str, ...]:
+    """For people. A delta carries the manifest of an image that is the same too: nothing of that is new."""
+    tag = change.was.rpartition(":")[2] if change.was != change.reference else ""
+    said = "only its config" if change.state == "changed" and change.same_layers else change.state
+    carried = change.blobs and change.state != "same"
+    return (familiar(change.reference), tag, said, *((str(change.blobs), human(change.size)) if carried else ("", "")))
+
+
+def _layers(image: Image) -> dict[str, tuple[str, ...]]:
+    """The digests of its layers by platform."""
+    return {variant.platform: tuple(layer.blob.digest for layer in variant.layers) for variant in image.variants}
 
 
 def _by_name(index: BundleIndex) -> dict[str, Image]:

@@ -27,6 +27,7 @@ from generator.registry.upload import push_blob, push_manifest
 from generator.transport import Refused
 
 KEEP = "fategen bundle save --platform P, for each; push --replace where they may go"
+_AGAIN = "nothing was sent; run the same command again, or with --replace, which does not ask what stands there"
 AT_ONCE = 4
 """Blobs that are sent side by side."""
 
@@ -67,7 +68,7 @@ def push(
             raise InputError(lost, hint=KEEP)
         run.find_left_out(targets)
     except Refused as refused:
-        raise EngineError(f"{access.host}: {refused.finding.said}") from refused
+        raise EngineError(f"{access.host}: {refused.finding.said}", hint=_AGAIN) from refused
     return tuple(run.image(path, tags, image, prefix) for path, tags, image in targets)
 
 
@@ -99,7 +100,7 @@ def _check_rights(access: Access, paths: Sequence[str]) -> None:
 
 
 def _platforms(registry: Registry, path: str, tag: str) -> set[str]:
-    """Those behind a tag; none where it cannot be read: a push may be what mends it."""
+    """Those behind a tag; none where it is damaged or half of it missing: a push may be what mends it."""
     try:
         document = get_manifest(registry, path, tag)
         if document.media_type in INDEX_TYPES:
@@ -111,7 +112,11 @@ def _platforms(registry: Registry, path: str, tag: str) -> set[str]:
         with tempfile.TemporaryDirectory() as directory:
             fetch_blob(registry, path, config.digest, config.size, Path(directory))
             return {parse_config(Path(directory, config.digest.partition(":")[2]).read_bytes()).platform}
-    except (Malformed, Refused):
+    except Malformed:
+        return set()
+    except Refused as refused:
+        if refused.finding.kind != "missing":
+            raise
         return set()
 
 
@@ -181,16 +186,17 @@ class _Push:
 
     def _send_blobs(self, path: str, image: Image) -> None:
         blobs = {blob.digest: blob for v in image.variants for blob in (v.config, *(layer.blob for layer in v.layers))}
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            futures = [pool.submit(self._send, path, blob) for blob in blobs.values()]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                self._stopped = True
-                for future in futures:
-                    future.cancel()
-                raise
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
+            for future in [pool.submit(self._send, path, blob) for blob in blobs.values()]:
+                future.result()
+        except BaseException:
+            self._stopped = True
+            self._registry.stop()
+            # a registry that says nothing is not waited for: it has five minutes
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
 
     def _send(self, path: str, blob: Descriptor) -> None:
         home = self._homes.get(blob.digest)

@@ -13,6 +13,8 @@ from generator.bundle.load import LoadResult
 from generator.table import table
 from generator.text import human, without
 
+WIDTH = 100
+"""Columns of a terminal that a table of images may take."""
 COLUMNS = ("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED")
 """Of what a bundle or another archive holds."""
 ZSTD_NOTE = "layers in zstd: Docker loads them from version 23 on, podman and containerd as well"
@@ -99,19 +101,23 @@ def file_list(index: BundleIndex) -> str:
 
 
 def rows(index: BundleIndex) -> list[tuple[str, ...]]:
-    """A bundle for people: image, platforms, size, own and shared bytes; one row for each further name of an image."""
+    """A bundle for people: image, platforms, size, own and shared bytes, digest; a row for each further name."""
     found: list[tuple[str, ...]] = []
     for image in report(index):
         first, *others = (familiar(name) for name in image.references)
-        found.append((first, " ".join(image.platforms), human(image.size), human(image.unique), human(image.shared)))
-        found.extend((name, "", "", "", "") for name in others)
+        sizes = human(image.size), human(image.unique), human(image.shared)
+        found.append((first, " ".join(image.platforms), *sizes, image.digest[7:15]))
+        found.extend((name, "", "", "", "", "") for name in others)
     return found
 
 
 def images_table(index: BundleIndex) -> str:
-    """The images of a bundle as a table; its small files, and what not every engine loads, below."""
+    """The images of a bundle as a table, with their digests where it has room; below, what else is to be said."""
+    lines = table((*COLUMNS, "DIGEST"), rows(index))
+    if max(map(len, lines.splitlines())) > WIDTH:
+        lines = table(COLUMNS, rows(index))
     below = [line for line in (file_list(index), ZSTD_NOTE * index.zstd) if line]
-    return "\n\n".join([table(COLUMNS, rows(index)), *(["\n".join(below)] if below else [])])
+    return "\n\n".join([lines, *(["\n".join(below)] if below else [])])
 
 
 def summary(name: str, index: BundleIndex, size: int) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from generator.bundle.blobs import Blobs
 from generator.bundle.format import reference
+from generator.bundle.format.damage import DamagedError
 from generator.bundle.format.model import BundleIndex
 from generator.bundle.format.oci import Descriptor
 from generator.errors import BundleError, EngineError
@@ -95,8 +96,11 @@ class Server(ThreadingHTTPServer):
                         self.blobs.document(digest)
                     self._right[digest] = True
                 except BundleError as error:
-                    self._right[digest] = False
                     self.say(error.render())
+                    if not isinstance(error, DamagedError):
+                        # the disk may be back the next time
+                        return False
+                    self._right[digest] = False
             return self._right[digest]
 
 
@@ -120,6 +124,14 @@ class _Handler(BaseHTTPRequestHandler):
                 super().handle()
 
     def do_GET(self) -> None:
+        try:
+            self._answer()
+        except ValueError:
+            self._error(400, "UNSUPPORTED", "this is no address, or a number in it is none")
+
+    do_HEAD = do_GET
+
+    def _answer(self) -> None:
         url = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         found = _PATH.fullmatch(url.path)
@@ -136,8 +148,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._blob(found["reference"])
         else:
             self._list("tags", {"name": found["name"]}, self.server.names.tags[name], query)
-
-    do_HEAD = do_GET
 
     def do_other(self) -> None:
         self.close_connection = True  # a body may follow, which nobody reads
@@ -171,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, digest: str, media_type: str) -> None:
         if not self.server.right(digest):
-            self._error(500, "UNKNOWN", f"{digest} is damaged in the bundle")
+            self._error(500, "UNKNOWN", f"{digest} is damaged in the bundle, or cannot be read")
             return
         member = self.server.blobs.members[digest]
         start, end = _part(self.headers.get("Range", ""), member.size)

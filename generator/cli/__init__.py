@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from generator import __version__
+from generator import __version__, stdout
 from generator.cli.lazy import LazyGroup
-from generator.errors import EngineError, FategenError
+from generator.errors import FategenError, refused
 
-FULL = "free some space where the project and the temporary files (TMPDIR) are, then run the same command again"
+if TYPE_CHECKING:
+    from threading import Thread
 
 COMMANDS = {
     "init": "write a commented .env and render the project",
@@ -38,7 +40,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line: a ``FategenError`` becomes a message and its exit code, Ctrl-C becomes 130."""
+    """Run the command line: an error becomes a message and its exit code, Ctrl-C becomes 130."""
+    stdout.escape()
     try:
         code = cli(prog_name="fategen", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -51,14 +54,29 @@ def main() -> None:
         click.echo(error.render(), err=True)
         code = error.exit_code
     except BrokenPipeError:
-        # the reader of a pipe (head, less) went away: say nothing, and keep Python from saying it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # the reader of a pipe (head, less) went away: say nothing
+        stdout.give_up()
         code = 141
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        # whatever was written: a log, a temporary file, a rendered one
-        full = EngineError(f"{error.filename or 'a file'} cannot be written: {error.strerror}", hint=FULL)
-        click.echo(full.render(), err=True)
-        code = full.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+        said = refused(error)
+        click.echo(said.render(), err=True)
+        stdout.give_up()
+        code = said.exit_code
+    leave(code if isinstance(code, int) else 0)
+
+
+def leave(code: int) -> None:
+    """Ends the process; a thread that hangs on a registry which says nothing is not waited for: all is told."""
+    if "threading" in sys.modules and any(not t.daemon for t in threads()):
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def threads() -> list[Thread]:
+    """Those beside the main one."""
+    import threading
+
+    return [thread for thread in threading.enumerate() if thread is not threading.main_thread()]

@@ -63,38 +63,42 @@ def command(
     output: Output = "push" if push else "load" if load else "none"
     project = open_project(directory)
     docker = find_docker().at(project.root)
-    # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
-    with contextlib.nullcontext() if show else asking(docker, builder) as answers:
-        from generator import bake as baking
+    with contextlib.ExitStack() as held:
+        # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
+        with contextlib.nullcontext() if show else asking(docker, builder) as answers:
+            from generator import bake as baking
+            from generator.cli.layouts import alone
 
-        options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
-        workspace, recipe = baking.open_workspace(project, sets, sources, say)
-        say_warnings(workspace.warnings)
-        if answers is None:
-            printed = baking.resolved(docker, workspace, recipe, names, options, process=os.environ, say=say)
-            click.echo(printed, nl=False)
-            return
-        session = baking.make_session(
-            docker,
-            workspace,
-            recipe,
-            names,
-            options,
-            process=os.environ,
-            view=lambda job: progress_view(job, quiet=quiet, verbose=verbose),
-            say=say,
-            answers=answers,
-        )
-    if not quiet:
-        plan = workspace.plan
-        builder_name = f"{session.facts.builder.name} ({session.facts.builder.driver})"
-        say(f"FATE {plan.release} → {plan.settings.prefix}   tag {plan.settings.tag}   builder {builder_name}")
+            options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
+            if not show or sets or sources:
+                held.enter_context(alone(project))
+            workspace, recipe = baking.open_workspace(project, sets, sources, say)
+            say_warnings(workspace.warnings)
+            if answers is None:
+                printed = baking.resolved(docker, workspace, recipe, names, options, process=os.environ, say=say)
+                click.echo(printed, nl=False)
+                return
+            session = baking.make_session(
+                docker,
+                workspace,
+                recipe,
+                names,
+                options,
+                process=os.environ,
+                view=lambda job: progress_view(job, quiet=quiet, verbose=verbose),
+                say=say,
+                answers=answers,
+            )
+        if not quiet:
+            plan = workspace.plan
+            builder_name = f"{session.facts.builder.name} ({session.facts.builder.driver})"
+            say(f"FATE {plan.release} → {plan.settings.prefix}   tag {plan.settings.tag}   builder {builder_name}")
 
-    def verified() -> Configs:
-        from generator.cli.gate import gate
+        def verified() -> Configs:
+            from generator.cli.gate import gate
 
-        return gate(session, workspace, form, quiet)
+            return gate(session, workspace, form, quiet)
 
-    built = baking.bake(session, verified if verify else None)
+        built = baking.bake(session, verified if verify else None)
     session.view.clear()
     click.echo(json.dumps([one.as_json() for one in built], indent=2) if form == "json" else baking.result_table(built))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from generator.cli.held import hold, tell
-from generator.cli.layouts import alone, built_layouts
+from generator.cli.layouts import built_layouts
 from generator.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -28,19 +28,16 @@ def gate(session: Session, workspace: Workspace, form: str, quiet: bool) -> Conf
     platforms = tuple(dict.fromkeys(platform for target in targets for platform in target.platforms))
     # an attestation is no part of what is checked, and the classic store takes none
     plain = replace(session, options=replace(session.options, attestations=False))
-    with alone(workspace.project):
-        sources = built_layouts(plain, workspace.plan, platforms, quiet, again=True)
-        problem = session.facts.engine.problem
-        if problem is not None:
-            say(f"nothing is started: {problem.message}")
-        origin = from_layouts(targets, sources, session.state / "verify")
-        results = hold(origin, workspace.project, None if problem else session.docker, quiet, gate=True)
-        tell(
-            results, form, passed=False, consequence="nothing was published" if session.options.output == "push" else ""
-        )
-        if not quiet:
-            say(f"verified: {len(results)} checks of {', '.join(target.name for target in targets)}")
-        return {
-            target.tags[0]: {v.platform: v.config.digest for v in read(source).image.variants}
-            for target, source in zip(targets, sources, strict=True)
-        }
+    sources = built_layouts(plain, workspace.plan, platforms, quiet, again=True)
+    problem = session.facts.engine.problem
+    if problem is not None:
+        say(f"nothing is started: {problem.message}")
+    origin = from_layouts(targets, sources, session.state / "verify")
+    results = hold(origin, workspace.project, None if problem else session.docker, quiet, gate=True)
+    tell(results, form, passed=False, consequence="nothing was published" if session.options.output == "push" else "")
+    if not quiet:
+        say(f"verified: {len(results)} checks of {', '.join(target.name for target in targets)}")
+    return {
+        target.tags[0]: {v.platform: v.config.digest for v in read(source).image.variants}
+        for target, source in zip(targets, sources, strict=True)
+    }

@@ -12,17 +12,18 @@ from generator.settings import sample_env
 from generator.tree import write, write_atomically
 from generator.workspace import load
 
-IGNORED = (".env.local", ".fategen/", "*.fate.tar", "*.fate.tar.*", "fategen-load.*")
+IGNORED = (b".env.local", b".fategen/", b"*.fate.tar", b"*.fate.tar.*", b"fategen-load.*")
 """What a project makes or keeps that is not for git: passwords, caches and logs, bundles."""
 
 
 def _ignore(file: Path) -> None:
     """Adds to ``.gitignore`` what it lacks; what is there stays."""
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    text = file.read_bytes() if file.exists() else b""
+    end = b"\r\n" if b"\r\n" in text else b"\n"
     missing = [line for line in IGNORED if line not in text.splitlines()]
     if missing:
-        start = text if not text or text.endswith("\n") else text + "\n"
-        write_atomically(file, start + "\n".join(missing) + "\n")
+        start = text if not text or text.endswith(b"\n") else text + end
+        write_atomically(file, start + end.join(missing) + end)
 
 
 @click.command()
@@ -37,11 +38,16 @@ def command(directory: Path) -> None:
         )
     try:
         project.root.mkdir(parents=True, exist_ok=True)
-        write_atomically(project.env, sample_env())
         _ignore(project.root / ".gitignore")
+        write_atomically(project.env, sample_env())
     except OSError as error:
-        raise EngineError(f"cannot write {project.env}: {error.strerror}") from error
-    workspace = load(project)
-    write(workspace.drift(), project.root)
+        raise EngineError(f"cannot write .env and .gitignore into {project.root}: {error.strerror}") from error
+    try:
+        workspace = load(project)
+        write(workspace.drift(), project.root)
+    except BaseException:
+        # the next init begins anew
+        project.env.unlink(missing_ok=True)
+        raise
     click.echo(f"wrote .env and {len(workspace.tree)} files for FATE {workspace.plan.release}")
     click.echo("next: look at .env, commit what was written, then run: fategen bake")

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def alone(project: Project) -> Iterator[None]:
-    """For as long as the block writes and reads the project's layouts, no other fategen does: it waits."""
+    """For as long as the block lasts, no other fategen builds in this project, or fills its layouts: it waits."""
     with (project.make_state("layouts") / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another fategen, which writes images of this project")
+            say("waiting for another fategen, which is at work in this project")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

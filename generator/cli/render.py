@@ -24,6 +24,9 @@ def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
     """Write dockerfiles/, out/docker-bake.hcl and out/compose.yaml from .env, the catalogue, the templates."""
     workspace = load(open_project(directory), strict=strict)
     say_warnings(workspace.warnings)
+    for target in workspace.plan.unavailable:
+        reasons = "; ".join(f"no {lacking.platform}: {lacking.reason}" for lacking in target.skipped)
+        click.echo(f"{target.name} is not rendered: {reasons}", err=True)
     changes = workspace.drift()
     if diff:
         click.echo("".join(change.diff() for change in changes), nl=False)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
               help="What a bundle holds; nothing of it is loaded, so nothing is started.")  # fmt: skip
 @click.option("--platform", "platforms", multiple=True, metavar="P",
               help="Default: the engine's own; a bundle's; in a registry the plan's. Repeatable.")  # fmt: skip
-@click.option("--tag", default="", metavar="T", help="Another tag than .env's, of base-image too.")
+@click.option("--tag", default="", metavar="T", help="Another tag than .env's or a bundle's own, of base-image too.")
 @click.option("--prefix", default="", metavar="R/NS", help="Another registry and namespace than .env's.")
 @click.option("--no-start", is_flag=True, help="Only what can be told without starting a container.")
 @click.option("--stack", is_flag=True,
@@ -67,7 +67,14 @@ def command(
         )
     other = [f"TAG={tag}", f"BASE_TAG={tag}"] if tag else []
     other += [f"PREFIX={prefix}"] if prefix else []
-    workspace = load(open_project(directory), sets=other)
+    project = open_project(directory)
+    workspace = load(project, sets=other)
+    if bundle and not tag:
+        from generator.verify.origins import tags_in
+
+        if own := tags_in(bundle, workspace.plan):
+            say(f"{', '.join(own)}: by the names in {bundle.name}, not as .env says")
+            workspace = load(project, sets=[*other, *own])
     say_warnings(workspace.warnings)
     if stack:
         from generator.verify.stack import verify_stack

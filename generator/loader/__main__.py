@@ -8,13 +8,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from generator import __version__
+from generator import __version__, stdout
 from generator.bundle.check import inspect, stdin, verify
 from generator.bundle.engines.into import engine_called
 from generator.bundle.extract import extract
@@ -34,7 +33,7 @@ from generator.bundle.report import (
     whole_json,
 )
 from generator.bundle.signature import required
-from generator.errors import EngineError, FategenError
+from generator.errors import EngineError, FategenError, refused
 from generator.medium import ask_for_medium
 from generator.terminal import Bar
 
@@ -54,8 +53,10 @@ _INSTEAD = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is that of ``fategen bundle``."""
     asked = _parser().parse_args(arguments)
+    stdout.escape()
     try:
         _COMMANDS[asked.command](asked)
+        stdout.flush()
     except FategenError as error:
         error.hint = _INSTEAD.get(error.hint, error.hint)
         print(error.render(), file=sys.stderr)
@@ -64,9 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # the reader of a pipe (head, less) went away: keep Python from saying it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # the reader of a pipe (head, less) went away: say nothing
+        stdout.give_up()
         return 141
+    except OSError as error:
+        said = refused(error)
+        print(said.render(), file=sys.stderr)
+        stdout.give_up()
+        return said.exit_code
     return 0
 
 

@@ -63,17 +63,19 @@ def get_manifest(registry: Registry, path: str, name: str) -> Document:
             if answer.status_code != 200:
                 # reads the body, which stream=True left
                 raise refusal(answer, registry.access.login)
-            data = b"".join(_body(answer, MANIFEST_LIMIT + 1))
+            with registry.reading(answer):
+                data = b"".join(_body(answer, MANIFEST_LIMIT + 1))
             length = answer.headers.get("Content-Length", "")
         if len(data) > MANIFEST_LIMIT:
             raise Refused("unknown", f"a manifest of more than {MANIFEST_LIMIT:,} bytes")
         digest = _sha256(data)
         promised = name if ":" in name else answer.headers.get("Docker-Content-Digest", digest)
-        if digest == promised:
+        cut = length.isdecimal() and int(length) != len(data)
+        if digest == promised and not cut:
             return Document(digest, answer.headers.get("Content-Type", "").partition(";")[0].strip(), data)
         if delay is None:
-            cut = f", {len(data):,} of {length} bytes" if length and int(length) != len(data) else ""
-            raise Refused("unknown", f"the manifest that came is {digest}, not {promised}{cut}")
+            of = f", {len(data):,} of {length} bytes" if cut else ""
+            raise Refused("unknown", f"the manifest that came is {digest}, not {promised}{of}")
         registry.pause(delay)
     raise AssertionError("unreachable")
 
@@ -88,9 +90,11 @@ def has_blob(registry: Registry, path: str, digest: str) -> bool:
 
 
 def tagged(registry: Registry, path: str, tag: str) -> str:
-    """The digest behind a tag, "" where there is none or the registry does not say it."""
+    """The digest behind a tag, "" where there is none; where the registry does not say it, of what it has there."""
     found = _head(registry, path, "manifests", tag, headers={"Accept": ACCEPT})
-    return found.headers.get("Docker-Content-Digest", "") if found is not None else ""
+    if found is None:
+        return ""
+    return found.headers.get("Docker-Content-Digest") or get_manifest(registry, path, tag).digest
 
 
 def _head(registry: Registry, path: str, kind: str, name: str, **options: Any) -> requests.Response | None:

@@ -19,13 +19,13 @@ says of all failures the same.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
 
-from generator.registry.session import Access, Registry, challenge, words
+from generator.registry.session import Access, Registry, challenge, joined, origin, words
 from generator.transport import Finding, Refused
 
 if TYPE_CHECKING:
@@ -83,12 +83,10 @@ def _finding(registry: Registry, answer: requests.Response) -> Finding:
 
 def _cancel(registry: Registry, answer: requests.Response, header: str) -> None:
     """Registries forget uploads by themselves; to cancel one may need a right that pushing does not (Harbor)."""
-    location = urljoin(answer.url, answer.headers.get("Location", ""))
-    if urlsplit(location).netloc == urlsplit(answer.url).netloc and "/blobs/uploads/" in location:
-        try:
+    with contextlib.suppress(Refused):
+        location = joined(answer.url, answer.headers.get("Location", ""))
+        if origin(location) == origin(answer.url) and "/blobs/uploads/" in location:
             registry.once("DELETE", location, header)
-        except Refused:
-            return
 
 
 def _begun(answer: requests.Response) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from generator.credentials import HUB, Login
+from generator.text import printable
 from generator.transport import Refused, anything, open_session, send, trusting
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ DELAYS = (0.5, 1.0, 2.0, 4.0)
 LONGEST = 60.0
 """Seconds that a registry may ask to wait; one that asks for more is asked again after this."""
 _REDIRECTS = 5
+_PLAIN = re.compile(r"[!-~]+")
+"""What a header can carry as a token (RFC 6750, 2.1, is narrower)."""
 _IDENTITY = {"Accept-Encoding": "identity"}
 
 
@@ -128,6 +131,8 @@ class Registry:
         A request whose body cannot be sent twice is the caller's to repeat (``once`` with ``kept_authorization``).
         """
         for delay in (*DELAYS, None):
+            if self._ended.is_set():
+                raise Stopped
             wait = delay
             try:
                 answer = self._authorised(method, address, scopes, **options)
@@ -173,20 +178,20 @@ class Registry:
 
         ``strict``: to where the client goes itself, which knows nothing of insecure registries.
         """
-        access, url = self.access, urljoin(self._base, address)
-        first = urlsplit(url).netloc
+        access, url = self.access, joined(self._base, address)
+        first = origin(url)
         headers = {**_IDENTITY, **options.pop("headers", {})}
         for _ in range(_REDIRECTS + 1):
             own = self.is_own(url)
             session = self._lenient if access.insecure and own and not strict else self._strict
-            mine = authorization and (own if not strict else urlsplit(url).netloc == first)
+            mine = authorization and (own if not strict else origin(url) == first)
             sent = {**headers, "Authorization": authorization} if mine else headers
             answer = send(session, method, url, access.environment, sent, **options)
             location = answer.headers.get("Location")
             if method not in ("GET", "HEAD") or not answer.is_redirect or not location:
                 return answer
             answer.close()
-            url = urljoin(url, location)
+            url = joined(url, location)
             if urlsplit(url).scheme not in ("http", "https"):
                 raise Refused("unknown", f"it sends on to {urlsplit(url).scheme}:")
             # what was asked for stands in the new address
@@ -223,8 +228,7 @@ class Registry:
 
     def is_own(self, url: str) -> bool:
         """Whether an address is the registry's own: the same scheme, host and port."""
-        one, other = urlsplit(url), urlsplit(self._base)
-        return (one.scheme, one.netloc) == (other.scheme, other.netloc)
+        return origin(url) == origin(self._base)
 
     def _token(self, found: Challenge, scopes: tuple[str, ...]) -> str:
         """A token for some scopes, or for none to try the login."""
@@ -243,14 +247,28 @@ class Registry:
             raise Refused("refused" if login else "no login", words(answer, login))
         if scopes and answer.status_code == 403:
             raise Refused("denied" if login else "no login", words(answer, login))
-        try:
-            content = answer.json() if answer.ok else {}
-            token = str(content.get("token") or content.get("access_token") or "")
-        except (ValueError, AttributeError):
-            token = ""
+        content = told(answer) if answer.ok else None
+        found_token = content.get("token") or content.get("access_token") if isinstance(content, dict) else None
+        token = found_token if isinstance(found_token, str) and _PLAIN.fullmatch(found_token) else ""
         if scopes and not token:
             raise Refused("unknown", f"no token from {urlsplit(realm).netloc}: {words(answer, login)}")
         return token
+
+
+def origin(url: str) -> tuple[str, str]:
+    """Scheme, host and port: who sees what is sent there."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def joined(base: str, address: str) -> str:
+    """Where ``address`` leads to from ``base``. Refused for what is no address."""
+    try:
+        url = urljoin(base, address)
+        urlsplit(url).port  # noqa: B018 - it is read here to be checked
+    except ValueError as error:
+        raise Refused("unknown", f"it sends on to what is no address: {printable(address)[:80]}") from error
+    return url
 
 
 def challenge(answer: requests.Response) -> Challenge:
@@ -262,8 +280,11 @@ def parse_challenge(header: str) -> Challenge:
     found = re.search(r"\bBearer\s+(?=\w+=)", header, re.IGNORECASE)
     if found is None:
         return Challenge("basic" if re.match(r"\s*Basic\b", header, re.IGNORECASE) else "", {})
-    pairs = re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', header[found.end() :])
-    return Challenge("bearer", {name.lower(): quoted or plain for name, quoted, plain in pairs})
+    parameters: dict[str, str] = {}
+    for name, quoted, plain in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', header[found.end() :]):
+        # the first of a name: a challenge of another scheme may follow, with a realm of its own
+        parameters.setdefault(name.lower(), quoted or plain)
+    return Challenge("bearer", parameters)
 
 
 def retry_after(answer: requests.Response, otherwise: float) -> float:
@@ -281,12 +302,20 @@ def retry_after(answer: requests.Response, otherwise: float) -> float:
 def words(answer: requests.Response, login: Login | None) -> str:
     """What a registry says (distribution's spec, "Errors": a list of code and message); at most a line."""
     try:
-        first = answer.json()["errors"][0]
+        first = told(answer)["errors"][0]
         text = f"{first.get('code') or ''}: {first.get('message') or ''}".strip(": ")
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (LookupError, TypeError, AttributeError):
         text = ""
-    said = " ".join(f"{answer.status_code} {text or answer.reason or ''}".split())
+    said = printable(" ".join(f"{answer.status_code} {text or answer.reason or ''}".split()))
     return (login.hide(said) if login else said)[:200]
+
+
+def told(answer: requests.Response) -> Any:
+    """The JSON of an answer; None where it is none."""
+    try:
+        return answer.json()
+    except (ValueError, RecursionError):
+        return None
 
 
 def refusal(answer: requests.Response, login: Login | None) -> Refused:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from generator.registry.pull import has_blob
-from generator.registry.session import DELAYS, RETRIED, Registry, refusal, retry_after
+from generator.registry.session import DELAYS, RETRIED, Registry, joined, refusal, retry_after
 from generator.transport import Refused
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class _Upload:
         return self._registry.once(method, _with(location, query), header, data=body, headers=headers, timeout=_SECONDS)
 
     def _location(self, answer: requests.Response) -> str:
-        return urljoin(answer.url, answer.headers.get("Location", ""))
+        return joined(answer.url, answer.headers.get("Location", ""))
 
 
 def _from(chunks: Iterator[bytes], start: int) -> Iterator[bytes]:

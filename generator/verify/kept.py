@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,10 @@ class Kept:
         """Removes what was neither written nor read for a long time."""
         before = time.time() - UNUSED
         for path in self._directory.glob("*/*"):
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
+            # another run tidies and renames at the same time
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
     def _read(self, kind: str, name: str) -> Any:
         path = self._directory / kind / f"{name}.json"

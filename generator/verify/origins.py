@@ -20,7 +20,7 @@ from generator.bundle.format.oci import platform_name
 from generator.bundle.origins.layout import SourceImage, read
 from generator.engine import Docker
 from generator.errors import InputError, Problem
-from generator.plan import Target
+from generator.plan import Plan, Target
 from generator.verify.engine_images import read_images
 from generator.verify.kept import Kept
 from generator.verify.loaded import loaded
@@ -109,6 +109,21 @@ def from_bundle(file: Path, wanted: Wanted, say: Say) -> Origin:
     if not subjects:
         raise InputError(Problem(str(file), "it holds none of the images and platforms that were asked for"))
     return Origin(tuple(subjects), lambda kept, bar: partial(read_bundle, file, kept=kept, progress=bar), None)
+
+
+def tags_in(file: Path, plan: Plan) -> tuple[str, ...]:
+    """``TAG=…``, ``BASE_TAG=…`` where all images of that kind in a bundle have one tag, and it is not the plan's."""
+    kinds = {target.name: target.kind for target in plan.targets}
+    there = [(kinds.get(image.label), name) for image in inspect(file).index.images for name in image.references]
+    found = []
+    for key, kind, planned in (
+        ("TAG", "component", plan.settings.tag),
+        ("BASE_TAG", "base", plan.settings.base_tag),
+    ):
+        tags = {name.rpartition(":")[2] for its, name in there if its == kind}
+        if len(tags) == 1 and tags != {planned}:
+            found.append(f"{key}={tags.pop()}")
+    return tuple(found)
 
 
 def _platforms(target: Target, wanted: Wanted, found: Sequence[str], say: Say) -> list[str]:

@@ -18,7 +18,7 @@ def report_table(results: Sequence[Result]) -> str:
     rows = []
     for (image, platform), group in _grouped(results):
         bad = len(failures(group))
-        took = sum(result.seconds for result in group)
+        took = _elapsed(group)
         said = f"{bad} failed" if bad else "ok"
         rows.append((image, platform, str(len(group)), said, duration(took) if took else ""))
     shown = table(("IMAGE", "PLATFORM", ">CHECKS", "RESULT", ">STARTED FOR"), rows)
@@ -29,7 +29,7 @@ def report_table(results: Sequence[Result]) -> str:
 
 def report_json(results: Sequence[Result]) -> str:
     """Every result with every field, in the order of the checks."""
-    return json.dumps([asdict(result) for result in results], indent=2, ensure_ascii=False)
+    return json.dumps([asdict(result) for result in results], indent=2)
 
 
 def report_junit(results: Sequence[Result]) -> str:
@@ -70,8 +70,18 @@ def _grouped(results: Iterable[Result]) -> list[tuple[tuple[str, str], list[Resu
     return list(groups.items())
 
 
+def _elapsed(results: Iterable[Result]) -> float:
+    """Seconds while one of them or more were under way."""
+    spans = [(result.begun, result.begun + result.seconds) for result in results if result.seconds]
+    if not spans:
+        return 0.0
+    from generator.bake.events import union_length
+
+    return union_length(spans)
+
+
 def _seconds(results: Iterable[Result]) -> str:
-    return f"{sum(result.seconds for result in results):.3f}"
+    return f"{_elapsed(results):.3f}"
 
 
 def _xml(text: str) -> str:

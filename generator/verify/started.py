@@ -236,4 +236,5 @@ def _result(
 ) -> Result:
     seconds = 0.0 if begin is None else round(time.monotonic() - begin, 3)
     tail = () if ok else tuple(log[-TAIL:])
-    return Result(subject.image, subject.platform, check, ok, expected, found, where, tail, seconds)
+    begun = 0.0 if begin is None else round(time.time() - seconds, 3)
+    return Result(subject.image, subject.platform, check, ok, expected, found, where, tail, seconds, begun)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from generator.bundle.format.base import short_root
 from generator.bundle.format.reference import familiar, normalise, short
-from generator.bundle.report import report
+from generator.bundle.origins.layout import SourceImage
+from generator.bundle.report import images_table, report
+from generator.bundle.save import save
 from generator.text import human
 from tests.bundle.command import run
 from tests.bundle.conftest import Made
@@ -52,6 +55,28 @@ def test_inspect_sees_a_wrong_size(
     file.write_bytes(whole + b"x")
     assert run(monkeypatch, "inspect", file) == 0
     assert "has 1 bytes behind its end" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_of_a_compressed_bundle_it_is_said_that_load_wants_it_unpacked(
+    command: str, made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, command, file) == 0
+    assert "note:" not in capsys.readouterr().err
+    packed = file.with_name("fate-1.0.fate.tar.gz")
+    packed.write_bytes(gzip.compress(made.data))
+    assert run(monkeypatch, command, packed) == 0
+    note = f"note: {packed} is gzip-compressed; load, push and serve want it unpacked first: gunzip\n"
+    assert capsys.readouterr().err == note
+
+
+def test_a_digest_stands_in_the_table_where_it_has_room(made: Made, sources: list[SourceImage], tmp_path: Path) -> None:
+    for image in made.plan.index.images:
+        digest = image.target.digest[7:15]
+        assert re.search(rf"^{familiar(image.references[0])} .* {digest}$", images_table(made.plan.index), re.M)
+    long = [SourceImage((f"fgtest/{'m' * 60}:1.0",), sources[2].layout, sources[2].platforms)]
+    wide = images_table(save(long, tmp_path / "wide", name="wide").index)
+    assert "DIGEST" not in wide and "SHARED" in wide
 
 
 def test_verify(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from generator.bundle.format.archive import TRAILER, header, padding
 from generator.bundle.format.base import short_root
 from generator.bundle.format.damage import DamagedError
 from generator.bundle.format.members import contents
-from generator.bundle.format.model import BundleIndex, arrange
+from generator.bundle.format.model import BundleIndex, Image, arrange
 from generator.bundle.load import load
 from generator.bundle.origins.layout import SourceImage, read
 from generator.bundle.save import save
@@ -301,6 +302,54 @@ def test_diff_names_what_is_new_and_what_is_gone(chain: Chain, tmp_path: Path) -
         ("x:1.0", "gone"),
         ("y:1.0", "gone"),
         ("z:1.0", "new"),
+    ]
+
+
+def called(one: Image, *names: str) -> Image:
+    return replace(one, references=tuple(f"docker.io/fgtest/{name}" for name in names))
+
+
+def configured(one: Image) -> Image:
+    """With another config above the same layers."""
+    [variant] = one.variants
+    config = replace(variant.config, digest=sha256(b"config"))
+    manifest = replace(variant.manifest, digest=sha256(b"manifest"))
+    return replace(one, target=manifest, variants=(replace(variant, manifest=manifest, config=config),))
+
+
+def test_diff_compares_the_only_image_of_a_repository_across_tags(chain: Chain) -> None:
+    """A new release has new tags: they alone do not make new images of its images."""
+    (x, y), newer = index(chain.a).images, index(chain.b).images[0]
+    old = [called(x, "x:1.0", "x:latest"), called(y, "y:1.0"), called(x, "z:1.0")]
+    new = [called(newer, "x:1.1", "x:latest"), called(y, "y:1.1"), called(configured(x), "z:1.1")]
+    found = diff(arrange("old", old), arrange("new", new))
+    assert [row[:4] for row in found.rows()] == [
+        ("fgtest/x:1.1", "1.0", "changed", "3"),
+        ("fgtest/x:latest", "", "changed", "3"),
+        ("fgtest/y:1.1", "1.0", "same", ""),
+        ("fgtest/z:1.1", "1.0", "only its config", "2"),
+    ]
+    listed = json.loads(json.dumps(found.as_json()))["images"]
+    assert [(one["was"][-3:], one["state"], one["same_layers"]) for one in listed] == [
+        ("1.0", "changed", False),
+        ("est", "changed", False),
+        ("1.0", "same", True),
+        ("1.0", "changed", True),
+    ]
+
+
+def test_diff_does_not_guess_which_of_two_images_a_new_one_replaces(chain: Chain) -> None:
+    x, y = index(chain.a).images
+    two, one = [called(x, "x:1.0"), called(y, "x:2.0")], [called(x, "x:3.0")]
+    assert [c.state for c in diff(arrange("old", two), arrange("new", one)).changes] == ["gone", "gone", "new"]
+    assert [c.state for c in diff(arrange("old", one), arrange("new", two)).changes] == ["new", "new", "gone"]
+
+
+def test_diff_shows_nothing_new_of_what_is_the_same(chain: Chain) -> None:
+    found = diff(index(chain.a), index(chain.b))
+    assert [(row[2], bool(row[3]), bool(row[4])) for row in found.rows()] == [
+        ("changed", True, True),
+        ("same", False, False),
     ]
 
 

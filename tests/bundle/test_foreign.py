@@ -19,6 +19,7 @@ from generator.bundle import check
 from generator.bundle.foreign.recognise import recognise
 from generator.bundle.foreign.report import sizes
 from generator.errors import BundleError, InputError
+from tests.bundle.command import run
 from tests.bundle.conftest import Made
 from tests.bundle.foreign import Files, bundle, look, verify
 from tests.bundle.layouts import sha256
@@ -156,6 +157,25 @@ def test_a_tar_of_something_else(write: Callable[..., Path]) -> None:
     seen = look(write({"README": b"hello"}))
     assert seen.images == ()
     assert "neither manifest.json (Docker) nor index.json" in seen.problems[0]
+
+
+@pytest.mark.parametrize("content", [{".env": b"A=1"}, {"manifest.json": b"[]"}, bytes(5000)])
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_no_loader_takes_an_archive_without_an_image(
+    content: Files | bytes,
+    form: str,
+    write: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write(content)
+    assert not [verdict for verdict in look(path).loaders if verdict.takes]
+    assert run(monkeypatch, "verify", path) == 4
+    said = capsys.readouterr().err
+    assert run(monkeypatch, "inspect", path, "--format", form) == 4
+    shown = capsys.readouterr()
+    assert shown.err == said
+    assert (json.loads(shown.out)["images"] == []) if form == "json" else shown.out == ""
 
 
 def test_a_bundle_is_for_the_strict_reader_also_when_it_is_compressed(made: Made, write: Callable[..., Path]) -> None:

@@ -232,6 +232,24 @@ def test_an_interrupted_save_leaves_the_old_parts(whole: Path, sources: list[Sou
     assert verify(whole).index == made.plan.index
 
 
+def test_new_parts_are_never_read_by_the_old_list(
+    whole: Path, sources: list[SourceImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names are given one after the other: what stands in between is no bundle, and says so."""
+    replace = Path.replace
+
+    def stop(self: Path, target: Path) -> Path:
+        if target == part(whole, 2):
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", stop)
+        save(sources, whole, name="fate-1.0", split=SIZE // 2)
+    with pytest.raises(InputError, match="without the list of the parts"):
+        verify(whole)
+
+
 def test_no_parts_beside_a_whole_file_of_that_name(sources: list[SourceImage], tmp_path: Path) -> None:
     (tmp_path / "x.fate.tar").write_text("the bundle of yesterday")
     with pytest.raises(InputError, match="is there already"):

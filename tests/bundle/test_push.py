@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace as changed
 from pathlib import Path
 
@@ -117,6 +117,40 @@ def test_the_only_platform_there_is_not_replaced_by_another(registry: Loopback, 
     assert {image.state for image in send(registry, file, replace=True)} == {"pushed"}
 
 
+def answering(method: str, status: int) -> Callable[[Handler], bool]:
+    """For manifests, without the digest that a registry says."""
+
+    def lie(handler: Handler) -> bool:
+        if handler.command != method or "/manifests/" not in handler.path:
+            return False
+        handler.answer(status)
+        return True
+
+    return lie
+
+
+def test_a_registry_that_says_no_digests_loses_no_platform_either(registry: Loopback, tmp_path: Path) -> None:
+    layout = multi(tmp_path / "m", "m")
+    registry.put_layout("inside/fate/m", "1.0", layout)
+    registry.lies.append(answering("HEAD", 200))
+    file = save([SourceImage(("fgtest/m:1.0",), layout, ("linux/amd64",))], tmp_path / "m.fate.tar", name="m").path
+    with pytest.raises(InputError, match="has linux/arm64, which the bundle does not carry"):
+        send(registry, file)
+
+
+def test_what_cannot_be_asked_for_now_is_not_pushed_over(registry: Loopback, tmp_path: Path) -> None:
+    layout = multi(tmp_path / "m", "m")
+    registry.put_layout("inside/fate/m", "1.0", layout)
+    before = dict(registry.manifests["inside/fate/m"])
+    registry.lies.append(answering("GET", 503))
+    file = save([SourceImage(("fgtest/m:1.0",), layout, ("linux/amd64",))], tmp_path / "m.fate.tar", name="m").path
+    with pytest.raises(EngineError, match="503") as error:
+        send(registry, file)
+    assert "--replace" in error.value.hint
+    assert registry.manifests["inside/fate/m"] == before
+    assert {image.state for image in send(registry, file, replace=True)} == {"pushed"}
+
+
 def test_one_image_alone(registry: Loopback, file: Path) -> None:
     send(registry, file, "b")
     assert set(registry.manifests) == {"inside/fate/b"}
@@ -132,6 +166,20 @@ def test_a_damaged_bundle_never_pushes_a_manifest(registry: Loopback, made: Made
     assert member.digest in error.value.message and f"bytes {member.start:,}-" in error.value.message
     assert not registry.manifests.get("inside/fate/b")
     assert member.digest not in registry.blobs.get("inside/fate/b", {})
+
+
+@pytest.mark.parametrize(
+    ("cut", "more", "said"), [(None, bytes(3000), "has 3,000 bytes behind it"), (-700, b"", "is cut short"),
+                              (-1, b"x", "the end mark")]
+)  # fmt: skip
+def test_of_a_bundle_that_ends_in_the_wrong_place_nothing_is_sent(
+    registry: Loopback, made: Made, file: Path, cut: int | None, more: bytes, said: str
+) -> None:
+    file.write_bytes(made.data[:cut] + more)
+    with pytest.raises(BundleError, match=said) as error:
+        send(registry, file)
+    assert error.value.exit_code == 4
+    assert not registry.asked
 
 
 def test_a_damaged_layer_s_last_bytes_are_not_sent(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -173,6 +175,55 @@ def test_damage_is_never_served_and_told_once(made: Made, file: Path, get: Clien
         assert status == 500 and "damaged" in json.loads(body)["errors"][0]["message"]
     assert len(said) == 1
     assert member.digest in said[0] and f"bytes {member.start:,}-" in said[0]
+
+
+def test_a_disk_that_fails_for_a_while_is_asked_again(
+    made: Made, get: Client, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    member = made.member("layer:b")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", fail)
+        assert get(f"/v2/fgtest/b/blobs/{member.digest}")[0] == 500
+    assert len(said) == 1 and "Input/output error" in said[0]
+    status, _, body = get(f"/v2/fgtest/b/blobs/{member.digest}")
+    assert status == 200 and sha256(body) == member.digest
+
+
+def exchange(get: Client, request: str) -> bytes:
+    """All that is answered until the connection is closed."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", get.port), timeout=2) as connection:
+        connection.sendall(request.encode())
+        while more := connection.recv(65536):
+            answer += more
+    return answer
+
+
+@pytest.mark.parametrize("path", ["http://[x/", f"/v2/_catalog?n={'9' * 5000}"])
+def test_what_is_no_address_or_no_number_is_told_so(get: Client, capsys: pytest.CaptureFixture[str], path: str) -> None:
+    answer = exchange(get, f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert capsys.readouterr().err == "", "no traceback"
+
+
+def test_the_body_of_what_is_refused_is_no_second_request(get: Client) -> None:
+    body = "GET /v2/ HTTP/1.1\r\n\r\n"
+    answer = exchange(get, f"POST /v2/fgtest/a/blobs/uploads/ HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+    assert answer.startswith(b"HTTP/1.1 405 ") and answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_nobody_waits_for_the_rest_of_a_file_that_was_cut_while_it_is_served(
+    made: Made, file: Path, get: Client
+) -> None:
+    member = made.member("layer:b")
+    path = f"/v2/fgtest/b/blobs/{member.digest}"
+    assert get(path)[0] == 200
+    os.truncate(file, member.start + 5)
+    head, _, body = exchange(get, f"GET {path} HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")
+    assert f"Content-Length: {member.size}".encode() in head and len(body) == 5
 
 
 def test_it_tells_a_tls_client_in_plain_http_that_it_is_plain_http(get: Client) -> None:

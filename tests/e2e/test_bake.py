@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from generator.cli.layouts import alone
+from generator.project import Project
 from tests.e2e.conftest import Fategen, docker
 
 JAVA = ("federation", "proxy", "roll", "meta-service", "fateboard")
@@ -200,6 +202,18 @@ def test_a_signal_leaves_no_process(own_sample: Path, number: signal.Signals) ->
     assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     wait_for(lambda: not started_by(own_sample), 15)
     assert b"Traceback" not in (own_sample / "said").read_bytes()
+
+
+def test_a_second_run_in_a_project_waits_for_the_first(pushed: Path) -> None:
+    """They share the bake file of --set, the logs and the file that digests are read from."""
+    command = [sys.executable, "-m", "generator", "bake", "roll"]
+    with alone(Project(pushed)):
+        process = subprocess.Popen(command, cwd=pushed, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        assert process.stderr.readline() == "waiting for another fategen, which is at work in this project\n"
+        assert process.poll() is None
+    said = process.communicate(timeout=300)[1]
+    assert (process.returncode, "roll" in said) == (0, True)
 
 
 def started_by(project: Path) -> list[int]:

@@ -14,6 +14,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -332,3 +333,34 @@ def test_a_signal_ends_it_and_frees_the_port(project: Project, number: signal.Si
         _, err = process.communicate(timeout=10)
         assert process.returncode == 0
         assert err == "stopped\n"
+
+
+@pytest.mark.parametrize("command", ["push", "save"])
+def test_ctrl_c_does_not_wait_for_a_registry_that_says_nothing(project: Project, command: str, tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def silent(handler: Handler) -> bool:
+        if (handler.command, command) not in (("PUT", "push"), ("GET", "save")) or handler.path == "/v2/":
+            return False
+        asked.set()
+        time.sleep(60)
+        return True
+
+    with Loopback(lies=[silent]) as registry:
+        shutil.copytree(project.path, tmp_path / "own", ignore=shutil.ignore_patterns(".fategen"))
+        settings = (tmp_path / "own/.env").read_text(encoding="utf-8")
+        (tmp_path / "own/.env").write_text(re.sub("(?m)^PREFIX=.*", f"PREFIX={registry.host}/fate", settings))
+        assert project.fategen("render", cwd=tmp_path / "own").code == 0
+        arguments = {
+            "push": ["push", str(project.bundle), f"{registry.host}/fate"],
+            "save": ["save", "--from", "registry", "--platform", AMD],
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "generator", "bundle", *arguments[command]],
+            cwd=tmp_path / "own", stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert process.communicate(timeout=60)[1].endswith("stopped\n")
+        assert (process.returncode, time.monotonic() - began < 10) == (130, True)

@@ -102,6 +102,20 @@ def _fategen(args: list[str]) -> object:
     return stop.value.code
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_a_full_disk_below_stdout_is_said_in_the_words_of_fategen(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for command in (main, _fategen):
+        with Path("/dev/full").open("w", encoding="utf-8") as full, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", full)
+            assert command(["inspect", str(file)]) == 3
+        said.append(capsys.readouterr().err)
+    assert said[0].startswith("error: a file cannot be written: No space left on device\n  next: free ")
+    assert said[0] == said[1]
+
+
 def test_push_says_which_python_it_needs(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from generator.bundle.origins.layout import SourceImage
+from generator.bundle.save import save
 from generator.cli.verify import _check_held
 from generator.errors import InputError
+from generator.verify.origins import tags_in
+from tests.bundle.command import fategen
+from tests.bundle.layouts import simple
 from tests.fate_plan import plan_of
 
 
@@ -25,3 +32,42 @@ def test_what_no_contract_holds_is_never_called_checked(name: str, said: str) ->
 @pytest.mark.parametrize("name", ["all", "base", "components", "egg"])
 def test_what_a_contract_holds_is_checked(name: str) -> None:
     _check_held(plan_of(), [name])
+
+
+def saved(directory: Path, *names: str) -> Path:
+    """A bundle with images of these names."""
+    images = []
+    for number, name in enumerate(names):
+        layout = simple(directory / str(number), name.split("/")[-1].split(":")[0], (name.rpartition(":")[2],))
+        images.append(SourceImage((name,), layout, ("linux/amd64",)))
+    return save(images, directory / "x.fate.tar", name="x").path
+
+
+@pytest.mark.parametrize(
+    ("names", "tags"),
+    [
+        (("fgtest/roll:2", "fgtest/egg:2"), ("TAG=2",)),
+        (("fgtest/roll:1", "fgtest/egg:1"), ()),
+        (("fgtest/roll:2", "fgtest/egg:3"), ()),
+        (("fgtest/roll:2", "fgtest/base-image:base-2", "fgtest/redis:5"), ("TAG=2", "BASE_TAG=base-2")),
+    ],
+)
+def test_a_bundle_is_held_to_the_tag_that_its_images_have(
+    tmp_path: Path, names: tuple[str, ...], tags: tuple[str, ...]
+) -> None:
+    assert tags_in(saved(tmp_path, *names), plan_of()) == tags
+
+
+@pytest.mark.parametrize(("asked", "tag"), [((), "2"), (("--tag", "3"), "3")])
+def test_a_tag_that_is_asked_for_comes_before_the_bundles(
+    asked: tuple[str, ...],
+    tag: str,
+    project_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = saved(project_dir, "fgtest/roll:2")
+    assert fategen(monkeypatch, "verify", "-C", project_dir, "--bundle", bundle, "--no-start", "-q", *asked) == 1
+    out, err = capsys.readouterr()
+    assert "org.opencontainers.image.version  (catalogue/1.3.yaml" in out and f"expected  {tag}\n" in out
+    assert ("TAG=2: by the names in x.fate.tar, not as .env says\n" in err) == (not asked)

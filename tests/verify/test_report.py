@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 from generator.verify.report import report_json, report_junit, report_table
 from generator.verify.results import Result
@@ -28,6 +29,12 @@ def test_failures_come_first_with_expected_found_line_and_log() -> None:
     ]
 
 
+def test_checks_beside_each_other_take_no_longer_than_the_longest() -> None:
+    first, beside, later = (replace(BAD, begun=begun) for begun in (100.0, 100.5, 200.0))
+    assert report_table([first, beside, later]).splitlines()[-1].endswith(" 3.5 s")
+    assert ElementTree.fromstring(report_junit([first, beside, later])).attrib["time"] == "3.500"
+
+
 def test_a_column_in_which_nothing_would_stand_is_left_out() -> None:
     assert report_table([GOOD]).splitlines()[0] == "IMAGE  PLATFORM     CHECKS  RESULT"
 
@@ -38,8 +45,15 @@ def test_json_has_every_field_of_every_result() -> None:
         {
             "image": "egg", "platform": "linux/amd64", "check": "port 7888", "ok": False, "expected": "accepts",
             "found": "nothing listens", "where": "c.yaml:9", "log": ["boom", "\x1b[2J"], "seconds": 1.5,
+            "begun": 0.0,
         }
     ]  # fmt: skip
+
+
+def test_json_can_be_written_wherever_ascii_can() -> None:
+    result = replace(BAD, found="/usr/caf\udce9 é")
+    said = report_json([result])
+    assert said.isascii() and json.loads(said)[0]["found"] == result.found
 
 
 def test_junit_has_a_suite_for_each_image_and_is_xml_whatever_a_log_holds() -> None:

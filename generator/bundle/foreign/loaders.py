@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from generator.bundle.foreign.images import Images
-from generator.bundle.format.compression import Compression
+from generator.bundle.format.compression import UNPACK, Compression
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def form(images: Images, outer: Compression, *, directory: bool, short_names: bo
 
 def verdicts(seen: Form) -> tuple[Verdict, ...]:
     """One for each loader."""
-    return tuple(_verdict(name, judge(seen)) for name, judge in _LOADERS)
+    return tuple(_verdict(name, judge(seen) if seen.images else _NO_IMAGE) for name, judge in _LOADERS)
 
 
 def _verdict(name: str, found: str) -> Verdict:
@@ -53,6 +53,7 @@ def _verdict(name: str, found: str) -> Verdict:
 
 
 # each says "" for yes, a remark for yes-but, and "!" with the reason for no
+_NO_IMAGE = "!it has no image to load"
 _NO_DOCKER = "!it has no manifest.json"
 _DIRECTORY = "!it is a directory: tar -C DIR -cf FILE ."
 
@@ -77,7 +78,7 @@ def _ctr1(seen: Form) -> str:
     if seen.directory:
         return _DIRECTORY
     if seen.compression:
-        return f"!the file is {seen.compression}-compressed: {_UNPACK[seen.compression]} first"
+        return f"!the file is {seen.compression}-compressed: {UNPACK[seen.compression]} first"
     return _incomplete(seen)
 
 
@@ -85,7 +86,7 @@ def _ctr2(seen: Form) -> str:
     if seen.directory:
         return _DIRECTORY
     if seen.compression in ("bzip2", "xz"):  # containerd, core/transfer/archive: gzip and zstd (read, not run)
-        return f"!the file is {seen.compression}-compressed: {_UNPACK[seen.compression]} first"
+        return f"!the file is {seen.compression}-compressed: {UNPACK[seen.compression]} first"
     return _incomplete(seen)
 
 
@@ -116,7 +117,6 @@ def _skopeo(seen: Form) -> str:
     return "as oci-archive:FILE" if seen.images == 1 else "as oci-archive:FILE:NAME, the name as index.json has it"
 
 
-_UNPACK: dict[Compression, str] = {"gzip": "gunzip", "bzip2": "bunzip2", "xz": "unxz", "zstd": "unzstd", "": ""}
 _LOADERS: tuple[tuple[str, Callable[[Form], str]], ...] = (
     ("Docker 20, graphdriver", _docker20),
     ("Docker 23 and later, graphdriver", _graphdriver),

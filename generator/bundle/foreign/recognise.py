@@ -10,7 +10,7 @@ from pathlib import Path
 from generator.bundle.foreign.fields import is_header
 from generator.bundle.foreign.tarball import TarReader
 from generator.bundle.format.archive import BLOCK, CHUNK, Reads
-from generator.bundle.format.compression import Chained, Compression, Inflated, compression
+from generator.bundle.format.compression import UNPACK, Chained, Compression, Inflated, compression
 from generator.bundle.format.inflate import INSTALL
 from generator.bundle.format.members import RECORD
 from generator.bundle.format.parts import list_beside
@@ -43,6 +43,14 @@ class Recognised:
     bundle: Path | Reads | None = None
     archive: TarReader | None = None
     layout: Path | None = None
+
+    @property
+    def packed(self) -> str:
+        """What is to be known of a bundle that ``load`` does not read for its compression, "" of one that it reads."""
+        if not self.compression:
+            return ""
+        tool = UNPACK[self.compression]
+        return f"{self.name} is {self.compression}-compressed; load, push and serve want it unpacked first: {tool}"
 
     @property
     def misnamed(self) -> str:

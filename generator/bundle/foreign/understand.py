@@ -23,7 +23,7 @@ def understand(scan: Scan) -> Images:
         images = with_docker(reader, images, oci)
     if not oci and not docker:
         reader.problems.append("it has neither manifest.json (Docker) nor index.json and oci-layout (OCI): no loader "
-                               "finds an image in it")  # fmt: skip
+                               "finds an image in it, though docker load may end with 0")  # fmt: skip
     elif not images:
         reader.problems.append("it holds no image")
     for image in images:

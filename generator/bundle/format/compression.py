@@ -25,6 +25,8 @@ _XZ_MEMORY = 160 << 20
 _CHUNK = 64 << 10
 _STREAMS = 1000
 """streams one behind the other that need not hold 1 KiB each"""
+UNPACK: dict[Compression, str] = {"gzip": "gunzip", "bzip2": "bunzip2", "xz": "unxz", "zstd": "unzstd"}
+"""The program that takes a compression away from a file."""
 _MAGIC: dict[Compression, re.Pattern[bytes]] = {
     "gzip": GZIP,
     "bzip2": re.compile(rb"BZh[1-9]"),

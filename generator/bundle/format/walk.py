@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -104,12 +105,17 @@ def check_apart(
             for future in futures.values():
                 future.cancel()
             raise
-    found = [damage for damage in results if damage is not None]
+    check_end(source, name, plan, [damage for damage in results if damage is not None])
+
+
+def check_end(source: Source, name: str, plan: Contents, found: Sequence[Damage] = (), outcome: str = "") -> None:
+    """Raises DamagedError where a source that can be read anywhere does not end as it must, or damage was ``found``."""
+    size = source.size or 0
     if size < plan.size:
-        raise cut_short(name, plan, size, found, "")
-    found += _behind(source, plan, source.read_at(len(TRAILER), plan.size - len(TRAILER)), 0)
+        raise cut_short(name, plan, size, found, outcome)
+    found = [*found, *_behind(source, plan, source.read_at(len(TRAILER), plan.size - len(TRAILER)), 0)]
     if found:
-        raise damaged(name, plan, found, "")
+        raise damaged(name, plan, found, outcome)
 
 
 def take(stream: Reads, size: int, name: str) -> bytes:

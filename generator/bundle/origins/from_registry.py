@@ -68,15 +68,18 @@ def fetching(
     """
     without = frozenset(blob for base in bases for blob in base.blobs())
     sources = {i: SourceImage(i.references, empty_layout(state / "layouts", i.directory), i.platforms) for i in images}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        coming = Coming(pool, registries, tuple(sources.values()), without, progress or quiet)
+    pool = ThreadPoolExecutor(AT_ONCE)
+    coming = Coming(pool, registries, tuple(sources.values()), without, progress or quiet)
+    try:
         coming._describe_all(sources)
-        try:
-            yield coming
-            coming.finish()
-        except BaseException:
-            coming._stop()
-            raise
+        yield coming
+        coming.finish()
+    except BaseException as error:
+        coming._stop()
+        # who wants to leave does not wait for a registry that says nothing
+        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,8 @@ class Coming:
 
     def _describe(self, image: WantedImage, own: SourceImage) -> tuple[str, list[_Layer]]:
         """Brings what describes an image, and gives its first full name, by which a bundle orders, and its layers."""
+        if self._stopped:
+            raise Stopped
         registry = self._registries.of(image.source)
         blobs = own.layout / "blobs" / "sha256"
         top = get_manifest(registry, image.source.path, image.source.digest or image.source.tag or "latest")

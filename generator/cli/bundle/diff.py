@@ -19,11 +19,14 @@ from generator.text import human
 @click.argument("new", type=click.Path(path_type=Path))
 @format_option
 def command(old: Path, new: Path, form: str) -> None:
-    """Tell what of NEW is not in OLD: the images, and the bytes that a delta (save --base OLD) would carry."""
+    """Tell what of NEW is not in OLD: the images, and the bytes that a delta (save --base OLD) would carry.
+
+    Where a repository has one image in each, those two are compared, whatever their tags: WAS is the old one.
+    """
     found = diff(inspect(old).index, inspect(new).index)
     if form == "json":
         click.echo(json.dumps(found.as_json(), indent=2))
         return
-    click.echo(table(("IMAGE", "", ">BLOBS", ">BYTES"), found.rows()))
+    click.echo(table(("IMAGE", "WAS", "", ">BLOBS", ">BYTES"), found.rows()))
     carried = f"{found.blobs} of {found.all_blobs} blobs, {human(found.size)} of {human(found.all_size)}"
     click.echo(f"\na delta carries {carried}")

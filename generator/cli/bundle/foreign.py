@@ -9,7 +9,7 @@ import click
 
 from generator.bundle.foreign.recognise import Recognised
 from generator.bundle.foreign.report import as_json, rows
-from generator.bundle.foreign.survey import Survey, inspect_foreign, verify_foreign
+from generator.bundle.foreign.survey import Survey, damaged, inspect_foreign, verify_foreign
 from generator.bundle.report import COLUMNS
 from generator.errors import BundleError
 from generator.table import table
@@ -18,16 +18,21 @@ from generator.text import human
 
 
 def show(found: Recognised, form: str) -> None:
-    """``inspect`` of another tool's archive."""
+    """``inspect`` of another tool's archive; BundleError, as of ``verify``, where no image is in it."""
     with Bar("reading", quiet=form == "json") as bar:
         seen = inspect_foreign(found, bar)
     if form == "json":
         click.echo(json.dumps(as_json(seen), indent=2))
-        return
+    elif seen.images:
+        _report(seen)
+    if not seen.images:
+        raise damaged(seen.name, list(seen.problems))
+
+
+def _report(seen: Survey) -> None:
     packed = f", {seen.compression}-compressed" if seen.compression else ""
     click.echo(f"{seen.name}: {seen.format}{packed}, {human(seen.size)}\n")
-    if seen.images:
-        click.echo(table(COLUMNS, rows(seen)) + "\n")
+    click.echo(table(COLUMNS, rows(seen)) + "\n")
     if seen.problems:
         click.echo("damaged, so that it loads nowhere as it should:")
         click.echo("".join(f"  {problem}\n" for problem in seen.problems))

@@ -35,6 +35,8 @@ def command(file: Path, name: str, form: str) -> None:
         if recognised.bundle is None:
             foreign.show(recognised, form)
             return
+        if recognised.packed:
+            click.echo(f"note: {recognised.packed}", err=True)
         found = inspect(recognised.bundle, ask=ask_for_medium())
     if form == "json":
         click.echo(json.dumps(as_json(found.index, found.size), indent=2))

@@ -15,9 +15,19 @@ import click
 
 from generator.builder import asking
 from generator.bundle.check import inspect
+from generator.bundle.format.base import short_root
 from generator.bundle.format.parts import part_size
 from generator.bundle.format.small_files import open_files
-from generator.cli.bundle.save_arguments import ORIGINS, bundle_name, check_name, check_pipe, known_origin
+from generator.cli.bundle.save_arguments import (
+    ORIGINS,
+    bundle_name,
+    check_output,
+    check_pipe,
+    default_name,
+    known_origin,
+    platforms_of,
+    root_there,
+)
 from generator.cli.bundle.shared import GROUPS, format_option, groups_of, layers_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
@@ -64,7 +74,7 @@ if TYPE_CHECKING:
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help='Default: NAME-TAG.fate.tar in this directory, with the names of --image in it. "-": to standard output.',
+    help='Default: NAME-TAG.fate.tar here; --image, --platform and --base are in the name. "-": to standard output.',
 )
 @click.option("--add", "others", multiple=True, metavar="REFERENCE",
               help="With --from registry: another image too, its digest kept. Repeatable.")  # fmt: skip
@@ -102,10 +112,11 @@ def command(
 ) -> None:
     """Write a set of images into one file: as bake builds them, or as something has them already.
 
-    "fate" (the default) holds the components, "third-party" mysql and redis, "all" both and base-image. The same
-    images give the same file, byte for byte. FILE.sha256 is written beside it, for sha256sum -c. With --base it is a
-    delta: it loads where OLD was loaded, or together with OLD. With -o - the bundle goes to standard output, and what
-    is said of it to standard error. With --split it becomes FILE.001, FILE.002, ... and FILE.parts.json.
+    "fate" (the default) holds the components, "third-party" mysql and redis, "all" both and base-image (the group "all"
+    of bake and images is what is built: without mysql and redis). The same images give the same file, byte for byte.
+    FILE.sha256 is written beside it, for sha256sum -c. With --base it is a delta: it loads where OLD was loaded, or
+    together with OLD. With -o - the bundle goes to standard output, and what is said of it to standard error. With
+    --split it becomes FILE.001, FILE.002, ... and FILE.parts.json.
     """
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
@@ -115,7 +126,7 @@ def command(
     if piped:
         check_pipe(split, with_loader)
     elif output:
-        check_name(output)
+        check_output(output)
     contents = open_files(files)
     part = part_size(split) if split else 0
     olds = [inspect(base).index for base in bases]
@@ -131,13 +142,12 @@ def command(
             from generator.loader import build
             from generator.text import human
 
+            held.enter_context(alone(project))
             workspace, recipe = baking.open_workspace(project, sets, sources, say)
             say_warnings(workspace.warnings)
             names = _chosen(workspace.plan, name, images)
-            title = "-".join((name, *images, workspace.plan.settings.tag))
-            output = output or Path(f"{title}.fate.tar")
-            if not piped and not output.parent.is_dir():
-                raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
+            title = "-".join((name, *images, workspace.plan.settings.tag, *(["delta"] if bases else [])))
+            output = output or default_name(title, workspace.plan.select(names), platforms)
             for base in bases:
                 if base.resolve() == output.resolve():
                     message = f"{base} is what would be written, and the delta leans on it"
@@ -147,7 +157,6 @@ def command(
                 one = origin == "engine" or (origin == "bake" and answers().engine.store == "graphdriver")
                 _say_left_out(workspace.plan, names, platforms[0], asked=not one)
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
-            held.enter_context(alone(project))
             coming: Coming | None = None
             if answers is not None and origin == "bake":
                 layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
@@ -159,12 +168,16 @@ def command(
                 if coming is not None:
                     coming.finish()
                 layouts = packed_layouts(project, layouts, layers, quiet)
+        before = None if piped else root_there(output)
         with Bar("saving", quiet) as bar:
             write = partial(save_to, stream=sys.stdout.buffer) if piped else partial(save, output=output, split=part)
             progress = bar if coming is None else coming.after(bar)
             result = write(layouts, name=title, bases=olds, files=contents, progress=progress, arriving=coming)
             if piped:
                 sys.stdout.flush()
+    if before not in (None, result.root):
+        what = f"held another bundle (root digest {short_root(before)})" if before else "was no bundle"
+        say(f"replaced {output}, which {what}")
     placed = build.place(result.path, result.index, parts=bool(part)) if with_loader else None
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
@@ -261,9 +274,10 @@ def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
 
 def _say_left_out(plan: Plan, names: Sequence[str], own: str, *, asked: bool) -> None:
     """That images are built for other platforms too, where these could be ``asked`` for."""
-    built = {platform: None for target in plan.select(names) for platform in target.platforms if platform != own}
+    built = [platform for platform in platforms_of(plan.select(names)) if platform != own]
     if built and asked:
-        say(f"for {own}, the engine's; for {' '.join(built)} too: --platform, once for each")
+        flags = " ".join(f"--platform {platform}" for platform in (own, *built))
+        say(f"for {own} alone, the engine's; for {'all' if built[1:] else 'both'}: {flags}")
 
 
 def _own_platform(answers: Callable[[], Answers]) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from generator.bundle.check import inspect
 from generator.cli.bundle.shared import GROUPS
-from generator.errors import InputError, Problem, did_you_mean
+from generator.errors import BundleError, InputError, Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from generator.plan import Target
 
 _PACKED = (".gz", ".tgz", ".zst", ".xz", ".bz2", ".zip")
 ORIGINS = ("bake", "engine", "registry", "layout:DIR")
@@ -19,8 +25,10 @@ def bundle_name(_context: click.Context, _parameter: click.Parameter, value: str
     if value not in GROUPS:
         near = did_you_mean(value, GROUPS)
         wrong = f"no bundle has this name{near}; there are {', '.join(GROUPS)}"
+        holding = next((name for name, groups in GROUPS.items() if value in groups), "")
+        hint = f"for one image: fategen bundle save --image {'NAME' if near else value}"
         raise InputError(
-            Problem(value, wrong), hint=f"for one image: fategen bundle save --image {'NAME' if near else value}"
+            Problem(value, wrong), hint=f"the group {value} is in: fategen bundle save {holding}" if holding else hint
         )
     return value
 
@@ -42,10 +50,38 @@ def check_pipe(split: str, with_loader: bool) -> None:
         raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is no text"), hint=hint)
 
 
-def check_name(output: Path) -> None:
-    """InputError where a name promises a compression that a bundle has not."""
+def check_output(output: Path) -> None:
+    """InputError where no file can be written, or its name promises a compression that a bundle has not."""
+    if output.is_dir():
+        raise InputError(Problem("-o", f"{output} is a directory"), hint=f"-o {output}/NAME.fate.tar")
+    if not output.parent.is_dir():
+        raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
     packed = next((end for end in _PACKED if output.name.endswith(end)), "")
     if packed:
         wrong = f"{output} would not be {packed}: a bundle is a plain tar, whose layers are compressed"
         stem = str(output).removesuffix(packed).removesuffix(".tar").removesuffix(".fate")
         raise InputError(Problem("-o", wrong), hint=f"-o {stem}.fate.tar")
+
+
+def platforms_of(targets: Iterable[Target]) -> tuple[str, ...]:
+    """What any of them is built for."""
+    return tuple(dict.fromkeys(platform for target in targets for platform in target.platforms))
+
+
+def default_name(title: str, targets: Iterable[Target], platforms: Sequence[str]) -> Path:
+    """With the ``platforms`` that were asked for, unless they are all that the plan has of these images."""
+    some = platforms and not set(platforms) >= set(platforms_of(targets))
+    asked = [platform.replace("/", "-") for platform in sorted(set(platforms))] if some else []
+    return Path("-".join((title, *asked)) + ".fate.tar")
+
+
+def root_there(output: Path) -> str | None:
+    """The root of the bundle that is at ``output``, "" for a file that is none, None where nothing is."""
+    if output.exists() and not output.is_file():
+        return None
+    try:
+        return inspect(output).index.root
+    except BundleError:
+        return "" if output.exists() else None
+    except InputError:
+        return None

@@ -38,6 +38,8 @@ def command(file: Path, deep: bool, max_ratio: int, key: Path | None, form: str,
         if found.bundle is None:
             foreign.check(found, form, quiet, signed=key is not None)
             return
+        if found.packed:
+            click.echo(f"note: {found.packed}", err=True)
         with Bar("checking", quiet) as bar:
             result = verify(
                 found.bundle, approve=approve, max_ratio=max_ratio * deep, progress=bar, ask=ask_for_medium()

@@ -7,7 +7,7 @@ taken from the environment: what ``trust_env = False`` means there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
@@ -60,13 +60,19 @@ class Response:
     @property
     def content(self) -> bytes:
         if self._content is None:
-            try:
-                self._content = self.raw.read()
-            except ReadTimeout as error:
-                raise ConnectionError(error) from error
-            except ConnectionError as error:
-                raise ChunkedEncodingError(error) from error
+            self._content = b"".join(self.iter_content(1 << 16))
         return self._content
+
+    def iter_content(self, size: int) -> Iterator[bytes]:
+        try:
+            while piece := self.raw.read(size):
+                yield piece
+        except ReadTimeout as error:
+            raise ConnectionError(error) from error
+        except ConnectionError as error:
+            raise ChunkedEncodingError(error) from error
+        if self.raw.answer.length:
+            raise ChunkedEncodingError(f"{self.raw.answer.length} bytes did not come")
 
     def json(self) -> Any:
         """ValueError where it is none."""

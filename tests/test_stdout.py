@@ -1,0 +1,43 @@
+"""Results that cannot be shown or written end in one message, and in no word of Python's own."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from generator import stdout
+
+
+def test_a_stray_byte_of_a_name_is_printed_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    stdout.escape()
+    print("caf\udce9.fate.tar é")
+    assert capsys.readouterr().out == "caf\\udce9.fate.tar é\n"
+
+
+def test_where_stray_bytes_are_printed_as_they_are_they_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the locale C: a program that reads the name of a file has the name."""
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="utf-8", errors="surrogateescape"))
+    stdout.escape()
+    print("caf\udce9", flush=True)
+    assert shown.getvalue() == b"caf\xe9\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_what_a_full_disk_does_not_take_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        print("result")
+        with pytest.raises(OSError, match="No space left"):
+            stdout.flush()
+        stdout.give_up()
+
+
+def test_a_stdout_that_was_closed_from_the_start_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    stdout.escape()
+    stdout.flush()
+    stdout.give_up()
