@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,9 @@ def test_the_result_as_table_and_as_json() -> None:
         "roll", ("r/roll:1",), digest, BOTH, (("linux/amd64", 84_000_000), ("linux/arm64", 81_000_000)), 3.1, "pushed"
     )
     built = Built("egg", ("r/egg:1",), "", ("linux/amd64",), (), 0.0, "built", cached=True)
+    again = replace(pushed, replaced="sha256:" + "2b" * 32)
+    assert result_table([again]).splitlines()[-1] == "replaced in the registry: roll (was sha256:2b2b2b2b…)"
+    assert (again.as_json()["replaced"], pushed.as_json()["replaced"]) == ("sha256:" + "2b" * 32, None)
     lines = result_table([pushed, built]).splitlines()
     assert lines[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS", "SIZE", "DIGEST"]
     assert lines[1].split() == [

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 import trustme
 
-from generator.bake.rights import certain, client_trust, push_problems
+from generator.bake.rights import certain, client_trust, push_problems, standing
 from generator.builder import Builder, Engine, Facts, Node, parse_engine
 from generator.completed import Completed
 from generator.engine import Docker
-from generator.plan import Plan
+from generator.plan import Plan, Target
 from generator.remedies import explain_push
 from generator.transport import Kind
 from tests.fate_plan import BOTH, plan_of
 from tests.harbor import Harbor
+from tests.loopback import Loopback, sha256
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
@@ -211,3 +212,19 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
 def test_a_push_that_fails_all_the_same_says_the_next_step(said: str, advice: str) -> None:
     found = explain_push(said, "h:1/fate/nested/egg")
     assert advice in found and bool(found) == bool(advice)
+
+
+def test_what_the_names_stand_for_before_a_push(tmp_path: Path) -> None:
+    with Loopback() as registry:
+        plan = replace_prefix(plan_of(), f"{registry.host}/fate")
+        targets = [target for target in plan.targets if target.name in ("roll", "proxy", "mysql", "packages")]
+        name = targets_tag(targets, "roll")
+        registry.manifests["fate/roll"] = {name.rpartition(":")[2]: ("application/vnd.oci.image.index.v1+json", b"{}")}
+        environment = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+        assert standing(targets, facts(), environment) == {name: sha256(b"{}")}
+    assert standing(targets, facts(), environment) == {}, "a registry that is gone is the push's to tell"
+    assert standing([], facts(), environment) == {}
+
+
+def targets_tag(targets: list[Target], name: str) -> str:
+    return next(target.tags[0] for target in targets if target.name == name)

@@ -65,10 +65,17 @@ def bake(session: Session, gate: Callable[[], Configs] | None = None) -> tuple[B
             seconds=phase.seconds.get(target.name, 0.0),
             uncommitted=uncommitted(session.job.sources(target), session.states),
             cached=target.name in phase.cached,
+            replaced=_replaced(session.standing, target, phase.digests.get(target.name, "")),
             state={"none": "built", "push": "pushed", "load": "loaded"}[session.options.output],
         )
         for target in targets
     )
+
+
+def _replaced(standing: Mapping[str, str], target: Target, digest: str) -> str:
+    """What the target's name stood for, where that was something else than ``digest``."""
+    before = standing.get(target.tags[0], "") if target.tags else ""
+    return before if digest and before != digest else ""
 
 
 def hold_against(seen: Configs, pushed: Configs) -> None:

@@ -159,12 +159,15 @@ def make_session(
     engines = list(engine_problems(job, options, known, plan, workspace.tree))
     environment = make_environment(plan, options, process)
     env, directory = environment.values, workspace.project.make_state()
+    there: Mapping[str, str] = {}
     if options.output == "push":
         # only here: its HTTP library takes longer to import than docker to answer
-        from generator.bake.rights import client_trust, push_problems
+        from generator.bake.rights import client_trust, push_problems, standing
 
         ca = ca_file(plan, root)
-        engines += push_problems(docker, job.targets, known, env, ca, say)
+        refusals = push_problems(docker, job.targets, known, env, ca, say)
+        engines += refusals
+        there = {} if refusals else standing(job.targets, known, env)
         host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
         env = {**env, **client_trust(host, env, ca, directory)}
     raise_problems(inputs, engines)
@@ -190,6 +193,7 @@ def make_session(
         options=options,
         recipe=replace(recipe, overrides=(*recipe.overrides, *revision_labels(job, states), *attest)),
         states=states,
+        standing=there,
         facts=known,
         env=env,
         view=view(job),

@@ -35,6 +35,8 @@ class Built:
     uncommitted: tuple[str, ...] = ()
     """the sources that it is built from and whose content is not all committed"""
     cached: bool = False
+    replaced: str = ""
+    """the digest of another image that its name stood for in the registry until this push"""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -47,6 +49,7 @@ class Built:
             "seconds": round(self.seconds, 3),
             "uncommitted": list(self.uncommitted),
             "cached": self.cached,
+            "replaced": self.replaced or None,
         }
 
 
@@ -62,7 +65,9 @@ def result_table(built: Sequence[Built]) -> str:
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     text = table(tuple(shown), list(zip(*shown.values(), strict=True)))
     dirty = {name for one in built for name in one.uncommitted}
-    return f"{text}\nnot all committed: {', '.join(sorted(dirty))}" if dirty else text
+    replaced = [f"{one.image} (was {one.replaced[:15]}…)" for one in built if one.replaced]
+    notes = {"replaced in the registry": replaced, "not all committed": sorted(dirty)}
+    return "\n".join([text, *(f"{what}: {', '.join(which)}" for what, which in notes.items() if which)])
 
 
 def pushed_sizes(docker: Docker, digests: Mapping[str, str], env: Mapping[str, str]) -> dict[str, dict[str, int]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +13,14 @@ from generator.credentials import HUB, certificates, trust_text
 from generator.engine import Docker
 from generator.errors import EngineError, Problem
 from generator.plan import Target
-from generator.reference import parse_reference
+from generator.reference import Reference, parse_reference
 from generator.registry.connect import access_to
 from generator.registry.explain import push_refusals
+from generator.registry.pull import tagged
 from generator.registry.rights import check_push
+from generator.registry.session import Access, Registry
 from generator.remedies import get_authority
-from generator.transport import Kind
+from generator.transport import Kind, Refused
 
 DEFINITE: frozenset[Kind] = frozenset(("no login", "refused", "denied", "missing"))
 """What a push is told in the same words, wherever it comes from: its login is this machine's."""
@@ -62,13 +66,12 @@ def push_troubles(
     Every repository is asked for, all at the same time: rights may differ from one to the next (Docker Hub, Quay), and
     at some registries each must exist (ECR). ``environment`` is bake's; ``bundle`` is CA_BUNDLE's file.
     """
-    references = [parse_reference(target.tags[0]) for target in targets if target.tags and target.kind != "third-party"]
+    references = list(_pushed(targets).values())
     if not references:
         return []
     host = references[0].domain or HUB
     try:
-        insecure = facts.engine.insecure if facts.builder.driver == "docker" else ()
-        access = access_to(host, environment, insecure)
+        access = _access(host, facts, environment)
     except EngineError as error:
         return [Trouble(host, f"not known whether it takes a push: {error.message}", error.hint)]
     if access.login:
@@ -85,6 +88,28 @@ def push_troubles(
     for one in push_refusals(access, found):
         troubles.append(Trouble(host, docker.redact(one.what), one.get, certain(one.kind, facts, environment)))
     return troubles
+
+
+def standing(targets: Sequence[Target], facts: Facts, environment: Mapping[str, str]) -> dict[str, str]:
+    """Reference -> digest of what the registry has under it before a push; without those that it does not tell."""
+    references = _pushed(targets)
+    found: dict[str, str] = {}
+    if references:
+        # whatever goes wrong here, the push says it better
+        with contextlib.suppress(EngineError, Refused), ThreadPoolExecutor(8) as pool:
+            host = next(iter(references.values())).domain or HUB
+            registry = Registry(_access(host, facts, environment))
+            digests = pool.map(lambda one: tagged(registry, one.path, one.tag), references.values())
+            found.update(zip(references, digests, strict=True))
+    return {reference: digest for reference, digest in found.items() if digest}
+
+
+def _pushed(targets: Sequence[Target]) -> dict[str, Reference]:
+    return {t.tags[0]: parse_reference(t.tags[0]) for t in targets if t.tags and t.kind != "third-party"}
+
+
+def _access(host: str, facts: Facts, environment: Mapping[str, str]) -> Access:
+    return access_to(host, environment, facts.engine.insecure if facts.builder.driver == "docker" else ())
 
 
 def certain(kind: Kind, facts: Facts, environment: Mapping[str, str]) -> bool:

@@ -187,14 +187,17 @@ class _Push:
     def _send_blobs(self, path: str, image: Image) -> None:
         blobs = {blob.digest: blob for v in image.variants for blob in (v.config, *(layer.blob for layer in v.layers))}
         pool = ThreadPoolExecutor(AT_ONCE)
+        futures = [pool.submit(self._send, path, blob) for blob in blobs.values()]
         try:
-            for future in [pool.submit(self._send, path, blob) for blob in blobs.values()]:
+            for future in futures:
                 future.result()
         except BaseException:
             self._stopped = True
+            for future in futures:
+                future.cancel()
             self._registry.stop()
             # a registry that says nothing is not waited for: it has five minutes
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=False)
             raise
         pool.shutdown()
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
-from generator import __version__, stdout
+from generator import __version__, process
 from generator.cli.lazy import LazyGroup
 from generator.errors import FategenError, refused
-
-if TYPE_CHECKING:
-    from threading import Thread
 
 COMMANDS = {
     "init": "write a commented .env and render the project",
@@ -41,7 +35,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line: an error becomes a message and its exit code, Ctrl-C becomes 130."""
-    stdout.escape()
+    process.escape()
     try:
         code = cli(prog_name="fategen", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -55,28 +49,11 @@ def main() -> None:
         code = error.exit_code
     except BrokenPipeError:
         # the reader of a pipe (head, less) went away: say nothing
-        stdout.give_up()
+        process.give_up()
         code = 141
     except OSError as error:
         said = refused(error)
         click.echo(said.render(), err=True)
-        stdout.give_up()
+        process.give_up()
         code = said.exit_code
-    leave(code if isinstance(code, int) else 0)
-
-
-def leave(code: int) -> None:
-    """Ends the process; a thread that hangs on a registry which says nothing is not waited for: all is told."""
-    if "threading" in sys.modules and any(not t.daemon for t in threads()):
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
-    sys.exit(code)
-
-
-def threads() -> list[Thread]:
-    """Those beside the main one."""
-    import threading
-
-    return [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    sys.exit(code if isinstance(code, int) else 0)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from generator import __version__, stdout
+from generator import __version__, process
 from generator.bundle.check import inspect, stdin, verify
 from generator.bundle.engines.into import engine_called
 from generator.bundle.extract import extract
@@ -53,10 +53,10 @@ _INSTEAD = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is that of ``fategen bundle``."""
     asked = _parser().parse_args(arguments)
-    stdout.escape()
+    process.escape()
     try:
         _COMMANDS[asked.command](asked)
-        stdout.flush()
+        process.flush()
     except FategenError as error:
         error.hint = _INSTEAD.get(error.hint, error.hint)
         print(error.render(), file=sys.stderr)
@@ -66,12 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # the reader of a pipe (head, less) went away: say nothing
-        stdout.give_up()
+        process.give_up()
         return 141
     except OSError as error:
         said = refused(error)
         print(said.render(), file=sys.stderr)
-        stdout.give_up()
+        process.give_up()
         return said.exit_code
     return 0
 
@@ -194,4 +194,4 @@ _COMMANDS = {"inspect": _inspect, "verify": _verify, "load": _load, "push": _pus
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process.leave(main())

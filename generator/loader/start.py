@@ -8,6 +8,7 @@ if sys.version_info < (3, 8):  # noqa: UP036
 # Behind everything else: they are found only where this Python has no module of that name.
 sys.path.append(sys.path[0] + "/standins")
 
+from generator import process
 from generator.loader.__main__ import main
 
-sys.exit(main())
+process.leave(main())

@@ -86,6 +86,16 @@ def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fa
     assert tag.endswith("/roll:1.3.0-release")
 
 
+def test_a_name_that_stands_for_something_else_now_is_told(own_sample: Path, fategen: Fategen) -> None:
+    push = ("bake", "python", "--push", "--allow-dirty", "--format", "json")
+    [first] = json.loads(fategen(*push, cwd=own_sample).out)
+    [same] = json.loads(fategen(*push, cwd=own_sample).out)
+    with (own_sample.parent / "sources/fate/fate_flow/settings.py").open("a", encoding="utf-8") as file:
+        file.write("# edited\n")
+    [other] = json.loads(fategen(*push, cwd=own_sample).out)
+    assert [one["replaced"] for one in (first, same, other)] == [None, None, first["digest"]]
+
+
 def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fategen) -> None:
     source = own_sample.parent / "sources/eggroll/storage/storage-service-cxx/src/Stores.cc"
     source.write_text(source.read_text(encoding="utf-8") + "\nthis is not C++\n", encoding="utf-8")

@@ -88,6 +88,8 @@ def newer(path: Path) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
             generic = node.func.value if isinstance(node.func, ast.Subscript) else None
             if isinstance(generic, ast.Name) and hasattr(builtins, generic.id):
                 yield node, f"{generic.id}[…]()"
+            if "cancel_futures" in given:
+                yield node, "shutdown(cancel_futures)"
             if (name == "zip" and "strict" in given) or (name == "dataclass" and given - {"frozen"}):
                 yield node, f"{name}({', '.join(map(str, given))})"
 

@@ -1,7 +1,8 @@
-"""Where results go: a terminal without every letter, a pipe that nobody reads any more, a full disk."""
+"""Where the results of a process go (a terminal without every letter, a pipe that nobody reads), and how it ends."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -26,3 +27,14 @@ def give_up() -> None:
         flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def leave(code: int) -> None:
+    """Ends the process. After a failure no thread is waited for: it may hang on a registry that says nothing."""
+    threading = sys.modules.get("threading")
+    if code and threading is not None and threading.active_count() > 1:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
