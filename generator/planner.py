@@ -30,11 +30,10 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     problems: list[Problem] = []
     release = next((r for r in line.releases if r.version == settings.fate_version), None)
     if release is None:
-        known = ", ".join(r.version for r in line.releases)
+        known, asked = ", ".join(r.version for r in line.releases), settings.fate_version
         raise InputError(
-            Problem(
-                settings.where("FATE_VERSION"), f"FATE_VERSION: {settings.fate_version} is unknown; there is {known}"
-            )
+            Problem(settings.where("FATE_VERSION"), f"FATE_VERSION: {asked} is unknown; there is {known}"),
+            hint=f"fategen override catalogue/{line.name}.yaml, then add {asked} under releases: there",
         )
     _check_override_names(settings, line, problems)
     for image in line.images:

@@ -171,6 +171,9 @@ def test_an_unknown_release_lists_the_known_ones(line: Line) -> None:
     assert problems(line, fate_version="1.3.9", origins=(("FATE_VERSION", ".env:4"),)) == [
         ".env:4: FATE_VERSION: 1.3.9 is unknown; there is 1.3.0"
     ]
+    with pytest.raises(InputError) as error:
+        plan_of(line, fate_version="1.3.9")
+    assert error.value.hint == "fategen override catalogue/1.3.yaml, then add 1.3.9 under releases: there"
 
 
 def test_selecting_takes_images_and_groups_in_build_order_and_each_once(line: Line) -> None:

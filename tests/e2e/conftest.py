@@ -5,6 +5,7 @@ They fail, and do not skip, where there is no engine: whoever selects them wants
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -101,12 +102,15 @@ def sample(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFac
     return directory
 
 
+_NUMBERS = itertools.count(1)
+
+
 @pytest.fixture
 def own_sample(registry: str, fategen: Fategen, tmp_path: Path) -> Path:
     """A rendered project with a copy of the sample sources that the test may break, and a namespace of its own."""
     copy = tmp_path / "sources"
     shutil.copytree(SAMPLE, copy, ignore=shutil.ignore_patterns("target"))
-    directory = make_sample_project(tmp_path / "project", namespace=f"own-{os.getpid()}", sample=copy)
+    directory = make_sample_project(tmp_path / "project", namespace=f"own-{os.getpid()}-{next(_NUMBERS)}", sample=copy)
     ran = fategen("render", cwd=directory)
     assert ran.code == 0, ran.err
     return directory
