@@ -8,18 +8,15 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from generator.completed import Completed
 from generator.engine import Docker
 from generator.engine_socket import connect, head, response
 from generator.errors import EngineError
 from generator.remedies import GET_BUILDX, explain
+from generator.versions import Version, parse_version, show
 
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-Version: TypeAlias = "tuple[int, int, int]"
 Store = Literal["containerd", "graphdriver"]
 
 DAEMON_DRIVERS = ("docker", "docker-container", "")
@@ -113,16 +110,6 @@ class Facts:
             if buildkit is not None and (0, 0, 0) < buildkit < BUILDKIT_NEEDED:
                 return f"BuildKit {node.buildkit}"
         return ""
-
-
-def show(version: Version) -> str:
-    return ".".join(map(str, version))
-
-
-def parse_version(text: str) -> Version | None:
-    """The first version number in a text: ``v0.29.1``, ``0.13.1+ds1-3``, ``0.17``. None where there is none."""
-    found = re.search(r"(?<![\w.])v?(\d+)\.(\d+)(?:\.(\d+))?", text)
-    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
 def parse_platforms(text: str) -> tuple[str, ...]:

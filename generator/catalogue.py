@@ -5,6 +5,7 @@ A catalogue file describes one FATE line: which images it has, from what sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -61,6 +62,11 @@ class PlatformLimit:
     only: tuple[str, ...]
     because: str
     lifted_by: str
+
+    def reason(self, platform: str) -> str:
+        """Why it has not ``platform``: ``because``, unless that names other platforms than this one."""
+        named = re.findall(r"\blinux/[a-z0-9]+(?:/v[0-9]+)?", self.because)
+        return self.because if not named or platform in named else f"it is built for {' '.join(self.only)} alone"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from generator.dockerfile import instructions
 from generator.errors import Problem
 from generator.keys import key_of
 from generator.plan import PlannedSource, Target
@@ -17,8 +18,9 @@ SHOWN = 3
 def copied(dockerfile: str, source: str) -> list[str]:
     """The paths that ``COPY --from=SOURCE PATH… DESTINATION`` takes, without a "/" in front; "" is all of it."""
     found: list[str] = []
-    for line in re.findall(rf"^COPY (?:--\S+ )*--from={re.escape(source)} (.+)$", dockerfile, re.MULTILINE):
-        words = [word for word in line.split() if not word.startswith("--")]
+    for line in instructions(dockerfile):
+        copy = re.match(rf"COPY (?:--\S+ )*--from={re.escape(source)} (.+)$", line)
+        words = [word for word in copy[1].split() if not word.startswith("--")] if copy else []
         found += [word.strip("/") for word in words[:-1] if "$" not in word and word.strip("/") not in found]
     return found
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from generator import __version__
 from generator.bake.job import Options, make_job
-from generator.bake.preflight import SECRET_FILES, attested, create_command, emulated, file_problems
-from generator.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask, show
+from generator.bake.preflight import attested, create_command, emulated, file_problems, named_files
+from generator.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask
 from generator.contents import source_problems
 from generator.docker_config import docker_config, mapping
 from generator.doctor_registry import registry_rows
@@ -22,6 +22,7 @@ from generator.programs import find_docker
 from generator.project import Project, find_project
 from generator.remedies import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.requirement import Row, State
+from generator.versions import show
 from generator.workspace import Workspace, load
 
 OFFLINE = "render, images, bundle inspect and verify"
@@ -204,12 +205,10 @@ def input_rows(root: Path, workspace: Workspace) -> list[Row]:
     """The files of this machine that the project names: local sources, build secrets, requirements. Else no row."""
     plan = workspace.plan
     local = {source.name: source.location for target in plan.targets for source in target.sources if source.local}
-    files = [v.value for v in plan.variables if v.name in SECRET_FILES and v.value]
-    files += [plan.settings.requirements] if plan.settings.requirements else []
     rows = []
     for name, found, needed, problems in (
         ("sources", local.values(), "what the Dockerfiles copy", source_problems(root, plan.targets, workspace.tree)),
-        ("files", files, "files that can be read", file_problems(plan, root)),
+        ("files", named_files(plan).values(), "files that can be read", file_problems(plan, root)),
     ):
         wrong = [str(problem) for problem in problems]
         if wrong:

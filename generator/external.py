@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
+from generator.dockerfile import names_in
 from generator.keys import key_of
 from generator.plan import Plan, Target
 from generator.reference import parse_reference
-from generator.render import names_in
 
 Kind = Literal["image", "git", "apt", "pip", "maven", "url"]
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from generator.catalogue import Image, Line, PlatformLimit, Release, Source
+from generator.catalogue import Image, Line, Release, Source
 from generator.catalogue_shape import Kind
 from generator.errors import InputError, Problem, did_you_mean
 from generator.keys import KNOWN_NAMES, key_of
@@ -187,20 +187,12 @@ def _platforms(
     for platform in settings.platforms:
         lacking = [s for parent in parents for s in parent.skipped if s.platform == platform]
         if limit is not None and platform not in limit.only:
-            lacking.insert(0, SkippedPlatform(platform, _because(limit, platform), image.name))
+            lacking.insert(0, SkippedPlatform(platform, limit.reason(platform), image.name))
         if lacking:
             skipped.append(lacking[0])
         else:
             kept.append(platform)
     return tuple(kept), tuple(skipped)
-
-
-def _because(limit: PlatformLimit, platform: str) -> str:
-    """The catalogue's reason, unless it names other platforms than this one."""
-    named = re.findall(r"\blinux/[a-z0-9]+(?:/v[0-9]+)?", limit.because)
-    if named and platform not in named:
-        return f"it is built for {' '.join(limit.only)} alone"
-    return limit.because
 
 
 def _check_platforms(settings: Settings, targets: Iterable[Target], problems: list[Problem]) -> None:

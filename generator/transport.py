@@ -80,6 +80,8 @@ class _Adapter(HTTPAdapter):
 def open_session(context: ssl.SSLContext) -> requests.Session:
     """Connections that are kept and shared by threads, and nothing else that would be kept."""
     session = requests.Session()
+    # none is followed; requests would read each to its end all the same, and look where it leads
+    session.resolve_redirects = lambda *_, **_options: iter(())  # type: ignore[method-assign]
     # neither ~/.netrc nor REQUESTS_CA_BUNDLE; a cookie would make Harbor take this for a browser
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -106,15 +108,10 @@ def send(
             allow_redirects=False,
             **{"timeout": TIMEOUT, **options, "stream": True},
         )
-        if not options.get("stream"):
+        if not options.get("stream") or answer.is_redirect:
             _read(answer)
     except requests.exceptions.RequestException as error:
         raise trouble(error) from error
-    except ValueError as error:
-        if "data" in options:
-            raise
-        # requests looks where an answer sends on to, although nobody asked it to follow
-        raise Refused("unknown", f"it sends on to what is no address ({error})") from error
     return answer
 
 

@@ -21,7 +21,7 @@ from generator.bake.preflight import (
     the_engines_own,
 )
 from generator.bake.prepare import attestation, open_workspace, passwords, refuse_drift, temporary_recipe
-from generator.builder import Builder, Engine, Facts, Node, Store, Version
+from generator.builder import Builder, Engine, Facts, Node, Store
 from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.plan import Plan
 from generator.project import Project, packaged_data
@@ -29,6 +29,7 @@ from generator.render import render
 from generator.settings import Override
 from generator.tree import Change as FileChange
 from generator.tree import compare, write
+from generator.versions import Version
 from tests.fate_plan import BOTH, job_of, plan_of
 
 

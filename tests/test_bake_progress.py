@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.events import Change, Reader, parse_name, union_length
+from generator.bake.events import Change, Reader, parse_name
 from generator.bake.logs import Logs
 from generator.bake.phases import failed, published
 from generator.bake.run import base_hint, busy, phase_error
 from generator.plan import Plan
+from generator.spans import union_length
 from tests.fate_plan import job_of, plan_of
 
 DATA = Path(__file__).parent / "data"

@@ -20,13 +20,13 @@ from generator.builder import (
     parse_builder,
     parse_engine,
     parse_platforms,
-    parse_version,
 )
 from generator.completed import Completed
 from generator.engine import Docker
 from generator.errors import EngineError
 from generator.programs import find_docker
 from generator.remedies import explain
+from generator.versions import parse_version
 
 # as printed by Debian 13's docker-buildx 0.13.1 on Docker 26.1.5
 INSPECT_DOCKER = """\

@@ -15,8 +15,9 @@ import pytest
 
 from generator.credentials import Login
 from generator.registry import pull
+from generator.registry.answers import LONGEST
 from generator.registry.pull import fetch_blob, get_manifest
-from generator.registry.session import LONGEST, Access, Stopped
+from generator.registry.session import Access, Stopped
 from generator.transport import Refused
 from tests.loopback import Handler, Loopback, sha256
 

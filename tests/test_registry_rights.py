@@ -14,8 +14,9 @@ import pytest
 import trustme
 
 from generator.credentials import Login
+from generator.registry.answers import Challenge, parse_challenge
 from generator.registry.rights import check_push
-from generator.registry.session import Access, Challenge, parse_challenge
+from generator.registry.session import Access
 from generator.transport import Finding, is_insecure, proxies, trusting
 from tests.harbor import Harbor
 

@@ -259,3 +259,21 @@ def test_a_manifest_that_does_not_come_to_its_end_is_not_waited_for(registry: Lo
     with pytest.raises((Stopped, Refused)):
         get_manifest(client, "a", "1")
     assert time.monotonic() - began < 4
+
+
+def test_a_redirect_without_end(registry: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LIMIT", 1 << 16)
+
+    def lie(handler: Handler) -> bool:
+        if "/blobs/" not in handler.path:
+            return False
+        handler.send_response(307)
+        handler.send_header("Location", "/elsewhere")
+        handler.send_header("Content-Length", str(1 << 40))
+        handler.end_headers()
+        while True:
+            handler.wfile.write(bytes(1 << 16))
+
+    registry.lies.append(lie)
+    with pytest.raises(Refused, match="more than 65,536 bytes"):
+        registry.client().request("GET", f"/v2/a/blobs/{sha256(b'')}", stream=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 import jinja2
 import pytest
 
+from generator.dockerfile import names_in
 from generator.errors import InputError
 from generator.project import Project
-from generator.render import names_in
 from generator.workspace import load
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from generator.bake.job import Job, Options
-from generator.builder import BUILDX_ALLOW, Version
+from generator.builder import BUILDX_ALLOW
+from generator.versions import Version
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 

@@ -243,15 +243,6 @@ class Reader:
         return min(own, key=lambda step: step.completed or float("inf"), default=None)
 
 
-def union_length(spans: Sequence[tuple[float, float]]) -> float:
-    """The length that intervals cover together."""
-    total, end = 0.0, float("-inf")
-    for begin, finish in sorted(spans):
-        total += max(0.0, finish - max(begin, end))
-        end = max(end, finish)
-    return total
-
-
 def _list(status: dict[str, Any], key: str) -> list[dict[str, Any]]:
     value = status.get(key)
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from generator.bake.events import Change, Step, union_length
+from generator.bake.events import Change, Step
 from generator.bake.job import Job
 from generator.bake.logs import step_label
 from generator.bake.progress import View, Write
+from generator.spans import union_length
 from generator.text import cells, duration, one_line, shorten
 
 State = Literal["running", "failed", "waiting", "done", "stopped"]

@@ -43,10 +43,18 @@ def input_problems(job: Job, options: Options, plan: Plan, root: Path, tree: Map
 
 def file_problems(plan: Plan, root: Path) -> Iterator[Problem]:
     """Each file that the settings name and that is not there: of a build secret, or the requirements."""
-    named = {variable.name: variable.value for variable in plan.variables if variable.name in SECRET_FILES}
-    for name, value in {**named, "REQUIREMENTS": plan.settings.requirements}.items():
-        if value and not (root / value).is_file():
+    for name, value in named_files(plan).items():
+        if not (root / value).is_file():
             yield Problem(plan.settings.where(name), f"{name}: {value} is not a file")
+
+
+def named_files(plan: Plan) -> dict[str, str]:
+    """Key -> file, of those that the settings name."""
+    return secret_files(plan) | ({"REQUIREMENTS": plan.settings.requirements} if plan.settings.requirements else {})
+
+
+def secret_files(plan: Plan) -> dict[str, str]:
+    return {v.name: v.value for v in plan.variables if v.name in SECRET_FILES and v.value}
 
 
 def ca_file(plan: Plan, root: Path) -> Path | None:
@@ -202,7 +210,7 @@ def raise_problems(inputs: list[Problem], engines: list[Problem]) -> None:
 def outside(root: Path, plan: Plan, involved: tuple[Target, ...]) -> list[str]:
     """Paths outside the project that the build reads: newer buildx wants leave for each (``--allow fs.read=…``)."""
     paths = [source.location for target in involved for source in target.sources if source.local]
-    paths += [v.value for v in plan.variables if v.name in SECRET_FILES and v.value]
+    paths += secret_files(plan).values()
     root = root.resolve()
     resolved = dict.fromkeys((root / path).resolve() for path in paths)
     return [str(path) for path in resolved if root != path and root not in path.parents]

@@ -165,9 +165,8 @@ def make_session(
         from generator.bake.rights import client_trust, push_problems, standing
 
         ca = ca_file(plan, root)
-        refusals = push_problems(docker, job.targets, known, env, ca, say)
-        engines += refusals
-        there = {} if refusals else standing(job.targets, known, env)
+        engines += push_problems(docker, job.targets, known, env, ca, say)
+        there = {} if inputs or engines else standing(job.targets, known, env)
         host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
         env = {**env, **client_trust(host, env, ca, directory)}
     raise_problems(inputs, engines)

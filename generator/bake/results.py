@@ -116,7 +116,8 @@ def index_platforms(index: Mapping[str, Any]) -> dict[str, str]:
         platform = entry.get("platform") or {}
         if platform.get("os") not in (None, "unknown"):
             parts = (platform["os"], platform.get("architecture"), platform.get("variant"))
-            found.update(dict.fromkeys(parse_platforms("/".join(filter(None, parts))), str(entry.get("digest"))))
+            for name in parse_platforms("/".join(filter(None, parts))):
+                found[name] = str(entry.get("digest"))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from generator.bake.cache import cache_notes
 from generator.bake.environment import Recipe, arguments
-from generator.bake.events import Reader, Step, union_length
+from generator.bake.events import Reader, Step
 from generator.bake.job import Job, Options
 from generator.bake.logs import Logs
 from generator.bake.progress import View
@@ -21,6 +21,7 @@ from generator.checkout import Checkout
 from generator.engine import Docker
 from generator.keys import key_of
 from generator.reference import parse_reference
+from generator.spans import union_length
 
 Kind = Literal["step", "export", "engine"]
 EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")

@@ -21,15 +21,21 @@ def forget(output: Path) -> None:
         output.with_name(output.name + suffix).unlink(missing_ok=True)
 
 
+def check_place(output: Path) -> None:
+    """InputError where no file can be written."""
+    if output.is_dir():
+        raise InputError(Problem("-o", f"{output} is a directory"), hint=f"-o {output}/NAME.fate.tar")
+    if not output.parent.is_dir():
+        why = "" if output.parent.exists() else ": it does not exist"
+        raise InputError(Problem("-o", f"{output.parent} is not a directory{why}"), hint=f"mkdir -p {output.parent}")
+
+
 def check_output(output: Path, size: int, coming: Callable[[Path], int] = lambda _: 0) -> None:
     """InputError or EngineError where ``size`` bytes cannot be written there.
 
     ``coming`` says how many others will be written onto the disk that a directory is on.
     """
-    if output.is_dir():
-        raise InputError(Problem(str(output), "is a directory; -o names the file to write"))
-    if not output.parent.is_dir():
-        raise InputError(Problem(str(output), "its directory does not exist"), hint=f"mkdir -p {output.parent}")
+    check_place(output)
     free = shutil.disk_usage(output.parent).free
     besides = coming(output.parent)
     if free < size + _MARGIN + besides:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from generator.disk import writing
-from generator.registry.session import DELAYS, Registry, refusal
+from generator.registry.answers import refusal
+from generator.registry.session import DELAYS, Registry
 from generator.transport import Refused
 
 if TYPE_CHECKING:

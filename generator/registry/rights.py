@@ -25,7 +25,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from generator.registry.session import Access, Registry, challenge, joined, origin, words
+from generator.registry.answers import challenge, joined, origin, words
+from generator.registry.session import Access, Registry
 from generator.transport import Finding, Refused
 
 if TYPE_CHECKING:

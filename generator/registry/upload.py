@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from generator.registry.answers import joined, refusal, retry_after
 from generator.registry.pull import has_blob
-from generator.registry.session import DELAYS, RETRIED, Registry, joined, refusal, retry_after
+from generator.registry.session import DELAYS, RETRIED, Registry
 from generator.transport import Refused
 
 if TYPE_CHECKING:

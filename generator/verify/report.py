@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
 
+from generator.spans import union_length
 from generator.table import table
 from generator.text import duration, one_line
 from generator.verify.results import Result, failures
@@ -72,12 +73,7 @@ def _grouped(results: Iterable[Result]) -> list[tuple[tuple[str, str], list[Resu
 
 def _elapsed(results: Iterable[Result]) -> float:
     """Seconds while one of them or more were under way."""
-    spans = [(result.begun, result.begun + result.seconds) for result in results if result.seconds]
-    if not spans:
-        return 0.0
-    from generator.bake.events import union_length
-
-    return union_length(spans)
+    return union_length([(result.begun, result.begun + result.seconds) for result in results])
 
 
 def _seconds(results: Iterable[Result]) -> str:

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path as File
 
-from generator.builder import Version, parse_version, show
 from generator.completed import Completed
 from generator.engine import Docker
 from generator.errors import EngineError, InputError, Problem
@@ -25,6 +24,7 @@ from generator.remedies import GET_COMPOSE
 from generator.render import COMPOSE_FILE
 from generator.signals import signals_as_exceptions
 from generator.verify.results import Result
+from generator.versions import Version, parse_version, show
 from generator.workspace import Workspace
 
 COMPOSE_NEEDED: Version = (2, 23, 1)

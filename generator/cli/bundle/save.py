@@ -18,10 +18,11 @@ from generator.bundle.check import inspect
 from generator.bundle.format.base import short_root
 from generator.bundle.format.parts import part_size
 from generator.bundle.format.small_files import open_files
+from generator.bundle.output import check_place
 from generator.cli.bundle.save_arguments import (
     ORIGINS,
     bundle_name,
-    check_output,
+    check_name,
     check_pipe,
     default_name,
     known_origin,
@@ -126,7 +127,8 @@ def command(
     if piped:
         check_pipe(split, with_loader)
     elif output:
-        check_output(output)
+        check_place(output)
+        check_name(output)
     contents = open_files(files)
     part = part_size(split) if split else 0
     olds = [inspect(base).index for base in bases]

@@ -50,12 +50,8 @@ def check_pipe(split: str, with_loader: bool) -> None:
         raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is no text"), hint=hint)
 
 
-def check_output(output: Path) -> None:
-    """InputError where no file can be written, or its name promises a compression that a bundle has not."""
-    if output.is_dir():
-        raise InputError(Problem("-o", f"{output} is a directory"), hint=f"-o {output}/NAME.fate.tar")
-    if not output.parent.is_dir():
-        raise InputError(Problem("-o", f"{output.parent} is not a directory"), hint=f"mkdir -p {output.parent}")
+def check_name(output: Path) -> None:
+    """InputError where a name promises a compression that a bundle has not."""
     packed = next((end for end in _PACKED if output.name.endswith(end)), "")
     if packed:
         wrong = f"{output} would not be {packed}: a bundle is a plain tar, whose layers are compressed"
