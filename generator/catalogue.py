@@ -6,8 +6,8 @@ A catalogue file describes one FATE line: which images it has, from what sources
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from generator.catalogue_shape import BASE, IMAGE, KINDS, LIMIT, LINE, NAME, REF, SOURCE, Kind
@@ -109,18 +109,20 @@ class Line:
     party: Party | None
 
 
-def parse_line(text: str, *, name: str) -> Line:
-    """Reads one catalogue file, which messages call ``name``. Raises InputError with every problem at once."""
+def parse_line(text: str, *, name: str, other: Callable[[str], str | None] = lambda line: None) -> Line:
+    """Reads one catalogue file, which messages call ``name``. Raises InputError with every problem at once.
+
+    ``other`` gives the text of another line's, for ``extends``, and None where there is none.
+    """
     problems: list[Problem] = []
     root = parse_yaml(text, name, problems)
     if root is None:
         raise InputError(problems, subject=name)
     top = root.mapping(LINE)
+    line = top.text("line")
     sources = tuple(_source(key, node) for key, node in _named(top, "sources"))
     bases = tuple(_base(key, node) for key, node in _named(top, "bases"))
-    contracts: dict[str, Contract] = {}
-    for key, node in _named(top, "contracts"):
-        contracts[key] = read_contract(node, contracts)
+    contracts = _contracts(top, other, problems, (line,))
     images = [_image(key, node, contracts) for key, node in _named(top, "images")]
     releases = tuple(_release(key, node, sources) for key, node in top.entries("releases"))
     _check_links(sources, bases, images, problems)
@@ -128,7 +130,7 @@ def parse_line(text: str, *, name: str) -> Line:
     party = read_party(child, [i.name for i in images]) if (child := top.child("party")) is not None else None
     if problems:
         raise InputError(problems, subject=name)
-    return Line(top.text("line"), releases, sources, bases, _inheriting(ordered), party)
+    return Line(line, releases, sources, bases, _inheriting(ordered), party)
 
 
 def _named(top: Mapping, key: str) -> list[tuple[str, Node]]:
@@ -138,6 +140,28 @@ def _named(top: Mapping, key: str) -> list[tuple[str, Node]]:
         if wrong := NAME.problem(name):
             node.problem(wrong)
     return entries
+
+
+def _contracts(
+    top: Mapping, other: Callable[[str], str | None], problems: list[Problem], lines: tuple[str, ...]
+) -> dict[str, Contract]:
+    """The contracts below ``contracts``, and before them those of the line that this one extends.
+
+    ``lines`` are those that have been read on the way here.
+    """
+    contracts: dict[str, Contract] = {}
+    if (node := top.child("extends")) is not None:
+        line = top.text("extends")
+        text = other(line) if line not in lines else None
+        if text is not None and (root := parse_yaml(text, f"catalogue/{line}.yaml", problems)) is not None:
+            contracts = _contracts(root.mapping(LINE), other, problems, (*lines, line))
+        elif line in lines:
+            node.problem(f"{line} extends itself: {' -> '.join((*lines, line))}")
+        elif text is None:
+            node.problem(f"extends: no catalogue/{line}.yaml")
+    for key, node in _named(top, "contracts"):
+        contracts[key] = read_contract(node, contracts)
+    return contracts
 
 
 def _source(name: str, node: Node) -> Source:

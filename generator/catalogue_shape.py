@@ -113,6 +113,11 @@ LINE = Record(
     "a FATE line: its releases, and the images that they are built as",
     {
         "line": Text("its name, which is the file's name too"),
+        "extends": Text(
+            "another line, whose contracts this one has too; one of the same name comes in its place",
+            pattern=r"[0-9]+\.[0-9]+",
+            wrong="is not a line, such as 1.3",
+        ),
         "releases": Entries("what each release takes of each source", Entries("of each source", REF)),
         "sources": Entries("git repositories that images copy from", SOURCE, NAME),
         "bases": Entries("images of others that ours are built from", BASE, NAME),

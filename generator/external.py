@@ -17,10 +17,11 @@ from generator.keys import key_of
 from generator.plan import Plan, Target
 from generator.reference import parse_reference
 
-Kind = Literal["image", "git", "apt", "pip", "maven", "url"]
+Kind = Literal["image", "git", "apt", "pip", "npm", "maven", "url"]
 
 APT_DEFAULT = "the distribution's own archive, as the base image names it"
 PIP_DEFAULT = "pip's default index"
+NPM_DEFAULT = "npm's default registry"
 MAVEN_DEFAULT = "Maven Central, and the repositories that the sources' pom.xml name"
 
 # an address of the build itself (Maven's blocker of http is at 0.0.0.0) is nobody else's
@@ -56,7 +57,7 @@ def externals(
             names = found.setdefault(row, [])
             if name not in names:
                 names.append(name)
-    order: tuple[Kind, ...] = ("image", "git", "apt", "pip", "maven", "url")
+    order: tuple[Kind, ...] = ("image", "git", "apt", "pip", "npm", "maven", "url")
     rows = sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0]))
     return tuple(External(*row, tuple(names)) for row, names in rows)
 
@@ -84,6 +85,8 @@ def _of_target(
         yield "pip", PIP_DEFAULT, s.pip_index_url or PIP_DEFAULT, "PIP_INDEX_URL"
         if s.pip_extra_index_url:
             yield "pip", s.pip_extra_index_url, s.pip_extra_index_url, "PIP_EXTRA_INDEX_URL"
+    if re.search(r"^ARG NPM_REGISTRY\b", steps, re.MULTILINE):
+        yield "npm", NPM_DEFAULT, s.npm_registry or NPM_DEFAULT, "NPM_REGISTRY"
     if "id=maven-settings" in steps:
         for url in maven_mirrors(maven_settings) or [MAVEN_DEFAULT]:
             yield "maven", MAVEN_DEFAULT, url, "MAVEN_SETTINGS"

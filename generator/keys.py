@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from generator import values
@@ -44,7 +44,7 @@ class Key:
 _IMAGES = "Names of images"
 _WHAT = "What is built"
 _BASES = "Where it comes from"
-_PYTHON = "Python packages"
+_PACKAGES = "Packages of Python and of Node.js"
 _SECRETS = "Files mounted as build secrets: in no layer, in no docker history"
 _NET = "The network of the build"
 _RESULT = "Cache and attestations"
@@ -73,7 +73,7 @@ KEYS: tuple[Key, ...] = (
         values.source,
         "",
         "a git URL with #ref, or a path, for a source of the catalogue",
-        "FATE_SOURCE EGGROLL_SOURCE FATEBOARD_SOURCE LMDB_SAFE_SOURCE",
+        "FATE_SOURCE EGGROLL_SOURCE FATEFLOW_SOURCE FATEBOARD_SOURCE LMDB_SAFE_SOURCE",
     ),
     Key(
         _BASES,
@@ -89,7 +89,7 @@ KEYS: tuple[Key, ...] = (
         values.image,
         "",
         "an image with a tag or digest, for a base image or third-party image",
-        "MAVEN_IMAGE JRE_IMAGE PYTHON_BASE_IMAGE MYSQL_IMAGE REDIS_IMAGE",
+        "MAVEN_IMAGE NODE_IMAGE JRE_IMAGE PYTHON_BASE_IMAGE MYSQL_IMAGE REDIS_IMAGE",
     ),
     Key(
         _BASES,
@@ -99,9 +99,11 @@ KEYS: tuple[Key, ...] = (
         "URL of a Debian mirror; its -security is looked for beside it",
         "http://mirror.example.com/debian",
     ),
-    Key(_PYTHON, "PIP_INDEX_URL", values.url, "", "package index, without a login", "https://pypi.example.com/simple"),
     Key(
-        _PYTHON,
+        _PACKAGES, "PIP_INDEX_URL", values.url, "", "package index, without a login", "https://pypi.example.com/simple"
+    ),
+    Key(
+        _PACKAGES,
         "PIP_EXTRA_INDEX_URL",
         values.urls,
         "",
@@ -109,7 +111,7 @@ KEYS: tuple[Key, ...] = (
         "https://wheels.example.com/simple",
     ),
     Key(
-        _PYTHON,
+        _PACKAGES,
         "PIP_TRUSTED_HOST",
         values.hosts,
         "",
@@ -117,12 +119,20 @@ KEYS: tuple[Key, ...] = (
         "pypi.example.com:8443",
     ),
     Key(
-        _PYTHON,
+        _PACKAGES,
         "REQUIREMENTS",
         values.path,
         "",
         "a requirements file instead of the catalogue's list; part of the image",
         "requirements.txt",
+    ),
+    Key(
+        _PACKAGES,
+        "NPM_REGISTRY",
+        values.url,
+        "",
+        "registry of npm packages, where a line has pages to build",
+        "https://npm.example.com",
     ),
     Key(
         _SECRETS,
@@ -217,9 +227,10 @@ def find_key(name: str) -> Key | None:
     return found
 
 
-def sample_env(**given: str) -> str:
+def sample_env(having: Collection[str] = (), **given: str) -> str:
     """The commented ``.env`` that ``fategen init`` writes; ``given`` are values by key, checked like those of a file.
 
+    ``having`` are the keys of the line's own sources and images; without them those of every line are shown.
     Required keys are set (to federatedai and 1.3.0-release unless given), each other one is a comment with its default.
     Raises InputError with every value that is not allowed; an unknown key is a KeyError, since it is the caller's.
     """
@@ -242,7 +253,7 @@ def sample_env(**given: str) -> str:
             group = row.group
             lines += ["", f"## {group}"]
         lines.append(f"# {row.doc}" + (f" (such as {row.example})" if row.example and not _is_shown(row) else ""))
-        for name in row.names:
+        for name in [n for n in having if n.endswith(row.suffix)] if row.suffix and having else row.names:
             value: str | None = given.get(name, row.example if row.required else None)
             lines.append(f"#{name}={row.default}" if value is None else f"{name}={_quote(value)}")
     return "\n".join(lines) + "\n"

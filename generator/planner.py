@@ -282,6 +282,7 @@ def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: It
         Variable("PIP_INDEX_URL", s.pip_index_url, "the Python package index"),
         Variable("PIP_EXTRA_INDEX_URL", s.pip_extra_index_url, "a second Python package index"),
         Variable("PIP_TRUSTED_HOST", s.pip_trusted_host, "an index host without a valid certificate"),
+        Variable("NPM_REGISTRY", s.npm_registry, "the registry of npm packages"),
         Variable("CA_BUNDLE", s.ca_bundle, "file: certificates that the build trusts (a build secret)"),
         Variable("MAVEN_SETTINGS", s.maven_settings, "file: Maven's settings.xml (a build secret)"),
         Variable("PIP_NETRC", s.pip_netrc, "file: passwords of package indexes (a build secret)"),

@@ -63,6 +63,7 @@ class Settings:
     pip_extra_index_url: str = ""
     pip_trusted_host: str = ""
     requirements: str = ""
+    npm_registry: str = ""
     maven_settings: str = ""
     pip_netrc: str = ""
     ca_bundle: str = ""

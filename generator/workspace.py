@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from generator.catalogue import Line, parse_line
@@ -45,15 +47,21 @@ def load_settings(
 
 def load_line(project: Project, version: str, where: str) -> Line:
     """The catalogue of the line that a release belongs to: ``1.3.0`` is in ``catalogue/1.3.yaml``."""
-    name = ".".join(version.split(".")[:2]) + ".yaml"
-    for directory in project.search_path("catalogue"):
-        if (directory / name).is_file():
-            return parse_line(read_text(directory / name), name=f"catalogue/{name}")
-    lines = sorted({f.stem for d in project.search_path("catalogue") for f in d.glob("*.yaml")})
+    line = ".".join(version.split(".")[:2])
+    name = f"{line}.yaml"
+    if (text := _catalogue(project, line)) is not None:
+        return parse_line(text, name=f"catalogue/{name}", other=partial(_catalogue, project))
+    found = {f.stem for d in project.search_path("catalogue") for f in d.glob("*.yaml")}
+    lines = sorted(found, key=lambda stem: [int(part) for part in re.findall("[0-9]+", stem)])
     raise InputError(
         Problem(where, f"FATE_VERSION: no catalogue/{name}; there are lines {', '.join(lines)}"),
         hint=f"take a release of one of them; a catalogue/{name} of the project's own adds that line",
     )
+
+
+def _catalogue(project: Project, line: str) -> str | None:
+    files = (directory / f"{line}.yaml" for directory in project.search_path("catalogue"))
+    return next((read_text(file) for file in files if file.is_file()), None)
 
 
 def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:

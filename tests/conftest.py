@@ -57,7 +57,15 @@ def parsed_once() -> Iterator[None]:
     from generator import workspace
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workspace, "parse_line", functools.cache(workspace.parse_line))
+        parse = workspace.parse_line
+        once = functools.cache(lambda text, name: parse(text, name=name))
+        patch.setattr(
+            workspace,
+            "parse_line",
+            lambda text, *, name, other: (
+                parse(text, name=name, other=other) if "\nextends:" in text else once(text, name)
+            ),
+        )
         yield
 
 

@@ -1,4 +1,4 @@
-"""Plans and jobs of FATE 1.3 for the tests of bake, without a project on the disk."""
+"""Plans and jobs of FATE for the tests of bake, without a project on the disk; of 1.3 unless told otherwise."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ BOTH = ("linux/amd64", "linux/arm64")
 def plan_of(**changes: object) -> Plan:
     """The plan of a project at ``localhost:5000/t``, with some of its settings changed."""
     settings = replace(Settings("localhost:5000/t", "base-1", "1"), **changes)  # type: ignore[arg-type]
-    return make_plan(settings, _line())
+    return make_plan(settings, packaged_line(settings.fate_version.rpartition(".")[0]))
 
 
 @cache
-def _line() -> Line:
-    return parse_line((packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8"), name="1.3.yaml")
+def packaged_line(name: str) -> Line:
+    return parse_line(_text(name), name=f"{name}.yaml", other=_text)
+
+
+def _text(name: str) -> str:
+    return (packaged_data("catalogue") / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def job_of(plan: Plan, *names: str, **options: object) -> Job:

@@ -1,4 +1,6 @@
-"""Makes a fategen project that builds tests/fate-sample: ``python3 tests/sample_project.py DIRECTORY``.
+"""Makes a fategen project that builds tests/fate-sample: ``python3 tests/sample_project.py DIRECTORY [RELEASE]``.
+
+A release of 1.11 builds tests/fate-sample-1.11 instead.
 
 The engine, its registry, the mirror of base images and the CA are the ones that ``tests/sandbox env`` or ``use`` put
 into the environment.
@@ -11,17 +13,23 @@ import sys
 from pathlib import Path
 
 SAMPLE = Path(__file__).resolve().parent / "fate-sample"
+SAMPLE_1_11 = SAMPLE.with_name("fate-sample-1.11")
 
 
-def make_sample_project(directory: Path, *, namespace: str = "federatedai", sample: Path = SAMPLE) -> Path:
+def make_sample_project(
+    directory: Path, *, namespace: str = "federatedai", sample: Path = SAMPLE, release: str = "1.3.0"
+) -> Path:
     """Writes ``.env`` (and ``.env.local`` where a CA is needed) for the sample at ``sample``; returns the directory."""
     registry = os.environ["FATEGEN_SANDBOX_REGISTRY"]
-    lines = [f"PREFIX={registry}/{namespace}", "BASE_TAG=1.3.0-release", "TAG=1.3.0-release"]
+    lines = [f"PREFIX={registry}/{namespace}", f"BASE_TAG={release}-release", f"TAG={release}-release"]
+    if release != "1.3.0":
+        lines.append(f"FATE_VERSION={release}")
     if mirror := os.environ.get("FATEGEN_BASE_REGISTRY"):
         lines.append(f"BASE_REGISTRY={mirror}")
     directory.mkdir(parents=True, exist_ok=True)
-    for key, name in (("FATE", "fate"), ("EGGROLL", "eggroll"), ("FATEBOARD", "fateboard"), ("LMDB_SAFE", "lmdb-safe")):
-        lines.append(f"{key}_SOURCE={os.path.relpath(sample / name, directory.resolve())}")
+    for source in sorted(path for path in sample.iterdir() if path.is_dir()):
+        key = source.name.upper().replace("-", "_")
+        lines.append(f"{key}_SOURCE={os.path.relpath(source, directory.resolve())}")
     (directory / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (directory / ".gitignore").write_text(".env.local\n.fategen/\n*.fate.tar*\nfategen-load.*\n", encoding="utf-8")
     if ca := os.environ.get("FATEGEN_SANDBOX_CA"):
@@ -30,4 +38,7 @@ def make_sample_project(directory: Path, *, namespace: str = "federatedai", samp
 
 
 if __name__ == "__main__":
-    make_sample_project(Path(sys.argv[1]))
+    release = sys.argv[2] if len(sys.argv) > 2 else "1.3.0"
+    make_sample_project(
+        Path(sys.argv[1]), sample=SAMPLE_1_11 if release.startswith("1.11.") else SAMPLE, release=release
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from generator.catalogue import parse_line
 from generator.errors import InputError
-from generator.project import packaged_data
+from tests.fate_plan import packaged_line
 
 GOOD = """\
 line: "1"
@@ -37,12 +37,65 @@ def broken(old: str, new: str) -> list[str]:
 
 
 def test_the_packaged_line_1_3_has_eight_images_a_builder_and_two_of_third_parties() -> None:
-    line = parse_line((packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8"), name="1.3.yaml")
+    line = packaged_line("1.3")
     kinds = {kind: [i.name for i in line.images if i.kind == kind] for kind in ("base", "builder", "third-party")}
     assert kinds == {"base": ["base-image"], "builder": ["packages"], "third-party": ["mysql", "redis"]}
     assert {i.name for i in line.images if i.kind == "component"} == {
         "federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python"
     }  # fmt: skip
+
+
+def test_the_packaged_line_1_11_has_four_images_a_builder_and_one_of_third_parties() -> None:
+    names = [(image.kind, image.name) for image in packaged_line("1.11").images]
+    assert names == [
+        ("builder", "packages"), ("base", "base-image"), ("component", "fateflow"), ("component", "eggroll"),
+        ("component", "fateboard"), ("third-party", "mysql"),
+    ]  # fmt: skip
+
+
+ABOVE = GOOD + "contracts:\n  plain: {user: a, size: 1 MB}\n  known: {is: [plain], workdir: /a}\n"
+
+
+def extending(more: str = "", above: str = "1.1", **lines: str) -> str:
+    """A line that extends another, with an image that is ``known``."""
+    text = GOOD.replace('line: "1"', f'line: "1.2"\nextends: "{above}"').replace(
+        "needs: [three]", "contract: {is: [known]}"
+    )
+    given = {"1.1": ABOVE, **{name.replace("_", "."): line for name, line in lines.items()}}
+    return repr(parse_line(text + more, name="catalogue/1.2.yaml", other=given.get).images)
+
+
+def test_a_line_has_the_contracts_of_the_one_that_it_extends() -> None:
+    assert all(said in extending() for said in ("name='/a'", "name='1 MB'", "catalogue/1.1.yaml:16"))
+
+
+def test_a_contract_of_its_own_comes_in_the_place_of_one_of_the_same_name() -> None:
+    found = extending("contracts: {known: {user: b}}\n")
+    assert "name='b'" in found and "name='/a'" not in found
+
+
+def test_a_contract_of_its_own_is_made_of_those_of_the_other_line() -> None:
+    assert "name='1 MB'" in extending("contracts: {known: {is: [plain]}}\n")
+
+
+@pytest.mark.parametrize(
+    ("above", "lines", "said"),
+    [
+        ("1.9", {}, "catalogue/1.2.yaml:2: extends: no catalogue/1.9.yaml"),
+        ("1.2", {}, "catalogue/1.2.yaml:2: 1.2 extends itself: 1.2 -> 1.2"),
+        (
+            "1.1",
+            {"1_1": 'extends: "1.2"\n' + ABOVE},
+            "catalogue/1.1.yaml:1: 1.2 extends itself: 1.2 -> 1.1 -> 1.2",
+        ),
+        ("../1.1", {}, 'catalogue/1.2.yaml:2: "../1.1" is not a line, such as 1.3'),
+        ("1.1", {"1_1": ABOVE + "  odd: {colour: red}\n"}, "catalogue/1.1.yaml:17: colour: unknown key"),
+    ],
+)
+def test_a_line_that_cannot_be_extended_is_told(above: str, lines: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        extending("contracts: {known: {user: b}}\n", above, **lines)
+    assert said in str(caught.value)
 
 
 def test_images_come_in_build_order_whatever_the_order_in_the_file() -> None:
@@ -104,7 +157,7 @@ def test_an_unknown_key_names_the_near_one() -> None:
 
 def test_an_unknown_key_at_the_top_lists_the_known_ones() -> None:
     assert problems(GOOD + "zzz: 1\n") == [
-        "c.yaml:14: zzz: unknown key; known are line, releases, sources, bases, images, contracts, party"
+        "c.yaml:14: zzz: unknown key; known are line, extends, releases, sources, bases, images, contracts, party"
     ]
 
 

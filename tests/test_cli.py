@@ -175,6 +175,27 @@ def test_init_writes_env_and_renders(run: Run, project_dir: Path) -> None:
     assert run("render", "-C", "new", "--check")[0] == 0
 
 
+def test_init_begins_with_a_release_and_shows_the_keys_that_its_line_has(run: Run, project_dir: Path) -> None:
+    code, out, _ = run("init", "new", "--release", "1.11.2")
+    assert (code, out.splitlines()[0]) == (0, "wrote .env and 6 files for FATE 1.11.2")
+    text = (project_dir / "new/.env").read_text(encoding="utf-8")
+    assert {"BASE_TAG=1.11.2-release", "TAG=1.11.2-release", "FATE_VERSION=1.11.2"} <= set(text.splitlines())
+    assert "#FATEFLOW_SOURCE=" in text and "#NODE_IMAGE=" in text and "LMDB_SAFE" not in text
+
+
+@pytest.mark.parametrize(
+    ("release", "said"),
+    [
+        ("1.11.9", "1.11.9 is unknown; there is 1.11.0, 1.11.1"),
+        ("1.9.0", "no catalogue/1.9.yaml; there are lines 1.3, 1.11"),
+        ("v1.11.2", 'is not a release such as 1.3.0: leave out the "v"'),
+    ],
+)
+def test_init_of_a_release_that_is_none_writes_nothing(run: Run, project_dir: Path, release: str, said: str) -> None:
+    code, _, err = run("init", "new", "--release", release)
+    assert (code, said in err, (project_dir / "new").exists()) == (2, True, False)
+
+
 def test_init_never_writes_over_an_env(run: Run, project_dir: Path) -> None:
     before = (project_dir / ".env").read_bytes()
     code, _, err = run("init")

@@ -15,6 +15,8 @@ from generator.render import render
 from generator.settings import Override
 from tests.fate_plan import plan_of
 
+KINDS = ("image", "git", "apt", "pip", "npm", "maven", "url")
+
 
 def listed(plan: Plan, *names: str, dockerfile: str = "", maven_settings: str = "") -> dict[str, list[External]]:
     tree = render(plan, [packaged_data("templates")])
@@ -23,7 +25,7 @@ def listed(plan: Plan, *names: str, dockerfile: str = "", maven_settings: str = 
     found = externals(
         plan, tree, linked(plan.targets, [target.name for target in plan.select(names)]), maven_settings=maven_settings
     )
-    return {kind: [row for row in found if row.kind == kind] for kind in ("image", "git", "apt", "pip", "maven", "url")}
+    return {kind: [row for row in found if row.kind == kind] for kind in KINDS}
 
 
 def test_an_image_lists_what_its_parents_ask_for() -> None:
@@ -54,6 +56,12 @@ def test_the_settings_of_the_build_are_where_packages_are_asked_for() -> None:
     found = listed(plan, "base-image")
     assert found["apt"][0].asked == "http://deb.example.com/debian"
     assert found["pip"][0].asked == "https://pypi.example.com/simple"
+
+
+@pytest.mark.parametrize("registry", ["", "https://npm.example.com"])
+def test_pages_are_made_of_npm_packages(registry: str) -> None:
+    (row,) = listed(plan_of(fate_version="1.11.4", npm_registry=registry), "fateboard")["npm"]
+    assert (row.asked, row.key, row.images) == (registry or "npm's default registry", "NPM_REGISTRY", ("packages",))
 
 
 def test_a_local_source_is_asked_of_nobody() -> None:

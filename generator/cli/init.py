@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from generator import values
 from generator.errors import EngineError, InputError, Problem
+from generator.keys import key_of, sample_env
 from generator.project import Project
-from generator.settings import sample_env
+from generator.settings import Settings
 from generator.tree import write, write_atomically
-from generator.workspace import load
+from generator.workspace import load, load_line
 
 IGNORED = (b".env.local", b".fategen/", b"*.fate.tar", b"*.fate.tar.*", b"fategen-load.*")
 """What a project makes or keeps that is not for git: passwords, caches and logs, bundles."""
@@ -26,9 +28,28 @@ def _ignore(file: Path) -> None:
         write_atomically(file, start + end.join(missing) + end)
 
 
+def _sample(project: Project, release: str) -> str:
+    """The ``.env`` of a release, with the keys that its line has."""
+    try:
+        values.version(release)
+    except ValueError as error:
+        raise InputError(Problem("--release", str(error))) from error
+    line = load_line(project, release, "--release")
+    known = [known.version for known in line.releases]
+    if release not in known:
+        raise InputError(Problem("--release", f"{release} is unknown; there is {', '.join(known)}"))
+    third_party = [image.name for image in line.images if image.kind == "third-party"]
+    having = [key_of(source.name, "_SOURCE") for source in line.sources]
+    having += [key_of(name, "_IMAGE") for name in (*(base.name for base in line.bases), *third_party)]
+    if release == Settings.fate_version:
+        return sample_env(having)
+    return sample_env(having, BASE_TAG=f"{release}-release", TAG=f"{release}-release", FATE_VERSION=release)
+
+
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
-def command(directory: Path) -> None:
+@click.option("--release", metavar="VERSION", default=Settings.fate_version, help="Of FATE; default: 1.3.0.")
+def command(directory: Path, release: str) -> None:
     """Write a commented .env into DIRECTORY (here by default), never over one, and render the project."""
     project = Project(directory.resolve())
     if project.env.exists() or project.env.is_symlink():
@@ -36,10 +57,11 @@ def command(directory: Path) -> None:
             Problem(str(directory / ".env"), "exists already; it was left as it is"),
             hint="edit it, then run: fategen render",
         )
+    text = _sample(project, release)
     try:
         project.root.mkdir(parents=True, exist_ok=True)
         _ignore(project.root / ".gitignore")
-        write_atomically(project.env, sample_env())
+        write_atomically(project.env, text)
     except OSError as error:
         raise EngineError(f"cannot write .env and .gitignore into {project.root}: {error.strerror}") from error
     try:

@@ -11,14 +11,15 @@ from . import roots
 from .base import BIN, HERE, STATE, TMP, digest, read_state, run, step, update_state
 from .service import request
 
-# stage of images/Dockerfile → (name in the registry, platforms); all others start from "debian"
-IMAGES = {
-    "debian": ("library/debian:trixie-slim", ("linux/amd64", "linux/arm64")),
-    "maven": ("library/maven:3.9-eclipse-temurin-8", ("linux/amd64",)),
-    "jre": ("library/eclipse-temurin:8-jre", ("linux/amd64", "linux/arm64")),
-    "python": ("library/python:3.6-slim-bullseye", ("linux/amd64",)),
-    "mysql": ("library/mysql:8", ("linux/amd64",)),
-    "redis": ("library/redis:5", ("linux/amd64",)),
+# stage of images/Dockerfile → (names in the registry, platforms); all others start from "debian"
+IMAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "debian": (("library/debian:trixie-slim",), ("linux/amd64", "linux/arm64")),
+    "maven": (("library/maven:3.9-eclipse-temurin-8",), ("linux/amd64",)),
+    "node": (("library/node:16-bullseye",), ("linux/amd64",)),
+    "jre": (("library/eclipse-temurin:8-jre",), ("linux/amd64", "linux/arm64")),
+    "python": (("library/python:3.6-slim-bullseye", "library/python:3.8-slim-bookworm"), ("linux/amd64",)),
+    "mysql": (("library/mysql:8", "library/mysql:8.0.28"), ("linux/amd64",)),
+    "redis": (("library/redis:5",), ("linux/amd64",)),
 }
 _FILES = ("debian.Dockerfile", "Dockerfile", "mysql-entrypoint.sh", "redis-entrypoint.sh")
 _ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
@@ -34,10 +35,11 @@ def missing(port: int) -> list[str]:
     made = read_state().get("standins", {})
     wanted = recipe()
     absent = []
-    for stage, (name, _) in IMAGES.items():
-        repository, _, tag = name.partition(":")
-        path = f"/v2/{repository}/manifests/{tag}"
-        if made.get(stage) != wanted or request(f"http://127.0.0.1:{port}", path, "HEAD", {"Accept": _ACCEPT}) != 200:
+    for stage, (names, _) in IMAGES.items():
+        paths = ["/v2/{}/manifests/{}".format(*name.split(":")) for name in names]
+        if made.get(stage) != wanted or any(
+            request(f"http://127.0.0.1:{port}", path, "HEAD", {"Accept": _ACCEPT}) != 200 for path in paths
+        ):
             absent.append(stage)
     return absent
 
@@ -69,8 +71,8 @@ def _bake(stages: list[str], dockerfile: str, socket: str, port: int) -> None:
             "dockerfile": dockerfile,
             "target": stage if dockerfile == "Dockerfile" else "",
             "platforms": list(IMAGES[stage][1]),
-            "tags": [f"localhost:{port}/{IMAGES[stage][0]}"],
-            "args": {"MIRROR": roots.apt_mirror(), "DEBIAN": f"localhost:{port}/{IMAGES['debian'][0]}"},
+            "tags": [f"localhost:{port}/{name}" for name in IMAGES[stage][0]],
+            "args": {"MIRROR": roots.apt_mirror(), "DEBIAN": f"localhost:{port}/{IMAGES['debian'][0][0]}"},
             "output": ["type=image,push=true,compression=gzip,compression-level=1"],
             "attest": ["type=provenance,disabled=true"],
         }
@@ -97,7 +99,7 @@ def build(socket: str, port: int) -> None:
         _bake(rest, "Dockerfile", socket, port)
     if "jre" in todo:
         with step("arm64 emulation tried"):
-            image = f"localhost:{port}/{IMAGES['jre'][0]}"
+            image = f"localhost:{port}/{IMAGES['jre'][0][0]}"
             run([BIN / "docker", "run", "--rm", "--pull=always", "--platform=linux/arm64", image, "java", "-version"],
                 "standins", env=client_env(socket))  # fmt: skip
     update_state(standins={**read_state().get("standins", {}), **dict.fromkeys(todo, wanted)})

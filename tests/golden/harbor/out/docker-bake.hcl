@@ -49,6 +49,10 @@ variable "PIP_EXTRA_INDEX_URL" {
 variable "PIP_TRUSTED_HOST" {
   default = ""
 }
+# the registry of npm packages
+variable "NPM_REGISTRY" {
+  default = ""
+}
 # file: certificates that the build trusts (a build secret)
 variable "CA_BUNDLE" {
   default = "certs/ca.crt"
@@ -108,6 +112,7 @@ target "_common" {
     PIP_INDEX_URL       = PIP_INDEX_URL != "" ? PIP_INDEX_URL : null
     PIP_EXTRA_INDEX_URL = PIP_EXTRA_INDEX_URL != "" ? PIP_EXTRA_INDEX_URL : null
     PIP_TRUSTED_HOST    = PIP_TRUSTED_HOST != "" ? PIP_TRUSTED_HOST : null
+    NPM_REGISTRY        = NPM_REGISTRY != "" ? NPM_REGISTRY : null
   }
   secret = concat(
     CA_BUNDLE != "" ? ["id=ca,src=${CA_BUNDLE}"] : [],
