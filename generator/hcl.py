@@ -76,3 +76,19 @@ def dockerfile_json(items: Sequence[str]) -> str:
 def _check_text(text: str) -> None:
     if _SURROGATE.search(text):
         raise ValueError("it is not text: it holds half of a UTF-16 pair")
+
+
+def sed_pattern(text: str) -> str:
+    """Text that ``sed -E 's/…/…/'``, in single quotes, finds as it is. ValueError for a quote, which ends them."""
+    return re.sub(r"([\\.*+?^$(){}\[\]|/])", r"\\\1", _in_single_quotes(text))
+
+
+def sed_text(text: str) -> str:
+    """Text that ``sed -E 's/…/…/'``, in single quotes, puts as it is. ValueError for a quote, which ends them."""
+    return re.sub(r"([\\/&])", r"\\\1", _in_single_quotes(text))
+
+
+def _in_single_quotes(text: str) -> str:
+    if "'" in text or "\n" in text:
+        raise ValueError(f"{text!r} has a quote or a line break, which a shell's word cannot have here")
+    return text

@@ -87,6 +87,8 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
     environment.filters["comment"] = hcl.comment
     environment.filters["quoted"] = hcl.dockerfile_value
     environment.filters["exec_form"] = hcl.dockerfile_json
+    environment.filters["sed_pattern"] = hcl.sed_pattern
+    environment.filters["sed_text"] = hcl.sed_text
     return environment
 
 

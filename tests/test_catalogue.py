@@ -45,11 +45,11 @@ def test_the_packaged_line_1_3_has_eight_images_a_builder_and_two_of_third_parti
     }  # fmt: skip
 
 
-def test_the_packaged_line_1_11_has_four_images_a_builder_and_one_of_third_parties() -> None:
+def test_the_packaged_line_1_11_has_five_images_a_builder_and_one_of_third_parties() -> None:
     names = [(image.kind, image.name) for image in packaged_line("1.11").images]
     assert names == [
         ("builder", "packages"), ("base", "base-image"), ("component", "fateflow"), ("component", "eggroll"),
-        ("component", "fateboard"), ("third-party", "mysql"),
+        ("component", "fateboard"), ("component", "client"), ("third-party", "mysql"),
     ]  # fmt: skip
 
 

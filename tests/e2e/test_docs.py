@@ -24,6 +24,7 @@ from tests.e2e.conftest import docker
 from tests.e2e.console import Session, outside, steps
 from tests.e2e.mirror import Mirror, default_index, maven_central
 from tests.e2e.proxy import Proxy
+from tests.sample_project import SAMPLE_1_11
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -82,7 +83,18 @@ def no_party_left(home: Path) -> Iterator[tuple[Values, Values]]:
         docker("compose", "--project-name", "fate", "down", "--volumes", "--remove-orphans")
 
 
-PROVIDERS: dict[str, Provider] = {"proxy.md": mirrors_and_proxy, "party.md": no_party_left}
+@contextlib.contextmanager
+def sources_of_1_11(home: Path) -> Iterator[tuple[Values, Values]]:
+    """docs/lines.md builds the other sample, from where it lies."""
+    names = [path.name for path in SAMPLE_1_11.iterdir() if path.is_dir()]
+    yield {}, {f"{name.upper()}_SOURCE": os.path.relpath(SAMPLE_1_11 / name, home / "my-fate") for name in names}
+
+
+PROVIDERS: dict[str, Provider] = {
+    "proxy.md": mirrors_and_proxy,
+    "party.md": no_party_left,
+    "lines.md": sources_of_1_11,
+}
 """What a page needs besides: page -> (names, settings) for as long as it runs."""
 
 
@@ -94,7 +106,8 @@ def put(env: Path, settings: Values, commands: str) -> None:
     """Sets keys of a new ``.env``, in place of the line that has them, and has it rendered."""
     lines = env.read_text(encoding="utf-8").splitlines()
     for key, value in settings.items():
-        if not re.search(rf"\b{key}=", commands):
+        # not the sources of another line
+        if not re.search(rf"\b{key}=", commands) and re.search(rf"^#?{key}=", "\n".join(lines), re.MULTILINE):
             lines = [line for line in lines if not line.startswith(f"{key}=")] + [f"{key}={value}"]
     env.write_text("\n".join(lines) + "\n", encoding="utf-8")
     if (ca := os.environ.get("FATEGEN_SANDBOX_CA")) and "CA_BUNDLE=" not in commands:

@@ -83,19 +83,19 @@ variable "CACHE_TO" {
 }
 
 group "default" {
-  targets = ["fateflow", "eggroll", "fateboard"]
+  targets = ["fateflow", "eggroll", "fateboard", "client"]
 }
 group "base" {
   targets = ["base-image"]
 }
 group "components" {
-  targets = ["fateflow", "eggroll", "fateboard"]
+  targets = ["fateflow", "eggroll", "fateboard", "client"]
 }
 group "third-party" {
   targets = ["mysql"]
 }
 group "all" {
-  targets = ["base-image", "fateflow", "eggroll", "fateboard"]
+  targets = ["base-image", "fateflow", "eggroll", "fateboard", "client"]
 }
 
 # what every image of our own has
@@ -227,6 +227,27 @@ target "fateboard" {
   platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
+  }
+}
+
+# no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu 2.11.1 and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
+target "client" {
+  inherits  = ["_common", "_attest"]
+  context   = "dockerfiles/client"
+  tags      = ["${PREFIX}/client:${TAG}"]
+  labels = {
+    "org.opencontainers.image.title"       = "client"
+    "org.opencontainers.image.description" = "a notebook server with FATE's clients, pipeline and flow"
+    "org.opencontainers.image.version"     = TAG
+    "org.opencontainers.image.licenses"    = "Apache-2.0"
+    "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
+    "org.opencontainers.image.revision"    = "87dd4f63869b995b6bef3d49b1b7d1cb346806ec"
+  }
+  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:client"] : []
+  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:client,mode=max,ignore-error=true"] : []
+  platforms = ["linux/amd64"]
+  contexts = {
+    "fateflow" = "target:fateflow"
   }
 }
 

@@ -1,0 +1,143 @@
+"""FATE 1.11 of the sample sources: built, published, started as KubeFATE 1.11 starts it, carried in a bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Fategen, docker, registry_get
+from tests.e2e.test_images import ask, stop
+from tests.sample_project import SAMPLE_1_11, make_sample_project
+
+RELEASE = "1.11.4"
+NAMESPACE = "line-1-11"
+IMAGES = {"base-image": 1, "fateflow": 1, "eggroll": 1, "fateboard": 2, "client": 1}
+"""image -> how many platforms it has"""
+HOME = "/data/projects/fate"
+JAVA = "java -Dlog4j.configurationFile=${EGGROLL_HOME}/conf/log4j2.properties -cp ${EGGROLL_HOME}/lib/*:"
+CONF = "-c ${EGGROLL_HOME}/conf/eggroll.properties"
+ROLES = {
+    "clustermanager": f"{JAVA} com.webank.eggroll.core.Bootstrap --bootstraps com.webank.eggroll.core.resourcemanager."
+    f"ClusterManagerBootstrap {CONF} -p 4670 -s 'EGGROLL_DEAMON'",
+    "nodemanager": f"{JAVA} com.webank.eggroll.core.Bootstrap --bootstraps com.webank.eggroll.core.resourcemanager."
+    f"NodeManagerBootstrap {CONF} -p 4671 -s 'EGGROLL_DEAMON'",
+    "rollsite": f"{JAVA}${{EGGROLL_HOME}}/conf/ com.webank.eggroll.rollsite.EggSiteBootstrap {CONF}",
+}
+"""The commands of KubeFATE v1.11.2's docker-compose-eggroll.yml."""
+
+
+@pytest.fixture(scope="module")
+def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project after ``fategen bake all --push --verify``."""
+    directory = tmp_path_factory.mktemp("line") / "project"
+    make_sample_project(directory, namespace=NAMESPACE, sample=SAMPLE_1_11, release=RELEASE)
+    ran = fategen("render", cwd=directory)
+    assert ran.code == 0, ran.err
+    ran = fategen("bake", "all", "--push", "--verify", cwd=directory)
+    assert ran.code == 0, ran.err
+    return directory
+
+
+@pytest.fixture(scope="module")
+def roles(project: Path, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """role -> container; the three of them and another party's rollsite in one network, their conf/ mounted."""
+    conf = tmp_path_factory.mktemp("conf")
+    docker("cp", f"{(made := docker('create', image(registry, 'eggroll')))}:{HOME}/eggroll/conf/.", str(conf))
+    properties = conf / "eggroll.properties"
+    text = properties.read_text(encoding="utf-8")
+    properties.write_text(f"{text}\neggroll.resourcemanager.clustermanager.host=clustermanager\n", encoding="utf-8")
+    routes = {"route_table": {"9999": {"default": [{"ip": "other", "port": 9370}]}}}
+    (conf / "route_table.json").write_text(json.dumps(routes), encoding="utf-8")
+    network = docker("network", "create", "fategen-line-1-11")
+    started = {"": made}
+    try:
+        for role in (*ROLES, "other"):
+            command = ROLES.get(role, ROLES["rollsite"])
+            started[role] = docker(
+                "run", "-d", "--network", network, "--network-alias", role, "--publish-all",
+                "-v", f"{conf}:{HOME}/eggroll/conf:ro", image(registry, "eggroll"), "bash", "-c", command,
+            )  # fmt: skip
+        yield started
+    finally:
+        docker("rm", "-f", "-v", *started.values())
+        docker("network", "rm", network)
+
+
+def image(registry: str, name: str) -> str:
+    return f"{registry}/{NAMESPACE}/{name}:{RELEASE}-release"
+
+
+def test_every_image_is_in_the_registry_for_its_platforms(project: Path, registry: str) -> None:
+    found = {}
+    for name in IMAGES:
+        manifest = registry_get(registry, f"{NAMESPACE}/{name}/manifests/{RELEASE}-release")
+        assert isinstance(manifest, dict)
+        found[name] = len(manifest.get("manifests", [manifest]))
+    assert found == IMAGES
+
+
+@pytest.mark.parametrize(("role", "port"), [("clustermanager", 4670), ("nodemanager", 4671), ("rollsite", 9370)])
+def test_the_one_eggroll_image_plays_the_part_that_its_command_names(
+    roles: dict[str, str], role: str, port: int
+) -> None:
+    assert f"{role} 2.5.3 ok" in ask(roles[role], port, within=30)
+
+
+@pytest.mark.parametrize(
+    ("role", "port", "question", "answer"),
+    [
+        ("nodemanager", 4671, "clustermanager", "clustermanager 2.5.3 ok"),
+        ("rollsite", 9370, "9999", "rollsite 2.5.3 ok"),
+    ],
+)
+def test_the_parts_find_each_other_by_the_configuration_that_is_mounted(
+    roles: dict[str, str], role: str, port: int, question: str, answer: str
+) -> None:
+    ask(roles[role], port, within=30)
+    said = docker(
+        "exec", roles[role], "bash", "-c",
+        f'exec 3<>/dev/tcp/127.0.0.1/{port}; read -r first <&3; echo {question} >&3; cat <&3',
+    )  # fmt: skip
+    assert answer in said
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "answer"),
+    [("fateflow", 9380, RELEASE), ("fateboard", 8080, "200 OK"), ("client", 20000, "HTTP/1")],
+)
+def test_a_service_answers_from_outside_and_ends_by_a_signal(
+    project: Path, registry: str, name: str, port: int, answer: str
+) -> None:
+    container = docker("run", "-d", "-p", f"127.0.0.1::{port}", image(registry, name))
+    try:
+        assert answer in ask(container, port, within=60)
+        assert stop(container) < 5
+    finally:
+        docker("rm", "-f", "-v", container)
+
+
+def test_fateboard_of_another_platform_has_its_pages(project: Path, registry: str) -> None:
+    options = ("--platform", "linux/arm64", "-p", "127.0.0.1::8080")
+    container = docker("run", "-d", *options, image(registry, "fateboard"))
+    try:
+        assert "<html" in ask(container, 8080, within=90)
+    finally:
+        docker("rm", "-f", "-v", container)
+
+
+def test_its_bundle_has_the_images_that_kubefate_names(project: Path, fategen: Fategen) -> None:
+    ran = fategen("bundle", "save", cwd=project)
+    assert ran.code == 0, ran.err
+    ran = fategen("bundle", "inspect", f"fate-{RELEASE}-release.fate.tar", "--format", "json", cwd=project)
+    names = [name for one in json.loads(ran.out)["images"] for name in one["references"]]
+    assert sorted(name.rpartition("/")[2] for name in names) == sorted(
+        f"{name}:{RELEASE}-release" for name in IMAGES if name != "base-image"
+    )
+
+
+def test_it_has_no_party_to_be_tried_with_and_says_so(project: Path, fategen: Fategen) -> None:
+    ran = fategen("verify", "--stack", cwd=project)
+    assert (ran.code, "FATE 1.11.4 has no party" in ran.err) == (2, True)

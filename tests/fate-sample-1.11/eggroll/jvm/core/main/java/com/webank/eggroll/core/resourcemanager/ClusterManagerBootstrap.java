@@ -1,0 +1,38 @@
+package com.webank.eggroll.core.resourcemanager;
+
+import com.webank.eggroll.core.BootstrapBase;
+import com.webank.eggroll.core.server.LineServer;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+
+/** The table of nodes; its database is opened when somebody asks for one. */
+public final class ClusterManagerBootstrap implements BootstrapBase {
+    private static final String KEY = "eggroll.resourcemanager.clustermanager.jdbc.";
+
+    @Override
+    public void start(String conf, String port) {
+        LineServer server = new LineServer("clustermanager", conf);
+        server.log("database " + server.get(KEY + "url", ""));
+        server.serve(port, question -> {
+            if (question.equals("mysql")) {
+                return "mysql ok, a node at " + node(server, "%");
+            }
+            String node = node(server, question.replaceFirst("manager$", "_manager").toUpperCase());
+            return node.startsWith("error") ? node : LineServer.ask(node.split(":")[0], node.split(":")[1], "");
+        });
+    }
+
+    private static String node(LineServer server, String type) throws SQLException {
+        String query = "SELECT host, port FROM server_node WHERE node_type LIKE ? ORDER BY server_node_id LIMIT 1";
+        try (Connection connection = DriverManager.getConnection(
+                        server.get(KEY + "url", ""), server.get(KEY + "username", ""), server.get(KEY + "password", ""));
+                PreparedStatement statement = connection.prepareStatement(query)) {
+            statement.setString(1, type);
+            ResultSet found = statement.executeQuery();
+            return found.next() ? found.getString(1) + ":" + found.getInt(2) : "error: no node of type " + type;
+        }
+    }
+}

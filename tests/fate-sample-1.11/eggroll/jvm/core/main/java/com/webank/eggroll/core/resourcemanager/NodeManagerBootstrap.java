@@ -1,0 +1,45 @@
+package com.webank.eggroll.core.resourcemanager;
+
+import com.webank.eggroll.core.BootstrapBase;
+import com.webank.eggroll.core.server.LineServer;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+
+/** Asks the cluster manager, and starts egg pairs: an image that lacks Python or eggroll's Python cannot. */
+public final class NodeManagerBootstrap implements BootstrapBase {
+    @Override
+    public void start(String conf, String port) {
+        LineServer server = new LineServer("nodemanager", conf);
+        String key = "eggroll.resourcemanager.clustermanager.";
+        String host = server.get(key + "host", "");
+        String at = server.get(key + "port", "");
+        server.log("cluster manager at " + host + ":" + at);
+        server.serve(port, question -> {
+            switch (question) {
+                case "clustermanager":
+                    return LineServer.ask(host, at, "");
+                case "egg_pair":
+                    return eggPair(server.get("eggroll.resourcemanager.bootstrap.egg_pair.exepath", ""), conf);
+                default:
+                    return "error: nodemanager connects to no " + question;
+            }
+        });
+    }
+
+    /** What an egg pair says, which lives no longer than the question. */
+    private static String eggPair(String script, String conf) throws IOException {
+        String options = "--session-id asked --server-node-id 0 --processor-id 0 --config";
+        ProcessBuilder command = new ProcessBuilder(("bash " + script + " " + options + " " + conf).split(" "));
+        Process process = command.redirectErrorStream(true).start();
+        try (BufferedReader said = new BufferedReader(
+                new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+            String line = String.valueOf(said.readLine());
+            String port = line.replaceFirst("^egg_pair .* listening on port ", "");
+            return port.equals(line) ? "error: " + script + ": " + line : LineServer.ask("127.0.0.1", port, "");
+        } finally {
+            process.destroy();
+        }
+    }
+}

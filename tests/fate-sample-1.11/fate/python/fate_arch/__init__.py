@@ -1,0 +1,3 @@
+"""What FATE's algorithms call engines by, in miniature."""
+
+ENGINES = ["eggroll", "standalone"]

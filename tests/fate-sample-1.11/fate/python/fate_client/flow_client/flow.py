@@ -1,0 +1,3 @@
+from flow_client import commands
+
+flow_cli = commands("flow")

@@ -1,0 +1,3 @@
+from flow_client import commands
+
+cli = commands("pipeline")

@@ -1,0 +1,1 @@
+ALGORITHMS = ["hetero_lr"]
