@@ -30,8 +30,8 @@ def _check_json(text: str) -> str:
 PATH = Record(
     "a component that must reach another",
     {
-        "from": Text("the image that connects"),
-        "to": Text(f"the image that it connects to; {OTHER}: the other party"),
+        "from": Text("the service that connects: an image, unless services: says of which"),
+        "to": Text(f"the service that it connects to; {OTHER}: the other party"),
         "speaks": Text(
             "rpc: gRPC, and the lines of fategen's sample sources in its place; http; redis",
             choices=tuple(PROTOCOLS),
@@ -45,6 +45,7 @@ PATH = Record(
             "and $OTHER are the ids of the party that is asked and of the other one, $TRY is a new number each time",
             check=_check_json,
         ),
+        "says": Text("of gRPC: what the answer has in it; default: it may be anything"),
         "code": Text(
             "of HTTP: what retcode or code, in the answer, says that all is well; default: 0", "[0-9]+", "is no code"
         ),
@@ -56,6 +57,11 @@ PARTY = Record(
     "two parties to try the images with (out/compose.yaml)",
     {
         "ids": Texts("their ids", Text("a party's id", "[0-9]+", "is not the id of a party: digits")),
+        "template": Text("a file below templates/; default: compose.yaml.j2"),
+        "services": Entries("services of another name than their image", Text("the image")),
+        "asks": Texts(
+            "services whose Python asks, each where the one before does not run; default: python, egg", Text("a service")
+        ),
         "paths": Records("who must reach whom; first what others build on", PATH),
     },
     required=("ids", "paths"),
@@ -66,7 +72,8 @@ PARTY = Record(
 class Path:
     """``from_`` must reach ``to``: asked ``call`` with ``message`` at its ``port``, it asks ``to`` in turn.
 
-    Without a port it is python's own: python connects to what its configuration names.
+    Without a port it is python's own: python connects to what its configuration names. ``says``: what an answer of gRPC
+    has in it; "" asks for any.
     """
 
     from_: str
@@ -76,6 +83,7 @@ class Path:
     call: str
     headers: tuple[tuple[str, str], ...]
     message: str
+    says: str
     code: int
     where: str
 
@@ -85,23 +93,41 @@ class Path:
 
 @dataclass(frozen=True)
 class Party:
+    """``services`` are those whose image has another name; the Python of one of ``asks`` asks all others."""
+
     ids: tuple[str, ...]
     paths: tuple[Path, ...]
+    template: str
+    services: tuple[tuple[str, str], ...]
+    asks: tuple[str, ...]
 
     @property
     def images(self) -> set[str]:
-        return {end for path in self.paths for end in (path.from_, path.to)} - {OTHER}
+        ends = {end for path in self.paths for end in (path.from_, path.to)} - {OTHER}
+        return {dict(self.services).get(end, end) for end in ends}
 
 
 def read_party(node: Node, images: Sequence[str]) -> Party:
     """Reads ``party:``, whose paths may name ``images``."""
     m = node.mapping(PARTY)
+    services = m.entries("services")
+    for name, child in services:
+        if (image := child.text()) not in images:
+            child.problem(f"{name}: unknown image {image}{did_you_mean(image, images)}")
+    known = [*images, *(name for name, _ in services)]
     listed = m.child("paths")
-    paths = tuple(_path(child, images) for child in (listed.items() if listed else ()))
+    paths = tuple(_path(child, known) for child in (listed.items() if listed else ()))
+    asking = m.child("asks")
+    for child in asking.items() if asking else ():
+        if (name := child.text()) not in known:
+            child.problem(f"unknown image {name}{did_you_mean(name, known)}")
     ids = m.texts("ids")
     if len(set(ids)) != 2 and (child := m.child("ids")) is not None:
         child.problem(f"ids: two, not {len(set(ids))}")
-    return Party(ids, paths)
+    template = m.text("template", default="compose.yaml.j2")
+    return Party(
+        ids, paths, template, tuple((name, child.text()) for name, child in services), m.texts("asks") or ("python", "egg")
+    )
 
 
 def _path(node: Node, images: Sequence[str]) -> Path:
@@ -120,6 +146,7 @@ def _path(node: Node, images: Sequence[str]) -> Path:
         m.text("call"),
         headers,
         m.text("message"),
+        m.text("says"),
         int(code) if code.isdecimal() else 0,
         node.where,
     )

@@ -48,7 +48,7 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
             tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", "", common)
     if plan.party is not None:
-        tree[COMPOSE_FILE] = _fill(environment, "compose.yaml.j2", "", common)
+        tree[COMPOSE_FILE] = _fill(environment, plan.party.template, "party in the catalogue", common)
     if read is not None and environment.cache is not None:
         read.update(name for _, name in environment.cache)
     return tree

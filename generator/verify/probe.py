@@ -139,6 +139,8 @@ def grpc(connection: socket.socket, reader: BufferedReader, question: Question) 
         elif kind in (3, 7):
             return False, "the call was broken off"
         if kind in (0, 1) and flags & 1:
+            if answer and question["says"].encode() not in answer:
+                return False, f"an answer without {question['says']}"
             return bool(answer), f"an answer of {len(answer) - 5} bytes" if answer else "the call failed"
 
 

@@ -192,18 +192,18 @@ def _ask_until_well(stack: Stack, party: Party) -> tuple[tuple[Service, ...], tu
 
 
 def _ask(stack: Stack, number: str, party: Party, count: int) -> list[Asked]:
-    """Every path of one party, asked in its python; where that does not run, in egg, but for python's own."""
+    """Every path of one party, asked in its python; where that does not run, in the next, but for python's own."""
     other = next(one for one in party.ids if one != number)
     values = {"$PARTY": number, "$OTHER": other, "$TRY": str(count)}
     questions = json.dumps([_question(path, values) for path in party.paths])
     source = (File(__file__).parent / "probe.py").read_bytes()
-    for asker in ("python", "egg"):
+    for asker in party.asks:
         done = stack.run("exec", "-T", f"{asker}-{number}", "python", "-", questions, input=source)
         if done.ok:
             break
     answers = json.loads(done.stdout) if done.ok else [(False, False, done.last_line)] * len(party.paths)
     return [
-        Asked(number, path, *(answer if path.port or asker == "python" else (False, False, "python does not run")))
+        Asked(number, path, *(answer if path.port or asker == party.asks[0] else (False, False, f"{party.asks[0]} does not run")))
         for path, answer in zip(party.paths, answers, strict=True)
     ]
 
@@ -225,6 +225,7 @@ def _question(path: Path, values: Mapping[str, str]) -> dict[str, object]:
         "call": path.call,
         "headers": {name: filled(value) for name, value in path.headers},
         "message": filled(path.message),
+        "says": path.says,
         "code": path.code,
         "question": filled(question) if path.port else "",
     }

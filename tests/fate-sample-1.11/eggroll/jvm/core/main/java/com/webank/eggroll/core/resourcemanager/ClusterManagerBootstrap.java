@@ -20,15 +20,34 @@ public final class ClusterManagerBootstrap implements BootstrapBase {
             if (question.equals("mysql")) {
                 return "mysql ok, a node at " + node(server, "%");
             }
+            if (question.startsWith("node ")) {
+                return register(server, question.split(" "));
+            }
             String node = node(server, question.replaceFirst("manager$", "_manager").toUpperCase());
             return node.startsWith("error") ? node : LineServer.ask(node.split(":")[0], node.split(":")[1], "");
         });
     }
 
+    /** A node manager that has come forward: {@code node HOST PORT}. */
+    private static String register(LineServer server, String[] words) throws SQLException {
+        String insert = "INSERT INTO server_node (host, port, node_type, status) VALUES (?, ?, 'NODE_MANAGER', 'HEALTHY')";
+        try (Connection connection = connection(server);
+                PreparedStatement statement = connection.prepareStatement(insert)) {
+            statement.setString(1, words[1]);
+            statement.setString(2, words[2]);
+            statement.executeUpdate();
+            return "node ok";
+        }
+    }
+
+    private static Connection connection(LineServer server) throws SQLException {
+        return DriverManager.getConnection(
+                server.get(KEY + "url", ""), server.get(KEY + "username", ""), server.get(KEY + "password", ""));
+    }
+
     private static String node(LineServer server, String type) throws SQLException {
-        String query = "SELECT host, port FROM server_node WHERE node_type LIKE ? ORDER BY server_node_id LIMIT 1";
-        try (Connection connection = DriverManager.getConnection(
-                        server.get(KEY + "url", ""), server.get(KEY + "username", ""), server.get(KEY + "password", ""));
+        String query = "SELECT host, port FROM server_node WHERE node_type LIKE ? ORDER BY server_node_id DESC LIMIT 1";
+        try (Connection connection = connection(server);
                 PreparedStatement statement = connection.prepareStatement(query)) {
             statement.setString(1, type);
             ResultSet found = statement.executeQuery();

@@ -5,9 +5,10 @@ import com.webank.eggroll.core.server.LineServer;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.net.InetAddress;
 import java.nio.charset.StandardCharsets;
 
-/** Asks the cluster manager, and starts egg pairs: an image that lacks Python or eggroll's Python cannot. */
+/** Comes forward to the cluster manager, asks it, and starts egg pairs: an image that lacks Python or eggroll's Python cannot. */
 public final class NodeManagerBootstrap implements BootstrapBase {
     @Override
     public void start(String conf, String port) {
@@ -16,6 +17,9 @@ public final class NodeManagerBootstrap implements BootstrapBase {
         String host = server.get(key + "host", "");
         String at = server.get(key + "port", "");
         server.log("cluster manager at " + host + ":" + at);
+        Thread forward = new Thread(() -> comeForward(server, host, at, port));
+        forward.setDaemon(true);
+        forward.start();
         server.serve(port, question -> {
             switch (question) {
                 case "clustermanager":
@@ -26,6 +30,21 @@ public final class NodeManagerBootstrap implements BootstrapBase {
                     return "error: nodemanager connects to no " + question;
             }
         });
+    }
+
+    /** As upstream's heartbeat does, again and again until the cluster manager has it. */
+    private static void comeForward(LineServer server, String host, String at, String port) {
+        for (String said = ""; !said.equals("node ok"); ) {
+            try {
+                Thread.sleep(200);
+                said = LineServer.ask(host, at, "node " + InetAddress.getLocalHost().getHostAddress() + " " + port);
+            } catch (IOException notYet) {
+                said = "";
+            } catch (InterruptedException ended) {
+                return;
+            }
+        }
+        server.log("known to the cluster manager");
     }
 
     /** What an egg pair says, which lives no longer than the question. */
