@@ -60,7 +60,8 @@ PARTY = Record(
         "template": Text("a file below templates/; default: compose.yaml.j2"),
         "services": Entries("services of another name than their image", Text("the image")),
         "asks": Texts(
-            "services whose Python asks, each where the one before does not run; default: python, egg", Text("a service")
+            "services whose Python asks, each where the one before does not run; default: python, egg",
+            Text("a service"),
         ),
         "paths": Records("who must reach whom; first what others build on", PATH),
     },
@@ -110,24 +111,22 @@ class Party:
 def read_party(node: Node, images: Sequence[str]) -> Party:
     """Reads ``party:``, whose paths may name ``images``."""
     m = node.mapping(PARTY)
-    services = m.entries("services")
-    for name, child in services:
-        if (image := child.text()) not in images:
-            child.problem(f"{name}: unknown image {image}{did_you_mean(image, images)}")
+    services = tuple((name, _known(child, images)) for name, child in m.entries("services"))
     known = [*images, *(name for name, _ in services)]
-    listed = m.child("paths")
+    listed, asking = m.child("paths"), m.child("asks")
     paths = tuple(_path(child, known) for child in (listed.items() if listed else ()))
-    asking = m.child("asks")
-    for child in asking.items() if asking else ():
-        if (name := child.text()) not in known:
-            child.problem(f"unknown image {name}{did_you_mean(name, known)}")
+    asks = tuple(_known(child, known) for child in (asking.items() if asking else ()))
     ids = m.texts("ids")
     if len(set(ids)) != 2 and (child := m.child("ids")) is not None:
         child.problem(f"ids: two, not {len(set(ids))}")
-    template = m.text("template", default="compose.yaml.j2")
-    return Party(
-        ids, paths, template, tuple((name, child.text()) for name, child in services), m.texts("asks") or ("python", "egg")
-    )
+    return Party(ids, paths, m.text("template", default="compose.yaml.j2"), services, asks or ("python", "egg"))
+
+
+def _known(node: Node, names: Sequence[str]) -> str:
+    name = node.text()
+    if name and name not in names:
+        node.problem(f"unknown image {name}{did_you_mean(name, names)}")
+    return name
 
 
 def _path(node: Node, images: Sequence[str]) -> Path:

@@ -177,7 +177,7 @@ def test_init_writes_env_and_renders(run: Run, project_dir: Path) -> None:
 
 def test_init_begins_with_a_release_and_shows_the_keys_that_its_line_has(run: Run, project_dir: Path) -> None:
     code, out, _ = run("init", "new", "--release", "1.11.2")
-    assert (code, out.splitlines()[0]) == (0, "wrote .env and 7 files for FATE 1.11.2")
+    assert (code, out.splitlines()[0]) == (0, "wrote .env and 8 files for FATE 1.11.2")
     text = (project_dir / "new/.env").read_text(encoding="utf-8")
     assert {"BASE_TAG=1.11.2-release", "TAG=1.11.2-release", "FATE_VERSION=1.11.2"} <= set(text.splitlines())
     assert "#FATEFLOW_SOURCE=" in text and "#NODE_IMAGE=" in text and "LMDB_SAFE" not in text

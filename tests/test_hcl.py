@@ -178,3 +178,18 @@ def test_hostile_words_survive_a_command() -> None:
 
 def test_what_newer_buildx_prints_is_taken_back() -> None:
     assert unprinted("$$${x} %%{y} $$ %%") == "$${x} %{y} $$ %%"
+
+
+@pytest.mark.parametrize("text", ["torch==1.13.1+cpu", "a[b]>=1,<2", "x/y|z.(*)?$^{1}", "back\\slash & more"])
+def test_sed_finds_and_puts_text_as_it_is(text: str) -> None:
+    # sed -E reads what Python's expressions read of these; of what is put, it reads \\, / and &
+    assert re.fullmatch(hcl.sed_pattern(text), text)
+    assert re.sub(r"\\(.)", r"\1", hcl.sed_text(text)) == text
+    assert not re.search(r"(?<!\\)(?:\\\\)*[/&]", hcl.sed_text(text))
+
+
+@pytest.mark.parametrize("quoted", ["it's", "two\nlines"])
+def test_sed_is_given_no_quote_and_no_line_break(quoted: str) -> None:
+    for put in (hcl.sed_pattern, hcl.sed_text):
+        with pytest.raises(ValueError, match="quote or a line break"):
+            put(quoted)

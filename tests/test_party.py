@@ -21,7 +21,7 @@ PARTY = """\
 party:
   ids: ["1", "2"]
   paths:
-    - {from: two, to: db, speaks: rpc, port: "80", call: a/b, headers: {one: "$TRY"}, message: "{}"}
+    - {from: two, to: db, speaks: rpc, port: "80", call: a/b, headers: {one: "$TRY"}, message: "{}", says: c}
     - {from: two, to: party, speaks: http}
 """
 COMPONENTS = ("federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python")
@@ -44,9 +44,26 @@ def test_a_party_is_read_with_its_paths_and_their_lines() -> None:
     party = parse_line(GOOD + PARTY, name="c.yaml").party
     assert party is not None
     assert party.ids == ("1", "2")
-    assert party.paths[0] == Path("two", "db", "rpc", "80", "a/b", (("one", "$TRY"),), "{}", 0, "c.yaml:17")
+    assert party.paths[0] == Path("two", "db", "rpc", "80", "a/b", (("one", "$TRY"),), "{}", "c", 0, "c.yaml:17")
     assert [str(path) for path in party.paths] == ["two → db", "two → the other party"]
     assert party.images == {"two", "db"}
+    assert (party.template, party.asks) == ("compose.yaml.j2", ("python", "egg"))
+
+
+SERVICES = PARTY.replace("  paths:", "  services: {both: two}\n  asks: [both, one]\n  template: own.j2\n  paths:")
+
+
+def test_services_of_a_party_may_have_other_names_than_their_image() -> None:
+    party = parse_line(GOOD + SERVICES.replace("from: two, to: db", "from: both, to: db"), name="c.yaml").party
+    assert party is not None
+    assert (party.images, party.asks, party.template) == ({"two", "db"}, ("both", "one"), "own.j2")
+
+
+def test_services_and_who_asks_are_known() -> None:
+    assert problems(SERVICES.replace("both: two", "both: twoo").replace("[both, one]", "[bot]")) == [
+        "c.yaml:16: unknown image twoo; did you mean two?",
+        "c.yaml:17: unknown image bot; did you mean both?",
+    ]
 
 
 def test_a_line_needs_no_party() -> None:
@@ -139,3 +156,40 @@ def test_a_port_of_the_catalogue_is_a_port_of_the_configuration(compose: dict[st
     for path in plan.party.paths:
         content = " ".join(config["content"] for config in compose["configs"].values())
         assert not path.port or re.search(rf"\b{path.port}\b", content), path
+
+
+@pytest.fixture(scope="module", params=["1.11.1", "1.11.4"])
+def eggroll2(request: pytest.FixtureRequest) -> dict[str, Any]:
+    plan = plan_of(platforms=("linux/amd64",), fate_version=request.param)
+    found: dict[str, Any] = yaml.safe_load(render(plan, [packaged_data("templates")])[COMPOSE_FILE])
+    return {**found, "release": request.param}
+
+
+def test_one_image_is_three_services_of_a_party_on_eggroll_2(eggroll2: dict[str, Any]) -> None:
+    images = {name: service["image"] for name, service in eggroll2["services"].items() if name.endswith("-9999")}
+    assert {name for name, image in images.items() if image == "localhost:5000/t/eggroll:1"} == {
+        "schema-9999", "clustermanager-9999", "nodemanager-9999", "rollsite-9999"
+    }  # fmt: skip
+
+
+def test_its_configuration_is_put_over_files_that_the_contracts_say_are_mounted(eggroll2: dict[str, Any]) -> None:
+    plan = plan_of(platforms=("linux/amd64",), fate_version="1.11.4")
+    assert plan.party is not None
+    contracts = {target.name: target.contract for target in plan.targets}
+    for name, service in eggroll2["services"].items():
+        image = dict(plan.party.services).get(name.rpartition("-")[0], name.rpartition("-")[0])
+        for config in service.get("configs", ()) if image != "mysql" else ():
+            mounted = {mount.name for mount in contracts[image].mounted}
+            assert {config["target"], config["target"].rpartition("/")[0]} & mounted, config
+
+
+def test_managers_that_do_not_come_forward_are_put_into_the_table(eggroll2: dict[str, Any]) -> None:
+    assert ("INSERT INTO server_node" in eggroll2["configs"]["mysql"]["content"]) == (eggroll2["release"] == "1.11.1")
+
+
+def test_its_settings_are_yaml_and_its_routes_lead_to_the_other_partys_rollsite(eggroll2: dict[str, Any]) -> None:
+    settings = yaml.safe_load(eggroll2["configs"]["fateflow-9999"]["content"])
+    assert (settings["party_id"], settings["fateflow"]["host"]) == (9999, "fateflow")
+    routes = json.loads(eggroll2["configs"]["routes-9999"]["content"])["route_table"]
+    assert routes["10000"] == {"default": [{"ip": "rollsite-10000", "port": 9370}]}
+    assert routes["9999"]["fateflow"] == [{"ip": "fateflow", "port": 9360}]

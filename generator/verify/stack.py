@@ -203,7 +203,11 @@ def _ask(stack: Stack, number: str, party: Party, count: int) -> list[Asked]:
             break
     answers = json.loads(done.stdout) if done.ok else [(False, False, done.last_line)] * len(party.paths)
     return [
-        Asked(number, path, *(answer if path.port or asker == party.asks[0] else (False, False, f"{party.asks[0]} does not run")))
+        Asked(
+            number,
+            path,
+            *(answer if path.port or asker == party.asks[0] else (False, False, f"{party.asks[0]} does not run")),
+        )
         for path, answer in zip(party.paths, answers, strict=True)
     ]
 

@@ -14,7 +14,7 @@ import pytest
 from generator.verify import probe
 
 SETTINGS = probe.frame(4, 0, 0, b"")
-GRPC = {"call": "a.B/c", "message": "{}", "headers": {}}
+GRPC = {"call": "a.B/c", "message": "{}", "headers": {}, "says": ""}
 
 
 @pytest.fixture
@@ -28,12 +28,12 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 Ends = tuple[socket.socket, socket.socket]
 
 
-def grpc(ends: Ends, *frames: bytes) -> tuple[bool, str]:
+def grpc(ends: Ends, *frames: bytes, says: str = "") -> tuple[bool, str]:
     here, there = ends
     there.sendall(SETTINGS + b"".join(frames))
     there.shutdown(socket.SHUT_WR)
     with here.makefile("rb") as reader:
-        return probe.grpc(here, reader, GRPC)
+        return probe.grpc(here, reader, {**GRPC, "says": says})
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,12 @@ def test_a_line_that_says_error_is_none(ends: Ends) -> None:
 def test_a_message_is_an_answer_of_grpc(ends: Ends) -> None:
     data, trailers = probe.frame(0, 0, 1, b"\0\0\0\0\x02ab"), probe.frame(1, 5, 1, b"\x88")
     assert grpc(ends, data, trailers) == (True, "an answer of 2 bytes")
+
+
+@pytest.mark.parametrize(("says", "well"), [("egg_pair", True), ("roll_pair", False)])
+def test_an_answer_of_grpc_has_in_it_what_it_is_to_say(ends: Ends, says: str, well: bool) -> None:
+    data = probe.frame(0, 1, 1, b"\0\0\0\0\x0b..egg_pair.")
+    assert grpc(ends, data, says=says) == (well, "an answer of 11 bytes" if well else "an answer without roll_pair")
 
 
 def test_an_empty_message_is_an_answer_too(ends: Ends) -> None:

@@ -39,6 +39,7 @@ class Engine(Docker):
     compose: str = "2.26.1-4"
     up: int = 0
     calls: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
 
     def run(self, args: Sequence[str], **_: Any) -> Completed:
         words = [word for word in args if not word.startswith("--")]
@@ -61,7 +62,8 @@ class Engine(Docker):
         return Completed(tuple(args), 0, "\n".join(json.dumps(row) for row in rows), "")
 
     def _exec(self, args: Sequence[str]) -> Completed:
-        service = next(word for word in args if word.startswith(("python-", "egg-")))
+        service = args[args.index("-T") + 1]
+        self.asked.append(service)
         if service in self.states:
             return Completed(tuple(args), 1, "", f'service "{service}" is not running')
         asked = json.loads(args[-1])
@@ -165,6 +167,15 @@ def test_without_python_egg_asks_but_not_in_the_name_of_python(workspace: Worksp
         "python → federation": "python does not run",
         "python → redis": "python does not run",
     }
+
+
+def test_the_catalogue_says_who_asks(tmp_path: Path) -> None:
+    other = plan_of(platforms=("linux/amd64",), fate_version="1.11.4")
+    services = {f"{name}-{party}": None for name in ("nodemanager", "fateflow") for party in (10000, 9999)}
+    workspace = Workspace(Project(tmp_path), other, {COMPOSE_FILE: f"services: {json.dumps(services)}\n"}, ())
+    docker = engine(states={"fateflow-9999": ENDED})
+    run(docker, workspace)
+    assert docker.asked[:3] == ["fateflow-10000", "fateflow-9999", "nodemanager-9999"]
 
 
 def test_the_schemas_container_has_ended(workspace: Workspace) -> None:
