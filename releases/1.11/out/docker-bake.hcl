@@ -247,7 +247,7 @@ target "client" {
   cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:client,mode=max,ignore-error=true"] : []
   platforms = ["linux/amd64"]
   contexts = {
-    "fateflow" = "target:fateflow"
+    "base-image" = BASE_IMAGE
   }
 }
 
