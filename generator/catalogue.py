@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath as Path
 
 from generator.catalogue_shape import BASE, IMAGE, KINDS, LIMIT, LINE, NAME, REF, SOURCE, Kind
 from generator.contract import Contract, derived, merged, read_contract
@@ -120,6 +121,8 @@ def parse_line(text: str, *, name: str, other: Callable[[str], str | None] = lam
         raise InputError(problems, subject=name)
     top = root.mapping(LINE)
     line = top.text("line")
+    if (child := top.child("line")) is not None and name not in (f"catalogue/{line}.yaml", Path(name).name):
+        child.problem(f"line: {line} is not what the file is called, {Path(name).stem}")
     sources = tuple(_source(key, node) for key, node in _named(top, "sources"))
     bases = tuple(_base(key, node) for key, node in _named(top, "bases"))
     contracts = _contracts(top, other, problems, (line,))
@@ -150,15 +153,16 @@ def _contracts(
     ``lines`` are those that have been read on the way here.
     """
     contracts: dict[str, Contract] = {}
-    if (node := top.child("extends")) is not None:
-        line = top.text("extends")
-        text = other(line) if line not in lines else None
-        if text is not None and (root := parse_yaml(text, f"catalogue/{line}.yaml", problems)) is not None:
-            contracts = _contracts(root.mapping(LINE), other, problems, (*lines, line))
-        elif line in lines:
+    if (node := top.child("extends")) is not None and (line := top.text("extends")) and not problems:
+        if line in lines:
             node.problem(f"{line} extends itself: {' -> '.join((*lines, line))}")
-        elif text is None:
+        elif (text := other(line)) is None:
             node.problem(f"extends: no catalogue/{line}.yaml")
+        elif (root := parse_yaml(text, f"catalogue/{line}.yaml", problems)) is not None:
+            contracts = _contracts(root.mapping(LINE), other, problems, (*lines, line))
+    if node is not None and problems:
+        # without those contracts each name of one would be a problem too
+        raise InputError(problems)
     for key, node in _named(top, "contracts"):
         contracts[key] = read_contract(node, contracts)
     return contracts

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -92,3 +93,10 @@ def _in_single_quotes(text: str) -> str:
     if "'" in text or "\n" in text:
         raise ValueError(f"{text!r} has a quote or a line break, which a shell's word cannot have here")
     return text
+
+
+def shell_words(words: Sequence[str]) -> str:
+    """A list of texts as words of a shell. ValueError for a text, whose letters would be taken for the list."""
+    if isinstance(words, str):
+        raise ValueError(f"{words!r} is a text where a list is meant: [{words}]")
+    return " ".join(shlex.quote(word) for word in words)

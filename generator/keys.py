@@ -123,7 +123,7 @@ KEYS: tuple[Key, ...] = (
         "REQUIREMENTS",
         values.path,
         "",
-        "a requirements file instead of the catalogue's list; part of the image",
+        "a requirements file instead of FATE's own; part of the image, which is then built for every platform",
         "requirements.txt",
     ),
     Key(

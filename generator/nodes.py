@@ -94,7 +94,7 @@ class Node:
         if isinstance(self._raw, MappingNode):
             for key, child in entries.items():
                 if key not in record.keys:
-                    listed = "; known are " + ", ".join(record.keys)
+                    listed = "; known are " + ", ".join(record.keys) if record.keys else "; none is known here"
                     child.problem(f"{key}: unknown key{did_you_mean(key, record.keys) or listed}")
             for key in record.required:
                 if key not in entries:

@@ -112,6 +112,9 @@ def read_party(node: Node, images: Sequence[str]) -> Party:
     """Reads ``party:``, whose paths may name ``images``."""
     m = node.mapping(PARTY)
     services = tuple((name, _known(child, images)) for name, child in m.entries("services"))
+    for name, service in m.entries("services"):
+        if name in (OTHER, *images):
+            service.problem(f"{name}: is the name of {'the other party' if name == OTHER else 'an image'} already")
     known = [*images, *(name for name, _ in services)]
     listed, asking = m.child("paths"), m.child("asks")
     paths = tuple(_path(child, known) for child in (listed.items() if listed else ()))
@@ -136,6 +139,8 @@ def _path(node: Node, images: Sequence[str]) -> Path:
         if end and end not in (OTHER, *images):
             node.problem(f"unknown image {end}{did_you_mean(end, images)}")
     speaks = PROTOCOLS.get(m.text("speaks"), "rpc")
+    if speaks != "rpc" and (child := m.child("says")) is not None:
+        child.problem("says: is for rpc alone")
     headers = tuple((name, child.text()) for name, child in m.entries("headers"))
     code = m.text("code", default="0")
     return Path(

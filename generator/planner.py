@@ -82,7 +82,10 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
                 # --source is given the name itself
                 called = str if o.where == "--source" else functools.partial(key_of, suffix=suffix)
                 hint = f"did you mean {called(near[0])}?" if near else f"known are {', '.join(map(called, known))}"
-                problems.append(Problem(o.where, f"{called(o.name)}: FATE {line.name} has no such name; {hint}"))
+                wrong = f"{called(o.name)}: FATE {line.name} has no such name; {hint}"
+                if called(o.name) in KNOWN_NAMES and not near:
+                    wrong += "; it is another line's: remove it"
+                problems.append(Problem(o.where, wrong))
 
 
 def _override(overrides: Sequence[Override], name: str) -> Override | None:
@@ -182,7 +185,7 @@ def _platforms(
     """The settings' platforms less those that the image or a parent lacks, each with its reason."""
     kept, skipped = [], []
     limit = image.limit
-    if limit is not None and limit.lifted_by and getattr(settings, limit.lifted_by.lower(), ""):
+    if limit is not None and limit.lifted_by and _is_set(settings, limit.lifted_by):
         limit = None
     for platform in settings.platforms:
         lacking = [s for parent in parents for s in parent.skipped if s.platform == platform]
@@ -193,6 +196,11 @@ def _platforms(
         else:
             kept.append(platform)
     return tuple(kept), tuple(skipped)
+
+
+def _is_set(settings: Settings, key: str) -> bool:
+    overridden = {key_of(image.name, "_IMAGE") for image in settings.images}
+    return key in overridden or bool(getattr(settings, key.lower(), ""))
 
 
 def _check_platforms(settings: Settings, targets: Iterable[Target], problems: list[Problem]) -> None:

@@ -48,7 +48,7 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
             tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", "", common)
     if plan.party is not None:
-        tree[COMPOSE_FILE] = _fill(environment, plan.party.template, "party in the catalogue", common)
+        tree[COMPOSE_FILE] = _fill(environment, plan.party.template, f"party: in catalogue/{plan.line}.yaml", common)
     if read is not None and environment.cache is not None:
         read.update(name for _, name in environment.cache)
     return tree
@@ -89,6 +89,7 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
     environment.filters["exec_form"] = hcl.dockerfile_json
     environment.filters["sed_pattern"] = hcl.sed_pattern
     environment.filters["sed_text"] = hcl.sed_text
+    environment.filters["shell_words"] = hcl.shell_words
     return environment
 
 

@@ -177,7 +177,7 @@ def urls(text: str) -> str:
         if "@" in word:
             raise ValueError(
                 "a login in a URL is not allowed here: the URL stays in the image's history"
-                " (for a Python index: put the login in the file that PIP_NETRC names)"
+                " (for a Python index: put the login in the file that PIP_NETRC names; for npm there is none)"
             )
         _split_http(word)
     return " ".join(text.split())

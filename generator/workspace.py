@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,12 +51,26 @@ def load_line(project: Project, version: str, where: str) -> Line:
     name = f"{line}.yaml"
     if (text := _catalogue(project, line)) is not None:
         return parse_line(text, name=f"catalogue/{name}", other=partial(_catalogue, project))
-    found = {f.stem for d in project.search_path("catalogue") for f in d.glob("*.yaml")}
-    lines = sorted(found, key=lambda stem: [int(part) for part in re.findall("[0-9]+", stem)])
+    key = "" if where == "--release" else "FATE_VERSION: "
     raise InputError(
-        Problem(where, f"FATE_VERSION: no catalogue/{name}; there are lines {', '.join(lines)}"),
+        Problem(where, f"{key}no catalogue/{name}; there are lines {', '.join(_lines(project))}"),
         hint=f"take a release of one of them; a catalogue/{name} of the project's own adds that line",
     )
+
+
+def _lines(project: Project) -> list[str]:
+    """Those that have a catalogue, the project's own too."""
+    found = {file.stem for directory in project.search_path("catalogue") for file in directory.glob("*.yaml")}
+    return sorted(found, key=lambda stem: [int(part) for part in re.findall("[0-9]+", stem)])
+
+
+def _of_another_line(project: Project, settings: Settings, line: Line) -> Iterator[Problem]:
+    """A warning for each tag that names a release of another line: a push would take that one's place."""
+    for key, tag in (("BASE_TAG", settings.base_tag), ("TAG", settings.tag)):
+        named = re.match(r"v?([0-9]+\.[0-9]+)\.[0-9]", tag)
+        if named and named[1] != line.name and named[1] in _lines(project):
+            wrong = f"{key}: {tag} is a tag of FATE {named[1]}, and this is FATE {settings.fate_version}: is it meant?"
+            yield Problem(settings.where(key), wrong)
 
 
 def _catalogue(project: Project, line: str) -> str | None:
@@ -75,7 +89,8 @@ def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] =
         private, warnings = load_settings(project, sets=sets, sources=sources, strict=strict)
         plan = make_plan(private, line)
     used = {image.name: image.template if image.kind != "third-party" else "" for image in line.images}
-    return Workspace(project, plan, tree, (*warnings, *never_read(project, read, used)))
+    more = (*_of_another_line(project, committed, line), *never_read(project, read, used))
+    return Workspace(project, plan, tree, (*warnings, *more))
 
 
 def read_text(path: Path) -> str:

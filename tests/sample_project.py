@@ -8,8 +8,8 @@ into the environment.
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 from pathlib import Path
 
 SAMPLE = Path(__file__).resolve().parent / "fate-sample"
@@ -38,7 +38,11 @@ def make_sample_project(
 
 
 if __name__ == "__main__":
-    release = sys.argv[2] if len(sys.argv) > 2 else "1.3.0"
-    make_sample_project(
-        Path(sys.argv[1]), sample=SAMPLE_1_11 if release.startswith("1.11.") else SAMPLE, release=release
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("release", nargs="?", default="1.3.0")
+    given = parser.parse_args()
+    if (given.directory / ".env").exists():
+        parser.error(f"{given.directory}/.env is there already")
+    release = given.release
+    make_sample_project(given.directory, sample=SAMPLE_1_11 if release.startswith("1.11.") else SAMPLE, release=release)

@@ -88,14 +88,25 @@ def test_a_contract_of_its_own_is_made_of_those_of_the_other_line() -> None:
             {"1_1": 'extends: "1.2"\n' + ABOVE},
             "catalogue/1.1.yaml:1: 1.2 extends itself: 1.2 -> 1.1 -> 1.2",
         ),
+        (
+            "1.1",
+            {"1_1": 'extends: "1.0"\n' + ABOVE, "1_0": 'extends: "1.1"\n' + ABOVE.replace('"1"', '"1.0"')},
+            "catalogue/1.0.yaml:1: 1.1 extends itself: 1.2 -> 1.1 -> 1.0 -> 1.1",
+        ),
         ("../1.1", {}, 'catalogue/1.2.yaml:2: "../1.1" is not a line, such as 1.3'),
         ("1.1", {"1_1": ABOVE + "  odd: {colour: red}\n"}, "catalogue/1.1.yaml:17: colour: unknown key"),
     ],
 )
 def test_a_line_that_cannot_be_extended_is_told(above: str, lines: dict[str, str], said: str) -> None:
     with pytest.raises(InputError) as caught:
-        extending("contracts: {known: {user: b}}\n", above, **lines)
-    assert said in str(caught.value)
+        extending("", above, **lines)
+    assert [str(problem)[: len(said)] for problem in caught.value.problems] == [said]
+
+
+def test_a_line_is_what_its_file_is_called() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_line(GOOD.replace('line: "1"', 'line: "1.3"'), name="catalogue/1.4.yaml")
+    assert str(caught.value) == "catalogue/1.4.yaml:1: line: 1.3 is not what the file is called, 1.4"
 
 
 def test_images_come_in_build_order_whatever_the_order_in_the_file() -> None:

@@ -180,7 +180,14 @@ def test_init_begins_with_a_release_and_shows_the_keys_that_its_line_has(run: Ru
     assert (code, out.splitlines()[0]) == (0, "wrote .env and 8 files for FATE 1.11.2")
     text = (project_dir / "new/.env").read_text(encoding="utf-8")
     assert {"BASE_TAG=1.11.2-release", "TAG=1.11.2-release", "FATE_VERSION=1.11.2"} <= set(text.splitlines())
-    assert "#FATEFLOW_SOURCE=" in text and "#NODE_IMAGE=" in text and "LMDB_SAFE" not in text
+    assert (
+        "#FATEFLOW_SOURCE=" in text and "#NODE_IMAGE=" in text and "#MYSQL_IMAGE=" in text and "LMDB_SAFE" not in text
+    )
+
+
+def test_init_writes_the_release_that_it_takes_by_itself(run: Run, project_dir: Path) -> None:
+    assert run("init", "new")[0] == 0
+    assert "\nFATE_VERSION=1.3.0\n" in (project_dir / "new/.env").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

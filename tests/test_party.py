@@ -59,6 +59,26 @@ def test_services_of_a_party_may_have_other_names_than_their_image() -> None:
     assert (party.images, party.asks, party.template) == ({"two", "db"}, ("both", "one"), "own.j2")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("both: two", "db: two", "c.yaml:16: db: is the name of an image already"),
+        ("both: two", "party: two", "c.yaml:16: party: is the name of the other party already"),
+        ("speaks: http}", "speaks: http, says: x}", "c.yaml:21: says: is for rpc alone"),
+    ],
+)
+def test_what_a_party_cannot_have(old: str, new: str, said: str) -> None:
+    assert said in problems(SERVICES.replace(old, new))
+
+
+def test_an_answer_of_every_command_of_eggroll_says_something() -> None:
+    party = plan_of(platforms=("linux/amd64",), fate_version="1.11.4").party
+    assert party is not None
+    assert [path.says for path in party.paths if path.call and path.speaks == "rpc"] == [
+        "NODE_MANAGER", "egg_pair", "success", "success"
+    ]  # fmt: skip
+
+
 def test_services_and_who_asks_are_known() -> None:
     assert problems(SERVICES.replace("both: two", "both: twoo").replace("[both, one]", "[bot]")) == [
         "c.yaml:16: unknown image twoo; did you mean two?",
@@ -158,7 +178,7 @@ def test_a_port_of_the_catalogue_is_a_port_of_the_configuration(compose: dict[st
         assert not path.port or re.search(rf"\b{path.port}\b", content), path
 
 
-@pytest.fixture(scope="module", params=["1.11.1", "1.11.4"])
+@pytest.fixture(scope="module", params=["1.11.0", "1.11.1", "1.11.4"])
 def eggroll2(request: pytest.FixtureRequest) -> dict[str, Any]:
     plan = plan_of(platforms=("linux/amd64",), fate_version=request.param)
     found: dict[str, Any] = yaml.safe_load(render(plan, [packaged_data("templates")])[COMPOSE_FILE])
@@ -184,7 +204,7 @@ def test_its_configuration_is_put_over_files_that_the_contracts_say_are_mounted(
 
 
 def test_managers_that_do_not_come_forward_are_put_into_the_table(eggroll2: dict[str, Any]) -> None:
-    assert ("INSERT INTO server_node" in eggroll2["configs"]["mysql"]["content"]) == (eggroll2["release"] == "1.11.1")
+    assert ("INSERT INTO server_node" in eggroll2["configs"]["mysql"]["content"]) == (eggroll2["release"] != "1.11.4")
 
 
 def test_its_settings_are_yaml_and_its_routes_lead_to_the_other_partys_rollsite(eggroll2: dict[str, Any]) -> None:

@@ -57,8 +57,50 @@ def test_every_file_has_the_header_in_its_first_line(project_dir: Path) -> None:
 
 def test_the_pins_and_packages_that_a_line_changes_are_in_its_dockerfiles() -> None:
     tree = render(plan_of(fate_version="1.11.4"), [packaged_data("templates")])
-    assert "printf '%s\\n' 'Werkzeug>=2.0,<3' >> requirements.txt" in tree["dockerfiles/base-image/Dockerfile"]
+    base = tree["dockerfiles/base-image/Dockerfile"]
+    assert r"-e 's/^Flask==2\.0\.3[[:space:]]*$/Flask==2.0.3\nWerkzeug>=2.0,<3/'" in base
+    assert "for index in https://wheels.example.com/cpu; do sed" in base
     assert "JSON.stringify(read, null, 2));' hmac_sha1\n" in tree["dockerfiles/packages/Dockerfile"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("Flask==2.0.3: Flask==2.0.3 Werkzeug>=2.0,<3", "torch==1.13.1+cpu: torch==1.13.1", r"torch==1\.13\.1\+cpu["),
+        (
+            'pip: ["notebook>=6.5,<7"]',
+            """pip: ["a; python_version < '3.9'"]""",
+            r"""'a; python_version < '"'"'3.9'"'"''""",
+        ),
+    ],
+)
+def test_a_pin_reaches_the_shell_as_it_is(project_dir: Path, old: str, new: str, said: str) -> None:
+    text = (packaged_data("catalogue") / "1.11.yaml").read_text(encoding="utf-8")
+    assert old in text
+    (project_dir / "catalogue").mkdir()
+    (project_dir / "catalogue/1.11.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    with (project_dir / ".env").open("a") as env:
+        env.write("FATE_VERSION=1.11.4\n")
+    assert said in "".join(load(Project(project_dir)).tree.values())
+
+
+def test_a_text_where_a_list_is_meant_is_told(project_dir: Path) -> None:
+    text = (packaged_data("catalogue") / "1.11.yaml").read_text(encoding="utf-8")
+    (project_dir / "catalogue").mkdir()
+    (project_dir / "catalogue/1.11.yaml").write_text(text.replace("[hmac_sha1]", "hmac_sha1"), encoding="utf-8")
+    with (project_dir / ".env").open("a") as env:
+        env.write("FATE_VERSION=1.11.4\n")
+    with pytest.raises(InputError, match="'hmac_sha1' is a text where a list is meant"):
+        load(Project(project_dir))
+
+
+def test_a_tag_of_another_line_is_a_warning(project_dir: Path) -> None:
+    with (project_dir / ".env").open("a") as env:
+        env.write("FATE_VERSION=1.11.4\n")
+    assert [str(warning) for warning in load(Project(project_dir)).warnings] == [
+        ".env:2: BASE_TAG: 1.3.0-release is a tag of FATE 1.3, and this is FATE 1.11.4: is it meant?",
+        ".env:3: TAG: 1.3.0-release is a tag of FATE 1.3, and this is FATE 1.11.4: is it meant?",
+    ]
 
 
 def test_every_file_ends_in_one_line_break_and_no_line_ends_in_a_space(project_dir: Path) -> None:

@@ -92,7 +92,8 @@ def hold_against(seen: Configs, pushed: Configs) -> None:
         listed = "\n  ".join(other)
         raise BuildError(
             f"what was published is not what was verified, and the tags name it:\n  {listed}",
-            hint="a source changed, or the builder's cache was pruned, between the two: run the same command again",
+            hint="a source changed, the builder's cache was pruned, or another build did the same beside this one: "
+            "run the same command again",
         )
 
 

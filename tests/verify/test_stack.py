@@ -40,6 +40,7 @@ class Engine(Docker):
     up: int = 0
     calls: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    questions: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self, args: Sequence[str], **_: Any) -> Completed:
         words = [word for word in args if not word.startswith("--")]
@@ -67,6 +68,7 @@ class Engine(Docker):
         if service in self.states:
             return Completed(tuple(args), 1, "", f'service "{service}" is not running')
         asked = json.loads(args[-1])
+        self.questions.extend(asked)
         well = (True, True, "well")
         said = [self.answers.get(f"{one['from']} → {one['to']}", well) for one in asked]
         return Completed(tuple(args), 0, json.dumps(said), "")
@@ -176,6 +178,7 @@ def test_the_catalogue_says_who_asks(tmp_path: Path) -> None:
     docker = engine(states={"fateflow-9999": ENDED})
     run(docker, workspace)
     assert docker.asked[:3] == ["fateflow-10000", "fateflow-9999", "nodemanager-9999"]
+    assert {question["says"] for question in docker.questions} == {"", "NODE_MANAGER", "egg_pair", "success"}
 
 
 def test_the_schemas_container_has_ended(workspace: Workspace) -> None:

@@ -145,7 +145,7 @@ target "packages-linux-amd64" {
   }
 }
 
-# no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu 2.11.1 and ipcl-python 2.0.0 have no linux/arm64 wheel
+# no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu and ipcl-python 2.0.0 have no linux/arm64 wheel
 target "base-image" {
   inherits  = ["_common", "_attest"]
   context   = "dockerfiles/base-image"
@@ -163,7 +163,7 @@ target "base-image" {
   platforms = ["linux/amd64"]
 }
 
-# no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu 2.11.1 and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
+# no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
 target "fateflow" {
   inherits  = ["_common", "_attest"]
   context   = "dockerfiles/fateflow"
@@ -186,7 +186,7 @@ target "fateflow" {
   }
 }
 
-# no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu 2.11.1 and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
+# no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
 target "eggroll" {
   inherits  = ["_common", "_attest"]
   context   = "dockerfiles/eggroll"
@@ -230,7 +230,7 @@ target "fateboard" {
   }
 }
 
-# no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu 2.11.1 and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
+# no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
 target "client" {
   inherits  = ["_common", "_attest"]
   context   = "dockerfiles/client"
@@ -248,12 +248,14 @@ target "client" {
   platforms = ["linux/amd64"]
   contexts = {
     "base-image" = BASE_IMAGE
+    "fateflow" = FATEFLOW_SOURCE
   }
 }
 
+# no linux/arm64: Docker Hub has mysql:8.0.28 for linux/amd64 alone, from 8.0.29 on for linux/arm64 too
 target "mysql" {
   inherits  = ["_attest"]
   dockerfile-inline = "FROM mysql:8.0.28\n"
   tags      = ["mysql:8.0.28"]
-  platforms = ["linux/amd64", "linux/arm64"]
+  platforms = ["linux/amd64"]
 }
