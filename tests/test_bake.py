@@ -10,6 +10,7 @@ import pytest
 from generator.bake.environment import Recipe, arguments, bake_environment
 from generator.bake.job import Options, variables
 from generator.bake.layouts import empty_layout, sent_first
+from generator.bake.phases import FIX, failed
 from generator.bake.preflight import (
     create_command,
     emulated,
@@ -21,6 +22,7 @@ from generator.bake.preflight import (
     the_engines_own,
 )
 from generator.bake.prepare import attestation, open_workspace, passwords, refuse_drift, temporary_recipe
+from generator.bake.run import PhaseError
 from generator.builder import Builder, Engine, Facts, Node, Store
 from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.plan import Plan
@@ -394,3 +396,20 @@ def test_a_provenance_has_no_build_arguments_where_a_proxy_has_a_password() -> N
     assert attestation(behind) == ["*.attest=type=provenance,mode=min"]
     assert attestation(plan_of(provenance=True, http_proxy="http://proxy:3128")) == []
     assert attestation(plan_of(http_proxy="http://me:secret@proxy:3128")) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "reached"),
+    [
+        ("fatal: unable to access 'https://github.com/a/b.git/': Could not resolve host: github.com", False),
+        ("npm ERR! code EAI_AGAIN\nnpm ERR! request failed, reason: getaddrinfo EAI_AGAIN npm.example.com", False),
+        ("WARNING: Retrying: Failed to establish a new connection: [Errno 111] Connection refused", False),
+        ("W: Failed to fetch http://deb.example.com/x  Temporary failure resolving 'deb.example.com'", False),
+        ("[ERROR] Could not transfer artifact junit:junit:pom:4.12 from/to central", False),
+        ("storage-service.cc:41: fatal error: lmdb.h: No such file or directory", True),
+    ],
+)
+def test_a_step_that_reached_nobody_is_told_what_lists_them(said: str, reached: bool) -> None:
+    error = failed(PhaseError(said, "egg.log", {}, "step"))
+    assert ("fategen images --external lists what a build asks" in (error.hint or "")) is not reached
+    assert (error.hint or "").endswith(FIX)

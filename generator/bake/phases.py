@@ -15,7 +15,7 @@ from generator.checkout import uncommitted
 from generator.errors import BuildError, EngineError
 from generator.plan import Target
 from generator.reference import parse_reference
-from generator.remedies import explain_push
+from generator.remedies import explain_push, get_reachable
 
 RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL)
 """Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this."""
@@ -146,7 +146,7 @@ def attempt(
 def failed(error: PhaseError, consequence: str = "") -> BuildError | EngineError:
     """A step of the user's own is a BuildError; what the engine could not do is an EngineError."""
     message = f"{error.message}\n  whole log: {error.log}{consequence}"
-    hint = error.hint or FIX
+    hint = error.hint or (f"{reach}; {FIX}" if (reach := get_reachable(error.message)) else FIX)
     return BuildError(message, hint=hint) if error.kind == "step" else EngineError(message, hint=hint)
 
 
