@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from generator.contract import Contract, File, Item
 from generator.text import human
+from generator.verify.elf import architecture_of, elf_for
 from generator.verify.evidence import Entry, Evidence
 from generator.verify.results import Result
 
 SETUID = 0o6000
 SHOWN = 3
 """Paths that a result names."""
+ALWAYS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin")
+"""Directories of programs, whatever an image's PATH says."""
+_INTERPRETER = re.compile(r"(?:/usr)?/lib[^/]*/ld(?:-linux|-musl|64\.so)[^/]*")
+"""What the kernel starts a dynamically linked program with: of glibc, of musl, of glibc on ppc64le and s390x."""
+_EMULATOR = re.compile(r".*/qemu-[^/]+-static")
+"""What some arm images carry so that another machine can start them: for that machine on purpose."""
 _UNITS = {"MB": 10**6, "GB": 10**9}
 _WILD = re.compile(r"\*\*/|\*\*|\*|\?")
 
 
 def check(image: str, platform: str, contract: Contract, evidence: Evidence) -> tuple[Result, ...]:
-    """Every result, in the order of the contract: configuration, files, what may not be there, size."""
+    """Every result, in the order of the contract: configuration, files, what may not be there, size; binaries."""
 
     def result(name: str, where: str, expected: str, found: str, ok: bool | None = None) -> Result:
         return Result(image, platform, name, expected == found if ok is None else ok, expected, found, where)
@@ -67,6 +76,9 @@ def check(image: str, platform: str, contract: Contract, evidence: Evidence) -> 
         if contract.size is not None:
             most, size = number_of_bytes(contract.size.name), evidence.size
             yield result("size", contract.size.where, f"at most {contract.size.name}", human(size), size <= most)
+        if contract.where and (told := _binaries(platform, evidence)) is not None:
+            one = result("binaries", contract.where, *told)
+            yield one if one.ok else replace(one, next=_another_base(image, platform))
 
     return tuple(all_of())
 
@@ -131,6 +143,49 @@ def _setuid(allowed: Sequence[Item], evidence: Evidence) -> tuple[str, str, bool
         if entry.mode & SETUID and entry.type == "file" and not any(e.fullmatch(path) for e in expressions)
     ]
     return "none but those that are allowed", _some(surprises, "none but those that are allowed"), not surprises
+
+
+def _binaries(platform: str, evidence: Evidence) -> tuple[str, str, bool] | None:
+    """Whether what the image starts is for its platform; None where it has no program, or nobody knows what that is.
+
+    A second interpreter beside the platform's own is for 32-bit programs, which that runs as well.
+    """
+    own, programs, interpreters = elf_for(platform), _programs(evidence), _interpreters(evidence)
+    if not own or not (programs or interpreters):
+        return None
+    foreign = {path: elf for path, elf in programs.items() if elf != own and not _EMULATOR.fullmatch(path)}
+    if own not in interpreters.values():
+        foreign |= interpreters
+    expected = f"ELF for {platform.partition('/')[2]}"
+    return expected, _some([f"{path} ({architecture_of(elf)})" for path, elf in foreign.items()], expected), not foreign
+
+
+def _programs(evidence: Evidence) -> dict[str, str]:
+    """Path -> ELF of the programs that are in a directory of the image's PATH, in its order."""
+    places = [*evidence.settings.environment.get("PATH", "").split(":"), *ALWAYS]
+    directories = dict.fromkeys(evidence.resolve(f"{place}/.") for place in places if place.startswith("/"))
+    order = {directory: number for number, directory in enumerate(directories)}
+    found = [
+        (order[posixpath.dirname(path)], path, entry.elf)
+        for path, entry in evidence.files.items()
+        if entry.elf and posixpath.dirname(path) in order
+    ]
+    return {path: elf for _, path, elf in sorted(found)}
+
+
+def _interpreters(evidence: Evidence) -> dict[str, str]:
+    """Path -> ELF: commonly a link to a file that has its version in its name."""
+    named = sorted(path for path in evidence.files if "/ld" in path and _INTERPRETER.fullmatch(path))
+    entries = ((path, evidence.find(path)) for path in named)
+    return {path: entry.elf for path, entry in entries if entry is not None and entry.elf}
+
+
+def _another_base(image: str, platform: str) -> str:
+    return (
+        f"most likely a base image has no {platform}, and BuildKit took what is alone under its name: "
+        f"fategen images {image} --external lists the names and the key of each (<NAME>_IMAGE or BASE_REGISTRY), "
+        "docker buildx imagetools inspect REFERENCE lists the platforms of one, if it has more than one"
+    )
 
 
 def _some(paths: Sequence[str], none: str) -> str:

@@ -17,7 +17,8 @@ WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 class Entry(NamedTuple):
     """One path of a layer. ``type`` is ``file``, ``directory``, ``link`` or another word; ``mode`` has setuid bits too.
 
-    ``size`` is a file's, in bytes; ``target`` a link's text.
+    ``size`` is a file's, in bytes; ``target`` a link's text; ``elf`` what a file is that may be executed, as
+    ``elf.elf_of`` says it.
     """
 
     type: str
@@ -26,6 +27,7 @@ class Entry(NamedTuple):
     gid: int
     size: int
     target: str
+    elf: str = ""
 
 
 Listing = Mapping[str, Entry]

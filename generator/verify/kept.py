@@ -19,6 +19,8 @@ from typing import Any
 from generator.verify.evidence import Entry, Listing
 from generator.verify.results import Result
 
+LAYERS = "layers-2"
+"""Another name whenever a listing says more than before: what an older one does not say would count as not there."""
 UNUSED = 60 * 24 * 3600
 """Seconds after which what nobody asked for is removed."""
 
@@ -40,7 +42,7 @@ class Kept:
 
     def layer(self, diff_id: str) -> Listing | None:
         if diff_id not in self._layers:
-            found = self._read("layers", _hex(diff_id))
+            found = self._read(LAYERS, _hex(diff_id))
             try:
                 self._layers[diff_id] = {path: Entry(*entry) for path, entry in found.items()}
             except (AttributeError, TypeError):
@@ -49,7 +51,7 @@ class Kept:
 
     def put_layer(self, diff_id: str, listing: Listing) -> None:
         self._layers[diff_id] = listing
-        self._write("layers", _hex(diff_id), listing)
+        self._write(LAYERS, _hex(diff_id), listing)
 
     def diff_id(self, blob: str) -> str:
         """The diff id of a compressed layer that was met before, "" for another."""

@@ -1,5 +1,7 @@
 """Lists what a layer holds while its bytes go by: gzip, zstd or plain, headers only, nothing kept of the contents.
 
+Of a file that may be executed its first bytes are looked at too, since they say for which platform it is.
+
 Layers are read from engines, registries and bundles, so from anybody: headers are read strictly (POSIX.1-2017 pax,
 "ustar Interchange Format" and "pax Header Block"; GNU tar's long names and base-256 numbers), numbers, names and their
 count are bounded, and a compressed layer is never inflated further than one piece ahead.
@@ -11,6 +13,7 @@ import hashlib
 import re
 
 from generator.bundle.format.inflate import Unpacking, compressed, decompressor
+from generator.verify.elf import HEAD, elf_of
 from generator.verify.evidence import Entry, Listing
 
 BLOCK = 512
@@ -91,6 +94,8 @@ class _Tar:
         self._skip = 0
         self._wanted: tuple[bytes, int] | None = None
         """the type and size of an extra header whose content is to come"""
+        self._program: tuple[str, int] | None = None
+        """the path of a program whose first bytes are to come, and the bytes of all its content"""
         self._name = self._target = ""
         self._pax: dict[str, str] = {}
         self._files: dict[str, Entry] = {}
@@ -115,10 +120,17 @@ class _Tar:
                 position += length + -length % BLOCK
                 self._wanted = None
                 continue
-            if size - position < BLOCK:
-                break
-            content = self._header(data[position : position + BLOCK])
-            position += BLOCK
+            if self._program is None:
+                if size - position < BLOCK:
+                    break
+                content = self._header(data[position : position + BLOCK])
+                position += BLOCK
+            if self._program is not None:
+                if size - position < HEAD:
+                    break
+                path, content = self._program
+                self._files[path] = self._files[path]._replace(elf=elf_of(data[position : position + HEAD]))
+                self._program = None
             if content:
                 position += content
                 if position > size:
@@ -127,7 +139,7 @@ class _Tar:
         self._rest = b"" if self._ended else data[position:]
 
     def end(self) -> Listing:
-        if not self._ended and (self._rest or self._skip or self._wanted):
+        if not self._ended and (self._rest or self._skip or self._wanted or self._program):
             raise BadLayer("it ends in the middle of an entry")
         return self._files
 
@@ -150,10 +162,13 @@ class _Tar:
         if kind not in _TYPES:
             raise BadLayer(f"an entry is of the unknown type {kind!r}")
         size = self._int("size", block[124:136])
-        self._add(block, _TYPES[kind], size)
-        return size + -size % BLOCK if _TYPES[kind] == "file" else 0
+        path = self._add(block, _TYPES[kind], size)
+        content = size + -size % BLOCK if _TYPES[kind] == "file" else 0
+        if content and size >= HEAD and self._files[path].mode & 0o111:
+            self._program = (path, content)
+        return content
 
-    def _add(self, block: bytes, kind: str, size: int) -> None:
+    def _add(self, block: bytes, kind: str, size: int) -> str:
         name = self._pax.get("path") or self._name
         if not name:
             name = _text(block[:100])
@@ -177,6 +192,7 @@ class _Tar:
         self._pax = {}
         if len(self._files) > MOST_ENTRIES:
             raise BadLayer(f"it has more than {MOST_ENTRIES:,} entries")
+        return path
 
     def _extra(self, kind: bytes, content: bytes) -> None:
         if kind == b"L":

@@ -51,7 +51,9 @@ def report_junit(results: Sequence[Result]) -> str:
             if not result.ok:
                 said = f"expected {result.expected}, found {result.found}"
                 failure = ElementTree.SubElement(case, "failure", type="contract", message=_xml(said))
-                failure.text = _xml("\n".join([said, result.where, *result.log]))
+                failure.text = _xml(
+                    "\n".join([said, result.where, *([result.next] if result.next else []), *result.log])
+                )
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
 
@@ -61,6 +63,7 @@ def _failure(result: Result) -> str:
     subject = f"{result.image} {result.platform}".strip()
     lines = [f"FAILED  {subject}: {one_line(result.check)}{where}"]
     lines += [f"  expected  {one_line(result.expected)}", f"  found     {one_line(result.found)}"]
+    lines += [f"  next      {one_line(result.next)}"] if result.next else []
     return "\n".join([*lines, *(f"  | {one_line(line)}" for line in result.log)])
 
 

@@ -13,7 +13,8 @@ class Result:
     ``check`` names what was looked at (``/data/projects/fate/roll/conf``, ``port 8011``, ``ends on SIGTERM``), and
     ``where`` is the catalogue's ``file:line`` that asks for it. ``log`` are the container's last lines, where it had
     any to say. ``seconds`` is what the check took, 0.0 where that is no time of its own, and
-    ``begun`` when it began (since 1970): checks run beside each other.
+    ``begun`` when it began (since 1970): checks run beside each other. ``next`` is what to do about a failure that has
+    a likely cause of its own.
     """
 
     image: str
@@ -26,6 +27,7 @@ class Result:
     log: tuple[str, ...] = ()
     seconds: float = 0.0
     begun: float = 0.0
+    next: str = ""
 
 
 def failures(results: Iterable[Result]) -> tuple[Result, ...]:

@@ -345,6 +345,29 @@ def test_nothing_is_published_when_one_component_fails(one_fails: Project) -> No
     assert not docker("image", "ls", "--quiet", "--filter=reference=fategen.invalid/verify-*/*")
 
 
+def test_a_base_image_of_one_platform_is_not_published_for_another(
+    registry: str, fategen: Fategen, tmp_path: Path
+) -> None:
+    """BuildKit takes what is alone under a name for every platform, as a mirror has it after ``docker push``."""
+    upstream = f"{os.environ.get('FATEGEN_BASE_REGISTRY', 'docker.io')}/library/eclipse-temurin:8-jre"
+    (tmp_path / "Dockerfile").write_text(f"FROM {upstream}\n", encoding="utf-8")
+    flags = ("--quiet", "--platform=linux/amd64", "--provenance=false", "--push")
+    docker("buildx", "build", *flags, "--tag", f"{registry}/{SPACE}-one/jre:8", str(tmp_path))
+    single = registry_get(registry, f"{SPACE}-one/jre/manifests/8")
+    assert isinstance(single, dict) and "manifests" not in single
+    directory = make_sample_project(tmp_path / "project", namespace=f"{SPACE}-one")
+    with (directory / ".env").open("a", encoding="utf-8") as env:
+        env.write(f"JRE_IMAGE={registry}/{SPACE}-one/jre:8\n")
+    assert fategen("render", cwd=directory).code == 0
+    ran = fategen("bake", "fateboard", "--push", "--verify", "-q", cwd=directory)
+    assert ran.code == 1, ran.out + ran.err
+    assert ran.out.startswith("FAILED  fateboard linux/arm64: binaries  (catalogue/1.3.yaml:")
+    assert "  expected  ELF for arm64\n  found     /opt/java/openjdk/bin/java (amd64), " in ran.out
+    assert "1 of " in ran.err and "(fateboard); nothing was published" in ran.err
+    with pytest.raises(urllib.error.HTTPError):
+        registry_get(registry, f"{SPACE}-one/fateboard/tags/list")
+
+
 def test_what_passes_is_published_and_is_what_was_verified(one_fails: Project) -> None:
     ran = one_fails.run("bake", "proxy", "--push", "--verify", "--format", "json", cwd=one_fails.directory)
     assert ran.code == 0, ran.out + ran.err

@@ -25,8 +25,21 @@ def test_an_image_is_kept_with_all_of_its_layers_or_not(tmp_path: Path) -> None:
         kept.put_layer(layer, {"/etc/a": FILE})
     kept.put_image("sha256:1", "linux/amd64", Parts(b"{}", ("sha256:a", "sha256:b")))
     assert Kept(tmp_path).image("sha256:1", "linux/amd64") == Parts(b"{}", ("sha256:a", "sha256:b"))
-    (tmp_path / "layers" / "b.json").unlink()
+    next(tmp_path.glob("layers*/b.json")).unlink()
     assert Kept(tmp_path).image("sha256:1", "linux/amd64") is None
+
+
+def test_what_a_layer_holds_is_kept_whole(tmp_path: Path) -> None:
+    program = FILE._replace(elf="64-bit LSB machine 62")
+    Kept(tmp_path).put_layer("sha256:a", {"/bin/a": program})
+    assert Kept(tmp_path).layer("sha256:a") == {"/bin/a": program}
+
+
+def test_a_layer_that_an_earlier_version_kept_is_read_again(tmp_path: Path) -> None:
+    """It knew nothing of programs: each would pass for none."""
+    (tmp_path / "layers").mkdir()
+    (tmp_path / "layers" / "a.json").write_text('{"/bin/a":["file",493,0,0,900,""]}', encoding="utf-8")
+    assert Kept(tmp_path).layer("sha256:a") is None
 
 
 def test_what_nobody_asked_for_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -29,6 +29,13 @@ def test_failures_come_first_with_expected_found_line_and_log() -> None:
     ]
 
 
+def test_a_failure_with_a_likely_cause_says_what_to_do() -> None:
+    result = replace(BAD, next="ask it again")
+    assert report_table([result]).splitlines()[2:4] == ["  found     nothing listens", "  next      ask it again"]
+    failure = ElementTree.fromstring(report_junit([result]))[0][0][0]
+    assert (failure.text or "").splitlines()[1:3] == ["c.yaml:9", "ask it again"]
+
+
 def test_checks_beside_each_other_take_no_longer_than_the_longest() -> None:
     first, beside, later = (replace(BAD, begun=begun) for begun in (100.0, 100.5, 200.0))
     assert report_table([first, beside, later]).splitlines()[-1].endswith(" 3.5 s")
@@ -45,7 +52,7 @@ def test_json_has_every_field_of_every_result() -> None:
         {
             "image": "egg", "platform": "linux/amd64", "check": "port 7888", "ok": False, "expected": "accepts",
             "found": "nothing listens", "where": "c.yaml:9", "log": ["boom", "\x1b[2J"], "seconds": 1.5,
-            "begun": 0.0,
+            "begun": 0.0, "next": "",
         }
     ]  # fmt: skip
 
