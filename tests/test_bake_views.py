@@ -97,6 +97,14 @@ def test_sizes_are_of_layers_and_attestations_are_no_platform() -> None:
     assert layers_size({"config": {"size": 5}, "layers": [{"size": 10}, {"size": 20}]}) == 30
 
 
+def test_platforms_that_a_replaced_image_had_besides_are_in_the_result() -> None:
+    roll = Built("roll", ("r/roll:1",), "sha256:" + "1a" * 32, ("linux/arm64",), (), 3.1, "pushed")
+    roll = replace(roll, replaced="sha256:" + "2b" * 32, lost=("linux/amd64", "linux/s390x"))
+    said = "replaced in the registry: roll (was sha256:2b2b2b2b…, also for linux/amd64 linux/s390x)"
+    assert result_table([roll]).splitlines()[-1] == said
+    assert roll.as_json()["lost_platforms"] == ["linux/amd64", "linux/s390x"]
+
+
 def test_the_result_as_table_and_as_json() -> None:
     digest = "sha256:" + "1a" * 32
     pushed = Built(

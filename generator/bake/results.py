@@ -37,6 +37,8 @@ class Built:
     cached: bool = False
     replaced: str = ""
     """the digest of another image that its name stood for in the registry until this push"""
+    lost: tuple[str, ...] = ()
+    """the platforms that this other image had and this one has not"""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -50,6 +52,7 @@ class Built:
             "uncommitted": list(self.uncommitted),
             "cached": self.cached,
             "replaced": self.replaced or None,
+            "lost_platforms": list(self.lost),
         }
 
 
@@ -65,7 +68,11 @@ def result_table(built: Sequence[Built]) -> str:
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     text = table(tuple(shown), list(zip(*shown.values(), strict=True)))
     dirty = {name for one in built for name in one.uncommitted}
-    replaced = [f"{one.image} (was {one.replaced[:15]}…)" for one in built if one.replaced]
+    replaced = [
+        f"{one.image} (was {one.replaced[:15]}…{', also for ' if one.lost else ''}{' '.join(one.lost)})"
+        for one in built
+        if one.replaced
+    ]
     notes = {"replaced in the registry": replaced, "not all committed": sorted(dirty)}
     return "\n".join([text, *(f"{what}: {', '.join(which)}" for what, which in notes.items() if which)])
 

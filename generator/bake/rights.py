@@ -1,13 +1,19 @@
-"""Whether the registry takes what is to be pushed, asked before anything is built. Imported only for a push."""
+"""What the registry says of a push: before the build whether it takes it, and after it what was replaced.
+
+Imported only for a push.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from generator.bake.results import Built, index_platforms
 from generator.builder import DAEMON_DRIVERS, Facts
 from generator.credentials import HUB, certificates, trust_text
 from generator.engine import Docker
@@ -16,14 +22,18 @@ from generator.plan import Target
 from generator.reference import Reference, parse_reference
 from generator.registry.connect import access_to
 from generator.registry.explain import push_refusals
-from generator.registry.pull import tagged
+from generator.registry.pull import get_manifest, tagged
 from generator.registry.rights import check_push
 from generator.registry.session import Access, Registry
 from generator.remedies import get_authority
 from generator.transport import Kind, Refused
+from generator.values import platforms
 
 DEFINITE: frozenset[Kind] = frozenset(("no login", "refused", "denied", "missing"))
 """What a push is told in the same words, wherever it comes from: its login is this machine's."""
+
+PATIENCE = 5.0
+"""Seconds that a registry has after a push to say what it was that it replaced."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,55 @@ def standing(targets: Sequence[Target], facts: Facts, environment: Mapping[str, 
             digests = pool.map(lambda one: tagged(registry, one.path, one.tag), references.values())
             found.update(zip(references, digests, strict=True))
     return {reference: digest for reference, digest in found.items() if digest}
+
+
+def with_lost(built: Sequence[Built], facts: Facts, environment: Mapping[str, str]) -> tuple[Built, ...]:
+    """The same, with the platforms that are lost with what a push replaced.
+
+    The push has succeeded: what the registry does not tell within ``PATIENCE`` is left out, whatever the reason.
+    """
+    before = {one.references[0]: one.replaced for one in built if one.replaced}
+    found: dict[str, list[str]] = {}
+    if before:
+        # no pool: the end of the program would wait for its threads
+        asking = threading.Thread(target=_ask_platforms, args=(before, facts, environment, found), daemon=True)
+        asking.start()
+        asking.join(PATIENCE)
+    return tuple(
+        replace(one, lost=tuple(p for p in found.get(one.references[0], ()) if p not in one.platforms))
+        if one.replaced
+        else one
+        for one in built
+    )
+
+
+def _ask_platforms(
+    before: Mapping[str, str], facts: Facts, environment: Mapping[str, str], found: dict[str, list[str]]
+) -> None:
+    """Reference -> platforms of the index with this digest, into ``found`` as they come."""
+    references = {reference: parse_reference(reference) for reference in before}
+
+    def ask(reference: str) -> None:
+        # a hostile index too must not look like a failure of the push
+        with contextlib.suppress(Refused, ValueError, TypeError, AttributeError, RecursionError):
+            index = json.loads(get_manifest(registry, references[reference].path, before[reference]).data)
+            found[reference] = list(dict.fromkeys(known for name in index_platforms(index) for known in _known(name)))
+
+    with contextlib.suppress(EngineError, Refused):
+        registry = Registry(_access(next(iter(references.values())).domain or HUB, facts, environment))
+        asking = [threading.Thread(target=ask, args=(reference,), daemon=True) for reference in before]
+        for one in asking:
+            one.start()
+        for one in asking:
+            one.join()
+
+
+def _known(platform: str) -> tuple[str, ...]:
+    """In the form that the settings have it; none where an image could not be built for it."""
+    try:
+        return platforms(platform)
+    except ValueError:
+        return ()
 
 
 def _pushed(targets: Sequence[Target]) -> dict[str, Reference]:

@@ -67,6 +67,7 @@ def command(
         # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
         with contextlib.nullcontext() if show else asking(docker, builder) as answers:
             from generator import bake as baking
+            from generator.bake.job import not_built
             from generator.cli.layouts import alone
 
             options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
@@ -89,6 +90,8 @@ def command(
                 say=say,
                 answers=answers,
             )
+        if missing := not_built(workspace.plan, names):
+            say(missing)
         if not quiet:
             plan = workspace.plan
             builder_name = f"{session.facts.builder.name} ({session.facts.builder.driver})"
@@ -100,5 +103,9 @@ def command(
             return gate(session, workspace, form, quiet)
 
         built = baking.bake(session, verified if verify else None)
+        if any(one.replaced for one in built):
+            from generator.bake.rights import with_lost
+
+            built = with_lost(built, session.facts, session.env)
     session.view.clear()
     click.echo(json.dumps([one.as_json() for one in built], indent=2) if form == "json" else baking.result_table(built))

@@ -100,15 +100,6 @@ def test_wrong_arguments(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_an_image_in_place_of_a_bundles_name(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "save", "python") == 2
-    said = capsys.readouterr().err
-    assert "python: no bundle has this name; there are fate, third-party, all" in said
-    assert "fategen bundle save --image python" in said
-
-
 def test_what_images_share(made: Made) -> None:
     a, b, m = report(made.plan.index)
     layer = made.plan.index.images[0].variants[0].layers[0].blob

@@ -8,31 +8,35 @@ import pytest
 
 from generator.bundle.check import inspect
 from generator.bundle.format.base import short_root
-from generator.cli.bundle.save import _say_left_out
-from generator.cli.bundle.save_arguments import default_name
-from tests.bundle.command import run
+from generator.cli.bundle.save_arguments import check_bundle, chosen, default_name, in_order, own_platform, say_left_out
+from generator.errors import InputError
+from tests.bundle.command import fategen, run
 from tests.bundle.test_save_layers import project, save
 from tests.fate_plan import BOTH, plan_of
 
 __all__ = ["project"]
 AMD, ARM = BOTH
+SAVE_ARM = ("save", "all", "--from", "layout:built", "--platform", ARM)
 Told = pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("images", "platforms", "name"),
+    ("platforms", "name"),
     [
-        (["components"], (), "T.fate.tar"),
-        (["components"], (ARM,), "T-linux-arm64.fate.tar"),
-        (["components"], (ARM, AMD), "T.fate.tar"),
-        (["python"], (AMD,), "T.fate.tar"),
-        (["roll"], ("linux/s390x", AMD), "T-linux-amd64-linux-s390x.fate.tar"),
+        ((), "T.fate.tar"),
+        ((ARM,), "T-linux-arm64.fate.tar"),
+        ((AMD, ARM), "T-linux-amd64-linux-arm64.fate.tar"),
+        ((ARM, AMD, ARM), "T-linux-amd64-linux-arm64.fate.tar"),
     ],
 )
-def test_a_name_has_the_platforms_that_were_asked_for_unless_these_are_all(
-    images: list[str], platforms: tuple[str, ...], name: str
-) -> None:
-    assert default_name("T", plan_of().select(images), platforms) == Path(name)
+def test_a_name_has_the_platforms_that_were_asked_for_in_whatever_order(platforms: tuple[str, ...], name: str) -> None:
+    assert default_name("T", platforms) == Path(name)
+
+
+def test_the_platforms_that_were_asked_for_make_one_bundle_in_whatever_order() -> None:
+    assert in_order((ARM, AMD, ARM), plan_of()) == BOTH
+    assert in_order((ARM, "linux/s390x"), plan_of()) == (ARM, "linux/s390x"), "one that is to be refused"
+    assert in_order((), plan_of()) == ()
 
 
 def test_bundles_that_hold_something_else_get_another_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,9 +73,26 @@ def test_where_no_file_can_be_is_told_before_the_project_is_read(
 
 
 def test_a_platform_that_is_left_out_is_told_with_the_flags_for_both(capsys: Told) -> None:
-    _say_left_out(plan_of(), ["components"], AMD, asked=True)
+    say_left_out(plan_of(), ["components"], AMD, asked=True)
     flags = "--platform linux/amd64 --platform linux/arm64"
     assert capsys.readouterr().err == f"for linux/amd64 alone, the engine's; for both: {flags}\n"
+
+
+def test_the_engines_platform_is_the_default_where_the_project_has_it(capsys: Told) -> None:
+    assert own_platform(ARM, plan_of()) == ARM
+    assert capsys.readouterr().err == ""
+
+
+def test_the_projects_only_platform_is_the_default_where_the_engines_is_another(capsys: Told) -> None:
+    assert own_platform(AMD, plan_of(platforms=(ARM,))) == ARM
+    assert capsys.readouterr().err == "for linux/arm64, the only one of PLATFORMS; the engine's is linux/amd64\n"
+
+
+def test_an_engine_of_another_platform_than_the_projects_several_is_told_which_to_name() -> None:
+    with pytest.raises(InputError) as caught:
+        own_platform("linux/s390x", plan_of())
+    assert "PLATFORMS (linux/amd64 linux/arm64) has not the engine's own linux/s390x" in str(caught.value)
+    assert caught.value.hint == "name what to save: --platform linux/amd64, or --platform linux/arm64"
 
 
 @pytest.mark.parametrize(("group", "bundle"), [("components", "fate"), ("base", "all")])
@@ -80,3 +101,69 @@ def test_a_group_in_place_of_a_bundles_name(
 ) -> None:
     assert run(monkeypatch, "save", group) == 2
     assert f"next: the group {group} is in: fategen bundle save {bundle}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("image", "command"),
+    [
+        ("python", "fategen bundle save --image python"),
+        ("mysql", "fategen bundle save third-party --image mysql"),
+        ("base-image", "fategen bundle save all --image base-image"),
+        ("rediss", "fategen bundle save third-party --image redis"),
+    ],
+)
+def test_an_image_in_place_of_a_bundles_name_is_told_with_the_bundle_that_holds_it(
+    image: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    assert run(monkeypatch, "save", image) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {image}: no bundle has this name") and "there are fate, third-party, all" in said
+    assert said.endswith(f"next: for one image: {command}\n")
+    assert ("did you mean redis?" in said) == ("did you mean" in said) == (image == "rediss")
+
+
+@pytest.mark.parametrize("word", ["packages", "fat", "nothing-like-it"])
+def test_what_no_bundle_holds_is_not_offered_as_an_image(word: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_bundle(word, plan_of)
+    assert caught.value.hint == "for one image: fategen bundle save --image NAME; fategen images lists them"
+
+
+def test_a_wrong_bundle_name_outside_of_a_project_is_told_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "save", "mysql") == 2
+    assert "mysql: no bundle has this name; there are fate, third-party, all" in capsys.readouterr().err
+
+
+@pytest.fixture
+def arm(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with (project / ".env").open("a", encoding="utf-8") as file:
+        file.write(f"PLATFORMS={ARM}\n")
+    assert fategen(monkeypatch, "render") == 0
+    return project
+
+
+@pytest.mark.usefixtures("arm")
+def test_images_that_the_platforms_leave_out_of_a_bundle_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    assert run(monkeypatch, *SAVE_ARM) != 0
+    assert capsys.readouterr().err.startswith("not built: base-image, egg, python: no linux/arm64 (")
+    assert run(monkeypatch, *SAVE_ARM, "--image", "roll") != 0
+    assert "not built" not in capsys.readouterr().err, "whoever names images knows which"
+
+
+@pytest.mark.usefixtures("arm")
+def test_an_image_that_the_platforms_leave_out_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    assert run(monkeypatch, *SAVE_ARM, "--image", "egg") == 2
+    assert "error: egg: not built for linux/arm64 (" in capsys.readouterr().err
+
+
+def test_a_bundle_none_of_whose_images_the_platforms_have_is_refused_with_the_reason() -> None:
+    with pytest.raises(InputError) as caught:
+        chosen(plan_of(fate_version="1.11.4", platforms=(ARM,)), "third-party", ())
+    assert str(caught.value).startswith("third-party: this bundle would be empty: not built: mysql: no linux/arm64 (")

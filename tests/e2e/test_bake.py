@@ -96,6 +96,27 @@ def test_a_name_that_stands_for_something_else_now_is_told(own_sample: Path, fat
     assert [one["replaced"] for one in (first, same, other)] == [None, None, first["digest"]]
 
 
+def test_platforms_that_are_lost_with_what_a_push_replaced_are_told(own_sample: Path, fategen: Fategen) -> None:
+    push = ("bake", "roll", "--push", "--allow-dirty")
+    [both] = json.loads(fategen(*push, "--format", "json", cwd=own_sample).out)
+    ran = fategen(*push, "--platform", "linux/arm64", cwd=own_sample)
+    was = f"roll (was {both['digest'][:15]}…, also for linux/amd64)"
+    assert ran.out.splitlines()[-1] == f"replaced in the registry: {was}"
+    [again] = json.loads(fategen(*push, "--format", "json", cwd=own_sample).out)
+    assert (again["digest"], again["lost_platforms"]) == (both["digest"], [])
+
+
+def test_images_that_the_projects_platforms_leave_out_are_told_before_the_build(
+    own_sample: Path, fategen: Fategen
+) -> None:
+    with (own_sample / ".env").open("a", encoding="utf-8") as file:
+        file.write("PLATFORMS=linux/arm64\n")
+    assert fategen("render", cwd=own_sample).code == 0
+    ran = fategen("bake", "all", "--format", "json", cwd=own_sample)
+    assert {one["image"] for one in json.loads(ran.out)} == set(JAVA)
+    assert "not built: base-image, egg, python: no linux/arm64 (" in ran.err.partition("building: ")[0]
+
+
 def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fategen) -> None:
     source = own_sample.parent / "sources/eggroll/storage/storage-service-cxx/src/Stores.cc"
     source.write_text(source.read_text(encoding="utf-8") + "\nthis is not C++\n", encoding="utf-8")

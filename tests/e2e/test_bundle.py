@@ -383,3 +383,17 @@ def test_the_third_party_bundle_of_a_project(registry: str, fategen: Fategen, tm
     assert (wrong.code, "did you mean redis?" in wrong.err) == (2, True)
     lacking = fategen("bundle", "save", "--platform", "linux/s390x", cwd=project)
     assert lacking.code == 2
+
+
+def test_a_project_for_another_platform_than_the_engines_is_saved_for_its_own(
+    registry: str, fategen: Fategen, tmp_path: Path
+) -> None:
+    project = make_sample_project(tmp_path / "project", namespace=SPACE)
+    with (project / ".env").open("a", encoding="utf-8") as file:
+        file.write("PLATFORMS=linux/arm64\n")
+    assert fategen("render", cwd=project).code == 0
+    ran = fategen("bundle", "save", "--image", "roll", cwd=project)
+    assert ran.code == 0, ran.err
+    assert "for linux/arm64, the only one of PLATFORMS; the engine's is linux/amd64" in ran.err
+    [image] = inspect(project / "fate-roll-1.3.0-release.fate.tar").index.images
+    assert [variant.platform for variant in image.variants] == ["linux/arm64"]

@@ -20,20 +20,26 @@ from generator.bundle.format.parts import part_size
 from generator.bundle.format.small_files import open_files
 from generator.bundle.output import check_place
 from generator.cli.bundle.save_arguments import (
+    DEFAULT,
     ORIGINS,
-    bundle_name,
+    check_bundle,
     check_name,
     check_pipe,
+    chosen,
     default_name,
+    engines_platform,
+    in_order,
     known_origin,
-    platforms_of,
+    own_platform,
+    plan_there,
     root_there,
+    say_left_out,
 )
-from generator.cli.bundle.shared import GROUPS, format_option, groups_of, layers_option, quiet_option
+from generator.cli.bundle.shared import GROUPS, format_option, layers_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
 from generator.cli.terminal import progress_view, say
-from generator.errors import EngineError, InputError, Problem, did_you_mean
+from generator.errors import InputError, Problem
 from generator.programs import find_docker
 from generator.terminal import Bar
 
@@ -46,7 +52,6 @@ if TYPE_CHECKING:
     from generator.bundle.format.oci import Layers
     from generator.bundle.origins.from_registry import Coming
     from generator.bundle.origins.layout import SourceImage
-    from generator.plan import Plan
     from generator.workspace import Workspace
 
 
@@ -54,8 +59,7 @@ if TYPE_CHECKING:
 @click.argument(
     "name",
     metavar=f"[{'|'.join(GROUPS)}]",
-    default="fate",
-    callback=bundle_name,
+    default=DEFAULT,
     shell_complete=lambda _context, _parameter, begun: [name for name in GROUPS if name.startswith(begun)],
 )
 @click.option(
@@ -119,6 +123,7 @@ def command(
     together with OLD. With -o - the bundle goes to standard output, and what is said of it to standard error. With
     --split it becomes FILE.001, FILE.002, ... and FILE.parts.json.
     """
+    check_bundle(name, lambda: plan_there(directory, sets, sources))
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
     if others and origin != "registry":
@@ -138,6 +143,7 @@ def command(
     with contextlib.ExitStack() as held:
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
             from generator import bake as baking
+            from generator.bake.job import not_built
             from generator.bundle.report import as_json, images_table, leaning, summary
             from generator.bundle.save import save, save_to
             from generator.cli.layouts import alone, packed_layouts
@@ -147,17 +153,21 @@ def command(
             held.enter_context(alone(project))
             workspace, recipe = baking.open_workspace(project, sets, sources, say)
             say_warnings(workspace.warnings)
-            names = _chosen(workspace.plan, name, images)
-            title = "-".join((name, *images, workspace.plan.settings.tag, *(["delta"] if bases else [])))
-            output = output or default_name(title, workspace.plan.select(names), platforms)
+            plan = workspace.plan
+            names = chosen(plan, name, images)
+            if not images and (missing := not_built(plan, GROUPS[name])):
+                say(missing)
+            title = "-".join((name, *images, plan.settings.tag, *(["delta"] if bases else [])))
+            output = output or default_name(title, platforms)
+            platforms = in_order(platforms, plan)
             for base in bases:
                 if base.resolve() == output.resolve():
                     message = f"{base} is what would be written, and the delta leans on it"
                     raise InputError(Problem("--base", message), hint="-o names another file")
             if answers is not None and not platforms:
-                platforms = (_own_platform(answers),)
+                platforms = (own_platform(engines_platform(answers, plan), plan),)
                 one = origin == "engine" or (origin == "bake" and answers().engine.store == "graphdriver")
-                _say_left_out(workspace.plan, names, platforms[0], asked=not one)
+                say_left_out(plan, names, platforms[0], asked=not one)
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
             coming: Coming | None = None
             if answers is not None and origin == "bake":
@@ -257,38 +267,3 @@ def _as_they_are(
     with Bar("reading", quiet) as bar:
         state = workspace.project.make_state()
         return origins.from_engine(find_docker(), job, options.platforms, state, bar), None
-
-
-def _chosen(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
-    """The names to build: the bundle's groups, or some of their images. InputError for one that is not in them."""
-    groups = groups_of(name, plan)
-    there = [target.name for target in plan.select(groups)]
-    wrong = [image for image in images if image not in there]
-    if wrong:
-        holding = {t.name: other for other in reversed(GROUPS) for t in plan.select(groups_of(other, plan))}
-        instead = {w: f"; it is in {holding[w]}" if w in holding else did_you_mean(w, there) for w in wrong}
-        raise InputError(
-            [Problem("--image", f"{w} is not in the {name} bundle{instead[w]}") for w in wrong],
-            hint=f"it holds {', '.join(there)}",
-        )
-    return tuple(images) or groups
-
-
-def _say_left_out(plan: Plan, names: Sequence[str], own: str, *, asked: bool) -> None:
-    """That images are built for other platforms too, where these could be ``asked`` for."""
-    built = [platform for platform in platforms_of(plan.select(names)) if platform != own]
-    if built and asked:
-        flags = " ".join(f"--platform {platform}" for platform in (own, *built))
-        say(f"for {own} alone, the engine's; for {'all' if built[1:] else 'both'}: {flags}")
-
-
-def _own_platform(answers: Callable[[], Answers]) -> str:
-    """The engine's. EngineError where none answers: a remote builder needs none, only to be told for what to build."""
-    try:
-        engine = answers().engine
-        if engine.problem is not None:
-            raise engine.problem
-    except EngineError as error:
-        hint = f"{error.hint}; or, where nothing needs a daemon, name the platform: --platform linux/amd64"
-        raise EngineError(error.message, hint=hint) from error
-    return engine.platform
