@@ -185,7 +185,7 @@ def _platforms(
     """The settings' platforms less those that the image or a parent lacks, each with its reason."""
     kept, skipped = [], []
     limit = image.limit
-    if limit is not None and limit.lifted_by and _is_set(settings, limit.lifted_by):
+    if limit is not None and limit.lifted_by and settings.is_set(limit.lifted_by):
         limit = None
     for platform in settings.platforms:
         lacking = [s for parent in parents for s in parent.skipped if s.platform == platform]
@@ -196,11 +196,6 @@ def _platforms(
         else:
             kept.append(platform)
     return tuple(kept), tuple(skipped)
-
-
-def _is_set(settings: Settings, key: str) -> bool:
-    overridden = {key_of(image.name, "_IMAGE") for image in settings.images}
-    return key in overridden or bool(getattr(settings, key.lower(), ""))
 
 
 def _check_platforms(settings: Settings, targets: Iterable[Target], problems: list[Problem]) -> None:

@@ -76,6 +76,10 @@ class Settings:
     sbom: bool = False
     origins: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
+    def is_set(self, key: str) -> bool:
+        """Whether a key that is empty by default, or the key of an image, has a value."""
+        return any(key == key_of(image.name, "_IMAGE") for image in self.images) or bool(getattr(self, key.lower(), ""))
+
     def where(self, key: str) -> str:
         """``file:line`` of a key, for messages; ``.env`` where the key has its default."""
         return dict(self.origins).get(key, ".env")

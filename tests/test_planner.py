@@ -10,6 +10,7 @@ from generator.plan import Context, Plan
 from generator.planner import make_plan
 from generator.project import packaged_data
 from generator.settings import Override, Settings
+from tests.fate_plan import plan_of as packaged_plan
 
 SETTINGS = Settings("registry.example.com/fate", "base-1", "1.3.0-release")
 
@@ -197,3 +198,11 @@ def test_a_platform_limit_lifted_by_an_unknown_key_is_an_error() -> None:
     line = parse_line(text.replace("lifted-by: REQUIREMENTS", "lifted-by: REQUIREMENT"), name="1.3.yaml")
     with pytest.raises(InputError, match=r"lifted-by: REQUIREMENT is no key of .env; did you mean REQUIREMENTS?"):
         make_plan(SETTINGS, line)
+
+
+def test_an_image_of_ones_own_lifts_the_limit_of_a_third_partys() -> None:
+    def mysql(**changes: object) -> tuple[str, ...]:
+        return packaged_plan(fate_version="1.11.4", **changes).target("mysql").platforms
+
+    assert mysql() == ("linux/amd64",)
+    assert mysql(images=(Override("mysql", "h/mysql:8.4", ".env:4"),)) == ("linux/amd64", "linux/arm64")
