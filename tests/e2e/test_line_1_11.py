@@ -29,6 +29,9 @@ ROLES = {
 """The commands of KubeFATE v1.11.2's docker-compose-eggroll.yml."""
 
 
+PORTS = {"clustermanager": 4670, "nodemanager": 4671, "rollsite": 9370}
+
+
 @pytest.fixture(scope="module")
 def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project after ``fategen bake all --push --verify``."""
@@ -54,7 +57,7 @@ def roles(project: Path, registry: str, tmp_path_factory: pytest.TempPathFactory
     try:
         for role, command in ROLES.items():
             started[role] = docker(
-                "run", "-d", "--network", network, "--network-alias", role, "--publish-all",
+                "run", "-d", "--network", network, "--network-alias", role, "-p", f"127.0.0.1::{PORTS[role]}",
                 "-v", f"{conf}:{HOME}/eggroll/conf:ro", image(registry, "eggroll"), "bash", "-c", command,
             )  # fmt: skip
         yield started
@@ -76,7 +79,7 @@ def test_every_image_is_in_the_registry_for_its_platforms(project: Path, registr
     assert found == IMAGES
 
 
-@pytest.mark.parametrize(("role", "port"), [("clustermanager", 4670), ("nodemanager", 4671), ("rollsite", 9370)])
+@pytest.mark.parametrize(("role", "port"), PORTS.items())
 def test_the_one_eggroll_image_plays_the_part_that_its_command_names(
     roles: dict[str, str], role: str, port: int
 ) -> None:
