@@ -21,6 +21,7 @@ Kind = Literal["image", "git", "apt", "pip", "npm", "maven", "url"]
 
 APT_DEFAULT = "the distribution's own archive, as the base image names it"
 PIP_DEFAULT = "pip's default index"
+LISTED = "the indexes that FATE's own list of requirements names"
 NPM_DEFAULT = "npm's default registry"
 MAVEN_DEFAULT = "Maven Central, and the repositories that the sources' pom.xml name"
 
@@ -83,8 +84,9 @@ def _of_target(
         yield "apt", APT_DEFAULT, s.apt_mirror or APT_DEFAULT, "APT_MIRROR"
     if re.search(r"^ARG PIP_INDEX_URL\b", steps, re.MULTILINE):
         yield "pip", PIP_DEFAULT, s.pip_index_url or PIP_DEFAULT, "PIP_INDEX_URL"
-        if s.pip_extra_index_url:
-            yield "pip", s.pip_extra_index_url, s.pip_extra_index_url, "PIP_EXTRA_INDEX_URL"
+        own = LISTED if "--extra-index-url" in steps and not s.pip_index_url else ""
+        if more := s.pip_extra_index_url or own:
+            yield "pip", more, more, "PIP_EXTRA_INDEX_URL"
     if re.search(r"^ARG NPM_REGISTRY\b", steps, re.MULTILINE):
         yield "npm", NPM_DEFAULT, s.npm_registry or NPM_DEFAULT, "NPM_REGISTRY"
     if "id=maven-settings" in steps:

@@ -58,6 +58,20 @@ def test_the_settings_of_the_build_are_where_packages_are_asked_for() -> None:
     assert found["pip"][0].asked == "https://pypi.example.com/simple"
 
 
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        ({}, ["pip's default index", "the indexes that FATE's own list of requirements names"]),
+        ({"pip_index_url": "https://pypi.example.com/simple"}, ["https://pypi.example.com/simple"]),
+        ({"pip_extra_index_url": "https://w.example.com/"}, ["https://w.example.com/", "pip's default index"]),
+    ],
+)
+def test_indexes_that_the_list_names_are_told_until_those_of_env_stand_for_them(
+    settings: dict[str, str], asked: list[str]
+) -> None:
+    assert [row.asked for row in listed(plan_of(fate_version="1.11.4", **settings), "base-image")["pip"]] == asked
+
+
 @pytest.mark.parametrize("registry", ["", "https://npm.example.com"])
 def test_pages_are_made_of_npm_packages(registry: str) -> None:
     (row,) = listed(plan_of(fate_version="1.11.4", npm_registry=registry), "fateboard")["npm"]

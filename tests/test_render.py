@@ -59,7 +59,7 @@ def test_the_pins_and_packages_that_a_line_changes_are_in_its_dockerfiles() -> N
     tree = render(plan_of(fate_version="1.11.4"), [packaged_data("templates")])
     base = tree["dockerfiles/base-image/Dockerfile"]
     assert r"-e 's/^Flask==2\.0\.3[[:space:]]*$/Flask==2.0.3\nWerkzeug>=2.0,<3/'" in base
-    assert "for index in https://wheels.example.com/cpu; do sed" in base
+    assert "then sed -i '/^--extra-index-url /d' requirements.txt" in base
     assert "JSON.stringify(read, null, 2));' hmac_sha1\n" in tree["dockerfiles/packages/Dockerfile"]
 
 
