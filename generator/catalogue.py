@@ -109,6 +109,11 @@ class Line:
     images: tuple[Image, ...]
     party: Party | None
 
+    @property
+    def foreign(self) -> list[str]:
+        """The images of others that it names: bases, and what is of third parties."""
+        return [*(base.name for base in self.bases), *(i.name for i in self.images if i.kind == "third-party")]
+
 
 def parse_line(text: str, *, name: str, other: Callable[[str], str | None] = lambda line: None) -> Line:
     """Reads one catalogue file, which messages call ``name``. Raises InputError with every problem at once.

@@ -80,14 +80,18 @@ def _of_target(
         if not source.local:
             yield "git", source.location, source.location, key_of(source.name, "_SOURCE")
     steps = "\n".join(line for line in dockerfile.splitlines() if not line.lstrip().startswith("#"))
-    if re.search(r"^ARG APT_MIRROR\b", steps, re.MULTILINE):
+
+    def takes(argument: str) -> bool:
+        return re.search(rf"^ARG {argument}\b", steps, re.MULTILINE) is not None
+
+    if takes("APT_MIRROR"):
         yield "apt", APT_DEFAULT, s.apt_mirror or APT_DEFAULT, "APT_MIRROR"
-    if re.search(r"^ARG PIP_INDEX_URL\b", steps, re.MULTILINE):
+    if takes("PIP_INDEX_URL"):
         yield "pip", PIP_DEFAULT, s.pip_index_url or PIP_DEFAULT, "PIP_INDEX_URL"
         own = LISTED if "--extra-index-url" in steps and not s.pip_index_url else ""
         if more := s.pip_extra_index_url or own:
             yield "pip", more, more, "PIP_EXTRA_INDEX_URL"
-    if re.search(r"^ARG NPM_REGISTRY\b", steps, re.MULTILINE):
+    if takes("NPM_REGISTRY"):
         yield "npm", NPM_DEFAULT, s.npm_registry or NPM_DEFAULT, "NPM_REGISTRY"
     if "id=maven-settings" in steps:
         for url in maven_mirrors(maven_settings) or [MAVEN_DEFAULT]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -134,6 +134,16 @@ def linked(
             found.add(name)
             waiting += [context.target for context in by_name[name].contexts if context.target and follows(context)]
     return tuple(target for target in by_name.values() if target.name in found)
+
+
+GROUPS: Mapping[str, tuple[Kind, ...]] = {
+    "default": ("component",),
+    "base": ("base",),
+    "components": ("component",),
+    "third-party": ("third-party",),
+    "all": ("base", "component"),
+}
+"""The kinds of images in each group. A plan's own groups are without the images that it has no platform for."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from generator.catalogue import Image, Line, Release, Source
-from generator.catalogue_shape import Kind
 from generator.errors import InputError, Problem, did_you_mean
 from generator.keys import KNOWN_NAMES, key_of
 from generator.party import Party
-from generator.plan import Base, Context, Group, Plan, PlannedSource, SkippedPlatform, Target, Variable
+from generator.plan import GROUPS, Base, Context, Group, Plan, PlannedSource, SkippedPlatform, Target, Variable
 from generator.reference import mirrored
 from generator.settings import Override, Settings
 
@@ -71,10 +70,9 @@ def _party(line: Line, targets: Sequence[Target]) -> Party | None:
 
 
 def _check_override_names(settings: Settings, line: Line, problems: list[Problem]) -> None:
-    third_party = [i.name for i in line.images if i.kind == "third-party"]
     for overrides, suffix, known in (
         (settings.sources, "_SOURCE", [s.name for s in line.sources]),
-        (settings.images, "_IMAGE", [b.name for b in line.bases] + third_party),
+        (settings.images, "_IMAGE", line.foreign),
     ):
         for o in overrides:
             if o.name not in known:
@@ -244,16 +242,7 @@ def _parents_first(targets: dict[str, Target]) -> tuple[Target, ...]:
 
 
 def _groups(targets: Sequence[Target]) -> tuple[Group, ...]:
-    def named(*kinds: Kind) -> tuple[str, ...]:
-        return tuple(t.name for t in targets if t.kind in kinds)
-
-    groups = (
-        Group("default", named("component")),
-        Group("base", named("base")),
-        Group("components", named("component")),
-        Group("third-party", named("third-party")),
-        Group("all", named("base", "component")),
-    )
+    groups = [Group(name, tuple(t.name for t in targets if t.kind in kinds)) for name, kinds in GROUPS.items()]
     return tuple(g for g in groups if g.targets)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from generator.bake.job import KINDS, not_built
+from generator.bake.job import not_built
+from generator.plan import GROUPS
 from tests.fate_plan import plan_of
 
 ARM = ("linux/arm64",)
@@ -50,5 +51,5 @@ def test_the_kinds_of_a_group_are_the_plans() -> None:
     plan = plan_of()
     images = [target for target in plan.targets if not target.inherits]
     assert {group.name: group.targets for group in plan.groups} == {
-        name: tuple(target.name for target in images if target.kind in kinds) for name, kinds in KINDS.items()
+        name: tuple(target.name for target in images if target.kind in kinds) for name, kinds in GROUPS.items()
     }

@@ -6,20 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from generator.catalogue_shape import Kind
 from generator.errors import InputError, Problem, did_you_mean
-from generator.plan import Plan, SkippedPlatform, Target, linked
+from generator.plan import GROUPS, Plan, SkippedPlatform, Target, linked
 from generator.planner import variable_of
 
 Output = Literal["none", "push", "load"]
-KINDS: Mapping[str, tuple[Kind, ...]] = {
-    "default": ("component",),
-    "base": ("base",),
-    "components": ("component",),
-    "third-party": ("third-party",),
-    "all": ("base", "component"),
-}
-"""The kinds of images in each group; a plan's own groups are without the images that it has no platform for."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +120,7 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
 
 def not_built(plan: Plan, names: Sequence[str]) -> str:
     """That images of these groups are missing, since the settings have none of their platforms; "" where none is."""
-    kinds = {kind for name in names or ("default",) for kind in KINDS.get(name, ())}
+    kinds = {kind for name in names or ("default",) for kind in GROUPS.get(name, ())}
     groups: dict[tuple[SkippedPlatform, ...], list[str]] = {}
     for target in plan.unavailable:
         if target.kind in kinds:

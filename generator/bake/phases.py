@@ -55,7 +55,7 @@ def bake(session: Session, gate: Callable[[], Configs] | None = None) -> tuple[B
         phase = replace(phase, digests=pushed.digests)
         digests = {target.tags[0]: pushed.digests.get(target.name, "") for target in targets}
         hold_against(seen, pushed_configs(session.docker, digests, session.env) if seen else {})
-    return tuple(
+    built = tuple(
         Built(
             image=target.name,
             references=target.tags,
@@ -70,6 +70,11 @@ def bake(session: Session, gate: Callable[[], Configs] | None = None) -> tuple[B
         )
         for target in targets
     )
+    if any(one.replaced for one in built):
+        from generator.bake.rights import with_lost
+
+        return with_lost(built, session.facts, session.env)
+    return built
 
 
 def _replaced(standing: Mapping[str, str], target: Target, digest: str) -> str:

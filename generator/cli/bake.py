@@ -103,9 +103,5 @@ def command(
             return gate(session, workspace, form, quiet)
 
         built = baking.bake(session, verified if verify else None)
-        if any(one.replaced for one in built):
-            from generator.bake.rights import with_lost
-
-            built = with_lost(built, session.facts, session.env)
     session.view.clear()
     click.echo(json.dumps([one.as_json() for one in built], indent=2) if form == "json" else baking.result_table(built))

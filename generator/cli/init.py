@@ -41,9 +41,8 @@ def _sample(project: Project, release: str) -> str:
             Problem("--release", f"{release} is unknown; there is {', '.join(known)}"),
             hint="take one of them; docs/new-image.md adds another to a project",
         )
-    third_party = [image.name for image in line.images if image.kind == "third-party"]
     having = [key_of(source.name, "_SOURCE") for source in line.sources]
-    having += [key_of(name, "_IMAGE") for name in (*(base.name for base in line.bases), *third_party)]
+    having += [key_of(name, "_IMAGE") for name in line.foreign]
     return sample_env(having, BASE_TAG=f"{release}-release", TAG=f"{release}-release", FATE_VERSION=release)
 
 
