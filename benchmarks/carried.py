@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.measure import Row, run, seconds, slower
 from generator.bundle.check import verify
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
+from generator.images.layout import SourceImage
 from tests.bundle.layouts import Layout
 
 _FATEGEN = [sys.executable, "-m", "generator"]

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from generator.catalogue import Line, parse_line
+from generator.catalogue.line import Line, parse_line
+from generator.config.settings import Settings, parse_settings
 from generator.errors import InputError, Problem
-from generator.overrides import never_read
-from generator.plan import Plan
-from generator.planner import make_plan
+from generator.plan.plan import Plan
+from generator.plan.planner import make_plan
 from generator.project import Project
-from generator.render import render
-from generator.settings import Settings, parse_settings
-from generator.tree import Change, compare
+from generator.render.overrides import never_read
+from generator.render.render import render
+from generator.render.tree import Change, compare
 
 
 @dataclass(frozen=True)

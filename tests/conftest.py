@@ -47,7 +47,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What fategen keeps for its user is kept here; the caches of the sandbox, a program of its own, stay in place."""
     with pytest.MonkeyPatch.context() as patch:
         path = tmp_path_factory.mktemp("cache")
-        patch.setattr("generator.compiled.cache_directory", lambda: path)
+        patch.setattr("generator.render.compiled.cache_directory", lambda: path)
         yield path
 
 
@@ -81,7 +81,7 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def one_authority(authorities: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system trusts one authority, a stranger: to read a real one's hundreds takes longer than the test."""
-    monkeypatch.setattr("generator.credentials.BUNDLES", (str(authorities),))
+    monkeypatch.setattr("generator.docker.credentials.BUNDLES", (str(authorities),))
 
 
 @pytest.fixture
@@ -93,10 +93,10 @@ def project_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["requests", "standin"])
 def each_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both clients that ``generator.transport`` may find: requests, and what stands in for it in fategen-load.pyz."""
+    """Both clients that ``generator.registry.transport`` may find: requests, and its stand-in in fategen-load.pyz."""
     if request.param == "standin":
-        from generator import transport
         from generator.loader.standins import requests, urllib3
+        from generator.registry import transport
 
         own = {"requests": requests, "urllib3": urllib3, "HTTPAdapter": requests.adapters.HTTPAdapter}
         namespace = {**vars(transport), **own}

@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import cache
 
 from generator.bake.job import Job, Options, make_job
-from generator.catalogue import Line, parse_line
-from generator.plan import Plan
-from generator.planner import make_plan
+from generator.catalogue.line import Line, parse_line
+from generator.config.settings import Settings
+from generator.plan.plan import Plan
+from generator.plan.planner import make_plan
 from generator.project import packaged_data
-from generator.settings import Settings
 
 BOTH = ("linux/amd64", "linux/arm64")
 

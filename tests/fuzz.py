@@ -48,7 +48,7 @@ def _watched() -> bool:
 
 
 def seeds(files: Sequence[Path]) -> list[bytes]:
-    from generator.bundle.origins.layout import SourceImage
+    from generator.images.layout import SourceImage
     from tests.bundle import tars
     from tests.bundle.conftest import bundle
     from tests.bundle.layouts import multi, simple

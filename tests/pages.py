@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from generator.catalogue_shape import schema_text
+from generator.catalogue.shape import schema_text
 from generator.cli import cli
-from generator.settings import settings_table
+from generator.config.settings import settings_table
 
 ROOT = Path(__file__).parent.parent
 NOTE = "Made from the code by `python -m tests.pages`; a test fails where it is not current."

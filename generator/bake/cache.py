@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from generator.bake.events import Step
 from generator.bake.job import Job
 from generator.bake.preflight import create_command
-from generator.builder import Facts
-from generator.plan import Plan
+from generator.docker.builder import Facts
+from generator.plan.plan import Plan
 
 NOT_WRITTEN = "*.cache-to="
 """The override that takes every target's cache export away."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from generator.errors import InputError, Problem, did_you_mean
-from generator.plan import GROUPS, Plan, SkippedPlatform, Target, linked
-from generator.planner import variable_of
+from generator.plan.plan import GROUPS, Plan, SkippedPlatform, Target, linked
+from generator.plan.planner import variable_of
 
 Output = Literal["none", "push", "load"]
 

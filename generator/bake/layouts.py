@@ -11,9 +11,9 @@ from generator.bake.logs import clear_logs
 from generator.bake.phases import attempt, failed
 from generator.bake.preflight import create_command
 from generator.bake.run import PhaseError, Session
-from generator.builder import BUILDX_APART
+from generator.docker.builder import BUILDX_APART
 from generator.errors import EngineError
-from generator.plan import Plan
+from generator.plan.plan import Plan
 from generator.versions import Version
 
 SHARED = "shared"

@@ -11,11 +11,11 @@ from generator.bake.cache import AGAIN
 from generator.bake.logs import clear_logs
 from generator.bake.results import Built, loaded_sizes, pushed_configs, pushed_sizes
 from generator.bake.run import Phase, PhaseError, Session, run_bake
-from generator.checkout import uncommitted
+from generator.config.reference import parse_reference
+from generator.docker.git import uncommitted
+from generator.docker.remedies import explain_push, get_reachable
 from generator.errors import BuildError, EngineError
-from generator.plan import Target
-from generator.reference import parse_reference
-from generator.remedies import explain_push, get_reachable
+from generator.plan.plan import Target
 
 RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL)
 """Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this."""

@@ -7,13 +7,13 @@ import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from generator.bake.contents import source_problems
 from generator.bake.job import Job, Options
-from generator.builder import Facts
-from generator.checkout import Checkout, uncommitted
-from generator.contents import source_problems
+from generator.config.reference import mirrored
+from generator.docker.builder import Facts
+from generator.docker.git import Checkout, uncommitted
 from generator.errors import EngineError, InputError, Problem
-from generator.plan import Plan, Target
-from generator.reference import mirrored
+from generator.plan.plan import Plan, Target
 
 SECRET_FILES = ("CA_BUNDLE", "MAVEN_SETTINGS", "PIP_NETRC")
 """HCL variables that hold the path of a file, which the build mounts as a secret."""

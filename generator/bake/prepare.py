@@ -22,15 +22,15 @@ from generator.bake.preflight import (
 )
 from generator.bake.progress import View
 from generator.bake.run import Session
-from generator.builder import BUILDX_NEEDED, Answers, ask, inspect
-from generator.checkout import Checkout, checkouts, revision
-from generator.credentials import HUB
-from generator.engine import Docker
+from generator.config.reference import parse_reference
+from generator.docker.builder import BUILDX_NEEDED, Answers, ask, inspect
+from generator.docker.credentials import HUB
+from generator.docker.git import Checkout, checkouts, revision
+from generator.docker.process import Docker
 from generator.errors import DriftError, EngineError, Problem
-from generator.plan import Plan
+from generator.plan.plan import Plan
 from generator.project import Project
-from generator.reference import parse_reference
-from generator.tree import Change, compare, write
+from generator.render.tree import Change, compare, write
 from generator.workspace import Workspace, load
 
 Say = Callable[[str], None]

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from generator.builder import parse_platforms
-from generator.engine import Docker
+from generator.config.reference import parse_reference
+from generator.docker.builder import parse_platforms
+from generator.docker.process import Docker
 from generator.errors import EngineError
-from generator.reference import parse_reference
 from generator.table import table
 from generator.text import duration, human
 

@@ -14,20 +14,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generator.bake.results import Built, index_platforms
-from generator.builder import DAEMON_DRIVERS, Facts
-from generator.credentials import HUB, certificates, trust_text
-from generator.engine import Docker
+from generator.config.reference import Reference, parse_reference
+from generator.config.values import platforms
+from generator.docker.builder import DAEMON_DRIVERS, Facts
+from generator.docker.credentials import HUB, certificates, trust_text
+from generator.docker.process import Docker
+from generator.docker.remedies import get_authority
 from generator.errors import EngineError, Problem
-from generator.plan import Target
-from generator.reference import Reference, parse_reference
+from generator.plan.plan import Target
 from generator.registry.connect import access_to
 from generator.registry.explain import push_refusals
 from generator.registry.pull import get_manifest, tagged
 from generator.registry.rights import check_push
 from generator.registry.session import Access, Registry
-from generator.remedies import get_authority
-from generator.transport import Kind, Refused
-from generator.values import platforms
+from generator.registry.transport import Kind, Refused
 
 DEFINITE: frozenset[Kind] = frozenset(("no login", "refused", "denied", "missing"))
 """What a push is told in the same words, wherever it comes from: its login is this machine's."""

@@ -16,11 +16,11 @@ from generator.bake.events import Reader, Step
 from generator.bake.job import Job, Options
 from generator.bake.logs import Logs
 from generator.bake.progress import View
-from generator.builder import Facts
-from generator.checkout import Checkout
-from generator.engine import Docker
-from generator.keys import key_of
-from generator.reference import parse_reference
+from generator.config.keys import key_of
+from generator.config.reference import parse_reference
+from generator.docker.builder import Facts
+from generator.docker.git import Checkout
+from generator.docker.process import Docker
 from generator.spans import union_length
 
 Kind = Literal["step", "export", "engine"]

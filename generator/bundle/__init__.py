@@ -16,10 +16,10 @@ from generator.bundle.format.damage import Damage, DamagedError
 from generator.bundle.format.model import BundleIndex, Image, Variant
 from generator.bundle.format.small_files import open_files
 from generator.bundle.load import LoadResult, load
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import SaveResult, save
 from generator.bundle.signature import required
 from generator.bundle.signing import Signed, sign
+from generator.images.layout import SourceImage
 
 __all__ = [
     "Approve",

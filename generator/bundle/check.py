@@ -18,9 +18,9 @@ from generator.bundle.format.deep import Deep
 from generator.bundle.format.members import RECORD, Contents, contents
 from generator.bundle.format.model import BundleIndex, decode
 from generator.bundle.format.source import Ask, opened
-from generator.bundle.format.strictjson import LIMIT, Malformed
 from generator.bundle.format.walk import check_apart, check_rest, take
 from generator.errors import BundleError
+from generator.images.strictjson import LIMIT, Malformed
 
 _FOREIGN = {
     b"\x1f\x8b": "it is gzip-compressed",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from generator.bundle.delta import leave_out
-from generator.bundle.format import reference
 from generator.bundle.format.model import BundleIndex, Image
-from generator.bundle.format.reference import familiar
+from generator.images import reference
+from generator.images.reference import familiar
 from generator.text import human
 
 State = Literal["new", "changed", "same", "gone"]

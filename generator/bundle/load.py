@@ -16,16 +16,16 @@ from generator.bundle.check import Approve
 from generator.bundle.engines.loader import Loaded, Loader
 from generator.bundle.engines.tags import Tags
 from generator.bundle.files import opened_together
-from generator.bundle.format import reference
 from generator.bundle.format.archive import Progress, Reads
 from generator.bundle.format.model import BundleIndex, Image
-from generator.bundle.format.oci import ZSTD_TYPES, platform_name
 from generator.bundle.format.source import Ask
-from generator.bundle.format.strictjson import Malformed
 from generator.bundle.format.walk import check_rest
 from generator.bundle.send import Sender
 from generator.bundle.supply import Supply, supply
 from generator.errors import EngineError, InputError, Problem, did_you_mean
+from generator.images import reference
+from generator.images.oci import ZSTD_TYPES, platform_name
+from generator.images.strictjson import Malformed
 
 NOTHING = "nothing was loaded"
 

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Literal
 
 from generator.bundle.blobs import Blobs
-from generator.bundle.format import reference
 from generator.bundle.format.archive import Progress, quiet
 from generator.bundle.format.model import Image
-from generator.bundle.format.oci import INDEX_TYPES, Descriptor, parse_config, parse_index, parse_manifest
-from generator.bundle.format.strictjson import LIMIT, Malformed
 from generator.bundle.load import choose
+from generator.config.reference import parse_reference
 from generator.errors import EngineError, InputError, Problem
-from generator.reference import parse_reference
+from generator.images import reference
+from generator.images.oci import INDEX_TYPES, Descriptor, parse_config, parse_index, parse_manifest
+from generator.images.strictjson import LIMIT, Malformed
 from generator.registry.explain import push_refusals
 from generator.registry.pull import fetch_blob, get_manifest, has_blob, tagged
 from generator.registry.rights import check_push
 from generator.registry.session import Access, Registry
+from generator.registry.transport import Refused
 from generator.registry.upload import push_blob, push_manifest
-from generator.transport import Refused
 
 KEEP = "fategen bundle save --platform P, for each; push --replace where they may go"
 _AGAIN = "nothing was sent; run the same command again, or with --replace, which does not ask what stands there"

@@ -14,8 +14,8 @@ from generator.bundle.blobs import open_blobs
 from generator.bundle.format.archive import Progress
 from generator.bundle.push import Pushed, push
 from generator.bundle.signature import required
+from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import InputError, Problem
-from generator.reference import Reference, check_prefix, parse_reference
 from generator.registry.connect import access_to, host_of
 from generator.table import table
 from generator.text import human

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from generator.bundle.check import VerifyResult
 from generator.bundle.format.base import short_root
 from generator.bundle.format.model import BundleIndex
-from generator.bundle.format.reference import familiar
 from generator.bundle.load import LoadResult
+from generator.images.reference import familiar
 from generator.table import table
 from generator.text import human, without
 

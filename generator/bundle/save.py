@@ -19,16 +19,16 @@ from generator.bundle.delta import leave_out
 from generator.bundle.disk_file import DiskFile
 from generator.bundle.format.archive import CHUNK, TRAILER, Progress, Writes, header, padding, quiet
 from generator.bundle.format.base import NAME
-from generator.bundle.format.inflate import compressed
 from generator.bundle.format.members import Contents, Expected, contents
 from generator.bundle.format.model import BundleIndex, arrange
-from generator.bundle.format.oci import compressed_with
 from generator.bundle.format.small_files import small_file
-from generator.bundle.format.strictjson import Malformed
-from generator.bundle.origins.layout import Found, SourceImage, blob_path, build_again, read_all
 from generator.bundle.output import check_output, disk_errors, forget, part_file, sync_directory, write_sums
 from generator.bundle.split import PartsWriter, check_split, remove_parts
 from generator.errors import BundleError, EngineError, InputError, Problem
+from generator.images.inflate import compressed
+from generator.images.layout import Found, SourceImage, blob_path, build_again, read_all
+from generator.images.oci import compressed_with
+from generator.images.strictjson import Malformed
 
 
 class Arriving(Protocol):

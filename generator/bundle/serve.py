@@ -18,11 +18,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from generator.bundle.blobs import Blobs
-from generator.bundle.format import reference
 from generator.bundle.format.damage import DamagedError
 from generator.bundle.format.model import BundleIndex
-from generator.bundle.format.oci import Descriptor
 from generator.errors import BundleError, EngineError
+from generator.images import reference
+from generator.images.oci import Descriptor
 
 LOOPBACK = "127.0.0.1"
 _PATH = re.compile(r"/v2/(?P<name>[^?]+?)/(?:(?P<kind>manifests|blobs)/(?P<reference>[^/]+)|tags/list)")

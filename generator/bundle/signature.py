@@ -18,8 +18,8 @@ from typing import Literal
 from generator.bundle.check import Approve
 from generator.bundle.format.base import short_root
 from generator.bundle.format.model import BundleIndex
+from generator.docker.programs import find_program
 from generator.errors import BundleError, InputError, Problem
-from generator.programs import find_program
 
 NAMESPACE = "fategen-bundle"
 """of the SSH signature: one made for git or mail is none for a bundle"""

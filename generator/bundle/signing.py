@@ -9,9 +9,9 @@ from pathlib import Path
 from generator.bundle.check import verify
 from generator.bundle.format.model import BundleIndex
 from generator.bundle.signature import NAMESPACE, SAYS, SUFFIX, key_form
+from generator.docker.programs import find_program
 from generator.errors import EngineError, InputError, Problem
-from generator.programs import find_program
-from generator.tree import write_atomically
+from generator.render.tree import write_atomically
 
 
 @dataclass(frozen=True)

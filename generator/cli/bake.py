@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.builder import asking
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.cli.terminal import progress_view, say
+from generator.docker.builder import asking
+from generator.docker.programs import find_docker
 from generator.errors import InputError, Problem
-from generator.programs import find_docker
 
 if TYPE_CHECKING:
     from generator.bake.job import Output

@@ -12,7 +12,7 @@ from generator.errors import FategenError
 from generator.project import find_project
 
 if TYPE_CHECKING:
-    from generator.plan import Plan
+    from generator.plan.plan import Plan
 
 
 def images_and_groups(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -41,7 +41,7 @@ def images_of_bundle(context: click.Context, parameter: click.Parameter, typed: 
 
 def packaged(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """For ``override [FILE|IMAGE]...``: the files that fategen brings."""
-    from generator.overrides import packaged_names
+    from generator.render.overrides import packaged_names
 
     found = [CompletionItem(name) for name in packaged_names()]
     return _fitting(found, typed, context.params.get(parameter.name or "") or ())
@@ -53,7 +53,7 @@ def _fitting(found: list[CompletionItem], typed: str, given: tuple[str, ...]) ->
 
 def _plan(context: click.Context) -> Plan | None:
     """The plan alone: nothing is rendered, since a shell waits for it."""
-    from generator.planner import make_plan
+    from generator.plan.planner import make_plan
     from generator.workspace import load_line, load_settings
 
     try:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from generator.bake.doctor import examine, lacks_for_bake
+from generator.bake.requirement import Row
 from generator.cli.common import directory_option
-from generator.doctor import examine, lacks_for_bake
-from generator.engine import Docker
-from generator.requirement import Row
+from generator.docker.process import Docker
 from generator.table import table
 
 SIGNS = {"ok": "✓", "note": "!", "missing": "✗"}

@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 import click
 
-from generator.external import External, externals, skopeo_sync
-from generator.plan import Target, linked
+from generator.plan.plan import Target, linked
+from generator.render.external import External, externals, skopeo_sync
 from generator.table import table
 from generator.workspace import Workspace, read_text
 

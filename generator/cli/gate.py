@@ -21,7 +21,7 @@ def gate(session: Session, workspace: Workspace, form: str, quiet: bool) -> Conf
     The images are OCI layouts, as bundles are made of: what a push sends has the same digests. Every platform is looked
     at; the engine's own is started too, where there is an engine.
     """
-    from generator.bundle.origins.layout import read
+    from generator.images.layout import read
     from generator.verify.origins import from_layouts
 
     targets = session.job.targets

@@ -16,7 +16,7 @@ from generator.verify.started import check_started
 from generator.verify.subjects import check_unstarted
 
 if TYPE_CHECKING:
-    from generator.engine import Docker
+    from generator.docker.process import Docker
     from generator.project import Project
     from generator.verify.origins import Origin
 

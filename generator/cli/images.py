@@ -10,7 +10,7 @@ import click
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.errors import InputError, Problem
-from generator.plan import Target
+from generator.plan.plan import Target
 from generator.table import table
 from generator.workspace import load
 

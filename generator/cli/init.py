@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from generator import values
+from generator.config import values
+from generator.config.keys import key_of, sample_env
+from generator.config.settings import Settings
 from generator.errors import EngineError, InputError, Problem
-from generator.keys import key_of, sample_env
 from generator.project import Project
-from generator.settings import Settings
-from generator.tree import write, write_atomically
+from generator.render.tree import write, write_atomically
 from generator.workspace import load, load_line
 
 IGNORED = (b".env.local", b".fategen/", b"*.fate.tar", b"*.fate.tar.*", b"fategen-load.*")

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from generator.bake import Job
     from generator.bake.run import Session
     from generator.bundle.format.model import BundleIndex
-    from generator.bundle.format.oci import Form
-    from generator.bundle.origins.from_registry import Coming
-    from generator.bundle.origins.layout import SourceImage
-    from generator.plan import Plan
+    from generator.images.from_registry import Coming
+    from generator.images.layout import SourceImage
+    from generator.images.oci import Form
+    from generator.plan.plan import Plan
     from generator.project import Project
     from generator.registry.connect import Registries
     from generator.workspace import Workspace
@@ -41,8 +41,8 @@ def built_layouts(
 ) -> tuple[SourceImage, ...]:
     """The session's images, built and written; ``again``: they were built just now, so no cache is written anew."""
     from generator import bake as baking
-    from generator.bundle.origins.from_engine import fill_layouts
-    from generator.bundle.origins.sources import sources_of
+    from generator.images.from_engine import fill_layouts
+    from generator.images.sources import sources_of
 
     classic = not session.facts.multi_platform
     if classic:
@@ -71,8 +71,8 @@ def fetching_layouts(
     bases: Sequence[BundleIndex] = (),
 ) -> Iterator[Coming]:
     """The job's images, and ``others``, as their registries have them, but for layers that ``bases`` have."""
-    from generator.bundle.origins.from_registry import fetching
-    from generator.bundle.origins.wanted import added, planned
+    from generator.images.from_registry import fetching
+    from generator.images.wanted import added, planned
 
     images = [*planned(job, platforms), *added(others, platforms)]
     state = workspace.project.make_state()
@@ -86,7 +86,7 @@ def fetching_layouts(
 def packed_layouts(project: Project, images: Sequence[SourceImage], form: Form, quiet: bool) -> tuple[SourceImage, ...]:
     """The same images with their layers in another form; see ``repack``."""
     from generator.bake.layouts import empty_layout
-    from generator.bundle.origins.repack import repacked
+    from generator.images.repack import repacked
 
     state = project.make_state("layouts")
     with Bar("packing", quiet) as bar:

@@ -9,7 +9,7 @@ import click
 
 from generator.cli.common import directory_option, open_project, say_warnings
 from generator.errors import DriftError
-from generator.tree import Change, write
+from generator.render.tree import Change, write
 from generator.workspace import load
 
 

@@ -12,12 +12,12 @@ import click
 from generator.cli.common import directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.cli.terminal import say
+from generator.docker.programs import find_docker
 from generator.errors import InputError, Problem
-from generator.programs import find_docker
 from generator.workspace import load
 
 if TYPE_CHECKING:
-    from generator.plan import Plan
+    from generator.plan.plan import Plan
     from generator.verify.origins import Origin
     from generator.workspace import Workspace
 

@@ -20,7 +20,6 @@ from generator.bundle.extract import extract
 from generator.bundle.format.archive import Reads
 from generator.bundle.format.damage import not_whole
 from generator.bundle.format.deep import MAX_RATIO
-from generator.bundle.format.inflate import INSTALL
 from generator.bundle.load import load
 from generator.bundle.report import (
     as_json,
@@ -34,6 +33,7 @@ from generator.bundle.report import (
 )
 from generator.bundle.signature import required
 from generator.errors import EngineError, FategenError, refused
+from generator.images.inflate import INSTALL
 from generator.medium import ask_for_medium
 from generator.terminal import Bar
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import generator
 from generator.bundle.format.base import short_root
 from generator.bundle.format.model import BundleIndex
-from generator.bundle.format.reference import familiar
 from generator.errors import EngineError
+from generator.images.reference import familiar
 from generator.loader.__main__ import PUSH
-from generator.tree import write_atomically
+from generator.render.tree import write_atomically
 
 NAME = "fategen-load.pyz"
 README = "fategen-load.README.txt"

@@ -14,9 +14,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from generator.credentials import Login
+from generator.docker.credentials import Login
+from generator.registry.transport import Refused
 from generator.text import printable
-from generator.transport import Refused
 
 if TYPE_CHECKING:
     import requests

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from generator.credentials import HUB, certificates, find_login
-from generator.docker_config import docker_config
+from generator.config.reference import Reference
+from generator.docker.config import docker_config
+from generator.docker.credentials import HUB, certificates, find_login
 from generator.errors import EngineError
-from generator.reference import Reference
 from generator.registry.session import Access, Registry
-from generator.transport import Refused, is_insecure
+from generator.registry.transport import Refused, is_insecure
 
 
 def access_to(host: str, environment: Mapping[str, str], insecure: Sequence[str] | None = None) -> Access:
@@ -32,8 +32,8 @@ def host_of(reference: Reference) -> str:
 
 
 def _engines_insecure() -> tuple[str, ...]:
-    from generator.builder import ask_engine
-    from generator.programs import find_docker
+    from generator.docker.builder import ask_engine
+    from generator.docker.programs import find_docker
 
     try:
         return ask_engine(find_docker()).insecure

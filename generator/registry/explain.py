@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from generator.docker_config import config_directory
+from generator.docker.config import config_directory
+from generator.docker.remedies import get_authority, get_login, get_project, get_right
 from generator.errors import Problem
 from generator.registry.session import Access
-from generator.remedies import get_authority, get_login, get_project, get_right
-from generator.transport import Finding, Kind
+from generator.registry.transport import Finding, Kind
 
 
 def pull_problem(host: str, what: str, finding: Finding) -> Problem:

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from generator.disk import writing
 from generator.registry.answers import refusal
 from generator.registry.session import DELAYS, Registry
-from generator.transport import Refused
+from generator.registry.transport import Refused
 
 if TYPE_CHECKING:
     from typing import TypeAlias

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from generator.registry.answers import challenge, joined, origin, words
 from generator.registry.session import Access, Registry
-from generator.transport import Finding, Refused
+from generator.registry.transport import Finding, Refused
 
 if TYPE_CHECKING:
     import requests

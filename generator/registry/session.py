@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from generator.credentials import HUB, Login
+from generator.docker.credentials import HUB, Login
 from generator.registry.answers import Challenge, challenge, joined, origin, retry_after, told, words
-from generator.transport import Refused, anything, open_session, send, trusting
+from generator.registry.transport import Refused, anything, open_session, send, trusting
 
 if TYPE_CHECKING:
     import requests

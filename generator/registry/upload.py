@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from generator.registry.answers import joined, refusal, retry_after
 from generator.registry.pull import has_blob
 from generator.registry.session import DELAYS, RETRIED, Registry
-from generator.transport import Refused
+from generator.registry.transport import Refused
 
 if TYPE_CHECKING:
     from typing import TypeAlias

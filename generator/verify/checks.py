@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
-from generator.contract import Contract, File, Item
+from generator.catalogue.contract import Contract, File, Item
 from generator.text import human
 from generator.verify.elf import architecture_of, elf_for
 from generator.verify.evidence import Entry, Evidence

@@ -9,8 +9,8 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from generator.completed import Completed
-from generator.engine import Docker
+from generator.docker.completed import Completed
+from generator.docker.process import Docker
 from generator.errors import EngineError
 
 NAME = "fategen-verify"

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from generator.bundle.format.archive import CHUNK, Progress, Reads, quiet
-from generator.bundle.format.oci import parse_config, parse_index, parse_manifest
-from generator.bundle.format.strictjson import LIMIT, Malformed, fields, items, parse, text
-from generator.bundle.origins.docker_save import Saves
-from generator.bundle.origins.saved import BadStream
-from generator.engine import Docker
+from generator.docker.process import Docker
 from generator.errors import EngineError
+from generator.images.docker_save import Saves
+from generator.images.oci import parse_config, parse_index, parse_manifest
+from generator.images.saved import BadStream
+from generator.images.strictjson import LIMIT, Malformed, fields, items, parse, text
 from generator.verify.evidence import Listing
 from generator.verify.kept import Kept, Parts
 from generator.verify.layers import BadLayer, LayerReader

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from generator.bundle.format.strictjson import fields, items, parse, text
+from generator.images.strictjson import fields, items, parse, text
 
 LINKS = 40
 """Links that are followed on one way, as Linux does (path_resolution(7))."""

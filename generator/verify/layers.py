@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from generator.bundle.format.inflate import Unpacking, compressed, decompressor
+from generator.images.inflate import Unpacking, compressed, decompressor
 from generator.verify.elf import HEAD, elf_of
 from generator.verify.evidence import Entry, Listing
 

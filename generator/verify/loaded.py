@@ -10,9 +10,9 @@ from pathlib import Path
 
 from generator.bundle.engines.docker import DockerLoader
 from generator.bundle.load import load
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
-from generator.engine import Docker
+from generator.docker.process import Docker
+from generator.images.layout import SourceImage
 from generator.verify.subjects import Subject
 
 NAMES = "fategen.invalid/verify"

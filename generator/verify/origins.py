@@ -14,13 +14,13 @@ from pathlib import Path
 
 from generator.bundle.check import inspect
 from generator.bundle.engines.docker import ABSENT, FIND, DockerLoader
-from generator.bundle.format import reference
 from generator.bundle.format.archive import Progress
-from generator.bundle.format.oci import platform_name
-from generator.bundle.origins.layout import SourceImage, read
-from generator.engine import Docker
+from generator.docker.process import Docker
 from generator.errors import InputError, Problem
-from generator.plan import Plan, Target
+from generator.images import reference
+from generator.images.layout import SourceImage, read
+from generator.images.oci import platform_name
+from generator.plan.plan import Plan, Target
 from generator.verify.engine_images import read_images
 from generator.verify.kept import Kept
 from generator.verify.loaded import loaded

@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path as File
 
-from generator.completed import Completed
-from generator.engine import Docker
+from generator.catalogue.party import OTHER, Party, Path
+from generator.docker.completed import Completed
+from generator.docker.process import Docker
+from generator.docker.remedies import GET_COMPOSE
+from generator.docker.signals import signals_as_exceptions
 from generator.errors import EngineError, InputError, Problem
-from generator.party import OTHER, Party, Path
 from generator.project import Project
-from generator.remedies import GET_COMPOSE
-from generator.render import COMPOSE_FILE
-from generator.signals import signals_as_exceptions
+from generator.render.render import COMPOSE_FILE
 from generator.verify.results import Result
 from generator.versions import Version, parse_version, show
 from generator.workspace import Workspace

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from generator.bundle.engines.docker import DockerLoader
-from generator.contract import Item, Run, Started
-from generator.engine import Docker
+from generator.catalogue.contract import Item, Run, Started
+from generator.docker.process import Docker
+from generator.docker.signals import signals_as_exceptions
 from generator.errors import EngineError
-from generator.signals import signals_as_exceptions
 from generator.verify.containers import Containers, Stopped
 from generator.verify.results import Result
 from generator.verify.subjects import Subject

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.contract import Contract
+from generator.catalogue.contract import Contract
 from generator.verify.checks import check
 from generator.verify.evidence import Evidence, overlaid, parse_settings
 from generator.verify.kept import Kept, Parts
@@ -63,6 +63,6 @@ def _key(subject: Subject) -> tuple[str, ...]:
 def _code() -> str:
     """The checks themselves: what another version of them found says nothing of this one."""
     sha = hashlib.sha256()
-    for name in ("checks.py", "elf.py", "evidence.py", "layers.py", "results.py", "../bundle/format/inflate.py"):
+    for name in ("checks.py", "elf.py", "evidence.py", "layers.py", "results.py", "../images/inflate.py"):
         sha.update((Path(__file__).parent / name).read_bytes())
     return sha.hexdigest()

@@ -15,8 +15,8 @@ from generator.bundle.format.members import Expected
 from generator.bundle.format.model import Image, Layer, Variant
 from generator.bundle.format.source import opened
 from generator.bundle.format.walk import check_rest
-from generator.bundle.origins.layout import Found, blob_path, build_again, read_blob
 from generator.errors import BundleError, InputError, Problem
+from generator.images.layout import Found, blob_path, build_again, read_blob
 from generator.verify.kept import Kept, Parts
 from generator.verify.layers import BadLayer, LayerReader
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.format.members import Contents, Expected, contents
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
+from generator.images.layout import SourceImage
 from tests.bundle.layouts import multi, simple
 from tests.bundle.tars import tar
 

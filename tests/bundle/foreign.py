@@ -10,7 +10,7 @@ from generator.bundle import check
 from generator.bundle.foreign.convert import convert
 from generator.bundle.foreign.recognise import recognise
 from generator.bundle.foreign.survey import Survey, inspect_foreign, verify_foreign
-from generator.bundle.format.oci import Layers
+from generator.images.oci import Layers
 
 Files = Mapping[str, bytes | str]
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from generator.bundle.format.inflate import NO_ZSTD, zstd_module
 from generator.errors import Problem
+from generator.images.inflate import NO_ZSTD, zstd_module
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

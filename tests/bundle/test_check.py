@@ -20,9 +20,9 @@ from generator.bundle.format.archive import header, padding
 from generator.bundle.format.base import short_root
 from generator.bundle.format.damage import DamagedError
 from generator.bundle.format.model import MAX_MEMBERS, decode
-from generator.bundle.format.strictjson import LIMIT, Malformed, encode
-from generator.bundle.origins.layout import SourceImage
 from generator.errors import BundleError, InputError
+from generator.images.layout import SourceImage
+from generator.images.strictjson import LIMIT, Malformed, encode
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import simple
 

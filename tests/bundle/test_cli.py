@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.format.base import short_root
-from generator.bundle.format.reference import familiar, normalise, short
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.report import images_table, report
 from generator.bundle.save import save
+from generator.images.layout import SourceImage
+from generator.images.reference import familiar, normalise, short
 from generator.text import human
 from tests.bundle.command import run
 from tests.bundle.conftest import Made

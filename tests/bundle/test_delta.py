@@ -20,9 +20,9 @@ from generator.bundle.format.damage import DamagedError
 from generator.bundle.format.members import contents
 from generator.bundle.format.model import BundleIndex, Image, arrange
 from generator.bundle.load import load
-from generator.bundle.origins.layout import SourceImage, read
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
+from generator.images.layout import SourceImage, read
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import BASE, Layout, sha256
 from tests.bundle.test_check import rewritten

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.engines.docker_socket import SocketPipe
-from generator.engine import Docker
-from generator.engine_socket import connect, response
+from generator.docker.process import Docker
+from generator.docker.socket import connect, response
 from generator.errors import EngineError
 
 LOADED = {"stream": "Loaded image: localhost/one:1\n"}

@@ -13,9 +13,9 @@ from generator.bundle.check import verify
 from generator.bundle.format.archive import TRAILER, header, padding
 from generator.bundle.format.members import contents
 from generator.bundle.format.model import BundleIndex, Image, Layer
-from generator.bundle.format.oci import Descriptor, parse_config, parse_index, parse_manifest
-from generator.bundle.format.strictjson import MAX_SIZE, Malformed, digest, size
 from generator.errors import BundleError
+from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
+from generator.images.strictjson import MAX_SIZE, Malformed, digest, size
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import INDEX, MANIFEST, sha256
 

@@ -23,9 +23,9 @@ from generator.bundle.foreign import tarball
 from generator.bundle.foreign.convert import convert
 from generator.bundle.foreign.recognise import recognise
 from generator.bundle.foreign.survey import inspect_foreign, verify_foreign
-from generator.bundle.format import compression
 from generator.bundle.format.archive import TRAILER
 from generator.errors import BundleError
+from generator.images import compression
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import sha256
 from tests.bundle.tars import blob, docker20, gzip_bomb, head, member, oci, pax, tar

@@ -15,8 +15,8 @@ import pytest
 from generator.bundle.engines.loader import EngineImage, Holdings, Loader
 from generator.bundle.format.model import BundleIndex
 from generator.bundle.load import load
-from generator.bundle.origins.layout import SourceImage
 from generator.errors import BundleError, EngineError, InputError
+from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import BASE, ZSTD, Layout, multi, sha256, simple, tar_of, zstd
 from tests.bundle.test_check import rewritten

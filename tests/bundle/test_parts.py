@@ -18,11 +18,11 @@ from generator.bundle.format import parts
 from generator.bundle.format.damage import DamagedError
 from generator.bundle.format.parts import Part, PartList, part_size
 from generator.bundle.format.source import opened
-from generator.bundle.format.strictjson import Malformed
 from generator.bundle.load import load
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
+from generator.images.layout import SourceImage
+from generator.images.strictjson import Malformed
 from tests.bundle.conftest import Made
 from tests.bundle.test_load import Recorder
 

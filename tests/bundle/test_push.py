@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.blobs import open_blobs
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.push import Pushed, push
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
+from generator.images.layout import SourceImage
 from generator.registry.session import Access
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import multi, simple

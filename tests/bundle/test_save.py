@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save, save_to
 from generator.errors import BundleError, EngineError, InputError
+from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import BASE, GZIP, Layout, multi, simple
-from tests.bundle.test_layout import broken
+from tests.images.test_layout import broken
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 

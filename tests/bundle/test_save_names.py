@@ -11,8 +11,8 @@ from generator.bundle.format.base import short_root
 from generator.cli.bundle.save_arguments import check_bundle, chosen, default_name, in_order, own_platform, say_left_out
 from generator.errors import InputError
 from tests.bundle.command import fategen, run
-from tests.bundle.test_save_layers import project, save
 from tests.fate_plan import BOTH, plan_of
+from tests.images.test_save_layers import project, save
 
 __all__ = ["project"]
 AMD, ARM = BOTH

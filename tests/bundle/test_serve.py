@@ -15,10 +15,10 @@ import pytest
 
 from generator.bundle.blobs import open_blobs
 from generator.bundle.format.model import BundleIndex
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from generator.bundle.serve import Server, names_of, serving
 from generator.errors import EngineError
+from generator.images.layout import SourceImage
 from generator.registry.pull import fetch_blob, get_manifest
 from generator.registry.session import Access, Registry
 from tests.bundle.conftest import Made

@@ -16,10 +16,10 @@ from generator.bundle.format.damage import DamagedError
 from generator.bundle.format.members import contents, loader_files
 from generator.bundle.format.model import BundleIndex, arrange
 from generator.bundle.format.small_files import MAX_FILE, MAX_FILES, SmallFile, open_files, small_file
-from generator.bundle.format.strictjson import Malformed
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
+from generator.images.layout import SourceImage
+from generator.images.strictjson import Malformed
 from tests.bundle.conftest import Made
 
 FILES = {"compose.yaml": b"services: {}\n", ".env": b"TAG=1.0\n", "Chart-1.0.tgz": bytes(range(256)) * 9, "empty": b""}

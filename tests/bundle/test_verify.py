@@ -15,10 +15,10 @@ from generator.bundle.check import verify
 from generator.bundle.format import deep
 from generator.bundle.format.damage import DamagedError
 from generator.bundle.format.deep import MAX_RATIO, Unpacked
-from generator.bundle.format.inflate import decompressor
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
+from generator.images.inflate import decompressor
+from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import BASE, GZIP, TAR, ZSTD, Layout, sha256, tar_of, zstd
 

@@ -21,8 +21,8 @@ import pytest
 
 from generator.bundle.check import inspect
 from generator.bundle.format.members import Contents, Expected, contents
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
+from generator.images.layout import SourceImage
 from tests.bundle.layouts import BASE, Layout, sha256
 from tests.e2e.conftest import Fategen
 from tests.sample_project import make_sample_project
@@ -325,7 +325,7 @@ def test_an_engine_that_is_not_there(good: Bundle, fategen: Fategen, tmp_path: P
 SAVE = """
 import sys
 from pathlib import Path
-from generator.bundle.origins.layout import SourceImage
+from generator.images.layout import SourceImage
 from generator.bundle.save import save
 layout, output = map(Path, sys.argv[1:])
 save([SourceImage(("fgtest/big:1.0",), layout, ("linux/amd64",))], output, name="big")

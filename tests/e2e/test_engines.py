@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.origins.from_engine import fill_layouts
-from generator.bundle.origins.layout import SourceImage
-from generator.programs import find_docker
+from generator.docker.programs import find_docker
+from generator.images.from_engine import fill_layouts
+from generator.images.layout import SourceImage
 from tests.e2e.conftest import Fategen, Ran
 from tests.sample_project import make_sample_project
 

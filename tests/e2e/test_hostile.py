@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from generator.config.settings import parse_settings
 from generator.errors import InputError
-from generator.settings import parse_settings
 from tests.e2e.conftest import Fategen
 from tests.hostile import hostile_strings, unprinted
 

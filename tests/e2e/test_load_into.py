@@ -13,9 +13,9 @@ from generator.bake.layouts import empty_layout
 from generator.bundle.check import inspect
 from generator.bundle.format.base import short_root
 from generator.bundle.format.members import contents
-from generator.bundle.origins.layout import SourceImage
-from generator.bundle.origins.repack import repacked
 from generator.bundle.save import save
+from generator.images.layout import SourceImage
+from generator.images.repack import repacked
 from tests.bundle.layouts import GZIP, TAR, Layout
 from tests.e2e.conftest import Fategen, Ran
 from tests.e2e.into import KINDS, Target, target

@@ -22,8 +22,8 @@ import pytest
 import trustme
 
 from generator.bundle.format.members import contents
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import SaveResult, save
+from generator.images.layout import SourceImage
 from generator.loader.build import NAME, modules, place, pyz
 from tests.bundle.layouts import simple
 from tests.e2e.conftest import Fategen, Ran, docker, registry_get

@@ -17,8 +17,8 @@ from generator.bundle.check import inspect, verify
 from generator.bundle.format.archive import TRAILER, header, padding
 from generator.bundle.format.members import contents
 from generator.bundle.format.model import arrange
-from generator.bundle.origins.layout import SourceImage, blob_path, read
 from generator.bundle.save import save
+from generator.images.layout import SourceImage, blob_path, read
 from tests.bundle.layouts import TAR, Layout
 from tests.e2e.memory import PEAK
 
@@ -31,7 +31,7 @@ MEMORY = 200 << 20
 SAVE = """
 import os, sys
 from pathlib import Path
-from generator.bundle.origins.layout import SourceImage
+from generator.images.layout import SourceImage
 from generator.bundle.save import save
 layout, output, split, umask = sys.argv[1:]
 os.umask(int(umask, 8))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
+from generator.images.layout import SourceImage
 from tests.bundle.layouts import simple
 from tests.e2e.conftest import Fategen, Ran
 

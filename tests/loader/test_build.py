@@ -17,8 +17,8 @@ import pytest
 
 import generator
 from generator.bundle.format.base import Base
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.report import images_table
+from generator.images.layout import SourceImage
 from generator.loader import build
 from generator.loader.build import place, pyz, readme, standins
 from tests.bundle.conftest import Made, bundle
@@ -117,8 +117,10 @@ def test_nothing_but_the_standard_library_is_imported_and_what_python3_minimal_l
 
 def test_push_alone_imports_a_registry_s_client() -> None:
     assert PUSHING in modules()
-    assert "generator.transport" in modules()
-    assert not [name for name in without_push() if name.startswith(("generator.transport", "generator.registry"))]
+    assert "generator.registry.transport" in modules()
+    assert not [
+        name for name in without_push() if name.startswith(("generator.registry.transport", "generator.registry"))
+    ]
 
 
 def test_a_stand_in_has_every_name_that_is_asked_of_it() -> None:

@@ -17,7 +17,7 @@ import requests
 import trustme
 
 from generator.loader.standins.requests.utils import should_bypass_proxies
-from generator.transport import Finding, Refused, anything, open_session, send, trusting
+from generator.registry.transport import Finding, Refused, anything, open_session, send, trusting
 
 pytestmark = pytest.mark.usefixtures("one_authority", "each_client")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from generator.contract import Contract, File, Item, Pair, Words
+from generator.catalogue.contract import Contract, File, Item, Pair, Words
 from generator.verify.checks import check, number_of_bytes
 from generator.verify.evidence import Entry, Evidence, Settings
 from generator.verify.results import Result

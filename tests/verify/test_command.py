@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.origins.layout import SourceImage
 from generator.bundle.save import save
 from generator.cli.verify import _check_held
 from generator.errors import InputError
+from generator.images.layout import SourceImage
 from generator.verify.origins import tags_in
 from tests.bundle.command import fategen
 from tests.bundle.layouts import simple

@@ -6,10 +6,10 @@ import textwrap
 
 import pytest
 
-from generator.catalogue import Image, parse_line
-from generator.contract import Contract, filled
+from generator.catalogue.contract import Contract, filled
+from generator.catalogue.line import Image, parse_line
 from generator.errors import InputError
-from tests.test_catalogue import GOOD
+from tests.catalogue.test_catalogue import GOOD
 
 HEAD = GOOD[: GOOD.index("images:")]
 

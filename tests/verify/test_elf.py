@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from generator.contract import Contract
+from generator.catalogue.contract import Contract
 from generator.verify.checks import check
 from generator.verify.elf import HEAD, elf_of
 from generator.verify.evidence import Entry, Evidence, Settings, overlaid

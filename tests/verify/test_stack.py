@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from generator.completed import Completed
-from generator.engine import Docker
+from generator.docker.completed import Completed
+from generator.docker.process import Docker
 from generator.errors import EngineError, InputError
-from generator.plan import Plan
+from generator.plan.plan import Plan
 from generator.project import Project
-from generator.render import COMPOSE_FILE
+from generator.render.render import COMPOSE_FILE
 from generator.verify import stack
 from generator.verify.results import Result, failures
 from generator.verify.stack import SETTLE, verify_stack

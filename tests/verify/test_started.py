@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from generator.contract import Contract
+from generator.catalogue.contract import Contract
 from generator.verify.containers import listeners, moment
 from generator.verify.started import TRACE, _result, traces
 from generator.verify.subjects import Subject

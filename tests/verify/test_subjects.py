@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from generator.contract import Contract, File, Item
+from generator.catalogue.contract import Contract, File, Item
 from generator.verify.engine_images import read_stream
 from generator.verify.evidence import Entry
 from generator.verify.kept import Kept, Parts

@@ -9,10 +9,10 @@ import pytest
 from generator.bake.layouts import empty_layout
 from generator.bundle.check import inspect
 from generator.bundle.format.archive import TRAILER
-from generator.bundle.origins.layout import SourceImage, read
-from generator.bundle.origins.repack import repacked
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
+from generator.images.layout import SourceImage, read
+from generator.images.repack import repacked
 from generator.verify.kept import Kept
 from generator.verify.subjects import evidence
 from generator.verify.variants import read_bundle, read_layouts, variants_of

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from generator.bundle.engines.docker import LoadPipe, known_names
 from generator.bundle.engines.loader import EngineImage, Holdings
-from generator.bundle.format.oci import MANIFEST_TYPES, parse_config, parse_manifest
-from generator.bundle.format.strictjson import Malformed
-from generator.engine import Docker
+from generator.docker.process import Docker
+from generator.images.oci import MANIFEST_TYPES, parse_config, parse_manifest
+from generator.images.strictjson import Malformed
 
 _UNREACHABLE = "is containerd running, and may you use it? CONTAINERD_ADDRESS names its socket"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from generator.bundle.engines.docker_socket import SocketPipe
 from generator.bundle.engines.loader import EngineImage, Holdings, Pipe
-from generator.bundle.format import reference
-from generator.engine import Child, Docker
-from generator.engine_socket import connect
+from generator.docker.process import Child, Docker
+from generator.docker.signals import signals_as_exceptions
+from generator.docker.socket import connect
 from generator.errors import EngineError
-from generator.signals import signals_as_exceptions
+from generator.images import reference
 
 ABSENT = "the engine has no image of this name"
 FIND = "fategen bake all --load puts ours there, docker pull others; docker image ls lists what there is"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import socket
 
-from generator.completed import Completed
-from generator.engine import Docker
-from generator.engine_socket import head, response
+from generator.docker.completed import Completed
+from generator.docker.process import Docker
+from generator.docker.socket import head, response
 from generator.errors import EngineError
 
 _HEAD = head("POST", "/images/load?quiet=1", "Content-Type: application/x-tar", "Transfer-Encoding: chunked")

@@ -8,8 +8,8 @@ from generator.bundle.engines.containerd import ContainerdLoader
 from generator.bundle.engines.docker import DockerLoader
 from generator.bundle.engines.loader import Loader
 from generator.bundle.engines.podman import PodmanLoader
+from generator.docker.programs import find_docker, find_program
 from generator.errors import InputError, Problem, did_you_mean
-from generator.programs import find_docker, find_program
 
 _KNOWN = ("docker", "podman", "containerd")
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from generator.bundle.engines.docker import LoadPipe, known_names
 from generator.bundle.engines.loader import EngineImage, Holdings
-from generator.bundle.format.strictjson import Malformed, fields, items, text
-from generator.engine import Docker
+from generator.docker.process import Docker
 from generator.errors import EngineError
+from generator.images.strictjson import Malformed, fields, items, text
 from generator.text import without
 
 _UNREACHABLE = "may you use it? podman info tells"

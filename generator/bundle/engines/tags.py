@@ -9,8 +9,8 @@ from types import TracebackType
 
 from generator.bundle.engines.loader import EngineImage, Loaded, Loader
 from generator.bundle.format.model import BundleIndex, Variant
-from generator.bundle.format.reference import familiar
 from generator.errors import EngineError, FategenError
+from generator.images.reference import familiar
 
 
 class Tags:

@@ -20,11 +20,16 @@ from generator.bundle.foreign.images import ForeignImage, ForeignLayer, ForeignV
 from generator.bundle.foreign.recognise import Recognised
 from generator.bundle.foreign.scan import File, Scan, Taken
 from generator.bundle.foreign.survey import damaged, scan, survey, wrong
-from generator.bundle.format import reference
 from generator.bundle.format.archive import Progress, Reads
-from generator.bundle.format.compression import Compression, Inflated
 from generator.bundle.format.members import blob_name
-from generator.bundle.format.oci import (
+from generator.bundle.save import SaveResult, save
+from generator.disk import writing
+from generator.errors import BundleError, EngineError, InputError, Problem
+from generator.images import reference
+from generator.images.compression import Compression, Inflated
+from generator.images.layers import LayerStore, read_through
+from generator.images.layout import SourceImage, blob_path, write_layout
+from generator.images.oci import (
     FORMS,
     INDEX_TYPES,
     LAYER_TYPES,
@@ -35,12 +40,7 @@ from generator.bundle.format.oci import (
     compressed_with,
     parse_index,
 )
-from generator.bundle.origins.layers import LayerStore, read_through
-from generator.bundle.origins.layout import SourceImage, blob_path, write_layout
-from generator.bundle.origins.writers import check_form
-from generator.bundle.save import SaveResult, save
-from generator.disk import writing
-from generator.errors import BundleError, EngineError, InputError, Problem
+from generator.images.writers import check_form
 
 _KEPT: dict[str, Form] = {"": "raw", "gzip": "gzip", "zstd": "zstd"}
 """Compressions that a bundle holds."""

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from generator.bundle.foreign.images import ForeignImage, ForeignLayer, ForeignVariant
 from generator.bundle.foreign.reader import SWAPPED, Reader, digest_of, names_of
-from generator.bundle.format import reference
-from generator.bundle.format.oci import parse_config
-from generator.bundle.format.strictjson import Malformed, fields, items, parse, text
+from generator.images import reference
+from generator.images.oci import parse_config
+from generator.images.strictjson import Malformed, fields, items, parse, text
 
 
 def with_docker(reader: Reader, images: list[ForeignImage], oci: bool) -> list[ForeignImage]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from generator.bundle.foreign.scan import File
-from generator.bundle.format import reference
-from generator.bundle.format.oci import Descriptor
+from generator.images import reference
+from generator.images.oci import Descriptor
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from generator.bundle.foreign.images import Images
-from generator.bundle.format.compression import UNPACK, Compression
+from generator.images.compression import UNPACK, Compression
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from generator.bundle.foreign.images import ForeignImage, ForeignLayer, ForeignVariant
 from generator.bundle.foreign.reader import Reader, names_of
-from generator.bundle.format.oci import (
+from generator.images.oci import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     Child,
@@ -15,7 +15,7 @@ from generator.bundle.format.oci import (
     parse_index,
     parse_manifest,
 )
-from generator.bundle.format.strictjson import Malformed
+from generator.images.strictjson import Malformed
 
 
 def oci_images(reader: Reader) -> list[ForeignImage]:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from generator.bundle.foreign.scan import File, Scan
-from generator.bundle.format import reference
 from generator.bundle.format.members import blob_name
-from generator.bundle.format.oci import Descriptor
+from generator.images import reference
+from generator.images.oci import Descriptor
 from generator.text import one_line
 
 SWAPPED = "does not match its digest: something else stands in its place"

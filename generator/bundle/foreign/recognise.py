@@ -10,12 +10,12 @@ from pathlib import Path
 from generator.bundle.foreign.fields import is_header
 from generator.bundle.foreign.tarball import TarReader
 from generator.bundle.format.archive import BLOCK, CHUNK, Reads
-from generator.bundle.format.compression import UNPACK, Chained, Compression, Inflated, compression
-from generator.bundle.format.inflate import INSTALL
 from generator.bundle.format.members import RECORD
 from generator.bundle.format.parts import list_beside
 from generator.bundle.format.source import Source, opened
 from generator.errors import BundleError, InputError, Problem
+from generator.images.compression import UNPACK, Chained, Compression, Inflated, compression
+from generator.images.inflate import INSTALL
 
 _ENDINGS: dict[str, Compression] = {
     ".gz": "gzip",

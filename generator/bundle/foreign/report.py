@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from generator.bundle.foreign.images import ForeignImage
 from generator.bundle.foreign.survey import Survey
-from generator.bundle.format.reference import familiar
+from generator.images.reference import familiar
 from generator.text import human
 
 

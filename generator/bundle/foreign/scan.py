@@ -15,9 +15,9 @@ from pathlib import Path
 
 from generator.bundle.foreign.tarball import MAX_MEMBERS, TarReader
 from generator.bundle.format.archive import CHUNK, Progress, Reads
-from generator.bundle.format.compression import Chained, Compression, Inflated, compression
-from generator.bundle.format.strictjson import LIMIT
 from generator.errors import BundleError, InputError, Problem
+from generator.images.compression import Chained, Compression, Inflated, compression
+from generator.images.strictjson import LIMIT
 
 _ALL_DOCUMENTS = 64 << 20
 """bytes of JSON that are kept in memory at most"""

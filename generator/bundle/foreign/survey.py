@@ -11,8 +11,8 @@ from generator.bundle.foreign.recognise import Recognised
 from generator.bundle.foreign.scan import Scan, Take, digests, scan_directory, scan_tar
 from generator.bundle.foreign.understand import understand
 from generator.bundle.format.archive import Progress
-from generator.bundle.format.compression import Compression
 from generator.errors import BundleError
+from generator.images.compression import Compression
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from generator.bundle.format.strictjson import Malformed, digest, fields, items, text
+from generator.images.strictjson import Malformed, digest, fields, items, text
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """what a bundle may be called"""

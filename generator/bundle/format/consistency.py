@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from generator.bundle.format.model import BundleIndex, Image, Variant
-from generator.bundle.format.oci import parse_config, parse_index, parse_manifest
-from generator.bundle.format.strictjson import Malformed
+from generator.images.oci import parse_config, parse_index, parse_manifest
+from generator.images.strictjson import Malformed
 
 
 class Expectations:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 
-from generator.bundle.format import inflate
 from generator.bundle.format.model import BundleIndex
-from generator.bundle.format.oci import compressed_with
+from generator.images import inflate
+from generator.images.oci import compressed_with
 
 MAX_RATIO = 200
 """times its size that a layer may unpack to, unless somebody says another number"""

@@ -15,9 +15,9 @@ from typing import Literal
 
 from generator.bundle.format.archive import BLOCK, TRAILER, padding
 from generator.bundle.format.model import BundleIndex, Image
-from generator.bundle.format.oci import OCI_INDEX, Descriptor, platform_object
 from generator.bundle.format.small_files import FOLDER
-from generator.bundle.format.strictjson import encode
+from generator.images.oci import OCI_INDEX, Descriptor, platform_object
+from generator.images.strictjson import encode
 
 Role = Literal["file", "directory", "index", "manifest", "config", "layer"]
 RECORD = "fategen/bundle.json"

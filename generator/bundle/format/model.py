@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from generator.bundle.format import reference
 from generator.bundle.format.base import NAME, Absent, Base, base_json, read_base
-from generator.bundle.format.oci import (
+from generator.bundle.format.small_files import SmallFile, file_json, read_files
+from generator.images import reference
+from generator.images.oci import (
     CONFIG_TYPES,
     INDEX_TYPES,
     LAYER_TYPES,
@@ -21,8 +22,7 @@ from generator.bundle.format.oci import (
     compressed_with,
     platform_name,
 )
-from generator.bundle.format.small_files import SmallFile, file_json, read_files
-from generator.bundle.format.strictjson import (
+from generator.images.strictjson import (
     LIMIT,
     MAX_SIZE,
     Malformed,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generator.bundle.format.base import NAME
-from generator.bundle.format.strictjson import Malformed, digest, encode, fields, items, parse, size, text
 from generator.errors import BundleError, InputError, Problem
+from generator.images.strictjson import Malformed, digest, encode, fields, items, parse, size, text
 
 SUFFIX = ".parts.json"
 HEAD = 1 << 16

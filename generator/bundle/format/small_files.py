@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.bundle.format.strictjson import Malformed, digest, fields, items, size, text
 from generator.errors import InputError, Problem
+from generator.images.strictjson import Malformed, digest, fields, items, size, text
 
 FOLDER = "fategen/"
 MAX_FILE = 16 << 20

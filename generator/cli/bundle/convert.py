@@ -16,7 +16,7 @@ from generator.errors import InputError, Problem
 from generator.terminal import Bar
 
 if TYPE_CHECKING:
-    from generator.bundle.format.oci import Layers
+    from generator.images.oci import Layers
 
 
 @click.command()

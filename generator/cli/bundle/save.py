@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.builder import asking
 from generator.bundle.check import inspect
 from generator.bundle.format.base import short_root
 from generator.bundle.format.parts import part_size
@@ -39,19 +38,20 @@ from generator.cli.bundle.shared import GROUPS, format_option, layers_option, qu
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
 from generator.cli.terminal import progress_view, say
+from generator.docker.builder import asking
+from generator.docker.programs import find_docker
 from generator.errors import InputError, Problem
-from generator.programs import find_docker
 from generator.terminal import Bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from generator.bake import Options, Recipe
-    from generator.builder import Answers
     from generator.bundle.format.model import BundleIndex
-    from generator.bundle.format.oci import Layers
-    from generator.bundle.origins.from_registry import Coming
-    from generator.bundle.origins.layout import SourceImage
+    from generator.docker.builder import Answers
+    from generator.images.from_registry import Coming
+    from generator.images.layout import SourceImage
+    from generator.images.oci import Layers
     from generator.workspace import Workspace
 
 
@@ -251,7 +251,7 @@ def _as_they_are(
     Those of a registry come while they are saved, until ``held`` ends.
     """
     from generator import bake as baking
-    from generator.bundle.origins import sources as origins
+    from generator.images import sources as origins
 
     job = baking.make_job(workspace.plan, names, options)
     for left in job.left_out:

@@ -17,8 +17,8 @@ from generator.errors import BundleError, EngineError, FategenError, InputError,
 from generator.project import find_project
 
 if TYPE_CHECKING:
-    from generator.builder import Answers
-    from generator.plan import Plan, Target
+    from generator.docker.builder import Answers
+    from generator.plan.plan import Plan, Target
 
 DEFAULT = "fate"
 _PACKED = (".gz", ".tgz", ".zst", ".xz", ".bz2", ".zip")

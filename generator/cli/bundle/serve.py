@@ -25,7 +25,7 @@ def command(file: Path, bases: tuple[Path, ...], port: int, form: str) -> None:
     """
     from generator.bundle.blobs import open_blobs
     from generator.bundle.serve import LOOPBACK, serving
-    from generator.signals import signals_as_exceptions
+    from generator.docker.signals import signals_as_exceptions
 
     with open_blobs(file, bases) as blobs, serving(blobs, port, say) as server, signals_as_exceptions():
         blobs.require_all()

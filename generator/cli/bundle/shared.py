@@ -10,10 +10,10 @@ import click
 
 from generator.bundle.check import stdin
 from generator.bundle.format.archive import Reads
-from generator.bundle.format.oci import LAYERS
+from generator.images.oci import LAYERS
 
 if TYPE_CHECKING:
-    from generator.plan import Plan
+    from generator.plan.plan import Plan
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("base", "components", "third-party")}
@@ -45,7 +45,7 @@ def _packable(_context: click.Context, _parameter: click.Parameter, value: str) 
     """Said before an hour's work, not after it."""
     if value != "keep":
         # what packs layers takes a while to import, and most commands pack none
-        from generator.bundle.origins.writers import check_form
+        from generator.images.writers import check_form
 
         check_form(value)
     return value

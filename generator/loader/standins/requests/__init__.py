@@ -1,4 +1,4 @@
-"""For Pythons without ``requests``: what ``generator.transport`` and the registry's modules use of it, no more.
+"""For Pythons without ``requests``: what ``generator.registry.transport`` and the registry use of it, no more.
 
 Made of http.client, so it needs the whole standard library. No redirect is followed, no cookie kept, and nothing is
 taken from the environment: what ``trust_env = False`` means there.

@@ -1,1 +1,0 @@
-"""Where images come from: layouts that bake, an engine or a registry fills."""

@@ -1,0 +1,1 @@
+"""The catalogue's YAML files, read and checked."""

@@ -1,0 +1,1 @@
+"""``.env`` to typed, checked settings."""

@@ -1,0 +1,292 @@
+"""What a value in ``.env`` may be: one function a type, text in, typed value out.
+
+Each raises ValueError with a message that never contains a password: a URL is not repeated at all, and any other text
+goes through ``shown``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+from generator.config import reference
+from generator.errors import did_you_mean
+
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+"""Control, invisible, text-direction and surrogate characters; a fixed set, so that every Python decides the same."""
+
+_TRUE = ("true", "1", "yes", "on")
+_FALSE = ("false", "0", "no", "off")
+_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm/v7"}
+_KNOWN_ARCHITECTURES = ("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x")
+_IMPLIED_VARIANTS = {("amd64", "v1"), ("arm64", "v8"), ("arm64", "8"), ("arm", "v7"), ("arm", "7")}
+_HOST_PORT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::([^:]*))?", re.ASCII)
+_SCP = re.compile(r"([A-Za-z0-9._-]+)@[A-Za-z0-9._-]+:")
+_DIGEST_AFTER_AT = re.compile(r"[^@]*@sha(256|384|512):[^@]*")
+
+
+def shown(text: str) -> str:
+    """The value in quotes for a message, without what may be a login, and at most 80 characters of it."""
+    if "@" in text and ("://" in text or not _DIGEST_AFTER_AT.fullmatch(text)):
+        text = "…@" + text.rpartition("@")[2]
+    return f'"{text[:80]}…"' if len(text) > 80 else f'"{text}"'
+
+
+def check_characters(text: str) -> None:
+    """Refuses what no value may have: ``${``, line breaks, control and invisible characters, text that is not NFC.
+
+    HCL turns every string into NFC (zclconf/go-cty, ``cty.NormalizeString``), so another form would not survive.
+    """
+    if "${" in text:
+        raise ValueError(
+            '"${" is not allowed: tools disagree about it, so nothing is filled in; write the value itself'
+        )
+    if "\n" in text:
+        raise ValueError("a value is one line: is a quote not closed?")
+    odd = UNPRINTABLE.search(text)
+    if odd:
+        raise ValueError(f"the character U+{ord(odd[0]):04X} is not allowed: nobody can see it")
+    if not unicodedata.is_normalized("NFC", text):
+        raise ValueError("it is not in Unicode's composed form (NFC), to which docker would change it: write it so")
+
+
+def prefix(text: str) -> str:
+    _explain(reference.check_prefix, text, "an image prefix")
+    return text
+
+
+def mirror(text: str) -> str:
+    _explain(reference.check_mirror, text, "a registry")
+    return text
+
+
+def tag(text: str) -> str:
+    _explain(reference.check_tag, text, "an image tag")
+    return text
+
+
+def image(text: str) -> str:
+    """An image reference with a tag or a digest: without one it would be ``latest``, which changes under a release."""
+    _explain(_check_fixed, text, "an image reference")
+    return text
+
+
+def cache(text: str) -> str:
+    """A repository for bake's ``type=registry,ref=REPOSITORY:TARGET``: each target has its cache under its own tag."""
+    if text.startswith("type="):
+        raise ValueError("write the repository alone (host/path), without type= and ref=")
+    _explain(_check_cache, text, "a repository")
+    return text
+
+
+def version(text: str) -> str:
+    """A FATE release, ``1.3.0`` or ``1.7.2.2`` or ``2.0.0-beta``; whether a catalogue has it is the plan's question."""
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+){2,3}(-[a-z0-9.]+)?", text):
+        advice = ""
+        if re.match(r"v[0-9]", text):
+            advice = ': leave out the "v"'
+        elif re.fullmatch(r"[0-9]+\.[0-9]+", text):
+            advice = f", but a line of them: {text}.0?"
+        raise ValueError(f"{shown(text)} is not a release such as 1.3.0{advice}")
+    return text
+
+
+def boolean(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(f"{shown(text)} is neither true (1, yes, on) nor false (0, no, off)")
+
+
+def platforms(text: str) -> tuple[str, ...]:
+    """``os/arch[/variant]``, with commas or spaces between, in the order written and in containerd's normal form.
+
+    Source of the aliases and of the variants left out: containerd/platforms, database.go.
+    """
+    found: list[str] = []
+    for word in _words(text):
+        platform = _platform(word)
+        if platform in found:
+            same = "" if platform == word else f" ({shown(word)} is {platform})"
+            raise ValueError(f"{platform} is listed twice{same}")
+        found.append(platform)
+    return tuple(found)
+
+
+def path(text: str) -> str:
+    """A path as written, relative to the project or absolute. Whether it exists is not asked here."""
+    if text.startswith("~"):
+        raise ValueError(f"{shown(text)}: ~ means nothing in a file; write the whole path")
+    if text.startswith("#"):
+        raise ValueError(f"{shown(text)} looks like a comment: quote it, or write ./ before it")
+    if "://" in text:
+        raise ValueError(f"{shown(text)} is a URL, and a path to a file is expected")
+    return text
+
+
+def secret_path(text: str) -> str:
+    """A path that goes into bake's ``id=…,src=…``, a CSV line (docker/buildx, util/buildflags/secrets.go)."""
+    for char in ',"':
+        if char in text:
+            raise ValueError(f"{shown(text)}: {reference.describe(char)} is not allowed in the path of a build secret")
+    return path(text)
+
+
+def source(text: str) -> str:
+    """A git URL with ``#ref`` (a tag, branch or commit, and no directory after it), or a path to a checkout.
+
+    What BuildKit takes for a git URL (moby/buildkit, util/gitutil): git://, ssh://, user@host:path, and http(s):// only
+    where the path ends in ``.git``: another http(s) URL is downloaded as a file.
+    """
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
+    scp = _SCP.match(text)
+    if scp and scp[1] != "git":
+        raise ValueError(f"{shown(text)}: write ssh://user@host/path.git#ref, or ./ before a path")
+    if scheme is None and scp is None:
+        if text.startswith("target:"):
+            raise ValueError(f"{shown(text)}: bake would take it for one of its targets; write ./ before a path")
+        if re.match(r"(github|gitlab)\.com/", text):
+            raise ValueError(f"{shown(text)}: write the whole URL, https://….git#ref, or ./ before a path")
+        return path(text)
+    if scheme and scheme[1] not in ("https", "http", "ssh", "git"):
+        raise ValueError(f"{scheme[1]}:// is not supported: a source is an https, http, ssh or git URL, or a path")
+    if re.search(r"\s", text):
+        raise ValueError("a space is not allowed in a git URL")
+    url, hash_sign, ref = text.partition("#")
+    if not hash_sign or not ref:
+        raise ValueError("a git URL needs #ref (a tag, branch or commit): without one the build is whatever comes next")
+    if ":" in ref:
+        raise ValueError('":" is not allowed after "#": a source is a whole repository, not a directory of one')
+    if scheme:
+        login = url.partition("://")[2].rpartition("@")[0]
+        if login and (scheme[1] != "ssh" or ":" in login):
+            raise ValueError(
+                "a login in a git URL would be written into rendered files: use an ssh URL or a path to a checkout"
+            )
+        _split_url(url)
+    if scheme and scheme[1] in ("https", "http") and not url.endswith(".git"):
+        raise ValueError('an http(s) git URL must end in ".git" before "#": docker takes another one for a file')
+    return text
+
+
+def urls(text: str) -> str:
+    """One or more http(s) URLs with spaces between them, none with a login; returned with single spaces."""
+    for word in text.split():
+        if "@" in word:
+            raise ValueError(
+                "a login in a URL is not allowed here: the URL stays in the image's history"
+                " (for a Python index: put the login in the file that PIP_NETRC names; for npm there is none)"
+            )
+        _split_http(word)
+    return " ".join(text.split())
+
+
+def url(text: str) -> str:
+    """One http(s) URL without a login."""
+    if re.search(r"\s", text):
+        raise ValueError("a space is not allowed in a URL")
+    return urls(text)
+
+
+def proxy(text: str) -> str:
+    """``http(s)://[user:password@]host[:port]``; the caller decides whether a login may stand where it stands."""
+    if re.search(r"\s", text):
+        raise ValueError("a space is not allowed in a URL (in a password: %20)")
+    rest = _split_http(text)
+    if rest not in ("", "/"):
+        raise ValueError('a proxy URL ends after the port; in a password "/", "?", "#", "@" are %2F, %3F, %23, %40')
+    return text
+
+
+def has_login(text: str) -> bool:
+    """Whether a URL may hold a user or a password: any "@" counts, since a password may be written with a "/"."""
+    return "@" in text
+
+
+def hosts(text: str) -> str:
+    """Hosts with an optional port, spaces or commas between them; returned with single spaces."""
+    words = _words(text)
+    for word in words:
+        found = _HOST_PORT.fullmatch(word)
+        if not found or (found[2] is not None and not reference.is_port(found[2])):
+            raise ValueError(f"{shown(word)} is not host or host:port")
+    return " ".join(words)
+
+
+def no_proxy(text: str) -> str:
+    """Host names, ``.suffixes``, addresses and ranges; returned with single commas, which every reader takes."""
+    words = _words(text)
+    for word in words:
+        if not re.fullmatch(r"\*|(\*?\.)?[A-Za-z0-9_\[:][A-Za-z0-9_.:\[\]/-]*", word):
+            raise ValueError(f"{shown(word)} is not a host, a .suffix, an address or a range such as 10.0.0.0/8")
+    return ",".join(words)
+
+
+def _explain(check: Callable[[str], object], text: str, what: str) -> None:
+    try:
+        check(text)
+    except ValueError as error:
+        raise ValueError(f"{shown(text)} is not {what}: {error}") from None
+
+
+def _check_fixed(text: str) -> None:
+    found = reference.parse_reference(text)
+    if not found.tag and not found.digest:
+        raise ValueError("it needs a tag or a digest")
+
+
+def _check_cache(text: str) -> None:
+    parsed = reference.parse_reference(text)
+    if parsed.tag or parsed.digest:
+        raise ValueError("leave out the tag: each image's cache gets a tag of its own")
+
+
+def _words(text: str) -> list[str]:
+    """The words of a list, commas or spaces between. None is a URL, so that a message can show a word."""
+    if "@" in text or "://" in text:
+        raise ValueError("a URL is not allowed here")
+    words = [word for word in re.split(r"[,\s]+", text) if word]
+    if not words:
+        raise ValueError("it names none")
+    return words
+
+
+def _platform(word: str) -> str:
+    os, _, rest = word.lower().partition("/")
+    name, _, variant = _ARCHITECTURES.get(rest, rest).partition("/")
+    name = _ARCHITECTURES.get(name, name)
+    if not rest:
+        advice = f": write linux/{_ARCHITECTURES.get(os, os)}" if os in (*_KNOWN_ARCHITECTURES, *_ARCHITECTURES) else ""
+        raise ValueError(f"{shown(word)} is not a platform such as linux/amd64{advice}")
+    if os != "linux":
+        raise ValueError(f"{shown(word)}: every image is a Linux image, such as linux/amd64")
+    if name not in _KNOWN_ARCHITECTURES:
+        raise ValueError(f"{shown(word)}: unknown architecture{did_you_mean(name, _KNOWN_ARCHITECTURES)}")
+    if not variant or (name, variant) in _IMPLIED_VARIANTS:
+        return f"linux/{name}" + ("/v7" if name == "arm" else "")
+    if not re.fullmatch(r"v[0-9]+", variant):
+        raise ValueError(f"{shown(word)}: a variant is written v and a number, such as linux/arm/v7")
+    return f"linux/{name}/{variant}"
+
+
+def _split_http(text: str) -> str:
+    """Checks an http(s) URL; returns what comes after host and port."""
+    if not re.match(r"https?://", text, re.IGNORECASE):
+        raise ValueError("it is not an http:// or https:// URL")
+    return _split_url(text)
+
+
+def _split_url(text: str) -> str:
+    odd = re.search(r"[^!-~]|[\"<>\\^`{|}]", text)
+    if odd:
+        raise ValueError(f"{reference.describe(odd[0])} is not allowed in a URL: write it percent-encoded")
+    after = text.partition("://")[2]
+    authority = re.split(r"[/?#]", after, maxsplit=1)[0]
+    found = _HOST_PORT.fullmatch(authority.rpartition("@")[2])
+    if not found:
+        raise ValueError("it has no valid host")
+    if found[2] is not None and not reference.is_port(found[2]):
+        raise ValueError("its port is not a number from 1 to 65535")
+    return after.removeprefix(authority)

@@ -1,0 +1,1 @@
+"""Docker: its processes, configuration, engine and builders."""

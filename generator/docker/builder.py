@@ -1,0 +1,290 @@
+"""What the machine builds with: versions of docker and buildx, the builder and its platforms, the image store."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from generator.docker.completed import Completed
+from generator.docker.process import Docker
+from generator.docker.remedies import GET_BUILDX, explain
+from generator.docker.socket import connect, head, response
+from generator.errors import EngineError
+from generator.versions import Version, parse_version, show
+
+Store = Literal["containerd", "graphdriver"]
+
+DAEMON_DRIVERS = ("docker", "docker-container", "")
+"""Drivers that build in the local engine; "" is what buildx says of its default where it finds no engine."""
+BUILDX_NEEDED: Version = (0, 13, 0)
+"""The first buildx with ``--progress=rawjson``, the form in which fategen reads progress."""
+BUILDX_ALLOW: Version = (0, 20, 0)
+"""From here on bake asks leave (``--allow fs.read=…``) for files outside the working directory."""
+BUILDX_APART: Version = (0, 20, 0)
+"""From here on (containerd 2) each image that is exported has locks of its own: none sees what another is receiving."""
+
+BUILDKIT_NEEDED: Version = (0, 10, 0)
+"""The first BuildKit whose own Dockerfile frontend (1.4) knows named contexts and here-documents."""
+DOCKER_NEEDED: Version = (23, 0, 0)
+"""The first Docker Engine with such a BuildKit; as a package of a distribution it may hide BuildKit's version."""
+
+_INFO = ("info", "--format", "json")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The local Docker engine. ``version`` is "" where no daemon answers; ``problem`` then says why.
+
+    ``insecure`` are the registries (names and networks) whose certificates it does not check; ``proxied``: it goes
+    through a proxy of its own.
+    """
+
+    client: str
+    version: str
+    store: Store
+    platform: str
+    problem: EngineError | None = None
+    insecure: tuple[str, ...] = ()
+    proxied: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """One BuildKit of a builder. ``platforms`` include those that it only emulates, without variants such as v8."""
+
+    name: str
+    endpoint: str
+    status: str
+    buildkit: str
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A buildx builder; its driver is ``docker``, ``docker-container``, ``remote`` or ``kubernetes``.
+
+    The driver is "" and ``error`` says why where buildx cannot tell. A node that is not running has no platforms yet.
+    """
+
+    name: str
+    driver: str
+    nodes: tuple[Node, ...]
+    error: str = ""
+
+    @property
+    def running(self) -> bool:
+        return bool(self.nodes) and all(node.status == "running" for node in self.nodes)
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """Every platform that one of its nodes can build, each once, in the builder's own order."""
+        return tuple(dict.fromkeys(platform for node in self.nodes for platform in node.platforms))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that bake depends on and cannot change."""
+
+    engine: Engine
+    buildx: Version
+    builder: Builder
+
+    @property
+    def multi_platform(self) -> bool:
+        """Several platforms in one image, and OCI output. Only the engine's own builder on a graphdriver cannot."""
+        return self.builder.driver != "docker" or self.engine.store == "containerd"
+
+    @property
+    def too_old(self) -> str:
+        """What in the builder is too old to read the Dockerfiles; "" where nothing is, or where it does not say."""
+        engine = parse_version(self.engine.version)
+        if self.builder.driver == "docker" and engine is not None and engine < DOCKER_NEEDED:
+            return f"Docker {self.engine.version}"
+        for node in self.builder.nodes:
+            buildkit = parse_version(node.buildkit)
+            if buildkit is not None and (0, 0, 0) < buildkit < BUILDKIT_NEEDED:
+                return f"BuildKit {node.buildkit}"
+        return ""
+
+
+def parse_platforms(text: str) -> tuple[str, ...]:
+    """``linux/amd64*, linux/amd64/v2, linux/arm64`` -> the platforms, without marks and CPU levels.
+
+    ``*`` marks a platform that the user set; ``/v2`` on amd64 and ``/v8`` on arm64 are levels of the same platform,
+    while ``linux/arm/v7`` and ``linux/arm/v6`` differ (containerd's platforms package).
+    """
+    names = (name.strip().rstrip("*") for name in text.split(","))
+    plain = (re.sub(r"^([^/]+/(?:amd64|arm64))/.*$", r"\1", name) for name in names if name)
+    return tuple(dict.fromkeys(plain))
+
+
+def parse_builder(text: str) -> Builder:
+    """What ``docker buildx inspect`` prints: the builder's own lines, then one block for each node."""
+    head, _, tail = text.partition("\nNodes:")
+    fields = _fields(head)
+    blocks = re.split(r"\n(?=Name:)", tail.strip())
+    described = [_fields(block) for block in blocks if block.strip()]
+    error = fields.get("error", "") or next((node["error"] for node in described if "error" in node), "")
+    return Builder(fields.get("name", ""), fields.get("driver", ""), tuple(_node(one) for one in described), error)
+
+
+def _node(fields: Mapping[str, str]) -> Node:
+    return Node(
+        name=fields.get("name", ""),
+        endpoint=fields.get("endpoint", ""),
+        status=fields.get("status", ""),
+        # named "Buildkit" before buildx 0.13
+        buildkit=fields.get("buildkit version", fields.get("buildkit", "")),
+        platforms=parse_platforms(fields.get("platforms", "")),
+    )
+
+
+def _fields(block: str) -> dict[str, str]:
+    """``Key: value`` at the start of a line; indented lines (labels, GC rules) belong to no field that is read here."""
+    found: dict[str, str] = {}
+    for line in block.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and not line.startswith(" "):
+            found.setdefault(key.strip().lower(), value.strip())
+    return found
+
+
+def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
+    """What ``docker info --format json`` says about the engine, and the version of buildx where it is installed.
+
+    Without a daemon docker still prints what it knows about itself, and exits with 1.
+    """
+    try:
+        info = json.loads(done.stdout)
+    except ValueError:
+        info = {}
+    client = info.get("ClientInfo") or {}
+    plugins = {plugin.get("Name"): plugin for plugin in client.get("Plugins") or ()}
+    buildx = parse_version(str(plugins.get("buildx", {}).get("Version", "")))
+    version = str(info.get("ServerVersion") or "")
+    problem = None
+    if not version:
+        said = done.stderr or "\n".join(info.get("ServerErrors") or ())
+        problem = explain(said) or EngineError(f"no Docker engine answers: {said.strip() or done.last_line}")
+    status = dict(pair for pair in info.get("DriverStatus") or () if len(pair) == 2)
+    containerd = status.get("driver-type") == "io.containerd.snapshotter.v1"
+    return (
+        Engine(
+            client=str(client.get("Version") or ""),
+            version=version,
+            store="containerd" if containerd else "graphdriver",
+            platform=engine_platform(str(info.get("OSType") or "linux"), str(info.get("Architecture") or "")),
+            problem=problem,
+            insecure=_insecure(info.get("RegistryConfig") or {}),
+            proxied=bool(info.get("HttpsProxy") or info.get("HttpProxy")),
+        ),
+        buildx,
+    )
+
+
+def _insecure(config: Mapping[str, Any]) -> tuple[str, ...]:
+    names = [name for name, index in (config.get("IndexConfigs") or {}).items() if not index.get("Secure", True)]
+    return (*names, *(config.get("InsecureRegistryCIDRs") or ()))
+
+
+def engine_platform(system: str, machine: str) -> str:
+    """``linux`` and the kernel's ``x86_64`` -> ``linux/amd64``."""
+    names = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6"}
+    return f"{system}/{names.get(machine, machine)}"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What docker and buildx said, as far as they are there. ``said`` is ``docker buildx inspect`` itself."""
+
+    engine: Engine
+    buildx: Version | None
+    builder: Builder | None
+    said: Completed
+
+
+@contextlib.contextmanager
+def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]:
+    """Ask docker and buildx at the same time, beside what the block does; the call waits for their answers.
+
+    Nothing that they lack is an error here.
+    """
+    inspecting = ["buildx", "inspect", *([builder] if builder else [])]
+    with docker.start(inspecting) as inspected, _engine_asked(docker) as asked:
+
+        @functools.cache
+        def answers() -> Answers:
+            engine, buildx = asked()
+            said = inspected.finish()
+            if buildx is None:
+                # a client may leave its plugins out of its answer
+                version = docker.run(["buildx", "version"])
+                buildx = parse_version(version.stdout) if version.ok else None
+            return Answers(engine, buildx, parse_builder(said.stdout) if said.ok else None, said)
+
+        yield answers
+
+
+@contextlib.contextmanager
+def _engine_asked(docker: Docker) -> Iterator[Callable[[], tuple[Engine, Version | None]]]:
+    """``docker info``, which starts every plugin to ask its version; by the engine's socket it is buildx alone."""
+    connection = connect(docker.socket) if docker.buildx else None
+    if connection is None:
+        with docker.start(_INFO) as info:
+            yield lambda: parse_engine(info.finish())
+        return
+    with contextlib.closing(connection), docker.start(["buildx", "version"]) as version:
+        with contextlib.suppress(OSError):  # then there is no answer either
+            connection.sendall(head("GET", "/info"))
+
+        def answer() -> tuple[Engine, Version | None]:
+            said = version.finish()
+            try:
+                status, body = response(connection)
+                info = Completed((docker.binary, *_INFO), int(status != 200), body.decode("utf-8", "replace"), "")
+            except (OSError, ValueError):
+                info = docker.run(_INFO)
+            return parse_engine(info)[0], parse_version(said.stdout) if said.ok else None
+
+        yield answer
+
+
+def ask_engine(docker: Docker) -> Engine:
+    with _engine_asked(docker) as asked:
+        return asked()[0]
+
+
+def ask(docker: Docker, builder: str = "") -> Answers:
+    with asking(docker, builder) as answers:
+        return answers()
+
+
+def inspect(docker: Docker, answers: Answers) -> Facts:
+    """What bake will meet. EngineError where buildx is missing or old, or the builder is unknown or not to be reached.
+
+    A daemon that does not answer is an error only for a builder that needs it: a remote one builds without it.
+    """
+    if answers.buildx is None:
+        raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
+    if answers.buildx < BUILDX_NEEDED:
+        raise EngineError(f"buildx {show(answers.buildx)} is too old; fategen needs 0.13 or later", hint=GET_BUILDX)
+    problem, found = answers.engine.problem, answers.builder
+    if problem is not None and (found is None or found.driver in DAEMON_DRIVERS):
+        raise problem
+    if found is None:
+        raise docker.failure(answers.said, hint="docker buildx ls lists the builders")
+    if not found.running and not found.error:
+        # bake would start it as well; only then are its platforms known, and whether it can be reached at all
+        said = docker.check(
+            ["buildx", "inspect", "--bootstrap", found.name], hint=f"is builder {found.name} reachable?"
+        )
+        found = parse_builder(said.stdout)
+    if found.error:
+        known = explain(found.error)
+        raise known or EngineError(f"builder {found.name}: {found.error}", hint="docker buildx ls lists the builders")
+    return Facts(answers.engine, answers.buildx, found)

@@ -1,0 +1,132 @@
+"""Where docker keeps the login of a registry and the certificates that it trusts for one.
+
+Logins: docker/cli, cli/config/configfile/file.go (GetAuthConfig): ``credHelpers`` for this host, else ``credsStore``,
+else ``auths``; the key of Docker Hub is an address of its version 1. Certificates: docker's manual, "Verify repository
+client with certificates"; rootless docker reads ``~/.config/docker`` (moby, registry/config_unix.go), Docker
+Desktop copies ``~/.docker/certs.d`` to its engine.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from generator.docker.config import config_directory, mapping
+from generator.docker.process import Docker
+
+HUB = "docker.io"
+HUB_KEY = "https://index.docker.io/v1/"
+SYSTEM_CERTS = Path("/etc/docker/certs.d")
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+"""Where Go looks for the system's certificates (crypto/x509, root_linux.go): docker's plugins trust the first."""
+
+HELPER_TIMEOUT = 30.0
+"""Seconds for a credential helper; some ask a server."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """``password`` is a token that renews itself (an identity token) where ``identity`` says so."""
+
+    user: str
+    password: str = field(repr=False)
+    identity: bool = False
+
+    @property
+    def basic(self) -> str:
+        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+    def hide(self, text: str) -> str:
+        """``text`` without the password, for what a registry says: it may repeat what it was sent."""
+        return text.replace(self.basic, "***").replace(self.password, "***")
+
+
+def find_login(config: Mapping[str, Any], host: str, environment: Mapping[str, str]) -> Login | None:
+    """docker's login for a registry; None where it has none. EngineError where a credential helper does not answer."""
+    key = HUB_KEY if host == HUB else host
+    helper = mapping(config, "credHelpers").get(key) or config.get("credsStore")
+    if helper:
+        return _ask_helper(str(helper), key, environment)
+    auths = mapping(config, "auths")
+    found = auths.get(key) or next((auths[name] for name in auths if _hostname(name) == _hostname(key)), None)
+    return _stored(found) if isinstance(found, dict) else None
+
+
+def _hostname(key: str) -> str:
+    """Older logins were stored as addresses: ``https://host/v1/``."""
+    return re.sub(r"^https?://", "", key).partition("/")[0]
+
+
+def _stored(entry: Mapping[str, Any]) -> Login | None:
+    user, password = str(entry.get("username") or ""), str(entry.get("password") or "")
+    if entry.get("auth"):
+        try:
+            user, _, password = base64.b64decode(str(entry["auth"])).decode().partition(":")
+        except ValueError:
+            return None
+        password = password.strip("\0")
+    if entry.get("identitytoken"):
+        return Login(user, str(entry["identitytoken"]), identity=True)
+    return Login(user, password) if password else None
+
+
+def _ask_helper(name: str, key: str, environment: Mapping[str, str]) -> Login | None:
+    """docker-credential-helpers' protocol: the host on stdin, JSON on stdout, exit code 1 for one that it has not."""
+    helper = Docker(f"docker-credential-{name}")
+    done = helper.run(["get"], input=key.encode(), env=environment, timeout=HELPER_TIMEOUT)
+    try:
+        answer = json.loads(done.stdout) if done.ok else None
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict) or not answer.get("Secret"):
+        return None
+    user = str(answer.get("Username") or "")
+    return Login(user, str(answer["Secret"]), identity=user == "<token>")
+
+
+def certificates(host: str, environment: Mapping[str, str], system: Path = SYSTEM_CERTS) -> list[Path]:
+    """The files with the authorities that docker trusts for a registry, besides the system's own."""
+    home = environment.get("HOME") or "/"
+    own = Path(environment.get("XDG_CONFIG_HOME") or f"{home}/.config") / "docker/certs.d"
+    places = dict.fromkeys((system, config_directory(environment) / "certs.d", own))
+    return [file for place in places for file in sorted((place / host).glob("*.crt")) if file.is_file()]
+
+
+def system_bundle(environment: Mapping[str, str]) -> Path | None:
+    """The file with the system's authorities, as Go would choose it."""
+    named = environment.get("SSL_CERT_FILE")
+    return next((Path(path) for path in ([named] if named else BUNDLES) if Path(path).is_file()), None)
+
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+
+
+def trust_text(files: Sequence[Path], environment: Mapping[str, str]) -> str:
+    """The system's authorities and those in ``files``, in one text for ``SSL_CERT_FILE``. OSError as reading has it.
+
+    buildx fetches tokens itself and trusts the system's authorities alone (its auth provider is given no TLS
+    configuration), whatever certs.d says: "failed to fetch oauth token … certificate signed by unknown authority".
+    Only certificates are taken over: what else such a file holds (a key, a remark) is not to be copied.
+    """
+    bundle = system_bundle(environment)
+    paths = [*([bundle] if bundle else []), *files]
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
+    return "".join(f"{found}\n" for text in texts for found in _CERTIFICATE.findall(text))
+
+
+def proxy_for(url: str, environment: Mapping[str, str]) -> str:
+    """The proxy that docker would take for ``url``, before NO_PROXY is asked; upper case first, as Go has it."""
+    name = f"{urlsplit(url).scheme}_proxy"
+    return environment.get(name.upper()) or environment.get(name) or ""

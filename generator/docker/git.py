@@ -1,0 +1,116 @@
+"""What git says of a local source: the commit that is checked out, and what of it is not committed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from generator.docker.programs import find_git
+from generator.errors import EngineError
+from generator.plan.plan import PlannedSource, Target
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A local source. ``commit`` is "" for a directory that is no checkout of its own, or that git does not read.
+
+    ``changed`` are paths whose content is not committed, untracked ones included (the build reads them too). What git
+    ignores is left out: each developer's tree has a ``__pycache__`` or ``target/``, and a mark that is always there
+    says nothing. ``unknown`` says why git could not tell. ``versioned``: it is in a checkout, if not one of its own.
+    """
+
+    source: PlannedSource
+    commit: str = ""
+    changed: tuple[str, ...] = ()
+    unknown: str = ""
+    versioned: bool = True
+
+    @property
+    def dirty(self) -> bool:
+        return bool(self.changed or self.unknown)
+
+    def describe(self) -> str:
+        """``fate: ../FATE at 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; not committed: a.py, b.py``."""
+        text = f"{self.source.name}: {self.source.location}"
+        if self.commit:
+            text += f" at {self.commit[:12]}"
+            if self.source.release_commit and self.commit != self.source.release_commit:
+                text += f", not the release's {self.source.release_commit[:12]}"
+        if self.changed:
+            text += f"; not committed: {', '.join(self.changed[:3])}"
+            text += f" and {len(self.changed) - 3} more" if len(self.changed) > 3 else ""
+        return text + (f"; whether all of it is committed is not known: {self.unknown}" if self.unknown else "")
+
+
+def checkouts(root: Path, targets: Iterable[Target]) -> dict[str, Checkout]:
+    """The state of each local source of these targets, by name. ``root`` is what relative locations start from."""
+    sources = {s.name: s for target in targets for s in target.sources if s.local}
+    return {name: look(root / source.location, source) for name, source in sources.items()}
+
+
+def look(directory: Path, source: PlannedSource) -> Checkout:
+    """Asks git about one directory.
+
+    A part of a larger checkout is none of its own: that commit is not the source's, but what of it is not committed is.
+    """
+    own = (directory / ".git").exists()
+    if not own and not any((above / ".git").exists() for above in directory.resolve().parents):
+        return Checkout(source, versioned=False)
+    git = find_git()
+    if git is None:
+        return Checkout(source, unknown="git is not installed")
+    # the user's index is not refreshed, and no hook or file-system monitor of the checkout's own is started
+    flags = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+    status = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", ".")
+    # GIT_DIR and its like, as a hook has them, would make git look elsewhere
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = git.at(directory).run((*flags, *status), env=env, timeout=60)
+    except EngineError as error:
+        return Checkout(source, unknown=error.message)
+    if not done.ok:
+        return Checkout(source, unknown=done.last_line)
+    found = parse_status(done.stdout, source)
+    return found if own else replace(found, commit="")
+
+
+def parse_status(text: str, source: PlannedSource) -> Checkout:
+    """Reads ``git status --porcelain=v2 --branch -z`` (git-status(1), "Porcelain Format Version 2")."""
+    commit, changed = "", []
+    entries = iter(text.split("\0"))
+    for entry in entries:
+        kind, _, rest = entry.partition(" ")
+        if entry.startswith("# branch.oid "):
+            commit = entry.split(" ")[2].replace("(initial)", "")
+        elif kind in _FIELDS:
+            changed.append(rest.split(" ", _FIELDS[kind])[-1])
+            if kind == "2":
+                next(entries, "")  # where a renamed file was before
+    return Checkout(source, commit, tuple(changed))
+
+
+_FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
+"""How many fields stand before an entry's path, by its kind."""
+
+
+def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[str, ...]:
+    """Of these sources: those whose content is not all committed, or is not known to be."""
+    return tuple(sorted(name for name in names if name in states and states[name].dirty))
+
+
+def revision(target: Target, names: Iterable[str], states: Mapping[str, Checkout]) -> str:
+    """The value of a target's revision label, where it is not the one that is rendered; "" where nothing is known.
+
+    It is the commit of its home source, with ``-dirty`` behind it where any of the sources ``names`` that it is built
+    from is.
+    """
+    if target.home is None:
+        return ""
+    home = states.get(target.home.name)
+    commit = home.commit if home else target.home.revision
+    dirty = uncommitted(names, states)
+    if not commit or (home is None and not dirty):
+        return ""
+    return commit + ("-dirty" if dirty else "")

@@ -1,0 +1,293 @@
+"""The one place that starts processes: argument lists, streaming output, signals passed on, secrets redacted.
+
+Every child gets a process group of its own, so that a Ctrl-C reaches this program alone and is passed on once, and so
+that ``docker`` and the plugin that it starts (``docker-buildx``) are stopped together. ``DOCKER_*`` variables of the
+caller's environment reach the child as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Literal
+
+from generator.docker.completed import Completed
+from generator.docker.remedies import explain
+from generator.docker.signals import signals_as_exceptions
+from generator.errors import EngineError
+
+GRACE = 10.0
+"""Seconds that a child has to end after SIGINT, and again after SIGTERM, before it is killed."""
+
+_PIPE = 1 << 20
+"""Bytes that a pipe to or from an archive holds, the most that Linux gives anybody: 16 times fewer changes of turn."""
+
+_URL_LOGIN = re.compile(r"://(?!git@)[^/\s\"']*@(?!sha256:)")
+"""A token may stand where the user's name does; ssh's ``git`` is none, and ``docker-image://x@sha256:…`` no login."""
+
+
+@dataclass(frozen=True)
+class Docker:
+    """The docker command, or another that is run as it is. No message shows one of ``secrets``.
+
+    It runs in ``cwd`` ("" is where the caller is). ``buildx`` is the program behind ``docker buildx``, which is started
+    as it is, and ``socket`` the engine's own: "" where they are left to docker to find.
+    """
+
+    binary: str
+    secrets: tuple[str, ...] = ()
+    cwd: str = ""
+    buildx: str = ""
+    socket: str = ""
+
+    def with_secrets(self, *values: str) -> Docker:
+        """The same command that also keeps ``values`` out of what it says."""
+        return replace(self, secrets=(*self.secrets, *(value for value in values if value)))
+
+    def at(self, directory: Path) -> Docker:
+        """The same command, run in ``directory``."""
+        return replace(self, cwd=str(directory))
+
+    def redact(self, text: str) -> str:
+        """``text`` without any registered secret and without the login of any URL."""
+        for value in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(value, "***")
+        return _URL_LOGIN.sub("://***@", text)
+
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        input: bytes | None = None,
+        timeout: float | None = None,
+    ) -> Completed:
+        """Run ``docker ARGS`` to its end and keep its output. ``timeout`` is in seconds; EngineError when it is over.
+
+        The output is as the engine gave it (it may be data): ``redact`` it before it is shown.
+        """
+        with Child(self, args, env=env, stdin=subprocess.PIPE if input is not None else None) as child:
+            if input is not None:
+                # a child that ends without reading all of it says why on stderr; its exit code decides
+                with contextlib.suppress(BrokenPipeError):
+                    child.pipe.write(input)
+            return child.finish(timeout)
+
+    def check(self, args: Sequence[str], *, env: Mapping[str, str] | None = None, hint: str = "") -> Completed:
+        """Like ``run``; EngineError with the engine's own last line and the next step when it fails."""
+        done = self.run(args, env=env)
+        if not done.ok:
+            raise self.failure(done, hint=hint)
+        return done
+
+    def failure(self, done: Completed, *, hint: str = "") -> EngineError:
+        """The error for a command that failed, said in terms of what the user can do."""
+        known = explain(done.stderr or done.stdout)
+        if known is not None:
+            return EngineError(self.redact(known.message), hint=known.hint)
+        message = f"{self.describe(done.args)} failed: {self.redact(done.last_line)}"
+        return EngineError(message, hint=hint or "fategen doctor")
+
+    def argv(self, args: Sequence[str]) -> tuple[str, ...]:
+        """What is started for ``docker ARGS``."""
+        return (self.buildx, *args[1:]) if self.buildx and args[0] == "buildx" else (self.binary, *args)
+
+    def ask(self, args: Sequence[str]) -> bool:
+        """Run ``docker ARGS`` at the terminal, where it may ask for a passphrase; whether it ended well."""
+        try:
+            return (
+                subprocess.run([self.binary, *args], cwd=self.cwd or None, stdout=sys.stderr.fileno()).returncode == 0
+            )
+        except OSError as error:
+            raise EngineError(f"{self.binary} cannot be started: {error.strerror}", hint="fategen doctor") from error
+
+    def describe(self, args: Sequence[str]) -> str:
+        """The command in a message: the words before its flags say what it does, the rest would be noise."""
+        words = " ".join((Path(self.binary).name, *args[1:4]))
+        return self.redact(words.partition(" -")[0])
+
+    def start(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
+        """Start ``docker ARGS`` for ``with``, to run beside others; ``finish()`` gives its output."""
+        return Child(self, args, env=env)
+
+    def stream_lines(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
+        """Start ``docker ARGS`` for ``with``; ``lines()`` gives stdout and stderr, line by line, while it runs."""
+        return Child(self, args, env=env, stdout="lines")
+
+    def stream_out(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
+        """Start ``docker ARGS`` (such as ``save``) for ``with``; ``output`` gives its standard output while it runs."""
+        return Child(self, args, env=env, stdout="bytes")
+
+    def stream_in(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
+        """Start ``docker ARGS`` (such as ``load``) for ``with``; what is written to ``pipe`` is its standard input.
+
+        A child that ends early makes the write fail: leaving the ``with`` block turns that into an EngineError with
+        the engine's own last line.
+        """
+        return Child(self, args, env=env, stdin=subprocess.PIPE)
+
+
+class Child:
+    """A running process in a group of its own; leaving the ``with`` block ends it, whatever happened."""
+
+    def __init__(
+        self,
+        docker: Docker,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: int | None = None,
+        stdout: Literal["file", "lines", "bytes"] = "file",
+    ) -> None:
+        self.docker = docker
+        self.args = (docker.binary, *args)
+        self._argv = docker.argv(args)
+        self._env = None if env is None else dict(env)
+        self._stdin = subprocess.DEVNULL if stdin is None else stdin
+        self._stdout = stdout
+        self._closing = contextlib.ExitStack()
+
+    def __enter__(self) -> Child:
+        # The handlers come first: a SIGTERM between a start and its handler would leave the child behind.
+        self._closing.enter_context(signals_as_exceptions())
+        # Output that nobody reads line by line goes to files: no thread is needed, and no full pipe can block.
+        self._out: IO[bytes] = self._closing.enter_context(tempfile.TemporaryFile())
+        self._err: IO[bytes] = self._closing.enter_context(tempfile.TemporaryFile())
+        try:
+            self._process = subprocess.Popen(
+                self._argv,
+                env=self._env,
+                cwd=self.docker.cwd or None,
+                stdin=self._stdin,
+                stdout=self._out if self._stdout == "file" else subprocess.PIPE,
+                stderr=subprocess.STDOUT if self._stdout == "lines" else self._err,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._closing.close()
+            raise EngineError(f"{self._argv[0]} cannot be started: {error.strerror}", hint="fategen doctor") from error
+        _widen(self._process.stdin)
+        if self._stdout == "bytes":
+            _widen(self._process.stdout)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._closing:
+            if isinstance(error, BrokenPipeError) and self._ended_by_itself():
+                raise self.docker.failure(self.finish()) from error
+            if self._process.poll() is None:
+                try:
+                    # a cut stream must not end in a clean way: no SIGINT for a child that reads one
+                    if self._process.stdin is None:
+                        self.stop()
+                finally:
+                    self.abort()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+
+    @property
+    def pipe(self) -> IO[bytes]:
+        """The standard input of a child that ``stream_in`` started."""
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def output(self) -> IO[bytes]:
+        """The standard output of a child that ``stream_out`` started."""
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def lines(self, tick: float | None = None) -> Iterator[str]:
+        """The output of a child that ``stream_lines`` started; an empty line for every quiet ``tick`` (seconds)."""
+        assert self._process.stdout is not None
+        rest = b""
+        while True:
+            if not select.select([self._process.stdout], [], [], tick)[0]:
+                yield ""
+                continue
+            chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines if chunk else [rest] if rest else []:
+                yield line.decode("utf-8", "replace").rstrip("\r")
+            if not chunk:
+                return
+
+    def finish(self, timeout: float | None = None) -> Completed:
+        """Close its input, wait for its end and return what it left. EngineError when ``timeout`` seconds are over."""
+        self._close_input()
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            self.abort()
+            said = f"{self.docker.describe(self.args)} gave no answer in {timeout:g} s"
+            raise EngineError(said, hint="is the engine busy or stuck?") from error
+        return Completed(self.args, code, _text(self._out), _text(self._err))
+
+    def abort(self) -> None:
+        """Kill it at once. Its input is closed only afterwards: it never takes a cut stream for a whole one."""
+        self._kill(signal.SIGKILL)
+        self._process.wait()
+        self._close_input()
+
+    def stop(self) -> None:
+        """End it in order: SIGINT, then SIGTERM, then SIGKILL, to its whole group, with ``GRACE`` seconds between."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._kill(number)
+            self._drain(GRACE)
+        self.abort()
+
+    def _ended_by_itself(self) -> bool:
+        """A broken pipe is the child's own end, not that of the terminal or ``head`` that this program writes to."""
+        return self._process.stdin is not None and self._wait(GRACE)
+
+    def _kill(self, number: signal.Signals) -> None:
+        # a reaped child is not signalled: its number may be someone else's by now
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    def _drain(self, seconds: float) -> None:
+        """Wait for its end; what it still prints is thrown away, so that a full pipe does not keep it."""
+        end = time.monotonic() + seconds
+        if self._process.stdout is not None:
+            for _ in self.lines(0.05):
+                if time.monotonic() > end:
+                    return
+        self._wait(max(0.1, end - time.monotonic()))
+
+    def _wait(self, seconds: float) -> bool:
+        """Whether it ended within that time."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.poll() is not None
+
+    def _close_input(self) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    # AttributeError: Python 3.9, or a system without it
+    with contextlib.suppress(OSError, AttributeError):
+        if pipe is not None:
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""OCI images, wherever they are."""

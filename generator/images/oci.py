@@ -1,0 +1,157 @@
+"""Manifests, indexes and configs of OCI images: what a bundle needs of them, checked.
+
+Sources: opencontainers/image-spec (descriptor.md, manifest.md, image-index.md, config.md); the rules against type
+confusion are those of CVE-2021-41190.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from generator.images.strictjson import Malformed, digest, fields, items, parse, size, text
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+OCI_TAR = "application/vnd.oci.image.layer.v1.tar"
+INDEX_TYPES = frozenset({OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"})
+MANIFEST_TYPES = frozenset({OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"})
+CONFIG_TYPES = frozenset({OCI_CONFIG, "application/vnd.docker.container.image.v1+json"})
+GZIP_TYPES = frozenset({OCI_GZIP, "application/vnd.docker.image.rootfs.diff.tar.gzip"})
+TAR_TYPES = frozenset({OCI_TAR, "application/vnd.docker.image.rootfs.diff.tar"})
+ZSTD_TYPES = frozenset({OCI_ZSTD, "application/vnd.docker.image.rootfs.diff.tar.zstd"})
+"""read by Docker from 23 on, containerd from 1.5 on, and podman"""
+LAYER_TYPES = GZIP_TYPES | ZSTD_TYPES | TAR_TYPES
+Form = Literal["raw", "gzip", "zstd"]
+Layers = Literal["keep", "raw", "gzip", "zstd"]
+"""What is asked for: layers as they are, or all of them in one form."""
+LAYERS: tuple[Layers, ...] = ("keep", "raw", "gzip", "zstd")
+FORMS: dict[Form, str] = {"raw": OCI_TAR, "gzip": OCI_GZIP, "zstd": OCI_ZSTD}
+"""The media type of a layer that is made here."""
+
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?")
+_IMPLIED = {"linux/arm64/v8": "linux/arm64", "linux/amd64/v1": "linux/amd64", "linux/arm": "linux/arm/v7"}
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """A reference to a blob: its digest, its bytes, its media type."""
+
+    digest: str
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True)
+class Child:
+    """One entry of an index. ``platform`` is "" where the entry states none; ``names`` are its annotated references."""
+
+    descriptor: Descriptor
+    platform: str
+    attestation: bool
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Config:
+    platform: str
+    diff_ids: tuple[str, ...]
+
+
+def compressed_with(media_type: str) -> Literal["", "gzip", "zstd"]:
+    """How a layer of this media type is compressed; "" where it is not."""
+    return "gzip" if media_type in GZIP_TYPES else "zstd" if media_type in ZSTD_TYPES else ""
+
+
+def platform_name(value: str) -> str:
+    """A platform in the one form that fategen compares: ``linux/arm64/v8`` is ``linux/arm64``.
+
+    Raises ``Malformed`` for anything that is not ``os/architecture[/variant]``.
+    """
+    if not _PLATFORM.fullmatch(value):
+        raise Malformed(f"{value[:40]!r} is not a platform (os/architecture[/variant])")
+    return _IMPLIED.get(value, value)
+
+
+def platform_object(name: str) -> dict[str, str]:
+    """A platform as an index states it."""
+    system, architecture, *variant = name.split("/")
+    return {"os": system, "architecture": architecture, **({"variant": variant[0]} if variant else {})}
+
+
+def _platform(value: object, where: str) -> str:
+    found = fields(value, where, ("os", "architecture"))
+    parts = [text(found[key], f"{where}.{key}") for key in ("os", "architecture")]
+    if found.get("variant"):
+        parts.append(text(found["variant"], f"{where}.variant"))
+    return platform_name("/".join(parts))
+
+
+def descriptor(value: object, where: str) -> Descriptor:
+    """A descriptor; one whose content lies elsewhere (``urls``) is refused, since an archive must be complete."""
+    found = fields(value, where, ("digest", "size", "mediaType"))
+    if found.get("urls"):
+        raise Malformed(f"{where} points to content outside (a foreign layer)")
+    return Descriptor(
+        digest(found["digest"], f"{where}.digest"),
+        size(found["size"], f"{where}.size"),
+        text(found["mediaType"], f"{where}.mediaType"),
+    )
+
+
+def _document(data: bytes, media_type: str, foreign: tuple[str, ...]) -> dict[str, object]:
+    found = fields(parse(data), "the document", ())
+    if found.get("schemaVersion") != 2:
+        raise Malformed("its schemaVersion is not 2")
+    if media_type and found.get("mediaType", media_type) != media_type:
+        raise Malformed(f"it calls itself {str(found.get('mediaType'))[:80]!r}, its descriptor {media_type!r}")
+    mixed = sorted(found.keys() & set(foreign))
+    if mixed:
+        raise Malformed(f"it is a manifest and an index at once ({mixed[0]!r})")
+    return found
+
+
+def parse_manifest(data: bytes, media_type: str) -> Manifest:
+    """The manifest in ``data``, whose descriptor says ``media_type``. Layer media types are the caller's to judge."""
+    found = fields(_document(data, media_type, ("manifests",)), "the manifest", ("config", "layers"))
+    config = descriptor(found["config"], "config")
+    if config.media_type not in CONFIG_TYPES:
+        raise Malformed(f"its config is {config.media_type[:80]!r}: it is not a container image")
+    layers = tuple(descriptor(v, f"layers[{i}]") for i, v in enumerate(items(found["layers"], "layers")))
+    return Manifest(config, layers)
+
+
+def parse_index(data: bytes, media_type: str) -> tuple[Child, ...]:
+    """The entries of an index. ``media_type`` is "" for a layout's own index.json (BuildKit once wrote it without)."""
+    found = fields(_document(data, media_type, ("config", "layers")), "the index", ("manifests",))
+    children = []
+    for number, value in enumerate(items(found["manifests"], "manifests")):
+        where = f"manifests[{number}]"
+        entry = fields(value, where, ())
+        notes = fields(entry.get("annotations") or {}, f"{where}.annotations", ())
+        platform = _platform(entry["platform"], f"{where}.platform") if entry.get("platform") else ""
+        unknown = platform == "unknown/unknown"
+        name = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name") or ""
+        names = tuple(part for part in text(name, f"{where}: its name").split(",") if part)
+        attestation = notes.get("vnd.docker.reference.type") == "attestation-manifest" or unknown
+        children.append(Child(descriptor(value, where), "" if unknown else platform, attestation, names))
+    return tuple(children)
+
+
+def parse_config(data: bytes) -> Config:
+    """Platform and diff ids of an image config."""
+    found = fields(parse(data), "the config", ("os", "architecture", "rootfs"))
+    rootfs = fields(found["rootfs"], "rootfs", ("diff_ids",))
+    # an image without layers has null there
+    ids = items(rootfs["diff_ids"] or [], "diff_ids")
+    return Config(_platform(found, "the config"), tuple(digest(v, f"diff_ids[{i}]") for i, v in enumerate(ids)))

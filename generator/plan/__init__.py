@@ -1,0 +1,1 @@
+"""Settings and a catalogue, resolved into a plan."""

@@ -1,0 +1,130 @@
+"""Everything that a build asks of others: images, git repositories, package archives. For whoever mirrors it.
+
+It is read from the plan and from the rendered Dockerfiles: a step that takes ``APT_MIRROR``, a package index or Maven's
+settings says so in its text. An address that a template of the user's own holds is found there as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from xml.etree import ElementTree
+
+from generator.config.keys import key_of
+from generator.config.reference import parse_reference
+from generator.plan.plan import Plan, Target
+from generator.render.dockerfile import names_in
+
+Kind = Literal["image", "git", "apt", "pip", "npm", "maven", "url"]
+
+APT_DEFAULT = "the distribution's own archive, as the base image names it"
+PIP_DEFAULT = "pip's default index"
+LISTED = "the indexes that FATE's own list of requirements names"
+NPM_DEFAULT = "npm's default registry"
+MAVEN_DEFAULT = "Maven Central, and the repositories that the sources' pom.xml name"
+
+# an address of the build itself (Maven's blocker of http is at 0.0.0.0) is nobody else's
+_URL = re.compile(r"https?://(?!0\.0\.0\.0|127\.|localhost\b)[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[^\s'\"$;|&)\\]*)?")
+
+
+@dataclass(frozen=True)
+class External:
+    """One thing that a build asks for. ``upstream`` is where it comes from, ``asked`` where this project asks for it.
+
+    They differ for an image behind BASE_REGISTRY. ``key`` is the key of ``.env`` that leads it elsewhere ("" for a
+    template's own address), ``images`` are those that need it.
+    """
+
+    kind: Kind
+    upstream: str
+    asked: str
+    key: str
+    images: tuple[str, ...]
+
+
+def externals(
+    plan: Plan, tree: Mapping[str, str], targets: Sequence[Target], *, maven_settings: str = ""
+) -> tuple[External, ...]:
+    """What these targets and those that they are linked to ask for, each once, sorted by kind in a fixed order.
+
+    ``tree`` has the rendered Dockerfiles; ``maven_settings`` is the text of that file, "" where there is none.
+    """
+    found: dict[tuple[Kind, str, str, str], list[str]] = {}
+    for target in targets:
+        name = target.inherits or target.name
+        for row in _of_target(plan, target, tree.get(target.dockerfile, ""), maven_settings):
+            names = found.setdefault(row, [])
+            if name not in names:
+                names.append(name)
+    order: tuple[Kind, ...] = ("image", "git", "apt", "pip", "npm", "maven", "url")
+    rows = sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0]))
+    return tuple(External(*row, tuple(names)) for row, names in rows)
+
+
+def _of_target(
+    plan: Plan, target: Target, dockerfile: str, maven_settings: str
+) -> Iterator[tuple[Kind, str, str, str]]:
+    s = plan.settings
+    named = [name for name, _ in names_in(dockerfile) if "$" not in name]
+    bases = {base.reference: base for other in (*plan.targets, target) for base in other.bases}
+    for name in dict.fromkeys([base.reference for base in target.bases] if target.kind == "third-party" else named):
+        if name in bases:
+            yield "image", bases[name].upstream, name, key_of(bases[name].name, "_IMAGE")
+        elif re.search("[/:@]", name):
+            yield "image", name, name, ""
+    if plan.sbom_scanner is not None and target.tags:
+        yield "image", plan.sbom_scanner.upstream, plan.sbom_scanner.reference, "BASE_REGISTRY"
+    for source in target.sources:
+        if not source.local:
+            yield "git", source.location, source.location, key_of(source.name, "_SOURCE")
+    steps = "\n".join(line for line in dockerfile.splitlines() if not line.lstrip().startswith("#"))
+
+    def takes(argument: str) -> bool:
+        return re.search(rf"^ARG {argument}\b", steps, re.MULTILINE) is not None
+
+    if takes("APT_MIRROR"):
+        yield "apt", APT_DEFAULT, s.apt_mirror or APT_DEFAULT, "APT_MIRROR"
+    if takes("PIP_INDEX_URL"):
+        yield "pip", PIP_DEFAULT, s.pip_index_url or PIP_DEFAULT, "PIP_INDEX_URL"
+        own = LISTED if "--extra-index-url" in steps and not s.pip_index_url else ""
+        if more := s.pip_extra_index_url or own:
+            yield "pip", more, more, "PIP_EXTRA_INDEX_URL"
+    if takes("NPM_REGISTRY"):
+        yield "npm", NPM_DEFAULT, s.npm_registry or NPM_DEFAULT, "NPM_REGISTRY"
+    if "id=maven-settings" in steps:
+        for url in maven_mirrors(maven_settings) or [MAVEN_DEFAULT]:
+            yield "maven", MAVEN_DEFAULT, url, "MAVEN_SETTINGS"
+    known = {source.url for source in target.sources}
+    for url in _URL.findall(steps):
+        if url not in known:
+            yield "url", url, url, ""
+
+
+def maven_mirrors(settings: str) -> list[str]:
+    """The URLs of all ``<mirror>`` entries of a settings.xml, without a login; none where it cannot be read."""
+    try:
+        root = ElementTree.fromstring(settings)
+    except ElementTree.ParseError:
+        return []
+    urls = [(url.text or "").strip() for mirror in root.iterfind(".//{*}mirror") for url in mirror.iterfind("{*}url")]
+    return [re.sub("://[^/]*@", "://", url) for url in urls if url]
+
+
+def skopeo_sync(found: Sequence[External]) -> dict[str, dict[str, dict[str, list[str]]]]:
+    """The images as ``skopeo sync --src yaml`` reads them: registry -> ``images`` -> repository -> tags or digests.
+
+    (skopeo-sync(1), "YAML file content".) They are named as upstream has them: ``--scoped`` copies
+    ``docker.io/library/maven`` to ``MIRROR/docker.io/library/maven``, which BASE_REGISTRY=MIRROR/docker.io then uses.
+    """
+    result: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for row in found:
+        if row.kind == "image":
+            reference = parse_reference(row.upstream).full
+            version = reference.digest or reference.tag or "latest"
+            images = result.setdefault(reference.domain, {"images": {}})["images"]
+            versions = images.setdefault(reference.path, [])
+            if version not in versions:
+                versions.append(version)
+    return result

@@ -1,0 +1,136 @@
+"""A project's own templates and catalogues: how they come there, and those that nothing reads.
+
+A name that is off would be passed over in silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.catalogue.line import Line
+from generator.errors import InputError, Problem, did_you_mean
+from generator.project import Project, packaged_data
+from generator.render.tree import Change, write
+
+MISNAMED = {
+    "template": ("templates", "*.j2"),
+    "catalog": ("catalogue", "*.y*ml"),
+    "catalogues": ("catalogue", "*.y*ml"),
+}
+"""Directories that look like an override, what they hold where they are meant as one, and the right name."""
+
+
+def never_read(project: Project, read: Collection[str], used: Mapping[str, str]) -> Iterator[Problem]:
+    """A warning for each such file or directory.
+
+    ``read`` are the templates that were read, ``used`` is each image's own, by image ("" where it has none): also where
+    it is not built.
+    """
+    for wrong, (right, files) in MISNAMED.items():
+        if any((project.root / wrong).rglob(files)):
+            yield Problem(f"{wrong}/", f"is never read; did you mean {right}/?")
+    own, packaged = _own(project, "templates"), packaged_data("templates")
+    known = {*read, *_files(packaged), *(f"dockerfiles/{template}" for template in used.values() if template)}
+    for name in _files(own) if own else ():
+        if name not in known:
+            instead = _instead(name, used) or did_you_mean(name, sorted(known))
+            yield Problem(f"templates/{name}", f"no image and no template uses it{instead}")
+    own = _own(project, "catalogue")
+    for name in _files(own) if own else ():
+        if not re.fullmatch(r"[0-9]+\.[0-9]+\.yaml|schema\.json", name):
+            near = did_you_mean(name, [file for file in _files(packaged_data("catalogue")) if file.endswith(".yaml")])
+            yield Problem(f"catalogue/{name}", f"is never read: a catalogue is LINE.yaml, such as 1.3.yaml{near}")
+
+
+def _instead(name: str, used: Mapping[str, str]) -> str:
+    """What is used in place of a template that has an image's name; "" where the name is no image's, or right."""
+    image = name.rpartition("/")[2].partition(".")[0]
+    template = used.get(image, f"{image}.Dockerfile.j2")
+    if not template:
+        return f"; {image} has no Dockerfile: it is taken as it is"
+    if template != f"{image}.Dockerfile.j2":
+        return f"; {image} is rendered from dockerfiles/{template}, or what template: in the catalogue names"
+    return ""
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A file that fategen brings: ``name`` is where a project's own is, ``state`` whose is read: ``packaged``, ``own``
+    or ``own, the same``; ``images`` are rendered from it."""
+
+    name: str
+    path: Path
+    state: str
+    images: tuple[str, ...]
+
+
+def packaged_files(project: Project, line: Line) -> tuple[Packaged, ...]:
+    """All templates and catalogues that fategen brings."""
+    found = []
+    for name, path in packaged_names().items():
+        images = tuple(i.name for i in line.images if f"templates/dockerfiles/{i.template}" == name)
+        found.append(Packaged(name, path, _state(project.root / name, path), images))
+    return tuple(found)
+
+
+def packaged_names() -> dict[str, Path]:
+    """Where a project's own would be -> the packaged file."""
+    kinds = ("templates", "catalogue")
+    return {f"{kind}/{file}": packaged_data(kind) / file for kind in kinds for file in _files(packaged_data(kind))}
+
+
+def _state(own: Path, packaged: Path) -> str:
+    if not own.is_file() or own.resolve() == packaged.resolve():
+        return "packaged"
+    return "own, the same" if own.read_bytes() == packaged.read_bytes() else "own"
+
+
+def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> tuple[Packaged, ...]:
+    """Copies the files of these names, or images, into the project, all or none; an editor's schema with a catalogue.
+
+    Raises InputError for a name that is neither, and for what is there already; EngineError where the disk refuses.
+    """
+    by_name = {file.name: file for file in known}
+    by_image = {image: file for file in known for image in file.images}
+    problems, chosen = [], {}
+    for name in names:
+        file = by_name.get(name) or by_image.get(name)
+        if file is None:
+            near = did_you_mean(name, [*by_name, *by_image])
+            problems.append(Problem(name, f"no packaged file and no image that has a template{near}"))
+        elif (project.root / file.name).exists():
+            there = "the packaged one itself" if file.state == "packaged" else "there already; it was left as it is"
+            problems.append(Problem(file.name, f"is {there}"))
+        else:
+            chosen[file.name] = file
+    if problems:
+        raise InputError(problems, hint="fategen override lists the files; nothing was copied")
+    files, schema = dict(chosen), by_name["catalogue/schema.json"]
+    if any(name.endswith(".yaml") for name in chosen) and not (project.root / schema.name).exists():
+        files[schema.name] = schema
+    new = tuple(Change(name, "missing", "", file.path.read_text(encoding="utf-8")) for name, file in files.items())
+    try:
+        write(new, project.root)
+    except BaseException:
+        for name in files:
+            with contextlib.suppress(OSError):
+                (project.root / name).unlink()
+        raise
+    return tuple(chosen.values())
+
+
+def _own(project: Project, kind: str) -> Path | None:
+    """The project's own directory, where it is another than the packaged one."""
+    first = project.search_path(kind)[0]
+    return first if first == project.root / kind and first.resolve() != packaged_data(kind).resolve() else None
+
+
+def _files(directory: Path) -> list[str]:
+    """Paths below it; what an editor or git leaves there, and a README, is nobody's mistake."""
+    found = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    names = [path.relative_to(directory).as_posix() for path in found]
+    return [name for name in names if not re.search(r"(^|/)(\.|README)|~$", name)]

@@ -1,0 +1,126 @@
+"""``Plan`` -> tree, through Jinja: one Dockerfile per image of our own, ``out/docker-bake.hcl``, and
+``out/compose.yaml`` where the line has a party.
+
+Pure: the same plan and the same templates give the same text. ``StrictUndefined`` turns a misspelt name in a template
+into an error with the template's file and line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from generator.errors import InputError, Problem
+from generator.render import compiled, hcl
+from generator.render.dockerfile import names_in
+from generator.render.tree import HEADER
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from generator.plan.plan import Plan, Target
+
+BAKE_FILE = "out/docker-bake.hcl"
+COMPOSE_FILE = "out/compose.yaml"
+
+
+def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) -> dict[str, str]:
+    """The tree of a plan: path relative to the project -> text. ``templates`` are searched in order, file by file.
+
+    ``read`` gets the name of every template that was used.
+    """
+    environment = _environment(templates)
+    common = {"plan": plan, "settings": plan.settings, "header": _header(plan)}
+    tree = {}
+    for target in plan.targets:
+        if target.dockerfile and not target.inherits:
+            names = {
+                "image": target,
+                "params": dict(target.params),
+                "bases": {b.name: b.reference for b in target.bases},
+            }
+            where = f"{target.name} in the catalogue"
+            template = f"dockerfiles/{target.template}"
+            text = _fill(environment, template, where, {**common, **names})
+            _check_names(text, target, f"templates/{template}")
+            tree[target.dockerfile] = text
+    tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", "", common)
+    if plan.party is not None:
+        tree[COMPOSE_FILE] = _fill(environment, plan.party.template, f"party: in catalogue/{plan.line}.yaml", common)
+    if read is not None and environment.cache is not None:
+        read.update(name for _, name in environment.cache)
+    return tree
+
+
+def _check_names(dockerfile: str, target: Target, template: str) -> None:
+    """Every bare name in ``FROM`` and ``--from=`` must be known: BuildKit looks for any other on Docker Hub."""
+    known = {"scratch", *(c.name for c in target.contexts), *(s.name for s in target.sources)}
+    for name, stage in names_in(dockerfile):
+        if name not in known and not re.search(r"[/:@$]", name):
+            there = ", ".join(sorted(known))
+            wrong = f"{name}: {target.name} has no parent, base, source or stage of this name; it has {there}"
+            raise InputError(Problem(template, wrong), hint="the catalogue's from:, needs: and sources: name them")
+        if stage:
+            known.add(stage)
+
+
+def _header(plan: Plan) -> str:
+    return f"{HEADER} from .env and catalogue/{plan.line}.yaml: edit those or templates/, then run: fategen render"
+
+
+def _environment(templates: Sequence[Path]) -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([str(t) for t in templates]),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.bytecode_cache = compiled.cache(environment)
+    environment.filters["hcl"] = hcl.quote
+    environment.filters["hcl_list"] = hcl.string_list
+    environment.filters["comment"] = hcl.comment
+    environment.filters["quoted"] = hcl.dockerfile_value
+    environment.filters["exec_form"] = hcl.dockerfile_json
+    environment.filters["sed_pattern"] = hcl.sed_pattern
+    environment.filters["sed_text"] = hcl.sed_text
+    environment.filters["shell_words"] = hcl.shell_words
+    return environment
+
+
+def _fill(environment: jinja2.Environment, name: str, wanted_by: str, values: dict[str, object]) -> str:
+    import jinja2
+
+    try:
+        text = environment.get_template(name).render(values).rstrip("\n") + "\n"
+    except jinja2.TemplateNotFound as error:
+        by = f", which {wanted_by} asks for" if wanted_by else ""
+        raise InputError(Problem(f"templates/{error.name}", f"there is no such template{by}")) from error
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(
+            Problem(f"templates/{error.name}:{error.lineno}", f"not a template: {error.message}")
+        ) from error
+    except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise InputError(Problem(_template_line(error, name), str(error))) from error
+    if HEADER not in text[:400]:
+        wrong = "renders no header, by which fategen knows its own files; begin it with: # {{ header }}"
+        raise InputError(Problem(f"templates/{name}:1", wrong))
+    return text
+
+
+def _template_line(error: BaseException, name: str) -> str:
+    """Jinja rewrites a traceback so that its frames name template files and lines: the innermost one is the place."""
+    place = f"templates/{name}"
+    frame = error.__traceback__
+    while frame is not None:
+        file = frame.tb_frame.f_code.co_filename
+        if file.endswith(".j2"):
+            kind = "templates/"
+            place = f"{kind}{file.rpartition(kind)[2] if kind in file else Path(file).name}:{frame.tb_lineno}"
+        frame = frame.tb_next
+    return place

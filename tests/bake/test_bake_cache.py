@@ -1,0 +1,106 @@
+"""Build caches: what they cannot do never fails a build, and is said once."""
+
+from __future__ import annotations
+
+import pytest
+
+from generator.bake.cache import AGAIN, cache_notes, cannot_write
+from generator.bake.events import Change, Reader, Step
+from generator.bake.progress import PlainView
+from generator.bake.run import busy, cached
+from generator.docker.builder import Builder, Engine, Facts, Store
+from generator.project import packaged_data
+from generator.render.render import render
+from tests.bake.test_bake_live import Screen, view_of
+from tests.bake.test_bake_progress import AT, vertex
+from tests.fate_plan import BOTH, job_of, plan_of
+
+CACHE = "localhost:5000/t/cache"
+IMPORT = f"[roll] importing cache manifest from {CACHE}:roll"
+EXPORT = "[roll] exporting cache to registry"
+
+
+def read(*lines: str) -> tuple[Reader, list[Change]]:
+    reader = Reader(["packages", "packages-linux-amd64", "roll"], str)
+    return reader, [change for line in lines for change in reader.feed(line)]
+
+
+def over(name: str, error: str = "", *, start: int = 1, end: int = 2) -> str:
+    return vertex(name, started=AT.format(start), completed=AT.format(end), error=error)
+
+
+def test_each_image_has_a_cache_under_its_name_that_may_fail() -> None:
+    text = render(plan_of(), [packaged_data("templates")])["out/docker-bake.hcl"]
+    assert '["type=registry,ref=${CACHE_TO}:roll,mode=max,ignore-error=true"]' in text
+    assert '["type=registry,ref=${CACHE_FROM}:roll"]' in text
+
+
+@pytest.mark.parametrize(
+    ("driver", "store", "left_out"),
+    [("docker", "graphdriver", True), ("docker", "containerd", False), ("docker-container", "graphdriver", False),
+     ("remote", "graphdriver", False)],
+)  # fmt: skip
+def test_where_buildx_would_refuse_the_build_the_cache_is_left_out(driver: str, store: Store, left_out: bool) -> None:
+    facts = Facts(Engine("26", "26", store, "linux/amd64"), (0, 13, 1), Builder("default", driver, ()))
+    said = cannot_write(facts, plan_of(cache_to=CACHE))
+    assert bool(said) is left_out
+    assert not left_out or ("CACHE_TO is left out" in said and "docker buildx create" in said)
+    assert cannot_write(facts, plan_of()) == ""
+
+
+def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apart() -> None:
+    other = IMPORT.replace("roll", "packages")
+    reader, _ = read(
+        over(IMPORT, f"{CACHE}:roll: not found"),
+        over(other, f"{CACHE}:packages: not found"),
+        over(other.replace("[packages", "[packages-linux-amd64"), f"{CACHE}:packages: not found"),
+        over(EXPORT, "connection refused"),
+    )
+    assert list(cache_notes(job_of(plan_of(), "roll", "egg"), reader.steps.values())) == [
+        "note: no build cache was read for packages, roll: there is none yet",
+        "note: no build cache was written for roll: connection refused",
+    ]
+
+
+def test_a_cache_that_belongs_to_no_image_is_passed_over() -> None:
+    reader, _ = read(over(IMPORT.removeprefix("[roll] "), "connection refused"), over(EXPORT, "no space"))
+    assert list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values())) == [
+        "note: no build cache was written for roll: no space"
+    ]
+
+
+def test_what_is_exported_after_the_build_may_be_in_the_registrys_cache_alone() -> None:
+    assert AGAIN == ("*.cache-to=",), "without cache-from an empty builder would run every step a second time"
+
+
+def test_a_cache_that_works_is_not_worth_a_word() -> None:
+    reader, _ = read(over(IMPORT), over(EXPORT))
+    assert not list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values()))
+
+
+def test_a_step_that_fails_is_the_reason_and_not_the_cache_that_failed_before_it() -> None:
+    reader, _ = read(over(IMPORT, "connection refused"), over("[roll 1/2] RUN x", "exit code: 2", start=3, end=4))
+    step = reader.failed_step()
+    assert isinstance(step, Step) and step.name.text == "RUN x"
+
+
+def test_a_cache_that_fails_is_no_failed_image() -> None:
+    plan, screen, said = plan_of(), Screen(), list[str]()
+    _, changes = read(over("[roll 1/2] RUN x"), over(IMPORT, "connection refused"))
+    live, plain = view_of(plan, screen, "roll"), PlainView(job_of(plan, "roll"), said.append)
+    for view in (live, plain):
+        view.begin("building")
+        for change in changes:
+            view.change(change)
+        view.end()
+    assert "✓" in screen.shown[2] and "✗" not in screen.raw
+    assert not [line for line in said if line.endswith("failed")]
+
+
+def test_the_time_of_a_cache_is_not_the_images() -> None:
+    reader, _ = read(vertex("[roll 1/2] RUN x", started=AT.format(1), completed=AT.format(1), cached=True),
+                     over(IMPORT), over(EXPORT, start=2, end=9))  # fmt: skip
+    job = job_of(plan_of(), "roll")
+    assert busy(reader, job) == {}
+    assert cached(reader, job) == {"roll"}
+    assert job.targets[0].platforms == BOTH

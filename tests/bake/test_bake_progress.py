@@ -1,0 +1,283 @@
+"""Progress as buildx 0.13.1 and 0.29.1 reported it (recorded in tests/bake/data), and what is made of a failure."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from generator.bake.events import Change, Reader, parse_name
+from generator.bake.logs import Logs
+from generator.bake.phases import failed, published
+from generator.bake.run import base_hint, busy, phase_error
+from generator.plan.plan import Plan
+from generator.spans import union_length
+from tests.fate_plan import job_of, plan_of
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return plan_of()
+
+
+TARGETS = ["packages", "federation", "egg"]
+
+
+def read(name: str, targets: list[str] | None = None) -> tuple[Reader, list[Change]]:
+    reader = Reader(TARGETS if targets is None else targets, lambda text: text.replace("line 2", "***"))
+    changes = [
+        change for line in (DATA / name).read_text(encoding="utf-8").splitlines() for change in reader.feed(line)
+    ]
+    return reader, changes
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "platform", "stage", "text", "internal"),
+    [
+        ("[federation linux/arm64 stage-0 1/1] COPY --from=packages /a /a",
+         "federation", "linux/arm64", "stage-0 1/1", "COPY --from=packages /a /a", False),
+        ("[egg storage 2/2] RUN [ a ] b", "egg", "", "storage 2/2", "RUN [ a ] b", False),
+        ("[packages linux/amd64->arm64 java 1/9] FROM x", "packages", "linux/amd64", "java 1/9", "FROM x", False),
+        ("[egg linux/arm/v7 1/2] RUN x", "egg", "linux/arm/v7", "1/2", "RUN x", False),
+        ("[packages internal] load .dockerignore", "packages", "", "", "load .dockerignore", True),
+        ("[packages linux/amd64 internal] load metadata", "packages", "linux/amd64", "", "load metadata", True),
+        ("[packages context src] load from client", "packages", "", "context src", "load from client", True),
+        ("[internal] load local bake definitions", "", "", "", "load local bake definitions", True),
+        ("[egg] exporting to image", "egg", "", "", "exporting to image", False),
+        ("[egg] resolving provenance for metadata file", "egg", "", "", "resolving provenance for metadata file", True),
+        ("[auth] library/redis:pull token for registry", "", "", "auth", "library/redis:pull token for registry", True),
+        ("importing cache manifest from x", "", "", "", "importing cache manifest from x", True),
+        ("[egg storage 2/2] RUN <<EOF (a\nb)", "egg", "", "storage 2/2", "RUN <<EOF (a\nb)", False),
+    ],
+)  # fmt: skip
+def test_names(name: str, target: str, platform: str, stage: str, text: str, internal: bool) -> None:
+    found = parse_name(name, TARGETS)
+    assert (found.target, found.platform, found.stage, found.text, found.internal) == (
+        target, platform, stage, text, internal,
+    )  # fmt: skip
+
+
+def test_a_run_of_one_target_leaves_its_name_out() -> None:
+    assert parse_name("[egg 2/2] RUN x", ["egg"]).stage == "egg 2/2", "a stage may have its image's name"
+    assert parse_name("exporting to image", ["egg"]).target == "egg"
+
+
+@pytest.mark.parametrize("name", ["rawjson-0.13.1-built.txt", "rawjson-0.29.1-built.txt"])
+def test_a_recorded_build(name: str) -> None:
+    reader, changes = read(name)
+    assert not [change for change in changes if change.kind == "note"]
+    assert reader.failed_step() is None
+    finished = {
+        (change.step.name.target, change.step.name.stage)
+        for change in changes
+        if change.kind == "finished" and change.step
+    }
+    assert {("packages", "build 3/3"), ("federation", "stage-0 1/1"), ("egg", "storage 2/2")} <= finished
+    [run] = [step for step in reader.steps.values() if step.name.stage == "build 3/3"]
+    assert run.name.target == "packages", "a step that federation shares belongs to its first target"
+    assert run.name.platform == "linux/amd64"
+    assert 1.0 < run.seconds < 2.0
+    assert list(run.tail)[-5:] == ["1", "2", "3", "4", "5"]
+    assert all(change.step is not None for change in changes)
+
+
+def test_log_lines_are_whole_redacted_and_without_what_was_overwritten() -> None:
+    reader, changes = read("rawjson-0.13.1-built.txt")
+    [run] = [step for step in reader.steps.values() if step.name.stage == "storage 2/2"]
+    assert list(run.tail) == ["start egg", "line 1", "***", "line 3", "progress 2"]
+    assert [change.text for change in changes if change.kind == "log" and change.step is run] == list(run.tail)
+
+
+def test_cached_steps() -> None:
+    reader, _ = read("rawjson-0.29.1-built.txt")
+    assert {s.name.stage for s in reader.steps.values() if s.cached} == {"storage 2/2", "stage-1 2/2", "build 2/3"}
+
+
+def test_a_recorded_push_that_failed_half_way(plan: Plan) -> None:
+    reader, changes = read("rawjson-0.29.1-push-failed.txt")
+    step = reader.failed_step()
+    assert step is not None and (step.name.target, step.name.text) == ("egg", "exporting to image")
+    assert "connection refused" in step.error
+    assert reader.pushed == {"localhost:5000/t/federation:1": True}
+    assert next(change.text for change in changes if change.kind == "note").startswith("ERROR: target egg: failed to")
+    said = published(job_of(plan, "federation", "egg").targets, reader.pushed)
+    assert said == "  published: localhost:5000/t/federation:1\n  not published: the other 1"
+
+
+def test_a_push_counts_only_where_its_step_did_not_fail() -> None:
+    """BuildKit reports the push of a manifest as completed, whatever came of it (util/progress, OneOff)."""
+    ends = {
+        "good": {"completed": "2026-11-24T14:04:32Z"},
+        "refused": {
+            "error": "failed to push r/refused:1: unexpected status from PUT request to https://r: 403 Forbidden"
+        },
+        "called-off": {"error": "failed to push r/called-off:1: context canceled"},
+    }
+    lines = []
+    for name in ends:
+        push = {
+            "id": f"pushing manifest for r/{name}:1@sha256:0",
+            "vertex": f"sha256:{name}",
+            "completed": "2026-11-24T14:04:31Z",
+        }
+        lines += [vertex(name, started="2026-11-24T14:04:30Z"), json.dumps({"statuses": [push]})]
+    reader = Reader([], str)
+    for line in [*lines, *(vertex(name, started="2026-11-24T14:04:30Z", **end) for name, end in ends.items())]:
+        list(reader.feed(line))
+    assert reader.pushed == {"r/good:1": True, "r/called-off:1": False}
+
+
+def test_what_was_published_is_said_plainly(plan: Plan) -> None:
+    targets = job_of(plan, "federation", "egg").targets
+    assert published(targets, {}) == "  nothing was published"
+    assert published(targets, {"localhost:5000/t/egg:1": False}).splitlines()[0].strip() == (
+        "perhaps published: localhost:5000/t/egg:1"
+    )
+    everything = dict.fromkeys(("localhost:5000/t/egg:1", "localhost:5000/t/federation:1"), True)
+    assert "not published" not in published(targets, everything)
+
+
+def vertex(name: str, **more: object) -> str:
+    return json.dumps({"vertexes": [{"digest": f"sha256:{name}", "name": name, **more}]})
+
+
+def log(name: str, text: str | bytes, stream: int = 1) -> str:
+    data = b64encode(text.encode() if isinstance(text, str) else text).decode()
+    return json.dumps({"logs": [{"vertex": f"sha256:{name}", "stream": stream, "data": data}]})
+
+
+AT = "2026-11-24T14:00:0{}.123456789Z"
+
+
+def test_a_secret_that_two_chunks_share_is_redacted() -> None:
+    reader = Reader(TARGETS, lambda text: text.replace("hunter2", "***"))
+    name = "[egg 1/2] RUN x"
+    lines = [vertex(name, started=AT.format(1)), log(name, "pass hun"), log(name, "ter2 ok\nrest hunter2")]
+    changes = [change for line in [*lines, vertex(name, completed=AT.format(3))] for change in reader.feed(line)]
+    assert [change.text for change in changes if change.kind == "log"] == ["pass *** ok", "rest ***"]
+
+
+def test_a_letter_that_two_chunks_share_stays_whole_whatever_the_other_stream_says_in_between() -> None:
+    reader = Reader(TARGETS, str)
+    name, (first, second) = "[egg 1/2] RUN x", ("größer\n".encode()[:3], "größer\n".encode()[3:])
+    lines = [vertex(name, started=AT.format(1)), log(name, first), log(name, "warning\n", 2), log(name, second)]
+    lines += [log(name, first), log(name, first, 2), vertex(name, completed=AT.format(3))]
+    said = [change.text for line in lines for change in reader.feed(line) if change.kind == "log"]
+    assert said == ["warning", "größer", "gr�", "gr�"]
+
+
+@pytest.mark.parametrize("note", ["{odd words of buildx", "{", "{\n  odd", "{\n  odd\n}", '{"cut": '])
+def test_a_note_that_looks_like_json_hides_nothing_behind_it(note: str) -> None:
+    name = "[egg 1/2] RUN x"
+    many = json.dumps(json.loads(vertex(name, error="exit code: 2")), indent=2)
+    for broken in (vertex(name, error="exit code: 2"), many):
+        reader = Reader(TARGETS, str)
+        said = [c for line in [*note.split("\n"), "ERROR: x", *broken.split("\n"), " y"] for c in reader.feed(line)]
+        assert [c.text for c in said if c.kind == "note"][-2:] == ["ERROR: x", " y"]
+        step = reader.failed_step()
+        assert step is not None and step.error == "exit code: 2"
+
+
+def test_words_between_the_lines_of_an_object_are_a_note() -> None:
+    reader = Reader(TARGETS, str)
+    lines = json.dumps(json.loads(vertex("[egg 1/2] RUN x", started=AT.format(1))), indent=2).split("\n")
+    said = [change.kind for line in [*lines[:3], "WARNING: x", *lines[3:]] for change in reader.feed(line)]
+    assert said == ["note", "started"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{}", "{", "}", '{"vertexes": null}', '{"vertexes": [1, null]}', '{"logs": [{"vertex": "x", "data": "%%"}]}',
+     '{"statuses": [{"vertex": "x", "total": 0}]}', '{"warnings": [{"short": "aGk="}]}', "null", "[1]", "Ω", ""],
+)  # fmt: skip
+def test_odd_lines_do_no_harm(line: str) -> None:
+    reader = Reader(TARGETS, str)
+    list(reader.feed(line))
+    list(reader.feed("}"))
+    assert next(reader.feed("ERROR: x")).kind == "note"
+
+
+def failing_reader() -> Reader:
+    reader = Reader(["base-image", "egg"], str)
+    name = '[egg storage 3/5] RUN make "all"'
+    for line in (
+        vertex("[base-image 1/2] RUN y", started=AT.format(1), completed=AT.format(2), error="x: context canceled"),
+        vertex(name, started=AT.format(1)),
+        log(name, "".join(f"line {i}\n" for i in range(30)) + "fatal error: lmdb.h\n"),
+        vertex(
+            name,
+            started=AT.format(1),
+            completed=AT.format(4),
+            error='process "/bin/sh -c make \\"all\\"" did not complete successfully: exit code: 2',
+        ),
+        'ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2',
+    ):
+        list(reader.feed(line))
+    return reader
+
+
+def test_a_failure_names_image_platform_step_and_last_lines(plan: Plan, tmp_path: Path) -> None:
+    job = job_of(plan, "egg")
+    logs = Logs(tmp_path / ".fategen/logs", job, "building")
+    lines = phase_error(job, failing_reader(), 1, logs).message.splitlines()
+    assert lines[0] == 'egg (linux/amd64) failed in stage "storage", step 3/5: RUN make "all"'
+    assert len(lines) == 22
+    assert lines[-2:] == ["  | fatal error: lmdb.h", "  | exit code: 2"]
+    assert phase_error(job, failing_reader(), 1, logs).log == ".fategen/logs/egg.log"
+
+
+@pytest.mark.parametrize(
+    ("step", "key"),
+    [
+        ("load metadata for mirror:5000/library/eclipse-temurin:8-jre", "JRE_IMAGE"),
+        ("load metadata for mirror:5000/library/python:3.6-slim-bullseye", "PYTHON_BASE_IMAGE"),
+        ("load metadata for elsewhere/x:1", ""),
+        ("RUN make", ""),
+    ],
+)
+def test_a_base_that_cannot_be_had_names_the_keys_that_say_where_it_comes_from(step: str, key: str) -> None:
+    said = base_hint(job_of(plan_of(base_registry="mirror:5000"), "egg"), step)
+    assert bool(said) is bool(key)
+    assert not key or (key in said and "BASE_REGISTRY" in said)
+
+
+def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:
+    said = base_hint(job_of(plan, "roll"), "load metadata for docker.io/library/eclipse-temurin:8-jre")
+    assert "JRE_IMAGE" in said
+    reader = Reader(["roll"], str)
+    name = "[internal] load metadata for docker.io/library/eclipse-temurin:8-jre"
+    list(reader.feed(vertex(name, started=AT.format(1), completed=AT.format(2), error="not found")))
+    job = job_of(plan, "roll")
+    error = phase_error(job, reader, 1, Logs(Path(".fategen/logs"), job, "building"))
+    assert "next: eclipse-temurin:8-jre is the base jre" in failed(error).render()
+
+
+def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan, tmp_path: Path) -> None:
+    reader = Reader(["egg"], str)
+    list(reader.feed("ERROR: no such builder"))
+    list(reader.feed("and more"))
+    job = job_of(plan, "egg")
+    logs = Logs(tmp_path / ".fategen/logs", job, "building")
+    assert phase_error(job, reader, 1, logs).message == "docker buildx bake failed: no such builder"
+    list(reader.feed("ERROR: failed to solve: dockerfile parse error on line 9: unknown instruction: LABLE"))
+    error = phase_error(job, reader, 1, logs)
+    assert error.kind == "step" and "dockerfiles/egg/Dockerfile" in error.hint
+    assert phase_error(job, Reader([], str), 7, logs).message.endswith("exit code 7, no message")
+
+
+def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan) -> None:
+    assert union_length([(0, 2), (1, 3), (5, 6), (5, 5.5)]) == 4
+    assert union_length([]) == 0
+    reader = Reader(["packages", "packages-linux-amd64", "egg"], str)
+    for line in (
+        vertex("[packages a 1/1] RUN x", started=AT.format(1), completed=AT.format(3)),
+        vertex("[packages-linux-amd64 b 1/1] RUN y", started=AT.format(2), completed=AT.format(4)),
+        vertex("[egg 1/1] RUN z", started=AT.format(2), completed=AT.format(9), cached=True),
+        vertex("[egg internal] load metadata", started=AT.format(2), completed=AT.format(9)),
+    ):
+        list(reader.feed(line))
+    assert busy(reader, job_of(plan, "egg")) == {"packages": pytest.approx(3.0)}

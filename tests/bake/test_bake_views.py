@@ -1,0 +1,127 @@
+"""What a person sees of a run: logs, plain lines, the live picture, the result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from generator.bake.events import Change, Reader
+from generator.bake.logs import Logs, clear_logs
+from generator.bake.progress import PlainView
+from generator.bake.results import Built, index_platforms, layers_size, result_table
+from generator.plan.plan import Plan
+from tests.bake.test_bake_progress import failing_reader
+from tests.fate_plan import BOTH, job_of, plan_of
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return plan_of()
+
+
+def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
+    directory = tmp_path / ".fategen/logs"
+    directory.mkdir(parents=True)
+    for name in ("egg", "roll"):
+        (directory / f"{name}.log").write_text("old")
+    job = job_of(plan, "egg")
+    clear_logs(directory, job)
+    with Logs(directory, job, "building") as logs:
+        recorded = Reader(["packages", "federation"], str)
+        for line in (DATA / "rawjson-0.13.1-built.txt").read_text().splitlines():
+            for change in recorded.feed(line):
+                logs.change(change)
+        reader = failing_reader()
+        [step] = [step for step in reader.steps.values() if step.name.target == "egg"]
+        logs.change(Change("failed", step, "exit code: 2"))
+        logs.change(Change("note", None, "WARN x"))
+    assert (directory / "roll.log").read_text() == "old"
+    assert (directory / "egg.log").read_text() == '== building\n[storage 3/5] RUN make "all"  failed: exit code: 2\n'
+    assert "planned" not in "".join(file.read_text() for file in directory.iterdir())
+    assert (directory / "bake.log").read_text().endswith("WARN x\n")
+
+
+def show(view: PlainView, name: str) -> None:
+    reader = Reader(["packages", "federation", "egg"], str)
+    view.begin("building")
+    for line in (DATA / name).read_text().splitlines():
+        for change in reader.feed(line):
+            view.change(change)
+        view.tick()
+    view.end()
+
+
+def test_plain_lines(plan: Plan) -> None:
+    said: list[str] = []
+    show(PlainView(job_of(plan, "federation", "egg"), said.append, clock=lambda: 0.0), "rawjson-0.29.1-built.txt")
+    assert said[0] == "building: federation, egg"
+    assert next(line for line in said if line.startswith("packages    linux/amd64  RUN echo building2")).endswith(" s")
+    assert "egg         2 steps cached" in said
+    assert not [line for line in said if "load from client" in line or "FROM localhost" in line or line.endswith("…")]
+
+
+def test_plain_lines_announce_a_long_step_once(plan: Plan) -> None:
+    said: list[str] = []
+    now = 1e12
+    show(PlainView(job_of(plan, "federation"), said.append, clock=lambda: now), "rawjson-0.13.1-built.txt")
+    assert len([line for line in said if line.endswith("…") and "RUN echo building" in line]) == 1
+
+
+def test_verbose_lines_have_the_output_of_steps(plan: Plan) -> None:
+    said: list[str] = []
+    show(PlainView(job_of(plan, "egg"), said.append, verbose=True), "rawjson-0.13.1-built.txt")
+    assert [line for line in said if line.endswith("| progress 2")]
+
+
+def test_sizes_are_of_layers_and_attestations_are_no_platform() -> None:
+    index = {
+        "manifests": [
+            {"digest": "sha256:a", "platform": {"os": "linux", "architecture": "amd64"}},
+            {"digest": "sha256:b", "platform": {"os": "linux", "architecture": "arm64"}},
+            {"digest": "sha256:c", "platform": {"os": "unknown", "architecture": "unknown"}},
+        ]
+    }
+    assert index_platforms(index) == {"linux/amd64": "sha256:a", "linux/arm64": "sha256:b"}
+    levels = [("a", "arm", "v7"), ("b", "arm", "v6"), ("c", "arm64", "v8"), ("d", "amd64", "v2")]
+    entries = [{"digest": d, "platform": {"os": "linux", "architecture": a, "variant": v}} for d, a, v in levels]
+    assert list(index_platforms({"manifests": entries})) == [
+        "linux/arm/v7",
+        "linux/arm/v6",
+        "linux/arm64",
+        "linux/amd64",
+    ]
+    assert layers_size({"config": {"size": 5}, "layers": [{"size": 10}, {"size": 20}]}) == 30
+
+
+def test_platforms_that_a_replaced_image_had_besides_are_in_the_result() -> None:
+    roll = Built("roll", ("r/roll:1",), "sha256:" + "1a" * 32, ("linux/arm64",), (), 3.1, "pushed")
+    roll = replace(roll, replaced="sha256:" + "2b" * 32, lost=("linux/amd64", "linux/s390x"))
+    said = "replaced in the registry: roll (was sha256:2b2b2b2b…, also for linux/amd64 linux/s390x)"
+    assert result_table([roll]).splitlines()[-1] == said
+    assert roll.as_json()["lost_platforms"] == ["linux/amd64", "linux/s390x"]
+
+
+def test_the_result_as_table_and_as_json() -> None:
+    digest = "sha256:" + "1a" * 32
+    pushed = Built(
+        "roll", ("r/roll:1",), digest, BOTH, (("linux/amd64", 84_000_000), ("linux/arm64", 81_000_000)), 3.1, "pushed"
+    )
+    built = Built("egg", ("r/egg:1",), "", ("linux/amd64",), (), 0.0, "built", cached=True)
+    again = replace(pushed, replaced="sha256:" + "2b" * 32)
+    assert result_table([again]).splitlines()[-1] == "replaced in the registry: roll (was sha256:2b2b2b2b…)"
+    assert (again.as_json()["replaced"], pushed.as_json()["replaced"]) == ("sha256:" + "2b" * 32, None)
+    lines = result_table([pushed, built]).splitlines()
+    assert lines[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS", "SIZE", "DIGEST"]
+    assert lines[1].split() == [
+        "roll", "3.1", "s", "linux/amd64", "linux/arm64", "84", "MB", "+", "81", "MB", "sha256:1a1a1a1a…",
+    ]  # fmt: skip
+    assert lines[2].split() == ["egg", "cached", "linux/amd64"]
+    assert result_table([built]).splitlines()[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS"], (
+        "nothing was exported"
+    )
+    assert pushed.as_json()["digest"] == digest and built.as_json()["digest"] is None
+    assert pushed.as_json()["sizes"] == {"linux/amd64": 84_000_000, "linux/arm64": 81_000_000}

@@ -1,0 +1,230 @@
+"""What is said about a push before the build: which answers stop it, which are a note, and the next step in each."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trustme
+
+from generator.bake.rights import certain, client_trust, push_problems, standing
+from generator.docker.builder import Builder, Engine, Facts, Node, parse_engine
+from generator.docker.completed import Completed
+from generator.docker.process import Docker
+from generator.docker.remedies import explain_push
+from generator.plan.plan import Plan, Target
+from generator.registry.transport import Kind
+from tests.fate_plan import BOTH, plan_of
+from tests.harbor import Harbor
+from tests.loopback import Loopback, sha256
+
+pytestmark = pytest.mark.usefixtures("one_authority")
+
+
+def facts(driver: str = "docker", endpoint: str = "default", *, proxied: bool = False, insecure: str = "") -> Facts:
+    engine = Engine("26", "26", "containerd", "linux/amd64", proxied=proxied, insecure=(insecure,) if insecure else ())
+    return Facts(engine, (0, 29, 1), Builder("farm", driver, (Node("n", endpoint, "running", "", BOTH),)))
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def harbor(ca: trustme.CA) -> Iterator[Harbor]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    with Harbor(tls=context) as running:
+        yield running
+
+
+class Asked:
+    """docker's directory and a plan whose PREFIX is at ``host``; ``notes`` is what was said."""
+
+    def __init__(self, directory: Path, host: str, login: str = "") -> None:
+        self.notes: list[str] = []
+        self.host, self.directory = host, directory
+        auths = {host: {"auth": base64.b64encode(login.encode()).decode()}} if login else {}
+        (directory / "config.json").write_text(json.dumps({"auths": auths}), encoding="utf-8")
+        self.environment = {"DOCKER_CONFIG": str(directory), "HOME": str(directory)}
+
+    def trust(self, ca: trustme.CA) -> Asked:
+        (self.directory / "certs.d" / self.host).mkdir(parents=True)
+        ca.cert_pem.write_to_path(str(self.directory / "certs.d" / self.host / "ca.crt"))
+        return self
+
+    def problems(self, path: str = "fate/nested", known: Facts | None = None, bundle: Path | None = None) -> list[str]:
+        plan = replace_prefix(plan_of(), f"{self.host}/{path}")
+        targets = [target for target in plan.targets if target.name in ("roll", "proxy", "mysql", "packages")]
+        found = push_problems(Docker("docker"), targets, known or facts(), self.environment, bundle, self.notes.append)
+        return [str(problem) for problem in found]
+
+
+def replace_prefix(plan: Plan, prefix: str) -> Plan:
+    return replace(
+        plan,
+        targets=tuple(
+            replace(target, tags=tuple(tag.replace(plan.settings.prefix, prefix, 1) for tag in target.tags))
+            for target in plan.targets
+        ),
+    )
+
+
+def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_path: Path) -> None:
+    asked = Asked(tmp_path, harbor.host, "writer:right-horse").trust(ca)
+    assert asked.problems() == [] and asked.notes == []
+    begun = [line for line in harbor.asked if line.startswith("POST")]
+    assert sorted(begun) == [f"POST /v2/fate/nested/{image}/blobs/uploads/" for image in ("proxy", "roll")]
+
+
+@pytest.mark.parametrize(
+    ("login", "path", "says", "next_step"),
+    [
+        ("", "fate", "wants a login", "docker login {host}"),
+        ("writer:wrong-horse", "fate", "refuses the login of writer", "docker login {host}"),
+        ("reader:right-mule", "fate", "reader may not push fate/", "ask for the right to push on project fate"),
+        ("writer:right-horse", "nosuch/nested", "no project nosuch", "create project nosuch in Harbor"),
+    ],
+)
+@pytest.mark.parametrize("driver", ["docker", "remote"])
+def test_what_any_push_would_be_told_stops_it_with_the_next_step(
+    harbor: Harbor, ca: trustme.CA, tmp_path: Path, login: str, path: str, says: str, next_step: str, driver: str
+) -> None:
+    asked = Asked(tmp_path, harbor.host, login).trust(ca)
+    [problem] = asked.problems(path, facts(driver, "tcp://farm:1234"))
+    assert problem.startswith(f"{harbor.host}: ") and says in problem
+    assert next_step.format(host=harbor.host) in problem
+    assert asked.notes == []
+
+
+def test_no_message_has_a_password(harbor: Harbor, ca: trustme.CA, tmp_path: Path) -> None:
+    """Not even in a registry's own words."""
+    encoded = base64.b64encode(b"reader:right-mule").decode()
+    harbor.hooks["POST", "uploads"] = (403, "DENIED", f"Basic {encoded} is reader:right-mule")
+    [problem] = Asked(tmp_path, harbor.host, "reader:right-mule").trust(ca).problems()
+    assert "right-mule" not in problem and encoded not in problem and "***" in problem
+
+
+def test_an_unknown_authority_names_the_file_for_it(harbor: Harbor, tmp_path: Path) -> None:
+    [problem] = Asked(tmp_path, harbor.host, "writer:right-horse").problems()
+    assert f"put the CA at /etc/docker/certs.d/{harbor.host}/ca.crt" in problem
+
+
+def test_ca_bundle_is_not_what_a_builder_reads_and_that_is_a_note(
+    harbor: Harbor, ca: trustme.CA, tmp_path: Path
+) -> None:
+    """The token service's authority, on an insecure registry: only the client must know it."""
+    ca.cert_pem.write_to_path(str(tmp_path / "bundle.pem"))
+    asked = Asked(tmp_path, harbor.host, "reader:right-mule")
+    [problem] = asked.problems(bundle=tmp_path / "bundle.pem")
+    assert "reader may not push" in problem
+    assert [note for note in asked.notes if "only CA_BUNDLE knows its certificate" in note]
+
+
+def test_what_is_not_known_is_a_note_and_the_push_goes_on(harbor: Harbor, ca: trustme.CA, tmp_path: Path) -> None:
+    harbor.hooks["POST", "uploads"] = (503, "UNAVAILABLE", "later")
+    asked = Asked(tmp_path, harbor.host, "writer:right-horse").trust(ca)
+    assert asked.problems() == []
+    [note] = asked.notes
+    assert (
+        note.startswith(f"note: {harbor.host}: ") and "503 UNAVAILABLE: later" in note and "tried all the same" in note
+    )
+
+
+def test_a_registry_that_only_a_remote_builder_reaches_is_a_note(tmp_path: Path) -> None:
+    asked = Asked(tmp_path, "127.0.0.1:1")
+    assert asked.problems(known=facts("remote", "tcp://farm:1234")) == []
+    assert "cannot be reached: Connection refused" in asked.notes[0]
+    [problem] = asked.problems(known=facts())
+    assert "cannot be reached: Connection refused" in problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "host", "expected"),
+    [
+        ("unreachable", facts(), "", True),
+        ("unreachable", facts(), "unix:///run/docker.sock", True),
+        ("unreachable", facts("docker-container", "unix:///run/docker.sock"), "", True),
+        ("unreachable", facts(), "ssh://elsewhere", False),
+        ("unreachable", facts(endpoint="desktop-linux"), "", False),
+        ("unreachable", facts(proxied=True), "", False),
+        ("unreachable", facts("kubernetes", "kubernetes:///x"), "", False),
+        ("authority", facts(), "", True),
+        ("authority", facts("docker-container", "unix:///run/docker.sock"), "", False),
+        ("certificate", facts(), "ssh://elsewhere", False),
+        ("denied", facts("remote", "tcp://farm:1"), "ssh://elsewhere", True),
+        ("unknown", facts(), "", False),
+    ],
+)
+def test_what_fails_here_stops_a_push_only_where_the_builder_must_meet_it(
+    kind: Kind, known: Facts, host: str, expected: bool
+) -> None:
+    assert certain(kind, known, {"DOCKER_HOST": host}) == expected
+
+
+def test_a_registry_on_plain_http_is_taken_where_the_engine_takes_it(tmp_path: Path) -> None:
+    with Harbor(auth="none") as plain:
+        asked = Asked(tmp_path, plain.host)
+        assert asked.problems() == [] and asked.notes == []
+
+
+def test_nothing_to_push_asks_nobody(tmp_path: Path) -> None:
+    assert push_problems(Docker("docker"), [], facts(), {}, None, pytest.fail) == []
+
+
+def test_what_the_engine_says_of_registries_and_its_proxy() -> None:
+    config = {
+        "InsecureRegistryCIDRs": ["127.0.0.0/8"],
+        "IndexConfigs": {"docker.io": {"Secure": True}, "plain.example.com": {"Secure": False}},
+    }
+    info = {"ServerVersion": "26", "RegistryConfig": config, "HttpsProxy": "http://proxy:3128"}
+    engine, _ = parse_engine(Completed(("docker",), 0, json.dumps(info), ""))
+    assert engine.insecure == ("plain.example.com", "127.0.0.0/8") and engine.proxied
+
+
+def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Path, ca: trustme.CA) -> None:
+    asked = Asked(tmp_path, "h.example.com").trust(ca)
+    given = client_trust("h.example.com", asked.environment, None, tmp_path)
+    assert ca.cert_pem.bytes().decode() in Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8")
+    assert client_trust("other.example.com", asked.environment, None, tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        (
+            'failed to fetch oauth token: Post "https://h:1/service/token": tls: x509: certificate signed by unknown',
+            "update-ca-certificates",
+        ),
+        ("tls: failed to verify certificate: x509: certificate signed by unknown", "/etc/docker/certs.d/h:1/ca.crt"),
+        ("unexpected status from PUT request to https://h:1/v2/: 403 Forbidden", "docker login h:1, or ask for the ri"),
+        ("server message: insufficient_scope: authorization failed", "push on project fate"),
+        ("dial tcp: lookup h: no such host", "see whether the builder reaches h:1"),
+        ("no space left on device", ""),
+    ],
+)
+def test_a_push_that_fails_all_the_same_says_the_next_step(said: str, advice: str) -> None:
+    found = explain_push(said, "h:1/fate/nested/egg")
+    assert advice in found and bool(found) == bool(advice)
+
+
+def test_what_the_names_stand_for_before_a_push(tmp_path: Path) -> None:
+    with Loopback() as registry:
+        plan = replace_prefix(plan_of(), f"{registry.host}/fate")
+        targets = [target for target in plan.targets if target.name in ("roll", "proxy", "mysql", "packages")]
+        name = targets_tag(targets, "roll")
+        registry.manifests["fate/roll"] = {name.rpartition(":")[2]: ("application/vnd.oci.image.index.v1+json", b"{}")}
+        environment = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+        assert standing(targets, facts(), environment) == {name: sha256(b"{}")}
+    assert standing(targets, facts(), environment) == {}, "a registry that is gone is the push's to tell"
+    assert standing([], facts(), environment) == {}
+
+
+def targets_tag(targets: list[Target], name: str) -> str:
+    return next(target.tags[0] for target in targets if target.name == name)

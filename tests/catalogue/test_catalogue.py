@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from generator.catalogue.line import parse_line
+from generator.errors import InputError
+from tests.fate_plan import packaged_line
+
+GOOD = """\
+line: "1"
+releases:
+  1.0.0:
+    code: {ref: v1, commit: "0123456789012345678901234567890123456789"}
+sources:
+  code: {git: https://example.com/code.git}
+bases:
+  jre: {image: "jre:8"}
+images:
+  one: {kind: base, from: jre, sources: [code], home: code}
+  two: {kind: component, from: one, needs: [three]}
+  three: {kind: builder, from: jre}
+  db: {kind: third-party, image: "db:1"}
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        parse_line(text, name="c.yaml")
+    return [str(p) for p in caught.value.problems]
+
+
+def broken(old: str, new: str) -> list[str]:
+    assert old in GOOD
+    return problems(GOOD.replace(old, new))
+
+
+def test_the_packaged_line_1_3_has_eight_images_a_builder_and_two_of_third_parties() -> None:
+    line = packaged_line("1.3")
+    kinds = {kind: [i.name for i in line.images if i.kind == kind] for kind in ("base", "builder", "third-party")}
+    assert kinds == {"base": ["base-image"], "builder": ["packages"], "third-party": ["mysql", "redis"]}
+    assert {i.name for i in line.images if i.kind == "component"} == {
+        "federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python"
+    }  # fmt: skip
+
+
+def test_the_packaged_line_1_11_has_five_images_a_builder_and_one_of_third_parties() -> None:
+    names = [(image.kind, image.name) for image in packaged_line("1.11").images]
+    assert names == [
+        ("builder", "packages"), ("base", "base-image"), ("component", "fateflow"), ("component", "eggroll"),
+        ("component", "fateboard"), ("component", "client"), ("third-party", "mysql"),
+    ]  # fmt: skip
+
+
+ABOVE = GOOD + "contracts:\n  plain: {user: a, size: 1 MB}\n  known: {is: [plain], workdir: /a}\n"
+
+
+def extending(more: str = "", above: str = "1.1", **lines: str) -> str:
+    """A line that extends another, with an image that is ``known``."""
+    text = GOOD.replace('line: "1"', f'line: "1.2"\nextends: "{above}"').replace(
+        "needs: [three]", "contract: {is: [known]}"
+    )
+    given = {"1.1": ABOVE, **{name.replace("_", "."): line for name, line in lines.items()}}
+    return repr(parse_line(text + more, name="catalogue/1.2.yaml", other=given.get).images)
+
+
+def test_a_line_has_the_contracts_of_the_one_that_it_extends() -> None:
+    assert all(said in extending() for said in ("name='/a'", "name='1 MB'", "catalogue/1.1.yaml:16"))
+
+
+def test_a_contract_of_its_own_comes_in_the_place_of_one_of_the_same_name() -> None:
+    found = extending("contracts: {known: {user: b}}\n")
+    assert "name='b'" in found and "name='/a'" not in found
+
+
+def test_a_contract_of_its_own_is_made_of_those_of_the_other_line() -> None:
+    assert "name='1 MB'" in extending("contracts: {known: {is: [plain]}}\n")
+
+
+@pytest.mark.parametrize(
+    ("above", "lines", "said"),
+    [
+        ("1.9", {}, "catalogue/1.2.yaml:2: extends: no catalogue/1.9.yaml"),
+        ("1.2", {}, "catalogue/1.2.yaml:2: 1.2 extends itself: 1.2 -> 1.2"),
+        (
+            "1.1",
+            {"1_1": 'extends: "1.2"\n' + ABOVE},
+            "catalogue/1.1.yaml:1: 1.2 extends itself: 1.2 -> 1.1 -> 1.2",
+        ),
+        (
+            "1.1",
+            {"1_1": 'extends: "1.0"\n' + ABOVE, "1_0": 'extends: "1.1"\n' + ABOVE.replace('"1"', '"1.0"')},
+            "catalogue/1.0.yaml:1: 1.1 extends itself: 1.2 -> 1.1 -> 1.0 -> 1.1",
+        ),
+        ("../1.1", {}, 'catalogue/1.2.yaml:2: "../1.1" is not a line, such as 1.3'),
+        ("1.1", {"1_1": ABOVE + "  odd: {colour: red}\n"}, "catalogue/1.1.yaml:17: colour: unknown key"),
+    ],
+)
+def test_a_line_that_cannot_be_extended_is_told(above: str, lines: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        extending("", above, **lines)
+    assert [str(problem)[: len(said)] for problem in caught.value.problems] == [said]
+
+
+def test_a_line_is_what_its_file_is_called() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_line(GOOD.replace('line: "1"', 'line: "1.3"'), name="catalogue/1.4.yaml")
+    assert str(caught.value) == "catalogue/1.4.yaml:1: line: 1.3 is not what the file is called, 1.4"
+
+
+def test_images_come_in_build_order_whatever_the_order_in_the_file() -> None:
+    assert [i.name for i in parse_line(GOOD, name="c.yaml").images] == ["one", "three", "two", "db"]
+
+
+def test_a_cycle_is_shown_with_its_whole_path() -> None:
+    assert broken("three: {kind: builder, from: jre}", "three: {kind: builder, from: two}") == [
+        "c.yaml:11: cycle: two -> three -> two; an image cannot be built from itself"
+    ]
+
+
+def test_an_image_from_itself_is_a_cycle() -> None:
+    assert broken("from: jre, sources", "from: one, sources") == [
+        "c.yaml:10: cycle: one -> one; an image cannot be built from itself"
+    ]
+
+
+def test_an_unknown_parent_names_the_near_one() -> None:
+    assert broken("needs: [three]", "needs: [tree]") == ["c.yaml:11: two: unknown parent tree; did you mean three?"]
+
+
+def test_a_third_party_image_is_no_parent() -> None:
+    assert broken("needs: [three]", "needs: [db]") == [
+        "c.yaml:11: two: parent db is third-party; name it below bases instead"
+    ]
+
+
+def test_an_unknown_source_names_the_near_one() -> None:
+    assert broken("sources: [code]", "sources: [cod]") == ["c.yaml:10: one: unknown source cod; did you mean code?"]
+
+
+def test_an_unknown_home_is_an_unknown_source() -> None:
+    assert broken("home: code", "home: cods") == ["c.yaml:10: one: unknown source cods; did you mean code?"]
+
+
+def test_a_source_and_a_parent_of_one_name_would_be_one_name_in_the_dockerfile() -> None:
+    text = GOOD.replace("  code: {git", "  jre: {git: https://example.com/j.git}\n  code: {git").replace(
+        "    code: {ref", "    jre: {ref: v1, commit: '0123456789012345678901234567890123456789'}\n    code: {ref"
+    )
+    assert problems(text.replace("sources: [code]", "sources: [jre]")) == [
+        "c.yaml:12: one: jre is a source and a parent; a Dockerfile knows both by name"
+    ]
+
+
+def test_an_image_with_a_base_s_name_is_refused() -> None:
+    assert "c.yaml:12: jre is the name of a base too; they share one namespace" in broken("  three:", "  jre:")
+
+
+def test_a_duplicate_key_names_both_lines() -> None:
+    assert broken("  three: {kind: builder, from: jre}", "  three: {kind: builder, from: jre}\n  two: {}") == [
+        "c.yaml:13: two is here twice: first at c.yaml:11"
+    ]
+
+
+def test_an_unknown_key_names_the_near_one() -> None:
+    assert broken("needs: [three]", "need: [three]") == ["c.yaml:11: need: unknown key; did you mean needs?"]
+
+
+def test_an_unknown_key_at_the_top_lists_the_known_ones() -> None:
+    assert problems(GOOD + "zzz: 1\n") == [
+        "c.yaml:14: zzz: unknown key; known are line, extends, releases, sources, bases, images, contracts, party"
+    ]
+
+
+def test_a_missing_section_is_named() -> None:
+    assert "c.yaml:1: bases: missing" in broken('bases:\n  jre: {image: "jre:8"}\n', "")
+
+
+def test_a_bad_platform_is_shown_with_the_right_form() -> None:
+    assert broken("home: code", "platforms: {only: [arm64], because: x}, home: code") == [
+        'c.yaml:10: "arm64" is not a platform: os/arch or os/arch/variant, such as linux/arm64'
+    ]
+
+
+def test_a_platform_limit_needs_its_reason() -> None:
+    assert broken("home: code", "platforms: {only: [linux/amd64]}, home: code") == ["c.yaml:10: because: missing"]
+
+
+def test_an_unknown_kind_names_the_near_one() -> None:
+    assert broken("kind: component", "kind: components") == [
+        'c.yaml:11: "components" is not a kind: builder, base, component, third-party; did you mean component?'
+    ]
+
+
+def test_an_image_of_our_own_needs_a_parent() -> None:
+    assert broken("three: {kind: builder, from: jre}", "three: {kind: builder}") == ["c.yaml:12: from: missing"]
+
+
+def test_a_third_party_image_has_an_image_and_no_parents() -> None:
+    assert broken('image: "db:1"', "from: jre") == [
+        "c.yaml:13: image: missing",
+        "c.yaml:13: from: an image of kind third-party has none",
+    ]
+
+
+def test_a_base_without_a_tag_is_refused() -> None:
+    assert broken('"jre:8"', '"jre"') == ['c.yaml:8: "jre" has neither a tag nor a digest']
+
+
+def test_a_malformed_base_says_what_is_wrong() -> None:
+    assert broken('"jre:8"', '"Jre:8"')[0].startswith('c.yaml:8: "Jre:8" is not an image reference: ')
+
+
+def test_a_short_commit_is_refused() -> None:
+    assert broken('"0123456789012345678901234567890123456789"', "abc123") == [
+        'c.yaml:4: "abc123" is not a commit: 40 lower-case hexadecimal digits'
+    ]
+
+
+def test_a_git_url_with_a_ref_is_refused_because_releases_hold_the_refs() -> None:
+    assert broken("code.git", "code.git#v1")[0].startswith(
+        'c.yaml:6: "https://example.com/code.git#v1" is not a git URL'
+    )
+
+
+def test_a_source_is_fetched_in_a_known_base() -> None:
+    assert broken("{git: https://example.com/code.git}", "{git: https://example.com/code.git, fetch-in: jra}") == [
+        "c.yaml:6: code: unknown base jra; did you mean jre?"
+    ]
+
+
+def test_every_release_says_what_it_takes_of_every_source() -> None:
+    assert broken('    code: {ref: v1, commit: "0123456789012345678901234567890123456789"}', "    {}") == [
+        "c.yaml:4: code: missing"
+    ]
+
+
+def test_a_name_that_bake_would_refuse_is_refused() -> None:
+    assert (
+        '"one.two" is not a name: lower-case letters and digits, joined by "-" or "_"'
+        in broken("  three:", "  one.two:")[0]
+    )
+
+
+def test_all_problems_are_listed_at_once() -> None:
+    assert len(problems(GOOD.replace("needs: [three]", "need: [three]").replace("kind: base", "kind: bas"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("", "c.yaml: is empty"),
+        ("a: [", "c.yaml:2: not YAML: "),
+        ("\tx: 1", "c.yaml:1: not YAML: "),
+        ("- 1", "c.yaml:1: expected a mapping, found a list"),
+        ("just text", 'c.yaml:1: expected a mapping, found "just text"'),
+        ("\x00", "c.yaml: not YAML: "),
+        ("a: !!python/object:os.system {}", "c.yaml:1: "),
+        ("[" * 5000, "c.yaml"),
+    ],
+)
+def test_what_is_no_catalogue_is_an_error_with_a_place(text: str, start: str) -> None:
+    assert problems(text)[0].startswith(start)
+
+
+def test_a_null_is_not_text() -> None:
+    assert problems(GOOD.replace("from: one, needs", "from: , needs"))[0] == ("c.yaml:11: expected text, found nothing")
+
+
+def test_a_list_where_a_mapping_belongs_is_named() -> None:
+    assert problems(textwrap.dedent(GOOD).replace("{git: https://example.com/code.git}", "[1]"))[0] == (
+        "c.yaml:6: expected a mapping, found a list"
+    )
+
+
+@pytest.mark.parametrize("text", ["two\\nlines", "\\x07", "\\u2028", "e\\u0301"])
+def test_a_description_is_one_line_of_text_that_the_bake_file_can_hold(text: str) -> None:
+    (problem,) = broken("home: code", f'home: code, description: "{text}"')
+    assert problem.startswith("c.yaml:10: the description is not ")

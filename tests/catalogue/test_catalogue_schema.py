@@ -1,0 +1,147 @@
+"""catalogue/schema.json and the reader say the same of every key."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from generator.catalogue.line import parse_line
+from generator.catalogue.nodes import Mapping
+from generator.catalogue.shape import IMAGE, LINE, SOURCE, schema_text
+from generator.catalogue.shapes import Entries, Record, Shape, Texts
+from generator.errors import InputError
+from generator.project import packaged_data
+
+SCHEMA = json.loads(schema_text())
+CATALOGUE = packaged_data("catalogue") / "1.3.yaml"
+# libyaml's, where this Python has it, is ten times as fast
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+Change = Callable[[dict[str, Any]], object]
+
+
+LOADED: dict[str, Any] = yaml.safe_load(CATALOGUE.read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
+
+
+def catalogue() -> dict[str, Any]:
+    return copy.deepcopy(LOADED)
+
+
+def in_schema(data: object) -> bool:
+    return VALIDATOR.is_valid(data)
+
+
+def in_reader(data: object) -> bool:
+    try:
+        parse_line(yaml.dump(data, Dumper=DUMPER), name="c.yaml")
+    except InputError:
+        return False
+    return True
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("file", sorted(packaged_data("catalogue").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_packaged_catalogue_is_in_the_schema_and_names_it_for_editors(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    jsonschema.validate(yaml.safe_load(text), SCHEMA)
+    assert text.splitlines()[0] == "# yaml-language-server: $schema=schema.json"
+    assert (file.parent / "schema.json").is_file()
+
+
+WRONG: dict[str, Change] = {
+    "an unknown key at the top": lambda c: c.update(imagse={}),
+    "an unknown key of an image": lambda c: c["images"]["egg"].update(need=["jre"]),
+    "an unknown key of a source": lambda c: c["sources"]["fate"].update(branch="x"),
+    "an unknown key of a base": lambda c: c["bases"]["jre"].update(tag="8"),
+    "an unknown key of a limit": lambda c: c["images"]["base-image"]["platforms"].update(why="x"),
+    "an unknown key of a ref": lambda c: c["releases"]["1.3.0"]["fate"].update(tag="x"),
+    "a section missing": lambda c: c.pop("bases"),
+    "no kind": lambda c: c["images"]["egg"].pop("kind"),
+    "an unknown kind": lambda c: c["images"]["egg"].update(kind="components"),
+    "an image of our own from nothing": lambda c: c["images"]["egg"].pop("from"),
+    "an image of our own with an image": lambda c: c["images"]["egg"].update(image="egg:1"),
+    "a third-party image without one": lambda c: c["images"]["mysql"].pop("image"),
+    "a third-party image with sources": lambda c: c["images"]["mysql"].update(sources=["fate"]),
+    "a source without git": lambda c: c["sources"]["fate"].pop("git"),
+    "a git URL with a ref": lambda c: c["sources"]["fate"].update(git="https://example.com/a.git#v1"),
+    "a base without an image": lambda c: c["bases"]["jre"].pop("image"),
+    "a short commit": lambda c: c["releases"]["1.3.0"]["fate"].update(commit="abc123"),
+    "a ref without a commit": lambda c: c["releases"]["1.3.0"]["fate"].pop("commit"),
+    "a limit without its reason": lambda c: c["images"]["base-image"]["platforms"].pop("because"),
+    "half a platform": lambda c: c["images"]["base-image"]["platforms"].update(only=["arm64"]),
+    "text where a list belongs": lambda c: c["images"]["egg"].update(needs="jre"),
+    "a list where text belongs": lambda c: c["images"]["egg"].update(home=["fate"]),
+    "nothing where text belongs": lambda c: c["images"]["egg"].update(home=None),
+    "a mapping too deep below with": lambda c: c["images"]["egg"].update({"with": {"a": {"b": {"c": "d"}}}}),
+    "a name that bake would refuse": lambda c: c["images"].update({"Egg": c["images"].pop("egg")}),
+    "a list of images": lambda c: c.update(images=[]),
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=list(WRONG))
+def test_what_is_wrong_is_wrong_for_both(change: Change) -> None:
+    data = catalogue()
+    change(data)
+    assert (in_schema(data), in_reader(data)) == (False, False)
+
+
+RIGHT: dict[str, Change] = {
+    "a number as text": lambda c: c.update(line=1.3),
+    "a number for a template": lambda c: c["images"]["roll"]["with"].update(port=8011),
+    "a mapping for a template": lambda c: c["images"]["roll"].update({"with": {"a": {"b": True}}}),
+    "a digest": lambda c: c["bases"]["jre"].update(image="jre@sha256:" + "0" * 64),
+    "ssh": lambda c: c["sources"]["fate"].update(git="git@example.com:fate.git"),
+}
+
+
+@pytest.mark.parametrize("change", RIGHT.values(), ids=list(RIGHT))
+def test_what_is_right_is_right_for_both(change: Change) -> None:
+    data = catalogue()
+    data["images"]["base-image"]["platforms"].pop("lifted-by")
+    change(data)
+    assert (in_schema(data), in_reader(data)) == (True, True)
+
+
+def records(shape: Shape) -> list[Record]:
+    if isinstance(shape, Record):
+        return [shape, *(r for child in shape.keys.values() for r in records(child))]
+    return records(shape.each) if isinstance(shape, Entries) else []
+
+
+def test_the_reader_reads_every_key_that_the_schema_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[tuple[str, str]] = set()
+    for name in ("child", "text", "texts", "entries"):
+        original = getattr(Mapping, name)
+
+        def spy(self: Mapping, key: str, *, original: Any = original, **more: Any) -> object:
+            read.add((self._record.about, key))
+            return original(self, key, **more)
+
+        monkeypatch.setattr(Mapping, name, spy)
+    parse_line(CATALOGUE.read_text(encoding="utf-8"), name="c.yaml")
+    assert {(record.about, key) for record in records(LINE) for key in record.keys} <= read
+
+
+def test_every_key_and_every_list_tells_an_editor_what_it_is() -> None:
+    for record in records(LINE):
+        for key, shape in record.keys.items():
+            assert shape.about, key
+            if isinstance(shape, Texts):
+                assert shape.item.about
+
+
+def test_a_key_that_the_reader_does_not_know_is_a_mistake_of_ours() -> None:
+    with pytest.raises(KeyError):
+        Mapping({}, SOURCE).text("branch")
+    with pytest.raises(AssertionError):
+        Mapping({}, IMAGE).child("brnch")

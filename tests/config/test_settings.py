@@ -1,0 +1,412 @@
+"""How ``.env``, ``.env.local`` and the flags become settings, and what is said about what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generator.config.keys import KEYS, KNOWN_NAMES, find_key
+from generator.config.settings import Override, Settings, parse_settings, sample_env, settings_table
+from generator.errors import InputError, Problem
+
+REQUIRED = "PREFIX=federatedai\nBASE_TAG=b\nTAG=t\n"
+
+
+def parsed(extra: str = "", **options: object) -> Settings:
+    """The settings of a file with the required keys in its first three lines, and no warning."""
+    settings, warnings = parse_settings(REQUIRED + extra, **options)  # type: ignore[arg-type]
+    assert warnings == ()
+    return settings
+
+
+def problems(text: str, **options: object) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        parse_settings(text, **options)  # type: ignore[arg-type]
+    return [str(problem) for problem in caught.value.problems]
+
+
+def problem(extra: str, **options: object) -> str:
+    """The one problem of a file whose fourth line is ``extra``."""
+    (only,) = problems(REQUIRED + extra, **options)
+    return only
+
+
+# --- a good file
+
+
+def test_three_keys_are_enough() -> None:
+    assert parsed() == Settings("federatedai", "b", "t")
+
+
+def test_every_default_of_the_table_is_the_default_of_settings() -> None:
+    fields = {field.name: field.default for field in dataclasses.fields(Settings)}
+    for row in KEYS:
+        if not row.suffix and not row.required:
+            assert (row.read(row.default) if row.default else "") == fields[row.name.lower()], row.name
+
+
+def test_every_field_has_a_row_and_every_row_a_field() -> None:
+    fields = {field.name for field in dataclasses.fields(Settings)} - {"sources", "images", "origins"}
+    assert fields == {row.name.lower() for row in KEYS if not row.suffix}
+
+
+def test_the_place_of_each_key_is_kept() -> None:
+    settings = parsed("\n# a comment\n\nSBOM=yes\n", sets=["TAG=x"])
+    assert settings.where("PREFIX") == ".env:1"
+    assert settings.where("SBOM") == ".env:7"
+    assert settings.where("TAG") == "--set"
+    assert settings.where("PLATFORMS") == ".env"
+
+
+def test_sources_and_images_are_named_as_in_the_catalogue_and_sorted() -> None:
+    settings = parsed("LMDB_SAFE_SOURCE=../lmdb-safe\nFATE_SOURCE=/src/fate\nMYSQL_IMAGE=mysql:8.0.28\n")
+    assert settings.sources == (
+        Override("fate", "/src/fate", ".env:5"),
+        Override("lmdb-safe", "../lmdb-safe", ".env:4"),
+    )
+    assert settings.images == (Override("mysql", "mysql:8.0.28", ".env:6"),)
+
+
+def test_a_password_is_not_shown_when_settings_are_printed() -> None:
+    settings = parsed(local_text="HTTP_PROXY=http://u:hunter2@p:1\nHTTPS_PROXY=http://u:hunter2@p:1")
+    assert settings.http_proxy == settings.https_proxy == "http://u:hunter2@p:1"
+    assert "hunter2" not in repr(settings)
+
+
+# --- how a file is read
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("REQUIREMENTS=a.txt", "a.txt"),
+        ("REQUIREMENTS = a.txt", "a.txt"),
+        ("  REQUIREMENTS=a.txt  ", "a.txt"),
+        ("export REQUIREMENTS=a.txt", "a.txt"),
+        ("REQUIREMENTS=a.txt # why", "a.txt"),
+        ("REQUIREMENTS=a.txt#1", "a.txt#1"),
+        ("REQUIREMENTS=a b.txt", "a b.txt"),
+        ("REQUIREMENTS='a # b.txt'", "a # b.txt"),
+        ('REQUIREMENTS="a # b.txt" # why', "a # b.txt"),
+        (r"REQUIREMENTS=a\tb", r"a\tb"),
+        (r"REQUIREMENTS='a\t\'b'", r"a\t'b"),
+        (r'REQUIREMENTS="a\\\"b"', r"a\"b"),
+        ("REQUIREMENTS=$HOME/a.txt", "$HOME/a.txt"),
+        ("REQUIREMENTS=a=b", "a=b"),
+        ("REQUIREMENTS=données/中.txt", "données/中.txt"),
+        ("REQUIREMENTS=", ""),
+        ("REQUIREMENTS= # none", ""),
+        ("REQUIREMENTS=./#1", "./#1"),
+        ('REQUIREMENTS=""', ""),
+        ("REQUIREMENTS='  '", ""),
+        ("#REQUIREMENTS=a.txt", ""),
+    ],
+)
+def test_quotes_comments_and_export(line: str, value: str) -> None:
+    assert parsed(line).requirements == value
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_any_line_end_and_a_byte_order_mark_change_nothing(end: str) -> None:
+    text = "\ufeff" + (REQUIRED + "\nSBOM=1\n").replace("\n", end)
+    settings, _ = parse_settings(text)
+    assert settings == parsed("SBOM=1")
+    assert settings.where("SBOM") == ".env:5"
+
+
+def test_a_file_may_end_without_a_line_end() -> None:
+    assert parsed("SBOM=1").sbom is True
+
+
+@pytest.mark.parametrize("extra", ["TAG", "export TAG", "TAG\n=x"])
+def test_a_key_without_a_value_is_an_error(extra: str) -> None:
+    found = problems("PREFIX=a\nBASE_TAG=b\n" + extra)
+    assert found[0].startswith(".env:3: TAG: no value: expected KEY=value")
+
+
+@pytest.mark.parametrize("extra", ["hunter2", "http://u:hunter2@h/?a=b", "a-hunter2=b", "é=hunter2", "1A=hunter2"])
+def test_a_line_that_is_no_setting_is_an_error_and_not_repeated(extra: str) -> None:
+    found = problem(extra)
+    assert found.startswith(".env:4: expected KEY=value, a key being letters, digits and _")
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("extra", ['SBOM="yes', "SBOM='yes", 'SBOM="yes" no', "\n\nSBOM='yes'no"])
+def test_a_bad_quote_is_an_error_on_its_line(extra: str) -> None:
+    line = 4 + extra.count("\n")
+    assert problem(extra) == f".env:{line}: expected KEY=value (a quote that is not closed, or text after one?)"
+
+
+def test_an_error_does_not_shift_the_lines_after_it() -> None:
+    text = (REQUIRED + "what is this\n\nSBOM=perhaps\n").replace("\n", "\r\n")
+    assert [p.split(": ")[0] for p in problems(text)] == [".env:4", ".env:6"]
+
+
+def test_a_key_on_a_broken_line_is_not_said_to_be_missing() -> None:
+    assert len(problems("PREFIX=a\nBASE_TAG=b\nTAG='t")) == 1
+
+
+def test_a_quote_that_swallows_lines_is_an_error() -> None:
+    assert problem('REQUIREMENTS="a\nSBOM="\n').startswith(".env:4: REQUIREMENTS: a value is one line")
+
+
+@pytest.mark.parametrize("value", ["${version}-release", "'${version}'", '"a${"', "a$${b}"])
+def test_dollar_brace_is_refused_however_it_is_quoted(value: str) -> None:
+    assert problem(f"REQUIREMENTS={value}").startswith('.env:4: REQUIREMENTS: "${" is not allowed')
+
+
+@pytest.mark.parametrize("char", ["\x00", "\x1b", "\x7f", "\u200b", "\u202e"])
+def test_invisible_characters_are_refused_by_their_number(char: str) -> None:
+    assert f"REQUIREMENTS: the character U+{ord(char):04X} is not allowed" in problem(f"REQUIREMENTS=a{char}b")
+
+
+def test_text_that_hcl_would_change_is_refused() -> None:
+    assert "composed form (NFC)" in problem("REQUIREMENTS=cafe\u0301.txt")
+
+
+def test_a_key_that_is_set_twice_names_both_lines() -> None:
+    assert problem("TAG=other") == ".env:4: TAG: set twice, first at .env:3; keep one"
+
+
+# --- required, empty, unknown
+
+
+def test_every_missing_key_is_named() -> None:
+    assert problems("") == [
+        ".env: PREFIX: it is required: registry and path before every image's name, such as PREFIX=federatedai",
+        ".env: BASE_TAG: it is required: tag of base-image, such as BASE_TAG=1.3.0-release",
+        ".env: TAG: it is required: tag of the components, such as TAG=1.3.0-release",
+    ]
+
+
+@pytest.mark.parametrize("value", ["", '""', "' '", " # later"])
+def test_an_empty_required_key_is_an_error(value: str) -> None:
+    assert problems(f"PREFIX=a\nBASE_TAG=b\nTAG={value}\n") == [".env:3: TAG: it is required and has no value"]
+
+
+def test_an_empty_optional_key_has_its_default() -> None:
+    assert parsed("PLATFORMS=\nFATE_SOURCE=\nSBOM=\n") == parsed()
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("PLATFROMS", "PLATFORMS"), ("tag", "TAG"), ("TGA", "TAG"), ("PIP_INDEX", "PIP_INDEX_URL")],
+)
+def test_a_key_near_a_known_one_is_an_error(key: str, meant: str) -> None:
+    assert problem(f"{key}=x") == f".env:4: {key}: unknown key; did you mean {meant}?"
+
+
+@pytest.mark.parametrize("key", ["SERVING_TAG", "COMPOSE_PROJECT_NAME", "SSH_PORT", "MY_OWN"])
+def test_another_unknown_key_is_a_warning(key: str) -> None:
+    settings, warnings = parse_settings(REQUIRED + f"{key}=hunter2\n")
+    assert settings == parsed()
+    assert [(w.where, w.message.split(";")[0]) for w in warnings] == [(".env:4", f"{key}: unknown key")]
+    assert "hunter2" not in str(warnings)
+
+
+def test_with_strict_it_is_an_error() -> None:
+    assert problem("SSH_PORT=22", strict=True).startswith(".env:4: SSH_PORT: unknown key")
+
+
+def test_all_problems_come_at_once_in_the_order_of_their_lines() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_settings("PREFIX=federatedai\nBASE_TAG=1.3.0 release\n\n\n\n\nPLATFROMS=x\nwhat\nTAG=t")
+    assert caught.value.render() == (
+        "error: 3 problems in .env\n"
+        '  .env:2: BASE_TAG: "1.3.0 release" is not an image tag: a space is not allowed '
+        '(letters, digits, ".", "_", "-", at most 128)\n'
+        "  .env:7: PLATFROMS: unknown key; did you mean PLATFORMS?\n"
+        "  .env:8: expected KEY=value, a key being letters, digits and _"
+    )
+
+
+def test_problems_of_several_files_are_not_said_to_be_in_one() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_settings(REQUIRED + "SBOM=x", local_text="TAG=x", sets=["TAG=-"])
+    assert caught.value.message.startswith("3 problems\n  .env:4: SBOM")
+    assert [p.where for p in caught.value.problems] == [".env:4", ".env.local:1", "--set"]
+
+
+def test_a_file_may_have_another_name() -> None:
+    assert problems(REQUIRED + "SBOM=x", name="releases/1.5/.env")[0].startswith("releases/1.5/.env:4: SBOM")
+
+
+# --- .env.local and logins
+
+
+def test_env_local_wins_over_env() -> None:
+    settings = parsed("HTTP_PROXY=http://a:1\nNO_PROXY=a", local_text="HTTP_PROXY=http://b:2\nNO_PROXY=")
+    assert settings.http_proxy == "http://b:2"
+    assert settings.where("HTTP_PROXY") == ".env.local:1"
+    assert settings.no_proxy == ""
+
+
+@pytest.mark.parametrize(
+    "line", ["TAG=x", "PIP_INDEX_URL=http://h/", "FATE_SOURCE=../x", "MY_OWN=x", "CACHE_TO=r.io/x"]
+)
+def test_env_local_may_hold_only_what_is_never_rendered(line: str) -> None:
+    key = line.partition("=")[0]
+    assert problem("", local_text="\n" + line) == (
+        f".env.local:2: {key}: may not be in .env.local: only bake reads it, so it may hold only "
+        "MAVEN_SETTINGS, PIP_NETRC, CA_BUNDLE, HTTP_PROXY, HTTPS_PROXY, NO_PROXY"
+    )
+
+
+@pytest.mark.parametrize("key", ["HTTP_PROXY", "HTTPS_PROXY"])
+def test_a_proxy_with_a_login_belongs_in_env_local(key: str) -> None:
+    line = f"{key}=http://user:hunter2@proxy:3128"
+    assert problem(line).startswith(f".env:4: {key}: it holds a login, which belongs in .env.local")
+    assert problem("", sets=[line]).startswith(f"--set: {key}: it holds a login")
+    assert parsed(local_text=line).where(key) == ".env.local:1"
+
+
+@pytest.mark.parametrize("key", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "APT_MIRROR"])
+def test_an_index_with_a_login_belongs_nowhere(key: str) -> None:
+    assert "stays in the image's history" in problem(f"{key}=https://user:hunter2@h/simple")
+    assert "may not be in .env.local" in problem("", local_text=f"{key}=https://user:hunter2@h/simple")
+
+
+@pytest.mark.parametrize("url", ["http://u:hunter2@h:1", "http://u:hunter2@[h", "http://u:hunter2 @h", "//u:hunter2@h"])
+def test_no_message_repeats_a_password(url: str) -> None:
+    for line in (f"{key}={url}" for key in [*KNOWN_NAMES, "UNKNOWN", "PLATFROMS"]):
+        for text, options in ((line, {}), ("", {"local_text": line}), ("", {"sets": [line]})):
+            try:
+                _, warnings = parse_settings(REQUIRED + text, **options)
+                said = str(warnings)
+            except InputError as error:
+                said = error.render()
+            assert "hunter2" not in said, line
+
+
+# --- flags
+
+
+def test_set_wins_over_the_files_and_the_last_set_wins() -> None:
+    settings = parsed("SBOM=1\nNO_PROXY=a", local_text="NO_PROXY=b", sets=["TAG=x", "TAG=y", "NO_PROXY=c", "SBOM="])
+    assert (settings.tag, settings.no_proxy, settings.sbom) == ("y", "c", False)
+
+
+def test_set_can_give_a_required_key() -> None:
+    settings, _ = parse_settings("PREFIX=a\nBASE_TAG=b", sets=["TAG=t"])
+    assert settings.tag == "t"
+
+
+def test_a_set_value_is_taken_as_it_is() -> None:
+    assert parsed(sets=["REQUIREMENTS='a' # b"]).requirements == "'a' # b"
+
+
+def test_what_is_wrong_with_a_set_is_said() -> None:
+    assert problem("", sets=["TAG"]).startswith("--set: expected KEY=value")
+    assert problem("", sets=["a b=c"]).startswith("--set: expected KEY=value")
+    assert problem("", sets=["TAG="]) == "--set: TAG: it is required and has no value"
+    assert problem("", sets=["TAG=a b"]).startswith('--set: TAG: "a b" is not an image tag')
+    assert problem("", sets=["REQUIREMENTS=a\nb"]).startswith("--set: REQUIREMENTS: a value is one line")
+
+
+def test_an_unknown_set_is_always_an_error() -> None:
+    assert problem("", sets=["MY_OWN=x"]) == "--set: MY_OWN: unknown key"
+
+
+def test_source_replaces_a_source() -> None:
+    settings = parsed("LMDB_SAFE_SOURCE=a", sets=["LMDB_SAFE_SOURCE=b"], source_sets=["lmdb-safe=../c"])
+    assert settings.sources == (Override("lmdb-safe", "../c", "--source"),)
+    assert settings.where("LMDB_SAFE_SOURCE") == "--source"
+
+
+@pytest.mark.parametrize("text", ["fate", "fate=", "=x", "FATE=x", "lmdb_safe=x", "a b=x"])
+def test_what_is_wrong_with_a_source_flag_is_said(text: str) -> None:
+    assert problem("", source_sets=[text]).startswith("--source: expected NAME=DIR")
+
+
+# --- the sample and the table
+
+
+def test_the_sample_is_a_good_file_with_the_defaults() -> None:
+    settings, warnings = parse_settings(sample_env())
+    assert settings == Settings("federatedai", "1.3.0-release", "1.3.0-release")
+    assert warnings == ()
+
+
+def test_a_sample_with_every_line_in_use_says_the_same() -> None:
+    text = re.sub(r"(?m)^#([A-Z])", r"\1", sample_env())
+    assert all(f"\n{name}=" in text for name in KNOWN_NAMES)
+    assert parse_settings(text) == parse_settings(sample_env())
+
+
+def test_a_sample_holds_the_values_given() -> None:
+    text = sample_env(PREFIX="r.io/x", REQUIREMENTS='a "b" \\ #c.txt', EGGROLL_SOURCE="../egg roll")
+    settings, _ = parse_settings(text)
+    assert settings.prefix == "r.io/x"
+    assert settings.requirements == 'a "b" \\ #c.txt'
+    assert settings.sources[0].value == "../egg roll"
+
+
+def test_a_sample_refuses_what_a_file_may_not_hold() -> None:
+    with pytest.raises(InputError) as caught:
+        sample_env(PREFIX="A", TAG="a\nb")
+    assert [p.message.split(":")[0] for p in caught.value.problems] == ["PREFIX", "TAG"]
+    with pytest.raises(KeyError):
+        sample_env(UNKNOWN="x")
+
+
+def test_every_example_is_allowed_and_documented() -> None:
+    table = settings_table()
+    for row in KEYS:
+        assert f"| `{row.name}` |" in table
+        if row.suffix:
+            assert all(find_key(name) is row for name in row.names)
+        elif row.example:
+            row.read(row.example)
+    assert table.count("\n") == len(KEYS) + 2
+
+
+# --- any text at all
+
+
+_LINES = st.one_of(
+    st.builds(
+        lambda key, equals, quote, value, end: f"{key}{equals}{quote}{value}{quote}{end}",
+        st.sampled_from([*KNOWN_NAMES, "MY_OWN", "tag", "", "export TAG"]),
+        st.sampled_from(["=", " = ", "", "=="]),
+        st.sampled_from(["", "'", '"']),
+        st.one_of(
+            st.sampled_from([row.example or row.default for row in KEYS]),
+            st.text(alphabet=string.printable, max_size=12),
+            st.text(max_size=8),
+        ),
+        st.sampled_from(["", "'", '"', " # why", "\\", "\n", "\r"]),
+    ),
+    st.text(max_size=20),
+)
+_FILES = st.lists(_LINES, max_size=8).map("\n".join)
+
+
+@given(_FILES, st.lists(_LINES, max_size=2), st.one_of(st.none(), _FILES), st.booleans())
+def test_no_text_raises_anything_but_an_input_error(
+    text: str, sets: list[str], local: str | None, strict: bool
+) -> None:
+    try:
+        settings, warnings = parse_settings(text, sets=sets, source_sets=sets, local_text=local, strict=strict)
+    except InputError as error:
+        assert error.problems
+    else:
+        assert isinstance(settings, Settings)
+        assert all(isinstance(w, Problem) for w in warnings)
+
+
+@given(st.lists(_LINES, max_size=3).map("\n".join))
+def test_an_accepted_file_says_the_same_with_crlf(extra: str) -> None:
+    def outcome(text: str) -> object:
+        try:
+            settings, warnings = parse_settings(text)
+        except InputError as error:
+            return error.problems
+        return settings, settings.origins, warnings
+
+    with_lf = (REQUIRED + extra).replace("\r\n", "\n").replace("\r", "\n")
+    assert outcome(REQUIRED + extra) == outcome(with_lf) == outcome(with_lf.replace("\n", "\r\n"))

@@ -1,0 +1,167 @@
+"""What git says of local sources, and what follows from it. The real git runs in tests/e2e/test_sources.py."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from generator.bake.job import Options
+from generator.bake.preflight import dirty_problems
+from generator.bake.prepare import revision_labels
+from generator.config.settings import Override
+from generator.docker.completed import Completed
+from generator.docker.git import Checkout, look, parse_status
+from generator.docker.process import Docker
+from generator.plan.plan import Plan, PlannedSource
+from tests.fate_plan import job_of, plan_of
+
+COMMIT = "1a2b3c4d5e6f" + "0" * 28
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return plan_of(sources=(Override("fate", "../FATE", ".env:5"),))
+
+
+@pytest.fixture
+def source(plan: Plan) -> PlannedSource:
+    return next(s for s in plan.target("python").sources if s.name == "fate")
+
+
+def status(*entries: str) -> str:
+    return "\0".join((f"# branch.oid {COMMIT}", "# branch.head main", *entries, ""))
+
+
+def test_a_clean_checkout_has_a_commit_and_no_changes(source: PlannedSource) -> None:
+    assert parse_status(status(), source) == Checkout(source, COMMIT)
+
+
+def test_changed_renamed_and_untracked_paths_are_listed_as_they_are_called_now(source: PlannedSource) -> None:
+    found = parse_status(
+        status(
+            "1 .M N... 100644 100644 100644 aaaa bbbb a b.py",
+            "2 R. N... 100644 100644 100644 aaaa bbbb R100 new.py",
+            "old.py",
+            "u UU N... 100644 100644 100644 100644 a b c both.py",
+            "? notes.txt",
+        ),
+        source,
+    )
+    assert found.changed == ("a b.py", "new.py", "both.py", "notes.txt")
+
+
+def test_a_checkout_without_a_commit_has_none(source: PlannedSource) -> None:
+    assert parse_status("# branch.oid (initial)\0? a\0", source) == Checkout(source, "", ("a",))
+
+
+def test_a_directory_that_is_no_checkout_at_all(source: PlannedSource, tmp_path: Path) -> None:
+    assert look(tmp_path, source) == Checkout(source, versioned=False)
+
+
+def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
+    source: PlannedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def run(git: Docker, args: Sequence[str], *, env: Mapping[str, str], timeout: float) -> Completed:
+        asked.append(tuple(args))
+        assert git.cwd == str(tmp_path)
+        assert env["PATH"] == "/bin" and not [name for name in env if name.startswith("GIT_")]
+        return Completed(tuple(args), 0, status("1 .M N... 100644 100644 100644 aaaa bbbb a.py"), "")
+
+    (tmp_path / ".git").mkdir()
+    for name, value in {"PATH": "/bin", "GIT_DIR": "/elsewhere/.git", "GIT_INDEX_FILE": "/elsewhere/index"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("generator.docker.git.find_git", lambda: Docker("git"))
+    monkeypatch.setattr(Docker, "run", run)
+    assert look(tmp_path, source) == Checkout(source, COMMIT, ("a.py",))
+    [(*flags, command)] = [args[: args.index("status") + 1] for args in asked]
+    assert command == "status" and "--no-optional-locks" in flags
+    assert {("-c", "core.fsmonitor=false"), ("-c", "core.quotePath=false")} <= set(itertools.pairwise(flags))
+
+
+def test_the_description_names_commit_release_and_changes(source: PlannedSource) -> None:
+    said = Checkout(source, COMMIT, ("a", "b", "c", "d", "e")).describe()
+    assert said == ("fate: ../FATE at 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; not committed: a, b, c and 2 more")
+
+
+def test_the_release_commit_itself_is_not_called_another(source: PlannedSource) -> None:
+    assert Checkout(source, source.release_commit).describe() == "fate: ../FATE at e8a4a8c6d16d"
+
+
+def test_a_checkout_that_git_cannot_read_counts_as_dirty(source: PlannedSource) -> None:
+    state = Checkout(source, unknown="git is not installed")
+    assert state.dirty and "not known: git is not installed" in state.describe()
+
+
+def labels(plan: Plan, state: Checkout) -> list[str]:
+    return list(revision_labels(job_of(plan, "python", "roll"), {"fate": state}))
+
+
+def test_an_image_is_labelled_with_the_commit_that_is_checked_out(plan: Plan, source: PlannedSource) -> None:
+    label = f"python.labels.org.opencontainers.image.revision={COMMIT}"
+    assert label in labels(plan, Checkout(source, COMMIT))
+    assert f"{label}-dirty" in labels(plan, Checkout(source, COMMIT, ("a",)))
+
+
+def test_an_image_of_another_source_is_marked_when_a_part_of_it_is_dirty(plan: Plan, source: PlannedSource) -> None:
+    eggroll = plan.target("roll").home
+    assert eggroll is not None
+    dirty = f"roll.labels.org.opencontainers.image.revision={eggroll.revision}-dirty"
+    assert dirty in labels(plan, Checkout(source, COMMIT, ("a",)))
+    assert not [label for label in labels(plan, Checkout(source, COMMIT)) if label.startswith("roll.")]
+
+
+def test_no_label_is_made_up_where_the_commit_is_not_known(plan: Plan, source: PlannedSource) -> None:
+    assert labels(plan, Checkout(source)) == []
+
+
+def refused(plan: Plan, source: PlannedSource, *names: str, **options: object) -> list[str]:
+    options = {"output": "push", **options}
+    state = Checkout(source, COMMIT, ("a.py",))
+    found = dirty_problems(job_of(plan, *names), Options(**options), plan, {"fate": state})  # type: ignore[arg-type]
+    return [str(problem) for problem in found]
+
+
+def test_uncommitted_changes_are_not_pushed_to_the_tag_of_env(plan: Plan, source: PlannedSource) -> None:
+    (said,) = refused(plan, source, "components")
+    assert (
+        said.startswith(".env:5: fate: ../FATE at 1a2b3c4d5e6f") and "--set TAG=…" in said and "--allow-dirty" in said
+    )
+
+
+def test_the_base_images_tag_is_guarded_too(plan: Plan, source: PlannedSource) -> None:
+    assert len(refused(plan, source, "all")) == 2
+
+
+def test_they_may_be_pushed_to_a_tag_of_ones_own(plan: Plan, source: PlannedSource) -> None:
+    own = replace(plan, settings=replace(plan.settings, origins=(("TAG", "--set"),)))
+    assert refused(own, source, "components") == []
+
+
+def test_allow_dirty_is_an_answer(plan: Plan, source: PlannedSource) -> None:
+    assert refused(plan, source, "components", allow_dirty=True) == []
+
+
+def test_a_build_without_a_push_is_not_asked(plan: Plan, source: PlannedSource) -> None:
+    assert refused(plan, source, "components", output="load") == []
+
+
+def test_an_image_that_is_not_built_from_it_is_not_asked(plan: Plan, source: PlannedSource) -> None:
+    other = plan_of(sources=(Override("lmdb-safe", "../lmdb", ".env:5"),))
+    lmdb = next(s for s in other.target("egg").sources if s.name == "lmdb-safe")
+    state = {"lmdb-safe": Checkout(lmdb, COMMIT, ("a",))}
+    job = job_of(other, "python")
+    assert not list(dirty_problems(job, Options(output="push"), other, state))
+
+
+def test_an_images_sources_are_the_same_whichever_images_are_built_with_it(plan: Plan) -> None:
+    """With --platform, egg's own variant of packages is left out where packages itself is built."""
+    for names in (("egg",), ("egg", "federation")):
+        job = job_of(plan, *names, platforms=("linux/amd64",))
+        (egg,) = [target for target in job.targets if target.name == "egg"]
+        assert job.sources(egg) == {"fate", "eggroll", "fateboard", "lmdb-safe"}

@@ -1,0 +1,75 @@
+"""Where docker has its logins and certificates; credential helpers are processes and tested in e2e/test_harbor.py."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from generator.docker.config import docker_config
+from generator.docker.credentials import Login, certificates, find_login, trust_text
+
+
+def auth(user: str, password: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+@pytest.mark.parametrize("key", ["10.0.0.5:8443", "https://10.0.0.5:8443", "https://10.0.0.5:8443/v1/"])
+def test_a_login_is_found_under_each_key_that_docker_wrote(key: str) -> None:
+    config = {"auths": {"other.example.com": auth("x", "y"), key: auth("robot$fate+ci", "a:b")}}
+    assert find_login(config, "10.0.0.5:8443", {}) == Login("robot$fate+ci", "a:b")
+
+
+def test_docker_hub_has_a_key_of_its_own() -> None:
+    assert find_login({"auths": {"https://index.docker.io/v1/": auth("me", "token")}}, "docker.io", {}) is not None
+
+
+def test_another_port_is_another_registry() -> None:
+    assert find_login({"auths": {"10.0.0.5:8443": auth("x", "y")}}, "10.0.0.5", {}) is None
+
+
+@pytest.mark.parametrize("entry", [{}, {"auth": "%%%"}, {"auth": ""}, "text", None])
+def test_an_entry_without_a_password_is_no_login(entry: object) -> None:
+    assert find_login({"auths": {"h.example.com": entry}}, "h.example.com", {}) is None
+
+
+def test_an_identity_token_comes_before_a_password() -> None:
+    config = {"auths": {"h.example.com": {**auth("me", ""), "identitytoken": "renews"}}}
+    assert find_login(config, "h.example.com", {}) == Login("me", "renews", identity=True)
+
+
+def test_a_login_does_not_show_its_password() -> None:
+    assert "secret" not in repr(Login("me", "secret"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"'])
+def test_a_config_that_cannot_be_read_is_an_empty_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    assert docker_config({"DOCKER_CONFIG": str(tmp_path)}) == {}
+
+
+def test_the_config_is_in_docker_config_or_in_the_home(tmp_path: Path) -> None:
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").write_text(json.dumps({"credsStore": "pass"}), encoding="utf-8")
+    assert docker_config({"HOME": str(tmp_path)}) == {"credsStore": "pass"}
+    assert docker_config({"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "none")}) == {}
+
+
+def test_certificates_are_those_of_the_engine_of_docker_desktop_and_of_rootless_docker(tmp_path: Path) -> None:
+    system, home = tmp_path / "certs.d", tmp_path / "home"
+    expected = [system / "h:1/ca.crt", home / ".docker/certs.d/h:1/ca.crt", home / ".config/docker/certs.d/h:1/ca.crt"]
+    for file in (*expected, system / "h:1/client.cert", system / "h:2/ca.crt"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("", encoding="utf-8")
+    assert certificates("h:1", {"HOME": str(home)}, system) == expected
+
+
+def test_the_client_trusts_the_systems_authorities_and_the_registrys(tmp_path: Path) -> None:
+    system, own = (f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n" for name in ("system", "own"))
+    (tmp_path / "system.pem").write_text(system, encoding="utf-8")
+    key = "-----BEGIN PRIVATE KEY-----\nkey\n-----END PRIVATE KEY-----\n"
+    (tmp_path / "ca.crt").write_text(f"# a remark\n{key}{own.rstrip()}", encoding="utf-8")
+    text = trust_text([tmp_path / "ca.crt"], {"SSL_CERT_FILE": str(tmp_path / "system.pem")})
+    assert text == system + own

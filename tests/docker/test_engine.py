@@ -1,0 +1,272 @@
+"""Versions, builders and engines as docker prints them; errors in terms of what to do; secrets kept out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from generator.docker.builder import (
+    Answers,
+    Builder,
+    Engine,
+    Facts,
+    Node,
+    asking,
+    engine_platform,
+    parse_builder,
+    parse_engine,
+    parse_platforms,
+)
+from generator.docker.completed import Completed
+from generator.docker.process import Docker
+from generator.docker.programs import find_docker
+from generator.docker.remedies import explain
+from generator.errors import EngineError
+from generator.versions import parse_version
+
+# as printed by Debian 13's docker-buildx 0.13.1 on Docker 26.1.5
+INSPECT_DOCKER = """\
+Name:          default
+Driver:        docker
+Last Activity: 2026-11-24 13:58:36 +0000 UTC
+
+Nodes:
+Name:             default
+Endpoint:         default
+Status:           running
+BuildKit version: v0.0.0+unknown
+Platforms:        linux/amd64, linux/amd64/v2, linux/amd64/v3, linux/amd64/v4, linux/arm64
+Labels:
+ org.mobyproject.buildkit.worker.containerd.namespace: moby
+ org.mobyproject.buildkit.worker.hostname:             vm
+"""
+
+INSPECT_FARM = """\
+Name:          farm
+Driver:        remote
+Last Activity: 2026-11-24 13:58:36 +0000 UTC
+
+Nodes:
+Name:             farm0
+Endpoint:         tcp://10.0.0.8:1234
+Status:           running
+BuildKit version: v0.17.0
+Platforms:        linux/amd64*, linux/amd64/v2, linux/386
+
+Name:             farm1
+Endpoint:         tcp://10.0.0.9:1234
+Status:           running
+BuildKit version: v0.17.0
+Platforms:        linux/arm64*, linux/arm/v7, linux/arm/v6
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("github.com/docker/buildx 0.13.1+ds1 0.13.1+ds1-3", (0, 13, 1)),
+        ("github.com/docker/buildx v0.29.1 b8bd4e2a9b36e25fa27dc4ab6a1d5d1ac29bbe55", (0, 29, 1)),
+        ("github.com/docker/buildx v0.14.0-desktop.1 22cb80b", (0, 14, 0)),
+        ("0.17", (0, 17, 0)),
+        ("v0.0.0+unknown", (0, 0, 0)),
+        ("unknown", None),
+        ("", None),
+    ],
+)
+def test_version(text: str, version: tuple[int, int, int] | None) -> None:
+    assert parse_version(text) == version
+
+
+def test_platforms_lose_marks_and_cpu_levels() -> None:
+    assert parse_platforms("linux/amd64*, linux/amd64/v2, linux/arm64/v8, linux/arm/v7, linux/arm/v6") == (
+        "linux/amd64",
+        "linux/arm64",
+        "linux/arm/v7",
+        "linux/arm/v6",
+    )
+    assert parse_platforms("") == ()
+
+
+def test_builder_of_the_engine() -> None:
+    builder = parse_builder(INSPECT_DOCKER)
+    assert (builder.name, builder.driver) == ("default", "docker")
+    assert builder.nodes == (Node("default", "default", "running", "v0.0.0+unknown", ("linux/amd64", "linux/arm64")),)
+
+
+def test_builder_of_two_nodes() -> None:
+    builder = parse_builder(INSPECT_FARM)
+    assert [node.endpoint for node in builder.nodes] == ["tcp://10.0.0.8:1234", "tcp://10.0.0.9:1234"]
+    assert builder.platforms == ("linux/amd64", "linux/386", "linux/arm64", "linux/arm/v7", "linux/arm/v6")
+
+
+def test_builder_of_old_buildx_and_of_nothing() -> None:
+    assert (
+        parse_builder("Name: a\nDriver: docker\n\nNodes:\nName: a\nBuildkit: v0.11.0\n").nodes[0].buildkit == "v0.11.0"
+    )
+    assert parse_builder("") == Builder("", "", ())
+
+
+def test_builders_that_do_not_run() -> None:
+    gone = parse_builder("Name: gone\nDriver: remote\n\nNodes:\nName: gone0\nEndpoint: tcp://h:9\nStatus: inactive\n")
+    assert (gone.running, gone.error, gone.platforms) == (False, "", ())
+    none = parse_builder(
+        "Name: default\nDriver:\nLast Activity: x\nError: Cannot connect to the Docker daemon at unix:///x\n"
+    )
+    assert (none.driver, none.running) == ("", False)
+    assert none.error == "Cannot connect to the Docker daemon at unix:///x"
+    assert parse_builder(INSPECT_FARM).running
+    assert parse_builder("Name: a\nDriver: remote\n\nNodes:\nName: a0\nError: timed out\n").error == "timed out"
+
+
+def info(**content: object) -> Completed:
+    return Completed(("docker", "info"), 0, json.dumps(content), "")
+
+
+def test_engine_with_the_containerd_store() -> None:
+    engine, buildx = parse_engine(
+        info(
+            ServerVersion="26.1.5+dfsg1",
+            OSType="linux",
+            Architecture="x86_64",
+            DriverStatus=[["driver-type", "io.containerd.snapshotter.v1"]],
+            ClientInfo={"Version": "26.1.5+dfsg1", "Plugins": [{"Name": "buildx", "Version": "0.13.1+ds1"}]},
+        )
+    )
+    assert engine == Engine("26.1.5+dfsg1", "26.1.5+dfsg1", "containerd", "linux/amd64")
+    assert buildx == (0, 13, 1)
+
+
+def test_engine_with_a_graphdriver_and_no_plugins() -> None:
+    engine, buildx = parse_engine(
+        info(
+            ServerVersion="20.10.24",
+            Architecture="aarch64",
+            DriverStatus=[["Backing Filesystem", "extfs"], ["Supports d_type", "true"]],
+            ClientInfo={"Plugins": None},
+        )
+    )
+    assert (engine.store, engine.platform, buildx) == ("graphdriver", "linux/arm64", None)
+
+
+def test_engine_that_is_not_there() -> None:
+    said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+    client = {"ServerVersion": "", "ClientInfo": {"Version": "28.2.2", "Plugins": []}}
+    engine, _ = parse_engine(Completed(("docker",), 1, json.dumps(client), said))
+    assert engine.client == "28.2.2"
+    assert engine.problem is not None
+    assert engine.problem.message == "no Docker daemon answers at unix:///var/run/docker.sock"
+    assert "systemctl start docker" in engine.problem.hint
+
+
+def test_engine_that_says_nonsense() -> None:
+    engine, buildx = parse_engine(Completed(("docker",), 1, "", "flag provided but not defined"))
+    assert engine.problem is not None and "flag provided" in engine.problem.message
+    assert buildx is None
+
+
+def test_machine_names() -> None:
+    assert engine_platform("linux", "armv7l") == "linux/arm/v7"
+    assert engine_platform("linux", "riscv64") == "linux/riscv64"
+
+
+@pytest.mark.parametrize(
+    ("driver", "store", "able"),
+    [("docker", "containerd", True), ("docker", "graphdriver", False), ("remote", "graphdriver", True)],
+)
+def test_who_builds_several_platforms(driver: str, store: str, able: bool) -> None:
+    engine = Engine("26", "26", "containerd" if store == "containerd" else "graphdriver", "linux/amd64")
+    assert Facts(engine, (0, 13, 1), Builder("b", driver, ())).multi_platform is able
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get "
+            '"http://%2Fvar%2Frun%2Fdocker.sock/v1.45/info": dial unix: connect: permission denied',
+            "no permission to use the Docker daemon at unix:///var/run/docker.sock",
+        ),
+        (
+            "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock",
+            "no permission to use the Docker daemon at unix:///var/run/docker.sock",
+        ),
+        ("Cannot connect to the Docker daemon at tcp://10.0.0.5:2376. Is the docker daemon running?",
+         "no Docker daemon answers at tcp://10.0.0.5:2376"),
+        ("failed to connect to the docker API at unix:///x.sock; check if the path is correct",
+         "no Docker daemon answers at unix:///x.sock"),
+        ("docker: unknown command: docker buildx\n\nRun 'docker --help' for more information",
+         "docker has no buildx plugin; fategen needs 0.13 or later"),
+        ("docker: 'buildx' is not a docker command.\nSee 'docker --help'",
+         "docker has no buildx plugin; fategen needs 0.13 or later"),
+    ],
+)  # fmt: skip
+def test_known_failures_have_a_next_step(said: str, message: str) -> None:
+    error = explain(said)
+    assert error is not None
+    assert error.message == message
+    assert error.hint
+
+
+def test_other_failures_keep_the_engines_last_line() -> None:
+    docker = Docker("docker", ("s3cret",))
+    done = Completed(
+        ("docker", "buildx", "imagetools", "inspect", "x"), 1, "", "one\nERROR: token s3cret was refused\n\n"
+    )
+    error = docker.failure(done)
+    assert error.message == "docker buildx imagetools inspect failed: token *** was refused"
+    assert docker.failure(Completed(("docker", "load"), 1, "", "")).message.endswith("exit code 1, no message")
+    done = Completed(("docker", "compose", "--ansi", "never", "up"), 1, "", "no such image")
+    assert docker.failure(done).message == "docker compose failed: no such image"
+
+
+def test_secrets_and_logins_of_urls_are_redacted() -> None:
+    docker = Docker("docker").with_secrets("hunter2", "", "hunter2-long")
+    assert docker.secrets == ("hunter2", "hunter2-long")
+    assert docker.redact("a hunter2-long b hunter2") == "a *** b ***"
+    for login in ("me:pa55", "TOKEN", "me:p@ss:w@rd", ":pa55", "git:pa55"):
+        assert docker.redact(f"proxy http://{login}@proxy:3128 used") == "proxy http://***@proxy:3128 used"
+    harmless = "https://host:5000/a@sha256:00 docker-image://mysql:8@sha256:00 ssh://git@host/a git@github.com:a/b"
+    assert docker.redact(harmless) == harmless
+
+
+def test_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "PATH", "/nonexistent")
+    with pytest.raises(EngineError) as caught:
+        find_docker()
+    assert "not installed" in caught.value.message
+    assert "docs.docker.com/engine/install" in caught.value.hint
+
+
+def test_what_docker_said_once_it_is_not_asked_again() -> None:
+    class Said:
+        def __init__(self, text: str) -> None:
+            self.text, self.times = text, 0
+
+        def finish(self) -> Completed:
+            self.times += 1
+            return Completed(("docker",), 0, self.text, "")
+
+    class Asked:
+        """Docker's place: what it was started with."""
+
+        socket = buildx = ""
+
+        def __init__(self) -> None:
+            self.said = {"info": Said("{}"), "buildx": Said(INSPECT_DOCKER)}
+
+        @contextlib.contextmanager
+        def start(self, args: Sequence[str]) -> Iterator[Said]:
+            yield self.said[args[0]]
+
+        def run(self, args: Sequence[str]) -> Completed:
+            return Completed(("docker",), 0, "github.com/docker/buildx 0.13.1", "")
+
+    docker = Asked()
+    with asking(docker) as answers:  # type: ignore[arg-type]
+        found: list[Answers] = [answers(), answers(), answers()]
+    assert [said.times for said in docker.said.values()] == [1, 1]
+    assert found[0] is found[2] and found[0].buildx == (0, 13, 1)

@@ -1,0 +1,443 @@
+"""Images out of registries into layouts: what a bundle of them is, what is asked for, what is told when it fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.bundle.check import verify
+from generator.bundle.save import save, save_to
+from generator.config.reference import parse_reference
+from generator.docker.credentials import Login
+from generator.errors import BundleError, EngineError, InputError
+from generator.images.from_registry import fetching
+from generator.images.layout import SourceImage
+from generator.images.wanted import WantedImage, added
+from generator.registry.connect import Registries
+from generator.registry.session import Registry
+from tests.bundle.layouts import GZIP, INDEX, MANIFEST, Layout, multi, sha256, simple
+from tests.loopback import Handler, Loopback
+
+AMD, ARM = "linux/amd64", "linux/arm64"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Loopback]:
+    with Loopback() as running:
+        running.put_layout("fgtest/a", "1.0", simple(tmp_path / "from/a", "a"))
+        running.put_layout("fgtest/b", "1.0", simple(tmp_path / "from/b", "b"))
+        running.put_layout("fgtest/m", "1.0", multi(tmp_path / "from/m", "m"))
+        running.put_layout("fgtest/proven", "1.0", multi(tmp_path / "from/proven", "proven", attestations=1))
+        yield running
+
+
+def wanted(registry: Loopback, *names: str, platforms: Sequence[str] = (AMD,)) -> list[WantedImage]:
+    return [
+        WantedImage((f"fgtest/{name}:1.0",), parse_reference(f"{registry.host}/fgtest/{name}:1.0"), name, (*platforms,))
+        for name in names
+    ]
+
+
+def connected(registry: Loopback) -> Registries:
+    def connect(access: object) -> Registry:
+        return registry.client(access)  # type: ignore[arg-type]
+
+    return Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}, (), connect)
+
+
+def fetch(registry: Loopback, images: Sequence[WantedImage], state: Path) -> tuple[SourceImage, ...]:
+    return fetch_all(images, state, connected(registry))
+
+
+def fetch_all(
+    images: Sequence[WantedImage], state: Path, registries: Registries, **more: Any
+) -> tuple[SourceImage, ...]:
+    with fetching(images, state, registries, **more) as coming:
+        return coming.images
+
+
+def bundle(images: Sequence[SourceImage], path: Path) -> bytes:
+    return save(images, path, name="fate-1.0").path.read_bytes()
+
+
+def test_a_bundle_of_what_was_pushed_is_that_of_what_was_built(registry: Loopback, tmp_path: Path) -> None:
+    images = [
+        *wanted(registry, "b", "a"),
+        *wanted(registry, "m", platforms=(AMD, ARM)),
+        *wanted(registry, "proven", platforms=(ARM,)),
+    ]
+    fetched = bundle(fetch(registry, images, tmp_path / "state"), tmp_path / "fetched.tar")
+    built = [SourceImage(i.references, tmp_path / "from" / i.directory, i.platforms) for i in images]
+    assert fetched == bundle(built, tmp_path / "built.tar")
+
+
+def test_what_images_share_is_asked_for_once_and_other_platforms_never(registry: Loopback, tmp_path: Path) -> None:
+    fetch(registry, wanted(registry, "a", "b", "m"), tmp_path)
+    blobs = [path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path]
+    assert len(blobs) == len(set(blobs)) == 8, "three configs; the shared layer, and one, one and two more"
+
+
+def test_a_second_run_asks_for_nothing_but_the_names(registry: Loopback, tmp_path: Path) -> None:
+    images = wanted(registry, "a", "b", "m")
+    fetch(registry, images, tmp_path)
+    registry.asked.clear()
+    fetch(registry, images, tmp_path)
+    assert sorted(registry.paths("GET")) == ["/v2/", *(f"/v2/fgtest/{name}/manifests/1.0" for name in "abm")]
+
+
+def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path: Path) -> None:
+    base = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "base.tar", name="base").index
+    registry.asked.clear()
+    registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
+    found = fetch_all(wanted(registry, "a", "b"), tmp_path / "2", registries, bases=[base])
+    blobs = {path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path}
+    assert not blobs & {layer.blob.digest for layer in base.images[0].variants[0].layers}
+    delta = save(found, tmp_path / "delta.tar", name="delta", bases=[base]).index
+    assert [one.name for one in delta.bases] == ["base"]
+
+
+def test_a_name_that_moved_is_another_image(registry: Loopback, tmp_path: Path) -> None:
+    images = wanted(registry, "a")
+    before = bundle(fetch(registry, images, tmp_path / "state"), tmp_path / "1.tar")
+    registry.put_layout("fgtest/a", "1.0", simple(tmp_path / "from/new", "a", files={"opt/a": b"new"}))
+    assert bundle(fetch(registry, images, tmp_path / "state"), tmp_path / "2.tar") != before
+
+
+def test_every_problem_of_every_image_is_told_before_a_layer_comes(registry: Loopback, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "from/z")
+    layer, diff_id = layout.layer({"z": b"z"})
+    manifest = layout.manifest([({**layer, "mediaType": f"{GZIP}+encrypted"}, diff_id)])
+    registry.put_layout("fgtest/z", "1.0", layout.finish((manifest, "fgtest/z:1.0")))
+    images = [
+        *wanted(registry, "a", "gone", "z"),
+        *wanted(registry, "m", platforms=("linux/s390x",)),
+        WantedImage(("x/y:1",), parse_reference("127.0.0.1:1/x/y:1"), "y", (AMD,)),
+    ]
+    with pytest.raises(InputError) as error:
+        fetch(registry, images, tmp_path / "state")
+    told = "\n".join(map(str, error.value.problems))
+    for part in ("gone:1.0: 127.0.0.1", "+encrypted", "not for linux/s390x", "127.0.0.1:1: it cannot be reached"):
+        assert part in told
+    assert len(error.value.problems) == 4
+    layers = {d for d, data in registry.blobs["fgtest/a"].items() if not data.startswith(b"{")}
+    assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
+
+
+def test_a_full_disk_is_told_before_a_layer_comes(
+    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room(monkeypatch, 1000)
+    with pytest.raises(EngineError, match=r"1\.0 kB are free, the layers need 1\.0 MB"):
+        fetch(registry, wanted(registry, "a"), tmp_path)
+
+
+def test_a_layer_that_is_never_right_names_image_digest_and_host(registry: Loopback, tmp_path: Path) -> None:
+    repository = registry.blobs["fgtest/a"]
+    [own] = own_layers(registry, "a", "b")
+    repository[own] = repository[own][:-1] + b"?"
+    with pytest.raises(EngineError) as error:
+        fetch(registry, wanted(registry, "a", "b"), tmp_path)
+    assert f"a: layer {own}: {registry.host} does not give it as it must be" in error.value.message
+    assert not (tmp_path / "layouts/shared/sha256" / own[7:]).exists()
+
+
+@pytest.mark.parametrize("media_type", [INDEX, MANIFEST])
+def test_an_index_in_an_index_is_not_followed(registry: Loopback, tmp_path: Path, media_type: str) -> None:
+    """No index can name itself by its digest, but one that answers to each digest could go on for ever."""
+    place = {"os": "linux", "architecture": "amd64"}
+    entry = {"mediaType": media_type, "digest": sha256(b"next"), "size": 4, "platform": place}
+    endless = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode()
+    registry.manifests["fgtest/a"] = {"1.0": (INDEX, endless), sha256(b"next"): (media_type, endless)}
+    with pytest.raises((EngineError, InputError)):
+        fetch(registry, wanted(registry, "a"), tmp_path)
+    assert len([path for path in registry.paths("GET") if "/manifests/" in path]) < 8
+
+
+def test_a_manifest_list_of_docker_keeps_its_digest(registry: Loopback, tmp_path: Path) -> None:
+    kind = "application/vnd.docker.distribution.manifest.list.v2+json"
+    _, data = registry.manifests["fgtest/m"]["1.0"]
+    changed = json.dumps({**json.loads(data), "mediaType": kind}, indent=3).encode()
+    registry.manifests["fgtest/m"]["1.0"] = (kind, changed)
+    found = fetch(registry, wanted(registry, "m", platforms=(AMD, ARM)), tmp_path / "state")
+    [image] = save(found, tmp_path / "m.tar", name="m").index.images
+    assert image.target.digest == sha256(changed) and image.target.media_type == kind
+
+
+def test_a_login_is_docker_s(registry: Loopback, tmp_path: Path) -> None:
+    registry.token = "for-the-writer"
+    (tmp_path / "config.json").write_text(
+        json.dumps({"auths": {registry.host: {"username": "writer", "password": "right-horse"}}}), encoding="utf-8"
+    )
+    environment = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+    fetch_all(wanted(registry, "a"), tmp_path / "state", Registries(environment))
+    basic = f"Basic {Login('writer', 'right-horse').basic}"
+    assert {header for _, path, header in registry.asked if path.startswith("/token")} == {basic}
+
+
+def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
+    with pytest.raises(KeyboardInterrupt):
+        fetch_all(wanted(registry, "a", "b"), tmp_path, registries, progress=stop)
+    kept = list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
+    assert kept
+    assert fetch(registry, wanted(registry, "a", "b"), tmp_path)
+    assert not list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
+
+
+# a bundle is written while its layers come
+
+
+@pytest.fixture
+def registries(registry: Loopback) -> Registries:
+    return connected(registry)
+
+
+def test_what_has_come_is_written_while_the_rest_is_on_its_way(
+    registry: Loopback, registries: Registries, tmp_path: Path
+) -> None:
+    written = threading.Event()
+    [last] = own_layers(registry, "b", "a")
+
+    def late(handler: Handler) -> bool:
+        return handler.path.endswith(last) and not written.wait(10)
+
+    def saving(what: str, done: int, total: int) -> None:
+        if what.startswith("layer"):
+            written.set()
+
+    registry.lies.append(late)
+    with fetching(wanted(registry, "b", "a"), tmp_path / "state", registries) as coming:
+        saved = save(coming.images, tmp_path / "x.tar", name="x", progress=saving, arriving=coming)
+    registry.lies.clear()
+    later = fetch(registry, wanted(registry, "b", "a"), tmp_path / "other")
+    assert saved.sha256 == save(later, tmp_path / "y.tar", name="x").sha256
+
+
+def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(
+    registry: Loopback, registries: Registries, tmp_path: Path
+) -> None:
+    layers = [digest for digest, data in registry.blobs["fgtest/a"].items() if data[:1] != b"{"]
+    with (
+        pytest.raises(InputError, match="does not exist"),
+        fetching(wanted(registry, "a"), tmp_path / "state", registries) as coming,
+    ):
+        save(coming.images, tmp_path / "nowhere/x.tar", name="x", arriving=coming)
+    assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_room_is_needed_for_the_layers_and_the_bundle(
+    registry: Loopback, registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
+) -> None:
+    size = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "1.tar", name="x").size
+    layers = sum(len(data) for data in registry.blobs["fgtest/a"].values() if data[:1] != b"{")
+    room(monkeypatch, size + MARGIN + layers + MARGIN - short)
+    with fetching(wanted(registry, "a"), tmp_path / "2", registries) as coming:
+        if not short:
+            save(coming.images, tmp_path / "2.tar", name="x", arriving=coming)
+            return
+        registry.asked.clear()
+        with pytest.raises(EngineError, match=r"the bundle needs .*, and the layers that come for it"):
+            save(coming.images, tmp_path / "2.tar", name="x", arriving=coming)
+        assert not registry.asked
+
+
+def test_what_has_come_before_needs_no_room_again(
+    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [own] = own_layers(registry, "a", "b")
+    fetch(registry, wanted(registry, "a"), tmp_path)
+    kept = tmp_path / "layouts/shared/sha256" / own[7:]
+    kept.with_name(f"{kept.name}.partial").write_bytes(kept.read_bytes()[:-10])
+    kept.unlink()
+    room(monkeypatch, MARGIN + 9)
+    with pytest.raises(EngineError, match="are free, the layers need"):
+        fetch(registry, wanted(registry, "a"), tmp_path)
+    room(monkeypatch, MARGIN + 10)
+    fetch(registry, wanted(registry, "a"), tmp_path)
+
+
+def test_layers_come_in_the_order_of_the_bundle(
+    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generator.images.from_registry.AT_ONCE", 1)
+    [first], [second] = own_layers(registry, "b", "a"), own_layers(registry, "a", "b")
+    a, b = wanted(registry, "a", "b")
+    # a short name is one of docker.io, and that is before another registry
+    fetch(registry, [replace(a, references=("harbor.x:1/a:1",)), replace(b, references=("zz/b:1",))], tmp_path)
+    paths = registry.paths("GET")
+    assert [path[-64:] for path in paths if path.endswith((first, second))] == [first[7:], second[7:]]
+
+
+def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(
+    registry: Loopback, registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generator.images.from_registry._TICK", 0.01)
+    stay, waited = threading.Event(), []
+    [last] = own_layers(registry, "b", "a")
+    registry.lies.append(lambda handler: handler.path.endswith(last) and waited.append(stay.wait(5)))  # type: ignore[func-returns-value]
+
+    class Gone:
+        def write(self, data: bytes, /) -> None:
+            # the last bytes before those of the layer
+            if data.startswith(f"blobs/sha256/{last[7:]}".encode()):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with fetching(wanted(registry, "b"), tmp_path, registries) as coming:
+        with pytest.raises(EngineError, match="cannot be written"):
+            save_to(coming.images, Gone(), name="x", arriving=coming)
+        stay.set()
+    assert waited == [True]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data + b"?"], ids=["short", "long"])
+def test_what_has_come_must_have_its_size(registry: Loopback, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    images = fetch(registry, wanted(registry, "a"), tmp_path)
+    [own] = own_layers(registry, "a", "b")
+    kept = tmp_path / "layouts/shared/sha256" / own[7:]
+    kept.write_bytes(damage(kept.read_bytes()))
+    with pytest.raises(BundleError, match=f"{own} has not the .* bytes that its manifest says"):
+        save(images, tmp_path / "x.tar", name="x", arriving=Hashed())
+
+
+def test_what_was_hashed_on_its_way_is_not_hashed_again(registry: Loopback, tmp_path: Path) -> None:
+    images = fetch(registry, wanted(registry, "a"), tmp_path)
+    [own] = own_layers(registry, "a", "b")
+    kept = tmp_path / "layouts/shared/sha256" / own[7:]
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    saved = save(images, tmp_path / "x.tar", name="x", arriving=Hashed())
+    with pytest.raises(BundleError, match=own):
+        verify(saved.path)
+
+
+class Hashed:
+    """Everything is here, and was hashed."""
+
+    def ready(self, digest: str, alive: object, /) -> bool:
+        return True
+
+    def lacking(self, directory: Path, /) -> int:
+        return 0
+
+
+MARGIN = 1 << 20
+
+
+def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free})())
+
+
+def test_one_line_of_progress_at_a_time(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
+    told: list[str] = []
+    stay, [last] = threading.Event(), own_layers(registry, "b", "a")
+    registry.lies.append(lambda handler: handler.path.endswith(last) and not stay.wait(10))
+    with fetching(wanted(registry, "b", "a"), tmp_path, registries) as coming:
+        saving = coming.after(lambda what, done, total: told.append(what))
+        saving("early", 1, 2)
+        stay.set()
+        coming.finish()
+        saving("late", 2, 2)
+    assert told == ["late"]
+
+
+def test_a_layer_that_fails_ends_the_bundle_with_its_own_words(
+    registry: Loopback, registries: Registries, tmp_path: Path
+) -> None:
+    [last] = own_layers(registry, "b", "a")
+    registry.blobs["fgtest/b"][last] += b"?"
+    output = tmp_path / "x.tar"
+    output.write_bytes(b"of yesterday")
+    with (
+        pytest.raises(EngineError, match=f"b: layer {last}: .* does not give it"),
+        fetching(wanted(registry, "a", "b"), tmp_path / "state", registries) as coming,
+    ):
+        save(coming.images, output, name="x", arriving=coming)
+    assert output.read_bytes() == b"of yesterday" and not (tmp_path / ".x.tar.part").exists()
+
+
+def test_after_a_layer_that_fails_no_other_is_asked_for(
+    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generator.images.from_registry.AT_ONCE", 1)
+    [first], [second] = own_layers(registry, "a", "b"), own_layers(registry, "b", "a")
+    registry.blobs["fgtest/a"][first] += b"?"
+    with pytest.raises(EngineError, match=first):
+        fetch(registry, wanted(registry, "a", "b"), tmp_path)
+    assert not [path for path in registry.paths("GET") if path.endswith(second)]
+
+
+def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
+    [last] = own_layers(registry, "b", "a")
+    asked, stay, waited = threading.Event(), threading.Event(), []
+
+    def half(handler: Handler) -> bool:
+        if not handler.path.endswith(last):
+            return False
+        data = registry.blobs["fgtest/b"][last]
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data[:-1])
+        asked.set()
+        waited.append(stay.wait(5))
+        return True
+
+    registry.lies.append(half)
+    with (
+        pytest.raises(EngineError, match="full"),
+        fetching(wanted(registry, "a", "b"), tmp_path, registries) as coming,
+    ):
+        coming.ready("sha256:that is not fetched", lambda: None)
+        asked.wait(10)
+        raise EngineError("the disk is full")
+    assert not waited
+    stay.set()
+    kept = tmp_path / "layouts/shared/sha256"
+    assert (kept / f"{last[7:]}.partial").exists() and not (kept / last[7:]).exists()
+
+
+def test_what_was_there_before_is_hashed_again(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
+    fetch(registry, wanted(registry, "a"), tmp_path / "state")
+    [own] = own_layers(registry, "a", "b")
+    kept = tmp_path / "state/layouts/shared/sha256" / own[7:]
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    with (
+        pytest.raises(BundleError, match=f"{own} does not match its digest"),
+        fetching(wanted(registry, "a"), tmp_path / "state", registries) as coming,
+    ):
+        save(coming.images, tmp_path / "x.tar", name="x", arriving=coming)
+
+
+def own_layers(registry: Loopback, name: str, other: str) -> list[str]:
+    """The layers that the first image has, and the other has not."""
+    mine, shared = registry.blobs[f"fgtest/{name}"], registry.blobs[f"fgtest/{other}"]
+    return [digest for digest, data in mine.items() if digest not in shared and data[:1] != b"{"]
+
+
+# what --add takes
+
+
+def test_another_image_is_named_in_full_and_fetched_by_its_digest() -> None:
+    digest = "sha256:" + "0" * 64
+    [short, pinned] = added(["mysql:8", f"quay.io/x/y:1@{digest}"], (AMD,))
+    assert short.references == ("docker.io/library/mysql:8",)
+    assert pinned.references == ("quay.io/x/y:1",) and pinned.source.digest == digest
+    assert short.directory != pinned.directory
+
+
+def test_what_is_no_reference_or_has_no_tag_is_told_at_once() -> None:
+    with pytest.raises(InputError) as error:
+        list(added(["UPPER/x", f"quay.io/x/y@sha256:{'0' * 64}", "mysql:8"], (AMD,)))
+    assert len(error.value.problems) == 2
+    assert "write quay.io/x/y:TAG@sha256:" in str(error.value)

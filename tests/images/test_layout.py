@@ -1,0 +1,181 @@
+"""Layout directories: what is taken from them, and what is refused with the image's name and a next step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from generator.errors import BundleError, InputError
+from generator.images.layout import SourceImage, build_again, read
+from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, TAR, Layout, multi, sha256, simple
+
+AMD, ARM = "linux/amd64", "linux/arm64"
+
+
+def test_one_platform(tmp_path: Path) -> None:
+    found = read(SourceImage(("fgtest/a:1.0",), simple(tmp_path, "a"), (AMD,)))
+    image = found.image
+    assert image.references == ("docker.io/fgtest/a:1.0",)
+    assert (image.label, image.nested, image.platforms) == ("a", False, (AMD,))
+    assert len(image.variants[0].layers) == 2
+
+
+def test_several_platforms_keep_an_index_that_is_right_as_it_is(tmp_path: Path) -> None:
+    path = multi(tmp_path, "m")
+    top = json.loads((path / "index.json").read_text())["manifests"][0]["digest"]
+    found = read(SourceImage(("fgtest/m:1.0",), path, (ARM, AMD)))
+    assert (found.image.target.digest, found.made) == (top, {})
+    assert found.image.platforms == (ARM, AMD)
+
+
+def test_attestations_are_dropped(tmp_path: Path) -> None:
+    path = multi(tmp_path, "m", attestations=2)
+    found = read(SourceImage(("fgtest/m:1.0",), path, (AMD, ARM)))
+    made = found.made[found.image.target.digest]
+    assert sha256(made) == found.image.target.digest
+    assert [entry["platform"]["architecture"] for entry in json.loads(made)["manifests"]] == ["amd64", "arm64"]
+
+
+def test_one_platform_of_several(tmp_path: Path) -> None:
+    found = read(SourceImage(("fgtest/m:1.0",), multi(tmp_path, "m"), ("linux/arm64/v8",)))
+    assert (found.image.nested, found.image.platforms) == (False, (ARM,))
+
+
+def test_blobs_may_be_a_link_to_a_shared_directory(tmp_path: Path) -> None:
+    path = simple(tmp_path / "a", "a")
+    (path / "blobs").rename(tmp_path / "shared")
+    (path / "blobs").symlink_to("../shared")
+    assert read(SourceImage(("fgtest/a:1.0",), path, (AMD,))).image.label == "a"
+
+
+def test_the_right_one_of_several_descriptors(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    old = layout.manifest([layout.layer({"f": b"old"})])
+    new = layout.manifest([layout.layer({"f": b"new"})])
+    layout.finish((old, "docker.io/fgtest/a:1.0"), (new, "docker.io/fgtest/a:1.0,docker.io/fgtest/a:latest"))
+    found = read(SourceImage(("fgtest/a:latest", "fgtest/a:1.0"), tmp_path, (AMD,)))
+    assert found.image.target.digest == new["digest"]
+    with pytest.raises(InputError, match=r"no image named docker\.io/fgtest/a:2\.0"):
+        read(SourceImage(("fgtest/a:2.0",), tmp_path, (AMD,)))
+
+
+def test_plain_tar_layers(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.finish((layout.manifest([layout.layer(BASE, TAR)]), "docker.io/fgtest/a:1.0"))
+    layer = read(SourceImage(("fgtest/a:1.0",), tmp_path, (AMD,))).image.variants[0].layers[0]
+    assert layer.blob.digest == layer.diff_id
+
+
+def broken(path: Path, case: str) -> Path:
+    layout = Layout(path)
+    layer = layout.layer(BASE)
+    if case == "encrypted":
+        layer = (layout.put(b"x" * 50, f"{GZIP}+encrypted"), sha256(b""))
+    manifest = layout.manifest([layer], diff_ids=[layer[1]] * 2 if case == "diff ids" else None)
+    digest = str(manifest["digest"])[7:]
+    if case == "missing":
+        (path / "blobs/sha256" / digest).unlink()
+    if case == "changed":
+        (path / "blobs/sha256" / digest).write_bytes(json.dumps(manifest).encode())
+    if case == "other spelling":
+        blob = path / "blobs/sha256" / digest
+        blob.write_bytes(blob.read_bytes().replace(b": ", b" :"))
+    if case == "upper case":
+        manifest["digest"] = str(manifest["digest"]).upper().replace("SHA256", "sha256")
+    if case == "traversal":
+        manifest["digest"] = "sha256:../../../../etc/passwd"
+    if case == "media type":
+        manifest["mediaType"] = "application/vnd.oci.artifact.manifest.v1+json"
+    if case == "called an index":
+        manifest["mediaType"] = INDEX
+    if case == "size":
+        manifest["size"] = 10
+    if case == "negative size":
+        manifest["size"] = -1
+    if case == "huge":
+        manifest["size"] = 1 << 40
+    if case == "both":
+        manifest = layout.put(
+            json.dumps(
+                {"schemaVersion": 2, "mediaType": MANIFEST, "manifests": [], "config": manifest, "layers": []}
+            ).encode(),
+            MANIFEST,
+        )
+    if case == "foreign layer":
+        layer[0]["urls"] = ["https://example.com/layer"]
+        manifest = layout.manifest([layer])
+    if case == "twice":
+        other = layout.manifest([layout.layer({"x": b"x"})])
+        index = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": INDEX,
+                "manifests": [{**m, "platform": {"os": "linux", "architecture": "amd64"}} for m in (manifest, other)],
+            }
+        )
+        manifest = layout.put(index.encode(), INDEX)
+    layout.finish((manifest, "docker.io/fgtest/a:1.0"))
+    if case == "duplicate key":
+        text = (path / "index.json").read_text()
+        (path / "index.json").write_text(text.replace("{", '{"manifests":[],', 1))
+    if case == "deep":
+        (path / "index.json").write_text("[" * 100_000)
+    if case == "number":
+        (path / "index.json").write_text("9" * 100_000)
+    return path
+
+
+LIES = [
+    "missing", "other spelling", "changed", "upper case", "traversal", "media type", "called an index", "size",
+    "negative size", "huge",
+    "both", "foreign layer", "twice", "diff ids", "duplicate key", "deep", "number",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LIES)
+def test_a_layout_that_lies(tmp_path: Path, case: str) -> None:
+    with pytest.raises(BundleError, match=r"^a: ") as error:
+        read(SourceImage(("fgtest/a:1.0",), broken(tmp_path, case), (AMD,)))
+    assert error.value.hint
+
+
+def test_layers_of_a_kind_that_no_engine_loads_are_told_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a: layer sha256:\w+ is .*\+encrypted") as error:
+        read(SourceImage(("fgtest/a:1.0",), broken(tmp_path, "encrypted"), (AMD,)))
+    assert "compression" in error.value.hint
+
+
+def test_a_platform_that_was_not_built(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="m: it was built for linux/amd64, linux/arm64, not for linux/s390x"):
+        read(SourceImage(("fgtest/m:1.0",), multi(tmp_path, "m"), (AMD, "linux/s390x")))
+
+
+@pytest.mark.parametrize("platforms", [(), ("linux",), ("linux/amd64;rm",)])
+def test_odd_platforms(tmp_path: Path, platforms: tuple[str, ...]) -> None:
+    with pytest.raises(InputError):
+        read(SourceImage(("fgtest/a:1.0",), simple(tmp_path, "a"), platforms))
+
+
+@pytest.mark.parametrize("names", [(), ("UPPER/x:1",), ("a@sha256:" + "0" * 64,), ("--help",), ("a:b c",)])
+def test_odd_names(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(InputError):
+        read(SourceImage(names, simple(tmp_path, "a"), (AMD,)))
+
+
+def test_not_a_layout(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not an OCI layout"):
+        read(SourceImage(("a:1",), tmp_path / "nowhere", (AMD,)))
+    (tmp_path / "oci-layout").write_text("{}")
+    (tmp_path / "index.json").write_text('{"schemaVersion":2,"manifests":[]}')
+    with pytest.raises(InputError, match="holds no image"):
+        read(SourceImage(("a:1",), tmp_path, (AMD,)))
+
+
+@pytest.mark.parametrize("place", [".fategen/layouts", "theirs"])
+def test_no_next_step_deletes_what_others_wrote(place: str, tmp_path: Path) -> None:
+    layout = tmp_path / place / "a"
+    layout.mkdir(parents=True)
+    (layout / "blobs").symlink_to("../blobs")
+    assert build_again(layout).startswith("rm -r ") == (place != "theirs")

@@ -1,0 +1,356 @@
+"""A registry that lies, and a line that breaks: the right bytes come in the end, or none and an error that says why."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.docker.credentials import Login
+from generator.registry import pull
+from generator.registry.answers import LONGEST
+from generator.registry.pull import fetch_blob, get_manifest
+from generator.registry.session import Access, Stopped
+from generator.registry.transport import Refused
+from tests.loopback import Handler, Loopback, sha256
+
+DATA = bytes(range(256)) * 40
+SIZE = len(DATA)
+Lie = Callable[[Handler], bool]
+
+
+@pytest.fixture
+def registry() -> Iterator[Loopback]:
+    with Loopback() as running:
+        running.put("fate/roll", DATA)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "_CHUNK", 1000)
+
+
+def is_blob(handler: Handler) -> bool:
+    return "/blobs/" in handler.path and handler.command == "GET"
+
+
+def times(count: int, lie: Lie) -> Lie:
+    """A lie that is told for the first ``count`` blobs that are asked for."""
+    left = [count]
+
+    def told(handler: Handler) -> bool:
+        if not is_blob(handler) or not left[0]:
+            return False
+        left[0] -= 1
+        return lie(handler)
+
+    return told
+
+
+def says(status: int, data: bytes = b"", headers: dict[str, str] | None = None, cut: int = 0) -> Lie:
+    def lie(handler: Handler) -> bool:
+        handler.answer(status, data, headers, cut)
+        return True
+
+    return lie
+
+
+def no_ranges(handler: Handler) -> bool:
+    if is_blob(handler):
+        handler.answer(200, DATA)
+    return is_blob(handler)
+
+
+def cut_each(handler: Handler) -> bool:
+    """Each answer ends after 4,000 bytes, whatever it promised."""
+    start = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
+    data, status = DATA[start:], 206 if start else 200
+    headers = {"Content-Range": f"bytes {start}-{SIZE - 1}/{SIZE}"} if start else {}
+    handler.answer(status, data, headers, cut=max(len(data) - 4000, 0))
+    return True
+
+
+WRONG = DATA[:-1] + b"?"
+ALWAYS = 10**6
+HONEST_IN_THE_END: dict[str, list[Lie]] = {
+    "wrong bytes once": [times(1, says(200, WRONG))],
+    "cut at 90 %": [times(1, says(200, DATA, cut=SIZE // 10))],
+    "cut again and again": [times(ALWAYS, cut_each)],
+    "cut, and 200 for Range": [times(1, says(200, DATA, cut=SIZE // 10)), no_ranges],
+    "a part that was not asked for": [
+        times(1, says(200, DATA, cut=100)),
+        times(1, says(206, DATA[5:], {"Content-Range": f"bytes 5-{SIZE - 1}/{SIZE}"})),
+    ],
+    "206 that does not say which part": [times(1, says(200, DATA, cut=100)), times(1, says(206, DATA[:50]))],
+    "a shorter blob once": [times(1, says(200, DATA[:50]))],
+    "a longer blob once": [times(1, says(200, DATA + DATA))],
+    "busy (429)": [times(2, says(429))],
+    "broken for a moment (503)": [times(3, says(503))],
+    "nothing at all": [times(1, says(200, DATA, cut=SIZE))],
+    "the range is gone (416)": [times(1, says(200, DATA, cut=100)), times(1, says(416))],
+}
+LIES: dict[str, tuple[list[Lie], str]] = {
+    "wrong bytes": ([times(ALWAYS, says(200, WRONG))], "its 10,240 bytes are not those of the digest"),
+    "a shorter blob": ([times(ALWAYS, says(200, DATA[:50]))], "it has 50 bytes of it, the manifest says 10240"),
+    "a longer blob": ([times(ALWAYS, says(200, DATA + b"?"))], "it has 10241 bytes of it, the manifest says 10240"),
+    "cut, and 200 for Range": ([times(ALWAYS, says(200, DATA, cut=1024))], "the line broke after 9,216 of 10,240"),
+    "always the same part": (
+        [times(1, says(200, DATA, cut=100)), times(ALWAYS, says(206, b"x", {"Content-Range": "bytes 0-0/10240"}))],
+        "it sends bytes 0-0/10240",
+    ),
+    "busy for ever": ([times(ALWAYS, says(429))], "429 Too Many Requests"),
+    "broken": ([times(ALWAYS, says(500))], "500 Internal Server Error"),
+    "not there": ([times(ALWAYS, says(404))], "404"),
+    "no right": ([times(ALWAYS, says(403, b'{"errors":[{"code":"DENIED","message":"no"}]}'))], "403 DENIED: no"),
+    "sends on in a circle": (
+        [times(ALWAYS, lambda h: says(307, headers={"Location": h.path})(h))],
+        "it sends on more than 5 times",
+    ),
+    "sends on to a file": (
+        [times(ALWAYS, says(307, headers={"Location": "file:///etc/passwd"}))],
+        "it sends on to file:",
+    ),
+}
+
+
+def fetch(registry: Loopback, directory: Path, access: Access | None = None) -> bytes:
+    fetch_blob(registry.client(access), "fate/roll", sha256(DATA), SIZE, directory)
+    return (directory / sha256(DATA)[7:]).read_bytes()
+
+
+@pytest.mark.parametrize("case", HONEST_IN_THE_END)
+def test_what_a_further_try_mends_is_mended(registry: Loopback, tmp_path: Path, case: str) -> None:
+    registry.lies += HONEST_IN_THE_END[case]
+    assert fetch(registry, tmp_path) == DATA
+    assert [path.name for path in tmp_path.iterdir()] == [sha256(DATA)[7:]]
+
+
+@pytest.mark.parametrize("case", LIES)
+def test_a_lie_is_an_error_that_says_why_and_never_a_blob(registry: Loopback, tmp_path: Path, case: str) -> None:
+    lies, words = LIES[case]
+    registry.lies += lies
+    with pytest.raises(Refused) as refused:
+        fetch(registry, tmp_path)
+    assert words in refused.value.finding.said
+    assert not (tmp_path / sha256(DATA)[7:]).exists()
+    assert len(registry.paths("GET")) < 40, "the tries are bounded"
+
+
+def test_after_a_cut_only_the_rest_is_asked_for(registry: Loopback, tmp_path: Path) -> None:
+    ranges: list[str] = []
+    registry.lies += [
+        lambda handler: bool(ranges.append(handler.headers.get("Range", "")) if is_blob(handler) else None),
+        times(1, says(200, DATA, cut=1024)),
+    ]
+    assert fetch(registry, tmp_path) == DATA
+    assert ranges == ["", "bytes=9216-"]
+
+
+def test_a_killed_run_goes_on_where_it_was(registry: Loopback, tmp_path: Path) -> None:
+    (tmp_path / f"{sha256(DATA)[7:]}.partial").write_bytes(DATA[:6000])
+    received: list[int] = []
+    fetch_blob(registry.client(), "fate/roll", sha256(DATA), SIZE, tmp_path, received.append)
+    assert received[0] == 6000 and sum(received) == SIZE
+    assert (tmp_path / sha256(DATA)[7:]).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("left", [b"x" * 6000, DATA + b"more", WRONG], ids=["other bytes", "too many", "whole, wrong"])
+def test_what_a_run_left_is_not_believed(registry: Loopback, tmp_path: Path, left: bytes) -> None:
+    (tmp_path / f"{sha256(DATA)[7:]}.partial").write_bytes(left)
+    assert fetch(registry, tmp_path) == DATA
+
+
+def test_a_blob_that_is_there_is_not_asked_for(registry: Loopback, tmp_path: Path) -> None:
+    fetch(registry, tmp_path)
+    registry.asked.clear()
+    fetch(registry, tmp_path)
+    assert registry.paths("GET") == ["/v2/"]
+
+
+def test_a_link_in_the_place_of_the_part_is_not_written_through(registry: Loopback, tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / f"{sha256(DATA)[7:]}.partial").symlink_to(tmp_path / "victim")
+    with pytest.raises(Exception, match="cannot be written"):
+        fetch(registry, tmp_path / "blobs")
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_full_disk_is_told_as_one(registry: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(Exception, match="No space left on device"):
+        fetch(registry, tmp_path)
+
+
+# waiting
+
+
+def test_a_disk_that_takes_less_at_a_time_is_given_the_rest(
+    registry: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Small(io.FileIO):
+        def write(self, data: Any, /) -> int:
+            return super().write(memoryview(data)[:700])
+
+    monkeypatch.setattr("os.fdopen", lambda number, *_, **__: Small(number, "r+b"))
+    assert fetch(registry, tmp_path) == DATA
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_conversation_that_was_ended_waits_for_nothing(registry: Loopback, tmp_path: Path, reading: bool) -> None:
+    client = registry.client()
+    stuck, ended = threading.Event(), threading.Event()
+
+    def half(handler: Handler) -> bool:
+        if is_blob(handler):
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(SIZE))
+            handler.end_headers()
+            handler.wfile.write(DATA[: SIZE // 2])
+            stuck.set()
+            ended.wait(20)
+        return is_blob(handler)
+
+    registry.lies.append(half)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(fetch_blob, client, "fate/roll", sha256(DATA), SIZE, tmp_path)
+        stuck.wait(20)
+        if reading:
+            while not client._answers:
+                pass
+        client.stop()
+        with pytest.raises(Stopped):
+            coming.result(15)
+        ended.set()
+    assert (tmp_path / f"{sha256(DATA)[7:]}.partial").exists()
+
+
+def test_it_waits_as_long_as_it_is_asked_to(registry: Loopback, tmp_path: Path) -> None:
+    registry.lies += [times(1, says(429, headers={"Retry-After": "7"}))]
+    fetch(registry, tmp_path)
+    assert registry.slept == [7]
+
+
+@pytest.mark.parametrize("asked", ["86400", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_it_does_not_wait_for_ever(registry: Loopback, tmp_path: Path, asked: str) -> None:
+    registry.lies += [times(1, says(503, headers={"Retry-After": asked}))]
+    fetch(registry, tmp_path)
+    assert registry.slept == [LONGEST]
+
+
+@pytest.mark.parametrize("asked", ["soon", "-3", ""])
+def test_a_time_that_is_none_is_no_reason_to_give_up(registry: Loopback, tmp_path: Path, asked: str) -> None:
+    registry.lies += [times(1, says(503, headers={"Retry-After": asked}))]
+    fetch(registry, tmp_path)
+    assert registry.slept == [0.5]
+
+
+# who sees what
+
+
+def test_a_token_that_went_out_of_date_is_renewed(registry: Loopback, tmp_path: Path) -> None:
+    registry.token = "first"
+    client = registry.client()
+    fetch_blob(client, "fate/roll", sha256(DATA), SIZE, tmp_path)
+    (tmp_path / sha256(DATA)[7:]).unlink()
+    registry.token = "second"
+    fetch_blob(client, "fate/roll", sha256(DATA), SIZE, tmp_path)
+    sent = [header for method, path, header in registry.asked if "/blobs/" in path]
+    assert sent == ["Bearer first", "Bearer first", "Bearer second"]
+
+
+def test_one_token_serves_all_blobs_of_a_repository(registry: Loopback, tmp_path: Path) -> None:
+    registry.token, others = "one", [registry.put("fate/roll", bytes([n]) * 50) for n in range(5)]
+    client = registry.client()
+    for digest in others:
+        fetch_blob(client, "fate/roll", digest, 50, tmp_path)
+    assert len([path for path in registry.paths("GET") if path.startswith("/token")]) == 1
+
+
+def test_another_host_gets_neither_the_password_nor_the_token(registry: Loopback, tmp_path: Path) -> None:
+    """As a registry does whose blobs are in an object store."""
+    registry.token = "secret-token"
+    login = Login("writer", "right-horse")
+    with Loopback() as store:
+        store.lies.append(lambda handler: says(200, DATA)(handler))
+        registry.lies += [times(1, says(307, headers={"Location": f"http://{store.host}/bucket?signature=x"}))]
+        assert fetch(registry, tmp_path, Access(registry.host, login, insecure=True)) == DATA
+        assert [(method, path) for method, path, _ in store.asked] == [("GET", "/bucket?signature=x")]
+        assert {header for _, _, header in store.asked} == {""}
+    basic = f"Basic {base64.b64encode(b'writer:right-horse').decode()}"
+    assert {path.split("?")[0] for _, path, header in registry.asked if header == basic} == {"/token"}
+
+
+def test_a_registry_that_repeats_the_password_does_not_bring_it_into_a_message(
+    registry: Loopback, tmp_path: Path
+) -> None:
+    login = Login("writer", "right-horse")
+    told = f'{{"errors":[{{"code":"DENIED","message":"not for right-horse or {login.basic}"}}]}}'.encode()
+    registry.lies += [times(ALWAYS, says(403, told))]
+    with pytest.raises(Refused, match=r"403 DENIED: not for \*\*\* or \*\*\*"):
+        fetch(registry, tmp_path, Access(registry.host, login, insecure=True))
+
+
+def test_another_host_that_answers_401_gets_no_token_either(registry: Loopback, tmp_path: Path) -> None:
+    registry.token = "secret-token"
+    with Loopback(token="other") as store:
+        registry.lies += [times(ALWAYS, says(307, headers={"Location": f"http://{store.host}/bucket"}))]
+        with pytest.raises(Refused):
+            fetch(registry, tmp_path)
+        assert {header for _, _, header in store.asked} == {""}
+
+
+# manifests
+
+
+def put_manifest(registry: Loopback, data: bytes, name: str = "1.0") -> None:
+    registry.manifests.setdefault("fate/roll", {})[name] = ("application/vnd.oci.image.manifest.v1+json", data)
+
+
+def test_a_manifest_is_what_its_digest_says(registry: Loopback) -> None:
+    put_manifest(registry, b"{}", sha256(b"{}"))
+    assert get_manifest(registry.client(), "fate/roll", sha256(b"{}")).data == b"{}"
+    put_manifest(registry, b"{ }", sha256(b"{}"))
+    with pytest.raises(Refused, match=f"is {sha256(b'{ }')}, not {sha256(b'{}')}"):
+        get_manifest(registry.client(), "fate/roll", sha256(b"{}"))
+
+
+def test_a_tag_is_what_the_registry_promises(registry: Loopback) -> None:
+    registry.lies.append(
+        lambda h: "/manifests/" in h.path and says(200, b"{}", {"Docker-Content-Digest": sha256(b"!")})(h)
+    )
+    with pytest.raises(Refused, match="the manifest that came is"):
+        get_manifest(registry.client(), "fate/roll", "1.0")
+
+
+def test_a_manifest_that_was_cut_is_asked_for_again(registry: Loopback) -> None:
+    put_manifest(registry, DATA)
+    told: list[bool] = []
+
+    def cut(handler: Handler) -> bool:
+        if "/manifests/" not in handler.path or told:
+            return False
+        told.append(True)
+        return says(200, DATA, {"Docker-Content-Digest": sha256(DATA)}, cut=9)(handler)
+
+    registry.lies.append(cut)
+    assert get_manifest(registry.client(), "fate/roll", "1.0").data == DATA
+
+
+def test_a_manifest_without_an_end_is_left_at_four_megabytes(
+    registry: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull, "MANIFEST_LIMIT", 5000)
+    put_manifest(registry, DATA)
+    with pytest.raises(Refused, match="more than 5,000 bytes"):
+        get_manifest(registry.client(), "fate/roll", "1.0")

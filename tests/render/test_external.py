@@ -1,0 +1,150 @@
+"""What a build asks of others: the list for whoever mirrors it."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from generator.cli import cli
+from generator.config.reference import mirrored
+from generator.config.settings import Override
+from generator.plan.plan import Plan, linked
+from generator.project import packaged_data
+from generator.render.external import External, externals, maven_mirrors, skopeo_sync
+from generator.render.render import render
+from tests.fate_plan import plan_of
+
+KINDS = ("image", "git", "apt", "pip", "npm", "maven", "url")
+
+
+def listed(plan: Plan, *names: str, dockerfile: str = "", maven_settings: str = "") -> dict[str, list[External]]:
+    tree = render(plan, [packaged_data("templates")])
+    if dockerfile:
+        tree[f"dockerfiles/{names[0]}/Dockerfile"] = dockerfile
+    found = externals(
+        plan, tree, linked(plan.targets, [target.name for target in plan.select(names)]), maven_settings=maven_settings
+    )
+    return {kind: [row for row in found if row.kind == kind] for kind in KINDS}
+
+
+def test_an_image_lists_what_its_parents_ask_for() -> None:
+    found = listed(plan_of(), "federation")
+    assert [row.upstream for row in found["image"]] == ["eclipse-temurin:8-jre", "maven:3.9-eclipse-temurin-8"]
+    assert [row.images for row in found["maven"]] == [("packages",)]
+    assert len(found["git"]) == 3 and not found["apt"] and not found["pip"]
+
+
+def test_each_thing_is_listed_once_with_every_image_that_needs_it() -> None:
+    (apt,) = listed(plan_of(), "all")["apt"]
+    assert (apt.images, apt.key) == (("base-image", "egg"), "APT_MIRROR")
+
+
+def test_a_mirror_is_named_beside_what_it_is_a_mirror_of() -> None:
+    (row,) = listed(plan_of(base_registry="mirror.example.com"), "mysql")["image"]
+    assert (row.upstream, row.asked, row.key) == ("mysql:8", "mirror.example.com/library/mysql:8", "MYSQL_IMAGE")
+
+
+def test_an_override_is_asked_for_as_it_is_written() -> None:
+    plan = plan_of(base_registry="mirror.example.com", images=(Override("mysql", "own.example.com/db:1", ".env:4"),))
+    (row,) = listed(plan, "mysql")["image"]
+    assert row.upstream == row.asked == "own.example.com/db:1"
+
+
+def test_the_settings_of_the_build_are_where_packages_are_asked_for() -> None:
+    plan = plan_of(apt_mirror="http://deb.example.com/debian", pip_index_url="https://pypi.example.com/simple")
+    found = listed(plan, "base-image")
+    assert found["apt"][0].asked == "http://deb.example.com/debian"
+    assert found["pip"][0].asked == "https://pypi.example.com/simple"
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        ({}, ["pip's default index", "the indexes that FATE's own list of requirements names"]),
+        ({"pip_index_url": "https://pypi.example.com/simple"}, ["https://pypi.example.com/simple"]),
+        ({"pip_extra_index_url": "https://w.example.com/"}, ["https://w.example.com/", "pip's default index"]),
+    ],
+)
+def test_indexes_that_the_list_names_are_told_until_those_of_env_stand_for_them(
+    settings: dict[str, str], asked: list[str]
+) -> None:
+    assert [row.asked for row in listed(plan_of(fate_version="1.11.4", **settings), "base-image")["pip"]] == asked
+
+
+@pytest.mark.parametrize("registry", ["", "https://npm.example.com"])
+def test_pages_are_made_of_npm_packages(registry: str) -> None:
+    (row,) = listed(plan_of(fate_version="1.11.4", npm_registry=registry), "fateboard")["npm"]
+    assert (row.asked, row.key, row.images) == (registry or "npm's default registry", "NPM_REGISTRY", ("packages",))
+
+
+def test_a_local_source_is_asked_of_nobody() -> None:
+    plan = plan_of(sources=(Override("fate", "../FATE", ".env:5"),))
+    assert not [row for row in listed(plan, "python")["git"] if "FATE.git" in row.upstream]
+
+
+def test_the_sbom_scanner_is_an_image_too_and_comes_from_the_mirror() -> None:
+    plan = plan_of(sbom=True, base_registry="mirror.example.com")
+    rows = listed(plan, "mysql")["image"]
+    scanner = "mirror.example.com/docker/buildkit-syft-scanner:stable-1"
+    assert scanner in [row.asked for row in rows]
+    assert f"type=sbom,generator={scanner}" in render(plan, [packaged_data("templates")])["out/docker-bake.hcl"]
+
+
+def test_addresses_and_images_in_a_template_of_ones_own_are_found() -> None:
+    text = (
+        "# see https://docs.example.com/why\nFROM ghcr.io/x/y:1 AS z\nCOPY --from=quay.io/a/b@sha256:"
+        + "0" * 64
+        + " / /\nRUN curl -O https://files.example.com/a.tar.gz\nFROM z\n"
+    )
+    found = listed(plan_of(), "fateboard", dockerfile=text)
+    assert {row.upstream for row in found["image"]} >= {"ghcr.io/x/y:1", f"quay.io/a/b@sha256:{'0' * 64}"}
+    assert [row.upstream for row in found["url"]] == ["https://files.example.com/a.tar.gz"]
+
+
+def test_mavens_mirrors_are_read_from_its_settings_without_logins() -> None:
+    settings = """<settings xmlns="http://maven.apache.org/SETTINGS/1.0.0"><mirrors><mirror><id>a</id>
+      <url> https://me:secret@nexus.example.com/maven2 </url></mirror></mirrors>
+      <profiles><profile><url>https://no</url></profile></profiles></settings>"""
+    assert maven_mirrors(settings) == ["https://nexus.example.com/maven2"]
+    (row,) = listed(plan_of(), "packages", maven_settings=settings)["maven"]
+    assert row.asked == "https://nexus.example.com/maven2"
+
+
+@pytest.mark.parametrize("login", ["me:p@ss@", "token@", "me:pa?#ss@", ""])
+def test_a_mirrors_login_is_hidden_up_to_the_last_at_sign(login: str) -> None:
+    settings = f"<s><mirror><url>https://{login}nexus.example.com/a//b@c</url></mirror></s>"
+    assert maven_mirrors(settings) == ["https://nexus.example.com/a//b@c"]
+
+
+def test_settings_that_are_no_xml_name_no_mirror() -> None:
+    assert maven_mirrors("") == maven_mirrors("<settings") == []
+
+
+def row(upstream: str) -> External:
+    return External("image", upstream, upstream, "", ())
+
+
+def test_skopeo_gets_registries_repositories_and_tags_or_digests() -> None:
+    digest = "sha256:" + "a" * 64
+    found = skopeo_sync([row("maven:3"), row("maven:4"), row("org/x"), row(f"quay.io/x/y:1@{digest}"), row("maven:3")])
+    assert found == {
+        "docker.io": {"images": {"library/maven": ["3", "4"], "org/x": ["latest"]}},
+        "quay.io": {"images": {"x/y": [digest]}},
+    }
+
+
+def test_a_mirror_named_after_docker_hub_has_what_skopeo_sync_scoped_writes() -> None:
+    site = "harbor.example.com/mirror/docker.io"
+    assert mirrored("maven:3", site) == "harbor.example.com/mirror/docker.io/library/maven:3"
+    assert mirrored("quay.io/x/y:1", site) == "harbor.example.com/mirror/quay.io/x/y:1"
+
+
+def test_the_command_prints_what_skopeo_reads() -> None:
+    ran = CliRunner().invoke(cli, ["images", "mysql", "--external", "--format", "skopeo"])
+    assert yaml.safe_load(ran.output) == {"docker.io": {"images": {"library/mysql": ["8"]}}}
+
+
+def test_skopeos_format_is_for_what_is_external() -> None:
+    ran = CliRunner().invoke(cli, ["images", "--format", "skopeo"])
+    assert "add --external" in str(ran.exception)

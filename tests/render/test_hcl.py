@@ -1,0 +1,201 @@
+"""Quoting: every text comes back exactly as HCL and BuildKit read it.
+
+The two readers below are written from the grammars, not from the writers: hashicorp/hcl, hclsyntax/scan_tokens.rl and
+parser.go, and moby/buildkit, frontend/dockerfile/shell/lex.go. That real programs read the same is an end-to-end test.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+
+from generator.render import hcl
+from tests.hostile import UNREPRESENTABLE, hostile_strings, hostile_text, unprinted
+
+
+def read_hcl(literal: str) -> str:
+    """One HCL string literal -> its text. AssertionError where HCL would see a template, a line break or the end."""
+    assert literal[0] == literal[-1] == '"'
+    body, out, i = literal[1:-1], "", 0
+    while i < len(body):
+        char = body[i]
+        assert char not in '\n\r"', f"{char!r} ends the string"
+        if char == "\\":
+            kind = body[i + 1]
+            if kind in "uU":
+                digits = body[i + 2 : i + (6 if kind == "u" else 10)]
+                out, i = out + chr(int(digits, 16)), i + 2 + len(digits)
+            else:
+                out, i = out + {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}[kind], i + 2
+        elif body[i : i + 3] in ("$${", "%%{"):
+            out, i = out + body[i + 1 : i + 3], i + 3
+        else:
+            assert body[i : i + 2] not in ("${", "%{"), "a template begins"
+            out, i = out + char, i + 1
+    return out
+
+
+def read_dockerfile(word: str) -> str:
+    """One double-quoted Dockerfile word -> its text. AssertionError where it would end or be filled in."""
+    assert word[0] == word[-1] == '"'
+    body, out, i = word[1:-1], "", 0
+    while i < len(body):
+        char = body[i]
+        assert char not in '"$\n\r\x00', f"{char!r} is not literal"
+        if char == "\\" and body[i + 1 : i + 2] in ('"', "$", "\\"):
+            char, i = body[i + 1], i + 1
+        out, i = out + char, i + 1
+    return out
+
+
+# --- HCL strings
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [
+        ("plain", '"plain"'),
+        ("", '""'),
+        ('say "x"', r'"say \"x\""'),
+        ("C:\\x", r'"C:\\x"'),
+        ("a\nb\rc\td", r'"a\nb\rc\td"'),
+        ("\x00\x1b\x7f\x85", r'"\u0000\u001b\u007f\u0085"'),
+        ("${x}", '"$${x}"'),
+        ("%{if x}", '"%%{if x}"'),
+        ("$x 50% $", '"$x 50% $"'),
+        ("é 中 😀", '"é 中 😀"'),
+    ],
+)
+def test_a_string_is_quoted_by_the_rules_of_hcl(text: str, literal: str) -> None:
+    assert hcl.quote(text) == literal
+
+
+def test_only_the_dollar_before_a_brace_is_doubled() -> None:
+    assert hcl.quote("$${x}") == '"$$${x}"'
+    assert hcl.quote("%%%{x}") == '"%%%%{x}"'
+    assert hcl.quote("$%{x}") == '"$%%{x}"'
+
+
+def test_characters_that_a_reviewer_cannot_see_are_written_as_escapes() -> None:
+    assert hcl.quote("a\u202eb\u200bc\ufeff\u2028") == r'"a\u202eb\u200bc\ufeff\u2028"'
+
+
+@pytest.mark.parametrize("text", UNREPRESENTABLE)
+def test_text_that_hcl_would_change_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"HCL would change it|not text"):
+        hcl.quote(text)
+
+
+def test_hundreds_of_hostile_strings_survive() -> None:
+    strings = hostile_strings()
+    assert len(strings) > 500
+    assert [read_hcl(hcl.quote(s)) for s in strings] == strings
+
+
+@given(hostile_text())
+def test_any_text_survives(text: str) -> None:
+    assert read_hcl(hcl.quote(text)) == text
+
+
+def test_a_literal_is_one_line() -> None:
+    assert all(len(hcl.quote(s).splitlines()) == 1 for s in hostile_strings())
+
+
+def test_a_list_quotes_each_item() -> None:
+    assert hcl.string_list(["a", "${b}"]) == '["a", "$${b}"]'
+    assert hcl.string_list([]) == "[]"
+
+
+# --- comments
+
+
+def test_a_comment_marks_every_line() -> None:
+    assert hcl.comment("one\n\nthree\rfour\u2028five") == "# one\n#\n# three\n# four\n# five"
+
+
+def test_an_empty_comment_is_still_one() -> None:
+    assert hcl.comment("") == "#"
+
+
+@given(hostile_text())
+def test_nothing_gets_out_of_a_comment(text: str) -> None:
+    assert all(line.startswith("#") for line in re.split("[\r\n]", hcl.comment(text)))
+
+
+# --- Dockerfiles
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("plain value", '"plain value"'),
+        ("$HOME ${x}", r'"\$HOME \${x}"'),
+        ('say "x"', r'"say \"x\""'),
+        ("ends with \\", r'"ends with \\"'),
+        ("tab\t# é", '"tab\t# é"'),
+    ],
+)
+def test_a_dockerfile_value_escapes_dollar_quote_and_backslash(text: str, word: str) -> None:
+    assert hcl.dockerfile_value(text) == word
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\x00b", "\ud800"])
+def test_a_dockerfile_value_with_a_line_break_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"one line|not text"):
+        hcl.dockerfile_value(text)
+
+
+@given(hostile_text().filter(lambda text: not re.search("[\n\r\x00]", text)))
+def test_any_line_survives_a_dockerfile(text: str) -> None:
+    assert read_dockerfile(hcl.dockerfile_value(text)) == text
+
+
+def test_a_command_is_a_json_list_on_one_line() -> None:
+    assert hcl.dockerfile_json(["java", "-cp", "conf/:lib/*", "é\n$x"]) == '["java", "-cp", "conf/:lib/*", "é\\n$x"]'
+
+
+def test_an_empty_command_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one word"):
+        hcl.dockerfile_json([])
+
+
+def test_a_command_that_is_not_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="not text"):
+        hcl.dockerfile_json(["\ud800"])
+
+
+def test_hostile_words_survive_a_command() -> None:
+    line = hcl.dockerfile_json(hostile_strings())
+    assert "\n" not in line
+    assert json.loads(line) == hostile_strings()
+
+
+# --- what the end-to-end test uses
+
+
+def test_what_newer_buildx_prints_is_taken_back() -> None:
+    assert unprinted("$$${x} %%{y} $$ %%") == "$${x} %{y} $$ %%"
+
+
+@pytest.mark.parametrize("text", ["torch==1.13.1+cpu", "a[b]>=1,<2", "x/y|z.(*)?$^{1}", "back\\slash & more"])
+def test_sed_finds_and_puts_text_as_it_is(text: str) -> None:
+    # sed -E reads what Python's expressions read of these; of what is put, it reads \\, / and &
+    assert re.fullmatch(hcl.sed_pattern(text), text)
+    assert re.sub(r"\\(.)", r"\1", hcl.sed_text(text)) == text
+    assert not re.search(r"(?<!\\)(?:\\\\)*[/&]", hcl.sed_text(text))
+
+
+@pytest.mark.parametrize("quoted", ["it's", "two\nlines"])
+def test_sed_is_given_no_quote_and_no_line_break(quoted: str) -> None:
+    for put in (hcl.sed_pattern, hcl.sed_text):
+        with pytest.raises(ValueError, match="quote or a line break"):
+            put(quoted)
+
+
+def test_words_of_a_shell_are_quoted_and_a_text_is_no_list() -> None:
+    assert hcl.shell_words(["a b", "it's", "c"]) == """'a b' 'it'"'"'s' c"""
+    with pytest.raises(ValueError, match="a list is meant"):
+        hcl.shell_words("abc")

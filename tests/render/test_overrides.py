@@ -1,0 +1,138 @@
+"""What a project's own templates/ and catalogue/ hold and nothing reads is said."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from generator.cli import cli
+from generator.errors import EngineError, InputError
+from generator.project import Project, packaged_data
+from generator.render.overrides import packaged_names
+from generator.workspace import load
+
+CATALOGUE = "is never read: a catalogue is LINE.yaml, such as 1.3.yaml; did you mean 1.3.yaml?"
+TEMPLATE = "no image and no template uses it; did you mean dockerfiles/python.Dockerfile.j2?"
+
+SHARED = (
+    "no image and no template uses it; roll is rendered from dockerfiles/java.Dockerfile.j2, or what template: in the "
+    "catalogue names"
+)
+
+
+def put(directory: Path, name: str, text: str = "") -> None:
+    (directory / name).parent.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_text(text, encoding="utf-8")
+
+
+def warnings(directory: Path) -> list[str]:
+    return [str(warning) for warning in load(Project(directory)).warnings]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("templates/python.Dockerfile.j2", TEMPLATE),
+        ("templates/dockerfiles/pyton.Dockerfile.j2", TEMPLATE),
+        ("templates/dockerfiles/roll.Dockerfile.j2", SHARED),
+        (
+            "templates/dockerfiles/redis.Dockerfile.j2",
+            "no image and no template uses it; redis has no Dockerfile: it is taken as it is",
+        ),
+        ("catalogue/1.3.yml", CATALOGUE),
+        ("catalogue/1.3.0.yaml", CATALOGUE),
+    ],
+)
+def test_a_file_that_nothing_reads(project_dir: Path, name: str, said: str) -> None:
+    put(project_dir, name)
+    assert warnings(project_dir) == [f"{name}: {said}"]
+
+
+@pytest.mark.parametrize("name", ["template/dockerfiles/egg.Dockerfile.j2", "catalog/1.3.yaml"])
+def test_a_directory_that_nothing_reads(project_dir: Path, name: str) -> None:
+    put(project_dir, name)
+    [said] = warnings(project_dir)
+    assert "is never read; did you mean " in said
+
+
+def test_what_is_read_and_what_is_nobodys_mistake_is_not_worth_a_word(project_dir: Path) -> None:
+    shutil.copytree(packaged_data("templates"), project_dir / "templates")
+    shutil.copytree(packaged_data("catalogue"), project_dir / "catalogue")
+    put(project_dir, "templates/own.j2", "# own")
+    file = project_dir / "templates/dockerfiles/python.Dockerfile.j2"
+    file.write_text(file.read_text(encoding="utf-8") + '{% include "own.j2" %}\n', encoding="utf-8")
+    for name in ("templates/README.md", "templates/.DS_Store", "templates/own.j2~", "catalogue/2.0.yaml"):
+        put(project_dir, name)
+    put(project_dir, "template/notes.txt")
+    assert warnings(project_dir) == []
+
+
+def override(directory: Path, *files: str) -> Result:
+    return CliRunner().invoke(cli, ["override", "-C", str(directory), *files])
+
+
+def test_a_packaged_file_becomes_the_projects_own(project_dir: Path) -> None:
+    ran = override(project_dir, "templates/macros.j2", "roll")
+    assert ran.exit_code == 0, ran.output
+    java = "templates/dockerfiles/java.Dockerfile.j2"
+    assert f"copied {java}, for federation, proxy, roll, meta-service, fateboard" in ran.output
+    for name in ("templates/macros.j2", java):
+        assert (project_dir / name).read_text() == packaged_names()[name].read_text()
+    assert warnings(project_dir) == []
+    put(project_dir, "templates/macros.j2", "{# mine #}")
+    states = {line.split()[0]: line.split()[1:3] for line in override(project_dir).output.splitlines()}
+    assert states["templates/macros.j2"] == ["own"]
+    assert states[java][:2] == ["own,", "the"]
+    assert states["templates/dockerfiles/egg.Dockerfile.j2"] == ["packaged", "egg"]
+
+
+def test_a_catalogue_comes_with_the_schema_that_it_names_for_editors(project_dir: Path) -> None:
+    assert override(project_dir, "catalogue/1.3.yaml").exit_code == 0
+    assert (project_dir / "catalogue/schema.json").is_file()
+
+
+def test_nothing_is_copied_where_one_name_is_wrong_or_there_already(project_dir: Path) -> None:
+    put(project_dir, "templates/macros.j2", "mine")
+    ran = override(project_dir, "egg", "templates/macros.j2", "templates/dockerfiles/jawa.Dockerfile.j2", "redis")
+    assert isinstance(ran.exception, InputError)
+    said = ran.exception.render()
+    assert "templates/macros.j2: is there already; it was left as it is" in said
+    assert "did you mean templates/dockerfiles/java.Dockerfile.j2?" in said
+    assert "redis: no packaged file and no image that has a template" in said
+    assert (project_dir / "templates/macros.j2").read_text() == "mine"
+    assert not (project_dir / "templates/dockerfiles").exists()
+
+
+def test_where_the_disk_refuses_it_is_said(project_dir: Path) -> None:
+    put(project_dir, "templates")
+    ran = override(project_dir, "egg")
+    assert isinstance(ran.exception, EngineError)
+    assert f"cannot write {project_dir / 'templates'}" in ran.exception.message
+
+
+def test_all_or_none_are_copied_where_the_disk_is_full(project_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        if (project_dir / "templates/macros.j2").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert isinstance(override(project_dir, "templates/macros.j2", "egg").exception, EngineError)
+    assert not [file for file in (project_dir / "templates").rglob("*") if file.is_file()]
+    assert override(project_dir, "templates/macros.j2", "egg").exit_code == 0, "the same command, with room again"
+
+
+def test_the_packaged_ones_of_fategens_own_checkout_are_edited_where_they_are(
+    project_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(packaged_data("templates"), project_dir / "templates")
+    shutil.copytree(packaged_data("catalogue"), project_dir / "catalogue")
+    monkeypatch.setattr("generator.render.overrides.packaged_data", lambda kind: project_dir / kind)
+    ran = override(project_dir, "egg")
+    assert isinstance(ran.exception, InputError)
+    assert "is the packaged one itself" in ran.exception.render()

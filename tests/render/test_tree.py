@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from generator.errors import EngineError, InputError
+from generator.render.tree import HEADER, Change, compare, write
+
+TEXT = f"# {HEADER}\nFROM scratch\n"
+
+
+def write_tree(root: Path, files: dict[str, str]) -> tuple[Change, ...]:
+    changes = compare(files, root)
+    write(changes, root)
+    return changes
+
+
+def test_a_first_write_makes_every_file_and_a_second_one_nothing(tmp_path: Path) -> None:
+    files = {"dockerfiles/a/Dockerfile": TEXT, "out/docker-bake.hcl": TEXT}
+    assert [(c.sign, c.path) for c in write_tree(tmp_path, files)] == [("+", path) for path in sorted(files)]
+    assert write_tree(tmp_path, files) == ()
+
+
+def test_a_changed_file_is_seen_and_written(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"out/a": TEXT})
+    (tmp_path / "out/a").write_text(TEXT + "# by hand\n", encoding="utf-8")
+    assert [(c.kind, c.path) for c in write_tree(tmp_path, {"out/a": TEXT})] == [("changed", "out/a")]
+    assert (tmp_path / "out/a").read_text(encoding="utf-8") == TEXT
+
+
+@pytest.mark.parametrize("new", [TEXT.replace("\n", "\r\n"), TEXT.rstrip("\n"), TEXT + " "])
+def test_a_difference_in_line_ends_or_spaces_alone_is_a_difference(tmp_path: Path, new: str) -> None:
+    write_tree(tmp_path, {"out/a": TEXT})
+    (tmp_path / "out/a").write_bytes(new.encode())
+    assert [c.kind for c in compare({"out/a": TEXT}, tmp_path)] == ["changed"]
+
+
+def test_a_generated_file_that_is_no_longer_rendered_goes_with_its_empty_directory(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"dockerfiles/old/Dockerfile": TEXT, "out/a": TEXT})
+    assert [(c.sign, c.path) for c in write_tree(tmp_path, {"out/a": TEXT})] == [("-", "dockerfiles/old/Dockerfile")]
+    assert not (tmp_path / "dockerfiles").exists()
+    assert tmp_path.exists()
+
+
+def test_a_file_of_the_user_s_is_neither_stale_nor_removed(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine\n", encoding="utf-8")
+    assert write_tree(tmp_path, {"out/a": TEXT})[0].path == "out/a"
+    assert (tmp_path / "out" / "notes.txt").exists()
+
+
+def test_a_file_of_the_user_s_that_mentions_the_header_further_down_stays_too(tmp_path: Path) -> None:
+    mine = f"{'mine ' * 80}\n{TEXT}"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text(mine, encoding="utf-8")
+    assert compare({}, tmp_path) == (), "it is not stale"
+    with pytest.raises(InputError, match=r"out/notes\.txt: is not a generated file"):
+        write_tree(tmp_path, {"out/notes.txt": TEXT})
+    assert (tmp_path / "out" / "notes.txt").read_text(encoding="utf-8") == mine
+
+
+def test_a_file_of_the_user_s_in_the_way_is_not_overwritten_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b").write_text("FROM mine\n", encoding="utf-8")
+    with pytest.raises(InputError, match="out/b: is not a generated file"):
+        write_tree(tmp_path, {"out/a": TEXT, "out/b": TEXT})
+    assert not (tmp_path / "out" / "a").exists()
+    assert (tmp_path / "out" / "b").read_text(encoding="utf-8") == "FROM mine\n"
+
+
+def test_a_link_is_not_taken_for_a_generated_file(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
+    assert compare({}, tmp_path) == ()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path, {"out/a": TEXT})
+
+    def full_disk(handle: int) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "out/a"))
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(EngineError, match="No space left on device"):
+        write_tree(tmp_path, {"out/a": TEXT + "RUN true\n"})
+    assert (tmp_path / "out/a").read_text(encoding="utf-8") == TEXT
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a"]
+
+
+def test_a_directory_where_a_file_belongs_is_an_error_not_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        compare({"out/a": TEXT}, tmp_path)
+
+
+def test_files_are_written_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        write_tree(tmp_path, {"out/a": TEXT})
+    finally:
+        os.umask(old)
+    assert (tmp_path / "out/a").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_diff_shows_what_rendering_would_change() -> None:
+    change = Change("out/a", "changed", "a\nb\n", "a\nc\n")
+    assert change.diff() == "--- a/out/a\n+++ b/out/a\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
+
+
+def test_a_diff_of_a_new_file_is_from_nothing() -> None:
+    assert Change("out/a", "missing", "", "a").diff() == (
+        "--- /dev/null\n+++ b/out/a\n@@ -0,0 +1 @@\n+a\n\\ No newline at end of file\n"
+    )
