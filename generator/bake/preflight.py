@@ -14,6 +14,7 @@ from generator.docker.builder import Facts
 from generator.docker.git import Checkout, uncommitted
 from generator.errors import EngineError, InputError, Problem
 from generator.plan.plan import Plan, Target
+from generator.render.dockerfile import instructions
 
 SECRET_FILES = ("CA_BUNDLE", "MAVEN_SETTINGS", "PIP_NETRC")
 """HCL variables that hold the path of a file, which the build mounts as a secret."""
@@ -184,8 +185,8 @@ def runs_on_target(dockerfile: str) -> bool:
     """
     native_stages: set[str] = set()
     native = False
-    for line in dockerfile.splitlines():
-        word, *rest = line.split() or [""]
+    for instruction in instructions(dockerfile):
+        word, *rest = instruction.split() or [""]
         if word.upper() == "FROM":
             flags = [part for part in rest if part.startswith("--")]
             names = [part.lower() for part in rest if not part.startswith("--")]

@@ -250,6 +250,14 @@ def test_run_steps_of_the_build_platform_need_no_emulation() -> None:
     assert not runs_on_target("")
 
 
+def test_a_line_of_a_here_document_is_no_instruction() -> None:
+    script = "RUN <<EOF\nfrom os import path\nrun x\nEOF\n"
+    assert not runs_on_target(
+        f"FROM --platform=$BUILDPLATFORM python AS p\n{script}RUN id\nFROM scratch\nCOPY --from=p / /\n"
+    )
+    assert runs_on_target(f"FROM python\n{script}")
+
+
 def test_problems_become_one_error_with_the_right_exit_code() -> None:
     raise_problems([], [])
     with pytest.raises(InputError) as input_error:
