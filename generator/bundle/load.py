@@ -89,7 +89,7 @@ def _check_readable(engine: Loader, chosen: BundleIndex, supplied: Supply) -> No
         images = ", ".join(dict.fromkeys(sent))
         raise EngineError(
             f"the layers of {images} are in zstd, which this Docker cannot read (23 and later can)",
-            hint="fategen bundle save --layers gzip makes a bundle that every engine reads; nothing was sent",
+            hint="build the images with compression=gzip,force-compression=true and save them again; nothing was sent",
         )
 
 

@@ -86,7 +86,7 @@ def leaning(index: BundleIndex, olds: Sequence[BundleIndex] = ()) -> str:
     """What a delta leaves out and which bundles have it; that nothing is left out where ``olds`` are no help."""
     if not index.bases:
         other = sorted({form or "plain tars" for old in olds for form in old.forms - index.forms})
-        why = f" (their layers are {' and '.join(other)}: see --layers)" if other else ""
+        why = f" (their layers are {' and '.join(other)})" if other else ""
         return f"no base has any of its layers{why}: it is a whole bundle"
     blobs = index.blobs()
     size = sum(blobs[one.digest].size for one in index.absent)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from generator.bundle.format.model import BundleIndex
     from generator.images.from_registry import Coming
     from generator.images.layout import SourceImage
-    from generator.images.oci import Form
     from generator.plan.plan import Plan
     from generator.project import Project
     from generator.registry.connect import Registries
@@ -81,16 +80,6 @@ def fetching_layouts(
         fetching(images, state, _registries(workspace), bases=bases, progress=bar) as coming,
     ):
         yield coming
-
-
-def packed_layouts(project: Project, images: Sequence[SourceImage], form: Form, quiet: bool) -> tuple[SourceImage, ...]:
-    """The same images with their layers in another form; see ``repack``."""
-    from generator.bake.layouts import empty_layout
-    from generator.images.repack import repacked
-
-    state = project.make_state("layouts")
-    with Bar("packing", quiet) as bar:
-        return repacked(images, form, state.parent, lambda name: empty_layout(state, name), bar)
 
 
 def _registries(workspace: Workspace) -> Registries:

@@ -61,7 +61,7 @@ class Layout:
 
     def layer(self, files: Mapping[str, bytes], media_type: str = GZIP) -> tuple[Json, str]:
         tar = tar_of(files)
-        data = gzip.compress(tar, mtime=0) if media_type == GZIP else tar
+        data = gzip.compress(tar, mtime=0) if media_type == GZIP else zstd(tar) if media_type == ZSTD else tar
         return self.put(data, media_type), sha256(tar)
 
     def manifest(

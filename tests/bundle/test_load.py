@@ -130,7 +130,7 @@ def test_layers_that_the_engine_cannot_read_are_told_before_anything_is_sent(tmp
     engine.zstd = False
     with pytest.raises(EngineError, match="the layers of a are in zstd, which this Docker cannot read") as error:
         load(io.BytesIO(data), engine)
-    assert "--layers gzip" in error.value.hint
+    assert "compression=gzip" in error.value.hint
     assert not engine.sent
     engine.has = Holdings(chains=frozenset({(sha256(tar_of(BASE)),)}))
     load(io.BytesIO(data), engine)

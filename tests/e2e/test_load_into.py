@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.layouts import empty_layout
 from generator.bundle.check import inspect
 from generator.bundle.format.base import short_root
 from generator.bundle.format.members import contents
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
-from generator.images.repack import repacked
-from tests.bundle.layouts import GZIP, TAR, Layout
+from tests.bundle.layouts import GZIP, TAR, ZSTD, Layout
 from tests.e2e.conftest import Fategen, Ran
 from tests.e2e.into import KINDS, Target, target
 
@@ -55,10 +53,8 @@ class Chain:
         self.c = save(third, path / "c.fate.tar", name="c", bases=[inspect(self.b).index]).path
         self.whole = save(third, path / "whole.fate.tar", name="whole").path
         self.raw = save(raw, path / "raw.fate.tar", name="raw").path
-        state = path / "state"
-        (state / "layouts").mkdir(parents=True)
-        packed = repacked(third, "zstd", state, lambda name: empty_layout(state / "layouts", name))
-        self.zstd = save(packed, path / "zstd.fate.tar", name="zstd").path
+        zstd = [image(path / "zstd", n, text, ZSTD) for n, text in (("x", f"x2 {SPACE}"), ("y", f"y3 {SPACE}"))]
+        self.zstd = save(zstd, path / "zstd.fate.tar", name="zstd").path
         (path / "parts").mkdir()
         self.parts = save(third, path / "parts/whole.fate.tar", name="whole", split=20_000).path
 

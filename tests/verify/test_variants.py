@@ -6,17 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.layouts import empty_layout
 from generator.bundle.check import inspect
 from generator.bundle.format.archive import TRAILER
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage, read
-from generator.images.repack import repacked
 from generator.verify.kept import Kept
 from generator.verify.subjects import evidence
 from generator.verify.variants import read_bundle, read_layouts, variants_of
-from tests.bundle.layouts import BASE, Layout, multi, simple
+from tests.bundle.layouts import BASE, ZSTD, Layout, multi, simple
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 
@@ -51,10 +49,9 @@ def test_a_bundle_is_read_in_one_pass(tmp_path: Path) -> None:
 
 
 def test_layers_in_zstd_are_read_as_others_are(tmp_path: Path) -> None:
-    image = SourceImage(("fgtest/a:1.0",), simple(tmp_path / "a", "a"), (AMD,))
-    (tmp_path / "state/layouts").mkdir(parents=True)
-    packed = repacked([image], "zstd", tmp_path / "state", lambda name: empty_layout(tmp_path / "state/layouts", name))
-    file = made(tmp_path, *packed)
+    layout = Layout(tmp_path / "a")
+    layout.finish((layout.manifest([layout.layer(BASE, ZSTD), layout.layer({"opt/a": b"a"}, ZSTD)]), "fgtest/a:1.0"))
+    file = made(tmp_path, SourceImage(("fgtest/a:1.0",), layout.path, (AMD,)))
     kept = Kept(tmp_path / "kept")
     (key,) = variants_of(inspect(file).index.images)
     assert set(evidence(read_bundle(file, [key], kept)[key], kept).files) == {"/etc/base", "/opt/a"}

@@ -34,7 +34,7 @@ from generator.cli.bundle.save_arguments import (
     root_there,
     say_left_out,
 )
-from generator.cli.bundle.shared import GROUPS, format_option, layers_option, quiet_option
+from generator.cli.bundle.shared import GROUPS, format_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
 from generator.cli.terminal import progress_view, say
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from generator.docker.builder import Answers
     from generator.images.from_registry import Coming
     from generator.images.layout import SourceImage
-    from generator.images.oci import Layers
     from generator.workspace import Workspace
 
 
@@ -85,7 +84,6 @@ if TYPE_CHECKING:
               help="With --from registry: another image too, its digest kept. Repeatable.")  # fmt: skip
 @click.option("--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
               help="A delta: without the layers that this bundle has. Repeatable.")  # fmt: skip
-@layers_option("As they are, or each in one form; an image with a layer in another one gets a new manifest and digest.")
 @click.option("--split", default="", metavar="SIZE", help="Parts of at most SIZE: dvd, dvd-dl, fat32, 700MB, 4GiB.")
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
               help="Put this small file in too: a compose file, a chart. Repeatable.")  # fmt: skip
@@ -104,7 +102,6 @@ def command(
     output: Path | None,
     others: tuple[str, ...],
     bases: tuple[Path, ...],
-    layers: Layers,
     split: str,
     files: tuple[Path, ...],
     with_loader: bool,
@@ -146,7 +143,7 @@ def command(
             from generator.bake.job import not_built
             from generator.bundle.report import as_json, images_table, leaning, summary
             from generator.bundle.save import save, save_to
-            from generator.cli.layouts import alone, packed_layouts
+            from generator.cli.layouts import alone
             from generator.loader import build
             from generator.text import human
 
@@ -173,13 +170,7 @@ def command(
             if answers is not None and origin == "bake":
                 layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
             else:
-                # what becomes of a layer in another form is known when it is packed: all of them are brought
-                have = olds if layers == "keep" else ()
-                layouts, coming = _as_they_are(workspace, origin, names, others, have, options, quiet, held)
-            if layers != "keep":
-                if coming is not None:
-                    coming.finish()
-                layouts = packed_layouts(project, layouts, layers, quiet)
+                layouts, coming = _as_they_are(workspace, origin, names, others, olds, options, quiet, held)
         before = None if piped else root_there(output)
         with Bar("saving", quiet) as bar:
             write = partial(save_to, stream=sys.stdout.buffer) if piped else partial(save, output=output, split=part)

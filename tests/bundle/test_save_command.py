@@ -1,7 +1,10 @@
-"""What ``fategen bundle save`` calls its file, what it says of one that was there, and what it refuses beforehand."""
+"""``fategen bundle save`` from layouts that are there: what it calls its file, what it reports, what it refuses."""
 
 from __future__ import annotations
 
+import io
+import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,13 +14,79 @@ from generator.bundle.format.base import short_root
 from generator.cli.bundle.save_arguments import check_bundle, chosen, default_name, in_order, own_platform, say_left_out
 from generator.errors import InputError
 from tests.bundle.command import fategen, run
+from tests.bundle.layouts import ZSTD, Layout
 from tests.fate_plan import BOTH, plan_of
-from tests.images.test_save_layers import project, save
 
-__all__ = ["project"]
 AMD, ARM = BOTH
+ASKED = ("--from", "layout:built", "--platform", "linux/amd64", "--image", "proxy", "--image", "roll", "--quiet")
 SAVE_ARM = ("save", "all", "--from", "layout:built", "--platform", ARM)
 Told = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / ".env").write_text("PREFIX=fgtest\nBASE_TAG=1.3\nTAG=1.3\n")
+    for name in ("proxy", "roll"):
+        write_image(tmp_path / "built" / name, name)
+    monkeypatch.chdir(tmp_path)
+    assert fategen(monkeypatch, "render") == 0
+    return tmp_path
+
+
+def write_image(path: Path, name: str, *media_type: str) -> None:
+    layout = Layout(path)
+    layers = [
+        layout.layer({"base": b"base" * 500}, *media_type),
+        layout.layer({name: random.Random(name).randbytes(700_000)}, *media_type),
+    ]
+    layout.finish((layout.manifest(layers), f"docker.io/fgtest/{name}:1.3"))
+
+
+def save(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
+    return run(monkeypatch, "save", *ASKED, *args)
+
+
+def test_zstd_layers_are_reported_with_the_engines_that_load_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    for name in ("proxy", "roll"):
+        write_image(project / "built" / name, name, ZSTD)
+    assert save(monkeypatch, "-o", "x.fate.tar") == 0
+    assert "layers in zstd: Docker loads them from version 23 on" in capsys.readouterr().out
+
+
+def test_a_pipe_gets_the_bytes_that_a_file_gets(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert save(monkeypatch, "-o", "x.fate.tar") == 0
+    out = io.TextIOWrapper(io.BytesIO())
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        assert save(patch, "-o", "-") == 0
+    assert out.buffer.getvalue() == (project / "x.fate.tar").read_bytes()  # type: ignore[attr-defined]
+
+
+def test_a_base_whose_layers_are_compressed_another_way_is_reported(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    assert save(monkeypatch, "-o", "gzip.fate.tar") == 0
+    for name in ("proxy", "roll"):
+        write_image(project / "built" / name, name, ZSTD)
+    assert save(monkeypatch, "--base", "gzip.fate.tar", "-o", "new.fate.tar") == 0
+    assert "no base has any of its layers (their layers are gzip)" in capsys.readouterr().out
+
+
+def test_an_output_with_the_name_of_a_compressed_file_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: Told) -> None:
+    for name, end in (("x.fate.tar.gz", ".gz"), ("x.tar.zst", ".zst"), ("x.tgz", ".tgz")):
+        assert save(monkeypatch, "-o", name) == 2
+        assert f"-o: {name} would not be {end}: a bundle is a plain tar" in (said := capsys.readouterr().err)
+        assert "next: -o x.fate.tar" in said
+
+
+def test_a_base_that_is_not_there_is_told_before_the_project_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert save(monkeypatch, "--base", "nowhere.fate.tar") == 2
+    assert "nowhere.fate.tar" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
