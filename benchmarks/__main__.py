@@ -15,7 +15,7 @@ from benchmarks import carried
 from benchmarks.measure import Failed, Row, faster, run, seconds, slower, within
 from benchmarks.old_way import OldWay
 from generator.project import Project
-from generator.table import table
+from generator.text import table
 from generator.workspace import load
 from tests.sample_project import SAMPLE, make_sample_project
 

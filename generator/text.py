@@ -1,9 +1,27 @@
-"""Text for one line of a terminal: how wide it is, cut to a width; times and sizes for people."""
+"""Text for people: sizes, times, version numbers, tables, and lines cut to the width of a terminal."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Version: TypeAlias = "tuple[int, int, int]"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The rows below their head, in columns as wide as their widest cell. A name that begins with ">" aligns right."""
+    right = [name.startswith(">") for name in head]
+    lines = [[name.lstrip(">") for name in head], *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(line[i].rjust(w) if right[i] else line[i].ljust(w) for i, w in enumerate(widths)).rstrip()
+        for line in lines
+    )
 
 
 def cells(text: str) -> int:
@@ -57,6 +75,25 @@ def human(size: int) -> str:
             return f"{value:.1f} {unit}" if unit != "B" and value < 9.95 else f"{value:,.0f} {unit}"
         value /= 1000
     raise AssertionError("unreachable")
+
+
+def union_length(spans: Sequence[tuple[float, float]]) -> float:
+    """The time that intervals cover together; where they overlap it is counted once."""
+    total, end = 0.0, float("-inf")
+    for begin, finish in sorted(spans):
+        total += max(0.0, finish - max(begin, end))
+        end = max(end, finish)
+    return total
+
+
+def parse_version(text: str) -> Version | None:
+    """The first version number in a text: ``v0.29.1``, ``0.13.1+ds1-3``, ``0.17``. None where there is none."""
+    match = re.search(r"(?<![\w.])v?(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
+
+
+def show_version(version: Version) -> str:
+    return ".".join(map(str, version))
 
 
 def _cell(char: str) -> int:

@@ -22,7 +22,7 @@ from generator.docker.programs import find_docker
 from generator.docker.remedies import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.errors import EngineError, FategenError
 from generator.project import Project, find_project
-from generator.versions import show
+from generator.text import show_version
 from generator.workspace import Workspace, load
 
 OFFLINE = "render, images, bundle inspect and verify"
@@ -117,10 +117,10 @@ def engine_rows(answers: Answers | EngineError, workspace: Workspace | None) -> 
         rows.append(Row("engine", "ok", f"{engine.version}, {engine.platform}", "a daemon"))
         rows.append(_store_row(engine.store))
     if buildx is None or buildx < BUILDX_NEEDED:
-        found = "none" if buildx is None else show(buildx)
+        found = "none" if buildx is None else show_version(buildx)
         rows.append(Row("buildx", "missing", found, "0.13 or later", GET_BUILDX, f"{OFFLINE}, bundle load"))
         return rows
-    rows.append(Row("buildx", "ok", show(buildx), "0.13 or later"))
+    rows.append(Row("buildx", "ok", show_version(buildx), "0.13 or later"))
     facts = facts_of(answers)
     if facts is None:
         error = answers.said.last_line if builder is None else builder.error

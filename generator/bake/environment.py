@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from generator.bake.job import Job, Options
 from generator.docker.builder import BUILDX_ALLOW
-from generator.versions import Version
+from generator.text import Version
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 

@@ -14,7 +14,7 @@ from generator.bake.run import PhaseError, Session
 from generator.docker.builder import BUILDX_APART
 from generator.errors import EngineError
 from generator.plan.plan import Plan
-from generator.versions import Version
+from generator.text import Version
 
 SHARED = "shared"
 

@@ -15,8 +15,7 @@ from generator.bake.events import Change, Step
 from generator.bake.job import Job
 from generator.bake.logs import step_label
 from generator.bake.progress import View, Write
-from generator.spans import union_length
-from generator.text import cells, duration, one_line, shorten
+from generator.text import cells, duration, one_line, shorten, union_length
 
 State = Literal["running", "failed", "waiting", "done", "stopped"]
 

@@ -12,8 +12,7 @@ from generator.config.reference import parse_reference
 from generator.docker.builder import parse_platforms
 from generator.docker.process import Docker
 from generator.errors import EngineError
-from generator.table import table
-from generator.text import duration, human
+from generator.text import duration, human, table
 
 
 @dataclass(frozen=True)

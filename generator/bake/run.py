@@ -21,7 +21,7 @@ from generator.config.reference import parse_reference
 from generator.docker.builder import Facts
 from generator.docker.git import Checkout
 from generator.docker.process import Docker
-from generator.spans import union_length
+from generator.text import union_length
 
 Kind = Literal["step", "export", "engine"]
 EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")

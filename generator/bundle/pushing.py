@@ -17,8 +17,7 @@ from generator.bundle.signature import required
 from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import InputError, Problem
 from generator.registry.connect import access_to, host_of
-from generator.table import table
-from generator.text import human
+from generator.text import human, table
 
 
 @dataclass(frozen=True)

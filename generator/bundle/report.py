@@ -10,8 +10,7 @@ from generator.bundle.format.base import short_root
 from generator.bundle.format.model import BundleIndex
 from generator.bundle.load import LoadResult
 from generator.images.reference import familiar
-from generator.table import table
-from generator.text import human, without
+from generator.text import human, table, without
 
 WIDTH = 100
 """Columns of a terminal that a table of images may take."""

@@ -11,7 +11,7 @@ from generator.bundle.format.model import BundleIndex
 from generator.bundle.signature import NAMESPACE, SAYS, SUFFIX, key_form
 from generator.docker.programs import find_program
 from generator.errors import EngineError, InputError, Problem
-from generator.render.tree import write_atomically
+from generator.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from generator.bake.doctor import examine, lacks_for_bake
 from generator.bake.requirement import Row
 from generator.cli.common import directory_option
 from generator.docker.process import Docker
-from generator.table import table
+from generator.text import table
 
 SIGNS = {"ok": "✓", "note": "!", "missing": "✗"}
 

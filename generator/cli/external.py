@@ -10,7 +10,7 @@ import click
 
 from generator.plan.plan import Target, linked
 from generator.render.external import External, externals, skopeo_sync
-from generator.table import table
+from generator.text import table
 from generator.workspace import Workspace, read_text
 
 

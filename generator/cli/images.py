@@ -11,7 +11,7 @@ from generator.cli.common import change_options, directory_option, open_project,
 from generator.cli.complete import images_and_groups
 from generator.errors import InputError, Problem
 from generator.plan.plan import Target
-from generator.table import table
+from generator.text import table
 from generator.workspace import load
 
 

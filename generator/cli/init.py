@@ -10,8 +10,9 @@ from generator.config import values
 from generator.config.keys import key_of, sample_env
 from generator.config.settings import Settings
 from generator.errors import EngineError, InputError, Problem
+from generator.files import write_atomically
 from generator.project import Project
-from generator.render.tree import write, write_atomically
+from generator.render.tree import write
 from generator.workspace import load, load_line
 
 IGNORED = (b".env.local", b".fategen/", b"*.fate.tar", b"*.fate.tar.*", b"fategen-load.*")

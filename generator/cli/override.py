@@ -9,7 +9,7 @@ import click
 from generator.cli.common import directory_option, open_project
 from generator.cli.complete import packaged
 from generator.render.overrides import Packaged, copy, packaged_files
-from generator.table import table
+from generator.text import table
 from generator.workspace import load_line, load_settings
 
 

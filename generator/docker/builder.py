@@ -15,7 +15,7 @@ from generator.docker.process import Docker
 from generator.docker.remedies import GET_BUILDX, explain
 from generator.docker.socket import connect, head, response
 from generator.errors import EngineError
-from generator.versions import Version, parse_version, show
+from generator.text import Version, parse_version, show_version
 
 Store = Literal["containerd", "graphdriver"]
 
@@ -272,7 +272,9 @@ def inspect(docker: Docker, answers: Answers) -> Facts:
     if answers.buildx is None:
         raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
     if answers.buildx < BUILDX_NEEDED:
-        raise EngineError(f"buildx {show(answers.buildx)} is too old; fategen needs 0.13 or later", hint=GET_BUILDX)
+        raise EngineError(
+            f"buildx {show_version(answers.buildx)} is too old; fategen needs 0.13 or later", hint=GET_BUILDX
+        )
     problem, found = answers.engine.problem, answers.builder
     if problem is not None and (found is None or found.driver in DAEMON_DRIVERS):
         raise problem

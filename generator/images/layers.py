@@ -11,7 +11,7 @@ from pathlib import Path
 
 from generator.bundle.format.archive import CHUNK, Reads
 from generator.bundle.format.members import nested_index
-from generator.disk import writing
+from generator.files import disk_errors
 from generator.images.oci import FORMS, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor, Form
 from generator.images.strictjson import Malformed, digest, encode, fields, parse, size
 from generator.images.writers import writer
@@ -50,7 +50,7 @@ class LayerStore:
         """
         if expected and (self.find(expected) or not self._first(expected)):
             return read_through(source)
-        with writing(self._blobs), self._part(expected) as part:
+        with disk_errors(self._blobs), self._part(expected) as part:
             with part.open("wb") as file, writer(self._form, file, fast=self._fast) as out:
                 found = read_through(source, out.write)
             part.replace(self._path(out.digest))
@@ -68,7 +68,7 @@ class LayerStore:
         path = self._path(name)
         if (path.is_file() and path.stat().st_size == size) or not self._first(name):
             return
-        with writing(self._blobs), self._part(name) as part:
+        with disk_errors(self._blobs), self._part(name) as part:
             with part.open("wb") as file:
                 found = read_through(source, file.write)
             if found != name:
@@ -78,7 +78,7 @@ class LayerStore:
     def put(self, data: bytes) -> str:
         """Keep a small blob as it is and return its digest. EngineError: the disk is full or fails."""
         name = "sha256:" + hashlib.sha256(data).hexdigest()
-        with writing(self._blobs):
+        with disk_errors(self._blobs):
             _write(self._path(name), data)
         return name
 

@@ -20,9 +20,9 @@ import generator
 from generator.bundle.format.base import short_root
 from generator.bundle.format.model import BundleIndex
 from generator.errors import EngineError
+from generator.files import write_atomically
 from generator.images.reference import familiar
 from generator.loader.__main__ import PUSH
-from generator.render.tree import write_atomically
 
 NAME = "fategen-load.pyz"
 README = "fategen-load.README.txt"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from generator.disk import writing
+from generator.files import disk_errors
 from generator.registry.answers import refusal
 from generator.registry.session import DELAYS, Registry
 from generator.registry.transport import Refused
@@ -117,7 +117,7 @@ def fetch_blob(
     another fategen fetches it. What came is kept in each case, but for bytes that are proven wrong.
     """
     target = directory / digest.partition(":")[2]
-    with writing(directory), _locked(target, size, registry, received) as file:
+    with disk_errors(directory), _locked(target, size, registry, received) as file:
         if file is None:
             received(size)
             return False

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from generator.spans import union_length
-from generator.table import table
-from generator.text import duration, one_line
+from generator.text import duration, one_line, table, union_length
 from generator.verify.results import Result, failures
 
 

@@ -23,8 +23,8 @@ from generator.docker.signals import signals_as_exceptions
 from generator.errors import EngineError, InputError, Problem
 from generator.project import Project
 from generator.render.render import COMPOSE_FILE
+from generator.text import Version, parse_version, show_version
 from generator.verify.results import Result
-from generator.versions import Version, parse_version, show
 from generator.workspace import Workspace
 
 COMPOSE_NEEDED: Version = (2, 23, 1)
@@ -132,11 +132,11 @@ def _services_of(text: str) -> tuple[str, ...]:
 def _need_compose(docker: Docker) -> None:
     said = docker.run(["compose", "version", "--short"])
     version = parse_version(said.stdout) if said.ok else None
-    needed = f"fategen verify --stack needs {show(COMPOSE_NEEDED)} or later"
+    needed = f"fategen verify --stack needs {show_version(COMPOSE_NEEDED)} or later"
     if version is None:
         raise EngineError(f"docker has no compose plugin; {needed}", hint=GET_COMPOSE)
     if version < COMPOSE_NEEDED:
-        raise EngineError(f"Docker Compose {show(version)} is too old; {needed}", hint=GET_COMPOSE)
+        raise EngineError(f"Docker Compose {show_version(version)} is too old; {needed}", hint=GET_COMPOSE)
 
 
 @contextmanager

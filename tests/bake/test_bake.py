@@ -31,7 +31,7 @@ from generator.project import Project, packaged_data
 from generator.render.render import render
 from generator.render.tree import Change as FileChange
 from generator.render.tree import compare, write
-from generator.versions import Version
+from generator.text import Version
 from tests.fate_plan import BOTH, job_of, plan_of
 
 

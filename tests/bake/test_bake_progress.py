@@ -13,7 +13,7 @@ from generator.bake.logs import Logs
 from generator.bake.phases import failed, published
 from generator.bake.run import base_hint, busy, phase_error
 from generator.plan.plan import Plan
-from generator.spans import union_length
+from generator.text import union_length
 from tests.fate_plan import job_of, plan_of
 
 DATA = Path(__file__).parent / "data"

@@ -26,7 +26,7 @@ from generator.docker.process import Docker
 from generator.docker.programs import find_docker
 from generator.docker.remedies import explain
 from generator.errors import EngineError
-from generator.versions import parse_version
+from generator.text import parse_version
 
 # as printed by Debian 13's docker-buildx 0.13.1 on Docker 26.1.5
 INSPECT_DOCKER = """\

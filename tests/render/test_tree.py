@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from generator.errors import EngineError, InputError
+from generator.errors import InputError
 from generator.render.tree import HEADER, Change, compare, write
 
 TEXT = f"# {HEADER}\nFROM scratch\n"
@@ -77,34 +76,10 @@ def test_a_link_is_not_taken_for_a_generated_file(tmp_path: Path) -> None:
     assert compare({}, tmp_path) == ()
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_tree(tmp_path, {"out/a": TEXT})
-
-    def full_disk(handle: int) -> None:
-        raise OSError(28, "No space left on device", str(tmp_path / "out/a"))
-
-    monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(EngineError, match="No space left on device"):
-        write_tree(tmp_path, {"out/a": TEXT + "RUN true\n"})
-    assert (tmp_path / "out/a").read_text(encoding="utf-8") == TEXT
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a"]
-
-
 def test_a_directory_where_a_file_belongs_is_an_error_not_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "out" / "a").mkdir(parents=True)
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         compare({"out/a": TEXT}, tmp_path)
-
-
-def test_files_are_written_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
-    old = os.umask(0o077)
-    try:
-        write_tree(tmp_path, {"out/a": TEXT})
-    finally:
-        os.umask(old)
-    assert (tmp_path / "out/a").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_diff_shows_what_rendering_would_change() -> None:

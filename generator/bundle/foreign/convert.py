@@ -23,8 +23,8 @@ from generator.bundle.foreign.survey import damaged, scan, survey, wrong
 from generator.bundle.format.archive import Progress, Reads
 from generator.bundle.format.members import blob_name
 from generator.bundle.save import SaveResult, save
-from generator.disk import writing
 from generator.errors import BundleError, EngineError, InputError, Problem
+from generator.files import disk_errors
 from generator.images import reference
 from generator.images.compression import Compression, Inflated
 from generator.images.layers import LayerStore, read_through
@@ -77,7 +77,7 @@ def convert(
         images = _named(seen.images, rename)
         store = LayerStore(spool.blobs, directory / "packed.json", form="gzip" if layers == "keep" else layers)
         work = _Work(directory, contents, layers, store)
-        with writing(directory, KEPT_BESIDE):
+        with disk_errors(directory, KEPT_BESIDE):
             sources = [work.layout(number, image) for number, image in enumerate(images)]
         work.check(seen.name)
         return save(sources, output, name=name or _name(output), progress=saving)
@@ -120,7 +120,7 @@ class _Spool:
         self.blobs.mkdir(parents=True)
 
     def take(self, name: str, kind: Compression, content: Reads) -> Taken:
-        with writing(self._directory, KEPT_BESIDE):
+        with disk_errors(self._directory, KEPT_BESIDE):
             part = self.blobs / ".part"
             with part.open("wb") as file:
                 digest = read_through(content, file.write)
@@ -226,7 +226,7 @@ class _Work:
 def _spool(output: Path) -> Iterator[Path]:
     """A hidden directory beside ``output``, empty and this run's alone; what a killed run left goes with the next."""
     directory = output.with_name(f".{output.name}.spool")
-    with writing(output.parent, KEPT_BESIDE):
+    with disk_errors(output.parent, KEPT_BESIDE):
         directory.mkdir(mode=0o700, exist_ok=True)
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:

@@ -10,8 +10,7 @@ import click
 from generator.bundle.check import inspect
 from generator.bundle.diff import diff
 from generator.cli.bundle.shared import format_option
-from generator.table import table
-from generator.text import human
+from generator.text import human, table
 
 
 @click.command()

@@ -12,9 +12,8 @@ from generator.bundle.foreign.report import as_json, rows
 from generator.bundle.foreign.survey import Survey, damaged, inspect_foreign, verify_foreign
 from generator.bundle.report import COLUMNS
 from generator.errors import BundleError
-from generator.table import table
 from generator.terminal import Bar
-from generator.text import human
+from generator.text import human, table
 
 
 def show(found: Recognised, form: str) -> None:

@@ -9,7 +9,7 @@ import click
 
 from generator.cli.bundle.shared import base_option, format_option
 from generator.cli.terminal import say
-from generator.table import table
+from generator.text import table
 
 
 @click.command()

@@ -1,0 +1,67 @@
+"""Atomic writes, locks, and what the disk refuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from generator.errors import EngineError
+from generator.files import disk_errors, lock, try_lock, write_atomically
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a"
+    write_atomically(file, "old")
+
+    def full_disk(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with (
+        pytest.raises(EngineError, match=f"{tmp_path} cannot be written: No space left on device"),
+        disk_errors(tmp_path),
+    ):
+        write_atomically(file, "new")
+    assert file.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_files_are_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
+    mask = os.umask(0o077)
+    try:
+        write_atomically(tmp_path / "a", b"a")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_lock_is_taken_once_and_free_again_after_its_block(tmp_path: Path) -> None:
+    def busy() -> None:
+        raise EngineError("busy")
+
+    with lock(tmp_path / "a") as file:
+        file.write(b"kept")
+        assert try_lock(tmp_path / "a") is None
+        with pytest.raises(EngineError, match="busy"), lock(tmp_path / "a", busy):
+            pass
+    with lock(tmp_path / "a", busy) as file:
+        assert file.read() == b"kept"
+
+
+def test_the_lock_of_a_file_that_was_renamed_away_is_not_that_of_the_new_one(tmp_path: Path) -> None:
+    with lock(tmp_path / "part") as file:
+        (tmp_path / "part").rename(tmp_path / "whole")
+        with lock(tmp_path / "part", lambda: pytest.fail("it is another file")):
+            assert not file.closed
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic"):
+        try_lock(tmp_path / "link")
+    assert not (tmp_path / "elsewhere").exists()
