@@ -10,7 +10,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# how long an example takes is the machine's business
+hypothesis.settings.register_profile("fategen", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("fategen")
 
 ROOT = Path(__file__).parent.parent
 
