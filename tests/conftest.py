@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import gc
 import inspect
 import os
 import subprocess
@@ -20,17 +18,19 @@ hypothesis.settings.load_profile("fategen")
 ROOT = Path(__file__).parent.parent
 
 
-def pytest_configure() -> None:
-    """Each worker stays on a core: a client and the server that a test has for it wake each other sooner (a tenth)."""
-    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="also run the end-to-end tests that are marked full")
 
 
-def pytest_collection_finish() -> None:
-    """What was collected stays: the garbage collector need not walk through it while the tests run (a twentieth)."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of tests/e2e are marked e2e; those that are marked full are left out without ``--full``."""
+    for item in items:
+        if ROOT / "tests/e2e" in item.path.parents:
+            item.add_marker("e2e")
+    if not config.getoption("--full"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("full")])
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
 
 
 @pytest.fixture(autouse=True)
@@ -54,24 +54,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         path = tmp_path_factory.mktemp("cache")
         patch.setattr("generator.render.compiled.cache_directory", lambda: path)
         yield path
-
-
-@pytest.fixture(scope="session", autouse=True)
-def parsed_once() -> Iterator[None]:
-    """A catalogue that many tests load is parsed for the first of them (a twentieth)."""
-    from generator import workspace
-
-    with pytest.MonkeyPatch.context() as patch:
-        parse = workspace.parse_line
-        once = functools.cache(lambda text, name: parse(text, name=name))
-        patch.setattr(
-            workspace,
-            "parse_line",
-            lambda text, *, name, other: (
-                parse(text, name=name, other=other) if "\nextends:" in text else once(text, name)
-            ),
-        )
-        yield
 
 
 @pytest.fixture(scope="session")

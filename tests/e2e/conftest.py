@@ -5,6 +5,7 @@ They fail, and do not skip, where there is no engine: whoever selects them wants
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
@@ -28,11 +29,18 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONGEST = ("test_offline", "test_verify", "test_secrets", "test_docs")
+"""These start first, so that no worker is left alone with one of them at the end."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
+    """The tests of a module run in one worker, in order, unless a test names its own group."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +59,11 @@ class Ran:
 
 
 Fategen = Callable[..., Ran]
+
+
+def succeeded(ran: Ran) -> Ran:
+    assert ran.code == 0, ran.out + ran.err
+    return ran
 
 
 @pytest.fixture(scope="session")
@@ -93,12 +106,31 @@ def registry_get(registry: str, path: str) -> object:
         return json.load(answer)
 
 
+Once = Callable[[str, Callable[[], object]], None]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Does something for the whole session, in the worker that comes first; the other one waits for it."""
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent
+
+    def run(name: str, action: Callable[[], object]) -> None:
+        with (directory / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (directory / f"{name}.done").exists():
+                action()
+                (directory / f"{name}.done").touch()
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def sample(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rendered project of the sample sources. Tests that change it take ``own_sample``."""
     directory = make_sample_project(tmp_path_factory.mktemp("sample"), namespace="federatedai")
-    ran = fategen("render", cwd=directory)
-    assert ran.code == 0, ran.err
+    succeeded(fategen("render", cwd=directory))
     return directory
 
 
@@ -111,14 +143,12 @@ def own_sample(registry: str, fategen: Fategen, tmp_path: Path) -> Path:
     copy = tmp_path / "sources"
     shutil.copytree(SAMPLE, copy, ignore=shutil.ignore_patterns("target"))
     directory = make_sample_project(tmp_path / "project", namespace=f"own-{os.getpid()}-{next(_NUMBERS)}", sample=copy)
-    ran = fategen("render", cwd=directory)
-    assert ran.code == 0, ran.err
+    succeeded(fategen("render", cwd=directory))
     return directory
 
 
 @pytest.fixture(scope="session")
-def pushed(sample: Path, fategen: Fategen) -> Path:
-    """The sample project after ``fategen bake all --push``."""
-    ran = fategen("bake", "all", "--push", cwd=sample)
-    assert ran.code == 0, ran.err
+def pushed(sample: Path, fategen: Fategen, once: Once) -> Path:
+    """The sample project, all of whose images are in the registry."""
+    once("pushed", lambda: succeeded(fategen("bake", "all", "--push", cwd=sample)))
     return sample

@@ -27,8 +27,6 @@ from tests.bundle.layouts import BASE, Layout, sha256
 from tests.e2e.conftest import Fategen
 from tests.sample_project import make_sample_project
 
-pytestmark = pytest.mark.e2e
-
 SPACE = f"fgtest-{os.getpid()}"
 A, LATEST, B = f"{SPACE}/a:1.0", f"{SPACE}/a:latest", f"{SPACE}/b:1.0"
 AMD, ARM = "linux/amd64", "linux/arm64"

@@ -107,6 +107,7 @@ def test_a_service_answers_from_outside_and_ends_by_a_signal(
         docker("rm", "-f", "-v", container)
 
 
+@pytest.mark.full
 def test_fateboard_of_another_platform_starts_under_emulation(project: Path, registry: str) -> None:
     options = ("--platform", "linux/arm64", "-p", "127.0.0.1::8080")
     container = docker("run", "-d", *options, image(registry, "fateboard"))

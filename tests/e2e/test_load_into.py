@@ -18,8 +18,6 @@ from tests.bundle.layouts import GZIP, TAR, ZSTD, Layout
 from tests.e2e.conftest import Fategen, Ran
 from tests.e2e.into import KINDS, Target, target
 
-pytestmark = pytest.mark.e2e
-
 SPACE = f"fginto-{os.getpid()}"
 X, Y = f"{SPACE}/x:1.0", f"{SPACE}/y:1.0"
 MOVED = (f"localhost:5000/{SPACE}/x:1.0", f"localhost:5000/{SPACE}/y:1.0")
@@ -89,7 +87,18 @@ class Loads:
         return {i["reference"].removeprefix("docker.io/"): i["state"] for i in json.loads(ran.out)["images"]}
 
 
-@pytest.fixture(params=KINDS)
+def on(*kinds: str) -> pytest.MarkDecorator:
+    """The test runs on engines of these kinds, and with ``--full`` on the others too."""
+    full = [pytest.param(kind, marks=pytest.mark.full) for kind in KINDS if kind not in kinds]
+    return pytest.mark.parametrize("engine", [*kinds, *full], indirect=True)
+
+
+EVERY = on(*KINDS)
+ONE = on("docker, containerd store")
+BOTH_STORES = on("docker, containerd store", "docker 20.10")
+
+
+@pytest.fixture
 def engine(request: pytest.FixtureRequest, registry: str, chain: Chain) -> Iterator[Target]:
     found = target(request.param, SPACE)
     found.remove(X, Y, *MOVED, *chain.ids)
@@ -102,6 +111,7 @@ def load(engine: Target, fategen: Fategen, tmp_path: Path) -> Loads:
     return Loads(engine, fategen, tmp_path)
 
 
+@EVERY
 def test_a_bundle_and_the_same_again(engine: Target, chain: Chain, load: Loads) -> None:
     assert load.states(chain.whole) == {X: "new", Y: "new"}
     first = engine.ids(X, Y)
@@ -111,16 +121,19 @@ def test_a_bundle_and_the_same_again(engine: Target, chain: Chain, load: Loads) 
     assert engine.whole(Y)
 
 
+@ONE
 def test_one_image(engine: Target, chain: Chain, load: Loads) -> None:
     assert load.states(chain.whole, "--only", "y") == {Y: "new"}
     assert set(engine.ids(X, Y)) == {Y}
 
 
+@ONE
 def test_parts_in_place(engine: Target, chain: Chain, load: Loads) -> None:
     assert load.states(chain.parts) == {X: "new", Y: "new"}
     assert engine.whole(X)
 
 
+@BOTH_STORES
 def test_layers_in_zstd_where_the_engine_reads_them(engine: Target, chain: Chain, load: Loads) -> None:
     if engine == target("docker 20.10", SPACE):
         ran = load(chain.zstd)
@@ -135,12 +148,16 @@ def test_layers_in_zstd_where_the_engine_reads_them(engine: Target, chain: Chain
     assert engine.whole(Y)
 
 
+@ONE
 def test_under_another_prefix(engine: Target, chain: Chain, load: Loads) -> None:
     assert set(load.states(chain.whole, "--retag", f"localhost:5000/{SPACE}")) == set(MOVED)
     assert engine.ids(X, Y) == {}
 
 
-@pytest.mark.parametrize("role", ["layer", "config", "manifest"])
+@EVERY
+@pytest.mark.parametrize(
+    "role", ["layer", *(pytest.param(role, marks=pytest.mark.full) for role in ("config", "manifest"))]
+)
 def test_damage_moves_no_name(engine: Target, chain: Chain, load: Loads, tmp_path: Path, role: str) -> None:
     assert load(chain.a).code == 0
     before = engine.ids(X, Y)
@@ -156,6 +173,7 @@ def test_damage_moves_no_name(engine: Target, chain: Chain, load: Loads, tmp_pat
     assert engine.whole(X)
 
 
+@EVERY
 def test_a_chain_one_after_the_other(engine: Target, chain: Chain, load: Loads) -> None:
     """Alone where the engine has the layers; podman wants them all each time."""
     assert load(chain.a).code == 0
@@ -169,6 +187,7 @@ def test_a_chain_one_after_the_other(engine: Target, chain: Chain, load: Loads) 
     assert engine.ids(X, Y) == ids
 
 
+@ONE
 def test_a_chain_at_once(engine: Target, chain: Chain, load: Loads) -> None:
     assert load.states(chain.c, chain.a, chain.b) == {X: "new", Y: "new"}
     ids = engine.ids(X, Y)
@@ -177,6 +196,7 @@ def test_a_chain_at_once(engine: Target, chain: Chain, load: Loads) -> None:
     assert engine.whole(Y)
 
 
+@ONE
 def test_a_missing_base_is_named_and_nothing_sent(engine: Target, chain: Chain, load: Loads) -> None:
     for files, missing in (([chain.c], "b"), ([chain.c, chain.b], "a"), ([chain.b], "a")):
         ran = load(*files)
@@ -185,6 +205,7 @@ def test_a_missing_base_is_named_and_nothing_sent(engine: Target, chain: Chain, 
         assert engine.ids(X, Y) == {}
 
 
+@ONE
 def test_only_the_first_of_the_chain_was_loaded(engine: Target, chain: Chain, load: Loads) -> None:
     assert load(chain.a).code == 0
     before = engine.ids(X, Y)
@@ -194,6 +215,7 @@ def test_only_the_first_of_the_chain_was_loaded(engine: Target, chain: Chain, lo
     assert engine.ids(X, Y) == before
 
 
+@ONE
 def test_the_base_was_removed_from_the_engine(engine: Target, chain: Chain, load: Loads) -> None:
     assert load(chain.a).code == 0
     engine.remove(Y)
@@ -204,6 +226,7 @@ def test_the_base_was_removed_from_the_engine(engine: Target, chain: Chain, load
     assert engine.whole(Y)
 
 
+@BOTH_STORES
 def test_the_base_is_there_with_other_blobs(engine: Target, chain: Chain, load: Loads) -> None:
     """The diff ids are the same and the digests are not: a containerd store would load it with a hole, silently."""
     assert load(chain.raw).code == 0

@@ -105,6 +105,7 @@ def seen(paths: list[str], site: str) -> set[tuple[str, str]]:
     return found
 
 
+@pytest.mark.full
 def test_everything_is_built_from_mirrors_and_they_are_asked_for_what_is_listed(
     project: Path, mirror: Mirror, namespace: tuple[str, str]
 ) -> None:

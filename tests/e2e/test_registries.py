@@ -122,6 +122,7 @@ def test_everything_that_is_missing_is_told_at_once(project: Project, registry: 
     assert not (tmp_path / "x.fate.tar").exists()
 
 
+@pytest.mark.full
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(project: Project, tmp_path: Path) -> None:
     """kill -9 at random moments of the fetch: what came is kept, and nothing that came is wrong."""
 

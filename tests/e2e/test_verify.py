@@ -280,6 +280,7 @@ def nothing_is_left() -> bool:
     return not left and not docker("volume", "ls", "--quiet", "--filter=label=io.fategen.verify")
 
 
+@pytest.mark.full
 def test_the_java_components_keep_it_on_another_platform_too_under_emulation(project: Project) -> None:
     ran = project.run("bake", *JAVA, "--load", "-q", cwd=project.directory)
     assert ran.code == 0, ran.err
