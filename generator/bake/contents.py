@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from generator.config.keys import key_of
 from generator.errors import Problem
 from generator.plan.plan import PlannedSource, Target
-from generator.render.dockerfile import instructions
+from generator.render.dockerfile import copied
 
 SHOWN = 3
 """Missing paths that a message names."""
-
-
-def copied(dockerfile: str, source: str) -> list[str]:
-    """The paths that ``COPY --from=SOURCE PATH… DESTINATION`` takes, without a "/" in front; "" is all of it."""
-    found: list[str] = []
-    for line in instructions(dockerfile):
-        copy = re.match(rf"COPY (?:--\S+ )*--from={re.escape(source)} (.+)$", line)
-        words = [word for word in copy[1].split() if not word.startswith("--")] if copy else []
-        found += [word.strip("/") for word in words[:-1] if "$" not in word and word.strip("/") not in found]
-    return found
 
 
 def source_problems(root: Path, targets: Iterable[Target], tree: Mapping[str, str]) -> Iterator[Problem]:

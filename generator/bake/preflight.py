@@ -14,7 +14,7 @@ from generator.docker.builder import Facts
 from generator.docker.git import Checkout, uncommitted
 from generator.errors import EngineError, InputError, Problem
 from generator.plan.plan import Plan, Target
-from generator.render.dockerfile import instructions
+from generator.render.dockerfile import runs_on_target
 
 SECRET_FILES = ("CA_BUNDLE", "MAVEN_SETTINGS", "PIP_NETRC")
 """HCL variables that hold the path of a file, which the build mounts as a secret."""
@@ -176,27 +176,6 @@ def emulated(job: Job, facts: Facts, dockerfiles: Mapping[str, str]) -> dict[str
             if platform not in facts.builder.platforms and name not in missing.setdefault(platform, []):
                 missing[platform].append(name)
     return {platform: names for platform, names in missing.items() if names}
-
-
-def runs_on_target(dockerfile: str) -> bool:
-    """Whether a stage of the target's own platform has a RUN step.
-
-    A stage on ``$BUILDPLATFORM`` needs no emulation, nor does one that is built FROM such a stage.
-    """
-    native_stages: set[str] = set()
-    native = False
-    for instruction in instructions(dockerfile):
-        word, *rest = instruction.split() or [""]
-        if word.upper() == "FROM":
-            flags = [part for part in rest if part.startswith("--")]
-            names = [part.lower() for part in rest if not part.startswith("--")]
-            on_builder = any(re.fullmatch(r"--platform=\"?\$\{?BUILDPLATFORM\}?\"?", flag) for flag in flags)
-            native = on_builder or bool(native_stages & set(names[:1]))
-            if native and len(names) == 3:
-                native_stages.add(names[2])
-        elif word.upper() == "RUN" and not native:
-            return True
-    return False
 
 
 def raise_problems(inputs: list[Problem], engines: list[Problem]) -> None:

@@ -18,7 +18,6 @@ from generator.bake.preflight import (
     input_problems,
     outside,
     raise_problems,
-    runs_on_target,
     the_engines_own,
 )
 from generator.bake.prepare import attestation, open_workspace, passwords, refuse_drift, temporary_recipe
@@ -240,22 +239,6 @@ def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan, dockerfiles
     assert emulated(job_of(lifted, "python"), native, texts)["linux/arm64"][0] == "base-image"
     [problem] = engine_problems(job_of(lifted, "python"), Options(), native, lifted, texts)
     assert "runs no linux/arm64 program" in problem.message and "qemu-user-static" in problem.message
-
-
-def test_run_steps_of_the_build_platform_need_no_emulation() -> None:
-    assert not runs_on_target("FROM --platform=$BUILDPLATFORM maven AS m\nRUN mvn\nFROM jre\nCOPY --from=m /a /a\n")
-    assert not runs_on_target('FROM --platform="${BUILDPLATFORM}" maven\nrun mvn\n')
-    assert not runs_on_target("FROM --platform=$BUILDPLATFORM maven AS m\nFROM m AS java\nRUN mvn\nFROM java\nRUN id\n")
-    assert runs_on_target("FROM --platform=$BUILDPLATFORM maven AS m\nRUN mvn\nFROM jre\nRUN id\n")
-    assert not runs_on_target("")
-
-
-def test_a_line_of_a_here_document_is_no_instruction() -> None:
-    script = "RUN <<EOF\nfrom os import path\nrun x\nEOF\n"
-    assert not runs_on_target(
-        f"FROM --platform=$BUILDPLATFORM python AS p\n{script}RUN id\nFROM scratch\nCOPY --from=p / /\n"
-    )
-    assert runs_on_target(f"FROM python\n{script}")
 
 
 def test_problems_become_one_error_with_the_right_exit_code() -> None:

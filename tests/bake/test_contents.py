@@ -5,22 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from generator.bake.contents import copied, source_problems
+from generator.bake.contents import source_problems
 from generator.config.settings import Override
 from generator.plan.plan import Plan
 from generator.project import packaged_data
 from generator.render.render import render
 from tests.fate_plan import plan_of
 from tests.sample_project import SAMPLE
-
-DOCKERFILE = """FROM scratch AS fate
-COPY --chmod=755 --from=fate a b/*.py ./
-COPY --from=fate --link c /x
-COPY --from=fate / /all
-COPY --from=fate $VERSION /x
-COPY --from=fateboard d .
-COPY e .
-"""
 
 
 def local(directory: Path) -> Plan:
@@ -30,10 +21,6 @@ def local(directory: Path) -> Plan:
 def said(plan: Plan, *, root: Path) -> list[str]:
     tree = render(plan, [packaged_data("templates")])
     return [str(problem) for problem in source_problems(root, plan.targets, tree)]
-
-
-def test_the_paths_that_a_dockerfile_copies_from_a_source() -> None:
-    assert copied(DOCKERFILE, "fate") == ["a", "b/*.py", "c", ""]
 
 
 def test_the_samples_sources_are_whole() -> None:

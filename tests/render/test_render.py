@@ -7,7 +7,6 @@ import pytest
 
 from generator.errors import InputError
 from generator.project import Project, packaged_data
-from generator.render.dockerfile import names_in
 from generator.render.render import render
 from generator.workspace import load
 from tests.fate_plan import plan_of
@@ -212,39 +211,3 @@ def test_a_name_that_the_image_does_not_have_is_refused_since_buildkit_would_pul
 ) -> None:
     edit_template(project_dir, "dockerfiles/python.Dockerfile.j2", f"# {{{{ header }}}}\nFROM base-image\n{line}\n")
     assert "python has no parent, base, source or stage of this name; it has base-image" in rendering(project_dir)
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("FROM --platform=$BUILDPLATFORM a:1 AS one\nfrom b as two", ["a:1", "b"]),
-        ("COPY --chown=1 --from=a /x /y", ["a"]),
-        ("RUN --mount=type=bind,from=a,target=/a --mount=type=cache,target=/c --mount=from=b,target=/b x", ["a", "b"]),
-        ("RUN --mount=type=bind,target=/a,'from=a' --mount=\"from=b\" x", ["a", "b"]),
-        ("COPY \\\n  # a comment, and an empty line\n\n  --from=a \\ \n  /x /y\nFROM b", ["a", "b"]),
-        ("# escape=`\nCOPY `\n --from=a c:\\\nFROM b", ["a", "b"]),
-        ("# a comment ends the directives\n# escape=`\nRUN x `\nFROM b", ["b"]),
-    ],
-)
-def test_every_image_that_a_dockerfile_takes_is_seen(text: str, names: list[str]) -> None:
-    assert [name for name, _ in names_in(text.replace("\n", "\r\n"))] == names
-    assert [name for name, _ in names_in(text)] == names
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "RUN echo --from=hello --mount=from=a",
-        "RUN echo \\\n  FROM a",
-        "RUN <<-'END' cat > /x <<EOF\nFROM a\n\tEND\nFROM b\n\tEOF\nFROM c\nEOF\nRUN true",
-        "COPY <<EOF /x\nCOPY --from=a /x /y",
-        "# FROM a\nLABEL x='\\\nFROM a'",
-    ],
-)
-def test_words_of_a_command_a_comment_or_a_here_document_are_no_image(text: str) -> None:
-    assert list(names_in(text)) == []
-
-
-def test_what_only_looks_like_a_here_document_hides_nothing() -> None:
-    text = "RUN echo 'a <<EOF' \"<<EOF\" $((1<<2))\nLABEL x <<EOF\nFROM a AS b"
-    assert list(names_in(text)) == [("a", "b")]

@@ -1,0 +1,79 @@
+"""Dockerfiles are read as BuildKit reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from generator.render.dockerfile import copied, names_in, runs_on_target
+
+ON_BUILDER = "FROM --platform=$BUILDPLATFORM maven AS m\n"
+HEREDOC = "RUN <<EOF\nfrom os import path\nrun x\nEOF\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("FROM --platform=$BUILDPLATFORM a:1 AS one\nfrom b as two", ["a:1", "b"]),
+        ("COPY --chown=1 --from=a /x /y", ["a"]),
+        ("RUN --mount=type=bind,from=a,target=/a --mount=type=cache,target=/c --mount=from=b,target=/b x", ["a", "b"]),
+        ("RUN --mount=type=bind,target=/a,'from=a' --mount=\"from=b\" x", ["a", "b"]),
+        ("COPY \\\n  # a comment, and an empty line\n\n  --from=a \\ \n  /x /y\nFROM b", ["a", "b"]),
+        ("# escape=`\nCOPY `\n --from=a c:\\\nFROM b", ["a", "b"]),
+        ("# a comment ends the directives\n# escape=`\nRUN x `\nFROM b", ["b"]),
+    ],
+)
+def test_every_image_that_a_dockerfile_takes_is_seen(text: str, names: list[str]) -> None:
+    assert [name for name, _ in names_in(text.replace("\n", "\r\n"))] == names
+    assert [name for name, _ in names_in(text)] == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RUN echo --from=hello --mount=from=a",
+        "RUN echo \\\n  FROM a",
+        "RUN <<-'END' cat > /x <<EOF\nFROM a\n\tEND\nFROM b\n\tEOF\nFROM c\nEOF\nRUN true",
+        "COPY <<EOF /x\nCOPY --from=a /x /y",
+        "# FROM a\nLABEL x='\\\nFROM a'",
+    ],
+)
+def test_words_of_a_command_a_comment_or_a_here_document_are_no_image(text: str) -> None:
+    assert list(names_in(text)) == []
+
+
+def test_what_only_looks_like_a_here_document_hides_nothing() -> None:
+    text = "RUN echo 'a <<EOF' \"<<EOF\" $((1<<2))\nLABEL x <<EOF\nFROM a AS b"
+    assert list(names_in(text)) == [("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("COPY --chmod=755 --from=fate a b/*.py ./", ["a", "b/*.py"]),
+        ("copy --from=fate --link /c/ /x", ["c"]),
+        ("COPY --from=fate / /all", [""]),
+        ("COPY --from=fate $VERSION /x\nCOPY --from=fateboard d .\nCOPY e .", []),
+        ('COPY --from="fate" ["a b", "c", "/x"]', ["a b", "c"]),
+        ("COPY --from=fate a \\\n  a b /x\nCOPY --from=fate b /y", ["a", "b"]),
+        ("RUN <<EOF\nCOPY --from=fate a /x\nEOF", []),
+    ],
+)
+def test_the_paths_that_a_dockerfile_copies_from_a_context(text: str, paths: list[str]) -> None:
+    assert copied(text, "fate") == paths
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        (f"{ON_BUILDER}RUN mvn\nFROM jre\nCOPY --from=m /a /a\n", False),
+        ('FROM --platform="${BUILDPLATFORM}" maven\nrun mvn\n', False),
+        (f"{ON_BUILDER}FROM M AS java\nRUN mvn\nFROM java\nRUN id\n", False),
+        (f"{ON_BUILDER}RUN mvn\nFROM jre\nRUN id\n", True),
+        (f"{ON_BUILDER}{HEREDOC}RUN id\nFROM scratch\nCOPY --from=m / /\n", False),
+        (f"FROM python\n{HEREDOC}", True),
+        ("FROM a\nRUN \\\n  FROM --platform=$BUILDPLATFORM x\n", True),
+        ("", False),
+    ],
+)
+def test_only_run_steps_of_the_target_s_own_platform_may_need_emulation(text: str, runs: bool) -> None:
+    assert runs_on_target(text) is runs
