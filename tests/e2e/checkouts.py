@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.e2e.conftest import docker
+from tests.e2e.conftest import bridge_address
 from tests.sample_project import SAMPLE
 
 NAMES = ("fate", "eggroll", "fateboard", "lmdb-safe")
@@ -45,7 +45,7 @@ def git_server(
     if before:
         port = 9418
     else:
-        address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+        address = bridge_address()
         with socket.socket() as free:
             free.bind((address, 0))
             port = free.getsockname()[1]

@@ -94,6 +94,11 @@ def docker(*args: str, check: bool = True, timeout: float = 300) -> str:
     return done.stdout.strip()
 
 
+def bridge_address() -> str:
+    """Of this machine, as containers and builds reach it: what listens on the loopback is out of their reach."""
+    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+
+
 def registry_get(registry: str, path: str) -> object:
     """JSON of the registry's API, for manifests of every kind."""
     kinds = (

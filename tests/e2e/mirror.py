@@ -1,7 +1,7 @@
-"""The mirrors of a site without internet, in one server: registry, Debian mirror, package index, Maven repository.
+"""The servers of a company in one class: mirrors of registry, Debian, package index and Maven repository, and proxies.
 
-It listens in the network namespace of the engine that has no route, and itself stays outside: what a build asks of it
-is fetched from where this machine has it, and written down.
+What is asked of it is written down, and fetched from where this machine has it. It may listen in the network namespace
+of the engine that has no route.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ctypes
 import io
 import os
 import re
+import selectors
 import socket
 import ssl
 import subprocess
@@ -19,7 +20,7 @@ import threading
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,145 +28,73 @@ from xml.etree import ElementTree
 
 PORT = 5000
 _CLONE_NEWNET = 0x40000000
-_KEPT = ("Content-Type", "Docker-Content-Digest", "Last-Modified", "Etag")
+_PASSED_ON = ("Content-Type", "Content-Range", "Docker-Content-Digest", "Last-Modified", "Etag")
+FORWARD = {"http://": "http://"}
+"""The upstreams of a proxy: a whole URL is fetched as it is."""
 
 
 def listen(address: str, namespace: str) -> socket.socket:
     """A listening socket in another network namespace (a path such as ``/proc/PID/ns/net``); it stays there."""
-    made: list[socket.socket] = []
+    sockets: list[socket.socket] = []
 
     def make() -> None:
         # the namespace is a thread's own: this one ends with it
-        with Path(namespace).open("rb") as there:
-            if ctypes.CDLL(None, use_errno=True).setns(there.fileno(), _CLONE_NEWNET):
+        with Path(namespace).open("rb") as file:
+            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
-        made.append(socket.create_server((address, PORT), backlog=64))
+        sockets.append(socket.create_server((address, PORT), backlog=64))
 
     thread = threading.Thread(target=make)
     thread.start()
     thread.join()
-    return made[0]
+    return sockets[0]
 
 
 class Mirror:
-    """``upstreams`` maps a path's beginning to where it is fetched; ``asked`` are the paths that were asked for."""
+    """``upstreams`` maps the beginning of a path to where it is fetched; ``asked`` are the paths that were asked for.
 
-    def __init__(self, upstreams: dict[str, str]) -> None:
-        self.upstreams = upstreams
-        self.asked: list[str] = []
-
-    @contextlib.contextmanager
-    def serve(self, listener: socket.socket) -> Iterator[None]:
-        mirror = self
-
-        class Handler(_Handler):
-            served = mirror
-
-        server = ThreadingHTTPServer(listener.getsockname()[:2], Handler, bind_and_activate=False)
-        server.socket.close()
-        server.socket = listener
-        with _running(server):
-            yield
-
-
-@contextlib.contextmanager
-def _running(server: ThreadingHTTPServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    served: Mirror
-    protocol_version = "HTTP/1.1"
-    # headers and body are two packets: without this the second waits for the first one's acknowledgement
-    disable_nagle_algorithm = True
-    # who tries TLS first goes on with plain HTTP only after an answer that looks like HTTP
-    default_request_version = "HTTP/1.0"
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def log_message(self, *_: object) -> None:
-        """The list of paths is the log."""
-
-    def _answer(self) -> None:
-        self.served.asked.append(self.path)
-        status, headers, body = self._fetch()
-        self.send_response(status)
-        for name in _KEPT:
-            if headers.get(name):
-                self.send_header(name, headers[name])
-        self.send_header("Content-Length", headers.get("Content-Length") or str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.wfile.write(body)
-
-    def _fetch(self) -> tuple[int, dict[str, str], bytes]:
-        starts = {**self.served.upstreams, "/files/": "https://"}
-        start = next((start for start in starts if self.path.startswith(start)), None)
-        if start is None:
-            return 404, {}, b""
-        url = starts[start] + self.path.removeprefix(start)
-        request = urllib.request.Request(url, method=self.command)
-        for name in ("Accept", "Range"):
-            for value in self.headers.get_all(name) or ():
-                request.add_header(name, value if not self.path.startswith("/simple/") else "text/html")
-        try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                headers, body, status = {n.title(): v for n, v in answer.headers.items()}, answer.read(), answer.status
-        except urllib.error.HTTPError as error:
-            return error.code, {}, b""
-        if self.path.startswith("/simple/"):
-            # the files of an index are on another host, which is not to be had there
-            body = re.sub(rb'href="https://', b'href="/files/', body)
-            headers["Content-Length"] = str(len(body))
-        return status, headers, body
-
-
-class Gate(Mirror):
-    """Mirrors behind a proxy that asks for a login, and opens TLS with a certificate of the site.
-
-    ``logins`` are user and password by host, ``proxy_logins`` passwords by user; ``served`` are the hosts that were
-    asked for with all of them.
+    As a proxy it passes CONNECT on, or opens TLS itself with ``tls``, a certificate of the site. It asks for one of
+    ``proxy_logins`` (password by user), and for the one of ``logins`` (user and password by host) of what is behind it;
+    ``hosts`` are the hosts that were reached with all of them.
     """
 
     def __init__(
         self,
-        upstreams: dict[str, str],
+        upstreams: Mapping[str, str],
         *,
-        tls: ssl.SSLContext,
-        proxy_logins: dict[str, str],
-        logins: dict[str, tuple[str, str]],
+        tls: ssl.SSLContext | None = None,
+        proxy_logins: Mapping[str, str] | None = None,
+        logins: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
-        super().__init__(upstreams)
+        self.upstreams = {**upstreams, "/files/": "https://"}
         self.tls = tls
         self.proxy_logins = proxy_logins
-        self.logins = logins
-        self.served: set[str] = set()
+        self.logins = logins or {}
         self.open = True
         self.address = ""
+        self.asked: list[str] = []
+        self.hosts: set[str] = set()
 
     @contextlib.contextmanager
-    def serve_at(self, host: str) -> Iterator[None]:
-        gate = self
+    def serve(self, listener: socket.socket) -> Iterator[Mirror]:
+        """Answers at ``listener``, whose ``host:port`` is ``address``, and closes it."""
+        mirror = self
 
-        class Handler(_GateHandler):
-            served = gate
+        class Handler(_Handler):
+            site = mirror
 
-        server = ThreadingHTTPServer((host, 0), Handler)
-        self.address = f"{host}:{server.server_address[1]}"
-        with _running(server):
-            yield
+        self.address = "{}:{}".format(*listener.getsockname())
+        server = ThreadingHTTPServer(listener.getsockname()[:2], Handler, bind_and_activate=False)
+        server.socket.close()
+        server.socket = listener
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
 
     @contextlib.contextmanager
     def closed(self) -> Iterator[None]:
@@ -177,41 +106,88 @@ class Gate(Mirror):
             self.open = True
 
 
-class _GateHandler(_Handler):
-    served: Gate
+class _Handler(BaseHTTPRequestHandler):
+    site: Mirror
     host = ""
+    protocol_version = "HTTP/1.1"
+    # headers and body are two packets: without this the second waits for the first one's acknowledgement
+    disable_nagle_algorithm = True
+    # who tries TLS first goes on with plain HTTP only after an answer that looks like HTTP
+    default_request_version = "HTTP/1.0"
+
+    def log_message(self, *_: object) -> None:
+        """The list of paths is the log."""
 
     def do_CONNECT(self) -> None:
         if not self._proxy_login():
+            return
+        if self.site.tls is None:
+            self.site.asked.append(self.path)
+            self._tunnel()
             return
         self.send_response(200)
         self.end_headers()
         self.host = self.path.partition(":")[0]
         try:
-            self.connection = self.served.tls.wrap_socket(self.connection, server_side=True)
+            self.connection = self.site.tls.wrap_socket(self.connection, server_side=True)
         except OSError:
             self.close_connection = True
             return
         self.rfile = self.connection.makefile("rb")
         self.wfile = self.connection.makefile("wb", buffering=0)
 
-    def _answer(self) -> None:
+    def do_GET(self) -> None:
         host = self.host
-        if not host:
+        if self.site.logins and not host:
             url = urlsplit(self.path)
             host, self.path = url.hostname or "", url.path
             if not self._proxy_login():
                 return
-        user, password = self.served.logins.get(host, ("", ""))
+        user, password = self.site.logins.get(host, ("", ""))
         if user and self.headers.get("Authorization") != _basic(user, password):
             self._refuse(401, "WWW-Authenticate")
             return
-        self.served.served.add(host)
-        super()._answer()
+        self.site.hosts.add(host)
+        self.site.asked.append(self.path)
+        status, headers, body = self._fetch()
+        self.send_response(status)
+        for name in _PASSED_ON:
+            if headers.get(name):
+                self.send_header(name, headers[name])
+        self.send_header("Content-Length", headers.get("Content-Length") or str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def _fetch(self) -> tuple[int, dict[str, str], bytes]:
+        start = next((start for start in self.site.upstreams if self.path.startswith(start)), None)
+        if start is None:
+            return 404, {}, b""
+        index = start == "/simple/"
+        url = self.site.upstreams[start] + self.path.removeprefix(start)
+        request = urllib.request.Request(url, method=self.command)
+        for name in ("Accept", "Range"):
+            for value in self.headers.get_all(name) or ():
+                request.add_header(name, "text/html" if index else value)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                headers, body, status = {n.title(): v for n, v in answer.headers.items()}, answer.read(), answer.status
+        except urllib.error.HTTPError as error:
+            return error.code, {}, b""
+        if index:
+            # the files of an index are on another host, which cannot be reached from there
+            body = re.sub(rb'href="https://', b'href="/files/', body)
+            headers["Content-Length"] = str(len(body))
+        return status, headers, body
 
     def _proxy_login(self) -> bool:
-        logins = [_basic(user, password) for user, password in self.served.proxy_logins.items()]
-        good = self.served.open and self.headers.get("Proxy-Authorization") in logins
+        if self.site.proxy_logins is None:
+            return True
+        logins = [_basic(user, password) for user, password in self.site.proxy_logins.items()]
+        good = self.site.open and self.headers.get("Proxy-Authorization") in logins
         if not good:
             self._refuse(407, "Proxy-Authenticate")
         return good
@@ -221,6 +197,27 @@ class _GateHandler(_Handler):
         self.send_header(header, 'Basic realm="site"')
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def _tunnel(self) -> None:
+        """Carries bytes both ways until one side ends."""
+        host, _, port = self.path.rpartition(":")
+        self.close_connection = True
+        with (
+            socket.create_connection((host, int(port)), 30) as server,
+            selectors.DefaultSelector() as ready,
+            contextlib.suppress(OSError),
+        ):
+            self.send_response(200)
+            self.end_headers()
+            other = {self.connection: server, server: self.connection}
+            for side in other:
+                ready.register(side, selectors.EVENT_READ)
+            while True:
+                for key, _ in ready.select():
+                    assert isinstance(key.fileobj, socket.socket)
+                    if not (data := key.fileobj.recv(65536)):
+                        return
+                    other[key.fileobj].sendall(data)
 
 
 def _basic(user: str, password: str) -> str:
@@ -233,6 +230,18 @@ def default_index() -> str:
 
     done = subprocess.run(["pip", "config", "get", "global.index-url"], capture_output=True, text=True)
     return (done.stdout.strip() if done.returncode == 0 else PyPI.simple_url).rstrip("/") + "/"
+
+
+def packages() -> dict[str, str]:
+    """Upstreams of mirrors of Debian, a package index and Maven Central."""
+    debian = os.environ.get("FATEGEN_SANDBOX_APT_MIRROR", "http://deb.debian.org/debian").rstrip("/")
+    image = f"{os.environ.get('FATEGEN_BASE_REGISTRY', 'docker.io')}/library/maven:3.9-eclipse-temurin-8"
+    return {
+        "/debian/": f"{debian}/",
+        "/debian-security/": f"{debian}-security/",
+        "/simple/": default_index(),
+        "/maven2/": maven_central(image),
+    }
 
 
 def maven_central(image: str) -> str:
@@ -253,5 +262,5 @@ def inside(pid: str, command: Sequence[str]) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's environment with changes, and without a proxy that is not to be had there."""
+    """This process's environment with changes, and without a proxy that cannot be reached there."""
     return {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")} | changes

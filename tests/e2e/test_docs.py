@@ -20,10 +20,9 @@ import pytest
 
 from tests.e2e.checkouts import NAMES as SOURCES
 from tests.e2e.checkouts import git, git_server, make_checkout
-from tests.e2e.conftest import docker
+from tests.e2e.conftest import bridge_address, docker
 from tests.e2e.console import Session, outside, steps
-from tests.e2e.mirror import Mirror, default_index, maven_central
-from tests.e2e.proxy import Proxy
+from tests.e2e.mirror import FORWARD, Mirror, packages
 from tests.sample_project import SAMPLE_1_11
 
 ROOT = Path(__file__).parents[2]
@@ -50,21 +49,16 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Va
 @contextlib.contextmanager
 def mirrors_and_proxy(home: Path) -> Iterator[tuple[Values, Values]]:
     """What docs/proxy.md needs: a proxy, mirrors of Debian, a package index and a Maven repository, a CA."""
-    registry = os.environ["FATEGEN_SANDBOX_REGISTRY"]
-    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
-    debian = os.environ.get("FATEGEN_SANDBOX_APT_MIRROR", "http://deb.debian.org/debian").rstrip("/")
-    maven = f"{registry}/library/maven:3.9-eclipse-temurin-8" if "FATEGEN_BASE_REGISTRY" in os.environ else "maven:3.9"
-    mirror = Mirror({"/debian": debian, "/simple/": default_index(), "/maven2/": maven_central(maven)})
+    address = bridge_address()
     (home / "company.pem").write_bytes(Path(os.environ["FATEGEN_SANDBOX_CA"]).read_bytes())
-    listener = socket.create_server((address, 0))
-    port = listener.getsockname()[1]
-    with Proxy(address) as proxy, mirror.serve(listener):
+    proxy, mirror = Mirror(FORWARD), Mirror(packages())
+    with proxy.serve(socket.create_server((address, 0))), mirror.serve(socket.create_server((address, 0))):
         names = {
-            "http://proxy.example.com:3128": f"http://{address}:{proxy.port}",
-            "http://mirror.example.com/debian": f"http://{address}:{port}/debian",
-            "https://pypi.example.com/simple": f"http://{address}:{port}/simple",
+            "http://proxy.example.com:3128": f"http://{proxy.address}",
+            "http://mirror.example.com/debian": f"http://{mirror.address}/debian",
+            "https://pypi.example.com/simple": f"http://{mirror.address}/simple",
             "pypi.example.com": address,
-            "https://maven.example.com/repository/public": f"http://{address}:{port}/maven2",
+            "https://maven.example.com/repository/public": f"http://{mirror.address}/maven2",
             "/etc/ssl/certs/company.pem": str(home / "company.pem"),
         }
         yield names, {}

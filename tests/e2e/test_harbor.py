@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.e2e.conftest import Fategen, Ran, docker, registry_get
+from tests.e2e.conftest import Fategen, Ran, bridge_address, registry_get
 from tests.harbor import Harbor
 from tests.sample_project import make_sample_project
 
@@ -65,7 +65,7 @@ def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Ite
             "this is the machine's own engine, and the test would put a CA into its /etc/docker/certs.d; "
             'for another engine, as root: scripts/sandbox up, then eval "$(scripts/sandbox env)"'
         )
-    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    address = bridge_address()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(address).configure_cert(tls)
     config = tmp_path / "docker"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.checkouts import NAMES, git, git_server, make_checkout
-from tests.e2e.mirror import PORT, Mirror, default_index, environment, inside, listen, maven_central
+from tests.e2e.mirror import PORT, Mirror, environment, inside, listen, packages
 
 SETTINGS = """<settings><mirrors><mirror>
   <id>site</id><mirrorOf>*</mirrorOf><url>http://{address}/maven2</url>
@@ -36,16 +36,7 @@ def namespace() -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def mirror(namespace: tuple[str, str], registry: str) -> Iterator[Mirror]:
     pid, address = namespace
-    debian = os.environ["FATEGEN_SANDBOX_APT_MIRROR"].rstrip("/")
-    served = Mirror(
-        {
-            "/v2/": f"http://{registry}/v2/",
-            "/debian/": f"{debian}/",
-            "/debian-security/": f"{debian}-security/",
-            "/simple/": default_index(),
-            "/maven2/": maven_central(f"{registry}/library/maven:3.9-eclipse-temurin-8"),
-        }
-    )
+    served = Mirror({"/v2/": f"http://{registry}/v2/", **packages()})
     with served.serve(listen(address, f"/proc/{pid}/ns/net")):
         yield served
 

@@ -25,7 +25,7 @@ import trustme
 
 from generator.bundle.check import inspect
 from generator.bundle.format.model import BundleIndex
-from tests.e2e.conftest import Fategen, Ran, docker, registry_get
+from tests.e2e.conftest import Fategen, Ran, bridge_address, docker, registry_get
 from tests.harbor import Harbor
 from tests.loopback import Handler, Loopback
 from tests.sample_project import make_sample_project
@@ -238,7 +238,7 @@ class Inside:
 @pytest.fixture
 def inside(registry: str, tmp_path: Path) -> Iterator[Inside]:
     """At the address of the engine's bridge: at a loopback address no certificate is checked."""
-    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    address = bridge_address()
     ca, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(address).configure_cert(tls)
     with Harbor(tls=tls, address=address, upstream=registry, projects={SPACE}) as harbor:

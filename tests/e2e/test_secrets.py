@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import ssl
 import subprocess
 import tarfile
@@ -25,8 +26,8 @@ import pytest
 import trustme
 
 from tests.e2e.checkouts import git, make_checkout
-from tests.e2e.conftest import Fategen, Ran, docker, registry_get
-from tests.e2e.mirror import Gate, default_index, maven_central
+from tests.e2e.conftest import Fategen, Ran, bridge_address, docker, registry_get
+from tests.e2e.mirror import Mirror, packages
 from tests.sample_project import make_sample_project
 
 NAMES = (
@@ -56,25 +57,23 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="module")
-def gate(markers: dict[str, str], authority: trustme.CA) -> Iterator[Gate]:
+def proxy(markers: dict[str, str], authority: trustme.CA) -> Iterator[Mirror]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("*.site.test").configure_cert(context)
-    debian = os.environ.get("FATEGEN_SANDBOX_APT_MIRROR", "http://deb.debian.org/debian").rstrip("/")
-    image = f"{os.environ.get('FATEGEN_BASE_REGISTRY', 'docker.io')}/library/maven:3.9-eclipse-temurin-8"
-    opened = Gate(
-        {"/debian/": f"{debian}/", "/debian-security/": f"{debian}-security/", "/simple/": default_index(),
-         "/maven2/": maven_central(image)},
+    opened = Mirror(
+        packages(),
         tls=context,
         proxy_logins={"web": markers["http-proxy"], "tls": markers["https-proxy"]},
         logins={"pypi.site.test": ("reader", markers["index"]), "maven.site.test": ("builder", markers["maven"])},
-    )  # fmt: skip
-    address = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
-    with opened.serve_at(address):
+    )
+    with opened.serve(socket.create_server((bridge_address(), 0))):
         yield opened
 
 
 @pytest.fixture(scope="module")
-def site(gate: Gate, authority: trustme.CA, markers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(
+    proxy: Mirror, authority: trustme.CA, markers: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The project of such a site. Its secrets are in ``.env.local`` and in the files that it names."""
     root = tmp_path_factory.mktemp("site")
     directory = make_sample_project(root / "project", namespace="secrets")
@@ -89,8 +88,8 @@ def site(gate: Gate, authority: trustme.CA, markers: dict[str, str], tmp_path_fa
     (directory / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
     local = [
         f"# {markers['env-local-comment']}",
-        f"HTTP_PROXY=http://web:{quote(markers['http-proxy'], safe='')}@{gate.address}",
-        f"HTTPS_PROXY=http://tls:{quote(markers['https-proxy'], safe='')}@{gate.address}",
+        f"HTTP_PROXY=http://web:{quote(markers['http-proxy'], safe='')}@{proxy.address}",
+        f"HTTPS_PROXY=http://tls:{quote(markers['https-proxy'], safe='')}@{proxy.address}",
         "CA_BUNDLE=secret/ca.pem", "MAVEN_SETTINGS=secret/settings.xml", "PIP_NETRC=secret/netrc",
     ]  # fmt: skip
     (directory / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
@@ -275,9 +274,9 @@ def test_no_secret_is_in_the_builders_records(runs: list[Ran], markers: dict[str
 
 
 def test_a_build_that_the_proxy_refuses_says_so_without_the_password(
-    runs: list[Ran], site: Path, gate: Gate, environment: dict[str, str], markers: dict[str, str], fategen: Fategen
+    runs: list[Ran], site: Path, proxy: Mirror, environment: dict[str, str], markers: dict[str, str], fategen: Fategen
 ) -> None:
-    with gate.closed():
+    with proxy.closed():
         ran = fategen("bake", "base-image", "--no-cache", cwd=site, env=dict(environment))
     assert ran.code == 1
     assert "407" in ran.err
@@ -287,5 +286,5 @@ def test_a_build_that_the_proxy_refuses_says_so_without_the_password(
     assert search.found == set()
 
 
-def test_the_secrets_were_needed(runs: list[Ran], gate: Gate) -> None:
-    assert {"debian.site.test", "pypi.site.test", "maven.site.test"} <= gate.served
+def test_the_secrets_were_needed(runs: list[Ran], proxy: Mirror) -> None:
+    assert {"debian.site.test", "pypi.site.test", "maven.site.test"} <= proxy.hosts
