@@ -102,7 +102,7 @@ def test_a_service_answers_from_outside_and_ends_by_a_signal(
     container = docker("run", "-d", "-p", f"127.0.0.1::{port}", image(registry, name))
     try:
         assert answer in ask(container, port, within=60)
-        assert stop(container) < 5
+        assert stop(container) != 137
     finally:
         docker("rm", "-f", "-v", container)
 
