@@ -5,6 +5,7 @@ from generator.bake.job import Job, Options, make_job
 from generator.bake.layouts import export_layouts, load_for_layouts
 from generator.bake.phases import bake
 from generator.bake.prepare import make_environment, make_session, open_workspace, resolved
+from generator.bake.progress import make_view
 from generator.bake.results import Built, result_table
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "make_environment",
     "make_job",
     "make_session",
+    "make_view",
     "open_workspace",
     "resolved",
     "result_table",

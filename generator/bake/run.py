@@ -115,6 +115,7 @@ def run_bake(
         writable=writable,
     )
     reader = Reader([target.name for target in targets], session.docker.redact, time.time())
+    code = -1
     view.begin(title)
     try:
         with (
@@ -132,7 +133,7 @@ def run_bake(
                 view.stop()
                 raise
     finally:
-        view.end()
+        view.end(failed=code != 0)
     for note in cache_notes(job, reader.steps.values()):
         view.note(note)
     if code:

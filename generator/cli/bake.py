@@ -12,10 +12,10 @@ import click
 
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
-from generator.cli.terminal import progress_view, say
 from generator.docker.builder import asking
 from generator.docker.programs import find_docker
 from generator.errors import InputError, Problem
+from generator.progress import say
 
 if TYPE_CHECKING:
     from generator.bake.job import Output
@@ -86,7 +86,7 @@ def command(
                 names,
                 options,
                 process=os.environ,
-                view=lambda job: progress_view(job, quiet=quiet, verbose=verbose),
+                view=lambda job: baking.make_view(job, quiet=quiet, verbose=verbose),
                 say=say,
                 answers=answers,
             )
@@ -103,5 +103,4 @@ def command(
             return gate(session, workspace, form, quiet)
 
         built = baking.bake(session, verified if verify else None)
-    session.view.clear()
     click.echo(json.dumps([one.as_json() for one in built], indent=2) if form == "json" else baking.result_table(built))

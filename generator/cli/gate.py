@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from generator.cli.held import hold, tell
 from generator.cli.layouts import built_layouts
-from generator.cli.terminal import say
+from generator.progress import say
 
 if TYPE_CHECKING:
     from generator.bake.phases import Configs

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.cli.terminal import say
 from generator.errors import BuildError
-from generator.terminal import Bar
+from generator.progress import Bar, say
 from generator.verify.report import report_json, report_junit, report_table
 from generator.verify.results import Result, failures
 from generator.verify.started import check_started

@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from generator.cli.terminal import say
-from generator.terminal import Bar
+from generator.progress import Bar, say
 
 if TYPE_CHECKING:
     from generator.bake import Job
@@ -52,7 +51,6 @@ def built_layouts(
     written = (
         baking.load_for_layouts(session, plan, again=again) if classic else baking.export_layouts(session, again=again)
     )
-    session.view.clear()
     found = sources_of(session.job, platforms, written)
     if classic:
         with Bar("reading it back", quiet) as bar:

@@ -35,7 +35,7 @@ from generator.bundle.signature import required
 from generator.errors import EngineError, FategenError, refused
 from generator.images.inflate import INSTALL
 from generator.medium import ask_for_medium
-from generator.terminal import Bar
+from generator.progress import Bar
 
 PUSH = """Into a registry, with the logins of docker login; python3-minimal will not do for that:
   python3 fategen-load.pyz push FILE REGISTRY/PREFIX{base}

@@ -11,7 +11,7 @@ from generator.bake.run import busy, cached
 from generator.docker.builder import Builder, Engine, Facts, Store
 from generator.project import packaged_data
 from generator.render.render import render
-from tests.bake.test_bake_live import Screen, view_of
+from tests.bake.test_bake_live import Terminal
 from tests.bake.test_bake_progress import AT, vertex
 from tests.fate_plan import BOTH, job_of, plan_of
 
@@ -85,15 +85,15 @@ def test_a_step_that_fails_is_the_reason_and_not_the_cache_that_failed_before_it
 
 
 def test_a_cache_that_fails_is_no_failed_image() -> None:
-    plan, screen, said = plan_of(), Screen(), list[str]()
+    plan, terminal, said = plan_of(), Terminal(plan_of(), "roll"), list[str]()
     _, changes = read(over("[roll 1/2] RUN x"), over(IMPORT, "connection refused"))
-    live, plain = view_of(plan, screen, "roll"), PlainView(job_of(plan, "roll"), said.append)
-    for view in (live, plain):
+    plain = PlainView(job_of(plan, "roll"), said.append)
+    for view in (terminal.view, plain):
         view.begin("building")
         for change in changes:
             view.change(change)
-        view.end()
-    assert "✓" in screen.shown[2] and "✗" not in screen.raw
+        view.end(failed=True)
+    assert "✓" in terminal.lines[2] and "✗" not in terminal.written.getvalue()
     assert not [line for line in said if line.endswith("failed")]
 
 

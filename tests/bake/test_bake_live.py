@@ -1,59 +1,24 @@
-"""The picture of a run on a terminal, drawn on a small screen that knows the codes it uses."""
+"""The picture of a run on a terminal."""
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from generator.bake.events import Change, Reader, Step, StepName
-from generator.bake.live import LiveView
+from generator.bake.progress import LiveView, PlainView, Row, View, fitting_rows, image_rows, make_view
 from generator.plan.plan import Plan
 from tests.fate_plan import job_of, plan_of
+from tests.picture import Screen
+from tests.test_progress import on_terminal
 
 DATA = Path(__file__).parent / "data"
-
-
-class Screen:
-    """A terminal's lines and what scrolled out of it. It breaks long lines, and again when it is made narrower."""
-
-    def __init__(self, columns: int = 80, height: int = 24) -> None:
-        self.columns, self.height = columns, height
-        self.lines, self.row = [""], 0
-        self.raw = ""
-
-    def size(self) -> tuple[int, int]:
-        return self.columns, self.height
-
-    def write(self, text: str) -> None:
-        self.raw += text
-        for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\n|\r|[^\x1b\r\n]+", text):
-            if part == "\n":
-                self.row += 1
-                self.lines += [""] * (self.row + 1 - len(self.lines))
-            elif part.endswith("A") and part.startswith("\x1b"):
-                top = max(0, len(self.lines) - self.height)
-                self.row = max(top, self.row - int(part[2:-1]))
-            elif part == "\x1b[K":
-                self.lines[self.row] = ""
-            elif part == "\x1b[J":
-                del self.lines[self.row :]
-                self.lines.append("")
-            elif part[0] not in "\r\x1b":
-                assert len(part) < self.columns, "a line that the terminal would break in two"
-                self.lines[self.row] += part
-
-    def resize(self, columns: int) -> None:
-        """As terminals do that break their lines anew."""
-        self.columns = columns
-        above = self.lines[: self.row]
-        broken = [line[i : i + columns] for line in above for i in range(0, max(1, len(line)), columns)]
-        self.lines, self.row = [*broken, ""], len(broken)
-
-    @property
-    def shown(self) -> list[str]:
-        return [line.rstrip() for line in self.lines if line]
+NOW = 100.0
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +26,26 @@ def plan() -> Plan:
     return plan_of()
 
 
-def view_of(
-    plan: Plan, screen: Screen, *names: str, colour: bool = False, keep: bool = False, now: float = 100.0
-) -> LiveView:
-    return LiveView(job_of(plan, *names), screen.write, size=screen.size, colour=colour, keep=keep, clock=lambda: now)
+class Terminal:
+    """A terminal with bake's picture on it."""
+
+    def __init__(self, plan: Plan, *names: str, columns: int = 80, colour: bool = False, keep: bool = False) -> None:
+        self.written = io.StringIO()
+        console = Console(file=self.written, force_terminal=True, width=columns, height=24, no_color=not colour,
+                          color_system="standard", _environ={"TERM": "xterm"})  # fmt: skip
+        self.view = LiveView(job_of(plan, *names), console, keep=keep, clock=lambda: NOW)
+
+    @property
+    def lines(self) -> list[str]:
+        screen = Screen()
+        screen.feed(self.written.getvalue())
+        lines = ["".join(char for char, _ in line).rstrip() for line in screen.lines]
+        return [line for line in lines if line]
+
+    def show(self, *changes: Change) -> None:
+        for change in changes:
+            self.view.change(change)
+        self.view.stop()
 
 
 def step(target: str, text: str = "RUN make", **more: object) -> Step:
@@ -72,24 +53,17 @@ def step(target: str, text: str = "RUN make", **more: object) -> Step:
 
 
 def test_a_recorded_run_ends_with_a_mark_and_a_time_for_each_image(plan: Plan) -> None:
-    screen, job = Screen(), job_of(plan, "federation", "egg")
-    now = iter(range(10_000))
-    view = LiveView(job, screen.write, size=screen.size, clock=lambda: float(next(now)))
     reader = Reader(["packages", "federation", "egg"], str)
-    view.begin("building")
     for line in (DATA / "rawjson-0.13.1-built.txt").read_text().splitlines():
-        for change in reader.feed(line):
-            view.change(change)
-    view.end()
-    assert screen.shown[0].startswith("building  3 of 4  ")
-    assert [line.split()[:2] for line in screen.shown[1:]] == [
-        ["packages", "✓"], ["base-image", "·"], ["federation", "✓"], ["egg", "✓"],
+        list(reader.feed(line))
+    rows = image_rows(job_of(plan, "federation", "egg"), list(reader.steps.values()), NOW, final=True)
+    assert [(row.image, row.state) for row in rows] == [
+        ("packages", "done"), ("base-image", "stopped"), ("federation", "done"), ("egg", "done"),
     ]  # fmt: skip
-    assert len(screen.shown) == 5, "each picture is drawn over the one before"
 
 
 @pytest.mark.parametrize(
-    ("one", "line"),
+    ("image", "line"),
     [
         (step("roll"), "roll      ·"),
         (step("roll", started=38.0), "roll      ⠋   1m02s  stage-1 2/5: RUN make"),
@@ -101,117 +75,77 @@ def test_a_recorded_run_ends_with_a_mark_and_a_time_for_each_image(plan: Plan) -
     ],
     ids=["waiting", "running", "done", "cached", "failed", "transfer"],
 )  # fmt: skip
-def test_an_image_is_one_line(plan: Plan, one: Step, line: str) -> None:
-    screen = Screen()
-    view = view_of(plan, screen, "roll")
-    view.begin("building")
-    view.change(Change("started", one))
-    view._draw()
-    assert screen.shown[2].strip() == line
+def test_an_image_is_one_line_that_is_redrawn_in_place(plan: Plan, image: Step, line: str) -> None:
+    terminal = Terminal(plan, "roll")
+    terminal.view.begin("building")
+    terminal.show(Change("started", image))
+    assert [shown.split()[0] for shown in terminal.lines] == ["stopping", "packages", "roll"]
+    assert terminal.lines[2].strip() == line
 
 
 def test_what_was_not_finished_when_the_run_broke_off_is_no_success(plan: Plan) -> None:
-    screen = Screen()
-    view = view_of(plan, screen, "roll", "proxy")
-    view.begin("building")
-    view.change(Change("started", step("proxy", started=90.0)))
-    view.change(Change("failed", step("roll", started=90.0, completed=91.0, error="context canceled")))
-    view.end()
-    assert [line.split()[0] for line in screen.shown if line.endswith("· not finished")] == [
-        "packages",
-        "proxy",
-        "roll",
+    steps = [
+        step("proxy", started=90.0),
+        step("roll", started=90.0, completed=91.0, error="context canceled"),
     ]
+    rows = image_rows(job_of(plan, "roll", "proxy"), steps, NOW, final=True)
+    assert {row.image for row in rows if row.text == "not finished"} == {"packages", "proxy", "roll"}
 
 
 def test_a_shared_step_counts_for_the_image_that_it_turns_out_to_belong_to(plan: Plan) -> None:
-    screen, shared = Screen(), step("python", started=90.0, completed=95.0)
-    view = view_of(plan, screen, "python")
-    view.begin("building")
-    view.change(Change("finished", shared))
+    shared = step("python", started=90.0, completed=95.0)
     shared.name = StepName("base-image", "", "stage-1 2/5", "RUN pip")
-    view.end()
-    assert [line.split()[:3] for line in screen.shown[1:]] == [["base-image", "✓", "5.0"], ["python", "·", "not"]]
+    base, python = image_rows(job_of(plan, "python"), [shared], NOW, final=True)
+    assert (base.state, base.text.split()[:2], python.state) == ("done", ["5.0", "s"], "stopped")
 
 
-def test_a_second_phase_is_drawn_over_the_first(plan: Plan) -> None:
-    screen = Screen()
-    view = view_of(plan, screen, "roll")
-    view.begin("building")
-    view.change(Change("finished", step("roll", started=90.0, completed=94.2)))
-    view.end()
-    view.begin("publishing")
-    assert [line.split()[0] for line in screen.shown] == ["publishing", "packages", "roll"]
-    assert "✓" not in screen.shown[2], "it is to be published yet"
+@pytest.mark.parametrize(("failed", "keep", "left"), [(False, False, 0), (True, False, 3), (False, True, 3)])
+def test_the_picture_makes_way_for_what_says_the_same(plan: Plan, failed: bool, keep: bool, left: int) -> None:
+    terminal = Terminal(plan, "roll", keep=keep)
+    terminal.view.begin("building")
+    terminal.view.end(failed=failed)
+    assert len(terminal.lines) == left
+    assert terminal.written.getvalue().rpartition("\x1b[?25")[2].startswith("h"), "the cursor is shown again"
 
 
-def test_a_note_stays_above_the_picture(plan: Plan) -> None:
-    screen = Screen()
-    view = view_of(plan, screen, "roll")
-    view.begin("building")
-    view.end()
-    view.note("once more")
-    view.begin("building")
-    assert [line.split()[0] for line in screen.shown] == ["once", "building", "packages", "roll"]
+def test_more_images_than_lines_shows_what_is_going_on() -> None:
+    states = ("done", "waiting", "waiting", "running", "failed", "waiting")
+    rows = [Row(f"image{number}", state, "") for number, state in enumerate(states)]  # type: ignore[arg-type]
+    fitting, others = fitting_rows(rows, 4)
+    assert [row.image for row in fitting] == ["image1", "image3", "image4"]
+    assert others == "and 2 waiting, 1 done"
 
 
-@pytest.mark.parametrize(("keep", "left"), [(False, 0), (True, 3)])
-def test_the_picture_makes_way_for_a_result_on_the_same_terminal(plan: Plan, keep: bool, left: int) -> None:
-    screen = Screen()
-    view = view_of(plan, screen, "roll", keep=keep)
-    view.begin("building")
-    view.end()
-    view.clear()
-    assert len(screen.shown) == left
-
-
-def test_what_a_key_press_left_below_is_wiped(plan: Plan) -> None:
-    screen = Screen()
-    view = view_of(plan, screen, "roll")
-    view.begin("building")
-    screen.write("^C")
-    view.stop()
-    assert screen.shown[0].startswith("stopping") and len(screen.shown) == 3
-
-
-def test_more_images_than_lines_shows_what_is_going_on(plan: Plan) -> None:
-    screen = Screen(height=7)
-    view = view_of(plan, screen)
-    view.begin("building")
-    view.change(Change("started", step("python", started=90.0)))
-    view.change(Change("finished", step("federation", started=90.0, completed=94.0)))
-    view._draw()
-    assert [line.split()[0] for line in screen.shown[1:-1]] == ["packages", "base-image", "proxy", "python"]
-    assert screen.shown[-1] == "  and 4 waiting, 1 done"
-    assert len(screen.shown) < screen.height
-
-
-@pytest.mark.parametrize("columns", [1, 2, 10, 20, 40])
+@pytest.mark.parametrize("columns", [2, 10, 20, 40])
 def test_a_narrow_terminal_breaks_no_line(plan: Plan, columns: int) -> None:
-    screen = Screen(columns, height=20)
-    view = view_of(plan, screen, "roll")
-    view.begin("building")
-    view.change(Change("started", step("roll", "COPY 日本語 日本語 日本語", started=90.0)))
-    view.end()
-    assert screen.raw.count("\n") == 2 * 3
+    terminal = Terminal(plan, "roll", columns=columns)
+    terminal.view.begin("building")
+    terminal.show(Change("started", step("roll", "COPY 日本語 日本語 日本語", started=90.0)))
+    frame = re.sub(r"\x1b\[[0-9?]*[A-Za-z]|\r", "", terminal.written.getvalue())
+    assert frame.count("\n") == 2 * 2, "two frames of three lines"
 
 
-def test_a_terminal_made_narrower_keeps_one_picture(plan: Plan) -> None:
-    screen = Screen(80)
-    view = view_of(plan, screen, "roll")
-    view.begin("building")
-    view.change(Change("started", step("roll", "RUN " + "make " * 30, started=90.0)))
-    view._draw()
-    screen.resize(30)
-    view._draw()
-    assert [line.split()[0] for line in screen.shown] == ["building", "packages", "roll"]
+@pytest.mark.parametrize("colour", [True, False])
+def test_marks_have_colour_where_it_is_wanted(plan: Plan, colour: bool) -> None:
+    terminal = Terminal(plan, "roll", colour=colour)
+    terminal.view.begin("building")
+    terminal.show(Change("failed", step("roll", started=90.0, completed=91.0, error="x")))
+    assert ("\x1b[31m✗" in terminal.written.getvalue()) is colour
 
 
-def test_marks_have_colour_where_it_is_wanted(plan: Plan) -> None:
-    for colour in (True, False):
-        screen = Screen()
-        view = view_of(plan, screen, "roll", colour=colour)
-        view.begin("building")
-        view.change(Change("failed", step("roll", started=90.0, completed=91.0, error="x")))
-        view.end()
-        assert ("\x1b[31m✗\x1b[m" in screen.raw) is colour
+def test_the_view_that_fits(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_of(plan, "roll")
+    screen = on_terminal(monkeypatch)
+    monkeypatch.setenv("NO_COLOR", "1")
+    live = make_view(job)
+    assert isinstance(live, LiveView)
+    live.begin("building")
+    live.change(Change("failed", step("roll", started=90.0, completed=91.0, error="x")))
+    live.end(failed=True)
+    assert "✗" in screen.text and "\x1b[31m" not in screen.text
+    assert type(make_view(job, quiet=True)) is View
+    assert isinstance(make_view(job, verbose=True), PlainView)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(make_view(job), PlainView)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert isinstance(make_view(job), PlainView)

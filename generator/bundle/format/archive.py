@@ -12,6 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+from generator.progress import Progress as Progress
+from generator.progress import quiet as quiet
+
 BLOCK = 512
 TRAILER = bytes(2 * BLOCK)
 CHUNK = 1 << 20
@@ -35,16 +38,6 @@ _TYPES = {
     b"x": "a PAX header",
     b"g": "a global PAX header",
 }
-
-
-def quiet(_what: str, _done: int, _total: int) -> None:
-    """The progress of somebody who does not ask."""
-
-
-class Progress(Protocol):
-    """Called with what is being done, the bytes done and the bytes in all; it may raise to stop the work."""
-
-    def __call__(self, what: str, done: int, total: int, /) -> None: ...
 
 
 class Reads(Protocol):

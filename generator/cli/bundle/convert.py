@@ -13,7 +13,7 @@ from generator.bundle.foreign.recognise import recognise
 from generator.bundle.report import as_json, images_table, summary
 from generator.cli.bundle.shared import file_argument, format_option, layers_option, quiet_option, source
 from generator.errors import InputError, Problem
-from generator.terminal import Bar
+from generator.progress import Bar
 
 if TYPE_CHECKING:
     from generator.images.oci import Layers

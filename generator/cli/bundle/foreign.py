@@ -12,7 +12,7 @@ from generator.bundle.foreign.report import as_json, rows
 from generator.bundle.foreign.survey import Survey, damaged, inspect_foreign, verify_foreign
 from generator.bundle.report import COLUMNS
 from generator.errors import BundleError
-from generator.terminal import Bar
+from generator.progress import Bar
 from generator.text import human, table
 
 

@@ -13,7 +13,7 @@ from generator.bundle.report import loaded_json, loaded_table
 from generator.bundle.signature import required
 from generator.cli.bundle.shared import files_argument, format_option, quiet_option, signature_option, source
 from generator.medium import ask_for_medium
-from generator.terminal import Bar
+from generator.progress import Bar
 
 
 @click.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from generator.cli.bundle.shared import base_option, format_option, quiet_option, signature_option
-from generator.terminal import Bar
+from generator.progress import Bar
 
 
 @click.command()

@@ -37,11 +37,10 @@ from generator.cli.bundle.save_arguments import (
 from generator.cli.bundle.shared import GROUPS, format_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
-from generator.cli.terminal import progress_view, say
 from generator.docker.builder import asking
 from generator.docker.programs import find_docker
 from generator.errors import InputError, Problem
-from generator.terminal import Bar
+from generator.progress import Bar, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,7 +219,7 @@ def _from_bake(
         names,
         options,
         process=os.environ,
-        view=lambda job: progress_view(job, quiet=quiet),
+        view=lambda job: baking.make_view(job, quiet=quiet),
         say=say,
         answers=answers,
     )

@@ -12,8 +12,8 @@ import click
 
 from generator.bundle.check import inspect
 from generator.cli.bundle.shared import GROUPS, groups_of
-from generator.cli.terminal import say
 from generator.errors import BundleError, EngineError, FategenError, InputError, Problem, did_you_mean
+from generator.progress import say
 from generator.project import find_project
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from generator.cli.bundle.shared import base_option, format_option
-from generator.cli.terminal import say
+from generator.progress import say
 from generator.text import table
 
 

@@ -16,7 +16,7 @@ from generator.bundle.signature import required
 from generator.cli.bundle import foreign
 from generator.cli.bundle.shared import file_argument, format_option, quiet_option, signature_option, source
 from generator.medium import ask_for_medium
-from generator.terminal import Bar
+from generator.progress import Bar
 
 
 @click.command()

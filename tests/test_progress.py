@@ -1,0 +1,98 @@
+"""The line of progress on stderr, and what stderr's terminal can show."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+import pytest
+
+from generator.progress import Bar, displayable
+
+
+class Terminal(io.TextIOWrapper):
+    """A stream that says that it is a terminal."""
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, write_through=True)
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def text(self) -> str:
+        assert isinstance(self.buffer, io.BytesIO)
+        return self.buffer.getvalue().decode(self.encoding)
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, encoding: str = "utf-8", **environment: str) -> Terminal:
+    """A terminal as stderr. (Not a fixture: pytest sets stderr anew after fixtures.)"""
+    terminal = Terminal(encoding)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for name in ("LC_ALL", "LC_CTYPE", "LANG", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm", **(environment or {"LANG": "en_US.UTF-8"})}.items():
+        monkeypatch.setenv(name, value)
+    return terminal
+
+
+@pytest.mark.parametrize(
+    ("locale", "encoding", "shown"),
+    [
+        ({"LANG": "en_US.UTF-8"}, "utf-8", "✓ ⠸…"),
+        ({"TERM": "xterm"}, "utf-8", "✓ ⠸…"),
+        ({"LANG": "C"}, "utf-8", "v -."),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, "utf-8", "v -."),  # what Python makes of it
+        ({"LANG": "C.UTF-8", "LC_CTYPE": "C.UTF-8"}, "utf-8", "✓ ⠸…"),
+        ({"LC_CTYPE": "C.UTF-8"}, "utf-8", "✓ ⠸…"),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "POSIX"}, "utf-8", "v -."),
+        ({"LANG": "fr_FR"}, "iso8859-15", "v -."),
+    ],
+)
+def test_ascii_where_the_locale_or_the_stream_has_no_unicode(
+    monkeypatch: pytest.MonkeyPatch, locale: dict[str, str], encoding: str, shown: str
+) -> None:
+    on_terminal(monkeypatch, encoding, **locale)
+    assert displayable("✓ ⠸…") == shown
+
+
+def test_the_line_has_bytes_total_rate_and_time_left_and_is_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_terminal(monkeypatch)
+    now = [10.0]
+    with Bar("checking", quiet=False, clock=lambda: now[0]) as show:
+        show("egg: layer sha256:" + "ab" * 32, 0, 100_000_000)
+        now[0] = 12.0
+        show("", 40_000_000, 100_000_000)
+    first, second, last = screen.text.split("\r\x1b[K")[1:]
+    assert first == "checking   0 %  0 B of 100 MB  egg: layer abababababab"
+    assert second.startswith("checking  40 %  40 MB of 100 MB  20 MB/s  3.0 s left")
+    assert last == ""
+
+
+def test_of_a_stream_of_unknown_length_the_line_has_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_terminal(monkeypatch)
+    now = [10.0]
+    with Bar("reading", quiet=False, clock=lambda: now[0]) as show:
+        now[0] = 12.0
+        show("egg", 40_000_000, 0)
+    assert screen.text.split("\r\x1b[K")[1] == "reading  40 MB  20 MB/s  egg"
+
+
+def test_the_line_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_terminal(monkeypatch)
+    monkeypatch.setattr(screen, "fileno", lambda: 2)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _fd: os.terminal_size((20, 24)))
+    with Bar("checking", quiet=False) as show:
+        show("egg", 1, 100_000_000)
+    assert max(map(len, screen.text.split("\r\x1b[K"))) == 19
+
+
+@pytest.mark.parametrize(("quiet", "term"), [(True, "xterm"), (False, "dumb")])
+def test_the_line_is_only_for_terminals_and_not_with_quiet(
+    monkeypatch: pytest.MonkeyPatch, quiet: bool, term: str
+) -> None:
+    screen = on_terminal(monkeypatch, TERM=term)
+    with Bar("checking", quiet=quiet) as show:
+        show("egg", 1, 2)
+    assert screen.text == ""
