@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import subprocess
 from collections.abc import Iterator
@@ -76,18 +75,3 @@ def project_dir(tmp_path: Path) -> Path:
     """A project with the smallest .env."""
     (tmp_path / ".env").write_text("PREFIX=federatedai\nBASE_TAG=1.3.0-release\nTAG=1.3.0-release\n", encoding="utf-8")
     return tmp_path
-
-
-@pytest.fixture(params=["requests", "standin"])
-def each_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both clients that ``generator.registry.transport`` may find: requests, and its stand-in in fategen-load.pyz."""
-    if request.param == "standin":
-        from generator.loader.standins import requests, urllib3
-        from generator.registry import transport
-
-        own = {"requests": requests, "urllib3": urllib3, "HTTPAdapter": requests.adapters.HTTPAdapter}
-        namespace = {**vars(transport), **own}
-        exec(inspect.getsource(transport._Adapter), namespace)
-        for name in ("requests", "urllib3", "HTTPAdapter", "_Adapter"):
-            monkeypatch.setattr(transport, name, namespace[name])
-    return str(request.param)

@@ -17,8 +17,7 @@ from generator.bundle.format.model import BundleIndex, Image, Variant
 from generator.bundle.format.small_files import open_files
 from generator.bundle.load import LoadResult, load
 from generator.bundle.save import SaveResult, save
-from generator.bundle.signature import required
-from generator.bundle.signing import Signed, sign
+from generator.bundle.signature import Signed, required, sign
 from generator.images.layout import SourceImage
 
 __all__ = [

@@ -58,11 +58,6 @@ class Blobs:
             raise self._damaged(member, "does not match its digest")
         yield held
 
-    def spans(self, digest: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Bytes of a blob (``end`` exclusive) as pieces of open files: file descriptor, first byte, number of bytes."""
-        first = self.members[digest].start
-        return self.homes[digest].source.spans(first + start, first + end)
-
     def require_all(self) -> None:
         """InputError where a delta's bases were not given."""
         lacking = self.index.blobs().keys() - self.members.keys()
@@ -92,7 +87,7 @@ def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
     """
     with opened_together((path, *bases)) as (top, others):
         if not top.source.anywhere:
-            raise InputError(Problem(top.name, "it must be a file: its parts are read where they stand"))
+            raise InputError(Problem(top.name, "it must be a file: its blobs are read in any order"))
         check_end(top.source, top.name, top.plan, outcome=OUTCOME)
         members: dict[str, Expected] = {}
         homes: dict[str, File] = {}

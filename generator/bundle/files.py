@@ -12,7 +12,7 @@ from generator.bundle.format.archive import Reads
 from generator.bundle.format.base import short_root
 from generator.bundle.format.members import Contents, Expected
 from generator.bundle.format.model import BundleIndex
-from generator.bundle.format.source import Ask, Source, opened
+from generator.bundle.format.source import Source, opened
 from generator.errors import InputError, Problem
 
 
@@ -34,7 +34,7 @@ class File:
 
 
 @contextlib.contextmanager
-def opened_together(sources: Sequence[Path | Reads], ask: Ask | None = None) -> Iterator[tuple[File, list[File]]]:
+def opened_together(sources: Sequence[Path | Reads]) -> Iterator[tuple[File, list[File]]]:
     """The bundle among ``sources`` and its bases, told by their records.
 
     InputError: one cannot be read, or has nothing to do with the bundle; BundleError: one is no bundle.
@@ -42,7 +42,7 @@ def opened_together(sources: Sequence[Path | Reads], ask: Ask | None = None) -> 
     with contextlib.ExitStack() as closing:
         files = []
         for one in sources:
-            stream, name, _ = closing.enter_context(opened(one, ask))
+            stream, name, _ = closing.enter_context(opened(one))
             files.append(File(stream, name, read_record(stream, name)))
         top, bases = _bundle_and_bases(files)
         pipes = [file.name for file in bases if not file.source.anywhere]

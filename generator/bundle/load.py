@@ -18,7 +18,6 @@ from generator.bundle.engines.tags import Tags
 from generator.bundle.files import opened_together
 from generator.bundle.format.archive import Progress, Reads
 from generator.bundle.format.model import BundleIndex, Image
-from generator.bundle.format.source import Ask
 from generator.bundle.format.walk import check_rest
 from generator.bundle.send import Sender
 from generator.bundle.supply import Supply, supply
@@ -48,7 +47,6 @@ def load(
     retag: str = "",
     approve: Approve | None = None,
     progress: Progress | None = None,
-    ask: Ask | None = None,
 ) -> LoadResult:
     """Load a bundle, or the images of it that ``only`` names, for ``platform`` (default: the engine's own).
 
@@ -60,7 +58,7 @@ def load(
     Raises InputError (an image, a platform or a base that is not there), BundleError (damaged or unsafe: no name was
     touched), EngineError (the engine failed: names are as they were).
     """
-    with opened_together((source, *bases), ask) as (top, others):
+    with opened_together((source, *bases)) as (top, others):
         signer = approve(top.index, top.name) if approve else ""
         chosen = renamed(_choose(top.index, only, _platform(platform or engine.platform())), retag)
         sent_for = chosen.images[0].variants[0].platform

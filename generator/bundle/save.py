@@ -23,7 +23,6 @@ from generator.bundle.format.members import Contents, Expected, contents
 from generator.bundle.format.model import BundleIndex, arrange
 from generator.bundle.format.small_files import small_file
 from generator.bundle.output import check_output, disk_errors, forget, part_file, sync_directory, write_sums
-from generator.bundle.split import PartsWriter, check_split, remove_parts
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images.inflate import compressed
 from generator.images.layout import Found, SourceImage, blob_path, build_again, read_all
@@ -69,16 +68,16 @@ def save(
     *,
     name: str,
     bases: Sequence[BundleIndex] = (),
-    split: int = 0,
     files: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
     arriving: Arriving | None = None,
 ) -> SaveResult:
     """Write ``images`` to ``output`` and their checksum to ``output`` + ``.sha256`` (for ``sha256sum -c``).
 
-    Layers that ``bases`` have are left out. With ``split`` it becomes parts of at most that many bytes: see ``split``.
-    ``files`` are small files that go with them, by name: see ``small_files.open_files``. Of ``arriving``, layers are
-    waited for, and those that were hashed on their way are not hashed again.
+    Layers that ``bases`` have are left out. ``files`` are small files that go with them, by name: see
+    ``small_files.open_files``. Of ``arriving``, layers are waited for, and those that were hashed on their way are not
+    hashed again.
+
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
@@ -86,24 +85,12 @@ def save(
     """
     plan, sources, shared = _prepare(images, name, bases, files or {}, arriving)
     check_output(output, plan.size, sources.arriving.lacking)
-    if split:
-        check_split(output, plan.size, split)
     sums = output.with_name(output.name + ".sha256")
-    if split:
-        with disk_errors(output, plan.size), part_file(output) as (_, part):
-            with PartsWriter(output, split) as parts:
-                digest = _write(parts, plan, sources, progress or quiet)
-                forget(output)
-                text = parts.publish(plan.index.root)
-            write_sums(sums, text)
-            part.unlink()
-        return SaveResult(output, plan.size, digest, plan.index.root, plan.index, shared)
     with disk_errors(output, plan.size), part_file(output) as (number, part):
         with contextlib.closing(DiskFile(os.dup(number))) as file:
             digest = _write(file, plan, sources, progress or quiet)
             file.finish()
         forget(output)
-        remove_parts(output)
         part.replace(output)
         sync_directory(output.parent)
     with disk_errors(sums, 0):

@@ -1,118 +1,125 @@
 """Signatures: who a bundle is from. A root digest that is read over a telephone cannot tell that, a key can.
 
-What is signed are the bytes of ``fategen/bundle.json``: the record, which has the digest of every blob and file, every
-name and tag, and from which all the rest of the bundle follows. So one small signature binds all of it, and whoever has
-no fategen can check it: ``tar -xOf FILE fategen/bundle.json | ssh-keygen -Y verify …``. It stands in ``FILE.sig``.
-
-The tools are those that sites have: OpenSSH (8.2 or later; ssh-keygen(1), ``-Y``) and cosign with a key pair (without
-its transparency log, which is on the internet). Which of the two is told by the form of the key.
+What is signed is ``fategen/bundle.json``, the bundle index. It has the digest of every blob and file and every name and
+tag, and the rest of the bundle follows from it, so one small signature in ``FILE.sig`` covers all of it. It can be
+checked without fategen: ``tar -xOf FILE fategen/bundle.json | ssh-keygen -Y verify …`` (OpenSSH 8.2 or later).
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from generator.bundle.check import Approve
+from generator.bundle.check import Approve, verify
 from generator.bundle.format.base import short_root
 from generator.bundle.format.model import BundleIndex
 from generator.docker.programs import find_program
-from generator.errors import BundleError, InputError, Problem
+from generator.errors import BundleError, EngineError, InputError, Problem
+from generator.files import write_atomically
 
 NAMESPACE = "fategen-bundle"
-"""of the SSH signature: one made for git or mail is none for a bundle"""
+"""of the SSH signature: one made for git or mail does not count for a bundle"""
 SUFFIX = ".sig"
 
-Form = Literal["ssh private", "ssh public", "allowed signers", "cosign private", "cosign public"]
+KeyKind = Literal["private key", "public key", "list of signers"]
 _SSH_KEY = re.compile(r"(?:ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-)[a-z0-9@.-]+")
 _LIMIT = 1 << 20
 
 
-def required(key: Path) -> Approve:
-    """Lets a bundle pass whose ``FILE.sig`` is by ``key``: an SSH public key, an ``allowed_signers`` file (see
-    ssh-keygen(1)), or a cosign public key. It returns the signer's name: the principal, else the key's file.
+@dataclass(frozen=True)
+class Signed:
+    """``path`` is the signature's file, ``index`` what was signed."""
 
-    It raises BundleError where there is no signature, or not by this key, or over another record. InputError: ``key``
-    is none to check with.
+    path: Path
+    index: BundleIndex
+
+
+def sign(file: Path, key: Path) -> Signed:
+    """Sign a bundle with an SSH private key, or a public key whose private half an agent has, and write ``FILE.sig``.
+
+    Every byte of the bundle is checked first. ssh-keygen may ask for the passphrase at the terminal. InputError: not a
+    key to sign with; EngineError: ssh-keygen is missing or failed; BundleError: not a bundle, or a damaged one.
     """
-    form = key_form(key)
-    if form in ("ssh private", "cosign private"):
-        raise InputError(Problem(str(key), f"is {SAYS[form]}; a signature is checked with the public key"))
+    if _key_kind(key) == "list of signers":
+        raise InputError(Problem(str(key), "is a list of signers: signing needs the private key"))
+    verified = verify(file)
+    ssh_keygen = find_program("ssh-keygen")
+    with tempfile.TemporaryDirectory(prefix="fategen-") as name:
+        content = Path(name) / "bundle.json"
+        content.write_bytes(verified.index.encode())
+        signature = content.with_name(content.name + SUFFIX)
+        signed = ssh_keygen.ask(["-q", "-Y", "sign", "-f", str(key.resolve()), "-n", NAMESPACE, str(content)])
+        if not signed or not signature.is_file():
+            raise EngineError(f"ssh-keygen did not sign {verified.path}", hint="see its own message above")
+        path = Path(verified.path + SUFFIX)
+        try:
+            write_atomically(path, signature.read_bytes())
+        except OSError as error:
+            raise EngineError(f"{path} cannot be written: {error.strerror}", hint="check that disk") from error
+    return Signed(path, verified.index)
+
+
+def required(key: Path) -> Approve:
+    """A check that ``FILE.sig`` is by ``key``: an SSH public key or an ``allowed_signers`` file (see ssh-keygen(1)).
+
+    It returns the signer's name: the principal, or the name of the key's file. It raises BundleError where there is no
+    signature, or not by this key, or not of this bundle. InputError: signatures cannot be checked with ``key``.
+    """
+    kind = _key_kind(key)
+    if kind == "private key":
+        raise InputError(Problem(str(key), "is a private key: a signature is checked with the public key"))
 
     def approve(index: BundleIndex, name: str) -> str:
-        path = Path(name + SUFFIX)
+        signature = Path(name + SUFFIX)
         refused = f"{name} is refused: {{}}\n  nothing else of it was read; its root digest is {short_root(index.root)}"
-        if not path.is_file():
-            wrong = f"it is not signed, or its signature {path} is not there"
-            hint = f"get {path.name} from its sender and put it beside the bundle; to a pipe nothing can be put beside"
-            raise BundleError(refused.format(wrong), hint=hint)
-        check = _cosign if form == "cosign public" else _ssh
-        signer, said = check(index.encode(), path, key, form)
+        if not signature.is_file():
+            reason = f"it is not signed, or its signature {signature} is missing"
+            hint = f"get {signature.name} from its sender and put it beside the bundle; a pipe cannot have one"
+            raise BundleError(refused.format(reason), hint=hint)
+        signer, message = _check(index.encode(), signature, key, kind)
         if not signer:
-            wrong = f"{path} is no signature of it by {key} ({said})"
-            raise BundleError(refused.format(wrong), hint="do not use it; ask its sender which key signed it")
+            reason = f"{signature} is not a signature of it by {key} ({message})"
+            raise BundleError(refused.format(reason), hint="do not use it; ask its sender which key signed it")
         return signer
 
     return approve
 
 
-def _ssh(record: bytes, signature: Path, key: Path, form: Form) -> tuple[str, str]:
-    """(the signer, "" where the signature is not good, what ssh-keygen said)"""
-    tool = find_program("ssh-keygen")
+def _check(content: bytes, signature: Path, key: Path, kind: KeyKind) -> tuple[str, str]:
+    """The signer, "" where the signature is not good, and what ssh-keygen printed."""
+    ssh_keygen = find_program("ssh-keygen")
     with tempfile.TemporaryDirectory(prefix="fategen-") as name:
         allowed = key
-        if form == "ssh public":
+        if kind == "public key":
             allowed = Path(name) / "allowed_signers"
             keys = [line.split()[:2] for line in _text(key).splitlines() if _SSH_KEY.match(line)]
             allowed.write_text("".join(f"sender {' '.join(parts)}\n" for parts in keys), encoding="utf-8")
-        where = ("-f", str(allowed.resolve()), "-s", str(signature.resolve()))
-        done = tool.run(["-Y", "find-principals", *where])
+        files = ("-f", str(allowed.resolve()), "-s", str(signature.resolve()))
+        done = ssh_keygen.run(["-Y", "find-principals", *files])
         if not done.ok:
             return "", done.last_line
         principal = done.stdout.splitlines()[0].split(",")[0]
-        done = tool.run(["-Y", "verify", *where, "-n", NAMESPACE, "-I", principal], input=record)
-    signer = key.name if form == "ssh public" else principal
+        done = ssh_keygen.run(["-Y", "verify", *files, "-n", NAMESPACE, "-I", principal], input=content)
+    signer = key.name if kind == "public key" else principal
     return signer if done.ok else "", done.last_line
 
 
-def _cosign(record: bytes, signature: Path, key: Path, _form: Form) -> tuple[str, str]:
-    tool = find_program("cosign")
-    with tempfile.TemporaryDirectory(prefix="fategen-") as name:
-        file = Path(name) / "bundle.json"
-        file.write_bytes(record)
-        options = ("--insecure-ignore-tlog=true", "--key", str(key.resolve()), "--signature", str(signature.resolve()))
-        done = tool.run(["verify-blob", *options, str(file)])
-    return key.name if done.ok else "", done.last_line
-
-
-SAYS: dict[Form, str] = {
-    "ssh private": "an SSH private key",
-    "ssh public": "an SSH public key",
-    "allowed signers": "a list of signers",
-    "cosign private": "a cosign private key",
-    "cosign public": "a cosign public key",
-}
-
-
-def key_form(key: Path) -> Form:
-    """What kind of key a file holds. InputError: none."""
+def _key_kind(key: Path) -> KeyKind:
+    """What a file of keys holds. InputError where that is not SSH keys."""
     text = _text(key)
-    if "ENCRYPTED SIGSTORE PRIVATE KEY" in text or "ENCRYPTED COSIGN PRIVATE KEY" in text:
-        return "cosign private"
-    if "PRIVATE KEY-----" in text:
-        return "ssh private"
-    if "BEGIN PUBLIC KEY-----" in text:
-        return "cosign public"
     lines = [words for line in text.splitlines() if (words := line.split()) and not line.startswith("#")]
+    if "PRIVATE KEY-----" in text and not ("SIGSTORE" in text or "COSIGN" in text):
+        return "private key"
     if lines and all(_SSH_KEY.fullmatch(words[0]) for words in lines):
-        return "ssh public"
+        return "public key"
     if lines and all(any(_SSH_KEY.fullmatch(word) for word in words[1:]) for words in lines):
-        return "allowed signers"
+        return "list of signers"
     raise InputError(
-        Problem(str(key), "is no key: expected an SSH key, an allowed_signers file or a cosign key"),
-        hint="ssh-keygen -t ed25519 -f KEY makes a pair; cosign generate-key-pair another",
+        Problem(str(key), "is not a key: expected an SSH key or an allowed_signers file"),
+        hint="ssh-keygen -t ed25519 -f KEY makes a pair",
     )
 
 

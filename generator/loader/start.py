@@ -5,9 +5,6 @@ import sys
 if sys.version_info < (3, 8):  # noqa: UP036
     sys.exit("error: fategen-load.pyz needs Python 3.8 or later, this is %d.%d" % sys.version_info[:2])  # noqa: UP031
 
-# Behind everything else: they are found only where this Python has no module of that name.
-sys.path.append(sys.path[0] + "/standins")
-
 from generator import process
 from generator.loader.__main__ import main
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from generator.bundle.format.members import Contents, Expected, contents
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import multi, simple
-from tests.bundle.tars import tar
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,3 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[SourceImage]:
 @pytest.fixture(scope="session")
 def made(sources: list[SourceImage], tmp_path_factory: pytest.TempPathFactory) -> Made:
     return bundle(tmp_path_factory.mktemp("bundle"), sources)
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    def write(content: Mapping[str, bytes | str] | bytes, name: str = "a.tar") -> Path:
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else tar(content))
-        return path
-
-    return write

@@ -25,6 +25,7 @@ from generator.images.layout import SourceImage
 from generator.images.strictjson import LIMIT, Malformed, encode
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import simple
+from tests.bundle.tars import head
 
 
 def check(data: bytes) -> None:
@@ -299,20 +300,34 @@ def test_too_many_members(made: Made) -> None:
         decode(encode(record).replace(one + b"," + one, b",".join(many)))
 
 
-FOREIGN_FILES = {
-    "gzip": (gzip.compress(b"x" * 1000), "gzip-compressed"),
-    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(600), "zstd-compressed"),
-    "empty": (b"", "is empty"),
-    "text": (b"hello", "not a fategen bundle"),
-    "another tool's": (member("manifest.json", b"[]"), "begins with 'manifest.json'"),
+OTHER_FILES = {
+    "gzip": (gzip.compress(b"x" * 1000), "it is gzip-compressed", "unpack it first: gunzip the input"),
+    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(600), "it is zstd-compressed", "unzstd"),
+    "bzip2": (b"BZh91AY" + bytes(600), "it is bzip2-compressed", "bunzip2"),
+    "xz": (b"\xfd7zXZ" + bytes(600), "it is xz-compressed", "unxz"),
+    "zip": (b"PK\x03\x04" + bytes(600), "it is a zip file", "unzip"),
+    "empty": (b"", "is empty", "copy it again"),
+    "text": (b"hello", "cut short: it has 5 bytes", "fategen bundle save"),
+    "no tar": (b"\x7fELF" * 200, "it is not a tar, or its beginning is missing", "fategen bundle save"),
+    "docker save 20": (
+        head("ab" * 32 + "/", 0, b"5"),
+        "it is a docker save archive",
+        "skopeo copy docker-archive:the input oci:DIR, then fategen bundle save --from layout:DIR",
+    ),
+    "podman save": (head("ab" * 32 + ".tar"), "it is a docker save archive", "docker-archive"),
+    "crane pull": (head("sha256:" + "ab" * 32), "it is a docker save archive", "docker-archive"),
+    "manifest.json first": (member("manifest.json", b"[]"), "it is a docker save archive", "docker-archive"),
+    "docker save 25": (head("blobs/", 0, b"5"), "it is an OCI layout", "skopeo copy oci-archive:"),
+    "an OCI layout": (head("./oci-layout"), "it is an OCI layout", "skopeo copy oci-archive:"),
+    "another tar": (head("etc/passwd"), "it is not a bundle|has no place in a bundle", "fategen bundle save"),
 }
 
 
-@pytest.mark.parametrize(("data", "words"), FOREIGN_FILES.values(), ids=FOREIGN_FILES)
-def test_what_is_no_bundle(data: bytes, words: str) -> None:
+@pytest.mark.parametrize(("data", "words", "hint"), OTHER_FILES.values(), ids=OTHER_FILES)
+def test_what_is_not_a_bundle_is_named_by_its_first_bytes(data: bytes, words: str, hint: str) -> None:
     with pytest.raises(BundleError, match=words) as error:
         inspect(io.BytesIO(data))
-    assert error.value.hint
+    assert hint in error.value.hint
 
 
 def evil(kind: bytes, name: str, link: str = "") -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from pathlib import Path
@@ -55,19 +54,6 @@ def test_inspect_sees_a_wrong_size(
     file.write_bytes(whole + b"x")
     assert run(monkeypatch, "inspect", file) == 0
     assert "has 1 bytes behind its end" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["inspect", "verify"])
-def test_of_a_compressed_bundle_it_is_said_that_load_wants_it_unpacked(
-    command: str, made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, command, file) == 0
-    assert "note:" not in capsys.readouterr().err
-    packed = file.with_name("fate-1.0.fate.tar.gz")
-    packed.write_bytes(gzip.compress(made.data))
-    assert run(monkeypatch, command, packed) == 0
-    note = f"note: {packed} is gzip-compressed; load, push and serve want it unpacked first: gunzip\n"
-    assert capsys.readouterr().err == note
 
 
 def test_a_digest_stands_in_the_table_where_it_has_room(made: Made, sources: list[SourceImage], tmp_path: Path) -> None:

@@ -19,8 +19,6 @@ from tests.bundle.conftest import Made
 from tests.bundle.layouts import multi, simple
 from tests.loopback import Handler, Loopback
 
-pytestmark = pytest.mark.usefixtures("each_client")
-
 
 @pytest.fixture
 def registry() -> Iterator[Loopback]:

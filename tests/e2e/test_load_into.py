@@ -53,8 +53,6 @@ class Chain:
         self.raw = save(raw, path / "raw.fate.tar", name="raw").path
         zstd = [image(path / "zstd", n, text, ZSTD) for n, text in (("x", f"x2 {SPACE}"), ("y", f"y3 {SPACE}"))]
         self.zstd = save(zstd, path / "zstd.fate.tar", name="zstd").path
-        (path / "parts").mkdir()
-        self.parts = save(third, path / "parts/whole.fate.tar", name="whole", split=20_000).path
 
     @property
     def ids(self) -> set[str]:
@@ -125,12 +123,6 @@ def test_a_bundle_and_the_same_again(engine: Target, chain: Chain, load: Loads) 
 def test_one_image(engine: Target, chain: Chain, load: Loads) -> None:
     assert load.states(chain.whole, "--only", "y") == {Y: "new"}
     assert set(engine.ids(X, Y)) == {Y}
-
-
-@ONE
-def test_parts_in_place(engine: Target, chain: Chain, load: Loads) -> None:
-    assert load.states(chain.parts) == {X: "new", Y: "new"}
-    assert engine.whole(X)
 
 
 @BOTH_STORES

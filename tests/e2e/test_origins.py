@@ -89,8 +89,8 @@ def test_into_a_pipe_it_is_the_same_file(built: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == (built / "bake.fate.tar").read_bytes()
     assert b"root digest" in done.stderr
-    refused = subprocess.run([*args, "--split", "dvd"], cwd=built, capture_output=True, text=True)
-    assert refused.returncode == 2 and "--split: writes files beside the bundle" in refused.stderr
+    refused = subprocess.run([*args, "--with-loader"], cwd=built, capture_output=True, text=True)
+    assert refused.returncode == 2 and "--with-loader: writes files beside the bundle" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -280,62 +280,6 @@ def test_a_harbor_that_would_not_take_it_gets_no_blob(
     assert not [line for line in inside.harbor.asked if line.startswith("PUT")]
 
 
-# serve
-
-
-@contextlib.contextmanager
-def served(bundle: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """``host:port`` of a bundle that is served, and the process."""
-    command = [sys.executable, "-m", "generator", "bundle", "serve", str(bundle), "--port", "0", "--format", "json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"at (127\.0\.0\.1:\d+),", line)
-        assert found, line
-        yield found[1], process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@pytest.mark.parametrize("engine", ["DOCKER_HOST", "FATEGEN_SANDBOX_DOCKER20"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_docker_pulls_from_a_bundle(project: Project, engine: str, host: str) -> None:
-    if engine not in os.environ:
-        pytest.skip(f"{engine} is not set")
-    with served(project.bundle) as (address, _):
-        name = f"{host}:{address.rpartition(':')[2]}/{SPACE}/roll:1.3.0-release"
-        docker("-H", os.environ[engine], "pull", "--quiet", name)
-        try:
-            digests = json.loads(docker("-H", os.environ[engine], "inspect", "-f", "{{json .RepoDigests}}", name))
-            target = {image.label: image.target.digest for image in project.index.images}["roll"]
-            assert f"{name.rpartition(':')[0]}@{target}" in digests
-        finally:
-            docker("-H", os.environ[engine], "rmi", name)
-
-
-def test_skopeo_copies_from_a_bundle(project: Project, tmp_path: Path) -> None:
-    with served(project.bundle) as (address, _):
-        for image in project.index.images:
-            source = f"docker://{address}/{SPACE}/{image.label}@{image.target.digest}"
-            # the machine need not have a policy.json
-            command = ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", source]
-            done = subprocess.run([*command, f"dir:{tmp_path / image.label}"], capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-            manifest = (tmp_path / image.label / "manifest.json").read_bytes()
-            assert "sha256:" + hashlib.sha256(manifest).hexdigest() == image.target.digest
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_frees_the_port(project: Project, number: signal.Signals) -> None:
-    with served(project.bundle) as (_, process):
-        process.send_signal(number)
-        _, err = process.communicate(timeout=10)
-        assert process.returncode == 0
-        assert err == "stopped\n"
-
-
 @pytest.mark.parametrize("command", ["push", "save"])
 def test_ctrl_c_does_not_wait_for_a_registry_that_says_nothing(project: Project, command: str, tmp_path: Path) -> None:
     asked = threading.Event()

@@ -31,9 +31,9 @@ import os, sys
 from pathlib import Path
 from generator.images.layout import SourceImage
 from generator.bundle.save import save
-layout, output, split, umask = sys.argv[1:]
+layout, output, umask = sys.argv[1:]
 os.umask(int(umask, 8))
-save([SourceImage(("fgtest/big:1.0",), Path(layout), ("linux/amd64",))], Path(output), name="big", split=int(split))
+save([SourceImage(("fgtest/big:1.0",), Path(layout), ("linux/amd64",))], Path(output), name="big")
 """
 VERIFY = """
 import sys
@@ -98,19 +98,18 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("split", [0, 7 << 20], ids=["one file", "parts"])
-def test_killed_at_twenty_moments_and_then_the_same_file(big: Path, tmp_path: Path, split: int) -> None:
+def test_killed_at_twenty_moments_and_then_the_same_file(big: Path, tmp_path: Path) -> None:
     good, out = tmp_path / "good", tmp_path / "out"
     good.mkdir()
     out.mkdir()
     name = "big.fate.tar"
     start = time.monotonic()
-    run(SAVE, big, good / name, str(split), "022")
+    run(SAVE, big, good / name, "022")
     longest = time.monotonic() - start
     moments = random.Random(2)
     killed = 0
     for _ in range(20):
-        command = [sys.executable, "-c", SAVE, str(big), str(out / name), str(split), "022"]
+        command = [sys.executable, "-c", SAVE, str(big), str(out / name), "022"]
         child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             child.wait(moments.uniform(0, longest))
@@ -118,11 +117,11 @@ def test_killed_at_twenty_moments_and_then_the_same_file(big: Path, tmp_path: Pa
             child.send_signal(signal.SIGKILL)
             killed += 1
         child.wait()
-        if (out / name).exists() or (out / f"{name}.parts.json").exists():
+        if (out / name).exists():
             # whole or not at all
             verify(out / name)
     assert killed >= 5
-    run(SAVE, big, out / name, str(split), "022")
+    run(SAVE, big, out / name, "022")
     assert {p.name: digest(p) for p in out.iterdir()} == {p.name: digest(p) for p in good.iterdir()}
 
 

@@ -29,7 +29,6 @@ from generator.bundle.format.archive import (
 )
 from generator.bundle.format.consistency import Expectations
 from generator.bundle.format.damage import Damage, cut_short, damaged, unsafe
-from generator.bundle.format.deep import Deep
 from generator.bundle.format.members import Contents, Expected
 from generator.bundle.format.source import Source, Window
 from generator.errors import BundleError
@@ -54,16 +53,15 @@ def check_rest(
     plan: Contents,
     *,
     tap: Tap | None = None,
-    deep: Deep | None = None,
     progress: Progress | None = None,
     outcome: str = "",
 ) -> None:
-    """Check everything behind the record in one pass, showing it to ``tap``; with ``deep``, what layers unpack to, too.
+    """Check everything behind the record in one pass, showing it to ``tap``.
 
     The record has been read. ``outcome`` ends the error (nothing was loaded).
     """
     found: list[Damage] = []
-    walk = _Walk(_Checker(source, name, plan, deep, outcome), source, plan.members[0].end, progress or quiet, tap)
+    walk = _Walk(_Checker(source, name, plan, outcome), source, plan.members[0].end, progress or quiet, tap)
     for member in plan.members[1:]:
         reason = walk.member(member)
         if reason is not None:
@@ -85,12 +83,11 @@ def check_apart(
     name: str,
     plan: Contents,
     *,
-    deep: Deep | None = None,
     progress: Progress | None = None,
     threads: int = 0,
 ) -> None:
     """The same as ``check_rest``, by several threads (0: one for each core), for a source that can be read anywhere."""
-    checker = _Checker(source, name, plan, deep, "")
+    checker = _Checker(source, name, plan, "")
     shared = _SharedProgress(progress or quiet, plan.size)
     size = source.size or 0
     # the largest first: at the end no thread waits for one that has just begun with it
@@ -182,7 +179,6 @@ class _Checker:
     source: Source
     name: str
     plan: Contents
-    deep: Deep | None
     outcome: str
 
     @functools.cached_property
@@ -245,7 +241,6 @@ class _Walk:
     def _content(self, member: Expected) -> str | None:
         keep = member.role in ("index", "manifest", "config")
         kept: list[bytes] = []
-        unpacked = self._checker.deep.layer(member.digest) if self._checker.deep and member.role == "layer" else None
         sha = hashlib.sha256()
         left = member.size
         while left and not self.ended:
@@ -254,8 +249,6 @@ class _Walk:
             sha.update(chunk)
             if keep:
                 kept.append(chunk)
-            if unpacked:
-                unpacked.write(chunk)
             if self._tap:
                 self._tap.data(chunk)
             self._progress(member.label, self.position, self._checker.plan.size)
@@ -263,8 +256,6 @@ class _Walk:
             return None
         if "sha256:" + sha.hexdigest() != member.digest:
             return "does not match its digest" if member.content is None else "is not what the record makes of it"
-        if unpacked:
-            return unpacked.problem()
         return self._checker.expectations.disagreement(member.digest, b"".join(kept)) if keep else None
 
     def _read(self, size: int) -> bytes:

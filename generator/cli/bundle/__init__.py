@@ -8,14 +8,12 @@ from generator.cli.lazy import LazyGroup
 
 COMMANDS = {
     "save": "write a set of images into one file",
-    "inspect": "list what a bundle or another tool's archive holds",
+    "inspect": "list what it holds",
     "verify": "check every byte, and name every damaged place",
     "sign": "sign what a bundle's record says, and so every byte of it",
-    "convert": "make a bundle of another tool's archive",
     "diff": "tell what of a bundle another one has not",
     "load": "load it into an engine while checking it",
     "push": "push it into a registry, digests kept",
-    "serve": "serve it to this machine as a registry",
 }
 
 

@@ -10,12 +10,9 @@ import click
 
 from generator.bundle.check import inspect
 from generator.bundle.extract import extract
-from generator.bundle.foreign.recognise import recognise
 from generator.bundle.format.damage import not_whole
 from generator.bundle.report import as_json, images_table, leaning, summary
-from generator.cli.bundle import foreign
 from generator.cli.bundle.shared import file_argument, format_option, source
-from generator.medium import ask_for_medium
 
 
 @click.command()
@@ -23,21 +20,11 @@ from generator.medium import ask_for_medium
 @click.option("--file", "name", default="", metavar="NAME", help="Write this small file of the bundle to stdout.")
 @format_option
 def command(file: Path, name: str, form: str) -> None:
-    """List what a bundle holds, from its first bytes alone ("-": from a pipe); the rest is for verify to check.
-
-    Of another tool's archive (docker save, podman save, skopeo, crane, buildx, an OCI layout, compressed or not) it
-    also tells which loaders take it.
-    """
+    """List what a bundle holds, from its first bytes alone ("-": from a pipe); the rest is for verify to check."""
     if name:
         sys.stdout.buffer.write(extract(source(file), name))
         return
-    with recognise(source(file)) as recognised:
-        if recognised.bundle is None:
-            foreign.show(recognised, form)
-            return
-        if recognised.packed:
-            click.echo(f"note: {recognised.packed}", err=True)
-        found = inspect(recognised.bundle, ask=ask_for_medium())
+    found = inspect(source(file))
     if form == "json":
         click.echo(json.dumps(as_json(found.index, found.size), indent=2))
     else:

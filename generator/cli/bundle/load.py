@@ -12,7 +12,6 @@ from generator.bundle.load import load
 from generator.bundle.report import loaded_json, loaded_table
 from generator.bundle.signature import required
 from generator.cli.bundle.shared import files_argument, format_option, quiet_option, signature_option, source
-from generator.medium import ask_for_medium
 from generator.progress import Bar
 
 
@@ -38,7 +37,7 @@ def command(
 ) -> None:
     """Load a bundle into an engine while checking it. When anything is wrong, no image and no tag appears or changes.
 
-    A delta takes what the engine lacks from its BASE. Of a bundle in parts, FILE is the name before ".001".
+    A delta takes what the engine lacks from its BASE. Of a bundle that was split: cat FILE.* | fategen bundle load -
     """
     approve = required(key) if key else None
     first, *bases = map(source, files)
@@ -52,6 +51,5 @@ def command(
             retag=retag,
             approve=approve,
             progress=bar,
-            ask=ask_for_medium(),
         )
     click.echo(json.dumps(loaded_json(result), indent=2) if form == "json" else loaded_table(result))

@@ -15,7 +15,6 @@ import click
 
 from generator.bundle.check import inspect
 from generator.bundle.format.base import short_root
-from generator.bundle.format.parts import part_size
 from generator.bundle.format.small_files import open_files
 from generator.bundle.output import check_place
 from generator.cli.bundle.save_arguments import (
@@ -83,7 +82,6 @@ if TYPE_CHECKING:
               help="With --from registry: another image too, its digest kept. Repeatable.")  # fmt: skip
 @click.option("--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
               help="A delta: without the layers that this bundle has. Repeatable.")  # fmt: skip
-@click.option("--split", default="", metavar="SIZE", help="Parts of at most SIZE: dvd, dvd-dl, fat32, 700MB, 4GiB.")
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
               help="Put this small file in too: a compose file, a chart. Repeatable.")  # fmt: skip
 @click.option("--with-loader", is_flag=True,
@@ -101,7 +99,6 @@ def command(
     output: Path | None,
     others: tuple[str, ...],
     bases: tuple[Path, ...],
-    split: str,
     files: tuple[Path, ...],
     with_loader: bool,
     builder: str,
@@ -116,8 +113,7 @@ def command(
     "fate" (the default) holds the components, "third-party" mysql and redis, "all" both and base-image (the group "all"
     of bake and images is what is built: without mysql and redis). The same images give the same file, byte for byte.
     FILE.sha256 is written beside it, for sha256sum -c. With --base it is a delta: it loads where OLD was loaded, or
-    together with OLD. With -o - the bundle goes to standard output, and what is said of it to standard error. With
-    --split it becomes FILE.001, FILE.002, ... and FILE.parts.json.
+    together with OLD. With -o - the bundle goes to standard output, and what is said of it to standard error.
     """
     check_bundle(name, lambda: plan_there(directory, sets, sources))
     if builder and origin != "bake":
@@ -126,12 +122,11 @@ def command(
         raise InputError(Problem("--add", "only a registry is asked for other images"), hint="--from registry")
     piped = str(output) == "-"
     if piped:
-        check_pipe(split, with_loader)
+        check_pipe(with_loader)
     elif output:
         check_place(output)
         check_name(output)
     contents = open_files(files)
-    part = part_size(split) if split else 0
     olds = [inspect(base).index for base in bases]
     project = open_project(directory)
     # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
@@ -172,7 +167,7 @@ def command(
                 layouts, coming = _as_they_are(workspace, origin, names, others, olds, options, quiet, held)
         before = None if piped else root_there(output)
         with Bar("saving", quiet) as bar:
-            write = partial(save_to, stream=sys.stdout.buffer) if piped else partial(save, output=output, split=part)
+            write = partial(save_to, stream=sys.stdout.buffer) if piped else partial(save, output=output)
             progress = bar if coming is None else coming.after(bar)
             result = write(layouts, name=title, bases=olds, files=contents, progress=progress, arriving=coming)
             if piped:
@@ -180,13 +175,13 @@ def command(
     if before not in (None, result.root):
         what = f"held another bundle (root digest {short_root(before)})" if before else "was no bundle"
         say(f"replaced {output}, which {what}")
-    placed = build.place(result.path, result.index, parts=bool(part)) if with_loader else None
+    placed = build.place(result.path, result.index) if with_loader else None
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
         extra.update({"loader": str(placed.loader), "loader_sha256": placed.sha256} if placed else {})
         click.echo(json.dumps({**extra, **as_json(result.index, result.size)}, indent=2), err=piped)
         return
-    where = f"{result.path}.[0-9]*" if part else title if piped else str(result.path)
+    where = title if piped else str(result.path)
     lines = [images_table(result.index), "", summary(where, result.index, result.size)]
     lines.append(f"sha256 {result.sha256}" + ("" if piped else f"  (in {result.path.name}.sha256)"))
     if olds:

@@ -59,11 +59,10 @@ def known_origin(_context: click.Context, _parameter: click.Parameter, value: st
     return value
 
 
-def check_pipe(split: str, with_loader: bool) -> None:
+def check_pipe(with_loader: bool) -> None:
     """InputError where standard output is a terminal, or something is asked for that stands beside a file."""
-    asked = [flag for flag, given in (("--split", split), ("--with-loader", with_loader)) if given]
-    if asked:
-        raise InputError([Problem(flag, "writes files beside the bundle, and -o - writes none") for flag in asked])
+    if with_loader:
+        raise InputError(Problem("--with-loader", "writes files beside the bundle, and -o - writes none"))
     if sys.stdout.isatty():
         hint = "fategen bundle save -o - | ssh HOST fategen bundle load -"
         raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is no text"), hint=hint)

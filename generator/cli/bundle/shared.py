@@ -28,7 +28,7 @@ signature_option = click.option(
     "key",
     type=click.Path(path_type=Path),
     metavar="KEY",
-    help="Refuse a bundle without a good FILE.sig: a public key, an allowed_signers file, or cosign.pub.",
+    help="Refuse a bundle without a good FILE.sig: an SSH public key, or an allowed_signers file.",
 )
 file_argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 

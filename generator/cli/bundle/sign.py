@@ -7,17 +7,17 @@ from pathlib import Path
 import click
 
 from generator.bundle.format.base import short_root
-from generator.bundle.signing import sign
+from generator.bundle.signature import sign
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--key", required=True, type=click.Path(path_type=Path), metavar="KEY",
-              help="An SSH private key (or the public one of a key in an agent), or a cosign private key.")  # fmt: skip
+              help="An SSH private key, or the public one of a key in an agent.")  # fmt: skip
 def command(file: Path, key: Path) -> None:
     """Write FILE.sig: a signature of the bundle's record, and so of every name, tag and byte in it.
 
-    ssh-keygen or cosign makes it. On the other side --require-signature of verify and load asks for it.
+    ssh-keygen makes it. On the other side --require-signature of verify and load asks for it.
     """
     signed = sign(file, key)
     click.echo(f"{signed.path}  {len(signed.index.images)} images, root digest {short_root(signed.index.root)}")
