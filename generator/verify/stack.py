@@ -1,21 +1,22 @@
-"""Two whole parties from the images: brought up with Docker Compose, asked whether all reach each other, taken down.
+"""Two whole parties from the images: started with Docker Compose, tried by the catalogue's smoke commands, taken down.
 
-What runs is the rendered out/compose.yaml. The questions are the catalogue's ``party: paths:``; the Python of one of a
-party's own containers asks them (``probe``), so that an engine on another machine is no different.
+What runs is the rendered out/compose.yaml. A command runs in a container of the party itself, so an engine on another
+machine is no different.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
+import re
+import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path as File
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from generator.catalogue.party import OTHER, Party, Path
+from generator.catalogue.party import Party, Smoke
 from generator.docker.completed import Completed
 from generator.docker.process import Docker
 from generator.docker.remedies import GET_COMPOSE
@@ -29,75 +30,82 @@ from generator.workspace import Workspace
 
 COMPOSE_NEEDED: Version = (2, 23, 1)
 """The first Docker Compose that takes a config's content from the compose file itself."""
-PATIENCE = 120.0
-"""Seconds that the components have until each of them answers: the real ones need a minute on two busy cores."""
-SETTLE = 20.0
-"""Seconds from then on that they have to find each other."""
-TAIL = 8
-"""Lines of a component's log in a result."""
+START_SECONDS = 300
+"""Time for all services to become healthy: the real ones need a minute on two busy cores."""
+TAIL, LINES = 8, 3
+"""Lines of a container's log, and of a command's output, in a result."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service of the stack, ``roll-10000``, and its container ("": it has none yet)."""
+    """One service, ``roll-10000``, as ``docker compose ps`` has it; ``container`` is "" before it has one."""
 
     name: str
     container: str = ""
     state: str = "not created"
-    """docker's word for it"""
-    code: int = 0
-    """its exit code"""
+    exit_code: int = 0
     health: str = ""
 
     @property
     def ok(self) -> bool:
-        """The one that only carries the schema has ended."""
-        if self.name.startswith("schema-") and self.state == "exited":
-            return self.code == 0
-        return self.state == "running" and self.health != "unhealthy"
+        """Healthy, or a container that only carries files and has ended well."""
+        if self.state == "exited":
+            return self.exit_code == 0 and self.name.startswith("schema-")
+        return self.state == "running" and self.health in ("", "healthy")
 
     @property
-    def said(self) -> str:
+    def failed(self) -> bool:
+        """It will not become healthy by waiting."""
+        return not self.ok and (self.state not in ("running", "created", "not created") or self.health == "unhealthy")
+
+    @property
+    def status(self) -> str:
         if self.state == "exited":
-            return f"exited with code {self.code}"
+            return f"exited with code {self.exit_code}"
         return f"{self.state}, {self.health}" if self.health else self.state
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The parties of one project; a second run of the same project finds what a killed one left, by this name."""
+    """The parties of one compose project; its name is the same in every run, so a killed one's containers are found."""
 
     docker: Docker
     name: str
-    file: File
-    order: tuple[str, ...]
-    """the services as the file has them: first what others need"""
+    file: Path
+    logs: Path
 
-    def run(self, *args: str, input: bytes | None = None) -> Completed:
-        return self.docker.run(
-            ["compose", "--ansi", "never", "--project-name", self.name, "--file", str(self.file), *args], input=input
-        )
+    def run(self, *args: str, timeout: float | None = None) -> Completed:
+        project = ["compose", "--ansi", "never", "--project-name", self.name, "--file", str(self.file)]
+        return self.docker.run([*project, *args], timeout=timeout)
 
     def services(self) -> tuple[Service, ...]:
+        """In the order of the file: a service comes after those that it needs."""
+        import yaml
+
         listed = self.run("ps", "--all", "--format", "json").stdout.splitlines()
         found = {}
         for row in (json.loads(line) for line in listed if line.startswith("{")):
-            name = row["Service"]
-            found[name] = Service(name, row["ID"], row["State"], row["ExitCode"], row.get("Health", ""))
-        return tuple(found.get(name, Service(name)) for name in self.order)
+            found[row["Service"]] = Service(
+                row["Service"], row["ID"], row["State"], row["ExitCode"], row.get("Health", "")
+            )
+        names = yaml.safe_load(self.file.read_text(encoding="utf-8"))["services"]
+        return tuple(found.get(name, Service(name)) for name in names)
 
     def down(self) -> Completed:
         return self.run("down", "--volumes", "--remove-orphans", "--timeout", "3")
 
-    def log(self, service: Service) -> list[str]:
-        with self.docker.stream_lines(["logs", service.container]) as child:
-            return [self.docker.redact(line) for line in child.lines()]
+    def keep_log(self, service: str) -> tuple[str, ...]:
+        """Writes the whole log of a service's container to a file; returns its last lines."""
+        done = self.run("logs", "--no-color", "--no-log-prefix", service)
+        text = self.docker.redact(done.stdout + done.stderr)
+        (self.logs / f"{service}.log").write_text(text, encoding="utf-8")
+        return tuple(text.splitlines()[-TAIL:])
 
 
 def verify_stack(docker: Docker, workspace: Workspace, say: Say) -> tuple[Result, ...]:
-    """Brings both parties up, checks every path, and takes them down whatever happens.
+    """Starts both parties, runs every smoke command in each, and takes them down whatever happens.
 
     EngineError where Docker Compose is missing or old, or an image cannot be had; InputError where there is no party.
     """
@@ -111,27 +119,28 @@ def verify_stack(docker: Docker, workspace: Workspace, say: Say) -> tuple[Result
     _need_compose(docker)
     file = workspace.project.make_state("stack") / "compose.yaml"
     file.write_text(workspace.tree[COMPOSE_FILE], encoding="utf-8")
-    stack = Stack(docker, stack_name(workspace.project), file, _services_of(workspace.tree[COMPOSE_FILE]))
-    with _up(stack, say):
-        say(f"asking {' and '.join(plan.party.ids)} who reaches whom")
-        services, asked = _ask_until_well(stack, plan.party)
-        return _results(stack, plan.party, services, asked, workspace.project.make_state("logs"))
+    stack = Stack(docker, stack_name(workspace.project), file, workspace.project.make_state("logs"))
+    with _started(stack, say) as services:
+        results = _health(stack, services)
+        if not all(result.ok for result in results):
+            say("not every service is healthy: no smoke command is run")
+            return results
+        say(f"running the smoke commands of {' and '.join(plan.party.ids)}")
+        results += tuple(_smoke(stack, plan.party))
+        if not all(result.ok for result in results):
+            for service in services:  # the cause may be at the other end of a wire
+                stack.keep_log(service.name)
+        return results
 
 
 def stack_name(project: Project) -> str:
-    """What compose calls the two parties of a project: ``fategen-`` and a digest of where it is."""
+    """Compose's name for the two parties of a project: ``fategen-`` and a digest of where it is."""
     return f"fategen-{hashlib.sha256(str(project.root).encode()).hexdigest()[:8]}"
 
 
-def _services_of(text: str) -> tuple[str, ...]:
-    import yaml
-
-    return tuple(yaml.safe_load(text)["services"])
-
-
 def _need_compose(docker: Docker) -> None:
-    said = docker.run(["compose", "version", "--short"])
-    version = parse_version(said.stdout) if said.ok else None
+    done = docker.run(["compose", "version", "--short"])
+    version = parse_version(done.stdout) if done.ok else None
     needed = f"fategen verify --stack needs {show_version(COMPOSE_NEEDED)} or later"
     if version is None:
         raise EngineError(f"docker has no compose plugin; {needed}", hint=GET_COMPOSE)
@@ -140,126 +149,79 @@ def _need_compose(docker: Docker) -> None:
 
 
 @contextmanager
-def _up(stack: Stack, say: Say) -> Iterator[None]:
-    """The stack for as long as the block runs. A component that does not start is no error here: a check says so."""
+def _started(stack: Stack, say: Say) -> Iterator[tuple[Service, ...]]:
+    """The services, started for as long as the block runs; one that does not get healthy is no error here."""
     with signals_as_exceptions():
         try:
             stack.down()
             say("starting the containers of two parties")
-            done = stack.run("up", "--detach", "--quiet-pull")
-            if not done.ok and not any(service.container for service in stack.services()):
+            done = stack.run("up", "--wait", "--wait-timeout", str(START_SECONDS), "--quiet-pull")
+            services = stack.services()
+            if not done.ok and not any(service.container for service in services):
                 raise stack.docker.failure(done, hint="fategen bake --load, or bake --push, makes the images")
-            yield
+            yield services
         finally:
             try:
                 say("taking them down")
-            finally:  # also where nobody hears that any more: a closed pipe
+            finally:  # also where nobody reads that any more: a closed pipe
                 done = stack.down()
             if not done.ok:
-                say(f"warning: not all of it went: {done.last_line}; docker compose -p {stack.name} down --volumes")
+                say(f"warning: not all of it is gone: {done.last_line}; docker compose -p {stack.name} down --volumes")
 
 
-@dataclass(frozen=True)
-class Asked:
-    party: str
-    path: Path
-    there: bool
-    """whether the one that was asked answered at all"""
-    ok: bool
-    found: str
-
-    @property
-    def ends(self) -> set[str]:
-        """The services at both ends (of a path to the other party, at this one)."""
-        return {f"{name}-{self.party}" for name in (self.path.from_, self.path.to)}
-
-
-def _ask_until_well(stack: Stack, party: Party) -> tuple[tuple[Service, ...], tuple[Asked, ...]]:
-    """Asks again until all is well, until what fails has an ended component in its way, or until there was time."""
-    end = time.monotonic() + PATIENCE
-    settled = time.monotonic() + SETTLE
-    for count in itertools.count():
-        asked = tuple(one for number in party.ids for one in _ask(stack, number, party, count))
-        services = stack.services()
-        ended = {service.name for service in services if not service.ok}
-        hopeful = [one for one in asked if not one.ok and not one.ends & ended]
-        if not all(one.there for one in hopeful):
-            settled = time.monotonic() + SETTLE
-        if not hopeful or time.monotonic() > min(end, settled):
-            return services, asked
-        time.sleep(0.5)
-    raise AssertionError("unreachable")
-
-
-def _ask(stack: Stack, number: str, party: Party, count: int) -> list[Asked]:
-    """Every path of one party, asked in its python; where that does not run, in the next, but for python's own."""
-    other = next(one for one in party.ids if one != number)
-    values = {"$PARTY": number, "$OTHER": other, "$TRY": str(count)}
-    questions = json.dumps([_question(path, values) for path in party.paths])
-    source = (File(__file__).parent / "probe.py").read_bytes()
-    for asker in party.asks:
-        done = stack.run("exec", "-T", f"{asker}-{number}", "python", "-", questions, input=source)
-        if done.ok:
-            break
-    answers = json.loads(done.stdout) if done.ok else [(False, False, done.last_line)] * len(party.paths)
-    return [
-        Asked(
-            number,
-            path,
-            *(answer if path.port or asker == party.asks[0] else (False, False, f"{party.asks[0]} does not run")),
-        )
-        for path, answer in zip(party.paths, answers, strict=True)
-    ]
-
-
-def _question(path: Path, values: Mapping[str, str]) -> dict[str, object]:
-    """A path as ``probe`` takes it. One of python's own asks nothing but to be answered."""
-
-    def filled(text: str) -> str:
-        for name, value in values.items():
-            text = text.replace(name, value)
-        return text
-
-    question = "$OTHER" if path.to == OTHER else path.to
-    return {
-        "from": path.from_,
-        "to": path.to,
-        "speaks": path.speaks,
-        "port": path.port,
-        "call": path.call,
-        "headers": {name: filled(value) for name, value in path.headers},
-        "message": filled(path.message),
-        "says": path.says,
-        "code": path.code,
-        "question": filled(question) if path.port else "",
-    }
-
-
-def _results(
-    stack: Stack, party: Party, services: Sequence[Service], asked: Sequence[Asked], logs: File
-) -> tuple[Result, ...]:
-    """What runs comes before who reaches whom: a path fails where an end of it does not run. A log is shown once."""
-    shown: set[str] = set()
-
-    def tail(name: str) -> tuple[str, ...]:
-        service = next((one for one in services if one.name == name), None)
-        if service is None or not service.container or name in shown:
-            return ()
-        shown.add(name)
-        lines = stack.log(service)
-        (logs / f"{name}.log").write_text("\n".join([*lines, ""]), encoding="utf-8")
-        return tuple(lines[-TAIL:])
-
+def _health(stack: Stack, services: Sequence[Service]) -> tuple[Result, ...]:
+    """A result for each service; where some have failed, those that still start because of it are left out."""
+    stuck = any(service.failed for service in services)
     results = []
-    for number in party.ids:
-        subject = f"party {number}"
-        for service in services:
-            image, _, owner = service.name.rpartition("-")
-            if owner == number:
-                log = () if service.ok else tail(service.name)
-                results.append(Result(subject, "", f"{image} runs", service.ok, "running", service.said, "", log))
-        for one in asked:
-            if one.party == number:
-                log = () if one.ok else tail(f"{one.path.from_}-{number}")
-                results.append(Result(subject, "", str(one.path), one.ok, "an answer", one.found, one.path.where, log))
+    for service in services:
+        if stuck and not service.ok and not service.failed:
+            continue
+        name, _, party = service.name.rpartition("-")
+        log = () if service.ok or not service.container else stack.keep_log(service.name)
+        next_step = "" if service.ok else f"its whole log: {stack.logs / service.name}.log"
+        check = f"{name} is healthy"
+        results.append(
+            Result(f"party {party}", "", check, service.ok, "healthy", service.status, "", log, next=next_step)
+        )
     return tuple(results)
+
+
+def _smoke(stack: Stack, party: Party) -> list[Result]:
+    """Every smoke command in the first party, then in the other; a service's log is shown once."""
+    first, second = party.ids
+    results: list[Result] = []
+    shown: set[str] = set()
+    for number, other in ((first, second), (second, first)):
+        for smoke in party.smoke:
+            result = _run_smoke(stack, smoke, number, other)
+            service = f"{smoke.service}-{number}"
+            if not result.ok and service not in shown:
+                shown.add(service)
+                result = replace(result, log=stack.keep_log(service))
+            results.append(result)
+    return results
+
+
+def _run_smoke(stack: Stack, smoke: Smoke, party: str, other: str) -> Result:
+    def filled(text: str) -> str:
+        return text.replace("$PARTY", party).replace("$OTHER", other)
+
+    service, prints = f"{smoke.service}-{party}", filled(smoke.prints)
+    command = [filled(word) for word in smoke.command]
+    expected = f"{service} prints {prints}" if prints else f"{service} ends with exit code 0"
+    begun, clock = time.time(), time.monotonic()
+    try:
+        done = stack.run("exec", "-T", service, *command, timeout=smoke.within)
+        ok = done.ok and re.search(prints, done.stdout, re.MULTILINE) is not None
+        output = " / ".join((done.stdout + done.stderr).strip().splitlines()[-LINES:]) or "nothing printed"
+        found = expected if ok else stack.docker.redact(f"exit code {done.code}: {output}")
+    except EngineError as error:  # it took too long
+        ok, found = False, error.message
+    shown = shlex.join(command)
+    by_hand = f"the command of {smoke.where}" if "\n" in shown else shown
+    next_step = f"docker compose -f out/compose.yaml up --wait, then exec {service} {by_hand}"
+    seconds = round(time.monotonic() - clock, 3)
+    subject = f"party {party}"
+    return Result(
+        subject, "", smoke.name, ok, expected, found, smoke.where, (), seconds, round(begun, 3), "" if ok else next_step
+    )

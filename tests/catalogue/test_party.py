@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
 import yaml
 
 from generator.catalogue.line import parse_line
-from generator.catalogue.party import Path
+from generator.catalogue.party import Smoke
 from generator.errors import InputError
 from generator.project import packaged_data
 from generator.render.render import COMPOSE_FILE, render
@@ -20,17 +19,12 @@ from tests.fate_plan import plan_of
 PARTY = """\
 party:
   ids: ["1", "2"]
-  paths:
-    - {from: two, to: db, speaks: rpc, port: "80", call: a/b, headers: {one: "$TRY"}, message: "{}", says: c}
-    - {from: two, to: party, speaks: http}
+  services: {both: two}
+  smoke:
+    both reaches db: {in: both, command: [ask, $OTHER], prints: ^ok, within: 5}
+    db answers: {in: db, command: [ask]}
 """
 COMPONENTS = ("federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python")
-
-
-def problems(text: str) -> list[str]:
-    with pytest.raises(InputError) as caught:
-        parse_line(GOOD + text, name="c.yaml")
-    return [str(problem) for problem in caught.value.problems]
 
 
 @pytest.fixture(scope="module")
@@ -40,74 +34,37 @@ def compose() -> dict[str, Any]:
     return found
 
 
-def test_a_party_is_read_with_its_paths_and_their_lines() -> None:
-    party = parse_line(GOOD + PARTY, name="c.yaml").party
+def test_a_party_has_smoke_commands_in_services_and_images() -> None:
+    party = parse_line(GOOD + PARTY + "  template: own.j2\n", name="c.yaml").party
     assert party is not None
-    assert party.ids == ("1", "2")
-    assert party.paths[0] == Path("two", "db", "rpc", "80", "a/b", (("one", "$TRY"),), "{}", "c", 0, "c.yaml:17")
-    assert [str(path) for path in party.paths] == ["two → db", "two → the other party"]
-    assert party.images == {"two", "db"}
-    assert (party.template, party.asks) == ("compose.yaml.j2", ("python", "egg"))
-
-
-SERVICES = PARTY.replace("  paths:", "  services: {both: two}\n  asks: [both, one]\n  template: own.j2\n  paths:")
-
-
-def test_services_of_a_party_may_have_other_names_than_their_image() -> None:
-    party = parse_line(GOOD + SERVICES.replace("from: two, to: db", "from: both, to: db"), name="c.yaml").party
-    assert party is not None
-    assert (party.images, party.asks, party.template) == ({"two", "db"}, ("both", "one"), "own.j2")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("both: two", "db: two", "c.yaml:16: db: is the name of an image already"),
-        ("both: two", "party: two", "c.yaml:16: party: is the name of the other party already"),
-        ("speaks: http}", "speaks: http, says: x}", "c.yaml:21: says: is for rpc alone"),
-    ],
-)
-def test_what_a_party_cannot_have(old: str, new: str, said: str) -> None:
-    assert said in problems(SERVICES.replace(old, new))
-
-
-def test_an_answer_of_every_command_of_eggroll_says_something() -> None:
-    party = plan_of(platforms=("linux/amd64",), fate_version="1.11.4").party
-    assert party is not None
-    assert [path.says for path in party.paths if path.call and path.speaks == "rpc"] == [
-        "NODE_MANAGER", "egg_pair", "success", "success"
-    ]  # fmt: skip
-
-
-def test_services_and_who_asks_are_known() -> None:
-    assert problems(SERVICES.replace("both: two", "both: twoo").replace("[both, one]", "[bot]")) == [
-        "c.yaml:16: unknown image twoo; did you mean two?",
-        "c.yaml:17: unknown image bot; did you mean both?",
-    ]
+    assert party.smoke == (
+        Smoke("both reaches db", "both", ("ask", "$OTHER"), "^ok", 5.0, "c.yaml:18"),
+        Smoke("db answers", "db", ("ask",), "", 120.0, "c.yaml:19"),
+    )
+    assert (party.ids, party.images, party.template) == (("1", "2"), {"two", "db"}, "own.j2")
 
 
 def test_a_line_needs_no_party() -> None:
     assert parse_line(GOOD, name="c.yaml").party is None
 
 
-def test_a_path_to_an_unknown_image_is_a_problem_with_its_line() -> None:
-    assert problems(PARTY.replace("from: two, to: db", "from: twoo, to: db")) == [
-        "c.yaml:17: unknown image twoo; did you mean two?"
-    ]
-
-
-def test_an_unknown_protocol_lists_the_known_ones() -> None:
-    assert problems(PARTY.replace("speaks: http", "speaks: ftp")) == [
-        'c.yaml:18: "ftp" is not a protocol: rpc, http, redis'
-    ]
-
-
-def test_two_parties_have_two_ids() -> None:
-    assert problems(PARTY.replace('["1", "2"]', '["1"]')) == ["c.yaml:15: ids: two, not 1"]
-
-
-def test_a_message_is_json() -> None:
-    assert problems(PARTY.replace('"{}"', '"{"')) == ['c.yaml:17: "{" is not JSON']
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("both: two", "db: two", "c.yaml:16: db: is the name of an image already"),
+        ("both: two", "both: twoo", "c.yaml:16: unknown image twoo; did you mean two?"),
+        ("in: both", "in: bot", "c.yaml:18: unknown image bot; did you mean both?"),
+        ("in: db, ", "", "c.yaml:19: in: missing"),
+        (", command: [ask]", "", "c.yaml:19: command: missing"),
+        ("^ok", '"("', 'c.yaml:18: "(" is not a regular expression'),
+        ("within: 5", "within: 5s", 'c.yaml:18: "5s" is not a number of seconds'),
+        ('["1", "2"]', '["1"]', "c.yaml:15: ids: two, not 1"),
+    ],
+)
+def test_each_mistake_is_a_problem_with_its_line(old: str, new: str, expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_line(GOOD + PARTY.replace(old, new), name="c.yaml")
+    assert any(str(problem).startswith(expected) for problem in caught.value.problems), caught.value.problems
 
 
 def test_a_project_without_one_of_the_images_has_no_compose_file() -> None:
@@ -170,12 +127,12 @@ def test_nothing_is_filled_in_from_the_environment(compose: dict[str, Any]) -> N
     assert "$" not in text
 
 
-def test_a_port_of_the_catalogue_is_a_port_of_the_configuration(compose: dict[str, Any]) -> None:
-    plan = plan_of(platforms=("linux/amd64",))
-    assert plan.party is not None
-    for path in plan.party.paths:
-        content = " ".join(config["content"] for config in compose["configs"].values())
-        assert not path.port or re.search(rf"\b{path.port}\b", content), path
+@pytest.mark.parametrize("release", ["1.3.0", "1.11.4"])
+def test_every_service_that_goes_on_running_has_a_health_check(release: str) -> None:
+    plan = plan_of(platforms=("linux/amd64",), fate_version=release)
+    services = yaml.safe_load(render(plan, [packaged_data("templates")])[COMPOSE_FILE])["services"]
+    unchecked = {name for name, service in services.items() if "retries" not in service.get("healthcheck", {})}
+    assert unchecked == {"schema-10000", "schema-9999"}
 
 
 @pytest.fixture(scope="module", params=["1.11.0", "1.11.1", "1.11.4"])

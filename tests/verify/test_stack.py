@@ -1,103 +1,87 @@
-"""What verify --stack concludes from what compose and the components say; no engine: its answers are made up."""
+"""What verify --stack concludes from what compose and the smoke commands answer; no engine: its answers are made up."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from generator.catalogue.party import Smoke
 from generator.docker.completed import Completed
 from generator.docker.process import Docker
 from generator.errors import EngineError, InputError
-from generator.plan.plan import Plan
 from generator.project import Project
 from generator.render.render import COMPOSE_FILE
-from generator.verify import stack
 from generator.verify.results import Result, failures
-from generator.verify.stack import SETTLE, verify_stack
+from generator.verify.stack import verify_stack
 from generator.workspace import Workspace
 from tests.fate_plan import plan_of
 
-ENDED = {"State": "exited", "ExitCode": 1}
-SERVICES = [
-    f"{name}-{party}" for name in ("schema", "meta-service", "roll", "egg", "python") for party in (10000, 9999)
-]
+ENDED = {"State": "exited", "ExitCode": 1, "Health": ""}
+SERVICES = [f"{name}-{party}" for name in ("schema", "meta-service", "roll", "python") for party in (10000, 9999)]
+SMOKE = (
+    Smoke("roll reaches egg", "roll", ("ask", "egg"), "", 5.0, "1.3.yaml:1"),
+    Smoke("roll counts", "roll", ("ask", "rows"), "^2 rows", 5.0, "1.3.yaml:2"),
+    Smoke("toy job", "python", ("toy", "$PARTY", "$OTHER"), "success of $OTHER", 5.0, "1.3.yaml:3"),
+)
 
 
 @dataclass(frozen=True)
 class Engine(Docker):
-    """A docker that answers as it is told: the states of services, what is said at ``FROM → TO`` of both parties."""
+    """A docker that answers as it is told: the states of services, and what a command prints in one of them."""
 
     states: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    answers: Mapping[str, tuple[bool, bool, str]] = field(default_factory=dict)
-    compose: str = "2.26.1-4"
+    answers: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    version: str = "2.26.1-4"
     up: int = 0
+    slow: str = ""
+    during: Callable[[], None] = lambda: None
     calls: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-    questions: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, args: Sequence[str], **_: Any) -> Completed:
-        words = [word for word in args if not word.startswith("--")]
-        if "version" in words:
-            return Completed(tuple(args), 0 if self.compose else 1, self.compose, "")
-        command = words[4]  # compose never NAME FILE COMMAND
-        self.calls.append(command)
-        return {"up": self._up, "ps": self._ps, "exec": self._exec, "down": self._down}[command](args)
+    def run(self, args: Sequence[str], **options: Any) -> Completed:
+        if args[1] == "version":
+            return Completed(tuple(args), 0 if self.version else 1, self.version, "")
+        command, rest = args[7], args[8:]  # compose --ansi never --project-name NAME --file FILE COMMAND
+        if command not in ("ps", "logs"):
+            self.calls.append(" ".join([command, *rest[:2]] if command == "exec" else [command]))
+        code, out, err = getattr(self, f"_{command}", lambda *_: (0, "", ""))(list(rest), options)
+        return Completed(tuple(args), code, out, err)
 
-    def _up(self, args: Sequence[str]) -> Completed:
-        return Completed(tuple(args), self.up, "", "no such image" if self.up else "")
+    def _up(self, rest: list[str], _: object) -> tuple[int, str, str]:
+        assert rest[0] == "--wait"
+        return self.up, "", "no such image" if self.up else ""
 
-    def _down(self, args: Sequence[str]) -> Completed:
-        return Completed(tuple(args), 0, "", "")
+    def _ps(self, *_: object) -> tuple[int, str, str]:
+        rows = {
+            name: {"ID": "1", "State": "running", "ExitCode": 0, "Health": "healthy"}
+            for name in (SERVICES if not self.up or self.states else [])
+        }
+        for name in rows:
+            rows[name] |= {"State": "exited", "Health": ""} if name.startswith("schema") else {}
+            rows[name] |= self.states.get(name, {})
+        return 0, "\n".join(json.dumps({**row, "Service": name}) for name, row in rows.items()), ""
 
-    def _ps(self, args: Sequence[str]) -> Completed:
-        services = () if self.up else SERVICES
-        running = {"ID": "1", "State": "running", "ExitCode": 0}
-        rows = [{**running, **self.states.get(name, {}), "Service": name} for name in services]
-        return Completed(tuple(args), 0, "\n".join(json.dumps(row) for row in rows), "")
+    def _exec(self, rest: list[str], options: Mapping[str, Any]) -> tuple[int, str, str]:
+        self.during()
+        line = " ".join(rest[1:])
+        if line == self.slow:
+            raise EngineError(f"no answer within {options['timeout']:g} s")
+        code, text = self.answers.get(line, (0, "2 rows\nsuccess of 9999\nsuccess of 10000"))
+        return (0, text, "") if code == 0 else (code, "", text)
 
-    def _exec(self, args: Sequence[str]) -> Completed:
-        service = args[args.index("-T") + 1]
-        self.asked.append(service)
-        if service in self.states:
-            return Completed(tuple(args), 1, "", f'service "{service}" is not running')
-        asked = json.loads(args[-1])
-        self.questions.extend(asked)
-        well = (True, True, "well")
-        said = [self.answers.get(f"{one['from']} → {one['to']}", well) for one in asked]
-        return Completed(tuple(args), 0, json.dumps(said), "")
-
-    @contextmanager
-    def stream_lines(self, args: Sequence[str], **_: Any) -> Iterator[Any]:  # type: ignore[override]
-        class Lines:
-            @staticmethod
-            def lines() -> list[str]:
-                return [f"line {number}" for number in range(20)]
-
-        yield Lines
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were slept; threads that other tests have left behind know nothing of it."""
-    slept: list[float] = []
-    monkeypatch.setattr(stack, "time", SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append))
-    return slept
-
-
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    return plan_of(platforms=("linux/amd64",))
+    def _logs(self, rest: list[str], _: object) -> tuple[int, str, str]:
+        return 0, "".join(f"{rest[-1]} {number}\n" for number in range(20)), ""
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, plan: Plan) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
+    plan = plan_of(platforms=("linux/amd64",))
+    assert plan.party is not None
+    plan = replace(plan, party=replace(plan.party, smoke=SMOKE))
     return Workspace(Project(tmp_path), plan, {COMPOSE_FILE: f"services: {json.dumps(dict.fromkeys(SERVICES))}\n"}, ())
 
 
@@ -109,113 +93,99 @@ def run(docker: Engine, workspace: Workspace) -> tuple[Result, ...]:
     return verify_stack(docker, workspace, lambda _: None)
 
 
-def test_all_is_well_where_all_run_and_all_answer(workspace: Workspace) -> None:
+def test_every_service_is_healthy_and_every_command_prints_what_it_has_to(workspace: Workspace) -> None:
     docker = engine()
     results = run(docker, workspace)
     assert not failures(results)
-    assert ("party 9999", "roll → egg") in {(result.image, result.check) for result in results}
-    assert docker.calls == ["down", "up", "exec", "exec", "ps", "down"]
-
-
-def test_a_path_that_fails_is_told_with_its_line_and_the_log_of_who_was_asked(workspace: Workspace) -> None:
-    results = failures(run(engine(answers={"roll → egg": (True, False, "refused")}), workspace))
-    first = results[0]
-    assert (first.image, first.check, first.found, first.expected) == (
-        "party 10000",
-        "roll → egg",
-        "refused",
-        "an answer",
-    )
-    assert first.where.startswith("1.3.yaml:")
-    assert first.log == tuple(f"line {number}" for number in range(12, 20))
-    log = workspace.project.state / "logs" / "roll-10000.log"
-    assert log.read_text(encoding="utf-8").startswith("line 0\n")
-
-
-def test_a_log_is_shown_once(workspace: Workspace) -> None:
-    refused = (True, False, "refused")
-    results = failures(run(engine(answers={"roll → egg": refused, "roll → meta-service": refused}), workspace))
-    assert [(result.image, bool(result.log)) for result in results] == [
-        ("party 10000", True), ("party 10000", False), ("party 9999", True), ("party 9999", False)
+    assert [result.check for result in results if result.image == "party 9999"] == [
+        "schema is healthy", "meta-service is healthy", "roll is healthy", "python is healthy",
+        "roll reaches egg", "roll counts", "toy job",
     ]  # fmt: skip
+    assert docker.calls == ["down", "up", *["exec -T roll-10000"] * 2, "exec -T python-10000",
+                            *["exec -T roll-9999"] * 2, "exec -T python-9999", "down"]  # fmt: skip
 
 
-def test_components_that_answer_have_some_seconds_to_find_each_other(workspace: Workspace, clock: list[float]) -> None:
-    run(engine(answers={"roll → egg": (True, False, "refused")}), workspace)
-    assert SETTLE <= sum(clock) <= SETTLE + 1
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        ({"answers": {"roll-9999 ask rows": (1, "a\nb\nc\nd")}}, "exit code 1: b / c / d"),
+        ({"answers": {"roll-9999 ask rows": (0, "12 rows")}}, "exit code 0: 12 rows"),
+        ({"answers": {"roll-9999 ask rows": (0, "")}}, "exit code 0: nothing printed"),
+        ({"slow": "roll-9999 ask rows"}, "no answer within 5 s"),
+    ],
+)
+def test_a_command_that_fails_is_named_with_its_service_its_output_and_how_to_repeat_it(
+    workspace: Workspace, answers: dict[str, Any], found: str
+) -> None:
+    (result,) = failures(run(engine(**answers), workspace))
+    assert (result.image, result.check, result.where) == ("party 9999", "roll counts", "1.3.yaml:2")
+    assert (result.expected, result.found) == ("roll-9999 prints ^2 rows", found)
+    assert result.next == "docker compose -f out/compose.yaml up --wait, then exec roll-9999 ask rows"
+    assert result.log == tuple(f"roll-9999 {number}" for number in range(12, 20))
 
 
-def test_components_that_do_not_answer_yet_have_longer(workspace: Workspace, clock: list[float]) -> None:
-    run(engine(answers={"roll → egg": (False, False, "Connection refused")}), workspace)
-    assert sum(clock) >= stack.PATIENCE
+def test_the_ids_of_the_parties_are_put_into_command_and_output(workspace: Workspace) -> None:
+    (result,) = failures(run(engine(answers={"python-9999 toy 9999 10000": (0, "success of 9999")}), workspace))
+    assert (result.image, result.expected) == ("party 9999", "python-9999 prints success of 10000")
 
 
-def test_nobody_waits_for_what_has_ended(workspace: Workspace, clock: list[float]) -> None:
-    silent = (False, False, "no such name")
-    docker = engine(
-        states={f"roll-{party}": ENDED for party in ("10000", "9999")},
-        answers={"roll → egg": silent, "roll → meta-service": silent, "python → roll": silent},
-    )
-    results = failures(run(docker, workspace))
-    assert (results[0].check, results[0].found) == ("roll runs", "exited with code 1")
-    assert clock == []
+def test_a_log_is_shown_once_and_every_services_log_is_kept(workspace: Workspace) -> None:
+    refused = (1, "refused")
+    docker = engine(answers={"roll-10000 ask egg": refused, "roll-10000 ask rows": refused})
+    assert [bool(result.log) for result in failures(run(docker, workspace))] == [True, False]
+    logs = {path.stem: path.read_text(encoding="utf-8") for path in (workspace.project.state / "logs").iterdir()}
+    assert set(logs) == set(SERVICES)
+    assert logs["meta-service-9999"].startswith("meta-service-9999 0\n")
 
 
-def test_without_python_egg_asks_but_not_in_the_name_of_python(workspace: Workspace) -> None:
-    results = failures(run(engine(states={"python-9999": ENDED}), workspace))
-    assert {result.check: result.found for result in results} == {
-        "python runs": "exited with code 1",
-        "python → roll": "python does not run",
-        "python → federation": "python does not run",
-        "python → redis": "python does not run",
-    }
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        (ENDED, "exited with code 1"),
+        ({"Health": "unhealthy"}, "running, unhealthy"),
+        ({"State": "restarting", "Health": "starting"}, "restarting, starting"),
+    ],
+)
+def test_a_service_that_fails_is_the_only_one_named_and_nothing_is_run(
+    workspace: Workspace, state: dict[str, object], found: str
+) -> None:
+    waiting = {name: {"Health": "starting"} for name in SERVICES if name.startswith(("roll", "python"))}
+    docker = engine(up=1, states={**waiting, "meta-service-9999": state})
+    (result,) = failures(run(docker, workspace))
+    assert (result.image, result.check, result.found) == ("party 9999", "meta-service is healthy", found)
+    assert result.next.endswith("meta-service-9999.log") and len(result.log) == 8
+    assert docker.calls == ["down", "up", "down"]
 
 
-def test_the_catalogue_says_who_asks(tmp_path: Path) -> None:
-    other = plan_of(platforms=("linux/amd64",), fate_version="1.11.4")
-    services = {f"{name}-{party}": None for name in ("nodemanager", "fateflow") for party in (10000, 9999)}
-    workspace = Workspace(Project(tmp_path), other, {COMPOSE_FILE: f"services: {json.dumps(services)}\n"}, ())
-    docker = engine(states={"fateflow-9999": ENDED})
-    run(docker, workspace)
-    assert docker.asked[:3] == ["fateflow-10000", "fateflow-9999", "nodemanager-9999"]
-    assert {question["says"] for question in docker.questions} == {"", "NODE_MANAGER", "egg_pair", "success"}
+def test_services_that_are_not_healthy_in_time_are_named_in_the_order_of_the_file(workspace: Workspace) -> None:
+    docker = engine(up=1, states={"python-9999": {"Health": "starting"}, "meta-service-9999": {"Health": "starting"}})
+    found = [(result.check, result.found) for result in failures(run(docker, workspace))]
+    assert found == [("meta-service is healthy", "running, starting"), ("python is healthy", "running, starting")]
 
 
-def test_the_schemas_container_has_ended(workspace: Workspace) -> None:
-    ended = {"schema-10000": {"State": "exited", "ExitCode": 0}, "schema-9999": ENDED}
-    assert [result.image for result in failures(run(engine(states=ended), workspace))] == ["party 9999"]
+def test_the_schemas_container_may_end_but_not_fail(workspace: Workspace) -> None:
+    (result,) = failures(run(engine(up=1, states={"schema-9999": ENDED}), workspace))
+    assert (result.image, result.check) == ("party 9999", "schema is healthy")
 
 
-def test_a_service_that_is_not_healthy_does_not_run(workspace: Workspace) -> None:
-    results = failures(run(engine(states={"meta-service-9999": {"Health": "unhealthy"}}), workspace))
-    assert [(result.check, result.found) for result in results] == [("meta-service runs", "running, unhealthy")]
-
-
-def test_services_are_told_in_the_order_of_the_file(workspace: Workspace) -> None:
-    states = {"python-9999": ENDED, "meta-service-9999": ENDED}
-    checks = [result.check for result in failures(run(engine(states=states), workspace))]
-    assert checks[:2] == ["meta-service runs", "python runs"]
-
-
-def test_nothing_that_starts_is_an_error_of_the_engine(workspace: Workspace) -> None:
+def test_an_image_that_cannot_be_had_is_an_error_of_the_engine(workspace: Workspace) -> None:
     docker = engine(up=1)
     with pytest.raises(EngineError, match="no such image"):
         run(docker, workspace)
     assert docker.calls[-1] == "down"
 
 
-def test_what_was_started_is_taken_down_on_ctrl_c(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+def test_everything_is_taken_down_on_ctrl_c(workspace: Workspace) -> None:
+    def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stack, "_ask", interrupted)
-    docker = engine()
+    docker = engine(during=interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(docker, workspace)
-    assert docker.calls == ["down", "up", "down"]
+    assert docker.calls[-1] == "down"
 
 
-def test_what_was_started_is_taken_down_where_nobody_listens_any_more(workspace: Workspace) -> None:
+def test_everything_is_taken_down_where_nobody_listens_any_more(workspace: Workspace) -> None:
     def closed(_: str) -> None:
         raise BrokenPipeError
 
@@ -226,11 +196,11 @@ def test_what_was_started_is_taken_down_where_nobody_listens_any_more(workspace:
 
 
 @pytest.mark.parametrize(("version", "said"), [("", "no compose plugin"), ("2.20.3", "2.20.3 is too old")])
-def test_compose_that_is_missing_or_old_is_told_with_how_to_get_it(
+def test_compose_that_is_missing_or_old_is_an_error_with_how_to_get_it(
     workspace: Workspace, version: str, said: str
 ) -> None:
     with pytest.raises(EngineError, match=said) as caught:
-        run(engine(compose=version), workspace)
+        run(engine(version=version), workspace)
     assert "docker-compose-plugin" in caught.value.hint
 
 

@@ -23,8 +23,13 @@ public final class ClusterManagerBootstrap implements BootstrapBase {
             if (question.startsWith("node ")) {
                 return register(server, question.split(" "));
             }
-            String node = node(server, question.replaceFirst("manager$", "_manager").toUpperCase());
-            return node.startsWith("error") ? node : LineServer.ask(node.split(":")[0], node.split(":")[1], "");
+            // Upstream's asks a node manager for the egg pairs of a session.
+            boolean pair = question.equals("egg_pair");
+            String type = pair ? "NODE_MANAGER" : question.replaceFirst("manager$", "_manager").toUpperCase();
+            String node = node(server, type);
+            return node.startsWith("error")
+                    ? node
+                    : LineServer.ask(node.split(":")[0], node.split(":")[1], pair ? question : "");
         });
     }
 

@@ -19,8 +19,8 @@ import java.util.Properties;
 
 /**
  * {@code -c conf/proxy.properties}: answers each connection with "proxy 1.1 ok, parties ...", and a line with a party's id
- * (or "federation": its own) with what federation there says. The route table leads to it, to another party's through
- * that party's proxy.
+ * (or "federation": its own) with what federation there says, "ID fateflow" with what fate_flow there says. The route
+ * table leads to it, to another party's through that party's proxy.
  *
  * <p>Upstream's proxy depends on no other module of FATE or eggroll, so neither does this one: what it shares with
  * eggroll's LineServer (conf, exit codes, how it stops) is written twice.
@@ -85,13 +85,15 @@ public final class Proxy {
         }
     }
 
-    /** What federation of a party says; as upstream's roles, "fate" is the party's own and "default" leads to its proxy. */
-    private static String ask(JsonObject routes, String party) {
+    /** What federation or fateflow of a party says; of upstream's roles, "fate" is federation, "default" leads to its proxy. */
+    private static String ask(JsonObject routes, String question) {
+        String party = question.split(" ")[0];
+        String wanted = question.equals(party) ? "fate" : question.split(" ")[1];
         if (!routes.has(party)) {
             return "error: no route to party " + party;
         }
         JsonObject roles = routes.getAsJsonObject(party);
-        JsonElement role = roles.has("fate") ? roles.get("fate") : roles.get("default");
+        JsonElement role = roles.has(wanted) ? roles.get(wanted) : roles.get("default");
         JsonObject endpoint = role.getAsJsonArray().get(0).getAsJsonObject();
         String host = endpoint.get("ip").getAsString();
         int port = endpoint.get("port").getAsInt();
@@ -100,13 +102,13 @@ public final class Proxy {
             socket.setSoTimeout(5 * LINGER_MILLIS);
             BufferedReader reader = reader(socket);
             String said = reader.readLine();
-            if (!roles.has("fate")) {
-                send(socket, party);
+            if (!roles.has(wanted)) {
+                send(socket, question);
                 said = reader.readLine();
             }
             return said == null ? "error: " + host + ":" + port + " says nothing" : said;
         } catch (IOException failed) {
-            log(party + ": " + failed);
+            log(question + ": " + failed);
             return "error: " + host + ":" + port + ": " + failed.getMessage();
         }
     }
