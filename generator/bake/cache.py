@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from generator.bake.events import Step
 from generator.bake.job import Job
 from generator.bake.preflight import create_command
-from generator.docker.builder import Facts
+from generator.docker.engine import Facts
 from generator.plan.plan import Plan
 
 NOT_WRITTEN = "*.cache-to="

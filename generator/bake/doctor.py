@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ from generator.bake.doctor_registry import registry_rows
 from generator.bake.job import Options, make_job
 from generator.bake.preflight import attested, create_command, emulated, file_problems, named_files
 from generator.bake.requirement import Row, State
-from generator.docker.builder import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask
 from generator.docker.config import docker_config, mapping
-from generator.docker.process import Docker
-from generator.docker.programs import find_docker
-from generator.docker.remedies import GET_BUILDX, GET_DAEMON, GET_DOCKER
+from generator.docker.engine import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask
+from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
+from generator.docker.process import Docker, find_docker
 from generator.errors import EngineError, FategenError
 from generator.project import Project, find_project
 from generator.text import show_version
@@ -87,8 +85,7 @@ def _bad_project(error: FategenError) -> Row:
 
 def _ask(docker: Docker) -> Answers | EngineError:
     try:
-        # by docker alone, which tells its own version too
-        return ask(replace(docker, socket=""))
+        return ask(docker)
     except EngineError as error:
         return error
 
@@ -123,7 +120,7 @@ def engine_rows(answers: Answers | EngineError, workspace: Workspace | None) -> 
     rows.append(Row("buildx", "ok", show_version(buildx), "0.13 or later"))
     facts = facts_of(answers)
     if facts is None:
-        error = answers.said.last_line if builder is None else builder.error
+        error = answers.inspection.last_line if builder is None else builder.error
         if engine.problem is None or not needs_daemon:
             get = "docker buildx ls lists the builders; docker buildx use NAME chooses one"
             rows.append(Row("builder", "missing", error, "a builder that answers", get, OFFLINE))

@@ -10,11 +10,11 @@ from generator.bake.prepare import make_environment, passwords
 from generator.bake.requirement import Row
 from generator.bake.rights import push_troubles
 from generator.config.reference import parse_reference
-from generator.docker.builder import Facts
 from generator.docker.config import docker_config
 from generator.docker.credentials import HUB, find_login
+from generator.docker.engine import Facts
+from generator.docker.hints import get_login
 from generator.docker.process import Docker
-from generator.docker.remedies import get_login
 from generator.errors import EngineError
 from generator.workspace import Workspace
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from generator.bake.job import Job, Options
-from generator.docker.builder import BUILDX_ALLOW
+from generator.docker.engine import BUILDX_ALLOW
 from generator.text import Version
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")

@@ -11,7 +11,7 @@ from generator.bake.logs import clear_logs
 from generator.bake.phases import attempt, failed
 from generator.bake.preflight import create_command
 from generator.bake.run import PhaseError, Session
-from generator.docker.builder import BUILDX_APART
+from generator.docker.engine import BUILDX_APART
 from generator.errors import EngineError
 from generator.plan.plan import Plan
 from generator.text import Version

@@ -13,7 +13,7 @@ from generator.bake.results import Built, loaded_sizes, pushed_configs, pushed_s
 from generator.bake.run import Phase, PhaseError, Session, run_bake
 from generator.config.reference import parse_reference
 from generator.docker.git import uncommitted
-from generator.docker.remedies import explain_push, get_reachable
+from generator.docker.hints import explain_push, get_reachable
 from generator.errors import BuildError, EngineError
 from generator.plan.plan import Target
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from generator.bake.contents import source_problems
 from generator.bake.job import Job, Options
 from generator.config.reference import mirrored
-from generator.docker.builder import Facts
+from generator.docker.engine import Facts
 from generator.docker.git import Checkout, uncommitted
 from generator.errors import EngineError, InputError, Problem
 from generator.plan.plan import Plan, Target

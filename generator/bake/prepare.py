@@ -23,8 +23,8 @@ from generator.bake.preflight import (
 from generator.bake.progress import View
 from generator.bake.run import Session
 from generator.config.reference import parse_reference
-from generator.docker.builder import BUILDX_NEEDED, Answers, ask, inspect
 from generator.docker.credentials import HUB
+from generator.docker.engine import BUILDX_NEEDED, Answers, ask, inspect
 from generator.docker.git import Checkout, checkouts, revision
 from generator.docker.process import Docker
 from generator.errors import DriftError, EngineError, Problem

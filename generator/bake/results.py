@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.config.reference import parse_reference
-from generator.docker.builder import parse_platforms
+from generator.docker.engine import parse_platforms
 from generator.docker.process import Docker
 from generator.errors import EngineError
 from generator.text import duration, human, table

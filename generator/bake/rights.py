@@ -16,10 +16,10 @@ from pathlib import Path
 from generator.bake.results import Built, index_platforms
 from generator.config.reference import Reference, parse_reference
 from generator.config.values import platforms
-from generator.docker.builder import DAEMON_DRIVERS, Facts
 from generator.docker.credentials import HUB, certificates, trust_text
+from generator.docker.engine import DAEMON_DRIVERS, Facts
+from generator.docker.hints import get_authority
 from generator.docker.process import Docker
-from generator.docker.remedies import get_authority
 from generator.errors import EngineError, Problem
 from generator.plan.plan import Target
 from generator.registry.connect import access_to

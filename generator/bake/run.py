@@ -18,7 +18,7 @@ from generator.bake.logs import Logs
 from generator.bake.progress import View
 from generator.config.keys import key_of
 from generator.config.reference import parse_reference
-from generator.docker.builder import Facts
+from generator.docker.engine import Facts
 from generator.docker.git import Checkout
 from generator.docker.process import Docker
 from generator.text import union_length

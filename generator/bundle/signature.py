@@ -16,7 +16,7 @@ from typing import Literal
 from generator.bundle.check import Approve, verify
 from generator.bundle.format.base import short_root
 from generator.bundle.format.model import BundleIndex
-from generator.docker.programs import find_program
+from generator.docker.process import find_program
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import write_atomically
 

@@ -12,8 +12,8 @@ import click
 
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
-from generator.docker.builder import asking
-from generator.docker.programs import find_docker
+from generator.docker.engine import asking
+from generator.docker.process import find_docker
 from generator.errors import InputError, Problem
 from generator.progress import say
 

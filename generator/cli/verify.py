@@ -11,7 +11,7 @@ import click
 
 from generator.cli.common import directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
-from generator.docker.programs import find_docker
+from generator.docker.process import find_docker
 from generator.errors import InputError, Problem
 from generator.progress import say
 from generator.workspace import load

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from generator.docker.programs import find_git
+from generator.docker.process import find_program
 from generator.errors import EngineError
 from generator.plan.plan import PlannedSource, Target
 
@@ -58,16 +58,13 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
     own = (directory / ".git").exists()
     if not own and not any((above / ".git").exists() for above in directory.resolve().parents):
         return Checkout(source, versioned=False)
-    git = find_git()
-    if git is None:
-        return Checkout(source, unknown="git is not installed")
     # the user's index is not refreshed, and no hook or file-system monitor of the checkout's own is started
     flags = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
     status = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", ".")
     # GIT_DIR and its like, as a hook has them, would make git look elsewhere
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        done = git.at(directory).run((*flags, *status), env=env, timeout=60)
+        done = find_program("git").at(directory).run((*flags, *status), env=env, timeout=60)
     except EngineError as error:
         return Checkout(source, unknown=error.message)
     if not done.ok:

@@ -1,8 +1,10 @@
-"""The one place that starts processes: argument lists, streaming output, signals passed on, secrets redacted.
+"""The one place that starts processes: argument lists, streamed output, signals passed on, secrets redacted.
 
 Every child gets a process group of its own, so that a Ctrl-C reaches this program alone and is passed on once, and so
 that ``docker`` and the plugin that it starts (``docker-buildx``) are stopped together. ``DOCKER_*`` variables of the
 caller's environment reach the child as they are.
+
+Standard library alone, for Python 3.8 too: the offline loader is made of it.
 """
 
 from __future__ import annotations
@@ -12,48 +14,70 @@ import fcntl
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Literal
 
-from generator.docker.completed import Completed
-from generator.docker.remedies import explain
-from generator.docker.signals import signals_as_exceptions
+from generator.docker.config import find_socket
+from generator.docker.hints import GET_DOCKER, explain
 from generator.errors import EngineError
 
 GRACE = 10.0
 """Seconds that a child has to end after SIGINT, and again after SIGTERM, before it is killed."""
 
 _PIPE = 1 << 20
-"""Bytes that a pipe to or from an archive holds, the most that Linux gives anybody: 16 times fewer changes of turn."""
+"""Bytes that a pipe to or from an archive holds, the most that Linux gives anybody: 16 times fewer context switches."""
 
 _URL_LOGIN = re.compile(r"://(?!git@)[^/\s\"']*@(?!sha256:)")
-"""A token may stand where the user's name does; ssh's ``git`` is none, and ``docker-image://x@sha256:…`` no login."""
+"""A token may stand in the place of the user's name; ssh's ``git`` and ``docker-image://x@sha256:…`` are no logins."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a process left: its arguments (the program first), its exit code, its output as UTF-8 text."""
+
+    args: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    @property
+    def last_line(self) -> str:
+        """The last line of stderr, else of stdout, without its ``ERROR:`` in front."""
+        for text in (self.stderr, self.stdout):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if lines:
+                return re.sub(r"^(?:ERROR|error|Error)(?: response from daemon)?: ", "", lines[-1])
+        return f"exit code {self.code}, no message"
 
 
 @dataclass(frozen=True)
 class Docker:
-    """The docker command, or another that is run as it is. No message shows one of ``secrets``.
+    """The docker command, or another program. No message shows one of ``secrets``.
 
-    It runs in ``cwd`` ("" is where the caller is). ``buildx`` is the program behind ``docker buildx``, which is started
-    as it is, and ``socket`` the engine's own: "" where they are left to docker to find.
+    It runs in ``cwd`` ("": where the caller is). ``socket`` is the engine's own, "" where only docker can find it.
     """
 
     binary: str
     secrets: tuple[str, ...] = ()
     cwd: str = ""
-    buildx: str = ""
     socket: str = ""
 
     def with_secrets(self, *values: str) -> Docker:
-        """The same command that also keeps ``values`` out of what it says."""
+        """The same command, which also keeps ``values`` out of messages."""
         return replace(self, secrets=(*self.secrets, *(value for value in values if value)))
 
     def at(self, directory: Path) -> Docker:
@@ -74,7 +98,7 @@ class Docker:
         input: bytes | None = None,
         timeout: float | None = None,
     ) -> Completed:
-        """Run ``docker ARGS`` to its end and keep its output. ``timeout`` is in seconds; EngineError when it is over.
+        """Run ``docker ARGS`` to its end and keep its output. EngineError when ``timeout`` (seconds) is over.
 
         The output is as the engine gave it (it may be data): ``redact`` it before it is shown.
         """
@@ -93,28 +117,23 @@ class Docker:
         return done
 
     def failure(self, done: Completed, *, hint: str = "") -> EngineError:
-        """The error for a command that failed, said in terms of what the user can do."""
+        """The error for a command that failed; a known reason has its own message and next step."""
         known = explain(done.stderr or done.stdout)
         if known is not None:
             return EngineError(self.redact(known.message), hint=known.hint)
         message = f"{self.describe(done.args)} failed: {self.redact(done.last_line)}"
         return EngineError(message, hint=hint or "fategen doctor")
 
-    def argv(self, args: Sequence[str]) -> tuple[str, ...]:
-        """What is started for ``docker ARGS``."""
-        return (self.buildx, *args[1:]) if self.buildx and args[0] == "buildx" else (self.binary, *args)
-
     def ask(self, args: Sequence[str]) -> bool:
         """Run ``docker ARGS`` at the terminal, where it may ask for a passphrase; whether it ended well."""
+        command = [self.binary, *args]
         try:
-            return (
-                subprocess.run([self.binary, *args], cwd=self.cwd or None, stdout=sys.stderr.fileno()).returncode == 0
-            )
+            return subprocess.run(command, cwd=self.cwd or None, stdout=sys.stderr.fileno()).returncode == 0
         except OSError as error:
             raise EngineError(f"{self.binary} cannot be started: {error.strerror}", hint="fategen doctor") from error
 
     def describe(self, args: Sequence[str]) -> str:
-        """The command in a message: the words before its flags say what it does, the rest would be noise."""
+        """The command in a message: the words before its flags."""
         words = " ".join((Path(self.binary).name, *args[1:4]))
         return self.redact(words.partition(" -")[0])
 
@@ -153,7 +172,6 @@ class Child:
     ) -> None:
         self.docker = docker
         self.args = (docker.binary, *args)
-        self._argv = docker.argv(args)
         self._env = None if env is None else dict(env)
         self._stdin = subprocess.DEVNULL if stdin is None else stdin
         self._stdout = stdout
@@ -167,7 +185,7 @@ class Child:
         self._err: IO[bytes] = self._closing.enter_context(tempfile.TemporaryFile())
         try:
             self._process = subprocess.Popen(
-                self._argv,
+                self.args,
                 env=self._env,
                 cwd=self.docker.cwd or None,
                 stdin=self._stdin,
@@ -177,7 +195,7 @@ class Child:
             )
         except OSError as error:
             self._closing.close()
-            raise EngineError(f"{self._argv[0]} cannot be started: {error.strerror}", hint="fategen doctor") from error
+            raise EngineError(f"{self.args[0]} cannot be started: {error.strerror}", hint="fategen doctor") from error
         _widen(self._process.stdin)
         if self._stdout == "bytes":
             _widen(self._process.stdout)
@@ -191,7 +209,7 @@ class Child:
                 raise self.docker.failure(self.finish()) from error
             if self._process.poll() is None:
                 try:
-                    # a cut stream must not end in a clean way: no SIGINT for a child that reads one
+                    # no SIGINT for a child that reads a stream: it must not take a cut one for a whole one
                     if self._process.stdin is None:
                         self.stop()
                 finally:
@@ -233,8 +251,8 @@ class Child:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired as error:
             self.abort()
-            said = f"{self.docker.describe(self.args)} gave no answer in {timeout:g} s"
-            raise EngineError(said, hint="is the engine busy or stuck?") from error
+            message = f"{self.docker.describe(self.args)} gave no answer in {timeout:g} s"
+            raise EngineError(message, hint="is the engine busy or stuck?") from error
         return Completed(self.args, code, _text(self._out), _text(self._err))
 
     def abort(self) -> None:
@@ -251,7 +269,7 @@ class Child:
         self.abort()
 
     def _ended_by_itself(self) -> bool:
-        """A broken pipe is the child's own end, not that of the terminal or ``head`` that this program writes to."""
+        """Whether a broken pipe is the child's own end, not that of the terminal that this program writes to."""
         return self._process.stdin is not None and self._wait(GRACE)
 
     def _kill(self, number: signal.Signals) -> None:
@@ -291,3 +309,39 @@ def _widen(pipe: IO[bytes] | None) -> None:
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode("utf-8", "replace")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: handled like Ctrl-C, so that every child is stopped on every way out."""
+
+
+@contextlib.contextmanager
+def signals_as_exceptions() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise ``Terminated`` in the block. Only the main thread may set handlers; elsewhere: no-op."""
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        raise Terminated(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)
+
+
+def find_program(name: str, hint: str = "") -> Docker:
+    """An engine's command on ``PATH`` (docker, podman, ctr). EngineError where there is none."""
+    binary = shutil.which(name)
+    if binary is None:
+        raise EngineError(f"{name} is not installed (no {name} command on PATH)", hint=hint or f"install {name}")
+    return Docker(binary)
+
+
+def find_docker() -> Docker:
+    """The docker command on ``PATH``. EngineError where there is none."""
+    docker = find_program("docker", GET_DOCKER)
+    return replace(docker, socket=find_socket(docker.binary, os.environ))

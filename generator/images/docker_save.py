@@ -10,8 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from generator.bundle.format.archive import CHUNK, Progress, Reads, quiet
-from generator.docker.process import Child, Docker
-from generator.docker.signals import signals_as_exceptions
+from generator.docker.process import Child, Docker, signals_as_exceptions
 from generator.errors import EngineError
 from generator.images.saved import BadStream
 

@@ -32,8 +32,8 @@ def host_of(reference: Reference) -> str:
 
 
 def _engines_insecure() -> tuple[str, ...]:
-    from generator.docker.builder import ask_engine
-    from generator.docker.programs import find_docker
+    from generator.docker.engine import ask_engine
+    from generator.docker.process import find_docker
 
     try:
         return ask_engine(find_docker()).insecure

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from generator.docker.config import config_directory
-from generator.docker.remedies import get_authority, get_login, get_project, get_right
+from generator.docker.hints import get_authority, get_login, get_project, get_right
 from generator.errors import Problem
 from generator.registry.session import Access
 from generator.registry.transport import Finding, Kind

@@ -9,8 +9,7 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from generator.docker.completed import Completed
-from generator.docker.process import Docker
+from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
 
 NAME = "fategen-verify"

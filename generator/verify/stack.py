@@ -17,10 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generator.catalogue.party import Party, Smoke
-from generator.docker.completed import Completed
-from generator.docker.process import Docker
-from generator.docker.remedies import GET_COMPOSE
-from generator.docker.signals import signals_as_exceptions
+from generator.docker.hints import GET_COMPOSE
+from generator.docker.process import Completed, Docker, signals_as_exceptions
 from generator.errors import EngineError, InputError, Problem
 from generator.project import Project
 from generator.render.render import COMPOSE_FILE

@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from generator.bundle.engines.docker import DockerLoader
 from generator.catalogue.contract import Item, Run, Started
-from generator.docker.process import Docker
-from generator.docker.signals import signals_as_exceptions
+from generator.docker.process import Docker, signals_as_exceptions
 from generator.errors import EngineError
 from generator.verify.containers import Containers, Stopped
 from generator.verify.results import Result

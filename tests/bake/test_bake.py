@@ -23,7 +23,7 @@ from generator.bake.preflight import (
 from generator.bake.prepare import attestation, open_workspace, passwords, refuse_drift, temporary_recipe
 from generator.bake.run import PhaseError
 from generator.config.settings import Override
-from generator.docker.builder import Builder, Engine, Facts, Node, Store
+from generator.docker.engine import Builder, Engine, Facts, Node, Store
 from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.plan.plan import Plan
 from generator.project import Project, packaged_data

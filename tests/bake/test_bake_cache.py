@@ -8,7 +8,7 @@ from generator.bake.cache import AGAIN, cache_notes, cannot_write
 from generator.bake.events import Change, Reader, Step
 from generator.bake.progress import PlainView
 from generator.bake.run import busy, cached
-from generator.docker.builder import Builder, Engine, Facts, Store
+from generator.docker.engine import Builder, Engine, Facts, Store
 from generator.project import packaged_data
 from generator.render.render import render
 from tests.bake.test_bake_live import Terminal

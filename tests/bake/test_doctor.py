@@ -23,9 +23,8 @@ from generator.bake.doctor import (
 )
 from generator.bake.requirement import Row
 from generator.cli import cli
-from generator.docker.builder import Answers, Builder, Engine, Node
-from generator.docker.completed import Completed
-from generator.docker.process import Docker
+from generator.docker.engine import Answers, Builder, Engine, Node
+from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
 from generator.project import Project
 from generator.render.tree import write

@@ -10,7 +10,7 @@ import pytest
 
 from generator.bake.doctor_registry import login_row, registry_row, registry_rows
 from generator.docker import credentials
-from generator.docker.builder import Builder, Engine, Facts, Node
+from generator.docker.engine import Builder, Engine, Facts, Node
 from generator.errors import EngineError
 from generator.project import Project
 from generator.workspace import Workspace, load

@@ -13,10 +13,9 @@ import pytest
 import trustme
 
 from generator.bake.rights import certain, client_trust, push_problems, standing
-from generator.docker.builder import Builder, Engine, Facts, Node, parse_engine
-from generator.docker.completed import Completed
-from generator.docker.process import Docker
-from generator.docker.remedies import explain_push
+from generator.docker.engine import Builder, Engine, Facts, Node, parse_engine
+from generator.docker.hints import explain_push
+from generator.docker.process import Completed, Docker
 from generator.plan.plan import Plan, Target
 from generator.registry.transport import Kind
 from tests.fate_plan import BOTH, plan_of

@@ -13,9 +13,8 @@ from generator.bake.job import Options
 from generator.bake.preflight import dirty_problems
 from generator.bake.prepare import revision_labels
 from generator.config.settings import Override
-from generator.docker.completed import Completed
 from generator.docker.git import Checkout, look, parse_status
-from generator.docker.process import Docker
+from generator.docker.process import Completed, Docker
 from generator.plan.plan import Plan, PlannedSource
 from tests.fate_plan import job_of, plan_of
 
@@ -70,13 +69,18 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
     def run(git: Docker, args: Sequence[str], *, env: Mapping[str, str], timeout: float) -> Completed:
         asked.append(tuple(args))
         assert git.cwd == str(tmp_path)
-        assert env["PATH"] == "/bin" and not [name for name in env if name.startswith("GIT_")]
+        assert env["PATH"] == str(tmp_path / "bin") and not [name for name in env if name.startswith("GIT_")]
         return Completed(tuple(args), 0, status("1 .M N... 100644 100644 100644 aaaa bbbb a.py"), "")
 
     (tmp_path / ".git").mkdir()
-    for name, value in {"PATH": "/bin", "GIT_DIR": "/elsewhere/.git", "GIT_INDEX_FILE": "/elsewhere/index"}.items():
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").touch(0o755)
+    for name, value in {
+        "PATH": str(tmp_path / "bin"),
+        "GIT_DIR": "/elsewhere/.git",
+        "GIT_INDEX_FILE": "/elsewhere/index",
+    }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("generator.docker.git.find_git", lambda: Docker("git"))
     monkeypatch.setattr(Docker, "run", run)
     assert look(tmp_path, source) == Checkout(source, COMMIT, ("a.py",))
     [(*flags, command)] = [args[: args.index("status") + 1] for args in asked]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from generator.docker.builder import (
+from generator.docker.engine import (
     Answers,
     Builder,
     Engine,
@@ -21,10 +21,8 @@ from generator.docker.builder import (
     parse_engine,
     parse_platforms,
 )
-from generator.docker.completed import Completed
-from generator.docker.process import Docker
-from generator.docker.programs import find_docker
-from generator.docker.remedies import explain
+from generator.docker.hints import explain
+from generator.docker.process import Completed, Docker, find_docker
 from generator.errors import EngineError
 from generator.text import parse_version
 

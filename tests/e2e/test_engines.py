@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.docker.programs import find_docker
+from generator.docker.process import find_docker
 from generator.images.from_engine import fill_layouts
 from generator.images.layout import SourceImage
 from tests.e2e.conftest import Fategen, Ran

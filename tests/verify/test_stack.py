@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from generator.catalogue.party import Smoke
-from generator.docker.completed import Completed
-from generator.docker.process import Docker
+from generator.docker.process import Completed, Docker
 from generator.errors import EngineError, InputError
 from generator.project import Project
 from generator.render.render import COMPOSE_FILE

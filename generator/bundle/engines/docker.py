@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from generator.bundle.engines.docker_socket import SocketPipe
 from generator.bundle.engines.loader import EngineImage, Holdings, Pipe
-from generator.docker.process import Child, Docker
-from generator.docker.signals import signals_as_exceptions
+from generator.docker.process import Child, Docker, signals_as_exceptions
 from generator.docker.socket import connect
 from generator.errors import EngineError
 from generator.images import reference

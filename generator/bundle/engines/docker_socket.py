@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import socket
 
-from generator.docker.completed import Completed
-from generator.docker.process import Docker
+from generator.docker.process import Completed, Docker
 from generator.docker.socket import head, response
 from generator.errors import EngineError
 

@@ -8,7 +8,7 @@ from generator.bundle.engines.containerd import ContainerdLoader
 from generator.bundle.engines.docker import DockerLoader
 from generator.bundle.engines.loader import Loader
 from generator.bundle.engines.podman import PodmanLoader
-from generator.docker.programs import find_docker, find_program
+from generator.docker.process import find_docker, find_program
 from generator.errors import InputError, Problem, did_you_mean
 
 _KNOWN = ("docker", "podman", "containerd")

@@ -36,8 +36,8 @@ from generator.cli.bundle.save_arguments import (
 from generator.cli.bundle.shared import GROUPS, format_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
-from generator.docker.builder import asking
-from generator.docker.programs import find_docker
+from generator.docker.engine import asking
+from generator.docker.process import find_docker
 from generator.errors import InputError, Problem
 from generator.progress import Bar, say
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from generator.bake import Options, Recipe
     from generator.bundle.format.model import BundleIndex
-    from generator.docker.builder import Answers
+    from generator.docker.engine import Answers
     from generator.images.from_registry import Coming
     from generator.images.layout import SourceImage
     from generator.workspace import Workspace

@@ -17,7 +17,7 @@ from generator.progress import say
 from generator.project import find_project
 
 if TYPE_CHECKING:
-    from generator.docker.builder import Answers
+    from generator.docker.engine import Answers
     from generator.plan.plan import Plan, Target
 
 DEFAULT = "fate"

@@ -10,24 +10,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from generator.docker.completed import Completed
-from generator.docker.process import Docker
-from generator.docker.remedies import GET_BUILDX, explain
-from generator.docker.socket import connect, head, response
+from generator.docker.hints import GET_BUILDX, explain
+from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
 from generator.text import Version, parse_version, show_version
 
 Store = Literal["containerd", "graphdriver"]
 
 DAEMON_DRIVERS = ("docker", "docker-container", "")
-"""Drivers that build in the local engine; "" is what buildx says of its default where it finds no engine."""
+"""Drivers that build in the local engine; "" is buildx's answer about its default where it finds no engine."""
 BUILDX_NEEDED: Version = (0, 13, 0)
 """The first buildx with ``--progress=rawjson``, the form in which fategen reads progress."""
 BUILDX_ALLOW: Version = (0, 20, 0)
 """From here on bake asks leave (``--allow fs.read=…``) for files outside the working directory."""
 BUILDX_APART: Version = (0, 20, 0)
 """From here on (containerd 2) each image that is exported has locks of its own: none sees what another is receiving."""
-
 BUILDKIT_NEEDED: Version = (0, 10, 0)
 """The first BuildKit whose own Dockerfile frontend (1.4) knows named contexts and here-documents."""
 DOCKER_NEEDED: Version = (23, 0, 0)
@@ -55,7 +52,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Node:
-    """One BuildKit of a builder. ``platforms`` include those that it only emulates, without variants such as v8."""
+    """One BuildKit of a builder. ``platforms`` include emulated ones, without CPU levels such as ``/v8``."""
 
     name: str
     endpoint: str
@@ -88,7 +85,7 @@ class Builder:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that bake depends on and cannot change."""
+    """What bake depends on and cannot change."""
 
     engine: Engine
     buildx: Version
@@ -112,6 +109,75 @@ class Facts:
         return ""
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What docker and buildx answered, as far as they are there; ``inspection`` is ``docker buildx inspect`` itself."""
+
+    engine: Engine
+    buildx: Version | None
+    builder: Builder | None
+    inspection: Completed
+
+
+@contextlib.contextmanager
+def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]:
+    """Ask docker and buildx at the same time, beside what the block does; the call waits for their answers.
+
+    Nothing that they lack is an error here.
+    """
+    inspecting = ["buildx", "inspect", *([builder] if builder else [])]
+    with docker.start(inspecting) as inspected, docker.start(_INFO) as info:
+
+        @functools.cache
+        def answers() -> Answers:
+            engine, buildx = parse_engine(info.finish())
+            inspection = inspected.finish()
+            if buildx is None:
+                # a client may leave its plugins out of its answer
+                version = docker.run(["buildx", "version"])
+                buildx = parse_version(version.stdout) if version.ok else None
+            return Answers(engine, buildx, parse_builder(inspection.stdout) if inspection.ok else None, inspection)
+
+        yield answers
+
+
+def ask(docker: Docker, builder: str = "") -> Answers:
+    with asking(docker, builder) as answers:
+        return answers()
+
+
+def ask_engine(docker: Docker) -> Engine:
+    """The engine alone, whether it answers or not."""
+    return parse_engine(docker.run(_INFO))[0]
+
+
+def inspect(docker: Docker, answers: Answers) -> Facts:
+    """What bake will meet. EngineError where buildx is missing or old, or the builder is unknown or unreachable.
+
+    A daemon that does not answer is an error only for a builder that needs it: a remote one builds without it.
+    """
+    if answers.buildx is None:
+        raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
+    if answers.buildx < BUILDX_NEEDED:
+        version = show_version(answers.buildx)
+        raise EngineError(f"buildx {version} is too old; fategen needs 0.13 or later", hint=GET_BUILDX)
+    problem, builder = answers.engine.problem, answers.builder
+    if problem is not None and (builder is None or builder.driver in DAEMON_DRIVERS):
+        raise problem
+    if builder is None:
+        raise docker.failure(answers.inspection, hint="docker buildx ls lists the builders")
+    if not builder.running and not builder.error:
+        # bake would start it as well; only then are its platforms known, and whether it can be reached at all
+        started = docker.check(
+            ["buildx", "inspect", "--bootstrap", builder.name], hint=f"is builder {builder.name} reachable?"
+        )
+        builder = parse_builder(started.stdout)
+    if builder.error:
+        error = EngineError(f"builder {builder.name}: {builder.error}", hint="docker buildx ls lists the builders")
+        raise explain(builder.error) or error
+    return Facts(answers.engine, answers.buildx, builder)
+
+
 def parse_platforms(text: str) -> tuple[str, ...]:
     """``linux/amd64*, linux/amd64/v2, linux/arm64`` -> the platforms, without marks and CPU levels.
 
@@ -124,13 +190,12 @@ def parse_platforms(text: str) -> tuple[str, ...]:
 
 
 def parse_builder(text: str) -> Builder:
-    """What ``docker buildx inspect`` prints: the builder's own lines, then one block for each node."""
+    """Read what ``docker buildx inspect`` prints: the builder's own lines, then one block for each node."""
     head, _, tail = text.partition("\nNodes:")
     fields = _fields(head)
-    blocks = re.split(r"\n(?=Name:)", tail.strip())
-    described = [_fields(block) for block in blocks if block.strip()]
-    error = fields.get("error", "") or next((node["error"] for node in described if "error" in node), "")
-    return Builder(fields.get("name", ""), fields.get("driver", ""), tuple(_node(one) for one in described), error)
+    nodes = [_fields(block) for block in re.split(r"\n(?=Name:)", tail.strip()) if block.strip()]
+    error = fields.get("error", "") or next((node["error"] for node in nodes if "error" in node), "")
+    return Builder(fields.get("name", ""), fields.get("driver", ""), tuple(_node(node) for node in nodes), error)
 
 
 def _node(fields: Mapping[str, str]) -> Node:
@@ -146,12 +211,12 @@ def _node(fields: Mapping[str, str]) -> Node:
 
 def _fields(block: str) -> dict[str, str]:
     """``Key: value`` at the start of a line; indented lines (labels, GC rules) belong to no field that is read here."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in block.splitlines():
         key, colon, value = line.partition(":")
         if colon and not line.startswith(" "):
-            found.setdefault(key.strip().lower(), value.strip())
-    return found
+            fields.setdefault(key.strip().lower(), value.strip())
+    return fields
 
 
 def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
@@ -165,26 +230,22 @@ def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
         info = {}
     client = info.get("ClientInfo") or {}
     plugins = {plugin.get("Name"): plugin for plugin in client.get("Plugins") or ()}
-    buildx = parse_version(str(plugins.get("buildx", {}).get("Version", "")))
     version = str(info.get("ServerVersion") or "")
     problem = None
     if not version:
-        said = done.stderr or "\n".join(info.get("ServerErrors") or ())
-        problem = explain(said) or EngineError(f"no Docker engine answers: {said.strip() or done.last_line}")
+        output = done.stderr or "\n".join(info.get("ServerErrors") or ())
+        problem = explain(output) or EngineError(f"no Docker engine answers: {output.strip() or done.last_line}")
     status = dict(pair for pair in info.get("DriverStatus") or () if len(pair) == 2)
-    containerd = status.get("driver-type") == "io.containerd.snapshotter.v1"
-    return (
-        Engine(
-            client=str(client.get("Version") or ""),
-            version=version,
-            store="containerd" if containerd else "graphdriver",
-            platform=engine_platform(str(info.get("OSType") or "linux"), str(info.get("Architecture") or "")),
-            problem=problem,
-            insecure=_insecure(info.get("RegistryConfig") or {}),
-            proxied=bool(info.get("HttpsProxy") or info.get("HttpProxy")),
-        ),
-        buildx,
+    engine = Engine(
+        client=str(client.get("Version") or ""),
+        version=version,
+        store="containerd" if status.get("driver-type") == "io.containerd.snapshotter.v1" else "graphdriver",
+        platform=engine_platform(str(info.get("OSType") or "linux"), str(info.get("Architecture") or "")),
+        problem=problem,
+        insecure=_insecure(info.get("RegistryConfig") or {}),
+        proxied=bool(info.get("HttpsProxy") or info.get("HttpProxy")),
     )
+    return engine, parse_version(str(plugins.get("buildx", {}).get("Version", "")))
 
 
 def _insecure(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -196,97 +257,3 @@ def engine_platform(system: str, machine: str) -> str:
     """``linux`` and the kernel's ``x86_64`` -> ``linux/amd64``."""
     names = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6"}
     return f"{system}/{names.get(machine, machine)}"
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What docker and buildx said, as far as they are there. ``said`` is ``docker buildx inspect`` itself."""
-
-    engine: Engine
-    buildx: Version | None
-    builder: Builder | None
-    said: Completed
-
-
-@contextlib.contextmanager
-def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]:
-    """Ask docker and buildx at the same time, beside what the block does; the call waits for their answers.
-
-    Nothing that they lack is an error here.
-    """
-    inspecting = ["buildx", "inspect", *([builder] if builder else [])]
-    with docker.start(inspecting) as inspected, _engine_asked(docker) as asked:
-
-        @functools.cache
-        def answers() -> Answers:
-            engine, buildx = asked()
-            said = inspected.finish()
-            if buildx is None:
-                # a client may leave its plugins out of its answer
-                version = docker.run(["buildx", "version"])
-                buildx = parse_version(version.stdout) if version.ok else None
-            return Answers(engine, buildx, parse_builder(said.stdout) if said.ok else None, said)
-
-        yield answers
-
-
-@contextlib.contextmanager
-def _engine_asked(docker: Docker) -> Iterator[Callable[[], tuple[Engine, Version | None]]]:
-    """``docker info``, which starts every plugin to ask its version; by the engine's socket it is buildx alone."""
-    connection = connect(docker.socket) if docker.buildx else None
-    if connection is None:
-        with docker.start(_INFO) as info:
-            yield lambda: parse_engine(info.finish())
-        return
-    with contextlib.closing(connection), docker.start(["buildx", "version"]) as version:
-        with contextlib.suppress(OSError):  # then there is no answer either
-            connection.sendall(head("GET", "/info"))
-
-        def answer() -> tuple[Engine, Version | None]:
-            said = version.finish()
-            try:
-                status, body = response(connection)
-                info = Completed((docker.binary, *_INFO), int(status != 200), body.decode("utf-8", "replace"), "")
-            except (OSError, ValueError):
-                info = docker.run(_INFO)
-            return parse_engine(info)[0], parse_version(said.stdout) if said.ok else None
-
-        yield answer
-
-
-def ask_engine(docker: Docker) -> Engine:
-    with _engine_asked(docker) as asked:
-        return asked()[0]
-
-
-def ask(docker: Docker, builder: str = "") -> Answers:
-    with asking(docker, builder) as answers:
-        return answers()
-
-
-def inspect(docker: Docker, answers: Answers) -> Facts:
-    """What bake will meet. EngineError where buildx is missing or old, or the builder is unknown or not to be reached.
-
-    A daemon that does not answer is an error only for a builder that needs it: a remote one builds without it.
-    """
-    if answers.buildx is None:
-        raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
-    if answers.buildx < BUILDX_NEEDED:
-        raise EngineError(
-            f"buildx {show_version(answers.buildx)} is too old; fategen needs 0.13 or later", hint=GET_BUILDX
-        )
-    problem, found = answers.engine.problem, answers.builder
-    if problem is not None and (found is None or found.driver in DAEMON_DRIVERS):
-        raise problem
-    if found is None:
-        raise docker.failure(answers.said, hint="docker buildx ls lists the builders")
-    if not found.running and not found.error:
-        # bake would start it as well; only then are its platforms known, and whether it can be reached at all
-        said = docker.check(
-            ["buildx", "inspect", "--bootstrap", found.name], hint=f"is builder {found.name} reachable?"
-        )
-        found = parse_builder(said.stdout)
-    if found.error:
-        known = explain(found.error)
-        raise known or EngineError(f"builder {found.name}: {found.error}", hint="docker buildx ls lists the builders")
-    return Facts(answers.engine, answers.buildx, found)
