@@ -100,7 +100,7 @@ META = 'service.port={{ port("%s") }}\n      meta.service.ip=meta-service'
         (
             "jdbc.password=fate_dev",
             "jdbc.password=wrong",
-            "party 10000: a table of eggroll's",
+            "party 10000: eggroll counts a table",
             "exit code 1: .*roll: error: Access denied for user 'fate'@",
         ),
     ],
