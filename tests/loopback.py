@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from generator.registry.session import Access, Registry
+from generator.registry.client import Registry
+from generator.registry.session import Access
 
 _BLOB = re.compile(r"/v2/(?P<name>.+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
 _MANIFEST = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>.+)")
@@ -39,6 +41,7 @@ class Loopback:
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
 
     def __enter__(self) -> Loopback:
         registry = self
@@ -48,6 +51,8 @@ class Loopback:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
         self._server.daemon_threads = True
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, True, do_handshake_on_connect=False)
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 
@@ -120,7 +125,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.url.path == "/token":
             return self.answer(200, json.dumps({"token": self.loopback.token}).encode())
         if self.loopback.token and self.headers.get("Authorization") != f"Bearer {self.loopback.token}":
-            realm = f'Bearer realm="http://{self.loopback.host}/token",service="loopback"'
+            scheme = "https" if self.loopback.tls else "http"
+            realm = f'Bearer realm="{scheme}://{self.loopback.host}/token",service="loopback"'
             return self.answer(401, headers={"WWW-Authenticate": realm})
         if self.url.path == "/v2/":
             return self.answer(200)

@@ -22,12 +22,10 @@ from generator.docker.hints import get_authority
 from generator.docker.process import Docker
 from generator.errors import EngineError, Problem
 from generator.plan.plan import Target
-from generator.registry.connect import access_to
-from generator.registry.explain import push_refusals
-from generator.registry.pull import get_manifest, tagged
-from generator.registry.rights import check_push
-from generator.registry.session import Access, Registry
-from generator.registry.transport import Kind, Refused
+from generator.registry.client import Registry, access_to, refused_pushes
+from generator.registry.explain import push_problems as explained
+from generator.registry.http import Kind, Refusal
+from generator.registry.session import Access
 
 DEFINITE: frozenset[Kind] = frozenset(("no login", "refused", "denied", "missing"))
 """What a push is told in the same words, wherever it comes from: its login is this machine's."""
@@ -87,15 +85,15 @@ def push_troubles(
     if access.login:
         docker = docker.with_secrets(access.login.password, access.login.basic)
     paths = list(dict.fromkeys(reference.path for reference in references))
-    found = check_push(access, paths)
+    found = refused_pushes(access, paths)
     troubles = []
-    if bundle is not None and [finding.kind for finding in found.values()] == ["authority"]:
-        known = check_push(replace(access, trusted=(*access.trusted, bundle)), paths)
-        if known.keys() != found.keys():
+    if bundle is not None and [refusal.kind for refusal in found.values()] == ["authority"]:
+        known = refused_pushes(replace(access, trusted=(*access.trusted, bundle)), paths)
+        if [refusal.kind for refusal in known.values()] != ["authority"]:
             what = "only CA_BUNDLE knows its certificate, and no builder reads that"
             troubles.append(Trouble(host, what, get_authority(host)))
             found = known
-    for one in push_refusals(access, found):
+    for one in explained(access, found):
         troubles.append(Trouble(host, docker.redact(one.what), one.get, certain(one.kind, facts, environment)))
     return troubles
 
@@ -106,10 +104,10 @@ def standing(targets: Sequence[Target], facts: Facts, environment: Mapping[str, 
     found: dict[str, str] = {}
     if references:
         # whatever goes wrong here, the push says it better
-        with contextlib.suppress(EngineError, Refused), ThreadPoolExecutor(8) as pool:
+        with contextlib.suppress(EngineError, Refusal), ThreadPoolExecutor(8) as pool:
             host = next(iter(references.values())).domain or HUB
             registry = Registry(_access(host, facts, environment))
-            digests = pool.map(lambda one: tagged(registry, one.path, one.tag), references.values())
+            digests = pool.map(lambda one: registry.digest(one.path, one.tag), references.values())
             found.update(zip(references, digests, strict=True))
     return {reference: digest for reference, digest in found.items() if digest}
 
@@ -142,11 +140,11 @@ def _ask_platforms(
 
     def ask(reference: str) -> None:
         # a hostile index too must not look like a failure of the push
-        with contextlib.suppress(Refused, ValueError, TypeError, AttributeError, RecursionError):
-            index = json.loads(get_manifest(registry, references[reference].path, before[reference]).data)
+        with contextlib.suppress(Refusal, ValueError, TypeError, AttributeError, RecursionError):
+            index = json.loads(registry.manifest(references[reference].path, before[reference]).data)
             found[reference] = list(dict.fromkeys(known for name in index_platforms(index) for known in _known(name)))
 
-    with contextlib.suppress(EngineError, Refused):
+    with contextlib.suppress(EngineError, Refusal):
         registry = Registry(_access(next(iter(references.values())).domain or HUB, facts, environment))
         asking = [threading.Thread(target=ask, args=(reference,), daemon=True) for reference in before]
         for one in asking:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,10 @@ from generator.errors import EngineError, InputError, Problem
 from generator.images import reference
 from generator.images.oci import INDEX_TYPES, Descriptor, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import LIMIT, Malformed
-from generator.registry.explain import push_refusals
-from generator.registry.pull import fetch_blob, get_manifest, has_blob, tagged
-from generator.registry.rights import check_push
-from generator.registry.session import Access, Registry
-from generator.registry.transport import Refused
-from generator.registry.upload import push_blob, push_manifest
+from generator.registry.client import Connect, Manifest, Registry, refused_pushes
+from generator.registry.explain import push_problems
+from generator.registry.http import Refusal
+from generator.registry.session import Access
 
 KEEP = "fategen bundle save --platform P, for each; push --replace where they may go"
 _AGAIN = "nothing was sent; run the same command again, or with --replace, which does not ask what stands there"
@@ -51,7 +49,7 @@ def push(
     only: Sequence[str] = (),
     replace: bool = False,
     progress: Progress | None = None,
-    connect: Callable[[Access], Registry] = Registry,
+    connect: Connect = Registry,
 ) -> tuple[Pushed, ...]:
     """Push a bundle's images to ``prefix/NAME:TAG`` at the registry of ``access``.
 
@@ -67,8 +65,8 @@ def push(
         if lost:
             raise InputError(lost, hint=KEEP)
         run.find_left_out(targets)
-    except Refused as refused:
-        raise EngineError(f"{access.host}: {refused.finding.said}", hint=_AGAIN) from refused
+    except Refusal as refusal:
+        raise EngineError(f"{access.host}: {refusal.words}", hint=_AGAIN) from refusal
     return tuple(run.image(path, tags, image, prefix) for path, tags, image in targets)
 
 
@@ -93,7 +91,7 @@ def _targets(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[tuple[str, 
 
 
 def _check_rights(access: Access, paths: Sequence[str]) -> None:
-    problems = [refusal.problem(access.host) for refusal in push_refusals(access, check_push(access, paths))]
+    problems = [found.problem(access.host) for found in push_problems(access, refused_pushes(access, paths))]
     if problems:
         message = InputError(problems, subject=access.host).message
         raise EngineError(message, hint="correct that, then run the same command again; nothing was sent")
@@ -102,7 +100,7 @@ def _check_rights(access: Access, paths: Sequence[str]) -> None:
 def _platforms(registry: Registry, path: str, tag: str) -> set[str]:
     """Those behind a tag; none where it is damaged or half of it missing: a push may be what mends it."""
     try:
-        document = get_manifest(registry, path, tag)
+        document = registry.manifest(path, tag)
         if document.media_type in INDEX_TYPES:
             children = parse_index(document.data, document.media_type)
             return {child.platform for child in children if child.platform and not child.attestation}
@@ -110,12 +108,12 @@ def _platforms(registry: Registry, path: str, tag: str) -> set[str]:
         if config.size > LIMIT:
             return set()
         with tempfile.TemporaryDirectory() as directory:
-            fetch_blob(registry, path, config.digest, config.size, Path(directory))
+            registry.fetch_blob(path, config.digest, config.size, Path(directory))
             return {parse_config(Path(directory, config.digest.partition(":")[2]).read_bytes()).platform}
     except Malformed:
         return set()
-    except Refused as refused:
-        if refused.finding.kind != "missing":
+    except Refusal as refusal:
+        if refusal.kind != "missing":
             raise
         return set()
 
@@ -147,7 +145,7 @@ class _Push:
                 continue
             homes = dict.fromkeys((path, *(other for other, _, _ in targets)))
             for digest in {blob.digest for blob in image.blobs()} - self._blobs.members.keys() - self._left_out.keys():
-                home = next((one for one in homes if has_blob(self._registry, one, digest)), None)
+                home = next((one for one in homes if self._registry.has_blob(one, digest)), None)
                 if home is None:
                     self._blobs.require_all()
                 else:
@@ -165,24 +163,24 @@ class _Push:
                     self._put(path, variant.manifest.digest, variant.manifest)
                 for tag in lacking:
                     self._put(path, tag, target)
-        except Refused as refused:
+        except Refusal as refusal:
             host = self._registry.access.host
             raise EngineError(
-                f"{names[0]}: {host} did not take it: {refused.finding.said}",
+                f"{names[0]}: {host} did not take it: {refusal.words}",
                 hint="run the same command again: what it has taken is not sent twice",
-            ) from refused
+            ) from refusal
         state: Literal["pushed", "was there"] = "pushed" if lacking else "was there"
         return Pushed(names, target.digest, image.platforms, state, self._sent - before)
 
     def _standing(self, path: str, tag: str) -> str:
         """The digest behind a tag before anything was sent; each is asked for once."""
         if (path, tag) not in self._known:
-            self._known[path, tag] = tagged(self._registry, path, tag)
+            self._known[path, tag] = self._registry.digest(path, tag)
         return self._known[path, tag]
 
     def _put(self, path: str, name: str, manifest: Descriptor) -> None:
         data = self._blobs.document(manifest.digest)
-        push_manifest(self._registry, path, name, manifest.media_type, manifest.digest, data)
+        self._registry.put_manifest(path, name, Manifest(manifest.digest, manifest.media_type, data))
 
     def _send_blobs(self, path: str, image: Image) -> None:
         blobs = {blob.digest: blob for v in image.variants for blob in (v.config, *(layer.blob for layer in v.layers))}
@@ -205,7 +203,7 @@ class _Push:
         home = self._homes.get(blob.digest)
         mount = home or self._left_out.get(blob.digest)
         mounts = [mount] if mount is not None and mount != path else []
-        state = push_blob(self._registry, path, blob.digest, blob.size, lambda: self._chunks(blob), mounts)
+        state = self._registry.push_blob(path, blob.digest, blob.size, lambda: self._chunks(blob), mounts)
         with self._lock:
             if home is None:
                 self._homes[blob.digest] = path

@@ -16,7 +16,7 @@ from generator.bundle.push import Pushed, push
 from generator.bundle.signature import required
 from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import InputError, Problem
-from generator.registry.connect import access_to, host_of
+from generator.registry.client import access_to, host_of
 from generator.text import human, table
 
 

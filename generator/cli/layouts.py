@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from generator.images.layout import SourceImage
     from generator.plan.plan import Plan
     from generator.project import Project
-    from generator.registry.connect import Registries
+    from generator.registry.client import Registries
     from generator.workspace import Workspace
 
 
@@ -83,7 +83,7 @@ def fetching_layouts(
 def _registries(workspace: Workspace) -> Registries:
     """As bake would push to them: its proxies and docker's logins; CA_BUNDLE is known to this client too."""
     from generator.bake import Options, make_environment
-    from generator.registry.connect import Registries
+    from generator.registry.client import Registries
 
     environment = make_environment(workspace.plan, Options(), os.environ).values
     authorities = environment.get("CA_BUNDLE")

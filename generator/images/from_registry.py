@@ -33,11 +33,11 @@ from generator.images.oci import (
 )
 from generator.images.strictjson import LIMIT, Malformed
 from generator.images.wanted import WantedImage
-from generator.registry.connect import Registries, host_of
+from generator.registry.client import Manifest, Registries, Registry, host_of
+from generator.registry.download import bytes_present
 from generator.registry.explain import pull_problem
-from generator.registry.pull import Document, arrived, fetch_blob, get_manifest
-from generator.registry.session import Registry, Stopped
-from generator.registry.transport import Refused
+from generator.registry.http import Refusal
+from generator.registry.session import Stopped
 from generator.text import human
 
 AT_ONCE = 6
@@ -153,8 +153,8 @@ class Coming:
                 found.append(future.result())
             except InputError as error:
                 inputs += error.problems
-            except Refused as refused:
-                others.append(pull_problem(host_of(image.source), str(image.source), refused.finding))
+            except Refusal as refusal:
+                others.append(pull_problem(host_of(image.source), str(image.source), refusal))
             except (BundleError, Malformed) as error:
                 others.append(Problem(str(image.source), f"{host_of(image.source)} sends no image: {error}"))
         # in the order of a bundle; the blobs of several layouts are one directory
@@ -199,7 +199,7 @@ class Coming:
         """Bytes that are yet to come, by the directory that they come into."""
         found: dict[Path, int] = {}
         for layer in self._layers.values():
-            more = layer.blob.size - arrived(layer.blobs, layer.blob.digest)
+            more = layer.blob.size - bytes_present(layer.blobs, layer.blob.digest)
             if more > 0:
                 found[layer.blobs] = found.get(layer.blobs, _MARGIN) + more
         return found
@@ -210,7 +210,7 @@ class Coming:
             raise Stopped
         registry = self._registries.of(image.source)
         blobs = own.layout / "blobs" / "sha256"
-        top = get_manifest(registry, image.source.path, image.source.digest or image.source.tag or "latest")
+        top = registry.manifest(image.source.path, image.source.digest or image.source.tag or "latest")
         _put(blobs, top)
         described = Descriptor(top.digest, len(top.data), top.media_type)
         manifests = [(described, top.data)]
@@ -227,7 +227,7 @@ class Coming:
                 config = parse_manifest(data, manifest.media_type).config
                 if config.size > LIMIT:
                     raise Malformed(f"config {config.digest} has {config.size:,} bytes, at most {LIMIT:,}")
-                fetch_blob(registry, image.source.path, config.digest, config.size, blobs)
+                registry.fetch_blob(image.source.path, config.digest, config.size, blobs)
         write_layout(own.layout, described, own.references)
         found = read(own).image
         label = reference.short(found.references[0])
@@ -240,7 +240,7 @@ class Coming:
             data = (blobs / child.digest.partition(":")[2]).read_bytes()
             if "sha256:" + hashlib.sha256(data).hexdigest() == child.digest:
                 return data
-        document = get_manifest(registry, source.path, child.digest)
+        document = registry.manifest(source.path, child.digest)
         _put(blobs, document)
         return document.data
 
@@ -257,9 +257,9 @@ class Coming:
 
         try:
             registry = self._registries.of(source)
-            return fetch_blob(registry, source.path, blob.digest, blob.size, layer.blobs, received)
-        except Refused as refused:
-            problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", refused.finding)
+            return registry.fetch_blob(source.path, blob.digest, blob.size, layer.blobs, received)
+        except Refusal as refusal:
+            problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", refusal)
             self._fail(EngineError(str(problem), hint="what has come is kept: run the same command again"))
         except Stopped:
             pass
@@ -274,7 +274,7 @@ class Coming:
         self._stop()
 
 
-def _put(blobs: Path, document: Document) -> None:
+def _put(blobs: Path, document: Manifest) -> None:
     path = blobs / document.digest.partition(":")[2]
     _write(path, document.data)
 

@@ -1,6 +1,5 @@
-"""A registry over HTTP: what it lets a login do, and manifests and blobs in both directions, digests kept.
+"""A client for OCI registries: may I push, pull and push by digest, tag.
 
-Own code for what the clients at hand do not do: skopeo, crane and oras resume no blob, oras-py checks none in parallel,
-and none of them tells a registry that lies from a line that broke. Imported only where a registry is asked: requests
-is slow.
+Own code on urllib3, because skopeo, crane and oras resume no blob, and oras-py takes a refused token for an anonymous
+one and says the same of every failure. Imported only where a registry is asked: urllib3 is slow to import.
 """

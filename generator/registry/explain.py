@@ -8,34 +8,38 @@ from dataclasses import dataclass
 from generator.docker.config import config_directory
 from generator.docker.hints import get_authority, get_login, get_project, get_right
 from generator.errors import Problem
+from generator.registry.http import Kind, Refusal
 from generator.registry.session import Access
-from generator.registry.transport import Finding, Kind
+
+_AUTHORITY = "its certificate is of an authority that is not known here"
+_NETWORK = "see its name, the network, and HTTPS_PROXY and NO_PROXY"
 
 
-def pull_problem(host: str, what: str, finding: Finding) -> Problem:
+def pull_problem(host: str, what: str, refusal: Refusal) -> Problem:
     """The problem with ``what`` (an image, a layer), or with the whole registry where that is what is wrong."""
-    said = f" ({finding.said})" if finding.said else ""
-    if finding.kind == "unreachable":
+    kind, words = refusal.kind, refusal.words
+    saying = f" ({words})" if words else ""
+    if kind == "unreachable":
+        return Problem(host, f"it cannot be reached: {words}: {_NETWORK}")
+    if kind == "authority":
         return Problem(
-            host, f"it cannot be reached: {finding.said}: see its name, the network, HTTPS_PROXY and NO_PROXY"
+            host, f"its certificate is of an authority that is not known here{saying}: {get_authority(host)}"
         )
-    if finding.kind == "authority":
-        return Problem(host, f"its certificate is of an authority that is not known here{said}: {get_authority(host)}")
-    if finding.kind == "certificate":
-        return Problem(host, f"no safe connection: {finding.said}: correct its certificate, or its name")
-    if finding.kind == "refused":
-        return Problem(host, f"it refuses docker's login for it{said}: {get_login(host)}")
-    if finding.kind == "no login":
-        return Problem(what, f"{host} gives it to nobody without a login{said}: {get_login(host)}")
-    if finding.kind == "denied":
-        return Problem(what, f"{host} does not give it to this login{said}: ask for the right to pull it")
-    if finding.kind == "missing":
-        return Problem(what, f"{host} does not have it{said}: push it first, or correct its name")
-    return Problem(what, f"{host} does not give it as it must be: {finding.said}")
+    if kind == "certificate":
+        return Problem(host, f"no safe connection: {words}: correct its certificate, or its name")
+    if kind == "refused":
+        return Problem(host, f"it refuses docker's login for it{saying}: {get_login(host)}")
+    if kind == "no login":
+        return Problem(what, f"{host} gives it to nobody without a login{saying}: {get_login(host)}")
+    if kind == "denied":
+        return Problem(what, f"{host} does not give it to this login{saying}: ask for the right to pull it")
+    if kind == "missing":
+        return Problem(what, f"{host} does not have it{saying}: push it first, or correct its name")
+    return Problem(what, f"{host} does not give it as it must be: {words}")
 
 
 @dataclass(frozen=True)
-class Refusal:
+class PushProblem:
     """What is wrong with some repositories of a registry, in words, and the next step ("" where there is none)."""
 
     kind: Kind
@@ -46,27 +50,24 @@ class Refusal:
         return Problem(host, f"{self.what}: {self.get}" if self.get else self.what)
 
 
-def push_refusals(access: Access, found: Mapping[str, Finding]) -> list[Refusal]:
-    """What ``check_push`` found: one for all repositories of a project that have the same."""
-    groups: dict[tuple[Kind, str], dict[str, Finding]] = {}
-    for path, finding in found.items():
-        if finding.kind != "ok":
-            groups.setdefault((finding.kind, path.partition("/")[0]), {})[path] = finding
-    return [Refusal(kind, *_words(access, kind, project, group)) for (kind, project), group in groups.items()]
+def push_problems(access: Access, refusals: Mapping[str, Refusal]) -> list[PushProblem]:
+    """What ``refused_pushes`` gave, one for all repositories of a project that are refused for the same reason."""
+    groups: dict[tuple[Kind, str], dict[str, Refusal]] = {}
+    for path, refusal in refusals.items():
+        groups.setdefault((refusal.kind, path.partition("/")[0]), {})[path] = refusal
+    return [PushProblem(kind, *_explain(access, kind, project, group)) for (kind, project), group in groups.items()]
 
 
-def _words(access: Access, kind: Kind, project: str, group: Mapping[str, Finding]) -> tuple[str, str]:
+def _explain(access: Access, kind: Kind, project: str, group: Mapping[str, Refusal]) -> tuple[str, str]:
     host, login = access.host, access.login
-    said = next(iter(group.values())).said
-    saying = f" ({said})" if said else ""
+    words = next(iter(group.values())).words
+    saying = f" ({words})" if words else ""
     who = login.user if login and not login.identity else "docker's login"
     if kind == "no login":
         place = config_directory(access.environment) / "config.json"
-        return f"it wants a login for a push, and docker has none for it in {place}{saying}", get_login(host)
+        return f"a push needs a login, and docker has none for it in {place}{saying}", get_login(host)
     if kind == "refused":
-        what = (
-            f"it refuses the login of {who}{saying}: the password is wrong, or the account has expired or is disabled"
-        )
+        what = f"it refuses the login of {who}{saying}: the password is wrong, or the account is expired or disabled"
         return what, get_login(host)
     if kind == "missing":
         return f"it has no project {project}{saying}", get_project(project)
@@ -74,13 +75,13 @@ def _words(access: Access, kind: Kind, project: str, group: Mapping[str, Finding
         names = ", ".join(group)
         return f"{who if login else 'who is not logged in'} may not push {names}{saying}", get_right(project)
     if kind == "authority":
-        return f"its certificate is of an authority that is not known here{saying}", get_authority(host)
+        return f"{_AUTHORITY}{saying}", get_authority(host)
     if kind == "certificate":
         return (
-            f"no safe connection: {said}",
+            f"no safe connection: {words}",
             "correct its certificate, or its name in PREFIX; one without TLS must be among the engine's "
             "insecure-registries",
         )
     if kind == "unreachable":
-        return f"it cannot be reached: {said}", "see its name, the network, and HTTPS_PROXY and NO_PROXY"
-    return f"not known whether it takes a push: {said}", ""
+        return f"it cannot be reached: {words}", _NETWORK
+    return f"not known whether it takes a push: {words}", ""

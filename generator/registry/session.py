@@ -1,7 +1,7 @@
-"""A conversation with one registry: where it is, its tokens, its redirects, and another try where that may help.
+"""A conversation with one registry: its login and tokens, where it redirects to, and another try where that may help.
 
 Sources: opencontainers/distribution-spec (spec.md), distribution/distribution (docs/content/spec/auth: token.md and
-oauth.md). What Harbor and others answer: see ``rights``; what an answer says: ``answers``.
+oauth.md; docs: errors), RFC 9110 (11.6.1 challenges, 10.2.3 Retry-After).
 """
 
 from __future__ import annotations
@@ -9,27 +9,37 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from generator.docker.credentials import HUB, Login
-from generator.registry.answers import Challenge, challenge, joined, origin, retry_after, told, words
-from generator.registry.transport import Refused, anything, open_session, send, trusting
-
-if TYPE_CHECKING:
-    import requests
+from generator.registry.http import (
+    TIMEOUT,
+    Answer,
+    Connections,
+    Kind,
+    Refusal,
+    join_url,
+    origin,
+    trusting,
+    trusting_all,
+)
+from generator.text import printable
 
 RETRIED = frozenset((408, 429, 500, 502, 503, 504))
 DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further try where the registry names no time."""
+LONGEST = 60.0
+"""Seconds that a registry may ask to wait; one that asks for more is asked again after this."""
 _REDIRECTS = 5
-_PLAIN = re.compile(r"[!-~]+")
+_TOKEN = re.compile(r"[!-~]+")
 """What a header can carry as a token (RFC 6750, 2.1, is narrower)."""
-_IDENTITY = {"Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True)
@@ -46,198 +56,248 @@ class Access:
     insecure: bool = False
 
 
+@dataclass(frozen=True)
+class Challenge:
+    """``scheme`` is ``bearer``, ``basic``, or "" where a registry asks for nothing."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+
 class Stopped(Exception):
-    """Somebody ended the conversation."""
+    """The conversation was ended from another thread."""
 
 
-class Registry:
-    """For several threads. ``sleep`` is for tests. Every method raises Refused for what a registry or the network does.
+class Session:
+    """For several threads. ``sleep`` is for tests. Every method raises Refusal for what a registry or the network does.
 
     A password goes to the registry's own address and to the one that it names for tokens; a token to the former alone.
     """
 
     def __init__(self, access: Access, sleep: Callable[[float], object] | None = None) -> None:
         self.access = access
-        self._ended = threading.Event()
-        self._sleep = sleep or self._ended.wait
-        self._answers: list[requests.Response] = []
-        # not that of the tokens, which is held while one is asked for
-        self._answers_lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._sleep = sleep or self._stopped.wait
+        self._reading: list[Answer] = []
+        self._reading_lock = threading.Lock()
         self._headers: dict[str, str] = {}
-        self._lock = threading.Lock()
+        # held while a token is asked for: all threads wait for the same one
+        self._tokens_lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
         for scheme in ("https", "http") if access.insecure else ("https",):
             self._base = f"{scheme}://{host}"
             try:
                 answer = self.once("GET", "/v2/")
                 break
-            except Refused:
+            except Refusal:
                 if scheme == "http" or not access.insecure:
                     raise
-        if answer.status_code not in (200, 401):
-            raise Refused("unknown", words(answer, access.login))
-        self._challenge = challenge(answer) if not answer.ok else None
+        if answer.status not in (200, 401):
+            raise self.refusal(answer, "unknown")
+        self._challenge = parse_challenge(answer) if answer.status == 401 else Challenge("", {})
 
     @cached_property
-    def _strict(self) -> requests.Session:
-        """To who proves who he is. Made when it is needed: the system's authorities take long to read."""
-        return open_session(trusting(self.access.trusted, self.access.environment))
+    def _strict(self) -> Connections:
+        """Made when it is needed: the system's authorities take long to read."""
+        return Connections(trusting(self.access.trusted, self.access.environment), self.access.environment)
 
     @cached_property
-    def _lenient(self) -> requests.Session:
-        return open_session(anything())
-
-    def path(self, path: str) -> str:
-        """A repository's path in addresses: Docker Hub's own images have one that their names leave out."""
-        return path if self.access.host != HUB or "/" in path else f"library/{path}"
+    def _lenient(self) -> Connections:
+        return Connections(trusting_all(), self.access.environment)
 
     def log_in(self) -> None:
         """Tries the password on its own, as ``docker login`` does."""
         login = self.access.login
-        if login is None or self._challenge is None:
-            return
-        if self._challenge.scheme == "bearer":
+        if login is not None and self._challenge.scheme == "bearer":
             self._token(self._challenge, ())
-        elif self._challenge.scheme == "basic":
+        elif login is not None and self._challenge.scheme == "basic":
             answer = self.once("GET", "/v2/", f"Basic {login.basic}")
-            if answer.status_code == 401:
-                raise Refused("refused", words(answer, login))
+            if answer.status == 401:
+                raise self.refusal(answer, "refused")
 
-    def authorization(self, scopes: tuple[str, ...], asked: Challenge | None = None) -> str:
-        """The header for these scopes (``repository:PATH:pull``); ``asked`` is a later challenge than the first one."""
-        found = asked or self._challenge
-        if found is None:
-            return ""
-        if found.scheme == "bearer":
-            return f"Bearer {self._token(found, scopes)}"
-        login = self.access.login
-        return f"Basic {login.basic}" if found.scheme == "basic" and login else ""
-
-    def request(self, method: str, address: str, *scopes: str, **options: Any) -> requests.Response:
+    def request(self, method: str, address: str, *scopes: str, **options: Any) -> Answer:
         """An answer, whatever it says: with a fresh token where the old one is over, asked again where it is busy.
 
-        A request whose body cannot be sent twice is the caller's to repeat (``once`` with ``kept_authorization``).
+        A request whose body cannot be sent twice is the caller's to repeat (``once`` with ``authorization``).
         """
         for delay in (*DELAYS, None):
-            if self._ended.is_set():
+            if self._stopped.is_set():
                 raise Stopped
-            wait = delay
+            wait = delay or 0.0
             try:
-                answer = self._authorised(method, address, scopes, **options)
-            except Refused as refused:
-                if refused.finding.kind != "unreachable" or delay is None:
+                answer = self.authorised(method, address, *scopes, **options)
+            except Refusal as refusal:
+                if refusal.kind != "unreachable" or delay is None:
                     raise
             else:
-                if answer.status_code not in RETRIED or delay is None:
+                if answer.status not in RETRIED or delay is None:
                     return answer
                 wait = retry_after(answer, delay)
                 answer.close()
-            self.pause(wait or 0.0)
+            self.pause(wait)
         raise AssertionError("unreachable")
 
-    def kept_authorization(self, *scopes: str) -> str:
-        """The header that the last request for these scopes had."""
-        key = " ".join(scopes)
-        with self._lock:
-            if key not in self._headers:
-                self._headers[key] = self.authorization(scopes)
-            return self._headers[key]
-
-    def _authorised(self, method: str, address: str, scopes: tuple[str, ...], **options: Any) -> requests.Response:
-        key, header = " ".join(scopes), self.kept_authorization(*scopes)
+    def authorised(self, method: str, address: str, *scopes: str, **options: Any) -> Answer:
+        """The same, asked once but for a token that is over."""
+        header = self.authorization(*scopes)
         answer = self.once(method, address, header, **options)
-        if answer.status_code != 401 or not self.is_own(answer.url):
+        if answer.status != 401 or not self.is_own(answer.url):
             return answer
         # the token is over, or this registry lets everybody read and asks for a login only here
-        asked = challenge(answer)
-        with self._lock:
+        challenge, key = parse_challenge(answer), " ".join(scopes)
+        with self._tokens_lock:
             if self._headers.get(key) == header:
-                self._headers[key] = self.authorization(scopes, asked if asked.scheme else None)
+                self._headers[key] = self._authorization(challenge if challenge.scheme else self._challenge, scopes)
             fresh = self._headers[key]
         if fresh == header:
             return answer
         answer.close()
         return self.once(method, address, fresh, **options)
 
-    def once(
-        self, method: str, address: str, authorization: str = "", *, strict: bool = False, **options: Any
-    ) -> requests.Response:
-        """One request; a GET or a HEAD goes where it is sent on to. Only the registry itself sees ``authorization``.
+    def authorization(self, *scopes: str) -> str:
+        """The header for these scopes (``repository:PATH:pull``), as the last request for them had it."""
+        key = " ".join(scopes)
+        with self._tokens_lock:
+            if key not in self._headers:
+                self._headers[key] = self._authorization(self._challenge, scopes)
+            return self._headers[key]
 
-        ``strict``: to where the client goes itself, which knows nothing of insecure registries.
+    def _authorization(self, challenge: Challenge, scopes: tuple[str, ...]) -> str:
+        if challenge.scheme == "bearer":
+            return f"Bearer {self._token(challenge, scopes)}"
+        login = self.access.login
+        return f"Basic {login.basic}" if challenge.scheme == "basic" and login else ""
+
+    def once(
+        self,
+        method: str,
+        address: str,
+        authorization: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        strict: bool = False,
+        stream: bool = False,
+        timeout: tuple[float, float] = TIMEOUT,
+    ) -> Answer:
+        """One request; a GET or a HEAD follows redirects. Only the registry itself sees ``authorization``.
+
+        ``strict``: to where buildx's client goes itself, which knows nothing of insecure registries. The body is read,
+        but for that of a 2xx with ``stream``.
         """
-        access, url = self.access, joined(self._base, address)
+        url = join_url(self._base, address)
         first = origin(url)
-        headers = {**_IDENTITY, **options.pop("headers", {})}
         for _ in range(_REDIRECTS + 1):
-            own = self.is_own(url)
-            session = self._lenient if access.insecure and own and not strict else self._strict
-            mine = authorization and (own if not strict else origin(url) == first)
-            sent = {**headers, "Authorization": authorization} if mine else headers
-            answer = send(session, method, url, access.environment, sent, **options)
-            location = answer.headers.get("Location")
-            if method not in ("GET", "HEAD") or not answer.is_redirect or not location:
+            connections = self._lenient if self.access.insecure and self.is_own(url) and not strict else self._strict
+            sent = {"Accept-Encoding": "identity", **(headers or {})}
+            if authorization and (origin(url) == first if strict else self.is_own(url)):
+                sent["Authorization"] = authorization
+            answer = connections.send(method, url, sent, body, timeout)
+            if not stream or answer.status >= 300:
+                with self.reading(answer):
+                    answer.read()
+            if method not in ("GET", "HEAD") or not answer.location:
                 return answer
-            answer.close()
-            url = joined(url, location)
-            if urlsplit(url).scheme not in ("http", "https"):
-                raise Refused("unknown", f"it sends on to {urlsplit(url).scheme}:")
-            # what was asked for stands in the new address
-            options.pop("params", None)
-        raise Refused("unknown", f"it sends on more than {_REDIRECTS} times")
+            url = join_url(url, answer.location)
+        raise Refusal("unknown", f"it redirects more than {_REDIRECTS} times")
 
     def pause(self, seconds: float) -> None:
         """Raises Stopped where the conversation was ended."""
         self._sleep(seconds)
-        if self._ended.is_set():
+        if self._stopped.is_set():
             raise Stopped
 
     @contextlib.contextmanager
-    def reading(self, answer: requests.Response) -> Iterator[None]:
+    def reading(self, answer: Answer) -> Iterator[None]:
         """While the body of an answer is read here, ``stop`` ends it."""
-        with self._answers_lock:
-            if self._ended.is_set():
+        with self._reading_lock:
+            if self._stopped.is_set():
                 raise Stopped
-            self._answers.append(answer)
+            self._reading.append(answer)
         try:
             yield
         finally:
-            with self._answers_lock:
-                self._answers.remove(answer)
+            with self._reading_lock:
+                self._reading.remove(answer)
 
     def stop(self) -> None:
         """For another thread: ends what is read and waited for here, at the latest after ``TIMEOUT``."""
-        self._ended.set()
-        with self._answers_lock:
-            for answer in self._answers:
-                # it ends a read in another thread, which closing does not (urllib3 from 2.3 on)
-                with contextlib.suppress(AttributeError, ValueError, RuntimeError, OSError):
-                    answer.raw.shutdown()
+        self._stopped.set()
+        with self._reading_lock:
+            for answer in self._reading:
+                # it ends a read in another thread, which closing does not
+                with contextlib.suppress(ValueError, RuntimeError, OSError):
+                    answer.body.shutdown()
 
     def is_own(self, url: str) -> bool:
         """Whether an address is the registry's own: the same scheme, host and port."""
         return origin(url) == origin(self._base)
 
-    def _token(self, found: Challenge, scopes: tuple[str, ...]) -> str:
-        """A token for some scopes, or for none to try the login."""
-        realm = found.parameters.get("realm", "")
-        asked: dict[str, Any] = {"service": found.parameters.get("service", ""), "client_id": "fategen"}
-        asked.update({"scope": list(scopes)} if scopes else {})
+    def refusal(self, answer: Answer, kind: Kind | None = None) -> Refusal:
+        """Why a registry did not give what was asked for, with its own words (a list of code and message)."""
         login = self.access.login
+        if kind is None and answer.status in (401, 403):
+            kind = "denied" if login else "no login"
+        try:
+            error = answer.json["errors"][0]
+            text = f"{error.get('code') or ''}: {error.get('message') or ''}".strip(": ")
+        except (LookupError, TypeError, AttributeError):
+            text = ""
+        words = printable(" ".join(f"{answer.status} {text or answer.body.reason or ''}".split()))
+        kind = kind or ("missing" if answer.status == 404 else "unknown")
+        return Refusal(kind, (login.hide(words) if login else words)[:200])
+
+    def _token(self, challenge: Challenge, scopes: tuple[str, ...]) -> str:
+        """A token for some scopes, or for none to try the login."""
+        realm, login = join_url(self._base, challenge.parameters.get("realm", "")), self.access.login
+        query = {"service": challenge.parameters.get("service", ""), "client_id": "fategen"}
         if login is not None and login.identity:
-            form = {**asked, "grant_type": "refresh_token", "refresh_token": login.password}
+            form = {**query, "grant_type": "refresh_token", "refresh_token": login.password}
             form.update({"scope": " ".join(scopes)} if scopes else {})
-            answer = self.once("POST", realm, data=form, strict=True)
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            answer = self.once("POST", realm, headers=headers, body=urlencode(form).encode(), strict=True)
         else:
-            header = f"Basic {login.basic}" if login else ""
-            answer = self.once("GET", realm, header, params=asked, strict=True)
-        if answer.status_code == 401:
-            raise Refused("refused" if login else "no login", words(answer, login))
-        if scopes and answer.status_code == 403:
-            raise Refused("denied" if login else "no login", words(answer, login))
-        content = told(answer) if answer.ok else None
-        found_token = content.get("token") or content.get("access_token") if isinstance(content, dict) else None
-        token = found_token if isinstance(found_token, str) and _PLAIN.fullmatch(found_token) else ""
-        if scopes and not token:
-            raise Refused("unknown", f"no token from {urlsplit(realm).netloc}: {words(answer, login)}")
-        return token
+            address = with_query(realm, *query.items(), *(("scope", scope) for scope in scopes))
+            answer = self.once("GET", address, f"Basic {login.basic}" if login else "", strict=True)
+        if answer.status == 401:
+            raise self.refusal(answer, "refused" if login else "no login")
+        if scopes and answer.status == 403:
+            raise self.refusal(answer)
+        content = answer.json if answer.status < 400 else None
+        token = content.get("token") or content.get("access_token") if isinstance(content, dict) else None
+        if isinstance(token, str) and _TOKEN.fullmatch(token):
+            return token
+        if scopes:
+            raise Refusal("unknown", f"no token from {urlsplit(realm).netloc}: {self.refusal(answer).words}")
+        return ""
+
+
+def parse_challenge(answer: Answer) -> Challenge:
+    """``WWW-Authenticate`` (RFC 9110, 11.6.1); of several challenges the Bearer one."""
+    header = answer.headers.get("WWW-Authenticate", "")
+    bearer = re.search(r"\bBearer\s+(?=\w+=)", header, re.IGNORECASE)
+    if bearer is None:
+        return Challenge("basic" if re.match(r"\s*Basic\b", header, re.IGNORECASE) else "", {})
+    parameters: dict[str, str] = {}
+    for name, quoted, plain in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', header[bearer.end() :]):
+        # the first of a name: a challenge of another scheme may follow, with a realm of its own
+        parameters.setdefault(name.lower(), quoted or plain)
+    return Challenge("bearer", parameters)
+
+
+def retry_after(answer: Answer, otherwise: float) -> float:
+    """Seconds that an answer asks to wait, as a number or as a date, but never more than ``LONGEST``."""
+    text = answer.headers.get("Retry-After", "")
+    seconds = otherwise
+    if text.isdecimal():
+        seconds = float(text)
+    elif text:
+        with contextlib.suppress(ValueError, TypeError):
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    return min(max(seconds, 0.0), LONGEST)
+
+
+def with_query(url: str, *pairs: tuple[str, str]) -> str:
+    """An address with more parameters; it keeps the query that the registry gave it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query, keep_blank_values=True), *pairs])))

@@ -80,7 +80,7 @@ def at(workspace: Workspace, prefix: str) -> Workspace:
     ("login", "path", "state", "says", "get"),
     [
         ("writer:right-horse", "fate", "ok", "takes a push of every image", ""),
-        ("", "fate", "note", "wants a login", "docker login {host}"),
+        ("", "fate", "note", "needs a login", "docker login {host}"),
         ("writer:wrong-horse", "fate", "note", "refuses the login of writer", "docker login {host}"),
         ("reader:right-mule", "fate", "note", "reader may not push fate/", "ask for the right to push"),
         ("writer:right-horse", "gone", "note", "no project gone", "create project gone"),

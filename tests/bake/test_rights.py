@@ -17,7 +17,7 @@ from generator.docker.engine import Builder, Engine, Facts, Node, parse_engine
 from generator.docker.hints import explain_push
 from generator.docker.process import Completed, Docker
 from generator.plan.plan import Plan, Target
-from generator.registry.transport import Kind
+from generator.registry.http import Kind
 from tests.fate_plan import BOTH, plan_of
 from tests.harbor import Harbor
 from tests.loopback import Loopback, sha256
@@ -85,7 +85,7 @@ def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_pa
 @pytest.mark.parametrize(
     ("login", "path", "says", "next_step"),
     [
-        ("", "fate", "wants a login", "docker login {host}"),
+        ("", "fate", "needs a login", "docker login {host}"),
         ("writer:wrong-horse", "fate", "refuses the login of writer", "docker login {host}"),
         ("reader:right-mule", "fate", "reader may not push fate/", "ask for the right to push on project fate"),
         ("writer:right-horse", "nosuch/nested", "no project nosuch", "create project nosuch in Harbor"),

@@ -21,8 +21,7 @@ from generator.errors import BundleError, EngineError, InputError
 from generator.images.from_registry import fetching
 from generator.images.layout import SourceImage
 from generator.images.wanted import WantedImage, added
-from generator.registry.connect import Registries
-from generator.registry.session import Registry
+from generator.registry.client import Registries, Registry
 from tests.bundle.layouts import GZIP, INDEX, MANIFEST, Layout, multi, sha256, simple
 from tests.loopback import Handler, Loopback
 

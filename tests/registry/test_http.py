@@ -1,0 +1,376 @@
+"""One request: what goes over the line, through which proxy, and what is said where no answer comes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from generator.registry.http import TIMEOUT, Answer, Connections, Refusal, is_insecure, proxy_of, trusting, trusting_all
+
+pytestmark = pytest.mark.usefixtures("one_authority")
+
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+class Server:
+    """Takes connections on loopback, each on a thread; ``lines`` are the heads of the requests that it read."""
+
+    def __init__(self, serve: Callable[[Server, socket.socket], None], tls: ssl.SSLContext | None = None) -> None:
+        self.lines: list[str] = []
+        self.connections = 0
+        self._serve, self._tls = serve, tls
+
+    def __enter__(self) -> Server:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                line, _ = self._socket.accept()
+                self.connections += 1
+                threading.Thread(target=self._run, args=(line,), daemon=True).start()
+
+    def _run(self, line: socket.socket) -> None:
+        with contextlib.suppress(OSError), line:
+            if self._tls is None:
+                self._serve(self, line)
+                return
+            with self._tls.wrap_socket(line, server_side=True) as safe:
+                self._serve(self, safe)
+
+    def head(self, line: socket.socket) -> str:
+        """A request's head; "" where the client is gone."""
+        data = b""
+        while not data.endswith(b"\r\n\r\n"):
+            # not a byte more than the head; TLS cannot look ahead, and gives single bytes out of what it has unpacked
+            seen = b"" if isinstance(line, ssl.SSLSocket) else line.recv(1 << 16, socket.MSG_PEEK)
+            end = (data[-3:] + seen).find(b"\r\n\r\n")
+            piece = line.recv(1 if end < 0 else end + 4 - len(data[-3:]))
+            if not piece:
+                return ""
+            data += piece
+        self.lines.append(data.decode())
+        return data.decode()
+
+
+def answering(*answers: bytes) -> Callable[[Server, socket.socket], None]:
+    """The answers in turn on each connection, the last one again and again."""
+
+    def serve(server: Server, line: socket.socket) -> None:
+        for answer in (*answers, *(answers[-1:] * 100)):
+            if not server.head(line):
+                return
+            line.sendall(answer)
+
+    return serve
+
+
+def ask(
+    url: str, environment: dict[str, str] | None = None, method: str = "GET", context: ssl.SSLContext | None = None,
+    body: Any = None, length: int | None = None,
+) -> Answer:  # fmt: skip
+    headers = {} if length is None else {"Content-Length": str(length)}
+    answer = Connections(context or trusting_all(), environment or {}).send(method, url, headers, body, TIMEOUT)
+    answer.read()
+    return answer
+
+
+def refusal(url: str, environment: dict[str, str] | None = None, **options: Any) -> tuple[str, str]:
+    """Kind and words of what keeps a request from its answer."""
+    with pytest.raises(Refusal) as refused:
+        ask(url, environment, **options)
+    return refused.value.kind, refused.value.words
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address that nobody listens at."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{unused.getsockname()[1]}"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> trustme.CA:
+    made = trustme.CA()
+    made.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    return made
+
+
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("registry.example").configure_cert(context)
+    return context
+
+
+# what goes over the line
+
+
+def test_an_answer_is_read_and_neither_redirect_nor_cookie_is_followed() -> None:
+    head = b"HTTP/1.1 307 Elsewhere\r\nLocation: /other\r\nSet-Cookie: a=b\r\n"
+    challenges = b'WWW-Authenticate: Basic realm="x"\r\nwww-authenticate: Bearer realm="y"\r\n'
+    with Server(answering(head + challenges + b'Content-Length: 8\r\n\r\n{"a": 1}')) as server:
+        connections = Connections(trusting_all(), {})
+        for _ in range(2):
+            answer = connections.send("GET", f"http://{server.host}/a?c=d", {"X-One": "1"}, None, TIMEOUT)
+            answer.read()
+    assert server.lines[0].startswith("GET /a?c=d HTTP/1.1\r\n")
+    assert f"Host: {server.host}\r\n" in server.lines[0] and "X-One: 1\r\n" in server.lines[0]
+    assert len(server.lines) == 2 and "cookie" not in "".join(server.lines).lower()
+    assert (answer.status, answer.location, answer.json) == (307, "/other", {"a": 1})
+    assert answer.headers.get("Www-Authenticate") == 'Basic realm="x", Bearer realm="y"'
+    assert server.connections == 1, "a connection is kept"
+
+
+def test_a_connection_whose_answer_was_not_read_is_in_nobodys_way() -> None:
+    with Server(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde")) as server:
+        connections, url = Connections(trusting_all(), {}), f"http://{server.host}/"
+        connections.send("GET", url, {}, None, TIMEOUT).close()
+        connections.send("GET", url, {}, None, TIMEOUT).read()
+    assert server.connections == 2
+
+
+def test_four_threads_share_connections() -> None:
+    def serve(server: Server, line: socket.socket) -> None:
+        while head := server.head(line):
+            path = head.split()[1].encode()
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
+
+    connections = Connections(trusting_all(), {})
+
+    def fetch(path: str) -> str:
+        answer = connections.send("GET", f"http://{server.host}{path}", {}, None, TIMEOUT)
+        answer.read()
+        return answer.data.decode()
+
+    with Server(serve) as server, ThreadPoolExecutor(4) as pool:
+        paths = [f"/{number}" for number in range(200)]
+        assert list(pool.map(fetch, paths)) == paths
+    assert server.connections <= 4
+
+
+def test_a_kept_connection_that_was_closed_is_opened_again() -> None:
+    def serve(server: Server, line: socket.socket) -> None:
+        if server.head(line):
+            line.sendall(EMPTY)
+
+    with Server(serve) as server:
+        connections = Connections(trusting_all(), {})
+        for _ in range(3):
+            connections.send("POST", f"http://{server.host}/", {}, None, TIMEOUT).read()
+            time.sleep(0.02)
+    assert server.connections == 3
+
+
+def test_a_server_that_refuses_a_body_half_way_is_heard() -> None:
+    def serve(server: Server, line: socket.socket) -> None:
+        server.head(line)
+        line.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        line.shutdown(socket.SHUT_WR)
+        while line.recv(1 << 16):
+            pass
+
+    with Server(serve) as server:
+        body = iter([bytes(1 << 16)] * 64)
+        assert ask(f"http://{server.host}/", method="PUT", body=body, length=1 << 22).status == 413
+    assert "transfer-encoding" not in server.lines[0].lower()
+
+
+def test_what_a_body_raises_is_not_the_networks_fault() -> None:
+    def damaged() -> Iterator[bytes]:
+        yield b"abc"
+        raise KeyError("damaged")
+
+    with Server(answering(EMPTY)) as server, pytest.raises(KeyError):
+        ask(f"http://{server.host}/", method="PUT", body=damaged(), length=6)
+
+
+# what goes wrong
+
+
+def test_nobody_listens(nobody: str) -> None:
+    assert refusal(f"http://{nobody}/") == ("unreachable", "Connection refused")
+
+
+def test_nobody_answers() -> None:
+    def serve(server: Server, line: socket.socket) -> None:
+        server.head(line)
+        time.sleep(1)
+
+    connections = Connections(trusting_all(), {})
+    with Server(serve) as server, pytest.raises(Refusal, match="no answer in 20 s") as refused:
+        connections.send("GET", f"http://{server.host}/", {}, None, (1.0, 0.05))
+    assert refused.value.kind == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "Remote end closed connection without response"),
+        (b"nonsense\r\n\r\n", "the connection broke (BadStatusLine)"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "the connection broke (IncompleteRead)"),
+    ],
+)
+def test_what_is_not_an_answer(answer: bytes, words: str) -> None:
+    def serve(server: Server, line: socket.socket) -> None:
+        server.head(line)
+        line.sendall(answer)
+
+    with Server(serve) as server:
+        assert refusal(f"http://{server.host}/") == ("unreachable", words)
+
+
+def test_what_is_not_an_address() -> None:
+    assert refusal("http:///x") == ("unknown", "LocationValueError")
+
+
+# proxies
+
+
+def environment(proxy: str) -> dict[str, str]:
+    return {"HTTP_PROXY": f"http://user:pass%2Fword@{proxy}", "HTTPS_PROXY": f"http://user:pass%2Fword@{proxy}"}
+
+
+LOGIN = "proxy-authorization: Basic dXNlcjpwYXNzL3dvcmQ=\r\n"
+
+
+def test_a_proxy_is_asked_for_plain_http() -> None:
+    with Server(answering(EMPTY)) as proxy:
+        assert ask("http://registry.example/v2/?a=b", environment(proxy.host)).status == 200
+    assert proxy.lines[0].startswith("GET http://registry.example/v2/?a=b HTTP/1.1\r\n")
+    assert "Host: registry.example\r\n" in proxy.lines[0] and LOGIN in proxy.lines[0]
+
+
+def tunnel(target: str) -> Callable[[Server, socket.socket], None]:
+    def carry(one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(1 << 16):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+
+    def serve(server: Server, line: socket.socket) -> None:
+        server.head(line)
+        host, port = target.split(":")
+        with socket.create_connection((host, int(port))) as other:
+            line.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+            threading.Thread(target=carry, args=(other, line), daemon=True).start()
+            carry(line, other)
+
+    return serve
+
+
+def test_a_proxy_carries_tls_and_sees_nothing_of_it(authority: trustme.CA, tmp_path: Path) -> None:
+    with Server(answering(EMPTY), tls(authority)) as registry, Server(tunnel(registry.host)) as proxy:
+        url = "https://registry.example:8443/v2/"
+        trusted = trusting([tmp_path / "ca.crt"], {})
+        assert ask(url, environment(proxy.host), context=trusted).status == 200
+        assert refusal(url, environment(proxy.host), context=trusting([], {}))[0] == "authority"
+    assert len(proxy.lines) == 2
+    assert all(line.startswith("CONNECT registry.example:8443 HTTP/1.") for line in proxy.lines)
+    assert LOGIN in proxy.lines[0]
+    assert registry.lines[0].startswith("GET /v2/ HTTP/1.1\r\n")
+    assert "proxy-authorization" not in registry.lines[0].lower()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_cannot_be_reached(scheme: str, nobody: str) -> None:
+    words = ("unreachable", "the proxy: Connection refused")
+    assert refusal(f"{scheme}://registry.example/v2/", environment(nobody)) == words
+
+
+def test_a_proxy_that_refuses() -> None:
+    answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    with Server(answering(answer)) as proxy:
+        words = "the proxy: Tunnel connection failed: 407 Proxy Authentication Required"
+        assert refusal("https://registry.example/v2/", environment(proxy.host)) == ("unreachable", words)
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "expected"),
+    [
+        ("https://h.example.com/v2/", {"HTTPS_PROXY": "http://p:1", "https_proxy": "http://q:1"}, "http://p:1"),
+        ("https://h.example.com/v2/", {"HTTPS_PROXY": "", "https_proxy": "http://q:1"}, "http://q:1"),
+        ("https://h.example.com/v2/", {"HTTPS_PROXY": "p:1"}, "http://p:1"),
+        ("https://h.example.com/v2/", {"HTTP_PROXY": "http://p:1"}, ""),
+        ("https://127.0.0.1:5000/v2/", {"HTTPS_PROXY": "http://p:1"}, ""),
+        ("https://localhost/v2/", {"HTTPS_PROXY": "http://p:1"}, ""),
+        ("https://[::1]:5000/v2/", {"HTTPS_PROXY": "http://p:1"}, ""),
+        ("https://u:p@[::1]/v2/", {"HTTPS_PROXY": "http://p:1"}, ""),
+        ("https://h.example.com/v2/", {"HTTPS_PROXY": "http://p:1", "no_proxy": ".example.com"}, ""),
+    ],
+)
+def test_proxies_are_those_of_bakes_environment(url: str, environment: dict[str, str], expected: str) -> None:
+    assert proxy_of(url, environment) == expected
+
+
+NAME, PORT, ADDRESS = "https://h.example.com/v2/", "http://h.example.com:5000/", "https://10.1.2.3:8443/"
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "excluded"),
+    [
+        ("", []),
+        (",", []),
+        ("*", [NAME, PORT, ADDRESS]),
+        ("*,a", [NAME, PORT, ADDRESS]),
+        ("example.com", [NAME, PORT]),
+        (".example.com", [NAME, PORT]),
+        ("*.example.com", [NAME, PORT]),
+        ("h.example.com", [NAME, PORT]),
+        ("*.h.example.com", []),
+        ("H.EXAMPLE.COM", [NAME, PORT]),
+        ("x.example.com", []),
+        ("ample.com", []),
+        ("com:5000", [PORT]),
+        ("h.example.com:5000", [PORT]),
+        ("h.example.com:443", [NAME]),
+        ("10.1.2.3", [ADDRESS]),
+        ("10.1.2.3:8443", [ADDRESS]),
+        ("10.1.2.3:443", []),
+        ("10.1.0.0/16", [ADDRESS]),
+        ("a, 10.0.0.0/8", [ADDRESS]),
+        ("10.2.0.0/16", []),
+        ("10.1.2.3/33", []),
+        ("fd00::/8", []),
+    ],
+)
+def test_no_proxy_is_read_as_go_reads_it(no_proxy: str, excluded: list[str]) -> None:
+    proxies = {"HTTP_PROXY": "http://p:1", "HTTPS_PROXY": "http://p:1", "NO_PROXY": no_proxy}
+    assert [url for url in (NAME, PORT, ADDRESS) if not proxy_of(url, proxies)] == excluded
+    assert not proxy_of("https://[fd00::1]/", {**proxies, "NO_PROXY": "fd00::/8"})
+
+
+@pytest.mark.parametrize(
+    ("host", "insecure"),
+    [
+        ("localhost:5000", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9:80", True),
+        ("[::1]:5000", True),
+        ("10.1.2.3:80", True),
+        ("plain.example.com", True),
+        ("11.0.0.1", False),
+        ("harbor.example.com", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_insecure_registries_are_those_of_the_engine_and_loopback(host: str, insecure: bool) -> None:
+    assert is_insecure(host, ("plain.example.com", "10.0.0.0/8")) == insecure
