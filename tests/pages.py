@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from generator.catalogue.shape import schema_text
+from generator.catalogue.line import schema_text
 from generator.cli import cli
 from generator.config.settings import settings_table
 

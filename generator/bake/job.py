@@ -57,8 +57,8 @@ class Job:
     def sources(self, target: Target) -> set[str]:
         """The names of the sources that a target is built from in this run, its parents' included."""
         parts = linked(self.involved, [target.name])
-        homes = {part.home.name for part in parts if part.home is not None}
-        return homes | {source.name for part in parts for source in part.sources}
+        labelled = {part.main_source.name for part in parts if part.main_source is not None}
+        return labelled | {source.name for part in parts for source in part.sources}
 
     def platform(self, name: str, platform: str) -> str:
         """A step's platform; BuildKit leaves it out where the target has only one."""

@@ -1,19 +1,17 @@
-"""What the catalogue asks of one image, each part with its line in the catalogue; ``generator.verify`` checks it."""
+"""What the catalogue asks of one image, each part with its line; ``generator.verify`` checks images against it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from generator.catalogue.contract_shape import CONTRACT, FILE, RUN, STARTED
-from generator.catalogue.nodes import Mapping as Entries
-from generator.catalogue.nodes import Node
-from generator.errors import did_you_mean
+from generator.catalogue.schema import ListOf, MapOf, Node, Object, Param, Text, key
+from generator.errors import Problem, did_you_mean
 
-T = TypeVar("T")
 NAMES = ("image", "release", "tag", "source")
+"""What ``${…}`` may name in a contract."""
 _NAME = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -42,16 +40,60 @@ class Words:
     where: str
 
 
+def as_item(name: str, text: str, where: str) -> Item:
+    return Item(text, where)
+
+
+def _as_words(name: str, words: tuple[str, ...], where: str) -> Words:
+    return Words(words, where)
+
+
+def _as_seconds(name: str, text: str, where: str) -> float:
+    return float(text) if not _check_seconds(text) else 0.0
+
+
+def _check_seconds(text: str) -> str:
+    return "" if text.isdecimal() and text.isascii() else f'"{text}" is not a number of seconds'
+
+
+def _check_port(text: str) -> str:
+    return "" if text.isdecimal() and 0 < int(text) < 65536 else f'"{text}" is not a port'
+
+
+def _check_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        return f'"{text}" is not a regular expression ({error})'
+    return ""
+
+
+_PATH = Text(
+    "a path in the image, below its workdir unless it begins with /; * and ? stand for no /, ** for anything",
+    pattern=r"[^\s].*",
+    wrong="is not a path",
+)
+_VALUE = Text("its value, in which * stands for anything", make=Pair)
+_PORT = Text("a TCP port", check=_check_port, make=as_item)
+WORD = Text("a word")
+PRINTS = Text("a regular expression that is found in what it prints", check=_check_expression)
+WITHIN = Text("seconds; default: 120", check=_check_seconds, make=_as_seconds)
+
+
 @dataclass(frozen=True)
 class File:
-    """A path and what it is to be; "" asks for nothing. ``mode`` is octal, ``owner`` is ``uid:gid``."""
+    """A path and what it is to be; "" asks for nothing."""
 
     name: str
-    type: str
-    mode: str
-    owner: str
-    target: str
-    where: str
+    type: str = key(Text("what it is", choices=("file", "directory", "link"), wrong="is no type of a path"))
+    mode: str = key(
+        Text("its permissions, in octal digits", pattern="[0-7]{3,4}", wrong='is not a mode, such as "644"')
+    )
+    owner: str = key(
+        Text("its numbers of user and group", pattern="[0-9]+:[0-9]+", wrong='is not an owner, such as "0:0"')
+    )
+    target: str = key(Text("what a link points to, as it is written in the link; * stands for anything but /"))
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,24 +101,26 @@ class Run:
     """A command that ends with 0 and prints what the expression finds; ``within`` is in seconds."""
 
     name: str
-    words: tuple[str, ...]
-    prints: str
-    within: float
-    where: str
+    words: tuple[str, ...] = key(ListOf("the command, in place of the image's own", WORD), "command", required=True)
+    prints: str = key(PRINTS)
+    within: float = key(WITHIN, default=120.0)
+    where: str = ""
 
 
 @dataclass(frozen=True)
 class Started:
     """How an image is started alone: the ports that accept ``within`` seconds, the variables that it gets.
 
-    ``traces``: the expression that stack traces have which it may log, alone as it is; "" allows none.
+    ``traces`` is the expression that the stack traces have which it may log, alone as it is; "" allows none.
     """
 
-    answers: tuple[Item, ...]
-    within: float
-    environment: tuple[Pair, ...]
-    where: str
-    traces: str = ""
+    answers: tuple[Item, ...] = key(ListOf("the ports that accept; default: ports", _PORT))
+    within: float = key(Text("seconds until they do; default: 60", check=_check_seconds, make=_as_seconds), default=60.0)
+    environment: tuple[Pair, ...] = key(MapOf("variables that the container gets", Text("its value", make=Pair)))
+    traces: str = key(
+        Text("an expression in the stack traces that it may log, alone as it is", check=_check_expression)
+    )
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,57 +130,120 @@ class Contract:
     ``where`` is the line of the image's own contract.
     """
 
+    is_: tuple[Item, ...] = key(
+        ListOf(
+            "contracts that it has too; what is said here comes before them",
+            Text("a name below contracts", make=as_item),
+        )
+    )
+    files: tuple[File, ...] = key(
+        MapOf("what has to be there", Object("what the path is; nothing here: it is there", File), _PATH)
+    )
+    mounted: tuple[Pair, ...] = key(
+        MapOf(
+            "configuration that is mounted over: it is there, and a directory is tried read-only",
+            Text("how", choices=("file", "directory"), wrong="is no kind of a mount", make=Pair),
+            _PATH,
+        )
+    )
+    absent: tuple[Pair, ...] = key(
+        MapOf("what may not be there", Text("what it would be; users are told", make=Pair), _PATH)
+    )
+    setuid: tuple[Item, ...] = key(
+        ListOf("what may be setuid or setgid; anything else may not", replace(_PATH, make=as_item))
+    )
+    user: Item | None = key(Text('the user that it runs as; "" is root', make=as_item))
+    workdir: Item | None = key(
+        Text("the directory that it runs in", pattern="/.*", wrong="is not an absolute path", make=as_item)
+    )
+    ports: tuple[Item, ...] = key(ListOf("all ports that it exposes; default: the port below with", _PORT))
+    labels: tuple[Pair, ...] = key(MapOf("labels", _VALUE))
+    environment: tuple[Pair, ...] = key(MapOf("environment variables", _VALUE))
+    command: Words | None = key(ListOf("the exact command; default: the command below with", WORD, make=_as_words))
+    entrypoint: Words | None = key(ListOf("the exact entrypoint", WORD, make=_as_words))
+    size: Item | None = key(
+        Text(
+            "the most that its layers may hold, unpacked",
+            pattern="[0-9]+ ?(?:MB|GB)",
+            wrong="is not a size, such as 300 MB or 2 GB",
+            make=as_item,
+        )
+    )
+    runs: tuple[Run, ...] = key(
+        MapOf(
+            "commands that are run",
+            Object(
+                "a command that is run in a container of the image, without network, and has to end with 0",
+                Run,
+            ),
+        )
+    )
+    started: Started | None = key(Object("how the image is started alone, and what it does then", Started))
     where: str = ""
-    files: tuple[File, ...] = ()
-    mounted: tuple[Pair, ...] = ()
-    absent: tuple[Pair, ...] = ()
-    setuid: tuple[Item, ...] = ()
-    user: Item | None = None
-    workdir: Item | None = None
-    ports: tuple[Item, ...] = ()
-    labels: tuple[Pair, ...] = ()
-    environment: tuple[Pair, ...] = ()
-    command: Words | None = None
-    entrypoint: Words | None = None
-    size: Item | None = None
-    runs: tuple[Run, ...] = ()
-    started: Started | None = None
 
 
-def read_contract(node: Node, known: Mapping[str, Contract]) -> Contract:
-    """A contract and, before it, those that it ``is``; ``known`` has them by name."""
-    m = node.mapping(CONTRACT)
-    found = Contract()
-    child = m.child("is")
-    for name, item in zip(m.texts("is"), child.items() if child else (), strict=False):
-        if name in known:
-            found = merged(found, known[name])
+def _check_names(node: Node) -> None:
+    """``${…}`` in any text of it: a name that stands for nothing would be looked for as it is written."""
+    for text, child in node.texts_below():
+        for name in _NAME.findall(text):
+            if name not in NAMES:
+                child.problem(
+                    f"${{{name}}} stands for nothing{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}"
+                )
+
+
+CONTRACT = Object(
+    "what an image has to show: fategen verify checks it; ${image}, ${release}, ${tag} and ${source} (the URL of its "
+    "home) stand for the image's own",
+    Contract,
+    check=_check_names,
+)
+
+
+def resolved(contract: Contract, known: Mapping[str, Contract], problems: list[Problem]) -> Contract:
+    """The contract merged with those that it ``is``, which ``known`` has by name."""
+    below = Contract()
+    for item in contract.is_:
+        if item.name in known:
+            below = merged(below, known[item.name])
         else:
-            item.problem(f"unknown contract {name}{did_you_mean(name, known)}")
-    return merged(found, _own(m, node))
+            problems.append(Problem(item.where, f"unknown contract {item.name}{did_you_mean(item.name, known)}"))
+    return merged(below, replace(contract, is_=()))
 
 
 def merged(first: Contract, then: Contract) -> Contract:
     """Both; where they say two things of one name, the second."""
 
     def join(name: str) -> Any:
-        one, two = getattr(first, name), getattr(then, name)
-        if isinstance(one, tuple) and name != "ports":
-            return tuple({item.name: item for item in (*one, *two)}.values())
-        return two or one
+        before, after = getattr(first, name), getattr(then, name)
+        if isinstance(before, tuple) and name != "ports":
+            return tuple({item.name: item for item in (*before, *after)}.values())
+        return after or before
 
     return Contract(**{field.name: join(field.name) for field in fields(Contract)})
+
+
+def derived(contract: Contract, params: Mapping[str, tuple[Param, str]]) -> Contract:
+    """The contract with what ``with:`` says already, where it says nothing itself: ``port`` and ``command``.
+
+    ``params`` has the values of ``with:`` and their places.
+    """
+    port, where = params.get("port", ((), ""))
+    if not contract.ports and isinstance(port, str):
+        contract = replace(contract, ports=(Item(port, where),))
+    words, where = params.get("command", ("", ""))
+    if contract.command is None and isinstance(words, tuple) and words and all(isinstance(word, str) for word in words):
+        contract = replace(contract, command=Words(cast("tuple[str, ...]", words), where))
+    return contract
 
 
 def filled(contract: Contract, values: Mapping[str, str]) -> Contract:
     """The contract of one image: ``${image}`` and the like are what ``values`` says, paths are absolute."""
     full = cast(Contract, _replaced(contract, values))
-    home = full.workdir.name if full.workdir else "/"
+    workdir = full.workdir.name.rstrip("/") if full.workdir else ""
 
     def below(items: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(
-            replace(i, name=i.name if i.name.startswith("/") else f"{home.rstrip('/')}/{i.name}") for i in items
-        )
+        return tuple(i if i.name.startswith("/") else replace(i, name=f"{workdir}/{i.name}") for i in items)
 
     return replace(
         full,
@@ -151,92 +258,8 @@ def _replaced(value: Any, values: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         return _NAME.sub(lambda match: values.get(match[1], match[0]), value)
     if isinstance(value, tuple):
-        return tuple(_replaced(one, values) for one in value)
+        return tuple(_replaced(item, values) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
         changed = {f.name: _replaced(getattr(value, f.name), values) for f in fields(value) if f.name != "where"}
         return replace(value, **changed)
     return value
-
-
-def _own(m: Entries, node: Node) -> Contract:
-    _check_names(m, node)
-    started = m.child("started")
-    return Contract(
-        where=node.where,
-        files=tuple(_file(name, child) for name, child in m.entries("files")),
-        mounted=_pairs(m, "mounted"),
-        absent=_pairs(m, "absent"),
-        setuid=_items(m, "setuid"),
-        user=_item(m, "user"),
-        workdir=_item(m, "workdir"),
-        ports=_items(m, "ports"),
-        labels=_pairs(m, "labels"),
-        environment=_pairs(m, "environment"),
-        command=_words(m, "command"),
-        entrypoint=_words(m, "entrypoint"),
-        size=_item(m, "size"),
-        runs=tuple(_run(name, child) for name, child in m.entries("runs")),
-        started=_started(started) if started else None,
-    )
-
-
-def _check_names(m: Entries, node: Node) -> None:
-    """``${…}`` in any text of it: a name that stands for nothing would be looked for as it is written."""
-    for text, child in node.texts_below():
-        for name in _NAME.findall(text):
-            if name not in NAMES:
-                child.problem(
-                    f"${{{name}}} stands for nothing{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}"
-                )
-
-
-def _items(m: Entries, key: str) -> tuple[Item, ...]:
-    node = m.child(key)
-    return tuple(
-        Item(text, child.where) for text, child in zip(m.texts(key), node.items() if node else (), strict=False)
-    )
-
-
-def _item(m: Entries, key: str) -> Item | None:
-    node = m.child(key)
-    return Item(m.text(key), node.where) if node else None
-
-
-def _words(m: Entries, key: str) -> Words | None:
-    node = m.child(key)
-    return Words(m.texts(key), node.where) if node else None
-
-
-def _pairs(m: Entries, key: str) -> tuple[Pair, ...]:
-    return tuple(Pair(name, text, where) for name, text, where in m.pairs(key))
-
-
-def _file(name: str, node: Node) -> File:
-    m = node.mapping(FILE)
-    return File(name, m.text("type"), m.text("mode"), m.text("owner"), m.text("target"), node.where)
-
-
-def _run(name: str, node: Node) -> Run:
-    m = node.mapping(RUN)
-    return Run(name, m.texts("command"), m.text("prints"), _number(m.text("within"), 120), node.where)
-
-
-def _started(node: Node) -> Started:
-    m = node.mapping(STARTED)
-    within, traces = _number(m.text("within"), 60), m.text("traces")
-    return Started(_items(m, "answers"), within, _pairs(m, "environment"), node.where, traces)
-
-
-def _number(text: str, default: float) -> float:
-    return float(text) if text.isdigit() else default
-
-
-def derived(contract: Contract, params: Sequence[tuple[str, Node]]) -> Contract:
-    """The contract with what ``with:`` says already, where it says nothing itself: ``port`` and ``command``."""
-    by_name = dict(params)
-    if not contract.ports and "port" in by_name and isinstance(port := by_name["port"].param(), str):
-        contract = replace(contract, ports=(Item(port, by_name["port"].where),))
-    words = by_name["command"].param() if "command" in by_name and contract.command is None else ()
-    if isinstance(words, tuple) and words and all(isinstance(word, str) for word in words):
-        contract = replace(contract, command=Words(cast("tuple[str, ...]", words), by_name["command"].where))
-    return contract

@@ -6,17 +6,43 @@ A catalogue file describes one FATE line: which images it has, from what sources
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
-from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath as Path
+from typing import Literal
 
-from generator.catalogue.contract import Contract, derived, merged, read_contract
-from generator.catalogue.nodes import Mapping, Node, Param, parse_yaml
-from generator.catalogue.party import Party, read_party
-from generator.catalogue.shape import BASE, IMAGE, KINDS, LIMIT, LINE, NAME, REF, SOURCE, Kind
-from generator.catalogue.shapes import Record
+from generator.catalogue.contract import CONTRACT, Contract, Item, as_item, derived, merged, resolved
+from generator.catalogue.party import PARTY, Party, check_party
+from generator.catalogue.schema import Free, ListOf, MapOf, Object, Param, Text, key, parse_yaml
+from generator.config.reference import parse_reference
 from generator.errors import InputError, Problem, did_you_mean
+
+Kind = Literal["builder", "base", "component", "third-party"]
+KINDS: tuple[Kind, ...] = ("builder", "base", "component", "third-party")
+
+
+def _check_description(text: str) -> str:
+    """It stands in a comment of the Dockerfile and in a label: one line of text that HCL can hold."""
+    if not text.isprintable():
+        return "the description is not one line of printable text"
+    return "" if unicodedata.is_normalized("NFC", text) else "the description is not in Unicode's composed form (NFC)"
+
+
+def _check_image(text: str) -> str:
+    try:
+        reference = parse_reference(text)
+    except ValueError as error:
+        return f'"{text}" is not an image reference: {error}'
+    return "" if reference.tag or reference.digest else f'"{text}" has neither a tag nor a digest'
+
+
+_NAME = Text(
+    "a name of an image, base or source",
+    pattern="[a-z0-9]+(?:[_-][a-z0-9]+)*",
+    wrong='is not a name: lower-case letters and digits, joined by "-" or "_"',
+)
+_IMAGE_REFERENCE = Text("an image with a tag or a digest, such as mysql:8", check=_check_image)
 
 
 @dataclass(frozen=True)
@@ -28,24 +54,42 @@ class Source:
     """
 
     name: str
-    git: str
-    fetch_in: str
-    where: str
+    git: str = key(
+        Text(
+            "its URL; releases say which commit",
+            pattern=r"(?:https?|ssh|git)://[^\s#]+|[\w.\-]+@[\w.\-]+:[^\s#]+",
+            wrong='is not a git URL (https://…, ssh://…, git@host:path), without "#ref"',
+        ),
+        required=True,
+    )
+    fetch_in: str = key(
+        Text("the base in which the commit is fetched, without submodules; default: BuildKit fetches it")
+    )
+    where: str = ""
 
 
 @dataclass(frozen=True)
 class Ref:
-    """What a release takes of a source: the tag that upstream names, and the commit that it was."""
+    """What a release takes of the source ``name``: the tag that upstream names, and the commit that it was."""
 
-    source: str
-    ref: str
-    commit: str
+    name: str
+    ref: str = key(Text("the tag or branch that upstream names"), required=True)
+    commit: str = key(
+        Text(
+            "the commit that it was",
+            pattern="[0-9a-f]{40}",
+            wrong="is not a commit: 40 lower-case hexadecimal digits",
+        ),
+        required=True,
+    )
+    where: str = ""
 
 
 @dataclass(frozen=True)
 class Release:
     version: str
     refs: tuple[Ref, ...]
+    where: str
 
 
 @dataclass(frozen=True)
@@ -53,16 +97,26 @@ class Base:
     """An image that somebody else publishes and that ours are built from."""
 
     name: str
-    image: str
+    image: str = key(_IMAGE_REFERENCE, required=True)
 
 
 @dataclass(frozen=True)
 class PlatformLimit:
     """The only platforms that an image has, and why; ``lifted_by`` is a settings key that takes the limit away."""
 
-    only: tuple[str, ...]
-    because: str
-    lifted_by: str
+    only: tuple[str, ...] = key(
+        ListOf(
+            "platforms",
+            Text(
+                "os/arch or os/arch/variant",
+                pattern="[a-z0-9]+/[a-z0-9]+(?:/v[0-9]+)?",
+                wrong="is not a platform: os/arch or os/arch/variant, such as linux/arm64",
+            ),
+        ),
+        required=True,
+    )
+    because: str = key(Text("why it has no others; users are told"), required=True)
+    lifted_by: str = key(Text("a key of .env that takes the limit away"))
 
     def reason(self, platform: str) -> str:
         """Why it has not ``platform``: ``because``, unless that names other platforms than this one."""
@@ -71,150 +125,198 @@ class PlatformLimit:
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """An entry below ``with:``, a value for the image's template."""
+
+    name: str
+    value: Param
+    where: str
+
+
+@dataclass(frozen=True)
 class Image:
     """One image of a line. ``from_`` is an image or a base; ``needs`` are those that it copies from besides.
 
-    ``home`` is the source whose repository and commit its labels name. ``params`` are the entries below ``with:``, for
-    its template. ``contract`` has those that it names, and that of the image in FROM. A third-party image has only
-    ``image`` and ``contract``.
+    ``contract`` has those that it names, and that of the image in FROM. A third-party image has only ``image`` and
+    ``contract``.
     """
 
     name: str
-    kind: Kind
-    description: str
-    image: str
-    from_: str
-    needs: tuple[str, ...]
-    sources: tuple[str, ...]
-    home: str
-    template: str
-    limit: PlatformLimit | None
-    params: tuple[tuple[str, Param], ...]
-    contract: Contract
-    where: str
+    kind: Kind = key(
+        Text(
+            "builder: built for others, never published; base: for components to be built on; component: a part of "
+            "FATE; third-party: published by somebody else, carried in bundles",
+            choices=KINDS,
+            wrong="is not a kind",
+        ),
+        required=True,
+    )
+    description: str = key(Text("one line, for people", check=_check_description))
+    image: str = key(_IMAGE_REFERENCE)
+    from_: str = key(Text("the image or base in FROM"))
+    needs: tuple[str, ...] = key(ListOf("images and bases that it copies from besides", Text("an image or a base")))
+    sources: tuple[str, ...] = key(ListOf("sources that it copies from", Text("a source")))
+    main_source: str = key(Text("the source whose repository and commit its labels name"), "home")
+    template: str = key(Text("a file below templates/dockerfiles/; default: NAME.Dockerfile.j2"))
+    limit: PlatformLimit | None = key(
+        Object("the only platforms that the image has, and why", PlatformLimit), "platforms"
+    )
+    contract: Contract = key(CONTRACT, default=Contract())
+    params: tuple[Parameter, ...] = key(
+        MapOf(
+            "values for its template",
+            Free("text, a list of texts, or a mapping of texts", make=Parameter),
+        ),
+        "with",
+    )
+    where: str = ""
 
     @property
     def parents(self) -> tuple[str, ...]:
         return (self.from_, *self.needs) if self.from_ else self.needs
 
 
+_OURS = (("from",), ("image",))
+_THIRD_PARTY = (("image",), ("from", "needs", "sources", "home", "template", "with"))
+_IMAGE = Object(
+    "an image", Image, by="kind", rules={kind: _THIRD_PARTY if kind == "third-party" else _OURS for kind in KINDS}
+)
+
+
 @dataclass(frozen=True)
 class Line:
     """One FATE line, checked: every reference resolves, there is no cycle, ``images`` are in build order."""
 
-    name: str
-    releases: tuple[Release, ...]
-    sources: tuple[Source, ...]
-    bases: tuple[Base, ...]
-    images: tuple[Image, ...]
-    party: Party | None
+    named: Item = key(Text("its name, which is the file's name too", make=as_item), "line", required=True)
+    extends: Item | None = key(
+        Text(
+            "another line, whose contracts this one has too; one of the same name comes in its place",
+            pattern=r"[0-9]+\.[0-9]+",
+            wrong="is not a line, such as 1.3",
+            make=as_item,
+        )
+    )
+    releases: tuple[Release, ...] = key(
+        MapOf(
+            "what each release takes of each source",
+            MapOf("of each source", Object("what a release takes of a source", Ref), make=Release),
+        ),
+        required=True,
+    )
+    sources: tuple[Source, ...] = key(
+        MapOf(
+            "git repositories that images copy from", Object("a git repository that images copy from", Source), _NAME
+        ),
+        required=True,
+    )
+    bases: tuple[Base, ...] = key(
+        MapOf(
+            "images of others that ours are built from",
+            Object("an image of somebody else's that ours are built from", Base),
+            _NAME,
+        ),
+        required=True,
+    )
+    images: tuple[Image, ...] = key(MapOf("the images", _IMAGE, _NAME), required=True)
+    contracts: tuple[tuple[str, Contract], ...] = key(
+        MapOf(
+            "contracts that images share, each after those that it is",
+            replace(CONTRACT, make=lambda name, contract, where: (name, contract)),
+            _NAME,
+        )
+    )
+    party: Party | None = key(PARTY)
 
     @property
-    def foreign(self) -> list[str]:
-        """The images of others that it names: bases, and what is of third parties."""
+    def name(self) -> str:
+        return self.named.name
+
+    @property
+    def upstream_images(self) -> list[str]:
+        """Names of the images that others publish: bases and third-party images."""
         return [*(base.name for base in self.bases), *(i.name for i in self.images if i.kind == "third-party")]
 
 
+LINE = Object("a FATE line: its releases, and the images that they are built as", Line)
+
+
+def schema_text() -> str:
+    """catalogue/schema.json. What it lets through, the reader may still refuse: names that lead nowhere, cycles."""
+    import json
+
+    head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "catalogue of fategen"}
+    return json.dumps({**head, **LINE.schema()}, indent=2, ensure_ascii=False) + "\n"
+
+
 def parse_line(text: str, *, name: str, other: Callable[[str], str | None] = lambda line: None) -> Line:
-    """Reads one catalogue file, which messages call ``name``. Raises InputError with every problem at once.
+    """Reads one catalogue file, which messages call ``name``. Raises InputError with every problem, in line order.
 
     ``other`` gives the text of another line's, for ``extends``, and None where there is none.
     """
     problems: list[Problem] = []
+    line = _read(text, name, problems)
+    if name not in (f"catalogue/{line.name}.yaml", Path(name).name):
+        wrong = f"line: {line.name} is not what the file is called, {Path(name).stem}"
+        problems.append(Problem(line.named.where, wrong))
+    contracts = _contracts(line, other, problems, (line.name,))
+    images = [_completed(image, contracts, problems) for image in line.images]
+    _check_releases(line, problems)
+    _check_links(line, problems)
+    if line.party is not None:
+        check_party(line.party, [image.name for image in images], problems)
+    ordered = _build_order(images, problems)
+    _raise(problems, name)
+    return replace(line, images=_inheriting(ordered))
+
+
+def _read(text: str, name: str, problems: list[Problem]) -> Line:
     root = parse_yaml(text, name, problems)
     if root is None:
         raise InputError(problems, subject=name)
-    top = root.mapping(LINE)
-    line = top.text("line")
-    if (child := top.child("line")) is not None and name not in (f"catalogue/{line}.yaml", Path(name).name):
-        child.problem(f"line: {line} is not what the file is called, {Path(name).stem}")
-    sources = tuple(_source(key, node) for key, node in _named(top, "sources"))
-    bases = tuple(_base(key, node) for key, node in _named(top, "bases"))
-    contracts = _contracts(top, other, problems, (line,))
-    images = [_image(key, node, contracts) for key, node in _named(top, "images")]
-    releases = tuple(_release(key, node, sources) for key, node in top.entries("releases"))
-    _check_links(sources, bases, images, problems)
-    ordered = _build_order(images, problems)
-    party = read_party(child, [i.name for i in images]) if (child := top.child("party")) is not None else None
+    line: Line = LINE.read(root)
+    return line
+
+
+def _raise(problems: Sequence[Problem], subject: str) -> None:
+    def place(problem: Problem) -> tuple[str, int]:
+        file, _, line = problem.where.rpartition(":")
+        return file, int(line) if line.isdecimal() else 0
+
     if problems:
-        raise InputError(problems, subject=name)
-    return Line(line, releases, sources, bases, _inheriting(ordered), party)
-
-
-def _named(top: Mapping, key: str) -> list[tuple[str, Node]]:
-    """The entries below ``key``, whose names become bake targets, image names and file names."""
-    entries = top.entries(key)
-    for name, node in entries:
-        if wrong := NAME.problem(name):
-            node.problem(wrong)
-    return entries
+        raise InputError(sorted(problems, key=place), subject=subject)
 
 
 def _contracts(
-    top: Mapping, other: Callable[[str], str | None], problems: list[Problem], lines: tuple[str, ...]
+    line: Line, other: Callable[[str], str | None], problems: list[Problem], lines: tuple[str, ...]
 ) -> dict[str, Contract]:
     """The contracts below ``contracts``, and before them those of the line that this one extends.
 
     ``lines`` are those that have been read on the way here.
     """
     contracts: dict[str, Contract] = {}
-    if (node := top.child("extends")) is not None and (line := top.text("extends")) and not problems:
-        if line in lines:
-            node.problem(f"{line} extends itself: {' -> '.join((*lines, line))}")
-        elif (text := other(line)) is None:
-            node.problem(f"extends: no catalogue/{line}.yaml")
-        elif (root := parse_yaml(text, f"catalogue/{line}.yaml", problems)) is not None:
-            contracts = _contracts(root.mapping(LINE), other, problems, (*lines, line))
-    if node is not None and problems:
-        # without those contracts each name of one would be a problem too
-        raise InputError(problems)
-    for key, node in _named(top, "contracts"):
-        contracts[key] = read_contract(node, contracts)
+    if line.extends is not None:
+        # without the other line's contracts each name of one would be a problem too
+        _raise(problems, f"catalogue/{line.name}.yaml")
+        extended, where = line.extends.name, line.extends.where
+        text = other(extended)
+        if extended in lines:
+            raise InputError(Problem(where, f"{extended} extends itself: {' -> '.join((*lines, extended))}"))
+        if text is None:
+            raise InputError(Problem(where, f"extends: no catalogue/{extended}.yaml"))
+        above = _read(text, f"catalogue/{extended}.yaml", problems)
+        contracts = _contracts(above, other, problems, (*lines, extended))
+        _raise(problems, f"catalogue/{extended}.yaml")
+    for name, contract in line.contracts:
+        contracts[name] = resolved(contract, contracts, problems)
     return contracts
 
 
-def _source(name: str, node: Node) -> Source:
-    m = node.mapping(SOURCE)
-    return Source(name, m.text("git"), m.text("fetch-in"), node.where)
-
-
-def _base(name: str, node: Node) -> Base:
-    return Base(name, node.mapping(BASE).text("image"))
-
-
-def _release(version: str, node: Node, sources: Sequence[Source]) -> Release:
-    names = tuple(s.name for s in sources)
-    m = node.mapping(Record("what a release takes of each source", dict.fromkeys(names, REF), names))
-    refs = []
-    for source in sources:
-        if (child := m.child(source.name)) is not None:
-            r = child.mapping(REF)
-            refs.append(Ref(source.name, r.text("ref"), r.text("commit")))
-    return Release(version, tuple(refs))
-
-
-def _image(name: str, node: Node, contracts: MappingOf[str, Contract]) -> Image:
-    m = node.mapping(IMAGE)
-    limit = None
-    if (child := m.child("platforms")) is not None:
-        p = child.mapping(LIMIT)
-        limit = PlatformLimit(p.texts("only"), p.text("because"), p.text("lifted-by"))
-    asked = m.child("contract")
-    contract = read_contract(asked, contracts) if asked is not None else Contract()
-    return Image(
-        name=name,
-        kind=KINDS.get(m.text("kind"), "component"),
-        description=m.text("description"),
-        image=m.text("image"),
-        from_=m.text("from"),
-        needs=m.texts("needs"),
-        sources=m.texts("sources"),
-        home=m.text("home"),
-        template=m.text("template", default=f"{name}.Dockerfile.j2"),
-        limit=limit,
-        params=tuple((key, child.param()) for key, child in m.entries("with")),
-        contract=derived(contract, m.entries("with")),
-        where=node.where,
+def _completed(image: Image, contracts: dict[str, Contract], problems: list[Problem]) -> Image:
+    params = {param.name: (param.value, param.where) for param in image.params}
+    return replace(
+        image,
+        template=image.template or f"{image.name}.Dockerfile.j2",
+        contract=derived(resolved(image.contract, contracts, problems), params),
     )
 
 
@@ -228,18 +330,28 @@ def _inheriting(images: Sequence[Image]) -> tuple[Image, ...]:
     return tuple(done.values())
 
 
-def _check_links(
-    sources: Sequence[Source], bases: Sequence[Base], images: Sequence[Image], problems: list[Problem]
-) -> None:
-    base_names = {b.name for b in bases}
-    for s in sources:
+def _check_releases(line: Line, problems: list[Problem]) -> None:
+    """Each release has to say what it takes of each source."""
+    sources = [source.name for source in line.sources]
+    for release in line.releases:
+        taken = [ref.name for ref in release.refs]
+        problems += [Problem(release.where, f"{name}: missing") for name in sources if name not in taken]
+        for ref in release.refs:
+            if ref.name not in sources:
+                known = did_you_mean(ref.name, sources) or f"; known are {', '.join(sources)}"
+                problems.append(Problem(ref.where, f"{ref.name}: unknown source{known}"))
+
+
+def _check_links(line: Line, problems: list[Problem]) -> None:
+    base_names = [base.name for base in line.bases]
+    for s in line.sources:
         if s.fetch_in and s.fetch_in not in base_names:
             problems.append(
                 Problem(s.where, f"{s.name}: unknown base {s.fetch_in}{did_you_mean(s.fetch_in, base_names)}")
             )
-    image_kinds = {i.name: i.kind for i in images}
-    source_names = [s.name for s in sources]
-    for image in images:
+    image_kinds = {image.name: image.kind for image in line.images}
+    source_names = [source.name for source in line.sources]
+    for image in line.images:
         if image.name in base_names:
             problems.append(Problem(image.where, f"{image.name} is the name of a base too; they share one namespace"))
         for parent in image.parents:
@@ -254,7 +366,7 @@ def _check_links(
                 problems.append(
                     Problem(image.where, f"{image.name}: parent {parent} is third-party; name it below bases instead")
                 )
-        for source in (*image.sources, *([image.home] if image.home else [])):
+        for source in (*image.sources, *([image.main_source] if image.main_source else [])):
             if source not in source_names:
                 problems.append(
                     Problem(image.where, f"{image.name}: unknown source {source}{did_you_mean(source, source_names)}")

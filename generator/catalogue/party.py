@@ -5,32 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from generator.catalogue.contract_shape import RUN
-from generator.catalogue.nodes import Node
-from generator.catalogue.shapes import Entries, Record, Text, Texts
-from generator.errors import did_you_mean
-
-SMOKE = Record(
-    "a command that is run in a service of each party by docker compose exec, and has to end with 0",
-    {
-        "in": Text("the service: an image, unless services: says of which"),
-        "command": Texts("the command; $PARTY and $OTHER: the ids of its party and of the other", Text("a word")),
-        "prints": RUN.keys["prints"],
-        "within": RUN.keys["within"],
-    },
-    required=("in", "command"),
-)
-
-PARTY = Record(
-    "two parties to try the images with (out/compose.yaml)",
-    {
-        "ids": Texts("their ids", Text("a party's id", "[0-9]+", "is not the id of a party: digits")),
-        "template": Text("a file below templates/; default: compose.yaml.j2"),
-        "services": Entries("services of another name than their image", Text("the image")),
-        "smoke": Entries("what shows that a party works, in this order", SMOKE),
-    },
-    required=("ids", "smoke"),
-)
+from generator.catalogue.contract import PRINTS, WITHIN, WORD, Pair
+from generator.catalogue.schema import ListOf, MapOf, Object, Text, key
+from generator.errors import Problem, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -38,59 +15,57 @@ class Smoke:
     """A command in a container of ``service`` that has to end with 0 and to print ``prints``, in ``within`` seconds."""
 
     name: str
-    service: str
-    command: tuple[str, ...]
-    prints: str
-    within: float
-    where: str
+    service: str = key(Text("the service: an image, unless services: says of which"), "in", required=True)
+    command: tuple[str, ...] = key(
+        ListOf("the command; $PARTY and $OTHER: the ids of its party and of the other", WORD), required=True
+    )
+    prints: str = key(PRINTS)
+    within: float = key(WITHIN, default=120.0)
+    where: str = ""
 
 
 @dataclass(frozen=True)
 class Party:
-    """``services`` are (service, image) of those whose image has another name."""
-
-    ids: tuple[str, ...]
-    smoke: tuple[Smoke, ...]
-    template: str
-    services: tuple[tuple[str, str], ...]
+    ids: tuple[str, ...] = key(
+        ListOf("their ids", Text("a party's id", "[0-9]+", "is not the id of a party: digits")), required=True
+    )
+    template: str = key(Text("a file below templates/; default: compose.yaml.j2"), default="compose.yaml.j2")
+    services: tuple[Pair, ...] = key(
+        MapOf("services of another name than their image", Text("the image", make=Pair))
+    )
+    smoke: tuple[Smoke, ...] = key(
+        MapOf(
+            "what shows that a party works, in this order",
+            Object(
+                "a command that is run in a service of each party by docker compose exec, and has to end with 0", Smoke
+            ),
+        ),
+        required=True,
+    )
+    where: str = ""
 
     @property
     def images(self) -> set[str]:
         """The images that the smoke commands need, by their services."""
-        return {dict(self.services).get(smoke.service, smoke.service) for smoke in self.smoke}
+        image_of = {service.name: service.value for service in self.services}
+        return {image_of.get(smoke.service, smoke.service) for smoke in self.smoke}
 
 
-def read_party(node: Node, images: Sequence[str]) -> Party:
-    """Reads ``party:``, whose services may be of ``images``."""
-    m = node.mapping(PARTY)
-    services = tuple((name, _known(child, images)) for name, child in m.entries("services"))
-    for name, child in m.entries("services"):
-        if name in images:
-            child.problem(f"{name}: is the name of an image already")
-    known = [*images, *(name for name, _ in services)]
-    smoke = tuple(_smoke(name, child, known) for name, child in m.entries("smoke"))
-    ids = m.texts("ids")
-    if len(set(ids)) != 2 and (listed := m.child("ids")) is not None:
-        listed.problem(f"ids: two, not {len(set(ids))}")
-    return Party(ids, smoke, m.text("template", default="compose.yaml.j2"), services)
+PARTY = Object("two parties to try the images with (out/compose.yaml)", Party)
 
 
-def _smoke(name: str, node: Node, services: Sequence[str]) -> Smoke:
-    m = node.mapping(SMOKE)
-    service = m.child("in")
-    within = m.text("within", default="120")
-    return Smoke(
-        name,
-        _known(service, services) if service else "",
-        m.texts("command"),
-        m.text("prints"),
-        float(within) if within.isdecimal() else 120.0,
-        node.where,
-    )
+def check_party(party: Party, images: Sequence[str], problems: list[Problem]) -> None:
+    """Adds what is wrong with the names in a party; ``images`` are those of its line."""
 
+    def check(name: str, known: Sequence[str], where: str) -> None:
+        if name and name not in known:
+            problems.append(Problem(where, f"unknown image {name}{did_you_mean(name, known)}"))
 
-def _known(node: Node, names: Sequence[str]) -> str:
-    name = node.text()
-    if name and name not in names:
-        node.problem(f"unknown image {name}{did_you_mean(name, names)}")
-    return name
+    for service in party.services:
+        check(service.value, images, service.where)
+        if service.name in images:
+            problems.append(Problem(service.where, f"{service.name}: is the name of an image already"))
+    for smoke in party.smoke:
+        check(smoke.service, [*images, *(service.name for service in party.services)], smoke.where)
+    if len(set(party.ids)) != 2:
+        problems.append(Problem(party.where, f"ids: two, not {len(set(party.ids))}"))

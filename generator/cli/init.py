@@ -43,7 +43,7 @@ def _sample(project: Project, release: str) -> str:
             hint="take one of them; docs/new-image.md adds another to a project",
         )
     having = [key_of(source.name, "_SOURCE") for source in line.sources]
-    having += [key_of(name, "_IMAGE") for name in line.foreign]
+    having += [key_of(name, "_IMAGE") for name in line.upstream_images]
     return sample_env(having, BASE_TAG=f"{release}-release", TAG=f"{release}-release", FATE_VERSION=release)
 
 

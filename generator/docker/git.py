@@ -100,14 +100,14 @@ def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[s
 def revision(target: Target, names: Iterable[str], states: Mapping[str, Checkout]) -> str:
     """The value of a target's revision label, where it is not the one that is rendered; "" where nothing is known.
 
-    It is the commit of its home source, with ``-dirty`` behind it where any of the sources ``names`` that it is built
+    It is the commit of its main source, with ``-dirty`` behind it where any of the sources ``names`` that it is built
     from is.
     """
-    if target.home is None:
+    if target.main_source is None:
         return ""
-    home = states.get(target.home.name)
-    commit = home.commit if home else target.home.revision
+    main = states.get(target.main_source.name)
+    commit = main.commit if main else target.main_source.revision
     dirty = uncommitted(names, states)
-    if not commit or (home is None and not dirty):
+    if not commit or (main is None and not dirty):
         return ""
     return commit + ("-dirty" if dirty else "")

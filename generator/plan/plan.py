@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from generator.catalogue.contract import Contract, filled
-from generator.catalogue.nodes import Param
+from generator.catalogue.line import Kind
 from generator.catalogue.party import Party
-from generator.catalogue.shape import Kind
+from generator.catalogue.schema import Param
 from generator.config.settings import Settings
 from generator.errors import InputError, Problem, did_you_mean
 
@@ -97,7 +97,7 @@ class Target:
     skipped: tuple[SkippedPlatform, ...]
     contexts: tuple[Context, ...]
     sources: tuple[PlannedSource, ...]
-    home: PlannedSource | None
+    main_source: PlannedSource | None
     """the source whose repository and revision the labels name"""
     bases: tuple[Base, ...]
     parents: tuple[str, ...]

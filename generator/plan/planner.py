@@ -72,7 +72,7 @@ def _party(line: Line, targets: Sequence[Target]) -> Party | None:
 def _check_override_names(settings: Settings, line: Line, problems: list[Problem]) -> None:
     for overrides, suffix, known in (
         (settings.sources, "_SOURCE", [s.name for s in line.sources]),
-        (settings.images, "_IMAGE", line.foreign),
+        (settings.images, "_IMAGE", line.upstream_images),
     ):
         for o in overrides:
             if o.name not in known:
@@ -98,7 +98,7 @@ def is_git(location: str) -> bool:
 def _plan_source(
     source: Source, release: Release, settings: Settings, bases: dict[str, Base], problems: list[Problem]
 ) -> PlannedSource:
-    commit = next(r.commit for r in release.refs if r.source == source.name)
+    commit = next(r.commit for r in release.refs if r.name == source.name)
     override = _override(settings.sources, source.name)
     if override is None:
         location, where = f"{source.git}#{commit}", ""
@@ -160,19 +160,19 @@ def _plan_image(
         skipped=skipped,
         contexts=tuple(contexts),
         sources=own_sources,
-        home=sources[image.home] if image.home else None,
+        main_source=sources[image.main_source] if image.main_source else None,
         bases=own_bases,
         parents=parents,
         dockerfile=dockerfile,
         template=image.template,
         inherits="",
-        params=image.params,
+        params=tuple((param.name, param.value) for param in image.params),
         asked=image.contract,
         words=(
             ("image", image.name),
             ("release", release.version),
             ("tag", tags[0].rpartition(":")[2] if tags else ""),
-            ("source", sources[image.home].url if image.home else ""),
+            ("source", sources[image.main_source].url if image.main_source else ""),
         ),
     )
 

@@ -113,7 +113,7 @@ def test_an_image_is_labelled_with_the_commit_that_is_checked_out(plan: Plan, so
 
 
 def test_an_image_of_another_source_is_marked_when_a_part_of_it_is_dirty(plan: Plan, source: PlannedSource) -> None:
-    eggroll = plan.target("roll").home
+    eggroll = plan.target("roll").main_source
     assert eggroll is not None
     dirty = f"roll.labels.org.opencontainers.image.revision={eggroll.revision}-dirty"
     assert dirty in labels(plan, Checkout(source, COMMIT, ("a",)))

@@ -119,7 +119,7 @@ def test_a_default_source_is_the_release_s_commit(line: Line) -> None:
 def test_a_local_source_is_a_context_and_has_no_revision(line: Line) -> None:
     plan = plan_of(line, sources=(Override("eggroll", "../eggroll", ".env:4"),))
     assert context(plan, "egg", "eggroll").variable == "EGGROLL_SOURCE"
-    home = plan.target("egg").home
+    home = plan.target("egg").main_source
     assert home is not None
     assert (home.local, home.revision, home.url) == (True, "", "https://github.com/WeBankFinTech/eggroll.git")
 

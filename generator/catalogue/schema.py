@@ -1,0 +1,321 @@
+"""What a YAML file may hold, declared once: a declaration reads the file, has the defaults, and makes the JSON Schema.
+
+A YAML mapping is a frozen dataclass whose fields are made with ``key``; ``Object`` reads it. A plain field called
+``name`` gets the mapping's name and one called ``where`` its ``file:line``. Every problem of a file is collected with
+its line, and a harmless value is read in its place, so that one run lists them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, ClassVar
+
+import yaml
+from yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from yaml.nodes import Node as YamlNode
+
+from generator.errors import Problem, did_you_mean
+
+Check = Callable[[str], str]
+"""Text -> what is wrong with it, or ``""``."""
+Make = Callable[[str, Any, str], Any]
+"""Name, value and ``file:line`` -> what is kept of a value."""
+JsonSchema = dict[str, object]
+"""JSON Schema, draft 7: the newest that yaml-language-server knows well."""
+Param = str | tuple[str, ...] | tuple[tuple[str, str], ...]
+"""A free value: text, a list of texts, or a mapping of texts as pairs in file order."""
+
+_SCALAR = ["string", "number", "boolean"]
+"""YAML's numbers and booleans are taken as they are written."""
+
+
+class Node:
+    """One value of a YAML file, with its place and the list that its problems go to."""
+
+    def __init__(self, raw: YamlNode, file: str, problems: list[Problem]) -> None:
+        self._raw, self._file, self._problems = raw, file, problems
+
+    @property
+    def where(self) -> str:
+        return f"{self._file}:{self._raw.start_mark.line + 1}"
+
+    def problem(self, message: str) -> None:
+        self._problems.append(Problem(self.where, message))
+
+    def scalar(self) -> str | None:
+        """The text of a scalar; None for anything else."""
+        return str(self._raw.value) if isinstance(self._raw, ScalarNode) and not _is_null(self._raw) else None
+
+    def text(self) -> str:
+        """The text of a scalar; "" and a problem for anything else."""
+        text = self.scalar()
+        if text is None:
+            self.problem(f"expected text, found {self._kind()}")
+        return text or ""
+
+    def items(self) -> list[Node]:
+        """The items of a list; none and a problem for anything else."""
+        if not isinstance(self._raw, SequenceNode):
+            self.problem(f"expected a list, found {self._kind()}")
+            return []
+        return [Node(child, self._file, self._problems) for child in self._raw.value]
+
+    def entries(self) -> dict[str, Node] | None:
+        """The entries of a mapping in file order; None and a problem for anything else.
+
+        PyYAML accepts a key that comes twice; here it is a problem that names both lines.
+        """
+        if not isinstance(self._raw, MappingNode):
+            self.problem(f"expected a mapping, found {self._kind()}")
+            return None
+        entries: dict[str, Node] = {}
+        for raw_key, raw_value in self._raw.value:
+            key_node = Node(raw_key, self._file, self._problems)
+            key = key_node.text()
+            if key in entries:
+                key_node.problem(f"{key} is here twice: first at {entries[key].where}")
+            else:
+                entries[key] = Node(raw_value, self._file, self._problems)
+        return entries
+
+    def param(self) -> Param:
+        if isinstance(self._raw, SequenceNode):
+            return tuple(child.text() for child in self.items())
+        if isinstance(self._raw, MappingNode):
+            return tuple((key, child.text()) for key, child in (self.entries() or {}).items())
+        return self.text()
+
+    def texts_below(self) -> Iterator[tuple[str, Node]]:
+        """Every text in it, keys and values at any depth, with its place."""
+        if isinstance(self._raw, ScalarNode):
+            yield str(self._raw.value), self
+            return
+        children = self._raw.value
+        if isinstance(self._raw, MappingNode):
+            children = [child for pair in children for child in pair]
+        for child in children:
+            yield from Node(child, self._file, self._problems).texts_below()
+
+    def _kind(self) -> str:
+        if isinstance(self._raw, ScalarNode):
+            return "nothing" if _is_null(self._raw) else f'"{self._raw.value}"'
+        return "a list" if isinstance(self._raw, SequenceNode) else "a mapping"
+
+
+def parse_yaml(text: str, file: str, problems: list[Problem]) -> Node | None:
+    """The root of a YAML text; None and a problem with its line where it is not YAML or is empty."""
+    try:
+        raw = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        problems.append(Problem(f"{file}{line}", f"not YAML: {error.problem or error.context}"))
+        return None
+    except yaml.YAMLError as error:
+        problems.append(Problem(file, f"not YAML: {' '.join(str(error).split())}"))
+        return None
+    except RecursionError:
+        problems.append(Problem(file, "not YAML that can be read: nested too deeply"))
+        return None
+    if raw is None:
+        problems.append(Problem(file, "is empty"))
+        return None
+    return Node(raw, file, problems)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one value may be; ``about`` tells people what it is. ``make`` builds what is kept of the value."""
+
+    about: str
+    make: Make | None = field(default=None, kw_only=True)
+    empty: ClassVar[Any] = None
+    """what stands for a value that is not there"""
+
+    def read(self, node: Node, name: str = "") -> Any:
+        """The value of a node that is called ``name``; what is wrong with it becomes a problem."""
+        return self.made(name, self._value(node, name), node.where)
+
+    def made(self, name: str, value: Any, where: str) -> Any:
+        return self.make(name, value, where) if self.make else value
+
+    def schema(self) -> JsonSchema:
+        return {"description": self.about, **self._schema()}
+
+    def _value(self, node: Node, name: str) -> Any:
+        raise NotImplementedError
+
+    def _schema(self) -> JsonSchema:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Text(Shape):
+    """A scalar, read as text. ``pattern`` is for the whole text, in what Python's and ECMA-262's expressions share.
+
+    ``wrong`` completes the message '"TEXT" …'. ``check`` is what no pattern can say; the JSON Schema lacks it.
+    """
+
+    pattern: str = ""
+    wrong: str = ""
+    choices: tuple[str, ...] = ()
+    check: Check | None = None
+    empty = ""
+
+    def problem(self, text: str) -> str:
+        """What is wrong with a text, or ``""``."""
+        if self.choices and text not in self.choices:
+            return f'"{text}" {self.wrong}: {", ".join(self.choices)}{did_you_mean(text, self.choices)}'
+        if self.pattern and not re.fullmatch(self.pattern, text, re.ASCII):
+            return f'"{text}" {self.wrong}'
+        return self.check(text) if self.check else ""
+
+    def _value(self, node: Node, name: str) -> str:
+        text = node.text()
+        if node.scalar() is not None and (wrong := self.problem(text)):
+            node.problem(wrong)
+        return text
+
+    def _schema(self) -> JsonSchema:
+        if self.choices:
+            return {"enum": list(self.choices)}
+        return {"type": "string", "pattern": f"^(?:{self.pattern})$"} if self.pattern else {"type": _SCALAR}
+
+
+@dataclass(frozen=True)
+class ListOf(Shape):
+    item: Shape
+    empty = ()
+
+    def _value(self, node: Node, name: str) -> tuple[Any, ...]:
+        return tuple(self.item.read(child) for child in node.items())
+
+    def _schema(self) -> JsonSchema:
+        return {"type": "array", "items": self.item.schema()}
+
+
+@dataclass(frozen=True)
+class MapOf(Shape):
+    """A mapping whose keys are names of the user's own, all with one kind of value; read as a tuple of the values."""
+
+    value: Shape
+    key: Text | None = None
+    empty = ()
+
+    def _value(self, node: Node, name: str) -> tuple[Any, ...]:
+        entries = node.entries() or {}
+        for key, child in entries.items():
+            if self.key and (wrong := self.key.problem(key)):
+                child.problem(wrong)
+        return tuple(self.value.read(child, key) for key, child in entries.items())
+
+    def _schema(self) -> JsonSchema:
+        made: JsonSchema = {"type": "object", "additionalProperties": self.value.schema()}
+        return {**made, "propertyNames": {"pattern": f"^(?:{self.key.pattern})$"}} if self.key else made
+
+
+@dataclass(frozen=True)
+class Free(Shape):
+    """Text, a list of texts, or a mapping of texts."""
+
+    empty = ""
+
+    def _value(self, node: Node, name: str) -> Param:
+        return node.param()
+
+    def _schema(self) -> JsonSchema:
+        scalar: JsonSchema = {"type": _SCALAR}
+        return {
+            "anyOf": [scalar, {"type": "array", "items": scalar}, {"type": "object", "additionalProperties": scalar}]
+        }
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a YAML mapping, as a dataclass field declares it."""
+
+    name: str
+    shape: Shape
+    required: bool
+
+
+def key(shape: Shape, name: str = "", *, required: bool = False, default: Any = None) -> Any:
+    """A dataclass field that is read from a key, called as the field (``fetch_in`` is ``fetch-in``) unless ``name``
+    says otherwise. ``default`` is for an absent key: by default None where the shape makes something of its value, else
+    the shape's empty value."""
+    if default is None and shape.make is None:
+        default = shape.empty
+    return field(default=default, metadata={"key": Key(name, shape, required)})
+
+
+@dataclass(frozen=True)
+class Object(Shape):
+    """A mapping with the keys that the fields of the dataclass ``into`` declare and no others.
+
+    ``rules`` say what else the value of the key ``by`` asks for: value -> (keys that must be there, keys that may not).
+    ``check`` looks at the whole node.
+    """
+
+    into: Any
+    by: str = ""
+    rules: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
+    check: Callable[[Node], object] = lambda node: None
+
+    @cached_property
+    def keys(self) -> dict[str, tuple[str, Key]]:
+        """Key in YAML -> field of the dataclass, and what it declares; in the order of the fields."""
+        declared = [(f.name, f.metadata["key"]) for f in fields(self.into) if "key" in f.metadata]
+        return {key.name or name.strip("_").replace("_", "-"): (name, key) for name, key in declared}
+
+    def _value(self, node: Node, name: str) -> Any:
+        entries = node.entries()
+        if entries is not None:
+            self._check_keys(node, entries)
+            self.check(node)
+        values: dict[str, Any] = {}
+        for yaml_key, (attribute, declared) in self.keys.items():
+            if child := (entries or {}).get(yaml_key):
+                values[attribute] = declared.shape.read(child, yaml_key)
+            elif declared.required:
+                values[attribute] = declared.shape.made(yaml_key, declared.shape.empty, node.where)
+        plain = {f.name for f in fields(self.into) if "key" not in f.metadata}
+        given = {"name": name, "where": node.where}
+        return self.into(**values, **{attribute: value for attribute, value in given.items() if attribute in plain})
+
+    def _check_keys(self, node: Node, entries: Mapping[str, Node]) -> None:
+        for name, child in entries.items():
+            if name not in self.keys:
+                known = f"; known are {', '.join(self.keys)}"
+                child.problem(f"{name}: unknown key{did_you_mean(name, self.keys) or known}")
+        choice = (entries[self.by].scalar() if self.by in entries else None) or ""
+        present, absent = self.rules.get(choice, ((), ()))
+        for name in (*(name for name, (_, declared) in self.keys.items() if declared.required), *present):
+            if name not in entries:
+                node.problem(f"{name}: missing")
+        for name in absent:
+            if name in entries:
+                entries[name].problem(f"{name}: an image of {self.by} {choice} has none")
+
+    def _schema(self) -> JsonSchema:
+        made: JsonSchema = {
+            "type": "object",
+            "properties": {name: declared.shape.schema() for name, (_, declared) in self.keys.items()},
+            "required": [name for name, (_, declared) in self.keys.items() if declared.required],
+            "additionalProperties": False,
+        }
+        if self.rules:
+            made["allOf"] = [
+                {
+                    "if": {"properties": {self.by: {"const": value}}, "required": [self.by]},
+                    "then": {"required": list(present), "properties": dict.fromkeys(absent, False)},
+                }
+                for value, (present, absent) in self.rules.items()
+            ]
+        return made
+
+
+def _is_null(raw: ScalarNode) -> bool:
+    return str(raw.tag).endswith(":null")
