@@ -115,7 +115,9 @@ class Started:
     """
 
     answers: tuple[Item, ...] = key(ListOf("the ports that accept; default: ports", _PORT))
-    within: float = key(Text("seconds until they do; default: 60", check=_check_seconds, make=_as_seconds), default=60.0)
+    within: float = key(
+        Text("seconds until they do; default: 60", check=_check_seconds, make=_as_seconds), default=60.0
+    )
     environment: tuple[Pair, ...] = key(MapOf("variables that the container gets", Text("its value", make=Pair)))
     traces: str = key(
         Text("an expression in the stack traces that it may log, alone as it is", check=_check_expression)

@@ -30,9 +30,7 @@ class Party:
         ListOf("their ids", Text("a party's id", "[0-9]+", "is not the id of a party: digits")), required=True
     )
     template: str = key(Text("a file below templates/; default: compose.yaml.j2"), default="compose.yaml.j2")
-    services: tuple[Pair, ...] = key(
-        MapOf("services of another name than their image", Text("the image", make=Pair))
-    )
+    services: tuple[Pair, ...] = key(MapOf("services of another name than their image", Text("the image", make=Pair)))
     smoke: tuple[Smoke, ...] = key(
         MapOf(
             "what shows that a party works, in this order",
@@ -47,8 +45,11 @@ class Party:
     @property
     def images(self) -> set[str]:
         """The images that the smoke commands need, by their services."""
-        image_of = {service.name: service.value for service in self.services}
-        return {image_of.get(smoke.service, smoke.service) for smoke in self.smoke}
+        return {self.image_of(smoke.service) for smoke in self.smoke}
+
+    def image_of(self, service: str) -> str:
+        """The image of a service, which has its image's name unless ``services`` says otherwise."""
+        return next((named.value for named in self.services if named.name == service), service)
 
 
 PARTY = Object("two parties to try the images with (out/compose.yaml)", Party)

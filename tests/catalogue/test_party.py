@@ -154,7 +154,7 @@ def test_its_configuration_is_put_over_files_that_the_contracts_say_are_mounted(
     assert plan.party is not None
     contracts = {target.name: target.contract for target in plan.targets}
     for name, service in eggroll2["services"].items():
-        image = dict(plan.party.services).get(name.rpartition("-")[0], name.rpartition("-")[0])
+        image = plan.party.image_of(name.rpartition("-")[0])
         for config in service.get("configs", ()) if image != "mysql" else ():
             mounted = {mount.name for mount in contracts[image].mounted}
             assert {config["target"], config["target"].rpartition("/")[0]} & mounted, config
