@@ -10,9 +10,9 @@ from typing import Any
 
 from generator import __version__
 from generator.bake.contents import source_problems
-from generator.bake.doctor_registry import registry_rows
 from generator.bake.job import Options, make_job
 from generator.bake.preflight import attested, create_command, emulated, file_problems, named_files
+from generator.bake.registry import registry_checks
 from generator.bake.requirement import Row, State
 from generator.docker.config import docker_config, mapping
 from generator.docker.engine import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Facts, ask
@@ -47,7 +47,7 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Row]:
     rows.append(_git_row(shutil.which("git")))
     if project is not None and workspace is not None:
         rows += input_rows(project.root, workspace)
-        rows += registry_rows(facts, workspace, environment)
+        rows += registry_checks(facts, workspace, environment)
     rows.append(proxy_row(docker_config(environment), environment))
     return rows
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from generator.bake.cache import AGAIN
 from generator.bake.logs import clear_logs
-from generator.bake.results import Built, loaded_sizes, pushed_configs, pushed_sizes
+from generator.bake.results import Built, loaded_sizes
 from generator.bake.run import Phase, PhaseError, Session, run_bake
 from generator.config.reference import parse_reference
 from generator.docker.git import uncommitted
@@ -48,13 +48,23 @@ def bake(session: Session, gate: Callable[[], Configs] | None = None) -> tuple[B
         phase = build(session)
     seen = gate() if gate else {}
     if session.options.output == "push":
+        from generator.bake.registry import pushed_manifests
+
         pushed = push(session)
-        sizes = pushed_sizes(
-            session.docker, {target.tags[0]: pushed.digests.get(target.name, "") for target in targets}, session.env
-        )
         phase = replace(phase, digests=pushed.digests)
         digests = {target.tags[0]: pushed.digests.get(target.name, "") for target in targets}
-        hold_against(seen, pushed_configs(session.docker, digests, session.env) if seen else {})
+        manifests = pushed_manifests(digests, session.facts, session.env)
+        sizes = {
+            reference: {platform: sum(layer.size for layer in manifest.layers) for platform, manifest in one.items()}
+            for reference, one in manifests.items()
+        }
+        hold_against(
+            seen,
+            {
+                reference: {platform: manifest.config.digest for platform, manifest in one.items()}
+                for reference, one in manifests.items()
+            },
+        )
     built = tuple(
         Built(
             image=target.name,
@@ -65,21 +75,21 @@ def bake(session: Session, gate: Callable[[], Configs] | None = None) -> tuple[B
             seconds=phase.seconds.get(target.name, 0.0),
             uncommitted=uncommitted(session.job.sources(target), session.states),
             cached=target.name in phase.cached,
-            replaced=_replaced(session.standing, target, phase.digests.get(target.name, "")),
+            replaced=_replaced(session.tagged_before, target, phase.digests.get(target.name, "")),
             state={"none": "built", "push": "pushed", "load": "loaded"}[session.options.output],
         )
         for target in targets
     )
     if any(one.replaced for one in built):
-        from generator.bake.rights import with_lost
+        from generator.bake.registry import with_lost
 
         return with_lost(built, session.facts, session.env)
     return built
 
 
-def _replaced(standing: Mapping[str, str], target: Target, digest: str) -> str:
+def _replaced(tagged_before: Mapping[str, str], target: Target, digest: str) -> str:
     """What the target's name stood for, where that was something else than ``digest``."""
-    before = standing.get(target.tags[0], "") if target.tags else ""
+    before = tagged_before.get(target.tags[0], "") if target.tags else ""
     return before if digest and before != digest else ""
 
 

@@ -159,14 +159,14 @@ def make_session(
     engines = list(engine_problems(job, options, known, plan, workspace.tree))
     environment = make_environment(plan, options, process)
     env, directory = environment.values, workspace.project.make_state()
-    there: Mapping[str, str] = {}
+    tagged_before: Mapping[str, str] = {}
     if options.output == "push":
         # only here: its HTTP library takes longer to import than docker to answer
-        from generator.bake.rights import client_trust, push_problems, standing
+        from generator.bake.registry import client_trust, push_problems, tagged_digests
 
         ca = ca_file(plan, root)
         engines += push_problems(docker, job.targets, known, env, ca, say)
-        there = {} if inputs or engines else standing(job.targets, known, env)
+        tagged_before = {} if inputs or engines else tagged_digests(job.targets, known, env)
         host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
         env = {**env, **client_trust(host, env, ca, directory)}
     raise_problems(inputs, engines)
@@ -192,7 +192,7 @@ def make_session(
         options=options,
         recipe=replace(recipe, overrides=(*recipe.overrides, *revision_labels(job, states), *attest)),
         states=states,
-        standing=there,
+        tagged_before=tagged_before,
         facts=known,
         env=env,
         view=view(job),

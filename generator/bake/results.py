@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from generator.config.reference import parse_reference
-from generator.docker.engine import parse_platforms
 from generator.docker.process import Docker
-from generator.errors import EngineError
 from generator.text import duration, human, table
 
 
@@ -76,62 +70,6 @@ def result_table(built: Sequence[Built]) -> str:
     return "\n".join([text, *(f"{what}: {', '.join(which)}" for what, which in notes.items() if which)])
 
 
-def pushed_sizes(docker: Docker, digests: Mapping[str, str], env: Mapping[str, str]) -> dict[str, dict[str, int]]:
-    """Reference -> platform -> bytes of the compressed layers, as the registry lists them.
-
-    An image that cannot be asked for (a registry that only the builder reaches) is left out: its size is a service, and
-    its push has succeeded.
-    """
-    manifests = _manifests(docker, digests, env)
-    return {ref: {name: layers_size(one) for name, one in found.items()} for ref, found in manifests.items()}
-
-
-def pushed_configs(docker: Docker, digests: Mapping[str, str], env: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Reference -> platform -> digest of the config; an image that cannot be asked for is left out.
-
-    An image without an index says no platform in its manifest: "" stands for its only one.
-    """
-    manifests = _manifests(docker, digests, env)
-    return {
-        ref: {name: str((one.get("config") or {}).get("digest")) for name, one in found.items()}
-        for ref, found in manifests.items()
-    }
-
-
-def _manifests(
-    docker: Docker, digests: Mapping[str, str], env: Mapping[str, str]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Reference -> platform -> manifest; the platform is "" where there is no index."""
-    repositories = {reference: parse_reference(reference).name for reference in digests}
-    indexes = _raw(docker, {ref: f"{repositories[ref]}@{digest}" for ref, digest in digests.items() if digest}, env)
-    wanted = {
-        (ref, platform): f"{repositories[ref]}@{digest}"
-        for ref, index in indexes.items()
-        for platform, digest in index_platforms(index).items()
-    }
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for (ref, platform), manifest in _raw(docker, wanted, env).items():
-        found.setdefault(ref, {})[platform] = manifest
-    return found | {ref: {"": index} for ref, index in indexes.items() if "layers" in index}
-
-
-def index_platforms(index: Mapping[str, Any]) -> dict[str, str]:
-    """Platform -> digest of its manifest, for an OCI index or a Docker manifest list; attestations are no platform."""
-    found = {}
-    for entry in index.get("manifests") or ():
-        platform = entry.get("platform") or {}
-        if platform.get("os") not in (None, "unknown"):
-            parts = (platform["os"], platform.get("architecture"), platform.get("variant"))
-            for name in parse_platforms("/".join(filter(None, parts))):
-                found[name] = str(entry.get("digest"))
-    return found
-
-
-def layers_size(manifest: Mapping[str, Any]) -> int:
-    """Bytes of all layers of one manifest (OCI image-spec, manifest.md: ``layers[].size``)."""
-    return sum(int(layer.get("size") or 0) for layer in manifest.get("layers") or ())
-
-
 def loaded_sizes(docker: Docker, references: Sequence[str]) -> dict[str, dict[str, int]]:
     """Reference -> bytes, as the local engine counts them; what it counts depends on its image store."""
     done = docker.run(["image", "inspect", "--format", "{{json .Size}}", *references])
@@ -139,21 +77,3 @@ def loaded_sizes(docker: Docker, references: Sequence[str]) -> dict[str, dict[st
     if not done.ok or len(sizes) != len(references):
         return {}
     return {ref: {"": int(size)} for ref, size in zip(references, sizes, strict=True) if size.isdigit()}
-
-
-def _raw(docker: Docker, references: Mapping[Any, str], env: Mapping[str, str]) -> dict[Any, dict[str, Any]]:
-    """The manifests behind these references, all asked for at the same time; those that fail are left out."""
-    found = {}
-    with contextlib.ExitStack() as stack:
-        asked = {
-            key: stack.enter_context(docker.start(["buildx", "imagetools", "inspect", "--raw", reference], env=env))
-            for key, reference in references.items()
-        }
-        for key, child in asked.items():
-            # not in time either
-            with contextlib.suppress(ValueError, EngineError):
-                done = child.finish(timeout=60)
-                content = json.loads(done.stdout) if done.ok else None
-                if isinstance(content, dict):
-                    found[key] = content
-    return found

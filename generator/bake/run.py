@@ -49,8 +49,8 @@ class Session:
     readable: tuple[str, ...] = ()
     states: Mapping[str, Checkout] = field(default_factory=dict)
     """the local sources, by name"""
-    standing: Mapping[str, str] = field(default_factory=dict)
-    """Reference -> digest of what the registry has before a push"""
+    tagged_before: Mapping[str, str] = field(default_factory=dict)
+    """Reference -> digest of what the registry had under it before the push"""
 
 
 @dataclass(frozen=True)

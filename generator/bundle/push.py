@@ -20,7 +20,7 @@ from generator.images import reference
 from generator.images.oci import INDEX_TYPES, Descriptor, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import LIMIT, Malformed
 from generator.registry.client import Connect, Manifest, Registry, refused_pushes
-from generator.registry.explain import push_problems
+from generator.registry.explain import explain_refusals
 from generator.registry.http import Refusal
 from generator.registry.session import Access
 
@@ -91,7 +91,7 @@ def _targets(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[tuple[str, 
 
 
 def _check_rights(access: Access, paths: Sequence[str]) -> None:
-    problems = [found.problem(access.host) for found in push_problems(access, refused_pushes(access, paths))]
+    problems = [found.problem for found in explain_refusals(access, refused_pushes(access, paths))]
     if problems:
         message = InputError(problems, subject=access.host).message
         raise EngineError(message, hint="correct that, then run the same command again; nothing was sent")

@@ -213,13 +213,19 @@ def _insecure_registries() -> tuple[str, ...]:
 class Registries:
     """One conversation with each registry, begun when it is first needed, as docker with this environment has it.
 
-    ``authorities`` are files with certificates besides docker's own; ``connect`` is for tests.
+    ``authorities`` are files with certificates besides docker's own; ``insecure`` as for ``access_to``; ``connect`` is
+    for tests.
     """
 
     def __init__(
-        self, environment: Mapping[str, str], authorities: Sequence[Path] = (), connect: Connect = Registry
+        self,
+        environment: Mapping[str, str],
+        authorities: Sequence[Path] = (),
+        connect: Connect = Registry,
+        insecure: Sequence[str] | None = None,
     ) -> None:
         self._environment, self._authorities, self._connect = environment, tuple(authorities), connect
+        self._insecure = insecure
         self._opened: dict[str, Registry | Refusal] = {}
         self._lock = threading.Lock()
 
@@ -242,7 +248,7 @@ class Registries:
                 registry.stop()
 
     def _open(self, host: str) -> Registry | Refusal:
-        access = access_to(host, self._environment)
+        access = access_to(host, self._environment, self._insecure)
         try:
             registry = self._connect(replace(access, trusted=(*access.trusted, *self._authorities)))
             registry.log_in()

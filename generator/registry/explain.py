@@ -42,20 +42,25 @@ def pull_problem(host: str, what: str, refusal: Refusal) -> Problem:
 class PushProblem:
     """What is wrong with some repositories of a registry, in words, and the next step ("" where there is none)."""
 
+    host: str
     kind: Kind
     what: str
     get: str
 
-    def problem(self, host: str) -> Problem:
-        return Problem(host, f"{self.what}: {self.get}" if self.get else self.what)
+    @property
+    def problem(self) -> Problem:
+        return Problem(self.host, f"{self.what}: {self.get}" if self.get else self.what)
 
 
-def push_problems(access: Access, refusals: Mapping[str, Refusal]) -> list[PushProblem]:
+def explain_refusals(access: Access, refusals: Mapping[str, Refusal]) -> list[PushProblem]:
     """What ``refused_pushes`` gave, one for all repositories of a project that are refused for the same reason."""
     groups: dict[tuple[Kind, str], dict[str, Refusal]] = {}
     for path, refusal in refusals.items():
         groups.setdefault((refusal.kind, path.partition("/")[0]), {})[path] = refusal
-    return [PushProblem(kind, *_explain(access, kind, project, group)) for (kind, project), group in groups.items()]
+    return [
+        PushProblem(access.host, kind, *_explain(access, kind, project, group))
+        for (kind, project), group in groups.items()
+    ]
 
 
 def _explain(access: Access, kind: Kind, project: str, group: Mapping[str, Refusal]) -> tuple[str, str]:

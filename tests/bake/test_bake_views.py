@@ -10,7 +10,7 @@ import pytest
 from generator.bake.events import Change, Reader
 from generator.bake.logs import Logs, clear_logs
 from generator.bake.progress import PlainView
-from generator.bake.results import Built, index_platforms, layers_size, result_table
+from generator.bake.results import Built, result_table
 from generator.plan.plan import Plan
 from tests.bake.test_bake_progress import failing_reader
 from tests.fate_plan import BOTH, job_of, plan_of
@@ -75,26 +75,6 @@ def test_verbose_lines_have_the_output_of_steps(plan: Plan) -> None:
     said: list[str] = []
     show(PlainView(job_of(plan, "egg"), said.append, verbose=True), "rawjson-0.13.1-built.txt")
     assert [line for line in said if line.endswith("| progress 2")]
-
-
-def test_sizes_are_of_layers_and_attestations_are_no_platform() -> None:
-    index = {
-        "manifests": [
-            {"digest": "sha256:a", "platform": {"os": "linux", "architecture": "amd64"}},
-            {"digest": "sha256:b", "platform": {"os": "linux", "architecture": "arm64"}},
-            {"digest": "sha256:c", "platform": {"os": "unknown", "architecture": "unknown"}},
-        ]
-    }
-    assert index_platforms(index) == {"linux/amd64": "sha256:a", "linux/arm64": "sha256:b"}
-    levels = [("a", "arm", "v7"), ("b", "arm", "v6"), ("c", "arm64", "v8"), ("d", "amd64", "v2")]
-    entries = [{"digest": d, "platform": {"os": "linux", "architecture": a, "variant": v}} for d, a, v in levels]
-    assert list(index_platforms({"manifests": entries})) == [
-        "linux/arm/v7",
-        "linux/arm/v6",
-        "linux/arm64",
-        "linux/amd64",
-    ]
-    assert layers_size({"config": {"size": 5}, "layers": [{"size": 10}, {"size": 20}]}) == 30
 
 
 def test_platforms_that_a_replaced_image_had_besides_are_in_the_result() -> None:

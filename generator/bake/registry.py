@@ -1,0 +1,237 @@
+"""What bake asks PREFIX's registry: before a build whether it takes a push, after it what was pushed and replaced.
+
+Imported only for a push and by the doctor: the registry's client is slow to import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from generator.bake.job import Options
+from generator.bake.preflight import ca_file
+from generator.bake.requirement import Row
+from generator.bake.results import Built
+from generator.config.reference import Reference, parse_reference
+from generator.config.values import platforms
+from generator.docker.config import docker_config
+from generator.docker.credentials import HUB, certificates, find_login, trust_text
+from generator.docker.engine import DAEMON_DRIVERS, Facts
+from generator.docker.hints import get_authority, get_login
+from generator.docker.process import Docker
+from generator.errors import EngineError, Problem
+from generator.images.oci import INDEX_TYPES, Manifest, parse_index, parse_manifest
+from generator.plan.plan import Target
+from generator.registry.client import Registries, Registry, access_to, host_of, refused_pushes
+from generator.registry.explain import PushProblem, explain_refusals
+from generator.registry.http import Kind, Refusal
+from generator.workspace import Workspace
+
+WITHOUT = "everything but bake --push"
+_T = TypeVar("_T")
+
+
+def push_problems(
+    docker: Docker,
+    targets: Sequence[Target],
+    facts: Facts,
+    environment: Mapping[str, str],
+    bundle: Path | None,
+    say: Callable[[str], None],
+) -> list[Problem]:
+    """What keeps these targets from being pushed. What is not certain is said and is no problem: a push may work.
+
+    ``environment`` is bake's; ``bundle`` is CA_BUNDLE's file.
+    """
+    problems = []
+    for problem in _ask_push(docker, targets, facts, environment, bundle):
+        if certain(problem.kind, facts, environment):
+            problems.append(problem.problem)
+        else:
+            say(f"note: {problem.problem}; the push is tried anyway, from builder {facts.builder.name}")
+    return problems
+
+
+def _ask_push(
+    docker: Docker, targets: Sequence[Target], facts: Facts, environment: Mapping[str, str], bundle: Path | None
+) -> list[PushProblem]:
+    """Asks about every repository: rights may differ (Docker Hub, Quay), and at some each must exist (ECR)."""
+    references = list(_pushed(targets).values())
+    if not references:
+        return []
+    host = host_of(references[0])
+    try:
+        access = access_to(host, environment, _insecure(facts))
+    except EngineError as error:
+        return [PushProblem(host, "unknown", f"not known whether it takes a push: {error.message}", error.hint)]
+    paths = list(dict.fromkeys(reference.path for reference in references))
+    refusals = refused_pushes(access, paths)
+    problems = []
+    if bundle is not None and [refusal.kind for refusal in refusals.values()] == ["authority"]:
+        trusting = refused_pushes(replace(access, trusted=(*access.trusted, bundle)), paths)
+        if [refusal.kind for refusal in trusting.values()] != ["authority"]:
+            what = "only CA_BUNDLE knows its certificate, and no builder reads that"
+            problems.append(PushProblem(host, "unknown", what, get_authority(host)))
+            refusals = trusting
+    if access.login:
+        docker = docker.with_secrets(access.login.password, access.login.basic)
+    return [replace(one, what=docker.redact(one.what)) for one in (*problems, *explain_refusals(access, refusals))]
+
+
+def certain(kind: Kind, facts: Facts, environment: Mapping[str, str]) -> bool:
+    """Whether a push must meet the same. What fails between here and the registry may not fail for a builder elsewhere,
+    for an engine with a proxy of its own, or (certificates) for a BuildKit with a configuration of its own."""
+    if kind in ("no login", "refused", "denied", "missing"):
+        return True
+    host = environment.get("DOCKER_HOST", "")
+    local = not host or host.startswith("unix://")
+    ends = [node.endpoint for node in facts.builder.nodes]
+    here = all(end.startswith("unix://") or (end in ("", "default") and local) for end in ends)
+    if facts.builder.driver not in DAEMON_DRIVERS or not here:
+        return False
+    if kind == "unreachable":
+        return not facts.engine.proxied
+    return kind in ("authority", "certificate") and facts.builder.driver == "docker"
+
+
+def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapping[str, str]) -> list[Row]:
+    """Docker's login for the registry; and, with a builder to push with, whether it takes a push of every image."""
+    from generator.bake.prepare import make_environment, passwords
+
+    plan = workspace.plan
+    host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
+    login = _login_check(host, environment)
+    if facts is None:
+        return [login]
+    docker = Docker("docker").with_secrets(*passwords(plan))
+    values = make_environment(plan, Options(), environment).values
+    problems = _ask_push(docker, plan.targets, facts, values, ca_file(plan, workspace.project.root))
+    needed = f"{host} takes a push (bake --push)"
+    if problems:
+        steps = dict.fromkeys(one.get or "try it: bake --push goes on where it is not certain" for one in problems)
+        what = "; ".join(one.what for one in problems)
+        return [login, Row("registry", "note", what, needed, "; ".join(steps), WITHOUT)]
+    if login.state == "note":
+        login = Row("login", "ok", f"{login.found}; it takes pushes from all", login.needed)
+    return [login, Row("registry", "ok", "takes a push of every image", needed)]
+
+
+def _login_check(host: str, environment: Mapping[str, str]) -> Row:
+    needed = f"bake --push to {host}, unless it takes pushes from all"
+    try:
+        login = find_login(docker_config(environment), host, environment)
+    except EngineError as error:
+        return Row("login", "note", error.message, needed, error.hint, WITHOUT)
+    if login is None:
+        return Row("login", "note", "none", needed, get_login(host), WITHOUT)
+    return Row("login", "ok", "a token" if login.identity else login.user, needed)
+
+
+def tagged_digests(targets: Sequence[Target], facts: Facts, environment: Mapping[str, str]) -> dict[str, str]:
+    """Reference -> digest of what the registry has under it before a push; without those that it does not tell."""
+    tags = {name: reference.tag for name, reference in _pushed(targets).items()}
+    digests = _ask_all(tags, Registry.digest, facts, environment)
+    return {reference: digest for reference, digest in digests.items() if digest}
+
+
+def pushed_manifests(
+    digests: Mapping[str, str], facts: Facts, environment: Mapping[str, str]
+) -> dict[str, dict[str, Manifest]]:
+    """Reference -> platform -> manifest of what was pushed; the platform is "" where there is no index.
+
+    Left out is what cannot be asked for (a registry that only the builder reaches): the push has succeeded.
+    """
+
+    def ask(registry: Registry, path: str, digest: str) -> dict[str, Manifest]:
+        top = registry.manifest(path, digest)
+        if top.media_type not in INDEX_TYPES:
+            return {"": parse_manifest(top.data, top.media_type)}
+        children = [child for child in parse_index(top.data, top.media_type) if not child.attestation]
+        manifests = {child.platform: registry.manifest(path, child.descriptor.digest) for child in children}
+        return {platform: parse_manifest(found.data, found.media_type) for platform, found in manifests.items()}
+
+    return _ask_all({name: digest for name, digest in digests.items() if digest}, ask, facts, environment)
+
+
+def with_lost(
+    built: Sequence[Built], facts: Facts, environment: Mapping[str, str], patience: float = 5.0
+) -> tuple[Built, ...]:
+    """The same, with the platforms that are lost with what a push replaced, where the registry tells them in time."""
+
+    def ask(registry: Registry, path: str, digest: str) -> list[str]:
+        top = registry.manifest(path, digest)
+        names = [child.platform for child in parse_index(top.data, top.media_type) if not child.attestation]
+        return [known for name in names for known in _buildable(name)]
+
+    replaced = {image.references[0]: image.replaced for image in built if image.replaced}
+    before = _ask_all(replaced, ask, facts, environment, patience)
+    lost = {name: tuple(dict.fromkeys(names)) for name, names in before.items()}
+    return tuple(
+        replace(image, lost=tuple(p for p in lost.get(image.references[0], ()) if p not in image.platforms))
+        if image.replaced
+        else image
+        for image in built
+    )
+
+
+def _buildable(platform: str) -> tuple[str, ...]:
+    """In the form that the settings have it; none where an image could not be built for it."""
+    try:
+        return platforms(platform)
+    except ValueError:
+        return ()
+
+
+def _ask_all(
+    questions: Mapping[str, str],
+    ask: Callable[[Registry, str, str], _T],
+    facts: Facts,
+    environment: Mapping[str, str],
+    patience: float = 30.0,
+) -> dict[str, _T]:
+    """Reference -> answer to its question, of those that come in so many seconds; what fails is left out.
+
+    Asked side by side, on threads that the end of the program does not wait for.
+    """
+    registries = Registries(environment, insecure=_insecure(facts))
+    answers: dict[str, _T] = {}
+
+    def run(name: str) -> None:
+        reference = parse_reference(name)
+        # a hostile answer (ValueError) must not look like a failure of the push either
+        with contextlib.suppress(Refusal, EngineError, ValueError):
+            answers[name] = ask(registries.of(reference), reference.path, questions[name])
+
+    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in questions]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + patience
+    for thread in threads:
+        thread.join(max(end - time.monotonic(), 0))
+    return dict(answers)
+
+
+def _pushed(targets: Sequence[Target]) -> dict[str, Reference]:
+    return {t.tags[0]: parse_reference(t.tags[0]) for t in targets if t.tags and t.kind != "third-party"}
+
+
+def _insecure(facts: Facts) -> tuple[str, ...]:
+    return facts.engine.insecure if facts.builder.driver == "docker" else ()
+
+
+def client_trust(host: str, environment: Mapping[str, str], bundle: Path | None, state: Path) -> dict[str, str]:
+    """What to add to bake's environment so that buildx, which fetches tokens itself, trusts what docker trusts.
+
+    Writes a file with the system's authorities and the registry's into ``state`` where it has any of its own.
+    """
+    files = [*certificates(host, environment), *([bundle] if bundle else [])]
+    if not files:
+        return {}
+    file = state / "registry-ca.pem"
+    file.write_text(trust_text(files, environment), encoding="utf-8")
+    return {"SSL_CERT_FILE": str(file)}
