@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from . import engines, environment, machine_engine
+from . import engines, environment
 from .base import STATE, SandboxError, lock, say
 
 
@@ -51,14 +51,14 @@ def main() -> int:
             _up(arguments.engine)
         elif arguments.command == "down":
             with lock():
-                machine_engine.stop_registry()
+                environment.stop_registry()
                 engines.down(arguments.purge)
         elif arguments.command == "status":
             return _status()
         elif arguments.command == "env":
             print(environment.exports(environment.sandbox()), end="")
         else:
-            print(machine_engine.use(arguments.engine, _up), end="")
+            print(environment.use(arguments.engine, _up), end="")
     except SandboxError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code

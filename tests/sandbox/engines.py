@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from . import machine, network, roots, service, standins
-from .base import DATA, ID, STATE, SandboxError, mounts_below, read_state, remove_tree, say, update_state
+from .base import DATA, ID, STATE, TMP, SandboxError, mounts_below, read_state, remove_tree, say, update_state
 from .service import Service
 
 EXTRA_ENGINES = ("docker20", "docker28", "docker28_containerd", "offline", "graphdriver")
@@ -115,30 +116,33 @@ def up(extras: list[str]) -> None:
     extras = wanted_extras(extras)
 
     def stop_users(root: roots.Root) -> None:
-        own = ("offline", "graphdriver", "engine", "registry") if root.target == roots.ENGINE else ()
-        for name in (*own, *(name for name, its in roots.EXTRA_ROOTS.items() if its == root)):
+        names = ("offline", "graphdriver", "engine", "registry") if root.target == roots.ENGINE else ()
+        for name in (*names, *(name for name, extra in roots.EXTRA_ROOTS.items() if extra == root)):
             service.stop(name)
 
-    others = {root.target: root for name, root in roots.EXTRA_ROOTS.items() if name in extras}
-    roots.build((*roots.ROOTS, *others.values()), stop_users)
+    remove_tree(TMP)
+    TMP.mkdir(parents=True)
+    roots.build(roots.FIRST, stop_users)
     roots.install_clients()
     subnet = network.up([name for name in ("engine", *extras) if name in network.BRIDGES])
     port = registry_port()
     service.ensure(_registry(port))
     _start_engine("engine", roots.ENGINE, subnet, port)
     network.emulate_arm64()  # needs the engine's namespace
-    if "docker20" in extras:
-        _start_engine("docker20", roots.DOCKER20, subnet, port)
-    for name in ("docker28", "docker28_containerd"):
-        if name in extras:
-            # they load and save images: neither needs a network
-            registries = [f"localhost:{port}", f"127.0.0.1:{port}"]
+    others = {root.target: root for name, root in roots.EXTRA_ROOTS.items() if name in extras}
+    with ThreadPoolExecutor(1) as pool:
+        standin_images = pool.submit(standins.build, SOCKETS["engine"], port)
+        roots.build((*others.values(), *roots.SECOND), stop_users)
+        standin_images.result()
+    roots.install_clients()
+    registries = [f"localhost:{port}", f"127.0.0.1:{port}"]
+    for name in extras:
+        if name == "offline":
+            service.ensure(_offline())
+        elif name in network.BRIDGES:
+            _start_engine(name, roots.DOCKER20 if name == "docker20" else roots.ENGINE, subnet, port)
+        else:  # Docker 28 loads and saves images: it needs no network
             service.ensure(_engine(name, roots.DOCKER28, _daemon_json(name, "none", registries)))
-    if "graphdriver" in extras:
-        _start_engine("graphdriver", roots.ENGINE, subnet, port)
-    if "offline" in extras:
-        service.ensure(_offline())
-    standins.build(SOCKETS["engine"], port)
 
 
 def _stop() -> None:
@@ -164,20 +168,22 @@ def down(purge: bool) -> None:
         say(f"deleted {STATE}")
 
 
+def address_of(name: str) -> str:
+    return SOCKETS.get(name) or f"http://127.0.0.1:{read_state().get('port')}"
+
+
 def parts() -> list[tuple[str, str, int | None]]:
     """(part, what is the matter or "up", pid) of everything that `up` brings up."""
-    state = read_state()
     rows: list[tuple[str, str, int | None]] = []
     for name in ("registry", "engine", *wanted_extras([])):
         pid = service.running(name)
-        address = SOCKETS.get(name) or f"http://127.0.0.1:{state.get('port')}"
-        answer = pid and service.request(address, "/_ping" if name in SOCKETS else "/v2/") == 200
-        rows.append((name, "up" if answer else "does not answer" if pid else "down", pid))
+        rows.append(
+            (name, "down" if not pid else "up" if service.answers(address_of(name)) else "does not answer", pid)
+        )
         if name in network.BRIDGES:
-            there = Path(f"/sys/class/net/{network.BRIDGES[name]}").exists()
-            rows.append((f"bridge {network.BRIDGES[name]}", "up" if there else "down", None))
-    up_so_far = rows[0][1] == "up"
-    absent = standins.missing(state["port"]) if up_so_far else list(standins.IMAGES)
+            up = Path(f"/sys/class/net/{network.BRIDGES[name]}").exists()
+            rows.append((f"bridge {network.BRIDGES[name]}", "up" if up else "down", None))
+    absent = standins.missing(read_state()["port"]) if rows[0][1] == "up" else list(standins.IMAGES)
     rows.append(("stand-ins", f"missing: {' '.join(absent)}" if absent else "up", None))
     try:
         rows.append(("arm64 emulation", "up" if network.emulation() else "down", None))

@@ -20,14 +20,14 @@ ENGINE = CACHE / "engine"
 DOCKER20 = CACHE / "docker20"
 DOCKER28 = CACHE / "docker28"
 PODMAN = CACHE / "podman"
-BARE = CACHE / "bare"  # the offline host of fategen-load.pyz: its Python has no json, no dataclasses, no shutil
+BARE = CACHE / "bare"  # the air-gapped host of fategen-load.pyz: Debian 12 with its Python and nothing else
 DEBIAN_TARS = {"amd64": CACHE / "debian-amd64.tar", "arm64": CACHE / "debian-arm64.tar"}
-QEMU = CACHE / "qemu" / "usr/bin/qemu-aarch64"
 PLUGINS = "usr/libexec/docker/cli-plugins"
 PLUGIN = f"{PLUGINS}/docker-buildx"
-COSIGN = "usr/bin/cosign"
-CLIENTS = {"old": (ENGINE / PLUGIN), "new": CACHE / "buildx-new" / PLUGIN}  # version of buildx → plugin
-COMPOSE = CACHE / "compose" / PLUGINS / "docker-compose"
+TOOLS = CACHE / "tools"
+QEMU = TOOLS / "usr/bin/qemu-aarch64"
+COMPOSE = TOOLS / PLUGINS / "docker-compose"
+CLIENTS = {"old": ENGINE / PLUGIN, "new": CACHE / "buildx-new" / PLUGIN}  # version of buildx → plugin
 
 _NO_DOCS = ("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*")  # fmt: skip
@@ -45,12 +45,12 @@ _CONFIGURE = (
 
 @dataclass(frozen=True)
 class Root:
-    """`options` and `suite` go to mmdebstrap; `only` is the one file of the result that is kept."""
+    """`options` and `suite` go to mmdebstrap; `only` are the files of the result that are kept, all where it is empty."""
 
     target: Path
     suite: str
     options: tuple[str, ...]
-    only: str = ""
+    only: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> str:
@@ -68,8 +68,8 @@ def _extract(*packages: str) -> tuple[str, ...]:
     return ("--variant=extract", *_NO_DOCS, *(f"--include={name}" for name in packages))
 
 
-# Longest first: they are built two at a time.
-ROOTS = (
+# What the first engine and its stand-ins need; longest first, since they are built two at a time.
+FIRST = (
     Root(ENGINE, "trixie", ("--variant=apt", *_FAST, "--include=docker.io,docker-cli,docker-buildx,docker-registry,"
                             "skopeo,iptables,iproute2,tini,ca-certificates,mount,kmod,git,xz-utils,procps")),
     Root(DEBIAN_TARS["amd64"], "trixie", ("--variant=minbase", *_FAST, "--include=ca-certificates", "--skip=output/dev",
@@ -77,18 +77,19 @@ ROOTS = (
     Root(DEBIAN_TARS["arm64"], "trixie", (
         *_extract("?essential", "ca-certificates,libstdc++6,zlib1g"), "--architectures=arm64", "--skip=check/qemu",
         "--skip=output/dev", "--format=tar", *(f"--extract-hook={line}" for line in _CONFIGURE[:3]))),
-    Root(CACHE / "qemu", "trixie", (*_extract("qemu-user"), "--dpkgopt=path-exclude=/usr/bin/*",
-                                    "--dpkgopt=path-include=/usr/bin/qemu-aarch64"), only="usr/bin/qemu-aarch64"),
+    Root(TOOLS, "trixie", (*_extract("qemu-user,docker-compose"), "--dpkgopt=path-exclude=/usr/bin/*",
+                           "--dpkgopt=path-include=/usr/bin/qemu-aarch64"),
+         only=("usr/bin/qemu-aarch64", f"{PLUGINS}/docker-compose")),
+)  # fmt: skip
+# What else tests need, made while the stand-ins are built.
+SECOND = (
     # only loads images: no runtime and no network are needed
     Root(PODMAN, "trixie", (
         *_extract("?essential", "podman,ca-certificates"),
         *(f"--extract-hook={line}" for line in (*_CONFIGURE[:2], 'mkdir -p "$1/mnt"')))),
     Root(BARE, "bookworm",
-         (*_extract("?essential", "python3-minimal"), *(f"--extract-hook={line}" for line in _CONFIGURE[:3]))),
-    Root(CACHE / "cosign", "trixie", _extract("cosign"), only=COSIGN),
-    Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), _STALE), only=PLUGIN),
-    # on its own, and not in the engine's root: a sandbox that runs gets it without a new engine
-    Root(CACHE / "compose", "trixie", _extract("docker-compose"), only=f"{PLUGINS}/docker-compose"),
+         (*_extract("?essential", "python3"), *(f"--extract-hook={line}" for line in _CONFIGURE[:3]))),
+    Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), _STALE), only=(PLUGIN,)),
 )  # fmt: skip
 _OTHER_DOCKER = (*_extract("?essential", "docker.io,containerd,runc,tini,iptables,ca-certificates,xz-utils,mount,kmod"),
                  *(f"--extract-hook={line}" for line in _CONFIGURE))  # fmt: skip
@@ -117,8 +118,9 @@ def _build(root: Root) -> None:
             hint="see whether this machine reaches its Debian mirror (`apt-get update`)")  # fmt: skip
         if root.only:
             kept = TMP / f"{name}.only"
-            (kept / root.only).parent.mkdir(parents=True)
-            (temporary / root.only).rename(kept / root.only)
+            for file in root.only:
+                (kept / file).parent.mkdir(parents=True)
+                (temporary / file).rename(kept / file)
             remove_tree(temporary)
             temporary = kept
         root.stamp.unlink(missing_ok=True)
@@ -130,8 +132,6 @@ def _build(root: Root) -> None:
 
 def build(wanted: tuple[Root, ...], before_rebuild: Callable[[Root], None]) -> None:
     """Makes what is missing or out of date, two at a time. `before_rebuild` stops whoever still uses an old one."""
-    remove_tree(TMP)
-    TMP.mkdir(parents=True)
     todo = [root for root in wanted if not root.complete()]
     if not todo:
         return
@@ -147,10 +147,9 @@ def build(wanted: tuple[Root, ...], before_rebuild: Callable[[Root], None]) -> N
 
 def install_clients() -> None:
     """The docker client; compose with each of two versions of buildx, as DOCKER_CONFIG directories; ctr; podman, which
-    runs in its root; skopeo, with its root's libraries. The others are statically linked but for libc (2.34 or newer):
-    they run on the machine itself."""
+    runs in its root; skopeo, with its root's libraries: of those whose roots are made. The others are statically linked
+    but for libc (2.34 or newer): they run on the machine itself."""
     pairs = [(ENGINE / "usr/bin" / name, BIN / name) for name in ("docker", "ctr")]
-    pairs.append((CACHE / "cosign" / COSIGN, BIN / "cosign"))
     write(BIN / "podman", (HERE / "podman.sh").read_text().replace("@ROOT@", str(PODMAN)), mode=0o755)
     for version, plugin in CLIENTS.items():
         plugins = STATE / "clients" / version / "cli-plugins"
@@ -159,7 +158,7 @@ def install_clients() -> None:
         if not config.exists():
             write(config, "{}\n")
     for source, target in pairs:
-        if not target.exists() or target.stat().st_mtime != source.stat().st_mtime:
+        if source.exists() and (not target.exists() or target.stat().st_mtime != source.stat().st_mtime):
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = target.with_name(f".{target.name}.new")
             shutil.copy2(source, temporary)

@@ -36,7 +36,7 @@ class Service:
 
     @property
     def recipe(self) -> str:
-        known = (*roots.ROOTS, *roots.EXTRA_ROOTS.values())
+        known = (*roots.FIRST, *roots.SECOND, *roots.EXTRA_ROOTS.values())
         stamp = next((root.recipe for root in known if root.target == self.root), "")
         return digest(stamp, self.command, self.config, (HERE / "enter.sh").read_text(), machine.resolv_conf())
 
@@ -94,8 +94,9 @@ def request(address: str, path: str, method: str = "GET", headers: dict[str, str
         connection.close()
 
 
-def ready(service: Service) -> bool:
-    return request(service.address, "/_ping" if service.address.startswith("unix://") else "/v2/") == 200
+def answers(address: str) -> bool:
+    """Whether the engine or the registry at an address does."""
+    return request(address, "/_ping" if address.startswith("unix://") else "/v2/") == 200
 
 
 def before(name: str) -> Path:
@@ -132,7 +133,7 @@ def start(service: Service) -> None:
         record = {"pid": process.pid, "start": start_time(process.pid), "recipe": service.recipe}
         update_state(services={**services, service.name: record})
         deadline = time.monotonic() + 60
-        while not ready(service):
+        while not answers(service.address):
             if process.poll() is not None or time.monotonic() > deadline:
                 tail = "\n".join("  | " + line for line in log.read_text(errors="replace").splitlines()[-8:])
                 what = "did not answer in 60 s" if process.poll() is None else "ended at once"
@@ -179,7 +180,7 @@ def stop(name: str) -> bool:
 def _ready_soon(service: Service) -> bool:
     """It may just be starting again after a crash (enter.sh)."""
     deadline = time.monotonic() + 5
-    while not ready(service):
+    while not answers(service.address):
         if time.monotonic() > deadline or not running(service.name):
             return False
         time.sleep(0.1)

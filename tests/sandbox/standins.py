@@ -26,7 +26,7 @@ _ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.ma
 
 
 def recipe() -> str:
-    stamps = [root.recipe for root in roots.ROOTS if root.target in roots.DEBIAN_TARS.values()]
+    stamps = [root.recipe for root in roots.FIRST if root.target in roots.DEBIAN_TARS.values()]
     return digest(IMAGES, stamps, [(HERE / "images" / name).read_text() for name in _FILES], roots.apt_mirror())
 
 
