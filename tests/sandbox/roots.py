@@ -45,7 +45,7 @@ _CONFIGURE = (
 
 @dataclass(frozen=True)
 class Root:
-    """`options` and `suite` go to mmdebstrap; `only` are the files of the result that are kept, all where it is empty."""
+    """`options` and `suite` go to mmdebstrap; `only` are the files that are kept, all where it is empty."""
 
     target: Path
     suite: str
