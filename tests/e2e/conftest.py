@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,6 +88,16 @@ def docker(*args: str, check: bool = True, timeout: float = 300) -> str:
     if check and done.returncode:
         pytest.fail(f"docker {' '.join(args)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout.strip()
+
+
+def gone(*command: str) -> bool:
+    """Whether all that docker lists now is gone soon: what another run has there lives for seconds."""
+    listed = set(docker(*command).split())
+    end = time.monotonic() + 60
+    while listed and time.monotonic() < end:
+        time.sleep(1)
+        listed &= set(docker(*command).split())
+    return not listed
 
 
 def bridge_address() -> str:

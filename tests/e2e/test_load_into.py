@@ -1,9 +1,13 @@
-"""Whole bundles, deltas and parts on every kind of engine: Docker with both image stores, containerd, podman."""
+"""Bundles loaded into every kind of engine: whole, as deltas, damaged, and refused by the engine itself.
+
+Three behaviours are shown on every engine, the rest on one, or on both image stores of Docker where they differ.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +15,11 @@ import pytest
 
 from generator.bundle.check import inspect
 from generator.bundle.format.base import short_root
-from generator.bundle.format.members import contents
+from generator.bundle.format.members import Expected, contents
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
-from tests.bundle.layouts import GZIP, TAR, ZSTD, Layout
-from tests.e2e.conftest import Fategen, Ran
+from tests.bundle.layouts import GZIP, TAR, ZSTD, Layout, multi, sha256
+from tests.e2e.conftest import Fategen, Ran, docker, gone
 from tests.e2e.into import KINDS, Target, target
 
 SPACE = f"fginto-{os.getpid()}"
@@ -23,22 +27,23 @@ X, Y = f"{SPACE}/x:1.0", f"{SPACE}/y:1.0"
 MOVED = (f"localhost:5000/{SPACE}/x:1.0", f"localhost:5000/{SPACE}/y:1.0")
 
 
-def image(path: Path, name: str, text: str, media_type: str = GZIP) -> SourceImage:
-    """An image with the layer that all have, and one of its own."""
+def image(path: Path, name: str, text: str, media_type: str = GZIP, diff_ids: list[str] | None = None) -> SourceImage:
+    """An image with the layer that all have, and one of its own; ``diff_ids`` are what its config says of them."""
     layout = Layout(path / name)
     # no other test's: an engine that has it from there needs no base
     layers = [
         layout.layer({"base": SPACE.encode() * 500}, media_type),
         layout.layer({"own": text.encode() * 500}, media_type),
     ]
-    layout.finish((layout.manifest(layers), f"docker.io/{SPACE}/{name}:1.0"))
+    layout.finish((layout.manifest(layers, diff_ids=diff_ids), f"docker.io/{SPACE}/{name}:1.0"))
     return SourceImage((f"{SPACE}/{name}:1.0",), layout.path, ("linux/amd64",))
 
 
 class Chain:
     """A; B, a delta on A with another x; C, a delta on B with another y. ``raw`` is A with layers as plain tars.
 
-    ``zstd`` is the whole of C with layers in zstd.
+    ``zstd`` is the whole of C with layers in zstd; in ``both`` x has two platforms; in ``wrong`` every digest is right,
+    and y's config says of a layer what it does not unpack to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,11 +58,15 @@ class Chain:
         self.raw = save(raw, path / "raw.fate.tar", name="raw").path
         zstd = [image(path / "zstd", n, text, ZSTD) for n, text in (("x", f"x2 {SPACE}"), ("y", f"y3 {SPACE}"))]
         self.zstd = save(zstd, path / "zstd.fate.tar", name="zstd").path
+        both = SourceImage((X,), multi(path / "both", "x"), ("linux/amd64", "linux/arm64"))
+        self.both = save([both, first[1]], path / "both.fate.tar", name="both").path
+        wrong = image(path / "wrong", "y", f"y4 {SPACE}", diff_ids=[sha256(b"x"), sha256(b"y")])
+        self.wrong = save([second[0], wrong], path / "wrong.fate.tar", name="wrong").path
 
     @property
     def ids(self) -> set[str]:
         """What an engine may keep of them without a name."""
-        indexes = [inspect(path).index for path in (self.a, self.whole, self.b, self.raw)]
+        indexes = [inspect(path).index for path in (self.a, self.whole, self.b, self.raw, self.both)]
         return {one.variants[0].config.digest for index in indexes for one in index.images}
 
     def root(self, name: str) -> str:
@@ -146,23 +155,95 @@ def test_under_another_prefix(engine: Target, chain: Chain, load: Loads) -> None
     assert engine.ids(X, Y) == {}
 
 
-@EVERY
+def damaged(path: Path, how: str) -> bytes:
+    """The bundle's bytes with one thing wrong with its last image."""
+    data, members = path.read_bytes(), contents(inspect(path).index).members
+
+    def last(role: str) -> Expected:
+        return [member for member in members if member.role == role][-1]
+
+    def flipped(start: int) -> bytes:
+        return data[:start] + bytes([data[start] ^ 1]) + data[start + 1 :]
+
+    layer, config = last("layer"), last("config")
+    return {
+        "flipped layer": flipped(layer.start + layer.size // 2),
+        "flipped config": flipped(config.start + config.size // 2),
+        "flipped manifest": flipped(last("manifest").start + 20),
+        "flipped index.json": flipped(members[-2].start + 20),
+        "another config": data[: config.start] + data[config.start :].replace(b"/bin/true", b"/bin/evil", 1),
+        "cut in a layer": data[: layer.start + 10],
+        "cut before the metadata": data[: members[-4].end],
+        "cut after the metadata": data[:-1024],
+    }[how]
+
+
+DAMAGE = (
+    "flipped layer", "flipped config", "flipped manifest", "flipped index.json", "another config", "cut in a layer",
+    "cut before the metadata", "cut after the metadata",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "role", ["layer", *(pytest.param(role, marks=pytest.mark.full) for role in ("config", "manifest"))]
+    ("engine", "how"),
+    [
+        pytest.param(kind, how, marks=() if number == 0 or how == DAMAGE[0] else pytest.mark.full)
+        for number, kind in enumerate(KINDS)
+        for how in DAMAGE
+    ],
+    indirect=["engine"],
 )
-def test_damage_moves_no_name(engine: Target, chain: Chain, load: Loads, tmp_path: Path, role: str) -> None:
+def test_damage_moves_no_name(engine: Target, chain: Chain, load: Loads, tmp_path: Path, how: str) -> None:
     assert load(chain.a).code == 0
     before = engine.ids(X, Y)
-    data = bytearray(chain.whole.read_bytes())
-    member = [m for m in contents(inspect(chain.whole).index).members if m.role == role][-1]
-    data[member.start + member.size // 2] ^= 1
-    bad = tmp_path / "bad.fate.tar"
-    bad.write_bytes(bytes(data))
-    ran = load(bad)
+    (tmp_path / "bad.fate.tar").write_bytes(damaged(chain.whole, how))
+    ran = load(tmp_path / "bad.fate.tar")
     assert ran.code == 4
     assert "nothing was loaded" in ran.err
+    # an engine that goes on with what it got would name something only a moment later
+    time.sleep(0.5)
     assert engine.ids(X, Y) == before
     assert engine.whole(X)
+
+
+@BOTH_STORES
+@pytest.mark.parametrize("before", ["nothing", "older images"])
+def test_an_engine_that_refuses_what_was_whole_gets_its_names_back(
+    engine: Target, chain: Chain, load: Loads, before: str
+) -> None:
+    """Engines keep the images that they had taken before the one that they refuse; no name of the bundle may stay."""
+    if before == "older images":
+        assert load(chain.a).code == 0
+    ids = engine.ids(X, Y)
+    ran = load(chain.wrong)
+    assert ran.code == 3
+    assert "every name is what it was before" in ran.err
+    assert engine.ids(X, Y) == ids
+    assert gone("--host", engine.env["DOCKER_HOST"], "image", "ls", "--quiet", "--filter=reference=fategen.invalid/*")
+    assert not ids or engine.whole(Y)
+
+
+@ONE
+def test_an_engine_that_is_not_there(engine: Target, chain: Chain, fategen: Fategen, tmp_path: Path) -> None:
+    env = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
+    ran = fategen("bundle", "load", str(chain.whole), cwd=tmp_path, env=env)
+    assert (ran.code, "Traceback" in ran.err) == (3, False)
+
+
+@BOTH_STORES
+def test_docker_load_alone_takes_it_too(engine: Target, chain: Chain) -> None:
+    docker("--host", engine.env["DOCKER_HOST"], "load", "--input", str(chain.whole))
+    assert set(engine.ids(X, Y)) == {X, Y}
+    assert engine.whole(Y)
+
+
+@ONE
+def test_another_platform_is_loaded_when_every_chosen_image_has_it(engine: Target, chain: Chain, load: Loads) -> None:
+    ran = load(chain.both, "--platform", "linux/arm64")
+    assert (ran.code, engine.ids(X, Y)) == (2, {})
+    assert "y: is in the bundle for linux/amd64, not linux/arm64" in ran.err
+    assert load(chain.both, "--platform", "linux/arm64", "--only", "x").code == 0
+    assert docker("image", "inspect", "--format", "{{.Architecture}}", X) == "arm64"
 
 
 @EVERY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from generator.bundle.check import inspect
 from generator.docker.process import find_docker
 from generator.images.from_engine import fill_layouts
 from generator.images.layout import SourceImage
@@ -116,3 +118,40 @@ def test_a_delta_does_not_take_the_place_of_its_base(built: Path, save: Save, ba
     assert ran.code == 2
     assert "the delta leans on it" in ran.err and "  next: -o names another file" in ran.err
     assert (built / "bake.fate.tar").read_bytes() == before
+
+
+def test_the_third_party_bundle_of_a_project(registry: str, fategen: Fategen, tmp_path: Path) -> None:
+    """From .env to a file, twice: the same file; then what it holds, from a pipe."""
+    project = make_sample_project(tmp_path / "project", namespace="own")
+    assert fategen("render", cwd=project).code == 0
+    first = fategen("bundle", "save", "third-party", "-q", cwd=project)
+    assert first.code == 0, first.err
+    path = project / "third-party-1.3.0-release.fate.tar"
+    second = fategen("bundle", "save", "third-party", "-o", "again.fate.tar", "--format", "json", cwd=project)
+    assert second.code == 0, second.err
+    assert path.read_bytes() == (project / "again.fate.tar").read_bytes()
+    assert json.loads(second.out)["sha256"] in path.with_name(path.name + ".sha256").read_text()
+    assert fategen("bundle", "verify", path.name, cwd=project).code == 0
+    found = json.loads(fategen("bundle", "inspect", path.name, "--format", "json", cwd=project).out)
+    assert [image["name"] for image in found["images"]] == ["mysql", "redis"]
+    only = fategen("bundle", "save", "third-party", "--image", "redis", "-o", "r.fate.tar", cwd=project)
+    assert only.code == 0, only.err
+    assert inspect(project / "r.fate.tar").index.images[0].label == "redis"
+    wrong = fategen("bundle", "save", "third-party", "--image", "rediss", cwd=project)
+    assert (wrong.code, "did you mean redis?" in wrong.err) == (2, True)
+    lacking = fategen("bundle", "save", "--platform", "linux/s390x", cwd=project)
+    assert lacking.code == 2
+
+
+def test_a_project_for_another_platform_than_the_engines_is_saved_for_its_own(
+    registry: str, fategen: Fategen, tmp_path: Path
+) -> None:
+    project = make_sample_project(tmp_path / "project", namespace="own")
+    with (project / ".env").open("a", encoding="utf-8") as file:
+        file.write("PLATFORMS=linux/arm64\n")
+    assert fategen("render", cwd=project).code == 0
+    ran = fategen("bundle", "save", "--image", "roll", cwd=project)
+    assert ran.code == 0, ran.err
+    assert "for linux/arm64, the only one of PLATFORMS; the engine's is linux/amd64" in ran.err
+    [image] = inspect(project / "fate-roll-1.3.0-release.fate.tar").index.images
+    assert [variant.platform for variant in image.variants] == ["linux/arm64"]

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from generator.project import packaged_data
-from tests.e2e.conftest import Fategen, Ran, docker, registry_get
+from tests.e2e.conftest import Fategen, Ran, docker, gone, registry_get
 from tests.sample_project import make_sample_project
 
 SPACE = f"verify-{os.getpid()}"
@@ -284,16 +284,6 @@ def nothing_is_left() -> bool:
             ("image", "ls", "--quiet", "--filter=reference=fategen.invalid/verify-*/*"),
         )
     )
-
-
-def gone(*command: str) -> bool:
-    """Whether all that docker lists now is gone soon: what another run has there lives for seconds."""
-    listed = set(docker(*command).split())
-    end = time.monotonic() + 60
-    while listed and time.monotonic() < end:
-        time.sleep(1)
-        listed &= set(docker(*command).split())
-    return not listed
 
 
 @pytest.mark.full
