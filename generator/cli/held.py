@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from generator.errors import BuildError
 from generator.progress import Bar, say
-from generator.verify.report import report_json, report_junit, report_table
-from generator.verify.results import Result, failures
+from generator.verify.results import REPORTS, Result, failures
 from generator.verify.started import check_started
 from generator.verify.subjects import check_unstarted
 
@@ -18,12 +17,6 @@ if TYPE_CHECKING:
     from generator.docker.process import Docker
     from generator.project import Project
     from generator.verify.origins import Origin
-
-REPORTS: dict[str, Callable[[Sequence[Result]], str]] = {
-    "table": report_table,
-    "json": report_json,
-    "junit": report_junit,
-}
 
 
 def hold(origin: Origin, project: Project, docker: Docker | None, quiet: bool, *, gate: bool = False) -> list[Result]:

@@ -1,4 +1,4 @@
-"""The containers and volumes of one run: named, labelled, and gone at its end, whatever ended it."""
+"""The containers and volumes of one run: named, labelled, and removed at its end, whatever ended it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import re
 import secrets
 import threading
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
@@ -20,7 +20,16 @@ _LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FF
 
 
 class Stopped(Exception):
-    """The run ends: nothing more is to be started."""
+    """The run ends: nothing more is started."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Of a container. ``code`` is its exit code (137: SIGKILL), ``finished`` a time in RFC 3339."""
+
+    running: bool
+    code: int
+    finished: str
 
 
 class Containers:
@@ -84,8 +93,8 @@ class Containers:
 
     def state(self, name: str) -> State:
         done = self._call(["inspect", "--format", "{{json .State}}", name])
-        found: dict[str, Any] = json.loads(done.stdout)
-        return State(bool(found["Running"]), int(found["ExitCode"]), str(found["FinishedAt"]))
+        state = json.loads(done.stdout)
+        return State(bool(state["Running"]), int(state["ExitCode"]), str(state["FinishedAt"]))
 
     def logs(self, name: str) -> list[str]:
         done = self.run(["logs", name])
@@ -106,13 +115,6 @@ class Containers:
         if not done.ok:
             raise EngineError(self.docker.redact(done.last_line))
         return done
-
-
-class State:
-    """``code`` is its exit code; 137 is SIGKILL's."""
-
-    def __init__(self, running: bool, code: int, finished: str) -> None:
-        self.running, self.code, self.finished = running, code, finished
 
 
 def listeners(table: str) -> dict[int, bool]:

@@ -1,33 +1,17 @@
-"""What an image is: its configuration, and its files as the layers make them, in memory and never on a disk."""
+"""What an image holds: its settings, and its files as the layers make them, in memory and never on a disk."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from generator.images.strictjson import fields, items, parse, text
+from generator.verify.layers import Entry
 
 LINKS = 40
-"""Links that are followed on one way, as Linux does (path_resolution(7))."""
+"""Links that are followed in one path, as Linux does (path_resolution(7))."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
-
-
-class Entry(NamedTuple):
-    """One path of a layer. ``type`` is ``file``, ``directory``, ``link`` or another word; ``mode`` has setuid bits too.
-
-    ``size`` is a file's, in bytes; ``target`` a link's text; ``elf`` what a file is that may be executed, as
-    ``elf.elf_of`` says it.
-    """
-
-    type: str
-    mode: int
-    uid: int
-    gid: int
-    size: int
-    target: str
-    elf: str = ""
 
 
 Listing = Mapping[str, Entry]
@@ -36,7 +20,7 @@ Listing = Mapping[str, Entry]
 
 @dataclass(frozen=True)
 class Settings:
-    """The part of an image's configuration that a contract can ask for (OCI image-spec, config.md)."""
+    """The part of an image's config that a contract can ask for (OCI image-spec, config.md)."""
 
     user: str
     workdir: str
@@ -49,14 +33,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Evidence:
-    """An image. ``size`` is what all its layers hold unpacked, in bytes, also what a later layer hides or removes."""
+    """What an image holds. ``size`` is that of all its layers unpacked, in bytes, with what a later layer hides."""
 
     settings: Settings
     files: Listing
     size: int
 
     def resolve(self, path: str) -> str:
-        """The path without links in its directories; its last part is not followed. "" for a circle of links."""
+        """The path without links in its directories; a link at its end stays. "" for a circle of links."""
         done, left, links = "", path.strip("/").split("/"), 0
         while left:
             part = left.pop(0)
@@ -75,7 +59,7 @@ class Evidence:
         return done or "/"
 
     def find(self, path: str, *, follow: bool = True) -> Entry | None:
-        """What is at a path, through links; ``follow`` says whether it may be at the end of one itself."""
+        """The entry at a path, through links; ``follow``: also through a link at its end."""
         for _ in range(LINKS):
             path = self.resolve(path)
             entry = self.files.get(path)
@@ -86,12 +70,11 @@ class Evidence:
 
 
 def parse_settings(config: bytes) -> Settings:
-    """Of an image's config. Raises Malformed."""
-    found = fields(parse(config), "the config", ())
-    inner = fields(found.get("config") or {}, "config", ())
+    """The settings in an image's config. Raises Malformed."""
+    inner = fields(fields(parse(config), "the config", ()).get("config") or {}, "config", ())
 
     def texts(key: str) -> tuple[str, ...]:
-        return tuple(text(one, key) for one in items(inner.get(key) or [], key))
+        return tuple(text(word, key) for word in items(inner.get(key) or [], key))
 
     def word(key: str) -> str:
         return text(inner.get(key) or "", key)

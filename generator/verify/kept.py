@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.verify.evidence import Entry, Listing
+from generator.verify.evidence import Listing
+from generator.verify.layers import Entry
 from generator.verify.results import Result
 
 LAYERS = "layers-2"

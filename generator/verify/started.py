@@ -1,12 +1,13 @@
-"""The checks with a start: the image's own service alone, and the commands of its contract; images side by side."""
+"""The checks that start an image: its own service alone, and the commands of its contract; images in parallel."""
 
 from __future__ import annotations
 
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from generator.bundle.engines.docker import DockerLoader
 from generator.catalogue.contract import Item, Run, Started
@@ -21,177 +22,202 @@ IDLE, BUSY = 2.0, 10.0
 EMULATED = 5
 """How much longer everything may take under emulation."""
 TAIL = 12
-"""Lines of a log that a result shows."""
+"""Lines of a log in a result."""
 KILLED = 137
 NOT_RUN, TRIES = 125, 3
 """docker's own exit code where it could not start a command (runc on a busy machine), and how often it is tried."""
 TRACE = re.compile(r"^\s+at [\w.$/<>]+\([^)]*\)|^(?:Exception in thread|Traceback \(most recent call last\))")
 MORE = re.compile(r"^\s|^Caused by: |^\s*\.\.\. \d+ (?:more|common frames)|^[\w.$]+(?:Exception|Error)\b")
-"""Lines that go on with a stack trace."""
+"""Lines that continue a stack trace."""
 _WORK = """p=$1; shift
 for i in 1 2 3 4 5 6 7 8; do (exec 3<>/dev/tcp/127.0.0.1/$p && printf 'GET / HTTP/1.1\\r\\n' >&3 && sleep 30) & done
 while :; do :; done 2> /dev/null"""
-"""What keeps a service busy: connections with half a request each, and a core that somebody else uses."""
-
-Check = Callable[[Subject, Containers, bool], Sequence[Result]]
+"""What keeps a service busy: connections with half a request each, and a core that something else uses."""
 
 
 def check_started(docker: Docker, subjects: Sequence[Subject]) -> dict[Subject, list[Result]]:
-    """The results of each subject. Whatever happens, no container and no volume of this run is left."""
+    """The results of each subject. No container and no volume of this run is left, whatever happens."""
     engine_platform = DockerLoader(docker).platform()
-    checks: tuple[Check, ...] = (_runs, _life, _read_only)
     workers = max(2, 2 * (os.cpu_count() or 1))
-    found: dict[Subject, list[Result]] = {}
+    results: dict[Subject, list[Result]] = {}
     with signals_as_exceptions(), Containers(docker) as containers, ThreadPoolExecutor(workers) as pool:
         try:
-            jobs = [
-                (subject, pool.submit(_tried, check, subject, containers, subject.platform != engine_platform))
+            trials = [
+                _Trial(subject, containers, 1 if subject.platform == engine_platform else EMULATED)
                 for subject in subjects
-                for check in checks
             ]
-            for subject, job in jobs:
-                found.setdefault(subject, []).extend(job.result())
+            jobs = [
+                (trial, pool.submit(trial.attempt, check))
+                for trial in trials
+                for check in ("commands", "service", "read_only")
+            ]
+            for trial, job in jobs:
+                results.setdefault(trial.subject, []).extend(job.result())
         except BaseException:
-            # what waits for a container ends with it
-            containers.stop()
+            containers.stop()  # a check that waits for its container ends with it
             pool.shutdown(cancel_futures=True)
             raise
-    return found
+    return results
 
 
-def _tried(check: Check, subject: Subject, containers: Containers, emulated: bool) -> Sequence[Result]:
-    try:
-        return check(subject, containers, emulated)
-    except Stopped:
-        return ()
-    except EngineError as error:
-        if containers.stopping.is_set():
+@dataclass(frozen=True)
+class _Trial:
+    """The checks of one subject. ``slow`` is how many times longer everything may take."""
+
+    subject: Subject
+    containers: Containers
+    slow: int
+
+    @property
+    def started(self) -> Started:
+        contract = self.subject.contract
+        return contract.started or Started((), 60, (), contract.where)
+
+    @property
+    def ports(self) -> Sequence[Item]:
+        return self.started.answers or self.subject.contract.ports
+
+    def attempt(self, check: str) -> Sequence[Result]:
+        """The results of one check; one that says so where no container can be started."""
+        try:
+            return {"commands": self.commands, "service": self.service, "read_only": self.read_only}[check]()
+        except Stopped:
             return ()
-        where = subject.contract.started.where if subject.contract.started else subject.contract.where
-        return [_result(subject, "starts", where, "a container of it starts", error.message, False)]
+        except EngineError as error:
+            if self.containers.stopping.is_set():
+                return ()
+            return [self.result("starts", self.started.where, "a container of it starts", error.message, False)]
 
+    def commands(self) -> list[Result]:
+        return [self.command(run) for run in self.subject.contract.runs]
 
-def _runs(subject: Subject, containers: Containers, emulated: bool) -> list[Result]:
-    return [_run(subject, run, containers, emulated) for run in subject.contract.runs]
+    def command(self, run: Run) -> Result:
+        begin, within = time.monotonic(), run.within * self.slow
+        name = self.containers.name()
+        first, *rest = run.words
+        options = self.containers.options(name, self.subject.platform)
+        args = ["run", "--rm", *options, "--network=none", "--entrypoint", first, self.subject.reference, *rest]
+        expected = f"ends with 0 and prints {run.prints}" if run.prints else "ends with 0"
+        try:
+            for _ in range(TRIES):
+                done = self.containers.run(args, timeout=within)
+                if done.code != NOT_RUN:
+                    break
+        except EngineError:
+            self.containers.remove(name)
+            return self.result(run.name, run.where, expected, f"no end within {within:g} s", False, begin=begin)
+        output = (done.stdout + done.stderr).strip()
+        ok = done.ok and re.search(run.prints, output) is not None
+        lines = output.splitlines()
+        found = f"ended with {done.code}" if not done.ok else f"printed {lines[0] if lines else 'nothing'}"
+        return self.result(run.name, run.where, expected, expected if ok else found, ok, lines, begin)
 
-
-def _run(subject: Subject, run: Run, containers: Containers, emulated: bool) -> Result:
-    begin = time.monotonic()
-    name = containers.name()
-    first, *rest = run.words
-    args = ["run", "--rm", *containers.options(name, subject.platform), "--network=none", "--entrypoint", first]
-    within = run.within * (EMULATED if emulated else 1)
-    expected = f"ends with 0 and prints {run.prints}" if run.prints else "ends with 0"
-    try:
-        for _ in range(TRIES):
-            done = containers.run([*args, subject.reference, *rest], timeout=within)
-            if done.code != NOT_RUN:
-                break
-    except EngineError:
-        containers.remove(name)
-        return _result(subject, run.name, run.where, expected, f"no end within {within:g} s", False, begin=begin)
-    said = (done.stdout + done.stderr).strip()
-    ok = done.ok and re.search(run.prints, said) is not None
-    lines = said.splitlines()
-    found = f"ended with {done.code}" if not done.ok else f"printed {lines[0] if lines else 'nothing'}"
-    return _result(subject, run.name, run.where, expected, expected if ok else found, ok, () if ok else lines, begin)
-
-
-def _life(subject: Subject, containers: Containers, emulated: bool) -> list[Result]:
-    """One container from its start to its second end."""
-    started, ports = _how(subject)
-    if not ports:
-        return []
-    slow = EMULATED if emulated else 1
-    begin = time.monotonic()
-    name = containers.start(subject.reference, subject.platform, *_environment(started))
-    results = _answers(subject, ports, started, name, containers, slow, begin)
-    up = all(result.ok for result in results)
-    if up:
-        results.append(_ends(subject, started, name, containers, IDLE * slow, "idle"))
+    def service(self) -> list[Result]:
+        """One container from its start to its second end."""
+        if not self.ports:
+            return []
         begin = time.monotonic()
-        containers.run(["start", name])
-        again = _answers(subject, ports, started, name, containers, slow, begin)
-        bad = next((result for result in again if not result.ok), None)
-        found = bad.found if bad else "answers again"
-        results.append(
-            _result(
-                subject, "starts again", started.where, "answers again", found, not bad, bad.log if bad else (), begin
-            )
-        )
-        up = bad is None
-    results.append(_log(subject, started, containers.logs(name)))
-    if up:
-        containers.run(["exec", "--detach", name, "bash", "-c", _WORK, "busy", ports[0].name])
-        results.append(_ends(subject, started, name, containers, BUSY, "busy"))
-    containers.remove(name)
-    return results
+        name = self.containers.start(self.subject.reference, self.subject.platform, *self.environment())
+        results = self.answers(name, begin)
+        up = all(result.ok for result in results)
+        if up:
+            results.append(self.ends(name, IDLE * self.slow, "idle"))
+            begin = time.monotonic()
+            self.containers.run(["start", name])
+            again = self.all_answer("starts again", self.started.where, "answers again", name, begin)
+            results.append(again)
+            up = again.ok
+        results.append(self.log(self.containers.logs(name)))
+        if up:
+            self.containers.run(["exec", "--detach", name, "bash", "-c", _WORK, "busy", self.ports[0].name])
+            results.append(self.ends(name, BUSY, "busy"))
+        self.containers.remove(name)
+        return results
 
+    def read_only(self) -> list[Result]:
+        """Its own configuration in volumes that it cannot write to, as KubeFATE's mounts may be."""
+        directories = [pair for pair in self.subject.contract.mounted if pair.value == "directory"]
+        if not self.ports or not directories:
+            return []
+        begin = time.monotonic()
+        options = [o for pair in directories for o in ("--volume", f"{self.containers.volume()}:{pair.name}:ro")]
+        name = self.containers.start(self.subject.reference, self.subject.platform, *self.environment(), *options)
+        check = "starts with its configuration mounted read-only"
+        result = self.all_answer(check, directories[0].where, "answers", name, begin)
+        self.containers.remove(name)
+        return [result]
 
-def _read_only(subject: Subject, containers: Containers, emulated: bool) -> list[Result]:
-    """Its own configuration in volumes that it cannot write to, as KubeFATE's mounts may be."""
-    started, ports = _how(subject)
-    directories = [pair for pair in subject.contract.mounted if pair.value == "directory"]
-    if not ports or not directories:
-        return []
-    begin = time.monotonic()
-    options = [o for pair in directories for o in ("--volume", f"{containers.volume()}:{pair.name}:ro")]
-    name = containers.start(subject.reference, subject.platform, *_environment(started), *options)
-    answers = _answers(subject, ports, started, name, containers, EMULATED if emulated else 1, begin)
-    containers.remove(name)
-    bad = next((result for result in answers if not result.ok), None)
-    found, log = (bad.found, bad.log) if bad else ("answers", ())
-    title = "starts with its configuration mounted read-only"
-    return [_result(subject, title, directories[0].where, "answers", found, not bad, log, begin)]
+    def all_answer(self, check: str, where: str, expected: str, name: str, begin: float) -> Result:
+        """One result for all its ports: that of the first which does not answer."""
+        bad = next((result for result in self.answers(name, begin) if not result.ok), None)
+        found, log = (bad.found, bad.log) if bad else (expected, ())
+        return self.result(check, where, expected, found, not bad, log, begin)
 
+    def answers(self, name: str, begin: float) -> list[Result]:
+        """A result for each port, once all listen, the container has ended, or the time is over."""
+        within = self.started.within * self.slow
+        while True:
+            listening = self.containers.listening(name)
+            if all(listening.get(int(port.name)) for port in self.ports):
+                break
+            if not self.containers.state(name).running or time.monotonic() > begin + within:
+                break
+            time.sleep(0.2)
+        state, log = self.containers.state(name), self.containers.logs(name)
+        results = []
+        for port in self.ports:
+            reachable = listening.get(int(port.name))
+            expected = found = "accepts connections"
+            if not reachable and not state.running:
+                found = f"the container ended with {state.code}"
+            elif reachable is False:
+                found = "only connections from inside are accepted"
+            elif reachable is None:
+                others = ", ".join(str(other) for other in sorted(listening)) or "no port"
+                found = f"nothing listens after {within:g} s; what listens: {others}"
+            results.append(self.result(f"port {port.name}", port.where, expected, found, bool(reachable), log, begin))
+        return results
 
-def _answers(
-    subject: Subject,
-    ports: Sequence[Item],
-    started: Started,
-    name: str,
-    containers: Containers,
-    slow: int,
-    begin: float,
-) -> list[Result]:
-    """A result for each port, once all listen, the container has ended, or the time is over."""
-    end = begin + started.within * slow
-    while True:
-        open_ports = containers.listening(name)
-        if all(open_ports.get(int(port.name)) for port in ports):
-            break
-        state = containers.state(name)
-        if not state.running or time.monotonic() > end:
-            break
-        time.sleep(0.2)
-    running = containers.state(name)
-    log = containers.logs(name)
-    results = []
-    for port in ports:
-        others = open_ports.get(int(port.name))
-        expected, found = "accepts connections", "accepts connections"
-        if not others:
-            found = "only connections from inside are accepted" if others is False else "nothing listens"
-            listed = ", ".join(str(one) for one in sorted(open_ports)) or "no port"
-            found += f" after {started.within * slow:g} s; what listens: {listed}" if others is None else ""
-            found = found if running.running else f"the container ended with {running.code}"
-        results.append(_result(subject, f"port {port.name}", port.where, expected, found, bool(others), log, begin))
-    return results
+    def ends(self, name: str, within: float, when: str) -> Result:
+        """SIGTERM reaches every process that has to get it: none has to be killed."""
+        begin = time.monotonic()
+        took, state = self.containers.end(name, int(max(within, BUSY)))
+        ok = took < within and state.code != KILLED
+        found = f"after {took:.1f} s" + (", killed" if state.code == KILLED else "")
+        expected = f"in less than {within:g} s, not killed"
+        log = () if ok else self.containers.logs(name)
+        return self.result(f"ends on SIGTERM, {when}", self.started.where, expected, found, ok, log, begin)
 
+    def log(self, lines: Sequence[str]) -> Result:
+        expected = "no stack trace"
+        first = next(traces(lines, self.started.traces), None)
+        if first is None:
+            return self.result("log", self.started.where, expected, expected, True)
+        shown = lines[max(0, first - 2) : first + TAIL - 2]
+        return self.result("log", self.started.where, expected, lines[first].strip(), False, shown)
 
-def _ends(subject: Subject, started: Started, name: str, containers: Containers, within: float, when: str) -> Result:
-    """SIGTERM reaches every process that has to hear it: none has to be killed."""
-    begin = time.monotonic()
-    took, state = containers.end(name, int(max(within, BUSY)))
-    ok = took < within and state.code != KILLED
-    found = f"after {took:.1f} s" + (", killed" if state.code == KILLED else "")
-    expected = f"in less than {within:g} s, not killed"
-    log = () if ok else containers.logs(name)
-    return _result(subject, f"ends on SIGTERM, {when}", started.where, expected, found, ok, log, begin)
+    def environment(self) -> list[str]:
+        return [word for pair in self.started.environment for word in ("--env", f"{pair.name}={pair.value}")]
+
+    def result(
+        self,
+        check: str,
+        where: str,
+        expected: str,
+        found: str,
+        ok: bool,
+        log: Sequence[str] = (),
+        begin: float | None = None,
+    ) -> Result:
+        seconds = 0.0 if begin is None else round(time.monotonic() - begin, 3)
+        begun = 0.0 if begin is None else round(time.time() - seconds, 3)
+        tail = () if ok else tuple(log[-TAIL:])
+        image, platform = self.subject.image, self.subject.platform
+        return Result(image, platform, check, ok, expected, found, where, tail, seconds, begun)
 
 
 def traces(log: Sequence[str], allowed: str) -> Iterator[int]:
-    """Where a stack trace begins that has nothing of ``allowed`` in it, or in the two lines before it."""
+    """The lines where a stack trace begins that has no match of ``allowed`` in it, or in the two lines before it."""
     number = 0
     while number < len(log):
         if not TRACE.match(log[number]):
@@ -200,40 +226,6 @@ def traces(log: Sequence[str], allowed: str) -> Iterator[int]:
         begin = number
         while number < len(log) and (TRACE.match(log[number]) or MORE.match(log[number])):
             number += 1
-        said = "\n".join(log[max(0, begin - 2) : number])
-        if not allowed or not re.search(allowed, said):
+        trace = "\n".join(log[max(0, begin - 2) : number])
+        if not allowed or not re.search(allowed, trace):
             yield begin
-
-
-def _log(subject: Subject, started: Started, log: Sequence[str]) -> Result:
-    first = next(traces(log, started.traces), None)
-    if first is None:
-        return _result(subject, "log", started.where, "no stack trace", "no stack trace", True)
-    shown = log[max(0, first - 2) : first + TAIL - 2]
-    return _result(subject, "log", started.where, "no stack trace", log[first].strip(), False, shown)
-
-
-def _how(subject: Subject) -> tuple[Started, Sequence[Item]]:
-    contract = subject.contract
-    started = contract.started or Started((), 60, (), contract.where)
-    return started, started.answers or contract.ports
-
-
-def _environment(started: Started) -> list[str]:
-    return [word for pair in started.environment for word in ("--env", f"{pair.name}={pair.value}")]
-
-
-def _result(
-    subject: Subject,
-    check: str,
-    where: str,
-    expected: str,
-    found: str,
-    ok: bool,
-    log: Sequence[str] = (),
-    begin: float | None = None,
-) -> Result:
-    seconds = 0.0 if begin is None else round(time.monotonic() - begin, 3)
-    tail = () if ok else tuple(log[-TAIL:])
-    begun = 0.0 if begin is None else round(time.time() - seconds, 3)
-    return Result(subject.image, subject.platform, check, ok, expected, found, where, tail, seconds, begun)

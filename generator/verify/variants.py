@@ -47,7 +47,7 @@ def read_layouts(
 
 
 def _read_layer(layout: Path, layer: Layer, label: str, kept: Kept, progress: Progress) -> None:
-    reader, done = LayerReader(digest=True), 0
+    reader, done = LayerReader(), 0
     try:
         with blob_path(layout, layer.blob.digest).open("rb") as file:
             while data := file.read(CHUNK):
@@ -107,7 +107,7 @@ class _Tap:
         self.configs: dict[str, bytes] = {}
 
     def begin(self, member: Expected) -> None:
-        self._reader = LayerReader(digest=True) if member.digest in self._layers else None
+        self._reader = LayerReader() if member.digest in self._layers else None
         self._config = [] if member.digest in self._wanted else None
 
     def data(self, chunk: bytes) -> None:

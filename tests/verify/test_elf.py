@@ -12,9 +12,8 @@ import pytest
 
 from generator.catalogue.contract import Contract
 from generator.verify.checks import check
-from generator.verify.elf import HEAD, elf_of
-from generator.verify.evidence import Entry, Evidence, Settings, overlaid
-from generator.verify.layers import BadLayer, LayerReader
+from generator.verify.evidence import Evidence, Settings, overlaid
+from generator.verify.layers import HEAD, BadLayer, Entry, LayerReader, elf_of
 from generator.verify.results import Result
 from tests.bundle.layouts import zstd
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.verify.evidence import Entry
 from generator.verify.kept import UNUSED, Kept, Parts
+from generator.verify.layers import Entry
 
 FILE = Entry("file", 0o644, 0, 0, 5, "")
 

@@ -6,8 +6,7 @@ import json
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
-from generator.verify.report import report_json, report_junit, report_table
-from generator.verify.results import Result
+from generator.verify.results import Result, report_json, report_junit, report_table
 
 GOOD = Result("roll", "linux/amd64", "workdir", True, "/app", "/app", "c.yaml:3")
 BAD = Result(

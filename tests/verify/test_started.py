@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
-from generator.catalogue.contract import Contract
 from generator.verify.containers import listeners, moment
-from generator.verify.started import TRACE, _result, traces
-from generator.verify.subjects import Subject
+from generator.verify.started import TRACE, traces
 
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -75,10 +71,3 @@ def test_every_stack_trace_counts() -> None:
 
 def test_one_that_the_contract_allows_does_not() -> None:
     assert list(traces(LOG, r"com\.mysql")) == [6]
-
-
-def test_a_result_says_when_its_check_began() -> None:
-    subject = Subject("roll", "r/roll:1", "linux/amd64", "sha256:a", Contract())
-    result = _result(subject, "log", "", "", "", True, begin=time.monotonic() - 2)
-    assert result.seconds == pytest.approx(2, abs=0.5)
-    assert result.begun == pytest.approx(time.time() - 2, abs=0.5)

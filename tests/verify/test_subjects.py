@@ -13,8 +13,8 @@ from pathlib import Path
 
 from generator.catalogue.contract import Contract, File, Item
 from generator.verify.engine_images import read_stream
-from generator.verify.evidence import Entry
 from generator.verify.kept import Kept, Parts
+from generator.verify.layers import Entry
 from generator.verify.subjects import Subject, check_unstarted
 from tests.bundle.layouts import tar_of
 
