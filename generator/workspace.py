@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from generator.catalogue.line import Line, parse_line
-from generator.config.settings import Settings, parse_settings
+from generator.config.env import parse_settings
+from generator.config.settings import Settings
 from generator.errors import InputError, Problem
 from generator.plan.plan import Plan
 from generator.plan.planner import make_plan

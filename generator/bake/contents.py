@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from generator.config.keys import key_of
+from generator.config.settings import key_of
 from generator.errors import Problem
 from generator.plan.plan import PlannedSource, Target
 from generator.render.dockerfile import copied

@@ -16,8 +16,8 @@ from generator.bake.events import Reader, Step
 from generator.bake.job import Job, Options
 from generator.bake.logs import Logs
 from generator.bake.progress import View
-from generator.config.keys import key_of
 from generator.config.reference import parse_reference
+from generator.config.settings import key_of
 from generator.docker.engine import Facts
 from generator.docker.git import Checkout
 from generator.docker.process import Docker

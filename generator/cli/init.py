@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from generator.config import values
-from generator.config.keys import key_of, sample_env
-from generator.config.settings import Settings
+from generator.config.settings import Settings, key_of, sample_env
 from generator.errors import EngineError, InputError, Problem
 from generator.files import write_atomically
 from generator.project import Project

@@ -66,7 +66,10 @@ def parse_reference(text: str) -> Reference:
     head, slash, last = rest.rpartition("/")
     last, colon, tag = last.partition(":")
     if colon:
-        _check_tag_part(tag)
+        try:
+            check_tag(tag)
+        except ValueError as error:
+            raise ValueError(f'its tag "{tag}": {error}') from None
     domain, path = _split_domain(head + slash + last)
     if domain:
         check_domain(domain)
@@ -188,13 +191,6 @@ def _check_scheme(text: str) -> None:
         raise ValueError(
             f'write it without "{scheme[0]}": a registry is written host[:port]/path, docker finds the scheme'
         )
-
-
-def _check_tag_part(tag: str) -> None:
-    try:
-        check_tag(tag)
-    except ValueError as error:
-        raise ValueError(f'its tag "{tag}": {error}') from None
 
 
 def _check_path(path: str) -> None:

@@ -1,37 +1,65 @@
-"""``.env`` text -> ``Settings``. The keys and what they may be are the table of ``keys.py``.
-
-How the text is read (python-dotenv's parser, 1.0 and later):
-
-* ``KEY=value``, spaces around ``=`` and ``export`` before it allowed; ``#`` begins a comment at the start of a line or
-  after a space. Without quotes a backslash is a backslash. ``'…'`` knows the escapes ``\\'`` and ``\\\\``, ``"…"`` also
-  ``\\n`` and its like (whose results are then refused: a value is one line of visible characters).
-* LF, CRLF and CR end a line, and a byte order mark is skipped. ``${`` in a value is an error, however it is quoted; any
-  other ``$`` is a dollar sign.
-* A key that is set twice is an error that names both lines. An empty value (also ``""`` and only spaces) is an error
-  for a required key and means "not set" for another. A line without ``=`` is an error.
-* Characters beyond ASCII may stand where the grammar of the value lets them (paths), in Unicode form NFC.
-
-What wins: ``--source`` and ``--set`` over ``.env.local`` over ``.env``; of two equal flags the last. A flag's value is
-taken as it is, without quotes or comments, and an empty one takes a key back to its default.
-"""
+"""``Settings``: one table that gives the keys of ``.env`` their types, defaults, documentation and fields."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 from generator.config import values
-from generator.config.keys import KEYS, KNOWN_NAMES, LOCAL_NAMES, Key, find_key, key_of, sample_env, settings_table
-from generator.errors import InputError, Problem, did_you_mean
+from generator.errors import InputError, Problem
 
-__all__ = ["Override", "Settings", "parse_settings", "sample_env", "settings_table"]
 
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_LINE_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII | re.MULTILINE)
-_COMMENT_ALONE = re.compile(r"[^=]*=[^\S\n]+#")
+@dataclass(frozen=True)
+class Key:
+    """One row of the table.
+
+    ``name`` is the key, or ``<NAME>_SOURCE`` and ``<NAME>_IMAGE`` for a family of keys. ``read`` turns text into the
+    field's value or raises ValueError. ``default`` is the default as it would stand in ``.env``, "" where that is not
+    to set it. ``example`` is a value to show; for a family, the keys to show, with spaces between. ``local`` keys never
+    reach a rendered file, so ``.env.local`` may hold them; a ``login`` key may have a password, and only there.
+    ``group`` is the heading of the keys from here on, "" where it stays. ``attribute`` is its field of Settings.
+    """
+
+    name: str
+    read: Callable[[str], object]
+    doc: str
+    example: str
+    default: str
+    group: str
+    required: bool
+    local: bool
+    login: bool
+    attribute: str = ""
+
+    @property
+    def suffix(self) -> str:
+        """``_SOURCE`` or ``_IMAGE`` of a family, "" of a single key."""
+        return self.name.partition(">")[2]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys to show: itself, or the examples of a family."""
+        return tuple(self.example.split()) if self.suffix else (self.name,)
+
+
+def key(
+    read: Callable[[str], object],
+    doc: str,
+    *,
+    example: str = "",
+    default: str = "",
+    group: str = "",
+    name: str = "",
+    required: bool = False,
+    local: bool = False,
+    login: bool = False,
+) -> Any:
+    """A field of Settings, and the key of ``.env`` that it is read from: the field's name in capitals, or ``name``."""
+    row = Key(name, read, doc, example, default, group, required, local, login)
+    value: Any = MISSING if required else read(default) if default else () if name else ""
+    return field(default=value, repr=not login, metadata={"key": row})
 
 
 @dataclass(frozen=True)
@@ -50,31 +78,119 @@ class Override:
 class Settings:
     """The typed content of ``.env``. Empty text means "not set"; paths are as written, relative to the project."""
 
-    prefix: str
-    base_tag: str
-    tag: str
-    fate_version: str = "1.3.0"
-    platforms: tuple[str, ...] = ("linux/amd64", "linux/arm64")
-    sources: tuple[Override, ...] = ()
-    images: tuple[Override, ...] = ()
-    base_registry: str = ""
-    apt_mirror: str = ""
-    pip_index_url: str = ""
-    pip_extra_index_url: str = ""
-    pip_trusted_host: str = ""
-    requirements: str = ""
-    npm_registry: str = ""
-    maven_settings: str = ""
-    pip_netrc: str = ""
-    ca_bundle: str = ""
-    http_proxy: str = field(default="", repr=False)  # may hold a password
-    https_proxy: str = field(default="", repr=False)
-    no_proxy: str = ""
-    cache_from: str = ""
-    cache_to: str = ""
-    provenance: bool = False
-    sbom: bool = False
+    prefix: str = key(
+        values.prefix,
+        "registry and path before every image's name",
+        example="federatedai",
+        required=True,
+        group="Names of images",
+    )
+    base_tag: str = key(values.tag, "tag of base-image", example="1.3.0-release", required=True)
+    tag: str = key(values.tag, "tag of the components", example="1.3.0-release", required=True)
+    fate_version: str = key(
+        values.version, "FATE release, one that a catalogue has", default="1.3.0", group="What is built"
+    )
+    platforms: tuple[str, ...] = key(
+        values.platforms, "platforms to build, commas or spaces between", default="linux/amd64,linux/arm64"
+    )
+    sources: tuple[Override, ...] = key(
+        values.source,
+        "a git URL with #ref, or a path, for a source of the catalogue",
+        name="<NAME>_SOURCE",
+        example="FATE_SOURCE EGGROLL_SOURCE FATEFLOW_SOURCE FATEBOARD_SOURCE LMDB_SAFE_SOURCE",
+    )
+    base_registry: str = key(
+        values.mirror,
+        "a mirror put in front of every base image and third-party image",
+        example="10.0.0.5:8443/dockerhub",
+        group="Where it comes from",
+    )
+    images: tuple[Override, ...] = key(
+        values.image,
+        "an image with a tag or digest, for a base image or third-party image",
+        name="<NAME>_IMAGE",
+        example="MAVEN_IMAGE NODE_IMAGE JRE_IMAGE PYTHON_BASE_IMAGE MYSQL_IMAGE REDIS_IMAGE",
+    )
+    apt_mirror: str = key(
+        values.url,
+        "URL of a Debian mirror; its -security is looked for beside it",
+        example="http://mirror.example.com/debian",
+    )
+    pip_index_url: str = key(
+        values.url,
+        "package index, without a login",
+        example="https://pypi.example.com/simple",
+        group="Packages of Python and of Node.js",
+    )
+    pip_extra_index_url: str = key(
+        values.urls, "more package indexes, spaces between", example="https://wheels.example.com/simple"
+    )
+    pip_trusted_host: str = key(
+        values.hosts, "index hosts that need no valid certificate", example="pypi.example.com:8443"
+    )
+    requirements: str = key(
+        values.path,
+        "a requirements file instead of FATE's own; part of the image, which is then built for every platform",
+        example="requirements.txt",
+    )
+    npm_registry: str = key(
+        values.url, "registry of npm packages, where a line has pages to build", example="https://npm.example.com"
+    )
+    maven_settings: str = key(
+        values.secret_path,
+        "Maven's settings.xml, for mirrors and their logins",
+        example="/etc/fategen/settings.xml",
+        local=True,
+        group="Files mounted as build secrets: in no layer, in no docker history",
+    )
+    pip_netrc: str = key(
+        values.secret_path,
+        "a netrc file with the logins of package indexes",
+        example="/etc/fategen/netrc",
+        local=True,
+    )
+    ca_bundle: str = key(
+        values.secret_path,
+        "certificates (PEM) that the build trusts",
+        example="/etc/ssl/certs/company.pem",
+        local=True,
+    )
+    http_proxy: str = key(
+        values.proxy,
+        "proxy for http; with a password only in .env.local",
+        example="http://proxy.example.com:3128",
+        local=True,
+        login=True,
+        group="The network of the build",
+    )
+    https_proxy: str = key(
+        values.proxy,
+        "proxy for https; with a password only in .env.local",
+        example="http://proxy.example.com:3128",
+        local=True,
+        login=True,
+    )
+    no_proxy: str = key(
+        values.no_proxy,
+        "hosts reached without the proxy",
+        example="localhost,.example.com,10.0.0.0/8",
+        local=True,
+    )
+    cache_from: str = key(
+        values.cache,
+        "repository that build caches are read from, a tag for each image",
+        example="10.0.0.5:8443/cache/fate",
+        group="Cache and attestations",
+    )
+    cache_to: str = key(
+        values.cache,
+        "repository that build caches are written to, a tag for each image",
+        example="10.0.0.5:8443/cache/fate",
+    )
+    provenance: bool = key(values.boolean, "attach a provenance attestation to pushed images", default="false")
+    sbom: bool = key(values.boolean, "attach a list of packages (SBOM) to pushed images", default="false")
     origins: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """each key that was given, and where"""
 
     def is_set(self, key: str) -> bool:
         """Whether a key that is empty by default, or the key of an image, has a value."""
@@ -85,168 +201,77 @@ class Settings:
         return dict(self.origins).get(key, ".env")
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One ``KEY=value`` that was read, before it is checked. ``local`` is set for ``.env.local``."""
+KEYS: tuple[Key, ...] = tuple(
+    replace(f.metadata["key"], name=f.metadata["key"].name or f.name.upper(), attribute=f.name)
+    for f in fields(Settings)
+    if "key" in f.metadata
+)
 
-    key: str
-    value: str
-    where: str
-    local: bool = False
+KNOWN_NAMES: tuple[str, ...] = tuple(name for key in KEYS for name in key.names)
+"""Every key that is spelt out somewhere, for suggestions."""
+
+LOCAL_NAMES: tuple[str, ...] = tuple(key.name for key in KEYS if key.local)
+"""The keys that ``.env.local`` may hold."""
+
+_BY_NAME = {key.name: key for key in KEYS if not key.suffix}
 
 
-def parse_settings(
-    text: str,
-    *,
-    name: str = ".env",
-    local_text: str | None = None,
-    local_name: str = ".env.local",
-    sets: Sequence[str] = (),
-    source_sets: Sequence[str] = (),
-    strict: bool = False,
-) -> tuple[Settings, tuple[Problem, ...]]:
-    """The settings, and warnings: unknown keys that resemble no known one (``strict`` makes them errors).
+def find_key(name: str) -> Key | None:
+    """The row of a key, or None: by its name, else by the family that it belongs to (``LMDB_SAFE_SOURCE``)."""
+    found = _BY_NAME.get(name)
+    if found is None and re.fullmatch(r"[A-Z0-9]+(_[A-Z0-9]+)+", name):
+        found = next((key for key in KEYS if key.suffix and name.endswith(key.suffix)), None)
+    return found
 
-    ``text`` is the content of ``.env`` and ``local_text`` of ``.env.local``; ``sets`` are the ``KEY=VALUE`` of
-    ``--set`` and ``source_sets`` the ``NAME=DIR`` of ``--source``. Raises InputError with every problem of all of them;
-    each says where (``name:line``, ``--set``, ``--source``), and none repeats a password.
+
+def sample_env(having: Collection[str] = (), **given: str) -> str:
+    """The commented ``.env`` that ``fategen init`` writes; ``given`` are values by key, checked like those of a file.
+
+    ``having`` are the keys of the line's own sources and images; without them those of every line are shown.
+    Required keys are set (to federatedai and 1.3.0-release unless given), each other one is a comment with its default.
+    Raises InputError with every value that is not allowed; an unknown key is a KeyError, since it is the caller's.
     """
-    problems: list[Problem] = []
-    warnings: list[Problem] = []
-    named: set[str] = set()
-    entries = _read_file(text, name, False, named, problems)
-    if local_text is not None:
-        entries += _read_file(local_text, local_name, True, set(), problems)
-    entries += _read_flags(sets, source_sets, problems)
-
-    accepted: dict[str, _Entry] = {}
-    read: dict[str, object] = {}
-    for entry in entries:
-        row = find_key(entry.key)
-        if entry.local and not (row and row.local):
-            allowed = ", ".join(LOCAL_NAMES)
-            problems.append(
-                _at(entry, f"may not be in {local_name}: only bake reads it, so it may hold only {allowed}")
-            )
-        elif row is None:
-            unknown = _at(entry, "unknown key" + did_you_mean(entry.key.upper(), KNOWN_NAMES))
-            is_error = strict or entry.where == "--set" or _is_near(entry.key)
-            (problems if is_error else warnings).append(unknown)
-        elif not entry.value.strip():
-            accepted.pop(entry.key, None)
-            if row.required:
-                problems.append(_at(entry, "it is required and has no value"))
-        else:
-            try:
-                read[entry.key] = _read_value(row, entry)
-                accepted[entry.key] = entry
-            except ValueError as error:
-                problems.append(_at(entry, str(error)))
-    named |= {entry.key for entry in entries}
-    problems += [
-        Problem(name, f"{row.name}: it is required: {row.doc}, such as {row.name}={row.example}")
-        for row in KEYS
-        if row.required and row.name not in named
-    ]
+    problems = []
+    for name, text in given.items():
+        row = find_key(name)
+        if row is None:
+            raise KeyError(name)
+        try:
+            values.check_characters(text)
+            row.read(text)
+        except ValueError as error:
+            problems.append(Problem("", f"{name}: {error}"))
     if problems:
-        raise _all_at_once(problems, (name, local_name))
-    return _build(accepted, read), tuple(warnings)
+        raise InputError(problems)
+    lines = ["# Settings of fategen. Every key that is commented out shows its default; empty means not set."]
+    for row in KEYS:
+        if row.group:
+            lines += ["", f"## {row.group}"]
+        is_shown = row.required or row.suffix
+        lines.append(f"# {row.doc}" + (f" (such as {row.example})" if row.example and not is_shown else ""))
+        for name in [n for n in having if n.endswith(row.suffix)] if row.suffix and having else row.names:
+            value: str | None = given.get(name, row.example if row.required else None)
+            lines.append(f"#{name}={row.default}" if value is None else f"{name}={_quote(value)}")
+    return "\n".join(lines) + "\n"
 
 
-def _read_file(text: str, name: str, local: bool, named: set[str], problems: list[Problem]) -> list[_Entry]:
-    """The entries of a file; every key goes into ``named``, also one whose line is broken (it is not missing too)."""
-    import io
-
-    from dotenv.parser import parse_stream
-
-    # One kind of line end first: after an error python-dotenv would count CRLF as two lines.
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    entries: dict[str, _Entry] = {}
-    for binding in parse_stream(io.StringIO(text)):
-        # A binding begins with the blank lines before it; the key is on the line after them.
-        original = binding.original.string
-        line = binding.original.line + original[: len(original) - len(original.lstrip())].count("\n")
-        where = f"{name}:{line}"
-        named.update(_LINE_KEY.findall(original))
-        if binding.error:
-            quote = " (a quote that is not closed, or text after one?)" if re.search("=\\s*['\"]", original) else ""
-            problems.append(Problem(where, f"expected KEY=value{quote}"))
-        elif binding.key is None:
-            continue
-        elif not _KEY.fullmatch(binding.key) or binding.value is None:
-            what = f"{binding.key}: no value: " if find_key(binding.key) else ""
-            problems.append(Problem(where, f"{what}expected KEY=value, a key being letters, digits and _"))
-        elif binding.key in entries:
-            first = entries[binding.key].where
-            problems.append(Problem(where, f"{binding.key}: set twice, first at {first}; keep one"))
-        else:
-            # python-dotenv before 1.2 took the comment of "KEY= # comment" for the value.
-            value = "" if _COMMENT_ALONE.match(original) else binding.value
-            entries[binding.key] = _Entry(binding.key, value, where, local)
-    return list(entries.values())
+def settings_table() -> str:
+    """The keys as a Markdown table, one row a key or family, for the docs."""
+    lines = ["| key | default | what it is |", "|---|---|---|"]
+    for row in KEYS:
+        default = "required" if row.required else f"`{row.default}`" if row.default else ""
+        example = f"; such as {' '.join(f'`{word}`' for word in row.example.split())}" if row.example else ""
+        local = "; may be in `.env.local`" if row.local else ""
+        lines.append(f"| `{row.name}` | {default} | {row.doc}{example}{local} |")
+    return "\n".join(lines) + "\n"
 
 
-def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[Problem]) -> list[_Entry]:
-    entries = []
-    for text in sets:
-        key, equals, value = text.partition("=")
-        if equals and _KEY.fullmatch(key):
-            entries.append(_Entry(key, value, "--set"))
-        else:
-            problems.append(Problem("--set", "expected KEY=value, such as --set TAG=1.3.1-release"))
-    for text in source_sets:
-        source, _, value = text.partition("=")
-        if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", source) and value.strip():
-            entries.append(_Entry(key_of(source, "_SOURCE"), value, "--source"))
-        else:
-            problems.append(
-                Problem("--source", "expected NAME=DIR, such as --source fate=../FATE (lower case, as catalogued)")
-            )
-    return entries
+def _quote(value: str) -> str:
+    if not re.search(r"""[\s'"#\\]""", value):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _read_value(row: Key, entry: _Entry) -> object:
-    values.check_characters(entry.value)
-    if row.login and not entry.local and values.has_login(entry.value):
-        raise ValueError("it holds a login, which belongs in .env.local (git ignores it, and only bake reads it)")
-    return row.read(entry.value)
-
-
-def _build(accepted: dict[str, _Entry], read: dict[str, object]) -> Settings:
-    families: dict[str, list[Override]] = {"_SOURCE": [], "_IMAGE": []}
-    fields: dict[str, Any] = {}
-    for key in sorted(accepted):
-        suffix = row.suffix if (row := find_key(key)) else ""
-        if suffix:
-            name = key.removesuffix(suffix).lower().replace("_", "-")
-            families[suffix].append(Override(name, str(read[key]), accepted[key].where))
-        else:
-            fields[key.lower()] = read[key]
-    return Settings(
-        **fields,
-        sources=tuple(families["_SOURCE"]),
-        images=tuple(families["_IMAGE"]),
-        origins=tuple((key, entry.where) for key, entry in sorted(accepted.items())),
-    )
-
-
-def _at(entry: _Entry, message: str) -> Problem:
-    return Problem(entry.where, f"{entry.key}: {message}")
-
-
-def _all_at_once(problems: list[Problem], files: tuple[str, ...]) -> InputError:
-    """One error, its problems in the order of the files and of their lines, those of flags last."""
-
-    def place(problem: Problem) -> tuple[int, int]:
-        file, _, line = problem.where.rpartition(":")
-        return (files.index(file), int(line)) if file in files else (len(files), 0)
-
-    places = {problem.where.rpartition(":")[0] or problem.where for problem in problems}
-    return InputError(sorted(problems, key=place), subject=places.pop() if len(places) == 1 else "")
-
-
-def _is_near(key: str) -> bool:
-    """Whether an unknown key is so like a known one that it must be a slip; in a short one, two letters swapped."""
-    key = key.upper()
-    swapped = (sorted(key) == sorted(k) and sum(a != b for a, b in zip(key, k, strict=True)) <= 2 for k in KNOWN_NAMES)
-    return any(swapped) or bool(difflib.get_close_matches(key, KNOWN_NAMES, n=1, cutoff=0.75))
+def key_of(name: str, suffix: str = "") -> str:
+    """The key, or HCL variable, of a catalogue's name: ``LMDB_SAFE_SOURCE`` for lmdb-safe and ``_SOURCE``."""
+    return name.upper().replace("-", "_") + suffix

@@ -51,33 +51,44 @@ def check_characters(text: str) -> None:
         raise ValueError("it is not in Unicode's composed form (NFC), to which docker would change it: write it so")
 
 
-def prefix(text: str) -> str:
-    _explain(reference.check_prefix, text, "an image prefix")
-    return text
+def _checked(check: Callable[[str], object], what: str) -> Callable[[str], str]:
+    """The text itself where ``check`` raises nothing; ``what`` it was to be is part of the message."""
+
+    def read(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise ValueError(f"{shown(text)} is not {what}: {error}") from None
+        return text
+
+    return read
 
 
-def mirror(text: str) -> str:
-    _explain(reference.check_mirror, text, "a registry")
-    return text
+def _check_fixed(text: str) -> None:
+    """An image without a tag or digest would be ``latest``, which changes under a release."""
+    image = reference.parse_reference(text)
+    if not image.tag and not image.digest:
+        raise ValueError("it needs a tag or a digest")
 
 
-def tag(text: str) -> str:
-    _explain(reference.check_tag, text, "an image tag")
-    return text
+def _check_cache(text: str) -> None:
+    """For bake's ``type=registry,ref=REPOSITORY:TARGET``: each target has its cache under its own tag."""
+    repository = reference.parse_reference(text)
+    if repository.tag or repository.digest:
+        raise ValueError("leave out the tag: each image's cache gets a tag of its own")
 
 
-def image(text: str) -> str:
-    """An image reference with a tag or a digest: without one it would be ``latest``, which changes under a release."""
-    _explain(_check_fixed, text, "an image reference")
-    return text
+prefix = _checked(reference.check_prefix, "an image prefix")
+mirror = _checked(reference.check_mirror, "a registry")
+tag = _checked(reference.check_tag, "an image tag")
+image = _checked(_check_fixed, "an image reference")
+_repository = _checked(_check_cache, "a repository")
 
 
 def cache(text: str) -> str:
-    """A repository for bake's ``type=registry,ref=REPOSITORY:TARGET``: each target has its cache under its own tag."""
     if text.startswith("type="):
         raise ValueError("write the repository alone (host/path), without type= and ref=")
-    _explain(_check_cache, text, "a repository")
-    return text
+    return _repository(text)
 
 
 def version(text: str) -> str:
@@ -222,25 +233,6 @@ def no_proxy(text: str) -> str:
         if not re.fullmatch(r"\*|(\*?\.)?[A-Za-z0-9_\[:][A-Za-z0-9_.:\[\]/-]*", word):
             raise ValueError(f"{shown(word)} is not a host, a .suffix, an address or a range such as 10.0.0.0/8")
     return ",".join(words)
-
-
-def _explain(check: Callable[[str], object], text: str, what: str) -> None:
-    try:
-        check(text)
-    except ValueError as error:
-        raise ValueError(f"{shown(text)} is not {what}: {error}") from None
-
-
-def _check_fixed(text: str) -> None:
-    found = reference.parse_reference(text)
-    if not found.tag and not found.digest:
-        raise ValueError("it needs a tag or a digest")
-
-
-def _check_cache(text: str) -> None:
-    parsed = reference.parse_reference(text)
-    if parsed.tag or parsed.digest:
-        raise ValueError("leave out the tag: each image's cache gets a tag of its own")
 
 
 def _words(text: str) -> list[str]:

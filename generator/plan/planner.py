@@ -14,9 +14,8 @@ from dataclasses import replace
 
 from generator.catalogue.line import Image, Line, Release, Source
 from generator.catalogue.party import Party
-from generator.config.keys import KNOWN_NAMES, key_of
 from generator.config.reference import mirrored
-from generator.config.settings import Override, Settings
+from generator.config.settings import KNOWN_NAMES, Override, Settings, key_of
 from generator.errors import InputError, Problem, did_you_mean
 from generator.plan.plan import GROUPS, Base, Context, Group, Plan, PlannedSource, SkippedPlatform, Target, Variable
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
-from generator.config.keys import key_of
 from generator.config.reference import parse_reference
+from generator.config.settings import key_of
 from generator.plan.plan import Plan, Target
 from generator.render.dockerfile import names_in
 

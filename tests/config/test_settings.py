@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.config.keys import KEYS, KNOWN_NAMES, find_key
-from generator.config.settings import Override, Settings, parse_settings, sample_env, settings_table
+from generator.config.env import parse_settings
+from generator.config.settings import KEYS, KNOWN_NAMES, Override, Settings, find_key, sample_env, settings_table
 from generator.errors import InputError, Problem
 
 REQUIRED = "PREFIX=federatedai\nBASE_TAG=b\nTAG=t\n"

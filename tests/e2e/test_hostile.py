@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from generator.config.settings import parse_settings
+from generator.config.env import parse_settings
 from generator.errors import InputError
 from tests.e2e.conftest import Fategen
 from tests.hostile import hostile_strings, unprinted

@@ -1,0 +1,194 @@
+"""``.env`` text -> ``Settings``. The keys and their values are the table of ``settings``.
+
+How the text is read (python-dotenv's parser, 1.0 and later):
+
+* ``KEY=value``, spaces around ``=`` and ``export`` before it allowed; ``#`` begins a comment at the start of a line or
+  after a space. Without quotes a backslash is a backslash. ``'…'`` knows the escapes ``\\'`` and ``\\\\``, ``"…"`` also
+  ``\\n`` and its like (whose results are then refused: a value is one line of visible characters).
+* LF, CRLF and CR end a line, and a byte order mark is skipped. ``${`` in a value is an error, however it is quoted; any
+  other ``$`` is a dollar sign.
+* A key that is set twice is an error that names both lines. An empty value (also ``""`` and only spaces) is an error
+  for a required key and means "not set" for another. A line without ``=`` is an error.
+* Characters beyond ASCII may stand where the grammar of the value lets them (paths), in Unicode form NFC.
+
+What wins: ``--source`` and ``--set`` over ``.env.local`` over ``.env``; of two equal flags the last. A flag's value is
+taken as it is, without quotes or comments, and an empty one takes a key back to its default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from generator.config import values
+from generator.config.settings import KEYS, KNOWN_NAMES, LOCAL_NAMES, Key, Override, Settings, find_key, key_of
+from generator.errors import InputError, Problem, did_you_mean
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_LINE_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII | re.MULTILINE)
+_COMMENT_ALONE = re.compile(r"[^=]*=[^\S\n]+#")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One ``KEY=value`` that was read, before it is checked. ``local`` is set for ``.env.local``."""
+
+    key: str
+    value: str
+    where: str
+    local: bool = False
+
+
+def parse_settings(
+    text: str,
+    *,
+    name: str = ".env",
+    local_text: str | None = None,
+    local_name: str = ".env.local",
+    sets: Sequence[str] = (),
+    source_sets: Sequence[str] = (),
+    strict: bool = False,
+) -> tuple[Settings, tuple[Problem, ...]]:
+    """The settings, and warnings: unknown keys that resemble no known one (``strict`` makes them errors).
+
+    ``text`` is the content of ``.env`` and ``local_text`` of ``.env.local``; ``sets`` are the ``KEY=VALUE`` of
+    ``--set`` and ``source_sets`` the ``NAME=DIR`` of ``--source``. Raises InputError with every problem of all of them;
+    each says where (``name:line``, ``--set``, ``--source``), and none repeats a password.
+    """
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    named: set[str] = set()
+    entries = _read_file(text, name, False, named, problems)
+    if local_text is not None:
+        entries += _read_file(local_text, local_name, True, set(), problems)
+    entries += _read_flags(sets, source_sets, problems)
+
+    accepted: dict[str, _Entry] = {}
+    read: dict[str, object] = {}
+    for entry in entries:
+        row = find_key(entry.key)
+        if entry.local and not (row and row.local):
+            allowed = ", ".join(LOCAL_NAMES)
+            problems.append(
+                _at(entry, f"may not be in {local_name}: only bake reads it, so it may hold only {allowed}")
+            )
+        elif row is None:
+            unknown = _at(entry, "unknown key" + did_you_mean(entry.key.upper(), KNOWN_NAMES))
+            is_error = strict or entry.where == "--set" or _is_near(entry.key)
+            (problems if is_error else warnings).append(unknown)
+        elif not entry.value.strip():
+            accepted.pop(entry.key, None)
+            if row.required:
+                problems.append(_at(entry, "it is required and has no value"))
+        else:
+            try:
+                read[entry.key] = _read_value(row, entry)
+                accepted[entry.key] = entry
+            except ValueError as error:
+                problems.append(_at(entry, str(error)))
+    named |= {entry.key for entry in entries}
+    problems += [
+        Problem(name, f"{row.name}: it is required: {row.doc}, such as {row.name}={row.example}")
+        for row in KEYS
+        if row.required and row.name not in named
+    ]
+    if problems:
+        raise _all_at_once(problems, (name, local_name))
+    return _build(accepted, read), tuple(warnings)
+
+
+def _read_file(text: str, name: str, local: bool, named: set[str], problems: list[Problem]) -> list[_Entry]:
+    """The entries of a file; every key goes into ``named``, also one whose line is broken (it is not missing too)."""
+    import io
+
+    from dotenv.parser import parse_stream
+
+    # One kind of line end first: after an error python-dotenv would count CRLF as two lines.
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    entries: dict[str, _Entry] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        # A binding begins with the blank lines before it; the key is on the line after them.
+        original = binding.original.string
+        line = binding.original.line + original[: len(original) - len(original.lstrip())].count("\n")
+        where = f"{name}:{line}"
+        named.update(_LINE_KEY.findall(original))
+        if binding.error:
+            quote = " (a quote that is not closed, or text after one?)" if re.search("=\\s*['\"]", original) else ""
+            problems.append(Problem(where, f"expected KEY=value{quote}"))
+        elif binding.key is None:
+            continue
+        elif not _KEY.fullmatch(binding.key) or binding.value is None:
+            what = f"{binding.key}: no value: " if find_key(binding.key) else ""
+            problems.append(Problem(where, f"{what}expected KEY=value, a key being letters, digits and _"))
+        elif binding.key in entries:
+            first = entries[binding.key].where
+            problems.append(Problem(where, f"{binding.key}: set twice, first at {first}; keep one"))
+        else:
+            # python-dotenv before 1.2 took the comment of "KEY= # comment" for the value.
+            value = "" if _COMMENT_ALONE.match(original) else binding.value
+            entries[binding.key] = _Entry(binding.key, value, where, local)
+    return list(entries.values())
+
+
+def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[Problem]) -> list[_Entry]:
+    entries = []
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if equals and _KEY.fullmatch(key):
+            entries.append(_Entry(key, value, "--set"))
+        else:
+            problems.append(Problem("--set", "expected KEY=value, such as --set TAG=1.3.1-release"))
+    for text in source_sets:
+        source, _, value = text.partition("=")
+        if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", source) and value.strip():
+            entries.append(_Entry(key_of(source, "_SOURCE"), value, "--source"))
+        else:
+            problems.append(
+                Problem("--source", "expected NAME=DIR, such as --source fate=../FATE (lower case, as catalogued)")
+            )
+    return entries
+
+
+def _read_value(row: Key, entry: _Entry) -> object:
+    values.check_characters(entry.value)
+    if row.login and not entry.local and values.has_login(entry.value):
+        raise ValueError("it holds a login, which belongs in .env.local (git ignores it, and only bake reads it)")
+    return row.read(entry.value)
+
+
+def _build(accepted: dict[str, _Entry], read: dict[str, object]) -> Settings:
+    fields: dict[str, Any] = {}
+    for key, entry in sorted(accepted.items()):
+        row = find_key(key)
+        assert row is not None
+        if row.suffix:
+            name = key.removesuffix(row.suffix).lower().replace("_", "-")
+            fields[row.attribute] = (*fields.get(row.attribute, ()), Override(name, str(read[key]), entry.where))
+        else:
+            fields[row.attribute] = read[key]
+    return Settings(**fields, origins=tuple((key, entry.where) for key, entry in sorted(accepted.items())))
+
+
+def _at(entry: _Entry, message: str) -> Problem:
+    return Problem(entry.where, f"{entry.key}: {message}")
+
+
+def _all_at_once(problems: list[Problem], files: tuple[str, ...]) -> InputError:
+    """One error, its problems in the order of the files and of their lines, those of flags last."""
+
+    def place(problem: Problem) -> tuple[int, int]:
+        file, _, line = problem.where.rpartition(":")
+        return (files.index(file), int(line)) if file in files else (len(files), 0)
+
+    places = {problem.where.rpartition(":")[0] or problem.where for problem in problems}
+    return InputError(sorted(problems, key=place), subject=places.pop() if len(places) == 1 else "")
+
+
+def _is_near(key: str) -> bool:
+    """Whether an unknown key is so like a known one that it must be a slip; in a short one, two letters swapped."""
+    key = key.upper()
+    swapped = (sorted(key) == sorted(k) and sum(a != b for a, b in zip(key, k, strict=True)) <= 2 for k in KNOWN_NAMES)
+    return any(swapped) or bool(difflib.get_close_matches(key, KNOWN_NAMES, n=1, cutoff=0.75))
