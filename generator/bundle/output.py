@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from generator.errors import EngineError, InputError, Problem
@@ -30,14 +30,9 @@ def check_place(output: Path) -> None:
         raise InputError(Problem("-o", f"{output.parent} is not a directory{why}"), hint=f"mkdir -p {output.parent}")
 
 
-def check_output(output: Path, size: int, coming: Callable[[Path], int] = lambda _: 0) -> None:
-    """InputError or EngineError where ``size`` bytes cannot be written there.
-
-    ``coming`` says how many others will be written onto the disk that a directory is on.
-    """
-    check_place(output)
+def check_space(output: Path, size: int, besides: int) -> None:
+    """EngineError where there is no room for ``size`` bytes and ``besides``, which are layers on the same disk."""
     free = shutil.disk_usage(output.parent).free
-    besides = coming(output.parent)
     if free < size + _MARGIN + besides:
         layers = f", and the layers that come for it {besides:,}" if besides else ""
         raise EngineError(

@@ -13,38 +13,35 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from generator.bundle.delta import leave_out
 from generator.bundle.disk_file import DiskFile
-from generator.bundle.format.archive import CHUNK, TRAILER, Progress, Writes, header, padding, quiet
+from generator.bundle.format.archive import TRAILER, Progress, Writes, header, padding, quiet
 from generator.bundle.format.base import NAME
 from generator.bundle.format.members import Contents, Expected, contents
 from generator.bundle.format.model import BundleIndex, arrange
 from generator.bundle.format.small_files import small_file
-from generator.bundle.output import check_output, disk_errors, forget, part_file, sync_directory, write_sums
+from generator.bundle.output import check_place, check_space, disk_errors, forget, part_file, sync_directory, write_sums
 from generator.errors import BundleError, EngineError, InputError, Problem
-from generator.images.inflate import compressed
-from generator.images.layout import Found, SourceImage, blob_path, build_again, read_all
-from generator.images.oci import compressed_with
+from generator.images.compression import compression_of
+from generator.images.image import BadBlob, BlobSource, ResolvedImage, sha256, verified
+from generator.images.layout import SourceImage, read_all
+from generator.images.oci import Descriptor, compressed_with
 from generator.images.strictjson import Malformed
 
 
-class Arriving(Protocol):
-    """Layers that are on their way into the layouts: ``from_registry.Coming``, which says what these do."""
+class Fetching(Protocol):
+    """Layers that are fetched into their layouts while the bundle is written: see ``from_registry``."""
 
-    def ready(self, digest: str, alive: Callable[[], object], /) -> bool: ...
-    def lacking(self, directory: Path, /) -> int: ...
+    def wait(self, digest: str, alive: Callable[[], object], /) -> bool:
+        """Returns when this layer is in its layout: whether it was hashed on its way.
 
+        ``alive`` is called meanwhile and may raise. Raises what stopped the fetching.
+        """
 
-class _Here:
-    """Nothing is on its way."""
-
-    def ready(self, digest: str, alive: Callable[[], object], /) -> bool:
-        return False
-
-    def lacking(self, directory: Path, /) -> int:
-        return 0
+    def missing_bytes(self, directory: Path, /) -> int:
+        """How much is yet to be fetched onto the disk that ``directory`` is on."""
 
 
 @dataclass(frozen=True)
@@ -70,25 +67,24 @@ def save(
     bases: Sequence[BundleIndex] = (),
     files: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
-    arriving: Arriving | None = None,
+    fetching: Fetching | None = None,
 ) -> SaveResult:
     """Write ``images`` to ``output`` and their checksum to ``output`` + ``.sha256`` (for ``sha256sum -c``).
 
     Layers that ``bases`` have are left out. ``files`` are small files that go with them, by name: see
-    ``small_files.open_files``. Of ``arriving``, layers are waited for, and those that were hashed on their way are not
-    hashed again.
-
+    ``small_files.open_files``. Layers that ``fetching`` brings are waited for.
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
     fails). Whatever it raises, ``output`` is what it was before.
     """
-    plan, sources, shared = _prepare(images, name, bases, files or {}, arriving)
-    check_output(output, plan.size, sources.arriving.lacking)
+    plan, blobs, shared = _prepare(images, name, bases, files or {})
+    check_place(output)
+    check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
     sums = output.with_name(output.name + ".sha256")
     with disk_errors(output, plan.size), part_file(output) as (number, part):
         with contextlib.closing(DiskFile(os.dup(number))) as file:
-            digest = _write(file, plan, sources, progress or quiet)
+            digest = _write(file, plan, blobs, fetching, progress or quiet)
             file.finish()
         forget(output)
         part.replace(output)
@@ -106,16 +102,16 @@ def save_to(
     bases: Sequence[BundleIndex] = (),
     files: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
-    arriving: Arriving | None = None,
+    fetching: Fetching | None = None,
 ) -> SaveResult:
     """The same bytes as ``save`` writes, into a stream; ``path`` of the result is ``-``.
 
     Who reads it sees by itself whether it is whole: a bundle has an end. Raises what ``save`` raises, and
     BrokenPipeError where nobody reads it any more.
     """
-    plan, sources, shared = _prepare(images, name, bases, files or {}, arriving)
+    plan, blobs, shared = _prepare(images, name, bases, files or {})
     try:
-        digest = _write(stream, plan, sources, progress or quiet)
+        digest = _write(stream, plan, blobs, fetching, progress or quiet)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -124,24 +120,20 @@ def save_to(
 
 
 def _prepare(
-    images: Sequence[SourceImage],
-    name: str,
-    bases: Sequence[BundleIndex],
-    files: Mapping[str, bytes],
-    arriving: Arriving | None,
-) -> tuple[Contents, _Sources, int]:
+    images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes]
+) -> tuple[Contents, _Blobs, int]:
     """What is written, from where, and the bytes that images share."""
     problems = []
     if not NAME.fullmatch(name):
         problems.append(Problem("", f"{name!r} cannot be a bundle's name (letters, digits, '.', '_', '-')"))
     if not images:
         problems.append(Problem("", "a bundle needs at least one image"))
-    found = read_all(images, problems)
+    resolved = read_all(images, problems)
     try:
-        index = arrange(name, [one.image for one in found], [small_file(*file) for file in files.items()])
+        index = arrange(name, [image.image for image in resolved], [small_file(*file) for file in files.items()])
     except Malformed as error:
         raise InputError(f"these images do not make a bundle: {error}") from None
-    return contents(leave_out(index, bases)), _Sources(found, files.values(), arriving or _Here()), _shared(index)
+    return contents(leave_out(index, bases)), _Blobs(resolved, files.values()), _shared(index)
 
 
 def _shared(index: BundleIndex) -> int:
@@ -149,61 +141,43 @@ def _shared(index: BundleIndex) -> int:
     return alone - index.size
 
 
-class _Sources:
-    """Where the bytes of each blob are: in a layout's file, or here (a rewritten index, a small file)."""
+class _Blobs:
+    """Where the bytes of each blob are: in a layout's file, or in memory (a rewritten index, a small file)."""
 
-    def __init__(self, found: Sequence[Found], files: Iterable[bytes], arriving: Arriving) -> None:
-        self.arriving = arriving
-        self._layouts: dict[str, Path] = {}
-        self._made = {"sha256:" + hashlib.sha256(data).hexdigest(): data for data in files}
-        self._kinds: dict[str, str] = {}
-        for one in found:
-            self._made.update(one.made)
-            for blob in one.image.blobs():
-                self._layouts.setdefault(blob.digest, one.layout)
-                self._kinds[blob.digest] = compressed_with(blob.media_type)
+    def __init__(self, images: Sequence[ResolvedImage], files: Iterable[bytes]) -> None:
+        self._in_memory = {sha256(data): data for data in files}
+        self._stored: dict[str, tuple[BlobSource, Descriptor]] = {}
+        for image in images:
+            self._in_memory.update(image.rewritten)
+            for blob in image.image.blobs():
+                self._stored.setdefault(blob.digest, (image.source, blob))
 
-    def chunks(self, member: Expected, alive: Callable[[], object]) -> Iterator[bytes]:
-        """The checked content of a member, in pieces; BundleError after the last one when it is not what it must be.
+    def chunks(self, member: Expected, *, hashed: bool) -> Iterator[bytes]:
+        """The verified content of a member, in pieces; BundleError at its end where it is not what it must be.
 
-        ``alive`` is called while it is waited for.
+        ``hashed``: its digest was checked a moment ago.
         """
-        content = self._made.get(member.digest, member.content)
+        content = self._in_memory.get(member.digest, member.content)
         if content is not None:
             yield content
             return
+        source, blob = self._stored[member.digest]
         what = f"{', '.join(member.images)}: {member.role} {member.digest}"
-        hashed = self.arriving.ready(member.digest, alive)
-        layout = self._layouts[member.digest]
-        path = blob_path(layout, member.digest)
         try:
-            file = path.open("rb")
-        except OSError as error:
-            raise BundleError(f"{what} cannot be read: {error.strerror}", hint=build_again(layout)) from error
-        total, sha = 0, None if hashed else hashlib.sha256()
-        with file:
-            while total <= member.size and (chunk := _read(file, what)):
-                if total == 0 and member.role == "layer":
-                    self._check_compression(chunk, member, what)
-                total += len(chunk)
-                if sha is not None:
-                    sha.update(chunk)
-                if total <= member.size:
+            with source.open(blob) as file:
+                unchecked = member.role == "layer"
+                for chunk in verified(file, blob, hashed=hashed):
+                    if unchecked and compression_of(chunk) != compressed_with(blob.media_type):
+                        raise BadBlob("is not compressed as its media type says")
+                    unchecked = False
                     yield chunk
-        if total != member.size:
-            raise BundleError(
-                f"{what} has not the {member.size:,} bytes that its manifest says", hint=build_again(layout)
-            )
-        if sha is not None and "sha256:" + sha.hexdigest() != member.digest:
-            raise BundleError(f"{what} does not match its digest", hint=build_again(layout))
-
-    def _check_compression(self, chunk: bytes, member: Expected, what: str) -> None:
-        if compressed(chunk) != self._kinds[member.digest]:
-            hint = build_again(self._layouts[member.digest])
-            raise BundleError(f"{what} is not compressed as its media type says", hint=hint)
+        except OSError as error:
+            raise BundleError(f"{what} cannot be read: {error.strerror}", hint=source.hint) from error
+        except BadBlob as error:
+            raise BundleError(f"{what} {error}", hint=source.hint) from None
 
 
-def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress) -> str:
+def _write(file: Writes, plan: Contents, blobs: _Blobs, fetching: Fetching | None, progress: Progress) -> str:
     """Writes all members; gives the sha256 of what was written, in hexadecimal."""
     whole = hashlib.sha256()
     done = 0
@@ -212,20 +186,21 @@ def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress) 
         whole.update(data)
         file.write(data)
 
-    # beside the reading, one piece behind (hashlib lets other threads run)
-    with ThreadPoolExecutor(1) as beside:
-        behind = beside.submit(take, b"")
+    # in another thread, one piece behind the reading (hashlib and writes let other threads run)
+    with ThreadPoolExecutor(1) as pool:
+        behind = pool.submit(take, b"")
 
         def put(data: bytes) -> None:
             nonlocal done, behind
             behind.result()
-            behind = beside.submit(take, data)
+            behind = pool.submit(take, data)
             done += len(data)
 
         for member in plan.members:
             put(header(member.name, member.size))
-            # while a layer is waited for, what became of the file is heard
-            for chunk in sources.chunks(member, lambda: put(b"")):
+            # while a layer is waited for, errors of the output are noticed
+            hashed = fetching is not None and member.role == "layer" and fetching.wait(member.digest, lambda: put(b""))
+            for chunk in blobs.chunks(member, hashed=hashed):
                 put(chunk)
                 progress(member.label, done, plan.size)
             put(bytes(padding(member.size)))
@@ -233,10 +208,3 @@ def _write(file: Writes, plan: Contents, sources: _Sources, progress: Progress) 
         behind.result()
     progress("", done, plan.size)
     return whole.hexdigest()
-
-
-def _read(file: IO[bytes], what: str) -> bytes:
-    try:
-        return file.read(CHUNK)
-    except OSError as error:
-        raise BundleError(f"{what} cannot be read: {error.strerror}", hint="check that disk") from error

@@ -39,8 +39,7 @@ def built_layouts(
 ) -> tuple[SourceImage, ...]:
     """The session's images, built and written; ``again``: they were built just now, so no cache is written anew."""
     from generator import bake as baking
-    from generator.images.from_engine import fill_layouts
-    from generator.images.sources import sources_of
+    from generator.bundle.sources import fill_layouts, source_images
 
     classic = not session.facts.multi_platform
     if classic:
@@ -51,7 +50,7 @@ def built_layouts(
     written = (
         baking.load_for_layouts(session, plan, again=again) if classic else baking.export_layouts(session, again=again)
     )
-    found = sources_of(session.job, platforms, written)
+    found = source_images(session.job, platforms, written)
     if classic:
         with Bar("reading it back", quiet) as bar:
             fill_layouts(session.docker, found, bar)

@@ -1,114 +1,227 @@
-"""``docker save`` as a stream, and as several beside each other: one of them keeps one core of the engine busy."""
+"""Images of an engine by way of ``docker save``: its stream is read as it comes, and becomes OCI layouts.
+
+An engine with the containerd image store saves the blobs as they are, so digests stay (Docker 24 and later; its index
+may name platforms that the engine does not have). One with a graphdriver saves uncompressed layers, which are
+compressed here, once, and found again by their diff IDs: Docker 25 and later write ``blobs/sha256/<diff ID>``, before
+it was ``<v1 ID>/layer.tar``, with a symbolic link for a layer that came before (moby: image/tarexport/save.go at v23.0
+and v28.0, daemon/containerd/image_exporter.go). The engine is trusted with everything already, so tarfile reads the
+stream; but it may be cut, so everything is checked.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import io
 import os
+import posixpath
+import re
+import tarfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import IO, Generic, TypeVar, cast
 
-from generator.bundle.format.archive import CHUNK, Progress, Reads, quiet
 from generator.docker.process import Child, Docker, signals_as_exceptions
 from generator.errors import EngineError
-from generator.images.saved import BadStream
+from generator.images.image import CHUNK, BadBlob, Reads, sha256
+from generator.images.layout import BlobStore
+from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
+from generator.images.reference import normalise
+from generator.images.strictjson import LIMIT, Malformed, fields, items, parse, text
+from generator.progress import Progress, quiet
 
 AGAIN = "run the same command again: what is there stays there"
 _AT_ONCE = min(4, os.cpu_count() or 1)
+"""``docker save`` runs side by side: each keeps one core of the engine busy, two take two thirds of the time of one"""
+_BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})|([0-9a-f]{64})\.json")
 
 T = TypeVar("T")
 
 
-def read_side_by_side(
-    docker: Docker, images: Mapping[str, Sequence[str]], read: Callable[[Reads], T], progress: Progress = quiet
-) -> list[T]:
-    """What ``read`` makes of each stream; together they have all ``images``.
+class BadStream(ValueError):
+    """The stream is not a whole ``docker save``; the message says what is wrong with it."""
 
-    ``images``: what to ask for, with its layers from the lowest up. ``read`` runs in threads. The first stream that
-    fails ends the others; then raises what ``read`` does, or EngineError.
-    """
-    saves = Saves(docker, progress)
 
-    def one(names: Sequence[str]) -> T:
-        with saves.stream(names) as stream:
-            return read(stream)
+@dataclass(frozen=True)
+class SavedImage:
+    """An image in a stream: the bytes of its config, and the names of its layers there, from the lowest up."""
 
-    with signals_as_exceptions(), ThreadPoolExecutor(_AT_ONCE) as pool:
-        futures = []
+    config: bytes
+    diff_ids: tuple[str, ...]
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DockerSave(Generic[T]):
+    """What a stream held: small documents, and what became of each layer. Blobs are named by digest, others by path."""
+
+    documents: Mapping[str, bytes]
+    layers: Mapping[str, T]
+
+    def names(self) -> dict[str, Descriptor]:
+        """What each full name stands for, in the stream of a containerd store. BadStream without an index."""
         try:
-            futures += [pool.submit(one, names) for names in shared_out(images, _AT_ONCE)]
-            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            saves.stop()
-            raise
-    return [future.result() for future in futures]
+            children = parse_index(self._document("index.json"), "")
+        except Malformed as error:
+            raise BadStream(f"index.json: {error}") from None
+        return {normalise(name): child.descriptor for child in children for name in child.names}
+
+    def image(self, identity: str, platform: str = "") -> SavedImage | None:
+        """The image with this ID (the digest of an index, a manifest or a config); None where it lacks the platform.
+
+        BadStream where a document of it is missing or none.
+        """
+        try:
+            return self._image(identity, platform)
+        except Malformed as error:
+            raise BadStream(f"image {identity}: {error}") from None
+
+    def _image(self, identity: str, platform: str) -> SavedImage | None:
+        document = self._document(identity)
+        content = fields(parse(document), "the document", ())
+        if "manifests" in content:
+            children = [child for child in parse_index(document, "") if not child.attestation]
+            found = [child.descriptor.digest for child in children if child.descriptor.digest in self.documents]
+            return next(filter(None, (self._image(digest, platform) for digest in found)), None)
+        config = identity
+        if "layers" in content:
+            manifest = parse_manifest(document, "")
+            config, layers = manifest.config.digest, [layer.digest for layer in manifest.layers]
+        else:
+            layers = self._layers_in_manifest_json(identity)
+        parsed = parse_config(self._document(config))
+        if len(layers) != len(parsed.diff_ids):
+            raise BadStream(f"the layers of image {identity} are not those that its config names")
+        if platform not in ("", parsed.platform):
+            return None
+        return SavedImage(self._document(config), parsed.diff_ids, tuple(layers))
+
+    def _layers_in_manifest_json(self, identity: str) -> list[str]:
+        """Of an engine with a graphdriver, whose image IDs are digests of configs."""
+        for number, value in enumerate(items(parse(self._document("manifest.json")), "manifest.json")):
+            entry = fields(value, f"manifest.json[{number}]", ("Config", "Layers"))
+            if _key(text(entry["Config"], "Config")) == identity:
+                return [_key(text(layer, "Layers")) for layer in items(entry["Layers"] or [], "Layers")]
+        raise BadStream(f"its manifest.json does not list image {identity}")
+
+    def _document(self, name: str) -> bytes:
+        if name not in self.documents:
+            raise BadStream(f"it has no {name[:80]}")
+        return self.documents[name]
 
 
-def shared_out(images: Mapping[str, Sequence[str]], streams: int) -> list[list[str]]:
-    """The names in at most ``streams`` groups, with about as many layers in each.
+def read_stream(stream: Reads, take: Callable[[str, Reads, int], T | None]) -> DockerSave[T]:
+    """Reads to the end of the archive; ``take`` gets the name, the bytes and the size of each layer as it comes.
 
-    Images that share more than their lowest layer, which is a distribution, stay together: a stream has it once.
+    Where it returns None the layer is not listed. Raises BadStream (also for a document that does not match its
+    digest), and what ``take`` raises.
     """
-    families: dict[tuple[str, ...], list[str]] = {}
-    for name, layers in images.items():
-        families.setdefault(tuple(layers[:2]), []).append(name)
-    groups: list[tuple[list[str], set[str]]] = [([], set()) for _ in range(min(streams, len(families)))]
-    layers_of = {names[0]: {layer for name in names for layer in images[name]} for names in families.values()}
-    for names in sorted(families.values(), key=lambda names: -len(layers_of[names[0]])):
-        group, has = min(groups, key=lambda one: len(one[1] | layers_of[names[0]]))
-        group.extend(names)
-        has |= layers_of[names[0]]
-    return [group for group, _ in groups]
+    documents: dict[str, bytes] = {}
+    layers: dict[str, T] = {}
+    links: dict[str, str] = {}
+    try:
+        # of a stream, tarfile asks for read alone
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", bufsize=CHUNK) as tar:
+            for member in tar:
+                key = _key(member.name)
+                if member.issym():
+                    links[key] = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.linkname))
+                file = tar.extractfile(member) if member.isreg() else None
+                if file is None:
+                    continue
+                head = file.read(CHUNK)
+                # a layer is a tar or compressed: neither begins like JSON, but for a tar whose first name does
+                is_json = head[:1] in (b"{", b"[") and head[257:262] != b"ustar"
+                if key.endswith("/layer.tar") or (key.startswith("sha256:") and not (is_json and member.size <= LIMIT)):
+                    taken = take(key, _Rest(head, file), member.size)
+                    if taken is not None:
+                        layers[key] = taken
+                elif member.size <= LIMIT:
+                    documents[key] = head + file.read()
+                    if key.startswith("sha256:") and sha256(documents[key]) != key:
+                        raise BadStream(f"{key} does not match its digest")
+    except tarfile.TarError as error:
+        raise BadStream(str(error)) from error
+    layers.update({name: layers[target] for name, target in links.items() if target in layers})
+    return DockerSave(documents, layers)
 
 
-class Saves:
-    """Runs of ``docker save`` whose bytes are counted together."""
+class _Rest:
+    """Bytes that were read already, and then the rest of the stream."""
 
-    def __init__(self, docker: Docker, progress: Progress = quiet) -> None:
-        self._docker, self._progress = docker, progress
-        self._lock = threading.Lock()
-        self._done = 0
-        self._running: list[Child] = []
-        self._stopped = False
+    def __init__(self, head: bytes, stream: Reads) -> None:
+        self._head, self._stream = head, stream
 
-    @contextlib.contextmanager
-    def stream(self, names: Iterable[str]) -> Iterator[Reads]:
-        """Images as one stream. After the ``with`` block it is read to its end, and the exit code counts."""
-        problem = None
-        with self._docker.stream_out(["image", "save", *dict.fromkeys(names)]) as child:
-            with self._lock:
-                self._running.append(child)
-                if self._stopped:
+    def read(self, size: int, /) -> bytes:
+        if not self._head:
+            return self._stream.read(size)
+        head, self._head = self._head[:size], self._head[size:]
+        return head
+
+
+def _key(name: str) -> str:
+    """Blobs, and configs before Docker 25, are named by their digest."""
+    blob = _BLOB.fullmatch(name)
+    return f"sha256:{blob[1] or blob[2]}" if blob else name
+
+
+def read_saves(
+    docker: Docker,
+    groups: Sequence[Sequence[str]],
+    read: Callable[[Sequence[str], Reads], T],
+    progress: Progress = quiet,
+) -> list[T]:
+    """What ``read`` makes of each group of names and its ``docker save``; they run side by side, in threads.
+
+    The first stream that fails ends the others; then raises what ``read`` does, or EngineError.
+    """
+    lock = threading.Lock()
+    children: list[Child] = []
+    stopped, done = False, 0
+
+    def count(size: int) -> None:
+        # how much there is in all, nobody knows before
+        nonlocal done
+        with lock:
+            done += size
+            progress("docker save", done, 0)
+
+    def save(names: Sequence[str]) -> T:
+        with docker.stream_out(["image", "save", *dict.fromkeys(names)]) as child:
+            with lock:
+                children.append(child)
+                if stopped:
                     child.abort()
-            stream = _Counted(child.output, self._count)
+            stream = _Counted(child.output, count)
+            problem, value = None, None
             try:
-                yield stream
+                value = read(names, stream)
             except BadStream as error:
                 problem = error
             while stream.read(CHUNK):
                 pass  # what follows the archive's end: docker must not wait for a reader
-            done = child.finish()
-        # first its own word: a stream that ends in the middle is the engine's failure, and docker says which
-        if not done.ok:
-            raise self._docker.failure(done, hint=AGAIN) from problem
+            completed = child.finish()
+        # a stream that ends in the middle is the engine's failure, and docker says which
+        if not completed.ok:
+            raise docker.failure(completed, hint=AGAIN) from problem
         if problem is not None:
             raise EngineError(f"what docker save wrote cannot be read: {problem}", hint=AGAIN) from problem
+        return cast(T, value)
 
-    def stop(self) -> None:
-        """End those that run, and each that is about to: their streams end where they are."""
-        with self._lock:
-            self._stopped = True
-            for child in self._running:
-                child.abort()
-
-    def _count(self, size: int) -> None:
-        """How much is done; how much there is, nobody knows before."""
-        with self._lock:
-            self._done += size
-            self._progress("docker save", self._done, 0)
+    with signals_as_exceptions(), ThreadPoolExecutor(len(groups) or 1) as pool:
+        futures = []
+        try:
+            futures += [pool.submit(save, names) for names in groups]
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            with lock:
+                stopped = True
+                for child in children:
+                    child.abort()
+            raise
+    return [future.result() for future in futures]
 
 
 class _Counted:
@@ -119,3 +232,53 @@ class _Counted:
         data = self._stream.read(size)
         self._count(len(data))
         return data
+
+
+def grouped(images: Mapping[str, Sequence[str]], streams: int = _AT_ONCE) -> list[list[str]]:
+    """The names in at most ``streams`` groups, with about as many layers (listed from the lowest up) in each.
+
+    Images that share more than their lowest layer, which is a distribution, stay together: a stream has it once.
+    """
+    families: dict[tuple[str, ...], list[str]] = {}
+    for name, layers in images.items():
+        families.setdefault(tuple(layers[:2]), []).append(name)
+    groups: list[tuple[list[str], set[str]]] = [([], set()) for _ in range(min(streams, len(families)))]
+    layers_of = {names[0]: {layer for name in names for layer in images[name]} for names in families.values()}
+    for names in sorted(families.values(), key=lambda names: -len(layers_of[names[0]])):
+        group, has = min(groups, key=lambda candidate: len(candidate[1] | layers_of[names[0]]))
+        group.extend(names)
+        has |= layers_of[names[0]]
+    return [group for group, _ in groups]
+
+
+def copy_blobs(stream: Reads, store: BlobStore) -> dict[str, Descriptor]:
+    """Put every blob of a containerd store's stream into ``store``; what each full name stands for. BadStream."""
+
+    def take(digest: str, layer: Reads, size: int) -> str:
+        try:
+            store.copy(layer, Descriptor(digest, size, ""))
+        except BadBlob as error:
+            raise BadStream(f"{digest} {error}") from None
+        return digest
+
+    saved = read_stream(stream, take)
+    for digest, data in saved.documents.items():
+        if digest.startswith("sha256:"):
+            store.copy(io.BytesIO(data), Descriptor(digest, len(data), ""))
+    return saved.names()
+
+
+def compress_layers(stream: Reads, ids: Sequence[str], store: BlobStore) -> dict[str, SavedImage]:
+    """Put every layer of a graphdriver's stream into ``store``; the images with these IDs. BadStream."""
+
+    def take(name: str, layer: Reads, _size: int) -> str:
+        return store.compress(layer, name if name.startswith("sha256:") else "")
+
+    saved = read_stream(stream, take)
+    images = {}
+    for identity in ids:
+        image = saved.image(identity)
+        if image is None or tuple(saved.layers.get(layer) for layer in image.layers) != image.diff_ids:
+            raise BadStream(f"the layers of image {identity} are not those that its config names")
+        images[identity] = image
+    return images

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generator.bake.layouts import empty_layout
-from generator.bundle.format.archive import Progress, quiet
 from generator.bundle.format.model import BundleIndex
 from generator.config.reference import Reference
 from generator.errors import BundleError, EngineError, InputError, Problem
@@ -33,6 +32,7 @@ from generator.images.oci import (
 )
 from generator.images.strictjson import LIMIT, Malformed
 from generator.images.wanted import WantedImage
+from generator.progress import Progress, quiet
 from generator.registry.client import Manifest, Registries, Registry, host_of
 from generator.registry.download import bytes_present
 from generator.registry.explain import pull_problem
@@ -110,7 +110,7 @@ class Coming:
         self._stopped = False
         self._done = self._total = 0
 
-    def ready(self, digest: str, alive: Callable[[], object]) -> bool:
+    def wait(self, digest: str, alive: Callable[[], object]) -> bool:
         """Returns when this layer is there, as what is not fetched is; whether it came, and so was hashed just now.
 
         ``alive`` is called some times a second meanwhile, and ends it by raising. Raises what stopped the fetching.
@@ -130,7 +130,7 @@ class Coming:
         wait(self._coming.values())
         self._raise_failure()
 
-    def lacking(self, directory: Path) -> int:
+    def missing_bytes(self, directory: Path) -> int:
         """Bytes that are yet to come onto the disk which this directory is on."""
         disk = directory.stat().st_dev
         return sum(size for place, size in self._yet_to_come().items() if place.stat().st_dev == disk)

@@ -7,10 +7,11 @@ confusion are those of CVE-2021-41190.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from generator.images.strictjson import Malformed, digest, fields, items, parse, size, text
+from generator.images.strictjson import Malformed, digest, encode, fields, items, parse, size, text
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -26,13 +27,6 @@ TAR_TYPES = frozenset({OCI_TAR, "application/vnd.docker.image.rootfs.diff.tar"})
 ZSTD_TYPES = frozenset({OCI_ZSTD, "application/vnd.docker.image.rootfs.diff.tar.zstd"})
 """read by Docker from 23 on, containerd from 1.5 on, and podman"""
 LAYER_TYPES = GZIP_TYPES | ZSTD_TYPES | TAR_TYPES
-Form = Literal["raw", "gzip", "zstd"]
-Layers = Literal["keep", "raw", "gzip", "zstd"]
-"""What is asked for: layers as they are, or all of them in one form."""
-LAYERS: tuple[Layers, ...] = ("keep", "raw", "gzip", "zstd")
-FORMS: dict[Form, str] = {"raw": OCI_TAR, "gzip": OCI_GZIP, "zstd": OCI_ZSTD}
-"""The media type of a layer that is made here."""
-
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?")
 _IMPLIED = {"linux/arm64/v8": "linux/arm64", "linux/amd64/v1": "linux/amd64", "linux/arm": "linux/arm/v7"}
 
@@ -146,6 +140,15 @@ def parse_index(data: bytes, media_type: str) -> tuple[Child, ...]:
         attestation = notes.get("vnd.docker.reference.type") == "attestation-manifest" or unknown
         children.append(Child(descriptor(value, where), "" if unknown else platform, attestation, names))
     return tuple(children)
+
+
+def nested_index(children: Sequence[tuple[str, Descriptor]]) -> bytes:
+    """An index of these platforms and their manifests, for an image whose own index names more than is taken."""
+    entries = [
+        {"mediaType": d.media_type, "digest": d.digest, "size": d.size, "platform": platform_object(platform)}
+        for platform, d in children
+    ]
+    return encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
 
 
 def parse_config(data: bytes) -> Config:

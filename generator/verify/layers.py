@@ -14,7 +14,7 @@ import re
 from collections.abc import Generator
 from typing import NamedTuple
 
-from generator.images.inflate import Unpacking, compressed, decompressor
+from generator.images.compression import DamagedStream, Decompressor, compression_of
 
 BLOCK = 512
 MOST_BYTES = 256 << 30
@@ -58,8 +58,7 @@ class LayerReader:
     def __init__(self, *, most_bytes: int = MOST_BYTES, most_entries: int = MOST_ENTRIES) -> None:
         self._head: bytes | None = b""
         """what came before it is known how the layer is compressed"""
-        self._decompressor: Unpacking | None = None
-        self._errors: tuple[type[Exception], ...] = ()
+        self._decompressor: Decompressor | None = None
         self._sha, self._left, self._most = hashlib.sha256(), most_bytes, most_bytes
         self._tar = _Tar(most_entries)
 
@@ -69,16 +68,15 @@ class LayerReader:
             if len(data) < 4:
                 return
             self._head = None
-            if kind := compressed(data):
-                unpacker = decompressor(kind, "a layer")
-                self._decompressor, self._errors = Unpacking(unpacker), unpacker.errors
+            if kind := compression_of(data):
+                self._decompressor = Decompressor(kind, "a layer")
         if self._decompressor is None:
             self._take(data)
             return
         try:
             for piece in self._decompressor.feed(data):
                 self._take(piece)
-        except self._errors as error:
+        except DamagedStream as error:
             raise BadLayer(f"its compression is damaged ({error})") from None
 
     def end(self) -> dict[str, Entry]:

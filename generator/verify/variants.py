@@ -10,13 +10,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from generator.bundle.check import read_record
-from generator.bundle.format.archive import CHUNK, Progress, quiet
 from generator.bundle.format.members import Expected
-from generator.bundle.format.model import Image, Layer, Variant
 from generator.bundle.format.source import opened
 from generator.bundle.format.walk import check_rest
 from generator.errors import BundleError, InputError, Problem
-from generator.images.layout import Found, blob_path, build_again, read_blob
+from generator.images.image import CHUNK, BlobSource, Image, Layer, ResolvedImage, Variant, read_blob
+from generator.progress import Progress, quiet
 from generator.verify.kept import Kept, Parts
 from generator.verify.layers import BadLayer, LayerReader
 
@@ -27,7 +26,7 @@ def variants_of(images: Sequence[Image]) -> dict[tuple[str, str], Variant]:
 
 
 def read_layouts(
-    found: Sequence[Found], wanted: Collection[tuple[str, str]], kept: Kept, progress: Progress = quiet
+    found: Sequence[ResolvedImage], wanted: Collection[tuple[str, str]], kept: Kept, progress: Progress = quiet
 ) -> dict[tuple[str, str], Parts]:
     """Images in layouts; every layer of them is in ``kept`` then. BundleError for a layout that lies."""
     parts = {}
@@ -37,27 +36,27 @@ def read_layouts(
                 continue
             for layer in variant.layers:
                 if kept.layer(layer.diff_id) is None:
-                    _read_layer(one.layout, layer, one.image.label, kept, progress)
+                    _read_layer(one.source, layer, one.image.label, kept, progress)
             parts[key] = Parts(
-                read_blob(one.layout, variant.config, f"{one.image.label}: config"),
+                read_blob(one.source, variant.config, f"{one.image.label}: config"),
                 tuple(layer.diff_id for layer in variant.layers),
             )
             kept.put_image(*key, parts[key])
     return parts
 
 
-def _read_layer(layout: Path, layer: Layer, label: str, kept: Kept, progress: Progress) -> None:
+def _read_layer(source: BlobSource, layer: Layer, label: str, kept: Kept, progress: Progress) -> None:
     reader, done = LayerReader(), 0
     try:
-        with blob_path(layout, layer.blob.digest).open("rb") as file:
-            while data := file.read(CHUNK):
+        with source.open(layer.blob) as stream:
+            while data := stream.read(CHUNK):
                 reader.feed(data)
                 done += len(data)
                 progress(f"layer {layer.blob.digest}", done, layer.blob.size)
         _keep(reader, layer, kept)
     except (OSError, BadLayer) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
-        raise BundleError(f"{label}: layer {layer.blob.digest}: {said}", hint=build_again(layout)) from error
+        raise BundleError(f"{label}: layer {layer.blob.digest}: {said}", hint=source.hint) from error
 
 
 def _keep(reader: LayerReader, layer: Layer, kept: Kept) -> None:

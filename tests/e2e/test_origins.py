@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.check import inspect
+from generator.bundle.sources import fill_layouts
 from generator.docker.process import find_docker
-from generator.images.from_engine import fill_layouts
 from generator.images.layout import SourceImage
 from tests.e2e.conftest import Fategen, Ran, docker
 from tests.sample_project import make_sample_project

@@ -18,7 +18,8 @@ from generator.bundle.format.archive import TRAILER, header, padding
 from generator.bundle.format.members import contents
 from generator.bundle.format.model import arrange
 from generator.bundle.save import save
-from generator.images.layout import SourceImage, blob_path, read
+from generator.images.layout import Layout as Directory
+from generator.images.layout import SourceImage, read
 from tests.bundle.layouts import TAR, Layout
 from tests.e2e.memory import PEAK
 
@@ -206,7 +207,7 @@ def sparse(tmp_path: Path) -> Path:
                 file.write(b"%d" % number)
             elif member.role != "directory":
                 content = member.content
-                file.write(content if content is not None else blob_path(layout.path, member.digest).read_bytes())
+                file.write(content or Directory(layout.path).blob_path(member.digest).read_bytes())
         file.seek(plan.size - len(TRAILER))
         file.write(TRAILER)
     return tmp_path / "sparse.fate.tar"

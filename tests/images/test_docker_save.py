@@ -1,29 +1,268 @@
-"""What is asked of which ``docker save``: images that share layers of one, so that they come once."""
+"""The stream of ``docker save``: of a graphdriver before Docker 25 and since, and of a containerd store."""
 
 from __future__ import annotations
 
-from generator.images.docker_save import shared_out
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from generator.errors import EngineError
+from generator.images.docker_save import BadStream, SavedImage, compress_layers, copy_blobs, grouped
+from generator.images.layout import BlobStore
+from tests.bundle.layouts import Layout, sha256, tar_of
+
+BASE = tar_of({"etc/base": b"shared by both\n" * 300})
+OWN = {name: tar_of({f"own/{name}": name.encode() * 999}) for name in "ab"}
+DIFF_IDS = {name: (sha256(BASE), sha256(tar)) for name, tar in OWN.items()}
+
+
+def config(name: str) -> bytes:
+    rootfs = {"type": "layers", "diff_ids": DIFF_IDS[name]}
+    return json.dumps({"architecture": "amd64", "os": "linux", "rootfs": rootfs}).encode()
+
+
+IDS = [sha256(config(name)) for name in "ab"]
+
+
+def archive(files: Mapping[str, bytes | str]) -> bytes:
+    """A tar; text is the target of a symbolic link."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content
+                tar.addfile(info)
+            else:
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def blob(digest: str) -> str:
+    return "blobs/sha256/" + digest.removeprefix("sha256:")
+
+
+def since_25(tars: Mapping[str, bytes] | None = None) -> dict[str, bytes | str]:
+    entries = [
+        {"Config": blob(sha256(config(n))), "RepoTags": None, "Layers": [blob(d) for d in DIFF_IDS[n]]} for n in "ab"
+    ]
+    blobs = {sha256(BASE): BASE, **{sha256(tar): tar for tar in OWN.values()}} | dict(tars or {})
+    blobs |= {sha256(config(name)): config(name) for name in "ab"}
+    return {
+        **{blob(digest): data for digest, data in sorted(blobs.items())},
+        "index.json": b"{}",
+        "manifest.json": json.dumps(entries).encode(),
+        "oci-layout": b"{}",
+    }
+
+
+def before_25() -> dict[str, bytes | str]:
+    files: dict[str, bytes | str] = {}
+    entries = []
+    for name in "ab":
+        files[f"{sha256(config(name))[7:]}.json"] = config(name)
+        files |= {f"{name}1/VERSION": b"1.0", f"{name}1/json": b"{}"}
+        files[f"{name}1/layer.tar"] = BASE if name == "a" else "../a1/layer.tar"
+        files[f"{name}2/layer.tar"] = OWN[name]
+        paths = [f"{name}1/layer.tar", f"{name}2/layer.tar"]
+        entries.append({"Config": f"{sha256(config(name))[7:]}.json", "RepoTags": [f"x/{name}:1"], "Layers": paths})
+    return {**files, "manifest.json": json.dumps(entries).encode(), "repositories": b"{}"}
+
+
+STREAMS = {"since 25": since_25(), "before 25": before_25()}
+each_stream = pytest.mark.parametrize("files", STREAMS.values(), ids=list(STREAMS))
+
+
+class Store(BlobStore):
+    def __init__(self, path: Path) -> None:
+        self.blobs, self.record = path / "store/blobs", path / "store/record.json"
+        self.blobs.mkdir(parents=True, exist_ok=True)
+        super().__init__(self.blobs, self.record)
+
+    def names(self) -> set[str]:
+        return {path.name for path in self.blobs.iterdir()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def compress(files: Mapping[str, bytes | str], store: BlobStore) -> dict[str, SavedImage]:
+    return compress_layers(io.BytesIO(archive(files)), IDS, store)
+
+
+@each_stream
+def test_images_are_found_and_their_layers_compressed_once(files: dict[str, bytes | str], store: Store) -> None:
+    images = compress(files, store)
+    assert {i: (image.config, image.diff_ids) for i, image in images.items()} == {
+        sha256(config(name)): (config(name), DIFF_IDS[name]) for name in "ab"
+    }
+    for tar in (BASE, *OWN.values()):
+        layer = store.compressed(sha256(tar))
+        assert layer is not None
+        data = (store.blobs / layer.digest[7:]).read_bytes()
+        assert (sha256(data), len(data), gzip.decompress(data)) == (layer.digest, layer.size, tar)
+    assert len(store.names()) == 3, "the shared layer once, and nothing else"
+
+
+@each_stream
+def test_a_cut_stream_is_never_taken_for_a_whole_one(files: dict[str, bytes | str], store: Store) -> None:
+    data = archive(files)
+    needed = data.rindex(json.dumps("Layers").encode())
+    for length in range(0, needed, 211):
+        with pytest.raises(BadStream):
+            compress_layers(io.BytesIO(data[:length]), IDS, store)
+        assert not list(store.blobs.glob(".*")), "no half layer"
+
+
+def test_a_layer_with_other_content_than_its_name_says_is_refused_known_or_not(store: Store) -> None:
+    false = since_25({sha256(BASE): tar_of({"etc/base": b"other\n"})})
+    with pytest.raises(BadStream, match="are not those that its config names"):
+        compress(false, store)
+    compress(since_25(), store)
+    with pytest.raises(BadStream, match="are not those that its config names"):
+        compress(false, store)
+
+
+def test_a_layer_that_is_missing_is_refused(store: Store) -> None:
+    files = since_25()
+    del files[blob(sha256(BASE))]
+    with pytest.raises(BadStream, match="are not those that its config names"):
+        compress(files, store)
+
+
+def test_a_layer_that_was_compressed_before_is_not_written_again(store: Store, tmp_path: Path) -> None:
+    compress(since_25(), store)
+    before = {path: path.stat().st_ino for path in store.blobs.iterdir()}
+    compress(since_25(), Store(tmp_path))
+    assert {path: path.stat().st_ino for path in store.blobs.iterdir()} == before
+
+
+@pytest.mark.parametrize("harm", ["record gone", "record broken", "blob gone", "blob cut"])
+def test_a_damaged_cache_costs_time_and_nothing_else(harm: str, store: Store, tmp_path: Path) -> None:
+    compress(since_25(), store)
+    layer = store.compressed(sha256(BASE))
+    assert layer is not None
+    path = store.blobs / layer.digest[7:]
+    before = path.read_bytes()
+    match harm:
+        case "record gone":
+            store.record.unlink()
+        case "record broken":
+            store.record.write_bytes(b'{"sha256:x": 1')
+        case "blob gone":
+            path.unlink()
+        case _:
+            path.write_bytes(before[:-1])
+    again = Store(tmp_path)
+    assert again.compressed(sha256(BASE)) is None
+    assert set(compress(since_25(), again)) == set(IDS)
+    assert (again.compressed(sha256(BASE)), path.read_bytes()) == (layer, before)
+
+
+def test_a_disk_that_fails_is_an_engine_error_and_leaves_no_half_blob(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    store = BlobStore(tmp_path / "blobs", tmp_path / "no such directory/record.json")
+    with pytest.raises(EngineError, match="cannot be written"):
+        compress(since_25(), store)
+    assert not list((tmp_path / "blobs").glob(".*"))
+
+
+def test_a_layer_that_comes_in_two_streams_is_compressed_from_one(store: Store) -> None:
+    class First(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if not self.tell():
+                # while the first is read, the second has it as well
+                assert store.compress(io.BytesIO(BASE), sha256(BASE)) == sha256(BASE)
+                assert store.compressed(sha256(BASE)) is None
+            return super().read(size)
+
+    assert store.compress(First(BASE), sha256(BASE)) == sha256(BASE)
+    assert store.compressed(sha256(BASE)) is not None
+
+
+def test_a_layer_whose_stream_failed_is_taken_from_the_next(store: Store) -> None:
+    class Cut(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise BadStream("cut")
+
+    with pytest.raises(BadStream):
+        store.compress(Cut(), sha256(BASE))
+    store.compress(io.BytesIO(BASE), sha256(BASE))
+    assert store.compressed(sha256(BASE)) is not None
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Layout:
+    """The blobs and the index of a containerd store."""
+    layout = Layout(tmp_path / "engine")
+    manifest = layout.manifest([layout.layer({"a": b"a" * 2000})])
+    notes = {"io.containerd.image.name": "docker.io/fate/roll:1", "org.opencontainers.image.ref.name": "1"}
+    layout.entries = [{**manifest, "annotations": notes}]
+    layout.finish()
+    return layout
+
+
+def saved(layout: Path, change: Mapping[str, bytes] | None = None, without: str = "") -> io.BytesIO:
+    """A layout's files as the stream that an engine makes of them: sorted, its index after the blobs."""
+    paths = sorted(path for path in layout.rglob("*") if path.is_file())
+    files = {str(path.relative_to(layout)): path.read_bytes() for path in paths}
+    files = {name: data for name, data in files.items() if name != without}
+    return io.BytesIO(archive({**files, **(change or {})}))
+
+
+def test_every_blob_of_a_containerd_store_is_kept_under_its_digest_once(engine: Layout, store: Store) -> None:
+    assert list(copy_blobs(saved(engine.path), store)) == ["docker.io/fate/roll:1"]
+    assert store.names() == {path.name for path in (engine.path / "blobs/sha256").iterdir()}
+    before = {path: path.stat().st_ino for path in store.blobs.iterdir()}
+    copy_blobs(saved(engine.path), store)
+    assert {path: path.stat().st_ino for path in store.blobs.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", [b"not that", b'{"not": "that"}'], ids=["a layer", "a document"])
+def test_a_blob_that_is_another_is_refused_and_not_kept(engine: Layout, store: Store, content: bytes) -> None:
+    other = sha256(b"something else")
+    with pytest.raises(BadStream, match=f"{other} does not"):
+        copy_blobs(saved(engine.path, {blob(other): content}), store)
+    assert other.removeprefix("sha256:") not in store.names()
+
+
+def test_a_stream_without_an_index_is_refused(engine: Layout, store: Store) -> None:
+    with pytest.raises(BadStream, match=r"no index\.json"):
+        copy_blobs(saved(engine.path, without="index.json"), store)
+
+
+@pytest.mark.parametrize("inside", [b"rootfs", b'"manifests"'], ids=["a blob", "the index"])
+def test_a_cut_stream_of_a_containerd_store_is_refused(engine: Layout, store: Store, inside: bytes) -> None:
+    whole = saved(engine.path).getvalue()
+    with pytest.raises(BadStream):
+        copy_blobs(io.BytesIO(whole[: whole.index(inside)]), store)
+
 
 JAVA = {f"java-{n}": ("debian", "jre", "user", f"jar-{n}") for n in range(5)}
 PYTHON = {f"python-{n}": ("debian", "python", f"code-{n}") for n in range(2)}
 OTHERS = {"redis": ("debian", "redis"), "mysql": ("debian", "client", "server")}
 
 
-def test_images_that_share_more_than_the_lowest_layer_stay_together() -> None:
-    assert shared_out({**JAVA, **PYTHON}, 2) == [list(JAVA), list(PYTHON)]
-
-
-def test_each_stream_has_about_as_many_layers() -> None:
-    assert shared_out({**OTHERS, **JAVA, **PYTHON}, 2) == [list(JAVA), [*PYTHON, "mysql", "redis"]]
-
-
-def test_images_of_one_base_need_one_stream() -> None:
-    assert shared_out(JAVA, 4) == [list(JAVA)]
-
-
-def test_there_are_no_more_streams_than_asked_for() -> None:
-    assert shared_out({**OTHERS, **JAVA, **PYTHON}, 1) == [[*JAVA, *PYTHON, "mysql", "redis"]]
-
-
-def test_an_image_without_layers_has_a_stream_as_well() -> None:
-    assert shared_out({"scratch": ()}, 2) == [["scratch"]]
+@pytest.mark.parametrize(
+    ("images", "streams", "groups"),
+    [
+        ({**JAVA, **PYTHON}, 2, [list(JAVA), list(PYTHON)]),
+        ({**OTHERS, **JAVA, **PYTHON}, 2, [list(JAVA), [*PYTHON, "mysql", "redis"]]),
+        (JAVA, 4, [list(JAVA)]),
+        ({**OTHERS, **JAVA, **PYTHON}, 1, [[*JAVA, *PYTHON, "mysql", "redis"]]),
+        ({"scratch": ()}, 2, [["scratch"]]),
+    ],
+    ids=["families stay together", "as many layers in each", "one family", "one stream", "no layers"],
+)
+def test_images_that_share_more_than_a_distribution_are_saved_together(
+    images: Mapping[str, tuple[str, ...]], streams: int, groups: list[list[str]]
+) -> None:
+    assert grouped(images, streams) == groups

@@ -217,7 +217,7 @@ def test_what_has_come_is_written_while_the_rest_is_on_its_way(
 
     registry.lies.append(late)
     with fetching(wanted(registry, "b", "a"), tmp_path / "state", registries) as coming:
-        saved = save(coming.images, tmp_path / "x.tar", name="x", progress=saving, arriving=coming)
+        saved = save(coming.images, tmp_path / "x.tar", name="x", progress=saving, fetching=coming)
     registry.lies.clear()
     later = fetch(registry, wanted(registry, "b", "a"), tmp_path / "other")
     assert saved.sha256 == save(later, tmp_path / "y.tar", name="x").sha256
@@ -231,7 +231,7 @@ def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(
         pytest.raises(InputError, match="does not exist"),
         fetching(wanted(registry, "a"), tmp_path / "state", registries) as coming,
     ):
-        save(coming.images, tmp_path / "nowhere/x.tar", name="x", arriving=coming)
+        save(coming.images, tmp_path / "nowhere/x.tar", name="x", fetching=coming)
     assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
 
 
@@ -244,11 +244,11 @@ def test_room_is_needed_for_the_layers_and_the_bundle(
     room(monkeypatch, size + MARGIN + layers + MARGIN - short)
     with fetching(wanted(registry, "a"), tmp_path / "2", registries) as coming:
         if not short:
-            save(coming.images, tmp_path / "2.tar", name="x", arriving=coming)
+            save(coming.images, tmp_path / "2.tar", name="x", fetching=coming)
             return
         registry.asked.clear()
         with pytest.raises(EngineError, match=r"the bundle needs .*, and the layers that come for it"):
-            save(coming.images, tmp_path / "2.tar", name="x", arriving=coming)
+            save(coming.images, tmp_path / "2.tar", name="x", fetching=coming)
         assert not registry.asked
 
 
@@ -295,7 +295,7 @@ def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(
 
     with fetching(wanted(registry, "b"), tmp_path, registries) as coming:
         with pytest.raises(EngineError, match="cannot be written"):
-            save_to(coming.images, Gone(), name="x", arriving=coming)
+            save_to(coming.images, Gone(), name="x", fetching=coming)
         stay.set()
     assert waited == [True]
 
@@ -306,8 +306,8 @@ def test_what_has_come_must_have_its_size(registry: Loopback, tmp_path: Path, da
     [own] = own_layers(registry, "a", "b")
     kept = tmp_path / "layouts/shared/sha256" / own[7:]
     kept.write_bytes(damage(kept.read_bytes()))
-    with pytest.raises(BundleError, match=f"{own} has not the .* bytes that its manifest says"):
-        save(images, tmp_path / "x.tar", name="x", arriving=Hashed())
+    with pytest.raises(BundleError, match=f"{own} does not have the .* bytes that its descriptor states"):
+        save(images, tmp_path / "x.tar", name="x", fetching=Hashed())
 
 
 def test_what_was_hashed_on_its_way_is_not_hashed_again(registry: Loopback, tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_what_was_hashed_on_its_way_is_not_hashed_again(registry: Loopback, tmp_
     [own] = own_layers(registry, "a", "b")
     kept = tmp_path / "layouts/shared/sha256" / own[7:]
     kept.write_bytes(kept.read_bytes()[:-1] + b"?")
-    saved = save(images, tmp_path / "x.tar", name="x", arriving=Hashed())
+    saved = save(images, tmp_path / "x.tar", name="x", fetching=Hashed())
     with pytest.raises(BundleError, match=own):
         verify(saved.path)
 
@@ -323,10 +323,10 @@ def test_what_was_hashed_on_its_way_is_not_hashed_again(registry: Loopback, tmp_
 class Hashed:
     """Everything is here, and was hashed."""
 
-    def ready(self, digest: str, alive: object, /) -> bool:
+    def wait(self, digest: str, alive: object, /) -> bool:
         return True
 
-    def lacking(self, directory: Path, /) -> int:
+    def missing_bytes(self, directory: Path, /) -> int:
         return 0
 
 
@@ -361,7 +361,7 @@ def test_a_layer_that_fails_ends_the_bundle_with_its_own_words(
         pytest.raises(EngineError, match=f"b: layer {last}: .* does not give it"),
         fetching(wanted(registry, "a", "b"), tmp_path / "state", registries) as coming,
     ):
-        save(coming.images, output, name="x", arriving=coming)
+        save(coming.images, output, name="x", fetching=coming)
     assert output.read_bytes() == b"of yesterday" and not (tmp_path / ".x.tar.part").exists()
 
 
@@ -397,7 +397,7 @@ def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, registries: 
         pytest.raises(EngineError, match="full"),
         fetching(wanted(registry, "a", "b"), tmp_path, registries) as coming,
     ):
-        coming.ready("sha256:that is not fetched", lambda: None)
+        coming.wait("sha256:that is not fetched", lambda: None)
         asked.wait(10)
         raise EngineError("the disk is full")
     assert not waited
@@ -415,7 +415,7 @@ def test_what_was_there_before_is_hashed_again(registry: Loopback, registries: R
         pytest.raises(BundleError, match=f"{own} does not match its digest"),
         fetching(wanted(registry, "a"), tmp_path / "state", registries) as coming,
     ):
-        save(coming.images, tmp_path / "x.tar", name="x", arriving=coming)
+        save(coming.images, tmp_path / "x.tar", name="x", fetching=coming)
 
 
 def own_layers(registry: Loopback, name: str, other: str) -> list[str]:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from generator.errors import BundleError, InputError
-from generator.images.layout import SourceImage, build_again, read
+from generator.images.layout import Layout as Directory
+from generator.images.layout import SourceImage, missing_platforms, read
+from generator.images.oci import Descriptor
 from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, TAR, Layout, multi, sha256, simple
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -26,14 +28,14 @@ def test_several_platforms_keep_an_index_that_is_right_as_it_is(tmp_path: Path) 
     path = multi(tmp_path, "m")
     top = json.loads((path / "index.json").read_text())["manifests"][0]["digest"]
     found = read(SourceImage(("fgtest/m:1.0",), path, (ARM, AMD)))
-    assert (found.image.target.digest, found.made) == (top, {})
+    assert (found.image.target.digest, found.rewritten) == (top, {})
     assert found.image.platforms == (ARM, AMD)
 
 
 def test_attestations_are_dropped(tmp_path: Path) -> None:
     path = multi(tmp_path, "m", attestations=2)
     found = read(SourceImage(("fgtest/m:1.0",), path, (AMD, ARM)))
-    made = found.made[found.image.target.digest]
+    made = found.rewritten[found.image.target.digest]
     assert sha256(made) == found.image.target.digest
     assert [entry["platform"]["architecture"] for entry in json.loads(made)["manifests"]] == ["amd64", "arm64"]
 
@@ -164,6 +166,21 @@ def test_odd_names(tmp_path: Path, names: tuple[str, ...]) -> None:
         read(SourceImage(names, simple(tmp_path, "a"), (AMD,)))
 
 
+def test_a_platform_that_an_index_names_and_whose_blobs_are_missing(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "engine")
+    platforms = {p: layout.manifest([layout.layer({"a": p.encode()})], p) for p in (AMD, ARM)}
+    top = layout.index(platforms)
+    layout.finish((top, "fate/roll:1"))
+    blobs = layout.path / "blobs/sha256"
+    index = Descriptor(str(top["digest"]), (blobs / str(top["digest"])[7:]).stat().st_size, INDEX)
+    (blobs / str(platforms[ARM]["digest"])[7:]).unlink()
+    problems = missing_platforms(SourceImage(("fate/roll:1",), layout.path, (AMD, ARM)), index)
+    assert [str(p) for p in problems] == ["roll: the engine has linux/amd64 of it, not linux/arm64"]
+    alone = SourceImage(("fate/roll:1",), layout.path, (AMD,))
+    assert missing_platforms(alone, index) == []
+    assert read(alone).image.variants[0].manifest.media_type == MANIFEST
+
+
 def test_not_a_layout(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not an OCI layout"):
         read(SourceImage(("a:1",), tmp_path / "nowhere", (AMD,)))
@@ -178,4 +195,4 @@ def test_no_next_step_deletes_what_others_wrote(place: str, tmp_path: Path) -> N
     layout = tmp_path / place / "a"
     layout.mkdir(parents=True)
     (layout / "blobs").symlink_to("../blobs")
-    assert build_again(layout).startswith("rm -r ") == (place != "theirs")
+    assert Directory(layout).hint.startswith("rm -r ") == (place != "theirs")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from generator.catalogue.contract import Contract, File, Item
-from generator.verify.engine_images import read_stream
+from generator.verify.engine_images import list_layers
 from generator.verify.kept import Kept, Parts
 from generator.verify.layers import Entry
 from generator.verify.subjects import Subject, check_unstarted
@@ -88,7 +88,7 @@ def saved(layer: bytes) -> tuple[io.BytesIO, str]:
 
 def test_of_an_engine_s_stream_layers_are_listed_and_documents_kept(tmp_path: Path) -> None:
     stream, name = saved(gzip.compress(tar_of({"etc/a": b"12345"}), mtime=0))
-    found = read_stream(stream, Kept(tmp_path))
+    found = list_layers(stream, Kept(tmp_path))
     assert found.layers == {name: {"/etc/a": FILE}}
     assert list(found.documents.values()) == [b'{"layers": []}']
 
@@ -98,4 +98,4 @@ def test_a_layer_that_was_met_goes_by(tmp_path: Path) -> None:
     kept = Kept(tmp_path)
     kept.put_layer("sha256:d", {"/etc/a": FILE})
     kept.put_blob(name, "sha256:d")
-    assert read_stream(stream, kept).layers == {}
+    assert list_layers(stream, kept).layers == {}

@@ -12,13 +12,13 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+from generator.images.image import CHUNK as CHUNK
+from generator.images.image import Reads as Reads
 from generator.progress import Progress as Progress
 from generator.progress import quiet as quiet
 
 BLOCK = 512
 TRAILER = bytes(2 * BLOCK)
-CHUNK = 1 << 20
-"""bytes that are read, hashed and written at a time"""
 OCTAL_LIMIT = 8 << 30
 """first size that eleven octal digits do not hold"""
 
@@ -38,12 +38,6 @@ _TYPES = {
     b"x": "a PAX header",
     b"g": "a global PAX header",
 }
-
-
-class Reads(Protocol):
-    """What is asked of a source of bytes: a file, a pipe, stdin."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 class Writes(Protocol):

@@ -16,7 +16,7 @@ from typing import Literal
 from generator.bundle.format.archive import BLOCK, TRAILER, padding
 from generator.bundle.format.model import BundleIndex, Image
 from generator.bundle.format.small_files import FOLDER
-from generator.images.oci import OCI_INDEX, Descriptor, platform_object
+from generator.images.oci import OCI_INDEX, platform_object
 from generator.images.strictjson import encode
 
 Role = Literal["file", "directory", "index", "manifest", "config", "layer"]
@@ -134,15 +134,6 @@ def loader_files(index: BundleIndex) -> tuple[tuple[str, bytes], ...]:
         ("index.json", encode(oci)),
         ("oci-layout", encode({"imageLayoutVersion": "1.0.0"})),
     )
-
-
-def nested_index(children: Sequence[tuple[str, Descriptor]]) -> bytes:
-    """A nested index of ``(platform, manifest)`` pairs, for an image whose own index names more than is taken."""
-    entries = [
-        {"mediaType": d.media_type, "digest": d.digest, "size": d.size, "platform": platform_object(platform)}
-        for platform, d in children
-    ]
-    return encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
 
 
 def blob_name(digest: str) -> str:

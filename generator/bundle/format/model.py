@@ -7,12 +7,13 @@ it. A bundle file is a function of this record and of the content of its blobs: 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from generator.bundle.format.base import NAME, Absent, Base, base_json, read_base
 from generator.bundle.format.small_files import SmallFile, file_json, read_files
 from generator.images import reference
+from generator.images.image import Image, Layer, Variant
 from generator.images.oci import (
     CONFIG_TYPES,
     INDEX_TYPES,
@@ -35,63 +36,10 @@ from generator.images.strictjson import (
     text,
 )
 
+__all__ = ["SCHEMA", "BundleIndex", "Image", "Layer", "Variant", "arrange", "decode"]
+
 SCHEMA = 1
 MAX_MEMBERS = 100_000
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer as it stands in the archive, and the digest of its uncompressed tar (``diff_id``)."""
-
-    blob: Descriptor
-    diff_id: str
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One platform of an image."""
-
-    platform: str
-    manifest: Descriptor
-    config: Descriptor
-    layers: tuple[Layer, ...]
-
-    def blobs(self) -> Iterator[Descriptor]:
-        yield self.manifest
-        yield self.config
-        for layer in self.layers:
-            yield layer.blob
-
-
-@dataclass(frozen=True)
-class Image:
-    """One image: full references, what they point to, and its platforms, the host's first.
-
-    ``target`` is the only manifest of a one-platform image, else a nested index that names exactly ``variants``.
-    """
-
-    references: tuple[str, ...]
-    target: Descriptor
-    variants: tuple[Variant, ...]
-
-    @property
-    def label(self) -> str:
-        """The image's name in messages: ``egg`` for ``docker.io/federatedai/egg:1.3.0-release``."""
-        return reference.short(self.references[0])
-
-    @property
-    def nested(self) -> bool:
-        return self.target.media_type in INDEX_TYPES
-
-    @property
-    def platforms(self) -> tuple[str, ...]:
-        return tuple(variant.platform for variant in self.variants)
-
-    def blobs(self) -> Iterator[Descriptor]:
-        """Every blob of the image, some perhaps twice."""
-        yield self.target
-        for variant in self.variants:
-            yield from variant.blobs()
 
 
 @dataclass(frozen=True)

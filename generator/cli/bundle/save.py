@@ -169,7 +169,7 @@ def command(
         with Bar("saving", quiet) as bar:
             write = partial(save_to, stream=sys.stdout.buffer) if piped else partial(save, output=output)
             progress = bar if coming is None else coming.after(bar)
-            result = write(layouts, name=title, bases=olds, files=contents, progress=progress, arriving=coming)
+            result = write(layouts, name=title, bases=olds, files=contents, progress=progress, fetching=coming)
             if piped:
                 sys.stdout.flush()
     if before not in (None, result.root):
@@ -236,7 +236,7 @@ def _as_they_are(
     Those of a registry come while they are saved, until ``held`` ends.
     """
     from generator import bake as baking
-    from generator.images import sources as origins
+    from generator.bundle import sources as origins
 
     job = baking.make_job(workspace.plan, names, options)
     for left in job.left_out:

@@ -10,7 +10,6 @@ import click
 
 from generator.bundle.check import stdin
 from generator.bundle.format.archive import Reads
-from generator.images.oci import LAYERS
 
 if TYPE_CHECKING:
     from generator.plan.plan import Plan
@@ -39,22 +38,6 @@ base_option = click.option(
 files_argument = click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE [BASE]..."
 )
-
-
-def _packable(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Said before an hour's work, not after it."""
-    if value != "keep":
-        # what packs layers takes a while to import, and most commands pack none
-        from generator.images.writers import check_form
-
-        check_form(value)
-    return value
-
-
-def layers_option(text: str) -> Callable[[_F], _F]:
-    """``--layers``; ``text`` says what becomes of an image."""
-    return click.option("--layers", type=click.Choice(LAYERS), default="keep", show_default=True, callback=_packable,
-                        help=text)  # fmt: skip
 
 
 def groups_of(name: str, plan: Plan) -> tuple[str, ...]:

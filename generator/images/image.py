@@ -1,0 +1,235 @@
+"""An image, wherever it is stored: an OCI layout, a registry, a bundle, a ``docker save`` stream.
+
+A place that stores blobs is a ``BlobSource``. ``resolve`` reads an image from it, from its index down to its configs,
+and checks every digest on the way; layers are left to whoever wants their bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from generator.errors import BundleError, InputError, Problem
+from generator.images import reference
+from generator.images.oci import (
+    INDEX_TYPES,
+    LAYER_TYPES,
+    MANIFEST_TYPES,
+    OCI_INDEX,
+    Child,
+    Descriptor,
+    nested_index,
+    parse_config,
+    parse_index,
+    parse_manifest,
+)
+from generator.images.strictjson import LIMIT, Malformed
+
+CHUNK = 1 << 20
+"""bytes that are read, hashed and written at a time"""
+
+
+class Reads(Protocol):
+    """A source of bytes: a file, a pipe, stdin."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class BlobSource(Protocol):
+    """A place that stores blobs. ``hint`` is the next step where one of them is missing or wrong."""
+
+    @property
+    def hint(self) -> str: ...
+
+    def open(self, blob: Descriptor, /) -> AbstractContextManager[Reads]:
+        """The bytes of a blob, unchecked. OSError where they cannot be read."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer as it is stored, and the digest of its uncompressed tar (``diff_id``)."""
+
+    blob: Descriptor
+    diff_id: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One platform of an image."""
+
+    platform: str
+    manifest: Descriptor
+    config: Descriptor
+    layers: tuple[Layer, ...]
+
+    def blobs(self) -> Iterator[Descriptor]:
+        yield self.manifest
+        yield self.config
+        for layer in self.layers:
+            yield layer.blob
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: full references, what they point to, and its platforms, the host's first.
+
+    ``target`` is the only manifest of a one-platform image, else a nested index that names exactly ``variants``.
+    """
+
+    references: tuple[str, ...]
+    target: Descriptor
+    variants: tuple[Variant, ...]
+
+    @property
+    def label(self) -> str:
+        """The image's name in messages: ``egg`` for ``docker.io/federatedai/egg:1.3.0-release``."""
+        return reference.short(self.references[0])
+
+    @property
+    def nested(self) -> bool:
+        return self.target.media_type in INDEX_TYPES
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        return tuple(variant.platform for variant in self.variants)
+
+    def blobs(self) -> Iterator[Descriptor]:
+        """Every blob of the image, some perhaps twice."""
+        yield self.target
+        for variant in self.variants:
+            yield from variant.blobs()
+
+
+@dataclass(frozen=True)
+class ResolvedImage:
+    """An image and where its blobs are; ``rewritten`` has, by digest, an index made here that ``source`` lacks."""
+
+    image: Image
+    source: BlobSource
+    rewritten: Mapping[str, bytes]
+
+
+class BadBlob(ValueError):
+    """The bytes are not those that a descriptor announces; the message says why."""
+
+
+def sha256(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def copy_hashed(stream: Reads, write: Callable[[bytes], object]) -> str:
+    """Hand everything in ``stream`` to ``write`` and return its digest."""
+    sha = hashlib.sha256()
+    while chunk := stream.read(CHUNK):
+        sha.update(chunk)
+        write(chunk)
+    return "sha256:" + sha.hexdigest()
+
+
+def verified(stream: Reads, blob: Descriptor, *, hashed: bool = False) -> Iterator[bytes]:
+    """The bytes of a blob in pieces. BadBlob at the end where they are not the blob, or as soon as there are too many.
+
+    ``hashed``: its digest was checked a moment ago, so only its size is.
+    """
+    total, sha = 0, hashlib.sha256()
+    while total <= blob.size and (chunk := stream.read(CHUNK)):
+        total += len(chunk)
+        if not hashed:
+            sha.update(chunk)
+        if total <= blob.size:
+            yield chunk
+    if total != blob.size:
+        raise BadBlob(f"does not have the {blob.size:,} bytes that its descriptor states")
+    if not hashed and "sha256:" + sha.hexdigest() != blob.digest:
+        raise BadBlob("does not match its digest")
+
+
+def read_blob(source: BlobSource, blob: Descriptor, what: str) -> bytes:
+    """A manifest, an index or a config, verified. ``what`` begins the message of a BundleError: ``egg: manifest``."""
+    try:
+        if blob.size > LIMIT:
+            raise BadBlob(f"has {blob.size:,} bytes, at most {LIMIT:,} are read")
+        with source.open(blob) as stream:
+            return b"".join(verified(stream, blob))
+    except OSError as error:
+        raise BundleError(f"{what} {blob.digest} cannot be read: {error.strerror}", hint=source.hint) from error
+    except BadBlob as error:
+        raise BundleError(f"{what} {blob.digest} {error}", hint=source.hint) from None
+
+
+def resolve(source: BlobSource, top: Child, references: tuple[str, ...], platforms: Sequence[str]) -> ResolvedImage:
+    """The image at ``top``, an index or a manifest, for these platforms; ``references`` are full and sorted.
+
+    An index that names more than these platforms is rewritten. Raises InputError (a platform it lacks, layers that
+    cannot be stored in a bundle) and BundleError (a blob that is missing or not what its digest or media type says).
+    """
+    label = reference.short(references[0])
+    blob = top.descriptor
+    if blob.media_type in MANIFEST_TYPES:
+        variant = _platform_image(source, blob, top.platform, label)
+        _require(platforms, [variant.platform], label)
+        return ResolvedImage(Image(references, blob, (variant,)), source, {})
+    if blob.media_type not in INDEX_TYPES:
+        raise BundleError(f"{label}: {blob.digest} is {blob.media_type[:80]!r}, not an image", hint=source.hint)
+    children = index_children(source, blob, label)
+    _require(platforms, [child.platform for child in children if not child.attestation], label)
+    taken = {c.platform: c.descriptor for c in children if c.platform in platforms and not c.attestation}
+    variants = tuple(_platform_image(source, taken[platform], platform, label) for platform in platforms)
+    if len(variants) == 1:
+        return ResolvedImage(Image(references, variants[0].manifest, variants), source, {})
+    if len(children) == len(variants):
+        # nothing is left out, so the index and its digest, which a registry knows, stay
+        return ResolvedImage(Image(references, blob, variants), source, {})
+    data = nested_index(sorted(taken.items()))
+    index = Descriptor(sha256(data), len(data), OCI_INDEX)
+    return ResolvedImage(Image(references, index, variants), source, {index.digest: data})
+
+
+def index_children(source: BlobSource, index: Descriptor, label: str) -> tuple[Child, ...]:
+    """The manifests that an index names, no platform twice. BundleError where it is no such index."""
+    data = read_blob(source, index, f"{label}: index")
+    try:
+        children = parse_index(data, index.media_type)
+        for child in children:
+            if child.descriptor.media_type not in MANIFEST_TYPES:
+                raise Malformed(f"{child.descriptor.digest} is {child.descriptor.media_type[:80]!r}, not a manifest")
+        platforms = [child.platform for child in children if not child.attestation]
+        if len(set(platforms)) != len(platforms):
+            raise Malformed("it names a platform twice")
+    except Malformed as error:
+        raise BundleError(f"{label}: index {index.digest}: {error}", hint=source.hint) from None
+    return children
+
+
+def _require(wanted: Sequence[str], present: Sequence[str], label: str) -> None:
+    missing = ", ".join(platform for platform in wanted if platform not in present)
+    if missing:
+        message = f"it was built for {', '.join(present) or 'no platform'}, not for {missing}"
+        raise InputError(Problem(label, message), hint=f"build it for {missing}, or leave that platform out")
+
+
+def _platform_image(source: BlobSource, top: Descriptor, platform: str, label: str) -> Variant:
+    """The image of a manifest; ``platform`` is what its index states, which counts more than what its config does."""
+    data = read_blob(source, top, f"{label}: manifest")
+    try:
+        manifest = parse_manifest(data, top.media_type)
+    except Malformed as error:
+        raise BundleError(f"{label}: manifest {top.digest}: {error}", hint=source.hint) from None
+    for layer in manifest.layers:
+        if layer.media_type not in LAYER_TYPES:
+            message = f"layer {layer.digest} is {layer.media_type[:80]!r}, neither gzip, nor zstd, nor a plain tar"
+            hint = "build it again with compression=gzip,force-compression=true"
+            raise InputError(Problem(label, message), hint=hint)
+    data = read_blob(source, manifest.config, f"{label}: config")
+    try:
+        config = parse_config(data)
+    except Malformed as error:
+        raise BundleError(f"{label}: config {manifest.config.digest}: {error}", hint=source.hint) from None
+    if len(config.diff_ids) != len(manifest.layers):
+        count = f"{len(manifest.layers)} layers, its config {len(config.diff_ids)} diff ids"
+        raise BundleError(f"{label}: manifest {top.digest} has {count}", hint=source.hint)
+    layers = tuple(Layer(blob, config.diff_ids[number]) for number, blob in enumerate(manifest.layers))
+    return Variant(platform or config.platform, top, manifest.config, layers)
