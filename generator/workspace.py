@@ -1,4 +1,4 @@
-"""Reads a project's files and gives its plan and its tree: what every command works on."""
+"""Reads a project's files and gives its plan and its tree, which every command works on; makes new projects."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from functools import partial
 from pathlib import Path
 
 from generator.catalogue.line import Line, parse_line
+from generator.config import values
 from generator.config.env import parse_settings
-from generator.config.settings import Settings
-from generator.errors import InputError, Problem
+from generator.config.settings import Settings, key_of, sample_env
+from generator.errors import EngineError, InputError, Problem
+from generator.files import write_atomically
 from generator.plan.plan import Plan
 from generator.plan.planner import make_plan
 from generator.project import Project
 from generator.render.overrides import never_read
 from generator.render.render import render
-from generator.render.tree import Change, compare
+from generator.render.tree import Change, compare, write
+
+IGNORED = (b".env.local", b".fategen/", b"*.fate.tar", b"*.fate.tar.*", b"fategen-load.*")
+"""What git ignores of a project: passwords, caches and logs, bundles."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,48 @@ class Workspace:
     def drift(self) -> tuple[Change, ...]:
         """Every generated file that is missing, changed or stale on disk."""
         return compare(self.tree, self.project.root)
+
+
+def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:
+    """Everything that a command works on. Raises InputError with every problem of the first file that has any."""
+    committed, warnings = load_settings(project, sets=sets, sources=sources, local=False, strict=strict)
+    line = load_line(project, committed.fate_version, committed.where("FATE_VERSION"))
+    plan = make_plan(committed, line)
+    read: set[str] = set()
+    tree = render(plan, project.search_path("templates"), read)
+    if project.env_local.is_file():
+        private, warnings = load_settings(project, sets=sets, sources=sources, strict=strict)
+        plan = make_plan(private, line)
+    used = {image.name: image.template if image.kind != "third-party" else "" for image in line.images}
+    more = (*_tags_of_another_line(project, committed, line), *never_read(project, read, used))
+    return Workspace(project, plan, tree, (*warnings, *more))
+
+
+def create(project: Project, release: str) -> Workspace:
+    """Writes a new project: a commented ``.env`` for a release, a ``.gitignore``, and what that renders.
+
+    Raises InputError where there is an ``.env`` already or the release is unknown, EngineError where the disk refuses;
+    after a failure it can be run again.
+    """
+    if project.env.exists() or project.env.is_symlink():
+        raise InputError(
+            Problem(str(project.env), "exists already; it was left as it is"),
+            hint="edit it, then run: fategen render",
+        )
+    text = _sample(project, release)
+    try:
+        project.root.mkdir(parents=True, exist_ok=True)
+        _ignore(project.root / ".gitignore")
+        write_atomically(project.env, text)
+    except OSError as error:
+        raise EngineError(f"cannot write .env and .gitignore into {project.root}: {error.strerror}") from error
+    try:
+        workspace = load(project)
+        write(workspace.drift(), project.root)
+    except BaseException:
+        project.env.unlink(missing_ok=True)
+        raise
+    return workspace
 
 
 def load_settings(
@@ -59,41 +106,6 @@ def load_line(project: Project, version: str, where: str) -> Line:
     )
 
 
-def _lines(project: Project) -> list[str]:
-    """Those that have a catalogue, the project's own too."""
-    found = {file.stem for directory in project.search_path("catalogue") for file in directory.glob("*.yaml")}
-    return sorted(found, key=lambda stem: [int(part) for part in re.findall("[0-9]+", stem)])
-
-
-def _of_another_line(project: Project, settings: Settings, line: Line) -> Iterator[Problem]:
-    """A warning for each tag that names a release of another line: a push would take that one's place."""
-    for key, tag in (("BASE_TAG", settings.base_tag), ("TAG", settings.tag)):
-        named = re.match(r"v?([0-9]+\.[0-9]+)\.[0-9]", tag)
-        if named and named[1] != line.name and named[1] in _lines(project):
-            wrong = f"{key}: {tag} is a tag of FATE {named[1]}, and this is FATE {settings.fate_version}: is it meant?"
-            yield Problem(settings.where(key), wrong)
-
-
-def _catalogue(project: Project, line: str) -> str | None:
-    files = (directory / f"{line}.yaml" for directory in project.search_path("catalogue"))
-    return next((read_text(file) for file in files if file.is_file()), None)
-
-
-def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:
-    """Everything that a command works on. Raises InputError with every problem of the first file that has any."""
-    committed, warnings = load_settings(project, sets=sets, sources=sources, local=False, strict=strict)
-    line = load_line(project, committed.fate_version, committed.where("FATE_VERSION"))
-    plan = make_plan(committed, line)
-    read: set[str] = set()
-    tree = render(plan, project.search_path("templates"), read)
-    if project.env_local.is_file():
-        private, warnings = load_settings(project, sets=sets, sources=sources, strict=strict)
-        plan = make_plan(private, line)
-    used = {image.name: image.template if image.kind != "third-party" else "" for image in line.images}
-    more = (*_of_another_line(project, committed, line), *never_read(project, read, used))
-    return Workspace(project, plan, tree, (*warnings, *more))
-
-
 def read_text(path: Path) -> str:
     """A file of the user's as text. Raises InputError where it cannot be read or is not UTF-8 (with its line)."""
     try:
@@ -105,3 +117,51 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(Problem(f"{path.name}:{line}", "is not UTF-8; save the file in that encoding")) from error
+
+
+def _sample(project: Project, release: str) -> str:
+    """The ``.env`` of a release, with the keys that its line has."""
+    try:
+        values.version(release)
+    except ValueError as error:
+        raise InputError(Problem("--release", str(error))) from error
+    line = load_line(project, release, "--release")
+    known = [known.version for known in line.releases]
+    if release not in known:
+        raise InputError(
+            Problem("--release", f"{release} is unknown; there is {', '.join(known)}"),
+            hint="take one of them; docs/new-image.md adds another to a project",
+        )
+    keys = [key_of(source.name, "_SOURCE") for source in line.sources]
+    keys += [key_of(name, "_IMAGE") for name in line.upstream_images]
+    return sample_env(keys, BASE_TAG=f"{release}-release", TAG=f"{release}-release", FATE_VERSION=release)
+
+
+def _ignore(file: Path) -> None:
+    """Adds to ``.gitignore`` what it lacks, with the line ends that it has."""
+    text = file.read_bytes() if file.exists() else b""
+    end = b"\r\n" if b"\r\n" in text else b"\n"
+    missing = [line for line in IGNORED if line not in text.splitlines()]
+    if missing:
+        start = text if not text or text.endswith(b"\n") else text + end
+        write_atomically(file, start + end.join(missing) + end)
+
+
+def _lines(project: Project) -> list[str]:
+    """Those that have a catalogue, the project's own too."""
+    names = {file.stem for directory in project.search_path("catalogue") for file in directory.glob("*.yaml")}
+    return sorted(names, key=lambda stem: [int(part) for part in re.findall("[0-9]+", stem)])
+
+
+def _tags_of_another_line(project: Project, settings: Settings, line: Line) -> Iterator[Problem]:
+    """A warning for each tag that names a release of another line: a push would take that one's place."""
+    for key, tag in (("BASE_TAG", settings.base_tag), ("TAG", settings.tag)):
+        named = re.match(r"v?([0-9]+\.[0-9]+)\.[0-9]", tag)
+        if named and named[1] != line.name and named[1] in _lines(project):
+            wrong = f"{key}: {tag} is a tag of FATE {named[1]}, and this is FATE {settings.fate_version}: is it meant?"
+            yield Problem(settings.where(key), wrong)
+
+
+def _catalogue(project: Project, line: str) -> str | None:
+    files = (directory / f"{line}.yaml" for directory in project.search_path("catalogue"))
+    return next((read_text(file) for file in files if file.is_file()), None)

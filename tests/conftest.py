@@ -51,7 +51,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What fategen keeps for its user is kept here; the caches of the sandbox, a program of its own, stay in place."""
     with pytest.MonkeyPatch.context() as patch:
         path = tmp_path_factory.mktemp("cache")
-        patch.setattr("generator.render.compiled.cache_directory", lambda: path)
+        patch.setattr("generator.render.render.cache_directory", lambda: path)
         yield path
 
 

@@ -7,7 +7,7 @@ import sys
 import click
 
 from generator import __version__, process
-from generator.cli.lazy import LazyGroup
+from generator.cli.common import LazyGroup
 from generator.errors import FategenError, refused
 
 COMMANDS = {
@@ -15,10 +15,10 @@ COMMANDS = {
     "render": "write the Dockerfiles and the bake file, or check them",
     "images": "list the images of the plan",
     "bake": "build the images with docker buildx bake, and push or load them",
-    "verify": "hold images against their contract: their files, their configuration, how they start and end",
-    "bundle": "carry images to a site without internet: save, inspect, verify, load",
+    "verify": "check images against their contract: files, configuration, start and stop",
+    "bundle": "carry images to an air-gapped site: save, inspect, verify, load",
     "override": "copy packaged templates and catalogues into the project, to change them there",
-    "doctor": "what this machine has and lacks for each command",
+    "doctor": "show what this machine has and lacks for each command",
 }
 
 
@@ -52,8 +52,8 @@ def main() -> None:
         process.give_up()
         code = 141
     except OSError as error:
-        said = refused(error)
-        click.echo(said.render(), err=True)
+        refusal = refused(error)
+        click.echo(refusal.render(), err=True)
         process.give_up()
-        code = said.exit_code
+        code = refusal.exit_code
     sys.exit(code if isinstance(code, int) else 0)

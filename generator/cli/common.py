@@ -1,14 +1,15 @@
-"""Options that several commands share, and how warnings are told."""
+"""What commands share: options, warnings, and a group whose commands are imported when they are used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from generator.errors import Problem
+from generator.errors import Problem, did_you_mean
 from generator.project import Project, find_project
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -46,3 +47,35 @@ def open_project(directory: Path) -> Project:
 def say_warnings(warnings: Iterable[Problem]) -> None:
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+class LazyGroup(click.Group):
+    """Knows its commands' names and one-line help from ``commands``.
+
+    Module ``package.NAME`` has the ``command``; it is imported when that is run or asked for help.
+    """
+
+    def __init__(self, *args: Any, package: str, commands: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._package, self._help = package, commands
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._help)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._help:
+            return None
+        command: click.Command = importlib.import_module(f"{self._package}.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self._help and not name.startswith("-"):
+            ctx.fail(f"No such command {name!r}{did_you_mean(name, self._help)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._help.items()))

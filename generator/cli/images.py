@@ -1,18 +1,24 @@
-"""``fategen images``: what the plan builds, from what, and for which platforms."""
+"""``fategen images``: what the plan builds, from what, for which platforms, and what has to be mirrored for that."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.errors import InputError, Problem
-from generator.plan.plan import Target
+from generator.plan.plan import Target, linked
 from generator.text import table
-from generator.workspace import load
+from generator.workspace import Workspace, load, read_text
+
+if TYPE_CHECKING:
+    from generator.render.external import External
 
 
 @click.command()
@@ -38,9 +44,7 @@ def command(
     plan = workspace.plan
     selected = plan.select(names) if names else tuple(t for t in (*plan.targets, *plan.unavailable) if not t.inherits)
     if external:
-        from generator.cli.external import show
-
-        show(workspace, selected, form)
+        _print_externals(workspace, selected, form)
     elif form == "json":
         click.echo(json.dumps([_as_json(t) for t in selected], indent=2))
     elif form == "references":
@@ -89,3 +93,38 @@ def _say_skipped(targets: tuple[Target, ...]) -> None:
             reasons.setdefault((s.platform, s.reason), []).append(target.name)
     for (platform, reason), names in reasons.items():
         click.echo(f"no {platform} for {', '.join(names)}: {reason}", err=True)
+
+
+def _print_externals(workspace: Workspace, targets: Sequence[Target], form: str) -> None:
+    """Prints what these targets, and those that they are built from, ask for."""
+    from generator.render.external import externals, skopeo_sync
+
+    plan = workspace.plan
+    path = workspace.project.root / plan.settings.maven_settings
+    settings = read_text(path) if plan.settings.maven_settings and path.is_file() else ""
+    wanted = linked(plan.targets, [target.name for target in targets])
+    found = externals(plan, workspace.tree, wanted, maven_settings=settings)
+    if form == "json":
+        click.echo(json.dumps([asdict(row) for row in found], indent=2))
+    elif form == "references":
+        for row in found:
+            if row.kind == "image":
+                click.echo(row.upstream)
+    elif form == "skopeo":
+        import yaml
+
+        click.echo(yaml.safe_dump(skopeo_sync(found), sort_keys=True), nl=False)
+    else:
+        click.echo(_externals_table(found))
+        local = {source.name: source.location for target in wanted for source in target.sources if source.local}
+        for name, location in local.items():
+            click.echo(f"{name} is a local directory: {location}", err=True)
+
+
+def _externals_table(found: Sequence[External]) -> str:
+    rows = [(row.kind, row.upstream, _asked(row), row.key or "its template", ", ".join(row.images)) for row in found]
+    return table(("KIND", "WHAT", "ASKED OF", "SET BY", "FOR"), rows)
+
+
+def _asked(row: External) -> str:
+    return "there" if row.asked == row.upstream else row.asked

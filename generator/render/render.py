@@ -7,13 +7,16 @@ into an error with the template's file and line.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from generator import __version__
 from generator.errors import InputError, Problem
-from generator.render import compiled, hcl
+from generator.render import hcl
 from generator.render.dockerfile import names_in
 from generator.render.tree import HEADER
 
@@ -81,7 +84,7 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.bytecode_cache = compiled.cache(environment)
+    environment.bytecode_cache = _bytecode_cache()
     environment.filters["hcl"] = hcl.quote
     environment.filters["hcl_list"] = hcl.string_list
     environment.filters["comment"] = hcl.comment
@@ -91,6 +94,33 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
     environment.filters["sed_text"] = hcl.sed_text
     environment.filters["shell_words"] = hcl.shell_words
     return environment
+
+
+def cache_directory() -> Path | None:
+    """Where fategen keeps what it can make again, for this user; None for one without a home."""
+    cache, home = os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME")
+    return Path(cache, "fategen") if cache else Path(home, ".cache/fategen") if home else None
+
+
+def _bytecode_cache() -> jinja2.BytecodeCache | None:
+    """Compiled templates: compiling them is a quarter of a run's time. What cannot be kept is compiled again."""
+    import jinja2
+
+    class Cache(jinja2.FileSystemBytecodeCache):
+        def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+            try:
+                super().load_bytecode(bucket)
+            except Exception:  # damaged, in whatever way pickle and marshal put it
+                bucket.reset()
+
+        def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+            with contextlib.suppress(OSError):
+                Path(self.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+                super().dump_bytecode(bucket)
+
+    directory = cache_directory()
+    # Jinja knows its own version and a template's text; what our filters and settings compile it to, it does not
+    return Cache(str(directory / f"templates-{__version__}")) if directory else None
 
 
 def _fill(environment: jinja2.Environment, name: str, wanted_by: str, values: dict[str, object]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from generator.cli.lazy import LazyGroup
+from generator.cli.common import LazyGroup
 
 COMMANDS = {
     "save": "write a set of images into one file",
