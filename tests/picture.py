@@ -1,7 +1,7 @@
 """``python -m tests.picture PROJECT FILE.svg``: real commands in a pseudo terminal, and what it shows at the end.
 
-scripts/picture calls it. The live view moves the cursor up and rewrites its lines, so the bytes go through a screen;
-rich makes SVG of that.
+scripts/picture calls it. The live view moves the cursor up and rewrites its lines, so the bytes go through a terminal
+emulator (pyte); rich makes SVG of its screen.
 """
 
 from __future__ import annotations
@@ -17,82 +17,12 @@ import termios
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyte
 from rich.console import Console
 from rich.text import Text
 
 WIDTH, HEIGHT = 112, 40
 COMMANDS = ("fategen render", "fategen bake --load", "fategen bundle save")
-_ESCAPE = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|\x1b[()][0-9A-B]|\x1b[=>78]|([\r\n\b])")
-
-
-class Screen:
-    """The lines of a terminal that never scrolls away: cursor up and down, to the line's start, erase, colours."""
-
-    def __init__(self) -> None:
-        self.lines: list[list[tuple[str, str]]] = [[]]
-        self._row = self._column = 0
-        self._style: tuple[str, ...] = ()
-
-    def feed(self, text: str) -> None:
-        at = 0
-        for found in _ESCAPE.finditer(text):
-            self._put(text[at : found.start()])
-            at = found.end()
-            if found[3]:
-                self._control(found[3])
-            elif found[2]:
-                self._escape(found[2], found[1])
-        self._put(text[at:])
-
-    def _put(self, text: str) -> None:
-        for char in text:
-            line = self.lines[self._row]
-            line.extend([(" ", "")] * (self._column + 1 - len(line)))
-            line[self._column] = (char, ";".join(self._style))
-            self._column += 1
-
-    def _control(self, char: str) -> None:
-        if char == "\r":
-            self._column = 0
-        elif char == "\b":
-            self._column = max(0, self._column - 1)
-        else:
-            self._move(1)
-
-    def _move(self, rows: int) -> None:
-        self._row = max(0, self._row + rows)
-        self.lines.extend([] for _ in range(self._row + 1 - len(self.lines)))
-
-    def _escape(self, kind: str, given: str) -> None:
-        number = int(given) if given.isdigit() else 0
-        if kind in "AF":
-            self._move(-(number or 1))
-        elif kind in "BE":
-            self._move(number or 1)
-        elif kind == "C":
-            self._column += number or 1
-        elif kind == "G":
-            self._column = max(0, (number or 1) - 1)
-        elif kind == "m":
-            codes = [code for code in given.split(";") if code not in ("", "0")]
-            self._style = (*self._style, *codes) if codes else ()
-        elif kind == "K":
-            line = self.lines[self._row]
-            if number == 2:
-                line.clear()
-            elif number == 0:
-                del line[self._column :]
-        elif kind == "J" and number == 0:
-            del self.lines[self._row][self._column :]
-            del self.lines[self._row + 1 :]
-        elif kind not in "hl":
-            raise ValueError(f"the picture does not know ESC [ {given} {kind}")
-        if kind in "EF":
-            self._column = 0
-
-    def ansi(self) -> str:
-        """The lines with their colours alone."""
-        return "\n".join("".join(f"\x1b[0;{s}m{c}" if s else f"\x1b[0m{c}" for c, s in line) for line in self.lines)
 
 
 def record(command: str, directory: Path) -> bytes:
@@ -122,16 +52,24 @@ def record(command: str, directory: Path) -> bytes:
 
 
 def picture(commands: Sequence[str], directory: Path) -> str:
-    screen = Screen()
+    screen = pyte.Screen(WIDTH, 10 * HEIGHT)
+    terminal = pyte.ByteStream(screen)
     for command in commands:
-        screen.feed(f"\x1b[1;32m$\x1b[0m {command}\r\n")
-        screen.feed(record(command, directory).decode("utf-8"))
-        screen.feed("\r\n")
+        terminal.feed(f"\x1b[1;32m$\x1b[0m {command}\r\n".encode() + record(command, directory) + b"\r\n")
+    lines = [[screen.buffer[row][column] for column in range(WIDTH)] for row in range(screen.cursor.y)]
+    text = Text("\n").join(Text.assemble(*((char.data, style(char.fg, char.bold)) for char in line)) for line in lines)
+    text.rstrip()
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(screen.ansi().rstrip()), soft_wrap=True)
+    console.print(text, soft_wrap=True)
     # without the web fonts that rich's own template asks a server for, and with ids that do not change each time
     svg = console.export_svg(title="fategen", unique_id="fategen")
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+
+
+def style(colour: str, bold: bool) -> str:
+    """pyte calls the colour that terminals write as 33 brown."""
+    name = "" if colour == "default" else {"brown": "yellow"}.get(colour, colour)
+    return f"{'bold ' if bold else ''}{name}".strip()
 
 
 if __name__ == "__main__":
