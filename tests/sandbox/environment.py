@@ -35,7 +35,6 @@ def sandbox() -> dict[str, str]:
         "FATEGEN_SANDBOX_APT_MIRROR": roots.apt_mirror(),
         "FATEGEN_SANDBOX_BUILDX_OLD": str(STATE / "clients" / "old"),
         "FATEGEN_SANDBOX_BUILDX_NEW": str(STATE / "clients" / "new"),
-        "FATEGEN_SANDBOX_BARE": str(roots.BARE),
         # the containerd of that engine, whose socket is in its private /run
         "FATEGEN_SANDBOX_CONTAINERD": f"/proc/{service.running('engine')}/root/run/docker/containerd/containerd.sock",
         "DOCKER_HOST": SOCKETS["engine"],

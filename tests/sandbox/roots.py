@@ -20,7 +20,6 @@ ENGINE = CACHE / "engine"
 DOCKER20 = CACHE / "docker20"
 DOCKER28 = CACHE / "docker28"
 PODMAN = CACHE / "podman"
-BARE = CACHE / "bare"  # the air-gapped host of fategen-load.pyz: Debian 12 with its Python and nothing else
 DEBIAN_TARS = {"amd64": CACHE / "debian-amd64.tar", "arm64": CACHE / "debian-arm64.tar"}
 PLUGINS = "usr/libexec/docker/cli-plugins"
 PLUGIN = f"{PLUGINS}/docker-buildx"
@@ -87,8 +86,6 @@ SECOND = (
     Root(PODMAN, "trixie", (
         *_extract("?essential", "podman,ca-certificates"),
         *(f"--extract-hook={line}" for line in (*_CONFIGURE[:2], 'mkdir -p "$1/mnt"')))),
-    Root(BARE, "bookworm",
-         (*_extract("?essential", "python3"), *(f"--extract-hook={line}" for line in _CONFIGURE[:3]))),
     Root(CACHE / "buildx-new", "sid", (*_extract("docker-buildx"), _STALE), only=(PLUGIN,)),
 )  # fmt: skip
 _OTHER_DOCKER = (*_extract("?essential", "docker.io,containerd,runc,tini,iptables,ca-certificates,xz-utils,mount,kmod"),
