@@ -25,6 +25,13 @@ WIDTH, HEIGHT = 112, 40
 COMMANDS = ("fategen render", "fategen bake --load", "fategen bundle save")
 
 
+def screen_of(written: bytes | str, width: int = 200, height: int = 10 * HEIGHT) -> pyte.Screen:
+    """What a terminal of that size shows in the end; ``display`` are its lines."""
+    screen = pyte.Screen(width, height)
+    pyte.ByteStream(screen).feed(written.encode() if isinstance(written, str) else written)
+    return screen
+
+
 def record(command: str, directory: Path) -> bytes:
     """What a command writes to a terminal of WIDTH by HEIGHT. SystemExit where it fails."""
     process, terminal = pty.fork()
@@ -52,11 +59,9 @@ def record(command: str, directory: Path) -> bytes:
 
 
 def picture(commands: Sequence[str], directory: Path) -> str:
-    screen = pyte.Screen(WIDTH, 10 * HEIGHT)
-    terminal = pyte.ByteStream(screen)
-    for command in commands:
-        terminal.feed(f"\x1b[1;32m$\x1b[0m {command}\r\n".encode() + record(command, directory) + b"\r\n")
-    lines = [[screen.buffer[row][column] for column in range(WIDTH)] for row in range(screen.cursor.y)]
+    runs = (f"\x1b[1;32m$\x1b[0m {command}\r\n".encode() + record(command, directory) for command in commands)
+    screen = screen_of(b"\r\n".join(runs), WIDTH)
+    lines = [[screen.buffer[row][column] for column in range(WIDTH)] for row in range(screen.cursor.y + 1)]
     text = Text("\n").join(Text.assemble(*((char.data, style(char.fg, char.bold)) for char in line)) for line in lines)
     text.rstrip()
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)

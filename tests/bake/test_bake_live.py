@@ -14,7 +14,7 @@ from generator.bake.events import Change, Reader, Step, StepName
 from generator.bake.progress import LiveView, PlainView, Row, View, fitting_rows, image_rows, make_view
 from generator.plan.plan import Plan
 from tests.fate_plan import job_of, plan_of
-from tests.picture import Screen
+from tests.picture import screen_of
 from tests.test_progress import on_terminal
 
 DATA = Path(__file__).parent / "data"
@@ -37,9 +37,7 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        screen = Screen()
-        screen.feed(self.written.getvalue())
-        lines = ["".join(char for char, _ in line).rstrip() for line in screen.lines]
+        lines = [line.rstrip() for line in screen_of(self.written.getvalue()).display]
         return [line for line in lines if line]
 
     def show(self, *changes: Change) -> None:

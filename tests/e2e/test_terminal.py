@@ -12,7 +12,7 @@ import termios
 import time
 from pathlib import Path
 
-from tests.picture import Screen
+from tests.picture import screen_of
 
 
 def on_terminal(*args: str, cwd: Path, columns: int = 80, interrupt_at: str = "") -> tuple[int, str]:
@@ -44,9 +44,7 @@ def test_a_build_is_a_picture_that_makes_way_for_the_result(pushed: Path) -> Non
     code, drawn = on_terminal("bake", "roll", cwd=pushed, columns=60)
     assert code == 0, drawn
     assert "  roll      ✓  cached  amd64 arm64" in drawn
-    screen = Screen()
-    screen.feed(drawn)
-    left = ["".join(char for char, _ in line).split() for line in screen.lines]
+    left = [line.split() for line in screen_of(drawn).display]
     assert [words[0] for words in left if words][-2:] == ["IMAGE", "roll"] and "building" not in str(left)
     drawn_lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", drawn).splitlines()
     assert max(map(len, drawn_lines)) < 80
