@@ -84,25 +84,34 @@ class Registry(Session):
 
     def manifest(self, path: str, name: str) -> Manifest:
         """The manifest with this tag or digest; Refusal too where it is another one than was asked for."""
-        answer = self._ask("GET", path, f"manifests/{name}")
+        answer = self._get(path, "manifests", name)
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        return Manifest(sha256(answer.data), media_type, answer.data)
+
+    def small_blob(self, path: str, digest: str) -> bytes:
+        """A blob of at most 4 MiB (a config); Refusal too where its bytes are others."""
+        return self._get(path, "blobs", digest).data
+
+    def _get(self, path: str, kind: str, name: str) -> Answer:
+        answer = self._ask("GET", path, kind, name)
         if answer.status != 200:
             raise self.refusal(answer)
-        digest = "sha256:" + hashlib.sha256(answer.data).hexdigest()
+        digest = sha256(answer.data)
         expected = name if ":" in name else answer.headers.get("Docker-Content-Digest", digest)
         if digest != expected:
-            raise Refusal("unknown", f"the manifest that came is {digest}, not {expected}")
-        return Manifest(digest, answer.headers.get("Content-Type", "").partition(";")[0].strip(), answer.data)
+            raise Refusal("unknown", f"what came is {digest}, not {expected}")
+        return answer
 
     def digest(self, path: str, tag: str) -> str:
         """The digest behind a tag, "" where there is none; of what is there where the registry does not name it."""
-        answer = self._ask("HEAD", path, f"manifests/{tag}")
+        answer = self._ask("HEAD", path, "manifests", tag)
         if not self._exists(answer):
             return ""
         return answer.headers.get("Docker-Content-Digest") or self.manifest(path, tag).digest
 
     def has_blob(self, path: str, digest: str) -> bool:
         """Whether the repository has this blob."""
-        return self._exists(self._ask("HEAD", path, f"blobs/{digest}"))
+        return self._exists(self._ask("HEAD", path, "blobs", digest))
 
     def fetch_blob(
         self, path: str, digest: str, size: int, directory: Path, received: Received = lambda _: None
@@ -126,26 +135,22 @@ class Registry(Session):
             return "was there"
         return Upload(self, self._path(path), digest, size, content).run([self._path(mount) for mount in mounts])
 
-    def put_manifest(self, path: str, name: str, manifest: Manifest) -> None:
+    def put_manifest(self, path: str, name: str, media_type: str, data: bytes) -> None:
         """Puts a manifest under a tag or its digest; Refusal too where the registry calls it otherwise."""
         path = self._path(path)
-        answer = self.request(
-            "PUT",
-            f"/v2/{path}/manifests/{name}",
-            f"repository:{path}:pull,push",
-            body=manifest.data,
-            headers={"Content-Type": manifest.media_type},
-            timeout=UPLOAD_TIMEOUT,
-        )
+        address, scope = f"/v2/{path}/manifests/{name}", f"repository:{path}:pull,push"
+        headers = {"Content-Type": media_type}
+        answer = self.request("PUT", address, scope, body=data, headers=headers, timeout=UPLOAD_TIMEOUT)
         if answer.status != 201:
             raise self.refusal(answer)
-        digest = answer.headers.get("Docker-Content-Digest", manifest.digest)
-        if digest != manifest.digest:
-            raise Refusal("unknown", f"it took {manifest.digest} and calls it {digest}")
+        digest = answer.headers.get("Docker-Content-Digest", sha256(data))
+        if digest != sha256(data):
+            raise Refusal("unknown", f"it took {sha256(data)} and calls it {digest}")
 
-    def _ask(self, method: str, path: str, rest: str) -> Answer:
+    def _ask(self, method: str, path: str, kind: str, name: str) -> Answer:
         path = self._path(path)
-        return self.request(method, f"/v2/{path}/{rest}", f"repository:{path}:pull", headers={"Accept": ACCEPT})
+        scope = f"repository:{path}:pull"
+        return self.request(method, f"/v2/{path}/{kind}/{name}", scope, headers={"Accept": ACCEPT})
 
     def _exists(self, answer: Answer) -> bool:
         if answer.status not in (200, 404):
@@ -155,6 +160,10 @@ class Registry(Session):
     def _path(self, path: str) -> str:
         """A repository's path in addresses: Docker Hub's own images have one that their names leave out."""
         return path if self.access.host != HUB or "/" in path else f"library/{path}"
+
+
+def sha256(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 Connect = Callable[[Access], Registry]

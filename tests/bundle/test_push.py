@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.blobs import open_blobs
 from generator.bundle.push import Pushed, push
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
-from generator.registry.session import Access
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import multi, simple
 from tests.loopback import Handler, Loopback
@@ -34,10 +32,9 @@ def file(made: Made, tmp_path: Path) -> Path:
 
 
 def send(registry: Loopback, file: Path, *only: str, replace: bool = False) -> tuple[Pushed, ...]:
+    environment = {"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}
     prefix = f"{registry.host}/inside/fate"
-    with open_blobs(file) as blobs:
-        access = Access(registry.host, insecure=True)
-        return push(blobs, prefix, access, only=only, replace=replace, connect=registry.client)
+    return push(file, prefix, only=only, replace=replace, environment=environment, connect=registry.client).images
 
 
 def sent(registry: Loopback) -> list[str]:

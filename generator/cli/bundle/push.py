@@ -1,4 +1,4 @@
-"""``fategen bundle push``: a bundle into a registry on the inside."""
+"""``fategen bundle push``: a bundle into an air-gapped site's registry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from generator.progress import Bar
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("prefix", metavar="REGISTRY/PREFIX")
 @base_option
-@click.option("--only", multiple=True, metavar="NAME", help="Push this image alone. Repeatable.")
+@click.option("--only", multiple=True, metavar="NAME", help="Push only this image. Repeatable.")
 @click.option("--replace", is_flag=True, help="Also names that have platforms there which the bundle lacks.")
 @signature_option
 @format_option
@@ -34,8 +34,19 @@ def command(
 
     Logins are docker's (docker login). What the registry has is not sent; after an error, the same command goes on.
     """
-    from generator.bundle.pushing import push_file, pushed_json, pushed_table
+    from generator.bundle.push import push
+    from generator.text import human, table
 
     with Bar("pushing", quiet) as bar:
-        pushed = push_file(file, prefix, bases=bases, only=only, key=key, replace=replace, progress=bar)
-    click.echo(json.dumps(pushed_json(pushed), indent=2) if form == "json" else pushed_table(pushed))
+        pushed = push(file, prefix, bases=bases, only=only, key=key, replace=replace, progress=bar)
+    if form == "json":
+        fields = ("references", "digest", "platforms", "state", "sent")
+        images = [{field: getattr(image, field) for field in fields} for image in pushed.images]
+        click.echo(json.dumps({"root": pushed.root, "images": images}, indent=2))
+        return
+    rows: list[tuple[str, ...]] = []
+    for image in pushed.images:
+        first, *others = image.references
+        rows.append((first, " ".join(image.platforms), image.digest, image.state, human(image.sent)))
+        rows += [(name, "", "", "", "") for name in others]
+    click.echo(table(("IMAGE", "PLATFORMS", "DIGEST", "", ">SENT"), rows))
