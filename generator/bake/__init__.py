@@ -1,25 +1,25 @@
-"""What to ask of ``docker buildx bake``, and what came out: preflight, phases, progress, results, OCI layouts."""
+"""Builds images with ``docker buildx bake``: checks before a build, the run and its picture, publishing, the report."""
 
-from generator.bake.environment import Recipe
-from generator.bake.job import Job, Options, make_job
-from generator.bake.layouts import export_layouts, load_for_layouts
-from generator.bake.phases import bake
-from generator.bake.prepare import make_environment, make_session, open_workspace, resolved
-from generator.bake.progress import make_view
-from generator.bake.results import Built, result_table
+from generator.bake.job import Job, Options, make_job, not_built
+from generator.bake.layouts import build_layouts, fetching_layouts
+from generator.bake.prepare import lock_project, make_session, open_workspace, resolved
+from generator.bake.publish import bake
+from generator.bake.report import Built, result_table
+from generator.bake.run import Recipe, Session
 
 __all__ = [
     "Built",
     "Job",
     "Options",
     "Recipe",
+    "Session",
     "bake",
-    "export_layouts",
-    "load_for_layouts",
-    "make_environment",
+    "build_layouts",
+    "fetching_layouts",
+    "lock_project",
     "make_job",
     "make_session",
-    "make_view",
+    "not_built",
     "open_workspace",
     "resolved",
     "result_table",

@@ -39,6 +39,11 @@ class StepName:
     text: str
     internal: bool = False
 
+    @property
+    def label(self) -> str:
+        """``linux/arm64 storage 3/5``, as far as the step has them."""
+        return " ".join(part for part in (self.platform, self.stage) if part)
+
 
 @dataclass
 class Step:
@@ -122,7 +127,6 @@ class Reader:
     def __init__(self, targets: Sequence[str], redact: Callable[[str], str], begun: float = 0.0) -> None:
         self._begun = begun
         self.steps: dict[str, Step] = {}
-        self.warnings: list[str] = []
         self._pushes: dict[str, tuple[str, bool]] = {}
         self.notes: deque[str] = deque(maxlen=TAIL)
         self._targets = targets
@@ -170,8 +174,6 @@ class Reader:
             yield from self._transfer(transfer)
         for log in _list(status, "logs"):
             yield from self._log(log)
-        for warning in _list(status, "warnings"):
-            self.warnings.append(self._redact(_decode(warning.get("short")).decode("utf-8", "replace")))
 
     def _vertex(self, vertex: dict[str, Any]) -> Iterator[Change]:
         digest = str(vertex.get("digest", ""))

@@ -1,32 +1,55 @@
-"""Exports what is built as OCI image layouts, one directory for each image, for ``fategen bundle save``."""
+"""OCI layouts of the plan's images, built or fetched: what bundles are made of, and what is verified."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from generator.bake.cache import AGAIN
+from generator.bake.checks import create_command
 from generator.bake.job import Job
-from generator.bake.logs import clear_logs
-from generator.bake.phases import attempt, failed
-from generator.bake.preflight import create_command
-from generator.bake.run import PhaseError, Session
+from generator.bake.run import NO_CACHE_EXPORT, PhaseError, Session, clear_logs, failure, run_bake
 from generator.docker.engine import BUILDX_APART
 from generator.errors import EngineError
 from generator.plan.plan import Plan
+from generator.progress import Bar, say
 from generator.text import Version
+
+if TYPE_CHECKING:
+    from generator.bundle.format.model import BundleIndex
+    from generator.images.from_registry import Coming
+    from generator.images.layout import SourceImage
+    from generator.workspace import Workspace
 
 SHARED = "shared"
 
 
-def export_layouts(session: Session, *, again: bool = False) -> dict[str, Path]:
-    """Builds the session's targets and exports each to ``.fategen/layouts/<target>``. Gives target -> directory.
+def build_layouts(
+    session: Session, plan: Plan, platforms: Sequence[str], *, again: bool = False
+) -> tuple[SourceImage, ...]:
+    """Builds the session's targets and writes each to ``.fategen/layouts/<target>``. Raises BuildError or EngineError.
 
-    The ``blobs`` of all of them are one directory, so that a layer that many images have is sent and kept once; it
-    stays between runs, as a cache. There is no attestation, and layers are what a push sends: gzip, unless a base has
-    others.
-    ``again``: they were built just now, so that no build cache is written. Raises BuildError or EngineError.
+    There is no attestation, and layers are what a push sends: gzip, unless a base has others. ``again``: the images
+    were built just now, so that no build cache is written.
     """
+    from generator.bundle.sources import fill_layouts, source_images
+
+    if session.facts.multi_platform:
+        return source_images(session.job, platforms, _export(session, again=again))
+    say(
+        "through the engine: its image store (graphdriver) writes no OCI layouts, so the images are loaded into it "
+        "and read back with docker save"
+    )
+    images = source_images(session.job, platforms, _load(session, plan, again=again))
+    with Bar("reading it back", session.quiet) as bar:
+        fill_layouts(session.docker, images, bar)
+    return images
+
+
+def _export(session: Session, *, again: bool) -> dict[str, Path]:
+    """Has bake write the layouts. Target -> directory; the blobs stay between runs, as a cache."""
     layouts = empty_layouts(session.state, session.job)
     root = session.state.parent
     outputs = {name: f"type=oci,tar=false,dest={path.relative_to(root)}" for name, path in layouts.items()}
@@ -52,20 +75,20 @@ def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
     if buildx < BUILDX_APART:
         return ()
     builders = {target.name for target in job.involved if target.kind == "builder"}
-    seen: set[str] = set()
+    sent: set[str] = set()
     leaders = []
     for target in job.targets:
         below = {base.name for base in target.bases} | {*target.parents} - builders
-        if not below & seen:
+        if not below & sent:
             leaders.append(target.name)
-            seen |= below
+            sent |= below
     return tuple(leaders) if len(leaders) < len(job.targets) else ()
 
 
-def load_for_layouts(session: Session, plan: Plan, *, again: bool = False) -> dict[str, Path]:
-    """Builds the session's targets into an engine that writes no layouts. Gives target -> directory, for what it saves.
+def _load(session: Session, plan: Plan, *, again: bool) -> dict[str, Path]:
+    """Has bake load the images into an engine that writes no layouts. Target -> directory, for what it saves.
 
-    Raises BuildError, or EngineError, also for a platform that is not the engine's: it would take the image's place.
+    EngineError for a platform that is not the engine's: it would take the image's place.
     """
     own = session.facts.engine.platform
     others = sorted({platform for target in session.job.targets for platform in target.platforms if platform != own})
@@ -81,13 +104,12 @@ def load_for_layouts(session: Session, plan: Plan, *, again: bool = False) -> di
     return layouts
 
 
-def _bake(session: Session, title: str, outputs: dict[str, str], again: bool) -> None:
-    (session.state / "logs").mkdir(parents=True, exist_ok=True)
-    clear_logs(session.state / "logs", session.job)
+def _bake(session: Session, title: str, outputs: Mapping[str, str], again: bool) -> None:
+    clear_logs(session.logs, session.job)
     try:
-        attempt(session, title, outputs, overrides=AGAIN if again else ())
+        run_bake(session, title, outputs, overrides=[NO_CACHE_EXPORT] if again else [])
     except PhaseError as error:
-        raise failed(error) from error
+        raise failure(error) from error
 
 
 def empty_layouts(state: Path, job: Job) -> dict[str, Path]:
@@ -106,7 +128,29 @@ def empty_layout(layouts: Path, name: str) -> Path:
     (path / "index.json").unlink(missing_ok=True)
     blobs = path / "blobs"
     if not blobs.is_symlink():
-        # a directory is what buildx makes where the link was deleted under its hands
+        # buildx makes a directory where the link was deleted under its hands
         shutil.rmtree(blobs, ignore_errors=True)
         blobs.symlink_to(Path("..") / SHARED, target_is_directory=True)
     return path
+
+
+@contextlib.contextmanager
+def fetching_layouts(
+    workspace: Workspace,
+    job: Job,
+    platforms: Sequence[str],
+    process: Mapping[str, str],
+    quiet: bool,
+    others: Sequence[str] = (),
+    bases: Sequence[BundleIndex] = (),
+) -> Iterator[Coming]:
+    """The job's images, and ``others``, as their registries have them, but for layers that ``bases`` have."""
+    from generator.bake.registry import registries_of
+    from generator.images.from_registry import fetching
+    from generator.images.wanted import added, planned
+
+    images = [*planned(job, platforms), *added(others, platforms)]
+    state = workspace.project.make_state()
+    registries = registries_of(workspace, process)
+    with Bar("fetching", quiet) as bar, fetching(images, state, registries, bases=bases, progress=bar) as coming:
+        yield coming

@@ -1,42 +1,73 @@
-"""From a project's workspace and the flags to a session that can build; everything that can be checked is checked."""
+"""From a project and the flags to a ``Session`` that can build: everything that can be checked is checked first."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from generator.bake.cache import NOT_WRITTEN, cannot_write
-from generator.bake.environment import Environment, Recipe, arguments, bake_environment
-from generator.bake.job import Job, Options, make_job, variables
-from generator.bake.preflight import (
-    ca_file,
+from generator.bake.checks import (
+    Build,
+    build_problems,
+    ca_bundle,
+    create_command,
     dirty_problems,
-    engine_problems,
-    file_problems,
-    input_problems,
-    outside,
+    engine_platform_alone,
+    file_checks,
+    flag_problems,
     raise_problems,
-    the_engines_own,
+    secret_files,
 )
-from generator.bake.progress import View
-from generator.bake.run import Session
+from generator.bake.job import Job, Options, make_job, variables
+from generator.bake.progress import make_view
+from generator.bake.run import NO_CACHE_EXPORT, Recipe, Session, arguments
 from generator.config.reference import parse_reference
 from generator.docker.credentials import HUB
-from generator.docker.engine import BUILDX_NEEDED, Answers, ask, inspect
+from generator.docker.engine import BUILDX_NEEDED, Answers, Facts, ask, inspect
 from generator.docker.git import Checkout, checkouts, revision
 from generator.docker.process import Docker
 from generator.errors import DriftError, EngineError, Problem
-from generator.plan.plan import Plan
+from generator.files import lock
+from generator.plan.plan import Plan, Target
+from generator.progress import say
 from generator.project import Project
 from generator.render.tree import Change, compare, write
 from generator.workspace import Workspace, load
 
-Say = Callable[[str], None]
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+_CHANGE_THE_BUILD = (
+    "SOURCE_DATE_EPOCH",  # becomes a build argument of every target
+    "BUILDX_NO_DEFAULT_ATTESTATIONS",  # PROVENANCE in .env decides
+    "BUILDX_GIT_LABELS",  # adds labels to every image
+    "BUILDX_GIT_INFO",
+    "BUILDX_GIT_CHECK_DIRTY",
+    "BUILDKIT_SYNTAX",
+)
+"""Variables of buildx that change what comes out (docs/reference/building/variables of docker's manual)."""
+
+_CHANGE_THE_METADATA = ("BUILDX_METADATA_PROVENANCE", "BUILDX_METADATA_WARNINGS")
 
 
-def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str], say: Say) -> tuple[Workspace, Recipe]:
+@dataclass(frozen=True)
+class Environment:
+    """``values`` for bake's process, and notes on what was left out of them."""
+
+    values: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def lock_project(project: Project) -> Iterator[None]:
+    """While the block runs, no other fategen builds in this project or fills its layouts; waits for one."""
+    waiting = "waiting for another fategen, which is at work in this project"
+    with lock(project.make_state("layouts") / ".lock", lambda: say(waiting)):
+        yield
+
+
+def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> tuple[Workspace, Recipe]:
     """The workspace to build, and where its bake file is. Raises DriftError where the committed files are stale.
 
     With flags that change what is rendered, that is written below ``.fategen``; the committed files stay as they are.
@@ -75,6 +106,155 @@ def temporary_recipe(plan: Plan, directory: str) -> Recipe:
     return Recipe(f"{directory}/out/docker-bake.hcl", tuple(overrides))
 
 
+def make_session(
+    docker: Docker,
+    workspace: Workspace,
+    recipe: Recipe,
+    names: Sequence[str],
+    options: Options,
+    *,
+    process: Mapping[str, str],
+    quiet: bool = False,
+    verbose: bool = False,
+    answers: Callable[[], Answers] | None = None,
+) -> Session:
+    """Checks everything and builds nothing. Raises InputError or EngineError with every problem at once.
+
+    ``process`` is the caller's environment. ``answers`` waits for what docker and buildx were asked before; without it
+    they are asked now.
+    """
+    plan, root = workspace.plan, workspace.project.root
+    docker = docker.at(root).with_secrets(*passwords(plan))
+    build = Build(workspace, make_job(plan, names, options), options)
+    states = checkouts(root, build.job.involved)
+    inputs = [
+        *flag_problems(build),
+        *(problem for check in file_checks(build) for problem in check.problems),
+        *dirty_problems(build, states),
+    ]
+    try:
+        facts = inspect(docker, answers() if answers else ask(docker, options.builder))
+    except EngineError as error:
+        raise_problems(inputs, [Problem("", error.message)] if inputs else [])
+        raise
+    if platform := engine_platform_alone(build, facts):
+        say(f"for {platform} alone: this engine's image store (graphdriver) keeps one platform of an image")
+        options = replace(options, platforms=(platform,))
+        build = Build(workspace, make_job(plan, names, options), options)
+    problems = build_problems(build, facts)
+    environment = make_environment(plan, options, process)
+    env, state = environment.values, workspace.project.make_state()
+    tagged_before: Mapping[str, str] = {}
+    if options.output == "push":
+        # only here: its HTTP library takes longer to import than docker to answer
+        from generator.bake.registry import client_trust, push_problems, tagged_digests
+
+        bundle = ca_bundle(plan, root)
+        problems += push_problems(docker, build.job.targets, facts, env, bundle, say)
+        tagged_before = {} if inputs or problems else tagged_digests(build.job.targets, facts, env)
+        host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
+        env = {**env, **client_trust(host, env, bundle, state)}
+    raise_problems(inputs, problems)
+    _tell(docker, build, states, environment.notes)
+    overrides = [*revision_labels(build.job, states), *(attestation(plan) if options.attestations else [])]
+    if note := no_cache_export(facts, plan):
+        say(docker.redact(note))
+        overrides.append(NO_CACHE_EXPORT)
+    return Session(
+        docker=docker,
+        state=state,
+        job=build.job,
+        options=options,
+        recipe=replace(recipe, overrides=(*recipe.overrides, *overrides)),
+        facts=facts,
+        env=env,
+        view=make_view(build.job, quiet=quiet, verbose=verbose),
+        quiet=quiet,
+        readable=tuple(outside(root, plan, build.job.involved)),
+        states=states,
+        tagged_before=tagged_before,
+    )
+
+
+def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: Sequence[str]) -> None:
+    """What the user should know of what is built, and from what."""
+    for note in notes:
+        say(docker.redact(note))
+    for left in build.job.left_out:
+        say(f"{left.image} is not built for {left.platform}: {left.reason}")
+    if build.options.attestations and attestation(build.plan):
+        say("the provenance is of mode min, without build arguments: the proxy's password is one of them")
+    for state in states.values():
+        if state.commit or state.dirty:
+            say(state.describe())
+        elif not state.versioned and build.options.output == "push":
+            say(f"{state.describe()}, no git checkout: nobody will be able to tell what of it was published")
+
+
+def resolved(
+    docker: Docker,
+    workspace: Workspace,
+    recipe: Recipe,
+    names: Sequence[str],
+    options: Options,
+    process: Mapping[str, str],
+) -> str:
+    """What bake makes of its file with the plan's values (``bake --print``), as JSON. Asks no builder."""
+    plan = workspace.plan
+    docker = docker.at(workspace.project.root).with_secrets(*passwords(plan))
+    job = make_job(plan, names, options)
+    files = [check for check in file_checks(Build(workspace, job, options)) if check.name == "files"]
+    raise_problems([problem for check in files for problem in check.problems])
+    environment = make_environment(plan, options, process)
+    for note in environment.notes:
+        say(docker.redact(note))
+    targets = [target.name for target in job.targets]
+    args = arguments(job, options, recipe, BUILDX_NEEDED, targets, flags=["--print"])
+    return docker.redact(docker.check(args, env=environment.values).stdout)
+
+
+def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> Environment:
+    """The environment of bake's process: the plan's values, whatever the caller's environment says."""
+    secret = frozenset(variable.name for variable in plan.variables if variable.secret)
+    values = variables(plan, published_base=options.published_base)
+    return bake_environment(process, values, secret, provenance=plan.settings.provenance)
+
+
+def bake_environment(
+    process: Mapping[str, str], values: Mapping[str, str], secret: frozenset[str], *, provenance: bool = False
+) -> Environment:
+    """The caller's environment, with the plan's ``values`` for every HCL variable in place of what it had.
+
+    To bake an environment variable silently overrides an HCL variable of its name; here it is ignored with a note.
+    ``secret`` names variables whose values are never shown. Without ``provenance`` nothing records the state of the
+    project's git checkout, and buildx need not start seven git processes for each target.
+    """
+    env = dict(process)
+    notes = []
+    for name, value in values.items():
+        stray = env.pop(name, None)
+        if name in _PROXIES:
+            # buildx itself goes through the caller's proxy (to registries); Go reads the lower-case names as well
+            if stray and not value:
+                env.setdefault(name.lower(), stray)
+        elif stray is not None and stray != value:
+            expected = f".env says {name}={value}" if value else f".env does not set {name}"
+            shown = f"{name}=***" if name in secret else f"{name}={stray}"
+            expected = f".env sets {name}" if name in secret and value else expected
+            notes.append(f"{shown} in the environment is ignored: {expected}; use --set {name}=…")
+        env[name] = value
+    for name in [*(n for n in env if n.startswith("BUILDX_BAKE_")), *_CHANGE_THE_BUILD]:
+        stray = env.pop(name, None)
+        if stray is not None and name not in values:
+            notes.append(f"{name} in the environment is ignored: it would change what is built")
+    for name in _CHANGE_THE_METADATA:
+        env.pop(name, None)
+    env["BUILDX_METADATA_PROVENANCE"] = "disabled"
+    if not provenance:
+        env["BUILDX_GIT_INFO"] = "false"
+    return Environment(env, tuple(notes))
+
+
 def revision_labels(job: Job, states: Mapping[str, Checkout]) -> Iterator[str]:
     """Overrides that name the commits of local sources in the labels; the committed bake file cannot know them."""
     for target in job.involved:
@@ -90,111 +270,30 @@ def attestation(plan: Plan) -> list[str]:
     return ["*.attest=type=provenance,mode=min"] if plan.settings.provenance and passwords(plan) else []
 
 
-def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> Environment:
-    """The environment of bake's process: the plan's values, whatever the caller's environment says."""
-    secret = frozenset(variable.name for variable in plan.variables if variable.secret)
-    values = variables(plan, published_base=options.published_base)
-    return bake_environment(process, values, secret, provenance=plan.settings.provenance)
+def no_cache_export(facts: Facts, plan: Plan) -> str:
+    """Why CACHE_TO is left out of this run, and what to do, or "".
 
-
-def resolved(
-    docker: Docker,
-    workspace: Workspace,
-    recipe: Recipe,
-    names: Sequence[str],
-    options: Options,
-    *,
-    process: Mapping[str, str],
-    say: Say,
-) -> str:
-    """What bake makes of its file with the plan's values (``bake --print``), as JSON. Asks no builder."""
-    plan = workspace.plan
-    docker = docker.at(workspace.project.root).with_secrets(*passwords(plan))
-    job = make_job(plan, names, options)
-    raise_problems(list(file_problems(plan, workspace.project.root)), [])
-    environment = make_environment(plan, options, process)
-    for note in environment.notes:
-        say(docker.redact(note))
-    targets = [target.name for target in job.targets]
-    args = arguments(job, options, recipe, BUILDX_NEEDED, targets, flags=["--print"])
-    return docker.redact(docker.check(args, env=environment.values).stdout)
+    buildx refuses the whole build there: "Cache export is not supported for the docker driver. Switch to a different
+    driver, or turn on the containerd image store" (seen with 0.13.1 and 0.29.1).
+    """
+    if not plan.settings.cache_to or facts.builder.driver != "docker" or facts.engine.store == "containerd":
+        return ""
+    return (
+        f"{plan.settings.where('CACHE_TO')}: CACHE_TO is left out of this run: the docker driver on this image store "
+        f"(graphdriver) writes no cache; a builder that does: {create_command(plan)}, then --builder fategen"
+    )
 
 
 def passwords(plan: Plan) -> list[str]:
     """The passwords in the plan's secret URLs, as written and decoded."""
-    found = [urlsplit(variable.value).password or "" for variable in plan.variables if variable.secret]
-    return [text for password in found if password for text in {password, unquote(password)}]
+    written = [urlsplit(variable.value).password or "" for variable in plan.variables if variable.secret]
+    return [text for password in written if password for text in {password, unquote(password)}]
 
 
-def make_session(
-    docker: Docker,
-    workspace: Workspace,
-    recipe: Recipe,
-    names: Sequence[str],
-    options: Options,
-    *,
-    process: Mapping[str, str],
-    view: Callable[[Job], View],
-    say: Say,
-    answers: Callable[[], Answers] | None = None,
-) -> Session:
-    """Checks everything and builds nothing. Raises InputError or EngineError with every problem at once.
-
-    ``answers`` waits for what docker and buildx were asked before; without it they are asked now.
-    """
-    plan, root = workspace.plan, workspace.project.root
-    docker = docker.at(root).with_secrets(*passwords(plan))
-    job = make_job(plan, names, options)
-    states = checkouts(root, job.involved)
-    inputs = [*input_problems(job, options, plan, root, workspace.tree), *dirty_problems(job, options, plan, states)]
-    try:
-        known = inspect(docker, answers() if answers else ask(docker, options.builder))
-    except EngineError as error:
-        raise_problems(inputs, [Problem("", error.message)] if inputs else [])
-        raise
-    if (own := the_engines_own(job, options, known)) is not None:
-        say(f"for {own} alone: this engine's image store (graphdriver) keeps one platform of an image")
-        options = replace(options, platforms=(own,))
-        job = make_job(plan, names, options)
-    engines = list(engine_problems(job, options, known, plan, workspace.tree))
-    environment = make_environment(plan, options, process)
-    env, directory = environment.values, workspace.project.make_state()
-    tagged_before: Mapping[str, str] = {}
-    if options.output == "push":
-        # only here: its HTTP library takes longer to import than docker to answer
-        from generator.bake.registry import client_trust, push_problems, tagged_digests
-
-        ca = ca_file(plan, root)
-        engines += push_problems(docker, job.targets, known, env, ca, say)
-        tagged_before = {} if inputs or engines else tagged_digests(job.targets, known, env)
-        host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
-        env = {**env, **client_trust(host, env, ca, directory)}
-    raise_problems(inputs, engines)
-    for note in environment.notes:
-        say(docker.redact(note))
-    for left in job.left_out:
-        say(f"{left.image} is not built for {left.platform}: {left.reason}")
-    attest = attestation(plan) if options.attestations else []
-    if attest:
-        say("the provenance is of mode min, without build arguments: the proxy's password is one of them")
-    for state in states.values():
-        if state.commit or state.dirty:
-            say(state.describe())
-        elif not state.versioned and options.output == "push":
-            say(f"{state.describe()}, no git checkout: nobody will be able to tell what of it was published")
-    if no_cache := cannot_write(known, plan):
-        say(docker.redact(no_cache))
-        recipe = replace(recipe, overrides=(*recipe.overrides, NOT_WRITTEN))
-    return Session(
-        docker=docker,
-        state=directory,
-        job=job,
-        options=options,
-        recipe=replace(recipe, overrides=(*recipe.overrides, *revision_labels(job, states), *attest)),
-        states=states,
-        tagged_before=tagged_before,
-        facts=known,
-        env=env,
-        view=view(job),
-        readable=tuple(outside(root, plan, job.involved)),
-    )
+def outside(root: Path, plan: Plan, involved: Sequence[Target]) -> list[str]:
+    """Paths outside the project that the build reads: newer buildx wants leave for each (``--allow fs.read=…``)."""
+    paths = [source.location for target in involved for source in target.sources if source.local]
+    paths += secret_files(plan).values()
+    root = root.resolve()
+    absolute = dict.fromkeys((root / path).resolve() for path in paths)
+    return [str(path) for path in absolute if root != path and root not in path.parents]

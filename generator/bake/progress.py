@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 from generator.bake.events import Change, Step
 from generator.bake.job import Job
-from generator.bake.logs import step_label
 from generator.progress import displayable, is_live, say
 from generator.text import cells, duration, one_line, shorten, union_length
 
@@ -245,7 +244,7 @@ def _row(image: str, steps: list[Step], platforms: str, now: float, final: bool)
 
 
 def _step(step: Step, seconds: float) -> str:
-    label = step_label(step.name)
+    label = step.name.label
     return f"{duration(max(0.0, seconds)):>7}  {label}{': ' if label else ''}{one_line(step.name.text)}"
 
 

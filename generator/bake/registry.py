@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from generator.bake.checks import Check, ca_bundle
 from generator.bake.job import Options
-from generator.bake.preflight import ca_file
-from generator.bake.requirement import Row
-from generator.bake.results import Built
+from generator.bake.prepare import make_environment, passwords
+from generator.bake.report import Built
 from generator.config.reference import Reference, parse_reference
 from generator.config.values import platforms
 from generator.docker.config import docker_config
@@ -99,10 +99,8 @@ def certain(kind: Kind, facts: Facts, environment: Mapping[str, str]) -> bool:
     return kind in ("authority", "certificate") and facts.builder.driver == "docker"
 
 
-def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapping[str, str]) -> list[Row]:
+def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapping[str, str]) -> list[Check]:
     """Docker's login for the registry; and, with a builder to push with, whether it takes a push of every image."""
-    from generator.bake.prepare import make_environment, passwords
-
     plan = workspace.plan
     host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
     login = _login_check(host, environment)
@@ -110,26 +108,26 @@ def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapp
         return [login]
     docker = Docker("docker").with_secrets(*passwords(plan))
     values = make_environment(plan, Options(), environment).values
-    problems = _ask_push(docker, plan.targets, facts, values, ca_file(plan, workspace.project.root))
+    problems = _ask_push(docker, plan.targets, facts, values, ca_bundle(plan, workspace.project.root))
     needed = f"{host} takes a push (bake --push)"
     if problems:
         steps = dict.fromkeys(one.get or "try it: bake --push goes on where it is not certain" for one in problems)
         what = "; ".join(one.what for one in problems)
-        return [login, Row("registry", "note", what, needed, "; ".join(steps), WITHOUT)]
+        return [login, Check("registry", "note", what, needed, "; ".join(steps), WITHOUT)]
     if login.state == "note":
-        login = Row("login", "ok", f"{login.found}; it takes pushes from all", login.needed)
-    return [login, Row("registry", "ok", "takes a push of every image", needed)]
+        login = Check("login", "ok", f"{login.found}; it takes pushes from all", login.needed)
+    return [login, Check("registry", "ok", "takes a push of every image", needed)]
 
 
-def _login_check(host: str, environment: Mapping[str, str]) -> Row:
+def _login_check(host: str, environment: Mapping[str, str]) -> Check:
     needed = f"bake --push to {host}, unless it takes pushes from all"
     try:
         login = find_login(docker_config(environment), host, environment)
     except EngineError as error:
-        return Row("login", "note", error.message, needed, error.hint, WITHOUT)
+        return Check("login", "note", error.message, needed, error.hint, WITHOUT)
     if login is None:
-        return Row("login", "note", "none", needed, get_login(host), WITHOUT)
-    return Row("login", "ok", "a token" if login.identity else login.user, needed)
+        return Check("login", "note", "none", needed, get_login(host), WITHOUT)
+    return Check("login", "ok", "a token" if login.identity else login.user, needed)
 
 
 def tagged_digests(targets: Sequence[Target], facts: Facts, environment: Mapping[str, str]) -> dict[str, str]:
@@ -235,3 +233,10 @@ def client_trust(host: str, environment: Mapping[str, str], bundle: Path | None,
     file = state / "registry-ca.pem"
     file.write_text(trust_text(files, environment), encoding="utf-8")
     return {"SSL_CERT_FILE": str(file)}
+
+
+def registries_of(workspace: Workspace, environment: Mapping[str, str]) -> Registries:
+    """The registries as bake would push to them: its proxies and docker's logins, and CA_BUNDLE's authorities too."""
+    bundle = ca_bundle(workspace.plan, workspace.project.root)
+    values = make_environment(workspace.plan, Options(), environment).values
+    return Registries(values, (bundle,) if bundle else ())

@@ -5,38 +5,57 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, TextIO
 
-from generator.bake.cache import cache_notes
-from generator.bake.environment import Recipe, arguments
-from generator.bake.events import Reader, Step
+from generator.bake.events import Change, Reader, Step
 from generator.bake.job import Job, Options
-from generator.bake.logs import Logs
 from generator.bake.progress import View
 from generator.config.reference import parse_reference
 from generator.config.settings import key_of
-from generator.docker.engine import Facts
+from generator.docker.engine import BUILDX_ALLOW, Facts
 from generator.docker.git import Checkout
+from generator.docker.hints import get_reachable
 from generator.docker.process import Docker
-from generator.text import union_length
+from generator.errors import BuildError, EngineError
+from generator.text import Version, union_length
 
-Kind = Literal["step", "export", "engine"]
+FailedPart = Literal["step", "export", "engine"]
 EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")
 """How BuildKit's names of the steps after a Dockerfile's own begin."""
+
+NO_CACHE_EXPORT = "*.cache-to="
+"""The override for every run after the first: that one wrote the caches, and nothing is new.
+
+Later runs read the caches again: a step that is found in a registry's cache is not fetched until it is exported, and
+without the cache it would be run (seen with BuildKit 0.17.0 on an empty builder).
+"""
+
+RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL)
+"""Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this."""
+LOST = re.compile(r"code = Unavailable|error reading from server: EOF|no active sessions|transport is closing")
+"""The engine ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or forgot it; it will be back."""
+TRIES = 3
+FIX = "fix it, then run the same command: what is built stays built"
 
 TICK = 0.2
 """Seconds between two looks at the clock of a live view."""
 
 
 @dataclass(frozen=True)
-class Session:
-    """What every bake process of one run shares. ``docker`` runs in the project's root; ``state`` is ``.fategen``.
+class Recipe:
+    """The bake file of a run and the overrides (``target.key=value``) that belong to it. Paths start at the project."""
 
-    ``readable`` are paths outside of the project that the build reads.
-    """
+    file: str = "out/docker-bake.hcl"
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every bake process of one run shares. ``docker`` runs in the project's root; ``state`` is ``.fategen``."""
 
     docker: Docker
     state: Path
@@ -46,11 +65,17 @@ class Session:
     facts: Facts
     env: Mapping[str, str]
     view: View
+    quiet: bool = False
     readable: tuple[str, ...] = ()
+    """paths outside the project that the build reads"""
     states: Mapping[str, Checkout] = field(default_factory=dict)
     """the local sources, by name"""
     tagged_before: Mapping[str, str] = field(default_factory=dict)
-    """Reference -> digest of what the registry had under it before the push"""
+    """reference -> digest of what the registry had under it before the push"""
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
 
 
 @dataclass(frozen=True)
@@ -63,23 +88,22 @@ class Phase:
     digests: Mapping[str, str]
     seconds: Mapping[str, float]
     cached: frozenset[str]
-    warnings: tuple[str, ...]
 
 
 class PhaseError(Exception):
     """One bake process failed. ``message`` names image, platform, step and its last lines; ``log`` has all of them.
 
-    ``pushed`` are the references whose manifest was being pushed, and whether the registry acknowledged it. ``kind``
+    ``pushed`` are the references whose manifest was being pushed, and whether the registry acknowledged it. ``part``
     says what failed: a step of a Dockerfile, the export of an image that is built, or the engine itself.
     """
 
-    def __init__(self, message: str, log: str, pushed: Mapping[str, bool], kind: Kind, hint: str = "") -> None:
+    def __init__(self, message: str, log: str, pushed: Mapping[str, bool], part: FailedPart, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
         self.message = message
         self.log = log
         self.pushed = pushed
-        self.kind = kind
+        self.part = part
 
 
 def run_bake(
@@ -89,15 +113,44 @@ def run_bake(
     *,
     overrides: Sequence[str] = (),
     flags: Sequence[str] = (),
-    writable: Sequence[str] = (),
 ) -> Phase:
-    """One bake process over everything that is involved. Raises PhaseError.
+    """Run one bake process over everything that is involved, and again where the engine failed it. Raises PhaseError.
 
-    ``outputs`` says where each target goes; the others stay in the builder's cache. Linked targets are always named on
-    the command line: buildx 0.13 exports one that is not named as an image without a name.
+    ``outputs`` says where each target goes; the others stay in the builder's cache. What is built stays built.
     """
+    for left in reversed(range(TRIES)):
+        try:
+            return _run_once(session, title, outputs, overrides=overrides, flags=flags)
+        except PhaseError as error:
+            lost = error.part == "engine" and LOST.search(error.message)
+            if not left or not (lost or RACE.search(error.message)):
+                raise
+            if lost:
+                session.view.note("the engine went away during the build: once more in a moment")
+                time.sleep(3)
+            else:
+                session.view.note("the engine met itself while unpacking a layer that images share: once more")
+    raise AssertionError("the last try returns or raises")
+
+
+def failure(error: PhaseError, consequence: str = "") -> BuildError | EngineError:
+    """A step of the user's own is a BuildError; what the engine could not do is an EngineError."""
+    message = f"{error.message}\n  whole log: {error.log}" + (f"      {consequence}" if consequence else "")
+    hint = error.hint or (f"{reach}; {FIX}" if (reach := get_reachable(error.message)) else FIX)
+    return BuildError(message, hint=hint) if error.part == "step" else EngineError(message, hint=hint)
+
+
+def _run_once(
+    session: Session,
+    title: str,
+    outputs: Mapping[str, str],
+    *,
+    overrides: Sequence[str],
+    flags: Sequence[str],
+) -> Phase:
+    """Linked targets are always named: buildx 0.13 exports one that is not named as an image without a name."""
     job, view = session.job, session.view
-    targets = job.involved
+    names = [target.name for target in job.involved]
     metadata = session.state / "metadata.json"
     metadata.unlink(missing_ok=True)
     args = arguments(
@@ -105,23 +158,16 @@ def run_bake(
         session.options,
         session.recipe,
         session.facts.buildx,
-        [target.name for target in targets],
-        overrides=[
-            *(f"{target.name}.output={outputs.get(target.name, 'type=cacheonly')}" for target in targets),
-            *overrides,
-        ],
+        names,
+        overrides=[*(f"{name}.output={outputs.get(name, 'type=cacheonly')}" for name in names), *overrides],
         flags=["--progress=rawjson", f"--metadata-file={metadata}", *flags],
         readable=session.readable,
-        writable=writable,
     )
-    reader = Reader([target.name for target in targets], session.docker.redact, time.time())
+    reader = Reader(names, session.docker.redact, time.time())
     code = -1
     view.begin(title)
     try:
-        with (
-            Logs(session.state / "logs", job, title) as logs,
-            session.docker.stream_lines(args, env=session.env) as child,
-        ):
+        with Logs(session.logs, job, title) as logs, session.docker.stream_lines(args, env=session.env) as child:
             try:
                 for line in child.lines(TICK):
                     view.tick()
@@ -138,54 +184,37 @@ def run_bake(
         view.note(note)
     if code:
         raise phase_error(job, reader, code, logs)
-    return Phase(_digests(metadata, job), busy(reader, job), cached(reader, job), tuple(dict.fromkeys(reader.warnings)))
+    return Phase(_digests(metadata, job), busy_seconds(reader, job), cached_images(reader, job))
 
 
-def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
-    """The failure of a bake process: the step that broke it, else buildx's own last words."""
-    step = reader.failed_step()
-    kind: Kind
-    if step is None:
-        errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
-        said = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
-        kind, hint = "engine", ""
-        if "dockerfile parse error" in said:
-            # BuildKit does not say whose
-            files = ", ".join(dict.fromkeys(t.dockerfile for t in job.involved if t.dockerfile))
-            kind, hint = "step", f"it is a line of one of {files}; edit the template that it is rendered from"
-        return PhaseError(f"docker buildx bake failed: {said}", logs.shown(""), reader.pushed, kind, hint)
-    name = step.name
-    platform = job.platform(name.target, name.platform)
-    where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
-    stage, _, number = name.stage.rpartition(" ")
-    part = f'stage "{stage}", step {number}: ' if stage and "/" in number else ""
-    lines = "".join(f"\n  | {line}" for line in _what_it_said(step))
-    kind = "export" if name.text.startswith(EXPORTING) else "step"
-    return PhaseError(
-        f"{where} failed in {part}{name.text}{lines}",
-        logs.shown(name.target),
-        reader.pushed,
-        kind,
-        base_hint(job, name.text),
-    )
+def arguments(
+    job: Job,
+    options: Options,
+    recipe: Recipe,
+    buildx: Version,
+    names: Sequence[str],
+    *,
+    overrides: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    readable: Sequence[str] = (),
+) -> list[str]:
+    """``buildx bake …`` for these targets. ``-f`` is always given: bake would merge whatever files it finds.
 
-
-def base_hint(job: Job, step: str) -> str:
-    """The keys that say where a base image comes from, for a step that did not get one; "" for another step."""
-    asked = step.removeprefix("load metadata for ")
-    for base in (base for target in job.involved for base in target.bases):
-        if asked != step and asked in (base.reference, str(parse_reference(base.reference).full)):
-            return (
-                f"{base.reference} is the base {base.name}: BASE_REGISTRY in .env says which registry has the bases, "
-                f"{key_of(base.name, '_IMAGE')} names another image for this one; fategen images --external lists all"
-            )
-    return ""
-
-
-def _what_it_said(step: Step) -> list[str]:
-    """Its last log lines; then how it ended, in BuildKit's words without the command that the message has already."""
-    ended = re.sub(r"^process \".*\" did not complete successfully: ", "", step.error, flags=re.DOTALL)
-    return [*step.tail, ended]
+    ``readable`` are paths outside of the project; buildx asks leave for them from 0.20 on.
+    """
+    args = ["buildx", *(["--builder", options.builder] if options.builder else []), "bake", "-f", recipe.file, *flags]
+    narrowed = [
+        f"{target.name}.platform={','.join(target.platforms)}"
+        for target in job.involved
+        if job.narrowed and target.platforms
+    ]
+    if not options.attestations:
+        args += ["--provenance=false", "--sbom=false"]
+    for override in (*recipe.overrides, *narrowed, *job.relinked, *overrides):
+        args += ["--set", override]
+    if buildx >= BUILDX_ALLOW:
+        args += [f"--allow=fs.read={path}" for path in readable]
+    return [*args, *names]
 
 
 def _digests(metadata: Path, job: Job) -> dict[str, str]:
@@ -202,25 +231,149 @@ def _digests(metadata: Path, job: Job) -> dict[str, str]:
     }
 
 
-def cached(reader: Reader, job: Job) -> frozenset[str]:
-    """The images that were all there: whatever ran for one is its export."""
+# what the steps say
+
+
+def cached_images(reader: Reader, job: Job) -> frozenset[str]:
+    """The images for which nothing ran but their export."""
     ran = {
         job.shown(step.name.target)
-        for step in _own_steps(reader)
+        for step in _image_steps(reader)
         if not step.was_there and not step.name.text.startswith(EXPORTING)
     }
     return frozenset(target.name for target in job.targets) - ran
 
 
-def busy(reader: Reader, job: Job) -> dict[str, float]:
+def busy_seconds(reader: Reader, job: Job) -> dict[str, float]:
     """Seconds in which a step of an image ran; steps beside each other count once, cached ones not at all."""
     spans: dict[str, list[tuple[float, float]]] = {}
-    for step in _own_steps(reader):
+    for step in _image_steps(reader):
         if not step.cached and step.seconds:
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
 
 
-def _own_steps(reader: Reader) -> list[Step]:
+def _image_steps(reader: Reader) -> list[Step]:
     """The steps that make an image: not what BuildKit does around them, nor build caches."""
     return [s for s in reader.steps.values() if s.name.target and not s.name.internal and not s.of_cache]
+
+
+def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
+    """What build caches in a registry (CACHE_FROM, CACHE_TO) did not do, each reason once with its images.
+
+    A cache never makes a build fail: BuildKit does without one that cannot be read, or that nobody has written yet;
+    ``ignore-error`` in the bake file forgives one that cannot be written (from BuildKit 0.12 on; tried with 0.13.2).
+    """
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for step in steps:
+        if step.of_cache and step.error and step.name.target:
+            verb = "written" if step.name.text.startswith("exporting") else "read"
+            missing = verb == "read" and step.error.endswith(": not found")
+            reason = "there is none yet" if missing else step.error
+            images = reasons.setdefault((verb, reason), [])
+            image = job.shown(step.name.target)
+            if image not in images:
+                images.append(image)
+    order = [job.shown(target.name) for target in job.involved]
+    for (verb, reason), images in reasons.items():
+        yield f"note: no build cache was {verb} for {', '.join(sorted(images, key=order.index))}: {reason}"
+
+
+def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
+    """The failure of a bake process: the step that broke it, else buildx's own last words."""
+    step = reader.failed_step()
+    if step is None:
+        return _buildx_error(job, reader, code, logs)
+    name = step.name
+    platform = job.platform(name.target, name.platform)
+    where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
+    stage, _, number = name.stage.rpartition(" ")
+    place = f'stage "{stage}", step {number}: ' if stage and "/" in number else ""
+    # how the step ended, without the command that the message has already
+    ended = re.sub(r"^process \".*\" did not complete successfully: ", "", step.error, flags=re.DOTALL)
+    lines = "".join(f"\n  | {line}" for line in (*step.tail, ended))
+    part: FailedPart = "export" if name.text.startswith(EXPORTING) else "step"
+    message = f"{where} failed in {place}{name.text}{lines}"
+    return PhaseError(message, logs.shown(name.target), reader.pushed, part, base_hint(job, name.text))
+
+
+def _buildx_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
+    errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
+    words = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
+    part: FailedPart = "engine"
+    hint = ""
+    if "dockerfile parse error" in words:
+        # BuildKit does not say in which file
+        files = ", ".join(dict.fromkeys(t.dockerfile for t in job.involved if t.dockerfile))
+        part, hint = "step", f"it is a line of one of {files}; edit the template that it is rendered from"
+    return PhaseError(f"docker buildx bake failed: {words}", logs.shown(""), reader.pushed, part, hint)
+
+
+def base_hint(job: Job, step: str) -> str:
+    """The keys that say where a base image comes from, for a step that did not get one; "" for another step."""
+    wanted = step.removeprefix("load metadata for ")
+    for base in (base for target in job.involved for base in target.bases):
+        if wanted != step and wanted in (base.reference, str(parse_reference(base.reference).full)):
+            return (
+                f"{base.reference} is the base {base.name}: BASE_REGISTRY in .env says which registry has the bases, "
+                f"{key_of(base.name, '_IMAGE')} names another image for this one; fategen images --external lists all"
+            )
+    return ""
+
+
+class Logs:
+    """The whole log of a run: one file for each image below ``.fategen/logs``, ``bake.log`` for what belongs to none.
+
+    Each phase appends under its title; ``clear_logs`` comes before the first one.
+    """
+
+    def __init__(self, directory: Path, job: Job, title: str) -> None:
+        self._directory = directory
+        self._job = job
+        self._title = title
+        self._files: dict[Path, TextIO] = {}
+
+    def shown(self, target: str) -> str:
+        """The path of a target's log as messages name it, from the project's root."""
+        return str(self._path(target).relative_to(self._directory.parent.parent))
+
+    def change(self, change: Change) -> None:
+        if change.step is None:
+            self._write("", change.text)
+        elif change.kind not in ("planned", "progress"):
+            self._write(change.step.name.target, _log_line(change, change.step))
+
+    def _path(self, target: str) -> Path:
+        return self._directory / f"{self._job.shown(target) or 'bake'}.log"
+
+    def _write(self, target: str, line: str) -> None:
+        path = self._path(target)
+        if path not in self._files:
+            self._files[path] = path.open("a", encoding="utf-8")
+            self._files[path].write(f"== {self._title}\n")
+        self._files[path].write(line + "\n")
+
+    def __enter__(self) -> Logs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            file.close()
+
+
+def clear_logs(directory: Path, job: Job) -> None:
+    """Remove what earlier runs wrote about the images of this one; its phases then append."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in {"bake", *(job.shown(target.name) for target in job.involved)}:
+        (directory / f"{name}.log").unlink(missing_ok=True)
+
+
+def _log_line(change: Change, step: Step) -> str:
+    label = f"[{step.name.label}] " if step.name.label else ""
+    if change.kind == "log":
+        return f"{label}| {change.text}"
+    if change.kind == "finished":
+        return f"{label}{step.name.text}  {'cached' if step.cached else f'{step.seconds:.1f} s'}"
+    return f"{label}{step.name.text}  {change.kind}{f': {change.text}' if change.text else ''}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +20,17 @@ from generator.errors import InputError, Problem
 from generator.progress import say
 
 if TYPE_CHECKING:
+    from generator.bake import Session
     from generator.bake.job import Output
-    from generator.bake.phases import Configs
+    from generator.images.layout import SourceImage
+    from generator.workspace import Workspace
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
 @click.option("--push", is_flag=True, help="Publish to PREFIX, once everything is built.")
 @click.option("--load", is_flag=True, help="Put the images into the local engine, once everything is built.")
-@click.option("--verify", is_flag=True, help="Hold the images against their contract before they are published.")
+@click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Only this platform; may be repeated.")
 @click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
 @click.option("--base", type=click.Choice(["build", "published"]), default="build", show_default=True,
@@ -67,17 +71,15 @@ def command(
         # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
         with contextlib.nullcontext() if show else asking(docker, builder) as answers:
             from generator import bake as baking
-            from generator.bake.job import not_built
-            from generator.cli.layouts import alone
 
             options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
             if not show or sets or sources:
-                held.enter_context(alone(project))
-            workspace, recipe = baking.open_workspace(project, sets, sources, say)
+                held.enter_context(baking.lock_project(project))
+            workspace, recipe = baking.open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
+            plan = workspace.plan
             if answers is None:
-                printed = baking.resolved(docker, workspace, recipe, names, options, process=os.environ, say=say)
-                click.echo(printed, nl=False)
+                click.echo(baking.resolved(docker, workspace, recipe, names, options, os.environ), nl=False)
                 return
             session = baking.make_session(
                 docker,
@@ -86,21 +88,32 @@ def command(
                 names,
                 options,
                 process=os.environ,
-                view=lambda job: baking.make_view(job, quiet=quiet, verbose=verbose),
-                say=say,
+                quiet=quiet,
+                verbose=verbose,
                 answers=answers,
             )
-        if missing := not_built(workspace.plan, names):
+        if missing := baking.not_built(plan, names):
             say(missing)
         if not quiet:
-            plan = workspace.plan
-            builder_name = f"{session.facts.builder.name} ({session.facts.builder.driver})"
-            say(f"FATE {plan.release} → {plan.settings.prefix}   tag {plan.settings.tag}   builder {builder_name}")
+            used = session.facts.builder
+            prefix = plan.settings.prefix
+            say(f"FATE {plan.release} → {prefix}   tag {plan.settings.tag}   builder {used.name} ({used.driver})")
+        built = baking.bake(session, plan, partial(_verify, session, workspace, form) if verify else None)
+    click.echo(
+        json.dumps([image.as_json() for image in built], indent=2) if form == "json" else baking.result_table(built)
+    )
 
-        def verified() -> Configs:
-            from generator.cli.gate import gate
 
-            return gate(session, workspace, form, quiet)
+def _verify(session: Session, workspace: Workspace, form: str, sources: Sequence[SourceImage]) -> None:
+    """Checks every platform against its contract, and starts the engine's own where there is an engine."""
+    from generator.cli.held import hold, tell
+    from generator.verify.origins import from_layouts
 
-        built = baking.bake(session, verified if verify else None)
-    click.echo(json.dumps([one.as_json() for one in built], indent=2) if form == "json" else baking.result_table(built))
+    targets, problem = session.job.targets, session.facts.engine.problem
+    if problem is not None:
+        say(f"nothing is started: {problem.message}")
+    origin = from_layouts(targets, sources, session.state / "verify")
+    results = hold(origin, workspace.project, None if problem else session.docker, session.quiet, gate=True)
+    tell(results, form, passed=False, consequence="nothing was published" if session.options.output == "push" else "")
+    if not session.quiet:
+        say(f"verified: {len(results)} checks of {', '.join(target.name for target in targets)}")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from generator.bake.doctor import examine, lacks_for_bake
-from generator.bake.requirement import Row
+from generator.bake.checks import Check, examine
 from generator.cli.common import directory_option
 from generator.docker.process import Docker
 from generator.text import table
@@ -26,19 +25,18 @@ def command(context: click.Context, directory: Path, form: str) -> None:
 
     Exit code 1 where something is missing that fategen bake needs.
     """
-    rows = examine(directory, os.environ)
-    redact = Docker("docker").redact
-    if form == "json":
-        click.echo(redact(json.dumps([row.as_json() for row in rows], indent=2)))
-    else:
-        click.echo(redact(_table(rows)))
-    context.exit(1 if lacks_for_bake(rows) else 0)
+    checks = examine(directory, os.environ)
+    text = json.dumps([check.as_json() for check in checks], indent=2) if form == "json" else _table(checks)
+    click.echo(Docker("docker").redact(text))
+    context.exit(any(check.state == "missing" for check in checks))
 
 
-def _table(rows: list[Row]) -> str:
-    listed = table(("", "REQUIREMENT", "FOUND", "NEEDED"), [(SIGNS[r.state], r.name, r.found, r.needed) for r in rows])
-    lacking = [row for row in rows if row.state != "ok"]
-    details = [
-        f"\n{SIGNS[row.state]} {row.name}\n    get it: {row.get}\n    without it: {row.without}" for row in lacking
-    ]
-    return "\n".join([listed, *details])
+def _table(checks: list[Check]) -> str:
+    rows = [(SIGNS[check.state], check.name, check.found, check.needed) for check in checks]
+    lines = [table(("", "REQUIREMENT", "FOUND", "NEEDED"), rows)]
+    for check in checks:
+        if check.state != "ok":
+            lines.append(
+                f"\n{SIGNS[check.state]} {check.name}\n    get it: {check.get}\n    without it: {check.without}"
+            )
+    return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,8 +57,8 @@ def command(
     What an image holds is read once and remembered by its digest; then each image is started alone, and ended, and
     started again. Exit code 1 where a check failed.
     """
+    from generator.bake import lock_project
     from generator.cli.held import hold, tell
-    from generator.cli.layouts import alone
 
     if bundle and origin != "engine":
         raise InputError(Problem("--bundle", "and --from exclude each other"))
@@ -86,7 +87,7 @@ def command(
     _check_held(workspace.plan, names)
     with contextlib.ExitStack() as held:
         if origin == "registry":
-            held.enter_context(alone(workspace.project))
+            held.enter_context(lock_project(workspace.project))
             found = _from_registry(workspace, names, platforms, quiet)
         else:
             found = _as_they_are(workspace, names, platforms, bundle)
@@ -122,13 +123,13 @@ def _as_they_are(workspace: Workspace, names: Sequence[str], platforms: Sequence
 
 def _from_registry(workspace: Workspace, names: Sequence[str], platforms: Sequence[str], quiet: bool) -> Origin:
     """Every platform that the plan has of each image, unless some are asked for."""
-    from generator.bake import Options, make_job
-    from generator.cli.layouts import fetching_layouts
+    from generator.bake import Options, fetching_layouts, make_job
     from generator.verify.origins import from_layouts
 
     job = make_job(workspace.plan, names, Options(platforms=tuple(platforms)))
     for left in job.left_out:
         say(f"{left.image} is not verified for {left.platform}: {left.reason}")
-    with fetching_layouts(workspace, job, platforms or workspace.plan.settings.platforms, quiet) as coming:
+    wanted = platforms or workspace.plan.settings.platforms
+    with fetching_layouts(workspace, job, wanted, os.environ, quiet) as coming:
         sources = coming.images
     return from_layouts(job.targets, sources, workspace.project.make_state("verify"))

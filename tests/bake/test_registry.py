@@ -22,7 +22,7 @@ from generator.bake.registry import (
     tagged_digests,
     with_lost,
 )
-from generator.bake.results import Built
+from generator.bake.report import Built
 from generator.docker.engine import Builder, Engine, Facts, Node, parse_engine
 from generator.docker.hints import explain_push
 from generator.docker.process import Completed, Docker

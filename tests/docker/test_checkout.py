@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from generator.bake.job import Options
-from generator.bake.preflight import dirty_problems
 from generator.bake.prepare import revision_labels
 from generator.config.settings import Override
 from generator.docker.git import Checkout, look, parse_status
@@ -122,50 +119,3 @@ def test_an_image_of_another_source_is_marked_when_a_part_of_it_is_dirty(plan: P
 
 def test_no_label_is_made_up_where_the_commit_is_not_known(plan: Plan, source: PlannedSource) -> None:
     assert labels(plan, Checkout(source)) == []
-
-
-def refused(plan: Plan, source: PlannedSource, *names: str, **options: object) -> list[str]:
-    options = {"output": "push", **options}
-    state = Checkout(source, COMMIT, ("a.py",))
-    found = dirty_problems(job_of(plan, *names), Options(**options), plan, {"fate": state})  # type: ignore[arg-type]
-    return [str(problem) for problem in found]
-
-
-def test_uncommitted_changes_are_not_pushed_to_the_tag_of_env(plan: Plan, source: PlannedSource) -> None:
-    (said,) = refused(plan, source, "components")
-    assert (
-        said.startswith(".env:5: fate: ../FATE at 1a2b3c4d5e6f") and "--set TAG=…" in said and "--allow-dirty" in said
-    )
-
-
-def test_the_base_images_tag_is_guarded_too(plan: Plan, source: PlannedSource) -> None:
-    assert len(refused(plan, source, "all")) == 2
-
-
-def test_they_may_be_pushed_to_a_tag_of_ones_own(plan: Plan, source: PlannedSource) -> None:
-    own = replace(plan, settings=replace(plan.settings, origins=(("TAG", "--set"),)))
-    assert refused(own, source, "components") == []
-
-
-def test_allow_dirty_is_an_answer(plan: Plan, source: PlannedSource) -> None:
-    assert refused(plan, source, "components", allow_dirty=True) == []
-
-
-def test_a_build_without_a_push_is_not_asked(plan: Plan, source: PlannedSource) -> None:
-    assert refused(plan, source, "components", output="load") == []
-
-
-def test_an_image_that_is_not_built_from_it_is_not_asked(plan: Plan, source: PlannedSource) -> None:
-    other = plan_of(sources=(Override("lmdb-safe", "../lmdb", ".env:5"),))
-    lmdb = next(s for s in other.target("egg").sources if s.name == "lmdb-safe")
-    state = {"lmdb-safe": Checkout(lmdb, COMMIT, ("a",))}
-    job = job_of(other, "python")
-    assert not list(dirty_problems(job, Options(output="push"), other, state))
-
-
-def test_an_images_sources_are_the_same_whichever_images_are_built_with_it(plan: Plan) -> None:
-    """With --platform, egg's own variant of packages is left out where packages itself is built."""
-    for names in (("egg",), ("egg", "federation")):
-        job = job_of(plan, *names, platforms=("linux/amd64",))
-        (egg,) = [target for target in job.targets if target.name == "egg"]
-        assert job.sources(egg) == {"fate", "eggroll", "fateboard", "lmdb-safe"}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.cli.layouts import alone
+from generator.bake import lock_project
 from generator.project import Project
 from tests.e2e.conftest import Fategen, docker
 
@@ -238,7 +238,7 @@ def test_a_signal_leaves_no_process(own_sample: Path, number: signal.Signals) ->
 def test_a_second_run_in_a_project_waits_for_the_first(pushed: Path) -> None:
     """They share the bake file of --set, the logs and the file that digests are read from."""
     command = [sys.executable, "-m", "generator", "bake", "roll"]
-    with alone(Project(pushed)):
+    with lock_project(Project(pushed)):
         process = subprocess.Popen(command, cwd=pushed, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         assert process.stderr.readline() == "waiting for another fategen, which is at work in this project\n"

@@ -134,19 +134,17 @@ def command(
     with contextlib.ExitStack() as held:
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
             from generator import bake as baking
-            from generator.bake.job import not_built
             from generator.bundle.report import as_json, images_table, leaning, summary
             from generator.bundle.save import save, save_to
-            from generator.cli.layouts import alone
             from generator.loader import build
             from generator.text import human
 
-            held.enter_context(alone(project))
-            workspace, recipe = baking.open_workspace(project, sets, sources, say)
+            held.enter_context(baking.lock_project(project))
+            workspace, recipe = baking.open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
             names = chosen(plan, name, images)
-            if not images and (missing := not_built(plan, GROUPS[name])):
+            if not images and (missing := baking.not_built(plan, GROUPS[name])):
                 say(missing)
             title = "-".join((name, *images, plan.settings.tag, *(["delta"] if bases else [])))
             output = output or default_name(title, platforms)
@@ -205,7 +203,6 @@ def _from_bake(
 ) -> tuple[SourceImage, ...]:
     """Has bake build these images and groups and write their OCI layouts."""
     from generator import bake as baking
-    from generator.cli.layouts import built_layouts
 
     session = baking.make_session(
         find_docker(),
@@ -214,11 +211,10 @@ def _from_bake(
         names,
         options,
         process=os.environ,
-        view=lambda job: baking.make_view(job, quiet=quiet),
-        say=say,
+        quiet=quiet,
         answers=answers,
     )
-    return built_layouts(session, workspace.plan, options.platforms, quiet)
+    return baking.build_layouts(session, workspace.plan, options.platforms)
 
 
 def _as_they_are(
@@ -245,9 +241,9 @@ def _as_they_are(
     if kind == "layout":
         return origins.from_layouts(Path(place), job, options.platforms), None
     if kind == "registry":
-        from generator.cli.layouts import fetching_layouts
-
-        coming = held.enter_context(fetching_layouts(workspace, job, options.platforms, quiet, others, olds))
+        coming = held.enter_context(
+            baking.fetching_layouts(workspace, job, options.platforms, os.environ, quiet, others, olds)
+        )
         return coming.images, coming
     with Bar("reading", quiet) as bar:
         state = workspace.project.make_state()

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from generator.bake.events import Change, Reader
-from generator.bake.logs import Logs, clear_logs
 from generator.bake.progress import PlainView
-from generator.bake.results import Built, result_table
+from generator.bake.publish import check_published
+from generator.bake.report import Built, result_table
+from generator.bake.run import Logs, clear_logs
+from generator.errors import BuildError
 from generator.plan.plan import Plan
-from tests.bake.test_bake_progress import failing_reader
+from tests.bake.test_run import failing_reader
 from tests.fate_plan import BOTH, job_of, plan_of
 
 DATA = Path(__file__).parent / "data"
@@ -105,3 +107,29 @@ def test_the_result_as_table_and_as_json() -> None:
     )
     assert pushed.as_json()["digest"] == digest and built.as_json()["digest"] is None
     assert pushed.as_json()["sizes"] == {"linux/amd64": 84_000_000, "linux/arm64": 81_000_000}
+
+
+VERIFIED = {"r/roll:1": {"linux/amd64": "sha256:a", "linux/arm64": "sha256:b"}}
+
+
+@pytest.mark.parametrize(
+    ("verified", "pushed"),
+    [
+        (VERIFIED, VERIFIED),
+        (VERIFIED, {"r/roll:1": {"": "sha256:a"}}),
+        (VERIFIED, {}),
+        ({}, {"r/roll:1": {"linux/amd64": "sha256:c"}}),
+    ],
+    ids=["the same", "no index", "a registry that only the builder reaches", "nothing was verified"],
+)
+def test_what_is_published_is_what_was_verified(
+    verified: dict[str, dict[str, str]], pushed: dict[str, dict[str, str]]
+) -> None:
+    check_published(verified, pushed)
+
+
+def test_another_config_than_the_verified_one_is_told_with_its_image() -> None:
+    with pytest.raises(BuildError) as caught:
+        check_published(VERIFIED, {"r/roll:1": {"linux/amd64": "sha256:a", "linux/arm64": "sha256:c"}})
+    start = "what was published is not what was verified, and the tags name it:"
+    assert caught.value.message == f"{start}\n  r/roll:1: config sha256:c"

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from generator.bake.events import Change, Reader, parse_name
-from generator.bake.logs import Logs
-from generator.bake.phases import failed, published
-from generator.bake.run import base_hint, busy, phase_error
+from generator.bake.publish import published
+from generator.bake.run import FIX, Logs, PhaseError, base_hint, busy_seconds, failure, phase_error
 from generator.plan.plan import Plan
 from generator.text import union_length
 from tests.fate_plan import job_of, plan_of
@@ -253,7 +252,7 @@ def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:
     list(reader.feed(vertex(name, started=AT.format(1), completed=AT.format(2), error="not found")))
     job = job_of(plan, "roll")
     error = phase_error(job, reader, 1, Logs(Path(".fategen/logs"), job, "building"))
-    assert "next: eclipse-temurin:8-jre is the base jre" in failed(error).render()
+    assert "next: eclipse-temurin:8-jre is the base jre" in failure(error).render()
 
 
 def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan, tmp_path: Path) -> None:
@@ -265,7 +264,7 @@ def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan, tmp_path: Pa
     assert phase_error(job, reader, 1, logs).message == "docker buildx bake failed: no such builder"
     list(reader.feed("ERROR: failed to solve: dockerfile parse error on line 9: unknown instruction: LABLE"))
     error = phase_error(job, reader, 1, logs)
-    assert error.kind == "step" and "dockerfiles/egg/Dockerfile" in error.hint
+    assert error.part == "step" and "dockerfiles/egg/Dockerfile" in error.hint
     assert phase_error(job, Reader([], str), 7, logs).message.endswith("exit code 7, no message")
 
 
@@ -280,4 +279,21 @@ def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan
         vertex("[egg internal] load metadata", started=AT.format(2), completed=AT.format(9)),
     ):
         list(reader.feed(line))
-    assert busy(reader, job_of(plan, "egg")) == {"packages": pytest.approx(3.0)}
+    assert busy_seconds(reader, job_of(plan, "egg")) == {"packages": pytest.approx(3.0)}
+
+
+@pytest.mark.parametrize(
+    ("output", "reached"),
+    [
+        ("fatal: unable to access 'https://github.com/a/b.git/': Could not resolve host: github.com", False),
+        ("npm ERR! code EAI_AGAIN\nnpm ERR! request failed, reason: getaddrinfo EAI_AGAIN npm.example.com", False),
+        ("WARNING: Retrying: Failed to establish a new connection: [Errno 111] Connection refused", False),
+        ("W: Failed to fetch http://deb.example.com/x  Temporary failure resolving 'deb.example.com'", False),
+        ("[ERROR] Could not transfer artifact junit:junit:pom:4.12 from/to central", False),
+        ("storage-service.cc:41: fatal error: lmdb.h: No such file or directory", True),
+    ],
+)
+def test_a_step_that_reached_nobody_is_told_what_lists_them(output: str, reached: bool) -> None:
+    error = failure(PhaseError(output, "egg.log", {}, "step"))
+    assert ("fategen images --external lists what a build asks" in error.hint) is not reached
+    assert error.hint.endswith(FIX)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
-from generator.bake.cache import AGAIN, cache_notes, cannot_write
 from generator.bake.events import Change, Reader, Step
 from generator.bake.progress import PlainView
-from generator.bake.run import busy, cached
-from generator.docker.engine import Builder, Engine, Facts, Store
+from generator.bake.run import busy_seconds, cache_notes, cached_images
 from generator.project import packaged_data
 from generator.render.render import render
-from tests.bake.test_bake_live import Terminal
-from tests.bake.test_bake_progress import AT, vertex
+from tests.bake.test_live import Terminal
+from tests.bake.test_run import AT, vertex
 from tests.fate_plan import BOTH, job_of, plan_of
 
 CACHE = "localhost:5000/t/cache"
@@ -35,19 +31,6 @@ def test_each_image_has_a_cache_under_its_name_that_may_fail() -> None:
     assert '["type=registry,ref=${CACHE_FROM}:roll"]' in text
 
 
-@pytest.mark.parametrize(
-    ("driver", "store", "left_out"),
-    [("docker", "graphdriver", True), ("docker", "containerd", False), ("docker-container", "graphdriver", False),
-     ("remote", "graphdriver", False)],
-)  # fmt: skip
-def test_where_buildx_would_refuse_the_build_the_cache_is_left_out(driver: str, store: Store, left_out: bool) -> None:
-    facts = Facts(Engine("26", "26", store, "linux/amd64"), (0, 13, 1), Builder("default", driver, ()))
-    said = cannot_write(facts, plan_of(cache_to=CACHE))
-    assert bool(said) is left_out
-    assert not left_out or ("CACHE_TO is left out" in said and "docker buildx create" in said)
-    assert cannot_write(facts, plan_of()) == ""
-
-
 def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apart() -> None:
     other = IMPORT.replace("roll", "packages")
     reader, _ = read(
@@ -67,10 +50,6 @@ def test_a_cache_that_belongs_to_no_image_is_passed_over() -> None:
     assert list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values())) == [
         "note: no build cache was written for roll: no space"
     ]
-
-
-def test_what_is_exported_after_the_build_may_be_in_the_registrys_cache_alone() -> None:
-    assert AGAIN == ("*.cache-to=",), "without cache-from an empty builder would run every step a second time"
 
 
 def test_a_cache_that_works_is_not_worth_a_word() -> None:
@@ -101,6 +80,6 @@ def test_the_time_of_a_cache_is_not_the_images() -> None:
     reader, _ = read(vertex("[roll 1/2] RUN x", started=AT.format(1), completed=AT.format(1), cached=True),
                      over(IMPORT), over(EXPORT, start=2, end=9))  # fmt: skip
     job = job_of(plan_of(), "roll")
-    assert busy(reader, job) == {}
-    assert cached(reader, job) == {"roll"}
+    assert busy_seconds(reader, job) == {}
+    assert cached_images(reader, job) == {"roll"}
     assert job.targets[0].platforms == BOTH

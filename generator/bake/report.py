@@ -50,21 +50,21 @@ class Built:
 
 
 def result_table(built: Sequence[Built]) -> str:
-    """For people: short digests, one size for each platform; no column in which nothing would stand."""
+    """For people: short digests, one size for each platform; no empty column."""
     columns: dict[str, list[str]] = {
-        "IMAGE": [one.image for one in built],
-        ">BUILT IN": ["cached" if one.cached else duration(one.seconds) for one in built],
-        "PLATFORMS": [" ".join(one.platforms) for one in built],
-        ">SIZE": [" + ".join(human(size) for _, size in one.sizes) for one in built],
-        "DIGEST": [one.digest[:15] + "…" if one.digest else "" for one in built],
+        "IMAGE": [image.image for image in built],
+        ">BUILT IN": ["cached" if image.cached else duration(image.seconds) for image in built],
+        "PLATFORMS": [" ".join(image.platforms) for image in built],
+        ">SIZE": [" + ".join(human(size) for _, size in image.sizes) for image in built],
+        "DIGEST": [image.digest[:15] + "…" if image.digest else "" for image in built],
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     text = table(tuple(shown), list(zip(*shown.values(), strict=True)))
-    dirty = {name for one in built for name in one.uncommitted}
+    dirty = {name for image in built for name in image.uncommitted}
     replaced = [
-        f"{one.image} (was {one.replaced[:15]}…{', also for ' if one.lost else ''}{' '.join(one.lost)})"
-        for one in built
-        if one.replaced
+        f"{image.image} (was {image.replaced[:15]}…{', also for ' if image.lost else ''}{' '.join(image.lost)})"
+        for image in built
+        if image.replaced
     ]
     notes = {"replaced in the registry": replaced, "not all committed": sorted(dirty)}
     return "\n".join([text, *(f"{what}: {', '.join(which)}" for what, which in notes.items() if which)])

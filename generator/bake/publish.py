@@ -1,0 +1,195 @@
+"""Build everything; only then push or load. After a failed build nothing of the release is in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from generator.bake.layouts import build_layouts
+from generator.bake.report import Built, loaded_sizes
+from generator.bake.run import NO_CACHE_EXPORT, Phase, PhaseError, Session, clear_logs, failure, run_bake
+from generator.config.reference import parse_reference
+from generator.docker.git import uncommitted
+from generator.docker.hints import explain_push
+from generator.errors import BuildError, EngineError
+from generator.plan.plan import Plan, Target
+
+if TYPE_CHECKING:
+    from generator.images.layout import SourceImage
+
+Verify = Callable[[Sequence["SourceImage"]], None]
+"""Checks the built images, which are OCI layouts, and raises where one must not be published."""
+
+Configs = Mapping[str, Mapping[str, str]]
+"""Reference -> platform -> digest of the image's config, which is the same wherever the image is."""
+
+
+def bake(session: Session, plan: Plan, verify: Verify | None = None) -> tuple[Built, ...]:
+    """Builds, then pushes or loads as the options say. Raises BuildError, or EngineError once everything is built.
+
+    ``verify`` is called when everything is built or loaded and before anything is pushed.
+    """
+    clear_logs(session.logs, session.job)
+    phase = _load(session) if session.options.output == "load" else _build(session)
+    verified = _verify(session, plan, verify) if verify else {}
+    if session.options.output == "push":
+        phase = replace(phase, digests=_push(session).digests)
+    return _report(session, phase, verified)
+
+
+def _build(session: Session) -> Phase:
+    """Builds everything involved into the builder's cache and nowhere else."""
+    try:
+        return run_bake(session, "building", {}, flags=_flags(session))
+    except PhaseError as error:
+        raise failure(error, "nothing was published" if session.options.output == "push" else "") from error
+
+
+def _load(session: Session) -> Phase:
+    """Builds into the local engine, in one run: a developer waits for it, and no one else sees what is loaded."""
+    # the engine's own builder can keep the digest that a push or a bundle has; a tar for another's engine is Docker's
+    oci = ",oci-mediatypes=true" if session.facts.builder.driver == "docker" else ""
+    outputs = _outputs(session.job.targets, f"type=docker{oci}")
+    try:
+        return run_bake(session, "building and loading", outputs, flags=_flags(session))
+    except PhaseError as error:
+        raise failure(error) from error
+
+
+def _flags(session: Session) -> list[str]:
+    return ["--no-cache"] if session.options.no_cache else []
+
+
+def _verify(session: Session, plan: Plan, verify: Verify) -> Configs:
+    """Has every platform of what was built verified, and gives the configs of that.
+
+    The images are OCI layouts, as bundles are made of: what a push sends has the same digests.
+    """
+    from generator.images.layout import read
+
+    targets = session.job.targets
+    platforms = tuple(dict.fromkeys(platform for target in targets for platform in target.platforms))
+    # an attestation is no part of what is checked, and a graphdriver takes none
+    plain = replace(session, options=replace(session.options, attestations=False))
+    sources = build_layouts(plain, plan, platforms, again=True)
+    verify(sources)
+    return {
+        target.tags[0]: {v.platform: v.config.digest for v in read(source).image.variants}
+        for target, source in zip(targets, sources, strict=True)
+    }
+
+
+def _push(session: Session) -> Phase:
+    """Publishes what is built. Raises EngineError that says what of it is in the registry now.
+
+    Where the builder can, every layer and manifest is sent without a tag first, so that the tags, which make a release
+    visible, follow in a second, when nothing big is left that could fail. The engine's own builder refuses this
+    ("push-by-digest is currently not implemented for docker driver"): it sends images and tags at once.
+
+    OCI media types, as in the layouts that bundles are made of: an image has one digest, whichever way it travels.
+    """
+    targets = session.job.targets
+    try:
+        if session.facts.builder.driver != "docker":
+            by_digest = {
+                target.name: "type=image,oci-mediatypes=true,push=true,push-by-digest=true,name-canonical=true,"
+                f"name={parse_reference(target.tags[0]).name}"
+                for target in targets
+            }
+            untagged = [f"{target.name}.tags=" for target in targets]
+            run_bake(session, "uploading", by_digest, overrides=[NO_CACHE_EXPORT, *untagged])
+        outputs = _outputs(targets, "type=registry,oci-mediatypes=true")
+        return run_bake(session, "publishing", outputs, overrides=[NO_CACHE_EXPORT])
+    except PhaseError as error:
+        advice = explain_push(error.message, parse_reference(targets[0].tags[0]).name)
+        then = f"{advice}; then run" if advice else "run"
+        raise EngineError(
+            f"{error.message}\n  whole log: {error.log}\n{published(targets, error.pushed)}",
+            hint=f"everything is built; {then} the same command again to publish the rest",
+        ) from error
+
+
+def published(targets: Sequence[Target], pushed: Mapping[str, bool]) -> str:
+    """What a push that failed has left in the registry, in words.
+
+    ``pushed`` has every tag whose manifest was being pushed, and whether the registry acknowledged it.
+    """
+    tags = {tag for target in targets for tag in target.tags}
+    done = sorted(tag for tag in tags if pushed.get(tag))
+    unsure = sorted(tag for tag in tags if pushed.get(tag) is False)
+    lines = [f"  published: {tag}" for tag in done] + [f"  perhaps published: {tag}" for tag in unsure]
+    missing = len(tags) - len(done) - len(unsure)
+    if not lines:
+        return "  nothing was published"
+    return "\n".join([*lines, f"  not published: the other {missing}"] if missing else lines)
+
+
+def _outputs(targets: Sequence[Target], output: str) -> dict[str, str]:
+    return {target.name: output for target in targets if target.tags}
+
+
+def _report(session: Session, phase: Phase, verified: Configs) -> tuple[Built, ...]:
+    """What became of each target; asks the engine or the registry for sizes."""
+    targets, output = session.job.targets, session.options.output
+    digests = {target.tags[0]: phase.digests.get(target.name, "") for target in targets if target.tags}
+    replaced = {ref: old for ref, old in session.tagged_before.items() if digests.get(ref) and digests[ref] != old}
+    sizes = _pushed_sizes(session, digests, verified) if output == "push" else {}
+    if output == "load":
+        sizes = loaded_sizes(session.docker, list(digests))
+    built = tuple(
+        Built(
+            image=target.name,
+            references=target.tags,
+            digest=phase.digests.get(target.name, ""),
+            platforms=target.platforms,
+            sizes=tuple(sizes.get(target.tags[0], {}).items()) if target.tags else (),
+            seconds=phase.seconds.get(target.name, 0.0),
+            uncommitted=uncommitted(session.job.sources(target), session.states),
+            cached=target.name in phase.cached,
+            replaced=replaced.get(target.tags[0], "") if target.tags else "",
+            state={"none": "built", "push": "pushed", "load": "loaded"}[output],
+        )
+        for target in targets
+    )
+    if not replaced:
+        return built
+    from generator.bake.registry import with_lost
+
+    return with_lost(built, session.facts, session.env)
+
+
+def _pushed_sizes(session: Session, digests: Mapping[str, str], verified: Configs) -> dict[str, dict[str, int]]:
+    """Reference -> platform -> bytes of the compressed layers, of what is in the registry and is what was verified."""
+    from generator.bake.registry import pushed_manifests
+
+    images = pushed_manifests(digests, session.facts, session.env)
+    configs = {
+        reference: {name: manifest.config.digest for name, manifest in manifests.items()}
+        for reference, manifests in images.items()
+    }
+    check_published(verified, configs)
+    return {
+        reference: {name: sum(layer.size for layer in manifest.layers) for name, manifest in manifests.items()}
+        for reference, manifests in images.items()
+    }
+
+
+def check_published(verified: Configs, pushed: Configs) -> None:
+    """BuildError where an image in the registry is not the one that was verified.
+
+    An image that the registry does not tell of is passed over: it may be one that the builder alone reaches.
+    """
+    different = [
+        f"{reference}: config {config}"
+        for reference, platforms in pushed.items()
+        for config in platforms.values()
+        if reference in verified and config not in verified[reference].values()
+    ]
+    if different:
+        listed = "\n  ".join(different)
+        raise BuildError(
+            f"what was published is not what was verified, and the tags name it:\n  {listed}",
+            hint="a source changed, the builder's cache was pruned, or another build did the same beside this one: "
+            "run the same command again",
+        )

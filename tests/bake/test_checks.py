@@ -1,0 +1,384 @@
+"""The checks before a build, as bake raises them and as the doctor prints them; nothing here starts a process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from generator.bake.checks import (
+    DISK_NEEDED,
+    Build,
+    Check,
+    build_problems,
+    create_command,
+    dirty_problems,
+    disk_check,
+    engine_checks,
+    engine_platform_alone,
+    examine,
+    file_checks,
+    flag_problems,
+    platform_check,
+    proxy_check,
+    raise_problems,
+)
+from generator.bake.job import Options, make_job
+from generator.cli import cli
+from generator.config.settings import Override
+from generator.docker.engine import Answers, Builder, Engine, Facts, Node, Store
+from generator.docker.git import Checkout
+from generator.docker.process import Completed
+from generator.errors import EngineError, InputError, Problem
+from generator.plan.plan import Plan
+from generator.project import Project, packaged_data
+from generator.render.render import render
+from generator.render.tree import write
+from generator.workspace import Workspace, load
+from tests.fate_plan import BOTH, plan_of
+from tests.sample_project import SAMPLE
+
+COMMIT = "1a2b3c4d5e6f" + "0" * 28
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return plan_of()
+
+
+def build_of(plan: Plan, *names: str, root: Path = Path(), **options: object) -> Build:
+    """What bake is asked for these images, in a project at ``root``."""
+    asked = Options(**options)  # type: ignore[arg-type]
+    workspace = Workspace(Project(root), plan, render(plan, [packaged_data("templates")]), ())
+    return Build(workspace, make_job(plan, names, asked), asked)
+
+
+def facts(
+    *platforms: str,
+    driver: str = "docker",
+    store: Store = "containerd",
+    version: str = "26",
+    problem: EngineError | None = None,
+) -> Facts:
+    node = Node("n", "", "running", "", platforms or BOTH)
+    engine = Engine("26", version, store, "linux/amd64", problem)
+    return Facts(engine, (0, 13, 1), Builder("default", driver, (node,)))
+
+
+# flags and files
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "problem"),
+    [
+        ("packages", {"output": "push"}, "packages: only the build uses it: it has no tag to push"),
+        ("mysql", {"output": "push"}, "mysql: a third-party image keeps its own name"),
+        ("base-image", {"published_base": True}, "--base published: base-image itself is to be built"),
+    ],
+)
+def test_a_flag_that_does_not_go_with_an_image(plan: Plan, name: str, options: dict[str, object], problem: str) -> None:
+    [found] = flag_problems(build_of(plan, name, **options))
+    assert str(found).startswith(problem)
+
+
+def file_problems(root: Path, source: Path | None = None, **settings: str) -> list[str]:
+    overrides = (Override("fate", str(source), ".env:4"),) if source else ()
+    build = build_of(plan_of(sources=overrides, **settings), "all", root=root)
+    return [str(problem) for check in file_checks(build) for problem in check.problems]
+
+
+def test_a_source_or_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert file_problems(tmp_path, Path("../FATE"), ca_bundle="ca.pem", requirements="gone.txt") == [
+        ".env:4: FATE_SOURCE: ../FATE is not a directory",
+        ".env: CA_BUNDLE: ca.pem is not a file",
+        ".env: REQUIREMENTS: gone.txt is not a file",
+    ]
+
+
+def test_sources_and_files_that_are_there_are_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    assert file_problems(tmp_path, SAMPLE / "fate", ca_bundle="ca.pem") == []
+    assert file_checks(build_of(plan_of(), "all", root=tmp_path)) == [], "a source in git is not looked at"
+
+
+def test_an_empty_source(tmp_path: Path) -> None:
+    (tmp_path / "FATE").mkdir()
+    assert file_problems(tmp_path, Path("FATE")) == [".env:4: FATE_SOURCE: FATE is empty: a checkout is expected"]
+
+
+def test_a_wrong_checkout_and_one_without_a_file_name_what_is_missing(tmp_path: Path) -> None:
+    [problem] = file_problems(tmp_path, SAMPLE / "eggroll")
+    assert "is not the expected checkout: it has no arch/pom.xml, arch/proto, arch/core and " in problem
+    assert "dockerfiles/packages/Dockerfile" in problem
+    shutil.copytree(SAMPLE / "fate", tmp_path / "FATE")
+    (tmp_path / "FATE/requirements.txt").unlink()
+    [problem] = file_problems(tmp_path, Path("FATE"))
+    assert problem.endswith("it has no requirements.txt (for dockerfiles/base-image/Dockerfile)")
+
+
+# uncommitted sources
+
+
+def dirty(names: tuple[str, ...], source: str = "fate", **options: object) -> list[str]:
+    plan = plan_of(sources=(Override(source, f"../{source}", ".env:5"),))
+    if options.pop("own_tag", False):
+        plan = replace(plan, settings=replace(plan.settings, origins=(("TAG", "--set"),)))
+    local = next(s for t in plan.targets for s in t.sources if s.name == source)
+    state = {source: Checkout(local, COMMIT, ("a.py",))}
+    return [str(p) for p in dirty_problems(build_of(plan, *names, **{"output": "push", **options}), state)]
+
+
+def test_uncommitted_changes_are_not_pushed_to_the_tags_of_env() -> None:
+    [problem] = dirty(("components",))
+    assert problem.startswith(".env:5: fate: ../fate at 1a2b3c4d5e6f")
+    assert "--set TAG=…" in problem and "--allow-dirty" in problem
+    assert len(dirty(("all",))) == 2, "BASE_TAG too"
+
+
+@pytest.mark.parametrize(
+    ("names", "asked"),
+    [
+        (("components",), {"own_tag": True}),
+        (("components",), {"allow_dirty": True}),
+        (("components",), {"output": "load"}),
+        (("python",), {"source": "lmdb-safe"}),
+    ],
+    ids=["a tag of its own", "allowed", "no push", "an image that is not built from it"],
+)
+def test_uncommitted_changes_that_are_no_problem(names: tuple[str, ...], asked: dict[str, object]) -> None:
+    assert dirty(names, **asked) == []  # type: ignore[arg-type]
+
+
+# the builder and the engine
+
+
+def test_the_engines_builder_on_a_graphdriver_builds_one_platform(plan: Plan) -> None:
+    old = facts(store="graphdriver")
+    [problem] = build_problems(build_of(plan, "roll"), old)
+    assert "docker buildx create --name fategen --driver docker-container --driver-opt network=host" in problem.message
+    assert "--platform linux/amd64" in problem.message
+    assert not build_problems(build_of(plan, "roll", platforms=("linux/amd64",), output="load"), old)
+    assert not build_problems(build_of(plan, "roll"), facts(store="graphdriver", driver="docker-container"))
+
+
+@pytest.mark.parametrize(("key", "asked"), [("PROVENANCE", {"provenance": True}), ("SBOM", {"sbom": True})])
+def test_a_graphdriver_makes_no_attestations(key: str, asked: dict[str, bool]) -> None:
+    def problems(known: Facts, **options: object) -> list[Problem]:
+        return build_problems(build_of(plan_of(**asked), "roll", platforms=("linux/amd64",), **options), known)
+
+    old = facts(store="graphdriver")
+    [problem] = problems(old)
+    assert problem.message.startswith(f"{key}: ") and "buildx create --name fategen" in problem.message
+    assert f"--set {key}=false" in problem.message
+    [problem] = problems(old, output="load")
+    assert "buildx create" not in problem.message and f"--set {key}=false" in problem.message
+    assert not problems(old, attestations=False), "a bundle has none"
+    assert not problems(facts())
+    assert not problems(facts(store="graphdriver", driver="remote"))
+
+
+def test_no_builder_is_offered_for_what_the_engine_cannot_keep(plan: Plan) -> None:
+    [problem] = build_problems(build_of(plan, "roll", output="load"), facts(store="graphdriver"))
+    assert problem.where == "--load" and "--platform linux/amd64" in problem.message
+    assert "buildx create" not in problem.message
+
+
+def test_an_old_buildkit_is_told_before_it_fails(plan: Plan) -> None:
+    [problem] = build_problems(build_of(plan, "roll"), facts(store="graphdriver", version="20.10.24+dfsg1"))
+    assert "Docker 20.10.24+dfsg1 is too old" in problem.message and "buildx create" in problem.message
+    for buildkit, too_old in (("v0.9.3", "BuildKit v0.9.3"), ("v0.0.0+unknown", ""), ("v0.10.6", ""), ("", "")):
+        node = Node("n", "", "running", buildkit, BOTH)
+        assert replace(facts(), builder=Builder("farm", "remote", (node,))).too_old == too_old
+
+
+def test_load_needs_an_engine_that_keeps_what_is_built(plan: Plan) -> None:
+    build = build_of(plan, "roll", output="load")
+    [problem] = build_problems(build, facts(store="graphdriver", driver="remote"))
+    assert problem.where == "--load" and "containerd-snapshotter" in problem.message
+    gone = facts(driver="remote", problem=EngineError("no Docker daemon answers", hint="start it"))
+    [problem] = build_problems(build, gone)
+    assert problem.message == "no Docker daemon answers: start it"
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "store", "narrowed"),
+    [
+        ("roll", {"output": "load"}, "graphdriver", "linux/amd64"),
+        ("roll", {"output": "load"}, "containerd", ""),
+        ("roll", {"output": "load", "platforms": ("linux/arm64",)}, "graphdriver", ""),
+        ("roll", {"output": "push"}, "graphdriver", ""),
+        ("egg", {"output": "load"}, "graphdriver", ""),
+    ],
+    ids=["several", "a store that keeps them", "one was named", "nothing is loaded", "one is all there is"],
+)
+def test_of_several_platforms_the_engines_own_is_loaded(
+    image: str, options: dict[str, object], store: Store, narrowed: str, plan: Plan
+) -> None:
+    assert engine_platform_alone(build_of(plan, image, **options), facts(store=store)) == narrowed
+
+
+def test_the_command_for_a_builder_knows_the_site() -> None:
+    assert create_command(plan_of(prefix="harbor.example.com/fate")).endswith("docker-container --bootstrap")
+    mirrored = create_command(plan_of(prefix="10.0.0.5:8443/fate", base_registry="10.0.0.5:8443/hub"))
+    assert "--driver-opt image=10.0.0.5:8443/hub/moby/buildkit:buildx-stable-1" in mirrored
+    assert "network=host" not in mirrored
+
+
+def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan) -> None:
+    native = facts("linux/amd64")
+    assert not build_problems(build_of(plan, "roll"), native), "Java images only copy on the target's platform"
+    [problem] = build_problems(build_of(plan_of(requirements="requirements.txt"), "python"), native)
+    assert "runs no linux/arm64 program, which base-image" in problem.message and "qemu-user-static" in problem.message
+
+
+def test_problems_become_one_error_with_the_right_exit_code() -> None:
+    raise_problems([], [])
+    with pytest.raises(InputError) as input_error:
+        raise_problems([Problem("egg", "a")], [Problem("builder x", "b")])
+    assert input_error.value.exit_code == 2 and "builder x: b" in str(input_error.value)
+    with pytest.raises(EngineError) as engine_error:
+        raise_problems([], [Problem("builder x", "b")])
+    assert engine_error.value.exit_code == 3
+
+
+# the doctor
+
+ENGINE = Engine("26.1.5", "26.1.5", "containerd", "linux/amd64")
+DOWN = Engine("28.2.2", "", "graphdriver", "linux/", EngineError("no Docker daemon answers", hint="start it"))
+NO_BUILDER = Completed(("docker",), 1, "", 'ERROR: no builder "farm" found\n')
+
+
+def builder(driver: str = "docker", *platforms: str, status: str = "running", error: str = "") -> Builder:
+    return Builder("default", driver, (Node("n", "", status, "v0.13.2", platforms or BOTH),), error)
+
+
+def checks_of(
+    engine: Engine = ENGINE,
+    buildx: tuple[int, int, int] | None = (0, 13, 1),
+    known: Builder | None = None,
+    workspace: Workspace | None = None,
+) -> dict[str, Check]:
+    return {check.name: check for check in engine_checks(Answers(engine, buildx, known, NO_BUILDER), workspace)}
+
+
+@pytest.fixture
+def workspace(project_dir: Path) -> Workspace:
+    write(load(Project(project_dir)).drift(), project_dir)
+    return load(Project(project_dir))
+
+
+def test_a_machine_with_everything(workspace: Workspace) -> None:
+    checks = checks_of(known=builder(), workspace=workspace)
+    assert {check.state for check in checks.values()} == {"ok"}
+    assert list(checks) == ["docker", "engine", "image store", "buildx", "builder", "linux/amd64", "linux/arm64"]
+    assert checks["builder"].found == "default, driver docker, 1 node, BuildKit v0.13.2"
+
+
+def states(checks: Mapping[str, Check]) -> dict[str, str]:
+    return {name: check.state for name, check in checks.items() if check.state != "ok"}
+
+
+def test_no_daemon_and_no_buildx() -> None:
+    checks = checks_of(DOWN, None)
+    assert states(checks) == {"engine": "missing", "buildx": "missing"}
+    assert checks["engine"].get == "start it" and "bundle inspect" in checks["engine"].without
+    assert "docker-buildx-plugin" in checks["buildx"].get
+
+
+def test_a_remote_builder_needs_no_daemon() -> None:
+    checks = checks_of(DOWN, known=builder("remote"))
+    assert states(checks) == {"engine": "note"} and "bundle save" in checks["engine"].without
+
+
+def test_old_buildx() -> None:
+    checks = checks_of(buildx=(0, 12, 1), known=builder())
+    assert states(checks) == {"buildx": "missing"} and checks["buildx"].found == "0.12.1"
+    assert "builder" not in checks
+
+
+def test_a_builder_that_is_unknown_or_does_not_answer_or_does_not_run_yet() -> None:
+    assert checks_of()["builder"].found == 'no builder "farm" found'
+    assert states(checks_of(known=builder("remote", error="timed out"))) == {"builder": "missing"}
+    waiting = checks_of(known=builder("docker-container", status="inactive"))
+    assert not states(waiting) and "not running" in waiting["builder"].found and "platforms" not in waiting
+
+
+def test_a_docker_that_cannot_be_started() -> None:
+    [check] = engine_checks(EngineError("docker cannot be started: Permission denied"), None)
+    assert (check.name, check.state) == ("docker", "missing")
+
+
+def test_a_graphdriver(workspace: Workspace) -> None:
+    old = replace(ENGINE, store="graphdriver")
+    checks = checks_of(old, known=builder(), workspace=workspace)
+    assert states(checks) == {"image store": "note", "builder": "missing"}
+    assert "bundle save" in checks["image store"].without
+    assert "docker buildx create --name fategen" in checks["builder"].get
+    assert states(checks_of(old, known=builder("docker-container"), workspace=workspace)) == {"image store": "note"}
+
+
+def test_an_engine_too_old_to_build() -> None:
+    checks = checks_of(replace(ENGINE, version="20.10.24", store="graphdriver"), known=builder())
+    assert checks["builder"].state == "missing" and "Docker 20.10.24" in checks["builder"].found
+
+
+def test_a_platform_that_no_image_runs_on_is_no_obstacle(workspace: Workspace) -> None:
+    checks = checks_of(known=builder("docker", "linux/amd64"), workspace=workspace)
+    assert states(checks) == {"linux/arm64": "note"}
+    check = platform_check("linux/arm64", facts("linux/amd64"), ["python"])
+    assert check.state == "missing" and "python" in check.needed
+
+
+def test_disk() -> None:
+    assert [disk_check(DISK_NEEDED - short).state for short in (0, 1)] == ["ok", "note"]
+
+
+def test_proxies_are_named_without_their_values() -> None:
+    check = proxy_check({"proxies": {"default": {}}}, {"https_proxy": "http://me:hunter2@proxy", "NO_PROXY": ""})
+    assert check.found.startswith("HTTPS_PROXY in the environment") and "config.json" in check.found
+    assert "hunter2" not in check.found
+
+
+@pytest.fixture
+def no_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_no_docker_no_project(tmp_path: Path) -> None:
+    checks = {check.name: check for check in examine(tmp_path, {})}
+    assert checks["docker"].state == "missing" and checks["project"].state == "note"
+    assert "login" not in checks
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_projects_of_every_kind(project_dir: Path) -> None:
+    def check(name: str) -> Check:
+        return next(check for check in examine(project_dir, {}) if check.name == name)
+
+    assert check("project").state == "missing" and "not up to date" in check("project").found
+    write(load(Project(project_dir)).drift(), project_dir)
+    assert check("project").state == "ok" and "federatedai" in check("project").found
+    env = project_dir / ".env"
+    env.write_text(f"{env.read_text()}FATE_SOURCE={SAMPLE / 'eggroll'}\nCA_BUNDLE=gone.pem\n")
+    assert check("sources").state == "missing" and ".env:4: FATE_SOURCE: " in check("sources").found
+    assert check("files").state == "missing" and "CA_BUNDLE: gone.pem is not a file" in check("files").found
+    env.write_text("PREFIX=\n")
+    assert check("project").state == "missing" and ".env" in check("project").found
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_the_command(project_dir: Path) -> None:
+    run = CliRunner().invoke(cli, ["doctor", "-C", str(project_dir)])
+    assert run.exit_code == 1, run.output
+    assert "✗  docker" in run.output and "get it: install Docker Engine" in run.output
+    run = CliRunner().invoke(cli, ["doctor", "-C", str(project_dir), "--format", "json"])
+    assert run.exit_code == 1
+    rows = json.loads(run.output)
+    assert {row["name"] for row in rows} >= {"fategen", "project", "docker", "disk", "git", "proxies"}
+    assert set(rows[0]) == {"name", "state", "found", "needed", "get", "without"}

@@ -1,0 +1,120 @@
+"""What is built of what was asked for: images, what they are linked to, their platforms."""
+
+from __future__ import annotations
+
+import pytest
+
+from generator.bake.job import not_built, variables
+from generator.errors import InputError
+from generator.plan.plan import GROUPS, Plan
+from tests.fate_plan import job_of, plan_of
+
+ARM = ("linux/arm64",)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return plan_of()
+
+
+def test_components_are_the_default_and_bring_what_they_are_linked_to(plan: Plan) -> None:
+    job = job_of(plan)
+    assert [target.name for target in job.targets] == [
+        "federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python",
+    ]  # fmt: skip
+    assert {target.name for target in job.involved} - {target.name for target in job.targets} == {
+        "packages",
+        "packages-linux-amd64",
+        "base-image",
+    }
+    assert job.shown("packages-linux-amd64") == "packages"
+    assert not job.narrowed
+
+
+def test_a_published_base_is_not_built(plan: Plan) -> None:
+    job = job_of(plan, "python", published_base=True)
+    assert [target.name for target in job.involved] == ["python"]
+    assert variables(plan, published_base=True)["BASE_IMAGE"] == "docker-image://localhost:5000/t/base-image:base-1"
+    assert variables(plan)["BASE_IMAGE"] == "target:base-image"
+
+
+def test_platform_narrows_everything_and_a_group_says_what_it_leaves_out(plan: Plan) -> None:
+    job = job_of(plan, platforms=ARM)
+    assert {target.platforms for target in job.involved} == {ARM}
+    assert [(left.image, left.platform) for left in job.left_out] == [("egg", "linux/arm64"), ("python", "linux/arm64")]
+    assert "wheel" in job.left_out[0].reason
+    assert job.narrowed
+
+
+@pytest.mark.parametrize(
+    ("names", "platforms", "problems"),
+    [
+        (
+            ("egg",),
+            ("linux/arm64", "linux/riscv64"),
+            ["linux/riscv64 is not among PLATFORMS (linux/amd64 linux/arm64)", "has no linux/arm64: tensorflow"],
+        ),
+        (("roll",), ("arm64",), ["did you mean linux/arm64?"]),
+        (("base",), ARM, ["no image of base has linux/arm64"]),
+        (("fedration", "eggs"), (), ["did you mean federation", "eggs"]),
+    ],
+)
+def test_names_and_platforms_that_cannot_be_built(
+    plan: Plan, names: tuple[str, ...], platforms: tuple[str, ...], problems: list[str]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        job_of(plan, *names, platforms=platforms)
+    assert all(problem in str(caught.value) for problem in problems), caught.value
+
+
+@pytest.mark.parametrize(
+    ("names", "involved", "relinked"),
+    [
+        (("federation", "egg"), ["packages", "base-image", "federation", "egg"],
+         ("egg.contexts.packages=target:packages",)),
+        (("egg",), ["packages-linux-amd64", "base-image", "egg"], ()),
+    ],
+)  # fmt: skip
+def test_a_target_that_narrowing_makes_equal_to_another_is_built_once(
+    plan: Plan, names: tuple[str, ...], involved: list[str], relinked: tuple[str, ...]
+) -> None:
+    job = job_of(plan, *names, platforms=("linux/amd64",))
+    assert [target.name for target in job.involved] == involved
+    assert job.relinked == relinked
+    (egg,) = [target for target in job.targets if target.name == "egg"]
+    assert job.sources(egg) == {"fate", "eggroll", "fateboard", "lmdb-safe"}
+
+
+@pytest.mark.parametrize(
+    ("names", "left"),
+    [
+        ([], "egg, python"),
+        (["components"], "egg, python"),
+        (["base"], "base-image"),
+        (["base", "all", "roll"], "base-image, egg, python"),
+    ],
+)
+def test_images_that_are_not_built_are_those_of_the_groups_that_were_asked_for(names: list[str], left: str) -> None:
+    assert not_built(plan_of(platforms=ARM), names).startswith(f"not built: {left}: no linux/arm64 (")
+
+
+@pytest.mark.parametrize("names", [["third-party"], ["roll"]])
+def test_nothing_is_said_where_all_that_was_asked_for_is_built(names: list[str]) -> None:
+    assert not_built(plan_of(platforms=ARM), names) == ""
+    assert not_built(plan_of(), ["all"]) == ""
+
+
+def test_platforms_and_images_with_one_reason_are_told_with_it_once() -> None:
+    text = not_built(plan_of(platforms=("linux/s390x", *ARM, "linux/ppc64le")), ["base"])
+    assert text.startswith("not built: base-image: no linux/s390x, linux/ppc64le (it is built for linux/amd64 alone), ")
+    assert ", no linux/arm64 (tensorflow" in text
+    arm = plan_of(fate_version="1.11.4", platforms=ARM)
+    assert not_built(arm, ["all"]).startswith("not built: base-image, fateflow, eggroll, client: no linux/arm64 (")
+    assert "have no linux/arm64 wheel); mysql: no linux/arm64 (Docker Hub" in not_built(arm, ["all", "third-party"])
+
+
+def test_the_kinds_of_a_group_are_the_plans(plan: Plan) -> None:
+    images = [target for target in plan.targets if not target.inherits]
+    assert {group.name: group.targets for group in plan.groups} == {
+        name: tuple(target.name for target in images if target.kind in kinds) for name, kinds in GROUPS.items()
+    }
