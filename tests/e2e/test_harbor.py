@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.e2e.conftest import Fategen, Ran, bridge_address, registry_get
+from generator.bundle.check import inspect
+from tests.e2e.conftest import Fategen, Ran, bridge_address, registry_get, succeeded
 from tests.harbor import Harbor
 from tests.sample_project import make_sample_project
 
@@ -108,45 +109,27 @@ def test_after_docker_login_a_nested_project_is_pushed_to(site: Site, registry: 
     assert logs(site)
 
 
-def test_no_login(site: Site) -> None:
-    refused(site, site.push(), f"docker login {site.harbor.host}", "docker has none for it", str(site.config))
+@pytest.mark.parametrize(
+    ("account", "path", "texts"),
+    [
+        ("", NESTED, ("docker login ", "docker has none for it")),
+        ("reader", NESTED, ("reader may not push", *IMAGES, "ask for the right to push on project fate")),
+        ("writer", "nosuch/nested", ("no project nosuch", "create project nosuch in Harbor")),
+    ],
+)
+def test_what_the_registry_would_refuse_is_told_before_anything_is_built(
+    site: Site, account: str, path: str, texts: tuple[str, ...]
+) -> None:
+    if account:
+        site.login(account, site.harbor.accounts[account][0])
+    refused(site, site.push(path), *texts)
 
 
-def test_a_password_that_is_wrong_by_now(site: Site) -> None:
-    site.login("writer", "right-horse")
-    site.harbor.accounts["writer"] = ("changed", True)
-    ran = site.push()
-    refused(site, ran, "refuses the login of writer", f"docker login {site.harbor.host}")
-    assert "right-horse" not in ran.err
-
-
-def test_an_account_that_only_reads(site: Site) -> None:
-    site.login("reader", "right-mule")
-    refused(site, site.push(), "reader may not push", *IMAGES, "ask for the right to push on project fate")
-
-
-def test_a_missing_project(site: Site) -> None:
-    site.login("writer", "right-horse")
-    refused(site, site.push("nosuch/nested"), "no project nosuch", "create project nosuch in Harbor")
-
-
-def test_an_unknown_authority(site: Site) -> None:
+def test_an_unknown_authority_gets_no_password(site: Site) -> None:
     site.login("writer", "right-horse")
     shutil.rmtree(site.config / "certs.d")
     refused(site, site.push(), f"put the CA at /etc/docker/certs.d/{site.harbor.host}/ca.crt")
-    assert not site.harbor.asked, "no password goes to it"
-
-
-def test_a_registry_that_nobody_serves(site: Site) -> None:
-    ran = site.fategen("bake", *IMAGES, "--push", "--set", f"PREFIX={site.harbor.address}:1/fate", cwd=site.project)
-    refused(site, ran, f"{site.harbor.address}:1: it cannot be reached: Connection refused")
-
-
-def test_everything_else_that_is_wrong_is_listed_with_it(site: Site) -> None:
-    ran = site.push(NESTED, "--set", "CA_BUNDLE=gone.pem")
-    assert ran.code == 2
-    assert "gone.pem is not a file" in ran.err and "docker login" in ran.err
-    assert not logs(site)
+    assert not site.harbor.asked
 
 
 def test_a_right_that_is_lost_between_the_check_and_the_push_is_told_with_the_next_step(site: Site) -> None:
@@ -198,3 +181,21 @@ def test_the_commands_of_the_how_to_page(site: Site, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"FATE 1.3.0 → {site.harbor.host}/fate/release" in done.stderr
     assert "POST /v2/fate/release/roll/blobs/uploads/" in site.harbor.asked
+
+
+def test_a_bundle_is_pushed_and_saved_again_with_the_same_digests(site: Site, tmp_path: Path) -> None:
+    site.login("writer", "right-horse")
+    chosen = ("--image", "roll", "--image", "proxy", "--platform", "linux/amd64", "-q")
+    env = {"DOCKER_CONFIG": str(site.config)}
+    bundle, back = tmp_path / "bundle.fate.tar", tmp_path / "back.fate.tar"
+    prefix = f"{site.harbor.host}/{NESTED}/carried"
+    registry = ("--from", "registry", "--set", f"PREFIX={prefix}")
+    for args in (
+        ("save", *chosen, "-o", str(bundle)),
+        ("push", str(bundle), prefix),
+        ("save", *chosen, *registry, "-o", str(back)),
+    ):
+        succeeded(site.fategen("bundle", *args, cwd=site.project, env=env))
+    assert any("mount=" in line for line in site.harbor.asked), "what both images have is mounted"
+    digests = [[image.target.digest for image in inspect(file).index.images] for file in (bundle, back)]
+    assert digests[0] == digests[1]

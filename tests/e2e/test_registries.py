@@ -1,8 +1,7 @@
-"""Bundles out of a registry and into one, and a bundle as a registry: the sandbox's registry, docker and skopeo."""
+"""Bundles out of the sandbox's registry and into it."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -11,22 +10,18 @@ import random
 import re
 import shutil
 import signal
-import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import trustme
 
 from generator.bundle.check import inspect
 from generator.bundle.format.model import BundleIndex
-from tests.e2e.conftest import Fategen, Ran, bridge_address, docker, registry_get
-from tests.harbor import Harbor
+from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
 from tests.loopback import Handler, Loopback
 from tests.sample_project import make_sample_project
 
@@ -62,11 +57,6 @@ def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
     ran = found.save(found.bundle)
     assert ran.code == 0, ran.err
     return found
-
-
-def succeeded(ran: Ran) -> Ran:
-    assert ran.code == 0, ran.err
-    return ran
 
 
 # save --from registry
@@ -217,67 +207,6 @@ def test_a_damaged_bundle_pushes_nothing_that_has_a_name(project: Project, regis
     assert ran.code == 4 and "does not match its digest" in ran.err
     with pytest.raises(OSError, match="404"):
         registry_get(registry, f"{SPACE}/damaged/{project.index.images[0].label}/manifests/1.3.0-release")
-
-
-@dataclass(frozen=True)
-class Inside:
-    """A Harbor with a CA of its own, and docker's directory of somebody who may push there."""
-
-    harbor: Harbor
-    config: Path
-
-    def login(self, account: str, password: str) -> None:
-        auth = base64.b64encode(f"{account}:{password}".encode()).decode()
-        (self.config / "config.json").write_text(json.dumps({"auths": {self.harbor.host: {"auth": auth}}}), "utf-8")
-
-    @property
-    def env(self) -> dict[str, str | None]:
-        return {"DOCKER_CONFIG": str(self.config)}
-
-
-@pytest.fixture
-def inside(registry: str, tmp_path: Path) -> Iterator[Inside]:
-    """At the address of the engine's bridge: at a loopback address no certificate is checked."""
-    address = bridge_address()
-    ca, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(address).configure_cert(tls)
-    with Harbor(tls=tls, address=address, upstream=registry, projects={SPACE}) as harbor:
-        place = tmp_path / "docker/certs.d" / harbor.host
-        place.mkdir(parents=True)
-        ca.cert_pem.write_to_path(str(place / "ca.crt"))
-        yield Inside(harbor, tmp_path / "docker")
-
-
-def test_a_harbor_gets_a_bundle_and_gives_it_back(project: Project, inside: Inside, tmp_path: Path) -> None:
-    inside.login("writer", "right-horse")
-    prefix = f"{inside.harbor.host}/{SPACE}/harbor"
-    succeeded(project.fategen("bundle", "push", str(project.bundle), prefix, cwd=tmp_path, env=inside.env))
-    assert any("mount=" in line for line in inside.harbor.asked), "what both images have is mounted"
-    flags = (*IMAGES, "--platform", AMD, "--from", "registry", "--set", f"PREFIX={prefix}", "-q")
-    output = tmp_path / "back.fate.tar"
-    succeeded(project.fategen("bundle", "save", *flags, "-o", str(output), cwd=project.path, env=inside.env))
-    back = {image.label: image.target.digest for image in inspect(output).index.images}
-    assert back == {image.label: image.target.digest for image in project.index.images}
-
-
-@pytest.mark.parametrize(
-    ("account", "password", "text"),
-    [
-        ("", "", "it wants a login for a push"),
-        ("writer", "wrong-horse", "it refuses the login of writer"),
-        ("reader", "right-mule", "reader may not push"),
-    ],
-)
-def test_a_harbor_that_would_not_take_it_gets_no_blob(
-    project: Project, inside: Inside, account: str, password: str, text: str
-) -> None:
-    if account:
-        inside.login(account, password)
-    prefix = f"{inside.harbor.host}/{SPACE}/refused"
-    ran = project.fategen("bundle", "push", str(project.bundle), prefix, cwd=project.path, env=inside.env)
-    assert ran.code == 3 and text in ran.err and "nothing was sent" in ran.err
-    assert not password or password not in ran.err
-    assert not [line for line in inside.harbor.asked if line.startswith("PUT")]
 
 
 @pytest.mark.parametrize("command", ["push", "save"])
