@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,12 +138,20 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     return run
 
 
+def make_project(fategen: Fategen, directory: Path, *commands: tuple[str, ...], env: str = "", **sample: Any) -> Path:
+    """A rendered project of the sample sources with more lines in ``.env``, after these commands of fategen."""
+    make_sample_project(directory, **sample)
+    with (directory / ".env").open("a", encoding="utf-8") as file:
+        file.write(env)
+    for command in (("render",), *commands):
+        succeeded(fategen(*command, cwd=directory))
+    return directory
+
+
 @pytest.fixture(scope="session")
 def sample(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rendered project of the sample sources. Tests that change it take ``own_sample``."""
-    directory = make_sample_project(tmp_path_factory.mktemp("sample"), namespace="federatedai")
-    succeeded(fategen("render", cwd=directory))
-    return directory
+    return make_project(fategen, tmp_path_factory.mktemp("sample"), namespace="federatedai")
 
 
 _NUMBERS = itertools.count(1)
@@ -153,9 +162,8 @@ def own_sample(registry: str, fategen: Fategen, tmp_path: Path) -> Path:
     """A rendered project with a copy of the sample sources that the test may break, and a namespace of its own."""
     copy = tmp_path / "sources"
     shutil.copytree(SAMPLE, copy, ignore=shutil.ignore_patterns("target"))
-    directory = make_sample_project(tmp_path / "project", namespace=f"own-{os.getpid()}-{next(_NUMBERS)}", sample=copy)
-    succeeded(fategen("render", cwd=directory))
-    return directory
+    namespace = f"own-{os.getpid()}-{next(_NUMBERS)}"
+    return make_project(fategen, tmp_path / "project", namespace=namespace, sample=copy)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 
 from generator.bake import lock_project
 from generator.project import Project
-from tests.e2e.conftest import Fategen, docker
+from tests.e2e.conftest import Fategen, docker, succeeded
 
 JAVA = ("federation", "proxy", "roll", "meta-service", "fateboard")
 INDEXES = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
@@ -60,8 +60,7 @@ def clients() -> list[object]:
 
 
 def test_all_is_pushed_and_what_is_reported_is_what_the_registry_has(pushed: Path, fategen: Fategen) -> None:
-    ran = fategen("bake", "all", "--push", "--format", "json", cwd=pushed)
-    assert ran.code == 0, ran.err
+    ran = succeeded(fategen("bake", "all", "--push", "--format", "json", cwd=pushed))
     result = {one["image"]: one for one in json.loads(ran.out)}
     assert set(result) == {"base-image", *JAVA, "egg", "python"}
     for image, one in result.items():
@@ -77,11 +76,9 @@ def test_all_is_pushed_and_what_is_reported_is_what_the_registry_has(pushed: Pat
 @pytest.mark.parametrize("client", clients())
 def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fategen: Fategen, client: str) -> None:
     env = {"DOCKER_CONFIG": client}
-    ran = fategen("bake", "roll", "python", cwd=pushed, env=env)
-    assert ran.code == 0, ran.err
+    ran = succeeded(fategen("bake", "roll", "python", cwd=pushed, env=env))
     assert ran.out.splitlines()[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS"]
-    shown = fategen("bake", "roll", "--print", cwd=pushed, env=env)
-    assert shown.code == 0, shown.err
+    shown = succeeded(fategen("bake", "roll", "--print", cwd=pushed, env=env))
     [tag] = json.loads(shown.out)["target"]["roll"]["tags"]
     assert tag.endswith("/roll:1.3.0-release")
 
@@ -111,7 +108,7 @@ def test_images_that_the_projects_platforms_leave_out_are_told_before_the_build(
 ) -> None:
     with (own_sample / ".env").open("a", encoding="utf-8") as file:
         file.write("PLATFORMS=linux/arm64\n")
-    assert fategen("render", cwd=own_sample).code == 0
+    succeeded(fategen("render", cwd=own_sample))
     ran = fategen("bake", "all", "--format", "json", cwd=own_sample)
     assert {one["image"] for one in json.loads(ran.out)} == set(JAVA)
     assert "not built: base-image, egg, python: no linux/arm64 (" in ran.err.partition("building: ")[0]
@@ -130,8 +127,7 @@ def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fateg
 
 
 def test_load_puts_an_image_into_the_engine(pushed: Path, fategen: Fategen) -> None:
-    ran = fategen("bake", "roll", "--load", "--set", "TAG=loaded", "--format", "json", "-q", cwd=pushed)
-    assert ran.code == 0, ran.err
+    ran = succeeded(fategen("bake", "roll", "--load", "--set", "TAG=loaded", "--format", "json", "-q", cwd=pushed))
     [one] = json.loads(ran.out)
     try:
         assert docker("image", "inspect", "--format", "{{.Os}}", one["references"][0]) == "linux"
@@ -149,14 +145,12 @@ def test_set_builds_something_else_and_leaves_the_committed_files(pushed: Path, 
 
 
 def test_a_component_builds_on_the_published_base(pushed: Path, fategen: Fategen) -> None:
-    ran = fategen("bake", "python", "--base", "published", cwd=pushed)
-    assert ran.code == 0, ran.err
+    ran = succeeded(fategen("bake", "python", "--base", "published", cwd=pushed))
     assert "building: python" in ran.err and "base-image" not in ran.err.partition("building")[2]
 
 
 def test_one_platform(pushed: Path, fategen: Fategen) -> None:
-    ran = fategen("bake", "--platform", "linux/arm64", "--format", "json", cwd=pushed)
-    assert ran.code == 0, ran.err
+    ran = succeeded(fategen("bake", "--platform", "linux/arm64", "--format", "json", cwd=pushed))
     assert [(one["image"], one["platforms"]) for one in json.loads(ran.out)] == [(n, ["linux/arm64"]) for n in JAVA]
     assert "egg is not built for linux/arm64: " in ran.err
 
@@ -209,8 +203,7 @@ def test_docker_20_is_too_old_and_told_so(pushed: Path, fategen: Fategen) -> Non
 
 
 def test_doctor_finds_what_bake_needs(pushed: Path, fategen: Fategen) -> None:
-    ran = fategen("doctor", "--format", "json", cwd=pushed)
-    assert ran.code == 0, ran.out
+    ran = succeeded(fategen("doctor", "--format", "json", cwd=pushed))
     rows = {row["name"]: row["state"] for row in json.loads(ran.out)}
     assert {rows[name] for name in ("project", "docker", "engine", "buildx", "builder", "linux/amd64", "registry")} == {
         "ok"
@@ -272,21 +265,20 @@ def wait_for(condition: object, seconds: float) -> None:
 def test_each_image_writes_a_build_cache_of_its_own(pushed: Path, fategen: Fategen, registry: str) -> None:
     name = f"cache-{os.getpid()}"
     cache = f"{registry}/{name}/of"
-    ran = fategen("bake", "roll", "--set", f"CACHE_TO={cache}", "--set", f"CACHE_FROM={cache}", cwd=pushed)
-    assert ran.code == 0, ran.err
+    ran = succeeded(fategen("bake", "roll", "--set", f"CACHE_TO={cache}", "--set", f"CACHE_FROM={cache}", cwd=pushed))
     assert "no build cache was read for packages, roll: there is none yet" in ran.err
     with urllib.request.urlopen(f"http://{registry}/v2/{name}/of/tags/list", timeout=10) as answer:
         assert sorted(json.load(answer)["tags"]) == ["packages", "roll"]
-    again = fategen("bake", "roll", "--set", f"CACHE_FROM={cache}", cwd=pushed)
-    assert again.code == 0, again.err
+    again = succeeded(fategen("bake", "roll", "--set", f"CACHE_FROM={cache}", cwd=pushed))
     assert "no build cache" not in again.err
 
 
 @pytest.mark.parametrize("client", clients())
 def test_a_cache_out_of_reach_does_not_keep_a_release_back(pushed: Path, fategen: Fategen, client: str) -> None:
     gone = ("--set", "CACHE_TO=localhost:1/gone", "--set", "CACHE_FROM=localhost:1/gone")
-    ran = fategen("bake", "roll", "--push", *gone, cwd=pushed, env={"DOCKER_CONFIG": client} if client else None)
-    assert ran.code == 0, ran.err
+    ran = succeeded(
+        fategen("bake", "roll", "--push", *gone, cwd=pushed, env={"DOCKER_CONFIG": client} if client else None)
+    )
     assert "no build cache was read" in ran.err and "no build cache was written" in ran.err
     assert "connection refused" in ran.err
     assert "roll" in ran.out and "sha256:" in ran.out

@@ -21,7 +21,7 @@ import pytest
 from generator.bundle.sources import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
-from tests.e2e.conftest import Fategen, Ran
+from tests.e2e.conftest import Fategen, Ran, succeeded
 from tests.sample_project import make_sample_project
 
 SPACE = f"engines-{os.getpid()}"
@@ -65,8 +65,7 @@ def classic(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
     project = make_sample_project(tmp_path_factory.mktemp("classic"), namespace=SPACE)
     # an empty DOCKER_HOST is the machine's own engine
     found = Classic(project, fategen, {name: os.environ.get(variable, "") for name, variable in variables.items()})
-    ran = found.fategen("render")
-    assert ran.code == 0, ran.err
+    succeeded(found.fategen("render"))
     yield found
     for engine in found.engines:
         found.docker(engine, "image", "rm", "--force", *(found.reference(image) for image in IMAGES))
@@ -74,15 +73,15 @@ def classic(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def bundle(classic: Classic) -> Path:
-    ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "classic.fate.tar")
-    assert ran.code == 0, ran.err
+    ran = succeeded(classic.fategen("bundle", "save", *CHOSEN, "-o", "classic.fate.tar"))
     assert "through the engine: its image store (graphdriver) writes no OCI layouts" in ran.err
     return classic.project / "classic.fate.tar"
 
 
 def test_the_engines_platform_is_loaded(classic: Classic) -> None:
-    ran = classic.fategen("bake", "federation", "base-image", "--load", "--platform", AMD, "--format", "json", "-q")
-    assert ran.code == 0, ran.err
+    ran = succeeded(
+        classic.fategen("bake", "federation", "base-image", "--load", "--platform", AMD, "--format", "json", "-q")
+    )
     for one in json.loads(ran.out):
         said = classic.docker(
             "graphdriver", "image", "inspect", "--format", "{{.Id}} {{.Architecture}}", one["references"][0]
@@ -91,16 +90,14 @@ def test_the_engines_platform_is_loaded(classic: Classic) -> None:
 
 
 def test_saved_again_it_is_the_same_file(classic: Classic, bundle: Path) -> None:
-    ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "again.fate.tar", "-q")
-    assert ran.code == 0, ran.err
+    succeeded(classic.fategen("bundle", "save", *CHOSEN, "-o", "again.fate.tar", "-q"))
     assert (classic.project / "again.fate.tar").read_bytes() == bundle.read_bytes()
-    assert classic.fategen("bundle", "verify", str(bundle)).code == 0
+    succeeded(classic.fategen("bundle", "verify", str(bundle)))
 
 
 @pytest.mark.parametrize("engine", ["containerd", "docker20"])
 def test_it_loads_elsewhere_and_runs(engine: str, classic: Classic, bundle: Path) -> None:
-    ran = classic.fategen("bundle", "load", str(bundle), "--format", "json", engine=engine)
-    assert ran.code == 0, ran.err
+    ran = succeeded(classic.fategen("bundle", "load", str(bundle), "--format", "json", engine=engine))
     assert {one["state"] for one in json.loads(ran.out)["images"]} == {"new"}
     listed = classic.docker(engine, "run", "--rm", "--network=none", classic.reference("python"), "ls")
     assert "fate_flow" in listed.split()
@@ -110,7 +107,7 @@ def test_docker_save_of_an_older_engine_gives_the_same_image(
     classic: Classic, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Docker 20.10 writes it in the form from before Docker 25; the layout is the same to the last byte."""
-    assert classic.fategen("bundle", "load", str(bundle), "--only", "python", engine="docker20").code == 0
+    succeeded(classic.fategen("bundle", "load", str(bundle), "--only", "python", engine="docker20"))
     monkeypatch.setenv("DOCKER_HOST", classic.engines["docker20"])
     (tmp_path / "shared/sha256").mkdir(parents=True)
     (tmp_path / "python").mkdir()
@@ -154,8 +151,7 @@ def test_more_than_the_engines_platform_is_refused_with_the_next_step(
 
 
 def test_without_a_platform_the_engines_own_is_loaded(classic: Classic) -> None:
-    ran = classic.fategen("bake", "federation", "--load", "--format", "json")
-    assert ran.code == 0, ran.err
+    ran = succeeded(classic.fategen("bake", "federation", "--load", "--format", "json"))
     assert f"for {AMD} alone: this engine's image store (graphdriver) keeps one platform" in ran.err
     (one,) = json.loads(ran.out)
     assert one["platforms"] == [AMD]

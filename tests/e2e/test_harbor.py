@@ -21,9 +21,8 @@ import pytest
 import trustme
 
 from generator.bundle.check import inspect
-from tests.e2e.conftest import Fategen, Ran, bridge_address, registry_get, succeeded
+from tests.e2e.conftest import Fategen, Ran, bridge_address, make_project, registry_get, succeeded
 from tests.harbor import Harbor
-from tests.sample_project import make_sample_project
 
 IMAGES = ("roll", "proxy")
 NESTED = "fate/nested/deeper"
@@ -68,8 +67,7 @@ def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Ite
     config.mkdir()
     # buildx 0.13 pushes a second time through Docker 26, which fetches a token and reads no certs.d for that
     (config / "cli-plugins").symlink_to(Path(os.environ["FATEGEN_SANDBOX_BUILDX_NEW"]) / "cli-plugins")
-    project = make_sample_project(tmp_path / "project")
-    assert fategen("render", cwd=project).code == 0
+    project = make_project(fategen, tmp_path / "project")
     engine = Path(os.environ["FATEGEN_SANDBOX_STATE"]) / "cache/engine/etc/docker/certs.d"
     with Harbor(tls=tls, address=address, upstream=registry, projects={"fate", f"own-{os.getpid()}"}) as harbor:
         places = (engine / harbor.host, config / "certs.d" / harbor.host)
@@ -98,8 +96,7 @@ def refused(site: Site, ran: Ran, *texts: str) -> None:
 
 def test_after_docker_login_a_nested_project_is_pushed_to(site: Site, registry: str) -> None:
     site.login("writer", "right-horse")
-    ran = site.push("fate/nested/deeper", "--format", "json")
-    assert ran.code == 0, ran.err
+    ran = succeeded(site.push("fate/nested/deeper", "--format", "json"))
     for one in json.loads(ran.out):
         assert one["state"] == "pushed" and one["digest"]
         # the table's sizes come from the registry too

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Fategen, docker, registry_get
+from tests.e2e.conftest import Fategen, docker, make_project, registry_get, succeeded
 from tests.e2e.test_images import ask, stop
-from tests.sample_project import SAMPLE_1_11, make_sample_project
+from tests.sample_project import SAMPLE_1_11
 
 RELEASE = "1.11.4"
 NAMESPACE = "line-1-11"
@@ -36,11 +36,8 @@ PORTS = {"clustermanager": 4670, "nodemanager": 4671, "rollsite": 9370}
 def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project after ``fategen bake all --push --verify``."""
     directory = tmp_path_factory.mktemp("line") / "project"
-    make_sample_project(directory, namespace=NAMESPACE, sample=SAMPLE_1_11, release=RELEASE)
-    ran = fategen("render", cwd=directory)
-    assert ran.code == 0, ran.err
-    ran = fategen("bake", "all", "--push", "--verify", cwd=directory)
-    assert ran.code == 0, ran.err
+    make_project(fategen, directory, namespace=NAMESPACE, sample=SAMPLE_1_11, release=RELEASE)
+    succeeded(fategen("bake", "all", "--push", "--verify", cwd=directory))
     return directory
 
 
@@ -118,8 +115,7 @@ def test_fateboard_of_another_platform_starts_under_emulation(project: Path, reg
 
 
 def test_its_bundle_has_the_images_that_kubefate_names(project: Path, fategen: Fategen) -> None:
-    ran = fategen("bundle", "save", cwd=project)
-    assert ran.code == 0, ran.err
+    ran = succeeded(fategen("bundle", "save", cwd=project))
     ran = fategen("bundle", "inspect", f"fate-{RELEASE}-release.fate.tar", "--format", "json", cwd=project)
     names = [name for one in json.loads(ran.out)["images"] for name in one["references"]]
     assert sorted(name.rpartition("/")[2] for name in names) == sorted(
@@ -128,6 +124,5 @@ def test_its_bundle_has_the_images_that_kubefate_names(project: Path, fategen: F
 
 
 def test_two_parties_of_it_work_together(project: Path, fategen: Fategen) -> None:
-    ran = fategen("verify", "--stack", cwd=project)
-    assert ran.code == 0, ran.out + ran.err
+    ran = succeeded(fategen("verify", "--stack", cwd=project))
     assert [line.split()[-1] for line in ran.out.splitlines()[1:]] == ["ok", "ok"]

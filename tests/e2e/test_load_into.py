@@ -19,7 +19,7 @@ from generator.bundle.format.members import Expected, contents
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import GZIP, TAR, ZSTD, Layout, multi, sha256
-from tests.e2e.conftest import Fategen, Ran, docker, gone
+from tests.e2e.conftest import Fategen, Ran, docker, gone, succeeded
 from tests.e2e.into import KINDS, Target, target
 
 SPACE = f"fginto-{os.getpid()}"
@@ -89,8 +89,7 @@ class Loads:
         return ran
 
     def states(self, *args: str | Path) -> dict[str, str]:
-        ran = self(*args, "--format", "json")
-        assert ran.code == 0, ran.err
+        ran = succeeded(self(*args, "--format", "json"))
         return {i["reference"].removeprefix("docker.io/"): i["state"] for i in json.loads(ran.out)["images"]}
 
 
@@ -194,7 +193,7 @@ DAMAGE = (
     indirect=["engine"],
 )
 def test_damage_moves_no_name(engine: Target, chain: Chain, load: Loads, tmp_path: Path, how: str) -> None:
-    assert load(chain.a).code == 0
+    succeeded(load(chain.a))
     before = engine.ids(X, Y)
     (tmp_path / "bad.fate.tar").write_bytes(damaged(chain.whole, how))
     ran = load(tmp_path / "bad.fate.tar")
@@ -213,7 +212,7 @@ def test_an_engine_that_refuses_what_was_whole_gets_its_names_back(
 ) -> None:
     """Engines keep the images that they had taken before the one that they refuse; no name of the bundle may stay."""
     if before == "older images":
-        assert load(chain.a).code == 0
+        succeeded(load(chain.a))
     ids = engine.ids(X, Y)
     ran = load(chain.wrong)
     assert ran.code == 3
@@ -242,21 +241,21 @@ def test_another_platform_is_loaded_when_every_chosen_image_has_it(engine: Targe
     ran = load(chain.both, "--platform", "linux/arm64")
     assert (ran.code, engine.ids(X, Y)) == (2, {})
     assert "y: is in the bundle for linux/amd64, not linux/arm64" in ran.err
-    assert load(chain.both, "--platform", "linux/arm64", "--only", "x").code == 0
+    succeeded(load(chain.both, "--platform", "linux/arm64", "--only", "x"))
     assert docker("image", "inspect", "--format", "{{.Architecture}}", X) == "arm64"
 
 
 @EVERY
 def test_a_chain_one_after_the_other(engine: Target, chain: Chain, load: Loads) -> None:
     """Alone where the engine has the layers; podman wants them all each time."""
-    assert load(chain.a).code == 0
+    succeeded(load(chain.a))
     with_bases = ([chain.a], [chain.b, chain.a]) if engine.into == "podman" else ([], [])
     assert load.states(chain.b, *with_bases[0]) == {X: "replaced", Y: "same"}
     assert load.states(chain.c, *with_bases[1]) == {X: "same", Y: "replaced"}
     assert engine.whole(X)
     assert engine.whole(Y)
     ids = engine.ids(X, Y)
-    assert load(chain.whole).code == 0
+    succeeded(load(chain.whole))
     assert engine.ids(X, Y) == ids
 
 
@@ -264,7 +263,7 @@ def test_a_chain_one_after_the_other(engine: Target, chain: Chain, load: Loads) 
 def test_a_chain_at_once(engine: Target, chain: Chain, load: Loads) -> None:
     assert load.states(chain.c, chain.a, chain.b) == {X: "new", Y: "new"}
     ids = engine.ids(X, Y)
-    assert load(chain.whole).code == 0
+    succeeded(load(chain.whole))
     assert engine.ids(X, Y) == ids
     assert engine.whole(Y)
 
@@ -280,7 +279,7 @@ def test_a_missing_base_is_named_and_nothing_sent(engine: Target, chain: Chain, 
 
 @ONE
 def test_only_the_first_of_the_chain_was_loaded(engine: Target, chain: Chain, load: Loads) -> None:
-    assert load(chain.a).code == 0
+    succeeded(load(chain.a))
     before = engine.ids(X, Y)
     ran = load(chain.c)
     assert ran.code == 2, ran.err
@@ -290,25 +289,25 @@ def test_only_the_first_of_the_chain_was_loaded(engine: Target, chain: Chain, lo
 
 @ONE
 def test_the_base_was_removed_from_the_engine(engine: Target, chain: Chain, load: Loads) -> None:
-    assert load(chain.a).code == 0
+    succeeded(load(chain.a))
     engine.remove(Y)
     ran = load(chain.b)
     assert ran.code == 2
     assert f"a (root digest {chain.root('a')})" in ran.err
-    assert load(chain.b, chain.a).code == 0
+    succeeded(load(chain.b, chain.a))
     assert engine.whole(Y)
 
 
 @BOTH_STORES
 def test_the_base_is_there_with_other_blobs(engine: Target, chain: Chain, load: Loads) -> None:
     """The diff ids are the same and the digests are not: a containerd store would load it with a hole, silently."""
-    assert load(chain.raw).code == 0
+    succeeded(load(chain.raw))
     ran = load(chain.b)
     if engine.by_diff_id:
         assert ran.code == 0, ran.err
     else:
         assert ran.code == 2
         assert "its base is missing" in ran.err
-        assert load(chain.b, chain.a).code == 0
+        succeeded(load(chain.b, chain.a))
     assert engine.whole(X)
     assert engine.whole(Y)

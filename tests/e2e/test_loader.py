@@ -17,7 +17,7 @@ from generator.bundle.save import SaveResult, save
 from generator.images.layout import SourceImage
 from generator.loader.build import NAME, modules, place
 from tests.bundle.layouts import simple
-from tests.e2e.conftest import Fategen, Ran, docker
+from tests.e2e.conftest import Fategen, Ran, docker, succeeded
 
 IMAGE = f"fgload-{os.getpid()}/b:1.0"
 
@@ -68,8 +68,7 @@ def host(registry: str, tmp_path: Path) -> Iterator[Host]:
 
 def test_it_imports_each_of_its_modules_and_prints_what_fategen_prints(host: Host, fategen: Fategen) -> None:
     script = "import importlib, sys\nsys.path.append(sys.argv[1])\n"
-    imported = host.run("-c", script + "for name in sys.argv[2:]: importlib.import_module(name)", NAME, *modules())
-    assert imported.code == 0, imported.err
+    succeeded(host.run("-c", script + "for name in sys.argv[2:]: importlib.import_module(name)", NAME, *modules()))
     for args in (
         ("inspect", "x.fate.tar"),
         ("inspect", "x.fate.tar", "--format", "json"),
@@ -86,8 +85,7 @@ def test_it_imports_each_of_its_modules_and_prints_what_fategen_prints(host: Hos
 
 
 def test_it_loads_from_a_file_and_from_a_pipe(host: Host) -> None:
-    loaded = host.load("load", "x.fate.tar", "--format", "json")
-    assert loaded.code == 0, loaded.err
+    loaded = succeeded(host.load("load", "x.fate.tar", "--format", "json"))
     (image,) = json.loads(loaded.out)["images"]
     assert (image["reference"], image["state"]) == (f"docker.io/{IMAGE}", "new")
     assert docker("image", "inspect", "--format", "{{.Id}}", IMAGE) == image["id"]
@@ -114,8 +112,7 @@ def test_it_loads_a_delta_with_its_base(host: Host, tmp_path: Path) -> None:
     assert delta.index.absent
     alone = host.load("load", "new.fate.tar")
     assert (alone.code, "x (root digest" in alone.err) == (2, True)
-    both = host.load("load", "new.fate.tar", "x.fate.tar")
-    assert both.code == 0, both.err
+    succeeded(host.load("load", "new.fate.tar", "x.fate.tar"))
     assert docker("image", "inspect", "--format", "{{.Id}}", IMAGE) == delta.index.images[0].target.digest
 
 
@@ -123,9 +120,8 @@ def test_it_asks_for_a_signature(host: Host, fategen: Fategen) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host.directory / "key"], check=True)
     unsigned = host.load("load", "x.fate.tar", "--require-signature", "key.pub")
     assert (unsigned.code, docker("image", "ls", "--quiet", IMAGE)) == (4, "")
-    assert fategen("bundle", "sign", "x.fate.tar", "--key", "key", cwd=host.directory).code == 0
-    signed = host.load("load", "x.fate.tar", "--require-signature", "key.pub")
-    assert signed.code == 0, signed.err
+    succeeded(fategen("bundle", "sign", "x.fate.tar", "--key", "key", cwd=host.directory))
+    succeeded(host.load("load", "x.fate.tar", "--require-signature", "key.pub"))
 
 
 def test_an_older_python_is_told_which_it_needs(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from generator.bundle.check import inspect
 from generator.bundle.sources import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
-from tests.e2e.conftest import Fategen, Ran, docker
-from tests.sample_project import make_sample_project
+from tests.e2e.conftest import Fategen, Ran, docker, make_project, succeeded
 
 Save = Callable[..., Ran]
 CHOSEN = ("--image", "roll", "--image", "python", "-q")
@@ -26,14 +25,13 @@ CHOSEN = ("--image", "roll", "--image", "python", "-q")
 @pytest.fixture(scope="module")
 def built(fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project whose roll and python are in the engine, and their bundle by way of bake."""
-    project = make_sample_project(tmp_path_factory.mktemp("origins"), namespace=f"origins-{os.getpid()}")
-    for args in (
-        ("render",),
+    project = make_project(
+        fategen,
+        tmp_path_factory.mktemp("origins"),
         ("bake", "roll", "python", "--load", "--platform", "linux/amd64"),
         ("bundle", "save", *CHOSEN, "-o", "bake.fate.tar"),
-    ):
-        ran = fategen(*args, cwd=project)
-        assert ran.code == 0, ran.err
+        namespace=f"origins-{os.getpid()}",
+    )
     shutil.move(project / ".fategen/layouts", project / "layouts")
     yield project
     docker("image", "rm", "--force", *fategen("images", "--format", "references", cwd=project).out.split(), check=False)
@@ -51,8 +49,7 @@ def save(built: Path, fategen: Fategen) -> Save:
 
 @pytest.mark.parametrize("origin", ["engine", "layout:layouts"])
 def test_it_is_the_same_file(built: Path, save: Save, origin: str) -> None:
-    ran = save(origin)
-    assert ran.code == 0, ran.err
+    succeeded(save(origin))
     assert (built / "other.fate.tar").read_bytes() == (built / "bake.fate.tar").read_bytes()
 
 
@@ -122,20 +119,18 @@ def test_a_delta_does_not_take_the_place_of_its_base(built: Path, save: Save, ba
 
 def test_the_third_party_bundle_of_a_project(registry: str, fategen: Fategen, tmp_path: Path) -> None:
     """From .env to a file, twice: the same file; then what it holds, from a pipe."""
-    project = make_sample_project(tmp_path / "project", namespace="own")
-    assert fategen("render", cwd=project).code == 0
-    first = fategen("bundle", "save", "third-party", "-q", cwd=project)
-    assert first.code == 0, first.err
+    project = make_project(fategen, tmp_path / "project", namespace="own")
+    succeeded(fategen("bundle", "save", "third-party", "-q", cwd=project))
     path = project / "third-party-1.3.0-release.fate.tar"
-    second = fategen("bundle", "save", "third-party", "-o", "again.fate.tar", "--format", "json", cwd=project)
-    assert second.code == 0, second.err
+    second = succeeded(
+        fategen("bundle", "save", "third-party", "-o", "again.fate.tar", "--format", "json", cwd=project)
+    )
     assert path.read_bytes() == (project / "again.fate.tar").read_bytes()
     assert json.loads(second.out)["sha256"] in path.with_name(path.name + ".sha256").read_text()
-    assert fategen("bundle", "verify", path.name, cwd=project).code == 0
+    succeeded(fategen("bundle", "verify", path.name, cwd=project))
     found = json.loads(fategen("bundle", "inspect", path.name, "--format", "json", cwd=project).out)
     assert [image["name"] for image in found["images"]] == ["mysql", "redis"]
-    only = fategen("bundle", "save", "third-party", "--image", "redis", "-o", "r.fate.tar", cwd=project)
-    assert only.code == 0, only.err
+    succeeded(fategen("bundle", "save", "third-party", "--image", "redis", "-o", "r.fate.tar", cwd=project))
     assert inspect(project / "r.fate.tar").index.images[0].label == "redis"
     wrong = fategen("bundle", "save", "third-party", "--image", "rediss", cwd=project)
     assert (wrong.code, "did you mean redis?" in wrong.err) == (2, True)
@@ -146,12 +141,8 @@ def test_the_third_party_bundle_of_a_project(registry: str, fategen: Fategen, tm
 def test_a_project_for_another_platform_than_the_engines_is_saved_for_its_own(
     registry: str, fategen: Fategen, tmp_path: Path
 ) -> None:
-    project = make_sample_project(tmp_path / "project", namespace="own")
-    with (project / ".env").open("a", encoding="utf-8") as file:
-        file.write("PLATFORMS=linux/arm64\n")
-    assert fategen("render", cwd=project).code == 0
-    ran = fategen("bundle", "save", "--image", "roll", cwd=project)
-    assert ran.code == 0, ran.err
+    project = make_project(fategen, tmp_path / "project", namespace="own", env="PLATFORMS=linux/arm64\n")
+    ran = succeeded(fategen("bundle", "save", "--image", "roll", cwd=project))
     assert "for linux/arm64, the only one of PLATFORMS; the engine's is linux/amd64" in ran.err
     [image] = inspect(project / "fate-roll-1.3.0-release.fate.tar").index.images
     assert [variant.platform for variant in image.variants] == ["linux/arm64"]

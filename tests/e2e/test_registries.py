@@ -51,11 +51,9 @@ class Project:
 def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Project:
     directory = make_sample_project(tmp_path_factory.mktemp("registries") / "project", namespace=SPACE)
     found = Project(directory, directory / "bake.fate.tar", fategen)
-    assert fategen("render", cwd=directory).code == 0
-    ran = fategen("bake", "roll", "proxy", "--push", "--platform", AMD, cwd=directory)
-    assert ran.code == 0, ran.err
-    ran = found.save(found.bundle)
-    assert ran.code == 0, ran.err
+    succeeded(fategen("render", cwd=directory))
+    succeeded(fategen("bake", "roll", "proxy", "--push", "--platform", AMD, cwd=directory))
+    succeeded(found.save(found.bundle))
     return found
 
 
@@ -224,7 +222,7 @@ def test_ctrl_c_does_not_wait_for_a_registry_that_says_nothing(project: Project,
         shutil.copytree(project.path, tmp_path / "own", ignore=shutil.ignore_patterns(".fategen"))
         settings = (tmp_path / "own/.env").read_text(encoding="utf-8")
         (tmp_path / "own/.env").write_text(re.sub("(?m)^PREFIX=.*", f"PREFIX={registry.host}/fate", settings))
-        assert project.fategen("render", cwd=tmp_path / "own").code == 0
+        succeeded(project.fategen("render", cwd=tmp_path / "own"))
         arguments = {
             "push": ["push", str(project.bundle), f"{registry.host}/fate"],
             "save": ["save", "--from", "registry", "--platform", AMD],

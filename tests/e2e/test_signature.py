@@ -16,7 +16,7 @@ import pytest
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import simple
-from tests.e2e.conftest import Fategen, Ran
+from tests.e2e.conftest import Fategen, Ran, succeeded
 
 
 def run(*args: str | Path, data: bytes = b"") -> str:
@@ -44,8 +44,7 @@ class Site:
         return self.fategen("bundle", *map(str, args), cwd=self.file.parent)
 
     def sign(self) -> None:
-        ran = self.run("sign", self.file, "--key", self.private)
-        assert ran.code == 0, ran.err
+        succeeded(self.run("sign", self.file, "--key", self.private))
 
 
 @pytest.fixture
@@ -58,8 +57,7 @@ def site(tmp_path: Path, fategen: Fategen) -> Site:
 
 def test_what_the_sender_signed_passes(site: Site) -> None:
     site.sign()
-    ran = site.run("verify", site.file, "--require-signature", site.public)
-    assert ran.code == 0, ran.err
+    ran = succeeded(site.run("verify", site.file, "--require-signature", site.public))
     assert f"signed by {site.public.name}" in ran.out
 
 
@@ -91,7 +89,7 @@ def test_a_signature_is_for_one_content_names_tags_and_files_included(site: Site
     for number, (image, files) in enumerate([(renamed, {"notes": b"1"}), (same, {"notes": b"2"}), (layer, {})]):
         forged = save([image], tmp_path / f"{number}.fate.tar", name="x", files=files).path
         shutil.copy(signature, f"{forged}.sig")
-        assert site.run("verify", forged).code == 0
+        succeeded(site.run("verify", forged))
         assert site.run("verify", forged, "--require-signature", site.public).code == 4
 
 
@@ -144,8 +142,7 @@ def allow(site: Site, line: str) -> Path:
 
 def test_a_list_of_signers_names_the_one(signed: Site) -> None:
     both = f"bob@example.com {signed.other.read_text()}alice@example.com {signed.public.read_text()}"
-    ran = signed.run("verify", signed.file, "--require-signature", allow(signed, both))
-    assert ran.code == 0, ran.err
+    ran = succeeded(signed.run("verify", signed.file, "--require-signature", allow(signed, both)))
     assert "signed by alice@example.com" in ran.out
 
 
@@ -158,7 +155,7 @@ def test_a_list_may_allow_a_key_for_other_things_only(signed: Site) -> None:
     line = f'alice namespaces="git" {signed.public.read_text()}'
     assert signed.run("verify", signed.file, "--require-signature", allow(signed, line)).code == 4
     line = f'alice namespaces="git,fategen-bundle" {signed.public.read_text()}'
-    assert signed.run("verify", signed.file, "--require-signature", allow(signed, line)).code == 0
+    succeeded(signed.run("verify", signed.file, "--require-signature", allow(signed, line)))
 
 
 def test_a_signature_made_for_something_else_is_refused(signed: Site) -> None:
@@ -189,9 +186,8 @@ def test_a_key_in_an_agent_signs_by_its_public_half(signed: Site, monkeypatch: p
         run("ssh-add", "-q", signed.private)
         signed.private.unlink()
         Path(f"{signed.file}.sig").unlink()
-        ran = signed.run("sign", signed.file, "--key", signed.public)
-        assert ran.code == 0, ran.err
-        assert signed.run("verify", signed.file, "--require-signature", signed.public).code == 0
+        succeeded(signed.run("sign", signed.file, "--key", signed.public))
+        succeeded(signed.run("verify", signed.file, "--require-signature", signed.public))
     finally:
         agent.terminate()
         agent.wait()
@@ -213,7 +209,7 @@ def test_the_passphrase_of_a_key_is_asked_for_at_the_terminal(signed: Site) -> N
                 os.write(terminal, b"open sesame\n")
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, said
     os.close(terminal)
-    assert signed.run("verify", signed.file, "--require-signature", f"{key}.pub").code == 0
+    succeeded(signed.run("verify", signed.file, "--require-signature", f"{key}.pub"))
 
 
 def test_without_ssh_keygen_it_says_what_is_missing(signed: Site, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.checkouts import NAMES, git, git_server, make_checkout
-from tests.e2e.conftest import Fategen, docker
+from tests.e2e.conftest import Fategen, docker, succeeded
 from tests.sample_project import make_sample_project
 
 REVISION = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
@@ -34,16 +34,14 @@ def git_project(commits: dict[str, str], fategen: Fategen, tmp_path_factory: pyt
         f"{name.upper().replace('-', '_')}_SOURCE={commits['url']}/{name}.git#{commits[name]}" for name in NAMES
     ]
     (directory / ".env").write_text("\n".join(settings) + "\n", encoding="utf-8")
-    ran = fategen("render", cwd=directory)
-    assert ran.code == 0, ran.err
+    succeeded(fategen("render", cwd=directory))
     return directory
 
 
 def test_every_image_is_built_from_git_repositories(
     git_project: Path, commits: dict[str, str], fategen: Fategen
 ) -> None:
-    ran = fategen("bake", "all", "--load", "--platform", "linux/amd64", cwd=git_project)
-    assert ran.code == 0, ran.err
+    succeeded(fategen("bake", "all", "--load", "--platform", "linux/amd64", cwd=git_project))
     references = fategen("images", "all", "--format", "references", cwd=git_project).out.split()
     revisions = {r.split("/")[-1].split(":")[0]: docker("image", "inspect", "-f", REVISION, r) for r in references}
     assert revisions["python"] == revisions["base-image"] == commits["fate"]
@@ -78,8 +76,7 @@ def patched(own_sample: Path, fategen: Fategen, tmp_path: Path) -> Path:
 
 def test_a_checkouts_commit_is_the_images_revision(own_sample: Path, patched: Path, fategen: Fategen) -> None:
     commit = git(patched, "rev-parse", "HEAD")
-    ran = fategen("bake", "python", "--load", "--source", "fate=../FATE", cwd=own_sample)
-    assert ran.code == 0, ran.err
+    ran = succeeded(fategen("bake", "python", "--load", "--source", "fate=../FATE", cwd=own_sample))
     assert f"fate: ../FATE at {commit[:12]}, not the release's e8a4a8c6d16d" in ran.err
     (reference,) = fategen("images", "python", "--format", "references", cwd=own_sample).out.split()
     assert docker("image", "inspect", "-f", REVISION, reference) == commit
@@ -94,8 +91,7 @@ def test_uncommitted_changes_reach_no_release_tag(own_sample: Path, patched: Pat
     assert refused.code == 2
     assert "not committed: fate_flow/new.py" in refused.err and "nothing was started" in refused.err
     for more in (("--allow-dirty",), ("--set", "TAG=mine")):
-        ran = fategen(*bake, *more, cwd=own_sample)
-        assert ran.code == 0, ran.err
+        ran = succeeded(fategen(*bake, *more, cwd=own_sample))
         (built,) = json.loads(ran.out)
         assert built["uncommitted"] == ["fate"]
         docker("pull", "--quiet", built["references"][0])
@@ -121,8 +117,7 @@ def test_what_is_not_committed_above_a_source_reaches_no_release_tag(
     assert "not committed: fate/fate_flow/new.py" in refused.err and "nothing was started" in refused.err
     (tmp_path / "monorepo/elsewhere").write_text("", encoding="utf-8")
     (tmp_path / "monorepo/fate/fate_flow/new.py").unlink()
-    ran = fategen(*bake, "--set", "TAG=clean", cwd=own_sample)
-    assert ran.code == 0, ran.err
+    ran = succeeded(fategen(*bake, "--set", "TAG=clean", cwd=own_sample))
 
 
 def test_a_checkout_that_git_refuses_to_read_is_not_taken_for_clean(

@@ -15,18 +15,19 @@ import pytest
 
 from generator.project import find_project, packaged_data
 from generator.verify.stack import stack_name
-from tests.e2e.conftest import Fategen, docker
-from tests.sample_project import make_sample_project
+from tests.e2e.conftest import Fategen, docker, make_project, succeeded
 
 SPACE = f"stack-{os.getpid()}"
 
 
 @pytest.fixture(scope="module")
 def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    directory = make_sample_project(tmp_path_factory.mktemp("stack"), namespace=SPACE)
-    for args in (("render",), ("bake", "--load", "-q", "--platform", "linux/amd64")):
-        ran = fategen(*args, cwd=directory)
-        assert ran.code == 0, ran.err
+    directory = make_project(
+        fategen,
+        tmp_path_factory.mktemp("stack"),
+        ("bake", "--load", "-q", "--platform", "linux/amd64"),
+        namespace=SPACE,
+    )
     yield directory
     listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"--filter=reference={registry}/{SPACE}/*")
     docker("image", "rm", "--force", *listed.split(), check=False)
@@ -39,7 +40,7 @@ def broken(project: Path, fategen: Fategen) -> Iterator[Path]:
     template.parent.mkdir(exist_ok=True)
     yield template
     template.unlink()
-    assert fategen("render", cwd=project).code == 0
+    succeeded(fategen("render", cwd=project))
 
 
 def write(template: Path, right: str, wrong: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from generator.project import packaged_data
-from tests.e2e.conftest import Fategen, Ran, docker, gone, registry_get
+from tests.e2e.conftest import Fategen, Ran, docker, gone, make_project, registry_get, succeeded
 from tests.sample_project import make_sample_project
 
 SPACE = f"verify-{os.getpid()}"
@@ -97,10 +97,12 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    directory = make_sample_project(tmp_path_factory.mktemp("verify"), namespace=SPACE)
-    for args in (("render",), ("bake", "all", "--load", "-q", "--platform", "linux/amd64")):
-        ran = fategen(*args, cwd=directory)
-        assert ran.code == 0, ran.err
+    directory = make_project(
+        fategen,
+        tmp_path_factory.mktemp("verify"),
+        ("bake", "all", "--load", "-q", "--platform", "linux/amd64"),
+        namespace=SPACE,
+    )
     yield Project(directory, registry, fategen)
     spaces = (f"{SPACE}/*", f"{SPACE}/broken/*", f"{SPACE}-fails/*")
     filters = [f"--filter=reference={registry}/{space}" for space in spaces]
@@ -144,8 +146,7 @@ def test_what_an_image_does_is_checked_against_its_contract(case: Broken, result
 
 
 def test_the_sample_keeps_its_contract(project: Project) -> None:
-    ran = project.verify("--format", "junit")
-    assert ran.code == 0, ran.out + ran.err
+    ran = succeeded(project.verify("--format", "junit"))
     root = ElementTree.fromstring(ran.out)
     assert {suite.attrib["name"] for suite in root} == {f"{image} linux/amd64" for image in ALL}
     assert root.attrib["failures"] == "0" and int(root.attrib["tests"]) > 350
@@ -165,10 +166,8 @@ def nothing_is_left() -> bool:
 
 @pytest.mark.full
 def test_the_java_components_keep_it_on_another_platform_too_under_emulation(project: Project) -> None:
-    ran = project.run("bake", *JAVA, "--load", "-q", cwd=project.directory)
-    assert ran.code == 0, ran.err
-    ran = project.verify(*JAVA, "--platform", "linux/arm64", "--format", "json")
-    assert ran.code == 0, ran.out + ran.err
+    ran = succeeded(project.run("bake", *JAVA, "--load", "-q", cwd=project.directory))
+    ran = succeeded(project.verify(*JAVA, "--platform", "linux/arm64", "--format", "json"))
     results = json.loads(ran.out)
     for image in JAVA:
         checks = {result["check"] for result in results if result["image"] == image}
@@ -204,7 +203,7 @@ def one_fails(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPath
     own.parent.mkdir(parents=True)
     packaged = packaged_data("templates") / "dockerfiles/python.Dockerfile.j2"
     own.write_text(packaged.read_text(encoding="utf-8") + "RUN rm arch/conf/server_conf.json\n", encoding="utf-8")
-    assert fategen("render", cwd=directory).code == 0
+    succeeded(fategen("render", cwd=directory))
     return Project(directory, registry, fategen)
 
 
@@ -231,10 +230,9 @@ def test_a_base_image_of_one_platform_is_not_published_for_another(
     docker("buildx", "build", *flags, "--tag", f"{registry}/{SPACE}-one/jre:8", str(tmp_path))
     single = registry_get(registry, f"{SPACE}-one/jre/manifests/8")
     assert isinstance(single, dict) and "manifests" not in single
-    directory = make_sample_project(tmp_path / "project", namespace=f"{SPACE}-one")
-    with (directory / ".env").open("a", encoding="utf-8") as env:
-        env.write(f"JRE_IMAGE={registry}/{SPACE}-one/jre:8\n")
-    assert fategen("render", cwd=directory).code == 0
+    directory = make_project(
+        fategen, tmp_path / "project", namespace=f"{SPACE}-one", env=f"JRE_IMAGE={registry}/{SPACE}-one/jre:8\n"
+    )
     ran = fategen("bake", "fateboard", "--push", "--verify", "-q", cwd=directory)
     assert ran.code == 1, ran.out + ran.err
     assert ran.out.startswith("FAILED  fateboard linux/arm64: binaries  (catalogue/1.3.yaml:")
@@ -245,8 +243,7 @@ def test_a_base_image_of_one_platform_is_not_published_for_another(
 
 
 def test_what_passes_is_published_and_is_what_was_verified(one_fails: Project) -> None:
-    ran = one_fails.run("bake", "proxy", "--push", "--verify", "--format", "json", cwd=one_fails.directory)
-    assert ran.code == 0, ran.out + ran.err
+    ran = succeeded(one_fails.run("bake", "proxy", "--push", "--verify", "--format", "json", cwd=one_fails.directory))
     assert "verified: " in ran.err
     (built,) = json.loads(ran.out)
     index = registry_get(one_fails.registry, f"{SPACE}-fails/proxy/manifests/{TAG}")
@@ -260,10 +257,8 @@ def test_what_passes_is_published_and_is_what_was_verified(one_fails: Project) -
 
 
 def test_what_the_registry_has_is_verified_for_every_platform(one_fails: Project) -> None:
-    ran = one_fails.run("bake", "proxy", "--push", "-q", cwd=one_fails.directory)
-    assert ran.code == 0, ran.err
-    ran = one_fails.run("verify", "proxy", "--from", "registry", "--format", "json", cwd=one_fails.directory)
-    assert ran.code == 0, ran.out + ran.err
+    ran = succeeded(one_fails.run("bake", "proxy", "--push", "-q", cwd=one_fails.directory))
+    ran = succeeded(one_fails.run("verify", "proxy", "--from", "registry", "--format", "json", cwd=one_fails.directory))
     checks = {(result["platform"], result["check"]) for result in json.loads(ran.out)}
     assert {("linux/amd64", "port 9370"), ("linux/amd64", "size"), ("linux/arm64", "size")} <= checks
     assert "starting proxy; not started: linux/arm64" in ran.err
@@ -271,8 +266,9 @@ def test_what_the_registry_has_is_verified_for_every_platform(one_fails: Project
 
 
 def test_what_a_bundle_holds_is_verified_without_loading_it(one_fails: Project) -> None:
-    ran = one_fails.run("bundle", "save", "--image", "python", "-q", "-o", "python.fate.tar", cwd=one_fails.directory)
-    assert ran.code == 0, ran.err
+    ran = succeeded(
+        one_fails.run("bundle", "save", "--image", "python", "-q", "-o", "python.fate.tar", cwd=one_fails.directory)
+    )
     ran = one_fails.verify("--bundle", "python.fate.tar", "--format", "json")
     assert ran.code == 1, ran.err
     (failed,) = [result for result in json.loads(ran.out) if not result["ok"]]
