@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
 @directory_option
 @change_options
-@click.option("--external", is_flag=True, help="List what their build asks of others, for whoever mirrors it.")
+@click.option("--external", is_flag=True, help="List what their build downloads, for whoever mirrors it.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "references", "skopeo"]), default="table", show_default=True
 )
 def command(
     names: tuple[str, ...], directory: Path, sets: tuple[str, ...], sources: tuple[str, ...], external: bool, form: str
 ) -> None:
-    """List the images of the plan, or with --external everything that building them asks of registries and archives.
+    """List the images of the plan, or with --external everything that building them downloads.
 
     "references" prints name and tag of each image, one a line and nothing else, for other tools; "skopeo" prints what
     "skopeo sync --src yaml" copies into a mirror.
@@ -96,33 +96,33 @@ def _say_skipped(targets: tuple[Target, ...]) -> None:
 
 
 def _print_externals(workspace: Workspace, targets: Sequence[Target], form: str) -> None:
-    """Prints what these targets, and those that they are built from, ask for."""
+    """Prints what these targets, and those that they are built from, download."""
     from generator.render.external import externals, skopeo_sync
 
     plan = workspace.plan
     path = workspace.project.root / plan.settings.maven_settings
     settings = read_text(path) if plan.settings.maven_settings and path.is_file() else ""
     wanted = linked(plan.targets, [target.name for target in targets])
-    found = externals(plan, workspace.tree, wanted, maven_settings=settings)
+    rows = externals(plan, workspace.tree, wanted, maven_settings=settings)
     if form == "json":
-        click.echo(json.dumps([asdict(row) for row in found], indent=2))
+        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
     elif form == "references":
-        for row in found:
+        for row in rows:
             if row.kind == "image":
                 click.echo(row.upstream)
     elif form == "skopeo":
         import yaml
 
-        click.echo(yaml.safe_dump(skopeo_sync(found), sort_keys=True), nl=False)
+        click.echo(yaml.safe_dump(skopeo_sync(rows), sort_keys=True), nl=False)
     else:
-        click.echo(_externals_table(found))
+        click.echo(_externals_table(rows))
         local = {source.name: source.location for target in wanted for source in target.sources if source.local}
         for name, location in local.items():
             click.echo(f"{name} is a local directory: {location}", err=True)
 
 
-def _externals_table(found: Sequence[External]) -> str:
-    rows = [(row.kind, row.upstream, _asked(row), row.key or "its template", ", ".join(row.images)) for row in found]
+def _externals_table(externals: Sequence[External]) -> str:
+    rows = [(e.kind, e.upstream, _asked(e), e.key or "its template", ", ".join(e.images)) for e in externals]
     return table(("KIND", "WHAT", "ASKED OF", "SET BY", "FOR"), rows)
 
 

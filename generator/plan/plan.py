@@ -126,14 +126,14 @@ def linked(
 ) -> tuple[Target, ...]:
     """Of ``targets``: those of these names and, through links that are followed, all that they are built from."""
     by_name = {target.name: target for target in targets}
-    found: set[str] = set()
+    reached: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        if name in by_name and name not in found:
-            found.add(name)
+        if name in by_name and name not in reached:
+            reached.add(name)
             waiting += [context.target for context in by_name[name].contexts if context.target and follows(context)]
-    return tuple(target for target in by_name.values() if target.name in found)
+    return tuple(target for target in by_name.values() if target.name in reached)
 
 
 GROUPS: Mapping[str, tuple[Kind, ...]] = {

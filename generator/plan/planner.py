@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from generator.catalogue.line import Image, Line, Release, Source
-from generator.catalogue.party import Party
 from generator.config.reference import mirrored
 from generator.config.settings import KNOWN_NAMES, Override, Settings, key_of
 from generator.errors import InputError, Problem, did_you_mean
@@ -28,10 +27,10 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     problems: list[Problem] = []
     release = next((r for r in line.releases if r.version == settings.fate_version), None)
     if release is None:
-        known, asked = ", ".join(r.version for r in line.releases), settings.fate_version
+        known, version = ", ".join(r.version for r in line.releases), settings.fate_version
         raise InputError(
-            Problem(settings.where("FATE_VERSION"), f"FATE_VERSION: {asked} is unknown; there is {known}"),
-            hint=f"fategen override catalogue/{line.name}.yaml, then add {asked} under releases: there",
+            Problem(settings.where("FATE_VERSION"), f"FATE_VERSION: {version} is unknown; there is {known}"),
+            hint=f"fategen override catalogue/{line.name}.yaml, then add {version} under releases: there",
         )
     _check_override_names(settings, line, problems)
     for image in line.images:
@@ -48,24 +47,17 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     if problems:
         raise InputError(problems, subject=".env")
     kept = [t for t in targets.values() if t.platforms]
-    ordered = _with_variants(kept)
     return Plan(
         settings=settings,
         line=line.name,
         release=release.version,
         variables=_variables(settings, sources.values(), kept),
-        targets=ordered,
+        targets=_with_narrowed_parents(kept),
         unavailable=tuple(t for t in targets.values() if not t.platforms),
         groups=_groups(kept),
         sbom_scanner=_plan_base("sbom-scanner", SBOM_SCANNER, settings) if settings.sbom else None,
-        party=_party(line, kept),
+        party=line.party if line.party and line.party.images <= {target.name for target in kept} else None,
     )
-
-
-def _party(line: Line, targets: Sequence[Target]) -> Party | None:
-    if line.party is None:
-        return None
-    return line.party if line.party.images <= {target.name for target in targets} else None
 
 
 def _check_override_names(settings: Settings, line: Line, problems: list[Problem]) -> None:
@@ -197,47 +189,35 @@ def _platforms(
 
 def _check_platforms(settings: Settings, targets: Iterable[Target], problems: list[Problem]) -> None:
     if not any(t.platforms for t in targets if t.kind != "builder"):
-        asked = " ".join(settings.platforms)
-        problems.append(Problem(settings.where("PLATFORMS"), f"PLATFORMS: no image of this line is built for {asked}"))
+        platforms = " ".join(settings.platforms)
+        wrong = f"PLATFORMS: no image of this line is built for {platforms}"
+        problems.append(Problem(settings.where("PLATFORMS"), wrong))
 
 
-def _with_variants(targets: Sequence[Target]) -> tuple[Target, ...]:
-    """Adds, for a link between targets of unequal platform sets, a copy of the parent with the child's set.
+def _with_narrowed_parents(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Adds, for a link between targets of unequal platform sets, a copy of the parent with the child's set behind it.
 
     BuildKit runs their common steps once; only bake before buildx 0.20 needs the two names.
     """
     by_name = {t.name: t for t in targets}
-    result: dict[str, Target] = {}
+    narrowed: dict[str, Target] = {}
 
-    def fit(name: str, platforms: tuple[str, ...]) -> str:
+    def fitting(name: str, platforms: tuple[str, ...]) -> str:
         parent = by_name[name]
         if parent.platforms == platforms:
             return name
-        variant = f"{name}-{'-'.join(p.replace('/', '-') for p in platforms)}"
-        if variant not in result:
-            contexts = tuple(linked(c, platforms) for c in parent.contexts)
-            result[variant] = replace(
-                parent, name=variant, tags=(), platforms=platforms, contexts=contexts, inherits=name, skipped=()
-            )
-        return variant
+        narrow = f"{name}-{'-'.join(p.replace('/', '-') for p in platforms)}"
+        if narrow not in narrowed:
+            copy = linked(replace(parent, name=narrow, tags=(), platforms=platforms, inherits=name, skipped=()))
+            narrowed[narrow] = copy
+        return narrow
 
-    def linked(context: Context, platforms: tuple[str, ...]) -> Context:
-        return replace(context, target=fit(context.target, platforms)) if context.target else context
+    def linked(target: Target) -> Target:
+        contexts = [replace(c, target=fitting(c.target, target.platforms)) if c.target else c for c in target.contexts]
+        return replace(target, contexts=tuple(contexts))
 
-    for target in targets:
-        contexts = tuple(linked(c, target.platforms) for c in target.contexts)
-        result[target.name] = replace(target, contexts=contexts)
-    return _parents_first(result)
-
-
-def _parents_first(targets: dict[str, Target]) -> tuple[Target, ...]:
-    """A variant is made when its child is met; put it right behind the target that it repeats."""
-    ordered: list[Target] = []
-    for target in targets.values():
-        if not target.inherits:
-            ordered.append(target)
-            ordered += [v for v in targets.values() if v.inherits == target.name]
-    return tuple(ordered)
+    result = [linked(target) for target in targets]
+    return tuple(t for target in result for t in (target, *(n for n in narrowed.values() if n.inherits == target.name)))
 
 
 def _groups(targets: Sequence[Target]) -> tuple[Group, ...]:

@@ -1,7 +1,7 @@
-"""Everything that a build asks of others: images, git repositories, package archives. For whoever mirrors it.
+"""Everything that a build downloads: images, git repositories, packages. For whoever mirrors it.
 
 It is read from the plan and from the rendered Dockerfiles: a step that takes ``APT_MIRROR``, a package index or Maven's
-settings says so in its text. An address that a template of the user's own holds is found there as well.
+settings says so in its text, and a URL in a template of the user's is listed too.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Kind = Literal["image", "git", "apt", "pip", "npm", "maven", "url"]
 
 APT_DEFAULT = "the distribution's own archive, as the base image names it"
 PIP_DEFAULT = "pip's default index"
-LISTED = "the indexes that FATE's own list of requirements names"
+_LISTED = "the indexes that FATE's own list of requirements names"
 NPM_DEFAULT = "npm's default registry"
 MAVEN_DEFAULT = "Maven Central, and the repositories that the sources' pom.xml name"
 
-# an address of the build itself (Maven's blocker of http is at 0.0.0.0) is nobody else's
+# an address of the build machine itself is not listed (Maven's blocker of http is at 0.0.0.0)
 _URL = re.compile(r"https?://(?!0\.0\.0\.0|127\.|localhost\b)[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[^\s'\"$;|&)\\]*)?")
 
 
 @dataclass(frozen=True)
 class External:
-    """One thing that a build asks for. ``upstream`` is where it comes from, ``asked`` where this project asks for it.
+    """One thing that a build downloads: ``upstream`` is where it comes from, ``asked`` where this project gets it.
 
     They differ for an image behind BASE_REGISTRY. ``key`` is the key of ``.env`` that leads it elsewhere ("" for a
     template's own address), ``images`` are those that need it.
@@ -47,19 +47,16 @@ class External:
 def externals(
     plan: Plan, tree: Mapping[str, str], targets: Sequence[Target], *, maven_settings: str = ""
 ) -> tuple[External, ...]:
-    """What these targets and those that they are linked to ask for, each once, sorted by kind in a fixed order.
+    """What these targets download, each thing once, sorted by kind in a fixed order.
 
     ``tree`` has the rendered Dockerfiles; ``maven_settings`` is the text of that file, "" where there is none.
     """
-    found: dict[tuple[Kind, str, str, str], list[str]] = {}
+    images: dict[tuple[Kind, str, str, str], dict[str, None]] = {}
     for target in targets:
-        name = target.inherits or target.name
         for row in _of_target(plan, target, tree.get(target.dockerfile, ""), maven_settings):
-            names = found.setdefault(row, [])
-            if name not in names:
-                names.append(name)
+            images.setdefault(row, {})[target.inherits or target.name] = None
     order: tuple[Kind, ...] = ("image", "git", "apt", "pip", "npm", "maven", "url")
-    rows = sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0]))
+    rows = sorted(images.items(), key=lambda item: (order.index(item[0][0]), item[0]))
     return tuple(External(*row, tuple(names)) for row, names in rows)
 
 
@@ -88,8 +85,8 @@ def _of_target(
         yield "apt", APT_DEFAULT, s.apt_mirror or APT_DEFAULT, "APT_MIRROR"
     if takes("PIP_INDEX_URL"):
         yield "pip", PIP_DEFAULT, s.pip_index_url or PIP_DEFAULT, "PIP_INDEX_URL"
-        own = LISTED if "--extra-index-url" in steps and not s.pip_index_url else ""
-        if more := s.pip_extra_index_url or own:
+        listed = _LISTED if "--extra-index-url" in steps and not s.pip_index_url else ""
+        if more := s.pip_extra_index_url or listed:
             yield "pip", more, more, "PIP_EXTRA_INDEX_URL"
     if takes("NPM_REGISTRY"):
         yield "npm", NPM_DEFAULT, s.npm_registry or NPM_DEFAULT, "NPM_REGISTRY"
@@ -112,19 +109,19 @@ def maven_mirrors(settings: str) -> list[str]:
     return [re.sub("://[^/]*@", "://", url) for url in urls if url]
 
 
-def skopeo_sync(found: Sequence[External]) -> dict[str, dict[str, dict[str, list[str]]]]:
+def skopeo_sync(rows: Sequence[External]) -> dict[str, dict[str, dict[str, list[str]]]]:
     """The images as ``skopeo sync --src yaml`` reads them: registry -> ``images`` -> repository -> tags or digests.
 
     (skopeo-sync(1), "YAML file content".) They are named as upstream has them: ``--scoped`` copies
     ``docker.io/library/maven`` to ``MIRROR/docker.io/library/maven``, which BASE_REGISTRY=MIRROR/docker.io then uses.
     """
-    result: dict[str, dict[str, dict[str, list[str]]]] = {}
-    for row in found:
+    registries: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for row in rows:
         if row.kind == "image":
             reference = parse_reference(row.upstream).full
             version = reference.digest or reference.tag or "latest"
-            images = result.setdefault(reference.domain, {"images": {}})["images"]
+            images = registries.setdefault(reference.domain, {"images": {}})["images"]
             versions = images.setdefault(reference.path, [])
             if version not in versions:
                 versions.append(version)
-    return result
+    return registries

@@ -1,7 +1,4 @@
-"""A project's own templates and catalogues: how they come there, and those that nothing reads.
-
-A name that is off would be passed over in silence.
-"""
+"""A project's own templates and catalogues: copies of packaged ones, and warnings about files that nothing reads."""
 
 from __future__ import annotations
 
@@ -21,26 +18,24 @@ MISNAMED = {
     "catalog": ("catalogue", "*.y*ml"),
     "catalogues": ("catalogue", "*.y*ml"),
 }
-"""Directories that look like an override, what they hold where they are meant as one, and the right name."""
+"""Misnamed directory -> the right name, and the files by which it is recognised."""
 
 
 def never_read(project: Project, read: Collection[str], used: Mapping[str, str]) -> Iterator[Problem]:
-    """A warning for each such file or directory.
+    """A warning for each file or directory of the project that looks like an override and that nothing reads.
 
-    ``read`` are the templates that were read, ``used`` is each image's own, by image ("" where it has none): also where
-    it is not built.
+    ``read`` are the templates that were read; ``used`` has each image's template ("" where it has none), also those of
+    images that are not built.
     """
     for wrong, (right, files) in MISNAMED.items():
         if any((project.root / wrong).rglob(files)):
             yield Problem(f"{wrong}/", f"is never read; did you mean {right}/?")
-    own, packaged = _own(project, "templates"), packaged_data("templates")
-    known = {*read, *_files(packaged), *(f"dockerfiles/{template}" for template in used.values() if template)}
-    for name in _files(own) if own else ():
+    known = {*read, *_files(packaged_data("templates")), *(f"dockerfiles/{name}" for name in used.values() if name)}
+    for name in _own_files(project, "templates"):
         if name not in known:
             instead = _instead(name, used) or did_you_mean(name, sorted(known))
             yield Problem(f"templates/{name}", f"no image and no template uses it{instead}")
-    own = _own(project, "catalogue")
-    for name in _files(own) if own else ():
+    for name in _own_files(project, "catalogue"):
         if not re.fullmatch(r"[0-9]+\.[0-9]+\.yaml|schema\.json", name):
             near = did_you_mean(name, [file for file in _files(packaged_data("catalogue")) if file.endswith(".yaml")])
             yield Problem(f"catalogue/{name}", f"is never read: a catalogue is LINE.yaml, such as 1.3.yaml{near}")
@@ -59,8 +54,8 @@ def _instead(name: str, used: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Packaged:
-    """A file that fategen brings: ``name`` is where a project's own is, ``state`` whose is read: ``packaged``, ``own``
-    or ``own, the same``; ``images`` are rendered from it."""
+    """A file that comes with fategen: ``name`` is its path in a project, ``state`` tells which copy is read
+    (``packaged``, ``own`` or ``own, the same``), ``images`` are rendered from it."""
 
     name: str
     path: Path
@@ -69,12 +64,12 @@ class Packaged:
 
 
 def packaged_files(project: Project, line: Line) -> tuple[Packaged, ...]:
-    """All templates and catalogues that fategen brings."""
-    found = []
+    """All templates and catalogues that come with fategen."""
+    result = []
     for name, path in packaged_names().items():
         images = tuple(i.name for i in line.images if f"templates/dockerfiles/{i.template}" == name)
-        found.append(Packaged(name, path, _state(project.root / name, path), images))
-    return tuple(found)
+        result.append(Packaged(name, path, _state(project.root / name, path), images))
+    return tuple(result)
 
 
 def packaged_names() -> dict[str, Path]:
@@ -92,7 +87,7 @@ def _state(own: Path, packaged: Path) -> str:
 def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> tuple[Packaged, ...]:
     """Copies the files of these names, or images, into the project, all or none; an editor's schema with a catalogue.
 
-    Raises InputError for a name that is neither, and for what is there already; EngineError where the disk refuses.
+    Raises InputError for a name that is neither, and for a file that exists; EngineError where the disk refuses.
     """
     by_name = {file.name: file for file in known}
     by_image = {image: file for file in known for image in file.images}
@@ -103,8 +98,9 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
             near = did_you_mean(name, [*by_name, *by_image])
             problems.append(Problem(name, f"no packaged file and no image that has a template{near}"))
         elif (project.root / file.name).exists():
-            there = "the packaged one itself" if file.state == "packaged" else "there already; it was left as it is"
-            problems.append(Problem(file.name, f"is {there}"))
+            packaged = file.state == "packaged"
+            wrong = "is the packaged file itself" if packaged else "exists already; it was left as it is"
+            problems.append(Problem(file.name, wrong))
         else:
             chosen[file.name] = file
     if problems:
@@ -123,14 +119,13 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
     return tuple(chosen.values())
 
 
-def _own(project: Project, kind: str) -> Path | None:
-    """The project's own directory, where it is another than the packaged one."""
-    first = project.search_path(kind)[0]
-    return first if first == project.root / kind and first.resolve() != packaged_data(kind).resolve() else None
+def _own_files(project: Project, kind: str) -> list[str]:
+    """The files of the project's own directory, where it is another than the packaged one."""
+    first, *packaged = project.search_path(kind)
+    return _files(first) if packaged else []
 
 
 def _files(directory: Path) -> list[str]:
-    """Paths below it; what an editor or git leaves there, and a README, is nobody's mistake."""
-    found = (path for path in sorted(directory.rglob("*")) if path.is_file())
-    names = [path.relative_to(directory).as_posix() for path in found]
+    """Paths below it, but for README files and what an editor or git leaves there."""
+    names = [path.relative_to(directory).as_posix() for path in sorted(directory.rglob("*")) if path.is_file()]
     return [name for name in names if not re.search(r"(^|/)(\.|README)|~$", name)]

@@ -112,7 +112,7 @@ def test_what_comes_in_a_normal_form(read: Read, text: str, expected: object) ->
         (values.source, "git@github.com:a/b.git", "a git URL needs #ref..."),
         (values.source, "https://github.com/a/b.git#v1:arch", '":" is not allowed after "#"...'),
         (values.source, "https://github.com/a/b#v1", 'an http(s) git URL must end in ".git" before "#"...'),
-        (values.source, "https://token@github.com/a/b.git#v1", "a login in a git URL would be written into rendered..."),
+        (values.source, "https://token@github.com/a/b.git#v1", "a login in a git URL would be written..."),
         (values.source, "ssh://git:pw@h/b.git#v1", "a login in a git URL would be written into rendered files..."),
         (values.source, "https:///b.git#v1", "it has no valid host"),
         (values.source, "https://h/a b.git#v1", "a space is not allowed in a git URL"),

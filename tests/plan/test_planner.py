@@ -79,24 +79,18 @@ def test_an_own_requirements_list_lifts_the_limit_of_the_packaged_one(line: Line
     plan = plan_of(line, requirements="python/requirements.txt")
     assert plan.target("python").platforms == ("linux/amd64", "linux/arm64")
     assert context(plan, "base-image", "requirements").value == "python"
-
-
-def test_a_requirements_file_in_the_root_has_the_root_as_its_context(line: Line) -> None:
     assert context(plan_of(line, requirements="r.txt"), "base-image", "requirements").value == "."
 
 
-def test_a_link_between_unequal_platform_sets_goes_through_a_variant_of_the_parent(line: Line) -> None:
+def test_a_link_between_unequal_platform_sets_goes_through_a_narrowed_copy_of_the_parent(line: Line) -> None:
     plan = plan_of(line)
     assert context(plan, "egg", "packages").target == "packages-linux-amd64"
-    variant = plan.target("packages-linux-amd64")
-    assert (variant.inherits, variant.platforms, variant.tags) == ("packages", ("linux/amd64",), ())
+    narrowed = plan.target("packages-linux-amd64")
+    assert (narrowed.inherits, narrowed.platforms, narrowed.tags) == ("packages", ("linux/amd64",), ())
+    assert not [t for t in plan_of(line, platforms=("linux/amd64",)).targets if t.inherits], "equal sets need none"
 
 
-def test_equal_platform_sets_need_no_variant(line: Line) -> None:
-    assert not [t for t in plan_of(line, platforms=("linux/amd64",)).targets if t.inherits]
-
-
-def test_targets_come_parents_first_with_variants_behind_their_originals(line: Line) -> None:
+def test_targets_come_parents_first_with_copies_behind_their_originals(line: Line) -> None:
     names = [t.name for t in plan_of(line).targets]
     assert names[:2] == ["packages", "packages-linux-amd64"]
     assert names.index("base-image") < names.index("egg")
@@ -130,24 +124,22 @@ def test_a_source_without_submodules_must_be_pinned_to_a_commit(line: Line) -> N
     assert "git ls-remote https://git.example.com/e.git v1.1.4" in problem
 
 
-def test_an_override_of_an_unknown_source_names_the_near_one(line: Line) -> None:
-    assert problems(line, sources=(Override("fateboards", "x", ".env:9"),)) == [
-        ".env:9: FATEBOARDS_SOURCE: FATE 1.3 has no such name; did you mean FATEBOARD_SOURCE?"
-    ]
-
-
-def test_an_unknown_source_of_the_command_line_is_called_what_it_was_called_there(line: Line) -> None:
-    assert problems(line, sources=(Override("fat", "x", "--source"),)) == [
-        "--source: fat: FATE 1.3 has no such name; did you mean fate?"
-    ]
-
-
-def test_an_override_of_an_unknown_image_lists_the_known_ones(line: Line) -> None:
-    (problem,) = problems(line, images=(Override("zzz", "x:1", ".env:9"),))
-    assert problem == (
-        ".env:9: ZZZ_IMAGE: FATE 1.3 has no such name; "
-        "known are MAVEN_IMAGE, JRE_IMAGE, PYTHON_BASE_IMAGE, MYSQL_IMAGE, REDIS_IMAGE"
-    )
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"sources": (Override("fateboards", "x", ".env:9"),)},
+         ".env:9: FATEBOARDS_SOURCE: FATE 1.3 has no such name; did you mean FATEBOARD_SOURCE?"),
+        ({"sources": (Override("fat", "x", "--source"),)},
+         "--source: fat: FATE 1.3 has no such name; did you mean fate?"),
+        ({"images": (Override("zzz", "x:1", ".env:9"),)},
+         ".env:9: ZZZ_IMAGE: FATE 1.3 has no such name; "
+         "known are MAVEN_IMAGE, JRE_IMAGE, PYTHON_BASE_IMAGE, MYSQL_IMAGE, REDIS_IMAGE"),
+    ],
+)  # fmt: skip
+def test_an_override_of_an_unknown_name_says_which_are_known(
+    line: Line, changes: dict[str, object], expected: str
+) -> None:
+    assert problems(line, **changes) == [expected]
 
 
 def test_a_mirror_stands_before_every_base_but_not_before_an_override(line: Line) -> None:
@@ -181,9 +173,6 @@ def test_selecting_takes_images_and_groups_in_build_order_and_each_once(line: Li
     assert [t.name for t in plan_of(line).select(["python", "base", "roll", "base-image"])] == [
         "base-image", "roll", "python"
     ]  # fmt: skip
-
-
-def test_selecting_an_unknown_name_names_the_near_one(line: Line) -> None:
     with pytest.raises(InputError, match=r"pyton: no image and no group of FATE 1.3.0; did you mean python?"):
         plan_of(line).select(["pyton"])
 

@@ -1,4 +1,4 @@
-"""What a build asks of others: the list for whoever mirrors it."""
+"""What a build downloads: the list for whoever mirrors it."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_nothing_is_copied_where_one_name_is_wrong_or_there_already(project_dir:
     ran = override(project_dir, "egg", "templates/macros.j2", "templates/dockerfiles/jawa.Dockerfile.j2", "redis")
     assert isinstance(ran.exception, InputError)
     said = ran.exception.render()
-    assert "templates/macros.j2: is there already; it was left as it is" in said
+    assert "templates/macros.j2: exists already; it was left as it is" in said
     assert "did you mean templates/dockerfiles/java.Dockerfile.j2?" in said
     assert "redis: no packaged file and no image that has a template" in said
     assert (project_dir / "templates/macros.j2").read_text() == "mine"
@@ -135,4 +135,4 @@ def test_the_packaged_ones_of_fategens_own_checkout_are_edited_where_they_are(
     monkeypatch.setattr("generator.render.overrides.packaged_data", lambda kind: project_dir / kind)
     ran = override(project_dir, "egg")
     assert isinstance(ran.exception, InputError)
-    assert "is the packaged one itself" in ran.exception.render()
+    assert "is the packaged file itself" in ran.exception.render()

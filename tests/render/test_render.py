@@ -25,10 +25,6 @@ def test_every_line_has_a_committed_project() -> None:
     assert {load(Project(project)).plan.line for project in PROJECTS} == lines
 
 
-def test_rendering_twice_gives_the_same_text(project_dir: Path) -> None:
-    assert load(Project(project_dir)).tree == load(Project(project_dir)).tree
-
-
 def test_a_template_is_compiled_once_and_again_when_its_cache_is_damaged_or_cannot_be_written(
     project_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
