@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,8 @@ from generator.text import Version
 
 if TYPE_CHECKING:
     from generator.bundle.format.model import BundleIndex
-    from generator.images.from_registry import Coming
     from generator.images.layout import SourceImage
+    from generator.registry.fetch import Fetch
     from generator.workspace import Workspace
 
 SHARED = "shared"
@@ -143,14 +144,14 @@ def fetching_layouts(
     quiet: bool,
     others: Sequence[str] = (),
     bases: Sequence[BundleIndex] = (),
-) -> Iterator[Coming]:
+) -> Iterator[Fetch]:
     """The job's images, and ``others``, as their registries have them, but for layers that ``bases`` have."""
     from generator.bake.registry import registries_of
-    from generator.images.from_registry import fetching
-    from generator.images.wanted import added, planned
+    from generator.registry.fetch import fetching, other_images, planned_images
 
-    images = [*planned(job, platforms), *added(others, platforms)]
-    state = workspace.project.make_state()
+    layout = partial(empty_layout, workspace.project.make_state("layouts"))
+    images = [*planned_images(job.targets, platforms, layout), *other_images(others, platforms, layout)]
     registries = registries_of(workspace, process)
-    with Bar("fetching", quiet) as bar, fetching(images, state, registries, bases=bases, progress=bar) as coming:
-        yield coming
+    without = frozenset(blob for base in bases for blob in base.blobs())
+    with Bar("fetching", quiet) as bar, fetching(images, registries, without=without, progress=bar) as fetch:
+        yield fetch

@@ -32,7 +32,7 @@ from generator.images.strictjson import Malformed
 
 
 class Fetching(Protocol):
-    """Layers that are fetched into their layouts while the bundle is written: see ``from_registry``."""
+    """Layers that are fetched into their layouts while the bundle is written: see ``generator.registry.fetch``."""
 
     def wait(self, digest: str, alive: Callable[[], object], /) -> bool:
         """Returns when this layer is in its layout: whether it was hashed on its way.

@@ -130,6 +130,6 @@ def _from_registry(workspace: Workspace, names: Sequence[str], platforms: Sequen
     for left in job.left_out:
         say(f"{left.image} is not verified for {left.platform}: {left.reason}")
     wanted = platforms or workspace.plan.settings.platforms
-    with fetching_layouts(workspace, job, wanted, os.environ, quiet) as coming:
-        sources = coming.images
+    with fetching_layouts(workspace, job, wanted, os.environ, quiet) as fetch:
+        sources = fetch.images
     return from_layouts(job.targets, sources, workspace.project.make_state("verify"))

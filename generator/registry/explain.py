@@ -11,31 +11,21 @@ from generator.errors import Problem
 from generator.registry.http import Kind, Refusal
 from generator.registry.session import Access
 
-_AUTHORITY = "its certificate is of an authority that is not known here"
-_NETWORK = "see its name, the network, and HTTPS_PROXY and NO_PROXY"
+_PULL: dict[Kind, tuple[str, str]] = {
+    "no login": ("{host} gives it to nobody without a login", "docker login {host}"),
+    "denied": ("{host} does not give it to this login", "ask for the right to pull it"),
+    "missing": ("{host} does not have it", "push it first, or correct its name"),
+}
 
 
 def pull_problem(host: str, what: str, refusal: Refusal) -> Problem:
     """The problem with ``what`` (an image, a layer), or with the whole registry where that is what is wrong."""
-    kind, words = refusal.kind, refusal.words
-    saying = f" ({words})" if words else ""
-    if kind == "unreachable":
-        return Problem(host, f"it cannot be reached: {words}: {_NETWORK}")
-    if kind == "authority":
-        return Problem(
-            host, f"its certificate is of an authority that is not known here{saying}: {get_authority(host)}"
-        )
-    if kind == "certificate":
-        return Problem(host, f"no safe connection: {words}: correct its certificate, or its name")
-    if kind == "refused":
-        return Problem(host, f"it refuses docker's login for it{saying}: {get_login(host)}")
-    if kind == "no login":
-        return Problem(what, f"{host} gives it to nobody without a login{saying}: {get_login(host)}")
-    if kind == "denied":
-        return Problem(what, f"{host} does not give it to this login{saying}: ask for the right to pull it")
-    if kind == "missing":
-        return Problem(what, f"{host} does not have it{saying}: push it first, or correct its name")
-    return Problem(what, f"{host} does not give it as it must be: {words}")
+    if whole := _whole_registry(host, refusal, "docker's login", "its name"):
+        return Problem(host, ": ".join(whole))
+    if refusal.kind not in _PULL:
+        return Problem(what, f"{host} does not give it as it must be: {refusal.words}")
+    reason, step = _PULL[refusal.kind]
+    return Problem(what, f"{reason.format(host=host)}{_saying(refusal)}: {step.format(host=host)}")
 
 
 @dataclass(frozen=True)
@@ -58,35 +48,41 @@ def explain_refusals(access: Access, refusals: Mapping[str, Refusal]) -> list[Pu
     for path, refusal in refusals.items():
         groups.setdefault((refusal.kind, path.partition("/")[0]), {})[path] = refusal
     return [
-        PushProblem(access.host, kind, *_explain(access, kind, project, group))
-        for (kind, project), group in groups.items()
+        PushProblem(access.host, kind, *_explain(access, project, group)) for (kind, project), group in groups.items()
     ]
 
 
-def _explain(access: Access, kind: Kind, project: str, group: Mapping[str, Refusal]) -> tuple[str, str]:
-    host, login = access.host, access.login
-    words = next(iter(group.values())).words
-    saying = f" ({words})" if words else ""
-    who = login.user if login and not login.identity else "docker's login"
-    if kind == "no login":
+def _explain(access: Access, project: str, group: Mapping[str, Refusal]) -> tuple[str, str]:
+    login, refusal = access.login, next(iter(group.values()))
+    who = login.user if login and not login.identity else ""
+    name = "its name in PREFIX; one without TLS must be among the engine's insecure-registries"
+    if whole := _whole_registry(access.host, refusal, f"the login of {who}" if who else "docker's login", name):
+        return whole
+    saying = _saying(refusal)
+    if refusal.kind == "no login":
         place = config_directory(access.environment) / "config.json"
-        return f"a push needs a login, and docker has none for it in {place}{saying}", get_login(host)
-    if kind == "refused":
-        what = f"it refuses the login of {who}{saying}: the password is wrong, or the account is expired or disabled"
-        return what, get_login(host)
-    if kind == "missing":
+        return f"a push needs a login, and docker has none for it in {place}{saying}", get_login(access.host)
+    if refusal.kind == "missing":
         return f"it has no project {project}{saying}", get_project(project)
-    if kind == "denied":
-        names = ", ".join(group)
-        return f"{who if login else 'who is not logged in'} may not push {names}{saying}", get_right(project)
-    if kind == "authority":
-        return f"{_AUTHORITY}{saying}", get_authority(host)
-    if kind == "certificate":
-        return (
-            f"no safe connection: {words}",
-            "correct its certificate, or its name in PREFIX; one without TLS must be among the engine's "
-            "insecure-registries",
-        )
-    if kind == "unreachable":
-        return f"it cannot be reached: {words}", _NETWORK
-    return f"not known whether it takes a push: {words}", ""
+    if refusal.kind == "denied":
+        who = who or ("docker's login" if login else "who is not logged in")
+        return f"{who} may not push {', '.join(group)}{saying}", get_right(project)
+    return f"not known whether it takes a push: {refusal.words}", ""
+
+
+def _whole_registry(host: str, refusal: Refusal, login: str, name: str) -> tuple[str, str] | None:
+    """What is wrong with the registry or the way to it, and the next step; None for what is about one repository."""
+    if refusal.kind == "unreachable":
+        return f"it cannot be reached: {refusal.words}", "see its name, the network, and HTTPS_PROXY and NO_PROXY"
+    if refusal.kind == "authority":
+        return f"its certificate is of an authority that is not known here{_saying(refusal)}", get_authority(host)
+    if refusal.kind == "certificate":
+        return f"no safe connection: {refusal.words}", f"correct its certificate, or {name}"
+    if refusal.kind == "refused":
+        reason = "the password is wrong, or the account is expired or disabled"
+        return f"it refuses {login}{_saying(refusal)}: {reason}", get_login(host)
+    return None
+
+
+def _saying(refusal: Refusal) -> str:
+    return f" ({refusal.words})" if refusal.words else ""

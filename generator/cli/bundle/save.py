@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from generator.bake import Options, Recipe
     from generator.bundle.format.model import BundleIndex
     from generator.docker.engine import Answers
-    from generator.images.from_registry import Coming
     from generator.images.layout import SourceImage
+    from generator.registry.fetch import Fetch
     from generator.workspace import Workspace
 
 
@@ -158,16 +158,16 @@ def command(
                 one = origin == "engine" or (origin == "bake" and answers().engine.store == "graphdriver")
                 say_left_out(plan, names, platforms[0], asked=not one)
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
-            coming: Coming | None = None
+            fetch: Fetch | None = None
             if answers is not None and origin == "bake":
                 layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
             else:
-                layouts, coming = _as_they_are(workspace, origin, names, others, olds, options, quiet, held)
+                layouts, fetch = _as_they_are(workspace, origin, names, others, olds, options, quiet, held)
         before = None if piped else root_there(output)
         with Bar("saving", quiet) as bar:
             write = partial(save_to, stream=sys.stdout.buffer) if piped else partial(save, output=output)
-            progress = bar if coming is None else coming.after(bar)
-            result = write(layouts, name=title, bases=olds, files=contents, progress=progress, fetching=coming)
+            progress = bar if fetch is None else fetch.after(bar)
+            result = write(layouts, name=title, bases=olds, files=contents, progress=progress, fetching=fetch)
             if piped:
                 sys.stdout.flush()
     if before not in (None, result.root):
@@ -226,7 +226,7 @@ def _as_they_are(
     options: Options,
     quiet: bool,
     held: contextlib.ExitStack,
-) -> tuple[tuple[SourceImage, ...], Coming | None]:
+) -> tuple[tuple[SourceImage, ...], Fetch | None]:
     """Builds nothing: the images under the plan's names, where ``origin`` has them.
 
     Those of a registry come while they are saved, until ``held`` ends.
@@ -241,10 +241,10 @@ def _as_they_are(
     if kind == "layout":
         return origins.from_layouts(Path(place), job, options.platforms), None
     if kind == "registry":
-        coming = held.enter_context(
+        fetch = held.enter_context(
             baking.fetching_layouts(workspace, job, options.platforms, os.environ, quiet, others, olds)
         )
-        return coming.images, coming
+        return fetch.images, fetch
     with Bar("reading", quiet) as bar:
         state = workspace.project.make_state()
         return origins.from_engine(find_docker(), job, options.platforms, state, bar), None

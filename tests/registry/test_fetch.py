@@ -7,21 +7,22 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from generator.bake.layouts import empty_layout
 from generator.bundle.check import verify
 from generator.bundle.save import save, save_to
-from generator.config.reference import parse_reference
+from generator.config.reference import Reference, parse_reference
 from generator.docker.credentials import Login
 from generator.errors import BundleError, EngineError, InputError
-from generator.images.from_registry import fetching
 from generator.images.layout import SourceImage
-from generator.images.wanted import WantedImage, added
 from generator.registry.client import Registries, Registry
+from generator.registry.fetch import Fetch, RemoteImage, fetching, other_images
 from tests.bundle.layouts import GZIP, INDEX, MANIFEST, Layout, multi, sha256, simple
 from tests.loopback import Handler, Loopback
 
@@ -38,9 +39,17 @@ def registry(tmp_path: Path) -> Iterator[Loopback]:
         yield running
 
 
-def wanted(registry: Loopback, *names: str, platforms: Sequence[str] = (AMD,)) -> list[WantedImage]:
+@dataclass(frozen=True)
+class Wanted:
+    references: tuple[str, ...]
+    source: Reference
+    directory: str
+    platforms: tuple[str, ...]
+
+
+def wanted(registry: Loopback, *names: str, platforms: Sequence[str] = (AMD,)) -> list[Wanted]:
     return [
-        WantedImage((f"fgtest/{name}:1.0",), parse_reference(f"{registry.host}/fgtest/{name}:1.0"), name, (*platforms,))
+        Wanted((f"fgtest/{name}:1.0",), parse_reference(f"{registry.host}/fgtest/{name}:1.0"), name, (*platforms,))
         for name in names
     ]
 
@@ -52,15 +61,24 @@ def connected(registry: Loopback) -> Registries:
     return Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}, (), connect)
 
 
-def fetch(registry: Loopback, images: Sequence[WantedImage], state: Path) -> tuple[SourceImage, ...]:
-    return fetch_all(images, state, connected(registry))
+@contextmanager
+def start(images: Sequence[Wanted], state: Path, registries: Registries, **more: Any) -> Iterator[Fetch]:
+    """Fetches below ``state``, as the command line does."""
+    remote = [
+        RemoteImage(i.source, SourceImage(i.references, empty_layout(state / "layouts", i.directory), i.platforms))
+        for i in images
+    ]
+    with fetching(remote, registries, **more) as fetch:
+        yield fetch
 
 
-def fetch_all(
-    images: Sequence[WantedImage], state: Path, registries: Registries, **more: Any
-) -> tuple[SourceImage, ...]:
-    with fetching(images, state, registries, **more) as coming:
-        return coming.images
+def fetch(registry: Loopback, images: Sequence[Wanted], state: Path, **more: Any) -> tuple[SourceImage, ...]:
+    return fetch_all(images, state, connected(registry), **more)
+
+
+def fetch_all(images: Sequence[Wanted], state: Path, registries: Registries, **more: Any) -> tuple[SourceImage, ...]:
+    with start(images, state, registries, **more) as fetched:
+        return fetched.images
 
 
 def bundle(images: Sequence[SourceImage], path: Path) -> bytes:
@@ -96,7 +114,7 @@ def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path
     base = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "base.tar", name="base").index
     registry.asked.clear()
     registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
-    found = fetch_all(wanted(registry, "a", "b"), tmp_path / "2", registries, bases=[base])
+    found = fetch_all(wanted(registry, "a", "b"), tmp_path / "2", registries, without=frozenset(base.blobs()))
     blobs = {path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path}
     assert not blobs & {layer.blob.digest for layer in base.images[0].variants[0].layers}
     delta = save(found, tmp_path / "delta.tar", name="delta", bases=[base]).index
@@ -118,7 +136,7 @@ def test_every_problem_of_every_image_is_told_before_a_layer_comes(registry: Loo
     images = [
         *wanted(registry, "a", "gone", "z"),
         *wanted(registry, "m", platforms=("linux/s390x",)),
-        WantedImage(("x/y:1",), parse_reference("127.0.0.1:1/x/y:1"), "y", (AMD,)),
+        Wanted(("x/y:1",), parse_reference("127.0.0.1:1/x/y:1"), "y", (AMD,)),
     ]
     with pytest.raises(InputError) as error:
         fetch(registry, images, tmp_path / "state")
@@ -216,8 +234,8 @@ def test_what_has_come_is_written_while_the_rest_is_on_its_way(
             written.set()
 
     registry.lies.append(late)
-    with fetching(wanted(registry, "b", "a"), tmp_path / "state", registries) as coming:
-        saved = save(coming.images, tmp_path / "x.tar", name="x", progress=saving, fetching=coming)
+    with start(wanted(registry, "b", "a"), tmp_path / "state", registries) as fetched:
+        saved = save(fetched.images, tmp_path / "x.tar", name="x", progress=saving, fetching=fetched)
     registry.lies.clear()
     later = fetch(registry, wanted(registry, "b", "a"), tmp_path / "other")
     assert saved.sha256 == save(later, tmp_path / "y.tar", name="x").sha256
@@ -229,9 +247,9 @@ def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(
     layers = [digest for digest, data in registry.blobs["fgtest/a"].items() if data[:1] != b"{"]
     with (
         pytest.raises(InputError, match="does not exist"),
-        fetching(wanted(registry, "a"), tmp_path / "state", registries) as coming,
+        start(wanted(registry, "a"), tmp_path / "state", registries) as fetched,
     ):
-        save(coming.images, tmp_path / "nowhere/x.tar", name="x", fetching=coming)
+        save(fetched.images, tmp_path / "nowhere/x.tar", name="x", fetching=fetched)
     assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
 
 
@@ -242,13 +260,13 @@ def test_room_is_needed_for_the_layers_and_the_bundle(
     size = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "1.tar", name="x").size
     layers = sum(len(data) for data in registry.blobs["fgtest/a"].values() if data[:1] != b"{")
     room(monkeypatch, size + MARGIN + layers + MARGIN - short)
-    with fetching(wanted(registry, "a"), tmp_path / "2", registries) as coming:
+    with start(wanted(registry, "a"), tmp_path / "2", registries) as fetched:
         if not short:
-            save(coming.images, tmp_path / "2.tar", name="x", fetching=coming)
+            save(fetched.images, tmp_path / "2.tar", name="x", fetching=fetched)
             return
         registry.asked.clear()
         with pytest.raises(EngineError, match=r"the bundle needs .*, and the layers that come for it"):
-            save(coming.images, tmp_path / "2.tar", name="x", fetching=coming)
+            save(fetched.images, tmp_path / "2.tar", name="x", fetching=fetched)
         assert not registry.asked
 
 
@@ -267,22 +285,20 @@ def test_what_has_come_before_needs_no_room_again(
     fetch(registry, wanted(registry, "a"), tmp_path)
 
 
-def test_layers_come_in_the_order_of_the_bundle(
-    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("generator.images.from_registry.AT_ONCE", 1)
+def test_layers_come_in_the_order_of_the_bundle(registry: Loopback, tmp_path: Path) -> None:
     [first], [second] = own_layers(registry, "b", "a"), own_layers(registry, "a", "b")
     a, b = wanted(registry, "a", "b")
     # a short name is one of docker.io, and that is before another registry
-    fetch(registry, [replace(a, references=("harbor.x:1/a:1",)), replace(b, references=("zz/b:1",))], tmp_path)
+    fetch(
+        registry, [replace(a, references=("harbor.x:1/a:1",)), replace(b, references=("zz/b:1",))], tmp_path, at_once=1
+    )
     paths = registry.paths("GET")
     assert [path[-64:] for path in paths if path.endswith((first, second))] == [first[7:], second[7:]]
 
 
 def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(
-    registry: Loopback, registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Loopback, registries: Registries, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("generator.images.from_registry._TICK", 0.01)
     stay, waited = threading.Event(), []
     [last] = own_layers(registry, "b", "a")
     registry.lies.append(lambda handler: handler.path.endswith(last) and waited.append(stay.wait(5)))  # type: ignore[func-returns-value]
@@ -293,9 +309,9 @@ def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(
             if data.startswith(f"blobs/sha256/{last[7:]}".encode()):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with fetching(wanted(registry, "b"), tmp_path, registries) as coming:
+    with start(wanted(registry, "b"), tmp_path, registries) as fetched:
         with pytest.raises(EngineError, match="cannot be written"):
-            save_to(coming.images, Gone(), name="x", fetching=coming)
+            save_to(fetched.images, Gone(), name="x", fetching=fetched)
         stay.set()
     assert waited == [True]
 
@@ -341,11 +357,11 @@ def test_one_line_of_progress_at_a_time(registry: Loopback, registries: Registri
     told: list[str] = []
     stay, [last] = threading.Event(), own_layers(registry, "b", "a")
     registry.lies.append(lambda handler: handler.path.endswith(last) and not stay.wait(10))
-    with fetching(wanted(registry, "b", "a"), tmp_path, registries) as coming:
-        saving = coming.after(lambda what, done, total: told.append(what))
+    with start(wanted(registry, "b", "a"), tmp_path, registries) as fetched:
+        saving = fetched.after(lambda what, done, total: told.append(what))
         saving("early", 1, 2)
         stay.set()
-        coming.finish()
+        fetched.finish()
         saving("late", 2, 2)
     assert told == ["late"]
 
@@ -359,20 +375,17 @@ def test_a_layer_that_fails_ends_the_bundle_with_its_own_words(
     output.write_bytes(b"of yesterday")
     with (
         pytest.raises(EngineError, match=f"b: layer {last}: .* does not give it"),
-        fetching(wanted(registry, "a", "b"), tmp_path / "state", registries) as coming,
+        start(wanted(registry, "a", "b"), tmp_path / "state", registries) as fetched,
     ):
-        save(coming.images, output, name="x", fetching=coming)
+        save(fetched.images, output, name="x", fetching=fetched)
     assert output.read_bytes() == b"of yesterday" and not (tmp_path / ".x.tar.part").exists()
 
 
-def test_after_a_layer_that_fails_no_other_is_asked_for(
-    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("generator.images.from_registry.AT_ONCE", 1)
+def test_after_a_layer_that_fails_no_other_is_asked_for(registry: Loopback, tmp_path: Path) -> None:
     [first], [second] = own_layers(registry, "a", "b"), own_layers(registry, "b", "a")
     registry.blobs["fgtest/a"][first] += b"?"
     with pytest.raises(EngineError, match=first):
-        fetch(registry, wanted(registry, "a", "b"), tmp_path)
+        fetch(registry, wanted(registry, "a", "b"), tmp_path, at_once=1)
     assert not [path for path in registry.paths("GET") if path.endswith(second)]
 
 
@@ -395,9 +408,9 @@ def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, registries: 
     registry.lies.append(half)
     with (
         pytest.raises(EngineError, match="full"),
-        fetching(wanted(registry, "a", "b"), tmp_path, registries) as coming,
+        start(wanted(registry, "a", "b"), tmp_path, registries) as fetched,
     ):
-        coming.wait("sha256:that is not fetched", lambda: None)
+        fetched.wait("sha256:that is not fetched", lambda: None)
         asked.wait(10)
         raise EngineError("the disk is full")
     assert not waited
@@ -413,9 +426,9 @@ def test_what_was_there_before_is_hashed_again(registry: Loopback, registries: R
     kept.write_bytes(kept.read_bytes()[:-1] + b"?")
     with (
         pytest.raises(BundleError, match=f"{own} does not match its digest"),
-        fetching(wanted(registry, "a"), tmp_path / "state", registries) as coming,
+        start(wanted(registry, "a"), tmp_path / "state", registries) as fetched,
     ):
-        save(coming.images, tmp_path / "x.tar", name="x", fetching=coming)
+        save(fetched.images, tmp_path / "x.tar", name="x", fetching=fetched)
 
 
 def own_layers(registry: Loopback, name: str, other: str) -> list[str]:
@@ -429,14 +442,14 @@ def own_layers(registry: Loopback, name: str, other: str) -> list[str]:
 
 def test_another_image_is_named_in_full_and_fetched_by_its_digest() -> None:
     digest = "sha256:" + "0" * 64
-    [short, pinned] = added(["mysql:8", f"quay.io/x/y:1@{digest}"], (AMD,))
-    assert short.references == ("docker.io/library/mysql:8",)
-    assert pinned.references == ("quay.io/x/y:1",) and pinned.source.digest == digest
-    assert short.directory != pinned.directory
+    [short, pinned] = other_images(["mysql:8", f"quay.io/x/y:1@{digest}"], (AMD,), Path)
+    assert short.image.references == ("docker.io/library/mysql:8",)
+    assert pinned.image.references == ("quay.io/x/y:1",) and pinned.source.digest == digest
+    assert short.image.layout != pinned.image.layout
 
 
 def test_what_is_no_reference_or_has_no_tag_is_told_at_once() -> None:
     with pytest.raises(InputError) as error:
-        list(added(["UPPER/x", f"quay.io/x/y@sha256:{'0' * 64}", "mysql:8"], (AMD,)))
+        list(other_images(["UPPER/x", f"quay.io/x/y@sha256:{'0' * 64}", "mysql:8"], (AMD,), Path))
     assert len(error.value.problems) == 2
     assert "write quay.io/x/y:TAG@sha256:" in str(error.value)
