@@ -94,7 +94,7 @@ class Change:
 
 _PUSHING = "pushing manifest for "
 _NAME = re.compile(r"^\[([^\]]+)\] (.*)$", re.DOTALL)
-_PLATFORM = re.compile(r"^(?:linux|windows|darwin|freebsd|wasi?|wasip1|js)/[a-z0-9_]+(?:/v\d+)?(?:->(\S+))?$")
+_PLATFORM = re.compile(r"^(?:linux|windows|darwin|freebsd|wasi?|wasip1|js)/[a-z0-9_]+(?:/v\d+)?(?:->\S+)?$")
 
 
 def parse_name(name: str, targets: Sequence[str]) -> StepName:
@@ -104,16 +104,16 @@ def parse_name(name: str, targets: Sequence[str]) -> StepName:
     ``linux/amd64->arm64`` is BuildKit's way to say that a step of the build platform serves another one.
     """
     only = targets[0] if len(targets) == 1 else ""
-    found = _NAME.match(name)
-    if not found:
+    match = _NAME.match(name)
+    if not match:
         return StepName(only, "", "", name, internal=not only)
-    words, text = found[1].split(), found[2]
+    words, text = match[1].split(), match[2]
     target = only or (words.pop(0) if words and words[0] in targets else "")
     internal = any(word in ("internal", "context", "auth") for word in words) or "metadata file" in text
     words = [word for word in words if word != "internal"]
     platform = ""
-    if words and (match := _PLATFORM.match(words[0])):
-        platform = words.pop(0) if not match[1] else words.pop(0).partition("->")[0]
+    if words and _PLATFORM.match(words[0]):
+        platform = words.pop(0).partition("->")[0]
     return StepName(target, platform, " ".join(words), text, internal)
 
 
@@ -141,12 +141,12 @@ class Reader:
         One that the registry refused is left out. BuildKit calls a push completed, whatever came of it
         (moby/buildkit, util/progress/progress.go, OneOff): it counts only where its step did not fail.
         """
-        found = {}
+        pushed = {}
         for reference, (digest, completed) in self._pushes.items():
             error = self.steps[digest].error if digest in self.steps else ""
             if not (f"failed to push {reference}: " in error and "unexpected status" in error):
-                found[reference] = completed and not error
-        return found
+                pushed[reference] = completed and not error
+        return pushed
 
     def feed(self, line: str) -> Iterator[Change]:
         """The changes in one line of output. A line that is no part of a ``SolveStatus`` is a note."""
@@ -241,8 +241,8 @@ class Reader:
 
     def failed_step(self) -> Step | None:
         """The step that broke the build: the first with an error of its own. None where buildx itself failed."""
-        own = [step for step in self.steps.values() if step.error and not step.called_off and not step.of_cache]
-        return min(own, key=lambda step: step.completed or float("inf"), default=None)
+        failed = [step for step in self.steps.values() if step.error and not step.called_off and not step.of_cache]
+        return min(failed, key=lambda step: step.completed or float("inf"), default=None)
 
 
 def _list(status: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -267,10 +267,10 @@ def _decode(data: object) -> bytes:
 
 def _seconds(stamp: object) -> float:
     """An RFC 3339 time with nanoseconds -> seconds since 1970; 0 where there is none."""
-    found = re.match(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", str(stamp or ""))
-    if not found:
+    match = re.match(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", str(stamp or ""))
+    if not match:
         return 0.0
     # Python 3.10's fromisoformat takes neither nine digits nor a Z
-    offset = "+00:00" if found[3] == "Z" else found[3]
-    whole = datetime.fromisoformat(found[1] + offset).astimezone(timezone.utc)
-    return whole.timestamp() + float(found[2] or 0)
+    offset = "+00:00" if match[3] == "Z" else match[3]
+    whole = datetime.fromisoformat(match[1] + offset).astimezone(timezone.utc)
+    return whole.timestamp() + float(match[2] or 0)

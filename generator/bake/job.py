@@ -24,7 +24,7 @@ class Options:
     published_base: bool = False
     allow_dirty: bool = False
     attestations: bool = True
-    """whether PROVENANCE and SBOM are heard; a bundle carries none"""
+    """whether PROVENANCE and SBOM count; a bundle carries no attestations"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Job:
     """One run. ``targets`` were asked for, ``involved`` adds what they are linked to; both in build order.
 
     Their platforms are final; ``narrowed`` says that ``--platform`` was given, so that they may differ from the file's.
-    ``relinked`` are overrides for links to a variant that is, so narrowed, what its original is: built once, not twice.
+    ``relinked`` are overrides that link to the original instead of a copy for fewer platforms, where ``--platform``
+    leaves both the same platforms: it is built once, not twice.
     """
 
     targets: tuple[Target, ...]
@@ -51,7 +52,7 @@ class Job:
     relinked: tuple[str, ...] = ()
 
     def shown(self, name: str) -> str:
-        """The image that a target belongs to: a variant for fewer platforms is reported as what it repeats."""
+        """The image that a target belongs to: a copy for fewer platforms is reported as its original."""
         return next((t.inherits or t.name for t in self.involved if t.name == name), name)
 
     def sources(self, target: Target) -> set[str]:
@@ -101,19 +102,19 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
     if problems:
         raise InputError(problems, hint="fategen images lists every image's platforms, and why it lacks one")
     values = variables(plan, published_base=options.published_base)
-    found = linked(plan.targets, kept, lambda c: not c.variable or values[c.variable].startswith("target:"))
-    involved = tuple(_narrowed(target, options.platforms) for target in found)
-    twins = _twins(involved)
+    needed = linked(plan.targets, kept, lambda c: not c.variable or values[c.variable].startswith("target:"))
+    involved = tuple(_narrowed(target, options.platforms) for target in needed)
+    originals = _needless_copies(involved)
     return Job(
-        targets=tuple(_relinked(target, twins) for target in involved if target.name in kept),
-        involved=tuple(_relinked(target, twins) for target in involved if target.name not in twins),
+        targets=tuple(_relinked(target, originals) for target in involved if target.name in kept),
+        involved=tuple(_relinked(target, originals) for target in involved if target.name not in originals),
         left_out=tuple(left_out),
         narrowed=bool(options.platforms),
         relinked=tuple(
-            f"{target.name}.contexts.{context.name}=target:{twins[context.target]}"
+            f"{target.name}.contexts.{context.name}=target:{originals[context.target]}"
             for target in involved
             for context in target.contexts
-            if context.target in twins
+            if context.target in originals
         ),
     )
 
@@ -131,8 +132,8 @@ def not_built(plan: Plan, names: Sequence[str]) -> str:
 
 def _lacking(skipped: Sequence[SkippedPlatform]) -> str:
     reasons: dict[str, list[str]] = {}
-    for one in skipped:
-        reasons.setdefault(one.reason, []).append(one.platform)
+    for skip in skipped:
+        reasons.setdefault(skip.reason, []).append(skip.platform)
     return ", ".join(f"no {', '.join(platforms)} ({reason})" for reason, platforms in reasons.items())
 
 
@@ -140,20 +141,15 @@ def _no_such_platform(platform: str, known: Sequence[str]) -> str:
     return f"{platform} is not among PLATFORMS ({' '.join(known)}){did_you_mean(platform, known)}"
 
 
-def _twins(involved: Sequence[Target]) -> dict[str, str]:
-    """Variants whose platforms are those of their original, which is involved as well: variant -> original."""
-    by_name = {target.name: target for target in involved}
-    originals = {target.name: by_name.get(target.inherits) for target in involved if target.inherits}
-    return {
-        name: original.name
-        for name, original in originals.items()
-        if original is not None and original.platforms == by_name[name].platforms
-    }
+def _needless_copies(involved: Sequence[Target]) -> dict[str, str]:
+    """Copies for fewer platforms that have the platforms of their original, which is involved too: copy -> original."""
+    platforms = {target.name: target.platforms for target in involved}
+    return {t.name: t.inherits for t in involved if t.inherits and platforms.get(t.inherits) == t.platforms}
 
 
-def _relinked(target: Target, twins: Mapping[str, str]) -> Target:
-    """A target whose links to a variant that is left out go to its original, as they will in bake."""
-    contexts = tuple(replace(c, target=twins.get(c.target, c.target)) for c in target.contexts)
+def _relinked(target: Target, originals: Mapping[str, str]) -> Target:
+    """A target whose links to a needless copy go to the original, as they will in bake."""
+    contexts = tuple(replace(c, target=originals.get(c.target, c.target)) for c in target.contexts)
     return replace(target, contexts=contexts)
 
 

@@ -29,28 +29,6 @@ COLOURS: dict[State, str] = {"running": "cyan", "failed": "red", "done": "green"
 
 
 class View:
-    """Shows nothing (``-q``); the others show more."""
-
-    def begin(self, title: str) -> None:
-        """A phase of the run starts."""
-
-    def change(self, change: Change) -> None:
-        """Something happened."""
-
-    def tick(self) -> None:
-        """Time passed."""
-
-    def stop(self) -> None:
-        """The run was interrupted: its processes are being stopped."""
-
-    def end(self, *, failed: bool) -> None:
-        """The phase is over; what follows is printed below."""
-
-    def note(self, text: str) -> None:
-        """Something to know between two phases."""
-
-
-class PlainView(View):
     """A line for each step that starts or ends; cached steps are summed up at the end. For logs and CI."""
 
     def __init__(
@@ -70,11 +48,13 @@ class PlainView(View):
         self._unannounced: list[Step] = []
 
     def begin(self, title: str) -> None:
+        """A phase of the run starts."""
         self._cached.clear()
         self._unannounced.clear()
         self._write(f"{title}: {', '.join(target.name for target in self._job.targets)}")
 
     def change(self, change: Change) -> None:
+        """Something happened."""
         step = change.step
         if step is None:
             if self._verbose:
@@ -87,35 +67,38 @@ class PlainView(View):
         elif change.kind == "started":
             self._unannounced.append(step)
         elif change.kind == "finished" and not step.was_there:
-            self._line(step, f"{step.seconds:.1f} s")
+            self._line(step, step.name.text, f"{step.seconds:.1f} s")
         elif change.kind == "failed" and not step.called_off and not step.of_cache:
-            self._line(step, "failed")
+            self._line(step, step.name.text, "failed")
         elif change.kind == "log" and self._verbose:
-            self._line(step, f"| {change.text}", what="")
+            self._line(step, "", f"| {change.text}")
 
     def tick(self) -> None:
+        """Time passed."""
         # many steps end, or turn out to be cached, right after they start: only a long one is announced
         for step in [step for step in self._unannounced if self._clock() - step.started > LONG]:
             self._unannounced.remove(step)
             if not step.completed:
-                self._line(step, "…")
+                self._line(step, step.name.text, "…")
 
     def stop(self) -> None:
+        """The run was interrupted: its processes are being stopped."""
         self._write("stopping")
 
     def end(self, *, failed: bool) -> None:
+        """The phase is over; what follows is printed below."""
         for image, count in self._cached.items():
             self._write(f"{image.ljust(self._width)}  {count} step{'s' if count > 1 else ''} cached")
         self._cached.clear()
 
     def note(self, text: str) -> None:
+        """Something to know between two phases."""
         self._write(text)
 
-    def _line(self, step: Step, tail: str, *, what: str | None = None) -> None:
+    def _line(self, step: Step, what: str, tail: str) -> None:
         image = self._job.shown(step.name.target).ljust(self._width)
         platform = self._job.platform(step.name.target, step.name.platform)
-        parts = (image, platform, shorten(one_line(step.name.text), 80) if what is None else what, tail)
-        self._write("  ".join(part for part in parts if part))
+        self._write("  ".join(filter(None, (image, platform, shorten(one_line(what), 80), tail))))
 
 
 @dataclass(frozen=True)
@@ -139,10 +122,9 @@ class LiveView(View):
     ) -> None:
         from rich.live import Live
 
-        self._job = job
+        super().__init__(job, clock=clock)
         self._console = console
         self._keep = keep
-        self._clock = clock
         self._title = ""
         self._begun = self._last = 0.0
         self._steps: dict[int, Step] = {}
@@ -180,9 +162,6 @@ class LiveView(View):
         if failed or self._keep:
             self._console.print(self._picture(final=True))
 
-    def note(self, text: str) -> None:
-        say(text)
-
     def _picture(self, *, final: bool = False) -> Text:
         from rich.text import Text
 
@@ -208,10 +187,8 @@ class LiveView(View):
 
 def make_view(job: Job, *, quiet: bool = False, verbose: bool = False) -> View:
     """The view that fits: a picture on a terminal, lines elsewhere and with ``-v``, nothing with ``-q``."""
-    if quiet:
-        return View()
-    if verbose or not is_live():
-        return PlainView(job, verbose=verbose)
+    if quiet or verbose or not is_live():
+        return View(job, (lambda _: None) if quiet else say, verbose=verbose)
     from rich.console import Console
 
     return LiveView(job, Console(stderr=True), keep=not sys.stdout.isatty())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from generator.bake.events import Change, Reader, Step
-from generator.bake.progress import PlainView
+from generator.bake.progress import View
 from generator.bake.run import busy_seconds, cache_notes, cached_images
 from generator.project import packaged_data
 from generator.render.render import render
@@ -66,7 +66,7 @@ def test_a_step_that_fails_is_the_reason_and_not_the_cache_that_failed_before_it
 def test_a_cache_that_fails_is_no_failed_image() -> None:
     plan, terminal, said = plan_of(), Terminal(plan_of(), "roll"), list[str]()
     _, changes = read(over("[roll 1/2] RUN x"), over(IMPORT, "connection refused"))
-    plain = PlainView(job_of(plan, "roll"), said.append)
+    plain = View(job_of(plan, "roll"), said.append)
     for view in (terminal.view, plain):
         view.begin("building")
         for change in changes:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from generator.bake.events import Change, Reader, Step, StepName
-from generator.bake.progress import LiveView, PlainView, Row, View, fitting_rows, image_rows, make_view
+from generator.bake.progress import LiveView, Row, View, fitting_rows, image_rows, make_view
 from generator.plan.plan import Plan
 from tests.fate_plan import job_of, plan_of
 from tests.picture import screen_of
@@ -141,9 +141,17 @@ def test_the_view_that_fits(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None
     live.change(Change("failed", step("roll", started=90.0, completed=91.0, error="x")))
     live.end(failed=True)
     assert "✗" in screen.text and "\x1b[31m" not in screen.text
-    assert type(make_view(job, quiet=True)) is View
-    assert isinstance(make_view(job, verbose=True), PlainView)
+    assert type(make_view(job, verbose=True)) is View
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(make_view(job), PlainView)
+    assert type(make_view(job)) is View
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert isinstance(make_view(job), PlainView)
+    assert type(make_view(job)) is View
+
+
+def test_nothing_is_written_with_quiet(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_terminal(monkeypatch)
+    view = make_view(job_of(plan, "roll"), quiet=True)
+    view.begin("building")
+    view.note("note")
+    view.end(failed=False)
+    assert screen.text == ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from generator.bake.events import Change, Reader
-from generator.bake.progress import PlainView
+from generator.bake.progress import View
 from generator.bake.publish import check_published
 from generator.bake.report import Built, result_table
 from generator.bake.run import Logs, clear_logs
@@ -47,7 +47,7 @@ def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
     assert (directory / "bake.log").read_text().endswith("WARN x\n")
 
 
-def show(view: PlainView, name: str) -> None:
+def show(view: View, name: str) -> None:
     reader = Reader(["packages", "federation", "egg"], str)
     view.begin("building")
     for line in (DATA / name).read_text().splitlines():
@@ -59,7 +59,7 @@ def show(view: PlainView, name: str) -> None:
 
 def test_plain_lines(plan: Plan) -> None:
     said: list[str] = []
-    show(PlainView(job_of(plan, "federation", "egg"), said.append, clock=lambda: 0.0), "rawjson-0.29.1-built.txt")
+    show(View(job_of(plan, "federation", "egg"), said.append, clock=lambda: 0.0), "rawjson-0.29.1-built.txt")
     assert said[0] == "building: federation, egg"
     assert next(line for line in said if line.startswith("packages    linux/amd64  RUN echo building2")).endswith(" s")
     assert "egg         2 steps cached" in said
@@ -69,13 +69,13 @@ def test_plain_lines(plan: Plan) -> None:
 def test_plain_lines_announce_a_long_step_once(plan: Plan) -> None:
     said: list[str] = []
     now = 1e12
-    show(PlainView(job_of(plan, "federation"), said.append, clock=lambda: now), "rawjson-0.13.1-built.txt")
+    show(View(job_of(plan, "federation"), said.append, clock=lambda: now), "rawjson-0.13.1-built.txt")
     assert len([line for line in said if line.endswith("…") and "RUN echo building" in line]) == 1
 
 
 def test_verbose_lines_have_the_output_of_steps(plan: Plan) -> None:
     said: list[str] = []
-    show(PlainView(job_of(plan, "egg"), said.append, verbose=True), "rawjson-0.13.1-built.txt")
+    show(View(job_of(plan, "egg"), said.append, verbose=True), "rawjson-0.13.1-built.txt")
     assert [line for line in said if line.endswith("| progress 2")]
 
 
