@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.measure import Row, run, seconds, slower
-from generator.bundle.check import verify
+from generator.bundle.reader import verify
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import Layout

@@ -135,12 +135,12 @@ class Target:
 
     def _load(self, path: Path) -> None:
         """Reads it together with a bundle that may be its base."""
-        from generator.bundle.blobs import open_blobs
+        from generator.bundle.bases import open_blobs
 
         for pair in ((path, self._base), (self._base, path)):
             with open_blobs(pair[0], pair[1:]) as blobs:
-                for digest, member in blobs.members.items():
-                    if member.role == "layer":
+                for digest, blob in blobs.blobs.items():
+                    if blob.member.role == "layer":
                         list(blobs.chunks(digest))
                     else:
                         blobs.document(digest)

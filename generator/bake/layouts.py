@@ -19,7 +19,7 @@ from generator.progress import Bar, say
 from generator.text import Version
 
 if TYPE_CHECKING:
-    from generator.bundle.format.model import BundleIndex
+    from generator.bundle.index import BundleIndex
     from generator.images.layout import SourceImage
     from generator.registry.fetch import Fetch
     from generator.workspace import Workspace

@@ -5,20 +5,17 @@ total)`` with bytes, which may raise to stop it. What goes wrong is a ``FategenE
 says what was found and its ``hint`` what to do.
 """
 
-from generator.bundle.check import Approve, Inspection, VerifyResult, inspect, verify
+from generator.bundle.damage import Damage, DamagedError
 from generator.bundle.diff import Difference, diff
-from generator.bundle.engines.into import engine_called
-from generator.bundle.engines.loader import Loaded, Loader
-from generator.bundle.extract import extract
-from generator.bundle.format.archive import Progress
-from generator.bundle.format.base import short_root
-from generator.bundle.format.damage import Damage, DamagedError
-from generator.bundle.format.model import BundleIndex, Image, Variant
-from generator.bundle.format.small_files import open_files
-from generator.bundle.load import LoadResult, load
+from generator.bundle.engines import Engine, engine_called
+from generator.bundle.index import BundleIndex, open_files, short_root
+from generator.bundle.load import Loaded, LoadResult, load
+from generator.bundle.reader import Approve, Inspection, VerifyResult, extract, inspect, verify
 from generator.bundle.save import SaveResult, save
 from generator.bundle.signature import Signed, required, sign
+from generator.images.image import Image, Variant
 from generator.images.layout import SourceImage
+from generator.progress import Progress
 
 __all__ = [
     "Approve",
@@ -26,11 +23,11 @@ __all__ = [
     "Damage",
     "DamagedError",
     "Difference",
+    "Engine",
     "Image",
     "Inspection",
     "LoadResult",
     "Loaded",
-    "Loader",
     "Progress",
     "SaveResult",
     "Signed",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from generator.bundle.format.base import Absent, Base
-from generator.bundle.format.model import BundleIndex, Layer, decode
+from generator.bundle.index import BaseBundle, BundleIndex, MissingLayer, decode
+from generator.images.image import Layer
 
 
 def leave_out(index: BundleIndex, olds: Sequence[BundleIndex]) -> BundleIndex:
@@ -22,10 +22,10 @@ def leave_out(index: BundleIndex, olds: Sequence[BundleIndex]) -> BundleIndex:
             for variant in image.variants:
                 for blob in layers.intersection(_layers(variant.layers)):
                     users.setdefault(blob, set()).add(variant.manifest.digest)
-                    bases.add(Base(old.name, old.root))
-    absent = tuple(Absent(blob, tuple(sorted(users[blob]))) for blob in sorted(users))
+                    bases.add(BaseBundle(old.name, old.root))
+    missing = tuple(MissingLayer(blob, tuple(sorted(users[blob]))) for blob in sorted(users))
     ordered = tuple(sorted(bases, key=lambda base: base.root))
-    return decode(replace(index, bases=ordered, absent=absent).encode()) if absent else index
+    return decode(replace(index, bases=ordered, missing=missing).encode()) if missing else index
 
 
 def _layers(layers: Sequence[Layer]) -> Iterator[str]:

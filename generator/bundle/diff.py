@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from generator.bundle.delta import leave_out
-from generator.bundle.format.model import BundleIndex, Image
+from generator.bundle.index import BundleIndex
 from generator.images import reference
+from generator.images.image import Image
 from generator.images.reference import familiar
-from generator.text import human
+from generator.text import human, table
 
 State = Literal["new", "changed", "same", "gone"]
 
 
 @dataclass(frozen=True)
 class Change:
-    """One name. ``was``: what the image that it is compared with is called in the old bundle, "" for a new one.
+    """One name. ``was`` is the name in the old bundle of the image that it is compared with, "" for a new one.
 
-    ``same_layers``: it has that image's. ``blobs`` and ``size`` (bytes) are what a delta carries for it; images may
-    share them.
+    ``same_layers``: both have the same layers. ``blobs`` and ``size`` (bytes) are what a delta carries for it; images
+    may share them.
     """
 
     reference: str
@@ -33,7 +34,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """Both bundles. ``blobs`` and ``size`` (bytes) are what a delta carries, ``all_…`` what the new one stands for."""
+    """Both bundles. ``blobs`` and ``size`` (bytes) are what a delta carries, ``all_…`` all that the new one needs."""
 
     changes: tuple[Change, ...]
     blobs: int
@@ -58,12 +59,14 @@ class Difference:
             "whole": {"blobs": self.all_blobs, "bytes": self.all_size},
         }
 
-    def rows(self) -> list[tuple[str, ...]]:
-        return [_row(change) for change in self.changes]
+    def as_text(self) -> str:
+        rows = table(("IMAGE", "WAS", "", ">BLOBS", ">BYTES"), [_row(change) for change in self.changes])
+        carried = f"{self.blobs} of {self.all_blobs} blobs, {human(self.size)} of {human(self.all_size)}"
+        return f"{rows}\n\na delta carries {carried}"
 
 
 def diff(old: BundleIndex, new: BundleIndex) -> Difference:
-    """Compare two bundles; of deltas, the whole that they stand for is compared.
+    """Compare two bundles; deltas count with the layers that they leave out.
 
     An image is compared with the old one of its name, else with the only old one of its repository.
     """
@@ -88,27 +91,29 @@ def diff(old: BundleIndex, new: BundleIndex) -> Difference:
 def _renamed(before: Mapping[str, Image], after: Mapping[str, Image]) -> dict[str, str]:
     """New names and the old ones that they replace, of repositories with one image in each bundle."""
     olds, news = _by_repository(before), _by_repository(after)
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for repository in olds.keys() & news.keys():
         old, new = olds[repository], news[repository]
-        found.update(zip(sorted(new - old), sorted(old - new), strict=False))
-    return found
+        names.update(zip(sorted(new - old), sorted(old - new), strict=False))
+    return names
 
 
 def _by_repository(images: Mapping[str, Image]) -> dict[str, set[str]]:
-    """Repositories with one image, and its names there."""
-    found: dict[str, set[str]] = {}
+    """Repositories with one image, and the names of it there."""
+    repositories: dict[str, set[str]] = {}
     for name in images:
-        found.setdefault(reference.repository(name), set()).add(name)
-    return {repository: names for repository, names in found.items() if len({images[name] for name in names}) == 1}
+        repositories.setdefault(reference.repository(name), set()).add(name)
+    return {
+        repository: names for repository, names in repositories.items() if len({images[name] for name in names}) == 1
+    }
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    """For people. A delta carries the manifest of an image that is the same too: nothing of that is new."""
+    """A line of the table. A delta carries the manifest of an unchanged image too, which is not new."""
     tag = change.was.rpartition(":")[2] if change.was != change.reference else ""
-    said = "only its config" if change.state == "changed" and change.same_layers else change.state
+    state = "only its config" if change.state == "changed" and change.same_layers else change.state
     carried = change.blobs and change.state != "same"
-    return (familiar(change.reference), tag, said, *((str(change.blobs), human(change.size)) if carried else ("", "")))
+    return (familiar(change.reference), tag, state, *((str(change.blobs), human(change.size)) if carried else ("", "")))
 
 
 def _layers(image: Image) -> dict[str, tuple[str, ...]]:

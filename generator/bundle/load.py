@@ -3,30 +3,47 @@
 
 Without those files no engine names an image (seen on Docker 20.10 to 28 with both image stores). Its exit code proves
 nothing (Docker 28 says 0 for a broken image), so the engine is asked afterwards what it has; when that is not what the
-bundle says, the tags go back to what they were. Engines get members written here, never bytes of the file's headers.
+bundle says, the tags go back to what they were. Engines get members written here, never headers of the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
+from typing import Literal
 
-from generator.bundle.check import Approve
-from generator.bundle.engines.loader import Loaded, Loader
-from generator.bundle.engines.tags import Tags
-from generator.bundle.files import opened_together
-from generator.bundle.format.archive import Progress, Reads
-from generator.bundle.format.model import BundleIndex, Image
-from generator.bundle.format.walk import check_rest
-from generator.bundle.send import Sender
-from generator.bundle.supply import Supply, supply
-from generator.errors import EngineError, InputError, Problem, did_you_mean
+from generator.bundle.bases import Blob, layers_in_bases, missing_bases, named_bases, open_bundles
+from generator.bundle.engines import Engine, EngineImage, Present
+from generator.bundle.format import TRAILER, blob_name, header, loader_files, padding
+from generator.bundle.index import BundleIndex
+from generator.bundle.reader import Approve, Bundle, verified
+from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
 from generator.images import reference
+from generator.images.image import Image, Reads, Variant
 from generator.images.oci import ZSTD_TYPES, platform_name
+from generator.images.reference import familiar
 from generator.images.strictjson import Malformed
+from generator.progress import Progress, quiet
 
-NOTHING = "nothing was loaded"
+_NOTHING = "nothing was loaded"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One name that was loaded. ``before`` is the ID that it had, "" where the engine did not have it."""
+
+    reference: str
+    platform: str
+    id: str
+    before: str
+
+    @property
+    def state(self) -> Literal["new", "same", "replaced"]:
+        return "new" if not self.before else "same" if self.before == self.id else "replaced"
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,7 @@ class LoadResult:
 
 def load(
     source: Path | Reads,
-    engine: Loader,
+    engine: Engine,
     *,
     bases: Sequence[Path | Reads] = (),
     only: Sequence[str] = (),
@@ -50,45 +67,96 @@ def load(
 ) -> LoadResult:
     """Load a bundle, or the images of it that ``only`` names, for ``platform`` (default: the engine's own).
 
-    The whole bundle is checked, also what is not loaded or is there already. A delta takes the layers that the engine
-    lacks from ``bases`` (which of all the files is the bundle and which its bases is told by their records). ``retag``
-    puts the images into another registry or namespace. ``approve`` is asked before anything is sent: see
+    The whole bundle is checked, also what is not loaded or is in the engine already. A delta takes the layers that the
+    engine lacks from ``bases`` (which of all the files is the bundle follows from their indexes). ``retag`` puts the
+    images into another registry or namespace. ``approve`` is called before anything is sent: see
     ``signature.required``.
 
-    Raises InputError (an image, a platform or a base that is not there), BundleError (damaged or unsafe: no name was
-    touched), EngineError (the engine failed: names are as they were).
+    Raises InputError (an image, a platform or a base bundle that is missing), BundleError (damaged or unsafe: no name
+    was touched), EngineError (the engine failed: names are as they were).
     """
-    with opened_together((source, *bases)) as (top, others):
-        signer = approve(top.index, top.name) if approve else ""
-        chosen = renamed(_choose(top.index, only, _platform(platform or engine.platform())), retag)
-        sent_for = chosen.images[0].variants[0].platform
-        # a delta leans on whatever image has its layers; a whole bundle was loaded under its names, or never
-        images = () if top.index.absent else (*top.index.images, *chosen.images)
+    with open_bundles((source, *bases)) as (bundle, others):
+        signer = approve(bundle.index, bundle.name) if approve else ""
+        chosen = renamed(_for_platform(bundle.index, only, _platform(platform or engine.platform())), retag)
+        loaded_platform = chosen.images[0].variants[0].platform
+        # a delta's missing layers may be in any image; a whole bundle was loaded under its names, or never
+        images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
         names = tuple(dict.fromkeys(name for image in images for name in image.references))
-        supplied = supply(top, others, chosen, engine.holdings(names))
-        _check_readable(engine, chosen, supplied)
-        with Tags(engine, chosen) as tags:
-            with engine.open_load(sent_for) as pipe:
-                tap = Sender(pipe, top.plan, chosen, supplied, NOTHING)
-                check_rest(top.source, top.name, top.plan, tap=tap, progress=progress, outcome=NOTHING)
-                tap.rest()
-                tags.at_stake()
-                tap.release(chosen)
-                said = pipe.finish()
-            loaded = tags.confirm(said)
-    return LoadResult(top.index, sent_for, loaded, signer)
+        present = _present_layers(bundle, others, chosen, engine.present(names))
+        from_bases = _from_bases(bundle, others, chosen, present)
+        _check_readable(engine, chosen, present)
+        wanted = {blob_name(digest) for digest in chosen.blobs() if digest not in present} | {"blobs/", "blobs/sha256/"}
+        with Names(engine, chosen) as changes:
+            with engine.open_load(loaded_platform) as pipe:
+                for data in verified(bundle, progress or quiet, _NOTHING):
+                    if data.member.name in wanted:
+                        for piece in data:
+                            pipe.write(piece)
+                for layer in from_bases:
+                    for piece in layer.as_member(_NOTHING):
+                        pipe.write(piece)
+                changes.may_begin()
+                for piece in _metadata(chosen):
+                    pipe.write(piece)
+                output = pipe.finish()
+            loaded = changes.confirm(output)
+    return LoadResult(bundle.index, loaded_platform, loaded, signer)
 
 
-def _check_readable(engine: Loader, chosen: BundleIndex, supplied: Supply) -> None:
-    """EngineError where the engine cannot unpack what it would be sent: it would find out after gigabytes."""
-    layers = [(i.label, layer.blob) for i in chosen.images for v in i.variants for layer in v.layers]
-    sent = [label for label, blob in layers if blob.media_type in ZSTD_TYPES and blob.digest not in supplied.there]
-    if sent and not engine.reads_zstd():
-        images = ", ".join(dict.fromkeys(sent))
-        raise EngineError(
-            f"the layers of {images} are in zstd, which this Docker cannot read (23 and later can)",
-            hint="build the images with compression=gzip,force-compression=true and save them again; nothing was sent",
+def _metadata(chosen: BundleIndex) -> Iterator[bytes]:
+    """What makes an archive of the blobs that were sent."""
+    for name, content in loader_files(chosen):
+        yield header(name, len(content)) + content + bytes(padding(len(content)))
+    yield TRAILER
+
+
+def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
+    """The images that ``only`` names: by reference (full or short), repository, or last part of it; all for none."""
+    if not only:
+        return index.images
+    by_name: dict[str, set[Image]] = {}
+    for image in index.images:
+        for full in image.references:
+            known = familiar(full)
+            for name in (full, known, reference.repository(full), known.rpartition(":")[0], reference.short(full)):
+                by_name.setdefault(name, set()).add(image)
+    unknown = [name for name in only if name not in by_name]
+    if unknown:
+        labels = [image.label for image in index.images]
+        raise InputError(
+            [Problem(n, f"is not in the bundle{did_you_mean(n, labels)}") for n in unknown],
+            hint=f"it holds {', '.join(labels)}",
         )
+    wanted = {image for name in only for image in by_name[name]}
+    return tuple(image for image in index.images if image in wanted)
+
+
+def _for_platform(index: BundleIndex, only: Sequence[str], platform: str) -> BundleIndex:
+    """The index of what is sent: one platform of each image, with its manifest as the image itself."""
+    images, lacking = [], []
+    for image in choose(index, only):
+        variant = next((v for v in image.variants if v.platform == platform), None)
+        if variant is None:
+            lacking.append(Problem(image.label, f"is in the bundle for {', '.join(image.platforms)}, not {platform}"))
+        else:
+            images.append(replace(image, target=variant.manifest, variants=(variant,)))
+    if lacking and not images:
+        platforms = ", ".join(sorted({name for image in choose(index, only) for name in image.platforms}))
+        raise InputError(
+            Problem("", f"nothing in the bundle is for {platform}; it has {platforms}"),
+            hint="--platform loads another platform, and fategen bundle save --platform makes a bundle for this one",
+        )
+    if lacking:
+        hint = "--only loads the images that have it; --platform loads another platform"
+        raise InputError(lacking, hint=hint)
+    return BundleIndex(index.name, tuple(images))
+
+
+def _platform(value: str) -> str:
+    try:
+        return platform_name(value)
+    except Malformed as error:
+        raise InputError(Problem("--platform", str(error))) from None
 
 
 def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
@@ -105,54 +173,147 @@ def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
     given = [name for image in images for name in image.references]
     twice = sorted({name for name in given if given.count(name) > 1})
     if twice:
-        raise InputError([Problem("--retag", f"two images would be {reference.familiar(name)}") for name in twice])
+        raise InputError([Problem("--retag", f"two images would be {familiar(name)}") for name in twice])
     return replace(index, images=tuple(sorted(images, key=lambda image: image.references[0])))
 
 
-def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
-    """The images that ``only`` names: by reference (full or short), repository, or last part of it; all for none."""
-    if not only:
-        return index.images
-    by_name: dict[str, set[Image]] = {}
-    for image in index.images:
-        for full in image.references:
-            known = reference.familiar(full)
-            for name in (full, known, reference.repository(full), known.rpartition(":")[0], reference.short(full)):
-                by_name.setdefault(name, set()).add(image)
-    unknown = [name for name in only if name not in by_name]
-    if unknown:
-        labels = [image.label for image in index.images]
-        raise InputError(
-            [Problem(n, f"is not in the bundle{did_you_mean(n, labels)}") for n in unknown],
-            hint=f"it holds {', '.join(labels)}",
+def _present_layers(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, present: Present) -> frozenset[str]:
+    """Digests of the layers of ``chosen`` that the engine has already."""
+    prefixes = {chain[:length] for chain in present.chains for length in range(1, len(chain) + 1)}
+    whole = {layer.digest for layer in bundle.index.missing if present.manifests.intersection(layer.manifests)}
+    for known in (bundle, *named_bases(bundle, bases)):
+        for image in known.index.images:
+            for variant in image.variants:
+                if variant.manifest.digest in present.manifests:
+                    whole |= {layer.blob.digest for layer in variant.layers}
+    known_layers: set[str] = set()
+    send: set[str] = set()
+    for image in chosen.images:
+        for variant in image.variants:
+            diff_ids = tuple(layer.diff_id for layer in variant.layers)
+            for number, layer in enumerate(variant.layers):
+                known_here = layer.blob.digest in whole or diff_ids[: number + 1] in prefixes
+                (known_layers if known_here else send).add(layer.blob.digest)
+    # a layer that sits on other layers in one image is sent for that image
+    return frozenset(known_layers - send)
+
+
+def _from_bases(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, present: frozenset[str]) -> list[Blob]:
+    """The missing layers that must come from the base bundles. InputError names the bases that were not given."""
+    missing = {layer.digest for layer in bundle.index.missing}
+    needed = [digest for digest in chosen.blobs() if digest in missing and digest not in present]
+    layers = layers_in_bases(bundle, bases)
+    lost = [digest for digest in needed if digest not in layers]
+    if lost:
+        users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
+        message = f"is a delta, and its base is missing: {missing_bases(bundle, bases)}"
+        hint = f"fategen bundle load {bundle.name} BASE; or load the base first"
+        raise InputError(Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}"), hint=hint)
+    return [layers[digest] for digest in needed]
+
+
+def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]) -> None:
+    """EngineError where the engine cannot unpack what it would be sent: it would find out after gigabytes."""
+    layers = [(i.label, layer.blob) for i in chosen.images for v in i.variants for layer in v.layers]
+    sent = [label for label, blob in layers if blob.media_type in ZSTD_TYPES and blob.digest not in present]
+    if sent and not engine.reads_zstd():
+        images = ", ".join(dict.fromkeys(sent))
+        raise EngineError(
+            f"the layers of {images} are in zstd, which this Docker cannot read (23 and later can)",
+            hint="build the images with compression=gzip,force-compression=true and save them again; nothing was sent",
         )
-    wanted = {image for name in only for image in by_name[name]}
-    return tuple(image for image in index.images if image in wanted)
 
 
-def _choose(index: BundleIndex, only: Sequence[str], platform: str) -> BundleIndex:
-    """The record of what is sent: one platform of each image, with its manifest as the image itself."""
-    images, lacking = [], []
-    for image in choose(index, only):
-        variant = next((v for v in image.variants if v.platform == platform), None)
-        if variant is None:
-            lacking.append(Problem(image.label, f"is in the bundle for {', '.join(image.platforms)}, not {platform}"))
-        else:
-            images.append(replace(image, target=variant.manifest, variants=(variant,)))
-    if lacking and not images:
-        there = ", ".join(sorted({name for image in choose(index, only) for name in image.platforms}))
-        raise InputError(
-            Problem("", f"nothing in the bundle is for {platform}; it has {there}"),
-            hint="--platform loads another platform, and fategen bundle save --platform makes a bundle for this one",
+class Names:
+    """Remembers what the names of ``chosen`` are in the engine, and puts that back when the ``with`` block fails."""
+
+    def __init__(self, engine: Engine, chosen: BundleIndex) -> None:
+        self._engine = engine
+        self._variants = {name: image.variants[0] for image in chosen.images for name in image.references}
+        self._before: Mapping[str, EngineImage] = {}
+        self._kept: dict[str, str] = {}
+        self._changing = False
+
+    def __enter__(self) -> Names:
+        self._before = self._engine.inspect(list(self._variants))
+        if self._engine.drops_untagged():
+            for name, image in self._before.items():
+                if image.id not in _ids(self._variants[name]):
+                    keep = "fategen.invalid/keep:" + hashlib.sha256(name.encode()).hexdigest()[:16]
+                    self._engine.tag(name, keep)
+                    self._kept[name] = keep
+        return self
+
+    def may_begin(self) -> None:
+        """From now on the engine may change names."""
+        self._changing = True
+
+    def confirm(self, output: str) -> tuple[Loaded, ...]:
+        """Ask the engine what it has now; EngineError, with its ``output``, where that is not what was sent.
+
+        Each of the three questions catches what the others miss: containerd stores hide a broken image from the list
+        (26), show it with no layers (28), and graphdrivers accept another config under the right name.
+        """
+        names = list(self._variants)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(self._engine.listed, names)
+            images, listed = self._engine.inspect(names), asked.result()
+        problems = []
+        for name, variant in self._variants.items():
+            image = images.get(name)
+            if image is None or name not in listed:
+                problems.append(f"{familiar(name)} is missing")
+            elif image.layers != tuple(layer.diff_id for layer in variant.layers):
+                problems.append(f"{familiar(name)} has other layers than the bundle")
+            elif image.id not in _ids(variant):
+                problems.append(f"{familiar(name)} is {image.id}, neither its manifest nor its config")
+        if problems:
+            lines = "".join(f"\n    {problem}" for problem in problems)
+            words = output.strip().splitlines()
+            last = f"\n  its last output: {words[-1]}" if words else ""
+            raise EngineError(f"the engine did not load the bundle as it is:{lines}{last}", hint="is its disk full?")
+        return tuple(
+            Loaded(name, variant.platform, images[name].id, self._before[name].id if name in self._before else "")
+            for name, variant in self._variants.items()
         )
-    if lacking:
-        hint = "--only loads the images that are there; --platform loads another platform"
-        raise InputError(lacking, hint=hint)
-    return BundleIndex(index.name, tuple(images))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lost: list[str] = []
+        try:
+            if error is not None and self._changing:
+                lost = self._restore()
+        finally:
+            for name, keep in self._kept.items():
+                if name not in lost:
+                    self._engine.untag(keep)
+        if lost:
+            ways = ", ".join(f"{familiar(n)} → {self._kept.get(n) or self._before[n].id}" for n in lost)
+            raise EngineError(f"{error}\n  and these names could not be put back: {ways}", hint="docker tag them")
+        if isinstance(error, FategenError) and self._changing:
+            raise EngineError(f"{error.message}\n  every name is what it was before", hint=error.hint) from error
+
+    def _restore(self) -> list[str]:
+        """Put every name back; the names for which that failed."""
+        lost = []
+        now = self._engine.inspect(list(self._variants))
+        for name in self._variants:
+            before = self._before.get(name)
+            if before is None:
+                # also where nothing is seen: an engine may hide what it has half loaded
+                self._engine.untag(name)
+            elif name not in now or now[name].id != before.id:
+                if name in now:
+                    # what was half loaded is removed, instead of staying without a name
+                    self._engine.untag(name)
+                try:
+                    self._engine.tag(self._kept.get(name, before.id), name)
+                except EngineError:
+                    lost.append(name)
+        return lost
 
 
-def _platform(value: str) -> str:
-    try:
-        return platform_name(value)
-    except Malformed as error:
-        raise InputError(Problem("--platform", str(error))) from None
+def _ids(variant: Variant) -> tuple[str, str]:
+    """What an engine may call it: a containerd store by its manifest, a graphdriver by its config."""
+    return variant.manifest.digest, variant.config.digest

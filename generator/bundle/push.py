@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from generator.bundle.blobs import Blobs, open_blobs
-from generator.bundle.format.model import Image
+from generator.bundle.bases import Blobs, open_blobs
 from generator.bundle.load import choose
 from generator.bundle.signature import required
 from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import EngineError, InputError, Problem
 from generator.images import reference
+from generator.images.image import Image
 from generator.images.oci import INDEX_TYPES, Descriptor, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
@@ -181,7 +181,7 @@ class _Push:
             if all(self._digest(path, tag) == image.target.digest for tag in tags):
                 continue
             paths = dict.fromkeys((path, *(target.path for target in targets)))
-            for digest in {blob.digest for blob in image.blobs()} - self._blobs.members.keys():
+            for digest in {blob.digest for blob in image.blobs()} - self._blobs.blobs.keys():
                 if digest not in self._repositories:
                     repository = next((one for one in paths if self._registry.has_blob(one, digest)), None)
                     if repository is None:

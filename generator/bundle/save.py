@@ -17,11 +17,8 @@ from typing import Protocol
 
 from generator.bundle.delta import leave_out
 from generator.bundle.disk_file import DiskFile
-from generator.bundle.format.archive import TRAILER, Progress, Writes, header, padding, quiet
-from generator.bundle.format.base import NAME
-from generator.bundle.format.members import Contents, Expected, contents
-from generator.bundle.format.model import BundleIndex, arrange
-from generator.bundle.format.small_files import small_file
+from generator.bundle.format import TRAILER, Contents, Member, Writes, contents, header, padding
+from generator.bundle.index import NAME, BundleIndex, arrange, small_file
 from generator.bundle.output import check_place, check_space, disk_errors, forget, part_file, sync_directory, write_sums
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images.compression import compression_of
@@ -29,6 +26,7 @@ from generator.images.image import BadBlob, BlobSource, ResolvedImage, sha256, v
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import Descriptor, compressed_with
 from generator.images.strictjson import Malformed
+from generator.progress import Progress, quiet
 
 
 class Fetching(Protocol):
@@ -152,7 +150,7 @@ class _Blobs:
             for blob in image.image.blobs():
                 self._stored.setdefault(blob.digest, (image.source, blob))
 
-    def chunks(self, member: Expected, *, hashed: bool) -> Iterator[bytes]:
+    def chunks(self, member: Member, *, hashed: bool) -> Iterator[bytes]:
         """The verified content of a member, in pieces; BundleError at its end where it is not what it must be.
 
         ``hashed``: its digest was checked a moment ago.

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from generator.bundle.check import Approve, verify
-from generator.bundle.format.base import short_root
-from generator.bundle.format.model import BundleIndex
+from generator.bundle.index import BundleIndex, short_root
+from generator.bundle.reader import Approve, verify
 from generator.docker.process import find_program
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import write_atomically

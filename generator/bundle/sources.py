@@ -7,8 +7,7 @@ from pathlib import Path
 
 from generator.bake.job import Job
 from generator.bake.layouts import empty_layouts
-from generator.bundle.engines.docker import ABSENT, FIND, DockerLoader
-from generator.bundle.engines.loader import EngineImage
+from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine, EngineImage
 from generator.docker.process import Docker
 from generator.errors import EngineError, InputError, Problem
 from generator.images.docker_save import AGAIN, SavedImage, compress_layers, copy_blobs, grouped, read_saves
@@ -67,11 +66,11 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
     The layouts share one ``blobs`` directory, a cache. Raises InputError for every image and platform that the engine
     lacks, and EngineError: a layout then has no index, as before.
     """
-    loader = DockerLoader(docker)
+    loader = DockerEngine(docker)
     names = [image.references[0] for image in images]
     known = loader.inspect(names)
     if missing := [name for name in names if name not in known]:
-        raise InputError([Problem(familiar(name), ABSENT) for name in missing], hint=FIND)
+        raise InputError([Problem(familiar(name), NOT_IN_ENGINE) for name in missing], hint=GET_IMAGES)
     if not images:
         return
     blobs = (images[0].layout / "blobs/sha256").resolve()

@@ -13,24 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from generator import __version__, process
-from generator.bundle.check import inspect, stdin, verify
-from generator.bundle.engines.into import engine_called
-from generator.bundle.extract import extract
-from generator.bundle.format.archive import Reads
-from generator.bundle.format.damage import not_whole
+from generator.bundle import report
+from generator.bundle.engines import engine_called
 from generator.bundle.load import load
-from generator.bundle.report import (
-    as_json,
-    images_table,
-    leaning,
-    loaded_json,
-    loaded_table,
-    summary,
-    whole,
-    whole_json,
-)
+from generator.bundle.reader import extract, inspect, stdin, verify
 from generator.bundle.signature import required
 from generator.errors import FategenError, refused
+from generator.images.image import Reads
 from generator.progress import Bar
 
 _INSTEAD = {"fategen doctor": "docker info tells more"}
@@ -94,16 +83,10 @@ def _inspect(asked: argparse.Namespace) -> None:
     if asked.name:
         sys.stdout.buffer.write(extract(_source(asked.file), asked.name))
         return
-    found = inspect(_source(asked.file))
-    if asked.format == "json":
-        print(json.dumps(as_json(found.index, found.size), indent=2))
-    else:
-        print(images_table(found.index))
-        print(f"\n{summary(found.index.name, found.index, found.size)}\nin full {found.index.root}")
-        if found.index.bases:
-            print(leaning(found.index))
-    if found.file_size not in (None, found.size):
-        print(f"warning: {not_whole(found.name, found.file_size or 0, found.size)}", file=sys.stderr)
+    inspection = inspect(_source(asked.file))
+    _print(asked, report.bundle_json(inspection.index, inspection.size), report.inspected(inspection))
+    if warning := report.inspected_warning(inspection):
+        print(warning, file=sys.stderr)
 
 
 def _verify(asked: argparse.Namespace) -> None:
@@ -111,8 +94,7 @@ def _verify(asked: argparse.Namespace) -> None:
     key = asked.require_signature
     with Bar("checking", asked.quiet) as bar:
         result = verify(_source(asked.file), approve=required(key) if key else None, progress=bar)
-    json_asked = asked.format == "json"
-    print(json.dumps(whole_json(result), indent=2) if json_asked else whole(result, time.monotonic() - start))
+    _print(asked, report.verified_json(result), report.verified(result, time.monotonic() - start))
 
 
 def _load(asked: argparse.Namespace) -> None:
@@ -129,7 +111,11 @@ def _load(asked: argparse.Namespace) -> None:
             approve=approve,
             progress=bar,
         )
-    print(json.dumps(loaded_json(result), indent=2) if asked.format == "json" else loaded_table(result))
+    _print(asked, report.loaded_json(result), report.loaded(result))
+
+
+def _print(asked: argparse.Namespace, document: object, text: str) -> None:
+    print(json.dumps(document, indent=2) if asked.format == "json" else text)
 
 
 def _source(file: str) -> Path | Reads:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from generator.bundle.engines.docker import DockerLoader
+from generator.bundle.engines import DockerEngine
 from generator.bundle.load import load
 from generator.bundle.save import save
 from generator.docker.process import Docker
@@ -27,7 +27,7 @@ def loaded(
 
     ``layouts`` has the layout of each subject's reference. Nothing of it stays, neither the file nor a name.
     """
-    loader, run = DockerLoader(docker), secrets.token_hex(4)
+    loader, run = DockerEngine(docker), secrets.token_hex(4)
     own = [subject for subject in subjects if subject.platform == loader.platform()]
     named = {subject: replace(subject, reference=f"{NAMES}-{run}/{subject.image}:1") for subject in own}
     if not named:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from generator.bundle.check import inspect
-from generator.bundle.engines.docker import ABSENT, FIND, DockerLoader
-from generator.bundle.format.archive import Progress
+from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine
+from generator.bundle.reader import inspect
 from generator.docker.process import Docker
 from generator.errors import InputError, Problem
 from generator.images import reference
 from generator.images.layout import SourceImage, read
 from generator.images.oci import platform_name
 from generator.plan.plan import Plan, Target
+from generator.progress import Progress
 from generator.verify.engine_images import read_images
 from generator.verify.kept import Kept
 from generator.verify.loaded import loaded
@@ -55,9 +55,9 @@ class Origin:
 def from_engine(docker: Docker, wanted: Wanted, say: Say) -> Origin:
     """What the engine has under the plan's names. InputError names those that it has not."""
     references = [target.tags[0] for target in wanted.targets]
-    known = DockerLoader(docker).inspect(references)
+    known = DockerEngine(docker).inspect(references)
     if missing := [name for name in references if name not in known]:
-        raise InputError([Problem(name, ABSENT) for name in missing], hint=FIND)
+        raise InputError([Problem(name, NOT_IN_ENGINE) for name in missing], hint=GET_IMAGES)
     subjects = [
         Subject(target.name, target.tags[0], platform, known[target.tags[0]].id, target.contract)
         for target in wanted.targets

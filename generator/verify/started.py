@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from generator.bundle.engines.docker import DockerLoader
+from generator.bundle.engines import DockerEngine
 from generator.catalogue.contract import Item, Run, Started
 from generator.docker.process import Docker, signals_as_exceptions
 from generator.errors import EngineError
@@ -37,7 +37,7 @@ while :; do :; done 2> /dev/null"""
 
 def check_started(docker: Docker, subjects: Sequence[Subject]) -> dict[Subject, list[Result]]:
     """The results of each subject. No container and no volume of this run is left, whatever happens."""
-    engine_platform = DockerLoader(docker).platform()
+    engine_platform = DockerEngine(docker).platform()
     workers = max(2, 2 * (os.cpu_count() or 1))
     results: dict[Subject, list[Result]] = {}
     with signals_as_exceptions(), Containers(docker) as containers, ThreadPoolExecutor(workers) as pool:

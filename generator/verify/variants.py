@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from generator.bundle.check import read_record
-from generator.bundle.format.members import Expected
-from generator.bundle.format.source import opened
-from generator.bundle.format.walk import check_rest
+from generator.bundle.reader import MemberBytes, open_bundle, verified
 from generator.errors import BundleError, InputError, Problem
 from generator.images.image import CHUNK, BlobSource, Image, Layer, ResolvedImage, Variant, read_blob
 from generator.progress import Progress, quiet
@@ -73,59 +70,40 @@ def read_bundle(
 
     InputError for a delta: it does not have what its images hold.
     """
-    with opened(file) as (stream, name, _):
-        plan = read_record(stream, name)
-        if plan.index.bases:
+    with open_bundle(file) as bundle:
+        if bundle.index.bases:
             # what is not in it could neither be seen nor missed
-            message = f"it is a delta: most of its images is in {plan.index.leans_on}"
-            raise InputError(Problem(name, message), hint="fategen bundle load both, then: fategen verify")
-        tap = _Tap([v for key, v in variants_of(plan.index.images).items() if key in wanted], kept, name)
-        check_rest(stream, name, plan, tap=tap, progress=progress)
+            message = f"it is a delta: most of its images is in {bundle.index.base_names}"
+            raise InputError(Problem(bundle.name, message), hint="fategen bundle load both, then: fategen verify")
+        known = variants_of(bundle.index.images)
+        variants = [known[key] for key in wanted]
+        layers = {layer.blob.digest: layer for v in variants for layer in v.layers if kept.layer(layer.diff_id) is None}
+        configs = {variant.config.digest: b"" for variant in variants}
+        for data in verified(bundle, progress):
+            digest = data.member.digest
+            if digest in configs:
+                configs[digest] = b"".join(data.content())
+            elif digest in layers:
+                _read_member(data, layers[digest], bundle.name, kept)
     parts = {}
     for key in wanted:
-        variant = variants_of(plan.index.images)[key]
-        parts[key] = Parts(tap.configs[variant.config.digest], tuple(layer.diff_id for layer in variant.layers))
+        variant = known[key]
+        parts[key] = Parts(configs[variant.config.digest], tuple(layer.diff_id for layer in variant.layers))
         kept.put_image(*key, parts[key])
     return parts
 
 
-class _Tap:
-    """Sees a bundle go by: keeps configs, lists layers that are not known."""
-
-    def __init__(self, variants: Sequence[Variant], kept: Kept, name: str) -> None:
-        self._kept, self._name = kept, name
-        self._layers = {
-            layer.blob.digest: layer
-            for variant in variants
-            for layer in variant.layers
-            if kept.layer(layer.diff_id) is None
-        }
-        self._wanted = {variant.config.digest for variant in variants}
-        self._reader: LayerReader | None = None
-        self._config: list[bytes] | None = None
-        self.configs: dict[str, bytes] = {}
-
-    def begin(self, member: Expected) -> None:
-        self._reader = LayerReader() if member.digest in self._layers else None
-        self._config = [] if member.digest in self._wanted else None
-
-    def data(self, chunk: bytes) -> None:
-        if self._config is not None:
-            self._config.append(chunk)
-        if self._reader is not None:
-            try:
-                self._reader.feed(chunk)
-            except BadLayer as error:
-                raise self._refused("a layer", error) from error
-
-    def end(self, member: Expected, good: bool) -> None:
-        if self._config is not None and good:
-            self.configs[member.digest] = b"".join(self._config)
-        if self._reader is not None and good:
-            try:
-                _keep(self._reader, self._layers[member.digest], self._kept)
-            except BadLayer as error:
-                raise self._refused(f"{member.label} ({', '.join(member.images)})", error) from error
-
-    def _refused(self, what: str, error: BadLayer) -> BundleError:
-        return BundleError(f"{self._name}: {what}: {error}", hint="whoever made the bundle made it wrong")
+def _read_member(data: MemberBytes, layer: Layer, bundle: str, kept: Kept) -> None:
+    """List a layer of a bundle. BundleError where its digest is right and it does not hold what its config says."""
+    reader = LayerReader()
+    try:
+        for piece in data.content():
+            reader.feed(piece)
+        if data.damage is None:
+            _keep(reader, layer, kept)
+    except BadLayer as error:
+        # of a damaged layer the bundle's reader says which bytes are wrong
+        if data.check() is None:
+            what = f"{data.member.label} ({', '.join(data.member.images)})"
+            hint = "whoever made the bundle made it wrong"
+            raise BundleError(f"{bundle}: {what}: {error}", hint=hint) from error

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.format.members import Contents, Expected, contents
+from generator.bundle.format import Contents, Member, contents
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import multi, simple
@@ -18,7 +18,7 @@ class Made:
     data: bytes
     plan: Contents
 
-    def member(self, name: str) -> Expected:
+    def member(self, name: str) -> Member:
         """The member of this name, or the first of this role that belongs to this image (``layer:b``)."""
         role, _, image = name.partition(":")
         for member in self.plan.members:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from generator.bundle.format.archive import BLOCK, TRAILER, padding
+from generator.bundle.format import BLOCK, TRAILER, padding
 
 
 def head(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.format.base import short_root
+from generator.bundle.index import short_root
 from generator.bundle.report import images_table, report
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
@@ -53,7 +53,7 @@ def test_inspect_sees_a_wrong_size(
     assert "cut short" in capsys.readouterr().err
     file.write_bytes(whole + b"x")
     assert run(monkeypatch, "inspect", file) == 0
-    assert "has 1 bytes behind its end" in capsys.readouterr().err
+    assert "has 1 bytes after its end" in capsys.readouterr().err
 
 
 def test_a_digest_stands_in_the_table_where_it_has_room(made: Made, sources: list[SourceImage], tmp_path: Path) -> None:

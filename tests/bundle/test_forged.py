@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from generator.bundle.check import verify
-from generator.bundle.format.archive import TRAILER, header, padding
-from generator.bundle.format.members import contents
-from generator.bundle.format.model import BundleIndex, Image, Layer
+from generator.bundle.format import TRAILER, contents, header, padding
+from generator.bundle.index import BundleIndex
+from generator.bundle.reader import verify
 from generator.errors import BundleError
+from generator.images.image import Image, Layer
 from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import MAX_SIZE, Malformed, digest, size
 from tests.bundle.conftest import Made

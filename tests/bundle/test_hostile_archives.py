@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle import check
-from generator.bundle.format.archive import TRAILER
+from generator.bundle.format import TRAILER
+from generator.bundle.reader import verify
 from generator.errors import BundleError
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import sha256
@@ -90,7 +90,7 @@ def test_no_such_member_in_a_bundle(members: bytes, made: Made, tmp_path: Path) 
         path.write_bytes(made.data[:at] + members + made.data[at:])
         for source in (path, io.BytesIO(path.read_bytes())):
             with pytest.raises(BundleError) as failed:
-                check.verify(source)
+                verify(source)
             assert failed.value.exit_code == 4
             assert "\x1b" not in failed.value.render()
     assert list(tmp_path.iterdir()) == [path]
@@ -124,7 +124,7 @@ def test_a_pipe_without_end_is_refused_in_little_memory(what: str, made: Made) -
     tracemalloc.start()
     try:
         with pytest.raises(BundleError):
-            check.verify(stream)
+            verify(stream)
         assert tracemalloc.get_traced_memory()[1] < 16 * MIB
     finally:
         tracemalloc.stop()

@@ -12,14 +12,14 @@ from typing import cast
 
 import pytest
 
-from generator.bundle.engines.loader import EngineImage, Holdings, Loader
-from generator.bundle.format.model import BundleIndex
+from generator.bundle.engines import Engine, EngineImage, Present
+from generator.bundle.index import BundleIndex
 from generator.bundle.load import load
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import BASE, ZSTD, Layout, multi, sha256, simple, tar_of, zstd
-from tests.bundle.test_check import rewritten
+from tests.bundle.test_reader import rewritten
 
 A, LATEST, B, M = (f"docker.io/fgtest/{n}" for n in ("a:1.0", "a:latest", "b:1.0", "m:1.0"))
 OLD = EngineImage("sha256:" + "0" * 64, ("sha256:" + "1" * 64,))
@@ -37,7 +37,7 @@ class Recorder:
         self.forgets = forgets
         self.zstd = True
         self.calls: list[str] = []
-        self.has = Holdings()
+        self.has = Present()
         self._platform = platform
 
     def platform(self) -> str:
@@ -46,7 +46,7 @@ class Recorder:
     def reads_zstd(self) -> bool:
         return self.zstd
 
-    def forgets_replaced(self) -> bool:
+    def drops_untagged(self) -> bool:
         return self.forgets
 
     def listed(self, names: Sequence[str]) -> frozenset[str]:
@@ -55,13 +55,17 @@ class Recorder:
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         return {name: self.names[name] for name in names if name in self.names}
 
-    def holdings(self, names: Sequence[str] = ()) -> Holdings:
+    def present(self, names: Sequence[str] = ()) -> Present:
         return self.has
 
     @contextlib.contextmanager
     def open_load(self, platform: str) -> Iterator[Recorder]:
         self.sent.clear()
-        yield self
+        try:
+            yield self
+        except BaseException:
+            self.aborted = True
+            raise
 
     def write(self, data: bytes, /) -> object:
         assert not self.aborted
@@ -91,12 +95,14 @@ class Recorder:
         with tarfile.open(fileobj=io.BytesIO(bytes(self.sent))) as tar:
             return tar.extractfile(name).read()  # type: ignore[union-attr]
 
+    def files(self) -> dict[str, bytes]:
+        """Every member and its content."""
+        with tarfile.open(fileobj=io.BytesIO(bytes(self.sent))) as tar:
+            return {info.name: tar.extractfile(info).read() if info.isfile() else b"" for info in tar}  # type: ignore[union-attr]
+
     def members(self) -> list[str]:
         with tarfile.open(fileobj=io.BytesIO(bytes(self.sent))) as tar:
             return tar.getnames()
-
-    def abort(self) -> None:
-        self.aborted = True
 
     def tag(self, image: str, name: str) -> None:
         self.calls.append(f"tag {image} {name}")
@@ -132,7 +138,7 @@ def test_layers_that_the_engine_cannot_read_are_told_before_anything_is_sent(tmp
         load(io.BytesIO(data), engine)
     assert "compression=gzip" in error.value.hint
     assert not engine.sent
-    engine.has = Holdings(chains=frozenset({(sha256(tar_of(BASE)),)}))
+    engine.has = Present(chains=frozenset({(sha256(tar_of(BASE)),)}))
     load(io.BytesIO(data), engine)
 
 
@@ -306,5 +312,5 @@ def test_who_vouches_for_it_is_asked_before_the_engine(made: Made) -> None:
             raise AssertionError(f"{name} was asked of the engine")
 
     with pytest.raises(BundleError, match="is not signed"):
-        load(io.BytesIO(made.data), cast(Loader, Untouched()), approve=refuse)
+        load(io.BytesIO(made.data), cast(Engine, Untouched()), approve=refuse)
     assert load(io.BytesIO(made.data), Recorder(), approve=lambda _index, _name: "alice").signer == "alice"

@@ -164,7 +164,7 @@ def test_a_damaged_bundle_never_pushes_a_manifest(registry: Loopback, made: Made
 
 
 @pytest.mark.parametrize(
-    ("cut", "more", "said"), [(None, bytes(3000), "has 3,000 bytes behind it"), (-700, b"", "is cut short"),
+    ("cut", "more", "said"), [(None, bytes(3000), "has 3,000 bytes after it"), (-700, b"", "is cut short"),
                               (-1, b"x", "the end mark")]
 )  # fmt: skip
 def test_of_a_bundle_that_ends_in_the_wrong_place_nothing_is_sent(
@@ -180,7 +180,7 @@ def test_of_a_bundle_that_ends_in_the_wrong_place_nothing_is_sent(
 def test_a_damaged_layer_s_last_bytes_are_not_sent(
     registry: Loopback, made: Made, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("generator.bundle.blobs.CHUNK", 50)
+    monkeypatch.setattr("generator.bundle.bases.CHUNK", 50)
     member = made.member("layer:b")
     changed = made.flipped(member.start)
     file.write_bytes(changed)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.check import inspect
-from generator.bundle.format.base import short_root
+from generator.bundle.index import short_root
+from generator.bundle.reader import inspect
 from generator.cli.bundle.save_arguments import check_bundle, chosen, default_name, in_order, own_platform, say_left_out
 from generator.errors import InputError
 from tests.bundle.command import fategen, run

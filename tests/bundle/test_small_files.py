@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 
 import generator.cli
-from generator.bundle.check import inspect, verify
-from generator.bundle.extract import extract
-from generator.bundle.format.damage import DamagedError
-from generator.bundle.format.members import contents, loader_files
-from generator.bundle.format.model import BundleIndex, arrange
-from generator.bundle.format.small_files import MAX_FILE, MAX_FILES, SmallFile, open_files, small_file
+from generator.bundle.damage import DamagedError
+from generator.bundle.format import contents, loader_files
+from generator.bundle.index import MAX_FILE, MAX_FILES, BundleIndex, SmallFile, arrange, open_files, small_file
+from generator.bundle.reader import extract, inspect, verify
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage
@@ -115,7 +113,7 @@ def test_their_order_is_part_of_the_one_spelling(made: Made) -> None:
 
 
 def _record(index: BundleIndex) -> bytes:
-    from generator.bundle.format.archive import header, padding
+    from generator.bundle.format import header, padding
 
     data = index.encode()
     return header("fategen/bundle.json", len(data)) + data + bytes(padding(len(data)))
@@ -131,7 +129,7 @@ def test_what_cannot_go_in_is_told_at_once(tmp_path: Path) -> None:
         open_files([tmp_path / name for name in ("a", "sub/a", "bundle.json", "ä", "none", "big", "sub")])
     assert [problem.message.partition(" (")[0] for problem in error.value.problems] == [
         "a bundle holds one a only",
-        "bundle.json is the bundle's own",
+        "bundle.json is reserved for the bundle itself",
         "'ä' cannot be a file's name in a bundle",
         "cannot be read: No such file or directory",
         f"has more than {MAX_FILE:,} bytes; carry it beside the bundle",

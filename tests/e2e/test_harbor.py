@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from generator.bundle.check import inspect
+from generator.bundle.reader import inspect
 from tests.e2e.conftest import Fategen, Ran, bridge_address, make_project, registry_get, succeeded
 from tests.harbor import Harbor
 

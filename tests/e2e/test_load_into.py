@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.check import inspect
-from generator.bundle.format.base import short_root
-from generator.bundle.format.members import Expected, contents
+from generator.bundle.format import Member, contents
+from generator.bundle.index import short_root
+from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import GZIP, TAR, ZSTD, Layout, multi, sha256
@@ -158,7 +158,7 @@ def damaged(path: Path, how: str) -> bytes:
     """The bundle's bytes with one thing wrong with its last image."""
     data, members = path.read_bytes(), contents(inspect(path).index).members
 
-    def last(role: str) -> Expected:
+    def last(role: str) -> Member:
         return [member for member in members if member.role == role][-1]
 
     def flipped(start: int) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.format.members import contents
+from generator.bundle.format import contents
 from generator.bundle.save import SaveResult, save
 from generator.images.layout import SourceImage
 from generator.loader.build import NAME, modules, place

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.check import inspect
+from generator.bundle.reader import inspect
 from generator.bundle.sources import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage

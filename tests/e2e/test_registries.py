@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.check import inspect
-from generator.bundle.format.model import BundleIndex
+from generator.bundle.index import BundleIndex
+from generator.bundle.reader import inspect
 from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
 from tests.loopback import Handler, Loopback
 from tests.sample_project import make_sample_project

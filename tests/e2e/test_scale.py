@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.check import inspect, verify
-from generator.bundle.format.archive import TRAILER, header, padding
-from generator.bundle.format.members import contents
-from generator.bundle.format.model import arrange
+from generator.bundle.format import TRAILER, contents, header, padding
+from generator.bundle.index import arrange
+from generator.bundle.reader import inspect, verify
 from generator.bundle.save import save
 from generator.images.layout import Layout as Directory
 from generator.images.layout import SourceImage, read
@@ -39,30 +38,28 @@ save([SourceImage(("fgtest/big:1.0",), Path(layout), ("linux/amd64",))], Path(ou
 VERIFY = """
 import sys
 from pathlib import Path
-from generator.bundle.check import verify
+from generator.bundle.reader import verify
 verify(Path(sys.argv[1]))
 """
 LOAD = """
 import contextlib, resource, sys
 from pathlib import Path
-from generator.bundle.load import load
-from generator.bundle.engines.loader import EngineImage, Holdings
-from generator.bundle.engines.tags import Tags
+from generator.bundle.engines import Present
+from generator.bundle.load import Names, load
 
 class Sink:  # takes all, has nothing
     def platform(self): return "linux/amd64"
-    def forgets_replaced(self): return False
-    def holdings(self, names=()): return Holdings()
+    def drops_untagged(self): return False
+    def present(self, names=()): return Present()
     def inspect(self, names): return {}
     @contextlib.contextmanager
     def open_load(self, platform): yield self
     def write(self, data): return len(data)
     def finish(self): return ""
-    def abort(self): raise AssertionError("cut off")
 
 # our own temporary files: at most 1 MB, else SIGXFSZ
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-Tags.confirm = lambda self, said: ()
+Names.confirm = lambda self, output: ()
 load(Path(sys.argv[1]), Sink())
 """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.format.base import Base
+from generator.bundle.index import BaseBundle
 from generator.bundle.report import images_table
 from generator.images.layout import SourceImage
 from generator.loader.build import place, pyz, readme
@@ -61,7 +61,7 @@ def test_its_page_says_what_to_type(made: Made, tmp_path: Path) -> None:
 
 
 def test_its_page_for_a_delta_names_the_base(made: Made) -> None:
-    delta = replace(made.plan.index, bases=(Base("old", "sha256:" + "12" * 32),))
+    delta = replace(made.plan.index, bases=(BaseBundle("old", "sha256:" + "12" * 32),))
     text = readme("x.fate.tar", delta)
     assert "some of its layers are in old (root digest 1212-1212-1212)" in text
     assert "\n  python3 fategen-load.pyz load x.fate.tar BASE\n" in text

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from generator.bake.layouts import empty_layout
-from generator.bundle.check import verify
+from generator.bundle.reader import verify
 from generator.bundle.save import save, save_to
 from generator.config.reference import Reference, parse_reference
 from generator.docker.credentials import Login

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.check import inspect
-from generator.bundle.format.archive import TRAILER
+from generator.bundle.format import TRAILER
+from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage, read

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from generator.bundle.engines.into import engine_called
+from generator.bundle import report
+from generator.bundle.engines import engine_called
 from generator.bundle.load import load
-from generator.bundle.report import loaded_json, loaded_table
 from generator.bundle.signature import required
-from generator.cli.bundle.shared import files_argument, format_option, quiet_option, signature_option, source
+from generator.cli.bundle.shared import files_argument, format_option, quiet_option, show, signature_option, source
 from generator.progress import Bar
 
 
@@ -52,4 +51,4 @@ def command(
             approve=approve,
             progress=bar,
         )
-    click.echo(json.dumps(loaded_json(result), indent=2) if form == "json" else loaded_table(result))
+    show(form, report.loaded_json(result), report.loaded(result))

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.bundle.check import inspect
-from generator.bundle.format.base import short_root
-from generator.bundle.format.small_files import open_files
+from generator.bundle.index import open_files, short_root
 from generator.bundle.output import check_place
+from generator.bundle.reader import inspect
 from generator.cli.bundle.save_arguments import (
     DEFAULT,
     ORIGINS,
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from generator.bake import Options, Recipe
-    from generator.bundle.format.model import BundleIndex
+    from generator.bundle.index import BundleIndex
     from generator.docker.engine import Answers
     from generator.images.layout import SourceImage
     from generator.registry.fetch import Fetch
@@ -134,7 +133,7 @@ def command(
     with contextlib.ExitStack() as held:
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
             from generator import bake as baking
-            from generator.bundle.report import as_json, images_table, leaning, summary
+            from generator.bundle.report import bundle_json, delta_note, images_table, summary
             from generator.bundle.save import save, save_to
             from generator.loader import build
             from generator.text import human
@@ -177,13 +176,13 @@ def command(
     if form == "json":
         extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
         extra.update({"loader": str(placed.loader), "loader_sha256": placed.sha256} if placed else {})
-        click.echo(json.dumps({**extra, **as_json(result.index, result.size)}, indent=2), err=piped)
+        click.echo(json.dumps({**extra, **bundle_json(result.index, result.size)}, indent=2), err=piped)
         return
     where = title if piped else str(result.path)
     lines = [images_table(result.index), "", summary(where, result.index, result.size)]
     lines.append(f"sha256 {result.sha256}" + ("" if piped else f"  (in {result.path.name}.sha256)"))
     if olds:
-        lines.append(leaning(result.index, olds))
+        lines.append(delta_note(result.index, olds))
     elif result.shared:
         lines.append(
             f"layers that images share are in it once: {human(result.shared)} less than one file for each image"

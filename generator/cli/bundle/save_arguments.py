@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.bundle.check import inspect
+from generator.bundle.reader import inspect
 from generator.cli.bundle.shared import GROUPS, groups_of
 from generator.errors import BundleError, EngineError, FategenError, InputError, Problem, did_you_mean
 from generator.progress import say

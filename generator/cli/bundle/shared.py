@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from generator.bundle.check import stdin
-from generator.bundle.format.archive import Reads
+from generator.bundle.reader import stdin
+from generator.images.image import Reads
 
 if TYPE_CHECKING:
     from generator.plan.plan import Plan
 
-_F = TypeVar("_F", bound=Callable[..., Any])
 GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("base", "components", "third-party")}
 """The bundles that have names, and the plan's groups in them."""
 
@@ -40,10 +39,15 @@ files_argument = click.argument(
 )
 
 
+def show(form: str, document: object, text: str) -> None:
+    """Print a result as ``--format`` asks for it."""
+    click.echo(json.dumps(document, indent=2) if form == "json" else text)
+
+
 def groups_of(name: str, plan: Plan) -> tuple[str, ...]:
     """The groups of a bundle that the plan has: for some platforms there is no base-image, say."""
-    there = {group.name for group in plan.groups}
-    return tuple(group for group in GROUPS[name] if group in there)
+    available = {group.name for group in plan.groups}
+    return tuple(group for group in GROUPS[name] if group in available)
 
 
 def source(file: Path) -> Path | Reads:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from generator.bundle.format.base import short_root
+from generator.bundle.index import short_root
 from generator.bundle.signature import sign
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import click
 
-from generator.bundle.check import verify
-from generator.bundle.report import whole, whole_json
+from generator.bundle import report
+from generator.bundle.reader import verify
 from generator.bundle.signature import required
-from generator.cli.bundle.shared import file_argument, format_option, quiet_option, signature_option, source
+from generator.cli.bundle.shared import file_argument, format_option, quiet_option, show, signature_option, source
 from generator.progress import Bar
 
 
@@ -25,7 +24,4 @@ def command(file: Path, key: Path | None, form: str, quiet: bool) -> None:
     start = time.monotonic()
     with Bar("checking", quiet) as bar:
         result = verify(source(file), approve=required(key) if key else None, progress=bar)
-    if form == "json":
-        click.echo(json.dumps(whole_json(result), indent=2))
-    else:
-        click.echo(whole(result, time.monotonic() - start))
+    show(form, report.verified_json(result), report.verified(result, time.monotonic() - start))

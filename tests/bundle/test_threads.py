@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.check import verify
-from generator.bundle.format.damage import DamagedError
+from generator.bundle.damage import DamagedError
+from generator.bundle.reader import verify
 from generator.errors import BundleError, InputError
 from tests.bundle.conftest import Made
 
@@ -53,7 +53,7 @@ def test_threads_tell_the_same_as_one_pass(made: Made, tmp_path: Path, threads: 
             verify(path, threads=threads)
         with pytest.raises(BundleError) as one:
             verify(stream)
-        wanted = one.value.render().replace("has bytes behind", "has 4 bytes behind")
+        wanted = one.value.render().replace("has bytes after", "has 4 bytes after")
         wanted = wanted.replace(
             f"-{len(made.data):,} of the file, has 4", f"-{len(made.data) + 3:,} of the file, has 4"
         )

@@ -1,0 +1,169 @@
+"""A bundle together with its base bundles, and the blobs of a bundle file by digest. A delta needs both."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.bundle.damage import Damage, damaged
+from generator.bundle.format import Member, header, padding
+from generator.bundle.index import BundleIndex, short_root
+from generator.bundle.reader import Bundle, Descriptions, check_end, open_bundle
+from generator.errors import BundleError, InputError, Problem
+from generator.images.image import CHUNK, Reads
+
+_NOTHING_SENT = "nothing of the damaged part was sent"
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A blob in a bundle file."""
+
+    bundle: Bundle
+    member: Member
+
+    def chunks(self, outcome: str) -> Iterator[bytes]:
+        """Its bytes. The last piece comes when all of it is right; else DamagedError, which ends with ``outcome``."""
+        stream = self.bundle.at(self.member.start)
+        sha, left, piece = hashlib.sha256(), self.member.size, b""
+        while left:
+            if piece:
+                yield piece
+            piece = stream.take(min(CHUNK, left))
+            if not piece:
+                raise self.damaged("is cut off", outcome)
+            sha.update(piece)
+            left -= len(piece)
+        if "sha256:" + sha.hexdigest() != self.member.digest:
+            raise self.damaged("does not match its digest", outcome)
+        yield piece
+
+    def as_member(self, outcome: str) -> Iterator[bytes]:
+        """The member that holds it, with header and padding."""
+        yield header(self.member.name, self.member.size)
+        yield from self.chunks(outcome)
+        yield bytes(padding(self.member.size))
+
+    def damaged(self, reason: str, outcome: str) -> BundleError:
+        member = self.member
+        place = Damage(member.label, member.images, member.start, member.start + member.size, reason)
+        return damaged(self.bundle.name, self.bundle.contents, [place], outcome)
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """``blobs`` of a bundle by digest, each in its file or in a base bundle's. For threads.
+
+    Of a delta, ``blobs`` lacks what its base bundles were not given for.
+    """
+
+    name: str
+    index: BundleIndex
+    blobs: dict[str, Blob]
+
+    def chunks(self, digest: str) -> Iterator[bytes]:
+        """The bytes of a blob; the last piece only when the whole of it is right. BundleError where it is not."""
+        if digest not in self.blobs:
+            message = f"is a delta, and layer {digest} is in {self.index.base_names}"
+            raise InputError(Problem(self.name, message), hint="name that bundle with --base")
+        return self.blobs[digest].chunks(_NOTHING_SENT)
+
+    def document(self, digest: str) -> bytes:
+        """An index, a manifest or a config, which must also match the bundle index. BundleError where it does not."""
+        data = b"".join(self.chunks(digest))
+        if reason := Descriptions(self.index).mismatch(digest, data):
+            raise self.blobs[digest].damaged(reason, _NOTHING_SENT)
+        return data
+
+    def require_all(self) -> None:
+        """InputError where a delta's base bundles were not given."""
+        missing = self.index.blobs().keys() - self.blobs.keys()
+        if missing:
+            count = "1 layer is" if len(missing) == 1 else f"{len(missing)} layers are"
+            message = f"is a delta, and {count} in {self.index.base_names}"
+            raise InputError(Problem(self.name, message), hint="name that bundle with --base")
+
+
+@contextlib.contextmanager
+def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
+    """The blobs of a bundle, of a delta together with its base bundles.
+
+    InputError where it cannot be read, or is a pipe; BundleError: it is not a bundle, or does not end where it must.
+    """
+    with open_bundles((path, *bases)) as (bundle, others):
+        if bundle.file is None:
+            raise InputError(Problem(bundle.name, "it must be a file: its blobs are read in any order"))
+        check_end(bundle, outcome=_NOTHING_SENT)
+        blobs = {member.digest: Blob(bundle, member) for member in bundle.contents.members if member.is_blob}
+        yield Blobs(bundle.name, bundle.index, {**blobs, **layers_in_bases(bundle, others)})
+
+
+@contextlib.contextmanager
+def open_bundles(sources: Sequence[Path | Reads]) -> Iterator[tuple[Bundle, list[Bundle]]]:
+    """The bundle among ``sources`` and its base bundles; which is which follows from their indexes.
+
+    InputError: one cannot be read, or is not a base of the bundle; BundleError: one is not a bundle.
+    """
+    with contextlib.ExitStack() as closing:
+        bundle, bases = _bundle_and_bases([closing.enter_context(open_bundle(source)) for source in sources])
+        pipes = [base.name for base in bases if base.file is None]
+        if pipes:
+            raise InputError([Problem(name, "a base must be a file: it is not read from a pipe") for name in pipes])
+        yield bundle, bases
+
+
+def missing_bases(bundle: Bundle, given: Collection[Bundle]) -> str:
+    """The names and root digests of the base bundles that are not ``given``, "" where all are."""
+    roots = {base.index.root for base in given}
+    wanted = [base for b in (bundle, *given) for base in b.index.bases if base.root not in roots]
+    return ", ".join(dict.fromkeys(base.label for base in wanted))
+
+
+def named_bases(bundle: Bundle, given: Collection[Bundle]) -> list[Bundle]:
+    """Those of the given bases that the bundle names by their root digests, or that one of these names.
+
+    The others are trusted for layers by their digests only, not for which image has which layers.
+    """
+    roots = {base.root for base in bundle.index.bases}
+    named: list[Bundle] = []
+    while more := [base for base in given if base.index.root in roots and base not in named]:
+        named += more
+        roots |= {base.root for b in more for base in b.index.bases}
+    return named
+
+
+def layers_in_bases(bundle: Bundle, bases: Sequence[Bundle]) -> dict[str, Blob]:
+    """The layers that the bundle leaves out and a base has, by digest."""
+    blobs = bundle.index.blobs()
+    sizes = {layer.digest: blobs[layer.digest].size for layer in bundle.index.missing}
+    layers: dict[str, Blob] = {}
+    for base in bases:
+        for member in base.contents.members:
+            if member.role == "layer" and sizes.get(member.digest) == member.size:
+                layers.setdefault(member.digest, Blob(base, member))
+    return layers
+
+
+def _bundle_and_bases(bundles: Sequence[Bundle]) -> tuple[Bundle, list[Bundle]]:
+    """The one that is no base of another (the first, where that is several), and its bases: those that it names, and
+    others that have layers which it leaves out. InputError where some have nothing to do with it.
+    """
+    roots = {base.root for bundle in bundles for base in bundle.index.bases}
+    top = next((bundle for bundle in bundles if bundle.index.root not in roots), bundles[0])
+    bases = [bundle for bundle in bundles if bundle is not top]
+    named = named_bases(top, bases)
+    unrelated = [base for base in bases if base not in named and not layers_in_bases(top, [base])]
+    if unrelated:
+        incomplete = len(layers_in_bases(top, bases)) < len(top.index.missing)
+        other = "load them one after the other" if not top.index.bases else "leave it out"
+        raise InputError(
+            [
+                Problem(base.name, f"is {base.index.name} ({short_root(base.index.root)}), not a base of {top.name}")
+                for base in unrelated
+            ],
+            hint=f"it needs {missing_bases(top, bases)}" if incomplete else other,
+        )
+    return top, bases

@@ -1,1 +1,0 @@
-"""Docker, podman and containerd, as bundles are loaded into them."""

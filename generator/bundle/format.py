@@ -1,0 +1,253 @@
+"""The bundle file to the byte: a tar with headers in exactly one spelling, whose members follow from the bundle index.
+
+Python's tarfile has been fooled again and again (CVE-2024-12718, CVE-2025-4517, CVE-2026-11940), and two parsers that
+disagree about one header are an attack of their own (CVE-2025-62518). So a header is accepted only if its bytes are
+those that this module writes for the same name and size: no links, devices, PAX, GNU names or sparse files, no owner,
+no time. Layout: POSIX.1-2017 pax, "ustar Interchange Format"; sizes from 8 GiB on in GNU base-256.
+
+Order of the members: the index first, so that ``inspect`` works on a pipe; what a loader looks for last, so that a cut
+file loads nowhere. The index, small files by name, the two directories, indexes and manifests by digest, configs by
+digest, layers by first use, ``fategen/SHA256SUMS``, ``manifest.json`` (Docker), ``index.json`` and ``oci-layout``
+(OCI), 1024 zero bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from generator.bundle.index import BundleIndex
+from generator.images.image import Image
+from generator.images.oci import OCI_INDEX, platform_object
+from generator.images.strictjson import encode
+
+BLOCK = 512
+TRAILER = bytes(2 * BLOCK)
+OCTAL_LIMIT = 8 << 30
+"""first size that eleven octal digits do not hold"""
+FOLDER = "fategen/"
+INDEX_FILE = "fategen/bundle.json"
+SUMS = "fategen/SHA256SUMS"
+
+MEMBER_NAME = re.compile(
+    r"oci-layout|index\.json|manifest\.json|fategen/\.?[A-Za-z0-9][A-Za-z0-9._-]{0,62}|blobs/|blobs/sha256/"
+    r"|blobs/sha256/[0-9a-f]{64}"
+)
+_TYPES = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a named pipe",
+    b"L": "a GNU long name",
+    b"K": "a GNU long link",
+    b"S": "a sparse file",
+    b"x": "a PAX header",
+    b"g": "a global PAX header",
+}
+
+Role = Literal["file", "directory", "index", "manifest", "config", "layer"]
+
+
+class Writes(Protocol):
+    """A place for bytes."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class HeaderError(ValueError):
+    """A header is not one that a bundle can have. ``damaged``: its checksum is wrong, so it is torn, not hostile."""
+
+    def __init__(self, message: str, *, damaged: bool = False) -> None:
+        super().__init__(message)
+        self.damaged = damaged
+
+
+def padding(size: int) -> int:
+    """Zero bytes that follow ``size`` bytes of content up to the next block."""
+    return -size % BLOCK
+
+
+def header(name: str, size: int) -> bytes:
+    """The 512 bytes before ``size`` bytes of content. ValueError for a name outside ``MEMBER_NAME``."""
+    if not MEMBER_NAME.fullmatch(name) or size < 0:
+        raise ValueError(f"not a member of a bundle: {name!r}, {size} bytes")
+    folder = name.endswith("/")
+    number = b"%011o\0" % size if size < OCTAL_LIMIT else b"\x80" + size.to_bytes(11, "big")
+    head = bytearray(BLOCK)
+    head[: len(name)] = name.encode("ascii")
+    head[100:108] = b"0000755\0" if folder else b"0000644\0"
+    head[108:124] = b"0000000\0" * 2
+    head[124:136] = number
+    head[136:148] = b"00000000000\0"
+    head[148:156] = b" " * 8
+    head[156:157] = b"5" if folder else b"0"
+    head[257:265] = b"ustar\00000"
+    head[329:345] = b"0000000\0" * 2
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head)
+
+
+def parse_header(block: bytes) -> tuple[str, int]:
+    """Name and size that a header announces. ``HeaderError`` for every header but the one that ``header`` writes."""
+    if len(block) != BLOCK:
+        raise HeaderError("the file ends inside a header", damaged=True)
+    checksum = sum(block) - sum(block[148:156]) + 8 * 32
+    if block[148:156] not in (b"%06o\0 " % checksum, b"%07o\0" % checksum):
+        raise HeaderError("there is no tar header here", damaged=True)
+    raw, _, rest = block[:100].partition(b"\0")
+    name = raw.decode("ascii", "backslashreplace")
+    kind = block[156:157]
+    if kind in _TYPES:
+        raise HeaderError(f"member {name!r} is {_TYPES[kind]}")
+    if kind not in (b"0", b"5") or (kind == b"5") != name.endswith("/"):
+        raise HeaderError(f"member {name!r} is neither a plain file nor a directory")
+    if rest.strip(b"\0") or not MEMBER_NAME.fullmatch(name):
+        raise HeaderError(f"member {name!r} has no place in a bundle")
+    size = _size(block[124:136])
+    if kind == b"5" and size:
+        raise HeaderError(f"member {name!r} is a directory with content")
+    if block != header(name, size):
+        raise HeaderError(f"member {name!r} has a header that fategen does not write (owner, time, link or prefix)")
+    return name, size
+
+
+def _size(field: bytes) -> int:
+    if field[:1] == b"\x80":
+        return int.from_bytes(field[1:], "big")
+    if not re.fullmatch(rb"[0-7]{11}\0", field):
+        raise HeaderError("its size is not eleven octal digits or a positive base-256 number")
+    return int(field[:11], 8)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member as it must be at ``offset`` bytes into the file. The role "file" is that of all but blobs.
+
+    ``digest`` is the content's sha256; ``content`` the bytes themselves where the index decides them, else ``None``.
+    ``images`` are the labels of the images that need it.
+    """
+
+    name: str
+    size: int
+    role: Role
+    digest: str
+    content: bytes | None
+    images: tuple[str, ...]
+    offset: int
+
+    @property
+    def start(self) -> int:
+        """First byte of the content."""
+        return self.offset + BLOCK
+
+    @property
+    def end(self) -> int:
+        """First byte of the next member."""
+        return self.start + self.size + padding(self.size)
+
+    @property
+    def label(self) -> str:
+        """The member in messages: ``layer sha256:9f3e…`` with the whole digest, ``manifest.json``."""
+        return f"{self.role} {self.digest}" if self.is_blob else self.name
+
+    @property
+    def is_blob(self) -> bool:
+        return self.role not in ("file", "directory")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Every member of a bundle in order, and the size of the whole file in bytes."""
+
+    index: BundleIndex
+    members: tuple[Member, ...]
+
+    @property
+    def size(self) -> int:
+        return self.members[-1].end + len(TRAILER)
+
+
+def contents(index: BundleIndex) -> Contents:
+    """The members of the bundle that ``index`` describes."""
+    roles: dict[str, Role] = {}
+    users: dict[str, list[str]] = {}
+    for image in index.images:
+        if image.nested:
+            roles.setdefault(image.target.digest, "index")
+        for variant in image.variants:
+            roles.setdefault(variant.manifest.digest, "manifest")
+            roles.setdefault(variant.config.digest, "config")
+            for layer in variant.layers:
+                roles.setdefault(layer.blob.digest, "layer")
+        for digest in dict.fromkeys(blob.digest for blob in image.blobs()):
+            users.setdefault(digest, []).append(image.label)
+    blobs = index.carried()
+    heads = sorted(d for d in blobs if roles[d] in ("index", "manifest"))
+    configs = sorted(d for d in blobs if roles[d] == "config")
+    layers = [d for d in blobs if roles[d] == "layer"]
+
+    members: list[Member] = []
+
+    def add(name: str, size: int, role: Role, digest: str, content: bytes | None, images: Sequence[str] = ()) -> None:
+        offset = members[-1].end if members else 0
+        members.append(Member(name, size, role, digest, content, tuple(images), offset))
+
+    def add_file(name: str, content: bytes, role: Role = "file") -> None:
+        add(name, len(content), role, "sha256:" + hashlib.sha256(content).hexdigest(), content)
+
+    add_file(INDEX_FILE, index.encode())
+    for file in index.files:
+        add(FOLDER + file.name, file.size, "file", file.digest, None)
+    add_file("blobs/", b"", "directory")
+    add_file("blobs/sha256/", b"", "directory")
+    for digest in (*heads, *configs, *layers):
+        add(blob_name(digest), blobs[digest].size, roles[digest], digest, None, users[digest])
+    sums = "".join(f"{m.digest.partition(':')[2]}  {m.name}\n" for m in members if m.role != "directory")
+    add_file(SUMS, sums.encode("ascii"))
+    for name, content in loader_files(index):
+        add_file(name, content)
+    return Contents(index, tuple(members))
+
+
+def loader_files(index: BundleIndex) -> tuple[tuple[str, bytes], ...]:
+    """What loaders look for: ``manifest.json``, ``index.json`` and ``oci-layout``, in the order of the file."""
+    docker = [
+        {
+            "Config": blob_name(image.variants[0].config.digest),
+            "RepoTags": list(image.references),
+            "Layers": [blob_name(layer.blob.digest) for layer in image.variants[0].layers],
+        }
+        for image in index.images
+    ]
+    oci = {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [_entry(image, name) for image in index.images for name in image.references],
+        "annotations": {"io.fategen.bundle": "1"},
+    }
+    return (
+        ("manifest.json", encode(docker)),
+        ("index.json", encode(oci)),
+        ("oci-layout", encode({"imageLayoutVersion": "1.0.0"})),
+    )
+
+
+def blob_name(digest: str) -> str:
+    """The member that holds a blob."""
+    return "blobs/sha256/" + digest.partition(":")[2]
+
+
+def _entry(image: Image, name: str) -> dict[str, object]:
+    platform = {} if image.nested else {"platform": platform_object(image.variants[0].platform)}
+    return {
+        "mediaType": image.target.media_type,
+        "digest": image.target.digest,
+        "size": image.target.size,
+        # containerd and Docker read the first, skopeo and older podman the second
+        "annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name},
+        **platform,
+    }
