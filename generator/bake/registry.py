@@ -78,9 +78,10 @@ def _ask_push(
             what = "only CA_BUNDLE knows its certificate, and no builder reads that"
             problems.append(PushProblem(host, "unknown", what, get_authority(host)))
             refusals = trusting
+    problems += explain_refusals(access, refusals)
     if access.login:
         docker = docker.with_secrets(access.login.password, access.login.basic)
-    return [replace(one, what=docker.redact(one.what)) for one in (*problems, *explain_refusals(access, refusals))]
+    return [replace(problem, what=docker.redact(problem.what)) for problem in problems]
 
 
 def certain(kind: Kind, facts: Facts, environment: Mapping[str, str]) -> bool:
@@ -111,8 +112,10 @@ def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapp
     problems = _ask_push(docker, plan.targets, facts, values, ca_bundle(plan, workspace.project.root))
     needed = f"{host} takes a push (bake --push)"
     if problems:
-        steps = dict.fromkeys(one.get or "try it: bake --push goes on where it is not certain" for one in problems)
-        what = "; ".join(one.what for one in problems)
+        steps = dict.fromkeys(
+            problem.get or "try it: bake --push goes on where it is not certain" for problem in problems
+        )
+        what = "; ".join(problem.what for problem in problems)
         return [login, Check("registry", "note", what, needed, "; ".join(steps), WITHOUT)]
     if login.state == "note":
         login = Check("login", "ok", f"{login.found}; it takes pushes from all", login.needed)

@@ -84,7 +84,7 @@ def push(
         targets = _targets(blobs, prefix, only)
         access = access_to(host, environment)
         refusals = refused_pushes(access, list(dict.fromkeys(target.path for target in targets)))
-        if problems := [one.problem for one in explain_refusals(access, refusals)]:
+        if problems := [refused.problem for refused in explain_refusals(access, refusals)]:
             message = InputError(problems, subject=host).message
             raise EngineError(message, hint="correct that, then run the same command again; nothing was sent")
         try:
@@ -183,7 +183,7 @@ class _Push:
             paths = dict.fromkeys((path, *(target.path for target in targets)))
             for digest in {blob.digest for blob in image.blobs()} - self._blobs.blobs.keys():
                 if digest not in self._repositories:
-                    repository = next((one for one in paths if self._registry.has_blob(one, digest)), None)
+                    repository = next((p for p in paths if self._registry.has_blob(p, digest)), None)
                     if repository is None:
                         self._blobs.require_all()
                     else:

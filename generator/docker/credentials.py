@@ -60,8 +60,8 @@ def find_login(config: Mapping[str, Any], host: str, environment: Mapping[str, s
     if helper:
         return _ask_helper(str(helper), key, environment)
     auths = mapping(config, "auths")
-    found = auths.get(key) or next((auths[name] for name in auths if _hostname(name) == _hostname(key)), None)
-    return _stored(found) if isinstance(found, dict) else None
+    entry = auths.get(key) or next((auths[name] for name in auths if _hostname(name) == _hostname(key)), None)
+    return _stored(entry) if isinstance(entry, dict) else None
 
 
 def _hostname(key: str) -> str:
@@ -99,8 +99,8 @@ def _ask_helper(name: str, key: str, environment: Mapping[str, str]) -> Login | 
 def certificates(host: str, environment: Mapping[str, str], system: Path = SYSTEM_CERTS) -> list[Path]:
     """The files with the authorities that docker trusts for a registry, besides the system's own."""
     home = environment.get("HOME") or "/"
-    own = Path(environment.get("XDG_CONFIG_HOME") or f"{home}/.config") / "docker/certs.d"
-    places = dict.fromkeys((system, config_directory(environment) / "certs.d", own))
+    rootless = Path(environment.get("XDG_CONFIG_HOME") or f"{home}/.config") / "docker/certs.d"
+    places = dict.fromkeys((system, config_directory(environment) / "certs.d", rootless))
     return [file for place in places for file in sorted((place / host).glob("*.crt")) if file.is_file()]
 
 
@@ -123,7 +123,7 @@ def trust_text(files: Sequence[Path], environment: Mapping[str, str]) -> str:
     bundle = system_bundle(environment)
     paths = [*([bundle] if bundle else []), *files]
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
-    return "".join(f"{found}\n" for text in texts for found in _CERTIFICATE.findall(text))
+    return "".join(f"{certificate}\n" for text in texts for certificate in _CERTIFICATE.findall(text))
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> str:

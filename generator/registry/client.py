@@ -29,10 +29,9 @@ from generator.config.reference import Reference
 from generator.docker.config import docker_config
 from generator.docker.credentials import HUB, certificates, find_login
 from generator.errors import EngineError
-from generator.registry.download import Received, download
 from generator.registry.http import Answer, Kind, Refusal, is_insecure, join_url, origin
 from generator.registry.session import Access, Session
-from generator.registry.upload import UPLOAD_TIMEOUT, Content, State, Upload
+from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, Received, State, Upload
 
 ACCEPT = ", ".join(
     (
@@ -121,10 +120,7 @@ class Registry(Session):
         Raises Refusal where the registry does not give it, or gives other bytes; EngineError where the disk fails.
         What came is kept in each case, but for bytes that are proven wrong.
         """
-        path = self._path(path)
-        return download(
-            self, f"/v2/{path}/blobs/{digest}", f"repository:{path}:pull", digest, size, directory, received
-        )
+        return Download(self, self._path(path), digest, size, received).into(directory)
 
     def push_blob(self, path: str, digest: str, size: int, content: Content, mounts: Sequence[str] = ()) -> State:
         """Has the repository have this blob: it is there, in one of ``mounts`` (repositories), or sent.
@@ -243,24 +239,21 @@ class Registries:
         host = host_of(reference)
         with self._lock:
             if host not in self._opened:
-                self._opened[host] = self._open(host)
-            registry = self._opened[host]
-        if isinstance(registry, Refusal):
-            raise registry
-        return registry
+                access = access_to(host, self._environment, self._insecure)
+                try:
+                    registry = self._connect(replace(access, trusted=(*access.trusted, *self._authorities)))
+                    registry.log_in()
+                    self._opened[host] = registry
+                except Refusal as refusal:
+                    self._opened[host] = refusal
+            opened = self._opened[host]
+        if isinstance(opened, Refusal):
+            raise opened
+        return opened
 
     def stop(self) -> None:
         """Ends what they are asked for, from another thread."""
-        # without the lock, which is held while one is connected to
+        # without the lock, which is taken while one is connected to
         for registry in list(self._opened.values()):
             if isinstance(registry, Registry):
                 registry.stop()
-
-    def _open(self, host: str) -> Registry | Refusal:
-        access = access_to(host, self._environment, self._insecure)
-        try:
-            registry = self._connect(replace(access, trusted=(*access.trusted, *self._authorities)))
-            registry.log_in()
-        except Refusal as refusal:
-            return refusal
-        return registry

@@ -28,10 +28,10 @@ from generator.images.strictjson import Malformed
 from generator.plan.plan import Target
 from generator.progress import Progress, quiet
 from generator.registry.client import Registries, Registry, host_of
-from generator.registry.download import bytes_present
 from generator.registry.explain import pull_problem
 from generator.registry.http import Refusal
 from generator.registry.session import Stopped
+from generator.registry.transfer import bytes_present
 from generator.text import human
 
 _MARGIN = 1 << 20
@@ -123,7 +123,7 @@ class Fetch:
     def __init__(
         self, pool: ThreadPoolExecutor, registries: Registries, remote: Sequence[RemoteImage], progress: Progress
     ) -> None:
-        self.images = tuple(one.image for one in remote)
+        self.images = tuple(image.image for image in remote)
         self._pool, self._registries, self._remote, self._progress = pool, registries, remote, progress
         self._layers: dict[str, _Layer] = {}
         self._futures: dict[str, Future[bool]] = {}
@@ -178,7 +178,7 @@ class Fetch:
         inputs: list[Problem] = []
         others: list[Problem] = []
         described: list[tuple[RemoteImage, Image]] = []
-        for remote, future in [(one, self._pool.submit(self._describe, one)) for one in self._remote]:
+        for remote, future in [(remote, self._pool.submit(self._describe, remote)) for remote in self._remote]:
             try:
                 described.append((remote, future.result()))
             except InputError as error:

@@ -81,7 +81,7 @@ class Session:
         self._reading: list[Answer] = []
         self._reading_lock = threading.Lock()
         self._headers: dict[str, str] = {}
-        # held while a token is asked for: all threads wait for the same one
+        # taken while a token is asked for: all threads wait for the same one
         self._tokens_lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
         for scheme in ("https", "http") if access.insecure else ("https",):

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,6 @@ from generator.bake.layouts import empty_layout
 from generator.bundle.reader import verify
 from generator.bundle.save import save, save_to
 from generator.config.reference import Reference, parse_reference
-from generator.docker.credentials import Login
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
 from generator.registry.client import Registries, Registry
@@ -188,17 +187,6 @@ def test_a_manifest_list_of_docker_keeps_its_digest(registry: Loopback, tmp_path
     assert image.target.digest == sha256(changed) and image.target.media_type == kind
 
 
-def test_a_login_is_docker_s(registry: Loopback, tmp_path: Path) -> None:
-    registry.token = "for-the-writer"
-    (tmp_path / "config.json").write_text(
-        json.dumps({"auths": {registry.host: {"username": "writer", "password": "right-horse"}}}), encoding="utf-8"
-    )
-    environment = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
-    fetch_all(wanted(registry, "a"), tmp_path / "state", Registries(environment))
-    basic = f"Basic {Login('writer', 'right-horse').basic}"
-    assert {header for _, path, header in registry.asked if path.startswith("/token")} == {basic}
-
-
 def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) -> None:
     def stop(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -314,16 +302,6 @@ def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(
             save_to(fetched.images, Gone(), name="x", fetching=fetched)
         stay.set()
     assert waited == [True]
-
-
-@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data + b"?"], ids=["short", "long"])
-def test_what_has_come_must_have_its_size(registry: Loopback, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-    images = fetch(registry, wanted(registry, "a"), tmp_path)
-    [own] = own_layers(registry, "a", "b")
-    kept = tmp_path / "layouts/shared/sha256" / own[7:]
-    kept.write_bytes(damage(kept.read_bytes()))
-    with pytest.raises(BundleError, match=f"{own} does not have the .* bytes that its descriptor states"):
-        save(images, tmp_path / "x.tar", name="x", fetching=Hashed())
 
 
 def test_what_was_hashed_on_its_way_is_not_hashed_again(registry: Loopback, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -138,46 +137,6 @@ def test_an_answer_is_read_and_neither_redirect_nor_cookie_is_followed() -> None
     assert (answer.status, answer.location, answer.json) == (307, "/other", {"a": 1})
     assert answer.headers.get("Www-Authenticate") == 'Basic realm="x", Bearer realm="y"'
     assert server.connections == 1, "a connection is kept"
-
-
-def test_a_connection_whose_answer_was_not_read_is_in_nobodys_way() -> None:
-    with Server(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde")) as server:
-        connections, url = Connections(trusting_all(), {}), f"http://{server.host}/"
-        connections.send("GET", url, {}, None, TIMEOUT).close()
-        connections.send("GET", url, {}, None, TIMEOUT).read()
-    assert server.connections == 2
-
-
-def test_four_threads_share_connections() -> None:
-    def serve(server: Server, line: socket.socket) -> None:
-        while head := server.head(line):
-            path = head.split()[1].encode()
-            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
-
-    connections = Connections(trusting_all(), {})
-
-    def fetch(path: str) -> str:
-        answer = connections.send("GET", f"http://{server.host}{path}", {}, None, TIMEOUT)
-        answer.read()
-        return answer.data.decode()
-
-    with Server(serve) as server, ThreadPoolExecutor(4) as pool:
-        paths = [f"/{number}" for number in range(200)]
-        assert list(pool.map(fetch, paths)) == paths
-    assert server.connections <= 4
-
-
-def test_a_kept_connection_that_was_closed_is_opened_again() -> None:
-    def serve(server: Server, line: socket.socket) -> None:
-        if server.head(line):
-            line.sendall(EMPTY)
-
-    with Server(serve) as server:
-        connections = Connections(trusting_all(), {})
-        for _ in range(3):
-            connections.send("POST", f"http://{server.host}/", {}, None, TIMEOUT).read()
-            time.sleep(0.02)
-    assert server.connections == 3
 
 
 def test_a_server_that_refuses_a_body_half_way_is_heard() -> None:

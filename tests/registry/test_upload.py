@@ -6,7 +6,7 @@ import pytest
 
 from generator.docker.credentials import Login
 from generator.registry.session import Access
-from generator.registry.upload import pieces
+from generator.registry.transfer import pieces
 from tests.loopback import Handler, Loopback, sha256
 
 
