@@ -343,64 +343,48 @@ def _check_releases(line: Line, problems: list[Problem]) -> None:
 
 
 def _check_links(line: Line, problems: list[Problem]) -> None:
-    base_names = [base.name for base in line.bases]
-    for s in line.sources:
-        if s.fetch_in and s.fetch_in not in base_names:
-            problems.append(
-                Problem(s.where, f"{s.name}: unknown base {s.fetch_in}{did_you_mean(s.fetch_in, base_names)}")
-            )
-    image_kinds = {image.name: image.kind for image in line.images}
-    source_names = [source.name for source in line.sources]
+    """Each base, image and source that is named has to be there, and in no other role."""
+    bases = [base.name for base in line.bases]
+    sources = [source.name for source in line.sources]
+    kinds = {image.name: image.kind for image in line.images}
+
+    def check(by: Source | Image, what: str, name: str, known: Sequence[str]) -> None:
+        if name not in known:
+            problems.append(Problem(by.where, f"{by.name}: unknown {what} {name}{did_you_mean(name, known)}"))
+
+    for source in line.sources:
+        if source.fetch_in:
+            check(source, "base", source.fetch_in, bases)
     for image in line.images:
-        if image.name in base_names:
+        if image.name in bases:
             problems.append(Problem(image.where, f"{image.name} is the name of a base too; they share one namespace"))
-        for parent in image.parents:
-            if parent == image.name:
-                continue  # a cycle of one, which the build order reports
-            if parent not in base_names and parent not in image_kinds:
-                known = [*base_names, *image_kinds]
-                problems.append(
-                    Problem(image.where, f"{image.name}: unknown parent {parent}{did_you_mean(parent, known)}")
-                )
-            elif image_kinds.get(parent) == "third-party":
-                problems.append(
-                    Problem(image.where, f"{image.name}: parent {parent} is third-party; name it below bases instead")
-                )
-        for source in (*image.sources, *([image.main_source] if image.main_source else [])):
-            if source not in source_names:
-                problems.append(
-                    Problem(image.where, f"{image.name}: unknown source {source}{did_you_mean(source, source_names)}")
-                )
-        clash = sorted({*image.sources} & {*image.parents})
-        for name in clash:
-            problems.append(
-                Problem(image.where, f"{image.name}: {name} is a source and a parent; a Dockerfile knows both by name")
-            )
+        for name in image.parents:
+            check(image, "parent", name, [*bases, *kinds])
+            if kinds.get(name) == "third-party":
+                wrong = f"{image.name}: parent {name} is third-party; name it below bases instead"
+                problems.append(Problem(image.where, wrong))
+        for name in (*image.sources, *filter(None, [image.main_source])):
+            check(image, "source", name, sources)
+        for name in sorted({*image.sources} & {*image.parents}):
+            wrong = f"{image.name}: {name} is a source and a parent; a Dockerfile knows both by name"
+            problems.append(Problem(image.where, wrong))
 
 
 def _build_order(images: Sequence[Image], problems: list[Problem]) -> tuple[Image, ...]:
     """Parents before children, else in file order. A cycle is a problem that shows its whole path."""
-    by_name = {i.name: i for i in images}
-    ordered: list[Image] = []
-    path: list[str] = []
-    done: set[str] = set()
+    by_name = {image.name: image for image in images}
+    ordered: dict[str, Image] = {}
 
-    def visit(image: Image) -> None:
-        if image.name in done:
-            return
+    def visit(image: Image, path: tuple[str, ...]) -> None:
         if image.name in path:
-            cycle = [*path[path.index(image.name) :], image.name]
-            problems.append(Problem(image.where, f"cycle: {' -> '.join(cycle)}; an image cannot be built from itself"))
-            return
-        path.append(image.name)
-        for parent in image.parents:
-            if parent in by_name:
-                visit(by_name[parent])
-        path.pop()
-        if image.name not in done:
-            done.add(image.name)
-            ordered.append(image)
+            cycle = " -> ".join((*path[path.index(image.name) :], image.name))
+            problems.append(Problem(image.where, f"cycle: {cycle}; an image cannot be built from itself"))
+        elif image.name not in ordered:
+            for parent in image.parents:
+                if parent in by_name:
+                    visit(by_name[parent], (*path, image.name))
+            ordered[image.name] = image
 
     for image in images:
-        visit(image)
-    return tuple(ordered)
+        visit(image, ())
+    return tuple(ordered.values())
