@@ -1,6 +1,6 @@
 """The error types, their exit codes, and how a message is built: where, what, what to do next.
 
-Exit codes: 1 a check or a build said no, 2 the user's files or flags, 3 engine, registry or disk, 4 a corrupt or
+Exit codes: 1 a check or a build failed, 2 the user's files or flags, 3 engine, registry or disk, 4 a corrupt or
 unsafe archive. The command line turns each into ``error: …`` on stderr; nothing else prints one.
 """
 
@@ -78,14 +78,14 @@ class BundleError(FategenError):
 
 
 def refused(error: OSError) -> EngineError:
-    """What the system says, of which file where that is known: for the end of a command line."""
-    said = error.strerror or str(error) or type(error).__name__
+    """The error of a command that the operating system stopped: its reason, and the file where that is known."""
+    reason = error.strerror or str(error) or type(error).__name__
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         # whatever was written: a log, a temporary file, a rendered one, what is printed
         hint = "free some space there and where the temporary files are (TMPDIR), then run the same command again"
-        return EngineError(f"{error.filename or 'a file'} cannot be written: {said}", hint=hint)
+        return EngineError(f"{error.filename or 'a file'} cannot be written: {reason}", hint=hint)
     hint = "check its owner and rights" if error.errno in (errno.EACCES, errno.EPERM) else ""
-    return EngineError(str(Problem(str(error.filename or ""), said)), hint=hint)
+    return EngineError(str(Problem(str(error.filename or ""), reason)), hint=hint)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where the results of a process go (a terminal without every letter, a pipe that nobody reads), and how it ends."""
+"""stdout that cannot show or take every byte (a plain terminal, a closed pipe, a full disk), and how a process ends."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import sys
 
 
 def escape() -> None:
-    """What stdout cannot encode, such as a stray byte of a file or of its name, is printed escaped from now on."""
+    """From now on, print escaped what stdout cannot encode, such as a stray byte of a file name."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def flush() -> None:
-    """OSError where what was printed cannot be written."""
+    """Write out what was printed. Raises OSError."""
     # None where it was closed from the start
     if sys.stdout:
         sys.stdout.flush()
 
 
 def give_up() -> None:
-    """What is left of the output is dropped where it cannot be written: else Python says so at exit, with code 120."""
+    """Drop the output that cannot be written; otherwise Python complains at exit, with code 120."""
     try:
         flush()
     except OSError:
@@ -30,7 +30,7 @@ def give_up() -> None:
 
 
 def leave(code: int) -> None:
-    """Ends the process. After a failure no thread is waited for: it may hang on a registry that says nothing."""
+    """End the process. After a failure no thread is waited for: it may hang on a registry that never answers."""
     threading = sys.modules.get("threading")
     if code and threading is not None and threading.active_count() > 1:
         for stream in filter(None, (sys.stdout, sys.stderr)):

@@ -26,7 +26,7 @@ class Project:
 
     @property
     def state(self) -> Path:
-        """Logs, OCI layouts and caches of the last runs; git ignores it (it holds its own .gitignore)."""
+        """Logs, OCI layouts and caches of the last runs; git ignores it (it has a .gitignore)."""
         return self.root / STATE
 
     def make_state(self, *parts: str) -> Path:
@@ -40,9 +40,8 @@ class Project:
 
     def search_path(self, kind: str) -> list[Path]:
         """Where ``templates`` or ``catalogue`` files are looked for: the project's own, then the packaged ones."""
-        own = self.root / kind
-        packaged = packaged_data(kind)
-        return [own, packaged] if own.is_dir() and own.resolve() != packaged.resolve() else [packaged]
+        mine, packaged = self.root / kind, packaged_data(kind)
+        return [mine, packaged] if mine.is_dir() and mine.resolve() != packaged.resolve() else [packaged]
 
 
 def packaged_data(kind: str) -> Path:

@@ -9,7 +9,7 @@ How the text is read (python-dotenv's parser, 1.0 and later):
   other ``$`` is a dollar sign.
 * A key that is set twice is an error that names both lines. An empty value (also ``""`` and only spaces) is an error
   for a required key and means "not set" for another. A line without ``=`` is an error.
-* Characters beyond ASCII may stand where the grammar of the value lets them (paths), in Unicode form NFC.
+* Characters beyond ASCII are allowed where the type of the value allows them (paths), in Unicode form NFC.
 
 What wins: ``--source`` and ``--set`` over ``.env.local`` over ``.env``; of two equal flags the last. A flag's value is
 taken as it is, without quotes or comments, and an empty one takes a key back to its default.
@@ -73,7 +73,7 @@ def parse_settings(
         if entry.local and not (row and row.local):
             allowed = ", ".join(LOCAL_NAMES)
             problems.append(
-                _at(entry, f"may not be in {local_name}: only bake reads it, so it may hold only {allowed}")
+                _at(entry, f"is not allowed in {local_name}: only bake reads that file, so it may have only {allowed}")
             )
         elif row is None:
             unknown = _at(entry, "unknown key" + did_you_mean(entry.key.upper(), KNOWN_NAMES))
@@ -155,7 +155,7 @@ def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[
 def _read_value(row: Key, entry: _Entry) -> object:
     values.check_characters(entry.value)
     if row.login and not entry.local and values.has_login(entry.value):
-        raise ValueError("it holds a login, which belongs in .env.local (git ignores it, and only bake reads it)")
+        raise ValueError("it has a login, which belongs in .env.local (git ignores it, and only bake reads it)")
     return row.read(entry.value)
 
 

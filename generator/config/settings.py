@@ -8,7 +8,6 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 from generator.config import values
-from generator.errors import InputError, Problem
 
 
 @dataclass(frozen=True)
@@ -16,9 +15,9 @@ class Key:
     """One row of the table.
 
     ``name`` is the key, or ``<NAME>_SOURCE`` and ``<NAME>_IMAGE`` for a family of keys. ``read`` turns text into the
-    field's value or raises ValueError. ``default`` is the default as it would stand in ``.env``, "" where that is not
-    to set it. ``example`` is a value to show; for a family, the keys to show, with spaces between. ``local`` keys never
-    reach a rendered file, so ``.env.local`` may hold them; a ``login`` key may have a password, and only there.
+    field's value or raises ValueError. ``default`` is written as in ``.env``, "" for a key that is not set by default.
+    ``example`` is a value to show; for a family, the keys to show, with spaces between. ``local`` keys never reach a
+    rendered file, so ``.env.local`` may have them; a ``login`` key may have a password, and only there.
     ``group`` is the heading of the keys from here on, "" where it stays. ``attribute`` is its field of Settings.
     """
 
@@ -218,40 +217,26 @@ _BY_NAME = {key.name: key for key in KEYS if not key.suffix}
 
 def find_key(name: str) -> Key | None:
     """The row of a key, or None: by its name, else by the family that it belongs to (``LMDB_SAFE_SOURCE``)."""
-    found = _BY_NAME.get(name)
-    if found is None and re.fullmatch(r"[A-Z0-9]+(_[A-Z0-9]+)+", name):
-        found = next((key for key in KEYS if key.suffix and name.endswith(key.suffix)), None)
-    return found
+    if name not in _BY_NAME and re.fullmatch(r"[A-Z0-9]+(_[A-Z0-9]+)+", name):
+        return next((key for key in KEYS if key.suffix and name.endswith(key.suffix)), None)
+    return _BY_NAME.get(name)
 
 
-def sample_env(having: Collection[str] = (), **given: str) -> str:
-    """The commented ``.env`` that ``fategen init`` writes; ``given`` are values by key, checked like those of a file.
+def sample_env(shown: Collection[str] = (), **given: str) -> str:
+    """The commented ``.env`` that ``fategen init`` writes; ``given`` are values by key, which need no quotes.
 
-    ``having`` are the keys of the line's own sources and images; without them those of every line are shown.
-    Required keys are set (to federatedai and 1.3.0-release unless given), each other one is a comment with its default.
-    Raises InputError with every value that is not allowed; an unknown key is a KeyError, since it is the caller's.
+    ``shown`` are the keys of the line's own sources and images; without them those of every line are shown. Required
+    keys are set (to federatedai and 1.3.0-release unless given), each other one is a comment with its default.
     """
-    problems = []
-    for name, text in given.items():
-        row = find_key(name)
-        if row is None:
-            raise KeyError(name)
-        try:
-            values.check_characters(text)
-            row.read(text)
-        except ValueError as error:
-            problems.append(Problem("", f"{name}: {error}"))
-    if problems:
-        raise InputError(problems)
     lines = ["# Settings of fategen. Every key that is commented out shows its default; empty means not set."]
     for row in KEYS:
         if row.group:
             lines += ["", f"## {row.group}"]
-        is_shown = row.required or row.suffix
-        lines.append(f"# {row.doc}" + (f" (such as {row.example})" if row.example and not is_shown else ""))
-        for name in [n for n in having if n.endswith(row.suffix)] if row.suffix and having else row.names:
-            value: str | None = given.get(name, row.example if row.required else None)
-            lines.append(f"#{name}={row.default}" if value is None else f"{name}={_quote(value)}")
+        needs_example = row.example and not row.required and not row.suffix
+        lines.append(f"# {row.doc}" + (f" (such as {row.example})" if needs_example else ""))
+        for name in [key for key in shown if key.endswith(row.suffix)] if row.suffix and shown else row.names:
+            value = given.get(name, row.example if row.required else None)
+            lines.append(f"#{name}={row.default}" if value is None else f"{name}={value}")
     return "\n".join(lines) + "\n"
 
 
@@ -264,12 +249,6 @@ def settings_table() -> str:
         local = "; may be in `.env.local`" if row.local else ""
         lines.append(f"| `{row.name}` | {default} | {row.doc}{example}{local} |")
     return "\n".join(lines) + "\n"
-
-
-def _quote(value: str) -> str:
-    if not re.search(r"""[\s'"#\\]""", value):
-        return value
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def key_of(name: str, suffix: str = "") -> str:

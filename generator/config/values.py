@@ -36,17 +36,17 @@ def shown(text: str) -> str:
 def check_characters(text: str) -> None:
     """Refuses what no value may have: ``${``, line breaks, control and invisible characters, text that is not NFC.
 
-    HCL turns every string into NFC (zclconf/go-cty, ``cty.NormalizeString``), so another form would not survive.
+    HCL turns every string into NFC (zclconf/go-cty, ``cty.NormalizeString``).
     """
     if "${" in text:
         raise ValueError(
-            '"${" is not allowed: tools disagree about it, so nothing is filled in; write the value itself'
+            '"${" is not allowed: tools disagree about it, so variables are not expanded; write the value itself'
         )
     if "\n" in text:
         raise ValueError("a value is one line: is a quote not closed?")
     odd = UNPRINTABLE.search(text)
     if odd:
-        raise ValueError(f"the character U+{ord(odd[0]):04X} is not allowed: nobody can see it")
+        raise ValueError(f"the character U+{ord(odd[0]):04X} is not allowed: it is invisible")
     if not unicodedata.is_normalized("NFC", text):
         raise ValueError("it is not in Unicode's composed form (NFC), to which docker would change it: write it so")
 
@@ -116,14 +116,14 @@ def platforms(text: str) -> tuple[str, ...]:
 
     Source of the aliases and of the variants left out: containerd/platforms, database.go.
     """
-    found: list[str] = []
+    platforms: list[str] = []
     for word in _words(text):
         platform = _platform(word)
-        if platform in found:
+        if platform in platforms:
             same = "" if platform == word else f" ({shown(word)} is {platform})"
             raise ValueError(f"{platform} is listed twice{same}")
-        found.append(platform)
-    return tuple(found)
+        platforms.append(platform)
+    return tuple(platforms)
 
 
 def path(text: str) -> str:
@@ -202,7 +202,7 @@ def url(text: str) -> str:
 
 
 def proxy(text: str) -> str:
-    """``http(s)://[user:password@]host[:port]``; the caller decides whether a login may stand where it stands."""
+    """``http(s)://[user:password@]host[:port]``; the caller decides whether a login is allowed there."""
     if re.search(r"\s", text):
         raise ValueError("a space is not allowed in a URL (in a password: %20)")
     rest = _split_http(text)
@@ -212,7 +212,7 @@ def proxy(text: str) -> str:
 
 
 def has_login(text: str) -> bool:
-    """Whether a URL may hold a user or a password: any "@" counts, since a password may be written with a "/"."""
+    """Whether a URL may have a user or a password: any "@" counts, since a password may be written with a "/"."""
     return "@" in text
 
 
@@ -220,8 +220,8 @@ def hosts(text: str) -> str:
     """Hosts with an optional port, spaces or commas between them; returned with single spaces."""
     words = _words(text)
     for word in words:
-        found = _HOST_PORT.fullmatch(word)
-        if not found or (found[2] is not None and not reference.is_port(found[2])):
+        match = _HOST_PORT.fullmatch(word)
+        if not match or (match[2] is not None and not reference.is_port(match[2])):
             raise ValueError(f"{shown(word)} is not host or host:port")
     return " ".join(words)
 
@@ -276,9 +276,9 @@ def _split_url(text: str) -> str:
         raise ValueError(f"{reference.describe(odd[0])} is not allowed in a URL: write it percent-encoded")
     after = text.partition("://")[2]
     authority = re.split(r"[/?#]", after, maxsplit=1)[0]
-    found = _HOST_PORT.fullmatch(authority.rpartition("@")[2])
-    if not found:
+    match = _HOST_PORT.fullmatch(authority.rpartition("@")[2])
+    if not match:
         raise ValueError("it has no valid host")
-    if found[2] is not None and not reference.is_port(found[2]):
+    if match[2] is not None and not reference.is_port(match[2]):
         raise ValueError("its port is not a number from 1 to 65535")
     return after.removeprefix(authority)
