@@ -60,6 +60,8 @@ class Service:
 
     @property
     def status(self) -> str:
+        if self.ok:
+            return "healthy"
         if self.state == "exited":
             return f"exited with code {self.exit_code}"
         return f"{self.state}, {self.health}" if self.health else self.state
