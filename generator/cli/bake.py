@@ -106,14 +106,17 @@ def command(
 
 def _verify(session: Session, workspace: Workspace, form: str, sources: Sequence[SourceImage]) -> None:
     """Checks every platform against its contract, and starts the engine's own where there is an engine."""
-    from generator.cli.held import hold, tell
+    from generator.cli.verify import print_results
     from generator.verify.origins import from_layouts
+    from generator.verify.run import check_images
 
     targets, problem = session.job.targets, session.facts.engine.problem
     if problem is not None:
         say(f"nothing is started: {problem.message}")
     origin = from_layouts(targets, sources, session.state / "verify")
-    results = hold(origin, workspace.project, None if problem else session.docker, session.quiet, gate=True)
-    tell(results, form, passed=False, consequence="nothing was published" if session.options.output == "push" else "")
+    docker = None if problem else session.docker
+    results = check_images(origin, workspace.project, docker, session.quiet, start_failed=False)
+    consequence = "nothing was published" if session.options.output == "push" else ""
+    print_results(results, form, only_failures=True, consequence=consequence)
     if not session.quiet:
         say(f"verified: {len(results)} checks of {', '.join(target.name for target in targets)}")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from generator.images.strictjson import fields, items, parse, text
-from generator.verify.layers import Entry
+from generator.verify.layers import Entry, Listing
 
 LINKS = 40
 """Links that are followed in one path, as Linux does (path_resolution(7))."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
-
-
-Listing = Mapping[str, Entry]
-"""One layer: absolute paths in the order of its tar, whiteouts among them."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,12 @@ class Evidence:
                 return entry
             path = posixpath.join(posixpath.dirname(path), entry.target)
         return None
+
+
+def evidence_of(config: bytes, layers: Sequence[Listing]) -> Evidence:
+    """What an image of this config and these layers holds. Raises Malformed."""
+    size = sum(entry.size for layer in layers for entry in layer.values())
+    return Evidence(parse_settings(config), overlaid(layers), size)
 
 
 def parse_settings(config: bytes) -> Settings:

@@ -1,6 +1,6 @@
-"""Lists what a layer holds while its bytes go by: gzip, zstd or plain, headers only, nothing kept of the contents.
+"""Lists what a layer holds as its bytes come: gzip, zstd or plain, headers only, nothing kept of the contents.
 
-Of a file that may be executed its first bytes are looked at too, since they say for which platform it is.
+The first bytes of an executable file are read too, since they say for which platform it is.
 
 Layers are read from engines, registries and bundles, so from anybody: headers are read strictly (POSIX.1-2017 pax,
 "ustar Interchange Format" and "pax Header Block"; GNU tar's long names and base-256 numbers), numbers, names and their
@@ -10,8 +10,9 @@ count are bounded, and a compressed layer is never inflated further than one pie
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Generator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from generator.images.compression import DamagedStream, Decompressor, compression_of
@@ -48,112 +49,84 @@ class BadLayer(ValueError):
     """The bytes are not a layer that can be read; the message says what is wrong with them."""
 
 
-class LayerReader:
-    """Takes a layer in pieces of any size; ``end`` gives what it holds: path -> entry. Both raise BadLayer.
+Listing = Mapping[str, Entry]
+"""One layer: absolute paths in the order of its tar, whiteouts among them."""
 
-    ``diff_id`` is the digest of the uncompressed tar, known at the end.
-    InputError: it is in zstd, and this Python has none.
+
+def read_layer(
+    pieces: Iterable[bytes], *, most_bytes: int = MOST_BYTES, most_entries: int = MOST_ENTRIES
+) -> tuple[str, Listing]:
+    """Reads a layer to its end: its diff ID (the digest of the uncompressed tar), and what it holds.
+
+    BadLayer where it cannot be read; InputError: it is in zstd, and this Python has none.
     """
+    tar = _Tar(_unpacked(iter(pieces)), most_bytes)
+    entries: dict[str, Entry] = {}
+    while block := tar.read_header():
+        if block[156:157] in (b"x", b"g", b"L", b"K"):
+            tar.read_extra_header(block)
+            continue
+        path, entry = tar.read_entry(block, entries)
+        entries.pop(path, None)  # what comes again comes last
+        entries[path] = entry
+        if len(entries) > most_entries:
+            raise BadLayer(f"it has more than {most_entries:,} entries")
+    return tar.digest(), entries
 
-    def __init__(self, *, most_bytes: int = MOST_BYTES, most_entries: int = MOST_ENTRIES) -> None:
-        self._head: bytes | None = b""
-        """what came before it is known how the layer is compressed"""
-        self._decompressor: Decompressor | None = None
-        self._sha, self._left, self._most = hashlib.sha256(), most_bytes, most_bytes
-        self._tar = _Tar(most_entries)
 
-    def feed(self, data: bytes) -> None:
-        if self._head is not None:
-            self._head = data = self._head + data
-            if len(data) < 4:
-                return
-            self._head = None
-            if kind := compression_of(data):
-                self._decompressor = Decompressor(kind, "a layer")
-        if self._decompressor is None:
-            self._take(data)
-            return
-        try:
-            for piece in self._decompressor.feed(data):
-                self._take(piece)
-        except DamagedStream as error:
-            raise BadLayer(f"its compression is damaged ({error})") from None
-
-    def end(self) -> dict[str, Entry]:
-        if self._head:  # fewer bytes than tell how it is compressed
-            self._take(self._head)
-        if self._decompressor is not None and not self._decompressor.ended:
-            raise BadLayer("its compression ends too early")
-        return self._tar.end()
-
-    @property
-    def diff_id(self) -> str:
-        return f"sha256:{self._sha.hexdigest()}"
-
-    def _take(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            raise BadLayer(f"it has more than {self._most:,} bytes")
-        self._sha.update(data)
-        self._tar.feed(data)
+def _unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    head = b""
+    while len(head) < 4 and (piece := next(pieces, b"")):
+        head += piece
+    kind = compression_of(head)
+    if not kind:
+        yield head
+        yield from pieces
+        return
+    decompressor = Decompressor(kind, "a layer")
+    try:
+        for piece in itertools.chain([head], pieces):
+            yield from decompressor.feed(piece)
+    except DamagedStream as error:
+        raise BadLayer(f"its compression is damaged ({error})") from None
+    if not decompressor.ended:
+        raise BadLayer("its compression ends too early")
 
 
 class _Tar:
-    """A parser that reads as if from a file: it is suspended wherever the next bytes have not come yet."""
+    """Reads headers from the pieces of a tar and skips what is between them."""
 
-    def __init__(self, most_entries: int) -> None:
-        self._most = most_entries
+    def __init__(self, pieces: Iterator[bytes], most: int) -> None:
+        self._pieces, self._most, self._total = pieces, most, 0
         self._data, self._at = b"", 0
-        self._inside = False
-        """whether an entry is not over yet"""
+        self._sha = hashlib.sha256()
         self._name = self._target = ""
         self._pax: dict[str, str] = {}
-        self._entries: dict[str, Entry] = {}
-        self._parser = self._parse()
-        next(self._parser)
 
-    def feed(self, data: bytes) -> None:
-        self._parser.send(data)
+    def digest(self) -> str:
+        """Of the whole tar: what follows its end mark is padding."""
+        while self._next():
+            pass
+        return f"sha256:{self._sha.hexdigest()}"
 
-    def end(self) -> dict[str, Entry]:
-        if self._inside or self._at < len(self._data):
-            raise BadLayer("it ends in the middle of an entry")
-        return self._entries
+    def read_header(self) -> bytes:
+        """The next header, b"" at the end of the tar: a block of zeros, or nothing more."""
+        if self._at == len(self._data) and not self._next():
+            return b""
+        block = self._read(BLOCK)
+        if not block.strip(b"\0"):
+            return b""
+        stated = block[148:156].strip(b" \0")
+        if stated.strip(b"01234567") or int(stated or b"0", 8) != sum(block) - sum(block[148:156]) + 8 * 32:
+            raise BadLayer("no tar header stands where one belongs")
+        return block
 
-    def _parse(self) -> Generator[None, bytes, None]:
-        while (block := (yield from self._bytes(BLOCK))).strip(b"\0"):
-            self._inside = True
-            stated = block[148:156].strip(b" \0")
-            if stated.strip(b"01234567") or int(stated or b"0", 8) != sum(block) - sum(block[148:156]) + 8 * 32:
-                raise BadLayer("no tar header stands where one belongs")
-            if block[156:157] in (b"x", b"g", b"L", b"K"):
-                yield from self._extra_header(block)
-            else:
-                yield from self._entry(block)
-            self._inside = False
-        # the end mark is two blocks of zeros; what follows is padding
-        while True:
-            self._data, self._at = b"", 0
-            yield
-
-    def _bytes(self, count: int) -> Generator[None, bytes, bytes]:
-        while len(self._data) - self._at < count:
-            self._data, self._at = self._data[self._at :] + (yield), 0
-        self._at += count
-        return self._data[self._at - count : self._at]
-
-    def _skip(self, count: int) -> Generator[None, bytes, None]:
-        while (present := len(self._data) - self._at) < count:
-            count -= present
-            self._data, self._at = (yield), 0
-        self._at += count
-
-    def _extra_header(self, block: bytes) -> Generator[None, bytes, None]:
+    def read_extra_header(self, block: bytes) -> None:
         """Names of the next entry that its own header has no room for."""
         kind, size = block[156:157], _number(block[124:136])
         if size > LONGEST:
             raise BadLayer(f"the names of one entry have {size:,} bytes")
-        content = (yield from self._bytes(size + -size % BLOCK))[:size]
+        content = self._read(size + -size % BLOCK)[:size]
         if kind == b"L":
             self._name = _text(content)
         elif kind == b"K":
@@ -161,7 +134,8 @@ class _Tar:
         elif kind == b"x":
             self._pax = _pax_records(content)
 
-    def _entry(self, block: bytes) -> Generator[None, bytes, None]:
+    def read_entry(self, block: bytes, entries: Mapping[str, Entry]) -> tuple[str, Entry]:
+        """The path and the entry of a header, past its content; ``entries`` are those before it."""
         kind = _TYPES.get(block[156:157], "")
         if not kind:
             raise BadLayer(f"an entry is of the unknown type {block[156:157]!r}")
@@ -173,28 +147,50 @@ class _Tar:
         target = self._pax.get("linkpath") or self._target or _text(block[157:257])
         path, size = _absolute(name), self._int("size", block[124:136])
         uid, gid = self._int("uid", block[108:116]), self._int("gid", block[116:124])
-        entry = Entry(kind, _number(block[100:108]) & 0o7777, uid, gid, size if kind == "file" else 0, "")
-        if kind == "hard link":
-            # one more name of a file of this layer, whose content is counted once
-            other = self._entries.get(_absolute(target))
-            if other is None:
-                raise BadLayer(f"{path} is a hard link to {target}, which is not before it")
-            entry = other._replace(size=0)
-        elif kind == "link":
-            entry = entry._replace(target=target)
+        mode = _number(block[100:108]) & 0o7777
         self._name = self._target = ""
         self._pax = {}
-        if kind == "file":
-            if size >= HEAD and entry.mode & 0o111:
-                entry = entry._replace(elf=elf_of((yield from self._bytes(HEAD))))
-                size -= HEAD
-                yield from self._skip(size + -(size + HEAD) % BLOCK)
-            else:
-                yield from self._skip(size + -size % BLOCK)
-        self._entries.pop(path, None)  # what comes again comes last
-        self._entries[path] = entry
-        if len(self._entries) > self._most:
-            raise BadLayer(f"it has more than {self._most:,} entries")
+        if kind == "hard link":
+            # one more name of a file of this layer, whose content is counted once
+            other = entries.get(_absolute(target))
+            if other is None:
+                raise BadLayer(f"{path} is a hard link to {target}, which is not before it")
+            return path, other._replace(size=0)
+        if kind != "file":
+            return path, Entry(kind, mode, uid, gid, 0, target if kind == "link" else "")
+        head = self._read(HEAD) if size >= HEAD and mode & 0o111 else b""
+        self._skip(size + -size % BLOCK - len(head))
+        return path, Entry(kind, mode, uid, gid, size, "", elf_of(head))
+
+    def _next(self) -> bool:
+        """Takes the next piece, at the end of the one before."""
+        for piece in self._pieces:
+            self._total += len(piece)
+            if self._total > self._most:
+                raise BadLayer(f"it has more than {self._most:,} bytes")
+            self._sha.update(piece)
+            self._data, self._at = piece, 0
+            if piece:
+                return True
+        self._data, self._at = b"", 0
+        return False
+
+    def _read(self, count: int) -> bytes:
+        parts, left = [], count
+        while left > len(self._data) - self._at:
+            parts.append(self._data[self._at :])
+            left -= len(parts[-1])
+            if not self._next():
+                raise BadLayer("it ends in the middle of an entry")
+        self._at += left
+        return b"".join([*parts, self._data[self._at - left : self._at]])
+
+    def _skip(self, count: int) -> None:
+        while count > len(self._data) - self._at:
+            count -= len(self._data) - self._at
+            if not self._next():
+                raise BadLayer("it ends in the middle of an entry")
+        self._at += count
 
     def _int(self, key: str, field: bytes) -> int:
         if key not in self._pax:

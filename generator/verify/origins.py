@@ -1,106 +1,223 @@
-"""Where the images are that are verified: the engine, layouts of bake or of a registry, a bundle.
+"""Where the images to verify are: in the engine, in OCI layouts of bake or a registry, in a bundle.
 
-Each gives subjects, what reads them, and the names under which the local engine starts them.
+Each origin gives subjects, reads what they hold without extracting it, and says by which names the engine starts them.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine
-from generator.bundle.reader import inspect
+from generator.bundle.load import load
+from generator.bundle.reader import MemberBytes, inspect, open_bundle, verified
+from generator.bundle.save import save
+from generator.catalogue.contract import Contract
 from generator.docker.process import Docker
-from generator.errors import InputError, Problem
+from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images import reference
-from generator.images.layout import SourceImage, read
+from generator.images.docker_save import BadStream, DockerSave, read_saves, read_stream
+from generator.images.image import CHUNK, Image, Reads, ResolvedImage, Variant, read_blob
+from generator.images.image import Layer as StoredLayer
+from generator.images.layout import SourceImage, read_all
 from generator.images.oci import platform_name
 from generator.plan.plan import Plan, Target
-from generator.progress import Progress
-from generator.verify.engine_images import read_images
-from generator.verify.kept import Kept
-from generator.verify.loaded import loaded
-from generator.verify.subjects import Read, Subject
-from generator.verify.variants import read_bundle, read_layouts, variants_of
+from generator.progress import Progress, say
+from generator.verify.evidence import Evidence, evidence_of
+from generator.verify.layers import BadLayer, Listing, read_layer
 
-Say = Callable[[str], None]
+NAMES = "fategen.invalid/verify"
+"""A registry that nobody can push to or pull from (RFC 2606); a random part follows."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One platform of one image. ``id`` is the digest that its origin knows it by."""
+
+    image: str
+    reference: str
+    platform: str
+    id: str
+    contract: Contract
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for: targets of the plan, those of them that were named one by one, platforms (none: as found)."""
+    """The targets that were asked for, those of them that were named one by one, and the platforms (none: as found)."""
 
     targets: tuple[Target, ...]
     named: tuple[str, ...]
     platforms: tuple[str, ...]
 
 
-Started = AbstractContextManager[Mapping[Subject, Subject]]
+Read = Callable[[Collection[Subject], Progress], Mapping[Subject, Evidence]]
+"""What some subjects hold; a platform that its image lacks is left out. EngineError or BundleError."""
+Started = Callable[[Docker], AbstractContextManager[Mapping[Subject, Subject]]]
 """Subject -> the same under a name that the engine has while the block lasts; one that is not there is not started."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """``read`` gives the parts of images that were not met before; ``started`` is None where nothing can be started."""
+    """``started`` is None where nothing can be started."""
 
     subjects: tuple[Subject, ...]
-    read: Callable[[Kept, Progress], Read]
-    started: Callable[[Docker], Started] | None
+    read: Read
+    started: Started | None
 
 
-def from_engine(docker: Docker, wanted: Wanted, say: Say) -> Origin:
-    """What the engine has under the plan's names. InputError names those that it has not."""
+def from_engine(docker: Docker, wanted: Wanted) -> Origin:
+    """What the engine has under the plan's names. InputError names those that it does not have."""
     references = [target.tags[0] for target in wanted.targets]
     known = DockerEngine(docker).inspect(references)
     if missing := [name for name in references if name not in known]:
         raise InputError([Problem(name, NOT_IN_ENGINE) for name in missing], hint=GET_IMAGES)
-    subjects = [
+    subjects = tuple(
         Subject(target.name, target.tags[0], platform, known[target.tags[0]].id, target.contract)
         for target in wanted.targets
-        for platform in _platforms(target, wanted, (platform_name(known[target.tags[0]].platform),), say)
-    ]
+        for platform in _platforms(target, wanted, (platform_name(known[target.tags[0]].platform),))
+    )
     return Origin(
-        tuple(subjects),
-        lambda kept, bar: lambda lacking: read_images(docker, lacking, kept, bar),
+        subjects,
+        lambda subjects, progress: _read_engine(docker, subjects, progress),
         lambda _: contextlib.nullcontext({subject: subject for subject in subjects}),
     )
 
 
+def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progress) -> dict[Subject, Evidence]:
+    """By one ``docker save`` of all of them.
+
+    Unlike a container, its stream shows nothing that a start adds (/etc/hosts, /dev, mounts), has images of other
+    platforms, and has shared layers once.
+    """
+    if not subjects:
+        return {}
+
+    def take(_name: str, stream: Reads, _size: int) -> Listing:
+        try:
+            return read_layer(iter(lambda: stream.read(CHUNK), b""))[1]
+        except BadLayer as error:
+            raise BadStream(str(error)) from error
+
+    def read(_: object, stream: Reads) -> dict[Subject, Evidence]:
+        saved: DockerSave[Listing] = read_stream(stream, take)
+        images = {subject: saved.image(subject.id, subject.platform) for subject in subjects}
+        held = {}
+        for subject, image in images.items():
+            if image is None:
+                continue
+            if missing := [name for name in image.layers if name not in saved.layers]:
+                # "docker save" of an incomplete image in a containerd store says nothing of it
+                message = f"docker save wrote no layer {missing[0]} of image {subject.id}"
+                raise EngineError(message, hint="pull or load it again")
+            held[subject] = evidence_of(image.config, [saved.layers[name] for name in image.layers])
+        return held
+
+    return read_saves(docker, [[subject.id for subject in subjects]], read, progress)[0]
+
+
 def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], directory: Path) -> Origin:
-    """What is in OCI layouts, one for each target. Started is the engine's own platform, by way of ``directory``."""
-    found = [read(source) for source in sources]
-    subjects = [
+    """What is in OCI layouts, one for each target. The engine's own platform is started, loaded from ``directory``."""
+    images = read_all(sources)
+    subjects = tuple(
         Subject(target.name, target.tags[0], variant.platform, variant.manifest.digest, target.contract)
-        for target, one in zip(targets, found, strict=True)
-        for variant in one.image.variants
-    ]
+        for target, resolved in zip(targets, images, strict=True)
+        for variant in resolved.image.variants
+    )
     layouts = {source.references[0]: source.layout for source in sources}
     return Origin(
-        tuple(subjects),
-        lambda kept, bar: lambda lacking: read_layouts(found, lacking, kept, bar),
-        lambda docker: loaded(docker, subjects, layouts, directory),
+        subjects,
+        lambda subjects, progress: _read_layouts(images, subjects, progress),
+        lambda docker: _loaded(docker, subjects, layouts, directory),
     )
 
 
-def from_bundle(file: Path, wanted: Wanted, say: Say) -> Origin:
-    """What is in a bundle, for those of the plan's images that it holds. InputError where one that was named is not."""
-    index = inspect(file).index
-    there = {image.label: image for image in index.images}
-    if missing := [name for name in wanted.named if name not in there]:
+def _read_layouts(
+    images: Sequence[ResolvedImage], subjects: Collection[Subject], progress: Progress
+) -> dict[Subject, Evidence]:
+    """BundleError for a layout that lies."""
+    layers: dict[str, Listing] = {}
+    held = {}
+    for resolved in images:
+        label, source = resolved.image.label, resolved.source
+        for subject, variant in _variants([resolved.image], subjects).items():
+            for layer in variant.layers:
+                if layer.diff_id not in layers:
+                    try:
+                        with source.open(layer.blob) as stream:
+                            pieces = iter(lambda: stream.read(CHUNK), b"")
+                            layers[layer.diff_id] = _read_layer(_counted(pieces, layer, progress), layer)
+                    except (OSError, BadLayer) as error:
+                        reason = error.strerror if isinstance(error, OSError) else str(error)
+                        message = f"{label}: layer {layer.blob.digest}: {reason}"
+                        raise BundleError(message, hint=source.hint) from error
+            config = read_blob(source, variant.config, f"{label}: config")
+            held[subject] = evidence_of(config, [layers[layer.diff_id] for layer in variant.layers])
+    return held
+
+
+def _counted(pieces: Iterable[bytes], layer: StoredLayer, progress: Progress) -> Iterator[bytes]:
+    done = 0
+    for piece in pieces:
+        done += len(piece)
+        progress(f"layer {layer.blob.digest}", done, layer.blob.size)
+        yield piece
+
+
+def _read_layer(pieces: Iterable[bytes], layer: StoredLayer) -> Listing:
+    """BadLayer too where it is not the layer that the image's config names."""
+    diff_id, listing = read_layer(pieces)
+    if diff_id != layer.diff_id:
+        raise BadLayer(f"unpacked it is {diff_id}, its config says {layer.diff_id}")
+    return listing
+
+
+@contextlib.contextmanager
+def _loaded(
+    docker: Docker, subjects: Sequence[Subject], layouts: Mapping[str, Path], directory: Path
+) -> Iterator[dict[Subject, Subject]]:
+    """Those of the engine's own platform, loaded as a bundle: so every byte is checked, and what the engine has then.
+
+    ``layouts`` has the layout of each subject's reference. Neither the file nor a name is left.
+    """
+    engine, run = DockerEngine(docker), secrets.token_hex(4)
+    own = [subject for subject in subjects if subject.platform == engine.platform()]
+    renamed = {subject: replace(subject, reference=f"{NAMES}-{run}/{subject.image}:1") for subject in own}
+    if not renamed:
+        yield {}
+        return
+    images = [SourceImage((new.reference,), layouts[old.reference], (old.platform,)) for old, new in renamed.items()]
+    file = directory / f"{run}.fate.tar"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        save(images, file, name="verify")
+        load(file, engine, platform=own[0].platform)
+        file.unlink()
+        yield renamed
+    finally:
+        file.unlink(missing_ok=True)
+        file.with_name(f"{file.name}.sha256").unlink(missing_ok=True)
+        for subject in renamed.values():
+            engine.untag(subject.reference)
+
+
+def from_bundle(file: Path, wanted: Wanted) -> Origin:
+    """What a bundle holds of the plan's images. InputError where it lacks one that was named."""
+    images = {image.label: image for image in inspect(file).index.images}
+    if missing := [name for name in wanted.named if name not in images]:
         raise InputError(
-            [Problem(name, f"is not in {file.name}") for name in missing], hint=f"it holds {', '.join(there)}"
+            [Problem(name, f"is not in {file.name}") for name in missing], hint=f"it holds {', '.join(images)}"
         )
     subjects = []
     for target in wanted.targets:
-        if target.name not in there:
+        if target.name not in images:
             continue
-        image = there[target.name]
-        ids = {platform: digest for digest, platform in variants_of([image])}
-        for platform in _platforms(target, wanted, image.platforms, say):
+        image = images[target.name]
+        ids = {variant.platform: variant.manifest.digest for variant in image.variants}
+        for platform in _platforms(target, wanted, image.platforms):
             if platform in ids:
                 name = reference.familiar(image.references[0])
                 subjects.append(Subject(target.name, name, platform, ids[platform], target.contract))
@@ -108,33 +225,78 @@ def from_bundle(file: Path, wanted: Wanted, say: Say) -> Origin:
                 say(f"{target.name} is not in {file.name} for {platform}")
     if not subjects:
         raise InputError(Problem(str(file), "it holds none of the images and platforms that were asked for"))
-    return Origin(tuple(subjects), lambda kept, bar: partial(read_bundle, file, kept=kept, progress=bar), None)
+    return Origin(tuple(subjects), lambda subjects, progress: _read_bundle(file, subjects, progress), None)
+
+
+def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) -> dict[Subject, Evidence]:
+    """In one pass that checks every byte of it, also where nothing of it is wanted. Raises BundleError.
+
+    InputError for a delta: it does not have what its images hold.
+    """
+    with open_bundle(file) as bundle:
+        if bundle.index.bases:
+            # what is not in it could neither be seen nor missed
+            message = f"it is a delta bundle: most of its images is in {bundle.index.base_names}"
+            raise InputError(Problem(bundle.name, message), hint="fategen bundle load both, then: fategen verify")
+        variants = _variants(bundle.index.images, subjects)
+        wanted = {layer.blob.digest: layer for variant in variants.values() for layer in variant.layers}
+        configs = {variant.config.digest: b"" for variant in variants.values()}
+        layers: dict[str, Listing] = {}
+        for member in verified(bundle, progress):
+            digest = member.member.digest
+            if digest in configs:
+                configs[digest] = b"".join(member.content())
+            elif digest in wanted:
+                layers[wanted[digest].diff_id] = _read_member(member, wanted[digest], bundle.name)
+    return {
+        subject: evidence_of(configs[variant.config.digest], [layers[layer.diff_id] for layer in variant.layers])
+        for subject, variant in variants.items()
+    }
+
+
+def _read_member(member: MemberBytes, layer: StoredLayer, bundle: str) -> Listing:
+    """BundleError where the layer's digest is right and it does not hold what its config says."""
+    try:
+        return _read_layer(member.content(), layer)
+    except BadLayer as error:
+        if member.check() is None:
+            what = f"{member.member.label} ({', '.join(member.member.images)})"
+            hint = "whoever made the bundle made it wrong"
+            raise BundleError(f"{bundle}: {what}: {error}", hint=hint) from error
+        return {}  # of a damaged layer the bundle's reader says which bytes are wrong
+
+
+def _variants(images: Sequence[Image], subjects: Collection[Subject]) -> dict[Subject, Variant]:
+    """The platforms of images that are subjects."""
+    variants = {(v.manifest.digest, v.platform): v for image in images for v in image.variants}
+    keys = {subject: (subject.id, subject.platform) for subject in subjects}
+    return {subject: variants[key] for subject, key in keys.items() if key in variants}
 
 
 def tags_in(file: Path, plan: Plan) -> tuple[str, ...]:
     """``TAG=…``, ``BASE_TAG=…`` where all images of that kind in a bundle have one tag, and it is not the plan's."""
     kinds = {target.name: target.kind for target in plan.targets}
-    there = [(kinds.get(image.label), name) for image in inspect(file).index.images for name in image.references]
-    found = []
+    names = [(kinds.get(image.label), name) for image in inspect(file).index.images for name in image.references]
+    changes = []
     for key, kind, planned in (
         ("TAG", "component", plan.settings.tag),
         ("BASE_TAG", "base", plan.settings.base_tag),
     ):
-        tags = {name.rpartition(":")[2] for its, name in there if its == kind}
+        tags = {name.rpartition(":")[2] for own, name in names if own == kind}
         if len(tags) == 1 and tags != {planned}:
-            found.append(f"{key}={tags.pop()}")
-    return tuple(found)
+            changes.append(f"{key}={tags.pop()}")
+    return tuple(changes)
 
 
-def _platforms(target: Target, wanted: Wanted, found: Sequence[str], say: Say) -> list[str]:
-    """The platforms of a target that are verified; one that it lacks is told, or wrong where the image was named."""
-    kept = []
-    for platform in wanted.platforms or found:
-        skipped = next((s for s in target.skipped if s.platform == platform), None)
+def _platforms(target: Target, wanted: Wanted, present: Sequence[str]) -> list[str]:
+    """The platforms of a target to verify; one that it lacks is told, or an error where the image was named."""
+    platforms = []
+    for platform in wanted.platforms or present:
+        skipped = next((skipped for skipped in target.skipped if skipped.platform == platform), None)
         if skipped is None:
-            kept.append(platform)
+            platforms.append(platform)
         elif target.name in wanted.named:
             raise InputError(Problem(target.name, f"has no {platform}: {skipped.reason}"))
         else:
             say(f"{target.name} is not verified for {platform}: {skipped.reason}")
-    return kept
+    return platforms

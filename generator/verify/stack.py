@@ -56,15 +56,14 @@ class Service:
     @property
     def failed(self) -> bool:
         """It will not become healthy by waiting."""
-        return not self.ok and (self.state not in ("running", "created", "not created") or self.health == "unhealthy")
+        waiting = self.state in ("running", "created", "not created") and self.health != "unhealthy"
+        return not self.ok and not waiting
 
     @property
     def status(self) -> str:
-        if self.ok:
-            return "healthy"
         if self.state == "exited":
             return f"exited with code {self.exit_code}"
-        return f"{self.state}, {self.health}" if self.health else self.state
+        return ", ".join(filter(None, (self.state, self.health)))
 
 
 @dataclass(frozen=True)
@@ -174,15 +173,14 @@ def _health(stack: Stack, services: Sequence[Service]) -> tuple[Result, ...]:
     stuck = any(service.failed for service in services)
     results = []
     for service in services:
-        if stuck and not service.ok and not service.failed:
-            continue
         name, _, party = service.name.rpartition("-")
-        log = () if service.ok or not service.container else stack.keep_log(service.name)
-        next_step = "" if service.ok else f"its whole log: {stack.logs / service.name}.log"
-        check = f"{name} is healthy"
-        results.append(
-            Result(f"party {party}", "", check, service.ok, "healthy", service.status, "", log, next=next_step)
-        )
+        result = Result(f"party {party}", "", f"{name} is healthy", service.ok, "healthy", "healthy", "")
+        if service.ok:
+            results.append(result)
+        elif service.failed or not stuck:
+            log = stack.keep_log(service.name) if service.container else ()
+            next_step = f"its whole log: {stack.logs / service.name}.log"
+            results.append(replace(result, found=service.status, log=log, next=next_step))
     return tuple(results)
 
 

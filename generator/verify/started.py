@@ -14,8 +14,8 @@ from generator.catalogue.contract import Item, Run, Started
 from generator.docker.process import Docker, signals_as_exceptions
 from generator.errors import EngineError
 from generator.verify.containers import Containers, Stopped
+from generator.verify.origins import Subject
 from generator.verify.results import Result
-from generator.verify.subjects import Subject
 
 IDLE, BUSY = 2.0, 10.0
 """Seconds from SIGTERM to the end: of a service that has nothing to do, and of one that has."""

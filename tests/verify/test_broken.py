@@ -18,7 +18,7 @@ from generator.catalogue.contract import Contract
 from generator.project import packaged_data
 from generator.verify.checks import check
 from generator.verify.evidence import Evidence, overlaid, parse_settings
-from generator.verify.layers import Entry, LayerReader
+from generator.verify.layers import Entry, read_layer
 from generator.verify.results import Result
 from tests.fate_plan import plan_of
 
@@ -143,9 +143,7 @@ def listed(files: Files) -> dict[str, Entry]:
             for name, value in attributes.items():
                 setattr(info, name, value)
             tar.addfile(info)
-    reader = LayerReader()
-    reader.feed(out.getvalue())
-    return dict(reader.end())
+    return dict(read_layer([out.getvalue()])[1])
 
 
 def without_signs(pattern: str) -> str:

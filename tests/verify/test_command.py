@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.save import save
-from generator.cli.verify import _check_held
 from generator.errors import InputError
 from generator.images.layout import SourceImage
 from generator.verify.origins import tags_in
+from generator.verify.run import require_contracts
 from tests.bundle.command import fategen
 from tests.bundle.layouts import simple
 from tests.fate_plan import plan_of
@@ -24,14 +24,14 @@ from tests.fate_plan import plan_of
         ("third-party", "has no contract in the catalogue"),
     ],
 )
-def test_what_no_contract_holds_is_never_called_checked(name: str, said: str) -> None:
+def test_what_has_no_contract_is_never_called_checked(name: str, said: str) -> None:
     with pytest.raises(InputError, match=f"^{name}: {said}"):
-        _check_held(plan_of(), ["roll", name])
+        require_contracts(plan_of(), ["roll", name])
 
 
 @pytest.mark.parametrize("name", ["all", "base", "components", "egg"])
-def test_what_a_contract_holds_is_checked(name: str) -> None:
-    _check_held(plan_of(), [name])
+def test_what_has_a_contract_is_checked(name: str) -> None:
+    require_contracts(plan_of(), [name])
 
 
 def saved(directory: Path, *names: str) -> Path:
@@ -52,7 +52,7 @@ def saved(directory: Path, *names: str) -> Path:
         (("fgtest/roll:2", "fgtest/base-image:base-2", "fgtest/redis:5"), ("TAG=2", "BASE_TAG=base-2")),
     ],
 )
-def test_a_bundle_is_held_to_the_tag_that_its_images_have(
+def test_a_bundle_is_checked_by_the_tag_that_its_images_have(
     tmp_path: Path, names: tuple[str, ...], tags: tuple[str, ...]
 ) -> None:
     assert tags_in(saved(tmp_path, *names), plan_of()) == tags

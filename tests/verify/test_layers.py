@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from generator.errors import InputError
-from generator.verify.layers import LONGEST, BadLayer, Entry, LayerReader
+from generator.verify.layers import LONGEST, BadLayer, Entry, read_layer
 from tests.bundle.layouts import zstd
 
 Change = Callable[[tarfile.TarInfo], None]
@@ -30,10 +30,7 @@ def tar_of(*members: tuple[str, bytes], how: Change = lambda info: None, form: i
 
 
 def listed(data: bytes, step: int = 1 << 20, **limits: int) -> dict[str, Entry]:
-    reader = LayerReader(**limits)
-    for start in range(0, len(data), step):
-        reader.feed(data[start : start + step])
-    return dict(reader.end())
+    return dict(read_layer((data[start : start + step] for start in range(0, len(data), step)), **limits)[1])
 
 
 def refused(data: bytes, **limits: int) -> str:
@@ -63,9 +60,7 @@ def test_gzip_of_several_members_is_read_to_its_end() -> None:
 
 def test_the_digest_is_that_of_the_uncompressed_tar() -> None:
     data = tar_of(("a", b"1"))
-    reader = LayerReader()
-    reader.feed(gzip.compress(data))
-    assert reader.diff_id == "sha256:" + hashlib.sha256(data).hexdigest()
+    assert read_layer([gzip.compress(data)])[0] == "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])

@@ -1,0 +1,119 @@
+"""Checks the images of an origin against their contracts; remembers the results where nothing has changed.
+
+What an image holds follows from its digest, so a result in ``.fategen/verify/`` is never out of date: its name is made
+of the image, the contract and the checks themselves. A file that cannot be read is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from generator.docker.process import Docker
+from generator.errors import InputError, Problem
+from generator.files import write_atomically
+from generator.plan.plan import Plan
+from generator.progress import Bar, Progress, say
+from generator.project import Project
+from generator.verify.checks import check
+from generator.verify.origins import Origin, Subject
+from generator.verify.results import Result, failures
+from generator.verify.started import check_started
+
+UNUSED = 60 * 24 * 3600
+"""Seconds after which results that no run asked for are removed."""
+
+
+def check_images(
+    origin: Origin, project: Project, docker: Docker | None, quiet: bool, *, start_failed: bool = True
+) -> list[Result]:
+    """Every result, image by image. Nothing is started without ``docker``, or where the origin's images cannot be.
+
+    ``start_failed`` False: nor where a check without a start has failed. Raises EngineError and BundleError.
+    """
+    cache = project.make_state("verify") / "results"
+    with Bar("reading", quiet) as bar:
+        results = check_unstarted(origin, cache, bar)
+    if not start_failed and failures([result for each in results.values() for result in each]):
+        say("nothing is started: a check of what the images hold has failed")
+    elif docker is not None and origin.started is not None:
+        with origin.started(docker) as names:
+            if not quiet:
+                _say_started(origin.subjects, [subject for subject in origin.subjects if subject in names])
+            started = check_started(docker, list(names.values()))
+            for subject, renamed in names.items():
+                results[subject] += tuple(started.get(renamed, ()))
+    return [result for each in results.values() for result in each]
+
+
+def check_unstarted(origin: Origin, cache: Path, progress: Progress) -> dict[Subject, tuple[Result, ...]]:
+    """The results of each subject, from the cache where neither image, contract nor checks have changed."""
+    cached = {subject: _cached(cache, subject) for subject in origin.subjects}
+    evidence = origin.read([subject for subject, results in cached.items() if results is None], progress)
+    results = {}
+    for subject in origin.subjects:
+        known = cached[subject]
+        if known is None and subject in evidence:
+            known = check(subject.image, subject.platform, subject.contract, evidence[subject])
+            data = json.dumps([asdict(result) for result in known])
+            cache.mkdir(parents=True, exist_ok=True)
+            write_atomically(_cache_file(cache, subject), data.encode(), sync=False)
+        elif known is None:
+            missing = "the image does not have it"
+            known = (Result(subject.image, subject.platform, "platform", False, subject.platform, missing, ""),)
+        results[subject] = known
+    _tidy(cache)
+    return results
+
+
+def require_contracts(plan: Plan, names: Sequence[str]) -> None:
+    """InputError for an image or group without a contract: nothing checked would look like all well."""
+    problems = []
+    for name in names:
+        targets = plan.select([name])
+        if not any(target.tags for target in targets):
+            problems.append(Problem(name, "only the build uses it: there is no image to verify"))
+        elif not any(target.contract.where for target in targets):
+            problems.append(Problem(name, "has no contract in the catalogue: nothing would be checked"))
+    if problems:
+        hint = "fategen verify alone takes all that have one; contract: in a catalogue gives one"
+        raise InputError(problems, hint=hint)
+
+
+def _say_started(subjects: Sequence[Subject], started: Sequence[Subject]) -> None:
+    images = dict.fromkeys(subject.image for subject in started)
+    others = dict.fromkeys(subject.platform for subject in subjects if subject not in started)
+    parts = [f"starting {', '.join(images)}"] if images else []
+    parts += [f"not started: {' '.join(others)}"] if others else []
+    say("; ".join(parts))
+
+
+def _cached(cache: Path, subject: Subject) -> tuple[Result, ...] | None:
+    file = _cache_file(cache, subject)
+    try:
+        results = tuple(Result(**{**fields, "log": tuple(fields["log"])}) for fields in json.loads(file.read_bytes()))
+        os.utime(file)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return results
+
+
+def _cache_file(cache: Path, subject: Subject) -> Path:
+    sha = hashlib.sha256(repr(subject).encode())
+    # results of another version of the checks say nothing of this one
+    for module in ("checks.py", "evidence.py", "layers.py", "results.py"):
+        sha.update((Path(__file__).parent / module).read_bytes())
+    return cache / f"{sha.hexdigest()}.json"
+
+
+def _tidy(cache: Path) -> None:
+    for file in cache.parent.glob("*/*.json"):
+        with suppress(FileNotFoundError):  # another run tidies at the same time
+            if file.stat().st_mtime < time.time() - UNUSED:
+                file.unlink()

@@ -1,0 +1,191 @@
+"""Programs for another platform than their image's: what layers show of them, and what is said of an image then."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import tarfile
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from generator.catalogue.contract import Contract
+from generator.verify.checks import check
+from generator.verify.evidence import Evidence, Settings, overlaid
+from generator.verify.layers import HEAD, BadLayer, Entry, elf_of, read_layer
+from generator.verify.results import Result
+from tests.bundle.layouts import zstd
+
+HERE = "c.yaml:7"
+MACHINES = {  # bits, byte order of struct, e_machine
+    "amd64": (64, "<", 62),
+    "arm64": (64, "<", 183),
+    "arm/v7": (32, "<", 40),
+    "386": (32, "<", 3),
+    "ppc64le": (64, "<", 21),
+    "s390x": (64, ">", 22),
+    "riscv64": (64, "<", 243),
+}
+Files = Mapping[str, bytes | str]
+"""path -> content, or as a text the target of a link"""
+
+
+def head(bits: int, order: str, machine: int) -> bytes:
+    """The first bytes of a program: e_ident, e_type, e_machine."""
+    ident = b"\x7fELF" + bytes([bits // 32, 1 if order == "<" else 2, 1]) + bytes(9)
+    return ident + struct.pack(f"{order}HH", 3, machine)
+
+
+def program(architecture: str) -> bytes:
+    return head(*MACHINES[architecture]) + b"code" * 300
+
+
+AMD, ARM = program("amd64"), program("arm64")
+
+
+def layer(files: Files, mode: int = 0o755) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.mode = mode
+            if isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content
+                tar.addfile(info)
+            else:
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def listed(data: bytes, step: int = 1 << 20) -> Mapping[str, Entry]:
+    return read_layer(data[start : start + step] for start in range(0, len(data), step))[1]
+
+
+def results(*layers: Files, platform: str = "linux/arm64", path: str = "", where: str = HERE) -> tuple[Result, ...]:
+    """What is said of the image that these layers make."""
+    settings = Settings("", "/", (), {}, {"PATH": path} if path else {}, (), ())
+    files = overlaid([listed(layer(files)) for files in layers])
+    return check("one", platform, Contract(where=where), Evidence(settings, files, 0))
+
+
+@pytest.mark.parametrize("architecture", MACHINES)
+def test_a_program_is_for_its_own_platform_and_no_other(architecture: str) -> None:
+    for other in MACHINES:
+        (result,) = results({"bin/a": program(architecture)}, platform=f"linux/{other}")
+        assert result.ok == (other == architecture)
+
+
+def test_a_failure_names_the_program_its_platform_and_the_likely_cause() -> None:
+    (result,) = results({"opt/jre/bin/java": AMD}, path="/opt/jre/bin:/bin")
+    assert (result.check, result.where) == ("binaries", HERE)
+    assert (result.expected, result.found) == ("ELF for arm64", "/opt/jre/bin/java (amd64)")
+    assert "a base image has no linux/arm64" in result.next
+    assert "docker buildx imagetools inspect REFERENCE" in result.next
+    assert "fategen images one --external" in result.next and "<NAME>_IMAGE or BASE_REGISTRY" in result.next
+
+
+INTERPRETER = {
+    "lib64": "usr/lib64",
+    "usr/lib64/ld-linux-x86-64.so.2": "../lib/x86_64-linux-gnu/ld-2.31.so",
+    "usr/lib/x86_64-linux-gnu/ld-2.31.so": AMD,
+}
+FAILING: dict[str, tuple[list[Files], str]] = {
+    "the first on the PATH are named": (
+        [{f"{place}/{name}": AMD for place in ("bin", "z") for name in "ab"}],
+        "/z/a (amd64), /z/b (amd64), /bin/a (amd64) and 1 more",
+    ),
+    "a machine of no platform has a number": ([{"bin/a": head(64, ">", 21)}], "/bin/a (64-bit MSB machine 21)"),
+    "another": ([{"bin/a": head(64, "<", 8)}], "/bin/a (64-bit LSB machine 8)"),
+    "bits count": ([{"bin/a": head(32, "<", 62)}], "/bin/a (32-bit LSB machine 62)"),
+    "one among others": ([{"bin/a": ARM, "bin/b": AMD}], "/bin/b (amd64)"),
+    **{
+        f"in {place}": ([{f"{place}/a": AMD}], f"/{place}/a (amd64)")
+        for place in ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "z")
+    },
+    "a directory of the PATH may be a link": ([{"z": "/usr/jvm", "usr/jvm/java": AMD}], "/usr/jvm/java (amd64)"),
+    "an interpreter through its links": ([INTERPRETER], "/usr/lib64/ld-linux-x86-64.so.2 (amd64)"),
+    **{
+        f"the interpreter {name}": ([{name: AMD}], f"/{name} (amd64)")
+        for name in ("lib/ld-musl-x86_64.so.1", "lib64/ld64.so.2", "lib/ld-linux.so.2")
+    },
+    "a later layer replaces a program": ([{"bin/a": ARM}, {"bin/a": AMD}], "/bin/a (amd64)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_what_is_for_another_platform_is_found(name: str) -> None:
+    layers, found = FAILING[name]
+    (result,) = results(*layers, path="/z:relative::/gone")
+    assert (result.ok, result.found) == (False, found)
+
+
+@pytest.mark.parametrize(
+    ("layers", "platform"),
+    [
+        ([{"bin/a": ARM}], "linux/arm64"),
+        ([{"bin/a": AMD}], "linux/amd64/v3"),
+        ([{"lib64/ld-linux-x86-64.so.2": AMD, "lib/ld-linux.so.2": program("386")}], "linux/amd64"),
+        ([{"usr/bin/qemu-aarch64-static": AMD, "bin/a": ARM}], "linux/arm64"),
+        ([{"bin/a": AMD}, {"bin/a": ARM}], "linux/arm64"),
+        ([{"bin/a": AMD, "bin/b": ARM}, {"bin/.wh.a": b""}], "linux/arm64"),
+    ],
+    ids=["its own", "a variant", "a second interpreter", "an emulator", "replaced", "deleted"],
+)
+def test_what_is_for_the_platform_passes(layers: list[Files], platform: str) -> None:
+    (result,) = results(*layers, platform=platform)
+    assert (result.ok, result.found, result.next) == (True, result.expected, "")
+
+
+@pytest.mark.parametrize(
+    ("files", "platform", "where"),
+    [
+        ({"opt/cross/ld": AMD, "bin/sub/a": AMD}, "linux/arm64", HERE),
+        ({"bin/sh": "/opt/sh", "opt/sh": AMD, "bin/script": b"#!/bin/sh\necho ELF\n" * 9}, "linux/arm64", HERE),
+        ({"bin/a": AMD}, "linux/loong64", HERE),
+        ({"bin/a": AMD}, "windows/amd64", HERE),
+        ({"bin/a": AMD}, "", HERE),
+        ({"bin/a": AMD}, "linux/arm64", ""),
+    ],
+    ids=["elsewhere", "links and scripts", "unknown architecture", "unknown system", "no platform", "no contract"],
+)
+def test_what_is_not_looked_at_gives_no_result(files: Files, platform: str, where: str) -> None:
+    assert results(files, platform=platform, where=where) == ()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd])
+def test_programs_are_seen_in_layers_of_every_form(pack: Callable[[bytes], bytes]) -> None:
+    assert listed(pack(layer({"bin/a": program("s390x")})))["/bin/a"].elf == "64-bit MSB machine 22"
+
+
+@pytest.mark.parametrize("step", [1, 19, 20, 511, 513, 532, 100_000])
+def test_the_pieces_that_a_program_comes_in_do_not_matter(step: int) -> None:
+    data = layer({"a": AMD, "b": AMD[:HEAD], "c": b"", "d": ARM, "e": b"\x7fELF", "f": AMD[: HEAD - 1]})
+    elf = {path: entry.elf for path, entry in listed(data, step).items()}
+    amd, arm = "64-bit LSB machine 62", "64-bit LSB machine 183"
+    assert elf == {"/a": amd, "/b": amd, "/c": "", "/d": arm, "/e": "", "/f": ""}
+
+
+def test_what_nobody_may_execute_is_not_looked_at() -> None:
+    assert listed(layer({"lib/a.so": AMD}, mode=0o644))["/lib/a.so"].elf == ""
+
+
+def test_a_hard_link_is_the_program_that_it_is_a_name_of() -> None:
+    out = io.BytesIO(layer({"bin/busybox": AMD}))
+    with tarfile.open(fileobj=out, mode="a") as tar:
+        info = tarfile.TarInfo("bin/sh")
+        info.type, info.linkname = tarfile.LNKTYPE, "bin/busybox"
+        tar.addfile(info)
+    assert listed(out.getvalue())["/bin/sh"].elf == "64-bit LSB machine 62"
+
+
+def test_a_layer_that_ends_where_a_program_begins_is_refused() -> None:
+    with pytest.raises(BadLayer, match="ends in the middle"):
+        listed(layer({"a": AMD})[:512])
+
+
+@pytest.mark.parametrize("change", [(0, b"\0"), (4, b"\3"), (4, b"\0"), (5, b"\0")])
+def test_a_head_that_no_kernel_takes_is_no_program(change: tuple[int, bytes]) -> None:
+    begin, byte = change
+    assert elf_of(AMD[:begin] + byte + AMD[begin + 1 : HEAD]) == ""

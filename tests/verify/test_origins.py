@@ -1,0 +1,122 @@
+"""Images in layouts and bundles: read without being extracted, and believed only as far as their digests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from generator.bundle.format import TRAILER
+from generator.bundle.reader import inspect
+from generator.bundle.save import save
+from generator.catalogue.contract import Contract
+from generator.errors import BundleError, InputError
+from generator.images.layout import SourceImage
+from generator.plan.plan import Target
+from generator.progress import quiet
+from generator.verify.evidence import Evidence
+from generator.verify.origins import Origin, Wanted, from_bundle, from_layouts
+from tests.bundle.layouts import BASE, ZSTD, Layout, multi, simple
+from tests.fate_plan import plan_of
+
+AMD, ARM = "linux/amd64", "linux/arm64"
+
+
+def targets(*names: str) -> tuple[Target, ...]:
+    target = replace(plan_of().targets[0], asked=Contract(), skipped=())
+    return tuple(replace(target, name=name, tags=(f"fgtest/{name}:1.0",)) for name in names)
+
+
+def bundle(tmp_path: Path, *images: SourceImage, bases: Sequence[Path] = ()) -> Path:
+    olds = [inspect(base).index for base in bases]
+    return save(images, tmp_path / f"{len(images)}.fate.tar", name=str(len(images)), bases=olds).path
+
+
+def source(tmp_path: Path, name: str) -> SourceImage:
+    return SourceImage((f"fgtest/{name}:1.0",), simple(tmp_path / name, name), (AMD,))
+
+
+def in_bundle(file: Path, *names: str) -> Origin:
+    return from_bundle(file, Wanted(targets(*names), (), ()))
+
+
+def read(origin: Origin) -> dict[tuple[str, str], Evidence]:
+    """(image, platform) -> what it holds."""
+    return {(s.image, s.platform): evidence for s, evidence in origin.read(origin.subjects, quiet).items()}
+
+
+def test_every_platform_of_a_layout_is_read(tmp_path: Path) -> None:
+    images = [SourceImage(("fgtest/m:1.0",), multi(tmp_path / "m", "m"), (AMD, ARM))]
+    held = read(from_layouts(targets("m"), images, tmp_path))
+    assert {key: set(evidence.files) for key, evidence in held.items()} == {
+        ("m", AMD): {"/arch", "/opt/app.jar"}, ("m", ARM): {"/arch", "/opt/app.jar"}
+    }  # fmt: skip
+
+
+def test_a_bundle_is_read_in_one_pass(tmp_path: Path) -> None:
+    held = read(in_bundle(bundle(tmp_path, source(tmp_path, "a"), source(tmp_path, "b")), "a", "b"))
+    assert [set(held[name, AMD].files) for name in "ab"] == [{"/etc/base", "/opt/a"}, {"/etc/base", "/opt/b"}]
+    assert held["a", AMD].size == len(BASE["etc/base"]) + 300
+    assert held["a", AMD].settings.command == ("/bin/true",)
+
+
+def test_layers_in_zstd_are_read_as_others_are(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "a")
+    layout.finish((layout.manifest([layout.layer(BASE, ZSTD), layout.layer({"opt/a": b"a"}, ZSTD)]), "fgtest/a:1.0"))
+    held = read(in_bundle(bundle(tmp_path, SourceImage(("fgtest/a:1.0",), layout.path, (AMD,))), "a"))
+    assert set(held["a", AMD].files) == {"/etc/base", "/opt/a"}
+
+
+def test_every_byte_of_a_bundle_is_checked_also_when_nothing_of_it_is_read(tmp_path: Path) -> None:
+    file = bundle(tmp_path, source(tmp_path, "a"))
+    origin = in_bundle(file, "a")
+    data = bytearray(file.read_bytes())
+    data[-len(TRAILER) - 10_000] ^= 1
+    file.write_bytes(data)
+    for subjects in (origin.subjects, ()):
+        with pytest.raises(BundleError, match="damaged"):
+            origin.read(subjects, quiet)
+
+
+def lying(tmp_path: Path, kind: str) -> SourceImage:
+    """An image whose layer is not what its config says, or no tar."""
+    layout = Layout(tmp_path / "a")
+    layer = layout.layer({"etc/mine": b"x"})
+    if kind == "no tar":
+        layer = (layout.put(b"no tar at all" * 100, "application/vnd.oci.image.layer.v1.tar"), "sha256:" + "1" * 64)
+    manifest = layout.manifest([layer], diff_ids=["sha256:" + "0" * 64])
+    layout.finish((manifest, "docker.io/fgtest/a:1.0"))
+    return SourceImage(("fgtest/a:1.0",), layout.path, (AMD,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("another", r"unpacked it is sha256:[0-9a-f]{64}, its config says sha256:0{64}"),
+        ("no tar", "no tar header"),
+    ],
+)
+def test_a_layer_that_is_not_what_its_config_says_is_refused(tmp_path: Path, kind: str, message: str) -> None:
+    image = lying(tmp_path, kind)
+    with pytest.raises(BundleError, match=message):
+        read(in_bundle(bundle(tmp_path, image), "a"))
+    with pytest.raises(BundleError, match=message):
+        read(from_layouts(targets("a"), [image], tmp_path))
+
+
+def test_a_delta_bundle_is_refused(tmp_path: Path) -> None:
+    """What it leaves out would count as not there, under the digests of whole images."""
+    first = bundle(tmp_path, source(tmp_path, "a"))
+    delta = bundle(tmp_path, source(tmp_path, "a"), source(tmp_path, "b"), bases=[first])
+    with pytest.raises(InputError, match="it is a delta bundle: most of its images is in 1"):
+        read(in_bundle(delta, "a", "b"))
+
+
+def test_what_was_named_and_is_not_in_the_bundle_is_an_error(tmp_path: Path) -> None:
+    file = bundle(tmp_path, source(tmp_path, "a"))
+    with pytest.raises(InputError, match=r"b: is not in 1\.fate\.tar"):
+        from_bundle(file, Wanted(targets("a", "b"), ("b",), ()))
+    with pytest.raises(InputError, match="it holds none of the images and platforms"):
+        in_bundle(file, "b")

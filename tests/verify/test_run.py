@@ -1,0 +1,76 @@
+"""Results are remembered by the image's digest, and made again where image, contract or platform is another."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from generator.catalogue.contract import Contract, File, Item
+from generator.progress import Progress, quiet
+from generator.verify.evidence import Evidence, evidence_of
+from generator.verify.layers import Entry
+from generator.verify.origins import Origin, Subject
+from generator.verify.run import UNUSED, check_unstarted
+
+ONE = Subject("one", "one:1", "linux/amd64", "sha256:1", Contract(workdir=Item("/", "c.yaml:1")))
+FILE = Entry("file", 0o644, 0, 0, 5, "")
+
+
+def run(cache: Path, subject: Subject, read: list[Subject]) -> list[tuple[str, bool, str]]:
+    """(check, ok, found) of each result of a subject; ``read`` gets what had to be read."""
+
+    def reader(subjects: Collection[Subject], _: Progress) -> Mapping[Subject, Evidence]:
+        read.extend(subjects)
+        return {s: evidence_of(b"{}", [{"/etc/a": FILE}]) for s in subjects if s.platform == "linux/amd64"}
+
+    (results,) = check_unstarted(Origin((subject,), reader, None), cache / "results", quiet).values()
+    return [(result.check, result.ok, result.found) for result in results]
+
+
+def test_an_image_is_not_read_again(tmp_path: Path) -> None:
+    first: list[Subject] = []
+    again: list[Subject] = []
+    assert run(tmp_path, ONE, first) == run(tmp_path, ONE, again) == [("workdir", True, "/")]
+    assert (first, again) == ([ONE], [])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(ONE, contract=Contract(files=(File("/etc/b", "", "", "", "", "c.yaml:2"),))),
+        replace(ONE, id="sha256:2"),
+        replace(ONE, platform="linux/arm64"),
+    ],
+    ids=["contract", "digest", "platform"],
+)
+def test_what_is_another_is_read(tmp_path: Path, other: Subject) -> None:
+    run(tmp_path, ONE, [])
+    read: list[Subject] = []
+    assert run(tmp_path, other, read) != [("workdir", False, "/")] and read == [other]
+
+
+def test_a_platform_that_the_image_lacks_is_a_failure(tmp_path: Path) -> None:
+    results = run(tmp_path, replace(ONE, platform="linux/arm64"), [])
+    assert results == [("platform", False, "the image does not have it")]
+
+
+def test_a_file_that_is_torn_is_made_again(tmp_path: Path) -> None:
+    run(tmp_path, ONE, [])
+    (file,) = tmp_path.glob("*/*.json")
+    file.write_text('{"torn":', encoding="utf-8")
+    read: list[Subject] = []
+    assert run(tmp_path, ONE, read) == [("workdir", True, "/")] and read == [ONE]
+
+
+def test_results_that_nobody_asked_for_are_removed_and_no_others(tmp_path: Path) -> None:
+    for number, seconds in enumerate((UNUSED + 60, UNUSED - 60)):
+        run(tmp_path, replace(ONE, id=str(number)), [])
+        newest = max(tmp_path.glob("*/*.json"), key=lambda file: file.stat().st_mtime)
+        os.utime(newest, (time.time() - seconds,) * 2)
+    run(tmp_path, replace(ONE, id="2"), [])
+    assert len(list(tmp_path.glob("*/*.json"))) == 2
