@@ -91,12 +91,11 @@ def _load(session: Session, plan: Plan, *, again: bool) -> dict[str, Path]:
 
     EngineError for a platform that is not the engine's: it would take the image's place.
     """
-    own = session.facts.engine.platform
-    others = sorted({platform for target in session.job.targets for platform in target.platforms if platform != own})
-    if others:
+    platform = session.facts.engine.platform
+    if others := sorted({p for target in session.job.targets for p in target.platforms if p != platform}):
         raise EngineError(
             f"{', '.join(others)} cannot be saved through this engine: its image store (graphdriver) keeps one "
-            f"platform of an image, {own}; create a builder with\n    {create_command(plan)}\n"
+            f"platform of an image, {platform}; create a builder with\n    {create_command(plan)}\n"
             "  and add --builder fategen",
             hint="nothing was started",
         )

@@ -31,7 +31,7 @@ def bake(session: Session, plan: Plan, verify: Verify | None = None) -> tuple[Bu
     ``verify`` is called when everything is built or loaded and before anything is pushed.
     """
     clear_logs(session.logs, session.job)
-    phase = _load(session) if session.options.output == "load" else _build(session)
+    phase = _build(session)
     verified = _verify(session, plan, verify) if verify else {}
     if session.options.output == "push":
         phase = replace(phase, digests=_push(session).digests)
@@ -39,26 +39,19 @@ def bake(session: Session, plan: Plan, verify: Verify | None = None) -> tuple[Bu
 
 
 def _build(session: Session) -> Phase:
-    """Builds everything involved into the builder's cache and nowhere else."""
+    """Builds everything involved: into the builder's cache and nowhere else, or with ``--load`` into the engine too.
+
+    To build and load is one run: a developer waits for it, and no one else sees what is loaded.
+    """
+    title, outputs = "building", dict[str, str]()
+    if session.options.output == "load":
+        # the engine's own builder can keep the digest that a push or a bundle has; others send a tar in Docker's form
+        oci = ",oci-mediatypes=true" if session.facts.builder.driver == "docker" else ""
+        title, outputs = "building and loading", _outputs(session.job.targets, f"type=docker{oci}")
     try:
-        return run_bake(session, "building", {}, flags=_flags(session))
+        return run_bake(session, title, outputs, flags=["--no-cache"] if session.options.no_cache else [])
     except PhaseError as error:
         raise failure(error, "nothing was published" if session.options.output == "push" else "") from error
-
-
-def _load(session: Session) -> Phase:
-    """Builds into the local engine, in one run: a developer waits for it, and no one else sees what is loaded."""
-    # the engine's own builder can keep the digest that a push or a bundle has; a tar for another's engine is Docker's
-    oci = ",oci-mediatypes=true" if session.facts.builder.driver == "docker" else ""
-    outputs = _outputs(session.job.targets, f"type=docker{oci}")
-    try:
-        return run_bake(session, "building and loading", outputs, flags=_flags(session))
-    except PhaseError as error:
-        raise failure(error) from error
-
-
-def _flags(session: Session) -> list[str]:
-    return ["--no-cache"] if session.options.no_cache else []
 
 
 def _verify(session: Session, plan: Plan, verify: Verify) -> Configs:
@@ -75,7 +68,7 @@ def _verify(session: Session, plan: Plan, verify: Verify) -> Configs:
     sources = build_layouts(plain, plan, platforms, again=True)
     verify(sources)
     return {
-        target.tags[0]: {v.platform: v.config.digest for v in read(source).image.variants}
+        target.tags[0]: {p.platform: p.config.digest for p in read(source).image.variants}
         for target, source in zip(targets, sources, strict=True)
     }
 

@@ -44,7 +44,9 @@ _NO_DAEMON = re.compile(
     r"cannot connect to the docker daemon|failed to connect to the docker api|error during connect", re.IGNORECASE
 )
 _NO_PERMISSION = re.compile(r"permission denied.*(docker\.sock|daemon socket|docker api)", re.IGNORECASE)
-_NO_BUILDX = re.compile(r"unknown command: docker buildx|'buildx' is not a docker command")
+_NO_BUILDX = re.compile(
+    r"unknown command: docker buildx|'buildx' is not a docker command|unknown shorthand flag: 'f' in -f"
+)
 _ADDRESS = re.compile(r"\b((?:unix|tcp|ssh|http|https)://[^\s\"',;]+?)(?=[\s\"',;]|: |\.? |\.?$)")
 
 
