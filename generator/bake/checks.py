@@ -121,40 +121,28 @@ def flag_problems(build: Build) -> Iterator[Problem]:
 
 def file_checks(build: Build) -> list[Check]:
     """The files of this machine that the project names: local sources, build secrets, requirements."""
-    involved = build.job.involved
-    sources = {source.name: source for target in involved for source in target.sources if source.local}
+    sources = {source.name: source for t in build.job.involved for source in t.sources if source.local}
+    locations = [source.location for source in sources.values()]
     files = named_files(build.plan)
-    get = "correct the path in .env or .env.local, or check out the right commit there"
-    return [
-        Check(
-            name,
-            "missing" if problems else "ok",
-            "; ".join(map(str, problems)) or ", ".join(paths),
-            needed,
-            get if problems else "",
-            "images that do not need them" if problems else "",
-            problems,
-        )
-        for name, paths, needed, problems in (
-            (
-                "sources",
-                [source.location for source in sources.values()],
-                "what the Dockerfiles copy",
-                tuple(_source_problems(build, sources.values())),
-            ),
-            (
-                "files",
-                list(files.values()),
-                "files that can be read",
-                tuple(
-                    Problem(build.plan.settings.where(name), f"{name}: {path} is not a file")
-                    for name, path in files.items()
-                    if not (build.root / path).is_file()
-                ),
-            ),
-        )
-        if paths
+    missing = [
+        Problem(build.plan.settings.where(name), f"{name}: {path} is not a file")
+        for name, path in files.items()
+        if not (build.root / path).is_file()
     ]
+    return [
+        *_file_check(
+            "sources", locations, "what the Dockerfiles copy", list(_source_problems(build, sources.values()))
+        ),
+        *_file_check("files", list(files.values()), "files that can be read", missing),
+    ]
+
+
+def _file_check(name: str, paths: Sequence[str], needed: str, problems: Sequence[Problem]) -> list[Check]:
+    if problems:
+        get = "correct the path in .env or .env.local, or check out the right commit there"
+        text = "; ".join(map(str, problems))
+        return [Check(name, "missing", text, needed, get, "images that do not need them", tuple(problems))]
+    return [Check(name, "ok", ", ".join(paths), needed)] if paths else []
 
 
 def named_files(plan: Plan) -> dict[str, str]:
@@ -350,12 +338,8 @@ def platform_check(platform: str, facts: Facts, images: Sequence[str]) -> Check:
 def emulated(build: Build, platform: str) -> list[str]:
     """The images that have a RUN step on this platform."""
     job, tree = build.job, build.workspace.tree
-    images = (job.shown(t.name) for t in job.involved if platform in t.platforms and _runs(tree, t.dockerfile))
-    return list(dict.fromkeys(images))
-
-
-def _runs(tree: Mapping[str, str], dockerfile: str) -> bool:
-    return runs_on_target(tree.get(dockerfile, ""))
+    targets = (t for t in job.involved if platform in t.platforms and runs_on_target(tree.get(t.dockerfile, "")))
+    return list(dict.fromkeys(job.shown(target.name) for target in targets))
 
 
 def load_problems(build: Build, facts: Facts) -> Iterator[Problem]:
