@@ -27,7 +27,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Literal
 
-from generator.docker.config import find_socket
 from generator.docker.hints import GET_DOCKER, explain
 from generator.errors import EngineError
 
@@ -68,13 +67,12 @@ class Completed:
 class Docker:
     """The docker command, or another program. No message shows one of ``secrets``.
 
-    It runs in ``cwd`` ("": where the caller is). ``socket`` is the engine's own, "" where only docker can find it.
+    It runs in ``cwd`` ("": where the caller is).
     """
 
     binary: str
     secrets: tuple[str, ...] = ()
     cwd: str = ""
-    socket: str = ""
 
     def with_secrets(self, *values: str) -> Docker:
         """The same command, which also keeps ``values`` out of messages."""
@@ -343,5 +341,4 @@ def find_program(name: str, hint: str = "") -> Docker:
 
 def find_docker() -> Docker:
     """The docker command on ``PATH``. EngineError where there is none."""
-    docker = find_program("docker", GET_DOCKER)
-    return replace(docker, socket=find_socket(docker.binary, os.environ))
+    return find_program("docker", GET_DOCKER)
