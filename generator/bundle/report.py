@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from generator.bundle.damage import wrong_size
 from generator.bundle.index import BundleIndex, short_root
@@ -11,6 +12,10 @@ from generator.bundle.load import LoadResult
 from generator.bundle.reader import Inspection, VerifyResult
 from generator.images.reference import familiar
 from generator.text import human, table, without
+
+if TYPE_CHECKING:
+    from generator.bundle.save import SaveResult
+    from generator.loader.build import Placed
 
 _WIDTH = 100
 """Columns of a terminal that a table of images may take."""
@@ -137,6 +142,31 @@ def verified(result: VerifyResult, seconds: float) -> str:
 def verified_json(result: VerifyResult) -> dict[str, object]:
     checked = {"blobs": result.blobs, "whole": True, "signer": result.signer}
     return {**bundle_json(result.index, result.size), **checked}
+
+
+def saved(result: SaveResult, bases: Sequence[BundleIndex], placed: Placed | None) -> str:
+    """What save reports of a bundle; ``placed``: the offline loader was put beside it."""
+    piped = str(result.path) == "-"
+    name = result.index.name if piped else str(result.path)
+    lines = [images_table(result.index), "", summary(name, result.index, result.size)]
+    lines.append(f"sha256 {result.sha256}" + ("" if piped else f"  (in {result.path.name}.sha256)"))
+    if bases:
+        lines.append(delta_note(result.index, bases))
+    elif result.shared:
+        lines.append(f"deduplicated layers saved {human(result.shared)}")
+    if placed:
+        lines.append(f"{placed.loader.name}  sha256 {placed.sha256}, and {placed.readme.name}")
+    return "\n".join(lines)
+
+
+def saved_json(result: SaveResult, placed: Placed | None) -> dict[str, object]:
+    return {
+        "file": str(result.path),
+        "sha256": result.sha256,
+        "not_written_twice": result.shared,
+        **({"loader": str(placed.loader), "loader_sha256": placed.sha256} if placed else {}),
+        **bundle_json(result.index, result.size),
+    }
 
 
 def loaded(result: LoadResult) -> str:

@@ -1,14 +1,8 @@
-"""Writes a bundle: one pass over the layouts, no blob that was not hashed, the file whole or not at all.
-
-The file is written beside its final name under a hidden one, forced to the disk and renamed. A killed run leaves the
-hidden file only, and the next save of the same bundle writes over it.
-"""
+"""Writes a bundle: one pass over the layouts, every blob verified, the file complete or not at all."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from generator.bundle.delta import leave_out
-from generator.bundle.disk_file import DiskFile
 from generator.bundle.format import TRAILER, Contents, Member, Writes, contents, header, padding
 from generator.bundle.index import NAME, BundleIndex, arrange, small_file
-from generator.bundle.output import check_place, check_space, disk_errors, forget, part_file, sync_directory, write_sums
+from generator.bundle.output import check_place, check_space, output_file, write_checksum
+from generator.bundle.reader import inspect
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images.compression import compression_of
 from generator.images.image import BadBlob, BlobSource, ResolvedImage, sha256, verified
@@ -59,7 +53,7 @@ class SaveResult:
 
 def save(
     images: Sequence[SourceImage],
-    output: Path,
+    output: Path | Writes,
     *,
     name: str,
     bases: Sequence[BundleIndex] = (),
@@ -67,54 +61,43 @@ def save(
     progress: Progress | None = None,
     fetching: Fetching | None = None,
 ) -> SaveResult:
-    """Write ``images`` to ``output`` and their checksum to ``output`` + ``.sha256`` (for ``sha256sum -c``).
+    """Write ``images`` to ``output`` and, where it is a path, their checksum to ``output`` + ``.sha256``.
 
     Layers that ``bases`` have are left out. ``files`` are small files that go with them, by name: see
     ``small_files.open_files``. Layers that ``fetching`` brings are waited for.
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
-    fails). Whatever it raises, ``output`` is what it was before.
+    fails). Whatever it raises, the file ``output`` is what it was before. A stream raises BrokenPipeError where nobody
+    reads it any more; who reads it can tell whether it is complete, since a bundle has an end.
     """
     plan, blobs, shared = _prepare(images, name, bases, files or {})
-    check_place(output)
-    check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
-    sums = output.with_name(output.name + ".sha256")
-    with disk_errors(output, plan.size), part_file(output) as (number, part):
-        with contextlib.closing(DiskFile(os.dup(number))) as file:
+    if isinstance(output, Path):
+        check_place(output)
+        check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
+        with output_file(output, plan.size) as file:
             digest = _write(file, plan, blobs, fetching, progress or quiet)
-            file.finish()
-        forget(output)
-        part.replace(output)
-        sync_directory(output.parent)
-    with disk_errors(sums, 0):
-        write_sums(sums, f"{digest}  {output.name}\n")
-    return SaveResult(output, plan.size, digest, plan.index.root, plan.index, shared)
-
-
-def save_to(
-    images: Sequence[SourceImage],
-    stream: Writes,
-    *,
-    name: str,
-    bases: Sequence[BundleIndex] = (),
-    files: Mapping[str, bytes] | None = None,
-    progress: Progress | None = None,
-    fetching: Fetching | None = None,
-) -> SaveResult:
-    """The same bytes as ``save`` writes, into a stream; ``path`` of the result is ``-``.
-
-    Who reads it sees by itself whether it is whole: a bundle has an end. Raises what ``save`` raises, and
-    BrokenPipeError where nobody reads it any more.
-    """
-    plan, blobs, shared = _prepare(images, name, bases, files or {})
+        write_checksum(output, digest)
+        return SaveResult(output, plan.size, digest, plan.index.root, plan.index, shared)
     try:
-        digest = _write(stream, plan, blobs, fetching, progress or quiet)
+        digest = _write(output, plan, blobs, fetching, progress or quiet)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise EngineError(f"the output cannot be written: {error.strerror}", hint="see where it goes") from error
     return SaveResult(Path("-"), plan.size, digest, plan.index.root, plan.index, shared)
+
+
+def root_digest(output: Path) -> str | None:
+    """The root digest of the bundle at ``output``, "" for a file that is none, None where nothing is."""
+    if output.exists() and not output.is_file():
+        return None
+    try:
+        return inspect(output).index.root
+    except BundleError:
+        return "" if output.exists() else None
+    except InputError:
+        return None
 
 
 def _prepare(

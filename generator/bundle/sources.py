@@ -1,20 +1,28 @@
-"""Where the images of a bundle come from: bake's layouts, the engine, OCI layouts of other tools."""
+"""Where the images of a bundle come from: bake, the engine, a registry, OCI layouts of other tools."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from generator.bake.job import Job
-from generator.bake.layouts import empty_layouts
+from generator.bake.layouts import empty_layouts, fetching_layouts
 from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine, EngineImage
-from generator.docker.process import Docker
+from generator.docker.process import Docker, find_docker
 from generator.errors import EngineError, InputError, Problem
 from generator.images.docker_save import AGAIN, SavedImage, compress_layers, copy_blobs, grouped, read_saves
 from generator.images.layout import BlobStore, SourceImage, missing_platforms, names_image, write_layout
 from generator.images.oci import Descriptor
 from generator.images.reference import familiar, normalise
-from generator.progress import Progress, quiet
+from generator.progress import Bar, Progress
+from generator.progress import quiet as no_progress
+
+if TYPE_CHECKING:
+    from generator.bundle.index import BundleIndex
+    from generator.registry.fetch import Fetch
+    from generator.workspace import Workspace
 
 COMPRESSED = "compressed.json"
 """The file beside the blobs that remembers which layer was compressed into which blob."""
@@ -49,7 +57,7 @@ def from_layouts(directory: Path, job: Job, platforms: Sequence[str]) -> tuple[S
 
 
 def from_engine(
-    docker: Docker, job: Job, platforms: Sequence[str], state: Path, progress: Progress = quiet
+    docker: Docker, job: Job, platforms: Sequence[str], state: Path, progress: Progress = no_progress
 ) -> tuple[SourceImage, ...]:
     """What the engine has under the plan's names, by ``docker save``. Raises InputError and EngineError.
 
@@ -60,7 +68,31 @@ def from_engine(
     return images
 
 
-def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progress = quiet) -> None:
+@contextlib.contextmanager
+def without_building(
+    workspace: Workspace,
+    job: Job,
+    origin: str,
+    platforms: Sequence[str],
+    others: Sequence[str],
+    bases: Sequence[BundleIndex],
+    process: Mapping[str, str],
+    quiet: bool,
+) -> Iterator[tuple[tuple[SourceImage, ...], Fetch | None]]:
+    """The job's images in ``engine``, ``registry`` or ``layout:DIR``; a registry's are fetched until the block ends."""
+    kind, _, place = origin.partition(":")
+    if kind == "layout":
+        yield from_layouts(Path(place), job, platforms), None
+    elif kind == "registry":
+        with fetching_layouts(workspace, job, platforms, process, quiet, others, bases) as fetch:
+            yield fetch.images, fetch
+    else:
+        with Bar("reading", quiet) as bar:
+            images = from_engine(find_docker(), job, platforms, workspace.project.make_state(), bar)
+        yield images, None
+
+
+def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progress = no_progress) -> None:
     """Write each image, as the engine has it under its first name, into its layout directory.
 
     The layouts share one ``blobs`` directory, a cache. Raises InputError for every image and platform that the engine

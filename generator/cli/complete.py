@@ -27,14 +27,14 @@ def images_and_groups(context: click.Context, parameter: click.Parameter, typed:
 
 def images_of_bundle(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """For ``bundle save NAME --image``: the images of the bundle that is named before it, else of the default."""
-    from generator.cli.bundle.shared import GROUPS, groups_of
+    from generator.bundle.selection import BUNDLES, DEFAULT, groups_of
 
     plan = _plan(context)
     if plan is None:
         return []
     # at an option without its value click stops reading, and leaves the argument where it was
-    named = [word for word in context.args if word in GROUPS]
-    groups = groups_of(named[0] if named else context.params["name"] or "fate", plan)
+    named = [word for word in context.args if word in BUNDLES]
+    groups = groups_of(named[0] if named else context.params["name"] or DEFAULT, plan)
     found = [CompletionItem(t.name, help=t.description) for t in plan.select(groups)]
     return _fitting(found, typed, context.params.get(parameter.name or "") or ())
 

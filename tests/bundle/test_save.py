@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import importlib
 import io
 import json
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.save import save, save_to
+from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made
@@ -237,10 +236,14 @@ def test_no_checksum_stands_beside_a_file_that_it_does_not_fit(
     sums = tmp_path / "x.fate.tar.sha256"
     sums.write_text("of the old file")
 
-    def stop(_path: Path, _text: str) -> None:
-        raise KeyboardInterrupt
+    replace = Path.replace
 
-    monkeypatch.setattr(importlib.import_module("generator.bundle.save"), "write_sums", stop)
+    def stop(path: Path, target: Path) -> Path:
+        if target == sums:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
         save(sources, tmp_path / "x.fate.tar", name="x")
     assert not sums.exists()
@@ -261,7 +264,7 @@ def test_where_no_file_can_be(sources: list[SourceImage], tmp_path: Path, case: 
 
 def test_into_a_stream_the_same_bytes(sources: list[SourceImage], made: Made, tmp_path: Path) -> None:
     stream = io.BytesIO()
-    result = save_to(sources, stream, name="fate-1.0")
+    result = save(sources, stream, name="fate-1.0")
     file = save(sources, tmp_path / "x.fate.tar", name="fate-1.0")
     assert stream.getvalue() == file.path.read_bytes() == made.data
     assert (result.sha256, result.size, result.root) == (file.sha256, file.size, file.root)
@@ -274,4 +277,4 @@ def test_a_stream_that_takes_no_more(sources: list[SourceImage], number: int, er
             raise OSError(number, os.strerror(number))
 
     with pytest.raises(error):
-        save_to(sources, Full(), name="fate-1.0")
+        save(sources, Full(), name="fate-1.0")

@@ -11,7 +11,14 @@ import pytest
 
 from generator.bundle.index import short_root
 from generator.bundle.reader import inspect
-from generator.cli.bundle.save_arguments import check_bundle, chosen, default_name, in_order, own_platform, say_left_out
+from generator.bundle.selection import (
+    check_bundle_name,
+    default_file,
+    default_platform,
+    in_order,
+    other_platforms,
+    selected,
+)
 from generator.errors import InputError
 from tests.bundle.command import fategen, run
 from tests.bundle.layouts import ZSTD, Layout
@@ -99,7 +106,7 @@ def test_a_base_that_is_not_there_is_told_before_the_project_is_read(
     ],
 )
 def test_a_name_has_the_platforms_that_were_asked_for_in_whatever_order(platforms: tuple[str, ...], name: str) -> None:
-    assert default_name("T", platforms) == Path(name)
+    assert default_file("T", platforms) == Path(name)
 
 
 def test_the_platforms_that_were_asked_for_make_one_bundle_in_whatever_order() -> None:
@@ -141,26 +148,21 @@ def test_where_no_file_can_be_is_told_before_the_project_is_read(
         assert f"-o: {said}" in capsys.readouterr().err
 
 
-def test_a_platform_that_is_left_out_is_told_with_the_flags_for_both(capsys: Told) -> None:
-    say_left_out(plan_of(), ["components"], AMD, asked=True)
+def test_a_platform_that_is_left_out_is_told_with_the_flags_for_both() -> None:
     flags = "--platform linux/amd64 --platform linux/arm64"
-    assert capsys.readouterr().err == f"for linux/amd64 alone, the engine's; for both: {flags}\n"
+    assert other_platforms(plan_of(), ["components"], AMD) == f"for linux/amd64 alone, the engine's; for both: {flags}"
+    assert other_platforms(plan_of(platforms=(AMD,)), ["components"], AMD) == ""
 
 
-def test_the_engines_platform_is_the_default_where_the_project_has_it(capsys: Told) -> None:
-    assert own_platform(ARM, plan_of()) == ARM
-    assert capsys.readouterr().err == ""
-
-
-def test_the_projects_only_platform_is_the_default_where_the_engines_is_another(capsys: Told) -> None:
-    assert own_platform(AMD, plan_of(platforms=(ARM,))) == ARM
-    assert capsys.readouterr().err == "for linux/arm64, the only one of PLATFORMS; the engine's is linux/amd64\n"
+def test_the_default_platform_is_the_engines_or_the_projects_only_one() -> None:
+    assert default_platform(ARM, plan_of()) == ARM
+    assert default_platform(AMD, plan_of(platforms=(ARM,))) == ARM
 
 
 def test_an_engine_of_another_platform_than_the_projects_several_is_told_which_to_name() -> None:
     with pytest.raises(InputError) as caught:
-        own_platform("linux/s390x", plan_of())
-    assert "PLATFORMS (linux/amd64 linux/arm64) has not the engine's own linux/s390x" in str(caught.value)
+        default_platform("linux/s390x", plan_of())
+    assert "PLATFORMS (linux/amd64 linux/arm64) lacks the engine's own linux/s390x" in str(caught.value)
     assert caught.value.hint == "name what to save: --platform linux/amd64, or --platform linux/arm64"
 
 
@@ -194,7 +196,7 @@ def test_an_image_in_place_of_a_bundles_name_is_told_with_the_bundle_that_holds_
 @pytest.mark.parametrize("word", ["packages", "fat", "nothing-like-it"])
 def test_what_no_bundle_holds_is_not_offered_as_an_image(word: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_bundle(word, plan_of)
+        check_bundle_name(word, plan_of)
     assert caught.value.hint == "for one image: fategen bundle save --image NAME; fategen images lists them"
 
 
@@ -234,5 +236,5 @@ def test_an_image_that_the_platforms_leave_out_is_refused_with_the_reason(
 
 def test_a_bundle_none_of_whose_images_the_platforms_have_is_refused_with_the_reason() -> None:
     with pytest.raises(InputError) as caught:
-        chosen(plan_of(fate_version="1.11.4", platforms=(ARM,)), "third-party", ())
+        selected(plan_of(fate_version="1.11.4", platforms=(ARM,)), "third-party", ())
     assert str(caught.value).startswith("third-party: this bundle would be empty: not built: mysql: no linux/arm64 (")

@@ -113,7 +113,10 @@ def test_a_delta_does_not_take_the_place_of_its_base(built: Path, save: Save, ba
     before = (built / "bake.fate.tar").read_bytes()
     ran = save("layout:layouts", *CHOSEN, "--base", base, output="bake.fate.tar")
     assert ran.code == 2
-    assert "the delta leans on it" in ran.err and "  next: -o names another file" in ran.err
+    assert (
+        "is the base bundle, and would be overwritten by its delta" in ran.err
+        and "  next: -o names another file" in ran.err
+    )
     assert (built / "bake.fate.tar").read_bytes() == before
 
 

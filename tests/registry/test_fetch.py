@@ -16,7 +16,7 @@ import pytest
 
 from generator.bake.layouts import empty_layout
 from generator.bundle.reader import verify
-from generator.bundle.save import save, save_to
+from generator.bundle.save import save
 from generator.config.reference import Reference, parse_reference
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
@@ -253,7 +253,7 @@ def test_room_is_needed_for_the_layers_and_the_bundle(
             save(fetched.images, tmp_path / "2.tar", name="x", fetching=fetched)
             return
         registry.asked.clear()
-        with pytest.raises(EngineError, match=r"the bundle needs .*, and the layers that come for it"):
+        with pytest.raises(EngineError, match=r"the bundle needs .*, and the layers that are fetched for it"):
             save(fetched.images, tmp_path / "2.tar", name="x", fetching=fetched)
         assert not registry.asked
 
@@ -299,7 +299,7 @@ def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(
 
     with start(wanted(registry, "b"), tmp_path, registries) as fetched:
         with pytest.raises(EngineError, match="cannot be written"):
-            save_to(fetched.images, Gone(), name="x", fetching=fetched)
+            save(fetched.images, Gone(), name="x", fetching=fetched)
         stay.set()
     assert waited == [True]
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,55 +14,55 @@ import click
 from generator.bundle.index import open_files, short_root
 from generator.bundle.output import check_place
 from generator.bundle.reader import inspect
-from generator.cli.bundle.save_arguments import (
+from generator.bundle.selection import (
+    BUNDLES,
     DEFAULT,
-    ORIGINS,
-    check_bundle,
-    check_name,
-    check_pipe,
-    chosen,
-    default_name,
-    engines_platform,
+    check_bundle_name,
+    check_output_name,
+    default_file,
+    default_platform,
     in_order,
-    known_origin,
-    own_platform,
-    plan_there,
-    root_there,
-    say_left_out,
+    other_platforms,
+    selected,
 )
-from generator.cli.bundle.shared import GROUPS, format_option, quiet_option
+from generator.cli.bundle.shared import format_option, quiet_option, show
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
-from generator.errors import InputError, Problem
+from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
 from generator.progress import Bar, say
+from generator.project import find_project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from generator.bake import Options, Recipe
-    from generator.bundle.index import BundleIndex
     from generator.docker.engine import Answers
-    from generator.images.layout import SourceImage
+    from generator.plan.plan import Plan
     from generator.registry.fetch import Fetch
-    from generator.workspace import Workspace
+
+_ORIGINS = ("bake", "engine", "registry", "layout:DIR")
+
+
+def _check_origin(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value not in _ORIGINS and not (value.startswith("layout:") and value != "layout:"):
+        wrong = f"{value} is none of {', '.join(_ORIGINS)}{did_you_mean(value, _ORIGINS)}"
+        raise InputError(Problem("--from", wrong))
+    return value
 
 
 @click.command()
 @click.argument(
     "name",
-    metavar=f"[{'|'.join(GROUPS)}]",
+    metavar=f"[{'|'.join(BUNDLES)}]",
     default=DEFAULT,
-    shell_complete=lambda _context, _parameter, begun: [name for name in GROUPS if name.startswith(begun)],
+    shell_complete=lambda _context, _parameter, begun: [name for name in BUNDLES if name.startswith(begun)],
 )
 @click.option(
     "--from",
     "origin",
     default="bake",
     show_default=True,
-    metavar="|".join(ORIGINS),
-    callback=known_origin,
+    metavar="|".join(_ORIGINS),
+    callback=_check_origin,
     help="What bake builds from its cache; what the engine has; what was pushed; OCI layouts: DIR/IMAGE, or DIR.",
 )
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
@@ -114,17 +112,17 @@ def command(
     FILE.sha256 is written beside it, for sha256sum -c. With --base it is a delta: it loads where OLD was loaded, or
     together with OLD. With -o - the bundle goes to standard output, and what is said of it to standard error.
     """
-    check_bundle(name, lambda: plan_there(directory, sets, sources))
+    check_bundle_name(name, lambda: _read_plan(directory, sets, sources))
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
     if others and origin != "registry":
         raise InputError(Problem("--add", "only a registry is asked for other images"), hint="--from registry")
     piped = str(output) == "-"
     if piped:
-        check_pipe(with_loader)
+        _check_pipe(with_loader)
     elif output:
         check_place(output)
-        check_name(output)
+        check_output_name(output, bases)
     contents = open_files(files)
     olds = [inspect(base).index for base in bases]
     project = open_project(directory)
@@ -133,117 +131,92 @@ def command(
     with contextlib.ExitStack() as held:
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
             from generator import bake as baking
-            from generator.bundle.report import bundle_json, delta_note, images_table, summary
-            from generator.bundle.save import save, save_to
+            from generator.bundle import sources as origins
+            from generator.bundle.report import saved, saved_json
+            from generator.bundle.save import root_digest, save
             from generator.loader import build
-            from generator.text import human
 
             held.enter_context(baking.lock_project(project))
             workspace, recipe = baking.open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
-            names = chosen(plan, name, images)
-            if not images and (missing := baking.not_built(plan, GROUPS[name])):
+            names = selected(plan, name, images)
+            if not images and (missing := baking.not_built(plan, BUNDLES[name])):
                 say(missing)
             title = "-".join((name, *images, plan.settings.tag, *(["delta"] if bases else [])))
-            output = output or default_name(title, platforms)
+            output = output or default_file(title, platforms)
+            check_output_name(output, bases)
             platforms = in_order(platforms, plan)
-            for base in bases:
-                if base.resolve() == output.resolve():
-                    message = f"{base} is what would be written, and the delta leans on it"
-                    raise InputError(Problem("--base", message), hint="-o names another file")
             if answers is not None and not platforms:
-                platforms = (own_platform(engines_platform(answers, plan), plan),)
-                one = origin == "engine" or (origin == "bake" and answers().engine.store == "graphdriver")
-                say_left_out(plan, names, platforms[0], asked=not one)
+                platforms = (_default_platform(answers, plan, names, origin),)
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
-            fetch: Fetch | None = None
+            fetching: Fetch | None = None
             if answers is not None and origin == "bake":
-                layouts = _from_bake(workspace, recipe, names, options, answers, quiet)
+                session = baking.make_session(
+                    find_docker(), workspace, recipe, names, options, process=os.environ, quiet=quiet, answers=answers
+                )
+                layouts = baking.build_layouts(session, plan, platforms)
             else:
-                layouts, fetch = _as_they_are(workspace, origin, names, others, olds, options, quiet, held)
-        before = None if piped else root_there(output)
+                job = baking.make_job(plan, names, options)
+                for left in job.left_out:
+                    say(f"{left.image} has no {left.platform}: {left.reason}")
+                layouts, fetching = held.enter_context(
+                    origins.without_building(workspace, job, origin, platforms, others, olds, os.environ, quiet)
+                )
+        before = None if piped else root_digest(output)
         with Bar("saving", quiet) as bar:
-            write = partial(save_to, stream=sys.stdout.buffer) if piped else partial(save, output=output)
-            progress = bar if fetch is None else fetch.after(bar)
-            result = write(layouts, name=title, bases=olds, files=contents, progress=progress, fetching=fetch)
+            result = save(
+                layouts,
+                sys.stdout.buffer if piped else output,
+                name=title,
+                bases=olds,
+                files=contents,
+                progress=bar if fetching is None else fetching.after(bar),
+                fetching=fetching,
+            )
             if piped:
                 sys.stdout.flush()
     if before not in (None, result.root):
         what = f"held another bundle (root digest {short_root(before)})" if before else "was no bundle"
         say(f"replaced {output}, which {what}")
     placed = build.place(result.path, result.index) if with_loader else None
-    if form == "json":
-        extra = {"file": str(result.path), "sha256": result.sha256, "not_written_twice": result.shared}
-        extra.update({"loader": str(placed.loader), "loader_sha256": placed.sha256} if placed else {})
-        click.echo(json.dumps({**extra, **bundle_json(result.index, result.size)}, indent=2), err=piped)
-        return
-    where = title if piped else str(result.path)
-    lines = [images_table(result.index), "", summary(where, result.index, result.size)]
-    lines.append(f"sha256 {result.sha256}" + ("" if piped else f"  (in {result.path.name}.sha256)"))
-    if olds:
-        lines.append(delta_note(result.index, olds))
-    elif result.shared:
-        lines.append(
-            f"layers that images share are in it once: {human(result.shared)} less than one file for each image"
-        )
-    if placed:
-        lines.append(f"{placed.loader.name}  sha256 {placed.sha256}, and {placed.readme.name}")
-    click.echo("\n".join(lines), err=piped)
+    show(form, saved_json(result, placed), saved(result, olds, placed), err=piped)
 
 
-def _from_bake(
-    workspace: Workspace,
-    recipe: Recipe,
-    names: Sequence[str],
-    options: Options,
-    answers: Callable[[], Answers],
-    quiet: bool,
-) -> tuple[SourceImage, ...]:
-    """Has bake build these images and groups and write their OCI layouts."""
-    from generator import bake as baking
+def _read_plan(directory: Path, sets: Sequence[str], sources: Sequence[str]) -> Plan | None:
+    """The project's plan, for hints; None where there is none, or its files are wrong."""
+    from generator.workspace import load
 
-    session = baking.make_session(
-        find_docker(),
-        workspace,
-        recipe,
-        names,
-        options,
-        process=os.environ,
-        quiet=quiet,
-        answers=answers,
-    )
-    return baking.build_layouts(session, workspace.plan, options.platforms)
+    try:
+        return load(find_project(directory), sets=sets, sources=sources).plan
+    except FategenError:
+        return None
 
 
-def _as_they_are(
-    workspace: Workspace,
-    origin: str,
-    names: Sequence[str],
-    others: Sequence[str],
-    olds: Sequence[BundleIndex],
-    options: Options,
-    quiet: bool,
-    held: contextlib.ExitStack,
-) -> tuple[tuple[SourceImage, ...], Fetch | None]:
-    """Builds nothing: the images under the plan's names, where ``origin`` has them.
+def _check_pipe(with_loader: bool) -> None:
+    """InputError where standard output is a terminal, or a file is asked for that goes beside the bundle."""
+    if with_loader:
+        raise InputError(Problem("--with-loader", "writes files beside the bundle, and -o - writes none"))
+    if sys.stdout.isatty():
+        hint = "fategen bundle save -o - | ssh HOST fategen bundle load -"
+        raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is no text"), hint=hint)
 
-    Those of a registry come while they are saved, until ``held`` ends.
-    """
-    from generator import bake as baking
-    from generator.bundle import sources as origins
 
-    job = baking.make_job(workspace.plan, names, options)
-    for left in job.left_out:
-        say(f"{left.image} has no {left.platform}: {left.reason}")
-    kind, _, place = origin.partition(":")
-    if kind == "layout":
-        return origins.from_layouts(Path(place), job, options.platforms), None
-    if kind == "registry":
-        fetch = held.enter_context(
-            baking.fetching_layouts(workspace, job, options.platforms, os.environ, quiet, others, olds)
-        )
-        return fetch.images, fetch
-    with Bar("reading", quiet) as bar:
-        state = workspace.project.make_state()
-        return origins.from_engine(find_docker(), job, options.platforms, state, bar), None
+def _default_platform(answers: Callable[[], Answers], plan: Plan, names: Sequence[str], origin: str) -> str:
+    """The engine's platform, unless the project is for another one alone. EngineError where no engine answers."""
+    try:
+        engine = answers().engine
+        if engine.problem is not None:
+            raise engine.problem
+    except EngineError as error:
+        # a remote builder needs no engine, only to be told for what to build
+        flag = f"--platform {plan.settings.platforms[0]}"
+        hint = f"{error.hint}; or, where nothing needs a daemon, name the platform: {flag}"
+        raise EngineError(error.message, hint=hint) from error
+    platform = default_platform(engine.platform, plan)
+    if platform != engine.platform:
+        say(f"for {platform}, the only one of PLATFORMS; the engine's is {engine.platform}")
+    graphdriver = origin == "bake" and engine.store == "graphdriver"
+    if origin != "engine" and not graphdriver and (note := other_platforms(plan, names, platform)):
+        say(note)
+    return platform

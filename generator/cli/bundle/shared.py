@@ -1,21 +1,14 @@
-"""What the commands of ``fategen bundle`` share: the named sets of images, options, the file's argument."""
+"""What the commands of ``fategen bundle`` share: options, the file's argument."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from generator.bundle.reader import stdin
 from generator.images.image import Reads
-
-if TYPE_CHECKING:
-    from generator.plan.plan import Plan
-
-GROUPS = {"fate": ("components",), "third-party": ("third-party",), "all": ("base", "components", "third-party")}
-"""The bundles that have names, and the plan's groups in them."""
 
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -39,15 +32,9 @@ files_argument = click.argument(
 )
 
 
-def show(form: str, document: object, text: str) -> None:
-    """Print a result as ``--format`` asks for it."""
-    click.echo(json.dumps(document, indent=2) if form == "json" else text)
-
-
-def groups_of(name: str, plan: Plan) -> tuple[str, ...]:
-    """The groups of a bundle that the plan has: for some platforms there is no base-image, say."""
-    available = {group.name for group in plan.groups}
-    return tuple(group for group in GROUPS[name] if group in available)
+def show(form: str, document: object, text: str, *, err: bool = False) -> None:
+    """Print a result as ``--format`` asks for it; with ``err`` to standard error."""
+    click.echo(json.dumps(document, indent=2) if form == "json" else text, err=err)
 
 
 def source(file: Path) -> Path | Reads:
