@@ -9,7 +9,7 @@ import hashlib
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import IO, Any, Literal
 
@@ -51,7 +51,12 @@ class Decompressor:
     """
 
     def __init__(self, kind: Literal["gzip", "zstd"], what: str) -> None:
-        self._zstd = None if kind == "gzip" else zstd_module(Problem(what, f"it is zstd-compressed, and {NO_ZSTD}"))
+        self._new: Callable[[], Any] = lambda: zlib.decompressobj(wbits=31)
+        self._errors: tuple[type[Exception], ...] = (zlib.error,)
+        if kind == "zstd":
+            zstd = zstd_module(Problem(what, f"it is zstd-compressed, and {NO_ZSTD}"))
+            options = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+            self._new, self._errors = (lambda: zstd.ZstdDecompressor(options=options)), (zstd.ZstdError, EOFError)
         self._stream = self._new()
 
     @property
@@ -61,44 +66,20 @@ class Decompressor:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Pieces of at most ``PIECE`` bytes. Raises DamagedStream."""
-        errors = (zlib.error,) if self._zstd is None else (self._zstd.ZstdError, EOFError)
-        while data or not (self._stream.needs_input or self._stream.eof):
+        more = False
+        while data or more:
             if self._stream.eof:
                 if not data.strip(b"\0"):
                     return
                 self._stream = self._new()
             try:
                 piece = self._stream.decompress(data, PIECE)
-            except errors as error:
+            except self._errors as error:
                 raise DamagedStream(str(error)) from None
             yield piece
-            data = self._stream.unused_data if self._stream.eof else b""
-
-    def _new(self) -> Any:
-        if self._zstd is None:
-            return _Gzip()
-        return self._zstd.ZstdDecompressor(options={self._zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
-
-
-class _Gzip:
-    """zlib's decompressor with the interface of zstd's."""
-
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
-        self.needs_input = True
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
-
-    def decompress(self, data: bytes, most: int) -> bytes:
-        unpacked = self._inner.decompress(self._inner.unconsumed_tail + data, most)
-        self.needs_input = not self._inner.unconsumed_tail and len(unpacked) < most
-        return unpacked
+            # zlib gives back what it has not read; zstd keeps it
+            data = self._stream.unused_data if self._stream.eof else getattr(self._stream, "unconsumed_tail", b"")
+            more = len(piece) == PIECE and not self._stream.eof
 
 
 def zstd_module(problem: Problem, hint: str = INSTALL) -> Any:

@@ -81,8 +81,8 @@ class DockerSave(Generic[T]):
         content = fields(parse(document), "the document", ())
         if "manifests" in content:
             children = [child for child in parse_index(document, "") if not child.attestation]
-            found = [child.descriptor.digest for child in children if child.descriptor.digest in self.documents]
-            return next(filter(None, (self._image(digest, platform) for digest in found)), None)
+            present = [child.descriptor.digest for child in children if child.descriptor.digest in self.documents]
+            return next(filter(None, (self._image(digest, platform) for digest in present)), None)
         config = identity
         if "layers" in content:
             manifest = parse_manifest(document, "")

@@ -84,52 +84,52 @@ def platform_object(name: str) -> dict[str, str]:
 
 
 def _platform(value: object, where: str) -> str:
-    found = fields(value, where, ("os", "architecture"))
-    parts = [text(found[key], f"{where}.{key}") for key in ("os", "architecture")]
-    if found.get("variant"):
-        parts.append(text(found["variant"], f"{where}.variant"))
+    platform = fields(value, where, ("os", "architecture"))
+    parts = [text(platform[key], f"{where}.{key}") for key in ("os", "architecture")]
+    if platform.get("variant"):
+        parts.append(text(platform["variant"], f"{where}.variant"))
     return platform_name("/".join(parts))
 
 
 def descriptor(value: object, where: str) -> Descriptor:
     """A descriptor; one whose content lies elsewhere (``urls``) is refused, since an archive must be complete."""
-    found = fields(value, where, ("digest", "size", "mediaType"))
-    if found.get("urls"):
+    blob = fields(value, where, ("digest", "size", "mediaType"))
+    if blob.get("urls"):
         raise Malformed(f"{where} points to content outside (a foreign layer)")
     return Descriptor(
-        digest(found["digest"], f"{where}.digest"),
-        size(found["size"], f"{where}.size"),
-        text(found["mediaType"], f"{where}.mediaType"),
+        digest(blob["digest"], f"{where}.digest"),
+        size(blob["size"], f"{where}.size"),
+        text(blob["mediaType"], f"{where}.mediaType"),
     )
 
 
-def _document(data: bytes, media_type: str, foreign: tuple[str, ...]) -> dict[str, object]:
-    found = fields(parse(data), "the document", ())
-    if found.get("schemaVersion") != 2:
+def _document(data: bytes, media_type: str, excluded: tuple[str, ...]) -> dict[str, object]:
+    document = fields(parse(data), "the document", ())
+    if document.get("schemaVersion") != 2:
         raise Malformed("its schemaVersion is not 2")
-    if media_type and found.get("mediaType", media_type) != media_type:
-        raise Malformed(f"it calls itself {str(found.get('mediaType'))[:80]!r}, its descriptor {media_type!r}")
-    mixed = sorted(found.keys() & set(foreign))
+    if media_type and document.get("mediaType", media_type) != media_type:
+        raise Malformed(f"it calls itself {str(document.get('mediaType'))[:80]!r}, its descriptor {media_type!r}")
+    mixed = sorted(document.keys() & set(excluded))
     if mixed:
         raise Malformed(f"it is a manifest and an index at once ({mixed[0]!r})")
-    return found
+    return document
 
 
 def parse_manifest(data: bytes, media_type: str) -> Manifest:
     """The manifest in ``data``, whose descriptor says ``media_type``. Layer media types are the caller's to judge."""
-    found = fields(_document(data, media_type, ("manifests",)), "the manifest", ("config", "layers"))
-    config = descriptor(found["config"], "config")
+    manifest = fields(_document(data, media_type, ("manifests",)), "the manifest", ("config", "layers"))
+    config = descriptor(manifest["config"], "config")
     if config.media_type not in CONFIG_TYPES:
         raise Malformed(f"its config is {config.media_type[:80]!r}: it is not a container image")
-    layers = tuple(descriptor(v, f"layers[{i}]") for i, v in enumerate(items(found["layers"], "layers")))
+    layers = tuple(descriptor(v, f"layers[{i}]") for i, v in enumerate(items(manifest["layers"], "layers")))
     return Manifest(config, layers)
 
 
 def parse_index(data: bytes, media_type: str) -> tuple[Child, ...]:
     """The entries of an index. ``media_type`` is "" for a layout's own index.json (BuildKit once wrote it without)."""
-    found = fields(_document(data, media_type, ("config", "layers")), "the index", ("manifests",))
+    index = fields(_document(data, media_type, ("config", "layers")), "the index", ("manifests",))
     children = []
-    for number, value in enumerate(items(found["manifests"], "manifests")):
+    for number, value in enumerate(items(index["manifests"], "manifests")):
         where = f"manifests[{number}]"
         entry = fields(value, where, ())
         notes = fields(entry.get("annotations") or {}, f"{where}.annotations", ())
@@ -153,8 +153,8 @@ def nested_index(children: Sequence[tuple[str, Descriptor]]) -> bytes:
 
 def parse_config(data: bytes) -> Config:
     """Platform and diff ids of an image config."""
-    found = fields(parse(data), "the config", ("os", "architecture", "rootfs"))
-    rootfs = fields(found["rootfs"], "rootfs", ("diff_ids",))
+    config = fields(parse(data), "the config", ("os", "architecture", "rootfs"))
+    rootfs = fields(config["rootfs"], "rootfs", ("diff_ids",))
     # an image without layers has null there
     ids = items(rootfs["diff_ids"] or [], "diff_ids")
-    return Config(_platform(found, "the config"), tuple(digest(v, f"diff_ids[{i}]") for i, v in enumerate(ids)))
+    return Config(_platform(config, "the config"), tuple(digest(v, f"diff_ids[{i}]") for i, v in enumerate(ids)))

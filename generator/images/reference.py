@@ -16,12 +16,12 @@ def normalise(reference: str) -> str:
     Raises ``ValueError`` with the reason: not a reference, or one with a digest (an archive cannot name by digest).
     """
     try:
-        found = parse_reference(reference).full
+        parsed = parse_reference(reference).full
     except ValueError as error:
         raise ValueError(f'"{reference[:300]}" is not an image reference: {error}') from None
-    if found.digest:
+    if parsed.digest:
         raise ValueError(f'"{reference[:300]}" names a digest; a bundle holds names with tags')
-    return f"{found.name}:{found.tag or 'latest'}"
+    return f"{parsed.name}:{parsed.tag or 'latest'}"
 
 
 def familiar(reference: str) -> str:

@@ -18,16 +18,16 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Malformed(ValueError):
-    """A document is not what it must be; the message says where in it and why."""
+    """A document is not what it must be; the message says where and why."""
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
+    members: dict[str, object] = {}
     for key, value in pairs:
-        if key in found:
+        if key in members:
             raise Malformed(f"the key {key[:40]!r} stands twice")
-        found[key] = value
-    return found
+        members[key] = value
+    return members
 
 
 def _int(text: str) -> int:
@@ -50,7 +50,7 @@ def parse(data: bytes) -> object:
             data.decode("utf-8"), object_pairs_hook=_object, parse_int=_int, parse_constant=_constant
         )  # fmt: skip
     except RecursionError:
-        raise Malformed("it is nested too deep") from None
+        raise Malformed("it is nested too deeply") from None
     except UnicodeDecodeError:
         raise Malformed("it is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -66,11 +66,11 @@ def fields(value: object, where: str, required: Iterable[str], *, closed: bool =
     """``value`` as an object that has the ``required`` keys, and no others when ``closed``."""
     if not isinstance(value, dict):
         raise Malformed(f"{where} is not an object")
-    wanted = set(required)
-    missing = sorted(wanted - value.keys())
+    keys = set(required)
+    missing = sorted(keys - value.keys())
     if missing:
         raise Malformed(f"{where} lacks {missing[0]!r}")
-    unknown = sorted(value.keys() - wanted) if closed else []
+    unknown = sorted(value.keys() - keys) if closed else []
     if unknown:
         raise Malformed(f"{where} has the unknown key {unknown[0][:40]!r}; a newer fategen may have written it")
     return value
