@@ -62,13 +62,16 @@ def test_zstd_layers_are_reported_with_the_engines_that_load_them(
     assert "layers in zstd: Docker loads them from version 23 on" in capsys.readouterr().out
 
 
-def test_a_pipe_gets_the_bytes_that_a_file_gets(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_the_bytes_that_a_file_gets(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told) -> None:
     assert save(monkeypatch, "-o", "x.fate.tar") == 0
     out = io.TextIOWrapper(io.BytesIO())
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", out)
         assert save(patch, "-o", "-") == 0
+        assert save(patch, "-o", "-", "--with-loader") == 2
     assert out.buffer.getvalue() == (project / "x.fate.tar").read_bytes()  # type: ignore[attr-defined]
+    said = capsys.readouterr().err
+    assert "root digest" in said and "--with-loader: writes files beside the bundle" in said
 
 
 def test_a_base_whose_layers_are_compressed_another_way_is_reported(
@@ -79,6 +82,26 @@ def test_a_base_whose_layers_are_compressed_another_way_is_reported(
         write_image(project / "built" / name, name, ZSTD)
     assert save(monkeypatch, "--base", "gzip.fate.tar", "-o", "new.fate.tar") == 0
     assert "no base has any of its layers (their layers are gzip)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("base", ["x.fate.tar", "./x.fate.tar"])
+def test_a_delta_does_not_overwrite_its_base(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told, base: str
+) -> None:
+    assert save(monkeypatch, "-o", "x.fate.tar") == 0
+    before = (project / "x.fate.tar").read_bytes()
+    assert save(monkeypatch, "--base", base, "-o", "x.fate.tar") == 2
+    said = capsys.readouterr().err
+    assert "is the base bundle, and would be overwritten by its delta" in said and "next: -o names another" in said
+    assert (project / "x.fate.tar").read_bytes() == before
+
+
+@pytest.mark.usefixtures("project")
+def test_every_image_that_no_layout_has_is_named(monkeypatch: pytest.MonkeyPatch, capsys: Told) -> None:
+    assert run(monkeypatch, "save", "--from", "layout:built", "--platform", AMD) == 2
+    said = capsys.readouterr().err
+    assert "egg: built/egg is no OCI layout, and built has no fgtest/egg:1.3" in said
+    assert "fateboard: " in said and "  next: skopeo copy" in said
 
 
 def test_an_output_with_the_name_of_a_compressed_file_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: Told) -> None:
