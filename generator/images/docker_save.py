@@ -30,9 +30,9 @@ from generator.images.reference import normalise
 from generator.images.strictjson import LIMIT, Malformed, fields, items, parse, text
 from generator.progress import Progress, quiet
 
-AGAIN = "run the same command again: what is there stays there"
+AGAIN = "run the same command again: finished layers are kept"
 _AT_ONCE = min(4, os.cpu_count() or 1)
-"""``docker save`` runs side by side: each keeps one core of the engine busy, two take two thirds of the time of one"""
+"""runs of ``docker save`` side by side: each keeps one core of the engine busy, and two take 2/3 of the time of one"""
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})|([0-9a-f]{64})\.json")
 
 T = TypeVar("T")
@@ -125,7 +125,8 @@ def read_stream(stream: Reads, take: Callable[[str, Reads, int], T | None]) -> D
             for member in tar:
                 key = _key(member.name)
                 if member.issym():
-                    links[key] = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.linkname))
+                    target = posixpath.join(posixpath.dirname(member.name), member.linkname)
+                    links[key] = _key(posixpath.normpath(target))
                 file = tar.extractfile(member) if member.isreg() else None
                 if file is None:
                     continue
@@ -180,7 +181,7 @@ def read_saves(
     stopped, done = False, 0
 
     def count(size: int) -> None:
-        # how much there is in all, nobody knows before
+        # the total is unknown until the end
         nonlocal done
         with lock:
             done += size

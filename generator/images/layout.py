@@ -194,14 +194,14 @@ def _described(blob: Descriptor) -> dict[str, object]:
 class BlobStore:
     """The blobs of layouts that fategen fills, in their ``blobs/sha256`` directory; threads may share it.
 
-    The file ``record`` remembers which uncompressed layer is in which blob. Losing the file or a blob costs the time
-    to compress again and nothing else: whoever reads a blob verifies it. Methods raise EngineError where the disk
-    is full or fails, and then leave no part of a blob behind.
+    ``cache_file`` remembers which uncompressed layer is in which blob. Losing the file or a blob costs the time to
+    compress again and nothing else: whoever reads a blob verifies it. Methods raise EngineError where the disk is full
+    or fails, and then leave no part of a blob behind.
     """
 
-    def __init__(self, directory: Path, record: Path) -> None:
-        self._directory, self._record = directory, record
-        self._compressed = _read_record(record)
+    def __init__(self, directory: Path, cache_file: Path) -> None:
+        self._directory, self._cache_file = directory, cache_file
+        self._compressed = _read_cache(cache_file)
         self._lock = threading.Lock()
         self._started: set[str] = set()
 
@@ -244,7 +244,7 @@ class BlobStore:
         with self._lock, disk_errors(self._directory):
             self._compressed.update(blobs)
             known = {name: {"digest": blob.digest, "size": blob.size} for name, blob in self._compressed.items()}
-            write_atomically(self._record, encode(known), sync=False)
+            write_atomically(self._cache_file, encode(known), sync=False)
         return next(iter(blobs))
 
     def compressed(self, diff_id: str) -> Descriptor | None:
@@ -294,9 +294,9 @@ class BlobStore:
         return self._directory / name.partition(":")[2]
 
 
-def _read_record(record: Path) -> dict[str, Descriptor]:
+def _read_cache(cache_file: Path) -> dict[str, Descriptor]:
     try:
-        known = fields(parse(record.read_bytes()), "the record", ())
+        known = fields(parse(cache_file.read_bytes()), "the cache", ())
         entries = {digest(name, "a layer"): fields(value, name, ("digest", "size")) for name, value in known.items()}
         return {
             name: Descriptor(digest(value["digest"], name), size(value["size"], name), OCI_GZIP)
