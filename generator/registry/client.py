@@ -166,7 +166,7 @@ Connect = Callable[[Access], Registry]
 """Opens a conversation with a registry; another than ``Registry`` is for tests."""
 
 
-def refused_pushes(access: Access, paths: Sequence[str], connect: Connect = Registry) -> dict[str, Refusal]:
+def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, Refusal]:
     """Path of a repository -> why a push to it would be refused. The one key "" is about the whole registry.
 
     Raises nothing that a registry can cause.
@@ -180,7 +180,7 @@ def refused_pushes(access: Access, paths: Sequence[str], connect: Connect = Regi
         return None
 
     try:
-        registry = connect(access)
+        registry = Registry(access)
         registry.log_in()
     except Refusal as refusal:
         return {"": refusal}

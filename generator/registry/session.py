@@ -138,7 +138,7 @@ class Session:
         raise AssertionError("unreachable")
 
     def authorised(self, method: str, address: str, *scopes: str, **options: Any) -> Answer:
-        """The same, asked once but for a token that is over."""
+        """Like ``request``, but asked once: only a token that is over is replaced."""
         header = self.authorization(*scopes)
         answer = self.once(method, address, header, **options)
         if answer.status != 401 or not self.is_own(answer.url):
