@@ -6,28 +6,6 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass, field
-from typing import Protocol
-
-
-class Target(Protocol):
-    @property
-    def into(self) -> str: ...
-
-    @property
-    def env(self) -> dict[str, str]: ...
-
-    @property
-    def by_diff_id(self) -> bool:
-        """Whether it takes layers that it has by diff id: a graphdriver."""
-
-    def ids(self, *names: str) -> dict[str, str]:
-        """Name → ID of those that are there, also of those that the engine hides."""
-
-    def whole(self, name: str) -> bool:
-        """Whether the engine can give the image away again with all of its layers."""
-
-    def remove(self, *names: str) -> None:
-        """Takes names away, and images by their IDs that it keeps without one."""
 
 
 def _run(env: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +20,8 @@ def _full(name: str) -> str:
 
 @dataclass(frozen=True)
 class DockerTarget:
+    """As the others: ``by_diff_id``: it takes layers that it has by diff id, as a graphdriver does."""
+
     host: str
     by_diff_id: bool
     into: str = "docker"
@@ -51,12 +31,14 @@ class DockerTarget:
         return {"DOCKER_HOST": self.host}
 
     def ids(self, *names: str) -> dict[str, str]:
+        """Name → ID of those that are there, also of those that the engine hides."""
         found = {
             n: _run(self.env, "docker", "image", "inspect", "--format", "{{.Id}}", n).stdout.strip() for n in names
         }
         return {name: identity for name, identity in found.items() if identity}
 
     def whole(self, name: str) -> bool:
+        """Whether the engine can give the image away again with all of its layers."""
         save = subprocess.Popen(["docker", "save", name], env={**os.environ, **self.env}, stdout=subprocess.PIPE)
         listed = subprocess.run(["tar", "-t"], stdin=save.stdout, capture_output=True, text=True, check=True).stdout
         save.wait()
@@ -67,6 +49,7 @@ class DockerTarget:
         return save.returncode == 0 and bool(layers) and saved >= len(layers)
 
     def remove(self, *names: str) -> None:
+        """Takes names away, and images by their IDs that it keeps without one."""
         for name in names:
             _run(self.env, "docker", "image", "rm", "--force", name)
 
@@ -121,6 +104,9 @@ class ContainerdTarget:
         for name in names:
             # --sync: its blobs are gone, too, when it returns
             self._ctr("images", "rm", "--sync", _full(name))
+
+
+Target = DockerTarget | PodmanTarget | ContainerdTarget
 
 
 def target(kind: str, namespace: str) -> Target:

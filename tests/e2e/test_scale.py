@@ -140,7 +140,7 @@ def test_the_same_file_in_all_surroundings(big: Path, tmp_path: Path) -> None:
         directory = tmp_path / str(number)
         directory.mkdir()
         # another directory, too
-        run(SAVE, big, "big.fate.tar", "0", umask, env=env, cwd=directory)
+        run(SAVE, big, "big.fate.tar", umask, env=env, cwd=directory)
         found.add(digest(directory / "big.fate.tar"))
     assert len(found) == 1
 
@@ -165,7 +165,7 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.full
 def test_ten_gigabytes_in_little_memory_and_no_temporary_disk(huge: Path, tmp_path: Path) -> None:
     file = tmp_path / "big.fate.tar"
-    assert run(SAVE, huge, file, "0", "022") < MEMORY
+    assert run(SAVE, huge, file, "022") < MEMORY
     try:
         assert file.stat().st_size > 10 * 10**9
         assert inspect(file).size == file.stat().st_size
