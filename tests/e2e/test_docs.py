@@ -31,6 +31,9 @@ ELSEWHERE = ("harbor.md", "library.md", "completion.md")
 """Pages that another test runs, since they need more than a name in another's place."""
 PAGES = [p for p in PAGES if "```console" in p.read_text(encoding="utf-8") and p.name not in ELSEWHERE]
 
+LONG = ("lines.md", "proxy.md")
+"""Pages that build for minutes what test_line_1_11 and test_secrets build too."""
+
 Values = dict[str, str]
 Provider = Callable[[Path], contextlib.AbstractContextManager[tuple[Values, Values]]]
 
@@ -127,7 +130,9 @@ def home(tmp_path: Path, sources: tuple[Path, Values]) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, marks=pytest.mark.full if p.name in LONG else (), id=p.name) for p in PAGES]
+)
 def test_a_page_is_run_as_it_stands(page: Path, home: Path, sources: tuple[Path, Values], registry: str) -> None:
     # of its own: what another page pushed would be there already
     ours = f"docs-{os.getpid()}-{page.stem.lower()}"
