@@ -74,7 +74,7 @@ def check(image: str, platform: str, contract: Contract, evidence: Evidence) -> 
         for file in contract.files:
             yield result(file.name, file.where, *_file(file, evidence))
         for pair in contract.mounted:
-            mounted = File(pair.name, pair.value, "", "", "", pair.where)
+            mounted = File(pair.name, type=pair.value, where=pair.where)
             yield result(f"mounted over: {pair.name}", pair.where, *_file(mounted, evidence))
         for pair in contract.absent:
             present = matching(pair.name, evidence)

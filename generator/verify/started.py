@@ -71,7 +71,7 @@ class _Trial:
     @property
     def started(self) -> Started:
         contract = self.subject.contract
-        return contract.started or Started((), 60, (), contract.where)
+        return contract.started or Started(where=contract.where)
 
     @property
     def ports(self) -> Sequence[Item]:
