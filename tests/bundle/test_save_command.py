@@ -155,7 +155,7 @@ def test_another_bundle_that_was_there_is_told_and_the_same_one_is_not(
     assert capsys.readouterr().err == ""
     old = short_root(inspect(project / "x.fate.tar").index.root)
     assert save(monkeypatch, "-o", "x.fate.tar", "--file", ".env") == 0
-    assert capsys.readouterr().err == f"replaced x.fate.tar, which held another bundle (root digest {old})\n"
+    assert capsys.readouterr().err == f"replaced x.fate.tar, which was another bundle (root digest {old})\n"
     (project / "x.fate.tar").write_text("a letter")
     assert save(monkeypatch, "-o", "x.fate.tar") == 0
     assert capsys.readouterr().err == "replaced x.fate.tar, which was no bundle\n"

@@ -105,12 +105,12 @@ def command(
     form: str,
     quiet: bool,
 ) -> None:
-    """Write a set of images into one file: as bake builds them, or as something has them already.
+    """Write a set of images into one file: bake builds them, or they are taken from where they already are.
 
     "fate" (the default) holds the components, "third-party" mysql and redis, "all" both and base-image (the group "all"
     of bake and images is what is built: without mysql and redis). The same images give the same file, byte for byte.
     FILE.sha256 is written beside it, for sha256sum -c. With --base it is a delta: it loads where OLD was loaded, or
-    together with OLD. With -o - the bundle goes to standard output, and what is said of it to standard error.
+    together with OLD. With -o - the bundle goes to standard output, and the report to standard error.
     """
     check_bundle_name(name, lambda: _read_plan(directory, sets, sources))
     if builder and origin != "bake":
@@ -124,11 +124,11 @@ def command(
         check_place(output)
         check_output_name(output, bases)
     contents = open_files(files)
-    olds = [inspect(base).index for base in bases]
+    base_indexes = [inspect(base).index for base in bases]
     project = open_project(directory)
     # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
     asked = origin in ("bake", "engine") or not platforms
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as closing:
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
             from generator import bake as baking
             from generator.bundle import sources as origins
@@ -136,7 +136,7 @@ def command(
             from generator.bundle.save import root_digest, save
             from generator.loader import build
 
-            held.enter_context(baking.lock_project(project))
+            closing.enter_context(baking.lock_project(project))
             workspace, recipe = baking.open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
@@ -160,8 +160,8 @@ def command(
                 job = baking.make_job(plan, names, options)
                 for left in job.left_out:
                     say(f"{left.image} has no {left.platform}: {left.reason}")
-                layouts, fetching = held.enter_context(
-                    origins.without_building(workspace, job, origin, platforms, others, olds, os.environ, quiet)
+                layouts, fetching = closing.enter_context(
+                    origins.without_building(workspace, job, origin, platforms, others, base_indexes, os.environ, quiet)
                 )
         before = None if piped else root_digest(output)
         with Bar("saving", quiet) as bar:
@@ -169,7 +169,7 @@ def command(
                 layouts,
                 sys.stdout.buffer if piped else output,
                 name=title,
-                bases=olds,
+                bases=base_indexes,
                 files=contents,
                 progress=bar if fetching is None else fetching.after(bar),
                 fetching=fetching,
@@ -177,10 +177,10 @@ def command(
             if piped:
                 sys.stdout.flush()
     if before not in (None, result.root):
-        what = f"held another bundle (root digest {short_root(before)})" if before else "was no bundle"
-        say(f"replaced {output}, which {what}")
+        what = f"another bundle (root digest {short_root(before)})" if before else "no bundle"
+        say(f"replaced {output}, which was {what}")
     placed = build.place(result.path, result.index) if with_loader else None
-    show(form, saved_json(result, placed), saved(result, olds, placed), err=piped)
+    show(form, saved_json(result, placed), saved(result, base_indexes, placed), err=piped)
 
 
 def _read_plan(directory: Path, sets: Sequence[str], sources: Sequence[str]) -> Plan | None:
