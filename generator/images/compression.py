@@ -26,7 +26,7 @@ Kind = Literal["", "gzip", "zstd"]
 PIECE = 1 << 20
 """bytes that are unpacked or compressed at a time"""
 NO_ZSTD = "this Python has no zstd (3.14 has)"
-INSTALL = "pip install backports.zstd, where fategen is installed"
+_INSTALL = "pip install backports.zstd, where fategen is installed"
 _WINDOW_LOG = 27
 """zstd: at most 128 MiB of window, as ``zstd -d`` takes without being asked"""
 _GZIP = re.compile(rb"\x1f\x8b\x08")
@@ -82,7 +82,7 @@ class Decompressor:
             more = len(piece) == PIECE and not self._stream.eof
 
 
-def zstd_module(problem: Problem, hint: str = INSTALL) -> Any:
+def zstd_module(problem: Problem) -> Any:
     """Python's zstd, or its backport. InputError with this problem where there is neither."""
     try:
         try:
@@ -90,7 +90,7 @@ def zstd_module(problem: Problem, hint: str = INSTALL) -> Any:
         except ImportError:
             from backports import zstd  # type: ignore[import-not-found, no-redef, unused-ignore]
     except ImportError:
-        raise InputError(problem, hint=hint) from None
+        raise InputError(problem, hint=_INSTALL) from None
     return zstd
 
 
