@@ -68,7 +68,7 @@ def _verify(session: Session, plan: Plan, verify: Verify) -> Configs:
     sources = build_layouts(plain, plan, platforms, again=True)
     verify(sources)
     return {
-        target.tags[0]: {p.platform: p.config.digest for p in read(source).image.variants}
+        target.tags[0]: {p.platform: p.config.digest for p in read(source).image.platform_images}
         for target, source in zip(targets, sources, strict=True)
     }
 

@@ -13,7 +13,7 @@ from generator.bundle.load import Loaded, LoadResult, load
 from generator.bundle.reader import Approve, Inspection, VerifyResult, extract, inspect, verify
 from generator.bundle.save import SaveResult, save
 from generator.bundle.signature import Signed, required, sign
-from generator.images.image import Image, Variant
+from generator.images.image import Image, PlatformImage
 from generator.images.layout import SourceImage
 from generator.progress import Progress
 
@@ -28,11 +28,11 @@ __all__ = [
     "Inspection",
     "LoadResult",
     "Loaded",
+    "PlatformImage",
     "Progress",
     "SaveResult",
     "Signed",
     "SourceImage",
-    "Variant",
     "VerifyResult",
     "diff",
     "engine_called",

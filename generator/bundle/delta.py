@@ -14,14 +14,19 @@ def leave_out(index: BundleIndex, olds: Sequence[BundleIndex]) -> BundleIndex:
 
     Bases that have none of its layers are not named; ``index`` is returned as it is where no base has any.
     """
-    layers = {blob for image in index.images for variant in image.variants for blob in _layers(variant.layers)}
+    layers = {
+        blob
+        for image in index.images
+        for platform_image in image.platform_images
+        for blob in _layers(platform_image.layers)
+    }
     users: dict[str, set[str]] = {}
     bases = set()
     for old in olds:
         for image in old.images:
-            for variant in image.variants:
-                for blob in layers.intersection(_layers(variant.layers)):
-                    users.setdefault(blob, set()).add(variant.manifest.digest)
+            for platform_image in image.platform_images:
+                for blob in layers.intersection(_layers(platform_image.layers)):
+                    users.setdefault(blob, set()).add(platform_image.manifest.digest)
                     bases.add(BaseBundle(old.name, old.root))
     missing = tuple(MissingLayer(blob, tuple(sorted(users[blob]))) for blob in sorted(users))
     ordered = tuple(sorted(bases, key=lambda base: base.root))

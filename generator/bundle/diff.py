@@ -118,7 +118,10 @@ def _row(change: Change) -> tuple[str, ...]:
 
 def _layers(image: Image) -> dict[str, tuple[str, ...]]:
     """The digests of its layers by platform."""
-    return {variant.platform: tuple(layer.blob.digest for layer in variant.layers) for variant in image.variants}
+    return {
+        platform_image.platform: tuple(layer.blob.digest for layer in platform_image.layers)
+        for platform_image in image.platform_images
+    }
 
 
 def _by_name(index: BundleIndex) -> dict[str, Image]:

@@ -178,10 +178,10 @@ def contents(index: BundleIndex) -> Contents:
     for image in index.images:
         if image.nested:
             roles.setdefault(image.target.digest, "index")
-        for variant in image.variants:
-            roles.setdefault(variant.manifest.digest, "manifest")
-            roles.setdefault(variant.config.digest, "config")
-            for layer in variant.layers:
+        for platform_image in image.platform_images:
+            roles.setdefault(platform_image.manifest.digest, "manifest")
+            roles.setdefault(platform_image.config.digest, "config")
+            for layer in platform_image.layers:
                 roles.setdefault(layer.blob.digest, "layer")
         for digest in dict.fromkeys(blob.digest for blob in image.blobs()):
             users.setdefault(digest, []).append(image.label)
@@ -217,9 +217,9 @@ def loader_files(index: BundleIndex) -> tuple[tuple[str, bytes], ...]:
     """What loaders look for: ``manifest.json``, ``index.json`` and ``oci-layout``, in the order of the file."""
     docker = [
         {
-            "Config": blob_name(image.variants[0].config.digest),
+            "Config": blob_name(image.platform_images[0].config.digest),
             "RepoTags": list(image.references),
-            "Layers": [blob_name(layer.blob.digest) for layer in image.variants[0].layers],
+            "Layers": [blob_name(layer.blob.digest) for layer in image.platform_images[0].layers],
         }
         for image in index.images
     ]
@@ -242,7 +242,7 @@ def blob_name(digest: str) -> str:
 
 
 def _entry(image: Image, name: str) -> dict[str, object]:
-    platform = {} if image.nested else {"platform": platform_object(image.variants[0].platform)}
+    platform = {} if image.nested else {"platform": platform_object(image.platform_images[0].platform)}
     return {
         "mediaType": image.target.media_type,
         "digest": image.target.digest,

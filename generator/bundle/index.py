@@ -14,7 +14,7 @@ from pathlib import Path
 
 from generator.errors import InputError, Problem
 from generator.images import reference
-from generator.images.image import Image, Layer, Variant
+from generator.images.image import Image, Layer, PlatformImage
 from generator.images.oci import (
     CONFIG_TYPES,
     INDEX_TYPES,
@@ -119,7 +119,12 @@ class BundleIndex:
     @property
     def compressions(self) -> set[str]:
         """How its layers are compressed: gzip, zstd, "" for a plain tar."""
-        layers = (layer for image in self.images for variant in image.variants for layer in variant.layers)
+        layers = (
+            layer
+            for image in self.images
+            for platform_image in image.platform_images
+            for layer in platform_image.layers
+        )
         return {compressed_with(layer.blob.media_type) for layer in layers}
 
     @property
@@ -163,12 +168,14 @@ def _image_json(image: Image) -> dict[str, object]:
         "target": _blob_json(image.target),
         "variants": [
             {
-                "platform": variant.platform,
-                "manifest": _blob_json(variant.manifest),
-                "config": _blob_json(variant.config),
-                "layers": [{"blob": _blob_json(layer.blob), "diff_id": layer.diff_id} for layer in variant.layers],
+                "platform": platform_image.platform,
+                "manifest": _blob_json(platform_image.manifest),
+                "config": _blob_json(platform_image.config),
+                "layers": [
+                    {"blob": _blob_json(layer.blob), "diff_id": layer.diff_id} for layer in platform_image.layers
+                ],
             }
-            for variant in image.variants
+            for platform_image in image.platform_images
         ],
     }
 
@@ -220,7 +227,7 @@ def _check(index: BundleIndex) -> None:
         for blob in image.blobs():
             if sizes.setdefault(blob.digest, blob.size) != blob.size:
                 raise Malformed(f"{blob.digest} has two sizes")
-    layers = {layer.blob.digest for image in index.images for v in image.variants for layer in v.layers}
+    layers = {layer.blob.digest for image in index.images for v in image.platform_images for layer in v.layers}
     if any(layer.digest not in layers for layer in index.missing):
         raise Malformed("it leaves out a blob that is not a layer of its images")
     if len(sizes) > MAX_MEMBERS or sum(sizes.values()) > MAX_SIZE:
@@ -239,19 +246,22 @@ def _image(value: object, where: str) -> Image:
     names = tuple(_reference(v, f"{where}.references") for v in items(found["references"], f"{where}.references"))
     if not names or list(names) != sorted(names):
         raise Malformed(f"{where}.references are not a sorted list of names")
-    variants = tuple(
-        _variant(v, f"{where}.variants[{i}]") for i, v in enumerate(items(found["variants"], f"{where}.variants"))
+    platform_images = tuple(
+        _platform_image(v, f"{where}.variants[{i}]")
+        for i, v in enumerate(items(found["variants"], f"{where}.variants"))
     )
-    platforms = [variant.platform for variant in variants]
-    if not variants or len(set(platforms)) != len(platforms):
+    platforms = [platform_image.platform for platform_image in platform_images]
+    if not platform_images or len(set(platforms)) != len(platforms):
         raise Malformed(f"{where} has no platform, or one twice")
-    target = _descriptor(found["target"], f"{where}.target", INDEX_TYPES if len(variants) > 1 else MANIFEST_TYPES)
-    if len(variants) == 1 and target != variants[0].manifest:
+    target = _descriptor(
+        found["target"], f"{where}.target", INDEX_TYPES if len(platform_images) > 1 else MANIFEST_TYPES
+    )
+    if len(platform_images) == 1 and target != platform_images[0].manifest:
         raise Malformed(f"{where}.target is not its manifest")
-    return Image(names, target, variants)
+    return Image(names, target, platform_images)
 
 
-def _variant(value: object, where: str) -> Variant:
+def _platform_image(value: object, where: str) -> PlatformImage:
     found = fields(value, where, ("platform", "manifest", "config", "layers"), closed=True)
     platform = text(found["platform"], f"{where}.platform")
     if platform_name(platform) != platform:
@@ -262,7 +272,7 @@ def _variant(value: object, where: str) -> Variant:
         layer = fields(entry, place, ("blob", "diff_id"), closed=True)
         blob = _descriptor(layer["blob"], place, LAYER_TYPES, MAX_SIZE)
         layers.append(Layer(blob, digest(layer["diff_id"], f"{place}.diff_id")))
-    return Variant(
+    return PlatformImage(
         platform,
         _descriptor(found["manifest"], f"{where}.manifest", MANIFEST_TYPES),
         _descriptor(found["config"], f"{where}.config", CONFIG_TYPES),

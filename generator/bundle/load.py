@@ -23,7 +23,7 @@ from generator.bundle.index import BundleIndex
 from generator.bundle.reader import Approve, Bundle, verified
 from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
 from generator.images import reference
-from generator.images.image import Image, Reads, Variant
+from generator.images.image import Image, PlatformImage, Reads
 from generator.images.oci import ZSTD_TYPES, platform_name
 from generator.images.reference import familiar
 from generator.images.strictjson import Malformed
@@ -78,7 +78,7 @@ def load(
     with open_bundles((source, *bases)) as (bundle, others):
         signer = approve(bundle.index, bundle.name) if approve else ""
         chosen = renamed(_for_platform(bundle.index, only, _platform(platform or engine.platform())), retag)
-        loaded_platform = chosen.images[0].variants[0].platform
+        loaded_platform = chosen.images[0].platform_images[0].platform
         # a delta's missing layers may be in any image; a whole bundle was loaded under its names, or never
         images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
         names = tuple(dict.fromkeys(name for image in images for name in image.references))
@@ -135,11 +135,11 @@ def _for_platform(index: BundleIndex, only: Sequence[str], platform: str) -> Bun
     """The index of what is sent: one platform of each image, with its manifest as the image itself."""
     images, lacking = [], []
     for image in choose(index, only):
-        variant = next((v for v in image.variants if v.platform == platform), None)
-        if variant is None:
+        platform_image = next((v for v in image.platform_images if v.platform == platform), None)
+        if platform_image is None:
             lacking.append(Problem(image.label, f"is in the bundle for {', '.join(image.platforms)}, not {platform}"))
         else:
-            images.append(replace(image, target=variant.manifest, variants=(variant,)))
+            images.append(replace(image, target=platform_image.manifest, platform_images=(platform_image,)))
     if lacking and not images:
         platforms = ", ".join(sorted({name for image in choose(index, only) for name in image.platforms}))
         raise InputError(
@@ -183,15 +183,15 @@ def _present_layers(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex
     whole = {layer.digest for layer in bundle.index.missing if present.manifests.intersection(layer.manifests)}
     for known in (bundle, *named_bases(bundle, bases)):
         for image in known.index.images:
-            for variant in image.variants:
-                if variant.manifest.digest in present.manifests:
-                    whole |= {layer.blob.digest for layer in variant.layers}
+            for platform_image in image.platform_images:
+                if platform_image.manifest.digest in present.manifests:
+                    whole |= {layer.blob.digest for layer in platform_image.layers}
     known_layers: set[str] = set()
     send: set[str] = set()
     for image in chosen.images:
-        for variant in image.variants:
-            diff_ids = tuple(layer.diff_id for layer in variant.layers)
-            for number, layer in enumerate(variant.layers):
+        for platform_image in image.platform_images:
+            diff_ids = tuple(layer.diff_id for layer in platform_image.layers)
+            for number, layer in enumerate(platform_image.layers):
                 known_here = layer.blob.digest in whole or diff_ids[: number + 1] in prefixes
                 (known_layers if known_here else send).add(layer.blob.digest)
     # a layer that sits on other layers in one image is sent for that image
@@ -214,7 +214,7 @@ def _from_bases(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, pr
 
 def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]) -> None:
     """EngineError where the engine cannot unpack what it would be sent: it would find out after gigabytes."""
-    layers = [(i.label, layer.blob) for i in chosen.images for v in i.variants for layer in v.layers]
+    layers = [(i.label, layer.blob) for i in chosen.images for v in i.platform_images for layer in v.layers]
     sent = [label for label, blob in layers if blob.media_type in ZSTD_TYPES and blob.digest not in present]
     if sent and not engine.reads_zstd():
         images = ", ".join(dict.fromkeys(sent))
@@ -229,16 +229,16 @@ class Names:
 
     def __init__(self, engine: Engine, chosen: BundleIndex) -> None:
         self._engine = engine
-        self._variants = {name: image.variants[0] for image in chosen.images for name in image.references}
+        self._images = {name: image.platform_images[0] for image in chosen.images for name in image.references}
         self._before: Mapping[str, EngineImage] = {}
         self._kept: dict[str, str] = {}
         self._changing = False
 
     def __enter__(self) -> Names:
-        self._before = self._engine.inspect(list(self._variants))
+        self._before = self._engine.inspect(list(self._images))
         if self._engine.drops_untagged():
             for name, image in self._before.items():
-                if image.id not in _ids(self._variants[name]):
+                if image.id not in _ids(self._images[name]):
                     keep = "fategen.invalid/keep:" + hashlib.sha256(name.encode()).hexdigest()[:16]
                     self._engine.tag(name, keep)
                     self._kept[name] = keep
@@ -254,18 +254,18 @@ class Names:
         Each of the three questions catches what the others miss: containerd stores hide a broken image from the list
         (26), show it with no layers (28), and graphdrivers accept another config under the right name.
         """
-        names = list(self._variants)
+        names = list(self._images)
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(self._engine.listed, names)
             images, listed = self._engine.inspect(names), asked.result()
         problems = []
-        for name, variant in self._variants.items():
+        for name, platform_image in self._images.items():
             image = images.get(name)
             if image is None or name not in listed:
                 problems.append(f"{familiar(name)} is missing")
-            elif image.layers != tuple(layer.diff_id for layer in variant.layers):
+            elif image.layers != tuple(layer.diff_id for layer in platform_image.layers):
                 problems.append(f"{familiar(name)} has other layers than the bundle")
-            elif image.id not in _ids(variant):
+            elif image.id not in _ids(platform_image):
                 problems.append(f"{familiar(name)} is {image.id}, neither its manifest nor its config")
         if problems:
             lines = "".join(f"\n    {problem}" for problem in problems)
@@ -273,8 +273,10 @@ class Names:
             last = f"\n  its last output: {words[-1]}" if words else ""
             raise EngineError(f"the engine did not load the bundle as it is:{lines}{last}", hint="is its disk full?")
         return tuple(
-            Loaded(name, variant.platform, images[name].id, self._before[name].id if name in self._before else "")
-            for name, variant in self._variants.items()
+            Loaded(
+                name, platform_image.platform, images[name].id, self._before[name].id if name in self._before else ""
+            )
+            for name, platform_image in self._images.items()
         )
 
     def __exit__(
@@ -297,8 +299,8 @@ class Names:
     def _restore(self) -> list[str]:
         """Put every name back; the names for which that failed."""
         lost = []
-        now = self._engine.inspect(list(self._variants))
-        for name in self._variants:
+        now = self._engine.inspect(list(self._images))
+        for name in self._images:
             before = self._before.get(name)
             if before is None:
                 # also where nothing is seen: an engine may hide what it has half loaded
@@ -314,6 +316,6 @@ class Names:
         return lost
 
 
-def _ids(variant: Variant) -> tuple[str, str]:
+def _ids(platform_image: PlatformImage) -> tuple[str, str]:
     """What an engine may call it: a containerd store by its manifest, a graphdriver by its config."""
-    return variant.manifest.digest, variant.config.digest
+    return platform_image.manifest.digest, platform_image.config.digest

@@ -196,8 +196,8 @@ class _Push:
         changed = [tag for tag in tags if self._digest(path, tag) != image.target.digest]
         if changed:
             self._send_blobs(path, image)
-            for variant in image.variants:
-                self._put(path, variant.manifest.digest, variant.manifest)
+            for platform_image in image.platform_images:
+                self._put(path, platform_image.manifest.digest, platform_image.manifest)
             for tag in changed:
                 self._put(path, tag, image.target)
         state = "pushed" if changed else "was there"
@@ -231,7 +231,9 @@ class _Push:
         self._registry.put_manifest(path, name, manifest.media_type, self._blobs.document(manifest.digest))
 
     def _send_blobs(self, path: str, image: Image) -> None:
-        blobs = {blob.digest: blob for v in image.variants for blob in (v.config, *(layer.blob for layer in v.layers))}
+        blobs = {
+            blob.digest: blob for v in image.platform_images for blob in (v.config, *(layer.blob for layer in v.layers))
+        }
         pool = ThreadPoolExecutor(AT_ONCE)
         futures = [pool.submit(self._send, path, blob) for blob in blobs.values()]
         try:

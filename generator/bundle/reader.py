@@ -36,7 +36,7 @@ from generator.bundle.format import (
 )
 from generator.bundle.index import BundleIndex, decode
 from generator.errors import BundleError, InputError, Problem, did_you_mean
-from generator.images.image import Image, Reads, Variant
+from generator.images.image import Image, PlatformImage, Reads
 from generator.images.oci import parse_config, parse_index, parse_manifest
 from generator.images.strictjson import LIMIT, Malformed
 from generator.progress import Progress, quiet
@@ -445,14 +445,14 @@ class Descriptions:
 
     def __init__(self, index: BundleIndex) -> None:
         self._indexes: dict[str, list[Image]] = {}
-        self._manifests: dict[str, set[Variant]] = {}
-        self._configs: dict[str, set[Variant]] = {}
+        self._manifests: dict[str, set[PlatformImage]] = {}
+        self._configs: dict[str, set[PlatformImage]] = {}
         for image in index.images:
             if image.nested:
                 self._indexes.setdefault(image.target.digest, []).append(image)
-            for variant in image.variants:
-                self._manifests.setdefault(variant.manifest.digest, set()).add(variant)
-                self._configs.setdefault(variant.config.digest, set()).add(variant)
+            for platform_image in image.platform_images:
+                self._manifests.setdefault(platform_image.manifest.digest, set()).add(platform_image)
+                self._configs.setdefault(platform_image.config.digest, set()).add(platform_image)
 
     def mismatch(self, digest: str, data: bytes) -> str:
         """How the blob ``data`` differs from the bundle index, in words; "" where it does not.
@@ -475,21 +475,23 @@ class Descriptions:
             children = parse_index(data, media_type)
             named = {(child.platform, child.descriptor) for child in children}
             for image in users:
-                if len(children) != len(image.variants) or named != {(v.platform, v.manifest) for v in image.variants}:
+                if len(children) != len(image.platform_images) or named != {
+                    (v.platform, v.manifest) for v in image.platform_images
+                }:
                     raise Malformed("it names other platforms or manifests than the bundle index")
 
     def _manifest(self, digest: str, data: bytes) -> None:
         users = self._manifests.get(digest, set())
-        for media_type in sorted({variant.manifest.media_type for variant in users}):
+        for media_type in sorted({platform_image.manifest.media_type for platform_image in users}):
             manifest = parse_manifest(data, media_type)
-            if any(manifest.config != variant.config for variant in users):
+            if any(manifest.config != platform_image.config for platform_image in users):
                 raise Malformed("it has another config than the bundle index")
-            if any(manifest.layers != tuple(layer.blob for layer in variant.layers) for variant in users):
+            if any(manifest.layers != tuple(layer.blob for layer in platform_image.layers) for platform_image in users):
                 raise Malformed("it has other layers than the bundle index")
 
     def _config(self, digest: str, data: bytes) -> None:
         users = self._configs.get(digest, set())
         if users:
             diff_ids = parse_config(data).diff_ids
-            if any(diff_ids != tuple(layer.diff_id for layer in variant.layers) for variant in users):
+            if any(diff_ids != tuple(layer.diff_id for layer in platform_image.layers) for platform_image in users):
                 raise Malformed("it has other diff ids than the bundle index")

@@ -57,7 +57,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Variant:
+class PlatformImage:
     """One platform of an image."""
 
     platform: str
@@ -76,12 +76,12 @@ class Variant:
 class Image:
     """One image: full references, what they point to, and its platforms, the host's first.
 
-    ``target`` is the only manifest of a one-platform image, else a nested index that names exactly ``variants``.
+    ``target`` is the only manifest of a one-platform image, else a nested index that names exactly ``platform_images``.
     """
 
     references: tuple[str, ...]
     target: Descriptor
-    variants: tuple[Variant, ...]
+    platform_images: tuple[PlatformImage, ...]
 
     @property
     def label(self) -> str:
@@ -94,13 +94,13 @@ class Image:
 
     @property
     def platforms(self) -> tuple[str, ...]:
-        return tuple(variant.platform for variant in self.variants)
+        return tuple(platform_image.platform for platform_image in self.platform_images)
 
     def blobs(self) -> Iterator[Descriptor]:
         """Every blob of the image, some perhaps twice."""
         yield self.target
-        for variant in self.variants:
-            yield from variant.blobs()
+        for platform_image in self.platform_images:
+            yield from platform_image.blobs()
 
 
 @dataclass(frozen=True)
@@ -169,23 +169,23 @@ def resolve(source: BlobSource, top: Child, references: tuple[str, ...], platfor
     label = reference.short(references[0])
     blob = top.descriptor
     if blob.media_type in MANIFEST_TYPES:
-        variant = _platform_image(source, blob, top.platform, label)
-        _require(platforms, [variant.platform], label)
-        return ResolvedImage(Image(references, blob, (variant,)), source, {})
+        platform_image = _platform_image(source, blob, top.platform, label)
+        _require(platforms, [platform_image.platform], label)
+        return ResolvedImage(Image(references, blob, (platform_image,)), source, {})
     if blob.media_type not in INDEX_TYPES:
         raise BundleError(f"{label}: {blob.digest} is {blob.media_type[:80]!r}, not an image", hint=source.hint)
     children = index_children(source, blob, label)
     _require(platforms, [child.platform for child in children if not child.attestation], label)
     taken = {c.platform: c.descriptor for c in children if c.platform in platforms and not c.attestation}
-    variants = tuple(_platform_image(source, taken[platform], platform, label) for platform in platforms)
-    if len(variants) == 1:
-        return ResolvedImage(Image(references, variants[0].manifest, variants), source, {})
-    if len(children) == len(variants):
+    platform_images = tuple(_platform_image(source, taken[platform], platform, label) for platform in platforms)
+    if len(platform_images) == 1:
+        return ResolvedImage(Image(references, platform_images[0].manifest, platform_images), source, {})
+    if len(children) == len(platform_images):
         # nothing is left out, so the index and its digest, which a registry knows, stay
-        return ResolvedImage(Image(references, blob, variants), source, {})
+        return ResolvedImage(Image(references, blob, platform_images), source, {})
     data = nested_index(sorted(taken.items()))
     index = Descriptor(sha256(data), len(data), OCI_INDEX)
-    return ResolvedImage(Image(references, index, variants), source, {index.digest: data})
+    return ResolvedImage(Image(references, index, platform_images), source, {index.digest: data})
 
 
 def index_children(source: BlobSource, index: Descriptor, label: str) -> tuple[Child, ...]:
@@ -211,7 +211,7 @@ def _require(wanted: Sequence[str], present: Sequence[str], label: str) -> None:
         raise InputError(Problem(label, message), hint=f"build it for {missing}, or leave that platform out")
 
 
-def _platform_image(source: BlobSource, top: Descriptor, platform: str, label: str) -> Variant:
+def _platform_image(source: BlobSource, top: Descriptor, platform: str, label: str) -> PlatformImage:
     """The image of a manifest; ``platform`` is what its index states, which counts more than what its config does."""
     data = read_blob(source, top, f"{label}: manifest")
     try:
@@ -232,4 +232,4 @@ def _platform_image(source: BlobSource, top: Descriptor, platform: str, label: s
         count = f"{len(manifest.layers)} layers, its config {len(config.diff_ids)} diff ids"
         raise BundleError(f"{label}: manifest {top.digest} has {count}", hint=source.hint)
     layers = tuple(Layer(blob, config.diff_ids[number]) for number, blob in enumerate(manifest.layers))
-    return Variant(platform or config.platform, top, manifest.config, layers)
+    return PlatformImage(platform or config.platform, top, manifest.config, layers)

@@ -190,7 +190,7 @@ class Fetch:
         # in the order of a bundle; the blobs of several layouts are one directory
         for remote, image in sorted(described, key=lambda pair: pair[1].references[0]):
             directory = (remote.image.layout / "blobs/sha256").resolve()
-            for blob in (layer.blob for variant in image.variants for layer in variant.layers):
+            for blob in (layer.blob for platform_image in image.platform_images for layer in platform_image.layers):
                 if blob.digest not in without:
                     self._layers.setdefault(blob.digest, _Layer(blob, remote.source, image.label, directory))
         others += self._no_room()

@@ -21,7 +21,7 @@ from generator.docker.process import Docker
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images import reference
 from generator.images.docker_save import BadStream, DockerSave, read_saves, read_stream
-from generator.images.image import CHUNK, Image, Reads, ResolvedImage, Variant, read_blob
+from generator.images.image import CHUNK, Image, PlatformImage, Reads, ResolvedImage, read_blob
 from generator.images.image import Layer as StoredLayer
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import platform_name
@@ -123,9 +123,9 @@ def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], dire
     """What is in OCI layouts, one for each target. The engine's own platform is started, loaded from ``directory``."""
     images = read_all(sources)
     subjects = tuple(
-        Subject(target.name, target.tags[0], variant.platform, variant.manifest.digest, target.contract)
+        Subject(target.name, target.tags[0], platform_image.platform, platform_image.manifest.digest, target.contract)
         for target, resolved in zip(targets, images, strict=True)
-        for variant in resolved.image.variants
+        for platform_image in resolved.image.platform_images
     )
     layouts = {source.references[0]: source.layout for source in sources}
     return Origin(
@@ -143,8 +143,8 @@ def _read_layouts(
     held = {}
     for resolved in images:
         label, source = resolved.image.label, resolved.source
-        for subject, variant in _variants([resolved.image], subjects).items():
-            for layer in variant.layers:
+        for subject, platform_image in _platform_images([resolved.image], subjects).items():
+            for layer in platform_image.layers:
                 if layer.diff_id not in layers:
                     try:
                         with source.open(layer.blob) as stream:
@@ -154,8 +154,8 @@ def _read_layouts(
                         reason = error.strerror if isinstance(error, OSError) else str(error)
                         message = f"{label}: layer {layer.blob.digest}: {reason}"
                         raise BundleError(message, hint=source.hint) from error
-            config = read_blob(source, variant.config, f"{label}: config")
-            held[subject] = evidence_of(config, [layers[layer.diff_id] for layer in variant.layers])
+            config = read_blob(source, platform_image.config, f"{label}: config")
+            held[subject] = evidence_of(config, [layers[layer.diff_id] for layer in platform_image.layers])
     return held
 
 
@@ -216,7 +216,7 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
         if target.name not in images:
             continue
         image = images[target.name]
-        ids = {variant.platform: variant.manifest.digest for variant in image.variants}
+        ids = {platform_image.platform: platform_image.manifest.digest for platform_image in image.platform_images}
         for platform in _platforms(target, wanted, image.platforms):
             if platform in ids:
                 name = reference.familiar(image.references[0])
@@ -238,9 +238,11 @@ def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) 
             # what is not in it could neither be seen nor missed
             message = f"it is a delta bundle: most of its images is in {bundle.index.base_names}"
             raise InputError(Problem(bundle.name, message), hint="fategen bundle load both, then: fategen verify")
-        variants = _variants(bundle.index.images, subjects)
-        wanted = {layer.blob.digest: layer for variant in variants.values() for layer in variant.layers}
-        configs = {variant.config.digest: b"" for variant in variants.values()}
+        platform_images = _platform_images(bundle.index.images, subjects)
+        wanted = {
+            layer.blob.digest: layer for platform_image in platform_images.values() for layer in platform_image.layers
+        }
+        configs = {platform_image.config.digest: b"" for platform_image in platform_images.values()}
         layers: dict[str, Listing] = {}
         for member in verified(bundle, progress):
             digest = member.member.digest
@@ -249,8 +251,10 @@ def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) 
             elif digest in wanted:
                 layers[wanted[digest].diff_id] = _read_member(member, wanted[digest], bundle.name)
     return {
-        subject: evidence_of(configs[variant.config.digest], [layers[layer.diff_id] for layer in variant.layers])
-        for subject, variant in variants.items()
+        subject: evidence_of(
+            configs[platform_image.config.digest], [layers[layer.diff_id] for layer in platform_image.layers]
+        )
+        for subject, platform_image in platform_images.items()
     }
 
 
@@ -266,11 +270,11 @@ def _read_member(member: MemberBytes, layer: StoredLayer, bundle: str) -> Listin
         return {}  # of a damaged layer the bundle's reader says which bytes are wrong
 
 
-def _variants(images: Sequence[Image], subjects: Collection[Subject]) -> dict[Subject, Variant]:
+def _platform_images(images: Sequence[Image], subjects: Collection[Subject]) -> dict[Subject, PlatformImage]:
     """The platforms of images that are subjects."""
-    variants = {(v.manifest.digest, v.platform): v for image in images for v in image.variants}
+    platform_images = {(v.manifest.digest, v.platform): v for image in images for v in image.platform_images}
     keys = {subject: (subject.id, subject.platform) for subject in subjects}
-    return {subject: variants[key] for subject, key in keys.items() if key in variants}
+    return {subject: platform_images[key] for subject, key in keys.items() if key in platform_images}
 
 
 def tags_in(file: Path, plan: Plan) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def test_wrong_arguments(
 
 def test_what_images_share(made: Made) -> None:
     a, b, m = report(made.plan.index)
-    layer = made.plan.index.images[0].variants[0].layers[0].blob
+    layer = made.plan.index.images[0].platform_images[0].layers[0].blob
     assert (a.shared, b.shared, m.shared) == (layer.size, layer.size, 0)
 
 

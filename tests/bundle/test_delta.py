@@ -64,7 +64,7 @@ def index(path: Path) -> BundleIndex:
 
 def layers(path: Path, name: str) -> list[str]:
     found = next(i for i in index(path).images if i.label == name)
-    return [layer.blob.digest for layer in found.variants[0].layers]
+    return [layer.blob.digest for layer in found.platform_images[0].layers]
 
 
 def sent_layers(engine: Recorder, path: Path) -> set[str]:
@@ -85,8 +85,8 @@ def test_a_delta_leaves_out_the_layers_that_its_base_has(chain: Chain) -> None:
 def test_manifests_and_configs_are_always_in_it(chain: Chain) -> None:
     carried = index(chain.b).carried()
     for one in index(chain.b).images:
-        assert one.variants[0].manifest.digest in carried
-        assert one.variants[0].config.digest in carried
+        assert one.platform_images[0].manifest.digest in carried
+        assert one.platform_images[0].config.digest in carried
 
 
 def test_a_delta_on_a_delta_leaves_out_what_its_base_leaves_out(chain: Chain) -> None:
@@ -198,12 +198,12 @@ def test_a_layer_of_the_base_that_is_damaged(chain: Chain, tmp_path: Path) -> No
 
 
 def chains(path: Path, *names: str) -> Present:
-    images = {i.label: tuple(layer.diff_id for layer in i.variants[0].layers) for i in index(path).images}
+    images = {i.label: tuple(layer.diff_id for layer in i.platform_images[0].layers) for i in index(path).images}
     return Present(chains=frozenset(images[name] for name in names))
 
 
 def manifests(path: Path, *names: str) -> Present:
-    images = {i.label: i.variants[0].manifest.digest for i in index(path).images}
+    images = {i.label: i.platform_images[0].manifest.digest for i in index(path).images}
     return Present(manifests=frozenset(images[name] for name in names))
 
 
@@ -316,10 +316,10 @@ def called(one: Image, *names: str) -> Image:
 
 def configured(one: Image) -> Image:
     """With another config above the same layers."""
-    [variant] = one.variants
-    config = replace(variant.config, digest=sha256(b"config"))
-    manifest = replace(variant.manifest, digest=sha256(b"manifest"))
-    return replace(one, target=manifest, variants=(replace(variant, manifest=manifest, config=config),))
+    [platform_image] = one.platform_images
+    config = replace(platform_image.config, digest=sha256(b"config"))
+    manifest = replace(platform_image.manifest, digest=sha256(b"manifest"))
+    return replace(one, target=manifest, platform_images=(replace(platform_image, manifest=manifest, config=config),))
 
 
 def test_diff_compares_the_only_image_of_a_repository_across_tags(chain: Chain) -> None:

@@ -39,14 +39,14 @@ def changed(made: Made, number: int, change: Callable[[Image], Image]) -> Bundle
     return replace(made.plan.index, images=tuple(images))
 
 
-def with_variant(image: Image, **more: object) -> Image:
-    variant = replace(image.variants[0], **more)  # type: ignore[arg-type]
-    target = variant.manifest if not image.nested else image.target
-    return replace(image, target=target, variants=(variant, *image.variants[1:]))
+def with_platform_image(image: Image, **more: object) -> Image:
+    platform_image = replace(image.platform_images[0], **more)  # type: ignore[arg-type]
+    target = platform_image.manifest if not image.nested else image.target
+    return replace(image, target=target, platform_images=(platform_image, *image.platform_images[1:]))
 
 
 def layers(image: Image) -> tuple[Layer, ...]:
-    return image.variants[0].layers
+    return image.platform_images[0].layers
 
 
 def test_the_forger_can_write(made: Made) -> None:
@@ -55,20 +55,22 @@ def test_the_forger_can_write(made: Made) -> None:
 
 def with_diff_ids_swapped(image: Image) -> Image:
     first, second = layers(image)
-    return with_variant(image, layers=(replace(first, diff_id=second.diff_id), replace(second, diff_id=first.diff_id)))
+    return with_platform_image(
+        image, layers=(replace(first, diff_id=second.diff_id), replace(second, diff_id=first.diff_id))
+    )
 
 
 FORGED: dict[str, tuple[int, Callable[[Made], Callable[[Image], Image]], str]] = {
     "layers in another order": (
         0,
-        lambda _: lambda image: with_variant(image, layers=tuple(reversed(layers(image)))),
+        lambda _: lambda image: with_platform_image(image, layers=tuple(reversed(layers(image)))),
         "other layers",
     ),
-    "a layer less": (0, lambda _: lambda image: with_variant(image, layers=layers(image)[:1]), "other layers"),
+    "a layer less": (0, lambda _: lambda image: with_platform_image(image, layers=layers(image)[:1]), "other layers"),
     "a layer's media type": (
         0,
         lambda _: (
-            lambda image: with_variant(
+            lambda image: with_platform_image(
                 image,
                 layers=tuple(
                     replace(layer, blob=replace(layer.blob, media_type="application/vnd.oci.image.layer.v1.tar"))
@@ -81,17 +83,21 @@ FORGED: dict[str, tuple[int, Callable[[Made], Callable[[Image], Image]], str]] =
     "diff ids swapped": (0, lambda _: with_diff_ids_swapped, "other diff ids"),
     "another's config": (
         0,
-        lambda made: lambda image: with_variant(image, config=made.plan.index.images[1].variants[0].config),
+        lambda made: (
+            lambda image: with_platform_image(image, config=made.plan.index.images[1].platform_images[0].config)
+        ),
         "another config",
     ),
     "another's manifest": (
         0,
-        lambda made: lambda image: with_variant(image, manifest=made.plan.index.images[1].variants[0].manifest),
+        lambda made: (
+            lambda image: with_platform_image(image, manifest=made.plan.index.images[1].platform_images[0].manifest)
+        ),
         "another config|other layers",
     ),
     "a platform that the index does not name": (
         2,
-        lambda _: lambda image: with_variant(image, platform="linux/s390x"),
+        lambda _: lambda image: with_platform_image(image, platform="linux/s390x"),
         "other platforms",
     ),
     "a manifest that the index does not name": (
@@ -99,14 +105,21 @@ FORGED: dict[str, tuple[int, Callable[[Made], Callable[[Image], Image]], str]] =
         lambda made: (
             lambda image: replace(
                 image,
-                variants=(replace(made.plan.index.images[0].variants[0], platform="linux/amd64"), image.variants[1]),
+                platform_images=(
+                    replace(made.plan.index.images[0].platform_images[0], platform="linux/amd64"),
+                    image.platform_images[1],
+                ),
             )
         ),
         "other platforms",
     ),
     "a config as manifest": (
         0,
-        lambda _: lambda image: with_variant(image, manifest=replace(image.variants[0].config, media_type=MANIFEST)),
+        lambda _: (
+            lambda image: with_platform_image(
+                image, manifest=replace(image.platform_images[0].config, media_type=MANIFEST)
+            )
+        ),
         "not what it must be",
     ),
 }
@@ -128,10 +141,10 @@ def other_blob(made: Made, old: Descriptor, data: bytes) -> tuple[Descriptor, di
 @pytest.mark.parametrize("more", [{"manifests": []}, {"mediaType": INDEX}, {"schemaVersion": 1}])
 def test_a_manifest_that_is_also_an_index(made: Made, more: dict[str, object]) -> None:
     """CVE-2021-41190: what one program reads as a manifest, another reads as an index."""
-    manifest = made.plan.index.images[0].variants[0].manifest
+    manifest = made.plan.index.images[0].platform_images[0].manifest
     content = json.dumps({**json.loads(blobs_of(made)[manifest.digest]), **more}).encode()
     blob, blobs = other_blob(made, manifest, content)
-    index = changed(made, 0, lambda image: with_variant(image, manifest=blob))
+    index = changed(made, 0, lambda image: with_platform_image(image, manifest=blob))
     with pytest.raises(BundleError, match="not what it must be"):
         verify(io.BytesIO(written(index, blobs)))
 

@@ -147,11 +147,11 @@ def test_one_platform_is_sent_as_flat_manifests(tmp_path: Path, platform: str) -
     made = bundle(tmp_path, [SourceImage((M,), multi(tmp_path / "m", "m"), ("linux/amd64", "linux/arm64"))])
     engine = Recorder(platform=platform)
     load(io.BytesIO(made.data), engine)
-    variant = next(v for v in made.plan.index.images[0].variants if v.platform == platform)
+    platform_image = next(v for v in made.plan.index.images[0].platform_images if v.platform == platform)
     index = json.loads(engine.file("index.json"))
-    assert [entry["digest"] for entry in index["manifests"]] == [variant.manifest.digest]
+    assert [entry["digest"] for entry in index["manifests"]] == [platform_image.manifest.digest]
     blobs = {name[13:] for name in engine.members() if name.startswith("blobs/sha256/")}
-    assert blobs == {blob.digest[7:] for blob in variant.blobs()}
+    assert blobs == {blob.digest[7:] for blob in platform_image.blobs()}
     assert engine.members()[-3:] == ["manifest.json", "index.json", "oci-layout"]
     assert engine.sent.endswith(bytes(1024))
 

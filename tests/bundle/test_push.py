@@ -55,7 +55,9 @@ def test_every_digest_is_kept_and_every_name(registry: Loopback, made: Made, fil
         media_type, data = kept["1.0"]
         assert kept[image.target.digest][1] == data and media_type == image.target.media_type
         blobs = registry.blobs[f"inside/fate/{image.label}"]
-        assert {blob.digest for v in image.variants for blob in (v.config, *(x.blob for x in v.layers))} == set(blobs)
+        assert {blob.digest for v in image.platform_images for blob in (v.config, *(x.blob for x in v.layers))} == set(
+            blobs
+        )
 
 
 def test_what_images_share_is_sent_once_and_mounted(registry: Loopback, made: Made, file: Path) -> None:

@@ -82,8 +82,8 @@ def test_sums(made: Made, tmp_path: Path) -> None:
 
 def test_each_blob_once_and_what_that_saves(sources: list[SourceImage], tmp_path: Path) -> None:
     result = save(sources, tmp_path / "x.fate.tar", name="x")
-    shared = result.index.images[0].variants[0].layers[0].blob
-    assert shared == result.index.images[1].variants[0].layers[0].blob
+    shared = result.index.images[0].platform_images[0].layers[0].blob
+    assert shared == result.index.images[1].platform_images[0].layers[0].blob
     assert result.shared == shared.size
 
 

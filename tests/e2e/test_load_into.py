@@ -67,7 +67,7 @@ class Chain:
     def ids(self) -> set[str]:
         """What an engine may keep of them without a name."""
         indexes = [inspect(path).index for path in (self.a, self.whole, self.b, self.raw, self.both)]
-        return {one.variants[0].config.digest for index in indexes for one in index.images}
+        return {one.platform_images[0].config.digest for index in indexes for one in index.images}
 
     def root(self, name: str) -> str:
         return short_root(inspect(getattr(self, name)).index.root)

@@ -118,4 +118,4 @@ def test_a_project_for_another_platform_than_the_engines_is_saved_for_its_own(
     ran = succeeded(fategen("bundle", "save", "--image", "roll", cwd=project))
     assert "for linux/arm64, the only one of PLATFORMS; the engine's is linux/amd64" in ran.err
     [image] = inspect(project / "fate-roll-1.3.0-release.fate.tar").index.images
-    assert [variant.platform for variant in image.variants] == ["linux/arm64"]
+    assert [platform_image.platform for platform_image in image.platform_images] == ["linux/arm64"]

@@ -21,7 +21,7 @@ def test_one_platform(tmp_path: Path) -> None:
     image = found.image
     assert image.references == ("docker.io/fgtest/a:1.0",)
     assert (image.label, image.nested, image.platforms) == ("a", False, (AMD,))
-    assert len(image.variants[0].layers) == 2
+    assert len(image.platform_images[0].layers) == 2
 
 
 def test_several_platforms_keep_an_index_that_is_right_as_it_is(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_the_right_one_of_several_descriptors(tmp_path: Path) -> None:
 def test_plain_tar_layers(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.finish((layout.manifest([layout.layer(BASE, TAR)]), "docker.io/fgtest/a:1.0"))
-    layer = read(SourceImage(("fgtest/a:1.0",), tmp_path, (AMD,))).image.variants[0].layers[0]
+    layer = read(SourceImage(("fgtest/a:1.0",), tmp_path, (AMD,))).image.platform_images[0].layers[0]
     assert layer.blob.digest == layer.diff_id
 
 
@@ -178,7 +178,7 @@ def test_a_platform_that_an_index_names_and_whose_blobs_are_missing(tmp_path: Pa
     assert [str(p) for p in problems] == ["roll: the engine has linux/amd64 of it, not linux/arm64"]
     alone = SourceImage(("fate/roll:1",), layout.path, (AMD,))
     assert missing_platforms(alone, index) == []
-    assert read(alone).image.variants[0].manifest.media_type == MANIFEST
+    assert read(alone).image.platform_images[0].manifest.media_type == MANIFEST
 
 
 def test_not_a_layout(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path
     registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
     found = fetch_all(wanted(registry, "a", "b"), tmp_path / "2", registries, without=frozenset(base.blobs()))
     blobs = {path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path}
-    assert not blobs & {layer.blob.digest for layer in base.images[0].variants[0].layers}
+    assert not blobs & {layer.blob.digest for layer in base.images[0].platform_images[0].layers}
     delta = save(found, tmp_path / "delta.tar", name="delta", bases=[base]).index
     assert [one.name for one in delta.bases] == ["base"]
 
