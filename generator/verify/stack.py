@@ -30,6 +30,8 @@ COMPOSE_NEEDED: Version = (2, 23, 1)
 """The first Docker Compose that takes a config's content from the compose file itself."""
 START_SECONDS = 300
 """Time for all services to become healthy: the real ones need a minute on two busy cores."""
+SETTLE_SECONDS = 15.0
+"""Time for the other services after one has failed: a second one may fail too."""
 TAIL, LINES = 8, 3
 """Lines of a container's log, and of a command's output, in a result."""
 
@@ -103,7 +105,9 @@ class Stack:
         return tuple(text.splitlines()[-TAIL:])
 
 
-def verify_stack(docker: Docker, workspace: Workspace, say: Say) -> tuple[Result, ...]:
+def verify_stack(
+    docker: Docker, workspace: Workspace, say: Say, *, settle: float = SETTLE_SECONDS
+) -> tuple[Result, ...]:
     """Starts both parties, runs every smoke command in each, and takes them down whatever happens.
 
     EngineError where Docker Compose is missing or old, or an image cannot be had; InputError where there is no party.
@@ -119,7 +123,7 @@ def verify_stack(docker: Docker, workspace: Workspace, say: Say) -> tuple[Result
     file = workspace.project.make_state("stack") / "compose.yaml"
     file.write_text(workspace.tree[COMPOSE_FILE], encoding="utf-8")
     stack = Stack(docker, stack_name(workspace.project), file, workspace.project.make_state("logs"))
-    with _started(stack, say) as services:
+    with _started(stack, say, settle) as services:
         results = _health(stack, services)
         if not all(result.ok for result in results):
             say("not every service is healthy: no smoke command is run")
@@ -148,7 +152,7 @@ def _need_compose(docker: Docker) -> None:
 
 
 @contextmanager
-def _started(stack: Stack, say: Say) -> Iterator[tuple[Service, ...]]:
+def _started(stack: Stack, say: Say, settle: float) -> Iterator[tuple[Service, ...]]:
     """The services, started for as long as the block runs; one that does not get healthy is no error here."""
     with signals_as_exceptions():
         try:
@@ -158,6 +162,10 @@ def _started(stack: Stack, say: Say) -> Iterator[tuple[Service, ...]]:
             services = stack.services()
             if not done.ok and not any(service.container for service in services):
                 raise stack.docker.failure(done, hint="fategen bake --load, or bake --push, makes the images")
+            end = time.monotonic() + settle
+            while not all(service.ok or service.failed for service in services) and time.monotonic() < end:
+                time.sleep(0.5)
+                services = stack.services()
             yield services
         finally:
             try:

@@ -89,7 +89,7 @@ def engine(**answers: Any) -> Engine:
 
 
 def run(docker: Engine, workspace: Workspace) -> tuple[Result, ...]:
-    return verify_stack(docker, workspace, lambda _: None)
+    return verify_stack(docker, workspace, lambda _: None, settle=0)
 
 
 def test_every_service_is_healthy_and_every_command_prints_what_it_has_to(workspace: Workspace) -> None:
