@@ -1,4 +1,4 @@
-"""What the catalogue asks of one image, each part with its line; ``generator.verify`` checks images against it."""
+"""The contract of an image: what it must have and do, each part with its line. ``generator.verify`` checks it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"\$\{([^}]*)\}")
 
 @dataclass(frozen=True)
 class Item:
-    """A text that is asked for: a pattern, a port, a workdir."""
+    """A text that the image must have: a pattern, a port, a workdir."""
 
     name: str
     where: str
@@ -25,7 +25,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Pair:
-    """A name and what it is to be: a label, a variable, a path that is mounted, a path that may not be there."""
+    """A name and its value: of a label, a variable, a path that is mounted, a path that must not exist."""
 
     name: str
     value: str
@@ -76,13 +76,13 @@ _PATH = Text(
 _VALUE = Text("its value, in which * stands for anything", make=Pair)
 _PORT = Text("a TCP port", check=_check_port, make=as_item)
 WORD = Text("a word")
-PRINTS = Text("a regular expression that is found in what it prints", check=_check_expression)
+PRINTS = Text("a regular expression that its output must match", check=_check_expression)
 WITHIN = Text("seconds; default: 120", check=_check_seconds, make=_as_seconds)
 
 
 @dataclass(frozen=True)
 class File:
-    """A path and what it is to be; "" asks for nothing."""
+    """A path and what it must be; "" allows anything."""
 
     name: str
     type: str = key(Text("what it is", choices=("file", "directory", "link"), wrong="is no type of a path"))
@@ -98,7 +98,7 @@ class File:
 
 @dataclass(frozen=True)
 class Run:
-    """A command that ends with 0 and prints what the expression finds; ``within`` is in seconds."""
+    """A command that must exit with 0 and print what the expression matches, ``within`` seconds."""
 
     name: str
     words: tuple[str, ...] = key(ListOf("the command, in place of the image's own", WORD), "command", required=True)
@@ -109,50 +109,53 @@ class Run:
 
 @dataclass(frozen=True)
 class Started:
-    """How an image is started alone: the ports that accept ``within`` seconds, the variables that it gets.
+    """How an image starts on its own: the ports that must accept ``within`` seconds, and its environment variables.
 
-    ``traces`` is the expression that the stack traces have which it may log, alone as it is; "" allows none.
+    ``traces`` is an expression for the stack traces that it may log; "" allows none.
     """
 
-    answers: tuple[Item, ...] = key(ListOf("the ports that accept; default: ports", _PORT))
+    answers: tuple[Item, ...] = key(ListOf("ports that must accept connections; default: ports", _PORT))
     within: float = key(
         Text("seconds until they do; default: 60", check=_check_seconds, make=_as_seconds), default=60.0
     )
-    environment: tuple[Pair, ...] = key(MapOf("variables that the container gets", Text("its value", make=Pair)))
+    environment: tuple[Pair, ...] = key(MapOf("environment variables of the container", Text("its value", make=Pair)))
     traces: str = key(
-        Text("an expression in the stack traces that it may log, alone as it is", check=_check_expression)
+        Text(
+            "an expression for the stack traces that it may log when it starts on its own",
+            check=_check_expression,
+        )
     )
     where: str = ""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """All that is asked of one image; None and empty tuples ask for nothing, but for ``setuid``: what may be so.
+    """What one image must have and do. None and empty tuples allow anything, but for ``setuid``: no others may be so.
 
     ``where`` is the line of the image's own contract.
     """
 
     is_: tuple[Item, ...] = key(
         ListOf(
-            "contracts that it has too; what is said here comes before them",
+            "contracts that it includes; what is written here overrides them",
             Text("a name below contracts", make=as_item),
         )
     )
     files: tuple[File, ...] = key(
-        MapOf("what has to be there", Object("what the path is; nothing here: it is there", File), _PATH)
+        MapOf("files that must exist", Object("what the path is; an empty mapping: it exists", File), _PATH)
     )
     mounted: tuple[Pair, ...] = key(
         MapOf(
-            "configuration that is mounted over: it is there, and a directory is tried read-only",
+            "configuration that is mounted over: it exists, and a directory is tried read-only",
             Text("how", choices=("file", "directory"), wrong="is no kind of a mount", make=Pair),
             _PATH,
         )
     )
     absent: tuple[Pair, ...] = key(
-        MapOf("what may not be there", Text("what it would be; users are told", make=Pair), _PATH)
+        MapOf("files that must not exist", Text("what such a file would be, for the message", make=Pair), _PATH)
     )
     setuid: tuple[Item, ...] = key(
-        ListOf("what may be setuid or setgid; anything else may not", replace(_PATH, make=as_item))
+        ListOf("files that may be setuid or setgid; no others may", replace(_PATH, make=as_item))
     )
     user: Item | None = key(Text('the user that it runs as; "" is root', make=as_item))
     workdir: Item | None = key(
@@ -165,7 +168,7 @@ class Contract:
     entrypoint: Words | None = key(ListOf("the exact entrypoint", WORD, make=_as_words))
     size: Item | None = key(
         Text(
-            "the most that its layers may hold, unpacked",
+            "the largest total size of its layers, unpacked",
             pattern="[0-9]+ ?(?:MB|GB)",
             wrong="is not a size, such as 300 MB or 2 GB",
             make=as_item,
@@ -173,19 +176,19 @@ class Contract:
     )
     runs: tuple[Run, ...] = key(
         MapOf(
-            "commands that are run",
+            "commands to run",
             Object(
-                "a command that is run in a container of the image, without network, and has to end with 0",
+                "a command that runs in a container of the image, without network, and must exit with 0",
                 Run,
             ),
         )
     )
-    started: Started | None = key(Object("how the image is started alone, and what it does then", Started))
+    started: Started | None = key(Object("how the image starts on its own", Started))
     where: str = ""
 
 
 def _check_names(node: Node) -> None:
-    """``${…}`` in any text of it: a name that stands for nothing would be looked for as it is written."""
+    """Reports ``${…}`` with an unknown name in any text: it would be compared as it is written."""
     for text, child in node.texts_below():
         for name in _NAME.findall(text):
             if name not in NAMES:
@@ -195,8 +198,8 @@ def _check_names(node: Node) -> None:
 
 
 CONTRACT = Object(
-    "what an image has to show: fategen verify checks it; ${image}, ${release}, ${tag} and ${source} (the URL of its "
-    "home) stand for the image's own",
+    "what an image must have and do: fategen verify checks it; ${image}, ${release}, ${tag} and ${source} (the URL of "
+    "its home) are the image's own",
     Contract,
     check=_check_names,
 )
@@ -214,7 +217,7 @@ def resolved(contract: Contract, known: Mapping[str, Contract], problems: list[P
 
 
 def merged(first: Contract, then: Contract) -> Contract:
-    """Both; where they say two things of one name, the second."""
+    """Both; for a name that both have, the second."""
 
     def join(name: str) -> Any:
         before, after = getattr(first, name), getattr(then, name)
@@ -226,7 +229,7 @@ def merged(first: Contract, then: Contract) -> Contract:
 
 
 def derived(contract: Contract, params: Mapping[str, tuple[Param, str]]) -> Contract:
-    """The contract with what ``with:`` says already, where it says nothing itself: ``port`` and ``command``.
+    """The contract with ``port`` and ``command`` of ``with:`` where it has none itself.
 
     ``params`` has the values of ``with:`` and their places.
     """

@@ -23,7 +23,7 @@ KINDS: tuple[Kind, ...] = ("builder", "base", "component", "third-party")
 
 
 def _check_description(text: str) -> str:
-    """It stands in a comment of the Dockerfile and in a label: one line of text that HCL can hold."""
+    """It goes into a comment of the Dockerfile and into a label: one line of text that HCL keeps as it is."""
     if not text.isprintable():
         return "the description is not one line of printable text"
     return "" if unicodedata.is_normalized("NFC", text) else "the description is not in Unicode's composed form (NFC)"
@@ -94,7 +94,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Base:
-    """An image that somebody else publishes and that ours are built from."""
+    """An image of another publisher that our images are built from."""
 
     name: str
     image: str = key(_IMAGE_REFERENCE, required=True)
@@ -115,11 +115,11 @@ class PlatformLimit:
         ),
         required=True,
     )
-    because: str = key(Text("why it has no others; users are told"), required=True)
+    because: str = key(Text("why it has no others, for the message"), required=True)
     lifted_by: str = key(Text("a key of .env that takes the limit away"))
 
     def reason(self, platform: str) -> str:
-        """Why it has not ``platform``: ``because``, unless that names other platforms than this one."""
+        """Why it lacks ``platform``: ``because``, unless that names other platforms than this one."""
         named = re.findall(r"\blinux/[a-z0-9]+(?:/v[0-9]+)?", self.because)
         return self.because if not named or platform in named else f"it is built for {' '.join(self.only)} alone"
 
@@ -145,7 +145,7 @@ class Image:
     kind: Kind = key(
         Text(
             "builder: built for others, never published; base: for components to be built on; component: a part of "
-            "FATE; third-party: published by somebody else, carried in bundles",
+            "FATE; third-party: published by others, carried in bundles",
             choices=KINDS,
             wrong="is not a kind",
         ),
@@ -190,7 +190,7 @@ class Line:
     named: Item = key(Text("its name, which is the file's name too", make=as_item), "line", required=True)
     extends: Item | None = key(
         Text(
-            "another line, whose contracts this one has too; one of the same name comes in its place",
+            "another line, whose contracts this one inherits; a contract of the same name here replaces it",
             pattern=r"[0-9]+\.[0-9]+",
             wrong="is not a line, such as 1.3",
             make=as_item,
@@ -211,8 +211,8 @@ class Line:
     )
     bases: tuple[Base, ...] = key(
         MapOf(
-            "images of others that ours are built from",
-            Object("an image of somebody else's that ours are built from", Base),
+            "images of other publishers that our images are built from",
+            Object("an image of another publisher that our images are built from", Base),
             _NAME,
         ),
         required=True,
@@ -321,7 +321,7 @@ def _completed(image: Image, contracts: dict[str, Contract], problems: list[Prob
 
 
 def _inheriting(images: Sequence[Image]) -> tuple[Image, ...]:
-    """Images in build order; one with a contract has to show, too, what the image has to show that it is built from."""
+    """Images in build order; a contract includes the contract of the image that it is built from."""
     done: dict[str, Image] = {}
     for image in images:
         parent = done.get(image.from_)

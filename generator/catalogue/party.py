@@ -12,7 +12,7 @@ from generator.errors import Problem, did_you_mean
 
 @dataclass(frozen=True)
 class Smoke:
-    """A command in a container of ``service`` that has to end with 0 and to print ``prints``, in ``within`` seconds."""
+    """A command in a container of ``service`` that must exit with 0 and print ``prints``, ``within`` seconds."""
 
     name: str
     service: str = key(Text("the service: an image, unless services: says of which"), "in", required=True)
@@ -33,9 +33,9 @@ class Party:
     services: tuple[Pair, ...] = key(MapOf("services of another name than their image", Text("the image", make=Pair)))
     smoke: tuple[Smoke, ...] = key(
         MapOf(
-            "what shows that a party works, in this order",
+            "commands that show that a party works, in order",
             Object(
-                "a command that is run in a service of each party by docker compose exec, and has to end with 0", Smoke
+                "a command that docker compose exec runs in a service of each party, and that must exit with 0", Smoke
             ),
         ),
         required=True,

@@ -1,4 +1,4 @@
-"""What a YAML file may hold, declared once: a declaration reads the file, has the defaults, and makes the JSON Schema.
+"""What a YAML file may contain, declared once: for reading it, for its defaults, and for its JSON Schema.
 
 A YAML mapping is a frozen dataclass whose fields are made with ``key``; ``Object`` reads it. A plain field called
 ``name`` gets the mapping's name and one called ``where`` its ``file:line``. Every problem of a file is collected with
@@ -133,7 +133,7 @@ class Shape:
     about: str
     make: Make | None = field(default=None, kw_only=True)
     empty: ClassVar[Any] = None
-    """what stands for a value that is not there"""
+    """the value of an absent key"""
 
     def read(self, node: Node, name: str = "") -> Any:
         """The value of a node that is called ``name``; what is wrong with it becomes a problem."""

@@ -24,12 +24,12 @@ directory_option = click.option(
 
 
 def change_options(function: F) -> F:
-    """``--set`` and ``--source``: something else than ``.env`` says, for this run alone."""
+    """``--set`` and ``--source``: values that override ``.env`` for this run."""
     where = "A local checkout of a source, such as fate=../FATE; a relative DIR starts at the project."
     for option in (
         click.option("--source", "sources", multiple=True, metavar="NAME=DIR", help=where),
         click.option(
-            "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Another value than .env's, for this run."
+            "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a value of .env for this run."
         ),
     ):
         function = option(function)
@@ -37,7 +37,7 @@ def change_options(function: F) -> F:
 
 
 def open_project(directory: Path) -> Project:
-    """The project at or above ``directory``; where it is above, it is said, since a stray ``.env`` may be found."""
+    """The project at or above ``directory``; a note names one that is above, since its ``.env`` may be a stray one."""
     project = find_project(directory)
     if project.root != directory.resolve():
         click.echo(f"note: the project is {project.root}, where .env is", err=True)

@@ -1,4 +1,4 @@
-"""What the shell may complete: images and groups of the project. Silent where there is none, or its files are wrong."""
+"""Shell completion of images, groups and packaged files. Silent outside a project, or where its files are wrong."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def images_and_groups(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """For ``[IMAGE|GROUP]...``: what is not on the line yet."""
+    """For ``[IMAGE|GROUP]...``: those that are not on the line yet."""
     plan = _plan(context)
     if plan is None:
         return []
-    found = [CompletionItem(t.name, help=t.description) for t in plan.targets if not t.inherits]
-    found += [CompletionItem(g.name, help=" ".join(g.targets)) for g in plan.groups]
-    return _fitting(found, typed, context.params.get(parameter.name or "") or ())
+    items = [CompletionItem(t.name, help=t.description) for t in plan.targets if not t.inherits]
+    items += [CompletionItem(g.name, help=" ".join(g.targets)) for g in plan.groups]
+    return _fitting(items, typed, context.params.get(parameter.name or "") or ())
 
 
 def images_of_bundle(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -35,20 +35,20 @@ def images_of_bundle(context: click.Context, parameter: click.Parameter, typed: 
     # at an option without its value click stops reading, and leaves the argument where it was
     named = [word for word in context.args if word in BUNDLES]
     groups = groups_of(named[0] if named else context.params["name"] or DEFAULT, plan)
-    found = [CompletionItem(t.name, help=t.description) for t in plan.select(groups)]
-    return _fitting(found, typed, context.params.get(parameter.name or "") or ())
+    items = [CompletionItem(t.name, help=t.description) for t in plan.select(groups)]
+    return _fitting(items, typed, context.params.get(parameter.name or "") or ())
 
 
 def packaged(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """For ``override [FILE|IMAGE]...``: the files that fategen brings."""
+    """For ``override [FILE|IMAGE]...``: the packaged files."""
     from generator.render.overrides import packaged_names
 
-    found = [CompletionItem(name) for name in packaged_names()]
-    return _fitting(found, typed, context.params.get(parameter.name or "") or ())
+    items = [CompletionItem(name) for name in packaged_names()]
+    return _fitting(items, typed, context.params.get(parameter.name or "") or ())
 
 
-def _fitting(found: list[CompletionItem], typed: str, given: tuple[str, ...]) -> list[CompletionItem]:
-    return [item for item in found if item.value.startswith(typed) and item.value not in given]
+def _fitting(items: list[CompletionItem], typed: str, given: tuple[str, ...]) -> list[CompletionItem]:
+    return [item for item in items if item.value.startswith(typed) and item.value not in given]
 
 
 def _plan(context: click.Context) -> Plan | None:

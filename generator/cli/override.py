@@ -1,4 +1,4 @@
-"""``fategen override``: a packaged template or catalogue becomes the project's own, to be changed there."""
+"""``fategen override``: copy packaged templates and catalogues into the project."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from generator.workspace import load_line, load_settings
 def command(files: tuple[str, ...], directory: Path) -> None:
     """Copy packaged templates and catalogues into the project, to change them there; without FILE, list them.
 
-    A project's own files come before the packaged ones, file by file. An image's name stands for its template. What is
-    there already is never written over.
+    A project's own files take precedence over the packaged ones, file by file. An image's name means its template. A
+    file that exists is never overwritten.
     """
     project = open_project(directory)
     settings, _ = load_settings(project, local=False)

@@ -1,4 +1,4 @@
-"""``fategen render``: write the generated files, or say how they differ."""
+"""``fategen render``: write the generated files, or show how they differ."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Context:
     """One entry of a bake target's ``contexts``.
 
     ``target`` is the target that it is linked to ("" for a source); ``variable`` is the HCL variable whose value
-    replaces that link, or that holds the source's location ("" where nothing can replace it); ``value`` is a fixed
+    replaces that link, or that has the source's location ("" where nothing can replace it); ``value`` is a fixed
     directory.
     """
 
@@ -66,8 +66,8 @@ class PlannedSource:
     """Where a source comes from. ``location`` is a git URL with ``#ref``, or a local directory (``local``).
 
     ``url`` is its repository (the catalogue's, for a local one) and ``revision`` the ref in it ("" for a local one).
-    ``release_commit`` is what the release that is built has of it. ``fetch_in`` is the image in which a stage of our
-    own fetches the revision, "" where BuildKit's git context does.
+    ``release_commit`` is the commit that the release has of it. ``fetch_in`` is the image in which a build stage
+    fetches the revision, "" where BuildKit's git context does.
     """
 
     name: str
@@ -105,19 +105,19 @@ class Target:
     template: str
     inherits: str
     params: tuple[tuple[str, Param], ...]
-    asked: Contract
+    contract_as_written: Contract
     """the contract as the catalogue writes it, with names such as ``${tag}``"""
     words: tuple[tuple[str, str], ...]
-    """what those names stand for in this image"""
+    """the values of those names in this image"""
 
     @cached_property
     def contract(self) -> Contract:
-        """What the image has to show; only ``verify`` asks, so that no other command pays for it."""
-        return filled(self.asked, dict(self.words))
+        """What the image must have and do; filled in when ``verify`` asks for it."""
+        return filled(self.contract_as_written, dict(self.words))
 
     @property
     def reference(self) -> str:
-        """The name under which it is started: its own tag, or, of a third-party image, where this project pulls it."""
+        """The name to start it by: its tag, or for a third-party image the reference that this project pulls."""
         return self.bases[0].reference if self.kind == "third-party" else self.tags[0]
 
 

@@ -158,7 +158,7 @@ def _plan_image(
         template=image.template,
         inherits="",
         params=tuple((param.name, param.value) for param in image.params),
-        asked=image.contract,
+        contract_as_written=image.contract,
         words=(
             ("image", image.name),
             ("release", release.version),

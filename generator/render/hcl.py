@@ -21,18 +21,18 @@ _HCL_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 def quote(text: str) -> str:
     """An HCL string literal, its quotes included, that HCL reads back as exactly ``text``.
 
-    Backslash, quote, line breaks and tab get their short escape; other control characters, and those that nobody sees
+    Backslash, quote, line breaks and tab get their short escape; other control characters, and those that are invisible
     in a review, ``\\uNNNN``. A ``${`` or ``%{`` opens a template and is doubled to ``$${`` and ``%%{``. HCL counts from
     the brace, not from the left: the literal text ``$${`` is written ``$$${``, and a ``$`` before any other character
     stands for itself, so doubling the one before the brace is right for every run of them.
 
-    Raises ValueError for what no HCL string can hold: a surrogate (it is not text), and text that is not NFC (HCL
+    Raises ValueError for what no HCL string can contain: a surrogate (it is not text), and text that is not NFC (HCL
     normalises every string: zclconf/go-cty, ``cty.NormalizeString``).
     """
     _check_text(text)
     if not unicodedata.is_normalized("NFC", text):
         raise ValueError("HCL would change it: it is not in Unicode's composed form (NFC)")
-    escaped = _HCL_ESCAPE.sub(lambda found: _HCL_SHORT.get(found[0], f"\\u{ord(found[0]):04x}"), text)
+    escaped = _HCL_ESCAPE.sub(lambda char: _HCL_SHORT.get(char[0], f"\\u{ord(char[0]):04x}"), text)
     return '"' + escaped.replace("${", "$${").replace("%{", "%%{") + '"'
 
 
@@ -54,7 +54,7 @@ def dockerfile_value(text: str) -> str:
     """A value in double quotes for ARG, ENV and LABEL that BuildKit reads back as exactly ``text``.
 
     Backslash, quote and ``$`` are escaped, so no variable is filled in. Raises ValueError for a line break or a NUL,
-    which a Dockerfile instruction cannot hold, and for a surrogate. Only with the default escape character: a
+    which a Dockerfile instruction cannot contain, and for a surrogate. Only with the default escape character: a
     Dockerfile that says ``# escape=`` `` ` `` needs other rules.
     """
     _check_text(text)
@@ -76,7 +76,7 @@ def dockerfile_json(items: Sequence[str]) -> str:
 
 def _check_text(text: str) -> None:
     if _SURROGATE.search(text):
-        raise ValueError("it is not text: it holds half of a UTF-16 pair")
+        raise ValueError("it is not text: it has half of a UTF-16 pair")
 
 
 def sed_pattern(text: str) -> str:

@@ -63,13 +63,13 @@ def write(changes: tuple[Change, ...], root: Path) -> None:
     Raises InputError, before anything is written, where a file in the way is not one of ours, and EngineError where the
     disk refuses.
     """
-    foreign = [
+    in_the_way = [
         Problem(c.path, "is not a generated file (it lacks the header), so it is not overwritten; move it away")
         for c in changes
         if c.kind == "changed" and HEADER not in c.old[:400]
     ]
-    if foreign:
-        raise InputError(foreign)
+    if in_the_way:
+        raise InputError(in_the_way)
     try:
         for change in changes:
             target = root / change.path
