@@ -10,7 +10,7 @@ COMMANDS = {
     "save": "write a set of images into one file",
     "inspect": "list what it holds",
     "verify": "check every byte, and name every damaged place",
-    "sign": "sign what a bundle's record says, and so every byte of it",
+    "sign": "sign a bundle's index, and with it every byte",
     "diff": "tell what of a bundle another one has not",
     "load": "load it into an engine while checking it",
     "push": "push it into a registry, digests kept",

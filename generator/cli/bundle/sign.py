@@ -15,7 +15,7 @@ from generator.bundle.signature import sign
 @click.option("--key", required=True, type=click.Path(path_type=Path), metavar="KEY",
               help="An SSH private key, or the public one of a key in an agent.")  # fmt: skip
 def command(file: Path, key: Path) -> None:
-    """Write FILE.sig: a signature of the bundle's record, and so of every name, tag and byte in it.
+    """Write FILE.sig: a signature of the bundle index, and with it of every name, tag and byte.
 
     ssh-keygen makes it. On the other side --require-signature of verify and load asks for it.
     """
