@@ -226,7 +226,7 @@ def bake_environment(
     """The caller's environment, with the plan's ``values`` for every HCL variable in place of what it had.
 
     To bake an environment variable silently overrides an HCL variable of its name; here it is ignored with a note.
-    ``secret`` names variables whose values are never shown. Without ``provenance`` nothing records the state of the
+    ``secret`` names variables whose values are never shown. Without ``provenance`` nothing notes the state of the
     project's git checkout, and buildx need not start seven git processes for each target.
     """
     env = dict(process)

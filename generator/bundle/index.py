@@ -42,7 +42,7 @@ MAX_MEMBERS = 100_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """what a bundle may be called"""
 MAX_FILE = 16 << 20
-"""bytes that a small file may have: it is held in memory"""
+"""bytes that a small file may have: it is read into memory"""
 MAX_FILES = 64
 _FILE_NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _RESERVED = frozenset({"bundle.json", "sha256sums"})

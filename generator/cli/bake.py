@@ -67,14 +67,14 @@ def command(
     output: Output = "push" if push else "load" if load else "none"
     project = open_project(directory)
     docker = find_docker().at(project.root)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
         with contextlib.nullcontext() if show else asking(docker, builder) as answers:
             from generator import bake as baking
 
             options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
             if not show or sets or sources:
-                held.enter_context(baking.lock_project(project))
+                stack.enter_context(baking.lock_project(project))
             workspace, recipe = baking.open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan

@@ -53,7 +53,7 @@ class SavedImage:
 
 @dataclass(frozen=True)
 class DockerSave(Generic[T]):
-    """What a stream held: small documents, and what became of each layer. Blobs are named by digest, others by path."""
+    """What a stream has: small documents, and what became of each layer. Blobs are named by digest, others by path."""
 
     documents: Mapping[str, bytes]
     layers: Mapping[str, T]

@@ -105,7 +105,7 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
     def read(_: object, stream: Reads) -> dict[Subject, Evidence]:
         saved: DockerSave[Listing] = read_stream(stream, take)
         images = {subject: saved.image(subject.id, subject.platform) for subject in subjects}
-        held = {}
+        evidence = {}
         for subject, image in images.items():
             if image is None:
                 continue
@@ -113,8 +113,8 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
                 # "docker save" of an incomplete image in a containerd store says nothing of it
                 message = f"docker save wrote no layer {missing[0]} of image {subject.id}"
                 raise EngineError(message, hint="pull or load it again")
-            held[subject] = evidence_of(image.config, [saved.layers[name] for name in image.layers])
-        return held
+            evidence[subject] = evidence_of(image.config, [saved.layers[name] for name in image.layers])
+        return evidence
 
     return read_saves(docker, [[subject.id for subject in subjects]], read, progress)[0]
 
@@ -140,7 +140,7 @@ def _read_layouts(
 ) -> dict[Subject, Evidence]:
     """BundleError for a layout that lies."""
     layers: dict[str, Listing] = {}
-    held = {}
+    evidence = {}
     for resolved in images:
         label, source = resolved.image.label, resolved.source
         for subject, platform_image in _platform_images([resolved.image], subjects).items():
@@ -155,8 +155,8 @@ def _read_layouts(
                         message = f"{label}: layer {layer.blob.digest}: {reason}"
                         raise BundleError(message, hint=source.hint) from error
             config = read_blob(source, platform_image.config, f"{label}: config")
-            held[subject] = evidence_of(config, [layers[layer.diff_id] for layer in platform_image.layers])
-    return held
+            evidence[subject] = evidence_of(config, [layers[layer.diff_id] for layer in platform_image.layers])
+    return evidence
 
 
 def _counted(pieces: Iterable[bytes], layer: StoredLayer, progress: Progress) -> Iterator[bytes]:
