@@ -84,7 +84,7 @@ def refused(error: OSError) -> EngineError:
         # whatever was written: a log, a temporary file, a rendered one, what is printed
         hint = "free some space there and where the temporary files are (TMPDIR), then run the same command again"
         return EngineError(f"{error.filename or 'a file'} cannot be written: {reason}", hint=hint)
-    hint = "check its owner and rights" if error.errno in (errno.EACCES, errno.EPERM) else ""
+    hint = "check its owner and permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""
     return EngineError(str(Problem(str(error.filename or ""), reason)), hint=hint)
 
 

@@ -57,6 +57,6 @@ def find_project(start: Path) -> Project:
         if (directory / ".env").is_file():
             return Project(directory)
     raise InputError(
-        Problem(str(start), "no .env here or in a directory above"),
-        hint="fategen init writes one here; fategen COMMAND -C DIR works in another directory",
+        Problem(str(start), "no .env in this directory or above"),
+        hint="run fategen init to create one here, or add -C DIR for another directory",
     )

@@ -66,7 +66,7 @@ def create(project: Project, release: str) -> Workspace:
     """
     if project.env.exists() or project.env.is_symlink():
         raise InputError(
-            Problem(str(project.env), "exists already; it was left as it is"),
+            Problem(str(project.env), "already exists and was not changed"),
             hint="edit it, then run: fategen render",
         )
     text = _sample(project, release)
@@ -102,7 +102,7 @@ def load_line(project: Project, version: str, where: str) -> Line:
     key = "" if where == "--release" else "FATE_VERSION: "
     raise InputError(
         Problem(where, f"{key}no catalogue/{name}; there are lines {', '.join(_lines(project))}"),
-        hint=f"take a release of one of them; a catalogue/{name} of the project's own adds that line",
+        hint=f"choose a release of one of these, or add a catalogue/{name} of the project's own adds that line",
     )
 
 
@@ -116,7 +116,7 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(Problem(f"{path.name}:{line}", "is not UTF-8; save the file in that encoding")) from error
+        raise InputError(Problem(f"{path.name}:{line}", "is not UTF-8; save it as UTF-8")) from error
 
 
 def _sample(project: Project, release: str) -> str:
@@ -129,8 +129,8 @@ def _sample(project: Project, release: str) -> str:
     known = [known.version for known in line.releases]
     if release not in known:
         raise InputError(
-            Problem("--release", f"{release} is unknown; there is {', '.join(known)}"),
-            hint="take one of them; docs/new-image.md adds another to a project",
+            Problem("--release", f"{release} is unknown; available: {', '.join(known)}"),
+            hint="choose one of these; docs/new-image.md shows how to add a release",
         )
     keys = [key_of(source.name, "_SOURCE") for source in line.sources]
     keys += [key_of(name, "_IMAGE") for name in line.upstream_images]
@@ -158,7 +158,7 @@ def _tags_of_another_line(project: Project, settings: Settings, line: Line) -> I
     for key, tag in (("BASE_TAG", settings.base_tag), ("TAG", settings.tag)):
         named = re.match(r"v?([0-9]+\.[0-9]+)\.[0-9]", tag)
         if named and named[1] != line.name and named[1] in _lines(project):
-            wrong = f"{key}: {tag} is a tag of FATE {named[1]}, and this is FATE {settings.fate_version}: is it meant?"
+            wrong = f"{key}: {tag} is a tag of FATE {named[1]}, but FATE_VERSION is {settings.fate_version}"
             yield Problem(settings.where(key), wrong)
 
 

@@ -29,23 +29,23 @@ variable "FATEBOARD_SOURCE" {
 variable "LMDB_SAFE_SOURCE" {
   default = "https://github.com/ahupowerdns/lmdb-safe.git#c0cc016f3a8caf401530dd50322aff3ed096b956"
 }
-# URL of a Debian mirror; -security is looked for beside it
+# URL of a Debian mirror; its -security archive must be next to it
 variable "APT_MIRROR" {
   default = ""
 }
-# the Python package index
+# Python package index
 variable "PIP_INDEX_URL" {
   default = ""
 }
-# a second Python package index
+# more Python package indexes
 variable "PIP_EXTRA_INDEX_URL" {
   default = ""
 }
-# an index host without a valid certificate
+# index hosts without a valid certificate
 variable "PIP_TRUSTED_HOST" {
   default = ""
 }
-# the registry of npm packages
+# npm registry
 variable "NPM_REGISTRY" {
   default = ""
 }
@@ -57,27 +57,27 @@ variable "CA_BUNDLE" {
 variable "MAVEN_SETTINGS" {
   default = ""
 }
-# file: passwords of package indexes (a build secret)
+# file: logins for package indexes (a build secret)
 variable "PIP_NETRC" {
   default = ""
 }
-# proxy of the build
+# proxy for the build
 variable "HTTP_PROXY" {
   default = ""
 }
-# proxy of the build
+# proxy for the build
 variable "HTTPS_PROXY" {
   default = ""
 }
-# hosts that are reached without the proxy
+# hosts to reach without the proxy
 variable "NO_PROXY" {
   default = ""
 }
-# repository that build caches are read from
+# repository to read build caches from
 variable "CACHE_FROM" {
   default = ""
 }
-# repository that build caches are written to
+# repository to write build caches to
 variable "CACHE_TO" {
   default = ""
 }

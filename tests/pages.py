@@ -11,14 +11,23 @@ from generator.cli import cli
 from generator.config.settings import settings_table
 
 ROOT = Path(__file__).parent.parent
-NOTE = "Made from the code by `python -m tests.pages`; a test fails where it is not current."
+NOTE = "This page is generated: run `python -m tests.pages` to update it."
 
 
 def settings_page() -> str:
     return f"""# Settings
 
-`.env` in the project's root; proxies with a password and files of this machine go to `.env.local`, which git ignores
-and only `fategen bake` reads. {NOTE}
+A project's settings are in `.env`. Values come from the file alone: a `TAG` in your shell changes nothing, and
+`fategen bake` says so. `--set KEY=VALUE` and `--source NAME=DIR` change a value for one run.
+
+Proxies with passwords and files of this machine belong in `.env.local`, which git ignores and only `fategen bake`
+reads. Credentials in `.env` are refused.
+
+`CACHE_TO` keeps the build cache of each image in a registry, tagged with the image's name, and `CACHE_FROM` reads it,
+so that a new builder rebuilds only what changed. A cache that cannot be read or written never fails the build. The
+docker driver writes caches only with the containerd image store.
+
+{NOTE}
 
 {settings_table()}"""
 

@@ -92,7 +92,7 @@ def build_everything(workspace: Workspace) -> Build:
 def raise_problems(inputs: Sequence[Problem], engine: Sequence[Problem] = ()) -> None:
     """One error for all problems, if there are any; those of the user's files and flags decide its exit code."""
     if inputs:
-        raise InputError([*inputs, *engine], hint="correct that and run it again; nothing was started")
+        raise InputError([*inputs, *engine], hint="fix this and run the same command again; nothing was started")
     if engine:
         message = InputError(engine).message
         raise EngineError(message, hint="nothing was started; fategen doctor shows what this machine has")
@@ -113,7 +113,8 @@ def flag_problems(build: Build) -> Iterator[Problem]:
             )
         if options.output != "none" and target.kind == "builder":
             yield Problem(
-                target.name, f"only the build uses it: it has no tag to {options.output}; leave --{options.output} out"
+                target.name,
+                f"it is used only during the build and has no tag to {options.output}; remove --{options.output}",
             )
         if options.published_base and target.kind == "base":
             yield Problem("--base published", f"{target.name} itself is to be built; name the components instead")
@@ -133,7 +134,7 @@ def file_checks(build: Build) -> list[Check]:
         *_file_check(
             "sources", locations, "what the Dockerfiles copy", list(_source_problems(build, sources.values()))
         ),
-        *_file_check("files", list(files.values()), "files that can be read", missing),
+        *_file_check("files", list(files.values()), "readable files", missing),
     ]
 
 
@@ -288,7 +289,7 @@ def builder_check(facts: Facts, build: Build | None) -> Check:
     for key in _attested(build.plan) if build and build.options.attestations else ():
         # buildx says "Attestation is not supported for the docker driver" (0.13.1), whatever is done with the image
         message = f"{key}: the docker driver on this image store (graphdriver) makes no attestations: "
-        without = f"leave it out: --set {key}=false"
+        without = f"turn it off: --set {key}=false"
         other = without if build and build.options.output == "load" else f"{instead}, or {without}"
         problems.append(Problem(build.plan.settings.where(key) if build else "", message + other))
     return Check(
@@ -319,7 +320,7 @@ def platform_check(platform: str, facts: Facts, images: Sequence[str]) -> Check:
     if platform in builder.platforms:
         return Check(platform, "ok", "native or emulated", "in PLATFORMS")
     message = (
-        f"runs no {platform} program, which {', '.join(images)} needs (it has {' '.join(builder.platforms)}): "
+        f"cannot run {platform} programs, which {', '.join(images)} needs (it has {' '.join(builder.platforms)}): "
         "install an emulator (apt-get install qemu-user-static binfmt-support, or docker run --privileged --rm "
         f"tonistiigi/binfmt --install {platform.split('/')[1]}), or add a node that has it "
         f"(docker buildx create --append --name {builder.name} …), or leave it out with --platform"
@@ -354,7 +355,7 @@ def load_problems(build: Build, facts: Facts) -> Iterator[Problem]:
         yield Problem(
             "--load",
             f"this engine keeps one platform of an image, and {name} has {count}: add "
-            f"--platform {engine.platform}, or turn its containerd image store on ({CONTAINERD_STORE})",
+            f"--platform {engine.platform}, or turn on its containerd image store ({CONTAINERD_STORE})",
         )
 
 
@@ -444,7 +445,11 @@ def _project(start: Path) -> tuple[Project | None, Workspace | None, Check]:
     if not (stale := len(workspace.drift())):
         return project, workspace, Check("project", "ok", found, "a directory with a .env")
     found += f"; {stale} generated file{'s' if stale > 1 else ''} not up to date"
-    return project, workspace, Check("project", "missing", found, "what .env renders", "fategen render", "all but bake")
+    return (
+        project,
+        workspace,
+        Check("project", "missing", found, "the files that .env renders", "fategen render", "everything except bake"),
+    )
 
 
 def disk_check(free: int) -> Check:
@@ -452,7 +457,7 @@ def disk_check(free: int) -> Check:
     found, needed = f"{free / 1e9:.0f} GB free", f"{DISK_NEEDED / 1e9:.0f} GB for a full build and a bundle"
     if free >= DISK_NEEDED:
         return Check("disk", "ok", found, needed)
-    get = "docker buildx prune frees build caches; .fategen may be deleted"
+    get = "docker buildx prune frees build caches; you can delete .fategen"
     return Check("disk", "note", found, needed, get, "small builds")
 
 

@@ -90,7 +90,7 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
     for target in plan.select(names):
         for platform in options.platforms:
             if platform in plan.settings.platforms and platform not in target.platforms:
-                reason = next((s.reason for s in target.skipped if s.platform == platform), "the plan has it not")
+                reason = next((s.reason for s in target.skipped if s.platform == platform), "it is not in the plan")
                 if target.name in names:
                     problems.append(Problem(target.name, f"has no {platform}: {reason}"))
                 else:

@@ -40,7 +40,7 @@ def build_layouts(
     if session.facts.multi_platform:
         return source_images(session.job, platforms, _export(session, again=again))
     say(
-        "through the engine: its image store (graphdriver) writes no OCI layouts, so the images are loaded into it "
+        "through the engine: its image store (graphdriver) cannot export OCI layouts, so the images are loaded into it "
         "and read back with docker save"
     )
     images = source_images(session.job, platforms, _load(session, plan, again=again))

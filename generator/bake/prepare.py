@@ -62,7 +62,7 @@ class Environment:
 @contextlib.contextmanager
 def lock_project(project: Project) -> Iterator[None]:
     """While the block runs, no other fategen builds in this project or fills its layouts; waits for one."""
-    waiting = "waiting for another fategen, which is at work in this project"
+    waiting = "waiting for another fategen in this project"
     with lock(project.make_state("layouts") / ".lock", lambda: say(waiting)):
         yield
 
@@ -81,7 +81,7 @@ def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]
         return changed, Recipe()
     directory = project.make_state("tree")
     write(compare(changed.tree, directory), directory)
-    say("--set or --source changes what is rendered: building from .fategen/tree; the committed files stay as they are")
+    say("--set or --source changes rendered files: building from .fategen/tree, without changing the committed files")
     return changed, temporary_recipe(changed.plan, f"{project.state.name}/tree")
 
 
@@ -91,8 +91,8 @@ def refuse_drift(changes: Sequence[Change]) -> None:
         listed = "".join(f"\n  {change.sign} {change.path}   {change.kind}" for change in changes)
         count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
         raise DriftError(
-            f"{count} not what .env, the catalogue and the templates render; nothing was started{listed}",
-            hint="fategen render --diff shows the difference; fategen render writes it, over edits made by hand",
+            f"{count} out of date with .env, the catalogue and the templates; nothing was started{listed}",
+            hint="fategen render --diff shows the difference; fategen render updates the files, over manual edits",
         )
 
 
@@ -138,7 +138,7 @@ def make_session(
         raise_problems(inputs, [Problem("", error.message)] if inputs else [])
         raise
     if platform := engine_platform_alone(build, facts):
-        say(f"for {platform} alone: this engine's image store (graphdriver) keeps one platform of an image")
+        say(f"for {platform} only: this engine's image store (graphdriver) keeps one platform of an image")
         options = replace(options, platforms=(platform,))
         build = Build(workspace, make_job(plan, names, options), options)
     problems = build_problems(build, facts)
@@ -183,12 +183,12 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
     for left in build.job.left_out:
         say(f"{left.image} is not built for {left.platform}: {left.reason}")
     if build.options.attestations and attestation(build.plan):
-        say("the provenance is of mode min, without build arguments: the proxy's password is one of them")
+        say("the provenance has mode min, without build arguments, because the proxy's password is one of them")
     for state in states.values():
         if state.commit or state.dirty:
             say(state.describe())
         elif not state.versioned and build.options.output == "push":
-            say(f"{state.describe()}, no git checkout: nobody will be able to tell what of it was published")
+            say(f"{state.describe()}, not a git checkout: nobody will be able to tell what was published")
 
 
 def resolved(
@@ -271,7 +271,7 @@ def attestation(plan: Plan) -> list[str]:
 
 
 def no_cache_export(facts: Facts, plan: Plan) -> str:
-    """Why CACHE_TO is left out of this run, and what to do, or "".
+    """Why CACHE_TO is ignored in this run, and what to do, or "".
 
     buildx refuses the whole build there: "Cache export is not supported for the docker driver. Switch to a different
     driver, or turn on the containerd image store" (seen with 0.13.1 and 0.29.1).
@@ -279,8 +279,8 @@ def no_cache_export(facts: Facts, plan: Plan) -> str:
     if not plan.settings.cache_to or facts.builder.driver != "docker" or facts.engine.store == "containerd":
         return ""
     return (
-        f"{plan.settings.where('CACHE_TO')}: CACHE_TO is left out of this run: the docker driver on this image store "
-        f"(graphdriver) writes no cache; a builder that does: {create_command(plan)}, then --builder fategen"
+        f"{plan.settings.where('CACHE_TO')}: CACHE_TO is ignored in this run: the docker driver on this image store "
+        f"(graphdriver) cannot write caches; create a builder that can: {create_command(plan)}, then --builder fategen"
     )
 
 

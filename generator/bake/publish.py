@@ -98,7 +98,7 @@ def _push(session: Session) -> Phase:
         advice = explain_push(error.message, parse_reference(targets[0].tags[0]).name)
         then = f"{advice}; then run" if advice else "run"
         raise EngineError(
-            f"{error.message}\n  whole log: {error.log}\n{published(targets, error.pushed)}",
+            f"{error.message}\n  full log: {error.log}\n{published(targets, error.pushed)}",
             hint=f"everything is built; {then} the same command again to publish the rest",
         ) from error
 
@@ -182,7 +182,7 @@ def check_published(verified: Configs, pushed: Configs) -> None:
     if different:
         listed = "\n  ".join(different)
         raise BuildError(
-            f"what was published is not what was verified, and the tags name it:\n  {listed}",
+            f"the published images differ from the verified ones, and the tags point to them:\n  {listed}",
             hint="a source changed, the builder's cache was pruned, or another build did the same beside this one: "
             "run the same command again",
         )

@@ -32,7 +32,7 @@ from generator.registry.explain import PushProblem, explain_refusals
 from generator.registry.http import Kind, Refusal
 from generator.workspace import Workspace
 
-WITHOUT = "everything but bake --push"
+WITHOUT = "everything except bake --push"
 _T = TypeVar("_T")
 
 
@@ -68,14 +68,14 @@ def _ask_push(
     try:
         access = access_to(host, environment, _insecure(facts))
     except EngineError as error:
-        return [PushProblem(host, "unknown", f"not known whether it takes a push: {error.message}", error.hint)]
+        return [PushProblem(host, "unknown", f"cannot tell whether it accepts a push: {error.message}", error.hint)]
     paths = list(dict.fromkeys(reference.path for reference in references))
     refusals = refused_pushes(access, paths)
     problems = []
     if bundle is not None and [refusal.kind for refusal in refusals.values()] == ["authority"]:
         trusting = refused_pushes(replace(access, trusted=(*access.trusted, bundle)), paths)
         if [refusal.kind for refusal in trusting.values()] != ["authority"]:
-            what = "only CA_BUNDLE knows its certificate, and no builder reads that"
+            what = "its CA is only in CA_BUNDLE, which no builder reads"
             problems.append(PushProblem(host, "unknown", what, get_authority(host)))
             refusals = trusting
     problems += explain_refusals(access, refusals)
@@ -101,7 +101,7 @@ def certain(kind: Kind, facts: Facts, environment: Mapping[str, str]) -> bool:
 
 
 def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapping[str, str]) -> list[Check]:
-    """Docker's login for the registry; and, with a builder to push with, whether it takes a push of every image."""
+    """Docker's login for the registry; and, with a builder to push with, whether it accepts a push of every image."""
     plan = workspace.plan
     host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
     login = _login_check(host, environment)
@@ -110,20 +110,18 @@ def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapp
     docker = Docker("docker").with_secrets(*passwords(plan))
     values = make_environment(plan, Options(), environment).values
     problems = _ask_push(docker, plan.targets, facts, values, ca_bundle(plan, workspace.project.root))
-    needed = f"{host} takes a push (bake --push)"
+    needed = f"{host} accepts a push (bake --push)"
     if problems:
-        steps = dict.fromkeys(
-            problem.get or "try it: bake --push goes on where it is not certain" for problem in problems
-        )
+        steps = dict.fromkeys(problem.get or "try it: bake --push goes on if this is uncertain" for problem in problems)
         what = "; ".join(problem.what for problem in problems)
         return [login, Check("registry", "note", what, needed, "; ".join(steps), WITHOUT)]
     if login.state == "note":
-        login = Check("login", "ok", f"{login.found}; it takes pushes from all", login.needed)
-    return [login, Check("registry", "ok", "takes a push of every image", needed)]
+        login = Check("login", "ok", f"{login.found}; it accepts pushes from everybody", login.needed)
+    return [login, Check("registry", "ok", "accepts a push of every image", needed)]
 
 
 def _login_check(host: str, environment: Mapping[str, str]) -> Check:
-    needed = f"bake --push to {host}, unless it takes pushes from all"
+    needed = f"bake --push to {host}, unless it accepts pushes from everybody"
     try:
         login = find_login(docker_config(environment), host, environment)
     except EngineError as error:

@@ -26,7 +26,7 @@ class Built:
     seconds: float
     state: str
     uncommitted: tuple[str, ...] = ()
-    """the sources that it is built from and whose content is not all committed"""
+    """the sources that it is built from and whose content is with uncommitted changes"""
     cached: bool = False
     replaced: str = ""
     """the digest of another image that its name stood for in the registry until this push"""
@@ -66,7 +66,7 @@ def result_table(built: Sequence[Built]) -> str:
         for image in built
         if image.replaced
     ]
-    notes = {"replaced in the registry": replaced, "not all committed": sorted(dirty)}
+    notes = {"replaced in the registry": replaced, "with uncommitted changes": sorted(dirty)}
     return "\n".join([text, *(f"{what}: {', '.join(which)}" for what, which in notes.items() if which)])
 
 

@@ -39,7 +39,7 @@ RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not
 LOST = re.compile(r"code = Unavailable|error reading from server: EOF|no active sessions|transport is closing")
 """The engine ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or forgot it; it will be back."""
 TRIES = 3
-FIX = "fix it, then run the same command: what is built stays built"
+FIX = "fix it, then run the same command: finished steps are cached"
 
 TICK = 0.2
 """Seconds between two looks at the clock of a live view."""
@@ -129,13 +129,13 @@ def run_bake(
                 session.view.note("the engine went away during the build: once more in a moment")
                 time.sleep(3)
             else:
-                session.view.note("the engine met itself while unpacking a layer that images share: once more")
+                session.view.note("the engine failed to unpack a layer that images share; retrying")
     raise AssertionError("the last try returns or raises")
 
 
 def failure(error: PhaseError, consequence: str = "") -> BuildError | EngineError:
     """A step of the user's own is a BuildError; what the engine could not do is an EngineError."""
-    message = f"{error.message}\n  whole log: {error.log}" + (f"      {consequence}" if consequence else "")
+    message = f"{error.message}\n  full log: {error.log}" + (f"      {consequence}" if consequence else "")
     hint = error.hint or (f"{reach}; {FIX}" if (reach := get_reachable(error.message)) else FIX)
     return BuildError(message, hint=hint) if error.part == "step" else EngineError(message, hint=hint)
 
@@ -305,7 +305,7 @@ def _buildx_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError
     if "dockerfile parse error" in words:
         # BuildKit does not say in which file
         files = ", ".join(dict.fromkeys(t.dockerfile for t in job.involved if t.dockerfile))
-        part, hint = "step", f"it is a line of one of {files}; edit the template that it is rendered from"
+        part, hint = "step", f"the line is in one of {files}; edit the template that it is rendered from"
     return PhaseError(f"docker buildx bake failed: {words}", logs.shown(""), reader.pushed, part, hint)
 
 
@@ -315,8 +315,8 @@ def base_hint(job: Job, step: str) -> str:
     for base in (base for target in job.involved for base in target.bases):
         if wanted != step and wanted in (base.reference, str(parse_reference(base.reference).full)):
             return (
-                f"{base.reference} is the base {base.name}: BASE_REGISTRY in .env says which registry has the bases, "
-                f"{key_of(base.name, '_IMAGE')} names another image for this one; fategen images --external lists all"
+                f"{base.reference} is the base {base.name}: set BASE_REGISTRY in .env to a registry with the bases, or "
+                f"{key_of(base.name, '_IMAGE')} to another image; fategen images --external lists all"
             )
     return ""
 

@@ -68,7 +68,7 @@ class Blobs:
         """The bytes of a blob; the last piece only when the whole of it is right. BundleError where it is not."""
         if digest not in self.blobs:
             message = f"is a delta, and layer {digest} is in {self.index.base_names}"
-            raise InputError(Problem(self.name, message), hint="name that bundle with --base")
+            raise InputError(Problem(self.name, message), hint="add that bundle with --base")
         return self.blobs[digest].chunks(_NOTHING_SENT)
 
     def document(self, digest: str) -> bytes:
@@ -84,7 +84,7 @@ class Blobs:
         if missing:
             count = "1 layer is" if len(missing) == 1 else f"{len(missing)} layers are"
             message = f"is a delta, and {count} in {self.index.base_names}"
-            raise InputError(Problem(self.name, message), hint="name that bundle with --base")
+            raise InputError(Problem(self.name, message), hint="add that bundle with --base")
 
 
 @contextlib.contextmanager
@@ -95,7 +95,7 @@ def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
     """
     with open_bundles((path, *bases)) as (bundle, others):
         if bundle.file is None:
-            raise InputError(Problem(bundle.name, "it must be a file: its blobs are read in any order"))
+            raise InputError(Problem(bundle.name, "it must be a file, because its blobs are read in any order"))
         check_end(bundle, outcome=_NOTHING_SENT)
         blobs = {member.digest: Blob(bundle, member) for member in bundle.contents.members if member.is_blob}
         yield Blobs(bundle.name, bundle.index, {**blobs, **layers_in_bases(bundle, others)})

@@ -144,7 +144,7 @@ class _DockerFacts(NamedTuple):
 class DockerEngine:
     """Docker, with either image store. Commands and flags used exist since Docker 18.09."""
 
-    _UNREACHABLE = "is it running, and may you use it? docker version tells"
+    _UNREACHABLE = "is it running, and may you use it? see docker version"
 
     def __init__(self, docker: Docker) -> None:
         self._docker = docker
@@ -225,7 +225,7 @@ class DockerEngine:
     def open_load(self, platform: str) -> Iterator[Pipe]:
         """``docker load``, which takes images of any platform."""
         with self._docker.stream_in(["load"]) as child:
-            yield _LoadPipe(self._docker, child, "docker info and the engine's log tell more; is its disk full?")
+            yield _LoadPipe(self._docker, child, "see docker info and the engine's log; is its disk full?")
 
     def tag(self, image: str, name: str) -> None:
         self._docker.check(["image", "tag", image, name])
@@ -245,7 +245,9 @@ def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
         *values, platform = line.split("\t")
         identity, layers, tags = map(json.loads, values)
     except ValueError:
-        raise EngineError(f"docker image inspect printed {line[:80]!r}", hint="which docker is this?") from None
+        raise EngineError(
+            f"docker image inspect printed {line[:80]!r}", hint="which version of docker is this?"
+        ) from None
     image = EngineImage(str(identity), tuple(str(layer) for layer in layers or ()), platform)
     return image, _full_names("\n".join(tags or ())) | {image.id}
 
@@ -253,7 +255,7 @@ def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
 class PodmanEngine:
     """Podman (seen with 4.3, 5.4 and 5.8). An image's ID is the digest of its config."""
 
-    _UNREACHABLE = "may you use it? podman info tells"
+    _UNREACHABLE = "may you use it? see podman info"
 
     def __init__(self, podman: Docker) -> None:
         self._podman = podman
@@ -292,7 +294,7 @@ class PodmanEngine:
     def open_load(self, platform: str) -> Iterator[Pipe]:
         """``podman load``, which takes images of any platform."""
         with self._podman.stream_in(["load", "--quiet"]) as child:
-            yield _LoadPipe(self._podman, child, "podman info tells more; is its disk full?")
+            yield _LoadPipe(self._podman, child, "see podman info; is its disk full?")
 
     def tag(self, image: str, name: str) -> None:
         self._podman.check(["image", "tag", image, name])
@@ -323,7 +325,7 @@ class ContainerdEngine:
     ``ctr`` takes the address of containerd from ``CONTAINERD_ADDRESS``.
     """
 
-    _UNREACHABLE = "is containerd running, and may you use it? CONTAINERD_ADDRESS names its socket"
+    _UNREACHABLE = "is containerd running, and may you use it? CONTAINERD_ADDRESS sets its socket"
 
     def __init__(self, ctr: Docker, namespace: str) -> None:
         self._ctr = ctr

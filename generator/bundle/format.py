@@ -106,7 +106,7 @@ def parse_header(block: bytes) -> tuple[str, int]:
     if kind not in (b"0", b"5") or (kind == b"5") != name.endswith("/"):
         raise HeaderError(f"member {name!r} is neither a plain file nor a directory")
     if rest.strip(b"\0") or not MEMBER_NAME.fullmatch(name):
-        raise HeaderError(f"member {name!r} has no place in a bundle")
+        raise HeaderError(f"member {name!r} does not belong in a bundle")
     size = _size(block[124:136])
     if kind == b"5" and size:
         raise HeaderError(f"member {name!r} is a directory with content")

@@ -360,9 +360,9 @@ def open_files(paths: Sequence[Path]) -> dict[str, bytes]:
         if wrong := _wrong_file_name(path.name):
             problems.append(Problem(str(path), wrong))
         if len(data) > MAX_FILE:
-            problems.append(Problem(str(path), f"has more than {MAX_FILE:,} bytes; carry it beside the bundle"))
+            problems.append(Problem(str(path), f"has more than {MAX_FILE:,} bytes; send it next to the bundle"))
         if path.name.lower() in (name.lower() for name in found):
-            problems.append(Problem(str(path), f"a bundle holds one {path.name} only"))
+            problems.append(Problem(str(path), f"a bundle can have only one {path.name}"))
         found[path.name] = data
     if len(found) > MAX_FILES:
         problems.append(Problem("--file", f"{len(found)} files, a bundle holds at most {MAX_FILES}: make an archive"))

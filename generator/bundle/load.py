@@ -143,7 +143,7 @@ def _for_platform(index: BundleIndex, only: Sequence[str], platform: str) -> Bun
     if lacking and not images:
         platforms = ", ".join(sorted({name for image in choose(index, only) for name in image.platforms}))
         raise InputError(
-            Problem("", f"nothing in the bundle is for {platform}; it has {platforms}"),
+            Problem("", f"the bundle has no image for {platform}; it has {platforms}"),
             hint="--platform loads another platform, and fategen bundle save --platform makes a bundle for this one",
         )
     if lacking:
@@ -292,9 +292,9 @@ class Names:
                     self._engine.untag(keep)
         if lost:
             ways = ", ".join(f"{familiar(n)} → {self._kept.get(n) or self._before[n].id}" for n in lost)
-            raise EngineError(f"{error}\n  and these names could not be put back: {ways}", hint="docker tag them")
+            raise EngineError(f"{error}\n  and these names could not be restored: {ways}", hint="docker tag them")
         if isinstance(error, FategenError) and self._changing:
-            raise EngineError(f"{error.message}\n  every name is what it was before", hint=error.hint) from error
+            raise EngineError(f"{error.message}\n  no name was changed", hint=error.hint) from error
 
     def _restore(self) -> list[str]:
         """Put every name back; the names for which that failed."""

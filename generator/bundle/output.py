@@ -89,9 +89,9 @@ def _disk_errors(output: Path, size: int) -> Iterator[None]:
             hint = "free some space there, or name a file on another disk with -o"
         elif error.errno == errno.EFBIG:
             message = f"{output.parent} cannot hold a file of {size:,} bytes"
-            hint = "FAT32 ends at 4 GiB: use exFAT or ext4, or name a file on another disk with -o"
+            hint = "FAT32 allows at most 4 GiB: use exFAT or ext4, or name a file on another disk with -o"
         else:
-            message, hint = f"{output} cannot be written: {error.strerror}", "check that disk and its permissions"
+            message, hint = f"{output} cannot be written: {error.strerror}", "check the disk and its permissions"
         raise EngineError(message, hint=hint) from error
 
 

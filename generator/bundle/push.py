@@ -86,7 +86,7 @@ def push(
         refusals = refused_pushes(access, list(dict.fromkeys(target.path for target in targets)))
         if problems := [refused.problem for refused in explain_refusals(access, refusals)]:
             message = InputError(problems, subject=host).message
-            raise EngineError(message, hint="correct that, then run the same command again; nothing was sent")
+            raise EngineError(message, hint="fix this, then run the same command again; nothing was sent")
         try:
             run = _Push(blobs, (connect or Registry)(access), progress)
             if not replace:
@@ -102,7 +102,7 @@ def push(
             except Refusal as refusal:
                 raise EngineError(
                     f"{target.names(prefix)[0]}: {host} did not take it: {refusal.words}",
-                    hint="run the same command again: what it has taken is not sent twice",
+                    hint="run the same command again: what it already has is not sent again",
                 ) from refusal
         return PushResult(blobs.index.root, tuple(images))
 
@@ -141,7 +141,7 @@ def _targets(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[_Target]:
             other = by_name.setdefault((path, tag), image)
             if other.target.digest != image.target.digest:
                 both = f"{reference.familiar(other.references[0])} and {reference.familiar(name)}"
-                problems.append(Problem(f"{path}:{tag}", f"would be both {both}"))
+                problems.append(Problem(f"{path}:{tag}", f"would both be {both}"))
     if problems:
         raise InputError(problems, hint="push one of them with --only, to another prefix")
     images: dict[tuple[str, str], tuple[list[str], Image]] = {}
@@ -170,7 +170,7 @@ class _Push:
                 if self._digest(path, tag) not in ("", image.target.digest):
                     lost = self._platforms(path, tag).difference(image.platforms)
                     if lost:
-                        what = f"has {', '.join(sorted(lost))}, which the bundle does not carry; nothing was pushed"
+                        what = f"has {', '.join(sorted(lost))}, which the bundle does not have; nothing was pushed"
                         problems.append(Problem(f"{self._registry.access.host}/{path}:{tag}", what))
         if problems:
             raise InputError(problems, hint="fategen bundle save --platform P, for each; push --replace drops them")

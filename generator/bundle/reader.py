@@ -406,7 +406,7 @@ class _Checker:
         elif describes:
             wrong = self._descriptions.mismatch(member.digest, b"".join(document))
         if torn or pad.strip(b"\0"):
-            wrong = wrong or ("has a torn header" if torn else "has padding that is not zero")
+            wrong = wrong or ("has a damaged header" if torn else "has padding that is not zero")
             return Damage(member.label, member.images, member.offset, member.end, wrong)
         if wrong:
             return Damage(member.label, member.images, member.start, member.start + member.size, wrong)

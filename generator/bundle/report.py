@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 """Columns of a terminal that a table of images may take."""
 _COLUMNS = ("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED")
-_ZSTD_NOTE = "layers in zstd: Docker loads them from version 23 on, podman and containerd as well"
+_ZSTD_NOTE = "the layers are compressed with zstd: Docker 23 and later, podman and containerd load them"
 _STATES = {"new": "new", "same": "was there", "replaced": "replaced "}
 
 
@@ -88,7 +88,7 @@ def delta_note(index: BundleIndex, bases: Sequence[BundleIndex] = ()) -> str:
     if not index.bases:
         other = sorted({name or "plain tars" for base in bases for name in base.compressions - index.compressions})
         why = f" (their layers are {' and '.join(other)})" if other else ""
-        return f"no base has any of its layers{why}: it is a whole bundle"
+        return f"no base has any of these layers{why}: this is a complete bundle"
     blobs = index.blobs()
     size = sum(blobs[layer.digest].size for layer in index.missing)
     many = "1 layer is" if len(index.missing) == 1 else f"{len(index.missing)} layers are"
@@ -133,7 +133,7 @@ def verified(result: VerifyResult, seconds: float) -> str:
     images = len(result.index.images)
     signed = f", signed by {result.signer}" if result.signer else ""
     return (
-        f"{result.path} is whole: {images} image{'s' * (images > 1)}, {result.blobs} blobs, {human(result.size)}, "
+        f"{result.path} is intact: {images} image{'s' * (images > 1)}, {result.blobs} blobs, {human(result.size)}, "
         f"{seconds:.1f} s{signed}\nroot digest {short_root(result.index.root)}: compare it with the sender's"
         + (f"\n{delta_note(result.index)}" if result.index.bases else "")
     )

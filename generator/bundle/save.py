@@ -84,7 +84,7 @@ def save(
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise EngineError(f"the output cannot be written: {error.strerror}", hint="see where it goes") from error
+        raise EngineError(f"the output cannot be written: {error.strerror}", hint="check where it goes") from error
     return SaveResult(Path("-"), plan.size, digest, plan.index.root, plan.index, shared)
 
 
@@ -113,7 +113,7 @@ def _prepare(
     try:
         index = arrange(name, [image.image for image in resolved], [small_file(*file) for file in files.items()])
     except Malformed as error:
-        raise InputError(f"these images do not make a bundle: {error}") from None
+        raise InputError(f"cannot make a bundle of these images: {error}") from None
     return contents(leave_out(index, bases)), _Blobs(resolved, files.values()), _shared(index)
 
 

@@ -79,7 +79,7 @@ def default_platform(engine: str, plan: Plan) -> str:
         return engine if engine in known else known[0]
     message = f"PLATFORMS ({' '.join(known)}) lacks the engine's own {engine}, which is the default"
     flags = ", or ".join(f"--platform {platform}" for platform in known)
-    raise InputError(Problem(plan.settings.where("PLATFORMS"), message), hint=f"name what to save: {flags}")
+    raise InputError(Problem(plan.settings.where("PLATFORMS"), message), hint=f"choose what to save: {flags}")
 
 
 def other_platforms(plan: Plan, names: Sequence[str], saved: str) -> str:
@@ -89,7 +89,7 @@ def other_platforms(plan: Plan, names: Sequence[str], saved: str) -> str:
     if not others:
         return ""
     flags = " ".join(f"--platform {platform}" for platform in (saved, *others))
-    return f"for {saved} alone, the engine's; for {'all' if others[1:] else 'both'}: {flags}"
+    return f"for {saved} only, the engine's platform; for {'all' if others[1:] else 'both'}: {flags}"
 
 
 def default_file(title: str, platforms: Iterable[str]) -> Path:
@@ -100,7 +100,7 @@ def default_file(title: str, platforms: Iterable[str]) -> Path:
 def check_output_name(output: Path, bases: Sequence[Path]) -> None:
     """InputError where a file's name promises a compression that a bundle lacks, or is that of a base bundle."""
     if end := next((end for end in _COMPRESSED if output.name.endswith(end)), ""):
-        wrong = f"{output} would not be {end}: a bundle is a plain tar, whose layers are compressed"
+        wrong = f"{output} would not be {end}: a bundle is a plain tar with compressed layers"
         stem = str(output)[: -len(end)]
         for suffix in (".tar", ".fate"):
             stem = stem[: -len(suffix)] if stem.endswith(suffix) else stem
@@ -108,4 +108,4 @@ def check_output_name(output: Path, bases: Sequence[Path]) -> None:
     for base in bases:
         if base.resolve() == output.resolve():
             message = f"{base} is the base bundle, and would be overwritten by its delta"
-            raise InputError(Problem("--base", message), hint="-o names another file")
+            raise InputError(Problem("--base", message), hint="write to another file with -o")

@@ -57,7 +57,7 @@ def sign(file: Path, key: Path) -> Signed:
         try:
             write_atomically(path, signature.read_bytes())
         except OSError as error:
-            raise EngineError(f"{path} cannot be written: {error.strerror}", hint="check that disk") from error
+            raise EngineError(f"{path} cannot be written: {error.strerror}", hint="check the disk") from error
     return Signed(path, verified.index)
 
 
@@ -76,7 +76,7 @@ def required(key: Path) -> Approve:
         refused = f"{name} is refused: {{}}\n  nothing else of it was read; its root digest is {short_root(index.root)}"
         if not signature.is_file():
             reason = f"it is not signed, or its signature {signature} is missing"
-            hint = f"get {signature.name} from its sender and put it beside the bundle; a pipe cannot have one"
+            hint = f"get {signature.name} from its sender and put it next to the bundle; a pipe cannot have one"
             raise BundleError(refused.format(reason), hint=hint)
         signer, message = _check(index.encode(), signature, key, kind)
         if not signer:
@@ -118,7 +118,7 @@ def _key_kind(key: Path) -> KeyKind:
         return "list of signers"
     raise InputError(
         Problem(str(key), "is not a key: expected an SSH key or an allowed_signers file"),
-        hint="ssh-keygen -t ed25519 -f KEY makes a pair",
+        hint="ssh-keygen -t ed25519 -f KEY creates a key pair",
     )
 
 

@@ -50,7 +50,9 @@ def from_layouts(directory: Path, job: Job, platforms: Sequence[str]) -> tuple[S
         elif names_image(directory, target.tags):
             layouts[target.name] = directory
         else:
-            problems.append(Problem(target.name, f"{own} is no OCI layout, and {directory} has no {target.tags[0]}"))
+            problems.append(
+                Problem(target.name, f"{own} is not an OCI layout, and {directory} has no {target.tags[0]}")
+            )
     if problems:
         raise InputError(problems, hint="skopeo copy docker://NAME:TAG oci:DIR/IMAGE writes one")
     return source_images(job, platforms, layouts)
@@ -111,7 +113,7 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
     tops = copy(docker, {name: known[name] for name in names}, store, progress)
     problems = [problem for image in images for problem in missing_platforms(image, tops[image.references[0]])]
     if problems:
-        raise InputError(problems, hint="fategen bake --load --platform P, or docker pull --platform P, puts it there")
+        raise InputError(problems, hint="load it with fategen bake --load --platform P or docker pull --platform P")
     for image in images:
         write_layout(image.layout, tops[image.references[0]])
 

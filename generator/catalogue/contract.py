@@ -69,11 +69,12 @@ def _check_expression(text: str) -> str:
 
 
 _PATH = Text(
-    "a path in the image, below its workdir unless it begins with /; * and ? stand for no /, ** for anything",
+    "a path in the image, relative to its workdir unless it begins with /; * and ? match anything but /, "
+    "** matches anything",
     pattern=r"[^\s].*",
     wrong="is not a path",
 )
-_VALUE = Text("its value, in which * stands for anything", make=Pair)
+_VALUE = Text("its value; * matches anything", make=Pair)
 _PORT = Text("a TCP port", check=_check_port, make=as_item)
 WORD = Text("a word")
 PRINTS = Text("a regular expression that its output must match", check=_check_expression)
@@ -85,14 +86,14 @@ class File:
     """A path and what it must be; "" allows anything."""
 
     name: str
-    type: str = key(Text("what it is", choices=("file", "directory", "link"), wrong="is no type of a path"))
+    type: str = key(Text("what it is", choices=("file", "directory", "link"), wrong="is not a type of path"))
     mode: str = key(
         Text("its permissions, in octal digits", pattern="[0-7]{3,4}", wrong='is not a mode, such as "644"')
     )
     owner: str = key(
-        Text("its numbers of user and group", pattern="[0-9]+:[0-9]+", wrong='is not an owner, such as "0:0"')
+        Text("its numeric user and group", pattern="[0-9]+:[0-9]+", wrong='is not an owner, such as "0:0"')
     )
-    target: str = key(Text("what a link points to, as it is written in the link; * stands for anything but /"))
+    target: str = key(Text("what a link points to, as written in the link; * matches anything but /"))
     where: str = ""
 
 
@@ -138,7 +139,7 @@ class Contract:
     is_: tuple[Item, ...] = key(
         ListOf(
             "contracts that it includes; what is written here overrides them",
-            Text("a name below contracts", make=as_item),
+            Text("a name in contracts", make=as_item),
         )
     )
     files: tuple[File, ...] = key(
@@ -147,7 +148,7 @@ class Contract:
     mounted: tuple[Pair, ...] = key(
         MapOf(
             "configuration that is mounted over: it exists, and a directory is tried read-only",
-            Text("how", choices=("file", "directory"), wrong="is no kind of a mount", make=Pair),
+            Text("how", choices=("file", "directory"), wrong="is not a kind of mount", make=Pair),
             _PATH,
         )
     )
@@ -161,10 +162,10 @@ class Contract:
     workdir: Item | None = key(
         Text("the directory that it runs in", pattern="/.*", wrong="is not an absolute path", make=as_item)
     )
-    ports: tuple[Item, ...] = key(ListOf("all ports that it exposes; default: the port below with", _PORT))
+    ports: tuple[Item, ...] = key(ListOf("all ports that it exposes; default: the port in with", _PORT))
     labels: tuple[Pair, ...] = key(MapOf("labels", _VALUE))
     environment: tuple[Pair, ...] = key(MapOf("environment variables", _VALUE))
-    command: Words | None = key(ListOf("the exact command; default: the command below with", WORD, make=_as_words))
+    command: Words | None = key(ListOf("the exact command; default: the command in with", WORD, make=_as_words))
     entrypoint: Words | None = key(ListOf("the exact entrypoint", WORD, make=_as_words))
     size: Item | None = key(
         Text(

@@ -26,7 +26,7 @@ def _check_description(text: str) -> str:
     """It goes into a comment of the Dockerfile and into a label: one line of text that HCL keeps as it is."""
     if not text.isprintable():
         return "the description is not one line of printable text"
-    return "" if unicodedata.is_normalized("NFC", text) else "the description is not in Unicode's composed form (NFC)"
+    return "" if unicodedata.is_normalized("NFC", text) else "the description is not in Unicode NFC form"
 
 
 def _check_image(text: str) -> str:
@@ -73,10 +73,10 @@ class Ref:
     """What a release takes of the source ``name``: the tag that upstream names, and the commit that it was."""
 
     name: str
-    ref: str = key(Text("the tag or branch that upstream names"), required=True)
+    ref: str = key(Text("the upstream tag or branch"), required=True)
     commit: str = key(
         Text(
-            "the commit that it was",
+            "its commit",
             pattern="[0-9a-f]{40}",
             wrong="is not a commit: 40 lower-case hexadecimal digits",
         ),
@@ -116,7 +116,7 @@ class PlatformLimit:
         required=True,
     )
     because: str = key(Text("why it has no others, for the message"), required=True)
-    lifted_by: str = key(Text("a key of .env that takes the limit away"))
+    lifted_by: str = key(Text("a key of .env that lifts the limit"))
 
     def reason(self, platform: str) -> str:
         """Why it lacks ``platform``: ``because``, unless that names other platforms than this one."""
@@ -151,12 +151,12 @@ class Image:
         ),
         required=True,
     )
-    description: str = key(Text("one line, for people", check=_check_description))
+    description: str = key(Text("a one-line description", check=_check_description))
     image: str = key(_IMAGE_REFERENCE)
     from_: str = key(Text("the image or base in FROM"))
-    needs: tuple[str, ...] = key(ListOf("images and bases that it copies from besides", Text("an image or a base")))
+    needs: tuple[str, ...] = key(ListOf("other images and bases that it copies from", Text("an image or a base")))
     sources: tuple[str, ...] = key(ListOf("sources that it copies from", Text("a source")))
-    main_source: str = key(Text("the source whose repository and commit its labels name"), "home")
+    main_source: str = key(Text("the source whose URL and commit its labels have"), "home")
     template: str = key(Text("a file below templates/dockerfiles/; default: NAME.Dockerfile.j2"))
     limit: PlatformLimit | None = key(
         Object("the only platforms that the image has, and why", PlatformLimit), "platforms"
@@ -187,7 +187,7 @@ _IMAGE = Object(
 class Line:
     """One FATE line, checked: every reference resolves, there is no cycle, ``images`` are in build order."""
 
-    named: Item = key(Text("its name, which is the file's name too", make=as_item), "line", required=True)
+    named: Item = key(Text("its name, the same as the file's", make=as_item), "line", required=True)
     extends: Item | None = key(
         Text(
             "another line, whose contracts this one inherits; a contract of the same name here replaces it",
@@ -198,8 +198,8 @@ class Line:
     )
     releases: tuple[Release, ...] = key(
         MapOf(
-            "what each release takes of each source",
-            MapOf("of each source", Object("what a release takes of a source", Ref), make=Release),
+            "the version of each source in each release",
+            MapOf("of each source", Object("the version of a source in a release", Ref), make=Release),
         ),
         required=True,
     )
@@ -220,7 +220,7 @@ class Line:
     images: tuple[Image, ...] = key(MapOf("the images", _IMAGE, _NAME), required=True)
     contracts: tuple[tuple[str, Contract], ...] = key(
         MapOf(
-            "contracts that images share, each after those that it is",
+            "contracts that images share, each after those it includes",
             replace(CONTRACT, make=lambda name, contract, where: (name, contract)),
             _NAME,
         )
@@ -237,7 +237,7 @@ class Line:
         return [*(base.name for base in self.bases), *(i.name for i in self.images if i.kind == "third-party")]
 
 
-LINE = Object("a FATE line: its releases, and the images that they are built as", Line)
+LINE = Object("a FATE line: its releases and images", Line)
 
 
 def schema_text() -> str:
@@ -256,7 +256,7 @@ def parse_line(text: str, *, name: str, other: Callable[[str], str | None] = lam
     problems: list[Problem] = []
     line = _read(text, name, problems)
     if name not in (f"catalogue/{line.name}.yaml", Path(name).name):
-        wrong = f"line: {line.name} is not what the file is called, {Path(name).stem}"
+        wrong = f"line: {line.name} does not match the name of the file, {Path(name).stem}"
         problems.append(Problem(line.named.where, wrong))
     contracts = _contracts(line, other, problems, (line.name,))
     images = [_completed(image, contracts, problems) for image in line.images]
@@ -357,16 +357,16 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
             check(source, "base", source.fetch_in, bases)
     for image in line.images:
         if image.name in bases:
-            problems.append(Problem(image.where, f"{image.name} is the name of a base too; they share one namespace"))
+            problems.append(Problem(image.where, f"{image.name} is also the name of a base; names must be unique"))
         for name in image.parents:
             check(image, "parent", name, [*bases, *kinds])
             if kinds.get(name) == "third-party":
-                wrong = f"{image.name}: parent {name} is third-party; name it below bases instead"
+                wrong = f"{image.name}: parent {name} is third-party; add it to bases instead"
                 problems.append(Problem(image.where, wrong))
         for name in (*image.sources, *filter(None, [image.main_source])):
             check(image, "source", name, sources)
         for name in sorted({*image.sources} & {*image.parents}):
-            wrong = f"{image.name}: {name} is a source and a parent; a Dockerfile knows both by name"
+            wrong = f"{image.name}: {name} is both a source and a parent; names must be unique"
             problems.append(Problem(image.where, wrong))
 
 

@@ -15,7 +15,7 @@ class Smoke:
     """A command in a container of ``service`` that must exit with 0 and print ``prints``, ``within`` seconds."""
 
     name: str
-    service: str = key(Text("the service: an image, unless services: says of which"), "in", required=True)
+    service: str = key(Text("the service: an image, or a name in services"), "in", required=True)
     command: tuple[str, ...] = key(
         ListOf("the command; $PARTY and $OTHER: the ids of its party and of the other", WORD), required=True
     )
@@ -30,7 +30,9 @@ class Party:
         ListOf("their ids", Text("a party's id", "[0-9]+", "is not the id of a party: digits")), required=True
     )
     template: str = key(Text("a file below templates/; default: compose.yaml.j2"), default="compose.yaml.j2")
-    services: tuple[Pair, ...] = key(MapOf("services of another name than their image", Text("the image", make=Pair)))
+    services: tuple[Pair, ...] = key(
+        MapOf("services whose names differ from their images", Text("the image", make=Pair))
+    )
     smoke: tuple[Smoke, ...] = key(
         MapOf(
             "commands that show that a party works, in order",
@@ -65,7 +67,7 @@ def check_party(party: Party, images: Sequence[str], problems: list[Problem]) ->
     for service in party.services:
         check(service.value, images, service.where)
         if service.name in images:
-            problems.append(Problem(service.where, f"{service.name}: is the name of an image already"))
+            problems.append(Problem(service.where, f"{service.name}: is already the name of an image"))
     for smoke in party.smoke:
         check(smoke.service, [*images, *(service.name for service in party.services)], smoke.where)
     if len(set(party.ids)) != 2:

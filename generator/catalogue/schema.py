@@ -76,7 +76,7 @@ class Node:
             key_node = Node(raw_key, self._file, self._problems)
             key = key_node.text()
             if key in entries:
-                key_node.problem(f"{key} is here twice: first at {entries[key].where}")
+                key_node.problem(f"{key} is set twice, first at {entries[key].where}")
             else:
                 entries[key] = Node(raw_value, self._file, self._problems)
         return entries
@@ -118,7 +118,7 @@ def parse_yaml(text: str, file: str, problems: list[Problem]) -> Node | None:
         problems.append(Problem(file, f"not YAML: {' '.join(str(error).split())}"))
         return None
     except RecursionError:
-        problems.append(Problem(file, "not YAML that can be read: nested too deeply"))
+        problems.append(Problem(file, "not readable as YAML: nested too deeply"))
         return None
     if raw is None:
         problems.append(Problem(file, "is empty"))

@@ -17,8 +17,8 @@ COMMANDS = {
     "bake": "build the images with docker buildx bake, and push or load them",
     "verify": "check images against their contract: files, configuration, start and stop",
     "bundle": "carry images to an air-gapped site: save, inspect, verify, load",
-    "override": "copy packaged templates and catalogues into the project, to change them there",
-    "doctor": "show what this machine has and lacks for each command",
+    "override": "copy packaged templates and catalogues into the project, to edit them",
+    "doctor": "show show what this machine has and what it lacks",
 }
 
 

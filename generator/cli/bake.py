@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
-@click.option("--push", is_flag=True, help="Publish to PREFIX, once everything is built.")
-@click.option("--load", is_flag=True, help="Put the images into the local engine, once everything is built.")
+@click.option("--push", is_flag=True, help="Push to PREFIX after everything has built.")
+@click.option("--load", is_flag=True, help="Load the images into the local engine after everything has built.")
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")
-@click.option("--platform", "platforms", multiple=True, metavar="P", help="Only this platform; may be repeated.")
-@click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
+@click.option("--platform", "platforms", multiple=True, metavar="P", help="Build only this platform. Repeatable.")
+@click.option("--builder", default="", metavar="B", help="The buildx builder; default: the current one.")
 @click.option("--base", type=click.Choice(["build", "published"]), default="build", show_default=True,
-              help="Build base-image, or build on the one that PREFIX has.")  # fmt: skip
-@click.option("--print", "show", is_flag=True, help="Print what bake would build, as JSON; build nothing.")
-@click.option("--no-cache", is_flag=True, help="Run every step again.")
+              help="Build base-image, or use the published one in PREFIX.")  # fmt: skip
+@click.option("--print", "show", is_flag=True, help="Print what bake would build, as JSON, and exit.")
+@click.option("--no-cache", is_flag=True, help="Run every step again, without the cache.")
 @click.option("--allow-dirty", is_flag=True, help="Push local sources with uncommitted changes to the release's tag.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@click.option("-v", "--verbose", is_flag=True, help="The output of every step.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the output of every step.")
 @directory_option
 @change_options
 def command(
@@ -63,7 +63,9 @@ def command(
 ) -> None:
     """Build images and groups (default: the components); without --push and --load they stay in the build cache."""
     if push and load:
-        raise InputError(Problem("--load", "--push and --load exclude each other: bake twice, the second is cached"))
+        raise InputError(
+            Problem("--load", "--push and --load cannot be combined: run bake twice, the second run is cached")
+        )
     output: Output = "push" if push else "load" if load else "none"
     project = open_project(directory)
     docker = find_docker().at(project.root)

@@ -19,13 +19,13 @@ directory_option = click.option(
     "--directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path(),
-    help="The project, or a directory below it; default: here.",
+    help="The project, or a directory in it; default: the current one.",
 )
 
 
 def change_options(function: F) -> F:
     """``--set`` and ``--source``: values that override ``.env`` for this run."""
-    where = "A local checkout of a source, such as fate=../FATE; a relative DIR starts at the project."
+    where = "Build a source from a local checkout, such as fate=../FATE; DIR is relative to the project."
     for option in (
         click.option("--source", "sources", multiple=True, metavar="NAME=DIR", help=where),
         click.option(
@@ -40,7 +40,7 @@ def open_project(directory: Path) -> Project:
     """The project at or above ``directory``; a note names one that is above, since its ``.env`` may be a stray one."""
     project = find_project(directory)
     if project.root != directory.resolve():
-        click.echo(f"note: the project is {project.root}, where .env is", err=True)
+        click.echo(f"note: using the project in {project.root}", err=True)
     return project
 
 

@@ -38,7 +38,7 @@ def command(
     "skopeo sync --src yaml" copies into a mirror.
     """
     if form == "skopeo" and not external:
-        raise InputError(Problem("--format skopeo", "is a list of what to mirror: add --external"))
+        raise InputError(Problem("--format skopeo", "lists what to mirror: add --external"))
     workspace = load(open_project(directory), sets=sets, sources=sources)
     say_warnings(workspace.warnings)
     plan = workspace.plan

@@ -13,9 +13,9 @@ from generator.workspace import create
 
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
-@click.option("--release", metavar="VERSION", default=Settings.fate_version, help="Of FATE; default: 1.3.0.")
+@click.option("--release", metavar="VERSION", default=Settings.fate_version, help="The FATE release; default: 1.3.0.")
 def command(directory: Path, release: str) -> None:
     """Write a commented .env into DIRECTORY (here by default), never over one, and render the project."""
     workspace = create(Project(directory.resolve()), release)
     click.echo(f"wrote .env and {len(workspace.tree)} files for FATE {workspace.plan.release}")
-    click.echo("next: look at .env, commit what was written, then run: fategen bake")
+    click.echo("next: review .env, commit the new files, then run: fategen bake")

@@ -19,7 +19,7 @@ from generator.workspace import load
     "--check", is_flag=True, help="Write nothing; exit 1 and list every file that is missing, changed or stale."
 )
 @click.option("--diff", is_flag=True, help="Write nothing; show the difference.")
-@click.option("--strict", is_flag=True, help="An unknown key in .env is an error and no warning.")
+@click.option("--strict", is_flag=True, help="Treat unknown keys in .env as errors.")
 def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
     """Write dockerfiles/, out/docker-bake.hcl and out/compose.yaml from .env, the catalogue, the templates."""
     workspace = load(open_project(directory), strict=strict)
@@ -35,7 +35,7 @@ def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
         raise DriftError(
             f"{len(changes)} generated file{'s differ' if len(changes) > 1 else ' differs'} from what .env, "
             f"the catalogue and the templates render{listed}",
-            hint="fategen render --diff shows it, fategen render writes it",
+            hint="fategen render --diff shows the difference; fategen render updates the files",
         )
     if check or diff:
         return

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE",
               help="Check what a bundle holds. Nothing of it is loaded, so nothing is started.")  # fmt: skip
 @click.option("--platform", "platforms", multiple=True, metavar="P",
-              help="Default: the engine's own; a bundle's; in a registry the plan's. Repeatable.")  # fmt: skip
+              help="Default: the engine's own; in a bundle, all; in a registry, the plan's. Repeatable.")  # fmt: skip
 @click.option("--tag", default="", metavar="T", help="Another tag than .env's or a bundle's own, also of base-image.")
-@click.option("--prefix", default="", metavar="R/NS", help="Another registry and namespace than .env's.")
+@click.option("--prefix", default="", metavar="R/NS", help="Use another registry and namespace than PREFIX.")
 @click.option("--no-start", is_flag=True, help="Run only the checks that start no container.")
 @click.option("--stack", is_flag=True,
               help="Instead, start two whole parties with Docker Compose and run smoke commands in them.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True)
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
 @directory_option
 def command(
     names: tuple[str, ...],
@@ -57,11 +57,9 @@ def command(
     started again. Exit code 1 if a check fails.
     """
     if bundle and origin != "engine":
-        raise InputError(Problem("--bundle", "and --from exclude each other"))
+        raise InputError(Problem("--bundle", "and --from cannot be combined"))
     if stack and (names or bundle or origin != "engine" or platforms or no_start):
-        raise InputError(
-            Problem("--stack", "starts every component as the engine has it: only --tag and --prefix go with it")
-        )
+        raise InputError(Problem("--stack", "starts every component: it can be combined only with --tag and --prefix"))
     sets = [f"TAG={tag}", f"BASE_TAG={tag}"] if tag else []
     sets += [f"PREFIX={prefix}"] if prefix else []
     project = open_project(directory)
@@ -105,7 +103,7 @@ def _check(
         else:
             found = from_bundle(bundle, wanted) if bundle else from_engine(find_docker(), wanted)
         if bundle and start and not quiet:
-            say("nothing of a bundle is started: fategen bundle load, then verify")
+            say("images in a bundle are not started: run fategen bundle load, then verify")
         docker = find_docker() if start and found.started else None
         return check_images(found, workspace.project, docker, quiet)
 
@@ -138,5 +136,5 @@ def print_results(results: Sequence[Result], form: str, *, only_failures: bool =
         images = ", ".join(dict.fromkeys(result.image for result in failed))
         raise BuildError(
             f"{len(failed)} of {len(results)} checks failed ({images})" + (f"; {consequence}" if consequence else ""),
-            hint="each failure names the line of the catalogue that asks for it: mend the image, or that line",
+            hint="each failure names the line of the catalogue that requires it: fix the image, or that line",
         )

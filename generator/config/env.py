@@ -82,7 +82,7 @@ def parse_settings(
         elif not entry.value.strip():
             accepted.pop(entry.key, None)
             if row.required:
-                problems.append(_at(entry, "it is required and has no value"))
+                problems.append(_at(entry, "it is required, but empty"))
         else:
             try:
                 read[entry.key] = _read_value(row, entry)
@@ -91,7 +91,7 @@ def parse_settings(
                 problems.append(_at(entry, str(error)))
     named |= {entry.key for entry in entries}
     problems += [
-        Problem(name, f"{row.name}: it is required: {row.doc}, such as {row.name}={row.example}")
+        Problem(name, f"{row.name} is required: {row.doc}, such as {row.name}={row.example}")
         for row in KEYS
         if row.required and row.name not in named
     ]
@@ -116,13 +116,15 @@ def _read_file(text: str, name: str, local: bool, named: set[str], problems: lis
         where = f"{name}:{line}"
         named.update(_LINE_KEY.findall(original))
         if binding.error:
-            quote = " (a quote that is not closed, or text after one?)" if re.search("=\\s*['\"]", original) else ""
+            quote = (
+                " (is a closing quote missing, or is there text after it?)" if re.search("=\\s*['\"]", original) else ""
+            )
             problems.append(Problem(where, f"expected KEY=value{quote}"))
         elif binding.key is None:
             continue
         elif not _KEY.fullmatch(binding.key) or binding.value is None:
             what = f"{binding.key}: no value: " if find_key(binding.key) else ""
-            problems.append(Problem(where, f"{what}expected KEY=value, a key being letters, digits and _"))
+            problems.append(Problem(where, f"{what}expected KEY=value; a key has letters, digits and _"))
         elif binding.key in entries:
             first = entries[binding.key].where
             problems.append(Problem(where, f"{binding.key}: set twice, first at {first}; keep one"))
@@ -147,7 +149,9 @@ def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[
             entries.append(_Entry(key_of(source, "_SOURCE"), value, "--source"))
         else:
             problems.append(
-                Problem("--source", "expected NAME=DIR, such as --source fate=../FATE (lower case, as catalogued)")
+                Problem(
+                    "--source", "expected NAME=DIR, such as --source fate=../FATE (lower case, as in the catalogue)"
+                )
             )
     return entries
 

@@ -104,9 +104,9 @@ def check_prefix(text: str, *, room: int = LONGEST_IMAGE_NAME + 1) -> None:
     """
     _check_scheme(text)
     if "@" in text:
-        raise ValueError('"@" is not allowed: a registry takes its login from docker login, not from its name')
+        raise ValueError('"@" is not allowed: log in with docker login, not in the name')
     if text.endswith("/") and text.strip("/"):
-        raise ValueError(f'"/" at the end is not part of it: write {text.rstrip("/")}')
+        raise ValueError(f'"/" at the end is not allowed: write {text.rstrip("/")}')
     domain, path = _split_domain(text + "/")
     path = path[:-1] if path.endswith("/") else path
     if not domain and ":" in path:
@@ -138,7 +138,7 @@ def check_tag(text: str) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]", char):
             raise ValueError(f"{describe(char)} is not allowed {allowed}")
     if text[:1] in (".", "-"):
-        raise ValueError(f'it may not begin with "{text[0]}" (a letter, a digit or "_")')
+        raise ValueError(f'it must not begin with "{text[0]}" (a letter, a digit or "_")')
     if not text:
         raise ValueError(f"it is empty {allowed}")
     if len(text) > TAG_MAX:
@@ -188,15 +188,13 @@ def describe(char: str) -> str:
 def _check_scheme(text: str) -> None:
     scheme = _SCHEME.match(text)
     if scheme:
-        raise ValueError(
-            f'write it without "{scheme[0]}": a registry is written host[:port]/path, docker finds the scheme'
-        )
+        raise ValueError(f'write it without "{scheme[0]}": a registry is host[:port]/path, and docker finds the scheme')
 
 
 def _check_path(path: str) -> None:
     for part in path.split("/"):
         if not part:
-            raise ValueError('it is empty between two "/", or before or after one')
+            raise ValueError('a part between two "/" is empty, or the first or last one')
         odd = re.search(r"[^a-z0-9._-]", part)
         if odd and re.match(r"[A-Z]", odd[0]):
             raise ValueError(f"upper case is not allowed in a repository path (write {part.lower()})")

@@ -79,72 +79,72 @@ class Settings:
 
     prefix: str = key(
         values.prefix,
-        "registry and path before every image's name",
+        "registry and path in front of every image name",
         example="federatedai",
         required=True,
-        group="Names of images",
+        group="Image names",
     )
     base_tag: str = key(values.tag, "tag of base-image", example="1.3.0-release", required=True)
     tag: str = key(values.tag, "tag of the components", example="1.3.0-release", required=True)
     fate_version: str = key(
-        values.version, "FATE release, one that a catalogue has", default="1.3.0", group="What is built"
+        values.version, "FATE release; a catalogue must have it", default="1.3.0", group="What is built"
     )
     platforms: tuple[str, ...] = key(
-        values.platforms, "platforms to build, commas or spaces between", default="linux/amd64,linux/arm64"
+        values.platforms, "platforms to build, separated by commas or spaces", default="linux/amd64,linux/arm64"
     )
     sources: tuple[Override, ...] = key(
         values.source,
-        "a git URL with #ref, or a path, for a source of the catalogue",
+        "git URL with #ref, or a path, for a source in the catalogue",
         name="<NAME>_SOURCE",
         example="FATE_SOURCE EGGROLL_SOURCE FATEFLOW_SOURCE FATEBOARD_SOURCE LMDB_SAFE_SOURCE",
     )
     base_registry: str = key(
         values.mirror,
-        "a mirror put in front of every base image and third-party image",
+        "mirror of every base image and third-party image",
         example="10.0.0.5:8443/dockerhub",
-        group="Where it comes from",
+        group="Base images and mirrors",
     )
     images: tuple[Override, ...] = key(
         values.image,
-        "an image with a tag or digest, for a base image or third-party image",
+        "image with a tag or digest that replaces a base image or third-party image",
         name="<NAME>_IMAGE",
         example="MAVEN_IMAGE NODE_IMAGE JRE_IMAGE PYTHON_BASE_IMAGE MYSQL_IMAGE REDIS_IMAGE",
     )
     apt_mirror: str = key(
         values.url,
-        "URL of a Debian mirror; its -security is looked for beside it",
+        "URL of a Debian mirror; its -security archive must be next to it",
         example="http://mirror.example.com/debian",
     )
     pip_index_url: str = key(
         values.url,
-        "package index, without a login",
+        "Python package index, without a login",
         example="https://pypi.example.com/simple",
-        group="Packages of Python and of Node.js",
+        group="Python and Node.js packages",
     )
     pip_extra_index_url: str = key(
-        values.urls, "more package indexes, spaces between", example="https://wheels.example.com/simple"
+        values.urls, "more Python package indexes, separated by spaces", example="https://wheels.example.com/simple"
     )
     pip_trusted_host: str = key(
-        values.hosts, "index hosts that need no valid certificate", example="pypi.example.com:8443"
+        values.hosts, "index hosts without a valid certificate", example="pypi.example.com:8443"
     )
     requirements: str = key(
         values.path,
-        "a requirements file instead of FATE's own; part of the image, which is then built for every platform",
+        "requirements file that replaces FATE's own; base-image is then built for every platform",
         example="requirements.txt",
     )
     npm_registry: str = key(
-        values.url, "registry of npm packages, where a line has pages to build", example="https://npm.example.com"
+        values.url, "npm registry, for lines that build web pages", example="https://npm.example.com"
     )
     maven_settings: str = key(
         values.secret_path,
-        "Maven's settings.xml, for mirrors and their logins",
+        "Maven's settings.xml, with mirrors and their logins",
         example="/etc/fategen/settings.xml",
         local=True,
-        group="Files mounted as build secrets: in no layer, in no docker history",
+        group="Files mounted as build secrets: never in a layer or in docker history",
     )
     pip_netrc: str = key(
         values.secret_path,
-        "a netrc file with the logins of package indexes",
+        "netrc file with logins for package indexes",
         example="/etc/fategen/netrc",
         local=True,
     )
@@ -156,38 +156,38 @@ class Settings:
     )
     http_proxy: str = key(
         values.proxy,
-        "proxy for http; with a password only in .env.local",
+        "proxy for http; a password belongs in .env.local",
         example="http://proxy.example.com:3128",
         local=True,
         login=True,
-        group="The network of the build",
+        group="Network of the build",
     )
     https_proxy: str = key(
         values.proxy,
-        "proxy for https; with a password only in .env.local",
+        "proxy for https; a password belongs in .env.local",
         example="http://proxy.example.com:3128",
         local=True,
         login=True,
     )
     no_proxy: str = key(
         values.no_proxy,
-        "hosts reached without the proxy",
+        "hosts to reach without the proxy",
         example="localhost,.example.com,10.0.0.0/8",
         local=True,
     )
     cache_from: str = key(
         values.cache,
-        "repository that build caches are read from, a tag for each image",
+        "repository to read build caches from, with one tag per image",
         example="10.0.0.5:8443/cache/fate",
         group="Cache and attestations",
     )
     cache_to: str = key(
         values.cache,
-        "repository that build caches are written to, a tag for each image",
+        "repository to write build caches to, with one tag per image",
         example="10.0.0.5:8443/cache/fate",
     )
     provenance: bool = key(values.boolean, "attach a provenance attestation to pushed images", default="false")
-    sbom: bool = key(values.boolean, "attach a list of packages (SBOM) to pushed images", default="false")
+    sbom: bool = key(values.boolean, "attach an SBOM (a list of packages) to pushed images", default="false")
     origins: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     """each key that was given, and where"""
 
@@ -228,12 +228,12 @@ def sample_env(shown: Collection[str] = (), **given: str) -> str:
     ``shown`` are the keys of the line's own sources and images; without them those of every line are shown. Required
     keys are set (to federatedai and 1.3.0-release unless given), each other one is a comment with its default.
     """
-    lines = ["# Settings of fategen. Every key that is commented out shows its default; empty means not set."]
+    lines = ["# Settings of fategen. Commented-out keys show their defaults; an empty value means not set."]
     for row in KEYS:
         if row.group:
             lines += ["", f"## {row.group}"]
         needs_example = row.example and not row.required and not row.suffix
-        lines.append(f"# {row.doc}" + (f" (such as {row.example})" if needs_example else ""))
+        lines.append(f"# {row.doc}" + (f" (for example {row.example})" if needs_example else ""))
         for name in [key for key in shown if key.endswith(row.suffix)] if row.suffix and shown else row.names:
             value = given.get(name, row.example if row.required else None)
             lines.append(f"#{name}={row.default}" if value is None else f"{name}={value}")
@@ -242,10 +242,10 @@ def sample_env(shown: Collection[str] = (), **given: str) -> str:
 
 def settings_table() -> str:
     """The keys as a Markdown table, one row a key or family, for the docs."""
-    lines = ["| key | default | what it is |", "|---|---|---|"]
+    lines = ["| key | default | description |", "|---|---|---|"]
     for row in KEYS:
         default = "required" if row.required else f"`{row.default}`" if row.default else ""
-        example = f"; such as {' '.join(f'`{word}`' for word in row.example.split())}" if row.example else ""
+        example = f"; for example {' '.join(f'`{word}`' for word in row.example.split())}" if row.example else ""
         local = "; may be in `.env.local`" if row.local else ""
         lines.append(f"| `{row.name}` | {default} | {row.doc}{example}{local} |")
     return "\n".join(lines) + "\n"

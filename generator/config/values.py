@@ -43,12 +43,12 @@ def check_characters(text: str) -> None:
             '"${" is not allowed: tools disagree about it, so variables are not expanded; write the value itself'
         )
     if "\n" in text:
-        raise ValueError("a value is one line: is a quote not closed?")
+        raise ValueError("a value must be on one line; is a closing quote missing?")
     odd = UNPRINTABLE.search(text)
     if odd:
         raise ValueError(f"the character U+{ord(odd[0]):04X} is not allowed: it is invisible")
     if not unicodedata.is_normalized("NFC", text):
-        raise ValueError("it is not in Unicode's composed form (NFC), to which docker would change it: write it so")
+        raise ValueError("it is not in Unicode NFC form, and docker would convert it: write it in NFC")
 
 
 def _checked(check: Callable[[str], object], what: str) -> Callable[[str], str]:
@@ -87,7 +87,7 @@ _repository = _checked(_check_cache, "a repository")
 
 def cache(text: str) -> str:
     if text.startswith("type="):
-        raise ValueError("write the repository alone (host/path), without type= and ref=")
+        raise ValueError("write only the repository (host/path), without type= and ref=")
     return _repository(text)
 
 
@@ -98,7 +98,7 @@ def version(text: str) -> str:
         if re.match(r"v[0-9]", text):
             advice = ': leave out the "v"'
         elif re.fullmatch(r"[0-9]+\.[0-9]+", text):
-            advice = f", but a line of them: {text}.0?"
+            advice = f": did you mean {text}.0?"
         raise ValueError(f"{shown(text)} is not a release such as 1.3.0{advice}")
     return text
 
@@ -129,11 +129,11 @@ def platforms(text: str) -> tuple[str, ...]:
 def path(text: str) -> str:
     """A path as written, relative to the project or absolute. Whether it exists is not asked here."""
     if text.startswith("~"):
-        raise ValueError(f"{shown(text)}: ~ means nothing in a file; write the whole path")
+        raise ValueError(f"{shown(text)}: ~ is not expanded; write the full path")
     if text.startswith("#"):
         raise ValueError(f"{shown(text)} looks like a comment: quote it, or write ./ before it")
     if "://" in text:
-        raise ValueError(f"{shown(text)} is a URL, and a path to a file is expected")
+        raise ValueError(f"{shown(text)} is a URL; expected a path to a file")
     return text
 
 
@@ -154,12 +154,12 @@ def source(text: str) -> str:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     scp = _SCP.match(text)
     if scp and scp[1] != "git":
-        raise ValueError(f"{shown(text)}: write ssh://user@host/path.git#ref, or ./ before a path")
+        raise ValueError(f"{shown(text)}: write ssh://user@host/path.git#ref, or start a path with ./")
     if scheme is None and scp is None:
         if text.startswith("target:"):
-            raise ValueError(f"{shown(text)}: bake would take it for one of its targets; write ./ before a path")
+            raise ValueError(f"{shown(text)}: bake would read it as a target; start a path with ./")
         if re.match(r"(github|gitlab)\.com/", text):
-            raise ValueError(f"{shown(text)}: write the whole URL, https://….git#ref, or ./ before a path")
+            raise ValueError(f"{shown(text)}: write the full URL, https://….git#ref, or start a path with ./")
         return path(text)
     if scheme and scheme[1] not in ("https", "http", "ssh", "git"):
         raise ValueError(f"{scheme[1]}:// is not supported: a source is an https, http, ssh or git URL, or a path")
@@ -167,9 +167,11 @@ def source(text: str) -> str:
         raise ValueError("a space is not allowed in a git URL")
     url, hash_sign, ref = text.partition("#")
     if not hash_sign or not ref:
-        raise ValueError("a git URL needs #ref (a tag, branch or commit): without one the build is whatever comes next")
+        raise ValueError(
+            "a git URL needs #ref (a tag, branch or commit): without it, the build changes whenever the repository does"
+        )
     if ":" in ref:
-        raise ValueError('":" is not allowed after "#": a source is a whole repository, not a directory of one')
+        raise ValueError('":" is not allowed after "#": a source is a whole repository, not a directory in one')
     if scheme:
         login = url.partition("://")[2].rpartition("@")[0]
         if login and (scheme[1] != "ssh" or ":" in login):
@@ -178,7 +180,7 @@ def source(text: str) -> str:
             )
         _split_url(url)
     if scheme and scheme[1] in ("https", "http") and not url.endswith(".git"):
-        raise ValueError('an http(s) git URL must end in ".git" before "#": docker takes another one for a file')
+        raise ValueError('an http(s) git URL must end in ".git" before "#": docker would download any other as a file')
     return text
 
 
@@ -187,8 +189,8 @@ def urls(text: str) -> str:
     for word in text.split():
         if "@" in word:
             raise ValueError(
-                "a login in a URL is not allowed here: the URL stays in the image's history"
-                " (for a Python index: put the login in the file that PIP_NETRC names; for npm there is none)"
+                "a login in a URL is not allowed: the URL stays in the image's history"
+                " (for a Python index, put the login in the file that PIP_NETRC names; npm has no such file)"
             )
         _split_http(word)
     return " ".join(text.split())
@@ -259,7 +261,7 @@ def _platform(word: str) -> str:
     if not variant or (name, variant) in _IMPLIED_VARIANTS:
         return f"linux/{name}" + ("/v7" if name == "arm" else "")
     if not re.fullmatch(r"v[0-9]+", variant):
-        raise ValueError(f"{shown(word)}: a variant is written v and a number, such as linux/arm/v7")
+        raise ValueError(f"{shown(word)}: a variant is v and a number, such as linux/arm/v7")
     return f"linux/{name}/{variant}"
 
 

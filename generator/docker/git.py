@@ -41,7 +41,7 @@ class Checkout:
         if self.changed:
             text += f"; not committed: {', '.join(self.changed[:3])}"
             text += f" and {len(self.changed) - 3} more" if len(self.changed) > 3 else ""
-        return text + (f"; whether all of it is committed is not known: {self.unknown}" if self.unknown else "")
+        return text + (f"; cannot tell whether everything is committed: {self.unknown}" if self.unknown else "")
 
 
 def checkouts(root: Path, targets: Iterable[Target]) -> dict[str, Checkout]:
@@ -93,7 +93,7 @@ _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
 
 
 def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[str, ...]:
-    """Of these sources: those whose content is not all committed, or is not known to be."""
+    """Of these sources: those whose content is with uncommitted changes, or is not known to be."""
     return tuple(sorted(name for name in names if name in states and states[name].dirty))
 
 

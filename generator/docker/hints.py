@@ -21,7 +21,7 @@ GET_COMPOSE = (
 GET_PERMISSION = (
     'join the group of the socket ("sudo usermod -aG docker $USER", then log in again), or run a rootless engine'
 )
-GET_DAEMON = "start it (systemctl start docker), or set DOCKER_HOST or docker context use to one that runs"
+GET_DAEMON = "start it (systemctl start docker), or choose another one with DOCKER_HOST or docker context use"
 
 
 def get_login(host: str) -> str:
@@ -29,7 +29,7 @@ def get_login(host: str) -> str:
 
 
 def get_right(project: str) -> str:
-    return f"ask for the right to push on project {project} (in Harbor the role Developer, or a robot that may push)"
+    return f"ask for permission to push to project {project} (in Harbor, the role Developer or a robot that may push)"
 
 
 def get_project(project: str) -> str:
@@ -74,9 +74,7 @@ _UNREACHED = re.compile(
 def get_reachable(output: str) -> str:
     """The next step after a build step that could not reach something; "" where the output does not say so."""
     if _UNREACHED.search(output):
-        return (
-            "something on the network could not be had: fategen images --external lists what a build asks, by which key"
-        )
+        return "a download failed: fategen images --external lists everything that a build downloads"
     return ""
 
 
@@ -94,12 +92,12 @@ def explain_push(output: str, repository: str) -> str:
     if _PUSH_TOKEN.search(output):
         return (
             f"the engine or buildx fetches tokens from {host} and does not know its CA: add the CA to the system's "
-            "certificates where the engine runs (update-ca-certificates) and restart it, or take a newer buildx"
+            "certificates where the engine runs (update-ca-certificates) and restart it, or use a newer buildx"
         )
     if _PUSH_CERTIFICATE.search(output):
         return get_authority(host)
     if _PUSH_DENIED.search(output):
         return f"{get_login(host)}, or {get_right(path.partition('/')[0])}"
     if _PUSH_UNREACHABLE.search(output):
-        return f"see whether the builder reaches {host}"
+        return f"check that the builder can reach {host}"
     return ""

@@ -249,7 +249,7 @@ class Child:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired as error:
             self.abort()
-            message = f"{self.docker.describe(self.args)} gave no answer in {timeout:g} s"
+            message = f"{self.docker.describe(self.args)} did not answer within {timeout:g} s"
             raise EngineError(message, hint="is the engine busy or stuck?") from error
         return Completed(self.args, code, _text(self._out), _text(self._err))
 

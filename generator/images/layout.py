@@ -101,7 +101,7 @@ def read(source: SourceImage) -> ResolvedImage:
     except Malformed as error:
         raise InputError(Problem(label, str(error))) from None
     if not platforms:
-        raise InputError(Problem(label, "no platform was asked for"))
+        raise InputError(Problem(label, "no platform is given"))
     layout = Layout(source.layout)
     return resolve(layout, _entry(layout, names, label), names, platforms)
 

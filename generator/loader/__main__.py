@@ -22,7 +22,7 @@ from generator.errors import FategenError, refused
 from generator.images.image import Reads
 from generator.progress import Bar
 
-_INSTEAD = {"fategen doctor": "docker info tells more"}
+_INSTEAD = {"fategen doctor": "see docker info"}
 """Next steps for a host that has no fategen."""
 
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fategen-load.pyz",
-        description="Inspect, verify and load a bundle of container images; it needs nothing but Python 3.8 or later.",
+        description="Inspect, verify and load a bundle of container images. Needs only Python 3.8 or later.",
     )
     parser.add_argument("--version", action="version", version=f"fategen-load.pyz of fategen {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -64,12 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--format", choices=("table", "json"), default="table")
     shared.add_argument("-q", "--quiet", action="store_true", help="no progress")
     signed = argparse.ArgumentParser(add_help=False)
-    wanted = "refuse a bundle without a good FILE.sig: an SSH public key, or an allowed_signers file"
+    wanted = "refuse a bundle that is not signed by this key: an SSH public key or an allowed_signers file"
     signed.add_argument("--require-signature", type=Path, metavar="KEY", help=wanted)
     inspecting = commands.add_parser("inspect", parents=[shared], help="list what it holds, from its first bytes alone")
     inspecting.add_argument("--file", dest="name", default="", metavar="NAME", help="write this small file to stdout")
     commands.add_parser("verify", parents=[shared, signed], help="check every byte, name every damaged place")
-    loading = commands.add_parser("load", parents=[shared, signed], help="load it into an engine while checking it")
+    loading = commands.add_parser("load", parents=[shared, signed], help="check a bundle and load it into an engine")
     loading.add_argument("bases", nargs="*", metavar="BASE", help="the base bundles of a delta")
     into = "docker (the default), podman, containerd or containerd:NAMESPACE"
     loading.add_argument("--into", default="docker", metavar="ENGINE", help=into)

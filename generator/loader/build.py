@@ -43,7 +43,7 @@ def place(bundle: Path, index: BundleIndex) -> Placed:
         write_atomically(placed.readme, readme(bundle.name, index))
     except OSError as error:
         message = f"{NAME} cannot be written beside {bundle}: {error.strerror}"
-        raise EngineError(message, hint="check that disk") from error
+        raise EngineError(message, hint="check the disk") from error
     return placed
 
 

@@ -29,14 +29,14 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     if release is None:
         known, version = ", ".join(r.version for r in line.releases), settings.fate_version
         raise InputError(
-            Problem(settings.where("FATE_VERSION"), f"FATE_VERSION: {version} is unknown; there is {known}"),
+            Problem(settings.where("FATE_VERSION"), f"FATE_VERSION: {version} is unknown; available: {known}"),
             hint=f"fategen override catalogue/{line.name}.yaml, then add {version} under releases: there",
         )
     _check_override_names(settings, line, problems)
     for image in line.images:
         if image.limit and image.limit.lifted_by not in ("", *KNOWN_NAMES):
             key = image.limit.lifted_by
-            wrong = f"{image.name}: lifted-by: {key} is no key of .env{did_you_mean(key, KNOWN_NAMES)}"
+            wrong = f"{image.name}: lifted-by: {key} is not a key of .env{did_you_mean(key, KNOWN_NAMES)}"
             problems.append(Problem(image.where, wrong))
     bases = {b.name: _plan_base(b.name, b.image, settings) for b in line.bases}
     sources = {s.name: _plan_source(s, release, settings, bases, problems) for s in line.sources}
@@ -73,7 +73,7 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
                 hint = f"did you mean {called(near[0])}?" if near else f"known are {', '.join(map(called, known))}"
                 wrong = f"{called(o.name)}: FATE {line.name} has no such name; {hint}"
                 if called(o.name) in KNOWN_NAMES and not near:
-                    wrong += "; it is another line's: remove it"
+                    wrong += "; it belongs to another line: remove it"
                 problems.append(Problem(o.where, wrong))
 
 
@@ -249,17 +249,17 @@ def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: It
             for p in sources
             if not p.fetch_in
         ),
-        Variable("APT_MIRROR", s.apt_mirror, "URL of a Debian mirror; -security is looked for beside it"),
-        Variable("PIP_INDEX_URL", s.pip_index_url, "the Python package index"),
-        Variable("PIP_EXTRA_INDEX_URL", s.pip_extra_index_url, "a second Python package index"),
-        Variable("PIP_TRUSTED_HOST", s.pip_trusted_host, "an index host without a valid certificate"),
-        Variable("NPM_REGISTRY", s.npm_registry, "the registry of npm packages"),
+        Variable("APT_MIRROR", s.apt_mirror, "URL of a Debian mirror; its -security archive must be next to it"),
+        Variable("PIP_INDEX_URL", s.pip_index_url, "Python package index"),
+        Variable("PIP_EXTRA_INDEX_URL", s.pip_extra_index_url, "more Python package indexes"),
+        Variable("PIP_TRUSTED_HOST", s.pip_trusted_host, "index hosts without a valid certificate"),
+        Variable("NPM_REGISTRY", s.npm_registry, "npm registry"),
         Variable("CA_BUNDLE", s.ca_bundle, "file: certificates that the build trusts (a build secret)"),
         Variable("MAVEN_SETTINGS", s.maven_settings, "file: Maven's settings.xml (a build secret)"),
-        Variable("PIP_NETRC", s.pip_netrc, "file: passwords of package indexes (a build secret)"),
-        Variable("HTTP_PROXY", s.http_proxy, "proxy of the build", secret=True),
-        Variable("HTTPS_PROXY", s.https_proxy, "proxy of the build", secret=True),
-        Variable("NO_PROXY", s.no_proxy, "hosts that are reached without the proxy"),
-        Variable("CACHE_FROM", s.cache_from, "repository that build caches are read from"),
-        Variable("CACHE_TO", s.cache_to, "repository that build caches are written to"),
+        Variable("PIP_NETRC", s.pip_netrc, "file: logins for package indexes (a build secret)"),
+        Variable("HTTP_PROXY", s.http_proxy, "proxy for the build", secret=True),
+        Variable("HTTPS_PROXY", s.https_proxy, "proxy for the build", secret=True),
+        Variable("NO_PROXY", s.no_proxy, "hosts to reach without the proxy"),
+        Variable("CACHE_FROM", s.cache_from, "repository to read build caches from"),
+        Variable("CACHE_TO", s.cache_to, "repository to write build caches to"),
     )

@@ -12,8 +12,8 @@ from generator.registry.http import Kind, Refusal
 from generator.registry.session import Access
 
 _PULL: dict[Kind, tuple[str, str]] = {
-    "no login": ("{host} gives it to nobody without a login", "docker login {host}"),
-    "denied": ("{host} does not give it to this login", "ask for the right to pull it"),
+    "no login": ("{host} requires a login to pull it", "docker login {host}"),
+    "denied": ("{host} does not let this login pull it", "ask for permission to pull it"),
     "missing": ("{host} does not have it", "push it first, or correct its name"),
 }
 
@@ -23,7 +23,7 @@ def pull_problem(host: str, what: str, refusal: Refusal) -> Problem:
     if whole := _whole_registry(host, refusal, "docker's login", "its name"):
         return Problem(host, ": ".join(whole))
     if refusal.kind not in _PULL:
-        return Problem(what, f"{host} does not give it as it must be: {refusal.words}")
+        return Problem(what, f"{host} sent invalid data: {refusal.words}")
     reason, step = _PULL[refusal.kind]
     return Problem(what, f"{reason.format(host=host)}{_saying(refusal)}: {step.format(host=host)}")
 
@@ -67,17 +67,17 @@ def _explain(access: Access, project: str, group: Mapping[str, Refusal]) -> tupl
     if refusal.kind == "denied":
         who = who or ("docker's login" if login else "who is not logged in")
         return f"{who} may not push {', '.join(group)}{saying}", get_right(project)
-    return f"not known whether it takes a push: {refusal.words}", ""
+    return f"cannot tell whether it accepts a push: {refusal.words}", ""
 
 
 def _whole_registry(host: str, refusal: Refusal, login: str, name: str) -> tuple[str, str] | None:
     """What is wrong with the registry or the way to it, and the next step; None for what is about one repository."""
     if refusal.kind == "unreachable":
-        return f"it cannot be reached: {refusal.words}", "see its name, the network, and HTTPS_PROXY and NO_PROXY"
+        return f"it cannot be reached: {refusal.words}", "check its name, the network, HTTPS_PROXY and NO_PROXY"
     if refusal.kind == "authority":
-        return f"its certificate is of an authority that is not known here{_saying(refusal)}", get_authority(host)
+        return f"its certificate is signed by an unknown authority{_saying(refusal)}", get_authority(host)
     if refusal.kind == "certificate":
-        return f"no safe connection: {refusal.words}", f"correct its certificate, or {name}"
+        return f"no secure connection: {refusal.words}", f"correct its certificate, or {name}"
     if refusal.kind == "refused":
         reason = "the password is wrong, or the account is expired or disabled"
         return f"it refuses {login}{_saying(refusal)}: {reason}", get_login(host)

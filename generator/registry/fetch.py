@@ -195,7 +195,7 @@ class Fetch:
                     self._layers.setdefault(blob.digest, _Layer(blob, remote.source, image.label, directory))
         others += self._no_room()
         problems = list(dict.fromkeys(inputs + others))
-        hint = "correct that, then run the same command again; no layer was fetched"
+        hint = "fix this, then run the same command again; no layer was fetched"
         if inputs:
             raise InputError(problems, hint=hint)
         if problems:
@@ -213,7 +213,7 @@ class Fetch:
         names = tuple(sorted(map(reference.normalise, wanted.references)))
         platforms = tuple(dict.fromkeys(map(platform_name, wanted.platforms)))
         if not platforms:
-            raise InputError(Problem(reference.short(names[0]), "no platform was asked for"))
+            raise InputError(Problem(reference.short(names[0]), "no platform is given"))
         image = resolve(blobs, Child(descriptor, "", False, ()), names, platforms).image
         write_layout(wanted.layout, descriptor, wanted.references)
         return image
@@ -267,7 +267,7 @@ class Fetch:
             return False
         except Refusal as refusal:
             problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", refusal)
-            failure = EngineError(str(problem), hint="what has come is kept: run the same command again")
+            failure = EngineError(str(problem), hint="finished downloads are kept: run the same command again")
         except BaseException as error:
             failure = error
         with self._lock:

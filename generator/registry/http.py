@@ -72,7 +72,7 @@ class Answer:
                 pieces.append(piece)
                 size += len(piece)
                 if size > LIMIT:
-                    raise Refusal("unknown", f"an answer of more than {LIMIT:,} bytes")
+                    raise Refusal("unknown", f"a response of more than {LIMIT:,} bytes")
         except (exceptions.HTTPError, OSError) as error:
             raise _network_refusal(error) from error
         finally:

@@ -19,11 +19,11 @@ from generator.render.dockerfile import names_in
 
 Kind = Literal["image", "git", "apt", "pip", "npm", "maven", "url"]
 
-APT_DEFAULT = "the distribution's own archive, as the base image names it"
+APT_DEFAULT = "the distribution's own archive, as set in the base image"
 PIP_DEFAULT = "pip's default index"
-_LISTED = "the indexes that FATE's own list of requirements names"
+_LISTED = "the indexes in FATE's own requirements"
 NPM_DEFAULT = "npm's default registry"
-MAVEN_DEFAULT = "Maven Central, and the repositories that the sources' pom.xml name"
+MAVEN_DEFAULT = "Maven Central, and the repositories in the sources' pom.xml"
 
 # an address of the build machine itself is not listed (Maven's blocker of http is at 0.0.0.0)
 _URL = re.compile(r"https?://(?!0\.0\.0\.0|127\.|localhost\b)[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[^\s'\"$;|&)\\]*)?")

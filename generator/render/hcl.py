@@ -31,7 +31,7 @@ def quote(text: str) -> str:
     """
     _check_text(text)
     if not unicodedata.is_normalized("NFC", text):
-        raise ValueError("HCL would change it: it is not in Unicode's composed form (NFC)")
+        raise ValueError("HCL would change it: it is not in Unicode NFC form")
     escaped = _HCL_ESCAPE.sub(lambda char: _HCL_SHORT.get(char[0], f"\\u{ord(char[0]):04x}"), text)
     return '"' + escaped.replace("${", "$${").replace("%{", "%%{") + '"'
 
@@ -59,7 +59,7 @@ def dockerfile_value(text: str) -> str:
     """
     _check_text(text)
     if re.search("[\n\r\x00]", text):
-        raise ValueError("a Dockerfile value is one line, without NUL")
+        raise ValueError("a Dockerfile value must be one line, without NUL")
     return '"' + re.sub(r'[\\"$]', r"\\\g<0>", text) + '"'
 
 
@@ -91,12 +91,12 @@ def sed_text(text: str) -> str:
 
 def _in_single_quotes(text: str) -> str:
     if "'" in text or "\n" in text:
-        raise ValueError(f"{text!r} has a quote or a line break, which a shell's word cannot have here")
+        raise ValueError(f"{text!r} has a quote or a line break, which is not allowed here")
     return text
 
 
 def shell_words(words: Sequence[str]) -> str:
     """A list of texts as words of a shell. ValueError for a text, whose letters would be taken for the list."""
     if isinstance(words, str):
-        raise ValueError(f"{words!r} is a text where a list is meant: [{words}]")
+        raise ValueError(f"{words!r} is text; expected a list: [{words}]")
     return " ".join(shlex.quote(word) for word in words)

@@ -38,7 +38,7 @@ def never_read(project: Project, read: Collection[str], used: Mapping[str, str])
     for name in _own_files(project, "catalogue"):
         if not re.fullmatch(r"[0-9]+\.[0-9]+\.yaml|schema\.json", name):
             near = did_you_mean(name, [file for file in _files(packaged_data("catalogue")) if file.endswith(".yaml")])
-            yield Problem(f"catalogue/{name}", f"is never read: a catalogue is LINE.yaml, such as 1.3.yaml{near}")
+            yield Problem(f"catalogue/{name}", f"is never read: a catalogue is named LINE.yaml, such as 1.3.yaml{near}")
 
 
 def _instead(name: str, used: Mapping[str, str]) -> str:
@@ -46,9 +46,11 @@ def _instead(name: str, used: Mapping[str, str]) -> str:
     image = name.rpartition("/")[2].partition(".")[0]
     template = used.get(image, f"{image}.Dockerfile.j2")
     if not template:
-        return f"; {image} has no Dockerfile: it is taken as it is"
+        return f"; {image} has no Dockerfile: it is used as it is"
     if template != f"{image}.Dockerfile.j2":
-        return f"; {image} is rendered from dockerfiles/{template}, or what template: in the catalogue names"
+        return (
+            f"; {image} is rendered from dockerfiles/{template}, or from the file that template: in the catalogue names"
+        )
     return ""
 
 
@@ -81,7 +83,7 @@ def packaged_names() -> dict[str, Path]:
 def _state(own: Path, packaged: Path) -> str:
     if not own.is_file() or own.resolve() == packaged.resolve():
         return "packaged"
-    return "own, the same" if own.read_bytes() == packaged.read_bytes() else "own"
+    return "own, unchanged" if own.read_bytes() == packaged.read_bytes() else "own"
 
 
 def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> tuple[Packaged, ...]:
@@ -99,7 +101,7 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
             problems.append(Problem(name, f"no packaged file and no image that has a template{near}"))
         elif (project.root / file.name).exists():
             packaged = file.state == "packaged"
-            wrong = "is the packaged file itself" if packaged else "exists already; it was left as it is"
+            wrong = "is the packaged file itself" if packaged else "already exists and was not changed"
             problems.append(Problem(file.name, wrong))
         else:
             chosen[file.name] = file

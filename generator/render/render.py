@@ -63,8 +63,8 @@ def _check_names(dockerfile: str, target: Target, template: str) -> None:
     for name, stage in names_in(dockerfile):
         if name not in known and not re.search(r"[/:@$]", name):
             there = ", ".join(sorted(known))
-            wrong = f"{name}: {target.name} has no parent, base, source or stage of this name; it has {there}"
-            raise InputError(Problem(template, wrong), hint="the catalogue's from:, needs: and sources: name them")
+            wrong = f"{name}: {target.name} has no parent, base, source or stage with this name; it has {there}"
+            raise InputError(Problem(template, wrong), hint="declare it in from:, needs: or sources: in the catalogue")
         if stage:
             known.add(stage)
 
@@ -138,7 +138,7 @@ def _fill(environment: jinja2.Environment, name: str, wanted_by: str, values: di
     except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         raise InputError(Problem(_template_line(error, name), str(error))) from error
     if HEADER not in text[:400]:
-        wrong = "renders no header, by which fategen knows its own files; begin it with: # {{ header }}"
+        wrong = "renders no header, which marks generated files; begin it with: # {{ header }}"
         raise InputError(Problem(f"templates/{name}:1", wrong))
     return text
 

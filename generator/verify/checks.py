@@ -149,7 +149,7 @@ def _setuid(allowed: Sequence[Item], evidence: Evidence) -> tuple[str, str, bool
         for path, entry in sorted(evidence.files.items())
         if entry.mode & SETUID and entry.type == "file" and not any(e.fullmatch(path) for e in expressions)
     ]
-    expected = "none but those that are allowed"
+    expected = "only the allowed ones"
     return expected, _some(others, expected), not others
 
 

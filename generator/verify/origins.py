@@ -265,7 +265,7 @@ def _read_member(member: MemberBytes, layer: StoredLayer, bundle: str) -> Listin
     except BadLayer as error:
         if member.check() is None:
             what = f"{member.member.label} ({', '.join(member.member.images)})"
-            hint = "whoever made the bundle made it wrong"
+            hint = "the bundle was made incorrectly"
             raise BundleError(f"{bundle}: {what}: {error}", hint=hint) from error
         return {}  # of a damaged layer the bundle's reader says which bytes are wrong
 

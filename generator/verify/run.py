@@ -78,11 +78,11 @@ def require_contracts(plan: Plan, names: Sequence[str]) -> None:
     for name in names:
         targets = plan.select([name])
         if not any(target.tags for target in targets):
-            problems.append(Problem(name, "only the build uses it: there is no image to verify"))
+            problems.append(Problem(name, "it is used only during the build: there is no image to verify"))
         elif not any(target.contract.where for target in targets):
-            problems.append(Problem(name, "has no contract in the catalogue: nothing would be checked"))
+            problems.append(Problem(name, "has no contract in the catalogue: there is nothing to check"))
     if problems:
-        hint = "fategen verify alone takes all that have one; contract: in a catalogue gives one"
+        hint = "fategen verify without names checks every image that has one; contract: in the catalogue adds one"
         raise InputError(problems, hint=hint)
 
 

@@ -161,7 +161,7 @@ def _started(stack: Stack, say: Say, settle: float) -> Iterator[tuple[Service, .
             done = stack.run("up", "--wait", "--wait-timeout", str(START_SECONDS), "--quiet-pull")
             services = stack.services()
             if not done.ok and not any(service.container for service in services):
-                raise stack.docker.failure(done, hint="fategen bake --load, or bake --push, makes the images")
+                raise stack.docker.failure(done, hint="build the images with fategen bake --load or bake --push")
             end = time.monotonic() + settle
             while not all(service.ok or service.failed for service in services) and time.monotonic() < end:
                 time.sleep(0.5)
@@ -173,7 +173,7 @@ def _started(stack: Stack, say: Say, settle: float) -> Iterator[tuple[Service, .
             finally:  # also where nobody reads that any more: a closed pipe
                 done = stack.down()
             if not done.ok:
-                say(f"warning: not all of it is gone: {done.last_line}; docker compose -p {stack.name} down --volumes")
+                say(f"warning: some of it still runs: {done.last_line}; docker compose -p {stack.name} down --volumes")
 
 
 def _health(stack: Stack, services: Sequence[Service]) -> tuple[Result, ...]:
@@ -187,7 +187,7 @@ def _health(stack: Stack, services: Sequence[Service]) -> tuple[Result, ...]:
             results.append(result)
         elif service.failed or not stuck:
             log = stack.keep_log(service.name) if service.container else ()
-            next_step = f"its whole log: {stack.logs / service.name}.log"
+            next_step = f"full log: {stack.logs / service.name}.log"
             results.append(replace(result, found=service.status, log=log, next=next_step))
     return tuple(results)
 
@@ -214,7 +214,7 @@ def _run_smoke(stack: Stack, smoke: Smoke, party: str, other: str) -> Result:
 
     service, prints = f"{smoke.service}-{party}", filled(smoke.prints)
     command = [filled(word) for word in smoke.command]
-    expected = f"{service} prints {prints}" if prints else f"{service} ends with exit code 0"
+    expected = f"{service} prints {prints}" if prints else f"{service} exits with 0"
     begun, clock = time.time(), time.monotonic()
     try:
         done = stack.run("exec", "-T", service, *command, timeout=smoke.within)

@@ -86,7 +86,7 @@ class _Trial:
         except EngineError as error:
             if self.containers.stopping.is_set():
                 return ()
-            return [self.result("starts", self.started.where, "a container of it starts", error.message, False)]
+            return [self.result("starts", self.started.where, "a container starts", error.message, False)]
 
     def commands(self) -> list[Result]:
         return [self.command(run) for run in self.subject.contract.runs]
@@ -169,9 +169,9 @@ class _Trial:
             reachable = listening.get(int(port.name))
             expected = found = "accepts connections"
             if not reachable and not state.running:
-                found = f"the container ended with {state.code}"
+                found = f"the container exited with {state.code}"
             elif reachable is False:
-                found = "only connections from inside are accepted"
+                found = "it accepts connections only from inside the container"
             elif reachable is None:
                 others = ", ".join(str(other) for other in sorted(listening)) or "no port"
                 found = f"nothing listens after {within:g} s; what listens: {others}"

@@ -76,7 +76,7 @@ def facts(
 @pytest.mark.parametrize(
     ("name", "options", "problem"),
     [
-        ("packages", {"output": "push"}, "packages: only the build uses it: it has no tag to push"),
+        ("packages", {"output": "push"}, "packages: it is used only during the build and has no tag to push"),
         ("mysql", {"output": "push"}, "mysql: a third-party image keeps its own name"),
         ("base-image", {"published_base": True}, "--base published: base-image itself is to be built"),
     ],
@@ -233,7 +233,9 @@ def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan) -> None:
     native = facts("linux/amd64")
     assert not build_problems(build_of(plan, "roll"), native), "Java images only copy on the target's platform"
     [problem] = build_problems(build_of(plan_of(requirements="requirements.txt"), "python"), native)
-    assert "runs no linux/arm64 program, which base-image" in problem.message and "qemu-user-static" in problem.message
+    assert (
+        "cannot run linux/arm64 programs, which base-image" in problem.message and "qemu-user-static" in problem.message
+    )
 
 
 def test_problems_become_one_error_with_the_right_exit_code() -> None:

@@ -99,7 +99,7 @@ def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_pa
     [
         ("", "fate", "needs a login", "docker login {host}"),
         ("writer:wrong-horse", "fate", "refuses the login of writer", "docker login {host}"),
-        ("reader:right-mule", "fate", "reader may not push fate/", "ask for the right to push on project fate"),
+        ("reader:right-mule", "fate", "reader may not push fate/", "ask for permission to push to project fate"),
         ("writer:right-horse", "nosuch/nested", "no project nosuch", "create project nosuch in Harbor"),
     ],
 )
@@ -135,7 +135,7 @@ def test_ca_bundle_is_not_what_a_builder_reads_and_that_is_a_note(
     asked = Asked(tmp_path, harbor.host, "reader:right-mule")
     [problem] = asked.problems(bundle=tmp_path / "bundle.pem")
     assert "reader may not push" in problem
-    assert [note for note in asked.notes if "only CA_BUNDLE knows its certificate" in note]
+    assert [note for note in asked.notes if "its CA is only in CA_BUNDLE" in note]
 
 
 def test_what_is_not_known_is_a_note_and_the_push_goes_on(harbor: Harbor, ca: trustme.CA, tmp_path: Path) -> None:
@@ -212,9 +212,9 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
             "update-ca-certificates",
         ),
         ("tls: failed to verify certificate: x509: certificate signed by unknown", "/etc/docker/certs.d/h:1/ca.crt"),
-        ("unexpected status from PUT request to https://h:1/v2/: 403 Forbidden", "docker login h:1, or ask for the ri"),
-        ("server message: insufficient_scope: authorization failed", "push on project fate"),
-        ("dial tcp: lookup h: no such host", "see whether the builder reaches h:1"),
+        ("unexpected status from PUT request to https://h:1/v2/: 403 Forbidden", "docker login h:1, or ask for pe"),
+        ("server message: insufficient_scope: authorization failed", "push to project fate"),
+        ("dial tcp: lookup h: no such host", "check that the builder can reach h:1"),
         ("no space left on device", ""),
     ],
 )
@@ -263,8 +263,8 @@ def test_the_doctor_names_dockers_login_for_the_registry(
 @pytest.mark.parametrize(
     ("login", "path", "state", "says", "get"),
     [
-        ("writer:right-horse", "fate", "ok", "takes a push of every image", ""),
-        ("reader:right-mule", "fate", "note", "reader may not push fate/", "ask for the right to push"),
+        ("writer:right-horse", "fate", "ok", "accepts a push of every image", ""),
+        ("reader:right-mule", "fate", "note", "reader may not push fate/", "ask for permission to push"),
         ("writer:right-horse", "gone", "note", "no project gone", "create project gone"),
         ("writer:right-horse", "busy", "note", "503 UNAVAILABLE: later", "try it"),
     ],
@@ -283,7 +283,7 @@ def test_a_registry_that_takes_pushes_from_all_needs_no_login(workspace: Workspa
     with Harbor(auth="none") as plain:
         environment = Asked(tmp_path, plain.host).environment
         login, registry = registry_checks(facts(), at(workspace, f"{plain.host}/fate"), environment)
-    assert (login.state, login.found, registry.state) == ("ok", "none; it takes pushes from all", "ok")
+    assert (login.state, login.found, registry.state) == ("ok", "none; it accepts pushes from everybody", "ok")
 
 
 # what was tagged before a push, and what is there after it

@@ -131,5 +131,5 @@ def test_what_is_published_is_what_was_verified(
 def test_another_config_than_the_verified_one_is_told_with_its_image() -> None:
     with pytest.raises(BuildError) as caught:
         check_published(VERIFIED, {"r/roll:1": {"linux/amd64": "sha256:a", "linux/arm64": "sha256:c"}})
-    start = "what was published is not what was verified, and the tags name it:"
+    start = "the published images differ from the verified ones, and the tags point to them:"
     assert caught.value.message == f"{start}\n  r/roll:1: config sha256:c"

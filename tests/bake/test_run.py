@@ -295,5 +295,5 @@ def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan
 )
 def test_a_step_that_reached_nobody_is_told_what_lists_them(output: str, reached: bool) -> None:
     error = failure(PhaseError(output, "egg.log", {}, "step"))
-    assert ("fategen images --external lists what a build asks" in error.hint) is not reached
+    assert ("fategen images --external lists everything that a build downloads" in error.hint) is not reached
     assert error.hint.endswith(FIX)

@@ -67,7 +67,7 @@ def test_a_digest_stands_in_the_table_where_it_has_room(made: Made, sources: lis
 
 def test_verify(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "verify", file) == 0
-    assert "is whole: 3 images, 15 blobs" in capsys.readouterr().out
+    assert "is intact: 3 images, 15 blobs" in capsys.readouterr().out
     layer = made.member("layer:b")
     file.write_bytes(made.flipped(layer.start))
     assert run(monkeypatch, "verify", file) == 4

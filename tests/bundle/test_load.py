@@ -182,9 +182,9 @@ def test_a_platform_that_is_not_in_it(made: Made) -> None:
     assert not engine.sent
     assert load(io.BytesIO(made.data), engine, only=("m",)).platform == "linux/arm64"
     assert load(io.BytesIO(made.data), engine, platform="linux/amd64").platform == "linux/amd64"
-    with pytest.raises(InputError, match="nothing in the bundle is for linux/s390x; it has linux/amd64, linux/arm64"):
+    with pytest.raises(InputError, match="the bundle has no image for linux/s390x; it has linux/amd64, linux/arm64"):
         load(io.BytesIO(made.data), engine, platform="linux/s390x")
-    with pytest.raises(InputError, match=r"is for linux/s390x; it has linux/amd64$"):
+    with pytest.raises(InputError, match=r"has no image for linux/s390x; it has linux/amd64$"):
         load(io.BytesIO(made.data), engine, only=("a", "b"), platform="linux/s390x")
     with pytest.raises(InputError, match="--platform"):
         load(io.BytesIO(made.data), engine, platform="x y")
@@ -252,7 +252,7 @@ def test_names_go_back_when_the_engine_has_something_else(made: Made, fault: str
     with pytest.raises(EngineError) as error:
         load(io.BytesIO(made.data), engine)
     assert engine.names == {B: OLD}
-    assert "every name is what it was before" in str(error.value)
+    assert "no name was changed" in str(error.value)
     if fault == "no layers":
         assert "fgtest/b:1.0 has other layers" in str(error.value)
         assert "Error unpacking image" in str(error.value)
@@ -272,7 +272,7 @@ def test_a_name_that_cannot_be_put_back_is_told(made: Made) -> None:
     engine.names[B] = OLD
     engine.fault = "hidden"
     engine.tag = lambda image, name: (_ for _ in ()).throw(EngineError("no such image"))  # type: ignore[method-assign]
-    with pytest.raises(EngineError, match=f"could not be put back: fgtest/b:1.0 → {OLD.id}"):
+    with pytest.raises(EngineError, match=f"could not be restored: fgtest/b:1.0 → {OLD.id}"):
         load(io.BytesIO(made.data), engine)
 
 

@@ -93,7 +93,7 @@ def test_a_name_that_has_more_platforms_is_left_alone_and_all_of_them_told(regis
     one = [SourceImage((f"fgtest/{name}:1.0",), layouts[name], both[:1]) for name in names]
     half = save(one, tmp_path / "half", name="half")
     before = {path: dict(kept) for path, kept in registry.manifests.items()}
-    with pytest.raises(InputError, match="has linux/arm64, which the bundle does not carry") as error:
+    with pytest.raises(InputError, match="has linux/arm64, which the bundle does not have") as error:
         send(registry, half.path)
     assert (len(error.value.problems), "--replace" in error.value.hint) == (2, True)
     assert registry.manifests == before
@@ -107,7 +107,7 @@ def test_the_only_platform_there_is_not_replaced_by_another(registry: Loopback, 
     for platform, other in (("linux/amd64", ""), ("linux/arm64", "linux/amd64")):
         file = save([SourceImage(("fgtest/m:1.0",), layout, (platform,))], tmp_path / "m.fate.tar", name="m").path
         if other:
-            with pytest.raises(InputError, match=f"has {other}, which the bundle does not carry"):
+            with pytest.raises(InputError, match=f"has {other}, which the bundle does not have"):
                 send(registry, file)
         else:
             send(registry, file)
@@ -131,7 +131,7 @@ def test_a_registry_that_says_no_digests_loses_no_platform_either(registry: Loop
     registry.put_layout("inside/fate/m", "1.0", layout)
     registry.lies.append(answering("HEAD", 200))
     file = save([SourceImage(("fgtest/m:1.0",), layout, ("linux/amd64",))], tmp_path / "m.fate.tar", name="m").path
-    with pytest.raises(InputError, match="has linux/arm64, which the bundle does not carry"):
+    with pytest.raises(InputError, match="has linux/arm64, which the bundle does not have"):
         send(registry, file)
 
 
@@ -279,7 +279,7 @@ def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: P
         index = image.layout / "index.json"
         index.write_text(index.read_text().replace("fgtest", image.references[0].partition("/")[0]))
     file = save(images, tmp_path / "two.tar", name="two").path
-    with pytest.raises(InputError, match=r"would be both one/a:1\.0 and two/a:1\.0"):
+    with pytest.raises(InputError, match=r"would both be one/a:1\.0 and two/a:1\.0"):
         send(registry, file)
 
 

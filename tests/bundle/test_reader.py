@@ -137,7 +137,7 @@ def test_all_damage_is_told(made: Made) -> None:
     with pytest.raises(DamagedError) as error:
         check(bytes(data))
     assert [d.what for d in error.value.damages] == [*(m.label for m in wrong), "index.json", "oci-layout"]
-    assert "torn header" in str(error.value)
+    assert "damaged header" in str(error.value)
     assert "padding" in str(error.value)
 
 
@@ -318,7 +318,7 @@ OTHER_FILES = {
     "manifest.json first": (member("manifest.json", b"[]"), "it is a docker save archive", "docker-archive"),
     "docker save 25": (head("blobs/", 0, b"5"), "it is an OCI layout", "skopeo copy oci-archive:"),
     "an OCI layout": (head("./oci-layout"), "it is an OCI layout", "skopeo copy oci-archive:"),
-    "another tar": (head("etc/passwd"), "it is not a bundle|has no place in a bundle", "fategen bundle save"),
+    "another tar": (head("etc/passwd"), "it is not a bundle|does not belong in a bundle", "fategen bundle save"),
 }
 
 

@@ -59,7 +59,7 @@ def test_zstd_layers_are_reported_with_the_engines_that_load_them(
     for name in ("proxy", "roll"):
         write_image(project / "built" / name, name, ZSTD)
     assert save(monkeypatch, "-o", "x.fate.tar") == 0
-    assert "layers in zstd: Docker loads them from version 23 on" in capsys.readouterr().out
+    assert "the layers are compressed with zstd: Docker 23 and later" in capsys.readouterr().out
 
 
 def test_a_pipe_gets_the_bytes_that_a_file_gets(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told) -> None:
@@ -71,7 +71,7 @@ def test_a_pipe_gets_the_bytes_that_a_file_gets(project: Path, monkeypatch: pyte
         assert save(patch, "-o", "-", "--with-loader") == 2
     assert out.buffer.getvalue() == (project / "x.fate.tar").read_bytes()  # type: ignore[attr-defined]
     said = capsys.readouterr().err
-    assert "root digest" in said and "--with-loader: writes files beside the bundle" in said
+    assert "root digest" in said and "--with-loader: writes files next to the bundle" in said
 
 
 def test_a_base_whose_layers_are_compressed_another_way_is_reported(
@@ -81,7 +81,7 @@ def test_a_base_whose_layers_are_compressed_another_way_is_reported(
     for name in ("proxy", "roll"):
         write_image(project / "built" / name, name, ZSTD)
     assert save(monkeypatch, "--base", "gzip.fate.tar", "-o", "new.fate.tar") == 0
-    assert "no base has any of its layers (their layers are gzip)" in capsys.readouterr().out
+    assert "no base has any of these layers (their layers are gzip)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("base", ["x.fate.tar", "./x.fate.tar"])
@@ -92,7 +92,10 @@ def test_a_delta_does_not_overwrite_its_base(
     before = (project / "x.fate.tar").read_bytes()
     assert save(monkeypatch, "--base", base, "-o", "x.fate.tar") == 2
     said = capsys.readouterr().err
-    assert "is the base bundle, and would be overwritten by its delta" in said and "next: -o names another" in said
+    assert (
+        "is the base bundle, and would be overwritten by its delta" in said
+        and "next: write to another file with -o" in said
+    )
     assert (project / "x.fate.tar").read_bytes() == before
 
 
@@ -100,7 +103,7 @@ def test_a_delta_does_not_overwrite_its_base(
 def test_every_image_that_no_layout_has_is_named(monkeypatch: pytest.MonkeyPatch, capsys: Told) -> None:
     assert run(monkeypatch, "save", "--from", "layout:built", "--platform", AMD) == 2
     said = capsys.readouterr().err
-    assert "egg: built/egg is no OCI layout, and built has no fgtest/egg:1.3" in said
+    assert "egg: built/egg is not an OCI layout, and built has no fgtest/egg:1.3" in said
     assert "fateboard: " in said and "  next: skopeo copy" in said
 
 
@@ -173,7 +176,10 @@ def test_where_no_file_can_be_is_told_before_the_project_is_read(
 
 def test_a_platform_that_is_left_out_is_told_with_the_flags_for_both() -> None:
     flags = "--platform linux/amd64 --platform linux/arm64"
-    assert other_platforms(plan_of(), ["components"], AMD) == f"for linux/amd64 alone, the engine's; for both: {flags}"
+    assert (
+        other_platforms(plan_of(), ["components"], AMD)
+        == f"for linux/amd64 only, the engine's platform; for both: {flags}"
+    )
     assert other_platforms(plan_of(platforms=(AMD,)), ["components"], AMD) == ""
 
 
@@ -186,7 +192,7 @@ def test_an_engine_of_another_platform_than_the_projects_several_is_told_which_t
     with pytest.raises(InputError) as caught:
         default_platform("linux/s390x", plan_of())
     assert "PLATFORMS (linux/amd64 linux/arm64) lacks the engine's own linux/s390x" in str(caught.value)
-    assert caught.value.hint == "name what to save: --platform linux/amd64, or --platform linux/arm64"
+    assert caught.value.hint == "choose what to save: --platform linux/amd64, or --platform linux/arm64"
 
 
 @pytest.mark.parametrize(("group", "bundle"), [("components", "fate"), ("base", "all")])

@@ -128,11 +128,11 @@ def test_what_cannot_go_in_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         open_files([tmp_path / name for name in ("a", "sub/a", "bundle.json", "ä", "none", "big", "sub")])
     assert [problem.message.partition(" (")[0] for problem in error.value.problems] == [
-        "a bundle holds one a only",
+        "a bundle can have only one a",
         "bundle.json is reserved for the bundle itself",
         "'ä' cannot be a file's name in a bundle",
         "cannot be read: No such file or directory",
-        f"has more than {MAX_FILE:,} bytes; carry it beside the bundle",
+        f"has more than {MAX_FILE:,} bytes; send it next to the bundle",
         "cannot be read: Is a directory",
     ]
 

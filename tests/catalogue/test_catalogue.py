@@ -99,7 +99,7 @@ def test_a_line_that_cannot_be_extended_is_told(above: str, lines: dict[str, str
 def test_a_line_is_what_its_file_is_called() -> None:
     with pytest.raises(InputError) as caught:
         parse_line(GOOD.replace('line: "1"', 'line: "1.3"'), name="catalogue/1.4.yaml")
-    assert str(caught.value) == "catalogue/1.4.yaml:1: line: 1.3 is not what the file is called, 1.4"
+    assert str(caught.value) == "catalogue/1.4.yaml:1: line: 1.3 does not match the name of the file, 1.4"
 
 
 def test_images_come_in_build_order_whatever_the_order_in_the_file() -> None:
@@ -113,11 +113,11 @@ BAD = [
     ("from: jre, sources", "from: one, sources",
      "c.yaml:10: cycle: one -> one; an image cannot be built from itself"),
     ("needs: [three]", "needs: [tree]", "c.yaml:11: two: unknown parent tree; did you mean three?"),
-    ("needs: [three]", "needs: [db]", "c.yaml:11: two: parent db is third-party; name it below bases instead"),
+    ("needs: [three]", "needs: [db]", "c.yaml:11: two: parent db is third-party; add it to bases instead"),
     ("sources: [code]", "sources: [cod]", "c.yaml:10: one: unknown source cod; did you mean code?"),
     ("home: code", "home: cods", "c.yaml:10: one: unknown source cods; did you mean code?"),
     ("  three: {kind: builder, from: jre}", "  three: {kind: builder, from: jre}\n  two: {}",
-     "c.yaml:13: two is here twice: first at c.yaml:11"),
+     "c.yaml:13: two is set twice, first at c.yaml:11"),
     ("needs: [three]", "need: [three]", "c.yaml:11: need: unknown key; did you mean needs?"),
     ('line: "1"', 'line: "1"\nzzz: 1', "c.yaml:2: zzz: unknown key; known are line, extends, releases, sources, bases, "
      "images, contracts, party"),
@@ -140,7 +140,7 @@ BAD = [
     ("    code: {ref", "    coda: {ref", "c.yaml:4: coda: unknown source; did you mean code?"),
     ("  three:", "  one.two:",
      'c.yaml:12: "one.two" is not a name: lower-case letters and digits, joined by "-" or "_"'),
-    ("  three:", "  jre:", "c.yaml:12: jre is the name of a base too; they share one namespace"),
+    ("  three:", "  jre:", "c.yaml:12: jre is also the name of a base; names must be unique"),
     ("from: one, needs", "from: , needs", "c.yaml:11: expected text, found nothing"),
     ("{git: https://example.com/code.git}", "[1]", "c.yaml:6: expected a mapping, found a list"),
     ("home: code", r'home: code, description: "two\nlines"', "c.yaml:10: the description is not "),
@@ -161,7 +161,7 @@ def test_a_source_and_a_parent_of_one_name_would_be_one_name_in_the_dockerfile()
         "    code: {ref", f"    jre: {{ref: v1, commit: '{SHA}'}}\n    code: {{ref"
     )
     assert problems(text.replace("sources: [code]", "sources: [jre]")) == [
-        "c.yaml:12: one: jre is a source and a parent; a Dockerfile knows both by name"
+        "c.yaml:12: one: jre is both a source and a parent; names must be unique"
     ]
 
 

@@ -51,7 +51,7 @@ def test_a_line_needs_no_party() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("both: two", "db: two", "c.yaml:16: db: is the name of an image already"),
+        ("both: two", "db: two", "c.yaml:16: db: is already the name of an image"),
         ("both: two", "both: twoo", "c.yaml:16: unknown image twoo; did you mean two?"),
         ("in: both", "in: bot", "c.yaml:18: unknown image bot; did you mean both?"),
         ("in: db, ", "", "c.yaml:19: in: missing"),

@@ -128,7 +128,7 @@ def test_outside_a_project_the_message_names_init(
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
     code, _, err = run("render")
     assert code == 2
-    assert "no .env here or in a directory above" in err
+    assert "no .env in this directory or above" in err
     assert "fategen init" in err
 
 
@@ -154,7 +154,7 @@ def test_init_begins_with_a_release_and_shows_the_keys_that_its_line_has(run: Ru
 @pytest.mark.parametrize(
     ("release", "said"),
     [
-        ("1.11.9", "1.11.9 is unknown; there is 1.11.0, 1.11.1"),
+        ("1.11.9", "1.11.9 is unknown; available: 1.11.0, 1.11.1"),
         ("1.9.0", "no catalogue/1.9.yaml; there are lines 1.3, 1.11"),
         ("v1.11.2", 'is not a release such as 1.3.0: leave out the "v"'),
     ],
@@ -168,7 +168,7 @@ def test_init_never_writes_over_an_env(run: Run, project_dir: Path) -> None:
     before = (project_dir / ".env").read_bytes()
     code, _, err = run("init")
     assert code == 2
-    assert "exists already; it was left as it is" in err
+    assert "already exists and was not changed" in err
     assert (project_dir / ".env").read_bytes() == before
 
 
@@ -190,7 +190,7 @@ def test_images_lists_the_groups_that_bake_takes(run: Run) -> None:
 def test_a_project_above_is_named(run: Run, project_dir: Path) -> None:
     below = project_dir / "below"
     below.mkdir()
-    assert run("images", "mysql", "-C", "below")[2] == f"note: the project is {project_dir}, where .env is\n"
+    assert run("images", "mysql", "-C", "below")[2] == f"note: using the project in {project_dir}\n"
     assert run("images", "mysql")[2] == ""
 
 
@@ -249,7 +249,7 @@ def test_an_init_that_failed_can_be_run_again(run: Run, project_dir: Path, in_th
 def test_verify_takes_nothing_that_stack_has_no_use_for(run: Run, project_dir: Path) -> None:
     code, _, err = run("verify", "roll", "--stack")
     assert code == 2
-    assert "--stack: starts every component as the engine has it" in err
+    assert "--stack: starts every component" in err
 
 
 def test_a_full_disk_is_said_whatever_was_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ def test_a_full_disk_is_said_whatever_was_written(run: Run, monkeypatch: pytest.
     ("error", "said"),
     [
         (PermissionError(errno.EACCES, "Permission denied", ".fategen"),
-         ".fategen: Permission denied\n  next: check its owner and rights"),
+         ".fategen: Permission denied\n  next: check its owner and permissions"),
         (OSError(errno.EIO, "Input/output error"), "Input/output error"),
         (TimeoutError("timed out"), "timed out"),
     ],

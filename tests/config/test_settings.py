@@ -118,17 +118,17 @@ def test_a_key_without_a_value_is_an_error(extra: str) -> None:
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
-        *((line, ".env:4: expected KEY=value, a key being letters, digits and _") for line in (
+        *((line, ".env:4: expected KEY=value; a key has letters, digits and _") for line in (
             "hunter2", "http://u:hunter2@h/?a=b", "a-hunter2=b", "é=hunter2", "1A=hunter2")),
-        *((line, ".env:4: expected KEY=value (a quote that is not closed, or text after one?)") for line in (
+        *((line, ".env:4: expected KEY=value (is a closing quote missing, or is there text after it?)") for line in (
             'SBOM="yes', "SBOM='yes", 'SBOM="yes" no')),
-        ("\n\nSBOM='yes'no", ".env:6: expected KEY=value (a quote that is not closed, or text after one?)"),
-        ('REQUIREMENTS="a\nSBOM="\n', ".env:4: REQUIREMENTS: a value is one line"),
+        ("\n\nSBOM='yes'no", ".env:6: expected KEY=value (is a closing quote missing, or is there text after it?)"),
+        ('REQUIREMENTS="a\nSBOM="\n', ".env:4: REQUIREMENTS: a value must be on one line"),
         *((f"REQUIREMENTS={value}", '.env:4: REQUIREMENTS: "${" is not allowed') for value in (
             "${version}-release", "'${version}'", '"a${"', "a$${b}")),
         *((f"REQUIREMENTS=a{char}b", f".env:4: REQUIREMENTS: the character U+{ord(char):04X} is not allowed")
           for char in "\x00\x1b\x7f\u200b\u202e"),
-        ("REQUIREMENTS=cafe\u0301.txt", ".env:4: REQUIREMENTS: it is not in Unicode's composed form (NFC)"),
+        ("REQUIREMENTS=cafe\u0301.txt", ".env:4: REQUIREMENTS: it is not in Unicode NFC form"),
         ("TAG=other", ".env:4: TAG: set twice, first at .env:3; keep one"),
         ("PLATFROMS=x", ".env:4: PLATFROMS: unknown key; did you mean PLATFORMS?"),
         ("tag=x", ".env:4: tag: unknown key; did you mean TAG?"),
@@ -156,15 +156,15 @@ def test_a_key_on_a_broken_line_is_not_said_to_be_missing() -> None:
 
 def test_every_missing_key_is_named() -> None:
     assert problems("") == [
-        ".env: PREFIX: it is required: registry and path before every image's name, such as PREFIX=federatedai",
-        ".env: BASE_TAG: it is required: tag of base-image, such as BASE_TAG=1.3.0-release",
-        ".env: TAG: it is required: tag of the components, such as TAG=1.3.0-release",
+        ".env: PREFIX is required: registry and path in front of every image name, such as PREFIX=federatedai",
+        ".env: BASE_TAG is required: tag of base-image, such as BASE_TAG=1.3.0-release",
+        ".env: TAG is required: tag of the components, such as TAG=1.3.0-release",
     ]
 
 
 @pytest.mark.parametrize("value", ["", '""', "' '", " # later"])
 def test_an_empty_required_key_is_an_error(value: str) -> None:
-    assert problems(f"PREFIX=a\nBASE_TAG=b\nTAG={value}\n") == [".env:3: TAG: it is required and has no value"]
+    assert problems(f"PREFIX=a\nBASE_TAG=b\nTAG={value}\n") == [".env:3: TAG: it is required, but empty"]
 
 
 def test_an_empty_optional_key_has_its_default() -> None:
@@ -191,7 +191,7 @@ def test_all_problems_come_at_once_in_the_order_of_their_lines() -> None:
         '  .env:2: BASE_TAG: "1.3.0 release" is not an image tag: a space is not allowed '
         '(letters, digits, ".", "_", "-", at most 128)\n'
         "  .env:7: PLATFROMS: unknown key; did you mean PLATFORMS?\n"
-        "  .env:8: expected KEY=value, a key being letters, digits and _"
+        "  .env:8: expected KEY=value; a key has letters, digits and _"
     )
 
 
@@ -268,9 +268,9 @@ def test_set_wins_over_the_files_and_the_last_set_wins() -> None:
     [
         ("TAG", "--set: expected KEY=value"),
         ("a b=c", "--set: expected KEY=value"),
-        ("TAG=", "--set: TAG: it is required and has no value"),
+        ("TAG=", "--set: TAG: it is required, but empty"),
         ("TAG=a b", '--set: TAG: "a b" is not an image tag'),
-        ("REQUIREMENTS=a\nb", "--set: REQUIREMENTS: a value is one line"),
+        ("REQUIREMENTS=a\nb", "--set: REQUIREMENTS: a value must be on one line"),
         ("MY_OWN=x", "--set: MY_OWN: unknown key"),
     ],
 )

@@ -96,7 +96,7 @@ def test_the_release_commit_itself_is_not_called_another(source: PlannedSource) 
 
 def test_a_checkout_that_git_cannot_read_counts_as_dirty(source: PlannedSource) -> None:
     state = Checkout(source, unknown="git is not installed")
-    assert state.dirty and "not known: git is not installed" in state.describe()
+    assert state.dirty and "committed: git is not installed" in state.describe()
 
 
 def labels(plan: Plan, state: Checkout) -> list[str]:

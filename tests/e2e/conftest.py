@@ -1,6 +1,6 @@
 """Fixtures of the end-to-end tests: a real engine (scripts/test starts one), the sample project, the command.
 
-They fail, and do not skip, where there is no engine: whoever selects them wants them run.
+They fail, and do not skip, where there is not an engine: whoever selects them wants them run.
 """
 
 from __future__ import annotations

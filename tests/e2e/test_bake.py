@@ -234,7 +234,7 @@ def test_a_second_run_in_a_project_waits_for_the_first(pushed: Path) -> None:
     with lock_project(Project(pushed)):
         process = subprocess.Popen(command, cwd=pushed, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
-        assert process.stderr.readline() == "waiting for another fategen, which is at work in this project\n"
+        assert process.stderr.readline() == "waiting for another fategen in this project\n"
         assert process.poll() is None
     said = process.communicate(timeout=300)[1]
     assert (process.returncode, "roll" in said) == (0, True)

@@ -116,6 +116,6 @@ def test_a_project_for_another_platform_than_the_engines_is_saved_for_its_own(
 ) -> None:
     project = make_project(fategen, tmp_path / "project", namespace="own", env="PLATFORMS=linux/arm64\n")
     ran = succeeded(fategen("bundle", "save", "--image", "roll", cwd=project))
-    assert "for linux/arm64, the only one of PLATFORMS; the engine's is linux/amd64" in ran.err
+    assert "for linux/arm64, the only platform in PLATFORMS; the engine's is linux/amd64" in ran.err
     [image] = inspect(project / "fate-roll-1.3.0-release.fate.tar").index.images
     assert [platform_image.platform for platform_image in image.platform_images] == ["linux/arm64"]

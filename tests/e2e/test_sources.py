@@ -126,4 +126,4 @@ def test_a_checkout_that_git_refuses_to_read_is_not_taken_for_clean(
     (patched / ".git" / "HEAD").write_text("nonsense\n", encoding="utf-8")
     ran = fategen("bake", "python", "--push", "--source", "fate=../FATE", cwd=own_sample)
     assert ran.code == 2
-    assert "whether all of it is committed is not known" in ran.err
+    assert "cannot tell whether everything is committed" in ran.err

@@ -68,15 +68,15 @@ ACTS = {
     ),
     "it writes to its configuration": Broken(
         "fateboard", wrapped("touch conf/started || exit 1"), "starts with its configuration mounted read-only",
-        "conf: directory", "the container ended with 1",
+        "conf: directory", "the container exited with 1",
     ),
     "upstream's egg: it does not start a second time": Broken(
         "egg", r"RUN sed -i 's/^mkdir -p logs/mkdir once || exit 1/' /usr/local/bin/start-egg", "starts again",
-        'workdir: /data/projects/fate/eggroll', "the container ended with 1",
+        'workdir: /data/projects/fate/eggroll', "the container exited with 1",
     ),
     "it listens for itself alone": Broken(
         "python", f"RUN sed -i 's/(IP, HTTP/(\"127.0.0.1\", HTTP/' {HOME}/python/fate_flow/fate_flow_server.py",
-        "port 9380", 'ports: ["9360", "9380"]', "only connections from inside are accepted",
+        "port 9380", 'ports: ["9360", "9380"]', "it accepts connections only from inside the container",
     ),
     "a requirement cannot be imported": Broken(
         "base-image", "RUN rm -r /data/projects/python/venv/lib/python3*/site-packages/tqdm",

@@ -162,7 +162,7 @@ def test_components_of_base_image_are_linked_through_a_variable_that_can_name_a_
 
 def test_an_unknown_release_lists_the_known_ones(line: Line) -> None:
     assert problems(line, fate_version="1.3.9", origins=(("FATE_VERSION", ".env:4"),)) == [
-        ".env:4: FATE_VERSION: 1.3.9 is unknown; there is 1.3.0"
+        ".env:4: FATE_VERSION: 1.3.9 is unknown; available: 1.3.0"
     ]
     with pytest.raises(InputError) as error:
         plan_of(line, fate_version="1.3.9")
@@ -185,7 +185,7 @@ def test_passwords_and_proxies_are_secret_variables(line: Line) -> None:
 def test_a_platform_limit_lifted_by_an_unknown_key_is_an_error() -> None:
     text = (packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8")
     line = parse_line(text.replace("lifted-by: REQUIREMENTS", "lifted-by: REQUIREMENT"), name="1.3.yaml")
-    with pytest.raises(InputError, match=r"lifted-by: REQUIREMENT is no key of .env; did you mean REQUIREMENTS?"):
+    with pytest.raises(InputError, match=r"lifted-by: REQUIREMENT is not a key of .env; did you mean REQUIREMENTS?"):
         make_plan(SETTINGS, line)
 
 

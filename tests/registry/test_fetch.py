@@ -161,7 +161,7 @@ def test_a_layer_that_is_never_right_names_image_digest_and_host(registry: Loopb
     repository[own] = repository[own][:-1] + b"?"
     with pytest.raises(EngineError) as error:
         fetch(registry, wanted(registry, "a", "b"), tmp_path)
-    assert f"a: layer {own}: {registry.host} does not give it as it must be" in error.value.message
+    assert f"a: layer {own}: {registry.host} sent invalid data" in error.value.message
     assert not (tmp_path / "layouts/shared/sha256" / own[7:]).exists()
 
 
@@ -352,7 +352,7 @@ def test_a_layer_that_fails_ends_the_bundle_with_its_own_words(
     output = tmp_path / "x.tar"
     output.write_bytes(b"of yesterday")
     with (
-        pytest.raises(EngineError, match=f"b: layer {last}: .* does not give it"),
+        pytest.raises(EngineError, match=f"b: layer {last}: .* sent invalid data"),
         start(wanted(registry, "a", "b"), tmp_path / "state", registries) as fetched,
     ):
         save(fetched.images, output, name="x", fetching=fetched)

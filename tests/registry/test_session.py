@@ -186,7 +186,7 @@ def test_an_answer_without_end(registry: Loopback) -> None:
             handler.wfile.write(bytes(1 << 16))
 
     registry.lies.append(lie)
-    assert refusal(registry) == ("unknown", "an answer of more than 4,194,304 bytes")
+    assert refusal(registry) == ("unknown", "a response of more than 4,194,304 bytes")
 
 
 def test_a_registrys_words_cannot_move_the_cursor(registry: Loopback) -> None:

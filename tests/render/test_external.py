@@ -61,7 +61,7 @@ def test_the_settings_of_the_build_are_where_packages_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("settings", "asked"),
     [
-        ({}, ["pip's default index", "the indexes that FATE's own list of requirements names"]),
+        ({}, ["pip's default index", "the indexes in FATE's own requirements"]),
         ({"pip_index_url": "https://pypi.example.com/simple"}, ["https://pypi.example.com/simple"]),
         ({"pip_extra_index_url": "https://w.example.com/"}, ["https://w.example.com/", "pip's default index"]),
     ],

@@ -16,12 +16,12 @@ from generator.project import Project, packaged_data
 from generator.render.overrides import packaged_names
 from generator.workspace import load
 
-CATALOGUE = "is never read: a catalogue is LINE.yaml, such as 1.3.yaml; did you mean 1.3.yaml?"
+CATALOGUE = "is never read: a catalogue is named LINE.yaml, such as 1.3.yaml; did you mean 1.3.yaml?"
 TEMPLATE = "no image and no template uses it; did you mean dockerfiles/python.Dockerfile.j2?"
 
 SHARED = (
-    "no image and no template uses it; roll is rendered from dockerfiles/java.Dockerfile.j2, or what template: in the "
-    "catalogue names"
+    "no image and no template uses it; roll is rendered from dockerfiles/java.Dockerfile.j2, or from the file that "
+    "template: in the catalogue names"
 )
 
 
@@ -42,7 +42,7 @@ def warnings(directory: Path) -> list[str]:
         ("templates/dockerfiles/roll.Dockerfile.j2", SHARED),
         (
             "templates/dockerfiles/redis.Dockerfile.j2",
-            "no image and no template uses it; redis has no Dockerfile: it is taken as it is",
+            "no image and no template uses it; redis has no Dockerfile: it is used as it is",
         ),
         ("catalogue/1.3.yml", CATALOGUE),
         ("catalogue/1.3.0.yaml", CATALOGUE),
@@ -87,7 +87,7 @@ def test_a_packaged_file_becomes_the_projects_own(project_dir: Path) -> None:
     put(project_dir, "templates/macros.j2", "{# mine #}")
     states = {line.split()[0]: line.split()[1:3] for line in override(project_dir).output.splitlines()}
     assert states["templates/macros.j2"] == ["own"]
-    assert states[java][:2] == ["own,", "the"]
+    assert states[java][:2] == ["own,", "unchanged"]
     assert states["templates/dockerfiles/egg.Dockerfile.j2"] == ["packaged", "egg"]
 
 
@@ -101,7 +101,7 @@ def test_nothing_is_copied_where_one_name_is_wrong_or_there_already(project_dir:
     ran = override(project_dir, "egg", "templates/macros.j2", "templates/dockerfiles/jawa.Dockerfile.j2", "redis")
     assert isinstance(ran.exception, InputError)
     said = ran.exception.render()
-    assert "templates/macros.j2: exists already; it was left as it is" in said
+    assert "templates/macros.j2: already exists and was not changed" in said
     assert "did you mean templates/dockerfiles/java.Dockerfile.j2?" in said
     assert "redis: no packaged file and no image that has a template" in said
     assert (project_dir / "templates/macros.j2").read_text() == "mine"

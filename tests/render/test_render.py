@@ -85,7 +85,7 @@ def test_a_text_where_a_list_is_meant_is_told(project_dir: Path) -> None:
     (project_dir / "catalogue/1.11.yaml").write_text(text.replace("[hmac_sha1]", "hmac_sha1"), encoding="utf-8")
     with (project_dir / ".env").open("a") as env:
         env.write("FATE_VERSION=1.11.4\n")
-    with pytest.raises(InputError, match="'hmac_sha1' is a text where a list is meant"):
+    with pytest.raises(InputError, match="'hmac_sha1' is text; expected a list"):
         load(Project(project_dir))
 
 
@@ -93,8 +93,8 @@ def test_a_tag_of_another_line_is_a_warning(project_dir: Path) -> None:
     with (project_dir / ".env").open("a") as env:
         env.write("FATE_VERSION=1.11.4\n")
     assert [str(warning) for warning in load(Project(project_dir)).warnings] == [
-        ".env:2: BASE_TAG: 1.3.0-release is a tag of FATE 1.3, and this is FATE 1.11.4: is it meant?",
-        ".env:3: TAG: 1.3.0-release is a tag of FATE 1.3, and this is FATE 1.11.4: is it meant?",
+        ".env:2: BASE_TAG: 1.3.0-release is a tag of FATE 1.3, but FATE_VERSION is 1.11.4",
+        ".env:3: TAG: 1.3.0-release is a tag of FATE 1.3, but FATE_VERSION is 1.11.4",
     ]
 
 
@@ -176,7 +176,7 @@ def test_a_template_outside_the_template_directories_is_not_found(project_dir: P
 
 def test_an_env_that_is_not_utf_8_names_the_line(project_dir: Path) -> None:
     (project_dir / ".env").write_bytes(b"PREFIX=x\nTAG=\xff\n")
-    assert rendering(project_dir) == ".env:2: is not UTF-8; save the file in that encoding"
+    assert rendering(project_dir) == ".env:2: is not UTF-8; save it as UTF-8"
 
 
 def test_an_unknown_line_lists_the_known_ones(project_dir: Path) -> None:
@@ -206,4 +206,4 @@ def test_a_name_that_the_image_does_not_have_is_refused_since_buildkit_would_pul
     project_dir: Path, line: str
 ) -> None:
     edit_template(project_dir, "dockerfiles/python.Dockerfile.j2", f"# {{{{ header }}}}\nFROM base-image\n{line}\n")
-    assert "python has no parent, base, source or stage of this name; it has base-image" in rendering(project_dir)
+    assert "python has no parent, base, source or stage with this name; it has base-image" in rendering(project_dir)

@@ -85,12 +85,12 @@ def run(
             raise SandboxError(f"{arguments[0]} is not installed; install it and run the same command again") from error
         except subprocess.TimeoutExpired as error:
             command_start = " ".join(arguments[:3])
-            raise SandboxError(f"{command_start} … did not end in {timeout:.0f} s; whole log: {path}") from error
+            raise SandboxError(f"{command_start} … did not end in {timeout:.0f} s; full log: {path}") from error
         file.write(done.stdout)
     if done.returncode != 0:
         tail = "\n".join("  | " + line for line in path.read_text(errors="replace").splitlines()[-6:])
         raise SandboxError(
-            f"{' '.join(arguments[:3])} … failed with exit code {done.returncode}\n{tail}\n  whole log: {path}"
+            f"{' '.join(arguments[:3])} … failed with exit code {done.returncode}\n{tail}\n  full log: {path}"
             + (f"\n  next: {hint}" if hint else "")
         )
     return done.stdout

@@ -138,7 +138,7 @@ def start(service: Service) -> None:
                 tail = "\n".join("  | " + line for line in log.read_text(errors="replace").splitlines()[-8:])
                 what = "did not answer in 60 s" if process.poll() is None else "ended at once"
                 stop(service.name)
-                raise SandboxError(f"{service.name} {what}\n{tail}\n  whole log: {log}")
+                raise SandboxError(f"{service.name} {what}\n{tail}\n  full log: {log}")
             time.sleep(0.05)
 
 

@@ -70,7 +70,7 @@ def test_a_contract_that_asks_for_nothing_checks_nothing() -> None:
         (file("/app/*.conf", "file"), "file"),
         (Contract(mounted=(Pair("/app", "directory", HERE),)), "directory"),
         (Contract(absent=(Pair("/root/**", "a cache", HERE),)), "not there"),
-        (Contract(setuid=(Item("/usr/bin/*", HERE),)), "none but those that are allowed"),
+        (Contract(setuid=(Item("/usr/bin/*", HERE),)), "only the allowed ones"),
         (Contract(size=Item("25 MB", HERE)), "25 MB"),
     ],
 )

@@ -19,7 +19,7 @@ from tests.fate_plan import plan_of
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("packages", "only the build uses it"),
+        ("packages", "it is used only during the build"),
         ("mysql", "has no contract in the catalogue"),
         ("third-party", "has no contract in the catalogue"),
     ],

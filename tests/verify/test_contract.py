@@ -90,7 +90,7 @@ ONE = "images:\n  one: {kind: base, from: jre}"
         ("contracts: {a: {file: {}}}", "c.yaml:9: file: unknown key; did you mean files?"),
         (
             "contracts: {a: {files: {/x: {type: dir}}}}",
-            'c.yaml:9: "dir" is no type of a path: file, directory, link',
+            'c.yaml:9: "dir" is not a type of path: file, directory, link',
         ),
         (
             "contracts: {a: {workdir: '/${imag}'}}",

@@ -8,12 +8,12 @@ from generator.cli.common import LazyGroup
 
 COMMANDS = {
     "save": "write a set of images into one file",
-    "inspect": "list what it holds",
-    "verify": "check every byte, and name every damaged place",
+    "inspect": "list the contents of a bundle",
+    "verify": "check every byte and list every damaged range",
     "sign": "sign a bundle's index, and with it every byte",
-    "diff": "tell what of a bundle another one has not",
-    "load": "load it into an engine while checking it",
-    "push": "push it into a registry, digests kept",
+    "diff": "show what a delta bundle would contain",
+    "load": "check a bundle and load it into an engine",
+    "push": "push a bundle into a registry, with the same digests",
 }
 
 

@@ -18,7 +18,7 @@ from generator.progress import Bar
 @files_argument
 @click.option("--into", default="docker", show_default=True, metavar="ENGINE",
               help="docker, podman, containerd or containerd:NAMESPACE.")  # fmt: skip
-@click.option("--only", multiple=True, metavar="NAME", help="Load this image alone. Repeatable.")
+@click.option("--only", multiple=True, metavar="NAME", help="Load only this image. Repeatable.")
 @click.option("--platform", default="", metavar="P", help="Load this platform; default: the engine's own.")
 @click.option("--retag", default="", metavar="REGISTRY/PREFIX", help="Load the images as REGISTRY/PREFIX/NAME:TAG.")
 @signature_option

@@ -16,7 +16,9 @@ from generator.progress import Bar
 @click.argument("prefix", metavar="REGISTRY/PREFIX")
 @base_option
 @click.option("--only", multiple=True, metavar="NAME", help="Push only this image. Repeatable.")
-@click.option("--replace", is_flag=True, help="Also names that have platforms there which the bundle lacks.")
+@click.option(
+    "--replace", is_flag=True, help="Also replace tags that have platforms in the registry which the bundle lacks."
+)
 @signature_option
 @format_option
 @quiet_option

@@ -63,27 +63,27 @@ def _check_origin(_context: click.Context, _parameter: click.Parameter, value: s
     show_default=True,
     metavar="|".join(_ORIGINS),
     callback=_check_origin,
-    help="What bake builds from its cache; what the engine has; what was pushed; OCI layouts: DIR/IMAGE, or DIR.",
+    help="Source of the images: a build from the cache, the engine, the registry, or OCI layouts in DIR/IMAGE or DIR.",
 )
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
-@click.option("--image", "images", multiple=True, metavar="NAME", help="Only this image of the bundle. Repeatable.",
+@click.option("--image", "images", multiple=True, metavar="NAME", help="Save only this image. Repeatable.",
               shell_complete=images_of_bundle)  # fmt: skip
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help='Default: NAME-TAG.fate.tar here; --image, --platform and --base are in the name. "-": to standard output.',
+    help='Default: NAME-TAG.fate.tar; --image, --platform and --base add to the name. "-": standard output.',
 )
 @click.option("--add", "others", multiple=True, metavar="REFERENCE",
-              help="With --from registry: another image too, its digest kept. Repeatable.")  # fmt: skip
+              help="With --from registry: add another image, with the same digest. Repeatable.")  # fmt: skip
 @click.option("--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
-              help="A delta: without the layers that this bundle has. Repeatable.")  # fmt: skip
+              help="Write a delta bundle, without the layers of this base bundle. Repeatable.")  # fmt: skip
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
-              help="Put this small file in too: a compose file, a chart. Repeatable.")  # fmt: skip
+              help="Add a small file, such as a compose file or a chart. Repeatable.")  # fmt: skip
 @click.option("--with-loader", is_flag=True,
-              help="Put fategen-load.pyz beside it, for a host with Python alone, and a page about it.")  # fmt: skip
-@click.option("--builder", default="", metavar="B", help="A buildx builder; default: docker's current one.")
+              help="Also write fategen-load.pyz, which needs only Python, and its README.")  # fmt: skip
+@click.option("--builder", default="", metavar="B", help="The buildx builder; default: the current one.")
 @directory_option
 @change_options
 @format_option
@@ -114,9 +114,9 @@ def command(
     """
     check_bundle_name(name, lambda: _read_plan(directory, sets, sources))
     if builder and origin != "bake":
-        raise InputError(Problem("--builder", f"is for --from bake; nothing is built from {origin}"))
+        raise InputError(Problem("--builder", f"works only with --from bake; nothing is built from {origin}"))
     if others and origin != "registry":
-        raise InputError(Problem("--add", "only a registry is asked for other images"), hint="--from registry")
+        raise InputError(Problem("--add", "works only with --from registry"), hint="--from registry")
     piped = str(output) == "-"
     if piped:
         _check_pipe(with_loader)
@@ -196,10 +196,12 @@ def _read_plan(directory: Path, sets: Sequence[str], sources: Sequence[str]) -> 
 def _check_pipe(with_loader: bool) -> None:
     """InputError where standard output is a terminal, or a file is asked for that goes beside the bundle."""
     if with_loader:
-        raise InputError(Problem("--with-loader", "writes files beside the bundle, and -o - writes none"))
+        raise InputError(
+            Problem("--with-loader", "writes files next to the bundle, so it cannot be combined with -o -")
+        )
     if sys.stdout.isatty():
         hint = "fategen bundle save -o - | ssh HOST fategen bundle load -"
-        raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is no text"), hint=hint)
+        raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is binary data"), hint=hint)
 
 
 def _default_platform(answers: Callable[[], Answers], plan: Plan, names: Sequence[str], origin: str) -> str:
@@ -211,11 +213,11 @@ def _default_platform(answers: Callable[[], Answers], plan: Plan, names: Sequenc
     except EngineError as error:
         # a remote builder needs no engine, only to be told for what to build
         flag = f"--platform {plan.settings.platforms[0]}"
-        hint = f"{error.hint}; or, where nothing needs a daemon, name the platform: {flag}"
+        hint = f"{error.hint}; or, if nothing else needs a daemon, set the platform: {flag}"
         raise EngineError(error.message, hint=hint) from error
     platform = default_platform(engine.platform, plan)
     if platform != engine.platform:
-        say(f"for {platform}, the only one of PLATFORMS; the engine's is {engine.platform}")
+        say(f"for {platform}, the only platform in PLATFORMS; the engine's is {engine.platform}")
     graphdriver = origin == "bake" and engine.store == "graphdriver"
     if origin != "engine" and not graphdriver and (note := other_platforms(plan, names, platform)):
         say(note)

@@ -13,19 +13,19 @@ from generator.images.image import Reads
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
 )  # fmt: skip
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
 signature_option = click.option(
     "--require-signature",
     "key",
     type=click.Path(path_type=Path),
     metavar="KEY",
-    help="Refuse a bundle without a good FILE.sig: an SSH public key, or an allowed_signers file.",
+    help="Refuse a bundle that is not signed by this key: an SSH public key or an allowed_signers file.",
 )
 file_argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 
 base_option = click.option(
     "--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
-    help="Of a delta: the bundle that has the layers it leaves out. Repeatable.",
+    help="For a delta bundle: its base bundle. Repeatable.",
 )  # fmt: skip
 files_argument = click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE [BASE]..."

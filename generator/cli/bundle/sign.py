@@ -13,7 +13,7 @@ from generator.bundle.signature import sign
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--key", required=True, type=click.Path(path_type=Path), metavar="KEY",
-              help="An SSH private key, or the public one of a key in an agent.")  # fmt: skip
+              help="An SSH private key, or the public key of one in an agent.")  # fmt: skip
 def command(file: Path, key: Path) -> None:
     """Write FILE.sig: a signature of the bundle index, and with it of every name, tag and byte.
 
