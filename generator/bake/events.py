@@ -11,13 +11,12 @@ A run of one target leaves the target's name out of its steps' names. Finished s
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Literal
 
 TAIL = 20
@@ -47,7 +46,7 @@ class StepName:
 
 @dataclass
 class Step:
-    """One vertex, as far as it got. ``seconds`` grows with every part that is reported finished."""
+    """One vertex, as far as it got. ``started`` and ``completed`` are seconds since 1970, 0 for not yet."""
 
     name: StepName
     started: float = 0.0
@@ -62,12 +61,10 @@ class Step:
         return max(0.0, self.completed - self.started) if self.completed else 0.0
 
     @property
-    def was_there(self) -> bool:
-        """Nothing was done for it: it was cached, or a FROM that had only to be resolved."""
-        if self.cached:
-            return True
+    def did_nothing(self) -> bool:
+        """It was cached, or a FROM that had only to be resolved."""
         resolved = self.name.text.startswith("FROM ") and bool(self.completed) and not self.error
-        return resolved and self.seconds < RESOLVING
+        return self.cached or (resolved and self.seconds < RESOLVING)
 
     @property
     def of_cache(self) -> bool:
@@ -75,12 +72,12 @@ class Step:
         return self.name.text.startswith(("importing cache manifest", "exporting cache"))
 
     @property
-    def called_off(self) -> bool:
-        """It broke off only because another step failed."""
-        return bool(re.search(r"context canceled|Canceled", self.error))
+    def failed(self) -> bool:
+        """It has an error of its own: not one of a build cache, and not that another step failed."""
+        return bool(self.error) and not self.of_cache and not re.search(r"context canceled|Canceled", self.error)
 
 
-Kind = Literal["planned", "started", "finished", "failed", "log", "progress", "note"]
+Kind = Literal["started", "finished", "failed", "log", "note"]
 
 
 @dataclass(frozen=True)
@@ -111,9 +108,7 @@ def parse_name(name: str, targets: Sequence[str]) -> StepName:
     target = only or (words.pop(0) if words and words[0] in targets else "")
     internal = any(word in ("internal", "context", "auth") for word in words) or "metadata file" in text
     words = [word for word in words if word != "internal"]
-    platform = ""
-    if words and _PLATFORM.match(words[0]):
-        platform = words.pop(0).partition("->")[0]
+    platform = words.pop(0).partition("->")[0] if words and _PLATFORM.match(words[0]) else ""
     return StepName(target, platform, " ".join(words), text, internal)
 
 
@@ -125,12 +120,12 @@ class Reader:
     """
 
     def __init__(self, targets: Sequence[str], redact: Callable[[str], str], begun: float = 0.0) -> None:
-        self._begun = begun
         self.steps: dict[str, Step] = {}
-        self._pushes: dict[str, tuple[str, bool]] = {}
         self.notes: deque[str] = deque(maxlen=TAIL)
+        self._begun = begun
         self._targets = targets
         self._redact = redact
+        self._pushes: dict[str, tuple[str, bool]] = {}
         self._partial: dict[tuple[str, int], bytes] = {}
         self._object: list[str] = []
 
@@ -148,6 +143,12 @@ class Reader:
                 pushed[reference] = completed and not error
         return pushed
 
+    @property
+    def failed_step(self) -> Step | None:
+        """The step that broke the build: the first with an error of its own. None where buildx itself failed."""
+        failed = [step for step in self.steps.values() if step.failed]
+        return min(failed, key=lambda step: step.completed or float("inf"), default=None)
+
     def feed(self, line: str) -> Iterator[Change]:
         """The changes in one line of output. A line that is no part of a ``SolveStatus`` is a note."""
         if not line.strip():
@@ -160,25 +161,26 @@ class Reader:
             if line != "}":
                 return
             line = "\n".join(self._object)
-            self._object.clear()
-        status = _object(line)
-        if status is None:
+            self._object = []
+        try:
+            status = json.loads(line)
+        except ValueError:
+            status = None
+        if not isinstance(status, dict):
             text = self._redact(line)
             self.notes.append(text)
             yield Change("note", None, text)
             return
-        self._object.clear()
-        for vertex in _list(status, "vertexes"):
-            yield from self._vertex(vertex)
-        for transfer in _list(status, "statuses"):
-            yield from self._transfer(transfer)
-        for log in _list(status, "logs"):
-            yield from self._log(log)
+        self._object = []
+        for vertex in _objects(status, "vertexes"):
+            yield from self._vertex(str(vertex.get("digest", "")), vertex)
+        for transfer in _objects(status, "statuses"):
+            self._transfer(str(transfer.get("vertex", "")), transfer)
+        for log in _objects(status, "logs"):
+            yield from self._log(str(log.get("vertex", "")), log)
 
-    def _vertex(self, vertex: dict[str, Any]) -> Iterator[Change]:
-        digest = str(vertex.get("digest", ""))
+    def _vertex(self, digest: str, vertex: dict[str, Any]) -> Iterator[Change]:
         name = parse_name(self._redact(str(vertex.get("name", ""))), self._targets)
-        known = digest in self.steps
         step = self.steps.setdefault(digest, Step(name))
         if self._order(name) < self._order(step.name):
             step.name = name
@@ -190,48 +192,41 @@ class Reader:
         step.error = self._redact(str(vertex.get("error") or ""))
         if by_docker := re.match(r"pushing (\S+) with docker$", step.name.text):
             self._pushes[by_docker[1]] = digest, bool(step.completed)
-        if not known and not step.started:
-            yield Change("planned", step)
         if step.started and not was_started and not step.completed:
             yield Change("started", step)
-        if step.error and not was_error:
-            yield from self._rest_of_log(digest, step)
-            yield Change("failed", step, step.error)
-        elif step.completed and not was_completed:
-            yield from self._rest_of_log(digest, step)
-            yield Change("finished", step)
+        failed, finished = step.error and not was_error, step.completed and not was_completed
+        if failed or finished:
+            for stream in (1, 2):
+                rest = self._partial.pop((digest, stream), b"")
+                if rest.strip():
+                    yield self._logged(step, rest)
+            yield Change("failed", step, step.error) if failed else Change("finished", step)
 
     def _order(self, name: StepName) -> int:
         return self._targets.index(name.target) if name.target in self._targets else len(self._targets)
 
-    def _transfer(self, transfer: dict[str, Any]) -> Iterator[Change]:
-        step = self.steps.get(str(transfer.get("vertex", "")))
-        if step is None:
+    def _transfer(self, digest: str, transfer: dict[str, Any]) -> None:
+        if digest not in self.steps:
             return
         current, total = transfer.get("current") or 0, transfer.get("total") or 0
         name = self._redact(str(transfer.get("id") or transfer.get("name") or ""))
         if name.startswith(_PUSHING):
             reference = name.removeprefix(_PUSHING).partition("@")[0]
-            self._pushes[reference] = str(transfer.get("vertex")), bool(transfer.get("completed"))
-        step.progress = f"{name} {current * 100 // total} %" if total else name
-        yield Change("progress", step, step.progress)
+            self._pushes[reference] = digest, bool(transfer.get("completed"))
+        self.steps[digest].progress = f"{name} {current * 100 // total} %" if total else name
 
-    def _log(self, log: dict[str, Any]) -> Iterator[Change]:
-        digest = str(log.get("vertex", ""))
-        step = self.steps.get(digest)
-        if step is None:
+    def _log(self, digest: str, log: dict[str, Any]) -> Iterator[Change]:
+        if digest not in self.steps:
             return
+        try:
+            data = base64.b64decode(str(log.get("data") or ""))
+        except ValueError:
+            data = b""
         # a chunk may end within a line, or a letter: only whole lines are shown, lest a secret is cut in two
         stream = digest, 2 if log.get("stream") == 2 else 1
-        *lines, self._partial[stream] = (self._partial.get(stream, b"") + _decode(log.get("data"))).split(b"\n")
+        *lines, self._partial[stream] = (self._partial.get(stream, b"") + data).split(b"\n")
         for line in lines:
-            yield self._logged(step, line)
-
-    def _rest_of_log(self, digest: str, step: Step) -> Iterator[Change]:
-        for number in (1, 2):
-            rest = self._partial.pop((digest, number), b"")
-            if rest.strip():
-                yield self._logged(step, rest)
+            yield self._logged(self.steps[digest], line)
 
     def _logged(self, step: Step, line: bytes) -> Change:
         # what a progress bar overwrote with carriage returns is gone on a terminal too
@@ -239,30 +234,10 @@ class Reader:
         step.tail.append(text)
         return Change("log", step, text)
 
-    def failed_step(self) -> Step | None:
-        """The step that broke the build: the first with an error of its own. None where buildx itself failed."""
-        failed = [step for step in self.steps.values() if step.error and not step.called_off and not step.of_cache]
-        return min(failed, key=lambda step: step.completed or float("inf"), default=None)
 
-
-def _list(status: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def _objects(status: dict[str, Any], key: str) -> list[dict[str, Any]]:
     value = status.get(key)
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _decode(data: object) -> bytes:
-    try:
-        return base64.b64decode(str(data or ""))
-    except (binascii.Error, ValueError):
-        return str(data).encode("utf-8", "replace")
 
 
 def _seconds(stamp: object) -> float:
@@ -271,6 +246,5 @@ def _seconds(stamp: object) -> float:
     if not match:
         return 0.0
     # Python 3.10's fromisoformat takes neither nine digits nor a Z
-    offset = "+00:00" if match[3] == "Z" else match[3]
-    whole = datetime.fromisoformat(match[1] + offset).astimezone(timezone.utc)
+    whole = datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00"))
     return whole.timestamp() + float(match[2] or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -40,16 +40,13 @@ class LeftOut:
 class Job:
     """One run. ``targets`` were asked for, ``involved`` adds what they are linked to; both in build order.
 
-    Their platforms are final; ``narrowed`` says that ``--platform`` was given, so that they may differ from the file's.
-    ``relinked`` are overrides that link to the original instead of a copy for fewer platforms, where ``--platform``
-    leaves both the same platforms: it is built once, not twice.
+    Their platforms are final: with ``--platform`` they may be fewer than the file's.
     """
 
     targets: tuple[Target, ...]
     involved: tuple[Target, ...]
+    options: Options
     left_out: tuple[LeftOut, ...] = ()
-    narrowed: bool = False
-    relinked: tuple[str, ...] = ()
 
     def shown(self, name: str) -> str:
         """The image that a target belongs to: a copy for fewer platforms is reported as its original."""
@@ -79,17 +76,17 @@ def variables(plan: Plan, *, published_base: bool = False) -> dict[str, str]:
 
 def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
     """Decides what is built. Raises InputError for unknown names and for a platform that a named image lacks."""
-    names = names or ("default",)
+    names, known = names or ("default",), plan.settings.platforms
     problems = [
-        Problem("--platform", _no_such_platform(platform, plan.settings.platforms))
+        Problem("--platform", f"{platform} is not among PLATFORMS ({' '.join(known)}){did_you_mean(platform, known)}")
         for platform in options.platforms
-        if platform not in plan.settings.platforms
+        if platform not in known
     ]
     left_out: list[LeftOut] = []
     kept: list[str] = []
     for target in plan.select(names):
         for platform in options.platforms:
-            if platform in plan.settings.platforms and platform not in target.platforms:
+            if platform in known and platform not in target.platforms:
                 reason = next((s.reason for s in target.skipped if s.platform == platform), "it is not in the plan")
                 if target.name in names:
                     problems.append(Problem(target.name, f"has no {platform}: {reason}"))
@@ -103,20 +100,11 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
         raise InputError(problems, hint="fategen images lists every image's platforms, and why it lacks one")
     values = variables(plan, published_base=options.published_base)
     needed = linked(plan.targets, kept, lambda c: not c.variable or values[c.variable].startswith("target:"))
-    involved = tuple(_narrowed(target, options.platforms) for target in needed)
-    originals = _needless_copies(involved)
-    return Job(
-        targets=tuple(_relinked(target, originals) for target in involved if target.name in kept),
-        involved=tuple(_relinked(target, originals) for target in involved if target.name not in originals),
-        left_out=tuple(left_out),
-        narrowed=bool(options.platforms),
-        relinked=tuple(
-            f"{target.name}.contexts.{context.name}=target:{originals[context.target]}"
-            for target in involved
-            for context in target.contexts
-            if context.target in originals
-        ),
+    involved = tuple(
+        replace(target, platforms=tuple(p for p in target.platforms if not options.platforms or p in options.platforms))
+        for target in needed
     )
+    return Job(tuple(target for target in involved if target.name in kept), involved, options, tuple(left_out))
 
 
 def not_built(plan: Plan, names: Sequence[str]) -> str:
@@ -135,23 +123,3 @@ def _lacking(skipped: Sequence[SkippedPlatform]) -> str:
     for skip in skipped:
         reasons.setdefault(skip.reason, []).append(skip.platform)
     return ", ".join(f"no {', '.join(platforms)} ({reason})" for reason, platforms in reasons.items())
-
-
-def _no_such_platform(platform: str, known: Sequence[str]) -> str:
-    return f"{platform} is not among PLATFORMS ({' '.join(known)}){did_you_mean(platform, known)}"
-
-
-def _needless_copies(involved: Sequence[Target]) -> dict[str, str]:
-    """Copies for fewer platforms that have the platforms of their original, which is involved too: copy -> original."""
-    platforms = {target.name: target.platforms for target in involved}
-    return {t.name: t.inherits for t in involved if t.inherits and platforms.get(t.inherits) == t.platforms}
-
-
-def _relinked(target: Target, originals: Mapping[str, str]) -> Target:
-    """A target whose links to a needless copy go to the original, as they will in bake."""
-    contexts = tuple(replace(c, target=originals.get(c.target, c.target)) for c in target.contexts)
-    return replace(target, contexts=contexts)
-
-
-def _narrowed(target: Target, platforms: Sequence[str]) -> Target:
-    return replace(target, platforms=tuple(p for p in target.platforms if not platforms or p in platforms))

@@ -105,7 +105,7 @@ def _load(session: Session, plan: Plan, *, again: bool) -> dict[str, Path]:
 
 
 def _bake(session: Session, title: str, outputs: Mapping[str, str], again: bool) -> None:
-    clear_logs(session.logs, session.job)
+    clear_logs(session.state, session.job)
     try:
         run_bake(session, title, outputs, overrides=[NO_CACHE_EXPORT] if again else [])
     except PhaseError as error:

@@ -164,7 +164,6 @@ def make_session(
         docker=docker,
         state=state,
         job=build.job,
-        options=options,
         recipe=replace(recipe, overrides=(*recipe.overrides, *overrides)),
         facts=facts,
         env=env,
@@ -209,7 +208,7 @@ def resolved(
     for note in environment.notes:
         say(docker.redact(note))
     targets = [target.name for target in job.targets]
-    args = arguments(job, options, recipe, BUILDX_NEEDED, targets, flags=["--print"])
+    args = arguments(job, recipe, BUILDX_NEEDED, targets, flags=["--print"])
     return docker.redact(docker.check(args, env=environment.values).stdout)
 
 

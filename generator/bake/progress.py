@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from generator.bake.events import Change, Step
 from generator.bake.job import Job
@@ -19,13 +19,9 @@ if TYPE_CHECKING:
 
 LONG = 2.0
 """Seconds after which a step that still runs is announced."""
-FRAME = 0.1
-"""Seconds between two pictures."""
-
-State = Literal["running", "failed", "waiting", "done", "stopped"]
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-MARKS: dict[State, str] = {"failed": "✗", "waiting": "·", "done": "✓", "stopped": "·"}
-COLOURS: dict[State, str] = {"running": "cyan", "failed": "red", "done": "green"}
+FAILED, WAITING, DONE = "✗", "·", "✓"
+COLOURS = {FAILED: "red", WAITING: "", DONE: "green"}
 
 
 class View:
@@ -44,12 +40,12 @@ class View:
         self._write = write
         self._verbose = verbose
         self._width = max(len(job.shown(target.name)) for target in job.involved)
-        self._cached: dict[str, int] = {}
+        self._steps: Mapping[str, Step] = {}
         self._unannounced: list[Step] = []
 
-    def begin(self, title: str) -> None:
-        """A phase of the run starts."""
-        self._cached.clear()
+    def begin(self, title: str, steps: Mapping[str, Step]) -> None:
+        """A bake process starts, whose ``steps`` will be filled in."""
+        self._steps = steps
         self._unannounced.clear()
         self._write(f"{title}: {', '.join(target.name for target in self._job.targets)}")
 
@@ -61,14 +57,11 @@ class View:
                 self._write(change.text)
         elif step.name.internal and change.kind != "failed":
             return
-        elif change.kind == "finished" and step.cached:
-            image = self._job.shown(step.name.target)
-            self._cached[image] = self._cached.get(image, 0) + 1
         elif change.kind == "started":
             self._unannounced.append(step)
-        elif change.kind == "finished" and not step.was_there:
+        elif change.kind == "finished" and not step.did_nothing:
             self._line(step, step.name.text, f"{step.seconds:.1f} s")
-        elif change.kind == "failed" and not step.called_off and not step.of_cache:
+        elif change.kind == "failed" and step.failed:
             self._line(step, step.name.text, "failed")
         elif change.kind == "log" and self._verbose:
             self._line(step, "", f"| {change.text}")
@@ -86,13 +79,13 @@ class View:
         self._write("stopping")
 
     def end(self, *, failed: bool) -> None:
-        """The phase is over; what follows is printed below."""
-        for image, count in self._cached.items():
+        """The process is over; what follows is printed below."""
+        cached = (step.name for step in self._steps.values() if step.cached and not step.error)
+        for image, count in Counter(self._job.shown(name.target) for name in cached if not name.internal).items():
             self._write(f"{image.ljust(self._width)}  {count} step{'s' if count > 1 else ''} cached")
-        self._cached.clear()
 
     def note(self, text: str) -> None:
-        """Something to know between two phases."""
+        """Something to know between two processes."""
         self._write(text)
 
     def _line(self, step: Step, what: str, tail: str) -> None:
@@ -101,19 +94,10 @@ class View:
         self._write("  ".join(filter(None, (image, platform, shorten(one_line(what), 80), tail))))
 
 
-@dataclass(frozen=True)
-class Row:
-    """One image in the picture."""
-
-    image: str
-    state: State
-    text: str
-
-
 class LiveView(View):
-    """A picture that is redrawn in place at most ten times a second.
+    """A picture that rich redraws in place.
 
-    It is wiped when its phase has ended well, since the next phase or the result says the same; with ``keep`` (the
+    It is wiped when its process has ended well, since the next one or the result says the same; with ``keep`` (the
     result goes elsewhere) and after a failure it stays.
     """
 
@@ -125,33 +109,22 @@ class LiveView(View):
         super().__init__(job, clock=clock)
         self._console = console
         self._keep = keep
-        self._title = ""
-        self._begun = self._last = 0.0
-        self._steps: dict[int, Step] = {}
+        self._title, self._begun = "", 0.0
         self._live = Live(
             console=console,
             get_renderable=self._picture,
-            auto_refresh=False,
+            refresh_per_second=10,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
 
-    def begin(self, title: str) -> None:
-        self._title = title
-        self._begun = self._last = self._clock()
-        self._steps.clear()
+    def begin(self, title: str, steps: Mapping[str, Step]) -> None:
+        self._title, self._steps, self._begun = title, steps, self._clock()
         self._live.start(refresh=True)
 
     def change(self, change: Change) -> None:
-        if change.step is not None:
-            self._steps[id(change.step)] = change.step
-        self.tick()
-
-    def tick(self) -> None:
-        if self._clock() - self._last >= FRAME:
-            self._last = self._clock()
-            self._live.refresh()
+        """The picture is made from the steps."""
 
     def stop(self) -> None:
         self._title = "stopping"
@@ -167,22 +140,15 @@ class LiveView(View):
 
         now = self._clock()
         rows = image_rows(self._job, list(self._steps.values()), now, final=final)
-        done = sum(row.state == "done" for row in rows)
-        fitting, others = fitting_rows(rows, self._console.height - 2)
-        # a line as wide as the terminal would take two
-        room = self._console.width - 1
+        done = sum(row.mark == DONE for row in rows)
         title = f"{self._title}  {done} of {len(rows)}  {duration(now - self._begun)}"
-        lines = [Text(displayable(shorten(title, room)))]
+        picture = Text(displayable(title), no_wrap=True, overflow="ellipsis")
         width = max(cells(row.image) for row in rows)
-        for row in fitting:
-            mark = MARKS.get(row.state) or SPINNER[int(now / FRAME) % len(SPINNER)]
-            before = f"  {row.image.ljust(width)}  "
-            line = Text(displayable(shorten(f"{before}{mark} {row.text}", room)))
-            line.stylize(COLOURS.get(row.state, ""), len(before), len(before) + 1)
-            lines.append(line)
-        if others:
-            lines.append(Text(displayable(shorten(f"  {others}", room))))
-        return Text("\n").join(lines)
+        for row in rows:
+            picture.append(f"\n  {row.image.ljust(width)}  ")
+            picture.append(displayable(row.mark), COLOURS.get(row.mark, "cyan"))
+            picture.append(displayable(f" {row.text}"))
+        return picture
 
 
 def make_view(job: Job, *, quiet: bool = False, verbose: bool = False) -> View:
@@ -194,43 +160,39 @@ def make_view(job: Job, *, quiet: bool = False, verbose: bool = False) -> View:
     return LiveView(job, Console(stderr=True), keep=not sys.stdout.isatty())
 
 
-def image_rows(job: Job, steps: Sequence[Step], now: float, *, final: bool = False) -> list[Row]:
+class Row(NamedTuple):
+    """One image in the picture."""
+
+    image: str
+    mark: str
+    text: str
+
+
+def image_rows(job: Job, steps: Iterable[Step], now: float, *, final: bool = False) -> list[Row]:
     """Every image's row. A step that several images share counts for the image that its name says now."""
     platforms = {job.shown(t.name): " ".join(p.removeprefix("linux/") for p in t.platforms) for t in job.involved}
     by_image: dict[str, list[Step]] = {image: [] for image in platforms}
     for step in steps:
         by_image.get(job.shown(step.name.target), []).append(step)
-    return [_row(image, of_image, platforms[image], now, final) for image, of_image in by_image.items()]
+    return [Row(image, *_state(of_image, platforms[image], now, final)) for image, of_image in by_image.items()]
 
 
-def _row(image: str, steps: list[Step], platforms: str, now: float, final: bool) -> Row:
-    broken = next((step for step in steps if step.error and not step.called_off and not step.of_cache), None)
-    if broken is not None:
-        return Row(image, "failed", _step(broken, broken.seconds))
+def _state(steps: list[Step], platforms: str, now: float, final: bool) -> tuple[str, str]:
+    if failed := next((step for step in steps if step.failed), None):
+        return FAILED, _step(failed, failed.seconds)
     running = [step for step in steps if step.started and not step.completed and not step.error]
     if running and not final:
         first = min(running, key=lambda step: (step.name.internal, step.started))
-        others = f"  (and {len(running) - 1} more)" if len(running) > 1 else ""
         progress = f"  {one_line(first.progress)}" if first.progress else ""
-        return Row(image, "running", f"{_step(first, now - first.started)}{progress}{others}")
+        others = f"  (and {len(running) - 1} more)" if len(running) > 1 else ""
+        return SPINNER[int(now * 10) % len(SPINNER)], f"{_step(first, now - first.started)}{progress}{others}"
     counted = [step for step in steps if not step.name.internal and not step.of_cache]
     if not counted or any(not step.completed or step.error for step in counted):
-        return Row(image, "stopped" if final else "waiting", "not finished" if final else "")
-    spans = [(step.started, step.completed) for step in counted if not step.was_there]
-    return Row(image, "done", f"{duration(union_length(spans)) if spans else 'cached':>7}  {platforms}")
+        return WAITING, "not finished" if final else ""
+    spans = [(step.started, step.completed) for step in counted if not step.did_nothing]
+    return DONE, f"{duration(union_length(spans)) if spans else 'cached':>7}  {platforms}"
 
 
 def _step(step: Step, seconds: float) -> str:
     label = step.name.label
     return f"{duration(max(0.0, seconds)):>7}  {label}{': ' if label else ''}{one_line(step.name.text)}"
-
-
-def fitting_rows(rows: list[Row], lines: int) -> tuple[list[Row], str]:
-    """As many rows as fit, in their order, what is going on before what is over; and how many others there are."""
-    if len(rows) <= max(1, lines):
-        return rows, ""
-    rank = ("failed", "running", "waiting", "stopped", "done")
-    first = sorted(rows, key=lambda row: rank.index(row.state))[: max(0, lines - 1)]
-    others = [row.state for row in rows if row not in first]
-    counts = ", ".join(f"{others.count(state)} {state}" for state in rank if state in others)
-    return [row for row in rows if row in first], f"and {counts}"

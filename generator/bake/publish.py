@@ -30,10 +30,10 @@ def bake(session: Session, plan: Plan, verify: Verify | None = None) -> tuple[Bu
 
     ``verify`` is called when everything is built or loaded and before anything is pushed.
     """
-    clear_logs(session.logs, session.job)
+    clear_logs(session.state, session.job)
     phase = _build(session)
     verified = _verify(session, plan, verify) if verify else {}
-    if session.options.output == "push":
+    if session.job.options.output == "push":
         phase = replace(phase, digests=_push(session).digests)
     return _report(session, phase, verified)
 
@@ -44,14 +44,14 @@ def _build(session: Session) -> Phase:
     To build and load is one run: a developer waits for it, and no one else sees what is loaded.
     """
     title, outputs = "building", dict[str, str]()
-    if session.options.output == "load":
+    if session.job.options.output == "load":
         # the engine's own builder can keep the digest that a push or a bundle has; others send a tar in Docker's form
         oci = ",oci-mediatypes=true" if session.facts.builder.driver == "docker" else ""
         title, outputs = "building and loading", _outputs(session.job.targets, f"type=docker{oci}")
     try:
-        return run_bake(session, title, outputs, flags=["--no-cache"] if session.options.no_cache else [])
+        return run_bake(session, title, outputs, no_cache=session.job.options.no_cache)
     except PhaseError as error:
-        raise failure(error, "nothing was published" if session.options.output == "push" else "") from error
+        raise failure(error, "nothing was published" if session.job.options.output == "push" else "") from error
 
 
 def _verify(session: Session, plan: Plan, verify: Verify) -> Configs:
@@ -64,7 +64,7 @@ def _verify(session: Session, plan: Plan, verify: Verify) -> Configs:
     targets = session.job.targets
     platforms = tuple(dict.fromkeys(platform for target in targets for platform in target.platforms))
     # an attestation is no part of what is checked, and a graphdriver takes none
-    plain = replace(session, options=replace(session.options, attestations=False))
+    plain = replace(session, job=replace(session.job, options=replace(session.job.options, attestations=False)))
     sources = build_layouts(plain, plan, platforms, again=True)
     verify(sources)
     return {
@@ -124,7 +124,7 @@ def _outputs(targets: Sequence[Target], output: str) -> dict[str, str]:
 
 def _report(session: Session, phase: Phase, verified: Configs) -> tuple[Built, ...]:
     """What became of each target; asks the engine or the registry for sizes."""
-    targets, output = session.job.targets, session.options.output
+    targets, output = session.job.targets, session.job.options.output
     digests = {target.tags[0]: phase.digests.get(target.name, "") for target in targets if target.tags}
     replaced = {ref: old for ref, old in session.tagged_before.items() if digests.get(ref) and digests[ref] != old}
     sizes = _pushed_sizes(session, digests, verified) if output == "push" else {}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, TextIO
 
 from generator.bake.events import Change, Reader, Step
-from generator.bake.job import Job, Options
+from generator.bake.job import Job
 from generator.bake.progress import View
 from generator.config.reference import parse_reference
 from generator.config.settings import key_of
@@ -21,6 +21,7 @@ from generator.docker.git import Checkout
 from generator.docker.hints import get_reachable
 from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
+from generator.project import STATE
 from generator.text import Version, union_length
 
 FailedPart = Literal["step", "export", "engine"]
@@ -60,7 +61,6 @@ class Session:
     docker: Docker
     state: Path
     job: Job
-    options: Options
     recipe: Recipe
     facts: Facts
     env: Mapping[str, str]
@@ -72,10 +72,6 @@ class Session:
     """the local sources, by name"""
     tagged_before: Mapping[str, str] = field(default_factory=dict)
     """reference -> digest of what the registry had under it before the push"""
-
-    @property
-    def logs(self) -> Path:
-        return self.state / "logs"
 
 
 @dataclass(frozen=True)
@@ -99,20 +95,11 @@ class PhaseError(Exception):
 
     def __init__(self, message: str, log: str, pushed: Mapping[str, bool], part: FailedPart, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
-        self.message = message
-        self.log = log
-        self.pushed = pushed
-        self.part = part
+        self.message, self.log, self.pushed, self.part, self.hint = message, log, pushed, part, hint
 
 
 def run_bake(
-    session: Session,
-    title: str,
-    outputs: Mapping[str, str],
-    *,
-    overrides: Sequence[str] = (),
-    flags: Sequence[str] = (),
+    session: Session, title: str, outputs: Mapping[str, str], *, overrides: Sequence[str] = (), no_cache: bool = False
 ) -> Phase:
     """Run one bake process over everything that is involved, and again where the engine failed it. Raises PhaseError.
 
@@ -120,7 +107,7 @@ def run_bake(
     """
     for left in reversed(range(TRIES)):
         try:
-            return _run_once(session, title, outputs, overrides=overrides, flags=flags)
+            return _run_once(session, title, outputs, overrides, no_cache)
         except PhaseError as error:
             lost = error.part == "engine" and LOST.search(error.message)
             if not left or not (lost or RACE.search(error.message)):
@@ -141,12 +128,7 @@ def failure(error: PhaseError, consequence: str = "") -> BuildError | EngineErro
 
 
 def _run_once(
-    session: Session,
-    title: str,
-    outputs: Mapping[str, str],
-    *,
-    overrides: Sequence[str],
-    flags: Sequence[str],
+    session: Session, title: str, outputs: Mapping[str, str], overrides: Sequence[str], no_cache: bool
 ) -> Phase:
     """Linked targets are always named: buildx 0.13 exports one that is not named as an image without a name."""
     job, view = session.job, session.view
@@ -155,24 +137,26 @@ def _run_once(
     metadata.unlink(missing_ok=True)
     args = arguments(
         job,
-        session.options,
         session.recipe,
         session.facts.buildx,
         names,
         overrides=[*(f"{name}.output={outputs.get(name, 'type=cacheonly')}" for name in names), *overrides],
-        flags=["--progress=rawjson", f"--metadata-file={metadata}", *flags],
+        flags=["--progress=rawjson", f"--metadata-file={metadata}", *(["--no-cache"] if no_cache else [])],
         readable=session.readable,
     )
     reader = Reader(names, session.docker.redact, time.time())
     code = -1
-    view.begin(title)
+    view.begin(title, reader.steps)
     try:
-        with Logs(session.logs, job, title) as logs, session.docker.stream_lines(args, env=session.env) as child:
+        with (
+            writing_logs(session.state, job, title) as log,
+            session.docker.stream_lines(args, env=session.env) as child,
+        ):
             try:
                 for line in child.lines(TICK):
                     view.tick()
                     for change in reader.feed(line):
-                        logs.change(change)
+                        log(change)
                         view.change(change)
                 code = child.finish().code
             except KeyboardInterrupt:
@@ -180,16 +164,16 @@ def _run_once(
                 raise
     finally:
         view.end(failed=code != 0)
-    for note in cache_notes(job, reader.steps.values()):
+    steps = reader.steps.values()
+    for note in cache_notes(job, steps):
         view.note(note)
     if code:
-        raise phase_error(job, reader, code, logs)
-    return Phase(_digests(metadata, job), busy_seconds(reader, job), cached_images(reader, job))
+        raise phase_error(job, reader, code)
+    return Phase(_digests(metadata, job), busy_seconds(job, steps), cached_images(job, steps))
 
 
 def arguments(
     job: Job,
-    options: Options,
     recipe: Recipe,
     buildx: Version,
     names: Sequence[str],
@@ -202,15 +186,12 @@ def arguments(
 
     ``readable`` are paths outside of the project; buildx asks leave for them from 0.20 on.
     """
+    options = job.options
     args = ["buildx", *(["--builder", options.builder] if options.builder else []), "bake", "-f", recipe.file, *flags]
-    narrowed = [
-        f"{target.name}.platform={','.join(target.platforms)}"
-        for target in job.involved
-        if job.narrowed and target.platforms
-    ]
     if not options.attestations:
         args += ["--provenance=false", "--sbom=false"]
-    for override in (*recipe.overrides, *narrowed, *job.relinked, *overrides):
+    platforms = [f"{t.name}.platform={','.join(t.platforms)}" for t in job.involved if t.platforms]
+    for override in (*recipe.overrides, *(platforms if options.platforms else ()), *overrides):
         args += ["--set", override]
     if buildx >= BUILDX_ALLOW:
         args += [f"--allow=fs.read={path}" for path in readable]
@@ -223,39 +204,31 @@ def _digests(metadata: Path, job: Job) -> dict[str, str]:
         content: Any = json.loads(metadata.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    entries = {target.name: content.get(target.name) for target in job.targets}
-    return {
-        name: str(entry["containerimage.digest"])
-        for name, entry in entries.items()
-        if isinstance(entry, dict) and entry.get("containerimage.digest")
-    }
+    digests = {target.name: content.get(target.name, {}).get("containerimage.digest") for target in job.targets}
+    return {name: str(digest) for name, digest in digests.items() if digest}
 
 
 # what the steps say
 
 
-def cached_images(reader: Reader, job: Job) -> frozenset[str]:
+def cached_images(job: Job, steps: Iterable[Step]) -> frozenset[str]:
     """The images for which nothing ran but their export."""
-    ran = {
-        job.shown(step.name.target)
-        for step in _image_steps(reader)
-        if not step.was_there and not step.name.text.startswith(EXPORTING)
-    }
-    return frozenset(target.name for target in job.targets) - ran
+    worked = (step for step in _of_images(steps) if not step.did_nothing and not step.name.text.startswith(EXPORTING))
+    return frozenset(target.name for target in job.targets) - {job.shown(step.name.target) for step in worked}
 
 
-def busy_seconds(reader: Reader, job: Job) -> dict[str, float]:
+def busy_seconds(job: Job, steps: Iterable[Step]) -> dict[str, float]:
     """Seconds in which a step of an image ran; steps beside each other count once, cached ones not at all."""
     spans: dict[str, list[tuple[float, float]]] = {}
-    for step in _image_steps(reader):
+    for step in _of_images(steps):
         if not step.cached and step.seconds:
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
 
 
-def _image_steps(reader: Reader) -> list[Step]:
+def _of_images(steps: Iterable[Step]) -> Iterator[Step]:
     """The steps that make an image: not what BuildKit does around them, nor build caches."""
-    return [s for s in reader.steps.values() if s.name.target and not s.name.internal and not s.of_cache]
+    return (step for step in steps if step.name.target and not step.name.internal and not step.of_cache)
 
 
 def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
@@ -264,26 +237,22 @@ def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
     A cache never makes a build fail: BuildKit does without one that cannot be read, or that nobody has written yet;
     ``ignore-error`` in the bake file forgives one that cannot be written (from BuildKit 0.12 on; tried with 0.13.2).
     """
-    reasons: dict[tuple[str, str], list[str]] = {}
+    reasons: dict[tuple[str, str], set[str]] = {}
     for step in steps:
         if step.of_cache and step.error and step.name.target:
             verb = "written" if step.name.text.startswith("exporting") else "read"
             missing = verb == "read" and step.error.endswith(": not found")
             reason = "there is none yet" if missing else step.error
-            images = reasons.setdefault((verb, reason), [])
-            image = job.shown(step.name.target)
-            if image not in images:
-                images.append(image)
+            reasons.setdefault((verb, reason), set()).add(job.shown(step.name.target))
     order = [job.shown(target.name) for target in job.involved]
     for (verb, reason), images in reasons.items():
         yield f"note: no build cache was {verb} for {', '.join(sorted(images, key=order.index))}: {reason}"
 
 
-def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
+def phase_error(job: Job, reader: Reader, code: int) -> PhaseError:
     """The failure of a bake process: the step that broke it, else buildx's own last words."""
-    step = reader.failed_step()
-    if step is None:
-        return _buildx_error(job, reader, code, logs)
+    if (step := reader.failed_step) is None:
+        return _buildx_error(job, reader, code)
     name = step.name
     platform = job.platform(name.target, name.platform)
     where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
@@ -294,10 +263,10 @@ def phase_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
     lines = "".join(f"\n  | {line}" for line in (*step.tail, ended))
     part: FailedPart = "export" if name.text.startswith(EXPORTING) else "step"
     message = f"{where} failed in {place}{name.text}{lines}"
-    return PhaseError(message, logs.shown(name.target), reader.pushed, part, base_hint(job, name.text))
+    return PhaseError(message, log_file(job, name.target), reader.pushed, part, base_hint(job, name.text))
 
 
-def _buildx_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError:
+def _buildx_error(job: Job, reader: Reader, code: int) -> PhaseError:
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
     words = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
     part: FailedPart = "engine"
@@ -306,7 +275,7 @@ def _buildx_error(job: Job, reader: Reader, code: int, logs: Logs) -> PhaseError
         # BuildKit does not say in which file
         files = ", ".join(dict.fromkeys(t.dockerfile for t in job.involved if t.dockerfile))
         part, hint = "step", f"the line is in one of {files}; edit the template that it is rendered from"
-    return PhaseError(f"docker buildx bake failed: {words}", logs.shown(""), reader.pushed, part, hint)
+    return PhaseError(f"docker buildx bake failed: {words}", log_file(job), reader.pushed, part, hint)
 
 
 def base_hint(job: Job, step: str) -> str:
@@ -321,56 +290,41 @@ def base_hint(job: Job, step: str) -> str:
     return ""
 
 
-class Logs:
-    """The whole log of a run: one file for each image below ``.fategen/logs``, ``bake.log`` for what belongs to none.
-
-    Each phase appends under its title; ``clear_logs`` comes before the first one.
-    """
-
-    def __init__(self, directory: Path, job: Job, title: str) -> None:
-        self._directory = directory
-        self._job = job
-        self._title = title
-        self._files: dict[Path, TextIO] = {}
-
-    def shown(self, target: str) -> str:
-        """The path of a target's log as messages name it, from the project's root."""
-        return str(self._path(target).relative_to(self._directory.parent.parent))
-
-    def change(self, change: Change) -> None:
-        if change.step is None:
-            self._write("", change.text)
-        elif change.kind not in ("planned", "progress"):
-            self._write(change.step.name.target, _log_line(change, change.step))
-
-    def _path(self, target: str) -> Path:
-        return self._directory / f"{self._job.shown(target) or 'bake'}.log"
-
-    def _write(self, target: str, line: str) -> None:
-        path = self._path(target)
-        if path not in self._files:
-            self._files[path] = path.open("a", encoding="utf-8")
-            self._files[path].write(f"== {self._title}\n")
-        self._files[path].write(line + "\n")
-
-    def __enter__(self) -> Logs:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for file in self._files.values():
-            file.close()
+# logs: one file for each image, bake.log for what belongs to none
 
 
-def clear_logs(directory: Path, job: Job) -> None:
-    """Remove what earlier runs wrote about the images of this one; its phases then append."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name in {"bake", *(job.shown(target.name) for target in job.involved)}:
-        (directory / f"{name}.log").unlink(missing_ok=True)
+def log_file(job: Job, target: str = "") -> str:
+    """The path of a target's log as messages name it, from the project's root."""
+    return f"{STATE}/logs/{job.shown(target) or 'bake'}.log"
 
 
-def _log_line(change: Change, step: Step) -> str:
+def clear_logs(state: Path, job: Job) -> None:
+    """Remove what earlier runs wrote about the images of this one; its bake processes then append."""
+    for name in ("", *(target.name for target in job.involved)):
+        file = state.parent / log_file(job, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_logs(state: Path, job: Job, title: str) -> Iterator[Callable[[Change], None]]:
+    """Appends each change that it is called with to a log, below the ``title`` of this bake process."""
+    files: dict[str, TextIO] = {}
+    with contextlib.ExitStack() as closing:
+
+        def write(change: Change) -> None:
+            name = log_file(job, change.step.name.target if change.step else "")
+            if name not in files:
+                files[name] = closing.enter_context((state.parent / name).open("a", encoding="utf-8"))
+                files[name].write(f"== {title}\n")
+            files[name].write(_log_line(change) + "\n")
+
+        yield write
+
+
+def _log_line(change: Change) -> str:
+    if (step := change.step) is None:
+        return change.text
     label = f"[{step.name.label}] " if step.name.label else ""
     if change.kind == "log":
         return f"{label}| {change.text}"

@@ -118,7 +118,7 @@ def _verify(session: Session, workspace: Workspace, form: str, sources: Sequence
     origin = from_layouts(targets, sources, session.state / "verify")
     docker = None if problem else session.docker
     results = check_images(origin, workspace.project, docker, session.quiet, start_failed=False)
-    consequence = "nothing was published" if session.options.output == "push" else ""
+    consequence = "nothing was published" if session.job.options.output == "push" else ""
     print_results(results, form, only_failures=True, consequence=consequence)
     if not session.quiet:
         say(f"verified: {len(results)} checks of {', '.join(target.name for target in targets)}")

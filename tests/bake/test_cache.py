@@ -59,16 +59,16 @@ def test_a_cache_that_works_is_not_worth_a_word() -> None:
 
 def test_a_step_that_fails_is_the_reason_and_not_the_cache_that_failed_before_it() -> None:
     reader, _ = read(over(IMPORT, "connection refused"), over("[roll 1/2] RUN x", "exit code: 2", start=3, end=4))
-    step = reader.failed_step()
+    step = reader.failed_step
     assert isinstance(step, Step) and step.name.text == "RUN x"
 
 
 def test_a_cache_that_fails_is_no_failed_image() -> None:
     plan, terminal, said = plan_of(), Terminal(plan_of(), "roll"), list[str]()
-    _, changes = read(over("[roll 1/2] RUN x"), over(IMPORT, "connection refused"))
+    reader, changes = read(over("[roll 1/2] RUN x"), over(IMPORT, "connection refused"))
     plain = View(job_of(plan, "roll"), said.append)
     for view in (terminal.view, plain):
-        view.begin("building")
+        view.begin("building", reader.steps)
         for change in changes:
             view.change(change)
         view.end(failed=True)
@@ -80,6 +80,6 @@ def test_the_time_of_a_cache_is_not_the_images() -> None:
     reader, _ = read(vertex("[roll 1/2] RUN x", started=AT.format(1), completed=AT.format(1), cached=True),
                      over(IMPORT), over(EXPORT, start=2, end=9))  # fmt: skip
     job = job_of(plan_of(), "roll")
-    assert busy_seconds(reader, job) == {}
-    assert cached_images(reader, job) == {"roll"}
+    assert busy_seconds(job, reader.steps.values()) == {}
+    assert cached_images(job, reader.steps.values()) == {"roll"}
     assert job.targets[0].platforms == BOTH

@@ -28,7 +28,6 @@ def test_components_are_the_default_and_bring_what_they_are_linked_to(plan: Plan
         "base-image",
     }
     assert job.shown("packages-linux-amd64") == "packages"
-    assert not job.narrowed
 
 
 def test_a_published_base_is_not_built(plan: Plan) -> None:
@@ -43,7 +42,6 @@ def test_platform_narrows_everything_and_a_group_says_what_it_leaves_out(plan: P
     assert {target.platforms for target in job.involved} == {ARM}
     assert [(left.image, left.platform) for left in job.left_out] == [("egg", "linux/arm64"), ("python", "linux/arm64")]
     assert "wheel" in job.left_out[0].reason
-    assert job.narrowed
 
 
 @pytest.mark.parametrize(
@@ -67,22 +65,10 @@ def test_names_and_platforms_that_cannot_be_built(
     assert all(problem in str(caught.value) for problem in problems), caught.value
 
 
-@pytest.mark.parametrize(
-    ("names", "involved", "relinked"),
-    [
-        (("federation", "egg"), ["packages", "base-image", "federation", "egg"],
-         ("egg.contexts.packages=target:packages",)),
-        (("egg",), ["packages-linux-amd64", "base-image", "egg"], ()),
-    ],
-)  # fmt: skip
-def test_a_target_that_narrowing_makes_equal_to_another_is_built_once(
-    plan: Plan, names: tuple[str, ...], involved: list[str], relinked: tuple[str, ...]
-) -> None:
-    job = job_of(plan, *names, platforms=("linux/amd64",))
-    assert [target.name for target in job.involved] == involved
-    assert job.relinked == relinked
-    (egg,) = [target for target in job.targets if target.name == "egg"]
-    assert job.sources(egg) == {"fate", "eggroll", "fateboard", "lmdb-safe"}
+def test_an_image_is_made_from_its_parents_sources_too(plan: Plan) -> None:
+    job = job_of(plan, "egg", platforms=("linux/amd64",))
+    assert [target.name for target in job.involved] == ["packages-linux-amd64", "base-image", "egg"]
+    assert job.sources(job.targets[0]) == {"fate", "eggroll", "fateboard", "lmdb-safe"}
 
 
 @pytest.mark.parametrize(

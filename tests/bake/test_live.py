@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import re
 import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from generator.bake.events import Change, Reader, Step, StepName
-from generator.bake.progress import LiveView, Row, View, fitting_rows, image_rows, make_view
+from generator.bake.events import Reader, Step, StepName
+from generator.bake.progress import LiveView, View, image_rows, make_view
 from generator.plan.plan import Plan
 from tests.fate_plan import job_of, plan_of
 from tests.picture import screen_of
@@ -40,10 +39,13 @@ class Terminal:
         lines = [line.rstrip() for line in screen_of(self.written.getvalue()).display]
         return [line for line in lines if line]
 
-    def show(self, *changes: Change) -> None:
-        for change in changes:
-            self.view.change(change)
+    def show(self, *steps: Step) -> list[str]:
+        """The lines of the picture while a run with these steps is being stopped."""
+        self.view.begin("building", {str(number): step for number, step in enumerate(steps)})
         self.view.stop()
+        lines = self.lines
+        self.view.end(failed=False)
+        return lines
 
 
 def step(target: str, text: str = "RUN make", **more: object) -> Step:
@@ -54,9 +56,9 @@ def test_a_recorded_run_ends_with_a_mark_and_a_time_for_each_image(plan: Plan) -
     reader = Reader(["packages", "federation", "egg"], str)
     for line in (DATA / "rawjson-0.13.1-built.txt").read_text().splitlines():
         list(reader.feed(line))
-    rows = image_rows(job_of(plan, "federation", "egg"), list(reader.steps.values()), NOW, final=True)
-    assert [(row.image, row.state) for row in rows] == [
-        ("packages", "done"), ("base-image", "stopped"), ("federation", "done"), ("egg", "done"),
+    rows = image_rows(job_of(plan, "federation", "egg"), reader.steps.values(), NOW, final=True)
+    assert [(row.image, row.mark) for row in rows] == [
+        ("packages", "✓"), ("base-image", "·"), ("federation", "✓"), ("egg", "✓"),
     ]  # fmt: skip
 
 
@@ -74,11 +76,9 @@ def test_a_recorded_run_ends_with_a_mark_and_a_time_for_each_image(plan: Plan) -
     ids=["waiting", "running", "done", "cached", "failed", "transfer"],
 )  # fmt: skip
 def test_an_image_is_one_line_that_is_redrawn_in_place(plan: Plan, image: Step, line: str) -> None:
-    terminal = Terminal(plan, "roll")
-    terminal.view.begin("building")
-    terminal.show(Change("started", image))
-    assert [shown.split()[0] for shown in terminal.lines] == ["stopping", "packages", "roll"]
-    assert terminal.lines[2].strip() == line
+    lines = Terminal(plan, "roll").show(image)
+    assert [shown.split()[0] for shown in lines] == ["stopping", "packages", "roll"]
+    assert lines[2].strip() == line
 
 
 def test_what_was_not_finished_when_the_run_broke_off_is_no_success(plan: Plan) -> None:
@@ -94,40 +94,28 @@ def test_a_shared_step_counts_for_the_image_that_it_turns_out_to_belong_to(plan:
     shared = step("python", started=90.0, completed=95.0)
     shared.name = StepName("base-image", "", "stage-1 2/5", "RUN pip")
     base, python = image_rows(job_of(plan, "python"), [shared], NOW, final=True)
-    assert (base.state, base.text.split()[:2], python.state) == ("done", ["5.0", "s"], "stopped")
+    assert (base.mark, base.text.split()[:2], python.mark) == ("✓", ["5.0", "s"], "·")
 
 
 @pytest.mark.parametrize(("failed", "keep", "left"), [(False, False, 0), (True, False, 3), (False, True, 3)])
 def test_the_picture_makes_way_for_what_says_the_same(plan: Plan, failed: bool, keep: bool, left: int) -> None:
     terminal = Terminal(plan, "roll", keep=keep)
-    terminal.view.begin("building")
+    terminal.view.begin("building", {})
     terminal.view.end(failed=failed)
     assert len(terminal.lines) == left
     assert terminal.written.getvalue().rpartition("\x1b[?25")[2].startswith("h"), "the cursor is shown again"
 
 
-def test_more_images_than_lines_shows_what_is_going_on() -> None:
-    states = ("done", "waiting", "waiting", "running", "failed", "waiting")
-    rows = [Row(f"image{number}", state, "") for number, state in enumerate(states)]  # type: ignore[arg-type]
-    fitting, others = fitting_rows(rows, 4)
-    assert [row.image for row in fitting] == ["image1", "image3", "image4"]
-    assert others == "and 2 waiting, 1 done"
-
-
 @pytest.mark.parametrize("columns", [2, 10, 20, 40])
 def test_a_narrow_terminal_breaks_no_line(plan: Plan, columns: int) -> None:
     terminal = Terminal(plan, "roll", columns=columns)
-    terminal.view.begin("building")
-    terminal.show(Change("started", step("roll", "COPY 日本語 日本語 日本語", started=90.0)))
-    frame = re.sub(r"\x1b\[[0-9?]*[A-Za-z]|\r", "", terminal.written.getvalue())
-    assert frame.count("\n") == 2 * 2, "two frames of three lines"
+    assert len(terminal.show(step("roll", "COPY 日本語 日本語 日本語", started=90.0))) == 3
 
 
 @pytest.mark.parametrize("colour", [True, False])
 def test_marks_have_colour_where_it_is_wanted(plan: Plan, colour: bool) -> None:
     terminal = Terminal(plan, "roll", colour=colour)
-    terminal.view.begin("building")
-    terminal.show(Change("failed", step("roll", started=90.0, completed=91.0, error="x")))
+    terminal.show(step("roll", started=90.0, completed=91.0, error="x"))
     assert ("\x1b[31m✗" in terminal.written.getvalue()) is colour
 
 
@@ -137,8 +125,7 @@ def test_the_view_that_fits(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("NO_COLOR", "1")
     live = make_view(job)
     assert isinstance(live, LiveView)
-    live.begin("building")
-    live.change(Change("failed", step("roll", started=90.0, completed=91.0, error="x")))
+    live.begin("building", {"": step("roll", started=90.0, completed=91.0, error="x")})
     live.end(failed=True)
     assert "✗" in screen.text and "\x1b[31m" not in screen.text
     assert type(make_view(job, verbose=True)) is View
@@ -151,7 +138,7 @@ def test_the_view_that_fits(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None
 def test_nothing_is_written_with_quiet(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
     view = make_view(job_of(plan, "roll"), quiet=True)
-    view.begin("building")
+    view.begin("building", {})
     view.note("note")
     view.end(failed=False)
     assert screen.text == ""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.job import Options
 from generator.bake.layouts import empty_layout, sent_first
 from generator.bake.prepare import (
     attestation,
@@ -114,9 +113,9 @@ def test_what_would_change_the_build_is_taken_out() -> None:
 
 
 def test_arguments_name_the_file_and_never_a_value(plan: Plan) -> None:
-    job = job_of(plan, "egg", platforms=("linux/amd64",))
+    job = job_of(plan, "egg", platforms=("linux/amd64",), builder="farm")
     recipe = Recipe(overrides=("egg.context=x",))
-    args = arguments(job, Options(builder="farm"), recipe, (0, 19, 0), ["egg"], flags=["--print"], readable=["/src"])
+    args = arguments(job, recipe, (0, 19, 0), ["egg"], flags=["--print"], readable=["/src"])
     assert args[:6] == ["buildx", "--builder", "farm", "bake", "-f", "out/docker-bake.hcl"]
     assert args[-1] == "egg"
     assert "egg.platform=linux/amd64" in args and "egg.context=x" in args
@@ -124,7 +123,7 @@ def test_arguments_name_the_file_and_never_a_value(plan: Plan) -> None:
 
 
 def test_newer_buildx_is_given_leave_for_paths_outside(plan: Plan) -> None:
-    args = arguments(job_of(plan, "egg"), Options(), Recipe(), (0, 20, 0), ["egg"], readable=["/src"])
+    args = arguments(job_of(plan, "egg"), Recipe(), (0, 20, 0), ["egg"], readable=["/src"])
     assert "--allow=fs.read=/src" in args
     assert not [arg for arg in args if arg.endswith("linux/amd64")], "platforms are the file's without --platform"
 

@@ -11,7 +11,7 @@ from generator.bake.events import Change, Reader
 from generator.bake.progress import View
 from generator.bake.publish import check_published
 from generator.bake.report import Built, result_table
-from generator.bake.run import Logs, clear_logs
+from generator.bake.run import clear_logs, writing_logs
 from generator.errors import BuildError
 from generator.plan.plan import Plan
 from tests.bake.test_run import failing_reader
@@ -26,30 +26,29 @@ def plan() -> Plan:
 
 
 def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
-    directory = tmp_path / ".fategen/logs"
+    directory, state = tmp_path / ".fategen/logs", tmp_path / ".fategen"
     directory.mkdir(parents=True)
     for name in ("egg", "roll"):
         (directory / f"{name}.log").write_text("old")
     job = job_of(plan, "egg")
-    clear_logs(directory, job)
-    with Logs(directory, job, "building") as logs:
+    clear_logs(state, job)
+    with writing_logs(state, job, "building") as log:
         recorded = Reader(["packages", "federation"], str)
         for line in (DATA / "rawjson-0.13.1-built.txt").read_text().splitlines():
             for change in recorded.feed(line):
-                logs.change(change)
+                log(change)
         reader = failing_reader()
         [step] = [step for step in reader.steps.values() if step.name.target == "egg"]
-        logs.change(Change("failed", step, "exit code: 2"))
-        logs.change(Change("note", None, "WARN x"))
+        log(Change("failed", step, "exit code: 2"))
+        log(Change("note", None, "WARN x"))
     assert (directory / "roll.log").read_text() == "old"
     assert (directory / "egg.log").read_text() == '== building\n[storage 3/5] RUN make "all"  failed: exit code: 2\n'
-    assert "planned" not in "".join(file.read_text() for file in directory.iterdir())
     assert (directory / "bake.log").read_text().endswith("WARN x\n")
 
 
 def show(view: View, name: str) -> None:
     reader = Reader(["packages", "federation", "egg"], str)
-    view.begin("building")
+    view.begin("building", reader.steps)
     for line in (DATA / name).read_text().splitlines():
         for change in reader.feed(line):
             view.change(change)

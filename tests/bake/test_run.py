@@ -10,7 +10,7 @@ import pytest
 
 from generator.bake.events import Change, Reader, parse_name
 from generator.bake.publish import published
-from generator.bake.run import FIX, Logs, PhaseError, base_hint, busy_seconds, failure, phase_error
+from generator.bake.run import FIX, PhaseError, base_hint, busy_seconds, failure, phase_error
 from generator.plan.plan import Plan
 from generator.text import union_length
 from tests.fate_plan import job_of, plan_of
@@ -69,7 +69,7 @@ def test_a_run_of_one_target_leaves_its_name_out() -> None:
 def test_a_recorded_build(name: str) -> None:
     reader, changes = read(name)
     assert not [change for change in changes if change.kind == "note"]
-    assert reader.failed_step() is None
+    assert reader.failed_step is None
     finished = {
         (change.step.name.target, change.step.name.stage)
         for change in changes
@@ -98,7 +98,7 @@ def test_cached_steps() -> None:
 
 def test_a_recorded_push_that_failed_half_way(plan: Plan) -> None:
     reader, changes = read("rawjson-0.29.1-push-failed.txt")
-    step = reader.failed_step()
+    step = reader.failed_step
     assert step is not None and (step.name.target, step.name.text) == ("egg", "exporting to image")
     assert "connection refused" in step.error
     assert reader.pushed == {"localhost:5000/t/federation:1": True}
@@ -177,7 +177,7 @@ def test_a_note_that_looks_like_json_hides_nothing_behind_it(note: str) -> None:
         reader = Reader(TARGETS, str)
         said = [c for line in [*note.split("\n"), "ERROR: x", *broken.split("\n"), " y"] for c in reader.feed(line)]
         assert [c.text for c in said if c.kind == "note"][-2:] == ["ERROR: x", " y"]
-        step = reader.failed_step()
+        step = reader.failed_step
         assert step is not None and step.error == "exit code: 2"
 
 
@@ -219,14 +219,13 @@ def failing_reader() -> Reader:
     return reader
 
 
-def test_a_failure_names_image_platform_step_and_last_lines(plan: Plan, tmp_path: Path) -> None:
+def test_a_failure_names_image_platform_step_and_last_lines(plan: Plan) -> None:
     job = job_of(plan, "egg")
-    logs = Logs(tmp_path / ".fategen/logs", job, "building")
-    lines = phase_error(job, failing_reader(), 1, logs).message.splitlines()
+    lines = phase_error(job, failing_reader(), 1).message.splitlines()
     assert lines[0] == 'egg (linux/amd64) failed in stage "storage", step 3/5: RUN make "all"'
     assert len(lines) == 22
     assert lines[-2:] == ["  | fatal error: lmdb.h", "  | exit code: 2"]
-    assert phase_error(job, failing_reader(), 1, logs).log == ".fategen/logs/egg.log"
+    assert phase_error(job, failing_reader(), 1).log == ".fategen/logs/egg.log"
 
 
 @pytest.mark.parametrize(
@@ -251,21 +250,20 @@ def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:
     name = "[internal] load metadata for docker.io/library/eclipse-temurin:8-jre"
     list(reader.feed(vertex(name, started=AT.format(1), completed=AT.format(2), error="not found")))
     job = job_of(plan, "roll")
-    error = phase_error(job, reader, 1, Logs(Path(".fategen/logs"), job, "building"))
+    error = phase_error(job, reader, 1)
     assert "next: eclipse-temurin:8-jre is the base jre" in failure(error).render()
 
 
-def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan, tmp_path: Path) -> None:
+def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
     reader = Reader(["egg"], str)
     list(reader.feed("ERROR: no such builder"))
     list(reader.feed("and more"))
     job = job_of(plan, "egg")
-    logs = Logs(tmp_path / ".fategen/logs", job, "building")
-    assert phase_error(job, reader, 1, logs).message == "docker buildx bake failed: no such builder"
+    assert phase_error(job, reader, 1).message == "docker buildx bake failed: no such builder"
     list(reader.feed("ERROR: failed to solve: dockerfile parse error on line 9: unknown instruction: LABLE"))
-    error = phase_error(job, reader, 1, logs)
+    error = phase_error(job, reader, 1)
     assert error.part == "step" and "dockerfiles/egg/Dockerfile" in error.hint
-    assert phase_error(job, Reader([], str), 7, logs).message.endswith("exit code 7, no message")
+    assert phase_error(job, Reader([], str), 7).message.endswith("exit code 7, no message")
 
 
 def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan) -> None:
@@ -279,7 +277,7 @@ def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan
         vertex("[egg internal] load metadata", started=AT.format(2), completed=AT.format(9)),
     ):
         list(reader.feed(line))
-    assert busy_seconds(reader, job_of(plan, "egg")) == {"packages": pytest.approx(3.0)}
+    assert busy_seconds(job_of(plan, "egg"), reader.steps.values()) == {"packages": pytest.approx(3.0)}
 
 
 @pytest.mark.parametrize(
