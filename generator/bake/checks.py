@@ -108,7 +108,7 @@ def flag_problems(build: Build) -> Iterator[Problem]:
         if options.output == "push" and target.kind == "third-party":
             yield Problem(
                 target.name,
-                "a third-party image keeps its own name and is never pushed; carry it with "
+                "a third-party image keeps its own name and is never pushed; bundle it with "
                 "fategen bundle save third-party, or mirror it and set BASE_REGISTRY",
             )
         if options.output != "none" and target.kind == "builder":
@@ -117,7 +117,10 @@ def flag_problems(build: Build) -> Iterator[Problem]:
                 f"it is used only during the build and has no tag to {options.output}; remove --{options.output}",
             )
         if options.published_base and target.kind == "base":
-            yield Problem("--base published", f"{target.name} itself is to be built; name the components instead")
+            yield Problem(
+                "--base published",
+                f"{target.name} is not built; name the components instead",
+            )
 
 
 def file_checks(build: Build) -> list[Check]:

@@ -53,7 +53,7 @@ def push_problems(
         if certain(problem.kind, facts, environment):
             problems.append(problem.problem)
         else:
-            say(f"note: {problem.problem}; the push is tried anyway, from builder {facts.builder.name}")
+            say(f"note: {problem.problem}; trying the push anyway, from builder {facts.builder.name}")
     return problems
 
 

@@ -113,7 +113,7 @@ def run_bake(
             if not left or not (lost or RACE.search(error.message)):
                 raise
             if lost:
-                session.view.note("the engine went away during the build: once more in a moment")
+                session.view.note("the engine stopped answering during the build; retrying")
                 time.sleep(3)
             else:
                 session.view.note("the engine failed to unpack a layer that images share; retrying")

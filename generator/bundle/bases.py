@@ -67,7 +67,7 @@ class Blobs:
     def chunks(self, digest: str) -> Iterator[bytes]:
         """The bytes of a blob; the last piece only when the whole of it is right. BundleError where it is not."""
         if digest not in self.blobs:
-            message = f"is a delta, and layer {digest} is in {self.index.base_names}"
+            message = f"is a delta bundle, and layer {digest} is in {self.index.base_names}"
             raise InputError(Problem(self.name, message), hint="add that bundle with --base")
         return self.blobs[digest].chunks(_NOTHING_SENT)
 
@@ -83,7 +83,7 @@ class Blobs:
         missing = self.index.blobs().keys() - self.blobs.keys()
         if missing:
             count = "1 layer is" if len(missing) == 1 else f"{len(missing)} layers are"
-            message = f"is a delta, and {count} in {self.index.base_names}"
+            message = f"is a delta bundle, and {count} in {self.index.base_names}"
             raise InputError(Problem(self.name, message), hint="add that bundle with --base")
 
 

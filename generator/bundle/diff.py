@@ -62,7 +62,7 @@ class Difference:
     def as_text(self) -> str:
         rows = table(("IMAGE", "WAS", "", ">BLOBS", ">BYTES"), [_row(change) for change in self.changes])
         carried = f"{self.blobs} of {self.all_blobs} blobs, {human(self.size)} of {human(self.all_size)}"
-        return f"{rows}\n\na delta carries {carried}"
+        return f"{rows}\n\na delta bundle would contain {carried}"
 
 
 def diff(old: BundleIndex, new: BundleIndex) -> Difference:

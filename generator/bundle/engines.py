@@ -19,7 +19,7 @@ from generator.images.strictjson import Malformed, fields, items, text
 from generator.text import without
 
 NOT_IN_ENGINE = "the engine has no image of this name"
-GET_IMAGES = "fategen bake all --load builds ours into it, docker pull gets others; docker image ls lists what it has"
+GET_IMAGES = "fategen bake all --load loads your own images, docker pull others; docker image ls lists them"
 """The next step for it."""
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}
 _KINDS = ("docker", "podman", "containerd")
@@ -246,7 +246,7 @@ def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
         identity, layers, tags = map(json.loads, values)
     except ValueError:
         raise EngineError(
-            f"docker image inspect printed {line[:80]!r}", hint="which version of docker is this?"
+            f"unexpected output of docker image inspect: {line[:80]!r}", hint="which version of docker is this?"
         ) from None
     image = EngineImage(str(identity), tuple(str(layer) for layer in layers or ()), platform)
     return image, _full_names("\n".join(tags or ())) | {image.id}
@@ -316,7 +316,7 @@ def _podman_image(output: str) -> EngineImage:
         return EngineImage(f"sha256:{identity}", tuple(text(layer, "Layers") for layer in layers))
     except (ValueError, IndexError) as error:
         reason = error if isinstance(error, Malformed) else output[:80]
-        raise EngineError(f"podman image inspect printed what fategen does not understand: {reason}") from None
+        raise EngineError(f"unexpected output of podman image inspect: {reason}") from None
 
 
 class ContainerdEngine:

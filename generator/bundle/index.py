@@ -219,7 +219,7 @@ def _check(index: BundleIndex) -> None:
     if not names:
         raise Malformed("it holds no image")
     if len(set(names)) != len(names):
-        raise Malformed(f"{sorted(n for n in set(names) if names.count(n) > 1)[0]} is in it twice")
+        raise Malformed(f"{sorted(n for n in set(names) if names.count(n) > 1)[0]} is listed twice")
     if [image.references[0] for image in index.images] != sorted(image.references[0] for image in index.images):
         raise Malformed("its images are not in order")
     sizes: dict[str, int] = {}
@@ -365,7 +365,9 @@ def open_files(paths: Sequence[Path]) -> dict[str, bytes]:
             problems.append(Problem(str(path), f"a bundle can have only one {path.name}"))
         found[path.name] = data
     if len(found) > MAX_FILES:
-        problems.append(Problem("--file", f"{len(found)} files, a bundle holds at most {MAX_FILES}: make an archive"))
+        problems.append(
+            Problem("--file", f"{len(found)} files, a bundle can have at most {MAX_FILES}: pack them into an archive")
+        )
     if problems:
         raise InputError(problems)
     return found

@@ -173,7 +173,7 @@ def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
     given = [name for image in images for name in image.references]
     twice = sorted({name for name in given if given.count(name) > 1})
     if twice:
-        raise InputError([Problem("--retag", f"two images would be {familiar(name)}") for name in twice])
+        raise InputError([Problem("--retag", f"two images would be named {familiar(name)}") for name in twice])
     return replace(index, images=tuple(sorted(images, key=lambda image: image.references[0])))
 
 
@@ -206,7 +206,7 @@ def _from_bases(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, pr
     lost = [digest for digest in needed if digest not in layers]
     if lost:
         users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
-        message = f"is a delta, and its base is missing: {missing_bases(bundle, bases)}"
+        message = f"is a delta bundle, and its base is missing: {missing_bases(bundle, bases)}"
         hint = f"fategen bundle load {bundle.name} BASE; or load the base first"
         raise InputError(Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}"), hint=hint)
     return [layers[digest] for digest in needed]
@@ -219,7 +219,7 @@ def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]
     if sent and not engine.reads_zstd():
         images = ", ".join(dict.fromkeys(sent))
         raise EngineError(
-            f"the layers of {images} are in zstd, which this Docker cannot read (23 and later can)",
+            f"the layers of {images} are compressed with zstd, which this Docker cannot read (23 and later can)",
             hint="build the images with compression=gzip,force-compression=true and save them again; nothing was sent",
         )
 
@@ -271,7 +271,7 @@ class Names:
             lines = "".join(f"\n    {problem}" for problem in problems)
             words = output.strip().splitlines()
             last = f"\n  its last output: {words[-1]}" if words else ""
-            raise EngineError(f"the engine did not load the bundle as it is:{lines}{last}", hint="is its disk full?")
+            raise EngineError(f"the engine did not load the bundle correctly:{lines}{last}", hint="is its disk full?")
         return tuple(
             Loaded(
                 name, platform_image.platform, images[name].id, self._before[name].id if name in self._before else ""

@@ -93,7 +93,7 @@ def push(
                 run.check_platforms(targets)
             run.find_missing_blobs(targets)
         except Refusal as refusal:
-            hint = "nothing was sent; run the same command again, or with --replace, which does not ask what is there"
+            hint = "nothing was sent; run the same command again, or with --replace, which skips this check"
             raise EngineError(f"{host}: {refusal.words}", hint=hint) from refusal
         images = []
         for target in targets:
@@ -101,7 +101,7 @@ def push(
                 images.append(run.push(target, prefix))
             except Refusal as refusal:
                 raise EngineError(
-                    f"{target.names(prefix)[0]}: {host} did not take it: {refusal.words}",
+                    f"{target.names(prefix)[0]}: {host} refused it: {refusal.words}",
                     hint="run the same command again: what it already has is not sent again",
                 ) from refusal
         return PushResult(blobs.index.root, tuple(images))
@@ -173,7 +173,9 @@ class _Push:
                         what = f"has {', '.join(sorted(lost))}, which the bundle does not have; nothing was pushed"
                         problems.append(Problem(f"{self._registry.access.host}/{path}:{tag}", what))
         if problems:
-            raise InputError(problems, hint="fategen bundle save --platform P, for each; push --replace drops them")
+            raise InputError(
+                problems, hint="save a bundle with --platform P for each of them, or push with --replace to drop them"
+            )
 
     def find_missing_blobs(self, targets: Sequence[_Target]) -> None:
         """InputError where the registry lacks what a delta leaves out and no base was given for."""

@@ -146,7 +146,7 @@ class Stream:
                 data = data + piece if data else piece
         except OSError as error:
             message = f"{self._name} cannot be read: {error.strerror}"
-            raise BundleError(message, hint="check that disk or that connection") from error
+            raise BundleError(message, hint="check the disk or the connection") from error
         return data
 
 
@@ -182,7 +182,7 @@ def open_bundle(source: Path | Reads) -> Iterator[Bundle]:
     try:
         file = source.open("rb", buffering=0)
     except FileNotFoundError:
-        wrong = f"there is no such file{_similar(source)}"
+        wrong = f"no such file{_similar(source)}"
         raise InputError(Problem(name, wrong), hint="fategen bundle save writes one") from None
     except OSError as error:
         raise InputError(Problem(name, f"cannot be read: {error.strerror}")) from None

@@ -92,7 +92,7 @@ def delta_note(index: BundleIndex, bases: Sequence[BundleIndex] = ()) -> str:
     blobs = index.blobs()
     size = sum(blobs[layer.digest].size for layer in index.missing)
     many = "1 layer is" if len(index.missing) == 1 else f"{len(index.missing)} layers are"
-    return f"a delta: {many} not in it ({human(size)}), but in {index.base_names}"
+    return f"delta bundle: {many} in its base {index.base_names} ({human(size)})"
 
 
 def images_table(index: BundleIndex) -> str:

@@ -106,7 +106,7 @@ def _prepare(
     """What is written, from where, and the bytes that images share."""
     problems = []
     if not NAME.fullmatch(name):
-        problems.append(Problem("", f"{name!r} cannot be a bundle's name (letters, digits, '.', '_', '-')"))
+        problems.append(Problem("", f"{name!r} is not a valid bundle name (letters, digits, '.', '_', '-')"))
     if not images:
         problems.append(Problem("", "a bundle needs at least one image"))
     resolved = read_all(images, problems)

@@ -121,7 +121,7 @@ class PlatformLimit:
     def reason(self, platform: str) -> str:
         """Why it lacks ``platform``: ``because``, unless that names other platforms than this one."""
         named = re.findall(r"\blinux/[a-z0-9]+(?:/v[0-9]+)?", self.because)
-        return self.because if not named or platform in named else f"it is built for {' '.join(self.only)} alone"
+        return self.because if not named or platform in named else f"it is built only for {' '.join(self.only)}"
 
 
 @dataclass(frozen=True)

@@ -71,4 +71,4 @@ def check_party(party: Party, images: Sequence[str], problems: list[Problem]) ->
     for smoke in party.smoke:
         check(smoke.service, [*images, *(service.name for service in party.services)], smoke.where)
     if len(set(party.ids)) != 2:
-        problems.append(Problem(party.where, f"ids: two, not {len(set(party.ids))}"))
+        problems.append(Problem(party.where, f"ids: expected two, found {len(set(party.ids))}"))

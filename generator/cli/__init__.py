@@ -16,9 +16,9 @@ COMMANDS = {
     "images": "list the images of the plan",
     "bake": "build the images with docker buildx bake, and push or load them",
     "verify": "check images against their contract: files, configuration, start and stop",
-    "bundle": "carry images to an air-gapped site: save, inspect, verify, load",
+    "bundle": "deliver images to an air-gapped site: save, inspect, verify, load",
     "override": "copy packaged templates and catalogues into the project, to edit them",
-    "doctor": "show show what this machine has and what it lacks",
+    "doctor": "show what this machine has and what it lacks",
 }
 
 
@@ -30,7 +30,7 @@ COMMANDS = {
 )
 @click.version_option(__version__, prog_name="fategen")
 def cli() -> None:
-    """Render, build, push and carry offline the container images of FATE, from one .env and one catalogue."""
+    """Build, verify and ship the container images of FATE, from one .env and one catalogue."""
 
 
 def main() -> None:

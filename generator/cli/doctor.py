@@ -21,9 +21,9 @@ SIGNS = {"ok": "✓", "note": "!", "missing": "✗"}
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def command(context: click.Context, directory: Path, form: str) -> None:
-    """Look at this machine and this project: what is there, what is missing, how to get it, what works without it.
+    """Show what this machine and this project have, what is missing, how to get it, and what works without it.
 
-    Exit code 1 where something is missing that fategen bake needs.
+    Exit code 1 if something that fategen bake needs is missing.
     """
     checks = examine(directory, os.environ)
     text = json.dumps([check.as_json() for check in checks], indent=2) if form == "json" else _table(checks)

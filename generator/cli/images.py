@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
 @directory_option
 @change_options
-@click.option("--external", is_flag=True, help="List what their build downloads, for whoever mirrors it.")
+@click.option("--external", is_flag=True, help="List everything that the build downloads, to mirror it.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "references", "skopeo"]), default="table", show_default=True
 )

@@ -15,7 +15,7 @@ from generator.workspace import create
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
 @click.option("--release", metavar="VERSION", default=Settings.fate_version, help="The FATE release; default: 1.3.0.")
 def command(directory: Path, release: str) -> None:
-    """Write a commented .env into DIRECTORY (here by default), never over one, and render the project."""
+    """Write a commented .env into DIRECTORY (default: here) and render the project. An existing .env is kept."""
     workspace = create(Project(directory.resolve()), release)
     click.echo(f"wrote .env and {len(workspace.tree)} files for FATE {workspace.plan.release}")
     click.echo("next: review .env, commit the new files, then run: fategen bake")

@@ -17,7 +17,7 @@ from generator.workspace import load_line, load_settings
 @click.argument("files", nargs=-1, metavar="[FILE|IMAGE]...", shell_complete=packaged)
 @directory_option
 def command(files: tuple[str, ...], directory: Path) -> None:
-    """Copy packaged templates and catalogues into the project, to change them there; without FILE, list them.
+    """Copy packaged templates and catalogues into the project, to edit them. Without FILE, list them.
 
     A project's own files take precedence over the packaged ones, file by file. An image's name means its template. A
     file that exists is never overwritten.

@@ -21,7 +21,7 @@ from generator.workspace import load
 @click.option("--diff", is_flag=True, help="Write nothing; show the difference.")
 @click.option("--strict", is_flag=True, help="Treat unknown keys in .env as errors.")
 def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
-    """Write dockerfiles/, out/docker-bake.hcl and out/compose.yaml from .env, the catalogue, the templates."""
+    """Write dockerfiles/, out/docker-bake.hcl and out/compose.yaml from .env, the catalogue and the templates."""
     workspace = load(open_project(directory), strict=strict)
     say_warnings(workspace.warnings)
     for target in workspace.plan.unavailable:

@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
 @click.option("--from", "origin", type=click.Choice(["engine", "registry"]), default="engine", show_default=True,
-              help="Where they are; in a registry all platforms are checked, the engine's own started.")  # fmt: skip
+              help="Where the images are; in a registry, all platforms are checked, the engine's started.")  # fmt: skip
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE",
-              help="Check what a bundle holds. Nothing of it is loaded, so nothing is started.")  # fmt: skip
+              help="Check the images in a bundle, without loading or starting them.")  # fmt: skip
 @click.option("--platform", "platforms", multiple=True, metavar="P",
               help="Default: the engine's own; in a bundle, all; in a registry, the plan's. Repeatable.")  # fmt: skip
-@click.option("--tag", default="", metavar="T", help="Another tag than .env's or a bundle's own, also of base-image.")
+@click.option(
+    "--tag", default="", metavar="T", help="Use another tag than that in .env or the bundle, also for base-image."
+)
 @click.option("--prefix", default="", metavar="R/NS", help="Use another registry and namespace than PREFIX.")
 @click.option("--no-start", is_flag=True, help="Run only the checks that start no container.")
 @click.option("--stack", is_flag=True,
-              help="Instead, start two whole parties with Docker Compose and run smoke commands in them.")  # fmt: skip
+              help="Instead, start two parties with Docker Compose and run smoke commands in them.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
 @directory_option
@@ -53,7 +55,7 @@ def command(
 ) -> None:
     """Check images against their contracts in the catalogue (default: all).
 
-    What an image holds is read once and remembered by its digest. Then each image is started alone, stopped, and
+    The content of an image is read once and cached by its digest. Then each image is started on its own, stopped, and
     started again. Exit code 1 if a check fails.
     """
     if bundle and origin != "engine":

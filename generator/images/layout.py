@@ -64,7 +64,7 @@ class Layout:
         """Only the blob cache of fategen's own layouts is deleted; other layouts belong to somebody else."""
         blobs = (self.path / "blobs").resolve()
         if STATE not in blobs.parts:
-            return f"write {self.path} again with the tool that wrote it"
+            return f"write {self.path} again with the tool that made it"
         return f"rm -r {blobs}, then run the same command again: it writes them anew"
 
     def blob_path(self, digest: str) -> Path:

@@ -108,7 +108,7 @@ def _document(data: bytes, media_type: str, excluded: tuple[str, ...]) -> dict[s
     if document.get("schemaVersion") != 2:
         raise Malformed("its schemaVersion is not 2")
     if media_type and document.get("mediaType", media_type) != media_type:
-        raise Malformed(f"it calls itself {str(document.get('mediaType'))[:80]!r}, its descriptor {media_type!r}")
+        raise Malformed(f"its media type is {str(document.get('mediaType'))[:80]!r}, its descriptor {media_type!r}")
     mixed = sorted(document.keys() & set(excluded))
     if mixed:
         raise Malformed(f"it is a manifest and an index at once ({mixed[0]!r})")

@@ -66,15 +66,19 @@ def _parser() -> argparse.ArgumentParser:
     signed = argparse.ArgumentParser(add_help=False)
     wanted = "refuse a bundle that is not signed by this key: an SSH public key or an allowed_signers file"
     signed.add_argument("--require-signature", type=Path, metavar="KEY", help=wanted)
-    inspecting = commands.add_parser("inspect", parents=[shared], help="list what it holds, from its first bytes alone")
+    inspecting = commands.add_parser(
+        "inspect", parents=[shared], help="list the contents of a bundle, from its first bytes"
+    )
     inspecting.add_argument("--file", dest="name", default="", metavar="NAME", help="write this small file to stdout")
-    commands.add_parser("verify", parents=[shared, signed], help="check every byte, name every damaged place")
+    commands.add_parser("verify", parents=[shared, signed], help="check every byte and list every damaged range")
     loading = commands.add_parser("load", parents=[shared, signed], help="check a bundle and load it into an engine")
     loading.add_argument("bases", nargs="*", metavar="BASE", help="the base bundles of a delta")
     into = "docker (the default), podman, containerd or containerd:NAMESPACE"
     loading.add_argument("--into", default="docker", metavar="ENGINE", help=into)
-    loading.add_argument("--retag", default="", metavar="REGISTRY/PREFIX", help="load it as REGISTRY/PREFIX/NAME:TAG")
-    loading.add_argument("--only", action="append", default=[], metavar="NAME", help="this image alone; repeatable")
+    loading.add_argument(
+        "--retag", default="", metavar="REGISTRY/PREFIX", help="load the images as REGISTRY/PREFIX/NAME:TAG"
+    )
+    loading.add_argument("--only", action="append", default=[], metavar="NAME", help="load only this image; repeatable")
     loading.add_argument("--platform", default="", metavar="P", help="default: the engine's own")
     return parser
 

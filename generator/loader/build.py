@@ -42,7 +42,7 @@ def place(bundle: Path, index: BundleIndex) -> Placed:
         write_atomically(placed.loader, data)
         write_atomically(placed.readme, readme(bundle.name, index))
     except OSError as error:
-        message = f"{NAME} cannot be written beside {bundle}: {error.strerror}"
+        message = f"{NAME} cannot be written next to {bundle}: {error.strerror}"
         raise EngineError(message, hint="check the disk") from error
     return placed
 
@@ -95,21 +95,21 @@ root digest {short_root(index.root)}
 
 {names}
 
-Is it what was sent? (The checksums came with it: they show damage, not forgery.)
+Check for damage (not for forgery, since the checksum came with the file):
   sha256sum -c FILE.sha256
 
 {how}
-{NAME} checks every byte before the engine learns a name, and names each damaged place. It needs Python 3.8 or later
+{NAME} checks every byte before the engine gets an image name, and lists damaged ranges. It needs Python 3.8 or later
 with its standard library, and docker, podman or ctr:
   python3 {NAME} inspect FILE
   python3 {NAME} verify FILE
   python3 {NAME} load FILE
   python3 {NAME} load FILE --into containerd:k8s.io
-A bundle that was split: cat FILE.* | python3 {NAME} load -
+To load a split bundle: cat FILE.* | python3 {NAME} load -
 
-With a public key of the sender's that came another way, and FILE.sig:
+With FILE.sig, and a public key that the sender gave you another way:
   python3 {NAME} load FILE --require-signature KEY
-{NAME} itself came the same way as the bundle: compare its sha256sum with the one that the sender saw.
+{NAME} itself came with the bundle: compare its sha256sum with the one that the sender saw.
 
 Into a registry, with skopeo, or with an engine that has loaded the bundle:
   skopeo copy --all oci-archive:FILE:{first} docker://{target}
@@ -117,13 +117,13 @@ Into a registry, with skopeo, or with an engine that has loaded the bundle:
 """.replace("FILE", file)
 
 
-_ANY = "Every engine loads"
-_ZSTD = "Its layers are in zstd: Docker from version 23 on, podman and containerd load"
+_ANY = "Every engine can load"
+_ZSTD = "Its layers are compressed with zstd: Docker 23 and later, podman and containerd load"
 _WHOLE = """{who} it as it is:
   docker load -i FILE
   podman load -i FILE
   ctr -n k8s.io images import FILE
 """
-_DELTA = f"""It is a delta: some of its layers are in {{bases}}.
+_DELTA = f"""It is a delta bundle: some of its layers are in {{bases}}.
   python3 {NAME} load FILE BASE
 """

@@ -186,7 +186,7 @@ class Fetch:
             except Refusal as refusal:
                 others.append(pull_problem(host_of(remote.source), str(remote.source), refusal))
             except (BundleError, Malformed) as error:
-                others.append(Problem(str(remote.source), f"{host_of(remote.source)} does not send an image: {error}"))
+                others.append(Problem(str(remote.source), f"{host_of(remote.source)} did not send an image: {error}"))
         # in the order of a bundle; the blobs of several layouts are one directory
         for remote, image in sorted(described, key=lambda pair: pair[1].references[0]):
             directory = (remote.image.layout / "blobs/sha256").resolve()

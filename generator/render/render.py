@@ -129,8 +129,8 @@ def _fill(environment: jinja2.Environment, name: str, wanted_by: str, values: di
     try:
         text = environment.get_template(name).render(values).rstrip("\n") + "\n"
     except jinja2.TemplateNotFound as error:
-        by = f", which {wanted_by} asks for" if wanted_by else ""
-        raise InputError(Problem(f"templates/{error.name}", f"there is no such template{by}")) from error
+        by = f", used by {wanted_by}" if wanted_by else ""
+        raise InputError(Problem(f"templates/{error.name}", f"template not found{by}")) from error
     except jinja2.TemplateSyntaxError as error:
         raise InputError(
             Problem(f"templates/{error.name}:{error.lineno}", f"not a template: {error.message}")

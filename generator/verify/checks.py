@@ -126,7 +126,7 @@ def _difference(file: File, kind: str, entry: Entry | None, evidence: Evidence, 
     """What an entry is, where it is not what is asked for."""
     if entry is None:
         link = evidence.find(path, follow=False)
-        return f"a link to {link.target}, which is not there" if link else "not there"
+        return f"a link to {link.target}, which does not exist" if link else "not there"
     wrong = (
         (kind and entry.type != kind)
         or (file.mode and entry.mode != int(file.mode, 8))
@@ -193,7 +193,7 @@ def _interpreters(evidence: Evidence) -> dict[str, str]:
 
 def _another_base(image: str, platform: str) -> str:
     return (
-        f"most likely a base image has no {platform}, and BuildKit took the only one under its name: "
+        f"most likely a base image has no {platform}, and BuildKit used its only platform instead: "
         f"fategen images {image} --external lists the names and the key of each (<NAME>_IMAGE or BASE_REGISTRY), "
         "docker buildx imagetools inspect REFERENCE lists the platforms of one, if it has more than one"
     )

@@ -118,7 +118,7 @@ class _Tar:
             return b""
         stated = block[148:156].strip(b" \0")
         if stated.strip(b"01234567") or int(stated or b"0", 8) != sum(block) - sum(block[148:156]) + 8 * 32:
-            raise BadLayer("no tar header stands where one belongs")
+            raise BadLayer("there is no tar header where one belongs")
         return block
 
     def read_extra_header(self, block: bytes) -> None:
@@ -154,7 +154,7 @@ class _Tar:
             # one more name of a file of this layer, whose content is counted once
             other = entries.get(_absolute(target))
             if other is None:
-                raise BadLayer(f"{path} is a hard link to {target}, which is not before it")
+                raise BadLayer(f"{path} is a hard link to {target}, which does not come before it")
             return path, other._replace(size=0)
         if kind != "file":
             return path, Entry(kind, mode, uid, gid, 0, target if kind == "link" else "")
@@ -218,7 +218,7 @@ def _pax_records(content: bytes) -> dict[str, str]:
         space = content.find(b" ", position, position + 8)
         digits = content[position:space] if space > 0 else b""
         if not digits.isdigit() or (end := position + int(digits)) > len(content) or content[end - 1 : end] != b"\n":
-            raise BadLayer("a pax header is not one")
+            raise BadLayer("a pax header is malformed")
         key, equals, value = content[space + 1 : end - 1].partition(b"=")
         if not equals:
             raise BadLayer("a pax header has a record without a value")

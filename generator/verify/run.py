@@ -41,7 +41,7 @@ def check_images(
     with Bar("reading", quiet) as bar:
         results = check_unstarted(origin, cache, bar)
     if not start_failed and failures([result for each in results.values() for result in each]):
-        say("nothing is started: a check of what the images hold has failed")
+        say("nothing is started: a check of the images' content failed")
     elif docker is not None and origin.started is not None:
         with origin.started(docker) as names:
             if not quiet:

@@ -97,7 +97,7 @@ class _Trial:
         first, *rest = run.words
         options = self.containers.options(name, self.subject.platform)
         args = ["run", "--rm", *options, "--network=none", "--entrypoint", first, self.subject.reference, *rest]
-        expected = f"ends with 0 and prints {run.prints}" if run.prints else "ends with 0"
+        expected = f"exits with 0 and prints {run.prints}" if run.prints else "exits with 0"
         try:
             for _ in range(TRIES):
                 done = self.containers.run(args, timeout=within)
@@ -105,7 +105,7 @@ class _Trial:
                     break
         except EngineError:
             self.containers.remove(name)
-            return self.result(run.name, run.where, expected, f"no end within {within:g} s", False, begin=begin)
+            return self.result(run.name, run.where, expected, f"still running after {within:g} s", False, begin=begin)
         output = (done.stdout + done.stderr).strip()
         ok = done.ok and re.search(run.prints, output) is not None
         lines = output.splitlines()

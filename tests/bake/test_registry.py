@@ -143,7 +143,11 @@ def test_what_is_not_known_is_a_note_and_the_push_goes_on(harbor: Harbor, ca: tr
     asked = Asked(tmp_path, harbor.host, "writer:right-horse").trust(ca)
     assert asked.problems() == []
     [note] = asked.notes
-    assert note.startswith(f"note: {harbor.host}: ") and "503 UNAVAILABLE: later" in note and "tried anyway" in note
+    assert (
+        note.startswith(f"note: {harbor.host}: ")
+        and "503 UNAVAILABLE: later" in note
+        and "trying the push anyway" in note
+    )
 
 
 def test_a_registry_that_only_a_remote_builder_reaches_is_a_note(tmp_path: Path) -> None:

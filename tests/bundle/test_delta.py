@@ -371,7 +371,7 @@ def test_retag_that_makes_one_of_two(chain: Chain, tmp_path: Path) -> None:
     two = [one, SourceImage(("other/x:1.0",), other.layout, other.platforms)]
     path = save(two, tmp_path / "two", name="two").path
     engine = Recorder()
-    with pytest.raises(InputError, match=r"two images would be localhost:5000/p/x:1\.0"):
+    with pytest.raises(InputError, match=r"two images would be named localhost:5000/p/x:1\.0"):
         load(path, engine, retag="localhost:5000/p")
     assert not engine.sent
 
@@ -388,7 +388,7 @@ def test_push_reads_a_delta_together_with_its_bases(chain: Chain) -> None:
         for digest in blobs.index.blobs():
             assert sha256(b"".join(blobs.chunks(digest))) == digest
     with open_blobs(chain.b) as blobs:
-        with pytest.raises(InputError, match="is a delta, and 2 layers are in a"):
+        with pytest.raises(InputError, match="is a delta bundle, and 2 layers are in a"):
             blobs.require_all()
         with pytest.raises(InputError, match=r"layer sha256:\w+ is in a"):
             list(blobs.chunks(layers(chain.a, "y")[1]))

@@ -134,7 +134,9 @@ def test_layers_that_the_engine_cannot_read_are_told_before_anything_is_sent(tmp
     data = bundle(tmp_path, [SourceImage(("fgtest/a:1.0",), layout.path, ("linux/amd64",))]).data
     engine = Recorder()
     engine.zstd = False
-    with pytest.raises(EngineError, match="the layers of a are in zstd, which this Docker cannot read") as error:
+    with pytest.raises(
+        EngineError, match="the layers of a are compressed with zstd, which this Docker cannot read"
+    ) as error:
         load(io.BytesIO(data), engine)
     assert "compression=gzip" in error.value.hint
     assert not engine.sent

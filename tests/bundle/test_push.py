@@ -230,7 +230,7 @@ def test_the_same_command_goes_on_after_an_error(registry: Loopback, file: Path)
     registry.lies.append(
         lambda handler: refuse[0] and handler.command == "PUT" and "/manifests/" in handler.path and _denies(handler)
     )
-    with pytest.raises(EngineError, match=r"a:1\.0: .* did not take it: 403 DENIED: the quota is used up"):
+    with pytest.raises(EngineError, match=r"a:1\.0: .* refused it: 403 DENIED: the quota is used up"):
         send(registry, file)
     refuse[0] = False
     registry.asked.clear()
@@ -292,7 +292,7 @@ def delta(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_a_delta_without_its_base_sends_nothing_at_all(registry: Loopback, delta: tuple[Path, Path]) -> None:
-    with pytest.raises(InputError, match="is a delta, and 2 layers are in base"):
+    with pytest.raises(InputError, match="is a delta bundle, and 2 layers are in base"):
         send(registry, delta[1])
     assert not sent(registry)
 

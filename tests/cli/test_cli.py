@@ -68,7 +68,7 @@ def test_render_says_which_image_it_leaves_out_and_why(run: Run, project_dir: Pa
         env.write("PLATFORMS=linux/riscv64\n")
     code, out, err = run("render")
     assert (code, "dockerfiles/python/" in out) == (0, False)
-    assert "python is not rendered: no linux/riscv64: it is built for linux/amd64 alone\n" in err
+    assert "python is not rendered: no linux/riscv64: it is built only for linux/amd64\n" in err
 
 
 def test_check_lists_every_missing_changed_and_stale_file_and_writes_nothing(run: Run, project_dir: Path) -> None:

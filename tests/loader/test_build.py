@@ -73,5 +73,5 @@ def test_its_page_says_which_engines_read_zstd(tmp_path: Path) -> None:
     layer = (layout.put(zstd(tar_of(BASE)), ZSTD), sha256(tar_of(BASE)))
     layout.finish((layout.manifest([layer]), "docker.io/fgtest/a:1.0"))
     made = bundle(tmp_path, [SourceImage(("fgtest/a:1.0",), layout.path, ("linux/amd64",))])
-    assert "Docker from version 23 on, podman and containerd load it" in readme("x.fate.tar", made.plan.index)
+    assert "Docker 23 and later, podman and containerd load it" in readme("x.fate.tar", made.plan.index)
     assert "Docker 23 and later" in images_table(made.plan.index)

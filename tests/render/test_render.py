@@ -163,15 +163,13 @@ def test_a_missing_template_says_which_image_wants_it(project_dir: Path) -> None
     (project_dir / "catalogue" / "1.3.yaml").write_text(
         packaged.replace("template: java.Dockerfile.j2", "template: jawa.Dockerfile.j2"), encoding="utf-8"
     )
-    assert rendering(project_dir) == (
-        "templates/dockerfiles/jawa.Dockerfile.j2: there is no such template, "
-        "which federation in the catalogue asks for"
-    )
+    expected = "templates/dockerfiles/jawa.Dockerfile.j2: template not found, used by federation in the catalogue"
+    assert rendering(project_dir) == expected
 
 
 def test_a_template_outside_the_template_directories_is_not_found(project_dir: Path) -> None:
     edit_template(project_dir, "dockerfiles/python.Dockerfile.j2", '{% include "../../etc/passwd" %}\n')
-    assert "there is no such template" in rendering(project_dir)
+    assert "template not found" in rendering(project_dir)
 
 
 def test_an_env_that_is_not_utf_8_names_the_line(project_dir: Path) -> None:

@@ -97,7 +97,7 @@ def test_what_is_as_it_is_asked_for_passes(contract: Contract, found: str) -> No
         (file("/app/b.conf", "file", owner="0:0"), "file, owner 5:0"),
         (file("/app/*.conf", owner="0:0"), "/app/b.conf: file, owner 5:0"),
         (file("/app/now", target="b.conf"), "link, to a.conf"),
-        (file("/app/dead", "file"), "a link to gone, which is not there"),
+        (file("/app/dead", "file"), "a link to gone, which does not exist"),
         (Contract(mounted=(Pair("/app/a.conf", "directory", HERE),)), "file"),
         (Contract(absent=(Pair("/app/*.conf", "", HERE),)), "/app/a.conf, /app/b.conf"),
         (Contract(absent=(Pair("/app/now", "", HERE),)), "/app/now"),

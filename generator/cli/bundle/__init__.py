@@ -19,4 +19,4 @@ COMMANDS = {
 
 @click.group(cls=LazyGroup, package="generator.cli.bundle", commands=COMMANDS)
 def command() -> None:
-    """Carry images to a site without internet: one file, checked byte for byte, that plain docker load takes too."""
+    """Deliver images to an air-gapped site in one file, verified byte for byte. Plain docker load reads it too."""

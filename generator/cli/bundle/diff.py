@@ -16,9 +16,9 @@ from generator.cli.bundle.shared import format_option, show
 @click.argument("new", type=click.Path(path_type=Path))
 @format_option
 def command(old: Path, new: Path, form: str) -> None:
-    """Tell what of NEW is not in OLD: the images, and the bytes that a delta (save --base OLD) would carry.
+    """Show what NEW has that OLD does not: images, and the size of a delta bundle (save --base OLD).
 
-    Where a repository has one image in each, those two are compared, whatever their tags: WAS is the old one.
+    Images of the same repository are compared whatever their tags, if each bundle has one. WAS is the old tag.
     """
     difference = diff(inspect(old).index, inspect(new).index)
     show(form, difference.as_json(), difference.as_text())

@@ -18,7 +18,7 @@ from generator.progress import say
 @click.option("--file", "name", default="", metavar="NAME", help="Write this small file of the bundle to stdout.")
 @format_option
 def command(file: Path, name: str, form: str) -> None:
-    """List what a bundle holds, from its first bytes alone ("-": from a pipe); the rest is for verify to check."""
+    """List the contents of a bundle ("-": standard input). Only its first bytes are read; verify checks the rest."""
     if name:
         sys.stdout.buffer.write(extract(source(file), name))
         return

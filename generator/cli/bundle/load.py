@@ -34,9 +34,9 @@ def command(
     form: str,
     quiet: bool,
 ) -> None:
-    """Load a bundle into an engine while checking it. When anything is wrong, no image and no tag appears or changes.
+    """Check a bundle and load it into an engine. If anything is wrong, no image and no tag appears or changes.
 
-    A delta takes what the engine lacks from its BASE. Of a bundle that was split: cat FILE.* | fategen bundle load -
+    BASE has the layers of a delta bundle that the engine lacks. For a split bundle: cat FILE.* | fategen bundle load -
     """
     approve = required(key) if key else None
     first, *bases = map(source, files)

@@ -32,9 +32,9 @@ def command(
     form: str,
     quiet: bool,
 ) -> None:
-    """Push a bundle's images to REGISTRY/PREFIX/NAME:TAG, with the digests that they have in the bundle.
+    """Push the images of a bundle to REGISTRY/PREFIX/NAME:TAG, with the same digests.
 
-    Logins are docker's (docker login). What the registry has is not sent; after an error, the same command goes on.
+    Logins are Docker's (docker login). Blobs in the registry are not sent again: after an error, run the command again.
     """
     from generator.bundle.push import push
     from generator.text import human, table

@@ -105,12 +105,12 @@ def command(
     form: str,
     quiet: bool,
 ) -> None:
-    """Write a set of images into one file: bake builds them, or they are taken from where they already are.
+    """Save a set of images in one file: bake builds them, or they come from where they already are.
 
-    "fate" (the default) holds the components, "third-party" mysql and redis, "all" both and base-image (the group "all"
-    of bake and images is what is built: without mysql and redis). The same images give the same file, byte for byte.
-    FILE.sha256 is written beside it, for sha256sum -c. With --base it is a delta: it loads where OLD was loaded, or
-    together with OLD. With -o - the bundle goes to standard output, and the report to standard error.
+    "fate" (the default) has the components, "third-party" MySQL and Redis, "all" both and base-image (unlike the group
+    "all" of bake and images, which has no third-party images). The same images give the same file, byte for byte.
+    FILE.sha256 is written next to it, for sha256sum -c. With --base it is a delta bundle, which loads where OLD was
+    loaded, or together with OLD. With -o - the bundle goes to standard output, and the report to standard error.
     """
     check_bundle_name(name, lambda: _read_plan(directory, sets, sources))
     if builder and origin != "bake":

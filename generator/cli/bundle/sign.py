@@ -17,7 +17,7 @@ from generator.bundle.signature import sign
 def command(file: Path, key: Path) -> None:
     """Write FILE.sig: a signature of the bundle index, and with it of every name, tag and byte.
 
-    ssh-keygen makes it. On the other side --require-signature of verify and load asks for it.
+    ssh-keygen makes the signature. --require-signature of verify, load and push checks it.
     """
     signed = sign(file, key)
     click.echo(f"{signed.path}  {len(signed.index.images)} images, root digest {short_root(signed.index.root)}")

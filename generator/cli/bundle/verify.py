@@ -20,7 +20,7 @@ from generator.progress import Bar
 @format_option
 @quiet_option
 def command(file: Path, key: Path | None, form: str, quiet: bool) -> None:
-    """Check every byte of a bundle ("-": from a pipe), and name every damaged place. Exit code 4: damaged or unsafe."""
+    """Check every byte of a bundle ("-": standard input) and list damaged ranges. Exit code 4: damaged or unsafe."""
     start = time.monotonic()
     with Bar("checking", quiet) as bar:
         result = verify(source(file), approve=required(key) if key else None, progress=bar)
