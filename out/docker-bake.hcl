@@ -172,7 +172,7 @@ target "federation" {
   tags      = ["${PREFIX}/federation:${TAG}"]
   labels = {
     "org.opencontainers.image.title"       = "federation"
-    "org.opencontainers.image.description" = "transfers tables between parties"
+    "org.opencontainers.image.description" = "carries tables between parties"
     "org.opencontainers.image.version"     = TAG
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
@@ -192,7 +192,7 @@ target "proxy" {
   tags      = ["${PREFIX}/proxy:${TAG}"]
   labels = {
     "org.opencontainers.image.title"       = "proxy"
-    "org.opencontainers.image.description" = "routes messages between parties"
+    "org.opencontainers.image.description" = "the gate between parties"
     "org.opencontainers.image.version"     = TAG
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
