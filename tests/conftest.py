@@ -47,12 +47,12 @@ def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What fategen keeps for its user is kept here; the caches of the sandbox, a program of its own, stay in place."""
+def own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Unit tests keep compiled templates in a directory of their own; the sandbox of e2e tests has its cache there."""
     with pytest.MonkeyPatch.context() as patch:
-        path = tmp_path_factory.mktemp("cache")
-        patch.setattr("generator.render.render.cache_directory", lambda: path)
-        yield path
+        if not any(item.get_closest_marker("e2e") for item in request.session.items):
+            patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

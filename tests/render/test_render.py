@@ -29,7 +29,7 @@ def test_a_template_is_compiled_once_and_again_when_its_cache_is_damaged_or_cann
     project_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
-    monkeypatch.setattr("generator.render.render.cache_directory", lambda: cache)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     first = load(Project(project_dir)).tree
     kept = [file for file in cache.rglob("*") if file.is_file()]
     assert kept
@@ -39,9 +39,10 @@ def test_a_template_is_compiled_once_and_again_when_its_cache_is_damaged_or_cann
     for number, file in enumerate(kept):
         file.write_bytes(file.read_bytes()[: number * 40])
     assert load(Project(project_dir)).tree == first
-    monkeypatch.setattr("generator.render.render.cache_directory", lambda: project_dir / ".env")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(project_dir / ".env"))
     assert load(Project(project_dir)).tree == first
-    monkeypatch.setattr("generator.render.render.cache_directory", lambda: None)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
     assert load(Project(project_dir)).tree == first
 
 
