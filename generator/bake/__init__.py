@@ -1,9 +1,8 @@
 """Builds images with ``docker buildx bake``: checks before a build, the run and its picture, publishing, the report."""
 
 from generator.bake.job import Job, Options, make_job, not_built
-from generator.bake.layouts import build_layouts, fetching_layouts
 from generator.bake.prepare import lock_project, make_session, open_workspace, resolved
-from generator.bake.publish import bake
+from generator.bake.publish import bake, build_layouts
 from generator.bake.report import Built, result_table
 from generator.bake.run import Recipe, Session
 
@@ -15,7 +14,6 @@ __all__ = [
     "Session",
     "bake",
     "build_layouts",
-    "fetching_layouts",
     "lock_project",
     "make_job",
     "make_session",

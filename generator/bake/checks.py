@@ -5,6 +5,7 @@ A check looks at one thing and gives a ``Check``: the row that the doctor prints
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import shutil
@@ -18,13 +19,13 @@ from generator import __version__
 from generator.bake.job import Job, Options, make_job
 from generator.config.reference import mirrored
 from generator.config.settings import key_of
-from generator.docker.config import docker_config, mapping
-from generator.docker.engine import BUILDX_NEEDED, DAEMON_DRIVERS, Answers, Engine, Facts, ask
+from generator.docker.credentials import docker_config, mapping
+from generator.docker.engine import BUILDX_NEEDED, Answers, Engine, Facts, ask
 from generator.docker.git import Checkout, uncommitted
 from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.docker.process import find_docker
 from generator.errors import EngineError, FategenError, InputError, Problem
-from generator.plan.plan import Plan, PlannedSource
+from generator.plan.plan import Plan, PlannedSource, Target
 from generator.project import Project, find_project
 from generator.render.dockerfile import copied, runs_on_target
 from generator.text import show_version
@@ -73,7 +74,6 @@ class Build:
 
     workspace: Workspace
     job: Job
-    options: Options
 
     @property
     def plan(self) -> Plan:
@@ -83,10 +83,14 @@ class Build:
     def root(self) -> Path:
         return self.workspace.project.root
 
+    @property
+    def options(self) -> Options:
+        return self.job.options
+
 
 def build_everything(workspace: Workspace) -> Build:
     """The build that the doctor has in mind: all images, for every platform of the settings."""
-    return Build(workspace, make_job(workspace.plan, ("all",), Options()), Options())
+    return Build(workspace, make_job(workspace.plan, ("all",), Options()))
 
 
 def raise_problems(inputs: Sequence[Problem], engine: Sequence[Problem] = ()) -> None:
@@ -125,18 +129,17 @@ def flag_problems(build: Build) -> Iterator[Problem]:
 
 def file_checks(build: Build) -> list[Check]:
     """The files of this machine that the project names: local sources, build secrets, requirements."""
+    settings = build.plan.settings
     sources = {source.name: source for t in build.job.involved for source in t.sources if source.local}
-    locations = [source.location for source in sources.values()]
-    files = named_files(build.plan)
+    files = secret_files(build.plan) | ({"REQUIREMENTS": settings.requirements} if settings.requirements else {})
     missing = [
-        Problem(build.plan.settings.where(name), f"{name}: {path} is not a file")
+        Problem(settings.where(name), f"{name}: {path} is not a file")
         for name, path in files.items()
         if not (build.root / path).is_file()
     ]
+    locations = [source.location for source in sources.values()]
     return [
-        *_file_check(
-            "sources", locations, "what the Dockerfiles copy", list(_source_problems(build, sources.values()))
-        ),
+        *_file_check("sources", locations, "what the Dockerfiles copy", [*_source_problems(build, sources.values())]),
         *_file_check("files", list(files.values()), "readable files", missing),
     ]
 
@@ -147,11 +150,6 @@ def _file_check(name: str, paths: Sequence[str], needed: str, problems: Sequence
         text = "; ".join(map(str, problems))
         return [Check(name, "missing", text, needed, get, "images that do not need them", tuple(problems))]
     return [Check(name, "ok", ", ".join(paths), needed)] if paths else []
-
-
-def named_files(plan: Plan) -> dict[str, str]:
-    """Key -> file, of those that the settings name."""
-    return secret_files(plan) | ({"REQUIREMENTS": plan.settings.requirements} if plan.settings.requirements else {})
 
 
 def secret_files(plan: Plan) -> dict[str, str]:
@@ -215,36 +213,28 @@ def engine_checks(answers: Answers | EngineError, workspace: Workspace | None) -
     """Docker, its engine and image store, buildx and the builder, as the doctor prints them."""
     if isinstance(answers, EngineError):
         return [Check("docker", "missing", answers.message, "docker's command line", GET_DOCKER, OFFLINE)]
-    engine, buildx, builder = answers.engine, answers.buildx, answers.builder
+    engine, buildx = answers.engine, answers.buildx
     checks = [Check("docker", "ok", engine.client or "yes", "docker's command line")]
-    needs_daemon = builder is None or builder.driver in DAEMON_DRIVERS
-    if engine.problem is not None:
-        state: State = "missing" if needs_daemon else "note"
-        without = OFFLINE if needs_daemon else f"{OFFLINE}, bake with and without --push, bundle save"
+    if engine.problem is None:
+        checks += [Check("engine", "ok", f"{engine.version}, {engine.platform}", "a daemon"), _store_check(engine)]
+    else:
+        state: State = "missing" if answers.needs_engine else "note"
+        without = OFFLINE if answers.needs_engine else f"{OFFLINE}, bake with and without --push, bundle save"
         get = engine.problem.hint or GET_DAEMON
         checks.append(Check("engine", state, engine.problem.message, "a daemon", get, without))
-    else:
-        checks += [Check("engine", "ok", f"{engine.version}, {engine.platform}", "a daemon"), _store_check(engine)]
     if buildx is None or buildx < BUILDX_NEEDED:
         version = "none" if buildx is None else show_version(buildx)
         return [*checks, Check("buildx", "missing", version, "0.13 or later", GET_BUILDX, f"{OFFLINE}, bundle load")]
     checks.append(Check("buildx", "ok", show_version(buildx), "0.13 or later"))
-    if (facts := facts_of(answers)) is not None:
-        build = build_everything(workspace) if workspace else None
-        return [*checks, builder_check(facts, build), *platform_checks(facts, build)]
-    if engine.problem is None or not needs_daemon:
-        error = answers.inspection.last_line if builder is None else builder.error
-        get = "docker buildx ls lists the builders; docker buildx use NAME chooses one"
-        checks.append(Check("builder", "missing", error, "a builder that answers", get, OFFLINE))
-    return checks
-
-
-def facts_of(answers: Answers | EngineError) -> Facts | None:
-    """What a build would meet; None where there is nothing to build with."""
-    if isinstance(answers, EngineError) or answers.buildx is None or answers.buildx < BUILDX_NEEDED:
-        return None
-    builder = answers.builder
-    return None if builder is None or builder.error else Facts(answers.engine, answers.buildx, builder)
+    try:
+        facts = answers.facts()
+    except EngineError as error:
+        if error is not engine.problem:
+            get = "docker buildx ls lists the builders; docker buildx use NAME chooses one"
+            checks.append(Check("builder", "missing", error.message, "a builder that answers", get, OFFLINE))
+        return checks
+    build = build_everything(workspace) if workspace else None
+    return [*checks, builder_check(facts, build), *platform_checks(facts, build)]
 
 
 def _store_check(engine: Engine) -> Check:
@@ -261,19 +251,13 @@ def builder_check(facts: Facts, build: Build | None) -> Check:
     create = create_command(build.plan) if build else "docker buildx create --name fategen --bootstrap"
     instead = f"create a builder with\n    {create}\n  and add --builder fategen"
     if facts.too_old:
+        needed = "Docker 23 or BuildKit 0.10, or later"
         message = (
             f"{facts.too_old} is too old to build (named contexts need Docker 23 or BuildKit 0.10): update it, or "
-            f"{instead}"
         )
-        return Check(
-            "builder",
-            "missing",
-            f"{builder.name}, {facts.too_old}",
-            "Docker 23 or BuildKit 0.10, or later",
-            f"a newer Docker, or {create}, then --builder fategen",
-            f"{OFFLINE}, bundle load",
-            (Problem(where, message),),
-        )
+        get, without = f"a newer Docker, or {create}, then --builder fategen", f"{OFFLINE}, bundle load"
+        found = f"{builder.name}, {facts.too_old}"
+        return Check("builder", "missing", found, needed, get, without, (Problem(where, message + instead),))
     nodes = len(builder.nodes)
     found = f"{builder.name}, driver {builder.driver}, {nodes} node{'s' if nodes != 1 else ''}"
     found += "" if builder.running else ", not running (bake starts it)"
@@ -282,28 +266,26 @@ def builder_check(facts: Facts, build: Build | None) -> Check:
     needed = "several platforms at once, OCI layouts"
     if facts.multi_platform:
         return Check("builder", "ok", found, needed)
-    problems = []
     several = build is None or any(len(target.platforms) > 1 for target in build.job.involved)
-    if build and several and not _several_loaded(build):
-        message = "the docker driver on this image store (graphdriver) builds one platform at a time: "
-        problems.append(
-            Problem(where, f"{message}{instead}, or build one platform: --platform {facts.engine.platform}")
-        )
-    for key in _attested(build.plan) if build and build.options.attestations else ():
-        # buildx says "Attestation is not supported for the docker driver" (0.13.1), whatever is done with the image
-        message = f"{key}: the docker driver on this image store (graphdriver) makes no attestations: "
-        without = f"turn it off: --set {key}=false"
-        other = without if build and build.options.output == "load" else f"{instead}, or {without}"
-        problems.append(Problem(build.plan.settings.where(key) if build else "", message + other))
-    return Check(
-        "builder",
-        "missing" if several or problems else "note",
-        found,
-        needed,
-        f"{create}, then --builder fategen (or the containerd image store)",
-        "one platform at a time with --platform; bundle save of the engine's own",
-        tuple(problems),
-    )
+    problems = _graphdriver_problems(build, facts, where, instead, several=several) if build else []
+    get = f"{create}, then --builder fategen (or the containerd image store)"
+    without = "one platform at a time with --platform; bundle save of the engine's own"
+    return Check("builder", "missing" if several or problems else "note", found, needed, get, without, tuple(problems))
+
+
+def _graphdriver_problems(build: Build, facts: Facts, where: str, instead: str, *, several: bool) -> list[Problem]:
+    """What the engine's own builder cannot do on a graphdriver; ``instead`` says how to get another builder."""
+    settings, problems, driver = build.plan.settings, [], "the docker driver on this image store (graphdriver)"
+    if several and not _several_loaded(build):
+        message = f"{driver} builds one platform at a time: {instead}, or build one platform: --platform "
+        problems.append(Problem(where, message + facts.engine.platform))
+    for key, asked in (("PROVENANCE", settings.provenance), ("SBOM", settings.sbom)):
+        if asked and build.options.attestations:
+            # buildx: "Attestation is not supported for the docker driver" (0.13.1), whatever is done with the image
+            off = f"turn it off: --set {key}=false"
+            other = off if build.options.output == "load" else f"{instead}, or {off}"
+            problems.append(Problem(settings.where(key), f"{key}: {driver} makes no attestations: {other}"))
+    return problems
 
 
 def platform_checks(facts: Facts, build: Build | None) -> list[Check]:
@@ -313,8 +295,14 @@ def platform_checks(facts: Facts, build: Build | None) -> list[Check]:
         return []
     if build is None:
         return [Check("platforms", "ok", " ".join(builder.platforms), "")]
-    platforms = build.options.platforms or build.plan.settings.platforms
-    return [platform_check(platform, facts, emulated(build, platform)) for platform in platforms]
+    job, tree = build.job, build.workspace.tree
+    running = [target for target in job.involved if runs_on_target(tree.get(target.dockerfile, ""))]
+    return [
+        platform_check(
+            platform, facts, list(dict.fromkeys(job.shown(t.name) for t in running if platform in t.platforms))
+        )
+        for platform in build.options.platforms or build.plan.settings.platforms
+    ]
 
 
 def platform_check(platform: str, facts: Facts, images: Sequence[str]) -> Check:
@@ -322,57 +310,44 @@ def platform_check(platform: str, facts: Facts, images: Sequence[str]) -> Check:
     builder = facts.builder
     if platform in builder.platforms:
         return Check(platform, "ok", "native or emulated", "in PLATFORMS")
-    message = (
-        f"cannot run {platform} programs, which {', '.join(images)} needs (it has {' '.join(builder.platforms)}): "
+    get = (
         "install an emulator (apt-get install qemu-user-static binfmt-support, or docker run --privileged --rm "
         f"tonistiigi/binfmt --install {platform.split('/')[1]}), or add a node that has it "
-        f"(docker buildx create --append --name {builder.name} …), or leave it out with --platform"
+        f"(docker buildx create --append --name {builder.name} …)"
     )
-    return Check(
-        platform,
-        "missing" if images else "note",
-        "no",
-        f"for RUN steps of {', '.join(images)}" if images else "for RUN steps on it, which no image has",
-        "apt-get install qemu-user-static binfmt-support, or a node of that platform (docker buildx create --append)",
-        "images whose steps on that platform only copy",
-        (Problem(f"builder {builder.name}", message),) if images else (),
+    without = "images whose steps on that platform only copy"
+    if not images:
+        return Check(platform, "note", "no", "for RUN steps on it, which no image has", get, without)
+    names, has = ", ".join(images), " ".join(builder.platforms)
+    message = (
+        f"cannot run {platform} programs, which {names} needs (it has {has}): {get}, or leave it out with --platform"
     )
-
-
-def emulated(build: Build, platform: str) -> list[str]:
-    """The images that have a RUN step on this platform."""
-    job, tree = build.job, build.workspace.tree
-    targets = (t for t in job.involved if platform in t.platforms and runs_on_target(tree.get(t.dockerfile, "")))
-    return list(dict.fromkeys(job.shown(target.name) for target in targets))
-
-
-def load_problems(build: Build, facts: Facts) -> Iterator[Problem]:
-    """What keeps the local engine from taking the images."""
-    engine = facts.engine
-    if build.options.output != "load":
-        return
-    if engine.problem is not None:
-        yield Problem("--load", f"{engine.problem.message}: {engine.problem.hint}")
-    elif engine.store == "graphdriver" and (several := _several_loaded(build)):
-        name, count = several
-        yield Problem(
-            "--load",
-            f"this engine keeps one platform of an image, and {name} has {count}: add "
-            f"--platform {engine.platform}, or turn on its containerd image store ({CONTAINERD_STORE})",
-        )
-
-
-def _several_loaded(build: Build) -> tuple[str, int] | None:
-    """The first image that is loaded for several platforms, and how many: no builder helps an engine to keep them."""
-    several = ((target.name, len(target.platforms)) for target in build.job.targets if len(target.platforms) > 1)
-    return next(several, None) if build.options.output == "load" else None
+    problem = Problem(f"builder {builder.name}", message)
+    return Check(platform, "missing", "no", f"for RUN steps of {names}", get, without, (problem,))
 
 
 def build_problems(build: Build, facts: Facts) -> list[Problem]:
     """Everything that the builder or the engine cannot do of what is asked for."""
+    engine = facts.engine
     checks = (builder_check(facts, build), *platform_checks(facts, build))
     problems = [problem for check in checks for problem in check.problems]
-    return problems if facts.too_old else [*problems, *load_problems(build, facts)]
+    if build.options.output != "load" or facts.too_old:
+        return problems
+    if engine.problem is not None:
+        problems.append(Problem("--load", f"{engine.problem.message}: {engine.problem.hint}"))
+    elif engine.store == "graphdriver" and (several := _several_loaded(build)):
+        message = (
+            f"this engine keeps one platform of an image, and {several.name} has {len(several.platforms)}: add "
+            f"--platform {engine.platform}, or turn on its containerd image store ({CONTAINERD_STORE})"
+        )
+        problems.append(Problem("--load", message))
+    return problems
+
+
+def _several_loaded(build: Build) -> Target | None:
+    """The first image that is loaded for several platforms: no builder helps an engine to keep them."""
+    several = (target for target in build.job.targets if len(target.platforms) > 1)
+    return next(several, None) if build.options.output == "load" else None
 
 
 def engine_platform_alone(build: Build, facts: Facts) -> str:
@@ -381,11 +356,6 @@ def engine_platform_alone(build: Build, facts: Facts) -> str:
     if build.options.platforms or engine.problem or engine.store != "graphdriver" or not _several_loaded(build):
         return ""
     return engine.platform if all(engine.platform in target.platforms for target in build.job.targets) else ""
-
-
-def _attested(plan: Plan) -> list[str]:
-    """The keys of ``.env`` that ask for an attestation."""
-    return [key for key, asked in (("PROVENANCE", plan.settings.provenance), ("SBOM", plan.settings.sbom)) if asked]
 
 
 def create_command(plan: Plan) -> str:
@@ -408,51 +378,47 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
     project, workspace, project_check = _project(start)
     python = f"{__version__}, Python {sys.version.split()[0]}"
     checks = [Check("fategen", "ok", python, "Python 3.10 or later"), project_check]
-    answers: Answers | EngineError | None = None
+    facts: Facts | None = None
     try:
-        docker = find_docker()
-    except EngineError:
-        checks.append(Check("docker", "missing", "none", "docker's command line", GET_DOCKER, OFFLINE))
+        answers = ask(find_docker())
+    except EngineError as error:
+        checks += engine_checks(error, workspace)
     else:
-        try:
-            answers = ask(docker)
-        except EngineError as error:
-            answers = error
         checks += engine_checks(answers, workspace)
+        with contextlib.suppress(EngineError):
+            facts = answers.facts()
     checks.append(disk_check(shutil.disk_usage(project.root if project else start).free))
-    git = shutil.which("git")
-    get = "" if git else "apt-get install git"
     needed = "to keep the rendered files under review"
-    checks.append(Check("git", "ok" if git else "note", git or "none", needed, get, "" if git else "every command"))
+    if git := shutil.which("git"):
+        checks.append(Check("git", "ok", git, needed))
+    else:
+        checks.append(Check("git", "note", "none", needed, "apt-get install git", "every command"))
     if workspace is not None:
         from generator.bake.registry import registry_checks
 
         checks += file_checks(build_everything(workspace))
-        checks += registry_checks(facts_of(answers) if answers else None, workspace, environment)
+        checks += registry_checks(facts, workspace, environment)
     return [*checks, proxy_check(docker_config(environment), environment)]
 
 
 def _project(start: Path) -> tuple[Project | None, Workspace | None, Check]:
+    needed, project = "a directory with a .env", None
     try:
         project = find_project(start)
-    except FategenError:
-        needed = "a directory with a .env"
-        return None, None, Check("project", "note", "none", needed, "fategen init", WITHOUT_PROJECT)
-    try:
         workspace = load(project)
     except FategenError as error:
+        if project is None:
+            return None, None, Check("project", "note", "none", needed, "fategen init", WITHOUT_PROJECT)
         needed = "a .env without errors"
         return project, None, Check("project", "missing", error.message, needed, error.hint, WITHOUT_PROJECT)
     plan = workspace.plan
     found = f"FATE {plan.release} → {plan.settings.prefix}, tag {plan.settings.tag}"
-    if not (stale := len(workspace.drift())):
-        return project, workspace, Check("project", "ok", found, "a directory with a .env")
-    found += f"; {stale} generated file{'s' if stale > 1 else ''} not up to date"
-    return (
-        project,
-        workspace,
-        Check("project", "missing", found, "the files that .env renders", "fategen render", "everything except bake"),
-    )
+    check = Check("project", "ok", found, needed)
+    if stale := len(workspace.drift()):
+        found += f"; {stale} generated file{'s' if stale > 1 else ''} not up to date"
+        needed, without = "the files that .env renders", "everything except bake"
+        check = Check("project", "missing", found, needed, "fategen render", without)
+    return project, workspace, check
 
 
 def disk_check(free: int) -> Check:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -47,16 +47,6 @@ _CHANGE_THE_BUILD = (
     "BUILDKIT_SYNTAX",
 )
 """Variables of buildx that change what comes out (docs/reference/building/variables of docker's manual)."""
-
-_CHANGE_THE_METADATA = ("BUILDX_METADATA_PROVENANCE", "BUILDX_METADATA_WARNINGS")
-
-
-@dataclass(frozen=True)
-class Environment:
-    """``values`` for bake's process, and notes on what was left out of them."""
-
-    values: Mapping[str, str]
-    notes: tuple[str, ...]
 
 
 @contextlib.contextmanager
@@ -125,7 +115,7 @@ def make_session(
     """
     plan, root = workspace.plan, workspace.project.root
     docker = docker.at(root).with_secrets(*passwords(plan))
-    build = Build(workspace, make_job(plan, names, options), options)
+    build = Build(workspace, make_job(plan, names, options))
     states = checkouts(root, build.job.involved)
     inputs = [
         *flag_problems(build),
@@ -140,10 +130,10 @@ def make_session(
     if platform := engine_platform_alone(build, facts):
         say(f"for {platform} only: this engine's image store (graphdriver) keeps one platform of an image")
         options = replace(options, platforms=(platform,))
-        build = Build(workspace, make_job(plan, names, options), options)
+        build = Build(workspace, make_job(plan, names, options))
     problems = build_problems(build, facts)
-    environment = make_environment(plan, options, process)
-    env, state = environment.values, workspace.project.make_state()
+    env, notes = make_environment(plan, options, process)
+    state = workspace.project.make_state()
     tagged_before: Mapping[str, str] = {}
     if options.output == "push":
         # only here: its HTTP library takes longer to import than docker to answer
@@ -155,7 +145,7 @@ def make_session(
         host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
         env = {**env, **client_trust(host, env, bundle, state)}
     raise_problems(inputs, problems)
-    _tell(docker, build, states, environment.notes)
+    _tell(docker, build, states, notes)
     overrides = [*revision_labels(build.job, states), *(attestation(plan) if options.attestations else [])]
     if note := no_cache_export(facts, plan):
         say(docker.redact(note))
@@ -202,18 +192,18 @@ def resolved(
     plan = workspace.plan
     docker = docker.at(workspace.project.root).with_secrets(*passwords(plan))
     job = make_job(plan, names, options)
-    files = [check for check in file_checks(Build(workspace, job, options)) if check.name == "files"]
+    files = [check for check in file_checks(Build(workspace, job)) if check.name == "files"]
     raise_problems([problem for check in files for problem in check.problems])
-    environment = make_environment(plan, options, process)
-    for note in environment.notes:
+    env, notes = make_environment(plan, options, process)
+    for note in notes:
         say(docker.redact(note))
     targets = [target.name for target in job.targets]
     args = arguments(job, recipe, BUILDX_NEEDED, targets, flags=["--print"])
-    return docker.redact(docker.check(args, env=environment.values).stdout)
+    return docker.redact(docker.check(args, env=env).stdout)
 
 
-def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> Environment:
-    """The environment of bake's process: the plan's values, whatever the caller's environment says."""
+def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The environment of bake's process: the plan's values, whatever the caller's says; and notes on what differed."""
     secret = frozenset(variable.name for variable in plan.variables if variable.secret)
     values = variables(plan, published_base=options.published_base)
     return bake_environment(process, values, secret, provenance=plan.settings.provenance)
@@ -221,15 +211,14 @@ def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -
 
 def bake_environment(
     process: Mapping[str, str], values: Mapping[str, str], secret: frozenset[str], *, provenance: bool = False
-) -> Environment:
-    """The caller's environment, with the plan's ``values`` for every HCL variable in place of what it had.
+) -> tuple[dict[str, str], list[str]]:
+    """The caller's environment, with the plan's ``values`` for every HCL variable in place of what it had, and notes.
 
     To bake an environment variable silently overrides an HCL variable of its name; here it is ignored with a note.
     ``secret`` names variables whose values are never shown. Without ``provenance`` nothing notes the state of the
     project's git checkout, and buildx need not start seven git processes for each target.
     """
-    env = dict(process)
-    notes = []
+    env, notes = dict(process), []
     for name, value in values.items():
         stray = env.pop(name, None)
         if name in _PROXIES:
@@ -237,21 +226,20 @@ def bake_environment(
             if stray and not value:
                 env.setdefault(name.lower(), stray)
         elif stray is not None and stray != value:
-            expected = f".env says {name}={value}" if value else f".env does not set {name}"
-            shown = f"{name}=***" if name in secret else f"{name}={stray}"
-            expected = f".env sets {name}" if name in secret and value else expected
-            notes.append(f"{shown} in the environment is ignored: {expected}; use --set {name}=…")
+            hidden = name in secret
+            expected = f".env sets {name}{'' if hidden else f'={value}'}" if value else f".env does not set {name}"
+            shown = "***" if hidden else stray
+            notes.append(f"{name}={shown} in the environment is ignored: {expected}; use --set {name}=…")
         env[name] = value
     for name in [*(n for n in env if n.startswith("BUILDX_BAKE_")), *_CHANGE_THE_BUILD]:
         stray = env.pop(name, None)
         if stray is not None and name not in values:
             notes.append(f"{name} in the environment is ignored: it would change what is built")
-    for name in _CHANGE_THE_METADATA:
-        env.pop(name, None)
+    env.pop("BUILDX_METADATA_WARNINGS", None)
     env["BUILDX_METADATA_PROVENANCE"] = "disabled"
     if not provenance:
         env["BUILDX_GIT_INFO"] = "false"
-    return Environment(env, tuple(notes))
+    return env, notes
 
 
 def revision_labels(job: Job, states: Mapping[str, Checkout]) -> Iterator[str]:

@@ -1,24 +1,26 @@
-"""Build everything; only then push or load. After a failed build nothing of the release is in the registry."""
+"""Build everything; only then push, load or write OCI layouts. After a failed build nothing is in the registry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from generator.bake.layouts import build_layouts
+from generator.bake.checks import create_command
+from generator.bake.job import Job
 from generator.bake.report import Built, loaded_sizes
 from generator.bake.run import NO_CACHE_EXPORT, Phase, PhaseError, Session, clear_logs, failure, run_bake
 from generator.config.reference import parse_reference
+from generator.docker.engine import BUILDX_APART
 from generator.docker.git import uncommitted
 from generator.docker.hints import explain_push
 from generator.errors import BuildError, EngineError
+from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import Plan, Target
+from generator.progress import Bar, say
+from generator.text import Version
 
-if TYPE_CHECKING:
-    from generator.images.layout import SourceImage
-
-Verify = Callable[[Sequence["SourceImage"]], None]
+Verify = Callable[[Sequence[SourceImage]], None]
 """Checks the built images, which are OCI layouts, and raises where one must not be published."""
 
 Configs = Mapping[str, Mapping[str, str]]
@@ -127,45 +129,36 @@ def _report(session: Session, phase: Phase, verified: Configs) -> tuple[Built, .
     targets, output = session.job.targets, session.job.options.output
     digests = {target.tags[0]: phase.digests.get(target.name, "") for target in targets if target.tags}
     replaced = {ref: old for ref, old in session.tagged_before.items() if digests.get(ref) and digests[ref] != old}
-    sizes = _pushed_sizes(session, digests, verified) if output == "push" else {}
-    if output == "load":
+    before: Mapping[str, Sequence[str]] = {}
+    sizes: Mapping[str, Mapping[str, int]] = {}
+    if output == "push":
+        from generator.bake.registry import platforms_of, pushed_manifests
+
+        pushed = pushed_manifests(digests, session.facts, session.env)
+        check_published(verified, {ref: {p: m.config.digest for p, m in of.items()} for ref, of in pushed.items()})
+        sizes = {ref: {p: sum(layer.size for layer in m.layers) for p, m in of.items()} for ref, of in pushed.items()}
+        before = platforms_of(replaced, session.facts, session.env)
+    elif output == "load":
         sizes = loaded_sizes(session.docker, list(digests))
-    built = tuple(
-        Built(
-            image=target.name,
-            references=target.tags,
-            digest=phase.digests.get(target.name, ""),
-            platforms=target.platforms,
-            sizes=tuple(sizes.get(target.tags[0], {}).items()) if target.tags else (),
-            seconds=phase.seconds.get(target.name, 0.0),
-            uncommitted=uncommitted(session.job.sources(target), session.states),
-            cached=target.name in phase.cached,
-            replaced=replaced.get(target.tags[0], "") if target.tags else "",
-            state={"none": "built", "push": "pushed", "load": "loaded"}[output],
+    built = []
+    for target in targets:
+        name = target.tags[0] if target.tags else ""
+        built.append(
+            Built(
+                image=target.name,
+                references=target.tags,
+                digest=digests.get(name, ""),
+                platforms=target.platforms,
+                sizes=tuple(sizes.get(name, {}).items()),
+                seconds=phase.seconds.get(target.name, 0.0),
+                uncommitted=uncommitted(session.job.sources(target), session.states),
+                cached=target.name in phase.cached,
+                replaced=replaced.get(name, ""),
+                lost=tuple(p for p in before.get(name, ()) if p not in target.platforms),
+                state={"none": "built", "push": "pushed", "load": "loaded"}[output],
+            )
         )
-        for target in targets
-    )
-    if not replaced:
-        return built
-    from generator.bake.registry import with_lost
-
-    return with_lost(built, session.facts, session.env)
-
-
-def _pushed_sizes(session: Session, digests: Mapping[str, str], verified: Configs) -> dict[str, dict[str, int]]:
-    """Reference -> platform -> bytes of the compressed layers, of what is in the registry and is what was verified."""
-    from generator.bake.registry import pushed_manifests
-
-    images = pushed_manifests(digests, session.facts, session.env)
-    configs = {
-        reference: {name: manifest.config.digest for name, manifest in manifests.items()}
-        for reference, manifests in images.items()
-    }
-    check_published(verified, configs)
-    return {
-        reference: {name: sum(layer.size for layer in manifest.layers) for name, manifest in manifests.items()}
-        for reference, manifests in images.items()
-    }
+    return tuple(built)
 
 
 def check_published(verified: Configs, pushed: Configs) -> None:
@@ -186,3 +179,83 @@ def check_published(verified: Configs, pushed: Configs) -> None:
             hint="a source changed, the builder's cache was pruned, or another build did the same beside this one: "
             "run the same command again",
         )
+
+
+# OCI layouts: what bundles are made of, and what is verified
+
+
+def build_layouts(
+    session: Session, plan: Plan, platforms: Sequence[str], *, again: bool = False
+) -> tuple[SourceImage, ...]:
+    """Builds the session's targets and writes each to ``.fategen/layouts/<target>``. Raises BuildError or EngineError.
+
+    There is no attestation, and layers are what a push sends: gzip, unless a base has others. ``again``: the images
+    were built just now, so that no build cache is written.
+    """
+    from generator.bundle.sources import fill_layouts, source_images
+
+    layouts = {target.name: empty_layout(session.state / "layouts", target.name) for target in session.job.targets}
+    images = source_images(session.job, platforms, layouts)
+    if session.facts.multi_platform:
+        _export(session, layouts, again)
+        return images
+    say(
+        "through the engine: its image store (graphdriver) cannot export OCI layouts, so the images are loaded into it "
+        "and read back with docker save"
+    )
+    platform = session.facts.engine.platform
+    # another platform would take the image's place in the engine
+    if others := sorted({p for target in session.job.targets for p in target.platforms if p != platform}):
+        raise EngineError(
+            f"{', '.join(others)} cannot be saved through this engine: its image store (graphdriver) keeps one "
+            f"platform of an image, {platform}; create a builder with\n    {create_command(plan)}\n"
+            "  and add --builder fategen",
+            hint="nothing was started",
+        )
+    _bake(session, "building and loading", {target.name: "type=docker" for target in session.job.targets}, again)
+    with Bar("reading it back", session.quiet) as bar:
+        fill_layouts(session.docker, images, bar)
+    return images
+
+
+def _export(session: Session, layouts: Mapping[str, Path], again: bool) -> None:
+    """Has bake write the layouts; the blobs stay between runs, as a cache."""
+    root = session.state.parent
+    outputs = {name: f"type=oci,tar=false,dest={path.relative_to(root)}" for name, path in layouts.items()}
+    if leaders := sent_first(session.job, session.facts.buildx):
+        _bake(session, "exporting one image of each base", {name: outputs[name] for name in leaders}, again)
+        again = True
+    _bake(session, "exporting", {name: out for name, out in outputs.items() if name not in leaders}, again)
+    missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]
+    if missing:
+        raise EngineError(
+            f"docker buildx bake succeeded, but wrote no OCI layout for {', '.join(missing)}",
+            hint="docker buildx inspect shows the builder; one with the docker-container driver can write them",
+        )
+
+
+def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
+    """Targets to export before the others, one for each base; none where that would save nothing.
+
+    From buildx 0.20 on (containerd 2) images that are exported beside each other do not see each other's layers, so
+    that a base would come once for each image that stands on it: at 1 GB of images, twice the time.
+    """
+    if buildx < BUILDX_APART:
+        return ()
+    builders = {target.name for target in job.involved if target.kind == "builder"}
+    sent: set[str] = set()
+    leaders = []
+    for target in job.targets:
+        below = {base.name for base in target.bases} | {*target.parents} - builders
+        if not below & sent:
+            leaders.append(target.name)
+            sent |= below
+    return tuple(leaders) if len(leaders) < len(job.targets) else ()
+
+
+def _bake(session: Session, title: str, outputs: Mapping[str, str], again: bool) -> None:
+    clear_logs(session.state, session.job)
+    try:
+        run_bake(session, title, outputs, overrides=[NO_CACHE_EXPORT] if again else [])
+    except PhaseError as error:
+        raise failure(error) from error

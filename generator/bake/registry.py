@@ -8,29 +8,34 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from generator.bake.checks import Check, ca_bundle
-from generator.bake.job import Options
+from generator.bake.job import Job, Options
 from generator.bake.prepare import make_environment, passwords
-from generator.bake.report import Built
 from generator.config.reference import Reference, parse_reference
 from generator.config.values import platforms
-from generator.docker.config import docker_config
-from generator.docker.credentials import HUB, certificates, find_login, trust_text
+from generator.docker.credentials import HUB, certificates, docker_config, find_login, trust_text
 from generator.docker.engine import DAEMON_DRIVERS, Facts
 from generator.docker.hints import get_authority, get_login
 from generator.docker.process import Docker
 from generator.errors import EngineError, Problem
+from generator.images.layout import empty_layout
 from generator.images.oci import INDEX_TYPES, Manifest, parse_index, parse_manifest
 from generator.plan.plan import Target
+from generator.progress import Bar
 from generator.registry.client import Registries, Registry, access_to, host_of, refused_pushes
 from generator.registry.explain import PushProblem, explain_refusals
 from generator.registry.http import Kind, Refusal
 from generator.workspace import Workspace
+
+if TYPE_CHECKING:
+    from generator.bundle.index import BundleIndex
+    from generator.registry.fetch import Fetch
 
 WITHOUT = "everything except bake --push"
 _T = TypeVar("_T")
@@ -108,7 +113,7 @@ def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapp
     if facts is None:
         return [login]
     docker = Docker("docker").with_secrets(*passwords(plan))
-    values = make_environment(plan, Options(), environment).values
+    values = make_environment(plan, Options(), environment)[0]
     problems = _ask_push(docker, plan.targets, facts, values, ca_bundle(plan, workspace.project.root))
     needed = f"{host} accepts a push (bake --push)"
     if problems:
@@ -157,25 +162,17 @@ def pushed_manifests(
     return _ask_all({name: digest for name, digest in digests.items() if digest}, ask, facts, environment)
 
 
-def with_lost(
-    built: Sequence[Built], facts: Facts, environment: Mapping[str, str], patience: float = 5.0
-) -> tuple[Built, ...]:
-    """The same, with the platforms that are lost with what a push replaced, where the registry tells them in time."""
+def platforms_of(
+    digests: Mapping[str, str], facts: Facts, environment: Mapping[str, str], patience: float = 5.0
+) -> dict[str, list[str]]:
+    """Reference -> platforms of the image that has this digest, where the registry tells them in so many seconds."""
 
     def ask(registry: Registry, path: str, digest: str) -> list[str]:
         top = registry.manifest(path, digest)
         names = [child.platform for child in parse_index(top.data, top.media_type) if not child.attestation]
-        return [known for name in names for known in _buildable(name)]
+        return list(dict.fromkeys(known for name in names for known in _buildable(name)))
 
-    replaced = {image.references[0]: image.replaced for image in built if image.replaced}
-    before = _ask_all(replaced, ask, facts, environment, patience)
-    lost = {name: tuple(dict.fromkeys(names)) for name, names in before.items()}
-    return tuple(
-        replace(image, lost=tuple(p for p in lost.get(image.references[0], ()) if p not in image.platforms))
-        if image.replaced
-        else image
-        for image in built
-    )
+    return _ask_all(digests, ask, facts, environment, patience)
 
 
 def _buildable(platform: str) -> tuple[str, ...]:
@@ -236,8 +233,27 @@ def client_trust(host: str, environment: Mapping[str, str], bundle: Path | None,
     return {"SSL_CERT_FILE": str(file)}
 
 
-def registries_of(workspace: Workspace, environment: Mapping[str, str]) -> Registries:
-    """The registries as bake would push to them: its proxies and docker's logins, and CA_BUNDLE's authorities too."""
+@contextlib.contextmanager
+def fetching_layouts(
+    workspace: Workspace,
+    job: Job,
+    platforms: Sequence[str],
+    process: Mapping[str, str],
+    quiet: bool,
+    others: Sequence[str] = (),
+    bases: Sequence[BundleIndex] = (),
+) -> Iterator[Fetch]:
+    """The job's images, and ``others``, as their registries have them, but for layers that ``bases`` have.
+
+    The registries are asked as bake would push to them: by its proxies and docker's logins, and CA_BUNDLE is trusted.
+    """
+    from generator.registry.fetch import fetching, other_images, planned_images
+
+    layout = partial(empty_layout, workspace.project.make_state("layouts"))
+    images = [*planned_images(job.targets, platforms, layout), *other_images(others, platforms, layout)]
     bundle = ca_bundle(workspace.plan, workspace.project.root)
-    values = make_environment(workspace.plan, Options(), environment).values
-    return Registries(values, (bundle,) if bundle else ())
+    environment, _ = make_environment(workspace.plan, Options(), process)
+    registries = Registries(environment, (bundle,) if bundle else ())
+    without = frozenset(blob for base in bases for blob in base.blobs())
+    with Bar("fetching", quiet) as bar, fetching(images, registries, without=without, progress=bar) as fetch:
+        yield fetch

@@ -150,7 +150,7 @@ def _run_once(
     try:
         with (
             writing_logs(session.state, job, title) as log,
-            session.docker.stream_lines(args, env=session.env) as child,
+            session.docker.start(args, env=session.env, output="lines") as child,
         ):
             try:
                 for line in child.lines(TICK):

@@ -224,7 +224,7 @@ class DockerEngine:
     @contextlib.contextmanager
     def open_load(self, platform: str) -> Iterator[Pipe]:
         """``docker load``, which takes images of any platform."""
-        with self._docker.stream_in(["load"]) as child:
+        with self._docker.start(["load"], feed=True) as child:
             yield _LoadPipe(self._docker, child, "see docker info and the engine's log; is its disk full?")
 
     def tag(self, image: str, name: str) -> None:
@@ -293,7 +293,7 @@ class PodmanEngine:
     @contextlib.contextmanager
     def open_load(self, platform: str) -> Iterator[Pipe]:
         """``podman load``, which takes images of any platform."""
-        with self._podman.stream_in(["load", "--quiet"]) as child:
+        with self._podman.start(["load", "--quiet"], feed=True) as child:
             yield _LoadPipe(self._podman, child, "see podman info; is its disk full?")
 
     def tag(self, image: str, name: str) -> None:
@@ -362,7 +362,7 @@ class ContainerdEngine:
     def open_load(self, platform: str) -> Iterator[Pipe]:
         """``ctr images import``, which unpacks for this platform."""
         args = [*self._namespace, "images", "import", "--platform", platform, "-"]
-        with self._ctr.stream_in(args) as child:
+        with self._ctr.start(args, feed=True) as child:
             yield _LoadPipe(self._ctr, child, self._UNREACHABLE)
 
     def tag(self, image: str, name: str) -> None:

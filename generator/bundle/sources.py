@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.bake.job import Job
-from generator.bake.layouts import empty_layouts, fetching_layouts
 from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine, EngineImage
 from generator.docker.process import Docker, find_docker
 from generator.errors import EngineError, InputError, Problem
 from generator.images.docker_save import AGAIN, SavedImage, compress_layers, copy_blobs, grouped, read_saves
-from generator.images.layout import BlobStore, SourceImage, missing_platforms, names_image, write_layout
+from generator.images.layout import BlobStore, SourceImage, empty_layout, missing_platforms, names_image, write_layout
 from generator.images.oci import Descriptor
 from generator.images.reference import familiar, normalise
 from generator.progress import Bar, Progress
@@ -65,7 +64,8 @@ def from_engine(
 
     The layouts below ``state`` are those that bake writes too: what was exported before is not copied again.
     """
-    images = source_images(job, platforms, empty_layouts(state, job))
+    layouts = {target.name: empty_layout(state / "layouts", target.name) for target in job.targets}
+    images = source_images(job, platforms, layouts)
     fill_layouts(docker, images, progress)
     return images
 
@@ -86,6 +86,9 @@ def without_building(
     if kind == "layout":
         yield from_layouts(Path(place), job, platforms), None
     elif kind == "registry":
+        # only here: its HTTP library is slow to import
+        from generator.bake.registry import fetching_layouts
+
         with fetching_layouts(workspace, job, platforms, process, quiet, others, bases) as fetch:
             yield fetch.images, fetch
     else:

@@ -114,7 +114,8 @@ def _from_registry(
     workspace: Workspace, names: Sequence[str], platforms: Sequence[str], quiet: bool, locks: contextlib.ExitStack
 ) -> Origin:
     """Every platform that the plan has of each image, unless some are asked for."""
-    from generator.bake import Options, fetching_layouts, lock_project, make_job
+    from generator.bake import Options, lock_project, make_job
+    from generator.bake.registry import fetching_layouts
     from generator.verify.origins import from_layouts
 
     locks.enter_context(lock_project(workspace.project))

@@ -7,7 +7,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from generator.docker.hints import GET_BUILDX, explain
@@ -118,6 +118,27 @@ class Answers:
     builder: Builder | None
     inspection: Completed
 
+    @property
+    def needs_engine(self) -> bool:
+        """A remote builder builds without the local engine."""
+        return self.builder is None or self.builder.driver in DAEMON_DRIVERS
+
+    def facts(self) -> Facts:
+        """EngineError where buildx is missing or old, no engine answers that is needed, or no builder does."""
+        if self.buildx is None:
+            raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
+        if self.buildx < BUILDX_NEEDED:
+            version = show_version(self.buildx)
+            raise EngineError(f"buildx {version} is too old; fategen needs 0.13 or later", hint=GET_BUILDX)
+        if self.engine.problem is not None and self.needs_engine:
+            raise self.engine.problem
+        hint = "docker buildx ls lists the builders"
+        if self.builder is None:
+            raise Docker("docker").failure(self.inspection, hint=hint)
+        if error := self.builder.error:
+            raise explain(error) or EngineError(f"builder {self.builder.name}: {error}", hint=hint)
+        return Facts(self.engine, self.buildx, self.builder)
+
 
 @contextlib.contextmanager
 def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]:
@@ -152,30 +173,14 @@ def ask_engine(docker: Docker) -> Engine:
 
 
 def inspect(docker: Docker, answers: Answers) -> Facts:
-    """What bake will meet. EngineError where buildx is missing or old, or the builder is unknown or unreachable.
-
-    A daemon that does not answer is an error only for a builder that needs it: a remote one builds without it.
-    """
-    if answers.buildx is None:
-        raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
-    if answers.buildx < BUILDX_NEEDED:
-        version = show_version(answers.buildx)
-        raise EngineError(f"buildx {version} is too old; fategen needs 0.13 or later", hint=GET_BUILDX)
-    problem, builder = answers.engine.problem, answers.builder
-    if problem is not None and (builder is None or builder.driver in DAEMON_DRIVERS):
-        raise problem
-    if builder is None:
-        raise docker.failure(answers.inspection, hint="docker buildx ls lists the builders")
-    if not builder.running and not builder.error:
-        # bake would start it as well; only then are its platforms known, and whether it can be reached at all
-        started = docker.check(
-            ["buildx", "inspect", "--bootstrap", builder.name], hint=f"is builder {builder.name} reachable?"
-        )
-        builder = parse_builder(started.stdout)
-    if builder.error:
-        error = EngineError(f"builder {builder.name}: {builder.error}", hint="docker buildx ls lists the builders")
-        raise explain(builder.error) or error
-    return Facts(answers.engine, answers.buildx, builder)
+    """What bake will meet, with a builder that runs. EngineError where something is missing, old or unreachable."""
+    facts = answers.facts()
+    if facts.builder.running:
+        return facts
+    # bake would start it as well; only then are its platforms known, and whether it can be reached at all
+    name = facts.builder.name
+    started = docker.check(["buildx", "inspect", "--bootstrap", name], hint=f"is builder {name} reachable?")
+    return replace(answers, builder=parse_builder(started.stdout)).facts()
 
 
 def parse_platforms(text: str) -> tuple[str, ...]:
@@ -195,28 +200,20 @@ def parse_builder(text: str) -> Builder:
     fields = _fields(head)
     nodes = [_fields(block) for block in re.split(r"\n(?=Name:)", tail.strip()) if block.strip()]
     error = fields.get("error", "") or next((node["error"] for node in nodes if "error" in node), "")
-    return Builder(fields.get("name", ""), fields.get("driver", ""), tuple(_node(node) for node in nodes), error)
+    return Builder(fields.get("name", ""), fields.get("driver", ""), tuple(map(_node, nodes)), error)
 
 
 def _node(fields: Mapping[str, str]) -> Node:
-    return Node(
-        name=fields.get("name", ""),
-        endpoint=fields.get("endpoint", ""),
-        status=fields.get("status", ""),
-        # named "Buildkit" before buildx 0.13
-        buildkit=fields.get("buildkit version", fields.get("buildkit", "")),
-        platforms=parse_platforms(fields.get("platforms", "")),
+    name, endpoint, status, buildkit, platforms = (
+        fields.get(key, "") for key in ("name", "endpoint", "status", "buildkit version", "platforms")
     )
+    return Node(name, endpoint, status, buildkit, parse_platforms(platforms))
 
 
 def _fields(block: str) -> dict[str, str]:
     """``Key: value`` at the start of a line; indented lines (labels, GC rules) belong to no field that is read here."""
-    fields: dict[str, str] = {}
-    for line in block.splitlines():
-        key, colon, value = line.partition(":")
-        if colon and not line.startswith(" "):
-            fields.setdefault(key.strip().lower(), value.strip())
-    return fields
+    lines = [line.partition(":") for line in block.splitlines() if not line.startswith(" ")]
+    return {key.strip().lower(): value.strip() for key, colon, value in reversed(lines) if colon}
 
 
 def parse_engine(done: Completed) -> tuple[Engine, Version | None]:

@@ -10,7 +10,6 @@ Standard library alone, for Python 3.8 too: the offline loader is made of it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import select
@@ -32,9 +31,6 @@ from generator.errors import EngineError
 
 GRACE = 10.0
 """Seconds that a child has to end after SIGINT, and again after SIGTERM, before it is killed."""
-
-_PIPE = 1 << 20
-"""Bytes that a pipe to or from an archive holds, the most that Linux gives anybody: 16 times fewer context switches."""
 
 _URL_LOGIN = re.compile(r"://(?!git@)[^/\s\"']*@(?!sha256:)")
 """A token may stand in the place of the user's name; ssh's ``git`` and ``docker-image://x@sha256:…`` are no logins."""
@@ -100,7 +96,7 @@ class Docker:
 
         The output is as the engine gave it (it may be data): ``redact`` it before it is shown.
         """
-        with Child(self, args, env=env, stdin=subprocess.PIPE if input is not None else None) as child:
+        with self.start(args, env=env, feed=input is not None) as child:
             if input is not None:
                 # a child that ends without reading all of it says why on stderr; its exit code decides
                 with contextlib.suppress(BrokenPipeError):
@@ -135,25 +131,21 @@ class Docker:
         words = " ".join((Path(self.binary).name, *args[1:4]))
         return self.redact(words.partition(" -")[0])
 
-    def start(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
-        """Start ``docker ARGS`` for ``with``, to run beside others; ``finish()`` gives its output."""
-        return Child(self, args, env=env)
+    def start(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        feed: bool = False,
+        output: Literal["keep", "lines", "bytes"] = "keep",
+    ) -> Child:
+        """Start ``docker ARGS`` for ``with``, to run beside others; ``finish()`` gives the output that is kept.
 
-    def stream_lines(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
-        """Start ``docker ARGS`` for ``with``; ``lines()`` gives stdout and stderr, line by line, while it runs."""
-        return Child(self, args, env=env, stdout="lines")
-
-    def stream_out(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
-        """Start ``docker ARGS`` (such as ``save``) for ``with``; ``output`` gives its standard output while it runs."""
-        return Child(self, args, env=env, stdout="bytes")
-
-    def stream_in(self, args: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
-        """Start ``docker ARGS`` (such as ``load``) for ``with``; what is written to ``pipe`` is its standard input.
-
-        A child that ends early makes the write fail: leaving the ``with`` block turns that into an EngineError with
-        the engine's own last line.
+        ``feed``: what is written to ``pipe`` is its standard input; a child that ends early makes the write fail, which
+        the end of the ``with`` block turns into an EngineError with the engine's own last line. ``output``: with
+        ``lines``, ``lines()`` gives stdout and stderr while it runs; with ``bytes``, ``output`` is its stdout.
         """
-        return Child(self, args, env=env, stdin=subprocess.PIPE)
+        return Child(self, args, env, feed, output)
 
 
 class Child:
@@ -163,16 +155,14 @@ class Child:
         self,
         docker: Docker,
         args: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        stdin: int | None = None,
-        stdout: Literal["file", "lines", "bytes"] = "file",
+        env: Mapping[str, str] | None,
+        feed: bool,
+        output: Literal["keep", "lines", "bytes"],
     ) -> None:
         self.docker = docker
         self.args = (docker.binary, *args)
         self._env = None if env is None else dict(env)
-        self._stdin = subprocess.DEVNULL if stdin is None else stdin
-        self._stdout = stdout
+        self._feed, self._output = feed, output
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Child:
@@ -186,24 +176,22 @@ class Child:
                 self.args,
                 env=self._env,
                 cwd=self.docker.cwd or None,
-                stdin=self._stdin,
-                stdout=self._out if self._stdout == "file" else subprocess.PIPE,
-                stderr=subprocess.STDOUT if self._stdout == "lines" else self._err,
+                stdin=subprocess.PIPE if self._feed else subprocess.DEVNULL,
+                stdout=self._out if self._output == "keep" else subprocess.PIPE,
+                stderr=subprocess.STDOUT if self._output == "lines" else self._err,
                 start_new_session=True,
             )
         except OSError as error:
             self._closing.close()
             raise EngineError(f"{self.args[0]} cannot be started: {error.strerror}", hint="fategen doctor") from error
-        _widen(self._process.stdin)
-        if self._stdout == "bytes":
-            _widen(self._process.stdout)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._closing:
-            if isinstance(error, BrokenPipeError) and self._ended_by_itself():
+            # a broken pipe may also be that of the terminal that this program writes to
+            if isinstance(error, BrokenPipeError) and self._feed and self._wait(GRACE):
                 raise self.docker.failure(self.finish()) from error
             if self._process.poll() is None:
                 try:
@@ -217,18 +205,18 @@ class Child:
 
     @property
     def pipe(self) -> IO[bytes]:
-        """The standard input of a child that ``stream_in`` started."""
+        """The standard input of a child that is fed."""
         assert self._process.stdin is not None
         return self._process.stdin
 
     @property
     def output(self) -> IO[bytes]:
-        """The standard output of a child that ``stream_out`` started."""
+        """The standard output of a child whose bytes are read."""
         assert self._process.stdout is not None
         return self._process.stdout
 
     def lines(self, tick: float | None = None) -> Iterator[str]:
-        """The output of a child that ``stream_lines`` started; an empty line for every quiet ``tick`` (seconds)."""
+        """The output of a child whose lines are read; an empty line for every quiet ``tick`` (seconds)."""
         assert self._process.stdout is not None
         rest = b""
         while True:
@@ -263,12 +251,8 @@ class Child:
         """End it in order: SIGINT, then SIGTERM, then SIGKILL, to its whole group, with ``GRACE`` seconds between."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._kill(number)
-            self._drain(GRACE)
+            self._drain()
         self.abort()
-
-    def _ended_by_itself(self) -> bool:
-        """Whether a broken pipe is the child's own end, not that of the terminal that this program writes to."""
-        return self._process.stdin is not None and self._wait(GRACE)
 
     def _kill(self, number: signal.Signals) -> None:
         # a reaped child is not signalled: its number may be someone else's by now
@@ -276,9 +260,9 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
 
-    def _drain(self, seconds: float) -> None:
-        """Wait for its end; what it still prints is thrown away, so that a full pipe does not keep it."""
-        end = time.monotonic() + seconds
+    def _drain(self) -> None:
+        """Wait ``GRACE`` seconds for its end; what it still prints is dropped, so that a full pipe does not keep it."""
+        end = time.monotonic() + GRACE
         if self._process.stdout is not None:
             for _ in self.lines(0.05):
                 if time.monotonic() > end:
@@ -295,13 +279,6 @@ class Child:
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-
-
-def _widen(pipe: IO[bytes] | None) -> None:
-    # AttributeError: Python 3.9, or a system without it
-    with contextlib.suppress(OSError, AttributeError):
-        if pipe is not None:
-            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _text(file: IO[bytes]) -> str:

@@ -188,7 +188,7 @@ def read_saves(
             progress("docker save", done, 0)
 
     def save(names: Sequence[str]) -> T:
-        with docker.stream_out(["image", "save", *dict.fromkeys(names)]) as child:
+        with docker.start(["image", "save", *dict.fromkeys(names)], output="bytes") as child:
             with lock:
                 children.append(child)
                 if stopped:

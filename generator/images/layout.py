@@ -7,6 +7,7 @@ Source: opencontainers/image-spec, image-layout.md. A digest becomes a path only
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -304,3 +305,20 @@ def _read_cache(cache_file: Path) -> dict[str, Descriptor]:
         }
     except (OSError, Malformed):
         return {}
+
+
+def empty_layout(layouts: Path, name: str) -> Path:
+    """The layout directory ``layouts``/NAME without an index: buildx adds to one that is there, so it would keep names.
+
+    Its blobs are a link to ``layouts``/shared, which all the layouts beside it have; they stay, as a cache.
+    """
+    (layouts / "shared/sha256").mkdir(parents=True, exist_ok=True)
+    path = layouts / name
+    path.mkdir(exist_ok=True)
+    (path / "index.json").unlink(missing_ok=True)
+    blobs = path / "blobs"
+    if not blobs.is_symlink():
+        # buildx makes a directory where the link was deleted under its hands
+        shutil.rmtree(blobs, ignore_errors=True)
+        blobs.symlink_to("../shared", target_is_directory=True)
+    return path

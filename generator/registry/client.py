@@ -26,8 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generator.config.reference import Reference
-from generator.docker.config import docker_config
-from generator.docker.credentials import HUB, certificates, find_login
+from generator.docker.credentials import HUB, certificates, docker_config, find_login
 from generator.errors import EngineError
 from generator.registry.http import Answer, Kind, Refusal, is_insecure, join_url, origin
 from generator.registry.session import Access, Session

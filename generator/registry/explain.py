@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from generator.docker.config import config_directory
+from generator.docker.credentials import config_directory
 from generator.docker.hints import get_authority, get_login, get_project, get_right
 from generator.errors import Problem
 from generator.registry.http import Kind, Refusal

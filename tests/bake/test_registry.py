@@ -16,13 +16,12 @@ import trustme
 from generator.bake.registry import (
     certain,
     client_trust,
+    platforms_of,
     push_problems,
     pushed_manifests,
     registry_checks,
     tagged_digests,
-    with_lost,
 )
-from generator.bake.report import Built
 from generator.docker.engine import Builder, Engine, Facts, Node, parse_engine
 from generator.docker.hints import explain_push
 from generator.docker.process import Completed, Docker
@@ -343,41 +342,32 @@ def test_the_manifests_of_what_was_pushed(loopback: Loopback, tmp_path: Path) ->
     assert list(pushed_manifests(digests, facts(), Asked(tmp_path, loopback.host).environment)[reference]) == [""]
 
 
-class Pushed:
-    """A registry that had something else under the name of an image that was pushed for arm64."""
+class Before:
+    """A registry that has an image which a push is to replace."""
 
     def __init__(self, registry: Loopback, directory: Path, before: tuple[str, bytes]) -> None:
         self.environment = {"DOCKER_CONFIG": str(directory), "HOME": str(directory)}
-        self.before = sha256(before[1])
-        registry.manifests["fate/roll"] = {self.before: before}
-        self.roll = built(f"{registry.host}/fate/roll:1", replaced=self.before)
+        self.digest = sha256(before[1])
+        registry.manifests["fate/roll"] = {self.digest: before}
+        self.digests = {f"{registry.host}/fate/roll:1": self.digest}
 
-    def lost(self, *others: Built, patience: float = 5.0) -> list[tuple[str, ...]]:
-        return [image.lost for image in with_lost([*others, self.roll], facts(), self.environment, patience)]
-
-
-def built(reference: str, replaced: str = "") -> Built:
-    new = "sha256:" + "1a" * 32
-    return Built("roll", (reference,), new, ("linux/arm64",), (), 0.0, "pushed", replaced=replaced)
+    def platforms(self, patience: float = 5.0) -> list[list[str]]:
+        return list(platforms_of(self.digests, facts(), self.environment, patience).values())
 
 
 @pytest.mark.parametrize(
-    ("platforms", "lost"),
+    ("platforms", "known"),
     [
-        ((*BOTH, "windows/amd64", "linux/s390x"), ("linux/amd64", "linux/s390x")),
-        (("linux/arm", "linux/x86_64", "linux/amd64"), ("linux/arm/v7", "linux/amd64")),
+        ((*BOTH, "windows/amd64", "linux/s390x"), [*BOTH, "linux/s390x"]),
+        (("linux/arm", "linux/x86_64", "linux/amd64"), ["linux/arm/v7", "linux/amd64"]),
     ],
 )
-def test_platforms_that_a_push_replaced_and_does_not_have_are_lost(
-    loopback: Loopback, tmp_path: Path, platforms: tuple[str, ...], lost: tuple[str, ...]
+def test_the_platforms_of_what_a_push_replaces(
+    loopback: Loopback, tmp_path: Path, platforms: tuple[str, ...], known: list[str]
 ) -> None:
-    assert Pushed(loopback, tmp_path, index_of(*platforms)).lost() == [lost]
-
-
-def test_only_what_was_replaced_is_asked_for(loopback: Loopback, tmp_path: Path) -> None:
-    pushed = Pushed(loopback, tmp_path, index_of(*BOTH))
-    assert pushed.lost(built(f"{loopback.host}/fate/egg:1")) == [(), ("linux/amd64",)]
-    assert loopback.paths("GET") == ["/v2/", f"/v2/fate/roll/manifests/{pushed.before}"]
+    before = Before(loopback, tmp_path, index_of(*platforms))
+    assert before.platforms() == [known]
+    assert loopback.paths("GET") == ["/v2/", f"/v2/fate/roll/manifests/{before.digest}"]
 
 
 @pytest.mark.parametrize(
@@ -397,7 +387,7 @@ def test_only_what_was_replaced_is_asked_for(loopback: Loopback, tmp_path: Path)
 def test_what_is_no_index_of_platforms_is_passed_over(
     loopback: Loopback, tmp_path: Path, before: tuple[str, bytes]
 ) -> None:
-    assert Pushed(loopback, tmp_path, before).lost() == [()]
+    assert not any(Before(loopback, tmp_path, before).platforms())
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])
@@ -405,14 +395,14 @@ def test_a_registry_that_refuses_to_say_what_was_replaced_is_passed_over(
     loopback: Loopback, tmp_path: Path, status: int
 ) -> None:
     loopback.lies.append(lambda handler: handler.answer(status) is None)
-    assert Pushed(loopback, tmp_path, index_of(*BOTH)).lost(patience=0.3) == [()]
+    assert Before(loopback, tmp_path, index_of(*BOTH)).platforms(patience=0.3) == []
 
 
 def test_a_silent_name_is_not_waited_for_and_hides_no_other(loopback: Loopback, tmp_path: Path) -> None:
     silent = threading.Event()
     loopback.lies.append(lambda handler: "fate/egg/manifests" in handler.path and silent.wait(10))
-    pushed = Pushed(loopback, tmp_path, index_of(*BOTH))
-    egg = built(f"{loopback.host}/fate/egg:1", replaced=pushed.before)
-    assert pushed.lost(egg, patience=1.0) == [(), ("linux/amd64",)]
+    before = Before(loopback, tmp_path, index_of(*BOTH))
+    before.digests[f"{loopback.host}/fate/egg:1"] = before.digest
+    assert before.platforms(patience=1.0) == [[*BOTH]]
     assert not silent.is_set()
     silent.set()

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.docker.config import docker_config
-from generator.docker.credentials import Login, certificates, find_login, trust_text
+from generator.docker.credentials import Login, certificates, docker_config, find_login, trust_text
 
 
 def auth(user: str, password: str) -> dict[str, str]:

@@ -97,10 +97,7 @@ def test_builder_of_two_nodes() -> None:
     assert builder.platforms == ("linux/amd64", "linux/386", "linux/arm64", "linux/arm/v7", "linux/arm/v6")
 
 
-def test_builder_of_old_buildx_and_of_nothing() -> None:
-    assert (
-        parse_builder("Name: a\nDriver: docker\n\nNodes:\nName: a\nBuildkit: v0.11.0\n").nodes[0].buildkit == "v0.11.0"
-    )
+def test_builder_of_nothing() -> None:
     assert parse_builder("") == Builder("", "", ())
 
 

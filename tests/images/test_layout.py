@@ -9,7 +9,7 @@ import pytest
 
 from generator.errors import BundleError, InputError
 from generator.images.layout import Layout as Directory
-from generator.images.layout import SourceImage, missing_platforms, read
+from generator.images.layout import SourceImage, empty_layout, missing_platforms, read
 from generator.images.oci import Descriptor
 from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, TAR, Layout, multi, sha256, simple
 
@@ -196,3 +196,10 @@ def test_no_next_step_deletes_what_others_wrote(place: str, tmp_path: Path) -> N
     layout.mkdir(parents=True)
     (layout / "blobs").symlink_to("../blobs")
     assert Directory(layout).hint.startswith("rm -r ") == (place != "theirs")
+
+
+def test_a_directory_in_the_place_of_a_layouts_link_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "egg/blobs/sha256").mkdir(parents=True)
+    layout = empty_layout(tmp_path, "egg")
+    assert (layout / "blobs").resolve() == tmp_path / "shared"
+    assert empty_layout(tmp_path, "egg") == layout

@@ -14,12 +14,11 @@ from typing import Any
 
 import pytest
 
-from generator.bake.layouts import empty_layout
 from generator.bundle.reader import verify
 from generator.bundle.save import save
 from generator.config.reference import Reference, parse_reference
 from generator.errors import BundleError, EngineError, InputError
-from generator.images.layout import SourceImage
+from generator.images.layout import SourceImage, empty_layout
 from generator.registry.client import Registries, Registry
 from generator.registry.fetch import Fetch, RemoteImage, fetching, other_images
 from tests.bundle.layouts import GZIP, INDEX, MANIFEST, Layout, multi, sha256, simple
