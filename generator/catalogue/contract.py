@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, cast
 
@@ -40,6 +40,15 @@ class Words:
     where: str
 
 
+@dataclass(frozen=True)
+class Parameter:
+    """An entry below ``with:``, a value for the image's template."""
+
+    name: str
+    value: Param
+    where: str
+
+
 def as_item(name: str, text: str, where: str) -> Item:
     return Item(text, where)
 
@@ -49,7 +58,7 @@ def _as_words(name: str, words: tuple[str, ...], where: str) -> Words:
 
 
 def _as_seconds(name: str, text: str, where: str) -> float:
-    return float(text) if not _check_seconds(text) else 0.0
+    return 0.0 if _check_seconds(text) else float(text)
 
 
 def _check_seconds(text: str) -> str:
@@ -87,12 +96,8 @@ class File:
 
     name: str
     type: str = key(Text("what it is", choices=("file", "directory", "link"), wrong="is not a type of path"))
-    mode: str = key(
-        Text("its permissions, in octal digits", pattern="[0-7]{3,4}", wrong='is not a mode, such as "644"')
-    )
-    owner: str = key(
-        Text("its numeric user and group", pattern="[0-9]+:[0-9]+", wrong='is not an owner, such as "0:0"')
-    )
+    mode: str = key(Text("its permissions, in octal digits", "[0-7]{3,4}", 'is not a mode, such as "644"'))
+    owner: str = key(Text("its numeric user and group", "[0-9]+:[0-9]+", 'is not an owner, such as "0:0"'))
     target: str = key(Text("what a link points to, as written in the link; * matches anything but /"))
     where: str = ""
 
@@ -116,17 +121,25 @@ class Started:
     """
 
     answers: tuple[Item, ...] = key(ListOf("ports that must accept connections; default: ports", _PORT))
-    within: float = key(
-        Text("seconds until they do; default: 60", check=_check_seconds, make=_as_seconds), default=60.0
-    )
+    within: float = key(replace(WITHIN, about="seconds until they do; default: 60"), default=60.0)
     environment: tuple[Pair, ...] = key(MapOf("environment variables of the container", Text("its value", make=Pair)))
     traces: str = key(
-        Text(
-            "an expression for the stack traces that it may log when it starts on its own",
-            check=_check_expression,
-        )
+        replace(PRINTS, about="an expression for the stack traces that it may log when it starts on its own")
     )
     where: str = ""
+
+
+_INCLUDED = Text("a name in contracts", make=as_item)
+_MOUNT = Text("how", choices=("file", "directory"), wrong="is not a kind of mount", make=Pair)
+_LEFTOVER = Text("what such a file would be, for the message", make=Pair)
+_WORKDIR = Text("the directory that it runs in", "/.*", "is not an absolute path", make=as_item)
+_SIZE = Text(
+    "the largest total size of its layers, unpacked",
+    "[0-9]+ ?(?:MB|GB)",
+    "is not a size, such as 300 MB or 2 GB",
+    make=as_item,
+)
+_RUN = Object("a command that runs in a container of the image, without network, and must exit with 0", Run)
 
 
 @dataclass(frozen=True)
@@ -136,54 +149,26 @@ class Contract:
     ``where`` is the line of the image's own contract.
     """
 
-    is_: tuple[Item, ...] = key(
-        ListOf(
-            "contracts that it includes; what is written here overrides them",
-            Text("a name in contracts", make=as_item),
-        )
-    )
+    is_: tuple[Item, ...] = key(ListOf("contracts that it includes; what is written here overrides them", _INCLUDED))
     files: tuple[File, ...] = key(
         MapOf("files that must exist", Object("what the path is; an empty mapping: it exists", File), _PATH)
     )
     mounted: tuple[Pair, ...] = key(
-        MapOf(
-            "configuration that is mounted over: it exists, and a directory is tried read-only",
-            Text("how", choices=("file", "directory"), wrong="is not a kind of mount", make=Pair),
-            _PATH,
-        )
+        MapOf("configuration that is mounted over: it exists, and a directory is tried read-only", _MOUNT, _PATH)
     )
-    absent: tuple[Pair, ...] = key(
-        MapOf("files that must not exist", Text("what such a file would be, for the message", make=Pair), _PATH)
-    )
+    absent: tuple[Pair, ...] = key(MapOf("files that must not exist", _LEFTOVER, _PATH))
     setuid: tuple[Item, ...] = key(
         ListOf("files that may be setuid or setgid; no others may", replace(_PATH, make=as_item))
     )
     user: Item | None = key(Text('the user that it runs as; "" is root', make=as_item))
-    workdir: Item | None = key(
-        Text("the directory that it runs in", pattern="/.*", wrong="is not an absolute path", make=as_item)
-    )
+    workdir: Item | None = key(_WORKDIR)
     ports: tuple[Item, ...] = key(ListOf("all ports that it exposes; default: the port in with", _PORT))
     labels: tuple[Pair, ...] = key(MapOf("labels", _VALUE))
     environment: tuple[Pair, ...] = key(MapOf("environment variables", _VALUE))
     command: Words | None = key(ListOf("the exact command; default: the command in with", WORD, make=_as_words))
     entrypoint: Words | None = key(ListOf("the exact entrypoint", WORD, make=_as_words))
-    size: Item | None = key(
-        Text(
-            "the largest total size of its layers, unpacked",
-            pattern="[0-9]+ ?(?:MB|GB)",
-            wrong="is not a size, such as 300 MB or 2 GB",
-            make=as_item,
-        )
-    )
-    runs: tuple[Run, ...] = key(
-        MapOf(
-            "commands to run",
-            Object(
-                "a command that runs in a container of the image, without network, and must exit with 0",
-                Run,
-            ),
-        )
-    )
+    size: Item | None = key(_SIZE)
+    runs: tuple[Run, ...] = key(MapOf("commands to run", _RUN))
     started: Started | None = key(Object("how the image starts on its own", Started))
     where: str = ""
 
@@ -191,11 +176,8 @@ class Contract:
 def _check_names(node: Node) -> None:
     """Reports ``${…}`` with an unknown name in any text: it would be compared as it is written."""
     for text, child in node.texts_below():
-        for name in _NAME.findall(text):
-            if name not in NAMES:
-                child.problem(
-                    f"${{{name}}} stands for nothing{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}"
-                )
+        for name in filter(lambda name: name not in NAMES, _NAME.findall(text)):
+            child.problem(f"${{{name}}} stands for nothing{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}")
 
 
 CONTRACT = Object(
@@ -208,13 +190,13 @@ CONTRACT = Object(
 
 def resolved(contract: Contract, known: Mapping[str, Contract], problems: list[Problem]) -> Contract:
     """The contract merged with those that it ``is``, which ``known`` has by name."""
-    below = Contract()
+    included = Contract()
     for item in contract.is_:
         if item.name in known:
-            below = merged(below, known[item.name])
+            included = merged(included, known[item.name])
         else:
             problems.append(Problem(item.where, f"unknown contract {item.name}{did_you_mean(item.name, known)}"))
-    return merged(below, replace(contract, is_=()))
+    return merged(included, replace(contract, is_=()))
 
 
 def merged(first: Contract, then: Contract) -> Contract:
@@ -229,17 +211,14 @@ def merged(first: Contract, then: Contract) -> Contract:
     return Contract(**{field.name: join(field.name) for field in fields(Contract)})
 
 
-def derived(contract: Contract, params: Mapping[str, tuple[Param, str]]) -> Contract:
-    """The contract with ``port`` and ``command`` of ``with:`` where it has none itself.
-
-    ``params`` has the values of ``with:`` and their places.
-    """
-    port, where = params.get("port", ((), ""))
-    if not contract.ports and isinstance(port, str):
-        contract = replace(contract, ports=(Item(port, where),))
-    words, where = params.get("command", ("", ""))
-    if contract.command is None and isinstance(words, tuple) and words and all(isinstance(word, str) for word in words):
-        contract = replace(contract, command=Words(cast("tuple[str, ...]", words), where))
+def derived(contract: Contract, params: Sequence[Parameter]) -> Contract:
+    """The contract with ``port`` and ``command`` of ``with:`` where it has none itself."""
+    for param in params:
+        match param:
+            case Parameter("port", str(port), where) if not contract.ports:
+                contract = replace(contract, ports=(Item(port, where),))
+            case Parameter("command", (str(), *_) as words, where) if contract.command is None:
+                contract = replace(contract, command=Words(cast("tuple[str, ...]", words), where))
     return contract
 
 
@@ -248,16 +227,11 @@ def filled(contract: Contract, values: Mapping[str, str]) -> Contract:
     full = cast(Contract, _replaced(contract, values))
     workdir = full.workdir.name.rstrip("/") if full.workdir else ""
 
-    def below(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    def absolute(items: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(i if i.name.startswith("/") else replace(i, name=f"{workdir}/{i.name}") for i in items)
 
-    return replace(
-        full,
-        files=below(full.files),
-        mounted=below(full.mounted),
-        absent=below(full.absent),
-        setuid=below(full.setuid),
-    )
+    changes: dict[str, Any] = {name: absolute(getattr(full, name)) for name in ("files", "mounted", "absent", "setuid")}
+    return replace(full, **changes)
 
 
 def _replaced(value: Any, values: Mapping[str, str]) -> Any:

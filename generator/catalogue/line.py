@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath as Path
 from typing import Literal
 
-from generator.catalogue.contract import CONTRACT, Contract, Item, as_item, derived, merged, resolved
+from generator.catalogue.contract import CONTRACT, Contract, Item, Parameter, as_item, derived, merged, resolved
 from generator.catalogue.party import PARTY, Party, check_party
-from generator.catalogue.schema import Free, ListOf, MapOf, Object, Param, Text, key, parse_yaml
+from generator.catalogue.schema import Free, ListOf, MapOf, Object, Text, key, parse_yaml
 from generator.config.reference import parse_reference
 from generator.errors import InputError, Problem, did_you_mean
 
@@ -24,9 +24,9 @@ KINDS: tuple[Kind, ...] = ("builder", "base", "component", "third-party")
 
 def _check_description(text: str) -> str:
     """It goes into a comment of the Dockerfile and into a label: one line of text that HCL keeps as it is."""
-    if not text.isprintable():
-        return "the description is not one line of printable text"
-    return "" if unicodedata.is_normalized("NFC", text) else "the description is not in Unicode NFC form"
+    if text.isprintable() and unicodedata.is_normalized("NFC", text):
+        return ""
+    return "the description is not one line of printable text in Unicode NFC form"
 
 
 def _check_image(text: str) -> str:
@@ -39,10 +39,21 @@ def _check_image(text: str) -> str:
 
 _NAME = Text(
     "a name of an image, base or source",
-    pattern="[a-z0-9]+(?:[_-][a-z0-9]+)*",
-    wrong='is not a name: lower-case letters and digits, joined by "-" or "_"',
+    "[a-z0-9]+(?:[_-][a-z0-9]+)*",
+    'is not a name: lower-case letters and digits, joined by "-" or "_"',
 )
 _IMAGE_REFERENCE = Text("an image with a tag or a digest, such as mysql:8", check=_check_image)
+_GIT_URL = Text(
+    "its URL; releases say which commit",
+    r"(?:https?|ssh|git)://[^\s#]+|[\w.\-]+@[\w.\-]+:[^\s#]+",
+    'is not a git URL (https://…, ssh://…, git@host:path), without "#ref"',
+)
+_COMMIT = Text("its commit", "[0-9a-f]{40}", "is not a commit: 40 lower-case hexadecimal digits")
+_PLATFORM = Text(
+    "os/arch or os/arch/variant",
+    "[a-z0-9]+/[a-z0-9]+(?:/v[0-9]+)?",
+    "is not a platform: os/arch or os/arch/variant, such as linux/arm64",
+)
 
 
 @dataclass(frozen=True)
@@ -54,14 +65,7 @@ class Source:
     """
 
     name: str
-    git: str = key(
-        Text(
-            "its URL; releases say which commit",
-            pattern=r"(?:https?|ssh|git)://[^\s#]+|[\w.\-]+@[\w.\-]+:[^\s#]+",
-            wrong='is not a git URL (https://…, ssh://…, git@host:path), without "#ref"',
-        ),
-        required=True,
-    )
+    git: str = key(_GIT_URL, required=True)
     fetch_in: str = key(
         Text("the base in which the commit is fetched, without submodules; default: BuildKit fetches it")
     )
@@ -74,14 +78,7 @@ class Ref:
 
     name: str
     ref: str = key(Text("the upstream tag or branch"), required=True)
-    commit: str = key(
-        Text(
-            "its commit",
-            pattern="[0-9a-f]{40}",
-            wrong="is not a commit: 40 lower-case hexadecimal digits",
-        ),
-        required=True,
-    )
+    commit: str = key(_COMMIT, required=True)
     where: str = ""
 
 
@@ -104,17 +101,7 @@ class Base:
 class PlatformLimit:
     """The only platforms that an image has, and why; ``lifted_by`` is a settings key that takes the limit away."""
 
-    only: tuple[str, ...] = key(
-        ListOf(
-            "platforms",
-            Text(
-                "os/arch or os/arch/variant",
-                pattern="[a-z0-9]+/[a-z0-9]+(?:/v[0-9]+)?",
-                wrong="is not a platform: os/arch or os/arch/variant, such as linux/arm64",
-            ),
-        ),
-        required=True,
-    )
+    only: tuple[str, ...] = key(ListOf("platforms", _PLATFORM), required=True)
     because: str = key(Text("why it has no others, for the message"), required=True)
     lifted_by: str = key(Text("a key of .env that lifts the limit"))
 
@@ -124,13 +111,13 @@ class PlatformLimit:
         return self.because if not named or platform in named else f"it is built only for {' '.join(self.only)}"
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """An entry below ``with:``, a value for the image's template."""
-
-    name: str
-    value: Param
-    where: str
+_KIND = Text(
+    "builder: built for others, never published; base: for components to be built on; component: a part of "
+    "FATE; third-party: published by others, carried in bundles",
+    choices=KINDS,
+    wrong="is not a kind",
+)
+_PARAMETER = Free("text, a list of texts, or a mapping of texts", make=Parameter)
 
 
 @dataclass(frozen=True)
@@ -142,15 +129,7 @@ class Image:
     """
 
     name: str
-    kind: Kind = key(
-        Text(
-            "builder: built for others, never published; base: for components to be built on; component: a part of "
-            "FATE; third-party: published by others, carried in bundles",
-            choices=KINDS,
-            wrong="is not a kind",
-        ),
-        required=True,
-    )
+    kind: Kind = key(_KIND, required=True)
     description: str = key(Text("a one-line description", check=_check_description))
     image: str = key(_IMAGE_REFERENCE)
     from_: str = key(Text("the image or base in FROM"))
@@ -162,13 +141,7 @@ class Image:
         Object("the only platforms that the image has, and why", PlatformLimit), "platforms"
     )
     contract: Contract = key(CONTRACT, default=Contract())
-    params: tuple[Parameter, ...] = key(
-        MapOf(
-            "values for its template",
-            Free("text, a list of texts, or a mapping of texts", make=Parameter),
-        ),
-        "with",
-    )
+    params: tuple[Parameter, ...] = key(MapOf("values for its template", _PARAMETER), "with")
     where: str = ""
 
     @property
@@ -181,49 +154,37 @@ _THIRD_PARTY = (("image",), ("from", "needs", "sources", "home", "template", "wi
 _IMAGE = Object(
     "an image", Image, by="kind", rules={kind: _THIRD_PARTY if kind == "third-party" else _OURS for kind in KINDS}
 )
+_SOURCE = Object("a git repository that images copy from", Source)
+_BASE = Object("an image of another publisher that our images are built from", Base)
+_RELEASE = MapOf("of each source", Object("the version of a source in a release", Ref), make=Release)
+_NAMED_CONTRACT = replace(CONTRACT, make=lambda name, contract, where: (name, contract))
+_EXTENDED = Text(
+    "another line, whose contracts this one inherits; a contract of the same name here replaces it",
+    r"[0-9]+\.[0-9]+",
+    "is not a line, such as 1.3",
+    make=as_item,
+)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One FATE line, checked: every reference resolves, there is no cycle, ``images`` are in build order."""
+    """One FATE line, checked: every reference resolves, there is no cycle, ``images`` are in build order.
 
-    named: Item = key(Text("its name, the same as the file's", make=as_item), "line", required=True)
-    extends: Item | None = key(
-        Text(
-            "another line, whose contracts this one inherits; a contract of the same name here replaces it",
-            pattern=r"[0-9]+\.[0-9]+",
-            wrong="is not a line, such as 1.3",
-            make=as_item,
-        )
+    ``contracts`` are those that images may name, also those of the line that this one extends.
+    """
+
+    named: Item = key(
+        Text("its name, the same as the file's", make=as_item), "line", required=True, default=Item("", "")
     )
-    releases: tuple[Release, ...] = key(
-        MapOf(
-            "the version of each source in each release",
-            MapOf("of each source", Object("the version of a source in a release", Ref), make=Release),
-        ),
-        required=True,
-    )
-    sources: tuple[Source, ...] = key(
-        MapOf(
-            "git repositories that images copy from", Object("a git repository that images copy from", Source), _NAME
-        ),
-        required=True,
-    )
+    extends: Item | None = key(_EXTENDED)
+    releases: tuple[Release, ...] = key(MapOf("the version of each source in each release", _RELEASE), required=True)
+    sources: tuple[Source, ...] = key(MapOf("git repositories that images copy from", _SOURCE, _NAME), required=True)
     bases: tuple[Base, ...] = key(
-        MapOf(
-            "images of other publishers that our images are built from",
-            Object("an image of another publisher that our images are built from", Base),
-            _NAME,
-        ),
-        required=True,
+        MapOf("images of other publishers that our images are built from", _BASE, _NAME), required=True
     )
     images: tuple[Image, ...] = key(MapOf("the images", _IMAGE, _NAME), required=True)
     contracts: tuple[tuple[str, Contract], ...] = key(
-        MapOf(
-            "contracts that images share, each after those it includes",
-            replace(CONTRACT, make=lambda name, contract, where: (name, contract)),
-            _NAME,
-        )
+        MapOf("contracts that images share, each after those it includes", _NAMED_CONTRACT, _NAME)
     )
     party: Party | None = key(PARTY)
 
@@ -248,86 +209,58 @@ def schema_text() -> str:
     return json.dumps({**head, **LINE.schema()}, indent=2, ensure_ascii=False) + "\n"
 
 
-def parse_line(text: str, *, name: str, other: Callable[[str], str | None] = lambda line: None) -> Line:
+def parse_line(
+    text: str, *, name: str, other: Callable[[str], str | None] = lambda line: None, extending: tuple[str, ...] = ()
+) -> Line:
     """Reads one catalogue file, which messages call ``name``. Raises InputError with every problem, in line order.
 
-    ``other`` gives the text of another line's, for ``extends``, and None where there is none.
+    ``other`` gives the text of another line's, for ``extends``, and None where there is none; ``extending`` are the
+    lines that extend this one.
     """
-    problems: list[Problem] = []
-    line = _read(text, name, problems)
-    if name not in (f"catalogue/{line.name}.yaml", Path(name).name):
+    root = parse_yaml(text, name)
+    problems = root.problems
+    line: Line = LINE.read(root)
+    if line.name and name not in (f"catalogue/{line.name}.yaml", Path(name).name):
         wrong = f"line: {line.name} does not match the name of the file, {Path(name).stem}"
         problems.append(Problem(line.named.where, wrong))
-    contracts = _contracts(line, other, problems, (line.name,))
-    images = [_completed(image, contracts, problems) for image in line.images]
+    contracts = {}
+    if line.extends is not None:
+        # without the other line's contracts each name of one would be a problem too
+        _raise(problems, name)
+        contracts = dict(_extended(line.extends, other, (*extending, line.name)).contracts)
+    for contract_name, contract in line.contracts:
+        contracts[contract_name] = resolved(contract, contracts, problems)
     _check_releases(line, problems)
     _check_links(line, problems)
     if line.party is not None:
-        check_party(line.party, [image.name for image in images], problems)
-    ordered = _build_order(images, problems)
+        check_party(line.party, [image.name for image in line.images], problems)
+    images: dict[str, Image] = {}
+    for image in _build_order(line.images, problems):
+        contract = derived(resolved(image.contract, contracts, problems), image.params)
+        # an image has the contract of the one that it is built from, unless it says nothing of its own
+        if image.from_ in images and contract.where:
+            contract = merged(images[image.from_].contract, contract)
+        template = image.template or f"{image.name}.Dockerfile.j2"
+        images[image.name] = replace(image, template=template, contract=contract)
     _raise(problems, name)
-    return replace(line, images=_inheriting(ordered))
-
-
-def _read(text: str, name: str, problems: list[Problem]) -> Line:
-    root = parse_yaml(text, name, problems)
-    if root is None:
-        raise InputError(problems, subject=name)
-    line: Line = LINE.read(root)
-    return line
+    return replace(line, images=tuple(images.values()), contracts=tuple(contracts.items()))
 
 
 def _raise(problems: Sequence[Problem], subject: str) -> None:
-    def place(problem: Problem) -> tuple[str, int]:
-        file, _, line = problem.where.rpartition(":")
-        return file, int(line) if line.isdecimal() else 0
-
     if problems:
-        raise InputError(sorted(problems, key=place), subject=subject)
+        # all are of one file
+        raise InputError(sorted(problems, key=lambda problem: int(problem.where.rpartition(":")[2])), subject=subject)
 
 
-def _contracts(
-    line: Line, other: Callable[[str], str | None], problems: list[Problem], lines: tuple[str, ...]
-) -> dict[str, Contract]:
-    """The contracts below ``contracts``, and before them those of the line that this one extends.
-
-    ``lines`` are those that have been read on the way here.
-    """
-    contracts: dict[str, Contract] = {}
-    if line.extends is not None:
-        # without the other line's contracts each name of one would be a problem too
-        _raise(problems, f"catalogue/{line.name}.yaml")
-        extended, where = line.extends.name, line.extends.where
-        text = other(extended)
-        if extended in lines:
-            raise InputError(Problem(where, f"{extended} extends itself: {' -> '.join((*lines, extended))}"))
-        if text is None:
-            raise InputError(Problem(where, f"extends: no catalogue/{extended}.yaml"))
-        above = _read(text, f"catalogue/{extended}.yaml", problems)
-        contracts = _contracts(above, other, problems, (*lines, extended))
-        _raise(problems, f"catalogue/{extended}.yaml")
-    for name, contract in line.contracts:
-        contracts[name] = resolved(contract, contracts, problems)
-    return contracts
-
-
-def _completed(image: Image, contracts: dict[str, Contract], problems: list[Problem]) -> Image:
-    params = {param.name: (param.value, param.where) for param in image.params}
-    return replace(
-        image,
-        template=image.template or f"{image.name}.Dockerfile.j2",
-        contract=derived(resolved(image.contract, contracts, problems), params),
-    )
-
-
-def _inheriting(images: Sequence[Image]) -> tuple[Image, ...]:
-    """Images in build order; a contract includes the contract of the image that it is built from."""
-    done: dict[str, Image] = {}
-    for image in images:
-        parent = done.get(image.from_)
-        contract = merged(parent.contract, image.contract) if parent and image.contract.where else image.contract
-        done[image.name] = replace(image, contract=contract)
-    return tuple(done.values())
+def _extended(line: Item, other: Callable[[str], str | None], extending: tuple[str, ...]) -> Line:
+    if line.name in extending:
+        path = " -> ".join((*extending, line.name))
+        raise InputError(Problem(line.where, f"{line.name} extends itself: {path}"))
+    file = f"catalogue/{line.name}.yaml"
+    text = other(line.name)
+    if text is None:
+        raise InputError(Problem(line.where, f"extends: no {file}"))
+    return parse_line(text, name=file, other=other, extending=extending)
 
 
 def _check_releases(line: Line, problems: list[Problem]) -> None:

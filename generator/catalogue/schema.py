@@ -8,8 +8,9 @@ its line, and a harmless value is read in its place, so that one run lists them 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ import yaml
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from yaml.nodes import Node as YamlNode
 
-from generator.errors import Problem, did_you_mean
+from generator.errors import InputError, Problem, did_you_mean
 
 Check = Callable[[str], str]
 """Text -> what is wrong with it, or ``""``."""
@@ -28,7 +29,7 @@ JsonSchema = dict[str, object]
 Param = str | tuple[str, ...] | tuple[tuple[str, str], ...]
 """A free value: text, a list of texts, or a mapping of texts as pairs in file order."""
 
-_SCALAR = ["string", "number", "boolean"]
+_SCALAR: JsonSchema = {"type": ["string", "number", "boolean"]}
 """YAML's numbers and booleans are taken as they are written."""
 
 
@@ -36,98 +37,89 @@ class Node:
     """One value of a YAML file, with its place and the list that its problems go to."""
 
     def __init__(self, raw: YamlNode, file: str, problems: list[Problem]) -> None:
-        self._raw, self._file, self._problems = raw, file, problems
+        self.raw, self._file, self.problems = raw, file, problems
 
     @property
     def where(self) -> str:
-        return f"{self._file}:{self._raw.start_mark.line + 1}"
+        return f"{self._file}:{self.raw.start_mark.line + 1}"
 
     def problem(self, message: str) -> None:
-        self._problems.append(Problem(self.where, message))
+        self.problems.append(Problem(self.where, message))
 
     def scalar(self) -> str | None:
         """The text of a scalar; None for anything else."""
-        return str(self._raw.value) if isinstance(self._raw, ScalarNode) and not _is_null(self._raw) else None
+        return str(self.raw.value) if isinstance(self.raw, ScalarNode) and not _is_null(self.raw) else None
 
     def text(self) -> str:
         """The text of a scalar; "" and a problem for anything else."""
         text = self.scalar()
         if text is None:
-            self.problem(f"expected text, found {self._kind()}")
+            self._unexpected("text")
         return text or ""
 
     def items(self) -> list[Node]:
         """The items of a list; none and a problem for anything else."""
-        if not isinstance(self._raw, SequenceNode):
-            self.problem(f"expected a list, found {self._kind()}")
+        if not isinstance(self.raw, SequenceNode):
+            self._unexpected("a list")
             return []
-        return [Node(child, self._file, self._problems) for child in self._raw.value]
+        return [self._child(raw) for raw in self.raw.value]
 
     def entries(self) -> dict[str, Node] | None:
         """The entries of a mapping in file order; None and a problem for anything else.
 
         PyYAML accepts a key that comes twice; here it is a problem that names both lines.
         """
-        if not isinstance(self._raw, MappingNode):
-            self.problem(f"expected a mapping, found {self._kind()}")
+        if not isinstance(self.raw, MappingNode):
+            self._unexpected("a mapping")
             return None
         entries: dict[str, Node] = {}
-        for raw_key, raw_value in self._raw.value:
-            key_node = Node(raw_key, self._file, self._problems)
-            key = key_node.text()
+        for raw_key, raw_value in self.raw.value:
+            node = self._child(raw_key)
+            key = node.text()
             if key in entries:
-                key_node.problem(f"{key} is set twice, first at {entries[key].where}")
+                node.problem(f"{key} is set twice, first at {entries[key].where}")
             else:
-                entries[key] = Node(raw_value, self._file, self._problems)
+                entries[key] = self._child(raw_value)
         return entries
-
-    def param(self) -> Param:
-        if isinstance(self._raw, SequenceNode):
-            return tuple(child.text() for child in self.items())
-        if isinstance(self._raw, MappingNode):
-            return tuple((key, child.text()) for key, child in (self.entries() or {}).items())
-        return self.text()
 
     def texts_below(self) -> Iterator[tuple[str, Node]]:
         """Every text in it, keys and values at any depth, with its place."""
-        if isinstance(self._raw, ScalarNode):
-            yield str(self._raw.value), self
+        if isinstance(self.raw, ScalarNode):
+            yield str(self.raw.value), self
             return
-        children = self._raw.value
-        if isinstance(self._raw, MappingNode):
-            children = [child for pair in children for child in pair]
-        for child in children:
-            yield from Node(child, self._file, self._problems).texts_below()
+        for child in self.raw.value:
+            for raw in child if isinstance(child, tuple) else (child,):
+                yield from self._child(raw).texts_below()
 
-    def _kind(self) -> str:
-        if isinstance(self._raw, ScalarNode):
-            return "nothing" if _is_null(self._raw) else f'"{self._raw.value}"'
-        return "a list" if isinstance(self._raw, SequenceNode) else "a mapping"
+    def _child(self, raw: YamlNode) -> Node:
+        return Node(raw, self._file, self.problems)
+
+    def _unexpected(self, wanted: str) -> None:
+        kind = "a list" if isinstance(self.raw, SequenceNode) else "a mapping"
+        if isinstance(self.raw, ScalarNode):
+            kind = "nothing" if _is_null(self.raw) else f'"{self.raw.value}"'
+        self.problem(f"expected {wanted}, found {kind}")
 
 
-def parse_yaml(text: str, file: str, problems: list[Problem]) -> Node | None:
-    """The root of a YAML text; None and a problem with its line where it is not YAML or is empty."""
+def parse_yaml(text: str, file: str) -> Node:
+    """The root of a YAML text. Raises InputError, with the line, where it is not YAML or is empty."""
     try:
         raw = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        problems.append(Problem(f"{file}{line}", f"not YAML: {error.problem or error.context}"))
-        return None
+        place = f"{file}:{mark.line + 1}" if mark else file
+        raise InputError(Problem(place, f"not YAML: {error.problem or error.context}")) from error
     except yaml.YAMLError as error:
-        problems.append(Problem(file, f"not YAML: {' '.join(str(error).split())}"))
-        return None
+        raise InputError(Problem(file, f"not YAML: {' '.join(str(error).split())}")) from error
     except RecursionError:
-        problems.append(Problem(file, "not readable as YAML: nested too deeply"))
-        return None
+        raise InputError(Problem(file, "not readable as YAML: nested too deeply")) from None
     if raw is None:
-        problems.append(Problem(file, "is empty"))
-        return None
-    return Node(raw, file, problems)
+        raise InputError(Problem(file, "is empty"))
+    return Node(raw, file, [])
 
 
 @dataclass(frozen=True)
-class Shape:
+class Shape(ABC):
     """What one value may be; ``about`` tells people what it is. ``make`` builds what is kept of the value."""
 
     about: str
@@ -137,19 +129,17 @@ class Shape:
 
     def read(self, node: Node, name: str = "") -> Any:
         """The value of a node that is called ``name``; what is wrong with it becomes a problem."""
-        return self.made(name, self._value(node, name), node.where)
-
-    def made(self, name: str, value: Any, where: str) -> Any:
-        return self.make(name, value, where) if self.make else value
+        value = self._value(node, name)
+        return self.make(name, value, node.where) if self.make else value
 
     def schema(self) -> JsonSchema:
         return {"description": self.about, **self._schema()}
 
-    def _value(self, node: Node, name: str) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _value(self, node: Node, name: str) -> Any: ...
 
-    def _schema(self) -> JsonSchema:
-        raise NotImplementedError
+    @abstractmethod
+    def _schema(self) -> JsonSchema: ...
 
 
 @dataclass(frozen=True)
@@ -182,7 +172,7 @@ class Text(Shape):
     def _schema(self) -> JsonSchema:
         if self.choices:
             return {"enum": list(self.choices)}
-        return {"type": "string", "pattern": f"^(?:{self.pattern})$"} if self.pattern else {"type": _SCALAR}
+        return {"type": "string", "pattern": f"^(?:{self.pattern})$"} if self.pattern else _SCALAR
 
 
 @dataclass(frozen=True)
@@ -213,8 +203,8 @@ class MapOf(Shape):
         return tuple(self.value.read(child, key) for key, child in entries.items())
 
     def _schema(self) -> JsonSchema:
-        made: JsonSchema = {"type": "object", "additionalProperties": self.value.schema()}
-        return {**made, "propertyNames": {"pattern": f"^(?:{self.key.pattern})$"}} if self.key else made
+        names = {"propertyNames": {"pattern": f"^(?:{self.key.pattern})$"}} if self.key else {}
+        return {"type": "object", "additionalProperties": self.value.schema(), **names}
 
 
 @dataclass(frozen=True)
@@ -224,22 +214,15 @@ class Free(Shape):
     empty = ""
 
     def _value(self, node: Node, name: str) -> Param:
-        return node.param()
+        if isinstance(node.raw, SequenceNode):
+            return tuple(child.text() for child in node.items())
+        if isinstance(node.raw, MappingNode):
+            return tuple((key, child.text()) for key, child in (node.entries() or {}).items())
+        return node.text()
 
     def _schema(self) -> JsonSchema:
-        scalar: JsonSchema = {"type": _SCALAR}
-        return {
-            "anyOf": [scalar, {"type": "array", "items": scalar}, {"type": "object", "additionalProperties": scalar}]
-        }
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key of a YAML mapping, as a dataclass field declares it."""
-
-    name: str
-    shape: Shape
-    required: bool
+        array, mapping = {"type": "array", "items": _SCALAR}, {"type": "object", "additionalProperties": _SCALAR}
+        return {"anyOf": [_SCALAR, array, mapping]}
 
 
 def key(shape: Shape, name: str = "", *, required: bool = False, default: Any = None) -> Any:
@@ -248,7 +231,7 @@ def key(shape: Shape, name: str = "", *, required: bool = False, default: Any = 
     the shape's empty value."""
     if default is None and shape.make is None:
         default = shape.empty
-    return field(default=default, metadata={"key": Key(name, shape, required)})
+    return field(default=default, metadata={"key": name, "shape": shape, "required": required})
 
 
 @dataclass(frozen=True)
@@ -265,25 +248,26 @@ class Object(Shape):
     check: Callable[[Node], object] = lambda node: None
 
     @cached_property
-    def keys(self) -> dict[str, tuple[str, Key]]:
-        """Key in YAML -> field of the dataclass, and what it declares; in the order of the fields."""
-        declared = [(f.name, f.metadata["key"]) for f in fields(self.into) if "key" in f.metadata]
-        return {key.name or name.strip("_").replace("_", "-"): (name, key) for name, key in declared}
+    def keys(self) -> dict[str, Field[Any]]:
+        """Key in YAML -> the field that is read from it, in the order of the fields."""
+        declared = [f for f in fields(self.into) if f.metadata]
+        return {f.metadata["key"] or f.name.strip("_").replace("_", "-"): f for f in declared}
+
+    @cached_property
+    def required(self) -> list[str]:
+        return [name for name, f in self.keys.items() if f.metadata["required"]]
 
     def _value(self, node: Node, name: str) -> Any:
         entries = node.entries()
         if entries is not None:
             self._check_keys(node, entries)
             self.check(node)
-        values: dict[str, Any] = {}
-        for yaml_key, (attribute, declared) in self.keys.items():
-            if child := (entries or {}).get(yaml_key):
-                values[attribute] = declared.shape.read(child, yaml_key)
-            elif declared.required:
-                values[attribute] = declared.shape.made(yaml_key, declared.shape.empty, node.where)
-        plain = {f.name for f in fields(self.into) if "key" not in f.metadata}
         given = {"name": name, "where": node.where}
-        return self.into(**values, **{attribute: value for attribute, value in given.items() if attribute in plain})
+        values = {f.name: given[f.name] for f in fields(self.into) if f.name in given and not f.metadata}
+        for yaml_key, child in (entries or {}).items():
+            if f := self.keys.get(yaml_key):
+                values[f.name] = f.metadata["shape"].read(child, yaml_key)
+        return self.into(**values)
 
     def _check_keys(self, node: Node, entries: Mapping[str, Node]) -> None:
         for name, child in entries.items():
@@ -292,7 +276,7 @@ class Object(Shape):
                 child.problem(f"{name}: unknown key{did_you_mean(name, self.keys) or known}")
         choice = (entries[self.by].scalar() if self.by in entries else None) or ""
         present, absent = self.rules.get(choice, ((), ()))
-        for name in (*(name for name, (_, declared) in self.keys.items() if declared.required), *present):
+        for name in (*self.required, *present):
             if name not in entries:
                 node.problem(f"{name}: missing")
         for name in absent:
@@ -300,21 +284,20 @@ class Object(Shape):
                 entries[name].problem(f"{name}: an image of {self.by} {choice} has none")
 
     def _schema(self) -> JsonSchema:
-        made: JsonSchema = {
+        rules = [
+            {
+                "if": {"properties": {self.by: {"const": value}}, "required": [self.by]},
+                "then": {"required": list(present), "properties": dict.fromkeys(absent, False)},
+            }
+            for value, (present, absent) in self.rules.items()
+        ]
+        return {
             "type": "object",
-            "properties": {name: declared.shape.schema() for name, (_, declared) in self.keys.items()},
-            "required": [name for name, (_, declared) in self.keys.items() if declared.required],
+            "properties": {name: f.metadata["shape"].schema() for name, f in self.keys.items()},
+            "required": self.required,
             "additionalProperties": False,
+            **({"allOf": rules} if rules else {}),
         }
-        if self.rules:
-            made["allOf"] = [
-                {
-                    "if": {"properties": {self.by: {"const": value}}, "required": [self.by]},
-                    "then": {"required": list(present), "properties": dict.fromkeys(absent, False)},
-                }
-                for value, (present, absent) in self.rules.items()
-            ]
-        return made
 
 
 def _is_null(raw: ScalarNode) -> bool:

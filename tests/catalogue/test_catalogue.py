@@ -46,7 +46,7 @@ def test_the_packaged_line_1_11_has_five_images_a_builder_and_one_of_third_parti
     ]  # fmt: skip
 
 
-ABOVE = GOOD + "contracts:\n  plain: {user: a, size: 1 MB}\n  known: {is: [plain], workdir: /a}\n"
+ABOVE = GOOD.replace('line: "1"', 'line: "1.1"') + "contracts:\n  plain: {user: a, size: 1 MB}\n  known: {is: [plain], workdir: /a}\n"
 
 
 def extending(more: str = "", above: str = "1.1", **lines: str) -> str:
@@ -83,7 +83,7 @@ def test_a_contract_of_its_own_is_made_of_those_of_the_other_line() -> None:
         ),
         (
             "1.1",
-            {"1_1": 'extends: "1.0"\n' + ABOVE, "1_0": 'extends: "1.1"\n' + ABOVE.replace('"1"', '"1.0"')},
+            {"1_1": 'extends: "1.0"\n' + ABOVE, "1_0": 'extends: "1.1"\n' + ABOVE.replace('"1.1"', '"1.0"')},
             "catalogue/1.0.yaml:1: 1.1 extends itself: 1.2 -> 1.1 -> 1.0 -> 1.1",
         ),
         ("../1.1", {}, 'catalogue/1.2.yaml:2: "../1.1" is not a line, such as 1.3'),
