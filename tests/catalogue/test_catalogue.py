@@ -46,7 +46,10 @@ def test_the_packaged_line_1_11_has_five_images_a_builder_and_one_of_third_parti
     ]  # fmt: skip
 
 
-ABOVE = GOOD.replace('line: "1"', 'line: "1.1"') + "contracts:\n  plain: {user: a, size: 1 MB}\n  known: {is: [plain], workdir: /a}\n"
+ABOVE = (
+    GOOD.replace('line: "1"', 'line: "1.1"')
+    + "contracts:\n  plain: {user: a, size: 1 MB}\n  known: {is: [plain], workdir: /a}\n"
+)
 
 
 def extending(more: str = "", above: str = "1.1", **lines: str) -> str:
