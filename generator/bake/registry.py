@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from generator.bake.checks import Check, ca_bundle
 from generator.bake.job import Job, Options
 from generator.bake.prepare import make_environment, passwords
-from generator.config.reference import Reference, parse_reference
+from generator.config.reference import parse_reference
 from generator.config.values import platforms
 from generator.docker.credentials import HUB, certificates, docker_config, find_login, trust_text
 from generator.docker.engine import DAEMON_DRIVERS, Facts
@@ -28,8 +28,8 @@ from generator.images.layout import empty_layout
 from generator.images.oci import INDEX_TYPES, Manifest, parse_index, parse_manifest
 from generator.plan.plan import Target
 from generator.progress import Bar
-from generator.registry.client import Registries, Registry, access_to, host_of, refused_pushes
-from generator.registry.explain import PushProblem, explain_refusals
+from generator.registry.client import Registries, Registry, access_to, host_of
+from generator.registry.explain import PushProblem, find_push_problems
 from generator.registry.http import Kind, Refusal
 from generator.workspace import Workspace
 
@@ -66,7 +66,7 @@ def _ask_push(
     docker: Docker, targets: Sequence[Target], facts: Facts, environment: Mapping[str, str], bundle: Path | None
 ) -> list[PushProblem]:
     """Asks about every repository: rights may differ (Docker Hub, Quay), and at some each must exist (ECR)."""
-    references = list(_pushed(targets).values())
+    references = [parse_reference(name) for name in _pushed(targets)]
     if not references:
         return []
     host = host_of(references[0])
@@ -75,15 +75,12 @@ def _ask_push(
     except EngineError as error:
         return [PushProblem(host, "unknown", f"cannot tell whether it accepts a push: {error.message}", error.hint)]
     paths = list(dict.fromkeys(reference.path for reference in references))
-    refusals = refused_pushes(access, paths)
-    problems = []
-    if bundle is not None and [refusal.kind for refusal in refusals.values()] == ["authority"]:
-        trusting = refused_pushes(replace(access, trusted=(*access.trusted, bundle)), paths)
-        if [refusal.kind for refusal in trusting.values()] != ["authority"]:
+    problems = find_push_problems(access, paths)
+    if bundle is not None and [problem.kind for problem in problems] == ["authority"]:
+        trusting = find_push_problems(replace(access, trusted=(*access.trusted, bundle)), paths)
+        if [problem.kind for problem in trusting] != ["authority"]:
             what = "its CA is only in CA_BUNDLE, which no builder reads"
-            problems.append(PushProblem(host, "unknown", what, get_authority(host)))
-            refusals = trusting
-    problems += explain_refusals(access, refusals)
+            problems = [PushProblem(host, "unknown", what, get_authority(host)), *trusting]
     if access.login:
         docker = docker.with_secrets(access.login.password, access.login.basic)
     return [replace(problem, what=docker.redact(problem.what)) for problem in problems]
@@ -117,7 +114,8 @@ def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapp
     problems = _ask_push(docker, plan.targets, facts, values, ca_bundle(plan, workspace.project.root))
     needed = f"{host} accepts a push (bake --push)"
     if problems:
-        steps = dict.fromkeys(problem.get or "try it: bake --push goes on if this is uncertain" for problem in problems)
+        unsure = "try it: bake --push goes on if this is uncertain"
+        steps = dict.fromkeys(problem.get or unsure for problem in problems)
         what = "; ".join(problem.what for problem in problems)
         return [login, Check("registry", "note", what, needed, "; ".join(steps), WITHOUT)]
     if login.state == "note":
@@ -138,9 +136,13 @@ def _login_check(host: str, environment: Mapping[str, str]) -> Check:
 
 def tagged_digests(targets: Sequence[Target], facts: Facts, environment: Mapping[str, str]) -> dict[str, str]:
     """Reference -> digest of what the registry has under it before a push; without those that it does not tell."""
-    tags = {name: reference.tag for name, reference in _pushed(targets).items()}
+    tags = {name: name.rpartition(":")[2] for name in _pushed(targets)}
     digests = _ask_all(tags, Registry.digest, facts, environment)
     return {reference: digest for reference, digest in digests.items() if digest}
+
+
+def _pushed(targets: Sequence[Target]) -> list[str]:
+    return [target.tags[0] for target in targets if target.tags and target.kind != "third-party"]
 
 
 def pushed_manifests(
@@ -157,7 +159,7 @@ def pushed_manifests(
             return {"": parse_manifest(top.data, top.media_type)}
         children = [child for child in parse_index(top.data, top.media_type) if not child.attestation]
         manifests = {child.platform: registry.manifest(path, child.descriptor.digest) for child in children}
-        return {platform: parse_manifest(found.data, found.media_type) for platform, found in manifests.items()}
+        return {platform: parse_manifest(raw.data, raw.media_type) for platform, raw in manifests.items()}
 
     return _ask_all({name: digest for name, digest in digests.items() if digest}, ask, facts, environment)
 
@@ -165,14 +167,12 @@ def pushed_manifests(
 def platforms_of(
     digests: Mapping[str, str], facts: Facts, environment: Mapping[str, str], patience: float = 5.0
 ) -> dict[str, list[str]]:
-    """Reference -> platforms of the image that has this digest, where the registry tells them in so many seconds."""
-
-    def ask(registry: Registry, path: str, digest: str) -> list[str]:
-        top = registry.manifest(path, digest)
-        names = [child.platform for child in parse_index(top.data, top.media_type) if not child.attestation]
-        return list(dict.fromkeys(known for name in names for known in _buildable(name)))
-
-    return _ask_all(digests, ask, facts, environment, patience)
+    """Reference -> platforms of the image that has this digest, if the registry tells them in so many seconds."""
+    images = _ask_all(digests, Registry.platforms, facts, environment, patience)
+    return {
+        reference: list(dict.fromkeys(known for name in names for known in _buildable(name)))
+        for reference, names in images.items()
+    }
 
 
 def _buildable(platform: str) -> tuple[str, ...]:
@@ -190,7 +190,7 @@ def _ask_all(
     environment: Mapping[str, str],
     patience: float = 30.0,
 ) -> dict[str, _T]:
-    """Reference -> answer to its question, of those that come in so many seconds; what fails is left out.
+    """Reference -> answer about its tag or digest, of those that come in so many seconds; what fails is left out.
 
     Asked side by side, on threads that the end of the program does not wait for.
     """
@@ -210,10 +210,6 @@ def _ask_all(
     for thread in threads:
         thread.join(max(end - time.monotonic(), 0))
     return dict(answers)
-
-
-def _pushed(targets: Sequence[Target]) -> dict[str, Reference]:
-    return {t.tags[0]: parse_reference(t.tags[0]) for t in targets if t.tags and t.kind != "third-party"}
 
 
 def _insecure(facts: Facts) -> tuple[str, ...]:

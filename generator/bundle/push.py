@@ -1,18 +1,17 @@
 """Pushes a bundle into a registry: every digest is kept, and only what the registry lacks is sent.
 
-The registry's client is imported inside of functions: bundle/ needs the standard library alone until something is
-pushed.
+The registry's client is imported when something is pushed: until then bundle/ needs the standard library alone.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from generator.bundle.bases import Blobs, open_blobs
 from generator.bundle.load import choose
@@ -21,7 +20,7 @@ from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import EngineError, InputError, Problem
 from generator.images import reference
 from generator.images.image import Image
-from generator.images.oci import INDEX_TYPES, Descriptor, parse_config, parse_index, parse_manifest
+from generator.images.oci import Descriptor
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
 
@@ -73,8 +72,8 @@ def push(
     sent, or what happened while sending), BundleError (damage: the damaged image's manifest is not sent; no good
     signature).
     """
-    from generator.registry.client import Registry, access_to, host_of, refused_pushes
-    from generator.registry.explain import explain_refusals
+    from generator.registry.client import Registry, access_to, host_of
+    from generator.registry.explain import find_push_problems
     from generator.registry.http import Refusal
 
     host = host_of(_checked(prefix))
@@ -83,27 +82,30 @@ def push(
             required(key)(blobs.index, blobs.name)
         targets = _targets(blobs, prefix, only)
         access = access_to(host, environment)
-        refusals = refused_pushes(access, list(dict.fromkeys(target.path for target in targets)))
-        if problems := [refused.problem for refused in explain_refusals(access, refusals)]:
+        paths = list(dict.fromkeys(target.path for target in targets))
+        if problems := [refused.problem for refused in find_push_problems(access, paths)]:
             message = InputError(problems, subject=host).message
             raise EngineError(message, hint="fix this, then run the same command again; nothing was sent")
         try:
-            run = _Push(blobs, (connect or Registry)(access), progress)
+            run = _Push(blobs, (connect or Registry)(access), targets, progress)
             if not replace:
-                run.check_platforms(targets)
-            run.find_missing_blobs(targets)
+                run.check_platforms()
+            run.find_missing_blobs()
         except Refusal as refusal:
             hint = "nothing was sent; run the same command again, or with --replace, which skips this check"
             raise EngineError(f"{host}: {refusal.words}", hint=hint) from refusal
         images = []
         for target in targets:
+            names = tuple(f"{prefix}/{target.path.rpartition('/')[2]}:{tag}" for tag in target.tags)
             try:
-                images.append(run.push(target, prefix))
+                sent = run.push(target)
             except Refusal as refusal:
                 raise EngineError(
-                    f"{target.names(prefix)[0]}: {host} refused it: {refusal.words}",
+                    f"{names[0]}: {host} refused it: {refusal.words}",
                     hint="run the same command again: what it already has is not sent again",
                 ) from refusal
+            state = "was there" if sent is None else "pushed"
+            images.append(Pushed(names, target.image.target.digest, target.image.platforms, sent or 0, state))
         return PushResult(blobs.index.root, tuple(images))
 
 
@@ -119,15 +121,13 @@ def _checked(prefix: str) -> Reference:
     return name
 
 
-class _Target(NamedTuple):
+@dataclass(frozen=True)
+class _Target:
     """An image, and the repository and tags that it is pushed to."""
 
     path: str
     tags: tuple[str, ...]
     image: Image
-
-    def names(self, prefix: str) -> tuple[str, ...]:
-        return tuple(f"{prefix}/{self.path.rpartition('/')[2]}:{tag}" for tag in self.tags)
 
 
 def _targets(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[_Target]:
@@ -144,126 +144,103 @@ def _targets(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[_Target]:
                 problems.append(Problem(f"{path}:{tag}", f"would both be {both}"))
     if problems:
         raise InputError(problems, hint="push one of them with --only, to another prefix")
-    images: dict[tuple[str, str], tuple[list[str], Image]] = {}
+    tags: dict[tuple[str, str], list[str]] = {}
     for (path, tag), image in by_name.items():
-        images.setdefault((path, image.target.digest), ([], image))[0].append(tag)
-    return [_Target(path, tuple(tags), image) for (path, _), (tags, image) in images.items()]
+        tags.setdefault((path, image.target.digest), []).append(tag)
+    return [_Target(path, tuple(names), by_name[path, names[0]]) for (path, _), names in tags.items()]
 
 
 class _Push:
     """One push of a bundle. Its methods raise Refusal."""
 
-    def __init__(self, blobs: Blobs, registry: Registry, progress: Progress) -> None:
-        self._blobs, self._registry, self._progress = blobs, registry, progress
-        self._digests: dict[tuple[str, str], str] = {}
+    def __init__(self, blobs: Blobs, registry: Registry, targets: Sequence[_Target], progress: Progress) -> None:
+        self._blobs, self._registry, self._targets, self._progress = blobs, registry, targets, progress
+        self._tagged = {(t.path, tag): registry.digest(t.path, tag) for t in targets for tag in t.tags}
+        """what a tag points to before anything is sent ("": nothing)"""
         self._repositories: dict[str, str] = {}
         """digest of a blob -> a repository that has it"""
-        self._sending = threading.Lock()
-        self._stopped = False
+        self._lock = threading.Lock()
         self._done, self._sent = 0, 0
 
-    def check_platforms(self, targets: Sequence[_Target]) -> None:
+    def check_platforms(self) -> None:
         """InputError with all platforms that the registry would lose."""
         problems = []
-        for path, tags, image in targets:
-            for tag in tags:
-                if self._digest(path, tag) not in ("", image.target.digest):
-                    lost = self._platforms(path, tag).difference(image.platforms)
-                    if lost:
-                        what = f"has {', '.join(sorted(lost))}, which the bundle does not have; nothing was pushed"
-                        problems.append(Problem(f"{self._registry.access.host}/{path}:{tag}", what))
+        for target in self._targets:
+            for tag in self._changed(target):
+                platforms = self._platforms(target.path, tag) if self._tagged[target.path, tag] else ()
+                if lost := set(platforms).difference(target.image.platforms):
+                    what = f"has {', '.join(sorted(lost))}, which the bundle does not have; nothing was pushed"
+                    problems.append(Problem(f"{self._registry.access.host}/{target.path}:{tag}", what))
         if problems:
             raise InputError(
                 problems, hint="save a bundle with --platform P for each of them, or push with --replace to drop them"
             )
 
-    def find_missing_blobs(self, targets: Sequence[_Target]) -> None:
-        """InputError where the registry lacks what a delta leaves out and no base was given for."""
-        for path, tags, image in targets:
-            if all(self._digest(path, tag) == image.target.digest for tag in tags):
-                continue
-            paths = dict.fromkeys((path, *(target.path for target in targets)))
-            for digest in {blob.digest for blob in image.blobs()} - self._blobs.blobs.keys():
-                if digest not in self._repositories:
-                    repository = next((p for p in paths if self._registry.has_blob(p, digest)), None)
-                    if repository is None:
-                        self._blobs.require_all()
-                    else:
-                        self._repositories[digest] = repository
+    def find_missing_blobs(self) -> None:
+        """InputError where the registry lacks what a delta leaves out and no base bundle was given for."""
+        for target in filter(self._changed, self._targets):
+            paths = dict.fromkeys((target.path, *(other.path for other in self._targets)))
+            missing = {blob.digest for blob in target.image.blobs()} - self._blobs.blobs.keys()
+            for digest in missing - self._repositories.keys():
+                repository = next((path for path in paths if self._registry.has_blob(path, digest)), None)
+                if repository is None:
+                    self._blobs.require_all()
+                else:
+                    self._repositories[digest] = repository
 
-    def push(self, target: _Target, prefix: str) -> Pushed:
-        """Blobs, then manifests, then tags: whoever sees a name can pull all of it."""
-        path, tags, image = target
-        before = self._sent
-        changed = [tag for tag in tags if self._digest(path, tag) != image.target.digest]
-        if changed:
-            self._send_blobs(path, image)
-            for platform_image in image.platform_images:
-                self._put(path, platform_image.manifest.digest, platform_image.manifest)
-            for tag in changed:
-                self._put(path, tag, image.target)
-        state = "pushed" if changed else "was there"
-        return Pushed(target.names(prefix), image.target.digest, image.platforms, self._sent - before, state)
+    def push(self, target: _Target) -> int | None:
+        """Blobs, then manifests, then tags: whoever sees a name can pull all of it. Bytes sent; None: it was there."""
+        before, changed = self._sent, self._changed(target)
+        if not changed:
+            return None
+        self._send_blobs(target)
+        for image in target.image.platform_images:
+            self._put(target.path, image.manifest.digest, image.manifest)
+        for tag in changed:
+            self._put(target.path, tag, target.image.target)
+        return self._sent - before
 
-    def _digest(self, path: str, tag: str) -> str:
-        """The digest behind a tag before anything was sent; each is asked for once."""
-        if (path, tag) not in self._digests:
-            self._digests[path, tag] = self._registry.digest(path, tag)
-        return self._digests[path, tag]
+    def _changed(self, target: _Target) -> list[str]:
+        """Its tags that are not there, or point to something else."""
+        return [tag for tag in target.tags if self._tagged[target.path, tag] != target.image.target.digest]
 
-    def _platforms(self, path: str, tag: str) -> set[str]:
+    def _platforms(self, path: str, tag: str) -> tuple[str, ...]:
         """Those behind a tag; none where it is damaged or half of it is missing: a push may be what repairs it."""
         from generator.registry.http import Refusal
 
         try:
-            top = self._registry.manifest(path, tag)
-            if top.media_type in INDEX_TYPES:
-                children = parse_index(top.data, top.media_type)
-                return {child.platform for child in children if child.platform and not child.attestation}
-            config = parse_manifest(top.data, top.media_type).config
-            return {parse_config(self._registry.small_blob(path, config.digest)).platform}
+            return self._registry.platforms(path, tag)
         except Malformed:
-            return set()
+            return ()
         except Refusal as refusal:
             if refusal.kind != "missing":
                 raise
-            return set()
+            return ()
 
     def _put(self, path: str, name: str, manifest: Descriptor) -> None:
         self._registry.put_manifest(path, name, manifest.media_type, self._blobs.document(manifest.digest))
 
-    def _send_blobs(self, path: str, image: Image) -> None:
-        blobs = {
-            blob.digest: blob for v in image.platform_images for blob in (v.config, *(layer.blob for layer in v.layers))
-        }
+    def _send_blobs(self, target: _Target) -> None:
+        manifests = {target.image.target, *(image.manifest for image in target.image.platform_images)}
+        blobs = [blob for blob in dict.fromkeys(target.image.blobs()) if blob not in manifests]
         pool = ThreadPoolExecutor(AT_ONCE)
-        futures = [pool.submit(self._send, path, blob) for blob in blobs.values()]
         try:
-            for future in futures:
+            for future in [pool.submit(self._send, target.path, blob) for blob in blobs]:
                 future.result()
         except BaseException:
-            self._stopped = True
-            for future in futures:
-                future.cancel()
             self._registry.stop()
-            # a registry that says nothing is not waited for: it has five minutes
-            pool.shutdown(wait=False)
+            # does not wait for a registry that does not answer: its timeout is five minutes
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
 
     def _send(self, path: str, blob: Descriptor) -> None:
         repository = self._repositories.get(blob.digest, path)
-        mounts = [repository] if repository != path else []
-        state = self._registry.push_blob(path, blob.digest, blob.size, lambda: self._chunks(blob), mounts)
-        with self._sending:
+        mount = repository if repository != path else ""
+        state = self._registry.push_blob(path, blob.digest, blob.size, lambda: self._blobs.chunks(blob.digest), mount)
+        with self._lock:
             if blob.digest not in self._repositories:
                 self._repositories[blob.digest] = path
                 self._done += blob.size
             self._sent += blob.size if state == "pushed" else 0
             self._progress(f"blob {blob.digest}", self._done, self._blobs.index.size)
-
-    def _chunks(self, blob: Descriptor) -> Iterator[bytes]:
-        for chunk in self._blobs.chunks(blob.digest):
-            if self._stopped:
-                raise EngineError("stopped")
-            yield chunk

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from generator.docker.process import Docker
 
@@ -144,9 +143,3 @@ def trust_text(files: Sequence[Path], environment: Mapping[str, str]) -> str:
     paths = [*([bundle] if bundle else []), *files]
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
     return "".join(f"{certificate}\n" for text in texts for certificate in _CERTIFICATE.findall(text))
-
-
-def proxy_for(url: str, environment: Mapping[str, str]) -> str:
-    """The proxy that docker would take for ``url``, before NO_PROXY is asked; upper case first, as Go has it."""
-    name = f"{urlsplit(url).scheme}_proxy"
-    return environment.get(name.upper()) or environment.get(name) or ""

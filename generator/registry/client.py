@@ -1,23 +1,14 @@
-"""A registry and what it is asked: may I push, what is behind a tag, fetch and push blobs and manifests.
+"""The requests to a registry: check a push, read a tag or a manifest, fetch and push blobs, put manifests.
 
-How answers to the first of these are told apart:
-
-* goharbor/harbor, src/core/service/token/creator.go: a token for a scope is given to everybody, also with a wrong
-  password and for a project that does not exist; it then has no rights. Only a request without a scope, as
-  ``docker login`` makes it, is refused (401). A password is therefore tried on its own (``log_in``).
-* goharbor/harbor, src/server/middleware/v2auth/auth.go: beginning an upload is 401 UNAUTHORIZED with "project NAME not
-  found" (src/pkg/project/dao/dao.go), or with "unauthorized to access repository" for who may not push. 403 DENIED is a
-  proxy project (middleware/repoproxy/proxy.go) or a Harbor in read-only mode (middleware/readonly/readonly.go).
-* gitlabhq/gitlabhq, app/services/auth/container_registry_authentication_service.rb: a token without rights as well, and
-  403 DENIED; app/controllers/jwt_controller.rb refuses a wrong password.
-* distribution/distribution, registry/handlers/app.go: 401 for everything that a token or a password does not cover;
-  registry/auth/htpasswd is Basic; 405 is a pull-through cache, which takes no upload.
+How registries answer a push: everybody gets a token for a scope, even with a wrong password, but one without rights,
+so the password is checked on its own (goharbor/harbor, src/core/service/token/creator.go; GitLab as well). Starting an
+upload is then 401 for a missing project or right (Harbor's src/server/middleware/v2auth/auth.go, distribution's
+registry/handlers/app.go), 403 for a proxy project or a read-only Harbor, 405 for a pull-through cache.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,24 +19,19 @@ from pathlib import Path
 from generator.config.reference import Reference
 from generator.docker.credentials import HUB, certificates, docker_config, find_login
 from generator.errors import EngineError
+from generator.images.image import sha256
+from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, parse_config, parse_index, parse_manifest
 from generator.registry.http import Answer, Kind, Refusal, is_insecure, join_url, origin
-from generator.registry.session import Access, Session
+from generator.registry.session import Access, Session, Stopped
 from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, Received, State, Upload
 
-ACCEPT = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
-)
+ACCEPT = ", ".join(sorted(INDEX_TYPES | MANIFEST_TYPES))
 _NO_PROJECT = re.compile(r"project \S+ not found|repository .*does not exist|NAME_UNKNOWN", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """A manifest or an index as the registry has it: its own digest, media type and bytes."""
+class RawManifest:
+    """A manifest or an index as the registry sent it."""
 
     digest: str
     media_type: str
@@ -53,13 +39,13 @@ class Manifest:
 
 
 class Registry(Session):
-    """What a registry can be asked, by several threads. Every method raises Refusal.
+    """A registry, for several threads. Every method raises Refusal.
 
     ``path`` is a repository's path (``fate/roll``); ``name`` a tag or a digest. A digest must have been checked.
     """
 
     def check_push(self, path: str) -> None:
-        """Raises Refusal where a push to this repository would not be let begin. Leaves nothing behind."""
+        """Raises Refusal if a push to this repository would be refused. Leaves nothing behind."""
         path = self._path(path)
         scope = f"repository:{path}:pull,push"
         answer = self.authorised("POST", f"/v2/{path}/blobs/uploads/", scope)
@@ -68,26 +54,33 @@ class Registry(Session):
             with contextlib.suppress(Refusal):
                 location = join_url(answer.url, answer.headers.get("Location", ""))
                 if origin(location) == origin(answer.url) and "/blobs/uploads/" in location:
-                    self.once("DELETE", location, self.authorization(scope))
+                    self.once("DELETE", location, self.authorization((scope,)))
             return
         words = self.refusal(answer).words
-        kind: Kind = "unknown"
+        kind: Kind = "denied" if answer.status in (401, 403, 405) else "unknown"
         if answer.status == 401 and self.access.login is None:
             kind = "no login"
         elif answer.status in (401, 404) and _NO_PROJECT.search(words):
             kind = "missing"
-        elif answer.status in (401, 403, 405):
-            kind = "denied"
         raise Refusal(kind, words)
 
-    def manifest(self, path: str, name: str) -> Manifest:
-        """The manifest with this tag or digest; Refusal too where it is another one than was asked for."""
+    def manifest(self, path: str, name: str) -> RawManifest:
+        """The manifest with this tag or digest; Refusal too if its digest is a different one."""
         answer = self._get(path, "manifests", name)
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-        return Manifest(sha256(answer.data), media_type, answer.data)
+        return RawManifest(sha256(answer.data), media_type, answer.data)
+
+    def platforms(self, path: str, name: str) -> tuple[str, ...]:
+        """The platforms of the image with this tag or digest. Raises Malformed where it is damaged."""
+        top = self.manifest(path, name)
+        if top.media_type in INDEX_TYPES:
+            children = parse_index(top.data, top.media_type)
+            return tuple(child.platform for child in children if child.platform and not child.attestation)
+        config = parse_manifest(top.data, top.media_type).config
+        return (parse_config(self.small_blob(path, config.digest)).platform,)
 
     def small_blob(self, path: str, digest: str) -> bytes:
-        """A blob of at most 4 MiB (a config); Refusal too where its bytes are others."""
+        """A blob of at most 4 MiB (a config); Refusal too if its digest is a different one."""
         return self._get(path, "blobs", digest).data
 
     def _get(self, path: str, kind: str, name: str) -> Answer:
@@ -101,7 +94,7 @@ class Registry(Session):
         return answer
 
     def digest(self, path: str, tag: str) -> str:
-        """The digest behind a tag, "" where there is none; of what is there where the registry does not name it."""
+        """The digest behind a tag, "" if there is no such tag; computed if the registry does not send it."""
         answer = self._ask("HEAD", path, "manifests", tag)
         if not self._exists(answer):
             return ""
@@ -114,24 +107,24 @@ class Registry(Session):
     def fetch_blob(
         self, path: str, digest: str, size: int, directory: Path, received: Received = lambda _: None
     ) -> bool:
-        """Brings a blob to ``directory/<hex>``; whether anything had to be asked for.
+        """Downloads a blob to ``directory/<hex>``; False if it was there already.
 
-        Raises Refusal where the registry does not give it, or gives other bytes; EngineError where the disk fails.
-        What came is kept in each case, but for bytes that are proven wrong.
+        Raises Refusal if the registry does not send it, or sends other bytes; EngineError if the disk fails. What was
+        received is kept for the next try, except bytes that are proven wrong.
         """
         return Download(self, self._path(path), digest, size, received).into(directory)
 
-    def push_blob(self, path: str, digest: str, size: int, content: Content, mounts: Sequence[str] = ()) -> State:
-        """Has the repository have this blob: it is there, in one of ``mounts`` (repositories), or sent.
+    def push_blob(self, path: str, digest: str, size: int, content: Content, mount: str = "") -> State:
+        """Makes sure that the repository has this blob: it is there, mounted from the repository ``mount``, or sent.
 
         Raises Refusal, and whatever ``content`` raises; then the registry has no new blob.
         """
         if self.has_blob(path, digest):
             return "was there"
-        return Upload(self, self._path(path), digest, size, content).run([self._path(mount) for mount in mounts])
+        return Upload(self, self._path(path), digest, size, content).run(mount and self._path(mount))
 
     def put_manifest(self, path: str, name: str, media_type: str, data: bytes) -> None:
-        """Puts a manifest under a tag or its digest; Refusal too where the registry calls it otherwise."""
+        """Puts a manifest under a tag or its digest; Refusal too if the registry reports another digest."""
         path = self._path(path)
         address, scope = f"/v2/{path}/manifests/{name}", f"repository:{path}:pull,push"
         headers = {"Content-Type": media_type}
@@ -153,20 +146,16 @@ class Registry(Session):
         return answer.status == 200
 
     def _path(self, path: str) -> str:
-        """A repository's path in addresses: Docker Hub's own images have one that their names leave out."""
+        """A repository's path in URLs: Docker Hub's own images are in "library", which their names leave out."""
         return path if self.access.host != HUB or "/" in path else f"library/{path}"
 
 
-def sha256(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
 Connect = Callable[[Access], Registry]
-"""Opens a conversation with a registry; another than ``Registry`` is for tests."""
+"""Connects to a registry: ``Registry``, or what a test puts in its place."""
 
 
 def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, Refusal]:
-    """Path of a repository -> why a push to it would be refused. The one key "" is about the whole registry.
+    """Path of a repository -> why a push to it would be refused; a single key "" is about the whole registry.
 
     Raises nothing that a registry can cause.
     """
@@ -195,13 +184,9 @@ def access_to(host: str, environment: Mapping[str, str], insecure: Sequence[str]
     a credential helper does not answer.
     """
     login = find_login(docker_config(environment), host, environment)
-    known = is_insecure(host, insecure or ()) or (insecure is None and is_insecure(host, _insecure_registries()))
-    return Access(host, login, environment, tuple(certificates(host, environment)), known)
-
-
-def host_of(reference: Reference) -> str:
-    """The registry that has it."""
-    return reference.full.domain or HUB
+    if insecure is None:
+        insecure = () if is_insecure(host, ()) else _insecure_registries()
+    return Access(host, login, environment, tuple(certificates(host, environment)), is_insecure(host, insecure))
 
 
 def _insecure_registries() -> tuple[str, ...]:
@@ -214,8 +199,13 @@ def _insecure_registries() -> tuple[str, ...]:
         return ()
 
 
+def host_of(reference: Reference) -> str:
+    """The registry of a reference: ``host[:port]``, or ``docker.io``."""
+    return reference.full.domain or HUB
+
+
 class Registries:
-    """One conversation with each registry, begun when it is first needed, as docker with this environment has it.
+    """One client for each registry, connected when it is first needed, with docker's logins and certificates.
 
     ``authorities`` are files with certificates besides docker's own; ``insecure`` as for ``access_to``; ``connect`` is
     for tests.
@@ -232,9 +222,10 @@ class Registries:
         self._insecure = insecure
         self._opened: dict[str, Registry | Refusal] = {}
         self._lock = threading.Lock()
+        self._stopped = False
 
     def of(self, reference: Reference) -> Registry:
-        """Raises Refusal, the same for all images of a registry; EngineError where a credential helper is silent."""
+        """Raises Refusal, the same for all images of a registry; EngineError if a credential helper does not answer."""
         host = host_of(reference)
         with self._lock:
             if host not in self._opened:
@@ -246,12 +237,16 @@ class Registries:
                 except Refusal as refusal:
                     self._opened[host] = refusal
             opened = self._opened[host]
+        # only now: ``stop`` either sees what was opened, or is seen here
+        if self._stopped:
+            raise Stopped
         if isinstance(opened, Refusal):
             raise opened
         return opened
 
     def stop(self) -> None:
-        """Ends what they are asked for, from another thread."""
+        """Ends all requests, from another thread."""
+        self._stopped = True
         # without the lock, which is taken while one is connected to
         for registry in list(self._opened.values()):
             if isinstance(registry, Registry):

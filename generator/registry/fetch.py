@@ -1,8 +1,7 @@
-"""Fetches images from registries into OCI layouts, as bake exports them: one directory each, one for all their blobs.
+"""Fetches images from registries into OCI layouts that share one directory of blobs, as those that bake exports.
 
-First come all manifests and configs, so that all problems of all images are told at once and nothing is fetched in
-vain; then the layers, several at a time, while a bundle is written of those that have come. What is there already,
-from bake or an earlier run, is not asked for.
+First come all manifests and configs, so that all problems of all images are told at once; then the layers, several at
+a time, while a bundle is written of those that have come. What is there already is not asked for.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from generator.config.reference import Reference, parse_reference
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import write_atomically
 from generator.images import reference
-from generator.images.image import Image, resolve
+from generator.images.image import Image, resolve, sha256
 from generator.images.layout import Layout, SourceImage, write_layout
 from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Child, Descriptor, platform_name
 from generator.images.strictjson import Malformed
@@ -30,13 +29,12 @@ from generator.progress import Progress, quiet
 from generator.registry.client import Registries, Registry, host_of
 from generator.registry.explain import pull_problem
 from generator.registry.http import Refusal
-from generator.registry.session import Stopped
 from generator.registry.transfer import bytes_present
 from generator.text import human
 
 _MARGIN = 1 << 20
 _TICK = 0.2
-"""Seconds between two looks at who waits for a layer."""
+"""Seconds between two calls of ``alive`` while a layer is waited for."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def fetching(
     """Fetches ``images`` into their layouts, but for the layers ``without`` (a delta leaves out those of its bases).
 
     Their manifests and configs are there when the block begins, and every layer when it has ended. The layers begin to
-    come when the first is asked for, in the order in which a bundle holds them.
+    come when the first is waited for, in the order in which a bundle stores them.
 
     Raises InputError or EngineError with every problem of every image (not there, not for a platform, no right, no
     room), and then has fetched no layer; EngineError, with image, digest and registry, for a registry that fails later
@@ -102,8 +100,9 @@ def fetching(
         yield fetch
         fetch.finish()
     except BaseException as error:
-        fetch.stop()
-        # Ctrl-C does not wait for a registry that says nothing
+        # does not wait for a registry that does not answer
+        registries.stop()
+        # Ctrl-C does not wait for a registry that does not answer
         pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
         raise
     pool.shutdown()
@@ -114,7 +113,6 @@ class _Layer:
     blob: Descriptor
     source: Reference
     label: str
-    directory: Path
 
 
 class Fetch:
@@ -125,47 +123,38 @@ class Fetch:
     ) -> None:
         self.images = tuple(image.image for image in remote)
         self._pool, self._registries, self._remote, self._progress = pool, registries, remote, progress
+        self._blobs = Path()
         self._layers: dict[str, _Layer] = {}
         self._futures: dict[str, Future[bool]] = {}
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
-        self._stopped = False
-        self._done = self._total = 0
+        self._done = 0
 
     def wait(self, digest: str, alive: Callable[[], object]) -> bool:
-        """Returns when this layer is there: whether it was fetched, and so hashed, just now.
+        """Waits for this layer; returns whether it was fetched, and so hashed, just now.
 
-        ``alive`` is called some times a second meanwhile, and ends it by raising. Raises what stopped the fetching.
+        ``alive`` is called a few times a second meanwhile, and may raise. Raises what stopped the fetching.
         """
-        self._begin()
-        future = self._futures.get(digest)
-        if future is None:
-            return False
-        while not wait([future], _TICK).done:
+        future = self._begin().get(digest)
+        while future and not wait([future], _TICK).done:
             alive()
-        self._raise_failure()
-        return future.result()
+        if self._failure:
+            raise self._failure
+        return bool(future and future.result())
 
     def finish(self) -> None:
-        """Returns when every layer is there. Raises what stopped the fetching."""
-        self._begin()
-        wait(self._futures.values())
-        self._raise_failure()
-
-    def stop(self) -> None:
-        self._stopped = True
-        for future in self._futures.values():
-            future.cancel()
-        # or a registry that says nothing would be waited for
-        self._registries.stop()
+        """Waits for every layer. Raises what stopped the fetching."""
+        wait(self._begin().values())
+        if self._failure:
+            raise self._failure
 
     def missing_bytes(self, directory: Path) -> int:
-        """Bytes that are yet to come onto the disk which this directory is on."""
-        disk = directory.stat().st_dev
-        return sum(size for place, size in self._missing().items() if place.stat().st_dev == disk)
+        """Bytes that are still to be fetched onto the disk that ``directory`` is on."""
+        missing = self._missing()
+        return missing if missing and directory.stat().st_dev == self._blobs.stat().st_dev else 0
 
     def after(self, progress: Progress) -> Progress:
-        """Progress of whoever uses the layers, shown from when all are there: until then it is that of the fetching."""
+        """The same, but shown only when all layers are there: until then the progress of the fetching is shown."""
 
         def show(what: str, done: int, total: int) -> None:
             if len(self._futures) == len(self._layers) and all(future.done() for future in self._futures.values()):
@@ -174,26 +163,30 @@ class Fetch:
         return show
 
     def describe(self, without: frozenset[str]) -> None:
-        """Fetches what describes the images."""
+        """Fetches the manifests and configs, and notes the layers that are to be fetched."""
         inputs: list[Problem] = []
         others: list[Problem] = []
-        described: list[tuple[RemoteImage, Image]] = []
+        described: list[tuple[Image, Reference]] = []
         for remote, future in [(remote, self._pool.submit(self._describe, remote)) for remote in self._remote]:
+            host, name = host_of(remote.source), str(remote.source)
             try:
-                described.append((remote, future.result()))
+                described.append((future.result(), remote.source))
             except InputError as error:
                 inputs += error.problems
             except Refusal as refusal:
-                others.append(pull_problem(host_of(remote.source), str(remote.source), refusal))
+                others.append(pull_problem(host, name, refusal))
             except (BundleError, Malformed) as error:
-                others.append(Problem(str(remote.source), f"{host_of(remote.source)} did not send an image: {error}"))
-        # in the order of a bundle; the blobs of several layouts are one directory
-        for remote, image in sorted(described, key=lambda pair: pair[1].references[0]):
-            directory = (remote.image.layout / "blobs/sha256").resolve()
-            for blob in (layer.blob for platform_image in image.platform_images for layer in platform_image.layers):
+                others.append(Problem(name, f"{host} did not send an image: {error}"))
+        # in the order of a bundle
+        for image, source in sorted(described, key=lambda pair: pair[0].references[0]):
+            for blob in (layer.blob for platform in image.platform_images for layer in platform.layers):
                 if blob.digest not in without:
-                    self._layers.setdefault(blob.digest, _Layer(blob, remote.source, image.label, directory))
-        others += self._no_room()
+                    self._layers.setdefault(blob.digest, _Layer(blob, source, image.label))
+        if missing := self._missing():
+            free = shutil.disk_usage(self._blobs).free
+            if free < missing:
+                short = f"{human(free)} are free, the layers need {human(missing)}"
+                others.append(Problem(str(self._blobs), short))
         problems = list(dict.fromkeys(inputs + others))
         hint = "fix this, then run the same command again; no layer was fetched"
         if inputs:
@@ -202,8 +195,6 @@ class Fetch:
             raise EngineError(InputError(problems).message, hint=hint)
 
     def _describe(self, remote: RemoteImage) -> Image:
-        if self._stopped:
-            raise Stopped
         source, wanted = remote.source, remote.image
         registry = self._registries.of(source)
         top = registry.manifest(source.path, source.digest or source.tag or "latest")
@@ -216,55 +207,34 @@ class Fetch:
             raise InputError(Problem(reference.short(names[0]), "no platform is given"))
         image = resolve(blobs, Child(descriptor, "", False, ()), names, platforms).image
         write_layout(wanted.layout, descriptor, wanted.references)
+        self._blobs = (wanted.layout / "blobs/sha256").resolve()
         return image
 
-    def _begin(self) -> None:
-        """When the first layer is asked for: whoever takes them has looked by then whether it can."""
+    def _begin(self) -> dict[str, Future[bool]]:
+        """Starts the downloads, only now: whoever waits for a layer has checked its output first."""
         if not self._futures:
-            self._total = sum(layer.blob.size for layer in self._layers.values())
             self._futures = {digest: self._pool.submit(self._fetch, layer) for digest, layer in self._layers.items()}
+        return self._futures
 
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _no_room(self) -> list[Problem]:
-        missing = self._missing()
-        free = {directory: shutil.disk_usage(directory).free for directory in missing}
-        return [
-            Problem(str(directory), f"{human(free[directory])} are free, the layers need {human(size)}")
-            for directory, size in missing.items()
-            if free[directory] < size
-        ]
-
-    def _missing(self) -> dict[Path, int]:
-        """Bytes that are yet to come, by the directory that they come into."""
-        missing: dict[Path, int] = {}
-        for layer in self._layers.values():
-            size = layer.blob.size - bytes_present(layer.directory, layer.blob.digest)
-            if size > 0:
-                missing[layer.directory] = missing.get(layer.directory, _MARGIN) + size
-        return missing
+    def _missing(self) -> int:
+        """Bytes that are still to be fetched, with a margin for the file system; 0 if nothing is missing."""
+        blobs = [layer.blob for layer in self._layers.values()]
+        missing = sum(max(blob.size - bytes_present(self._blobs, blob.digest), 0) for blob in blobs)
+        return missing and missing + _MARGIN
 
     def _fetch(self, layer: _Layer) -> bool:
-        """Whether it was asked for; not where it was there, or where it failed or was stopped. The first failure stops
-        the others, and is the one to tell."""
+        """False if it was there already. The first failure stops the other downloads, and is raised by ``wait``."""
         source, blob = layer.source, layer.blob
+        total = sum(layer.blob.size for layer in self._layers.values())
 
         def received(count: int) -> None:
             with self._lock:
-                if self._stopped:
-                    raise Stopped
                 self._done += count
-                self._progress(f"layer {blob.digest}", self._done, self._total)
+                self._progress(f"layer {blob.digest}", self._done, total)
 
         failure: BaseException
         try:
-            return self._registries.of(source).fetch_blob(
-                source.path, blob.digest, blob.size, layer.directory, received
-            )
-        except Stopped:
-            return False
+            return self._registries.of(source).fetch_blob(source.path, blob.digest, blob.size, self._blobs, received)
         except Refusal as refusal:
             problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", refusal)
             failure = EngineError(str(problem), hint="finished downloads are kept: run the same command again")
@@ -272,13 +242,13 @@ class Fetch:
             failure = error
         with self._lock:
             self._failure = self._failure or failure
-        self.stop()
-        return False
+        self._registries.stop()
+        raise failure
 
 
 @dataclass(frozen=True)
 class _FetchedBlobs:
-    """What describes an image: in its layout, and fetched where it is not there yet."""
+    """The manifests and configs of an image: from its layout, fetched if they are not there yet."""
 
     registry: Registry
     path: str
@@ -287,14 +257,12 @@ class _FetchedBlobs:
 
     def open(self, blob: Descriptor, /) -> IO[bytes]:
         with suppress(OSError):
-            data = self.layout.blob_path(blob.digest).read_bytes()
-            if "sha256:" + hashlib.sha256(data).hexdigest() == blob.digest:
+            if sha256(self.layout.blob_path(blob.digest).read_bytes()) == blob.digest:
                 return self.layout.open(blob)
         if blob.media_type in INDEX_TYPES | MANIFEST_TYPES:
-            data = self.registry.manifest(self.path, blob.digest).data
+            self.keep(blob, self.registry.manifest(self.path, blob.digest).data)
         else:
-            data = self.registry.small_blob(self.path, blob.digest)
-        self.keep(blob, data)
+            self.keep(blob, self.registry.small_blob(self.path, blob.digest))
         return self.layout.open(blob)
 
     def keep(self, blob: Descriptor, data: bytes) -> None:

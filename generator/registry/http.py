@@ -1,11 +1,12 @@
-"""One HTTP request as docker would send it: its certificate authorities, its proxies, no cookies, no redirects."""
+"""One HTTP request as docker would send it: with its certificate authorities and proxies; no redirects, no cookies."""
 
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -15,7 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import urllib3
 from urllib3 import exceptions
 
-from generator.docker.credentials import proxy_for, system_bundle
+from generator.docker.credentials import system_bundle
 from generator.text import printable
 
 Kind = Literal["unreachable", "authority", "certificate", "no login", "refused", "denied", "missing", "unknown"]
@@ -41,7 +42,7 @@ class Refusal(Exception):
         self.words = words
 
 
-@dataclass
+@dataclass(eq=False)
 class Answer:
     """What a server answered; ``body`` is still to be read, or is in ``data``."""
 
@@ -53,45 +54,44 @@ class Answer:
 
     @property
     def location(self) -> str:
-        """Where it redirects to; "" where it does not."""
+        """Where it redirects to, or ""."""
         return self.headers.get("Location", "") if self.status in (301, 302, 303, 307, 308) else ""
 
     @property
     def json(self) -> Any:
-        """None where the answer is not JSON."""
+        """None if the answer is not JSON."""
         try:
             return json.loads(self.data)
         except (ValueError, RecursionError):
             return None
 
     def read(self) -> None:
-        """Reads the body into ``data``. Raises Refusal for one without an end, and where the connection breaks."""
-        pieces, size = [], 0
+        """Reads the body into ``data``. Raises Refusal if it is too long, or if the connection breaks."""
+        data = bytearray()
         try:
             while piece := self.body.read(1 << 16, decode_content=False):
-                pieces.append(piece)
-                size += len(piece)
-                if size > LIMIT:
+                data += piece
+                if len(data) > LIMIT:
                     raise Refusal("unknown", f"a response of more than {LIMIT:,} bytes")
         except (exceptions.HTTPError, OSError) as error:
             raise _network_refusal(error) from error
         finally:
             self.close()
-        self.data = b"".join(pieces)
+        self.data = bytes(data)
 
     def close(self) -> None:
-        """Gives the connection back where the body was read to its end; else it is of no more use."""
+        """Returns the connection to the pool if the body was read to its end, else closes it."""
         if not self.body.closed:
             self.body.close()
         self.body.release_conn()
 
 
 class Connections:
-    """Kept connections to any host, for several threads."""
+    """Kept connections to any host, for several threads; ``trusted`` are files with more authorities."""
 
-    def __init__(self, context: ssl.SSLContext, environment: Mapping[str, str]) -> None:
-        self._context, self._environment = context, environment
-        self._pools: dict[str, urllib3.PoolManager] = {}
+    def __init__(self, trusted: Sequence[Path], environment: Mapping[str, str]) -> None:
+        self._trusted, self._environment = trusted, environment
+        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
     def send(
@@ -101,10 +101,14 @@ class Connections:
         headers: Mapping[str, str],
         body: Any = None,
         timeout: tuple[float, float] = TIMEOUT,
+        verify: bool = True,
     ) -> Answer:
-        """One request; no redirect is followed, and the body of the answer is not read. Raises Refusal without one."""
+        """One request; no redirect is followed, and the body of the answer is not read. Raises Refusal if none comes.
+
+        ``verify`` is False for the engine's insecure registries: every certificate is trusted.
+        """
         try:
-            response = self._pool(url).request(
+            response = self._pool(url, verify).request(
                 method,
                 url,
                 body=body,
@@ -118,44 +122,46 @@ class Connections:
             raise _network_refusal(error) from error
         return Answer(url, response.status, response.headers, response)
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
+    def _pool(self, url: str, verify: bool) -> urllib3.PoolManager:
         proxy = proxy_of(url, self._environment)
         with self._lock:
-            if proxy not in self._pools:
-                options: dict[str, Any] = {"maxsize": 8, "ssl_context": self._context}
-                self._pools[proxy] = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
-            return self._pools[proxy]
-
-
-def _proxied(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
-    parts = urlsplit(proxy)
-    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
-    return urllib3.ProxyManager(proxy, proxy_headers=urllib3.make_headers(proxy_basic_auth=login), **options)
+            if (proxy, verify) not in self._pools:
+                # only now: the system's authorities take long to read
+                context = trusting(self._trusted, self._environment) if verify else _trusting_all()
+                options: dict[str, Any] = {"maxsize": 8, "ssl_context": context}
+                if proxy:
+                    user, password = urlsplit(proxy).username, urlsplit(proxy).password or ""
+                    login = f"{unquote(user)}:{unquote(password)}" if user else None
+                    options |= {"proxy_url": proxy, "proxy_headers": urllib3.make_headers(proxy_basic_auth=login)}
+                self._pools[proxy, verify] = (urllib3.ProxyManager if proxy else urllib3.PoolManager)(**options)
+            return self._pools[proxy, verify]
 
 
 def proxy_of(url: str, environment: Mapping[str, str]) -> str:
-    """The proxy that docker takes for ``url``; "" for none, as for a loopback address and what NO_PROXY lists."""
-    proxy, parts = proxy_for(url, environment), urlsplit(url)
-    no_proxy = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
-    port = parts.port or {"https": 443}.get(parts.scheme, 80)
-    if not proxy or is_insecure(parts.netloc.rpartition("@")[2], ()) or _excluded(parts.hostname or "", port, no_proxy):
+    """The proxy that docker uses for ``url``; "" for none, as for a loopback address and what NO_PROXY lists.
+
+    Upper case comes first, as Go has it.
+    """
+    parts = urlsplit(url)
+    proxy, no_proxy = (
+        environment.get(name.upper()) or environment.get(name) or "" for name in (f"{parts.scheme}_proxy", "no_proxy")
+    )
+    host, port = parts.hostname or "", parts.port or {"https": 443}.get(parts.scheme, 80)
+    excluded = any(_excludes(entry, host, port) for entry in no_proxy.lower().replace(" ", "").split(","))
+    if not proxy or excluded or is_insecure(parts.netloc.rpartition("@")[2], ()):
         return ""
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _excluded(host: str, port: int, no_proxy: str) -> bool:
-    """Whether NO_PROXY lists a host, as Go reads it (golang.org/x/net/http/httpproxy): names, networks, ports."""
-    for entry in no_proxy.lower().replace(" ", "").split(","):
-        name, colon, only = entry.rpartition(":")
-        if not colon or (":" in name and not name.startswith("[")):
-            name, only = entry, ""
-        name = name.strip("[]")
-        if only not in ("", str(port)) or not name:
-            continue
-        domain = name[1:] if name.startswith("*.") else name
-        if entry == "*" or host == domain or host.endswith(f".{domain.removeprefix('.')}") or _in_network(host, name):
-            return True
-    return False
+def _excludes(entry: str, host: str, port: int) -> bool:
+    """Whether an entry of NO_PROXY is for a host, as Go reads it (golang.org/x/net/http/httpproxy)."""
+    with_port = re.fullmatch(r"(\[.*\]|[^:]*):(\d+)", entry)
+    name, only = (with_port[1], with_port[2]) if with_port else (entry, str(port))
+    name = name.strip("[]")
+    domain = name[1:] if name.startswith("*.") else name
+    if not name or only != str(port):
+        return False
+    return entry == "*" or host == domain or host.endswith(f".{domain.removeprefix('.')}") or _in_network(host, name)
 
 
 def _in_network(host: str, network: str) -> bool:
@@ -166,7 +172,7 @@ def _in_network(host: str, network: str) -> bool:
 
 
 def is_insecure(host: str, insecure: Sequence[str]) -> bool:
-    """Whether docker takes plain http from it: a loopback address, or one in ``insecure`` (names and networks)."""
+    """Whether docker accepts plain http from it: a loopback address, or one in ``insecure`` (names and networks)."""
     name = urlsplit(f"//{host}").hostname or ""
     if name == "localhost" or host in insecure:
         return True
@@ -174,7 +180,7 @@ def is_insecure(host: str, insecure: Sequence[str]) -> bool:
 
 
 def join_url(base: str, address: str) -> str:
-    """Where ``address`` leads to from ``base``. Raises Refusal for what is not an address."""
+    """The absolute URL of ``address``, seen from ``base``. Raises Refusal for an invalid one."""
     try:
         url = urljoin(base, address)
         urlsplit(url).port  # noqa: B018 - reading it checks it
@@ -192,47 +198,44 @@ def origin(url: str) -> tuple[str, str]:
 
 
 def _network_refusal(error: BaseException) -> Refusal:
-    """What came between; the innermost reason says more than urllib3's own words."""
-    causes = _causes(error)
+    """A network error as a Refusal; the innermost reason says more than urllib3's own words."""
+    causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return Refusal(
-                "authority" if cause.verify_code in _UNKNOWN_AUTHORITY else "certificate", cause.verify_message
-            )
+            kind: Kind = "authority" if cause.verify_code in _UNKNOWN_AUTHORITY else "certificate"
+            return Refusal(kind, cause.verify_message)
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
             return Refusal("certificate", f"it does not speak TLS ({cause.reason or cause})")
+    if isinstance(error, exceptions.LocationValueError):
+        return Refusal("unknown", type(error).__name__)
     if isinstance(error, exceptions.TimeoutError) and not isinstance(error, exceptions.NewConnectionError):
         seconds = TIMEOUT[0 if isinstance(error, exceptions.ConnectTimeoutError) else 1]
         return Refusal("unreachable", f"no answer in {seconds:g} s")
-    if not isinstance(error, (exceptions.ProtocolError, exceptions.ProxyError, exceptions.NewConnectionError, OSError)):
-        return Refusal("unknown", type(error).__name__)
+    words = f"the connection broke ({type(causes[-1]).__name__})"
+    for cause in causes:
+        if isinstance(cause, OSError):
+            words = cause.strerror or str(cause)
     through = "the proxy: " if isinstance(error, exceptions.ProxyError) else ""
-    system = [cause for cause in causes if isinstance(cause, OSError)]
-    words = (
-        (system[-1].strerror or str(system[-1])) if system else f"the connection broke ({type(causes[-1]).__name__})"
-    )
     return Refusal("unreachable", through + printable(words)[:200])
 
 
-def _causes(error: BaseException | None) -> list[BaseException]:
-    causes: list[BaseException] = []
-    while error is not None and error not in causes:
-        causes.append(error)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from; urllib3 also wraps an error as an argument."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
         inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
         error = inner or error.__cause__ or error.__context__
-    return causes
 
 
 def trusting(files: Sequence[Path], environment: Mapping[str, str]) -> ssl.SSLContext:
     """Trusts the system's authorities and those in ``files``; one that holds none is left out, as docker does."""
     bundle = system_bundle(environment)
-    if bundle is None:
-        context = ssl.create_default_context()
-    else:
-        # the default file is that bundle, and takes long to read; the default directory is looked into when needed
-        paths = ssl.get_default_verify_paths()
-        context = ssl.create_default_context(capath=paths.capath or paths.openssl_capath)
+    # the default file is that bundle, and takes long to read; the default directory is looked into when needed
+    paths = ssl.get_default_verify_paths()
+    context = ssl.create_default_context(capath=paths.capath or paths.openssl_capath if bundle else None)
     for file in (*([bundle] if bundle else []), *files):
         try:
             context.load_verify_locations(cafile=file)
@@ -241,9 +244,8 @@ def trusting(files: Sequence[Path], environment: Mapping[str, str]) -> ssl.SSLCo
     return context
 
 
-def trusting_all() -> ssl.SSLContext:
-    """Trusts every certificate: for the engine's insecure registries."""
-    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+def _trusting_all() -> ssl.SSLContext:
+    urllib3.disable_warnings(exceptions.InsecureRequestWarning)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

@@ -102,12 +102,11 @@ def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_pa
         ("writer:right-horse", "nosuch/nested", "no project nosuch", "create project nosuch in Harbor"),
     ],
 )
-@pytest.mark.parametrize("driver", ["docker", "remote"])
 def test_what_any_push_would_be_told_stops_it_with_the_next_step(
-    harbor: Harbor, ca: trustme.CA, tmp_path: Path, login: str, path: str, says: str, next_step: str, driver: str
+    harbor: Harbor, ca: trustme.CA, tmp_path: Path, login: str, path: str, says: str, next_step: str
 ) -> None:
     asked = Asked(tmp_path, harbor.host, login).trust(ca)
-    [problem] = asked.problems(path, facts(driver, "tcp://farm:1234"))
+    [problem] = asked.problems(path, facts("remote", "tcp://farm:1234"))
     assert problem.startswith(f"{harbor.host}: ") and says in problem
     assert next_step.format(host=harbor.host) in problem
     assert asked.notes == []
@@ -268,7 +267,6 @@ def test_the_doctor_names_dockers_login_for_the_registry(
     [
         ("writer:right-horse", "fate", "ok", "accepts a push of every image", ""),
         ("reader:right-mule", "fate", "note", "reader may not push fate/", "ask for permission to push"),
-        ("writer:right-horse", "gone", "note", "no project gone", "create project gone"),
         ("writer:right-horse", "busy", "note", "503 UNAVAILABLE: later", "try it"),
     ],
 )

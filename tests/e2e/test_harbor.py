@@ -136,7 +136,7 @@ def test_a_right_that_is_lost_between_the_check_and_the_push_is_told_with_the_ne
     assert ran.code == 3, ran.err
     assert "\n  published: " not in ran.err, "the registry took no tag"
     assert "everything is built" in ran.err
-    assert f"docker login {site.harbor.host}, or ask for permission to push on project own-{os.getpid()}" in ran.err
+    assert f"docker login {site.harbor.host}, or ask for permission to push to project own-{os.getpid()}" in ran.err
     assert "right-horse" not in ran.err
 
 

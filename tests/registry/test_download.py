@@ -197,7 +197,7 @@ def test_a_disk_that_takes_less_at_a_time_is_given_the_rest(
         def write(self, data: Any, /) -> int:
             return super().write(memoryview(data)[:700])
 
-    monkeypatch.setattr("os.fdopen", lambda number, *_, **__: Small(number, "r+b"))
+    monkeypatch.setattr("os.fdopen", lambda number, *_: io.BufferedRandom(Small(number, "r+b")))
     assert fetch(registry, tmp_path) == DATA
 
 

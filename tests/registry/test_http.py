@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from generator.registry.http import TIMEOUT, Answer, Connections, Refusal, is_insecure, proxy_of, trusting, trusting_all
+from generator.registry.http import TIMEOUT, Answer, Connections, Refusal, is_insecure, proxy_of
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
@@ -83,11 +83,11 @@ def answering(*answers: bytes) -> Callable[[Server, socket.socket], None]:
 
 
 def ask(
-    url: str, environment: dict[str, str] | None = None, method: str = "GET", context: ssl.SSLContext | None = None,
+    url: str, environment: dict[str, str] | None = None, method: str = "GET", trusted: tuple[Path, ...] = (),
     body: Any = None, length: int | None = None,
 ) -> Answer:  # fmt: skip
     headers = {} if length is None else {"Content-Length": str(length)}
-    answer = Connections(context or trusting_all(), environment or {}).send(method, url, headers, body, TIMEOUT)
+    answer = Connections(trusted, environment or {}).send(method, url, headers, body, TIMEOUT)
     answer.read()
     return answer
 
@@ -127,7 +127,7 @@ def test_an_answer_is_read_and_neither_redirect_nor_cookie_is_followed() -> None
     head = b"HTTP/1.1 307 Elsewhere\r\nLocation: /other\r\nSet-Cookie: a=b\r\n"
     challenges = b'WWW-Authenticate: Basic realm="x"\r\nwww-authenticate: Bearer realm="y"\r\n'
     with Server(answering(head + challenges + b'Content-Length: 8\r\n\r\n{"a": 1}')) as server:
-        connections = Connections(trusting_all(), {})
+        connections = Connections((), {})
         for _ in range(2):
             answer = connections.send("GET", f"http://{server.host}/a?c=d", {"X-One": "1"}, None, TIMEOUT)
             answer.read()
@@ -174,7 +174,7 @@ def test_nobody_answers() -> None:
         server.head(line)
         time.sleep(1)
 
-    connections = Connections(trusting_all(), {})
+    connections = Connections((), {})
     with Server(serve) as server, pytest.raises(Refusal, match="no answer in 20 s") as refused:
         connections.send("GET", f"http://{server.host}/", {}, None, (1.0, 0.05))
     assert refused.value.kind == "unreachable"
@@ -239,9 +239,8 @@ def tunnel(target: str) -> Callable[[Server, socket.socket], None]:
 def test_a_proxy_carries_tls_and_sees_nothing_of_it(authority: trustme.CA, tmp_path: Path) -> None:
     with Server(answering(EMPTY), tls(authority)) as registry, Server(tunnel(registry.host)) as proxy:
         url = "https://registry.example:8443/v2/"
-        trusted = trusting([tmp_path / "ca.crt"], {})
-        assert ask(url, environment(proxy.host), context=trusted).status == 200
-        assert refusal(url, environment(proxy.host), context=trusting([], {}))[0] == "authority"
+        assert ask(url, environment(proxy.host), trusted=(tmp_path / "ca.crt",)).status == 200
+        assert refusal(url, environment(proxy.host))[0] == "authority"
     assert len(proxy.lines) == 2
     assert all(line.startswith("CONNECT registry.example:8443 HTTP/1.") for line in proxy.lines)
     assert LOGIN in proxy.lines[0]
