@@ -1,3 +1,3 @@
-"""fategen: renders, builds, pushes and carries offline the container images of FATE."""
+"""fategen renders, builds, verifies and ships the container images of FATE."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Files on a disk that other programs use and that fills up: atomic writes, locks, and what the disk refuses.
+"""Files on a disk that other programs use and that can fill up: atomic writes, locks, and disk errors.
 
 Standard library alone, for Python 3.8 too: the offline loader is made of it.
 """

@@ -1,4 +1,4 @@
-"""Reads a project's files and gives its plan and its tree, which every command works on; makes new projects."""
+"""Reads a project's files into its plan and tree, which every command works on; creates new projects."""
 
 from __future__ import annotations
 

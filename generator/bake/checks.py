@@ -1,4 +1,4 @@
-"""The checks before a build: one list, of which bake raises what stops a build and ``fategen doctor`` prints all.
+"""The checks before a build, in one list: bake stops at those that fail, ``fategen doctor`` prints them all.
 
 A check looks at one thing and gives a ``Check``: the row that the doctor prints, and the problems that stop this build.
 """

@@ -1,4 +1,4 @@
-"""What is asked of bake: the images that were named, the targets they are linked to, their platforms and tags."""
+"""What bake is to build: the named images, the targets that they depend on, their platforms and tags."""
 
 from __future__ import annotations
 

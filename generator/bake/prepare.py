@@ -1,4 +1,4 @@
-"""From a project and the flags to a ``Session`` that can build: everything that can be checked is checked first."""
+"""Turns a project and flags into a ``Session`` that can build, after it has checked everything that can be checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while bake runs: nothing, plain lines, or a picture with one line an image on a terminal."""
+"""What a person sees while bake runs: nothing, plain lines, or a live picture with one line per image."""
 
 from __future__ import annotations
 

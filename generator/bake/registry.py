@@ -1,4 +1,4 @@
-"""What bake asks PREFIX's registry: before a build whether it takes a push, after it what was pushed and replaced.
+"""What bake asks the registry in PREFIX: whether it accepts a push and, afterwards, what was pushed and replaced.
 
 Imported only for a push and by the doctor: the registry's client is slow to import.
 """

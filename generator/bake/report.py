@@ -1,4 +1,4 @@
-"""What came out of a run: digests, sizes, seconds; as a table or as JSON."""
+"""The result of a run: digests, sizes and times, as a table or as JSON."""
 
 from __future__ import annotations
 

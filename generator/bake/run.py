@@ -1,4 +1,4 @@
-"""Runs one bake process to its end: its progress goes to a view and the logs, its digests and failure come back."""
+"""Runs one bake process: sends its progress to a view and the logs, and returns its digests or raises its failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bundles: one file that carries images to a place without a network. docs/library.md shows a program that uses it.
+"""Bundles: one file that carries images to an air-gapped site. docs/library.md shows a program that uses this.
 
 A function that reads takes a ``Path`` or anything with ``read``; one that takes long calls ``progress(what, done,
 total)`` with bytes, which may raise to stop it. What goes wrong is a ``FategenError`` (generator.errors): its message

@@ -1,4 +1,4 @@
-"""A bundle together with its base bundles, and the blobs of a bundle file by digest. A delta needs both."""
+"""A bundle together with its base bundles, and the blobs of a bundle file by digest. A delta bundle needs both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deltas: a bundle without the layers that another one has, and what it takes to put the two together again."""
+"""Delta bundles: a bundle without the layers of its base bundles, and how to put them together again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one bundle has that another has not: its images, and the bytes that a delta would carry."""
+"""What one bundle has that another does not: images, and the bytes that a delta bundle would contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bundle file to the byte: a tar with headers in exactly one spelling, whose members follow from the bundle index.
+"""The bundle file, byte by byte: a tar with exactly one valid encoding, whose members follow from the bundle index.
 
 Python's tarfile has been fooled again and again (CVE-2024-12718, CVE-2025-4517, CVE-2026-11940), and two parsers that
 disagree about one header are an attack of their own (CVE-2025-62518). So a header is accepted only if its bytes are

@@ -1,4 +1,4 @@
-"""The bundle index: ``fategen/bundle.json``, the first member, as frozen dataclasses, and back.
+"""The bundle index: ``fategen/bundle.json``, the first member, to frozen dataclasses and back.
 
 It is closed: every key is known, every value typed, and its bytes are the one spelling that ``encode`` makes of it. A
 bundle file follows from its index and the content of its blobs: see ``format``.

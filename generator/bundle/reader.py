@@ -1,4 +1,4 @@
-"""Reads bundles that may come from anybody: ``inspect`` looks at the index, ``verify`` at every byte.
+"""Reads bundles from untrusted sources: ``inspect`` reads the index, ``verify`` every byte.
 
 The place and the header of every member follow from the bundle index, so each can be checked alone: one after the other
 as a pipe gives them, or by several threads. That is why damage in one place does not hide damage in another. Memory is

@@ -1,4 +1,4 @@
-"""What the commands print of bundles, for people and for programs; ``fategen-load.pyz`` prints the same."""
+"""What the bundle commands print, for people and for programs; ``fategen-load.pyz`` prints the same."""
 
 from __future__ import annotations
 

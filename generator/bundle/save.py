@@ -1,4 +1,4 @@
-"""Writes a bundle: one pass over the layouts, every blob verified, the file complete or not at all."""
+"""Writes a bundle in one pass over the layouts: every blob is verified, and the file is complete or not there."""
 
 from __future__ import annotations
 

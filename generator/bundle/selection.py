@@ -1,4 +1,4 @@
-"""Which images and platforms a bundle of the plan holds, and what its file is called."""
+"""Which images and platforms of the plan go into a bundle, and the name of its file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures: who a bundle is from. A root digest that is read over a telephone cannot tell that, a key can.
+"""Signatures show who made a bundle. A root digest that is read over the phone cannot.
 
 What is signed is ``fategen/bundle.json``, the bundle index. It has the digest of every blob and file and every name and
 tag, and the rest of the bundle follows from it, so one small signature in ``FILE.sig`` covers all of it. It can be

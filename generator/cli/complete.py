@@ -1,4 +1,4 @@
-"""Shell completion of images, groups and packaged files. Silent outside a project, or where its files are wrong."""
+"""Shell completion of images, groups and packaged files. Silent outside a project, or if its files are wrong."""
 
 from __future__ import annotations
 

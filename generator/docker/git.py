@@ -1,4 +1,4 @@
-"""What git says of a local source: the commit that is checked out, and what of it is not committed."""
+"""The state of a local source in git: the commit that is checked out, and uncommitted changes."""
 
 from __future__ import annotations
 

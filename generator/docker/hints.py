@@ -1,4 +1,4 @@
-"""How to get what a machine lacks: the next steps that engine errors and ``fategen doctor`` share."""
+"""How to get what a machine lacks: next steps, shared by engine errors and ``fategen doctor``."""
 
 from __future__ import annotations
 

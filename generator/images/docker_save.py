@@ -1,4 +1,4 @@
-"""Images of an engine by way of ``docker save``: its stream is read as it comes, and becomes OCI layouts.
+"""Reads images of an engine from ``docker save``: turns its stream into OCI layouts as it arrives.
 
 An engine with the containerd image store saves the blobs as they are, so digests stay (Docker 24 and later; its index
 may name platforms that the engine does not have). One with a graphdriver saves uncompressed layers, which are

@@ -1,4 +1,4 @@
-"""JSON from untrusted archives: bounded, no duplicate keys, every value asked for by its type.
+"""JSON from untrusted archives: limited in size, without duplicate keys, every value read by its type.
 
 Every function raises ``Malformed``; the callers know the file and the image, and say so.
 """

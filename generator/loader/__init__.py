@@ -1,1 +1,1 @@
-"""``fategen-load.pyz``: what the offline host needs of fategen, as one file for Python 3.8 with nothing installed."""
+"""``fategen-load.pyz``: what an air-gapped host needs of fategen, in one file for Python 3.8 without packages."""

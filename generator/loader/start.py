@@ -1,4 +1,4 @@
-"""The first module of ``fategen-load.pyz``. It says which Python is needed in words that every Python reads."""
+"""The first module of ``fategen-load.pyz``. It checks the Python version, in syntax that every Python reads."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a registry's refusal means for who pulls or pushes, with the next step."""
+"""What a registry's refusal means for a pull or a push, and the next step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that a build downloads: images, git repositories, packages. For whoever mirrors it.
+"""Everything that a build downloads: images, git repositories, packages. For mirroring it.
 
 It is read from the plan and from the rendered Dockerfiles: a step that takes ``APT_MIRROR``, a package index or Maven's
 settings says so in its text, and a URL in a template of the user's is listed too.

@@ -1,1 +1,1 @@
-"""Holds images against their contract: what the catalogue says that an image has, and how it behaves once started."""
+"""Checks images against their contract in the catalogue: what an image contains, and how it behaves when started."""

@@ -1,4 +1,4 @@
-"""The containers and volumes of one run: named, labelled, and removed at its end, whatever ended it."""
+"""The containers and volumes of one run: named, labelled, and removed however the run ends."""
 
 from __future__ import annotations
 

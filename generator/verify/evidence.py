@@ -1,4 +1,4 @@
-"""What an image holds: its settings, and its files as the layers make them, in memory and never on a disk."""
+"""The content of an image: its config, and its files as the layers make them, in memory and never on disk."""
 
 from __future__ import annotations
 

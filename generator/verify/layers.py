@@ -1,4 +1,4 @@
-"""Lists what a layer holds as its bytes come: gzip, zstd or plain, headers only, nothing kept of the contents.
+"""Lists the files of a layer while its bytes arrive (gzip, zstd or plain): reads only headers and keeps no content.
 
 The first bytes of an executable file are read too, since they say for which platform it is.
 

@@ -1,4 +1,4 @@
-"""Two whole parties from the images: started with Docker Compose, tried by the catalogue's smoke commands, taken down.
+"""Two parties from the images: started with Docker Compose, tested with the catalogue's smoke commands, taken down.
 
 What runs is the rendered out/compose.yaml. A command runs in a container of the party itself, so an engine on another
 machine is no different.

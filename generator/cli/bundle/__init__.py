@@ -1,4 +1,4 @@
-"""``fategen bundle``: one file that carries images to a site without internet, and loads there."""
+"""``fategen bundle``: one file that delivers images to an air-gapped site."""
 
 from __future__ import annotations
 

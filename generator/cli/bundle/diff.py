@@ -1,4 +1,4 @@
-"""``fategen bundle diff``: what one bundle has that another has not."""
+"""``fategen bundle diff``: what one bundle has that another does not."""
 
 from __future__ import annotations
 

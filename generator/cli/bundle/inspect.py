@@ -1,4 +1,4 @@
-"""``fategen bundle inspect``: what a bundle holds."""
+"""``fategen bundle inspect``: the contents of a bundle."""
 
 from __future__ import annotations
 

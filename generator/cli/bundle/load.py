@@ -1,4 +1,4 @@
-"""``fategen bundle load``: a bundle into an engine."""
+"""``fategen bundle load``: check a bundle and load it into an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fategen bundle push``: a bundle into an air-gapped site's registry."""
+"""``fategen bundle push``: push a bundle into a registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fategen bundle save``: a set of images into one file."""
+"""``fategen bundle save``: save a set of images in one file."""
 
 from __future__ import annotations
 

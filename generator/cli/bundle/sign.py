@@ -1,4 +1,4 @@
-"""``fategen bundle sign``: who a bundle is from."""
+"""``fategen bundle sign``: sign a bundle with an SSH key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fategen bundle verify``: every byte of a bundle."""
+"""``fategen bundle verify``: check every byte of a bundle."""
 
 from __future__ import annotations
 
