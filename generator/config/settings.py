@@ -143,16 +143,10 @@ class Settings:
         group="Files mounted as build secrets: never in a layer or in docker history",
     )
     pip_netrc: str = key(
-        values.secret_path,
-        "netrc file with logins for package indexes",
-        example="/etc/fategen/netrc",
-        local=True,
+        values.secret_path, "netrc file with logins for package indexes", example="/etc/fategen/netrc", local=True
     )
     ca_bundle: str = key(
-        values.secret_path,
-        "certificates (PEM) that the build trusts",
-        example="/etc/ssl/certs/company.pem",
-        local=True,
+        values.secret_path, "certificates (PEM) that the build trusts", example="/etc/ssl/certs/company.pem", local=True
     )
     http_proxy: str = key(
         values.proxy,
@@ -170,10 +164,7 @@ class Settings:
         login=True,
     )
     no_proxy: str = key(
-        values.no_proxy,
-        "hosts to reach without the proxy",
-        example="localhost,.example.com,10.0.0.0/8",
-        local=True,
+        values.no_proxy, "hosts to reach without the proxy", example="localhost,.example.com,10.0.0.0/8", local=True
     )
     cache_from: str = key(
         values.cache,
@@ -182,9 +173,7 @@ class Settings:
         group="Cache and attestations",
     )
     cache_to: str = key(
-        values.cache,
-        "repository to write build caches to, with one tag per image",
-        example="10.0.0.5:8443/cache/fate",
+        values.cache, "repository to write build caches to, with one tag per image", example="10.0.0.5:8443/cache/fate"
     )
     provenance: bool = key(values.boolean, "attach a provenance attestation to pushed images", default="false")
     sbom: bool = key(values.boolean, "attach an SBOM (a list of packages) to pushed images", default="false")

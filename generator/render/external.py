@@ -18,10 +18,11 @@ from generator.plan.plan import Plan, Target
 from generator.render.dockerfile import names_in
 
 Kind = Literal["image", "git", "apt", "pip", "npm", "maven", "url"]
+KINDS: tuple[Kind, ...] = ("image", "git", "apt", "pip", "npm", "maven", "url")
 
 APT_DEFAULT = "the distribution's own archive, as set in the base image"
 PIP_DEFAULT = "pip's default index"
-_LISTED = "the indexes in FATE's own requirements"
+LISTED_INDEXES = "the indexes in FATE's own requirements"
 NPM_DEFAULT = "npm's default registry"
 MAVEN_DEFAULT = "Maven Central, and the repositories in the sources' pom.xml"
 
@@ -53,49 +54,46 @@ def externals(
     """
     images: dict[tuple[Kind, str, str, str], dict[str, None]] = {}
     for target in targets:
-        for row in _of_target(plan, target, tree.get(target.dockerfile, ""), maven_settings):
+        dockerfile = tree.get(target.dockerfile, "")
+        for row in (*_images(plan, target, dockerfile), *_files(plan, target, dockerfile, maven_settings)):
             images.setdefault(row, {})[target.inherits or target.name] = None
-    order: tuple[Kind, ...] = ("image", "git", "apt", "pip", "npm", "maven", "url")
-    rows = sorted(images.items(), key=lambda item: (order.index(item[0][0]), item[0]))
+    rows = sorted(images.items(), key=lambda item: (KINDS.index(item[0][0]), item[0]))
     return tuple(External(*row, tuple(names)) for row, names in rows)
 
 
-def _of_target(
-    plan: Plan, target: Target, dockerfile: str, maven_settings: str
-) -> Iterator[tuple[Kind, str, str, str]]:
-    s = plan.settings
-    named = [name for name, _ in names_in(dockerfile) if "$" not in name]
+def _images(plan: Plan, target: Target, dockerfile: str) -> Iterator[tuple[Kind, str, str, str]]:
     bases = {base.reference: base for other in (*plan.targets, target) for base in other.bases}
-    for name in dict.fromkeys([base.reference for base in target.bases] if target.kind == "third-party" else named):
+    named = [name for name, _ in names_in(dockerfile) if "$" not in name]
+    for name in named or [base.reference for base in target.bases]:
         if name in bases:
             yield "image", bases[name].upstream, name, key_of(bases[name].name, "_IMAGE")
         elif re.search("[/:@]", name):
             yield "image", name, name, ""
     if plan.sbom_scanner is not None and target.tags:
         yield "image", plan.sbom_scanner.upstream, plan.sbom_scanner.reference, "BASE_REGISTRY"
+
+
+def _files(plan: Plan, target: Target, dockerfile: str, maven_settings: str) -> Iterator[tuple[Kind, str, str, str]]:
+    settings = plan.settings
     for source in target.sources:
         if not source.local:
             yield "git", source.location, source.location, key_of(source.name, "_SOURCE")
     steps = "\n".join(line for line in dockerfile.splitlines() if not line.lstrip().startswith("#"))
-
-    def takes(argument: str) -> bool:
-        return re.search(rf"^ARG {argument}\b", steps, re.MULTILINE) is not None
-
-    if takes("APT_MIRROR"):
-        yield "apt", APT_DEFAULT, s.apt_mirror or APT_DEFAULT, "APT_MIRROR"
-    if takes("PIP_INDEX_URL"):
-        yield "pip", PIP_DEFAULT, s.pip_index_url or PIP_DEFAULT, "PIP_INDEX_URL"
-        listed = _LISTED if "--extra-index-url" in steps and not s.pip_index_url else ""
-        if more := s.pip_extra_index_url or listed:
+    arguments = set(re.findall(r"^ARG (\w+)", steps, re.MULTILINE))
+    if "APT_MIRROR" in arguments:
+        yield "apt", APT_DEFAULT, settings.apt_mirror or APT_DEFAULT, "APT_MIRROR"
+    if "PIP_INDEX_URL" in arguments:
+        yield "pip", PIP_DEFAULT, settings.pip_index_url or PIP_DEFAULT, "PIP_INDEX_URL"
+        listed = LISTED_INDEXES if "--extra-index-url" in steps and not settings.pip_index_url else ""
+        if more := settings.pip_extra_index_url or listed:
             yield "pip", more, more, "PIP_EXTRA_INDEX_URL"
-    if takes("NPM_REGISTRY"):
-        yield "npm", NPM_DEFAULT, s.npm_registry or NPM_DEFAULT, "NPM_REGISTRY"
+    if "NPM_REGISTRY" in arguments:
+        yield "npm", NPM_DEFAULT, settings.npm_registry or NPM_DEFAULT, "NPM_REGISTRY"
     if "id=maven-settings" in steps:
         for url in maven_mirrors(maven_settings) or [MAVEN_DEFAULT]:
             yield "maven", MAVEN_DEFAULT, url, "MAVEN_SETTINGS"
-    known = {source.url for source in target.sources}
     for url in _URL.findall(steps):
-        if url not in known:
+        if url not in {source.url for source in target.sources}:
             yield "url", url, url, ""
 
 

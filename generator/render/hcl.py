@@ -1,8 +1,7 @@
 """Quoting for HCL (bake files) and for Dockerfiles. Pure text in, text out.
 
-Checked against ``docker buildx bake --print`` of 0.13.1 and 0.29.1; the rules are those of
-hashicorp/hcl, hclsyntax/scan_tokens.rl and ``decodeQuotedLit`` in parser.go, and of
-moby/buildkit, frontend/dockerfile/shell/lex.go and parser/line_parsers.go.
+By the rules of hashicorp/hcl (hclsyntax/scan_tokens.rl, ``decodeQuotedLit`` in parser.go) and moby/buildkit
+(frontend/dockerfile/shell/lex.go, parser/line_parsers.go).
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ import json
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _HCL_ESCAPE = re.compile('[\x00-\x1f\x7f-\x9f"\\\\\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]')
 _HCL_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
@@ -21,13 +19,9 @@ _HCL_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 def quote(text: str) -> str:
     """An HCL string literal, its quotes included, that HCL reads back as exactly ``text``.
 
-    Backslash, quote, line breaks and tab get their short escape; other control characters, and those that are invisible
-    in a review, ``\\uNNNN``. A ``${`` or ``%{`` opens a template and is doubled to ``$${`` and ``%%{``. HCL counts from
-    the brace, not from the left: the literal text ``$${`` is written ``$$${``, and a ``$`` before any other character
-    stands for itself, so doubling the one before the brace is right for every run of them.
-
-    Raises ValueError for what no HCL string can contain: a surrogate (it is not text), and text that is not NFC (HCL
-    normalises every string: zclconf/go-cty, ``cty.NormalizeString``).
+    A ``${`` or ``%{`` opens a template and is doubled; HCL counts from the brace, so that is right after any run of
+    ``$``. Raises ValueError for what no HCL string can contain: a surrogate, and text that is not NFC (HCL normalises
+    every string: zclconf/go-cty, ``cty.NormalizeString``).
     """
     _check_text(text)
     if not unicodedata.is_normalized("NFC", text):
@@ -42,21 +36,14 @@ def string_list(items: Iterable[str]) -> str:
 
 
 def comment(text: str) -> str:
-    """``# `` before every line of ``text``, for HCL and Dockerfiles; no line break of any kind ends the comment early.
-
-    In a Dockerfile it must not be the first thing: ``# syntax=…`` there would be a directive.
-    """
+    """``# `` before every line of ``text``. In a Dockerfile it must not come first: it could be a directive there."""
     _check_text(text)
     return "\n".join(f"# {line}".rstrip() for line in text.splitlines() or [""])
 
 
 def dockerfile_value(text: str) -> str:
-    """A value in double quotes for ARG, ENV and LABEL that BuildKit reads back as exactly ``text``.
-
-    Backslash, quote and ``$`` are escaped, so no variable is filled in. Raises ValueError for a line break or a NUL,
-    which a Dockerfile instruction cannot contain, and for a surrogate. Only with the default escape character: a
-    Dockerfile that says ``# escape=`` `` ` `` needs other rules.
-    """
+    """A value in double quotes for ARG, ENV and LABEL that BuildKit reads back as exactly ``text``, no variable filled
+    in, with the default escape character. Raises ValueError for a line break, a NUL and a surrogate."""
     _check_text(text)
     if re.search("[\n\r\x00]", text):
         raise ValueError("a Dockerfile value must be one line, without NUL")
@@ -64,19 +51,12 @@ def dockerfile_value(text: str) -> str:
 
 
 def dockerfile_json(items: Sequence[str]) -> str:
-    """The exec form of CMD, ENTRYPOINT, RUN, COPY: a JSON list on one line, in which BuildKit fills in no variable for
-    CMD and ENTRYPOINT. Raises ValueError for no items (an empty CMD is not a command) and for a surrogate.
-    """
+    """The exec form of CMD and ENTRYPOINT: a JSON list on one line. Raises ValueError for no items and a surrogate."""
     if not items:
         raise ValueError("a command needs at least one word")
     for item in items:
         _check_text(item)
     return json.dumps(list(items), ensure_ascii=False)
-
-
-def _check_text(text: str) -> None:
-    if _SURROGATE.search(text):
-        raise ValueError("it is not text: it has half of a UTF-16 pair")
 
 
 def sed_pattern(text: str) -> str:
@@ -89,14 +69,32 @@ def sed_text(text: str) -> str:
     return re.sub(r"([\\/&])", r"\\\1", _in_single_quotes(text))
 
 
-def _in_single_quotes(text: str) -> str:
-    if "'" in text or "\n" in text:
-        raise ValueError(f"{text!r} has a quote or a line break, which is not allowed here")
-    return text
-
-
 def shell_words(words: Sequence[str]) -> str:
     """A list of texts as words of a shell. ValueError for a text, whose letters would be taken for the list."""
     if isinstance(words, str):
         raise ValueError(f"{words!r} is text; expected a list: [{words}]")
     return " ".join(shlex.quote(word) for word in words)
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "hcl": quote,
+    "hcl_list": string_list,
+    "comment": comment,
+    "quoted": dockerfile_value,
+    "exec_form": dockerfile_json,
+    "sed_pattern": sed_pattern,
+    "sed_text": sed_text,
+    "shell_words": shell_words,
+}
+"""What templates call them."""
+
+
+def _check_text(text: str) -> None:
+    if re.search("[\ud800-\udfff]", text):
+        raise ValueError("it is not text: it has half of a UTF-16 pair")
+
+
+def _in_single_quotes(text: str) -> str:
+    if "'" in text or "\n" in text:
+        raise ValueError(f"{text!r} has a quote or a line break, which is not allowed here")
+    return text

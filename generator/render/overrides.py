@@ -31,33 +31,26 @@ def never_read(project: Project, read: Collection[str], used: Mapping[str, str])
         if any((project.root / wrong).rglob(files)):
             yield Problem(f"{wrong}/", f"is never read; did you mean {right}/?")
     known = {*read, *_files(packaged_data("templates")), *(f"dockerfiles/{name}" for name in used.values() if name)}
-    for name in _own_files(project, "templates"):
-        if name not in known:
-            instead = _instead(name, used) or did_you_mean(name, sorted(known))
-            yield Problem(f"templates/{name}", f"no image and no template uses it{instead}")
+    for name in sorted({*_own_files(project, "templates")} - known):
+        image = name.rpartition("/")[2].partition(".")[0]
+        template = used.get(image)
+        if template == "":
+            instead = f"; {image} has no Dockerfile: it is used as it is"
+        elif template and template != f"{image}.Dockerfile.j2":
+            instead = f"; {image} is rendered from dockerfiles/{template} (template: in the catalogue)"
+        else:
+            instead = did_you_mean(name, sorted(known))
+        yield Problem(f"templates/{name}", f"no image and no template uses it{instead}")
     for name in _own_files(project, "catalogue"):
         if not re.fullmatch(r"[0-9]+\.[0-9]+\.yaml|schema\.json", name):
             near = did_you_mean(name, [file for file in _files(packaged_data("catalogue")) if file.endswith(".yaml")])
             yield Problem(f"catalogue/{name}", f"is never read: a catalogue is named LINE.yaml, such as 1.3.yaml{near}")
 
 
-def _instead(name: str, used: Mapping[str, str]) -> str:
-    """What is used in place of a template that has an image's name; "" where the name is no image's, or right."""
-    image = name.rpartition("/")[2].partition(".")[0]
-    template = used.get(image, f"{image}.Dockerfile.j2")
-    if not template:
-        return f"; {image} has no Dockerfile: it is used as it is"
-    if template != f"{image}.Dockerfile.j2":
-        return (
-            f"; {image} is rendered from dockerfiles/{template}, or from the file that template: in the catalogue names"
-        )
-    return ""
-
-
 @dataclass(frozen=True)
 class Packaged:
     """A file that comes with fategen: ``name`` is its path in a project, ``state`` tells which copy is read
-    (``packaged``, ``own`` or ``own, the same``), ``images`` are rendered from it."""
+    (``packaged``, ``own`` or ``own, unchanged``), ``images`` are rendered from it."""
 
     name: str
     path: Path
@@ -69,8 +62,11 @@ def packaged_files(project: Project, line: Line) -> tuple[Packaged, ...]:
     """All templates and catalogues that come with fategen."""
     result = []
     for name, path in packaged_names().items():
+        own, state = project.root / name, "packaged"
+        if own.is_file() and own.resolve() != path.resolve():
+            state = "own, unchanged" if own.read_bytes() == path.read_bytes() else "own"
         images = tuple(i.name for i in line.images if f"templates/dockerfiles/{i.template}" == name)
-        result.append(Packaged(name, path, _state(project.root / name, path), images))
+        result.append(Packaged(name, path, state, images))
     return tuple(result)
 
 
@@ -78,12 +74,6 @@ def packaged_names() -> dict[str, Path]:
     """Where a project's own would be -> the packaged file."""
     kinds = ("templates", "catalogue")
     return {f"{kind}/{file}": packaged_data(kind) / file for kind in kinds for file in _files(packaged_data(kind))}
-
-
-def _state(own: Path, packaged: Path) -> str:
-    if not own.is_file() or own.resolve() == packaged.resolve():
-        return "packaged"
-    return "own, unchanged" if own.read_bytes() == packaged.read_bytes() else "own"
 
 
 def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> tuple[Packaged, ...]:
@@ -100,9 +90,10 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
             near = did_you_mean(name, [*by_name, *by_image])
             problems.append(Problem(name, f"no packaged file and no image that has a template{near}"))
         elif (project.root / file.name).exists():
-            packaged = file.state == "packaged"
-            wrong = "is the packaged file itself" if packaged else "already exists and was not changed"
-            problems.append(Problem(file.name, wrong))
+            itself = file.state == "packaged"
+            problems.append(
+                Problem(file.name, "is the packaged file itself" if itself else "already exists and was not changed")
+            )
         else:
             chosen[file.name] = file
     if problems:

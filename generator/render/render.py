@@ -35,23 +35,19 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
     ``read`` gets the name of every template that was used.
     """
     environment = _environment(templates)
-    common = {"plan": plan, "settings": plan.settings, "header": _header(plan)}
+    header = f"{HEADER} from .env and catalogue/{plan.line}.yaml: edit those or templates/, then run: fategen render"
+    common = {"plan": plan, "settings": plan.settings, "header": header}
     tree = {}
     for target in plan.targets:
         if target.dockerfile and not target.inherits:
-            names = {
-                "image": target,
-                "params": dict(target.params),
-                "bases": {b.name: b.reference for b in target.bases},
-            }
-            where = f"{target.name} in the catalogue"
+            own = {"image": target, "params": dict(target.params), "bases": {b.name: b.reference for b in target.bases}}
             template = f"dockerfiles/{target.template}"
-            text = _fill(environment, template, where, {**common, **names})
+            text = _fill(environment, template, {**common, **own}, f"{target.name} in the catalogue")
             _check_names(text, target, f"templates/{template}")
             tree[target.dockerfile] = text
-    tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", "", common)
+    tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", common)
     if plan.party is not None:
-        tree[COMPOSE_FILE] = _fill(environment, plan.party.template, f"party: in catalogue/{plan.line}.yaml", common)
+        tree[COMPOSE_FILE] = _fill(environment, plan.party.template, common, f"party: in catalogue/{plan.line}.yaml")
     if read is not None and environment.cache is not None:
         read.update(name for _, name in environment.cache)
     return tree
@@ -69,10 +65,6 @@ def _check_names(dockerfile: str, target: Target, template: str) -> None:
             known.add(stage)
 
 
-def _header(plan: Plan) -> str:
-    return f"{HEADER} from .env and catalogue/{plan.line}.yaml: edit those or templates/, then run: fategen render"
-
-
 def _environment(templates: Sequence[Path]) -> jinja2.Environment:
     import jinja2
 
@@ -83,27 +75,14 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=_bytecode_cache(),
     )
-    environment.bytecode_cache = _bytecode_cache()
-    environment.filters["hcl"] = hcl.quote
-    environment.filters["hcl_list"] = hcl.string_list
-    environment.filters["comment"] = hcl.comment
-    environment.filters["quoted"] = hcl.dockerfile_value
-    environment.filters["exec_form"] = hcl.dockerfile_json
-    environment.filters["sed_pattern"] = hcl.sed_pattern
-    environment.filters["sed_text"] = hcl.sed_text
-    environment.filters["shell_words"] = hcl.shell_words
+    environment.filters |= hcl.FILTERS
     return environment
 
 
-def cache_directory() -> Path | None:
-    """Where fategen keeps what it can make again, for this user; None for one without a home."""
-    cache, home = os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME")
-    return Path(cache, "fategen") if cache else Path(home, ".cache/fategen") if home else None
-
-
 def _bytecode_cache() -> jinja2.BytecodeCache | None:
-    """Compiled templates: compiling them is a quarter of a run's time. What cannot be kept is compiled again."""
+    """Compiled templates: compiling them is a quarter of a run's time. None for a user without a home."""
     import jinja2
 
     class Cache(jinja2.FileSystemBytecodeCache):
@@ -114,16 +93,18 @@ def _bytecode_cache() -> jinja2.BytecodeCache | None:
                 bucket.reset()
 
         def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+            # what cannot be kept is compiled again
             with contextlib.suppress(OSError):
                 Path(self.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
                 super().dump_bytecode(bucket)
 
-    directory = cache_directory()
+    home = os.environ.get("HOME")
+    directory = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
     # Jinja knows its own version and a template's text; what our filters and settings compile it to, it does not
-    return Cache(str(directory / f"templates-{__version__}")) if directory else None
+    return Cache(f"{directory}/fategen/templates-{__version__}") if directory else None
 
 
-def _fill(environment: jinja2.Environment, name: str, wanted_by: str, values: dict[str, object]) -> str:
+def _fill(environment: jinja2.Environment, name: str, values: dict[str, object], wanted_by: str = "") -> str:
     import jinja2
 
     try:
@@ -132,9 +113,8 @@ def _fill(environment: jinja2.Environment, name: str, wanted_by: str, values: di
         by = f", used by {wanted_by}" if wanted_by else ""
         raise InputError(Problem(f"templates/{error.name}", f"template not found{by}")) from error
     except jinja2.TemplateSyntaxError as error:
-        raise InputError(
-            Problem(f"templates/{error.name}:{error.lineno}", f"not a template: {error.message}")
-        ) from error
+        place = f"templates/{error.name}:{error.lineno}"
+        raise InputError(Problem(place, f"not a template: {error.message}")) from error
     except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         raise InputError(Problem(_template_line(error, name), str(error))) from error
     if HEADER not in text[:400]:

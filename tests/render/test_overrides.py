@@ -20,8 +20,8 @@ CATALOGUE = "is never read: a catalogue is named LINE.yaml, such as 1.3.yaml; di
 TEMPLATE = "no image and no template uses it; did you mean dockerfiles/python.Dockerfile.j2?"
 
 SHARED = (
-    "no image and no template uses it; roll is rendered from dockerfiles/java.Dockerfile.j2, or from the file that "
-    "template: in the catalogue names"
+    "no image and no template uses it; "
+    "roll is rendered from dockerfiles/java.Dockerfile.j2 (template: in the catalogue)"
 )
 
 
