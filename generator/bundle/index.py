@@ -6,15 +6,17 @@ bundle file follows from its index and the content of its blobs: see ``format``.
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from generator.errors import InputError, Problem
 from generator.images import reference
-from generator.images.image import Image, Layer, PlatformImage
+from generator.images.image import Image, Layer, PlatformImage, sha256
 from generator.images.oci import (
     CONFIG_TYPES,
     INDEX_TYPES,
@@ -24,18 +26,7 @@ from generator.images.oci import (
     compressed_with,
     platform_name,
 )
-from generator.images.strictjson import (
-    LIMIT,
-    MAX_SIZE,
-    Malformed,
-    digest,
-    encode,
-    fields,
-    items,
-    parse,
-    size,
-    text,
-)
+from generator.images.strictjson import LIMIT, MAX_SIZE, Malformed, digest, encode, fields, items, parse, size, text
 
 SCHEMA = 1
 MAX_MEMBERS = 100_000
@@ -100,11 +91,11 @@ class BundleIndex:
 
     def blobs(self) -> dict[str, Descriptor]:
         """Every blob once, by digest, in the order of first use; also those that a delta leaves out."""
-        found: dict[str, Descriptor] = {}
+        blobs: dict[str, Descriptor] = {}
         for image in self.images:
             for blob in image.blobs():
-                found.setdefault(blob.digest, blob)
-        return found
+                blobs.setdefault(blob.digest, blob)
+        return blobs
 
     def carried(self) -> dict[str, Descriptor]:
         """The blobs that are in the file: all but the missing ones."""
@@ -118,70 +109,59 @@ class BundleIndex:
 
     @property
     def compressions(self) -> set[str]:
-        """How its layers are compressed: gzip, zstd, "" for a plain tar."""
-        layers = (
-            layer
-            for image in self.images
-            for platform_image in image.platform_images
-            for layer in platform_image.layers
-        )
-        return {compressed_with(layer.blob.media_type) for layer in layers}
-
-    @property
-    def zstd(self) -> bool:
-        """Whether some layers are in zstd, which Docker before 23 does not read."""
-        return "zstd" in self.compressions
+        """How its layers are compressed: gzip, zstd, "" for a plain tar. Docker before 23 does not read zstd."""
+        return {compressed_with(blob.media_type) for blob in self.blobs().values() if blob.media_type in LAYER_TYPES}
 
     @property
     def base_names(self) -> str:
         """The base bundles of a delta, as messages name them."""
         return ", ".join(base.label for base in self.bases)
 
-    @property
+    @cached_property
     def root(self) -> str:
         """sha256 over everything that the index says: names, tags, platforms and every digest."""
-        return "sha256:" + hashlib.sha256(encode(self._json())).hexdigest()
+        return sha256(encode(self._json()))
 
     def encode(self) -> bytes:
         """The bytes of ``fategen/bundle.json``."""
         return encode({**self._json(), "root": self.root})
 
     def _json(self) -> dict[str, object]:
-        base = {
-            "bundles": [{"name": base.name, "root": base.root} for base in self.bases],
-            "absent": [{"digest": layer.digest, "manifests": list(layer.manifests)} for layer in self.missing],
-        }
-        files = [{"name": file.name, "digest": file.digest, "size": file.size} for file in self.files]
+        values = asdict(self, dict_factory=lambda pairs: {_KEYS.get(name, name): value for name, value in pairs})
+        base = {"bundles": values.pop("bases"), "absent": values.pop("missing")}
+        files = values.pop("files")
         return {
+            **values,
             "schema": SCHEMA,
-            "name": self.name,
-            "images": [_image_json(image) for image in self.images],
             "totals": {"blobs": len(self.blobs()), "bytes": self.size},
             **({"base": base} if self.bases else {}),
             **({"files": files} if files else {}),
         }
 
 
-def _image_json(image: Image) -> dict[str, object]:
-    return {
-        "references": list(image.references),
-        "target": _blob_json(image.target),
-        "variants": [
-            {
-                "platform": platform_image.platform,
-                "manifest": _blob_json(platform_image.manifest),
-                "config": _blob_json(platform_image.config),
-                "layers": [
-                    {"blob": _blob_json(layer.blob), "diff_id": layer.diff_id} for layer in platform_image.layers
-                ],
-            }
-            for platform_image in image.platform_images
-        ],
-    }
+_KEYS = {"platform_images": "variants"}
+"""Keys of the document that are not the names of their fields."""
+_FIELDS: dict[type, dict[str, Any]] = {
+    Descriptor: {"digest": digest, "size": size, "media_type": text},
+    Layer: {"blob": Descriptor, "diff_id": digest},
+    PlatformImage: {"platform": text, "manifest": Descriptor, "config": Descriptor, "layers": [Layer]},
+    Image: {"references": [text], "target": Descriptor, "platform_images": [PlatformImage]},
+    BaseBundle: {"name": text, "root": digest},
+    MissingLayer: {"digest": digest, "manifests": [digest]},
+    SmallFile: {"name": text, "digest": digest, "size": size},
+}
+"""What each object of the document has; ``[X]`` is a list of X."""
 
 
-def _blob_json(blob: Descriptor) -> dict[str, object]:
-    return {"digest": blob.digest, "size": blob.size, "media_type": blob.media_type}
+def _read(kind: Any, value: object, where: str) -> Any:
+    """``value`` as ``kind``: one of ``_FIELDS``, a list of them, or what a function of strictjson reads."""
+    if isinstance(kind, list):
+        return tuple(_read(kind[0], item, f"{where}[{number}]") for number, item in enumerate(items(value, where)))
+    if kind not in _FIELDS:
+        return kind(value, where)
+    keys = {name: _KEYS.get(name, name) for name in _FIELDS[kind]}
+    members = fields(value, where, keys.values(), closed=True)
+    return kind(**{name: _read(_FIELDS[kind][name], members[key], f"{where}.{key}") for name, key in keys.items()})
 
 
 def arrange(name: str, images: Sequence[Image], files: Sequence[SmallFile] = ()) -> BundleIndex:
@@ -199,27 +179,70 @@ def decode(data: bytes) -> BundleIndex:
     document = parse(data)
     optional = [key for key in ("base", "files") if isinstance(document, dict) and key in document]
     keys = ("schema", "name", "images", "totals", "root", *optional)
-    found = fields(document, "bundle.json", keys, closed=True)
-    if found["schema"] != SCHEMA:
-        raise Malformed(f"its schema is {str(found['schema'])[:20]!r}, this fategen reads {SCHEMA}")
-    images = tuple(_image(v, f"images[{i}]") for i, v in enumerate(items(found["images"], "images")))
-    bases, missing = _base(found["base"]) if "base" in found else ((), ())
-    files = _files(found["files"]) if "files" in found else ()
-    index = BundleIndex(_bundle_name(found["name"], "name"), images, bases, missing, files)
-    _check(index)
+    members = fields(document, "bundle.json", keys, closed=True)
+    if members["schema"] != SCHEMA:
+        raise Malformed(f"its schema is {str(members['schema'])[:20]!r}, this fategen reads {SCHEMA}")
+    base = fields(members.get("base", {"bundles": [], "absent": []}), "base", ("bundles", "absent"), closed=True)
+    index = BundleIndex(
+        text(members["name"], "name"),
+        _read([Image], members["images"], "images"),
+        _read([BaseBundle], base["bundles"], "base.bundles"),
+        _read([MissingLayer], base["absent"], "base.absent"),
+        _read([SmallFile], members.get("files", []), "files"),
+    )
+    for bundle_name in (index.name, *(bundle.name for bundle in index.bases)):
+        if not NAME.fullmatch(bundle_name):
+            raise Malformed(f"{bundle_name[:40]!r} is not a bundle name")
+    for number, image in enumerate(index.images):
+        _check_image(image, f"images[{number}]")
+    _check(index, optional)
     # one comparison covers the order of keys, the totals, the root digest and every byte of white space
     if index.encode() != data:
-        wrong = "its root digest is not that of its content" if found["root"] != index.root else "it is not canonical"
+        wrong = "its root digest is not that of its content" if members["root"] != index.root else "it is not canonical"
         raise Malformed(wrong)
     return index
 
 
-def _check(index: BundleIndex) -> None:
+def _check_image(image: Image, where: str) -> None:
+    names, platforms = list(image.references), image.platforms
+    if not names or names != sorted(names):
+        raise Malformed(f"{where}.references are not a sorted list of names")
+    for name in names:
+        try:
+            full = reference.normalise(name)
+        except ValueError as error:
+            raise Malformed(f"{where}: {error}") from None
+        if full != name:
+            raise Malformed(f"{where}: {name!r} is not a full reference")
+    if not platforms or len(set(platforms)) != len(platforms):
+        raise Malformed(f"{where} has no platform, or one twice")
+    _check_blob(image.target, f"{where}.target", INDEX_TYPES if len(platforms) > 1 else MANIFEST_TYPES)
+    if len(platforms) == 1 and image.target != image.platform_images[0].manifest:
+        raise Malformed(f"{where}.target is not its manifest")
+    for platform_image in image.platform_images:
+        if platform_name(platform_image.platform) != platform_image.platform:
+            raise Malformed(f"{where}: {platform_image.platform!r} is spelled {platform_name(platform_image.platform)!r}")
+        _check_blob(platform_image.manifest, f"{where}: a manifest", MANIFEST_TYPES)
+        _check_blob(platform_image.config, f"{where}: a config", CONFIG_TYPES)
+        for layer in platform_image.layers:
+            _check_blob(layer.blob, f"{where}: a layer", LAYER_TYPES, MAX_SIZE)
+
+
+def _check_blob(blob: Descriptor, where: str, types: frozenset[str], limit: int = LIMIT) -> None:
+    if blob.media_type not in types:
+        raise Malformed(f"{where} has the media type {blob.media_type[:80]!r}")
+    if blob.size > limit:
+        raise Malformed(f"{where} has {blob.size:,} bytes, at most {limit:,} are read")
+
+
+def _check(index: BundleIndex, optional: Sequence[str]) -> None:
+    """What must fit together: names, sizes, order, base bundles, small files."""
     names = [name for image in index.images for name in image.references]
     if not names:
         raise Malformed("it holds no image")
-    if len(set(names)) != len(names):
-        raise Malformed(f"{sorted(n for n in set(names) if names.count(n) > 1)[0]} is listed twice")
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise Malformed(f"{twice[0]} is in it twice")
     if [image.references[0] for image in index.images] != sorted(image.references[0] for image in index.images):
         raise Malformed("its images are not in order")
     sizes: dict[str, int] = {}
@@ -227,112 +250,25 @@ def _check(index: BundleIndex) -> None:
         for blob in image.blobs():
             if sizes.setdefault(blob.digest, blob.size) != blob.size:
                 raise Malformed(f"{blob.digest} has two sizes")
+    if len(sizes) > MAX_MEMBERS or sum(sizes.values()) > MAX_SIZE:
+        raise Malformed(f"it has too many blobs (at most {MAX_MEMBERS:,}), or too large ones")
     layers = {layer.blob.digest for image in index.images for v in image.platform_images for layer in v.layers}
     if any(layer.digest not in layers for layer in index.missing):
         raise Malformed("it leaves out a blob that is not a layer of its images")
-    if len(sizes) > MAX_MEMBERS or sum(sizes.values()) > MAX_SIZE:
-        raise Malformed("it has too many blobs, or too large ones")
-
-
-def _bundle_name(value: object, where: str) -> str:
-    name = text(value, where)
-    if not NAME.fullmatch(name):
-        raise Malformed(f"{name[:40]!r} is not a bundle name")
-    return name
-
-
-def _image(value: object, where: str) -> Image:
-    found = fields(value, where, ("references", "target", "variants"), closed=True)
-    names = tuple(_reference(v, f"{where}.references") for v in items(found["references"], f"{where}.references"))
-    if not names or list(names) != sorted(names):
-        raise Malformed(f"{where}.references are not a sorted list of names")
-    platform_images = tuple(
-        _platform_image(v, f"{where}.variants[{i}]")
-        for i, v in enumerate(items(found["variants"], f"{where}.variants"))
-    )
-    platforms = [platform_image.platform for platform_image in platform_images]
-    if not platform_images or len(set(platforms)) != len(platforms):
-        raise Malformed(f"{where} has no platform, or one twice")
-    target = _descriptor(
-        found["target"], f"{where}.target", INDEX_TYPES if len(platform_images) > 1 else MANIFEST_TYPES
-    )
-    if len(platform_images) == 1 and target != platform_images[0].manifest:
-        raise Malformed(f"{where}.target is not its manifest")
-    return Image(names, target, platform_images)
-
-
-def _platform_image(value: object, where: str) -> PlatformImage:
-    found = fields(value, where, ("platform", "manifest", "config", "layers"), closed=True)
-    platform = text(found["platform"], f"{where}.platform")
-    if platform_name(platform) != platform:
-        raise Malformed(f"{where}.platform is {platform!r}, not {platform_name(platform)!r}")
-    layers = []
-    for number, entry in enumerate(items(found["layers"], f"{where}.layers")):
-        place = f"{where}.layers[{number}]"
-        layer = fields(entry, place, ("blob", "diff_id"), closed=True)
-        blob = _descriptor(layer["blob"], place, LAYER_TYPES, MAX_SIZE)
-        layers.append(Layer(blob, digest(layer["diff_id"], f"{place}.diff_id")))
-    return PlatformImage(
-        platform,
-        _descriptor(found["manifest"], f"{where}.manifest", MANIFEST_TYPES),
-        _descriptor(found["config"], f"{where}.config", CONFIG_TYPES),
-        tuple(layers),
-    )
-
-
-def _descriptor(value: object, where: str, types: frozenset[str], limit: int = LIMIT) -> Descriptor:
-    found = fields(value, where, ("digest", "size", "media_type"), closed=True)
-    media_type = text(found["media_type"], f"{where}.media_type")
-    if media_type not in types:
-        raise Malformed(f"{where} has the media type {media_type[:80]!r}")
-    length = size(found["size"], f"{where}.size")
-    if length > limit:
-        raise Malformed(f"{where} has {length:,} bytes, at most {limit:,} are read")
-    return Descriptor(digest(found["digest"], f"{where}.digest"), length, media_type)
-
-
-def _reference(value: object, where: str) -> str:
-    name = text(value, where)
-    try:
-        if reference.normalise(name) == name:
-            return name
-    except ValueError as error:
-        raise Malformed(f"{where}: {error}") from None
-    raise Malformed(f"{where}: {name!r} is not a full reference")
-
-
-def _base(value: object) -> tuple[tuple[BaseBundle, ...], tuple[MissingLayer, ...]]:
-    found = fields(value, "base", ("bundles", "absent"), closed=True)
-    bases, missing = [], []
-    for number, entry in enumerate(items(found["bundles"], "base.bundles")):
-        bundle = fields(entry, f"base.bundles[{number}]", ("name", "root"), closed=True)
-        bases.append(BaseBundle(_bundle_name(bundle["name"], "a base's name"), digest(bundle["root"], "a base's root")))
-    for number, entry in enumerate(items(found["absent"], "base.absent")):
-        where = f"base.absent[{number}]"
-        layer = fields(entry, where, ("digest", "manifests"), closed=True)
-        users = tuple(digest(user, f"{where}.manifests") for user in items(layer["manifests"], f"{where}.manifests"))
-        missing.append(MissingLayer(digest(layer["digest"], where), users))
-    for what, given in (("bundles", [b.root for b in bases]), ("absent", [layer.digest for layer in missing])):
-        if not given or given != sorted(set(given)):
+    for what, digests in (("bundles", [b.root for b in index.bases]), ("absent", [m.digest for m in index.missing])):
+        if digests != sorted(set(digests)) or bool(digests) != ("base" in optional):
             raise Malformed(f"base.{what} is not a sorted list")
-    return tuple(bases), tuple(missing)
-
-
-def _files(value: object) -> tuple[SmallFile, ...]:
-    found = []
-    for number, entry in enumerate(items(value, "files")):
-        where = f"files[{number}]"
-        fields_ = fields(entry, where, ("name", "digest", "size"), closed=True)
-        file = SmallFile(text(fields_["name"], where), digest(fields_["digest"], where), size(fields_["size"], where))
+    for file in index.files:
         if wrong := _wrong_file_name(file.name):
-            raise Malformed(f"{where}: {wrong}")
+            raise Malformed(f"files: {wrong}")
         if file.size > MAX_FILE:
-            raise Malformed(f"{where} has {file.size:,} bytes, at most {MAX_FILE:,} are read")
-        found.append(file)
-    names = [file.name for file in found]
-    if not 0 < len(found) <= MAX_FILES or names != sorted(names) or len({name.lower() for name in names}) < len(names):
+            raise Malformed(f"files: {file.name} has {file.size:,} bytes, at most {MAX_FILE:,} are read")
+    file_names = [file.name for file in index.files]
+    lower = {name.lower() for name in file_names}
+    if file_names != sorted(file_names) or len(lower) < len(file_names) or len(file_names) > MAX_FILES:
         raise Malformed(f"files are not a sorted list of 1 to {MAX_FILES} names")
-    return tuple(found)
+    if "files" in optional and not file_names:
+        raise Malformed("files is an empty list")
 
 
 def _wrong_file_name(name: str) -> str:
@@ -343,7 +279,7 @@ def _wrong_file_name(name: str) -> str:
 
 
 def small_file(name: str, data: bytes) -> SmallFile:
-    return SmallFile(name, "sha256:" + hashlib.sha256(data).hexdigest(), len(data))
+    return SmallFile(name, sha256(data), len(data))
 
 
 def open_files(paths: Sequence[Path]) -> dict[str, bytes]:

@@ -107,7 +107,7 @@ def images_table(index: BundleIndex) -> str:
     if max(map(len, text.splitlines())) > _WIDTH:
         text = table(_COLUMNS, rows)
     files = ", ".join(f"{file.name} ({human(file.size)})" for file in index.files)
-    below = [f"files: {files}"] * bool(files) + [_ZSTD_NOTE] * index.zstd
+    below = [f"files: {files}"] * bool(files) + [_ZSTD_NOTE] * ("zstd" in index.compressions)
     return "\n\n".join([text, *(["\n".join(below)] if below else [])])
 
 
