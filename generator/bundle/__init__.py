@@ -5,12 +5,11 @@ total)`` with bytes, which may raise to stop it. What goes wrong is a ``FategenE
 says what was found and its ``hint`` what to do.
 """
 
-from generator.bundle.damage import Damage, DamagedError
 from generator.bundle.diff import Difference, diff
 from generator.bundle.engines import Engine, engine_called
 from generator.bundle.index import BundleIndex, open_files, short_root
 from generator.bundle.load import Loaded, LoadResult, load
-from generator.bundle.reader import Approve, Inspection, VerifyResult, extract, inspect, verify
+from generator.bundle.reader import Approve, Damage, DamagedError, Inspection, VerifyResult, extract, inspect, verify
 from generator.bundle.save import SaveResult, save
 from generator.bundle.signature import Signed, required, sign
 from generator.images.image import Image, PlatformImage

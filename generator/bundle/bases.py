@@ -3,54 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.bundle.damage import Damage, damaged
-from generator.bundle.format import Member, header, padding
+from generator.bundle.format import Member
 from generator.bundle.index import BundleIndex, short_root
-from generator.bundle.reader import Bundle, Descriptions, check_end, open_bundle
-from generator.errors import BundleError, InputError, Problem
-from generator.images.image import CHUNK, Reads
+from generator.bundle.reader import Bundle, MemberBytes, check_end, damaged, open_bundle, read_member
+from generator.errors import InputError, Problem
+from generator.images.image import Reads
 
 _NOTHING_SENT = "nothing of the damaged part was sent"
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob in a bundle file."""
+    """A blob in a bundle file. Its methods raise DamagedError, which ends with ``outcome``, where it is not right."""
 
     bundle: Bundle
     member: Member
 
-    def chunks(self, outcome: str) -> Iterator[bytes]:
-        """Its bytes. The last piece comes when all of it is right; else DamagedError, which ends with ``outcome``."""
-        stream = self.bundle.at(self.member.start)
-        sha, left, piece = hashlib.sha256(), self.member.size, b""
-        while left:
-            if piece:
-                yield piece
-            piece = stream.take(min(CHUNK, left))
-            if not piece:
-                raise self.damaged("is cut off", outcome)
-            sha.update(piece)
-            left -= len(piece)
-        if "sha256:" + sha.hexdigest() != self.member.digest:
-            raise self.damaged("does not match its digest", outcome)
-        yield piece
-
     def as_member(self, outcome: str) -> Iterator[bytes]:
         """The member that holds it, with header and padding."""
-        yield header(self.member.name, self.member.size)
-        yield from self.chunks(outcome)
-        yield bytes(padding(self.member.size))
+        data = read_member(self.bundle, self.member, outcome)
+        yield from data
+        self._require_right(data, outcome)
 
-    def damaged(self, reason: str, outcome: str) -> BundleError:
-        member = self.member
-        place = Damage(member.label, member.images, member.start, member.start + member.size, reason)
-        return damaged(self.bundle.name, self.bundle.contents, [place], outcome)
+    def chunks(self, outcome: str) -> Iterator[bytes]:
+        """Its bytes. The last piece comes when all of it is right."""
+        data = read_member(self.bundle, self.member, outcome)
+        last = b""
+        for piece in data.content():
+            if last:
+                yield last
+            last = piece
+        self._require_right(data, outcome)
+        yield last
+
+    def _require_right(self, data: MemberBytes, outcome: str) -> None:
+        if damage := data.check():
+            raise damaged(self.bundle, [damage], outcome)
 
 
 @dataclass(frozen=True)
@@ -67,16 +59,12 @@ class Blobs:
     def chunks(self, digest: str) -> Iterator[bytes]:
         """The bytes of a blob; the last piece only when the whole of it is right. BundleError where it is not."""
         if digest not in self.blobs:
-            message = f"is a delta bundle, and layer {digest} is in {self.index.base_names}"
-            raise InputError(Problem(self.name, message), hint="add that bundle with --base")
+            self.require_all()
         return self.blobs[digest].chunks(_NOTHING_SENT)
 
     def document(self, digest: str) -> bytes:
-        """An index, a manifest or a config, which must also match the bundle index. BundleError where it does not."""
-        data = b"".join(self.chunks(digest))
-        if reason := Descriptions(self.index).mismatch(digest, data):
-            raise self.blobs[digest].damaged(reason, _NOTHING_SENT)
-        return data
+        """An index, a manifest or a config, which also matches the bundle index. BundleError where it does not."""
+        return b"".join(self.chunks(digest))
 
     def require_all(self) -> None:
         """InputError where a delta's base bundles were not given."""

@@ -7,15 +7,16 @@ import functools
 import json
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from generator.docker.process import Child, Docker, find_docker, find_program
+from generator.docker.process import Docker, find_docker, find_program
 from generator.errors import EngineError, InputError, Problem, did_you_mean
 from generator.images import reference
 from generator.images.oci import MANIFEST_TYPES, parse_config, parse_manifest
-from generator.images.strictjson import Malformed, fields, items, text
+from generator.images.reference import familiar
+from generator.images.strictjson import Malformed
 from generator.text import without
 
 NOT_IN_ENGINE = "the engine has no image of this name"
@@ -49,46 +50,87 @@ class Present:
     manifests: frozenset[str] = frozenset()
 
 
-class Pipe(Protocol):
-    """An engine's end of a load. ``finish`` ends it and returns the engine's output; EngineError: it failed.
+class Engine:
+    """An engine that images are loaded into by its command. Names are full references.
 
-    Left without ``finish``, by an exception, it ends so that the engine cannot take what was sent for an archive.
+    Raises EngineError where the engine does not answer or refuses. What is here is what docker and podman share.
     """
 
-    def write(self, data: bytes, /) -> object: ...
+    _load: Sequence[str] = ("load",)
+    _full = "is its disk full?"
+    _unreachable = "is it running, and may you use it?"
+    _missing, _in_use = "no such image", "conflict"
+    """What it says of an image that it does not have, and of one that a container still uses."""
+    _remove_used: Sequence[str] = ("image", "rm", "--force")
+    """Takes the name of such an image, which stays."""
 
-    def finish(self) -> str: ...
-
-
-class Engine(Protocol):
-    """An engine that images are loaded into. Names are full references."""
+    def __init__(self, command: Docker) -> None:
+        self._command = command
 
     def platform(self) -> str:
-        """``os/architecture`` that it runs. EngineError where it does not answer."""
+        """``os/architecture`` that it runs."""
+        raise NotImplementedError
 
     def reads_zstd(self) -> bool:
         """Whether it unpacks layers in zstd."""
+        return True
 
     def drops_untagged(self) -> bool:
         """Whether an image that loses its last name is gone at once (so that another name must keep it meanwhile)."""
+        return False
 
     def listed(self, names: Sequence[str]) -> frozenset[str]:
         """Those of these names that it lists."""
+        return _full_names(self._list("{{.Repository}}:{{.Tag}}", names)).intersection(names)
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         """What it has under these names; those without an image are left out."""
+        return {name: image for name in names for image, _ in self._inspect([name])[0]}
 
     def present(self, names: Sequence[str] = ()) -> Present:
         """What it need not be sent again; of its images, those with these names are enough."""
+        return Present()
 
-    def open_load(self, platform: str) -> contextlib.AbstractContextManager[Pipe]:
-        """Start to load an archive of images for this platform."""
+    def load(self, platform: str, pieces: Iterable[bytes]) -> str:
+        """Load the archive of images for this platform that ``pieces`` make, and return the engine's output.
+
+        When ``pieces`` raises, the engine is stopped so that it cannot take what it got for a whole archive.
+        """
+        with self._command.start([*self._load, *self._for_platform(platform)], feed=True) as child:
+            for piece in pieces:
+                child.pipe.write(piece)
+            done = child.finish()
+        if not done.ok:
+            raise self._command.failure(done, hint=self._full)
+        return self._command.redact(done.stdout + done.stderr)
 
     def tag(self, image: str, name: str) -> None:
-        """Give an image (a reference or an ID) a name. EngineError when it fails."""
+        """Give an image (a reference or an ID) a name."""
+        self._command.check(["image", "tag", image, name])
 
     def untag(self, name: str) -> None:
         """Remove a name, and the image too where it was its last. No error where there is none."""
+        done = self._command.run(["image", "rm", name])
+        if not done.ok and self._in_use in done.stderr:
+            done = self._command.run([*self._remove_used, name])
+        if not done.ok and self._missing not in done.stderr.lower():
+            raise self._command.failure(done)
+
+    def _for_platform(self, platform: str) -> Sequence[str]:
+        return ()
+
+    def _list(self, form: str, names: Sequence[str], *flags: str) -> str:
+        return self._command.check(["image", "ls", "--format", form, *flags]).stdout
+
+    def _inspect(self, names: Sequence[str]) -> tuple[list[tuple[EngineImage, frozenset[str]]], int]:
+        """The images that it has of these, with all that each may be called, and how many it says it does not have."""
+        form = "{{.Id}}\t{{json .RootFS.Layers}}\t{{json .RepoTags}}\t{{.Os}}/{{.Architecture}}"
+        done = self._command.run(["image", "inspect", "--format", form, *names])
+        missing = done.stderr.lower().count(self._missing)
+        if not done.ok and not missing:
+            raise self._command.failure(done, hint=self._unreachable)
+        # where there is no image, some docker prints an empty line
+        return [_shown_image(line) for line in done.stdout.splitlines() if line], missing
 
 
 def engine_called(name: str) -> Engine:
@@ -108,22 +150,6 @@ def engine_called(name: str) -> Engine:
     return ContainerdEngine(find_program("ctr"), namespace or "default")
 
 
-class _LoadPipe:
-    """A running ``docker load``, or what another engine calls it. ``hint`` is the next step when it fails."""
-
-    def __init__(self, engine: Docker, child: Child, hint: str) -> None:
-        self._engine, self._child, self._hint = engine, child, hint
-
-    def write(self, data: bytes, /) -> object:
-        return self._child.pipe.write(data)
-
-    def finish(self) -> str:
-        done = self._child.finish()
-        if not done.ok:
-            raise self._engine.failure(done, hint=self._hint)
-        return self._engine.redact(done.stdout + done.stderr)
-
-
 def _full_names(output: str) -> frozenset[str]:
     """The full references in an engine's list of names, one a line."""
     names = set()
@@ -134,6 +160,18 @@ def _full_names(output: str) -> frozenset[str]:
     return frozenset(names)
 
 
+def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
+    """An image, and all that it may be called: its ID, and the full references of its tags."""
+    try:
+        identity, *lists, platform = line.split("\t")
+        layers, tags = (json.loads(values) or () for values in lists)
+    except ValueError:
+        message = f"unexpected output of image inspect: {line[:80]!r}"
+        raise EngineError(message, hint="which version of the engine is this?") from None
+    image = EngineImage("sha256:" + without("sha256:", identity), tuple(map(str, layers)), platform)
+    return image, _full_names("\n".join(tags)) | {image.id}
+
+
 class _DockerFacts(NamedTuple):
     platform: str
     containerd_store: bool
@@ -141,13 +179,11 @@ class _DockerFacts(NamedTuple):
     podman: bool
 
 
-class DockerEngine:
+class DockerEngine(Engine):
     """Docker, with either image store. Commands and flags used exist since Docker 18.09."""
 
-    _UNREACHABLE = "is it running, and may you use it? see docker version"
-
-    def __init__(self, docker: Docker) -> None:
-        self._docker = docker
+    _unreachable = "is it running, and may you use it? see docker version"
+    _full = "see docker info and the engine's log; is its disk full?"
 
     def platform(self) -> str:
         return self._facts.platform
@@ -164,11 +200,11 @@ class DockerEngine:
             ["version", "--format", "{{.Server.Os}}/{{.Server.Arch}} {{.Server.Version}} {{.Server.Components}}"],
             ["info", "--format", "{{json .DriverStatus}}"],
         )
-        with self._docker.start(asked[0]) as version, self._docker.start(asked[1]) as info:
+        with self._command.start(asked[0]) as version, self._command.start(asked[1]) as info:
             results = [child.finish() for child in (version, info)]
         for done in results:
             if not done.ok:
-                raise self._docker.failure(done, hint=self._UNREACHABLE)
+                raise self._command.failure(done, hint=self._unreachable)
         platform, number, components = (results[0].stdout.strip() + "  ").split(" ", 2)
         containerd_store = "io.containerd.snapshotter" in results[1].stdout
         return _DockerFacts(platform, containerd_store, number, "Podman" in components)
@@ -193,154 +229,58 @@ class DockerEngine:
             return Present(manifests=frozenset(image.id for image in images if image.layers))
         return Present(chains=frozenset(image.layers for image in images))
 
-    def listed(self, names: Sequence[str]) -> frozenset[str]:
-        return _full_names(self._list("{{.Repository}}:{{.Tag}}", names)).intersection(names)
-
     def _list(self, form: str, names: Sequence[str], *flags: str) -> str:
-        """``docker image ls`` of these names, or of all: a containerd store adds up the sizes of each, 10 ms long."""
-        wanted = [f"--filter=reference={reference.familiar(name)}" for name in names]
-        return self._docker.check(["image", "ls", "--format", form, *flags, *wanted]).stdout
+        """These names alone, or all for none: a containerd store adds up the sizes of each, 10 ms long."""
+        return super()._list(form, names, *flags, *(f"--filter=reference={familiar(name)}" for name in names))
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
-        """``docker image inspect`` of all at once: it shows those that it has, with every name that they have."""
-        if not names:
-            return {}
-        form = "{{json .Id}}\t{{json .RootFS.Layers}}\t{{json .RepoTags}}\t{{.Os}}/{{.Architecture}}"
-        done = self._docker.run(["image", "inspect", "--format", form, *names])
-        missing = done.stderr.lower().count("no such image")
-        if not done.ok and not missing:
-            raise self._docker.failure(done, hint=self._UNREACHABLE)
-        # where there is no image, some docker prints an empty line
-        shown = [_shown_image(line) for line in done.stdout.splitlines() if line]
-        if len(names) == 1:
-            return {names[0]: shown[0][0]} if shown else {}
+        """All in one command, which shows those that it has, with every name that they have."""
+        if len(names) < 2:
+            return super().inspect(names)
+        shown, missing = self._inspect(names)
         by_name = {name: image for image, image_names in shown for name in image_names}
         images = {name: by_name[full] for name in names for full in _full_names(name) | {name} if full in by_name}
         if len(images) + missing < len(names):
             # an image without the name that it was asked for
-            images.update(item for n in names if n not in images for item in self.inspect([n]).items())
+            images.update(super().inspect([name for name in names if name not in images]))
         return images
 
-    @contextlib.contextmanager
-    def open_load(self, platform: str) -> Iterator[Pipe]:
-        """``docker load``, which takes images of any platform."""
-        with self._docker.start(["load"], feed=True) as child:
-            yield _LoadPipe(self._docker, child, "see docker info and the engine's log; is its disk full?")
 
-    def tag(self, image: str, name: str) -> None:
-        self._docker.check(["image", "tag", image, name])
+class PodmanEngine(Engine):
+    """Podman (seen with 4.3, 5.4 and 5.8). An image's ID is the digest of its config.
 
-    def untag(self, name: str) -> None:
-        """By force only where a container still uses the image (which then stays)."""
-        done = self._docker.run(["image", "rm", name])
-        if not done.ok and "conflict" in done.stderr:
-            done = self._docker.run(["image", "rm", "--force", name])
-        if not done.ok and "no such image" not in done.stderr.lower():
-            raise self._docker.failure(done)
+    Nothing counts as ``present``: of an archive of several images it wants every layer (and skips what it has). It
+    keeps images without a name.
+    """
 
-
-def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
-    """An image, and all that it may be called: its ID, and the full references of its tags."""
-    try:
-        *values, platform = line.split("\t")
-        identity, layers, tags = map(json.loads, values)
-    except ValueError:
-        raise EngineError(
-            f"unexpected output of docker image inspect: {line[:80]!r}", hint="which version of docker is this?"
-        ) from None
-    image = EngineImage(str(identity), tuple(str(layer) for layer in layers or ()), platform)
-    return image, _full_names("\n".join(tags or ())) | {image.id}
-
-
-class PodmanEngine:
-    """Podman (seen with 4.3, 5.4 and 5.8). An image's ID is the digest of its config."""
-
-    _UNREACHABLE = "may you use it? see podman info"
-
-    def __init__(self, podman: Docker) -> None:
-        self._podman = podman
+    _load = ("load", "--quiet")
+    _unreachable = "may you use it? see podman info"
+    _full = "see podman info; is its disk full?"
+    _missing, _in_use, _remove_used = "image not known", "in use", ("untag",)
 
     def platform(self) -> str:
         form = "{{.Host.OS}}/{{.Host.Arch}}"
-        return self._podman.check(["info", "--format", form], hint=self._UNREACHABLE).stdout.strip()
-
-    def reads_zstd(self) -> bool:
-        """Every podman that takes a bundle."""
-        return True
-
-    def drops_untagged(self) -> bool:
-        """It keeps images without a name."""
-        return False
-
-    def listed(self, names: Sequence[str]) -> frozenset[str]:
-        output = self._podman.check(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]).stdout
-        return _full_names(output).intersection(names)
-
-    def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
-        images = {}
-        for name in names:
-            done = self._podman.run(["image", "inspect", name])
-            if done.ok:
-                images[name] = _podman_image(done.stdout)
-            elif "image not known" not in done.stderr:
-                raise self._podman.failure(done, hint=self._UNREACHABLE)
-        return images
-
-    def present(self, names: Sequence[str] = ()) -> Present:
-        """Nothing: of an archive of several images it wants every layer (and skips by itself what it has)."""
-        return Present()
-
-    @contextlib.contextmanager
-    def open_load(self, platform: str) -> Iterator[Pipe]:
-        """``podman load``, which takes images of any platform."""
-        with self._podman.start(["load", "--quiet"], feed=True) as child:
-            yield _LoadPipe(self._podman, child, "see podman info; is its disk full?")
-
-    def tag(self, image: str, name: str) -> None:
-        self._podman.check(["image", "tag", image, name])
-
-    def untag(self, name: str) -> None:
-        """Where a container still uses the image, it stays."""
-        done = self._podman.run(["image", "rm", name])
-        if not done.ok and "in use" in done.stderr:
-            done = self._podman.run(["untag", name])
-        if not done.ok and "image not known" not in done.stderr:
-            raise self._podman.failure(done)
+        return self._command.check(["info", "--format", form], hint=self._unreachable).stdout.strip()
 
 
-def _podman_image(output: str) -> EngineImage:
-    try:
-        image = fields(items(json.loads(output), "its output")[0], "its output", ("Id", "RootFS"))
-        layers = items(fields(image["RootFS"], "RootFS", ()).get("Layers") or [], "Layers")
-        identity = without("sha256:", text(image["Id"], "Id"))
-        return EngineImage(f"sha256:{identity}", tuple(text(layer, "Layers") for layer in layers))
-    except (ValueError, IndexError) as error:
-        reason = error if isinstance(error, Malformed) else output[:80]
-        raise EngineError(f"unexpected output of podman image inspect: {reason}") from None
-
-
-class ContainerdEngine:
+class ContainerdEngine(Engine):
     """One namespace of a containerd on this machine (seen with 1.6, 1.7 and 2.1). An ID is a manifest's digest.
 
-    ``ctr`` takes the address of containerd from ``CONTAINERD_ADDRESS``.
+    ``ctr`` takes the address of containerd from ``CONTAINERD_ADDRESS``. Its garbage collector removes what has no name.
     """
 
-    _UNREACHABLE = "is containerd running, and may you use it? CONTAINERD_ADDRESS sets its socket"
+    _unreachable = _full = "is containerd running, and may you use it? CONTAINERD_ADDRESS sets its socket"
 
     def __init__(self, ctr: Docker, namespace: str) -> None:
-        self._ctr = ctr
+        super().__init__(ctr)
         self._namespace = ("--namespace", namespace)
+        self._load = (*self._namespace, "images", "import")
 
     def platform(self) -> str:
         """That of this machine: containerd is reached by a socket on it."""
         return f"linux/{_MACHINES.get(platform.machine(), platform.machine())}"
 
-    def reads_zstd(self) -> bool:
-        """It does since 1.5."""
-        return True
-
     def drops_untagged(self) -> bool:
-        """Its garbage collector removes what has no name."""
         return True
 
     def listed(self, names: Sequence[str]) -> frozenset[str]:
@@ -358,24 +298,19 @@ class ContainerdEngine:
         """The images that are whole."""
         return Present(manifests=frozenset(digest for digest, _, whole in self._images().values() if whole))
 
-    @contextlib.contextmanager
-    def open_load(self, platform: str) -> Iterator[Pipe]:
-        """``ctr images import``, which unpacks for this platform."""
-        args = [*self._namespace, "images", "import", "--platform", platform, "-"]
-        with self._ctr.start(args, feed=True) as child:
-            yield _LoadPipe(self._ctr, child, self._UNREACHABLE)
-
     def tag(self, image: str, name: str) -> None:
-        self._ctr.check([*self._namespace, "images", "tag", "--force", image, name])
+        self._ctr("images", "tag", "--force", image, name)
 
     def untag(self, name: str) -> None:
-        self._ctr.check([*self._namespace, "images", "rm", name])
+        self._ctr("images", "rm", name)
+
+    def _for_platform(self, platform: str) -> Sequence[str]:
+        return ("--platform", platform, "-")
 
     def _images(self) -> dict[str, tuple[str, str, bool]]:
         """Name → digest, media type, whether the image is whole."""
         images = {}
-        lines = self._ctr.check([*self._namespace, "images", "check"], hint=self._UNREACHABLE).stdout.splitlines()
-        for line in lines[1:]:
+        for line in self._ctr("images", "check").splitlines()[1:]:
             words = line.split()
             # REF TYPE DIGEST STATUS (n/m) …
             if len(words) > 3 and _full_names(words[0]):
@@ -386,10 +321,10 @@ class ContainerdEngine:
         if media_type not in MANIFEST_TYPES:
             return ()
         try:
-            manifest = parse_manifest(self._content(digest), media_type)
-            return parse_config(self._content(manifest.config.digest)).diff_ids
+            manifest = parse_manifest(self._ctr("content", "get", digest).encode(), media_type)
+            return parse_config(self._ctr("content", "get", manifest.config.digest).encode()).diff_ids
         except Malformed:
             return ()
 
-    def _content(self, digest: str) -> bytes:
-        return self._ctr.check([*self._namespace, "content", "get", digest]).stdout.encode()
+    def _ctr(self, *args: str) -> str:
+        return self._command.check([*self._namespace, *args], hint=self._unreachable).stdout

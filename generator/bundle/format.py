@@ -13,15 +13,13 @@ digest, layers by first use, ``fategen/SHA256SUMS``, ``manifest.json`` (Docker),
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from generator.bundle.index import BundleIndex
-from generator.images.image import Image
-from generator.images.oci import OCI_INDEX, platform_object
+from generator.images.image import Image, sha256
+from generator.images.oci import OCI_INDEX, Descriptor, platform_object
 from generator.images.strictjson import encode
 
 BLOCK = 512
@@ -36,19 +34,6 @@ MEMBER_NAME = re.compile(
     r"oci-layout|index\.json|manifest\.json|fategen/\.?[A-Za-z0-9][A-Za-z0-9._-]{0,62}|blobs/|blobs/sha256/"
     r"|blobs/sha256/[0-9a-f]{64}"
 )
-_TYPES = {
-    b"1": "a hard link",
-    b"2": "a symbolic link",
-    b"3": "a device",
-    b"4": "a device",
-    b"6": "a named pipe",
-    b"L": "a GNU long name",
-    b"K": "a GNU long link",
-    b"S": "a sparse file",
-    b"x": "a PAX header",
-    b"g": "a global PAX header",
-}
-
 Role = Literal["file", "directory", "index", "manifest", "config", "layer"]
 
 
@@ -98,29 +83,22 @@ def parse_header(block: bytes) -> tuple[str, int]:
     checksum = sum(block) - sum(block[148:156]) + 8 * 32
     if block[148:156] not in (b"%06o\0 " % checksum, b"%07o\0" % checksum):
         raise HeaderError("there is no tar header here", damaged=True)
-    raw, _, rest = block[:100].partition(b"\0")
-    name = raw.decode("ascii", "backslashreplace")
-    kind = block[156:157]
-    if kind in _TYPES:
-        raise HeaderError(f"member {name!r} is {_TYPES[kind]}")
-    if kind not in (b"0", b"5") or (kind == b"5") != name.endswith("/"):
-        raise HeaderError(f"member {name!r} is neither a plain file nor a directory")
-    if rest.strip(b"\0") or not MEMBER_NAME.fullmatch(name):
+    name = block[:100].partition(b"\0")[0].decode("ascii", "backslashreplace")
+    if not MEMBER_NAME.fullmatch(name):
         raise HeaderError(f"member {name!r} does not belong in a bundle")
-    size = _size(block[124:136])
-    if kind == b"5" and size:
-        raise HeaderError(f"member {name!r} is a directory with content")
-    if block != header(name, size):
-        raise HeaderError(f"member {name!r} has a header that fategen does not write (owner, time, link or prefix)")
-    return name, size
-
-
-def _size(field: bytes) -> int:
+    field = block[124:136]
     if field[:1] == b"\x80":
-        return int.from_bytes(field[1:], "big")
-    if not re.fullmatch(rb"[0-7]{11}\0", field):
-        raise HeaderError("its size is not eleven octal digits or a positive base-256 number")
-    return int(field[:11], 8)
+        size = int.from_bytes(field[1:], "big")
+    elif re.fullmatch(rb"[0-7]{11}\0", field):
+        size = int(field[:11], 8)
+    else:
+        raise HeaderError(f"the size of member {name!r} is neither eleven octal digits nor a positive base-256 number")
+    if block != header(name, size) or (name.endswith("/") and size):
+        kind = block[156:157].decode("ascii", "backslashreplace")
+        raise HeaderError(
+            f"member {name!r} has a header that fategen does not write (a link, an owner, a time; type {kind!r})"
+        )
+    return name, size
 
 
 @dataclass(frozen=True)
@@ -174,42 +152,41 @@ class Contents:
 def contents(index: BundleIndex) -> Contents:
     """The members of the bundle that ``index`` describes."""
     roles: dict[str, Role] = {}
-    users: dict[str, list[str]] = {}
+    users: dict[str, dict[str, None]] = {}
     for image in index.images:
-        if image.nested:
-            roles.setdefault(image.target.digest, "index")
+        by_role: list[tuple[Role, Descriptor]] = [("index", image.target)] if image.nested else []
         for platform_image in image.platform_images:
-            roles.setdefault(platform_image.manifest.digest, "manifest")
-            roles.setdefault(platform_image.config.digest, "config")
-            for layer in platform_image.layers:
-                roles.setdefault(layer.blob.digest, "layer")
-        for digest in dict.fromkeys(blob.digest for blob in image.blobs()):
-            users.setdefault(digest, []).append(image.label)
+            by_role += [("manifest", platform_image.manifest), ("config", platform_image.config)]
+            by_role += [("layer", layer.blob) for layer in platform_image.layers]
+        for role, blob in by_role:
+            roles.setdefault(blob.digest, role)
+            users.setdefault(blob.digest, {})[image.label] = None
     blobs = index.carried()
-    heads = sorted(d for d in blobs if roles[d] in ("index", "manifest"))
-    configs = sorted(d for d in blobs if roles[d] == "config")
-    layers = [d for d in blobs if roles[d] == "layer"]
+    # a stable sort: layers stay in the order of their first use
+    order = {"index": 0, "manifest": 0, "config": 1, "layer": 2}
+    sorted_blobs = sorted(blobs, key=lambda d: (order[roles[d]], "" if roles[d] == "layer" else d))
 
     members: list[Member] = []
 
-    def add(name: str, size: int, role: Role, digest: str, content: bytes | None, images: Sequence[str] = ()) -> None:
-        offset = members[-1].end if members else 0
-        members.append(Member(name, size, role, digest, content, tuple(images), offset))
+    def add(name: str, role: Role, content: bytes) -> None:
+        digest = sha256(content)
+        members.append(Member(name, len(content), role, digest, content, (), members[-1].end if members else 0))
 
-    def add_file(name: str, content: bytes, role: Role = "file") -> None:
-        add(name, len(content), role, "sha256:" + hashlib.sha256(content).hexdigest(), content)
+    def add_stored(name: str, size: int, role: Role, digest: str) -> None:
+        images = () if role == "file" else tuple(users[digest])
+        members.append(Member(name, size, role, digest, None, images, members[-1].end))
 
-    add_file(INDEX_FILE, index.encode())
+    add(INDEX_FILE, "file", index.encode())
     for file in index.files:
-        add(FOLDER + file.name, file.size, "file", file.digest, None)
-    add_file("blobs/", b"", "directory")
-    add_file("blobs/sha256/", b"", "directory")
-    for digest in (*heads, *configs, *layers):
-        add(blob_name(digest), blobs[digest].size, roles[digest], digest, None, users[digest])
+        add_stored(FOLDER + file.name, file.size, "file", file.digest)
+    add("blobs/", "directory", b"")
+    add("blobs/sha256/", "directory", b"")
+    for digest in sorted_blobs:
+        add_stored(blob_name(digest), blobs[digest].size, roles[digest], digest)
     sums = "".join(f"{m.digest.partition(':')[2]}  {m.name}\n" for m in members if m.role != "directory")
-    add_file(SUMS, sums.encode("ascii"))
+    add(SUMS, "file", sums.encode("ascii"))
     for name, content in loader_files(index):
-        add_file(name, content)
+        add(name, "file", content)
     return Contents(index, tuple(members))
 
 

@@ -221,7 +221,7 @@ def _check_image(image: Image, where: str) -> None:
         raise Malformed(f"{where}.target is not its manifest")
     for platform_image in image.platform_images:
         if platform_name(platform_image.platform) != platform_image.platform:
-            raise Malformed(f"{where}: {platform_image.platform!r} is spelled {platform_name(platform_image.platform)!r}")
+            raise Malformed(f"{where}: the platform {platform_image.platform!r} is not in its short form")
         _check_blob(platform_image.manifest, f"{where}: a manifest", MANIFEST_TYPES)
         _check_blob(platform_image.config, f"{where}: a config", CONFIG_TYPES)
         for layer in platform_image.layers:
@@ -242,7 +242,7 @@ def _check(index: BundleIndex, optional: Sequence[str]) -> None:
         raise Malformed("it holds no image")
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise Malformed(f"{twice[0]} is in it twice")
+        raise Malformed(f"{twice[0]} is listed twice")
     if [image.references[0] for image in index.images] != sorted(image.references[0] for image in index.images):
         raise Malformed("its images are not in order")
     sizes: dict[str, int] = {}

@@ -87,27 +87,20 @@ def load(
         _check_readable(engine, chosen, present)
         wanted = {blob_name(digest) for digest in chosen.blobs() if digest not in present} | {"blobs/", "blobs/sha256/"}
         with Names(engine, chosen) as changes:
-            with engine.open_load(loaded_platform) as pipe:
+
+            def archive() -> Iterator[bytes]:
                 for data in verified(bundle, progress or quiet, _NOTHING):
                     if data.member.name in wanted:
-                        for piece in data:
-                            pipe.write(piece)
+                        yield from data
                 for layer in from_bases:
-                    for piece in layer.as_member(_NOTHING):
-                        pipe.write(piece)
+                    yield from layer.as_member(_NOTHING)
                 changes.may_begin()
-                for piece in _metadata(chosen):
-                    pipe.write(piece)
-                output = pipe.finish()
-            loaded = changes.confirm(output)
+                for name, content in loader_files(chosen):
+                    yield header(name, len(content)) + content + bytes(padding(len(content)))
+                yield TRAILER
+
+            loaded = changes.confirm(engine.load(loaded_platform, archive()))
     return LoadResult(bundle.index, loaded_platform, loaded, signer)
-
-
-def _metadata(chosen: BundleIndex) -> Iterator[bytes]:
-    """What makes an archive of the blobs that were sent."""
-    for name, content in loader_files(chosen):
-        yield header(name, len(content)) + content + bytes(padding(len(content)))
-    yield TRAILER
 
 
 def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:

@@ -14,13 +14,13 @@ import re
 import stat
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from generator.bundle.damage import Damage, cut_short, damaged, unsafe
 from generator.bundle.format import (
     BLOCK,
     FOLDER,
@@ -34,16 +34,18 @@ from generator.bundle.format import (
     padding,
     parse_header,
 )
-from generator.bundle.index import BundleIndex, decode
+from generator.bundle.index import BundleIndex, decode, short_root
 from generator.errors import BundleError, InputError, Problem, did_you_mean
-from generator.images.image import Image, PlatformImage, Reads
-from generator.images.oci import parse_config, parse_index, parse_manifest
+from generator.images.image import Reads
+from generator.images.oci import INDEX_TYPES, Descriptor, Manifest, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import LIMIT, Malformed
 from generator.progress import Progress, quiet
 
 _PIECE = 256 << 10
 """Bytes: a quarter of what the pipe to an engine holds, so that the engine has the others while one is hashed."""
 _SAVE = "fategen bundle save"
+_SHOWN = 20
+"""Places that a message lists; ``DamagedError.damages`` has all."""
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip-compressed", "gunzip"),
     b"\x28\xb5\x2f\xfd": ("zstd-compressed", "unzstd"),
@@ -120,7 +122,7 @@ def extract(source: Path | Reads, name: str) -> bytes:
         for data in verified(bundle):
             content = b"".join(data.content())
             if data.damage:
-                raise damaged(bundle.name, bundle.contents, [data.damage], "")
+                raise damaged(bundle, [data.damage], "")
             if data.member.name == FOLDER + name:
                 break
     return content
@@ -163,6 +165,10 @@ class Bundle:
     @property
     def index(self) -> BundleIndex:
         return self.contents.index
+
+    @cached_property
+    def descriptions(self) -> Descriptions:
+        return Descriptions(self.index)
 
     def at(self, offset: int) -> Stream:
         """The bytes of a file from ``offset`` on."""
@@ -253,6 +259,60 @@ def _not_a_bundle(block: bytes, name: str, reason: str) -> BundleError:
     return BundleError(f"{name} is not a bundle: {reason}", hint=_SAVE)
 
 
+@dataclass(frozen=True)
+class Damage:
+    """One damaged place: bytes ``start`` to ``end`` (exclusive) of the file. ``missing``: the file ends before it."""
+
+    what: str
+    images: tuple[str, ...]
+    start: int
+    end: int
+    reason: str
+    missing: bool = False
+
+    def __str__(self) -> str:
+        users = ", ".join(self.images[:8]) + (f" and {len(self.images) - 8} more" if len(self.images) > 8 else "")
+        users = f" ({users})" if users else ""
+        return f"{self.what}{users}, bytes {self.start:,}-{self.end - 1:,} of the file, {self.reason}"
+
+
+class DamagedError(BundleError):
+    """A bundle whose bytes are not those that were saved; ``damages`` are all the places, in file order."""
+
+    def __init__(self, message: str, damages: Sequence[Damage], *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.damages = tuple(damages)
+
+
+def damaged(bundle: Bundle, damages: Sequence[Damage], outcome: str, *, end: int | None = None) -> DamagedError:
+    """The error for a damaged file, which ends at ``end`` bytes where it is cut short.
+
+    ``outcome`` ends the message: what became of the command.
+    """
+    name, size, root = bundle.name, bundle.contents.size, short_root(bundle.index.root)
+    damages = list(damages)
+    listed = "".join(f"\n    {damage}" for damage in damages[:_SHOWN])
+    listed += f"\n    and {len(damages) - _SHOWN:,} more" if len(damages) > _SHOWN else ""
+    if end is not None:
+        missing = [
+            Damage(m.label, m.images, max(m.offset, end), m.end, "is missing", missing=True)
+            for m in bundle.contents.members
+            if m.end > end
+        ]
+        images = ", ".join(dict.fromkeys(image for damage in missing for image in damage.images))
+        message = f"{name} is cut short: it has {end:,} of {size:,} bytes{images and f'; lost: parts of {images}'}"
+        message += f"\n  and before that it is damaged:{listed}" if damages else ""
+        damages += missing
+        again = f"bytes {end:,}-{size - 1:,}"
+    elif len(damages) == 1:
+        message, again = f"{name} is damaged: {damages[0]}", "that range"
+    else:
+        message, again = f"{name} is damaged in {len(damages):,} places{listed}", "these ranges"
+    message += f"\n  {outcome}" if outcome else ""
+    hint = f"copy {again} again, or the whole file; the sender's root digest is {root}"
+    return DamagedError(message, damages, hint=hint)
+
+
 class MemberBytes:
     """The bytes of one member as they are in the file, header first, in pieces; ``damage`` is set after the last one.
 
@@ -265,19 +325,7 @@ class MemberBytes:
         self._pieces = pieces
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._pieces)
-        except StopIteration as end:
-            self.damage = end.value or self.damage
-            raise
-        except _EndOfFile:
-            self.damage = Damage(
-                self.member.label, self.member.images, self.member.offset, self.member.end, "is missing", missing=True
-            )
-            raise StopIteration from None
+        self.damage = (yield from self._pieces) or self.damage
 
     def content(self) -> Iterator[bytes]:
         """The same without header and padding."""
@@ -302,15 +350,17 @@ def verified(bundle: Bundle, progress: Progress = quiet, outcome: str = "") -> I
     """
     checker = _Checker(bundle, progress, outcome)
     damages: list[Damage] = []
-    for member in bundle.contents.members[1:]:
-        data = MemberBytes(member, checker.pieces(member, bundle.stream))
-        if not damages:
-            yield data
-        damage = data.check()
-        if damage and damage.missing:
-            raise cut_short(bundle.name, bundle.contents, bundle.stream.position, damages, outcome)
-        if damage:
-            damages.append(damage)
+    # hashing goes on beside whatever the caller does with a piece
+    with ThreadPoolExecutor(1) as hashing:
+        for member in bundle.contents.members[1:]:
+            data = MemberBytes(member, checker.pieces(member, bundle.stream, hashing))
+            if not damages:
+                yield data
+            damage = data.check()
+            if damage and damage.missing:
+                raise damaged(bundle, damages, outcome, end=bundle.stream.position)
+            if damage:
+                damages.append(damage)
     check_end(bundle, damages, outcome)
 
 
@@ -343,30 +393,30 @@ def _verify_file(bundle: Bundle, progress: Progress, threads: int) -> None:
     check_end(bundle, [damage for damage in results if damage is not None])
 
 
-def check_end(bundle: Bundle, damages: list[Damage] | None = None, outcome: str = "") -> None:
+def read_member(bundle: Bundle, member: Member, outcome: str) -> MemberBytes:
+    """A member of a bundle that is a file. ``outcome`` ends the message where the file does not match its index."""
+    return MemberBytes(member, _Checker(bundle, quiet, outcome).pieces(member, bundle.at(member.offset)))
+
+
+def check_end(bundle: Bundle, damages: Sequence[Damage] = (), outcome: str = "") -> None:
     """DamagedError where the bundle does not end as it must, or there are ``damages`` before."""
-    plan, damages = bundle.contents, list(damages or [])
+    size, damages = bundle.contents.size, list(damages)
     if bundle.file_size is None:
-        end = bundle.stream.take(len(TRAILER))
-        if len(end) < len(TRAILER):
-            raise cut_short(bundle.name, plan, bundle.stream.position, damages, outcome)
-        extra, words = (len(bundle.stream.take(1)) if end == TRAILER else 0), "bytes"
+        trailer, extra, words = bundle.stream.take(len(TRAILER)), 0, "bytes"
+        end = bundle.stream.position
+        if trailer == TRAILER:
+            extra = len(bundle.stream.take(1))
     else:
-        if bundle.file_size < plan.size:
-            raise cut_short(bundle.name, plan, bundle.file_size, damages, outcome)
-        end = bundle.at(plan.size - len(TRAILER)).take(len(TRAILER))
-        extra = bundle.file_size - plan.size
-        words = f"{extra:,} bytes"
-    if end != TRAILER:
-        damages.append(Damage("the end mark", (), plan.size - len(TRAILER), plan.size, "is not zero"))
+        trailer, end = bundle.at(size - len(TRAILER)).take(len(TRAILER)), bundle.file_size
+        extra, words = end - size, f"{end - size:,} bytes"
+    if end < size:
+        raise damaged(bundle, damages, outcome, end=end)
+    if trailer != TRAILER:
+        damages.append(Damage("the end mark", (), size - len(TRAILER), size, "is not zero"))
     elif extra:
-        damages.append(Damage("the end", (), plan.size, plan.size + extra, f"has {words} after it"))
+        damages.append(Damage("the end", (), size, size + extra, f"has {words} after it"))
     if damages:
-        raise damaged(bundle.name, plan, damages, outcome)
-
-
-class _EndOfFile(Exception):
-    """The file ends inside a member."""
+        raise damaged(bundle, damages, outcome)
 
 
 class _Checker:
@@ -375,35 +425,47 @@ class _Checker:
     def __init__(self, bundle: Bundle, progress: Progress, outcome: str) -> None:
         self._name, self._outcome, self._progress = bundle.name, outcome, progress
         self._done, self._total = bundle.contents.members[0].end, bundle.contents.size
-        self._descriptions = Descriptions(bundle.index)
+        self._descriptions = bundle.descriptions
         self._lock = threading.Lock()
         self.stopped = False
 
-    def pieces(self, member: Member, stream: Stream) -> Generator[bytes, None, Damage | None]:
+    def pieces(
+        self, member: Member, stream: Stream, hashing: ThreadPoolExecutor | None = None
+    ) -> Generator[bytes, None, Damage | None]:
         """The bytes of a member, which begins where ``stream`` is: see ``MemberBytes``. Returns what is wrong."""
-        block = self._take(stream, BLOCK)
+        missing = Damage(member.label, member.images, member.offset, member.end, "is missing", missing=True)
+        block = stream.take(BLOCK)
+        if len(block) < BLOCK:
+            return missing
         torn = block != header(member.name, member.size)
         if torn:
             self._require_torn(block, member)
         else:
             yield block
-        describes = member.role in ("index", "manifest", "config")
         document: list[bytes] = []
         sha, left = hashlib.sha256(), member.size
         while left:
-            piece = self._take(stream, min(left, _PIECE))
+            piece = stream.take(min(left, _PIECE))
+            if not piece:
+                return missing
             left -= len(piece)
-            sha.update(piece)
-            if describes:
+            hashed = hashing.submit(sha.update, piece) if hashing else None
+            if hashed is None:
+                sha.update(piece)
+            if member.role in ("index", "manifest", "config"):
                 document.append(piece)
             if not torn:
                 yield piece
+            if hashed:
+                hashed.result()
             self._report(member.label, len(piece))
-        pad = self._take(stream, padding(member.size))
+        pad = stream.take(padding(member.size))
+        if len(pad) < padding(member.size):
+            return missing
         wrong = ""
         if "sha256:" + sha.hexdigest() != member.digest:
             wrong = "does not match its digest" if member.content is None else "does not follow from the bundle index"
-        elif describes:
+        elif document:
             wrong = self._descriptions.mismatch(member.digest, b"".join(document))
         if torn or pad.strip(b"\0"):
             wrong = wrong or ("has a damaged header" if torn else "has padding that is not zero")
@@ -417,20 +479,16 @@ class _Checker:
         """A whole header of something else is not damage but another archive: BundleError."""
         try:
             name, size = parse_header(block)
+            reason = f"member {name!r} is where {member.name!r} belongs"
+            if name == member.name:
+                reason = f"member {name!r} has {size:,} bytes, the index says {member.size:,}"
         except HeaderError as error:
             if error.damaged:
                 return
-            raise unsafe(self._name, member.offset, str(error), self._outcome) from None
-        reason = f"member {name!r} is where {member.name!r} belongs"
-        if name == member.name:
-            reason = f"member {name!r} has {size:,} bytes, the index says {member.size:,}"
-        raise unsafe(self._name, member.offset, reason, self._outcome)
-
-    def _take(self, stream: Stream, size: int) -> bytes:
-        data = stream.take(size)
-        if len(data) < size:
-            raise _EndOfFile
-        return data
+            reason = str(error)
+        message = f"{self._name} does not match its bundle index: byte {member.offset:,}: {reason}"
+        message += f"\n  {self._outcome}" if self._outcome else ""
+        raise BundleError(message, hint="do not use it; get the file again from its sender")
 
     def _report(self, what: str, size: int) -> None:
         if self.stopped:
@@ -444,15 +502,18 @@ class Descriptions:
     """What the bundle index says of each OCI index, manifest and config, by digest: it alone decides what is loaded."""
 
     def __init__(self, index: BundleIndex) -> None:
-        self._indexes: dict[str, list[Image]] = {}
-        self._manifests: dict[str, set[PlatformImage]] = {}
-        self._configs: dict[str, set[PlatformImage]] = {}
+        self._expected: dict[str, set[tuple[str, Hashable]]] = {}
         for image in index.images:
             if image.nested:
-                self._indexes.setdefault(image.target.digest, []).append(image)
+                children = frozenset((v.platform, v.manifest) for v in image.platform_images)
+                self._expect(image.target, children)
             for platform_image in image.platform_images:
-                self._manifests.setdefault(platform_image.manifest.digest, set()).add(platform_image)
-                self._configs.setdefault(platform_image.config.digest, set()).add(platform_image)
+                blobs = tuple(layer.blob for layer in platform_image.layers)
+                self._expect(platform_image.manifest, Manifest(platform_image.config, blobs))
+                self._expect(platform_image.config, tuple(layer.diff_id for layer in platform_image.layers))
+
+    def _expect(self, blob: Descriptor, content: Hashable) -> None:
+        self._expected.setdefault(blob.digest, set()).add((blob.media_type, content))
 
     def mismatch(self, digest: str, data: bytes) -> str:
         """How the blob ``data`` differs from the bundle index, in words; "" where it does not.
@@ -462,36 +523,25 @@ class Descriptions:
         unpack to their diff ids is for the engine to check.
         """
         try:
-            self._index(digest, data)
-            self._manifest(digest, data)
-            self._config(digest, data)
+            for media_type, expected in sorted(self._expected.get(digest, ()), key=lambda item: item[0]):
+                _compare(data, media_type, expected)
         except Malformed as error:
             return f"is not what it must be: {error}"
         return ""
 
-    def _index(self, digest: str, data: bytes) -> None:
-        users = self._indexes.get(digest, [])
-        for media_type in sorted({image.target.media_type for image in users}):
-            children = parse_index(data, media_type)
-            named = {(child.platform, child.descriptor) for child in children}
-            for image in users:
-                if len(children) != len(image.platform_images) or named != {
-                    (v.platform, v.manifest) for v in image.platform_images
-                }:
-                    raise Malformed("it names other platforms or manifests than the bundle index")
 
-    def _manifest(self, digest: str, data: bytes) -> None:
-        users = self._manifests.get(digest, set())
-        for media_type in sorted({platform_image.manifest.media_type for platform_image in users}):
-            manifest = parse_manifest(data, media_type)
-            if any(manifest.config != platform_image.config for platform_image in users):
-                raise Malformed("it has another config than the bundle index")
-            if any(manifest.layers != tuple(layer.blob for layer in platform_image.layers) for platform_image in users):
-                raise Malformed("it has other layers than the bundle index")
-
-    def _config(self, digest: str, data: bytes) -> None:
-        users = self._configs.get(digest, set())
-        if users:
-            diff_ids = parse_config(data).diff_ids
-            if any(diff_ids != tuple(layer.diff_id for layer in platform_image.layers) for platform_image in users):
-                raise Malformed("it has other diff ids than the bundle index")
+def _compare(data: bytes, media_type: str, expected: Hashable) -> None:
+    """Malformed where an index, a manifest or a config is not ``expected``."""
+    if media_type in INDEX_TYPES:
+        children = parse_index(data, media_type)
+        named = frozenset((child.platform, child.descriptor) for child in children)
+        if named != expected or len(named) != len(children):
+            raise Malformed("it names other platforms or manifests than the bundle index")
+    elif isinstance(expected, Manifest):
+        manifest = parse_manifest(data, media_type)
+        if manifest.config != expected.config:
+            raise Malformed("it has another config than the bundle index")
+        if manifest.layers != expected.layers:
+            raise Malformed("it has other layers than the bundle index")
+    elif parse_config(data).diff_ids != expected:
+        raise Malformed("it has other diff ids than the bundle index")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from generator.bundle.damage import wrong_size
 from generator.bundle.index import BundleIndex, short_root
 from generator.bundle.load import LoadResult
 from generator.bundle.reader import Inspection, VerifyResult
@@ -124,9 +123,13 @@ def inspected(inspection: Inspection) -> str:
 
 def inspected_warning(inspection: Inspection) -> str:
     """That the file's size is wrong, "" where it is right or unknown."""
-    if inspection.file_size in (None, inspection.size):
+    name, size, file_size = inspection.name, inspection.size, inspection.file_size
+    if file_size is None or file_size == size:
         return ""
-    return f"warning: {wrong_size(inspection.name, inspection.file_size or 0, inspection.size)}"
+    if file_size > size:
+        return f"warning: {name} has {file_size - size:,} bytes after its end; copy it again"
+    missing = f"{file_size:,}-{size - 1:,}"
+    return f"warning: {name} is cut short: it has {file_size:,} of {size:,} bytes; copy bytes {missing} again"
 
 
 def verified(result: VerifyResult, seconds: float) -> str:

@@ -88,7 +88,8 @@ def readme(file: str, index: BundleIndex) -> str:
     """What an operator on the other side needs, who has never heard of fategen."""
     names = "\n".join(f"  {familiar(name)}" for image in index.images for name in image.references)
     first = index.images[0].references[0]
-    how = _DELTA.format(bases=index.base_names) if index.bases else _WHOLE.format(who=_ZSTD if "zstd" in index.compressions else _ANY)
+    who = _ZSTD if "zstd" in index.compressions else _ANY
+    how = _DELTA.format(bases=index.base_names) if index.bases else _WHOLE.format(who=who)
     target = f"REGISTRY/PREFIX/{first.rpartition('/')[2]}"
     return f"""{file}: container images in one archive
 root digest {short_root(index.root)}

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.bases import named_bases, open_blobs, open_bundles
-from generator.bundle.damage import DamagedError
 from generator.bundle.diff import Difference, diff
 from generator.bundle.engines import Present
 from generator.bundle.format import TRAILER, contents, header, padding
 from generator.bundle.index import BundleIndex, arrange, short_root
 from generator.bundle.load import load
-from generator.bundle.reader import inspect, verify
+from generator.bundle.reader import DamagedError, inspect, verify
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.image import Image
@@ -390,7 +389,7 @@ def test_push_reads_a_delta_together_with_its_bases(chain: Chain) -> None:
     with open_blobs(chain.b) as blobs:
         with pytest.raises(InputError, match="is a delta bundle, and 2 layers are in a"):
             blobs.require_all()
-        with pytest.raises(InputError, match=r"layer sha256:\w+ is in a"):
+        with pytest.raises(InputError, match="is a delta bundle, and 2 layers are in a"):
             list(blobs.chunks(layers(chain.a, "y")[1]))
 
 

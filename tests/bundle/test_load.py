@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -25,7 +24,7 @@ A, LATEST, B, M = (f"docker.io/fgtest/{n}" for n in ("a:1.0", "a:latest", "b:1.0
 OLD = EngineImage("sha256:" + "0" * 64, ("sha256:" + "1" * 64,))
 
 
-class Recorder:
+class Recorder(Engine):
     """Keeps what is sent, and takes it in as an engine with a containerd store would; it can be told to misbehave."""
 
     def __init__(self, *, platform: str = "linux/amd64", fault: str = "", forgets: bool = False) -> None:
@@ -58,23 +57,16 @@ class Recorder:
     def present(self, names: Sequence[str] = ()) -> Present:
         return self.has
 
-    @contextlib.contextmanager
-    def open_load(self, platform: str) -> Iterator[Recorder]:
+    def load(self, platform: str, pieces: Iterable[bytes]) -> str:
         self.sent.clear()
         try:
-            yield self
+            for piece in pieces:
+                self.sent += piece
+                if self.fault == "dies" and len(self.sent) > 5000:
+                    raise EngineError("docker load failed: no space left on device")
         except BaseException:
             self.aborted = True
             raise
-
-    def write(self, data: bytes, /) -> object:
-        assert not self.aborted
-        self.sent += data
-        if self.fault == "dies" and len(self.sent) > 5000:
-            raise EngineError("docker load failed: no space left on device")
-        return len(data)
-
-    def finish(self) -> str:
         self.finished = True
         for item in json.loads(self.file("manifest.json")):
             for name in item["RepoTags"]:

@@ -179,10 +179,7 @@ def test_of_a_bundle_that_ends_in_the_wrong_place_nothing_is_sent(
     assert not registry.asked
 
 
-def test_a_damaged_layer_s_last_bytes_are_not_sent(
-    registry: Loopback, made: Made, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("generator.bundle.bases.CHUNK", 50)
+def test_a_damaged_layer_s_last_bytes_are_not_sent(registry: Loopback, made: Made, file: Path) -> None:
     member = made.member("layer:b")
     changed = made.flipped(member.start)
     file.write_bytes(changed)

@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator.bundle.damage import DamagedError
 from generator.bundle.format import header, padding
 from generator.bundle.index import MAX_MEMBERS, decode, short_root
-from generator.bundle.reader import inspect, verify
+from generator.bundle.reader import DamagedError, inspect, verify
 from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage
 from generator.images.strictjson import LIMIT, Malformed, encode

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 import generator.cli
-from generator.bundle.damage import DamagedError
 from generator.bundle.format import contents, loader_files
 from generator.bundle.index import MAX_FILE, MAX_FILES, BundleIndex, SmallFile, arrange, open_files, small_file
-from generator.bundle.reader import extract, inspect, verify
+from generator.bundle.reader import DamagedError, extract, inspect, verify
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.damage import DamagedError
-from generator.bundle.reader import verify
+from generator.bundle.reader import DamagedError, verify
 from generator.errors import BundleError, InputError
 from tests.bundle.conftest import Made
 
