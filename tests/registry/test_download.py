@@ -227,6 +227,15 @@ def test_a_conversation_that_was_ended_waits_for_nothing(registry: Loopback, tmp
     assert (tmp_path / f"{sha256(DATA)[7:]}.partial").exists()
 
 
+def test_bytes_that_come_after_the_end_of_the_session_are_not_kept(registry: Loopback, tmp_path: Path) -> None:
+    """Of a TLS connection that is shut down they would be ciphertext."""
+    data = bytes(range(256)) * (3 << 12)
+    digest, client = registry.put("fate/roll", data), registry.client()
+    with pytest.raises(Stopped):
+        client.fetch_blob("fate/roll", digest, len(data), tmp_path, lambda count: client.stop() if count else None)
+    assert (tmp_path / f"{digest[7:]}.partial").read_bytes() == data[: 1 << 20]
+
+
 def test_it_waits_as_long_as_it_is_asked_to(registry: Loopback, tmp_path: Path) -> None:
     registry.lies += [times(1, says(429, headers={"Retry-After": "7"}))]
     fetch(registry, tmp_path)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from generator.config.reference import parse_reference
 from generator.docker.credentials import Login
-from generator.registry.client import Registry, refused_pushes
+from generator.registry.client import Registries, Registry, refused_pushes
 from generator.registry.http import Refusal
 from generator.registry.session import Access, Stopped
 from tests.loopback import Handler, Loopback, sha256
@@ -205,6 +206,13 @@ def test_who_was_stopped_asks_for_nothing_more(registry: Loopback) -> None:
     with pytest.raises(Stopped):
         client.has_blob("a", sha256(b""))
     assert registry.asked == before
+
+
+def test_registries_that_were_stopped_give_no_client(registry: Loopback) -> None:
+    registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
+    registries.stop()
+    with pytest.raises(Stopped):
+        registries.of(parse_reference(f"{registry.host}/fate/roll:1"))
 
 
 def test_a_manifest_that_does_not_come_to_its_end_is_not_waited_for(registry: Loopback) -> None:
