@@ -2,8 +2,7 @@
 
 from generator.bake.job import Job, Options, make_job, not_built
 from generator.bake.prepare import lock_project, make_session, open_workspace, resolved
-from generator.bake.publish import bake, build_layouts
-from generator.bake.report import Built, result_table
+from generator.bake.publish import Built, bake, build_layouts, result_table
 from generator.bake.run import Recipe, Session
 
 __all__ = [

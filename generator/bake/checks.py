@@ -20,7 +20,7 @@ from generator.bake.job import Job, Options, make_job
 from generator.config.reference import mirrored
 from generator.config.settings import key_of
 from generator.docker.credentials import docker_config, mapping
-from generator.docker.engine import BUILDX_NEEDED, Answers, Engine, Facts, ask
+from generator.docker.engine import BUILDX_NEEDED, Answers, Facts, ask
 from generator.docker.git import Checkout, uncommitted
 from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.docker.process import find_docker
@@ -33,6 +33,7 @@ from generator.workspace import Workspace, load
 
 State = Literal["ok", "note", "missing"]
 
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 SECRET_FILES = ("CA_BUNDLE", "MAVEN_SETTINGS", "PIP_NETRC")
 """HCL variables that hold the path of a file, which the build mounts as a secret."""
 
@@ -107,24 +108,17 @@ def raise_problems(inputs: Sequence[Problem], engine: Sequence[Problem] = ()) ->
 
 def flag_problems(build: Build) -> Iterator[Problem]:
     """Flags that the named images do not go with."""
-    options = build.options
+    output = build.options.output
     for target in build.job.targets:
-        if options.output == "push" and target.kind == "third-party":
+        if output == "push" and target.kind == "third-party":
+            instead = "bundle it with fategen bundle save third-party, or mirror it and set BASE_REGISTRY"
+            yield Problem(target.name, f"a third-party image keeps its own name and is never pushed; {instead}")
+        if output != "none" and target.kind == "builder":
             yield Problem(
-                target.name,
-                "a third-party image keeps its own name and is never pushed; bundle it with "
-                "fategen bundle save third-party, or mirror it and set BASE_REGISTRY",
+                target.name, f"it is used only during the build and has no tag to {output}; remove --{output}"
             )
-        if options.output != "none" and target.kind == "builder":
-            yield Problem(
-                target.name,
-                f"it is used only during the build and has no tag to {options.output}; remove --{options.output}",
-            )
-        if options.published_base and target.kind == "base":
-            yield Problem(
-                "--base published",
-                f"{target.name} is not built; name the components instead",
-            )
+        if build.options.published_base and target.kind == "base":
+            yield Problem("--base published", f"{target.name} is not built; name the components instead")
 
 
 def file_checks(build: Build) -> list[Check]:
@@ -164,27 +158,25 @@ def ca_bundle(plan: Plan, root: Path) -> Path | None:
 
 def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator[Problem]:
     """Each local source that is missing, empty, or without paths that a Dockerfile copies from it."""
-    dockerfiles = dict.fromkeys(target.dockerfile for target in build.job.involved if target.sources)
+    dockerfiles = {target.dockerfile: build.workspace.tree.get(target.dockerfile, "") for target in build.job.involved}
     for source in sources:
-        wanted: dict[str, str] = {}
-        for dockerfile in dockerfiles:
-            for path in copied(build.workspace.tree.get(dockerfile, ""), source.name):
-                wanted.setdefault(path, dockerfile)
-        if wrong := _wrong_source(build.root / source.location, wanted):
-            yield Problem(source.where, f"{key_of(source.name, '_SOURCE')}: {source.location} {wrong}")
-
-
-def _wrong_source(directory: Path, wanted: Mapping[str, str]) -> str:
-    if not directory.is_dir():
-        return "is not a directory"
-    if not any(directory.iterdir()):
-        return "is empty: a checkout is expected"
-    missing = [path for path in wanted if path and not any(directory.glob(path))]
-    if not missing:
-        return ""
-    more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-    files = " and ".join(dict.fromkeys(wanted[path] for path in missing))
-    return f"is not the expected checkout: it has no {', '.join(missing[:SHOWN])}{more} (for {files})"
+        directory = build.root / source.location
+        missing: dict[str, str] = {}
+        for dockerfile, text in dockerfiles.items():
+            for path in copied(text, source.name):
+                if path and directory.is_dir() and not any(directory.glob(path)):
+                    missing.setdefault(path, dockerfile)
+        if not directory.is_dir():
+            wrong = "is not a directory"
+        elif not any(directory.iterdir()):
+            wrong = "is empty: a checkout is expected"
+        elif missing:
+            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+            files = " and ".join(dict.fromkeys(missing.values()))
+            wrong = f"is not the expected checkout: it has no {', '.join([*missing][:SHOWN])}{more} (for {files})"
+        else:
+            continue
+        yield Problem(source.where, f"{key_of(source.name, '_SOURCE')}: {source.location} {wrong}")
 
 
 def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Problem]:
@@ -192,18 +184,15 @@ def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Pro
     options, settings = build.options, build.plan.settings
     if options.output != "push" or options.allow_dirty:
         return
-    tags: dict[tuple[str, str], str] = {}
-    for target in build.job.targets:
-        key, tag = ("BASE_TAG", settings.base_tag) if target.kind == "base" else ("TAG", settings.tag)
-        if target.tags and settings.where(key) != "--set":
-            for name in uncommitted(build.job.sources(target), states):
-                tags.setdefault((name, key), tag)
-    for (name, key), tag in tags.items():
-        yield Problem(
-            states[name].source.where,
-            f"{states[name].describe()}; it is not pushed as {tag}, which is the release's tag: commit it, or give the "
-            f"push a tag of its own (--set {key}=…), or add --allow-dirty",
-        )
+    for key, tag in (("BASE_TAG", settings.base_tag), ("TAG", settings.tag)):
+        tagged = [t for t in build.job.targets if t.tags and (t.kind == "base") == (key == "BASE_TAG")]
+        sources = {name for target in tagged for name in build.job.sources(target)}
+        for name in uncommitted(sources, states) if settings.where(key) != "--set" else ():
+            message = (
+                f"{states[name].describe()}; it is not pushed as {tag}, which is the release's tag: commit it, or give "
+                f"the push a tag of its own (--set {key}=…), or add --allow-dirty"
+            )
+            yield Problem(states[name].source.where, message)
 
 
 # docker, its engine and the builder
@@ -216,9 +205,13 @@ def engine_checks(answers: Answers | EngineError, workspace: Workspace | None) -
     engine, buildx = answers.engine, answers.buildx
     checks = [Check("docker", "ok", engine.client or "yes", "docker's command line")]
     if engine.problem is None:
-        checks += [Check("engine", "ok", f"{engine.version}, {engine.platform}", "a daemon"), _store_check(engine)]
+        checks.append(Check("engine", "ok", f"{engine.version}, {engine.platform}", "a daemon"))
+        without = "one platform at a time with --load and bundle save, several with another builder; bundle load"
+        graphdriver = ("", "") if engine.store == "containerd" else (CONTAINERD_STORE, without)
+        state: State = "note" if any(graphdriver) else "ok"
+        checks.append(Check("image store", state, engine.store, "containerd", *graphdriver))
     else:
-        state: State = "missing" if answers.needs_engine else "note"
+        state = "missing" if answers.needs_engine else "note"
         without = OFFLINE if answers.needs_engine else f"{OFFLINE}, bake with and without --push, bundle save"
         get = engine.problem.hint or GET_DAEMON
         checks.append(Check("engine", state, engine.problem.message, "a daemon", get, without))
@@ -235,13 +228,6 @@ def engine_checks(answers: Answers | EngineError, workspace: Workspace | None) -
         return checks
     build = build_everything(workspace) if workspace else None
     return [*checks, builder_check(facts, build), *platform_checks(facts, build)]
-
-
-def _store_check(engine: Engine) -> Check:
-    if engine.store == "containerd":
-        return Check("image store", "ok", engine.store, "containerd")
-    without = "one platform at a time with --load and bundle save, several with another builder; bundle load"
-    return Check("image store", "note", engine.store, "containerd", CONTAINERD_STORE, without)
 
 
 def builder_check(facts: Facts, build: Build | None) -> Check:
@@ -432,9 +418,8 @@ def disk_check(free: int) -> Check:
 
 def proxy_check(config: Mapping[str, Any], environment: Mapping[str, str]) -> Check:
     """The proxies that docker and the builds would use; nothing is wrong with any or none."""
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-    set_names = [name for name in names if environment.get(name) or environment.get(name.lower())]
-    found = [f"{' '.join(set_names)} in the environment (for docker itself)"] if set_names else []
+    names = [name for name in PROXIES if environment.get(name) or environment.get(name.lower())]
+    found = [f"{' '.join(names)} in the environment (for docker itself)"] if names else []
     if mapping(config, "proxies"):
         found.append("proxies in docker's config.json (reach every build)")
     return Check("proxies", "ok", "; ".join(found) or "none", "a build behind a proxy: HTTP_PROXY, HTTPS_PROXY in .env")

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from generator.bake.checks import (
+    PROXIES,
     Build,
     build_problems,
     ca_bundle,
@@ -35,8 +36,6 @@ from generator.progress import say
 from generator.project import Project
 from generator.render.tree import Change, compare, write
 from generator.workspace import Workspace, load
-
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 _CHANGE_THE_BUILD = (
     "SOURCE_DATE_EPOCH",  # becomes a build argument of every target
@@ -88,12 +87,9 @@ def refuse_drift(changes: Sequence[Change]) -> None:
 
 def temporary_recipe(plan: Plan, directory: str) -> Recipe:
     """The recipe for a tree in another directory. Its bake file's paths still start at the project's root."""
-    overrides = [
-        f"{target.name}.context={directory}/{Path(target.dockerfile).parent}"
-        for target in plan.targets
-        if target.dockerfile
-    ]
-    return Recipe(f"{directory}/out/docker-bake.hcl", tuple(overrides))
+    files = {target.name: target.dockerfile for target in plan.targets if target.dockerfile}
+    contexts = (f"{name}.context={directory}/{Path(file).parent}" for name, file in files.items())
+    return Recipe(f"{directory}/out/docker-bake.hcl", tuple(contexts))
 
 
 def make_session(
@@ -221,7 +217,7 @@ def bake_environment(
     env, notes = dict(process), []
     for name, value in values.items():
         stray = env.pop(name, None)
-        if name in _PROXIES:
+        if name in PROXIES:
             # buildx itself goes through the caller's proxy (to registries); Go reads the lower-case names as well
             if stray and not value:
                 env.setdefault(name.lower(), stray)

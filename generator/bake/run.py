@@ -112,11 +112,10 @@ def run_bake(
             lost = error.part == "engine" and LOST.search(error.message)
             if not left or not (lost or RACE.search(error.message)):
                 raise
-            if lost:
-                session.view.note("the engine stopped answering during the build; retrying")
-                time.sleep(3)
-            else:
-                session.view.note("the engine failed to unpack a layer that images share; retrying")
+            what = "stopped answering during the build" if lost else "failed to unpack a layer that images share"
+            session.view.note(f"the engine {what}; retrying")
+            # a lost one needs a moment to come back
+            time.sleep(3)
     raise AssertionError("the last try returns or raises")
 
 
@@ -251,25 +250,21 @@ def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
 
 def phase_error(job: Job, reader: Reader, code: int) -> PhaseError:
     """The failure of a bake process: the step that broke it, else buildx's own last words."""
-    if (step := reader.failed_step) is None:
-        return _buildx_error(job, reader, code)
-    name = step.name
-    platform = job.platform(name.target, name.platform)
-    where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
-    stage, _, number = name.stage.rpartition(" ")
-    place = f'stage "{stage}", step {number}: ' if stage and "/" in number else ""
-    # how the step ended, without the command that the message has already
-    ended = re.sub(r"^process \".*\" did not complete successfully: ", "", step.error, flags=re.DOTALL)
-    lines = "".join(f"\n  | {line}" for line in (*step.tail, ended))
-    part: FailedPart = "export" if name.text.startswith(EXPORTING) else "step"
-    message = f"{where} failed in {place}{name.text}{lines}"
-    return PhaseError(message, log_file(job, name.target), reader.pushed, part, base_hint(job, name.text))
-
-
-def _buildx_error(job: Job, reader: Reader, code: int) -> PhaseError:
+    part: FailedPart = "engine"
+    if step := reader.failed_step:
+        name = step.name
+        platform = job.platform(name.target, name.platform)
+        where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
+        stage, _, number = name.stage.rpartition(" ")
+        place = f'stage "{stage}", step {number}: ' if stage and "/" in number else ""
+        # how the step ended, without the command that the message has already
+        ended = re.sub(r"^process \".*\" did not complete successfully: ", "", step.error, flags=re.DOTALL)
+        lines = "".join(f"\n  | {line}" for line in (*step.tail, ended))
+        message, hint = f"{where} failed in {place}{name.text}{lines}", base_hint(job, name.text)
+        part = "export" if name.text.startswith(EXPORTING) else "step"
+        return PhaseError(message, log_file(job, name.target), reader.pushed, part, hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
     words = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
-    part: FailedPart = "engine"
     hint = ""
     if "dockerfile parse error" in words:
         # BuildKit does not say in which file

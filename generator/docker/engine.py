@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from generator.docker.hints import GET_BUILDX, explain
 from generator.docker.process import Completed, Docker
@@ -232,6 +232,7 @@ def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
     if not version:
         output = done.stderr or "\n".join(info.get("ServerErrors") or ())
         problem = explain(output) or EngineError(f"no Docker engine answers: {output.strip() or done.last_line}")
+    registries = info.get("RegistryConfig") or {}
     status = dict(pair for pair in info.get("DriverStatus") or () if len(pair) == 2)
     engine = Engine(
         client=str(client.get("Version") or ""),
@@ -239,15 +240,13 @@ def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
         store="containerd" if status.get("driver-type") == "io.containerd.snapshotter.v1" else "graphdriver",
         platform=engine_platform(str(info.get("OSType") or "linux"), str(info.get("Architecture") or "")),
         problem=problem,
-        insecure=_insecure(info.get("RegistryConfig") or {}),
+        insecure=(
+            *(name for name, index in (registries.get("IndexConfigs") or {}).items() if not index.get("Secure", True)),
+            *(registries.get("InsecureRegistryCIDRs") or ()),
+        ),
         proxied=bool(info.get("HttpsProxy") or info.get("HttpProxy")),
     )
     return engine, parse_version(str(plugins.get("buildx", {}).get("Version", "")))
-
-
-def _insecure(config: Mapping[str, Any]) -> tuple[str, ...]:
-    names = [name for name, index in (config.get("IndexConfigs") or {}).items() if not index.get("Secure", True)]
-    return (*names, *(config.get("InsecureRegistryCIDRs") or ()))
 
 
 def engine_platform(system: str, machine: str) -> str:

@@ -55,8 +55,8 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
 
     A part of a larger checkout is none of its own: that commit is not the source's, but what of it is not committed is.
     """
-    own = (directory / ".git").exists()
-    if not own and not any((above / ".git").exists() for above in directory.resolve().parents):
+    top = (directory / ".git").exists()
+    if not top and not any((above / ".git").exists() for above in directory.resolve().parents):
         return Checkout(source, versioned=False)
     # the user's index is not refreshed, and no hook or file-system monitor of the checkout's own is started
     flags = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
@@ -69,27 +69,25 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
         return Checkout(source, unknown=error.message)
     if not done.ok:
         return Checkout(source, unknown=done.last_line)
-    found = parse_status(done.stdout, source)
-    return found if own else replace(found, commit="")
+    checkout = parse_status(done.stdout, source)
+    return checkout if top else replace(checkout, commit="")
 
 
 def parse_status(text: str, source: PlannedSource) -> Checkout:
     """Reads ``git status --porcelain=v2 --branch -z`` (git-status(1), "Porcelain Format Version 2")."""
+    # how many fields stand before an entry's path, by its kind
+    before_path = {"1": 7, "2": 8, "u": 9, "?": 0}
     commit, changed = "", []
     entries = iter(text.split("\0"))
     for entry in entries:
         kind, _, rest = entry.partition(" ")
         if entry.startswith("# branch.oid "):
             commit = entry.split(" ")[2].replace("(initial)", "")
-        elif kind in _FIELDS:
-            changed.append(rest.split(" ", _FIELDS[kind])[-1])
+        elif kind in before_path:
+            changed.append(rest.split(" ", before_path[kind])[-1])
             if kind == "2":
                 next(entries, "")  # where a renamed file was before
     return Checkout(source, commit, tuple(changed))
-
-
-_FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
-"""How many fields stand before an entry's path, by its kind."""
 
 
 def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[str, ...]:
@@ -100,14 +98,10 @@ def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[s
 def revision(target: Target, names: Iterable[str], states: Mapping[str, Checkout]) -> str:
     """The value of a target's revision label, where it is not the one that is rendered; "" where nothing is known.
 
-    It is the commit of its main source, with ``-dirty`` behind it where any of the sources ``names`` that it is built
-    from is.
+    It is the commit of its main source, with ``-dirty`` where any of the sources ``names`` that it is built from is.
     """
-    if target.main_source is None:
+    source, dirty = target.main_source, uncommitted(names, states)
+    if source is None or (source.name not in states and not dirty):
         return ""
-    main = states.get(target.main_source.name)
-    commit = main.commit if main else target.main_source.revision
-    dirty = uncommitted(names, states)
-    if not commit or (main is None and not dirty):
-        return ""
-    return commit + ("-dirty" if dirty else "")
+    commit = states[source.name].commit if source.name in states else source.revision
+    return f"{commit}-dirty" if commit and dirty else commit

@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import IO, Literal
 
 from generator.docker.hints import GET_DOCKER, explain
@@ -131,6 +131,7 @@ class Docker:
         words = " ".join((Path(self.binary).name, *args[1:4]))
         return self.redact(words.partition(" -")[0])
 
+    @contextlib.contextmanager
     def start(
         self,
         args: Sequence[str],
@@ -138,92 +139,74 @@ class Docker:
         env: Mapping[str, str] | None = None,
         feed: bool = False,
         output: Literal["keep", "lines", "bytes"] = "keep",
-    ) -> Child:
-        """Start ``docker ARGS`` for ``with``, to run beside others; ``finish()`` gives the output that is kept.
+    ) -> Iterator[Child]:
+        """Start ``docker ARGS`` for the block, which may run others beside it; its end stops the process.
 
         ``feed``: what is written to ``pipe`` is its standard input; a child that ends early makes the write fail, which
-        the end of the ``with`` block turns into an EngineError with the engine's own last line. ``output``: with
-        ``lines``, ``lines()`` gives stdout and stderr while it runs; with ``bytes``, ``output`` is its stdout.
+        becomes an EngineError with the engine's own last line. ``output``: what is kept is in ``finish()``; of
+        ``lines``, ``lines()`` gives stdout and stderr while it runs; of ``bytes``, ``output`` is its stdout.
         """
-        return Child(self, args, env, feed, output)
-
-
-class Child:
-    """A running process in a group of its own; leaving the ``with`` block ends it, whatever happened."""
-
-    def __init__(
-        self,
-        docker: Docker,
-        args: Sequence[str],
-        env: Mapping[str, str] | None,
-        feed: bool,
-        output: Literal["keep", "lines", "bytes"],
-    ) -> None:
-        self.docker = docker
-        self.args = (docker.binary, *args)
-        self._env = None if env is None else dict(env)
-        self._feed, self._output = feed, output
-        self._closing = contextlib.ExitStack()
-
-    def __enter__(self) -> Child:
         # The handlers come first: a SIGTERM between a start and its handler would leave the child behind.
-        self._closing.enter_context(signals_as_exceptions())
         # Output that nobody reads line by line goes to files: no thread is needed, and no full pipe can block.
-        self._out: IO[bytes] = self._closing.enter_context(tempfile.TemporaryFile())
-        self._err: IO[bytes] = self._closing.enter_context(tempfile.TemporaryFile())
-        try:
-            self._process = subprocess.Popen(
-                self.args,
-                env=self._env,
-                cwd=self.docker.cwd or None,
-                stdin=subprocess.PIPE if self._feed else subprocess.DEVNULL,
-                stdout=self._out if self._output == "keep" else subprocess.PIPE,
-                stderr=subprocess.STDOUT if self._output == "lines" else self._err,
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._closing.close()
-            raise EngineError(f"{self.args[0]} cannot be started: {error.strerror}", hint="fategen doctor") from error
-        return self
+        with signals_as_exceptions(), tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            command = (self.binary, *args)
+            try:
+                process = subprocess.Popen(
+                    command,
+                    env=None if env is None else dict(env),
+                    cwd=self.cwd or None,
+                    stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+                    stdout=out if output == "keep" else subprocess.PIPE,
+                    stderr=subprocess.STDOUT if output == "lines" else err,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise EngineError(
+                    f"{self.binary} cannot be started: {error.strerror}", hint="fategen doctor"
+                ) from error
+            child = Child(self, command, process, out, err)
+            try:
+                yield child
+            except BrokenPipeError as error:
+                # it may also be that of the terminal that this program writes to
+                if feed and child.wait(GRACE):
+                    raise self.failure(child.finish()) from error
+                raise
+            finally:
+                child.close()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._closing:
-            # a broken pipe may also be that of the terminal that this program writes to
-            if isinstance(error, BrokenPipeError) and self._feed and self._wait(GRACE):
-                raise self.docker.failure(self.finish()) from error
-            if self._process.poll() is None:
-                try:
-                    # no SIGINT for a child that reads a stream: it must not take a cut one for a whole one
-                    if self._process.stdin is None:
-                        self.stop()
-                finally:
-                    self.abort()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
+
+@dataclass
+class Child:
+    """A running process in a group of its own, which ``Docker.start`` makes and ends."""
+
+    docker: Docker
+    args: tuple[str, ...]
+    process: subprocess.Popen[bytes]
+    kept: IO[bytes]
+    errors: IO[bytes]
 
     @property
     def pipe(self) -> IO[bytes]:
         """The standard input of a child that is fed."""
-        assert self._process.stdin is not None
-        return self._process.stdin
+        assert self.process.stdin is not None
+        return self.process.stdin
 
     @property
     def output(self) -> IO[bytes]:
         """The standard output of a child whose bytes are read."""
-        assert self._process.stdout is not None
-        return self._process.stdout
+        assert self.process.stdout is not None
+        return self.process.stdout
 
     def lines(self, tick: float | None = None) -> Iterator[str]:
         """The output of a child whose lines are read; an empty line for every quiet ``tick`` (seconds)."""
-        assert self._process.stdout is not None
+        assert self.process.stdout is not None
         rest = b""
         while True:
-            if not select.select([self._process.stdout], [], [], tick)[0]:
+            if not select.select([self.process.stdout], [], [], tick)[0]:
                 yield ""
                 continue
-            chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+            chunk = os.read(self.process.stdout.fileno(), 1 << 16)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines if chunk else [rest] if rest else []:
                 yield line.decode("utf-8", "replace").rstrip("\r")
@@ -234,17 +217,29 @@ class Child:
         """Close its input, wait for its end and return what it left. EngineError when ``timeout`` seconds are over."""
         self._close_input()
         try:
-            code = self._process.wait(timeout)
+            code = self.process.wait(timeout)
         except subprocess.TimeoutExpired as error:
             self.abort()
             message = f"{self.docker.describe(self.args)} did not answer within {timeout:g} s"
             raise EngineError(message, hint="is the engine busy or stuck?") from error
-        return Completed(self.args, code, _text(self._out), _text(self._err))
+        return Completed(self.args, code, _text(self.kept), _text(self.errors))
+
+    def close(self) -> None:
+        """End it, whatever happened."""
+        if self.process.poll() is None:
+            try:
+                # no SIGINT for a child that reads a stream: it must not take a cut one for a whole one
+                if self.process.stdin is None:
+                    self.stop()
+            finally:
+                self.abort()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def abort(self) -> None:
         """Kill it at once. Its input is closed only afterwards: it never takes a cut stream for a whole one."""
         self._kill(signal.SIGKILL)
-        self._process.wait()
+        self.process.wait()
         self._close_input()
 
     def stop(self) -> None:
@@ -256,29 +251,29 @@ class Child:
 
     def _kill(self, number: signal.Signals) -> None:
         # a reaped child is not signalled: its number may be someone else's by now
-        if self._process.poll() is None:
+        if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+                os.killpg(self.process.pid, number)
 
     def _drain(self) -> None:
         """Wait ``GRACE`` seconds for its end; what it still prints is dropped, so that a full pipe does not keep it."""
         end = time.monotonic() + GRACE
-        if self._process.stdout is not None:
+        if self.process.stdout is not None:
             for _ in self.lines(0.05):
                 if time.monotonic() > end:
                     return
-        self._wait(max(0.1, end - time.monotonic()))
+        self.wait(max(0.1, end - time.monotonic()))
 
-    def _wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Whether it ended within that time."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
-        return self._process.poll() is not None
+            self.process.wait(seconds)
+        return self.process.poll() is not None
 
     def _close_input(self) -> None:
-        if self._process.stdin is not None:
+        if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
+                self.process.stdin.close()
 
 
 def _text(file: IO[bytes]) -> str:

@@ -9,8 +9,7 @@ import pytest
 
 from generator.bake.events import Change, Reader
 from generator.bake.progress import View
-from generator.bake.publish import check_published
-from generator.bake.report import Built, result_table
+from generator.bake.publish import Built, check_published, result_table
 from generator.bake.run import clear_logs, writing_logs
 from generator.errors import BuildError
 from generator.plan.plan import Plan
