@@ -20,7 +20,7 @@ from generator.bake.job import Job, Options, make_job
 from generator.config.reference import mirrored
 from generator.config.settings import key_of
 from generator.docker.credentials import docker_config, mapping
-from generator.docker.engine import BUILDX_NEEDED, Answers, Facts, ask
+from generator.docker.engine import BUILDX_NEEDED, Answers, Facts, asking
 from generator.docker.git import Checkout, uncommitted
 from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.docker.process import find_docker
@@ -366,7 +366,8 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
     checks = [Check("fategen", "ok", python, "Python 3.10 or later"), project_check]
     facts: Facts | None = None
     try:
-        answers = ask(find_docker())
+        with asking(find_docker()) as ask:
+            answers = ask()
     except EngineError as error:
         checks += engine_checks(error, workspace)
     else:

@@ -26,7 +26,7 @@ from generator.bake.progress import make_view
 from generator.bake.run import NO_CACHE_EXPORT, Recipe, Session, arguments
 from generator.config.reference import parse_reference
 from generator.docker.credentials import HUB
-from generator.docker.engine import BUILDX_NEEDED, Answers, Facts, ask, inspect
+from generator.docker.engine import BUILDX_NEEDED, Answers, Facts, inspect
 from generator.docker.git import Checkout, checkouts, revision
 from generator.docker.process import Docker
 from generator.errors import DriftError, EngineError, Problem
@@ -34,7 +34,7 @@ from generator.files import lock
 from generator.plan.plan import Plan, Target
 from generator.progress import say
 from generator.project import Project
-from generator.render.tree import Change, compare, write
+from generator.render.tree import compare, write
 from generator.workspace import Workspace, load
 
 _CHANGE_THE_BUILD = (
@@ -62,7 +62,13 @@ def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]
     With flags that change what is rendered, that is written below ``.fategen``; the committed files stay as they are.
     """
     workspace = load(project)
-    refuse_drift(workspace.drift())
+    if changes := workspace.drift():
+        listed = "".join(f"\n  {change.sign} {change.path}   {change.kind}" for change in changes)
+        count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
+        raise DriftError(
+            f"{count} out of date with .env, the catalogue and the templates; nothing was started{listed}",
+            hint="fategen render --diff shows the difference; fategen render updates the files, over manual edits",
+        )
     if not sets and not sources:
         return workspace, Recipe()
     changed = load(project, sets=sets, sources=sources)
@@ -72,17 +78,6 @@ def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]
     write(compare(changed.tree, directory), directory)
     say("--set or --source changes rendered files: building from .fategen/tree, without changing the committed files")
     return changed, temporary_recipe(changed.plan, f"{project.state.name}/tree")
-
-
-def refuse_drift(changes: Sequence[Change]) -> None:
-    """Raises DriftError that lists the files: what is built must be what is committed and reviewed."""
-    if changes:
-        listed = "".join(f"\n  {change.sign} {change.path}   {change.kind}" for change in changes)
-        count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
-        raise DriftError(
-            f"{count} out of date with .env, the catalogue and the templates; nothing was started{listed}",
-            hint="fategen render --diff shows the difference; fategen render updates the files, over manual edits",
-        )
 
 
 def temporary_recipe(plan: Plan, directory: str) -> Recipe:
@@ -100,14 +95,13 @@ def make_session(
     options: Options,
     *,
     process: Mapping[str, str],
+    answers: Callable[[], Answers],
     quiet: bool = False,
     verbose: bool = False,
-    answers: Callable[[], Answers] | None = None,
 ) -> Session:
     """Checks everything and builds nothing. Raises InputError or EngineError with every problem at once.
 
-    ``process`` is the caller's environment. ``answers`` waits for what docker and buildx were asked before; without it
-    they are asked now.
+    ``process`` is the caller's environment. ``answers`` waits for what docker and buildx were asked before.
     """
     plan, root = workspace.plan, workspace.project.root
     docker = docker.at(root).with_secrets(*passwords(plan))
@@ -119,7 +113,7 @@ def make_session(
         *dirty_problems(build, states),
     ]
     try:
-        facts = inspect(docker, answers() if answers else ask(docker, options.builder))
+        facts = inspect(docker, answers())
     except EngineError as error:
         raise_problems(inputs, [Problem("", error.message)] if inputs else [])
         raise
@@ -142,7 +136,10 @@ def make_session(
         env = {**env, **client_trust(host, env, bundle, state)}
     raise_problems(inputs, problems)
     _tell(docker, build, states, notes)
-    overrides = [*revision_labels(build.job, states), *(attestation(plan) if options.attestations else [])]
+    overrides = [*revision_labels(build.job, states)]
+    if options.attestations and (smaller := attestation(plan)):
+        say("the provenance has mode min, without build arguments, because the proxy's password is one of them")
+        overrides += smaller
     if note := no_cache_export(facts, plan):
         say(docker.redact(note))
         overrides.append(NO_CACHE_EXPORT)
@@ -167,8 +164,6 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
         say(docker.redact(note))
     for left in build.job.left_out:
         say(f"{left.image} is not built for {left.platform}: {left.reason}")
-    if build.options.attestations and attestation(build.plan):
-        say("the provenance has mode min, without build arguments, because the proxy's password is one of them")
     for state in states.values():
         if state.commit or state.dirty:
             say(state.describe())

@@ -44,7 +44,7 @@ class Built:
     seconds: float
     state: str
     uncommitted: tuple[str, ...] = ()
-    """the sources that it is built from and whose content is with uncommitted changes"""
+    """the sources that it is built from that have uncommitted changes"""
     cached: bool = False
     replaced: str = ""
     """the digest of another image that its name stood for in the registry until this push"""

@@ -162,11 +162,6 @@ def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]
         yield answers
 
 
-def ask(docker: Docker, builder: str = "") -> Answers:
-    with asking(docker, builder) as answers:
-        return answers()
-
-
 def ask_engine(docker: Docker) -> Engine:
     """The engine alone, whether it answers or not."""
     return parse_engine(docker.run(_INFO))[0]

@@ -91,7 +91,7 @@ def parse_status(text: str, source: PlannedSource) -> Checkout:
 
 
 def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[str, ...]:
-    """Of these sources: those whose content is with uncommitted changes, or is not known to be."""
+    """Of these sources: those with uncommitted changes, or where git cannot tell."""
     return tuple(sorted(name for name in names if name in states and states[name].dirty))
 
 
