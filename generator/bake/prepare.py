@@ -217,9 +217,8 @@ def bake_environment(
             if stray and not value:
                 env.setdefault(name.lower(), stray)
         elif stray is not None and stray != value:
-            hidden = name in secret
-            expected = f".env sets {name}{'' if hidden else f'={value}'}" if value else f".env does not set {name}"
-            shown = "***" if hidden else stray
+            shown, expected = ("***", f".env sets {name}") if name in secret else (stray, f".env says {name}={value}")
+            expected = expected if value else f".env does not set {name}"
             notes.append(f"{name}={shown} in the environment is ignored: {expected}; use --set {name}=…")
         env[name] = value
     for name in [*(n for n in env if n.startswith("BUILDX_BAKE_")), *_CHANGE_THE_BUILD]:

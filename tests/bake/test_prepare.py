@@ -64,7 +64,7 @@ def test_paths_outside_of_the_project(tmp_path: Path) -> None:
             {"TAG": "evil", "PREFIX": "p"},
             {"TAG": "1.3.0", "PREFIX": "p"},
             "",
-            ["TAG=evil in the environment is ignored: .env sets TAG=1.3.0; use --set TAG=…"],
+            ["TAG=evil in the environment is ignored: .env says TAG=1.3.0; use --set TAG=…"],
         ),
         (
             {"CACHE_TO": "x"},
