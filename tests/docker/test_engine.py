@@ -165,15 +165,6 @@ def test_machine_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "store", "able"),
-    [("docker", "containerd", True), ("docker", "graphdriver", False), ("remote", "graphdriver", True)],
-)
-def test_who_builds_several_platforms(driver: str, store: str, able: bool) -> None:
-    engine = Engine("26", "26", "containerd" if store == "containerd" else "graphdriver", "linux/amd64")
-    assert Facts(engine, (0, 13, 1), Builder("b", driver, ())).multi_platform is able
-
-
-@pytest.mark.parametrize(
     ("said", "message"),
     [
         (
