@@ -10,7 +10,6 @@ import pytest
 from generator.docker.engine import (
     Builder,
     Engine,
-    Facts,
     Node,
     engine_platform,
     parse_builder,
