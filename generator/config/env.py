@@ -32,22 +32,26 @@ _LINE_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)", re.A
 _COMMENT_ALONE = re.compile(r"[^=]*=[^\S\n]+#")
 
 
+ENV, LOCAL = ".env", ".env.local"
+
+
 @dataclass(frozen=True)
 class _Entry:
-    """One ``KEY=value`` that was read, before it is checked. ``local`` is set for ``.env.local``."""
+    """One ``KEY=value`` that was read, before it is checked; ``file`` is ``.env``, ``.env.local`` or a flag."""
 
     key: str
     value: str
     where: str
-    local: bool = False
+    file: str
+
+    def problem(self, message: str) -> Problem:
+        return Problem(self.where, f"{self.key}: {message}")
 
 
 def parse_settings(
     text: str,
     *,
-    name: str = ".env",
     local_text: str | None = None,
-    local_name: str = ".env.local",
     sets: Sequence[str] = (),
     source_sets: Sequence[str] = (),
     strict: bool = False,
@@ -56,51 +60,47 @@ def parse_settings(
 
     ``text`` is the content of ``.env`` and ``local_text`` of ``.env.local``; ``sets`` are the ``KEY=VALUE`` of
     ``--set`` and ``source_sets`` the ``NAME=DIR`` of ``--source``. Raises InputError with every problem of all of them;
-    each says where (``name:line``, ``--set``, ``--source``), and none repeats a password.
+    each says where (``.env:7``, ``--set``, ``--source``), and none repeats a password.
     """
     problems: list[Problem] = []
     warnings: list[Problem] = []
     named: set[str] = set()
-    entries = _read_file(text, name, False, named, problems)
-    if local_text is not None:
-        entries += _read_file(local_text, local_name, True, set(), problems)
+    entries = _read_file(text, ENV, named, problems)
+    entries += _read_file(local_text or "", LOCAL, set(), problems)
     entries += _read_flags(sets, source_sets, problems)
 
-    accepted: dict[str, _Entry] = {}
-    read: dict[str, object] = {}
+    accepted: dict[str, tuple[Key, object, _Entry]] = {}
     for entry in entries:
         row = find_key(entry.key)
-        if entry.local and not (row and row.local):
+        if entry.file == LOCAL and not (row and row.local):
             allowed = ", ".join(LOCAL_NAMES)
-            problems.append(
-                _at(entry, f"is not allowed in {local_name}: only bake reads that file, so it may have only {allowed}")
-            )
+            wrong = f"is not allowed in {LOCAL}: only bake reads that file, so it may have only {allowed}"
+            problems.append(entry.problem(wrong))
         elif row is None:
-            unknown = _at(entry, "unknown key" + did_you_mean(entry.key.upper(), KNOWN_NAMES))
-            is_error = strict or entry.where == "--set" or _is_near(entry.key)
+            unknown = entry.problem("unknown key" + did_you_mean(entry.key.upper(), KNOWN_NAMES))
+            is_error = strict or entry.file == "--set" or _is_near(entry.key)
             (problems if is_error else warnings).append(unknown)
         elif not entry.value.strip():
             accepted.pop(entry.key, None)
             if row.required:
-                problems.append(_at(entry, "it is required, but empty"))
+                problems.append(entry.problem("it is required, but empty"))
         else:
             try:
-                read[entry.key] = _read_value(row, entry)
-                accepted[entry.key] = entry
+                accepted[entry.key] = row, _read_value(row, entry), entry
             except ValueError as error:
-                problems.append(_at(entry, str(error)))
+                problems.append(entry.problem(str(error)))
     named |= {entry.key for entry in entries}
     problems += [
-        Problem(name, f"{row.name} is required: {row.doc}, such as {row.name}={row.example}")
+        Problem(ENV, f"{row.name} is required: {row.doc}, such as {row.name}={row.example}")
         for row in KEYS
         if row.required and row.name not in named
     ]
     if problems:
-        raise _all_at_once(problems, (name, local_name))
-    return _build(accepted, read), tuple(warnings)
+        raise _all_at_once(problems)
+    return _build(accepted), tuple(warnings)
 
 
-def _read_file(text: str, name: str, local: bool, named: set[str], problems: list[Problem]) -> list[_Entry]:
+def _read_file(text: str, name: str, named: set[str], problems: list[Problem]) -> list[_Entry]:
     """The entries of a file; every key goes into ``named``, also one whose line is broken (it is not missing too)."""
     import io
 
@@ -116,9 +116,8 @@ def _read_file(text: str, name: str, local: bool, named: set[str], problems: lis
         where = f"{name}:{line}"
         named.update(_LINE_KEY.findall(original))
         if binding.error:
-            quote = (
-                " (is a closing quote missing, or is there text after it?)" if re.search("=\\s*['\"]", original) else ""
-            )
+            quoted = re.search("=\\s*['\"]", original)
+            quote = " (is a closing quote missing, or is there text after it?)" if quoted else ""
             problems.append(Problem(where, f"expected KEY=value{quote}"))
         elif binding.key is None:
             continue
@@ -131,7 +130,7 @@ def _read_file(text: str, name: str, local: bool, named: set[str], problems: lis
         else:
             # python-dotenv before 1.2 took the comment of "KEY= # comment" for the value.
             value = "" if _COMMENT_ALONE.match(original) else binding.value
-            entries[binding.key] = _Entry(binding.key, value, where, local)
+            entries[binding.key] = _Entry(binding.key, value, where, name)
     return list(entries.values())
 
 
@@ -140,48 +139,40 @@ def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[
     for text in sets:
         key, equals, value = text.partition("=")
         if equals and _KEY.fullmatch(key):
-            entries.append(_Entry(key, value, "--set"))
+            entries.append(_Entry(key, value, "--set", "--set"))
         else:
             problems.append(Problem("--set", "expected KEY=value, such as --set TAG=1.3.1-release"))
     for text in source_sets:
         source, _, value = text.partition("=")
         if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", source) and value.strip():
-            entries.append(_Entry(key_of(source, "_SOURCE"), value, "--source"))
+            entries.append(_Entry(key_of(source, "_SOURCE"), value, "--source", "--source"))
         else:
-            problems.append(
-                Problem(
-                    "--source", "expected NAME=DIR, such as --source fate=../FATE (lower case, as in the catalogue)"
-                )
-            )
+            wrong = "expected NAME=DIR, such as --source fate=../FATE (lower case, as in the catalogue)"
+            problems.append(Problem("--source", wrong))
     return entries
 
 
 def _read_value(row: Key, entry: _Entry) -> object:
     values.check_characters(entry.value)
-    if row.login and not entry.local and values.has_login(entry.value):
+    # any "@": a password may be written with a "/"
+    if row.login and entry.file != LOCAL and "@" in entry.value:
         raise ValueError("it has a login, which belongs in .env.local (git ignores it, and only bake reads it)")
     return row.read(entry.value)
 
 
-def _build(accepted: dict[str, _Entry], read: dict[str, object]) -> Settings:
+def _build(accepted: dict[str, tuple[Key, object, _Entry]]) -> Settings:
     fields: dict[str, Any] = {}
-    for key, entry in sorted(accepted.items()):
-        row = find_key(key)
-        assert row is not None
+    for name, (row, value, entry) in sorted(accepted.items()):
         if row.suffix:
-            name = key.removesuffix(row.suffix).lower().replace("_", "-")
-            fields[row.attribute] = (*fields.get(row.attribute, ()), Override(name, str(read[key]), entry.where))
-        else:
-            fields[row.attribute] = read[key]
-    return Settings(**fields, origins=tuple((key, entry.where) for key, entry in sorted(accepted.items())))
+            catalogued = name.removesuffix(row.suffix).lower().replace("_", "-")
+            value = (*fields.get(row.attribute, ()), Override(catalogued, str(value), entry.where))
+        fields[row.attribute] = value
+    return Settings(**fields, origins=tuple((name, entry.where) for name, (*_, entry) in sorted(accepted.items())))
 
 
-def _at(entry: _Entry, message: str) -> Problem:
-    return Problem(entry.where, f"{entry.key}: {message}")
-
-
-def _all_at_once(problems: list[Problem], files: tuple[str, ...]) -> InputError:
+def _all_at_once(problems: list[Problem]) -> InputError:
     """One error, its problems in the order of the files and of their lines, those of flags last."""
+    files = (ENV, LOCAL)
 
     def place(problem: Problem) -> tuple[int, int]:
         file, _, line = problem.where.rpartition(":")

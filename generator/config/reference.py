@@ -82,11 +82,8 @@ def parse_reference(text: str) -> Reference:
 def mirrored(image: str, registry: str) -> str:
     """Where a mirror has an image: ``maven:3`` -> ``R/library/maven:3``, ``quay.io/x/y:1`` -> ``R/quay.io/x/y:1``.
 
-    A mirror that is called ``R/docker.io`` has each registry under its name: ``R/docker.io/library/maven:3`` and
-    ``R/quay.io/x/y:1``. That is what ``skopeo sync --scoped`` writes.
-
-    Docker Hub's images keep their path there, with the ``library/`` that its short names leave out, as pull-through
-    caches and Harbor's proxy projects serve them; another registry's host becomes the first part of the path.
+    That is how pull-through caches and Harbor's proxy projects serve them. A mirror that is called ``R/docker.io`` has
+    each registry under its name, as ``skopeo sync --scoped`` writes it: ``R/docker.io/library/maven:3``.
     """
     reference = parse_reference(image).full
     if reference.domain == "docker.io":
@@ -149,10 +146,9 @@ def check_digest(text: str) -> None:
     """``algorithm:hex``; the known algorithms with the length that they have. Raises ValueError."""
     algorithm, _, encoded = text.partition(":")
     length = _DIGEST_LENGTHS.get(algorithm)
-    if length and not re.fullmatch(rf"[0-9a-f]{{{length}}}", encoded):
-        raise ValueError(f"the digest after {algorithm}: must be {length} characters of 0-9 and a-f")
-    if not _DIGEST.fullmatch(text):
-        raise ValueError('what follows "@" must be a digest such as sha256: and 64 characters of 0-9 and a-f')
+    if not (re.fullmatch(rf"[0-9a-f]{{{length}}}", encoded) if length else _DIGEST.fullmatch(text)):
+        known = algorithm if length else "sha256"
+        raise ValueError(f'what follows "@" must be a digest: {known}: and {length or 64} characters of 0-9 and a-f')
 
 
 def check_domain(text: str) -> None:
@@ -163,10 +159,8 @@ def check_domain(text: str) -> None:
             raise ValueError('an IPv6 registry is written "[address]" or "[address]:port"')
     elif not _HOST.fullmatch(host):
         odd = re.search(r"[^A-Za-z0-9.-]", host)
-        what = (
-            f"{describe(odd[0])} is not allowed in it" if odd else 'each part between dots is letters, digits and "-"'
-        )
-        raise ValueError(f'"{host}" is not a registry host: {what}')
+        rule = f"{describe(odd[0])} is not allowed in it" if odd else 'each part has only letters, digits and "-"'
+        raise ValueError(f'"{host}" is not a registry host: {rule}')
     if colon and not is_port(port):
         raise ValueError(f'the port of "{host}" is not a number from 1 to 65535')
 

@@ -21,15 +21,15 @@ class Key:
     ``group`` is the heading of the keys from here on, "" where it stays. ``attribute`` is its field of Settings.
     """
 
-    name: str
     read: Callable[[str], object]
     doc: str
-    example: str
-    default: str
-    group: str
-    required: bool
-    local: bool
-    login: bool
+    example: str = ""
+    default: str = ""
+    group: str = ""
+    name: str = ""
+    required: bool = False
+    local: bool = False
+    login: bool = False
     attribute: str = ""
 
     @property
@@ -43,22 +43,11 @@ class Key:
         return tuple(self.example.split()) if self.suffix else (self.name,)
 
 
-def key(
-    read: Callable[[str], object],
-    doc: str,
-    *,
-    example: str = "",
-    default: str = "",
-    group: str = "",
-    name: str = "",
-    required: bool = False,
-    local: bool = False,
-    login: bool = False,
-) -> Any:
+def key(read: Callable[[str], object], doc: str, **row: Any) -> Any:
     """A field of Settings, and the key of ``.env`` that it is read from: the field's name in capitals, or ``name``."""
-    row = Key(name, read, doc, example, default, group, required, local, login)
-    value: Any = MISSING if required else read(default) if default else () if name else ""
-    return field(default=value, repr=not login, metadata={"key": row})
+    made = Key(read, doc, **row)
+    value: Any = MISSING if made.required else read(made.default) if made.default else () if made.name else ""
+    return field(default=value, repr=not made.login, metadata={"key": made})
 
 
 @dataclass(frozen=True)

@@ -71,24 +71,24 @@ def _check_fixed(text: str) -> None:
         raise ValueError("it needs a tag or a digest")
 
 
-def _check_cache(text: str) -> None:
-    """For bake's ``type=registry,ref=REPOSITORY:TARGET``: each target has its cache under its own tag."""
+def _check_untagged(text: str) -> None:
     repository = reference.parse_reference(text)
     if repository.tag or repository.digest:
         raise ValueError("leave out the tag: each image's cache gets a tag of its own")
+
+
+def cache(text: str) -> str:
+    """For bake's ``type=registry,ref=REPOSITORY:TARGET``: each target has its cache under its own tag."""
+    if text.startswith("type="):
+        raise ValueError("write only the repository (host/path), without type= and ref=")
+    return _repository(text)
 
 
 prefix = _checked(reference.check_prefix, "an image prefix")
 mirror = _checked(reference.check_mirror, "a registry")
 tag = _checked(reference.check_tag, "an image tag")
 image = _checked(_check_fixed, "an image reference")
-_repository = _checked(_check_cache, "a repository")
-
-
-def cache(text: str) -> str:
-    if text.startswith("type="):
-        raise ValueError("write only the repository (host/path), without type= and ref=")
-    return _repository(text)
+_repository = _checked(_check_untagged, "a repository")
 
 
 def version(text: str) -> str:
@@ -178,7 +178,7 @@ def source(text: str) -> str:
             raise ValueError(
                 "a login in a git URL would be written into rendered files: use an ssh URL or a path to a checkout"
             )
-        _split_url(url)
+        _split_url(url, "[a-z]+")
     if scheme and scheme[1] in ("https", "http") and not url.endswith(".git"):
         raise ValueError('an http(s) git URL must end in ".git" before "#": docker would download any other as a file')
     return text
@@ -192,7 +192,7 @@ def urls(text: str) -> str:
                 "a login in a URL is not allowed: the URL stays in the image's history"
                 " (for a Python index, put the login in the file that PIP_NETRC names; npm has no such file)"
             )
-        _split_http(word)
+        _split_url(word)
     return " ".join(text.split())
 
 
@@ -207,15 +207,9 @@ def proxy(text: str) -> str:
     """``http(s)://[user:password@]host[:port]``; the caller decides whether a login is allowed there."""
     if re.search(r"\s", text):
         raise ValueError("a space is not allowed in a URL (in a password: %20)")
-    rest = _split_http(text)
-    if rest not in ("", "/"):
+    if _split_url(text) not in ("", "/"):
         raise ValueError('a proxy URL ends after the port; in a password "/", "?", "#", "@" are %2F, %3F, %23, %40')
     return text
-
-
-def has_login(text: str) -> bool:
-    """Whether a URL may have a user or a password: any "@" counts, since a password may be written with a "/"."""
-    return "@" in text
 
 
 def hosts(text: str) -> str:
@@ -265,14 +259,10 @@ def _platform(word: str) -> str:
     return f"linux/{name}/{variant}"
 
 
-def _split_http(text: str) -> str:
-    """Checks an http(s) URL; returns what comes after host and port."""
-    if not re.match(r"https?://", text, re.IGNORECASE):
+def _split_url(text: str, schemes: str = "https?") -> str:
+    """Checks a URL; returns what comes after host and port."""
+    if not re.match(f"{schemes}://", text, re.IGNORECASE):
         raise ValueError("it is not an http:// or https:// URL")
-    return _split_url(text)
-
-
-def _split_url(text: str) -> str:
     odd = re.search(r"[^!-~]|[\"<>\\^`{|}]", text)
     if odd:
         raise ValueError(f"{reference.describe(odd[0])} is not allowed in a URL: write it percent-encoded")

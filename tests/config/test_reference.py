@@ -60,7 +60,7 @@ def test_a_reference_is_taken_apart_and_put_together_again(text: str, expected: 
         (parse_reference, "é:1", 'U\\+00E9 "é" is not allowed'),
         (parse_reference, "a\x01:1", "U\\+0001 is not allowed"),
         (parse_reference, "my_host.io/x:1", 'not a registry host: "_" is not allowed in it'),
-        (parse_reference, "host-.io/x:1", "each part between dots"),
+        (parse_reference, "host-.io/x:1", "each part has only letters"),
         (parse_reference, "r.io:99999/x:1", "not a number from 1 to 65535"),
         (parse_reference, "r.io:/x:1", "not a number from 1 to 65535"),
         (parse_reference, "[::g]:1/x:1", "an IPv6 registry"),

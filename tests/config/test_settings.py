@@ -202,10 +202,6 @@ def test_problems_of_several_files_are_not_said_to_be_in_one() -> None:
     assert [p.where for p in caught.value.problems] == [".env:4", ".env.local:1", "--set"]
 
 
-def test_a_file_may_have_another_name() -> None:
-    assert problems(REQUIRED + "SBOM=x", name="releases/1.5/.env")[0].startswith("releases/1.5/.env:4: SBOM")
-
-
 # --- .env.local and logins
 
 
