@@ -43,7 +43,9 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     targets: dict[str, Target] = {}
     for image in line.images:
         targets[image.name] = _plan_image(image, settings, release, sources, bases, targets)
-    _check_platforms(settings, targets.values(), problems)
+    if not any(t.platforms for t in targets.values() if t.kind != "builder"):
+        wrong = f"PLATFORMS: no image of this line is built for {' '.join(settings.platforms)}"
+        problems.append(Problem(settings.where("PLATFORMS"), wrong))
     if problems:
         raise InputError(problems, subject=".env")
     kept = [t for t in targets.values() if t.platforms]
@@ -91,21 +93,16 @@ def _plan_source(
 ) -> PlannedSource:
     commit = next(r.commit for r in release.refs if r.name == source.name)
     override = _override(settings.sources, source.name)
-    if override is None:
-        location, where = f"{source.git}#{commit}", ""
-    else:
-        location, where = override.value, override.where
+    location, where = (override.value, override.where) if override else (f"{source.git}#{commit}", "")
     if not is_git(location):
         return PlannedSource(source.name, location, True, source.git, "", commit, "", where)
     url, _, revision = location.partition("#")
     if source.fetch_in and not re.fullmatch("[0-9a-f]{40}", revision):
-        problems.append(
-            Problem(
-                where,
-                f"{key_of(source.name, '_SOURCE')}: #{revision} is not a commit; {source.name} is fetched without its "
-                f"submodules, which needs 40 hexadecimal digits (git ls-remote {url} {revision} prints them)",
-            )
+        wrong = (
+            f"{key_of(source.name, '_SOURCE')}: #{revision} is not a commit; {source.name} is fetched without its "
+            f"submodules, which needs 40 hexadecimal digits (git ls-remote {url} {revision} prints them)"
         )
+        problems.append(Problem(where, wrong))
     fetch_in = bases[source.fetch_in].reference if source.fetch_in else ""
     return PlannedSource(source.name, location, False, url, revision, commit, fetch_in, where)
 
@@ -187,13 +184,6 @@ def _platforms(
     return tuple(kept), tuple(skipped)
 
 
-def _check_platforms(settings: Settings, targets: Iterable[Target], problems: list[Problem]) -> None:
-    if not any(t.platforms for t in targets if t.kind != "builder"):
-        platforms = " ".join(settings.platforms)
-        wrong = f"PLATFORMS: no image of this line is built for {platforms}"
-        problems.append(Problem(settings.where("PLATFORMS"), wrong))
-
-
 def _with_narrowed_parents(targets: Sequence[Target]) -> tuple[Target, ...]:
     """Adds, for a link between targets of unequal platform sets, a copy of the parent with the child's set behind it.
 
@@ -216,8 +206,10 @@ def _with_narrowed_parents(targets: Sequence[Target]) -> tuple[Target, ...]:
         contexts = [replace(c, target=fitting(c.target, target.platforms)) if c.target else c for c in target.contexts]
         return replace(target, contexts=tuple(contexts))
 
-    result = [linked(target) for target in targets]
-    return tuple(t for target in result for t in (target, *(n for n in narrowed.values() if n.inherits == target.name)))
+    ordered: list[Target] = []
+    for target in [linked(target) for target in targets]:
+        ordered += [target, *(copy for copy in narrowed.values() if copy.inherits == target.name)]
+    return tuple(ordered)
 
 
 def _groups(targets: Sequence[Target]) -> tuple[Group, ...]:
