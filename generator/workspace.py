@@ -45,13 +45,14 @@ class Workspace:
 
 def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:
     """Everything that a command works on. Raises InputError with every problem of the first file that has any."""
-    committed, warnings = load_settings(project, sets=sets, sources=sources, local=False, strict=strict)
-    line = load_line(project, committed.fate_version, committed.where("FATE_VERSION"))
+    parse = partial(parse_settings, read_text(project.env), sets=sets, source_sets=sources, strict=strict)
+    committed, warnings = parse()
+    line = _load_line(project, committed.fate_version, committed.where("FATE_VERSION"))
     plan = make_plan(committed, line)
     read: set[str] = set()
     tree = render(plan, project.search_path("templates"), read)
     if project.env_local.is_file():
-        private, warnings = load_settings(project, sets=sets, sources=sources, strict=strict)
+        private, warnings = parse(local_text=read_text(project.env_local))
         plan = make_plan(private, line)
     used = {image.name: image.template if image.kind != "third-party" else "" for image in line.images}
     more = (*_tags_of_another_line(project, committed, line), *never_read(project, read, used))
@@ -85,15 +86,25 @@ def create(project: Project, release: str) -> Workspace:
     return workspace
 
 
-def load_settings(
-    project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), local: bool = True, strict: bool = False
-) -> tuple[Settings, tuple[Problem, ...]]:
-    """The settings of ``.env``, of ``.env.local`` where ``local`` asks for it, and of the command line."""
-    local_text = read_text(project.env_local) if local and project.env_local.is_file() else None
-    return parse_settings(read_text(project.env), local_text=local_text, sets=sets, source_sets=sources, strict=strict)
+def load_settings_and_line(project: Project) -> tuple[Settings, Line]:
+    """The settings of ``.env`` alone, and the line of its release. Raises InputError."""
+    settings, _ = parse_settings(read_text(project.env))
+    return settings, _load_line(project, settings.fate_version, settings.where("FATE_VERSION"))
 
 
-def load_line(project: Project, version: str, where: str) -> Line:
+def read_text(path: Path) -> str:
+    """A file of the user's as text. Raises InputError where it cannot be read or is not UTF-8 (with its line)."""
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8")
+    except OSError as error:
+        raise InputError(Problem(path.name, f"cannot be read: {error.strerror}")) from error
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(Problem(f"{path.name}:{line}", "is not UTF-8; save it as UTF-8")) from error
+
+
+def _load_line(project: Project, version: str, where: str) -> Line:
     """The catalogue of the line that a release belongs to: ``1.3.0`` is in ``catalogue/1.3.yaml``."""
     line = ".".join(version.split(".")[:2])
     name = f"{line}.yaml"
@@ -102,21 +113,8 @@ def load_line(project: Project, version: str, where: str) -> Line:
     key = "" if where == "--release" else "FATE_VERSION: "
     raise InputError(
         Problem(where, f"{key}no catalogue/{name}; there are lines {', '.join(_lines(project))}"),
-        hint=f"choose a release of one of these, or add a catalogue/{name} of the project's own adds that line",
+        hint=f"choose a release of one of these, or add a catalogue/{name} to the project",
     )
-
-
-def read_text(path: Path) -> str:
-    """A file of the user's as text. Raises InputError where it cannot be read or is not UTF-8 (with its line)."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(Problem(path.name, f"cannot be read: {error.strerror}")) from error
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(Problem(f"{path.name}:{line}", "is not UTF-8; save it as UTF-8")) from error
 
 
 def _sample(project: Project, release: str) -> str:
@@ -125,7 +123,7 @@ def _sample(project: Project, release: str) -> str:
         values.version(release)
     except ValueError as error:
         raise InputError(Problem("--release", str(error))) from error
-    line = load_line(project, release, "--release")
+    line = _load_line(project, release, "--release")
     known = [known.version for known in line.releases]
     if release not in known:
         raise InputError(

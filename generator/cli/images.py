@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,9 +15,6 @@ from generator.errors import InputError, Problem
 from generator.plan.plan import Target, linked
 from generator.text import table
 from generator.workspace import Workspace, load, read_text
-
-if TYPE_CHECKING:
-    from generator.render.external import External
 
 
 @click.command()
@@ -52,7 +48,17 @@ def command(
             for tag in target.tags if target.platforms else ():
                 click.echo(tag)
     else:
-        click.echo(_table(selected))
+        rows = [
+            (
+                target.name,
+                target.kind,
+                ", ".join(target.tags) or "-",
+                " ".join(target.platforms) or "none",
+                ", ".join((*target.parents, *(base.reference for base in target.bases))),
+            )
+            for target in selected
+        ]
+        click.echo(table(("IMAGE", "KIND", "REFERENCE", "PLATFORMS", "FROM"), rows))
         if not names:
             groups = [(group.name, ", ".join(group.targets)) for group in plan.groups]
             click.echo(f"\n{table(('GROUP', 'IMAGES'), groups)}")
@@ -71,18 +77,6 @@ def _as_json(target: Target) -> dict[str, object]:
         "sources": {s.name: s.location for s in target.sources},
         "dockerfile": target.dockerfile,
     }
-
-
-def _table(targets: tuple[Target, ...]) -> str:
-    rows = [
-        (t.name, t.kind, ", ".join(t.tags) or "-", " ".join(t.platforms) or "none", ", ".join(_built_from(t)))
-        for t in targets
-    ]
-    return table(("IMAGE", "KIND", "REFERENCE", "PLATFORMS", "FROM"), rows)
-
-
-def _built_from(target: Target) -> list[str]:
-    return [*target.parents, *(b.reference for b in target.bases)]
 
 
 def _say_skipped(targets: tuple[Target, ...]) -> None:
@@ -115,16 +109,16 @@ def _print_externals(workspace: Workspace, targets: Sequence[Target], form: str)
 
         click.echo(yaml.safe_dump(skopeo_sync(rows), sort_keys=True), nl=False)
     else:
-        click.echo(_externals_table(rows))
-        local = {source.name: source.location for target in wanted for source in target.sources if source.local}
-        for name, location in local.items():
+        lines = [
+            (
+                row.kind,
+                row.upstream,
+                "there" if row.asked == row.upstream else row.asked,
+                row.key or "its template",
+                ", ".join(row.images),
+            )
+            for row in rows
+        ]
+        click.echo(table(("KIND", "WHAT", "ASKED OF", "SET BY", "FOR"), lines))
+        for name, location in {s.name: s.location for t in wanted for s in t.sources if s.local}.items():
             click.echo(f"{name} is a local directory: {location}", err=True)
-
-
-def _externals_table(externals: Sequence[External]) -> str:
-    rows = [(e.kind, e.upstream, _asked(e), e.key or "its template", ", ".join(e.images)) for e in externals]
-    return table(("KIND", "WHAT", "ASKED OF", "SET BY", "FOR"), rows)
-
-
-def _asked(row: External) -> str:
-    return "there" if row.asked == row.upstream else row.asked

@@ -8,9 +8,9 @@ import click
 
 from generator.cli.common import directory_option, open_project
 from generator.cli.complete import packaged
-from generator.render.overrides import Packaged, copy, packaged_files
+from generator.render.overrides import copy, packaged_files
 from generator.text import table
-from generator.workspace import load_line, load_settings
+from generator.workspace import load_settings_and_line
 
 
 @click.command()
@@ -23,15 +23,11 @@ def command(files: tuple[str, ...], directory: Path) -> None:
     file that exists is never overwritten.
     """
     project = open_project(directory)
-    settings, _ = load_settings(project, local=False)
-    known = packaged_files(project, load_line(project, settings.fate_version, settings.where("FATE_VERSION")))
+    _, line = load_settings_and_line(project)
+    known = packaged_files(project, line)
     if not files:
         click.echo(table(("FILE", "WHOSE", "IMAGES"), [(f.name, f.state, " ".join(f.images)) for f in known]))
         return
     for file in copy(project, known, files):
-        click.echo(f"copied {file.name}{_rendered(file)}")
+        click.echo(f"copied {file.name}" + (f", for {', '.join(file.images)}" if file.images else ""))
     click.echo("next: edit it; fategen render --diff shows what that changes")
-
-
-def _rendered(file: Packaged) -> str:
-    return f", for {', '.join(file.images)}" if file.images else ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from generator.cli.common import directory_option, open_project, say_warnings
 from generator.errors import DriftError
-from generator.render.tree import Change, write
+from generator.render.tree import write
 from generator.workspace import load
 
 
@@ -40,13 +39,9 @@ def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
     if check or diff:
         return
     write(changes, workspace.project.root)
-    click.echo(f"rendered {len(workspace.tree)} files for FATE {workspace.plan.release} ({_count(changes)})")
+    stale = sum(change.kind == "stale" for change in changes)
+    count = f"{len(changes) - stale} changed" if len(changes) > stale else "no change"
+    count += f", {stale} removed" if stale else ""
+    click.echo(f"rendered {len(workspace.tree)} files for FATE {workspace.plan.release} ({count})")
     for change in changes:
         click.echo(f"  {change.sign} {change.path}")
-
-
-def _count(changes: Sequence[Change]) -> str:
-    stale = sum(c.kind == "stale" for c in changes)
-    written = len(changes) - stale
-    text = f"{written} changed" if written else "no change"
-    return f"{text}, {stale} removed" if stale else text
