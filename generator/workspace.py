@@ -14,8 +14,7 @@ from generator.config.env import parse_settings
 from generator.config.settings import Settings, key_of, sample_env
 from generator.errors import EngineError, InputError, Problem
 from generator.files import write_atomically
-from generator.plan.plan import Plan
-from generator.plan.planner import make_plan
+from generator.plan.plan import Plan, make_plan
 from generator.project import Project
 from generator.render.overrides import never_read
 from generator.render.render import render

@@ -8,8 +8,7 @@ from functools import cache
 from generator.bake.job import Job, Options, make_job
 from generator.catalogue.line import Line, parse_line
 from generator.config.settings import Settings
-from generator.plan.plan import Plan
-from generator.plan.planner import make_plan
+from generator.plan.plan import Plan, make_plan
 from generator.project import packaged_data
 
 BOTH = ("linux/amd64", "linux/arm64")

@@ -52,7 +52,7 @@ def _fitting(
 
 def _plan(context: click.Context) -> Plan | None:
     """The plan alone: nothing is rendered, since a shell waits for it."""
-    from generator.plan.planner import make_plan
+    from generator.plan.plan import make_plan
     from generator.workspace import load_settings_and_line
 
     try:

@@ -1,17 +1,36 @@
-"""What a plan is: targets, groups, variables and sources, fully resolved; ``planner.make_plan`` makes it."""
+"""``Settings`` + ``Line`` -> ``Plan``: every ref, platform, context, tag and order is decided here.
+
+Bake checks almost nothing (unknown attributes, missing files, duplicate tags and cycles pass silently), so what the
+templates put into the bake file has been checked before: here, or in the catalogue.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 from generator.catalogue.contract import Contract, filled
-from generator.catalogue.line import Kind
+from generator.catalogue.line import Image, Kind, Line, Release, Source
 from generator.catalogue.party import Party
 from generator.catalogue.schema import Param
-from generator.config.settings import Settings
+from generator.config.reference import mirrored
+from generator.config.settings import KNOWN_NAMES, Settings, key_of
 from generator.errors import InputError, Problem, did_you_mean
+
+SBOM_SCANNER = "docker/buildkit-syft-scanner:stable-1"
+"""What BuildKit runs for an SBOM unless told otherwise (moby/buildkit, docs/attestations/sbom-protocol.md)."""
+
+GROUPS: Mapping[str, tuple[Kind, ...]] = {
+    "default": ("component",),
+    "base": ("base",),
+    "components": ("component",),
+    "third-party": ("third-party",),
+    "all": ("base", "component"),
+}
+"""The kinds of images in each group. A plan's own groups are without the images that it has no platform for."""
 
 
 @dataclass(frozen=True)
@@ -136,16 +155,6 @@ def linked(
     return tuple(target for target in by_name.values() if target.name in reached)
 
 
-GROUPS: Mapping[str, tuple[Kind, ...]] = {
-    "default": ("component",),
-    "base": ("base",),
-    "components": ("component",),
-    "third-party": ("third-party",),
-    "all": ("base", "component"),
-}
-"""The kinds of images in each group. A plan's own groups are without the images that it has no platform for."""
-
-
 @dataclass(frozen=True)
 class Group:
     name: str
@@ -192,3 +201,218 @@ class Plan:
         if problems:
             raise InputError(problems, hint="fategen images lists them")
         return tuple(t for t in self.targets if t.name in wanted)
+
+
+def make_plan(settings: Settings, line: Line) -> Plan:
+    """Decides everything. Raises InputError with every problem at once, each with its place in ``.env``."""
+    problems: list[Problem] = []
+    release = next((r for r in line.releases if r.version == settings.fate_version), None)
+    if release is None:
+        known, version = ", ".join(r.version for r in line.releases), settings.fate_version
+        raise InputError(
+            Problem(settings.where("FATE_VERSION"), f"FATE_VERSION: {version} is unknown; available: {known}"),
+            hint=f"fategen override catalogue/{line.name}.yaml, then add {version} under releases: there",
+        )
+    _check_override_names(settings, line, problems)
+    for image in line.images:
+        if image.limit and image.limit.lifted_by not in ("", *KNOWN_NAMES):
+            key = image.limit.lifted_by
+            wrong = f"{image.name}: lifted-by: {key} is not a key of .env{did_you_mean(key, KNOWN_NAMES)}"
+            problems.append(Problem(image.where, wrong))
+    bases = {b.name: _plan_base(b.name, b.image, settings) for b in line.bases}
+    sources = {s.name: _plan_source(s, release, settings, bases, problems) for s in line.sources}
+    targets: dict[str, Target] = {}
+    for image in line.images:
+        targets[image.name] = _plan_image(image, settings, release, sources, bases, targets)
+    if not any(t.platforms for t in targets.values() if t.kind != "builder"):
+        wrong = f"PLATFORMS: no image of this line is built for {' '.join(settings.platforms)}"
+        problems.append(Problem(settings.where("PLATFORMS"), wrong))
+    if problems:
+        raise InputError(problems, subject=".env")
+    kept = [t for t in targets.values() if t.platforms]
+    groups = [Group(name, tuple(t.name for t in kept if t.kind in kinds)) for name, kinds in GROUPS.items()]
+    return Plan(
+        settings=settings,
+        line=line.name,
+        release=release.version,
+        variables=_variables(settings, sources.values(), kept),
+        targets=_with_narrowed_parents(kept),
+        unavailable=tuple(t for t in targets.values() if not t.platforms),
+        groups=tuple(group for group in groups if group.targets),
+        sbom_scanner=_plan_base("sbom-scanner", SBOM_SCANNER, settings) if settings.sbom else None,
+        party=line.party if line.party and line.party.images <= {target.name for target in kept} else None,
+    )
+
+
+def _check_override_names(settings: Settings, line: Line, problems: list[Problem]) -> None:
+    for overrides, suffix, known in (
+        (settings.sources, "_SOURCE", [s.name for s in line.sources]),
+        (settings.images, "_IMAGE", line.upstream_images),
+    ):
+        for o in overrides:
+            if o.name not in known:
+                near = difflib.get_close_matches(o.name, known, n=1)
+                # --source is given the name itself
+                called = str if o.where == "--source" else partial(key_of, suffix=suffix)
+                hint = f"did you mean {called(near[0])}?" if near else f"known are {', '.join(map(called, known))}"
+                wrong = f"{called(o.name)}: FATE {line.name} has no such name; {hint}"
+                if called(o.name) in KNOWN_NAMES and not near:
+                    wrong += "; it belongs to another line: remove it"
+                problems.append(Problem(o.where, wrong))
+
+
+def _plan_source(
+    source: Source, release: Release, settings: Settings, bases: dict[str, Base], problems: list[Problem]
+) -> PlannedSource:
+    commit = next(r.commit for r in release.refs if r.name == source.name)
+    override = next((o for o in settings.sources if o.name == source.name), None)
+    location, where = (override.value, override.where) if override else (f"{source.git}#{commit}", "")
+    if "://" not in location and not re.match("git@.*:", location):
+        return PlannedSource(source.name, location, True, source.git, "", commit, "", where)
+    url, _, revision = location.partition("#")
+    if source.fetch_in and not re.fullmatch("[0-9a-f]{40}", revision):
+        wrong = (
+            f"{key_of(source.name, '_SOURCE')}: #{revision} is not a commit; {source.name} is fetched without its "
+            f"submodules, which needs 40 hexadecimal digits (git ls-remote {url} {revision} prints them)"
+        )
+        problems.append(Problem(where, wrong))
+    fetch_in = bases[source.fetch_in].reference if source.fetch_in else ""
+    return PlannedSource(source.name, location, False, url, revision, commit, fetch_in, where)
+
+
+def _plan_base(name: str, image: str, settings: Settings) -> Base:
+    """An override is taken as written; anything else comes from BASE_REGISTRY where that is set."""
+    override = next((o for o in settings.images if o.name == name), None)
+    if override is not None:
+        return Base(name, override.value, override.value)
+    return Base(name, mirrored(image, settings.base_registry) if settings.base_registry else image, image)
+
+
+def _plan_image(
+    image: Image,
+    settings: Settings,
+    release: Release,
+    sources: dict[str, PlannedSource],
+    bases: dict[str, Base],
+    planned: dict[str, Target],
+) -> Target:
+    parents = tuple(p for p in image.parents if p in planned)
+    platforms, skipped = _platforms(image, settings, [planned[p] for p in parents])
+    if image.kind == "third-party":
+        tags: tuple[str, ...] = (image.image,)
+        own_bases: tuple[Base, ...] = (_plan_base(image.name, image.image, settings),)
+        dockerfile = ""
+    else:
+        tag = {"base": settings.base_tag, "component": settings.tag}.get(image.kind, "")
+        tags = (f"{settings.prefix}/{image.name}:{tag}",) if tag else ()
+        own_bases = tuple(bases[p] for p in image.parents if p in bases)
+        dockerfile = f"dockerfiles/{image.name}/Dockerfile"
+    own_sources = tuple(sources[s] for s in image.sources)
+    contexts = [Context(p, p, key_of(p) if planned[p].kind == "base" else "") for p in parents]
+    if image.kind == "base" and settings.requirements:
+        contexts.append(Context("requirements", value=settings.requirements.rpartition("/")[0] or "."))
+    contexts += [Context(s.name, variable=key_of(s.name, "_SOURCE")) for s in own_sources if not s.fetch_in]
+    return Target(
+        name=image.name,
+        kind=image.kind,
+        description=image.description,
+        tags=tags,
+        platforms=platforms,
+        skipped=skipped,
+        contexts=tuple(contexts),
+        sources=own_sources,
+        main_source=sources[image.main_source] if image.main_source else None,
+        bases=own_bases,
+        parents=parents,
+        dockerfile=dockerfile,
+        template=image.template,
+        inherits="",
+        params=tuple((param.name, param.value) for param in image.params),
+        contract_as_written=image.contract,
+        words=(
+            ("image", image.name),
+            ("release", release.version),
+            ("tag", tags[0].rpartition(":")[2] if tags else ""),
+            ("source", sources[image.main_source].url if image.main_source else ""),
+        ),
+    )
+
+
+def _platforms(
+    image: Image, settings: Settings, parents: Sequence[Target]
+) -> tuple[tuple[str, ...], tuple[SkippedPlatform, ...]]:
+    """The settings' platforms less those that the image or a parent lacks, each with its reason."""
+    kept, skipped = [], []
+    limit = image.limit
+    if limit is not None and limit.lifted_by and settings.is_set(limit.lifted_by):
+        limit = None
+    for platform in settings.platforms:
+        lacking = [s for parent in parents for s in parent.skipped if s.platform == platform]
+        if limit is not None and platform not in limit.only:
+            lacking.insert(0, SkippedPlatform(platform, limit.reason(platform), image.name))
+        if lacking:
+            skipped.append(lacking[0])
+        else:
+            kept.append(platform)
+    return tuple(kept), tuple(skipped)
+
+
+def _with_narrowed_parents(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Adds, for a link between targets of unequal platform sets, a copy of the parent with the child's set behind it.
+
+    BuildKit runs their common steps once; only bake before buildx 0.20 needs the two names.
+    """
+    by_name = {t.name: t for t in targets}
+    narrowed: dict[str, Target] = {}
+
+    def fitting(name: str, platforms: tuple[str, ...]) -> str:
+        parent = by_name[name]
+        if parent.platforms == platforms:
+            return name
+        narrow = f"{name}-{'-'.join(p.replace('/', '-') for p in platforms)}"
+        if narrow not in narrowed:
+            copy = relinked(replace(parent, name=narrow, tags=(), platforms=platforms, inherits=name, skipped=()))
+            narrowed[narrow] = copy
+        return narrow
+
+    def relinked(target: Target) -> Target:
+        contexts = [replace(c, target=fitting(c.target, target.platforms)) if c.target else c for c in target.contexts]
+        return replace(target, contexts=tuple(contexts))
+
+    ordered: list[Target] = []
+    for target in [relinked(target) for target in targets]:
+        ordered += [target, *(copy for copy in narrowed.values() if copy.inherits == target.name)]
+    return tuple(ordered)
+
+
+def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: Iterable[Target]) -> tuple[Variable, ...]:
+    """The HCL variables, in the order of the bake file; bake is given exactly these values for them."""
+    s = settings
+    return (
+        Variable("PREFIX", s.prefix, "registry and namespace of every image"),
+        Variable("BASE_TAG", s.base_tag, "tag of the base images"),
+        Variable("TAG", s.tag, "tag of the components"),
+        *(
+            Variable(key_of(t.name), f"target:{t.name}", f"{t.name}, or docker-image://… to build on a published one")
+            for t in targets
+            if t.kind == "base"
+        ),
+        *(
+            Variable(key_of(p.name, "_SOURCE"), p.location, "a git URL with #commit, or a directory")
+            for p in sources
+            if not p.fetch_in
+        ),
+        Variable("APT_MIRROR", s.apt_mirror, "URL of a Debian mirror; its -security archive must be next to it"),
+        Variable("PIP_INDEX_URL", s.pip_index_url, "Python package index"),
+        Variable("PIP_EXTRA_INDEX_URL", s.pip_extra_index_url, "more Python package indexes"),
+        Variable("PIP_TRUSTED_HOST", s.pip_trusted_host, "index hosts without a valid certificate"),
+        Variable("NPM_REGISTRY", s.npm_registry, "npm registry"),
+        Variable("CA_BUNDLE", s.ca_bundle, "file: certificates that the build trusts (a build secret)"),
+        Variable("MAVEN_SETTINGS", s.maven_settings, "file: Maven's settings.xml (a build secret)"),
+        Variable("PIP_NETRC", s.pip_netrc, "file: logins for package indexes (a build secret)"),
+        Variable("HTTP_PROXY", s.http_proxy, "proxy for the build", secret=True),
+        Variable("HTTPS_PROXY", s.https_proxy, "proxy for the build", secret=True),
+        Variable("NO_PROXY", s.no_proxy, "hosts to reach without the proxy"),
+        Variable("CACHE_FROM", s.cache_from, "repository to read build caches from"),
+        Variable("CACHE_TO", s.cache_to, "repository to write build caches to"),
+    )

@@ -7,8 +7,7 @@ import pytest
 from generator.catalogue.line import Line, parse_line
 from generator.config.settings import Override, Settings
 from generator.errors import InputError
-from generator.plan.plan import Context, Plan
-from generator.plan.planner import make_plan
+from generator.plan.plan import Context, Plan, make_plan
 from generator.project import packaged_data
 from tests.fate_plan import plan_of as packaged_plan
 
