@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from generator.catalogue.contract import Contract, filled
-from generator.catalogue.line import Image, Kind, Line, Release, Source
-from generator.catalogue.party import Party
+from generator.catalogue.line import Image, Kind, Line, Party, Release, Source
 from generator.catalogue.schema import Param
 from generator.config.reference import mirrored
 from generator.config.settings import KNOWN_NAMES, Settings, key_of

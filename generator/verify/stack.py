@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from generator.catalogue.party import Party, Smoke
+from generator.catalogue.line import Party, Smoke
 from generator.docker.hints import GET_COMPOSE
 from generator.docker.process import Completed, Docker, signals_as_exceptions
 from generator.errors import EngineError, InputError, Problem

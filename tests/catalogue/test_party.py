@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from generator.catalogue.line import parse_line
-from generator.catalogue.party import Smoke
+from generator.catalogue.line import Smoke, parse_line
 from generator.errors import InputError
 from generator.project import packaged_data
 from generator.render.render import COMPOSE_FILE, render

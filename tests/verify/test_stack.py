@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from generator.catalogue.party import Smoke
+from generator.catalogue.line import Smoke
 from generator.docker.process import Completed, Docker
 from generator.errors import EngineError, InputError
 from generator.project import Project
