@@ -77,8 +77,11 @@ def load(
     """
     with open_bundles((source, *bases)) as (bundle, others):
         signer = approve(bundle.index, bundle.name) if approve else ""
-        chosen = renamed(_for_platform(bundle.index, only, _platform(platform or engine.platform())), retag)
-        loaded_platform = chosen.images[0].platform_images[0].platform
+        try:
+            wanted_platform = platform_name(platform or engine.platform())
+        except Malformed as error:
+            raise InputError(Problem("--platform", str(error))) from None
+        chosen = renamed(_for_platform(bundle.index, only, wanted_platform), retag)
         # a delta's missing layers may be in any image; a whole bundle was loaded under its names, or never
         images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
         names = tuple(dict.fromkeys(name for image in images for name in image.references))
@@ -99,8 +102,8 @@ def load(
                     yield header(name, len(content)) + content + bytes(padding(len(content)))
                 yield TRAILER
 
-            loaded = changes.confirm(engine.load(loaded_platform, archive()))
-    return LoadResult(bundle.index, loaded_platform, loaded, signer)
+            loaded = changes.confirm(engine.load(wanted_platform, archive()))
+    return LoadResult(bundle.index, wanted_platform, loaded, signer)
 
 
 def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
@@ -128,11 +131,11 @@ def _for_platform(index: BundleIndex, only: Sequence[str], platform: str) -> Bun
     """The index of what is sent: one platform of each image, with its manifest as the image itself."""
     images, lacking = [], []
     for image in choose(index, only):
-        platform_image = next((v for v in image.platform_images if v.platform == platform), None)
-        if platform_image is None:
-            lacking.append(Problem(image.label, f"is in the bundle for {', '.join(image.platforms)}, not {platform}"))
+        taken = tuple(v for v in image.platform_images if v.platform == platform)
+        if taken:
+            images.append(replace(image, target=taken[0].manifest, platform_images=taken))
         else:
-            images.append(replace(image, target=platform_image.manifest, platform_images=(platform_image,)))
+            lacking.append(Problem(image.label, f"is in the bundle for {', '.join(image.platforms)}, not {platform}"))
     if lacking and not images:
         platforms = ", ".join(sorted({name for image in choose(index, only) for name in image.platforms}))
         raise InputError(
@@ -140,16 +143,8 @@ def _for_platform(index: BundleIndex, only: Sequence[str], platform: str) -> Bun
             hint="--platform loads another platform, and fategen bundle save --platform makes a bundle for this one",
         )
     if lacking:
-        hint = "--only loads the images that have it; --platform loads another platform"
-        raise InputError(lacking, hint=hint)
+        raise InputError(lacking, hint="--only loads the images that have it; --platform loads another platform")
     return BundleIndex(index.name, tuple(images))
-
-
-def _platform(value: str) -> str:
-    try:
-        return platform_name(value)
-    except Malformed as error:
-        raise InputError(Problem("--platform", str(error))) from None
 
 
 def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
@@ -182,11 +177,11 @@ def _present_layers(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex
     known_layers: set[str] = set()
     send: set[str] = set()
     for image in chosen.images:
-        for platform_image in image.platform_images:
-            diff_ids = tuple(layer.diff_id for layer in platform_image.layers)
-            for number, layer in enumerate(platform_image.layers):
-                known_here = layer.blob.digest in whole or diff_ids[: number + 1] in prefixes
-                (known_layers if known_here else send).add(layer.blob.digest)
+        layers = image.platform_images[0].layers
+        diff_ids = tuple(layer.diff_id for layer in layers)
+        for number, layer in enumerate(layers):
+            known_here = layer.blob.digest in whole or diff_ids[: number + 1] in prefixes
+            (known_layers if known_here else send).add(layer.blob.digest)
     # a layer that sits on other layers in one image is sent for that image
     return frozenset(known_layers - send)
 
@@ -207,10 +202,13 @@ def _from_bases(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, pr
 
 def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]) -> None:
     """EngineError where the engine cannot unpack what it would be sent: it would find out after gigabytes."""
-    layers = [(i.label, layer.blob) for i in chosen.images for v in i.platform_images for layer in v.layers]
-    sent = [label for label, blob in layers if blob.media_type in ZSTD_TYPES and blob.digest not in present]
-    if sent and not engine.reads_zstd():
-        images = ", ".join(dict.fromkeys(sent))
+    zstd = [
+        image.label
+        for image in chosen.images
+        if any(blob.media_type in ZSTD_TYPES and blob.digest not in present for blob in image.blobs())
+    ]
+    if zstd and not engine.reads_zstd():
+        images = ", ".join(zstd)
         raise EngineError(
             f"the layers of {images} are compressed with zstd, which this Docker cannot read (23 and later can)",
             hint="build the images with compression=gzip,force-compression=true and save them again; nothing was sent",
@@ -251,26 +249,22 @@ class Names:
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(self._engine.listed, names)
             images, listed = self._engine.inspect(names), asked.result()
-        problems = []
+        loaded, problems = [], []
         for name, platform_image in self._images.items():
-            image = images.get(name)
+            image, before = images.get(name), self._before.get(name)
             if image is None or name not in listed:
                 problems.append(f"{familiar(name)} is missing")
             elif image.layers != tuple(layer.diff_id for layer in platform_image.layers):
                 problems.append(f"{familiar(name)} has other layers than the bundle")
             elif image.id not in _ids(platform_image):
                 problems.append(f"{familiar(name)} is {image.id}, neither its manifest nor its config")
+            else:
+                loaded.append(Loaded(name, platform_image.platform, image.id, before.id if before else ""))
         if problems:
             lines = "".join(f"\n    {problem}" for problem in problems)
-            words = output.strip().splitlines()
-            last = f"\n  its last output: {words[-1]}" if words else ""
+            last = "".join(f"\n  its last output: {line}" for line in output.strip().splitlines()[-1:])
             raise EngineError(f"the engine did not load the bundle correctly:{lines}{last}", hint="is its disk full?")
-        return tuple(
-            Loaded(
-                name, platform_image.platform, images[name].id, self._before[name].id if name in self._before else ""
-            )
-            for name, platform_image in self._images.items()
-        )
+        return tuple(loaded)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -294,14 +288,13 @@ class Names:
         lost = []
         now = self._engine.inspect(list(self._images))
         for name in self._images:
-            before = self._before.get(name)
-            if before is None:
-                # also where nothing is seen: an engine may hide what it has half loaded
+            before, image = self._before.get(name), now.get(name)
+            if before is not None and image is not None and image.id == before.id:
+                continue
+            if image is not None or before is None:
+                # what was half loaded is removed, also where the engine hides it
                 self._engine.untag(name)
-            elif name not in now or now[name].id != before.id:
-                if name in now:
-                    # what was half loaded is removed, instead of staying without a name
-                    self._engine.untag(name)
+            if before is not None:
                 try:
                     self._engine.tag(self._kept.get(name, before.id), name)
                 except EngineError:
