@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from generator.bundle.delta import leave_out
 from generator.bundle.index import BundleIndex
 from generator.images import reference
-from generator.images.image import Image
+from generator.images.image import Image, Layer
 from generator.images.reference import familiar
 from generator.text import human, table
 
@@ -43,18 +43,9 @@ class Difference:
     all_size: int
 
     def as_json(self) -> dict[str, object]:
+        images = [asdict(change) for change in self.changes]
         return {
-            "images": [
-                {
-                    "reference": c.reference,
-                    "was": c.was or None,
-                    "state": c.state,
-                    "same_layers": c.same_layers,
-                    "blobs": c.blobs,
-                    "bytes": c.size,
-                }
-                for c in self.changes
-            ],
+            "images": [{**image, "was": image["was"] or None, "bytes": image.pop("size")} for image in images],
             "delta": {"blobs": self.blobs, "bytes": self.size},
             "whole": {"blobs": self.all_blobs, "bytes": self.all_size},
         }
@@ -70,42 +61,32 @@ def diff(old: BundleIndex, new: BundleIndex) -> Difference:
 
     An image is compared with the old one of its name, else with the only old one of its repository.
     """
-    delta = leave_out(new, [old])
-    carried = delta.carried()
+    carried, whole = leave_out(new, [old]).carried(), new.blobs()
     before, after = _by_name(old), _by_name(new)
     renamed = _renamed(before, after)
     changes = [Change(name, "gone", 0, 0, name, False) for name in before.keys() - after.keys() - {*renamed.values()}]
     for name, image in after.items():
-        blobs = {blob.digest: blob.size for blob in image.blobs() if blob.digest in carried}
+        sizes = {blob.digest: blob.size for blob in image.blobs() if blob.digest in carried}
         was = name if name in before else renamed.get(name, "")
         state: State = "new" if not was else "same" if before[was].target == image.target else "changed"
         same_layers = was != "" and _layers(before[was]) == _layers(image)
-        changes.append(Change(name, state, len(blobs), sum(blobs.values()), was, same_layers))
+        changes.append(Change(name, state, len(sizes), sum(sizes.values()), was, same_layers))
     changes.sort(key=lambda change: change.reference)
-    whole = new.blobs()
-    return Difference(
-        tuple(changes), len(carried), sum(blob.size for blob in carried.values()), len(whole), new.size
-    )  # fmt: skip
+    size = sum(blob.size for blob in carried.values())
+    return Difference(tuple(changes), len(carried), size, len(whole), new.size)
 
 
 def _renamed(before: Mapping[str, Image], after: Mapping[str, Image]) -> dict[str, str]:
     """New names and the old ones that they replace, of repositories with one image in each bundle."""
-    olds, news = _by_repository(before), _by_repository(after)
+    repositories: dict[str, tuple[set[str], set[str]]] = {}
+    for position, images in enumerate((before, after)):
+        for name in images:
+            repositories.setdefault(reference.repository(name), (set(), set()))[position].add(name)
     names: dict[str, str] = {}
-    for repository in olds.keys() & news.keys():
-        old, new = olds[repository], news[repository]
-        names.update(zip(sorted(new - old), sorted(old - new), strict=False))
+    for old, new in repositories.values():
+        if len({before[name] for name in old}) == len({after[name] for name in new}) == 1:
+            names.update(zip(sorted(new - old), sorted(old - new), strict=False))
     return names
-
-
-def _by_repository(images: Mapping[str, Image]) -> dict[str, set[str]]:
-    """Repositories with one image, and the names of it there."""
-    repositories: dict[str, set[str]] = {}
-    for name in images:
-        repositories.setdefault(reference.repository(name), set()).add(name)
-    return {
-        repository: names for repository, names in repositories.items() if len({images[name] for name in names}) == 1
-    }
 
 
 def _row(change: Change) -> tuple[str, ...]:
@@ -116,12 +97,8 @@ def _row(change: Change) -> tuple[str, ...]:
     return (familiar(change.reference), tag, state, *((str(change.blobs), human(change.size)) if carried else ("", "")))
 
 
-def _layers(image: Image) -> dict[str, tuple[str, ...]]:
-    """The digests of its layers by platform."""
-    return {
-        platform_image.platform: tuple(layer.blob.digest for layer in platform_image.layers)
-        for platform_image in image.platform_images
-    }
+def _layers(image: Image) -> set[tuple[str, tuple[Layer, ...]]]:
+    return {(platform_image.platform, platform_image.layers) for platform_image in image.platform_images}
 
 
 def _by_name(index: BundleIndex) -> dict[str, Image]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from generator.bundle.index import BundleIndex, short_root
@@ -20,40 +21,31 @@ _WIDTH = 100
 """Columns of a terminal that a table of images may take."""
 _COLUMNS = ("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED")
 _ZSTD_NOTE = "the layers are compressed with zstd: Docker 23 and later, podman and containerd load them"
-_STATES = {"new": "new", "same": "was there", "replaced": "replaced "}
 
 
 @dataclass(frozen=True)
 class ImageReport:
-    """One image. ``size`` in bytes, of which ``shared`` are in other images of the bundle too."""
+    """One image. ``size`` in bytes, of which ``shared`` are in other images of the bundle too, ``unique`` are not."""
 
     name: str
     references: tuple[str, ...]
     platforms: tuple[str, ...]
     digest: str
     size: int
+    unique: int
     shared: int
-
-    @property
-    def unique(self) -> int:
-        return self.size - self.shared
 
 
 def report(index: BundleIndex) -> tuple[ImageReport, ...]:
     """Each image of a bundle with its bytes."""
     sizes = [{blob.digest: blob.size for blob in image.blobs()} for image in index.images]
-    users: dict[str, int] = {}
-    for blobs in sizes:
-        for digest in blobs:
-            users[digest] = users.get(digest, 0) + 1
+    users = Counter(digest for blobs in sizes for digest in blobs)
     reports = []
     for image, blobs in zip(index.images, sizes):  # noqa: B905 (Python 3.8)
-        shared = sum(size for digest, size in blobs.items() if users[digest] > 1)
-        reports.append(
-            ImageReport(
-                image.label, image.references, image.platforms, image.target.digest, sum(blobs.values()), shared
-            )
-        )
+        size = sum(blobs.values())
+        unique = sum(size for digest, size in blobs.items() if users[digest] == 1)
+        parts = image.label, image.references, image.platforms, image.target.digest
+        reports.append(ImageReport(*parts, size, unique, size - unique))
     return tuple(reports)
 
 
@@ -64,21 +56,10 @@ def bundle_json(index: BundleIndex, size: int) -> dict[str, object]:
         "root": index.root,
         "short_root": short_root(index.root),
         "size": size,
-        "images": [
-            {
-                "name": image.name,
-                "references": list(image.references),
-                "platforms": list(image.platforms),
-                "digest": image.digest,
-                "size": image.size,
-                "unique": image.unique,
-                "shared": image.shared,
-            }
-            for image in report(index)
-        ],
-        "bases": [{"name": base.name, "root": base.root} for base in index.bases],
+        "images": [asdict(image) for image in report(index)],
+        "bases": [asdict(base) for base in index.bases],
         "absent": [layer.digest for layer in index.missing],
-        "files": [{"name": file.name, "digest": file.digest, "size": file.size} for file in index.files],
+        "files": [asdict(file) for file in index.files],
     }
 
 
@@ -176,19 +157,13 @@ def loaded(result: LoadResult) -> str:
     """What became of each name."""
     rows = []
     for image in result.images:
-        state = _STATES[image.state] + (_short(image.before) if image.state == "replaced" else "")
-        rows.append((familiar(image.reference), image.platform, _short(image.id), state))
+        # an ID as docker prints it
+        identity, before = (without("sha256:", value)[:12] for value in (image.id, image.before))
+        state = {"new": "new", "same": "was there", "replaced": f"replaced {before}"}[image.state]
+        rows.append((familiar(image.reference), image.platform, identity, state))
     return table(("IMAGE", "PLATFORM", "ID", ""), rows)
 
 
 def loaded_json(result: LoadResult) -> dict[str, object]:
-    images = [
-        {"reference": i.reference, "id": i.id, "platform": i.platform, "state": i.state, "before": i.before}
-        for i in result.images
-    ]
+    images = [{**asdict(image), "state": image.state} for image in result.images]
     return {"root": result.index.root, "platform": result.platform, "signer": result.signer, "images": images}
-
-
-def _short(identity: str) -> str:
-    """An ID as docker prints it."""
-    return without("sha256:", identity)[:12]

@@ -11,7 +11,6 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from generator.bundle.index import BundleIndex, short_root
 from generator.bundle.reader import Approve, verify
@@ -23,7 +22,6 @@ NAMESPACE = "fategen-bundle"
 """of the SSH signature: one made for git or mail does not count for a bundle"""
 SUFFIX = ".sig"
 
-KeyKind = Literal["private key", "public key", "list of signers"]
 _SSH_KEY = re.compile(r"(?:ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-)[a-z0-9@.-]+")
 _LIMIT = 1 << 20
 
@@ -42,7 +40,7 @@ def sign(file: Path, key: Path) -> Signed:
     Every byte of the bundle is checked first. ssh-keygen may ask for the passphrase at the terminal. InputError: not a
     key to sign with; EngineError: ssh-keygen is missing or failed; BundleError: not a bundle, or a damaged one.
     """
-    if _key_kind(key) == "list of signers":
+    if _key_kind(key) == "allowed signers":
         raise InputError(Problem(str(key), "is a list of signers: signing needs the private key"))
     verified = verify(file)
     ssh_keygen = find_program("ssh-keygen")
@@ -67,29 +65,29 @@ def required(key: Path) -> Approve:
     It returns the signer's name: the principal, or the name of the key's file. It raises BundleError where there is no
     signature, or not by this key, or not of this bundle. InputError: signatures cannot be checked with ``key``.
     """
-    kind = _key_kind(key)
-    if kind == "private key":
+    if _key_kind(key) == "private key":
         raise InputError(Problem(str(key), "is a private key: a signature is checked with the public key"))
 
     def approve(index: BundleIndex, name: str) -> str:
         signature = Path(name + SUFFIX)
-        refused = f"{name} is refused: {{}}\n  nothing else of it was read; its root digest is {short_root(index.root)}"
-        if not signature.is_file():
+        if signature.is_file():
+            signer, message = _check(index.encode(), signature, key)
+            if signer:
+                return signer
+            reason = f"{signature} is not a signature of it by {key} ({message})"
+            hint = "do not use it; ask its sender which key signed it"
+        else:
             reason = f"it is not signed, or its signature {signature} is missing"
             hint = f"get {signature.name} from its sender and put it next to the bundle; a pipe cannot have one"
-            raise BundleError(refused.format(reason), hint=hint)
-        signer, message = _check(index.encode(), signature, key, kind)
-        if not signer:
-            reason = f"{signature} is not a signature of it by {key} ({message})"
-            raise BundleError(refused.format(reason), hint="do not use it; ask its sender which key signed it")
-        return signer
+        unread = f"nothing else of it was read; its root digest is {short_root(index.root)}"
+        raise BundleError(f"{name} is refused: {reason}\n  {unread}", hint=hint)
 
     return approve
 
 
-def _check(content: bytes, signature: Path, key: Path, kind: KeyKind) -> tuple[str, str]:
+def _check(content: bytes, signature: Path, key: Path) -> tuple[str, str]:
     """The signer, "" where the signature is not good, and what ssh-keygen printed."""
-    ssh_keygen = find_program("ssh-keygen")
+    ssh_keygen, kind = find_program("ssh-keygen"), _key_kind(key)
     with tempfile.TemporaryDirectory(prefix="fategen-") as name:
         allowed = key
         if kind == "public key":
@@ -106,16 +104,16 @@ def _check(content: bytes, signature: Path, key: Path, kind: KeyKind) -> tuple[s
     return signer if done.ok else "", done.last_line
 
 
-def _key_kind(key: Path) -> KeyKind:
-    """What a file of keys holds. InputError where that is not SSH keys."""
+def _key_kind(key: Path) -> str:
+    """``private key``, ``public key`` or ``allowed signers``. InputError where the file is none of them."""
     text = _text(key)
-    lines = [words for line in text.splitlines() if (words := line.split()) and not line.startswith("#")]
-    if "PRIVATE KEY-----" in text and not ("SIGSTORE" in text or "COSIGN" in text):
+    if "PRIVATE KEY-----" in text:
         return "private key"
+    lines = [words for line in text.splitlines() if (words := line.split()) and not line.startswith("#")]
     if lines and all(_SSH_KEY.fullmatch(words[0]) for words in lines):
         return "public key"
     if lines and all(any(_SSH_KEY.fullmatch(word) for word in words[1:]) for words in lines):
-        return "list of signers"
+        return "allowed signers"
     raise InputError(
         Problem(str(key), "is not a key: expected an SSH key or an allowed_signers file"),
         hint="ssh-keygen -t ed25519 -f KEY creates a key pair",
