@@ -79,6 +79,8 @@ MEMBERS: dict[str, bytes] = {
     "size of 2^95": head("evil", field=b"\x80" + b"\x7f" + b"\xff" * 10),
     "size that is no number": head("evil", field=b"0000000012x\0"),
     "wrong checksum": head("evil")[:148] + b"0000000\0" + head("evil")[156:],
+    "another index.json": member("index.json"),
+    "another directory": head("blobs/", 0, b"5"),
     "more than the file has": head("evil", 1 << 33, field=b"\x80" + (1 << 33).to_bytes(11, "big")),
 }
 
