@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import json
 import platform
@@ -23,6 +24,10 @@ NOT_IN_ENGINE = "the engine has no image of this name"
 GET_IMAGES = "fategen bake all --load loads your own images, docker pull others; docker image ls lists them"
 """The next step for it."""
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}
+_SET_PIPE_SIZE = 1031
+"""F_SETPIPE_SZ of fcntl(2), which Python before 3.10 does not name."""
+_PIPE = 1 << 20
+"""Bytes that the pipe to the engine holds, the most that Linux gives anybody: 16 times fewer context switches."""
 _KINDS = ("docker", "podman", "containerd")
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 
@@ -97,6 +102,8 @@ class Engine:
         When ``pieces`` raises, the engine is stopped so that it cannot take what it got for a whole archive.
         """
         with self._command.start([*self._load, *self._for_platform(platform)], feed=True) as child:
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(child.pipe.fileno(), _SET_PIPE_SIZE, _PIPE)
             for piece in pieces:
                 child.pipe.write(piece)
             done = child.finish()
