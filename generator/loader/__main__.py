@@ -59,25 +59,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fategen-load.pyz of fategen {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("file", metavar="FILE", help='the bundle; "-": standard input')
-    shared.add_argument("--format", choices=("table", "json"), default="table")
-    shared.add_argument("-q", "--quiet", action="store_true", help="no progress")
-    signed = argparse.ArgumentParser(add_help=False)
-    wanted = "refuse a bundle that is not signed by this key: an SSH public key or an allowed_signers file"
-    signed.add_argument("--require-signature", type=Path, metavar="KEY", help=wanted)
-    inspecting = commands.add_parser(
-        "inspect", parents=[shared], help="list the contents of a bundle, from its first bytes"
-    )
+    inspecting = commands.add_parser("inspect", help="list the contents of a bundle, from its first bytes")
+    verifying = commands.add_parser("verify", help="check every byte and list every damaged range")
+    loading = commands.add_parser("load", help="check a bundle and load it into an engine")
+    for command in (inspecting, verifying, loading):
+        command.add_argument("file", metavar="FILE", help='the bundle; "-": standard input')
+        command.add_argument("--format", choices=("table", "json"), default="table")
+        command.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    signed = "refuse a bundle that is not signed by this key: an SSH public key or an allowed_signers file"
+    for command in (verifying, loading):
+        command.add_argument("--require-signature", type=Path, dest="key", metavar="KEY", help=signed)
     inspecting.add_argument("--file", dest="name", default="", metavar="NAME", help="write this small file to stdout")
-    commands.add_parser("verify", parents=[shared, signed], help="check every byte and list every damaged range")
-    loading = commands.add_parser("load", parents=[shared, signed], help="check a bundle and load it into an engine")
-    loading.add_argument("bases", nargs="*", metavar="BASE", help="the base bundles of a delta")
     into = "docker (the default), podman, containerd or containerd:NAMESPACE"
+    retag = "load the images as REGISTRY/PREFIX/NAME:TAG"
+    loading.add_argument("bases", nargs="*", metavar="BASE", help="the base bundles of a delta")
     loading.add_argument("--into", default="docker", metavar="ENGINE", help=into)
-    loading.add_argument(
-        "--retag", default="", metavar="REGISTRY/PREFIX", help="load the images as REGISTRY/PREFIX/NAME:TAG"
-    )
+    loading.add_argument("--retag", default="", metavar="REGISTRY/PREFIX", help=retag)
     loading.add_argument("--only", action="append", default=[], metavar="NAME", help="load only this image; repeatable")
     loading.add_argument("--platform", default="", metavar="P", help="default: the engine's own")
     return parser
@@ -95,15 +92,13 @@ def _inspect(asked: argparse.Namespace) -> None:
 
 def _verify(asked: argparse.Namespace) -> None:
     start = time.monotonic()
-    key = asked.require_signature
     with Bar("checking", asked.quiet) as bar:
-        result = verify(_source(asked.file), approve=required(key) if key else None, progress=bar)
+        result = verify(_source(asked.file), approve=required(asked.key) if asked.key else None, progress=bar)
     _print(asked, report.verified_json(result), report.verified(result, time.monotonic() - start))
 
 
 def _load(asked: argparse.Namespace) -> None:
-    key = asked.require_signature
-    approve = required(key) if key else None
+    approve = required(asked.key) if asked.key else None
     with Bar("loading", asked.quiet) as bar:
         result = load(
             _source(asked.file),
