@@ -82,7 +82,7 @@ def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
     InputError where it cannot be read, or is a pipe; BundleError: it is not a bundle, or does not end where it must.
     """
     with open_bundles((path, *bases)) as (bundle, others):
-        if bundle.file is None:
+        if bundle.file_size is None:
             raise InputError(Problem(bundle.name, "it must be a file, because its blobs are read in any order"))
         check_end(bundle, outcome=_NOTHING_SENT)
         blobs = {member.digest: Blob(bundle, member) for member in bundle.contents.members if member.is_blob}
@@ -97,7 +97,7 @@ def open_bundles(sources: Sequence[Path | Reads]) -> Iterator[tuple[Bundle, list
     """
     with contextlib.ExitStack() as closing:
         bundle, bases = _bundle_and_bases([closing.enter_context(open_bundle(source)) for source in sources])
-        pipes = [base.name for base in bases if base.file is None]
+        pipes = [base.name for base in bases if base.file_size is None]
         if pipes:
             raise InputError([Problem(name, "a base must be a file: it is not read from a pipe") for name in pipes])
         yield bundle, bases

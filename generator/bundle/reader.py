@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import stat
@@ -132,7 +133,12 @@ class Stream:
     """Reads a bundle from byte ``position`` on: an open file by its descriptor, or whatever has ``read``."""
 
     def __init__(self, source: int | Reads, name: str, position: int = 0) -> None:
-        self._source, self._name, self.position = source, name, position
+        self._source, self.name, self.position = source, name, position
+
+    def at(self, position: int) -> Stream:
+        """The same file from another byte on."""
+        assert isinstance(self._source, int), "a pipe is read once, from its beginning"
+        return Stream(self._source, self.name, position)
 
     def take(self, size: int) -> bytes:
         """Exactly ``size`` bytes, fewer only at the end (a pipe gives them in pieces). BundleError: a disk failed."""
@@ -147,19 +153,18 @@ class Stream:
                 self.position += len(piece)
                 data = data + piece if data else piece
         except OSError as error:
-            message = f"{self._name} cannot be read: {error.strerror}"
+            message = f"{self.name} cannot be read: {error.strerror}"
             raise BundleError(message, hint="check the disk or the connection") from error
         return data
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An open bundle whose index has been read; ``stream`` continues after it. ``file`` is None for a pipe."""
+    """An open bundle whose index has been read; ``stream`` continues after it. ``file_size`` is None for a pipe."""
 
     name: str
     contents: Contents
     stream: Stream
-    file: int | None
     file_size: int | None
 
     @property
@@ -170,36 +175,21 @@ class Bundle:
     def descriptions(self) -> Descriptions:
         return Descriptions(self.index)
 
-    def at(self, offset: int) -> Stream:
-        """The bytes of a file from ``offset`` on."""
-        assert self.file is not None, "a pipe is read once, from its beginning"
-        return Stream(self.file, self.name, offset)
-
 
 @contextlib.contextmanager
 def open_bundle(source: Path | Reads) -> Iterator[Bundle]:
     """Open a bundle and read its index. InputError: it cannot be read; BundleError: it is not a bundle."""
-    if not isinstance(source, Path):
-        name = str(getattr(source, "name", "the input"))
-        stream = Stream(source, name)
-        yield Bundle(name, _read_index(stream, name), stream, None, None)
-        return
-    name = str(source)
-    try:
-        file = source.open("rb", buffering=0)
-    except FileNotFoundError:
-        wrong = f"no such file{_similar(source)}"
-        raise InputError(Problem(name, wrong), hint="fategen bundle save writes one") from None
-    except OSError as error:
-        raise InputError(Problem(name, f"cannot be read: {error.strerror}")) from None
-    with file:
-        status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode):
-            stream = Stream(file.fileno(), name)
-            yield Bundle(name, _read_index(stream, name), stream, file.fileno(), status.st_size)
+    with contextlib.ExitStack() as closing:
+        file_size = None
+        if isinstance(source, Path):
+            file = closing.enter_context(_open(source))
+            status = os.fstat(file.fileno())
+            regular = stat.S_ISREG(status.st_mode)
+            file_size = status.st_size if regular else None
+            stream = Stream(file.fileno() if regular else file, str(source))
         else:
-            stream = Stream(file, name)
-            yield Bundle(name, _read_index(stream, name), stream, None, None)
+            stream = Stream(source, str(getattr(source, "name", "the input")))
+        yield Bundle(stream.name, _read_index(stream), stream, file_size)
 
 
 def stdin() -> Reads:
@@ -207,56 +197,62 @@ def stdin() -> Reads:
     return sys.stdin.buffer
 
 
-def _similar(source: Path) -> str:
-    with contextlib.suppress(OSError):
-        return did_you_mean(source.name, [path.name for path in source.parent.iterdir()])
-    return ""
+def _open(path: Path) -> io.FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except FileNotFoundError:
+        similar = ""
+        with contextlib.suppress(OSError):
+            similar = did_you_mean(path.name, [other.name for other in path.parent.iterdir()])
+        raise InputError(Problem(str(path), f"no such file{similar}"), hint=f"{_SAVE} writes one") from None
+    except OSError as error:
+        raise InputError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
 
 
-def _read_index(stream: Stream, name: str) -> Contents:
+def _read_index(stream: Stream) -> Contents:
     """Read the first member, and what the index in it says of all others."""
-    block = stream.take(BLOCK)
+    name, block = stream.name, stream.take(BLOCK)
     if not block:
         raise BundleError(f"{name} is empty", hint="copy it again")
     try:
         first, size = parse_header(block)
+        if first != INDEX_FILE:
+            raise HeaderError(f"it begins with {first!r}, a bundle with {INDEX_FILE!r}")
     except HeaderError as error:
-        raise _not_a_bundle(block, name, str(error)) from None
-    if first != INDEX_FILE:
-        raise _not_a_bundle(block, name, f"it begins with {first!r}, a bundle with {INDEX_FILE!r}")
+        reason, hint = _what_it_is(block, name)
+        raise BundleError(f"{name} is not a bundle: {reason or error}", hint=hint) from None
     if size > LIMIT:
         raise BundleError(f"{name} is damaged or unsafe: its index has {size:,} bytes, at most {LIMIT:,} are read")
     data = stream.take(size + padding(size))
     if len(data) < size + padding(size):
         raise BundleError(f"{name} is cut short: it ends inside its first member", hint="copy the whole file again")
-    where = f"{name} is damaged: bytes {BLOCK:,}-{BLOCK + len(data) - 1:,} of the file ({INDEX_FILE})"
     try:
-        index = decode(data[:size])
+        if data[size:].strip(b"\0"):
+            raise Malformed("its padding is not zero")
+        return contents(decode(data[:size]))
     except Malformed as error:
-        raise BundleError(f"{where}: {error}", hint="copy that range again, or the whole file") from None
-    if data[size:].strip(b"\0"):
-        raise BundleError(f"{where}: its padding is not zero", hint="copy that range again, or the whole file")
-    return contents(index)
+        where = f"bytes {BLOCK:,}-{BLOCK + len(data) - 1:,} of the file ({INDEX_FILE})"
+        hint = "copy that range again, or the whole file"
+        raise BundleError(f"{name} is damaged: {where}: {error}", hint=hint) from None
 
 
-def _not_a_bundle(block: bytes, name: str, reason: str) -> BundleError:
-    """Says what a file that begins with ``block`` is, and how to make a bundle of it."""
+def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
+    """What a file that begins with ``block`` is ("": unknown), and how to make a bundle of it."""
     for magic, (what, unpack) in _COMPRESSED.items():
         if block.startswith(magic):
-            return BundleError(f"{name} is not a bundle: it is {what}", hint=f"unpack it first: {unpack} {name}")
+            return f"it is {what}", f"unpack it first: {unpack} {name}"
     if len(block) < BLOCK:
-        return BundleError(f"{name} is not a bundle, or it is cut short: it has {len(block)} bytes", hint=_SAVE)
+        return f"it is cut short: it has {len(block)} bytes", _SAVE
     if block[257:262] != b"ustar":
-        return BundleError(f"{name} is not a bundle: it is not a tar, or its beginning is missing", hint=_SAVE)
+        return "it is not a tar, or its beginning is missing", _SAVE
     first = block[:100].partition(b"\0")[0]
     if _DOCKER_ARCHIVE.fullmatch(first):
         hint = f"skopeo copy docker-archive:{name} oci:DIR, then {_SAVE} --from layout:DIR"
-        return BundleError(f"{name} is not a bundle: it is a docker save archive", hint=hint)
+        return "it is a docker save archive", hint
     if _OCI_LAYOUT.fullmatch(first):
-        what = "it is an OCI layout, or a docker save archive since Docker 25"
         hint = f"skopeo copy oci-archive:{name} oci:DIR (or docker-archive:), then {_SAVE} --from layout:DIR"
-        return BundleError(f"{name} is not a bundle: {what}", hint=hint)
-    return BundleError(f"{name} is not a bundle: {reason}", hint=_SAVE)
+        return "it is an OCI layout, or a docker save archive since Docker 25", hint
+    return "", _SAVE
 
 
 @dataclass(frozen=True)
@@ -370,7 +366,7 @@ def _verify_file(bundle: Bundle, progress: Progress, threads: int) -> None:
 
     def check(member: Member) -> Damage | None:
         try:
-            return MemberBytes(member, checker.pieces(member, bundle.at(member.offset))).check()
+            return MemberBytes(member, checker.pieces(member, bundle.stream.at(member.offset))).check()
         except BundleError as error:
             # a bad sector is one damaged place among others
             if isinstance(error.__cause__, OSError):
@@ -395,7 +391,7 @@ def _verify_file(bundle: Bundle, progress: Progress, threads: int) -> None:
 
 def read_member(bundle: Bundle, member: Member, outcome: str) -> MemberBytes:
     """A member of a bundle that is a file. ``outcome`` ends the message where the file does not match its index."""
-    return MemberBytes(member, _Checker(bundle, quiet, outcome).pieces(member, bundle.at(member.offset)))
+    return MemberBytes(member, _Checker(bundle, quiet, outcome).pieces(member, bundle.stream.at(member.offset)))
 
 
 def check_end(bundle: Bundle, damages: Sequence[Damage] = (), outcome: str = "") -> None:
@@ -407,7 +403,7 @@ def check_end(bundle: Bundle, damages: Sequence[Damage] = (), outcome: str = "")
         if trailer == TRAILER:
             extra = len(bundle.stream.take(1))
     else:
-        trailer, end = bundle.at(size - len(TRAILER)).take(len(TRAILER)), bundle.file_size
+        trailer, end = bundle.stream.at(size - len(TRAILER)).take(len(TRAILER)), bundle.file_size
         extra, words = end - size, f"{end - size:,} bytes"
     if end < size:
         raise damaged(bundle, damages, outcome, end=end)
