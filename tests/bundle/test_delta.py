@@ -85,9 +85,9 @@ def test_a_delta_leaves_out_the_layers_that_its_base_has_and_nothing_else(chain:
 
 
 def test_a_delta_on_a_delta_leaves_out_what_its_base_leaves_out(chain: Chain) -> None:
-    record = index(chain.c)
-    assert [base.name for base in record.bases] == ["b"]
-    assert set(record.carried()) & set(layers(chain.c, "x") + layers(chain.c, "y")) == {layers(chain.c, "y")[1]}
+    delta = index(chain.c)
+    assert [base.name for base in delta.bases] == ["b"]
+    assert set(delta.carried()) & set(layers(chain.c, "x") + layers(chain.c, "y")) == {layers(chain.c, "y")[1]}
 
 
 def test_several_bases_are_named_when_each_has_something(chain: Chain, tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_several_bases_are_named_when_each_has_something(chain: Chain, tmp_path:
     other = image(tmp_path / "o", "x", own("other"))
     bases = [save([source], tmp_path / f"{n}.tar", name=n).index for n, source in (("p", one), ("q", other))]
     new = image(tmp_path / "n", "x", BASE, own("other"), own("new"))
-    record = save([new], tmp_path / "new", name="new", bases=bases).index
-    assert {base.name for base in record.bases} == {"p", "q"}
+    delta = save([new], tmp_path / "new", name="new", bases=bases).index
+    assert {base.name for base in delta.bases} == {"p", "q"}
     assert save([one], tmp_path / "z", name="z", bases=bases).index.bases[0].name == "p"
 
 
@@ -253,7 +253,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("change", RECORDS.values(), ids=RECORDS)
-def test_a_record_that_lies_about_its_base(chain: Chain, change: object) -> None:
+def test_an_index_that_lies_about_its_base(chain: Chain, change: object) -> None:
     with pytest.raises(BundleError):
         verify(io.BytesIO(rewritten(made_of(chain.b), change)))
 
@@ -359,7 +359,7 @@ def test_push_reads_a_delta_together_with_its_bases(chain: Chain) -> None:
 
 
 def test_nothing_is_taken_from_a_base_that_lies_about_a_layer(chain: Chain, tmp_path: Path) -> None:
-    """Its record is nobody's whom the delta names: a longer layer would put other bytes behind the right ones."""
+    """The delta does not name it as a base: a longer layer would put other bytes behind the right ones."""
     layout = Layout(tmp_path / "y")
     blob, diff_id = layout.layer(own("y1"))
     data = (layout.path / "blobs/sha256" / str(blob["digest"])[7:]).read_bytes()
@@ -367,9 +367,9 @@ def test_nothing_is_taken_from_a_base_that_lies_about_a_layer(chain: Chain, tmp_
     longer = {**blob, "size": len(data) + 800}
     layout.finish((layout.manifest([layout.layer(BASE), (longer, diff_id)]), "docker.io/fgtest/y:1.0"))
     found = read(SourceImage(("fgtest/y:1.0",), layout.path, ("linux/amd64",)))
-    record = arrange("evil", [found.image])
+    lying = arrange("evil", [found.image])
     with (tmp_path / "evil.fate.tar").open("wb") as file:
-        for member in contents(record).members:
+        for member in contents(lying).members:
             stored = layout.path / "blobs/sha256" / member.digest[7:]
             content = member.content if member.content is not None else stored.read_bytes()
             file.write(header(member.name, member.size) + content + bytes(padding(member.size)))

@@ -1,4 +1,4 @@
-"""Archives that are right in every byte, made by somebody who lies: the record says one thing, the blobs another."""
+"""Archives that are right in every byte, made by somebody who lies: the index says one thing, the blobs another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.bundle.layouts import INDEX, MANIFEST, TAR, sha256
 
 
 def written(index: BundleIndex, blobs: dict[str, bytes]) -> bytes:
-    """The archive of a record, with whatever the forger has under each digest."""
+    """The archive of an index, with whatever the forger has under each digest."""
     out = b""
     for member in contents(index).members:
         content = member.content if member.content is not None else blobs[member.digest]

@@ -113,8 +113,8 @@ def test_a_one_platform_bundle_is_sent_as_it_is(tmp_path: Path) -> None:
     engine = Recorder()
     result = load(io.BytesIO(made.data), engine)
     sums = made.member("fategen/SHA256SUMS")
-    record = made.plan.members[0]
-    assert engine.sent == made.data[record.end : sums.offset] + made.data[sums.end :]
+    first = made.plan.members[0]
+    assert engine.sent == made.data[first.end : sums.offset] + made.data[sums.end :]
     assert [(i.reference, i.state) for i in result.images] == [(A, "new"), (B, "new")]
     assert [i.state for i in load(io.BytesIO(made.data), engine).images] == ["same", "same"]
 
@@ -194,8 +194,8 @@ def places(made: Made) -> dict[str, bytes]:
         "flipped padding": made.flipped(middle.end - 1),
         "swapped config": made.data[: config.start] + other + made.data[config.start + config.size :],
         "layer of an image that is not loaded": made.flipped(made.member("layer:m").start),
-        "record": made.flipped(700),
-        "record that says another name": rewritten(
+        "bundle index": made.flipped(700),
+        "bundle index that says another name": rewritten(
             made, lambda r: r["images"][0].update(references=["docker.io/library/alpine:3"])
         ),
         "sums": made.flipped(made.member("fategen/SHA256SUMS").start + 3),
@@ -221,7 +221,7 @@ def test_nothing_is_named_when_anything_is_wrong(made: Made) -> None:
         for word in (b"manifest.json", b"index.json", b"oci-layout", b"RepoTags", b"io.containerd.image.name"):
             assert word not in engine.sent, what
         assert engine.names == {B: OLD}, what
-        if "record" not in what:
+        if "bundle index" not in what:
             assert "nothing was loaded" in error.value.render(), what
 
 
@@ -296,7 +296,7 @@ def test_ctrl_c_before_the_end_touches_no_name(made: Made) -> None:
     assert not engine.finished
 
 
-def test_who_vouches_for_it_is_asked_before_the_engine(made: Made) -> None:
+def test_the_signature_is_asked_before_the_engine(made: Made) -> None:
     def refuse(index: BundleIndex, name: str) -> str:
         assert index == made.plan.index
         raise BundleError(f"{name} is not signed")

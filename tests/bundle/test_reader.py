@@ -163,34 +163,36 @@ def test_swapped_layers(made: Made) -> None:
 
 
 def rewritten(made: Made, change: object) -> bytes:
-    """A bundle with a changed record whose root digest is right again; ``change`` gets the record as a dict."""
-    record = json.loads(made.content("fategen/bundle.json"))
+    """A bundle with a changed document whose root digest is right again; ``change`` gets the document as a dict."""
+    document = json.loads(made.content("fategen/bundle.json"))
     assert callable(change)
-    change(record)
-    del record["root"]
-    record["root"] = "sha256:" + hashlib.sha256(encode(record)).hexdigest()
-    return member("fategen/bundle.json", encode(record)) + made.data[made.plan.members[0].end :]
+    change(document)
+    del document["root"]
+    document["root"] = "sha256:" + hashlib.sha256(encode(document)).hexdigest()
+    return member("fategen/bundle.json", encode(document)) + made.data[made.plan.members[0].end :]
 
 
-def variant(record: dict[str, object]) -> dict[str, object]:
-    return record["images"][0]["variants"][0]  # type: ignore[index, no-any-return]
+def platform_image(document: dict[str, object]) -> dict[str, object]:
+    return document["images"][0]["variants"][0]  # type: ignore[index, no-any-return]
 
 
 RECORDS = {
-    "upper case digest": lambda r: variant(r)["config"].update(digest=variant(r)["config"]["digest"].upper()),
-    "traversal": lambda r: variant(r)["config"].update(digest="sha256:../../etc/passwd"),
-    "negative size": lambda r: variant(r)["config"].update(size=-1),
-    "overflowing size": lambda r: variant(r)["layers"][0]["blob"].update(size=1 << 63),
-    "size as text": lambda r: variant(r)["config"].update(size="10"),
-    "size as bool": lambda r: variant(r)["config"].update(size=True),
-    "size as float": lambda r: variant(r)["config"].update(size=1e3),
-    "huge manifest": lambda r: variant(r)["manifest"].update(size=LIMIT + 1),
-    "media type": lambda r: variant(r)["layers"][0]["blob"].update(media_type="application/x-sh"),
+    "upper case digest": lambda r: platform_image(r)["config"].update(
+        digest=platform_image(r)["config"]["digest"].upper()
+    ),
+    "traversal": lambda r: platform_image(r)["config"].update(digest="sha256:../../etc/passwd"),
+    "negative size": lambda r: platform_image(r)["config"].update(size=-1),
+    "overflowing size": lambda r: platform_image(r)["layers"][0]["blob"].update(size=1 << 63),
+    "size as text": lambda r: platform_image(r)["config"].update(size="10"),
+    "size as bool": lambda r: platform_image(r)["config"].update(size=True),
+    "size as float": lambda r: platform_image(r)["config"].update(size=1e3),
+    "huge manifest": lambda r: platform_image(r)["manifest"].update(size=LIMIT + 1),
+    "media type": lambda r: platform_image(r)["layers"][0]["blob"].update(media_type="application/x-sh"),
     "another target": lambda r: r["images"][0].update(target=r["images"][1]["target"]),
     "another manifest": lambda r: r["images"][0]["variants"].__setitem__(0, r["images"][1]["variants"][0]),
-    "layers swapped": lambda r: variant(r)["layers"].reverse(),
-    "layer gone": lambda r: variant(r)["layers"].pop(),
-    "diff id": lambda r: variant(r)["layers"][0].update(diff_id="sha256:" + "0" * 64),
+    "layers swapped": lambda r: platform_image(r)["layers"].reverse(),
+    "layer gone": lambda r: platform_image(r)["layers"].pop(),
+    "diff id": lambda r: platform_image(r)["layers"][0].update(diff_id="sha256:" + "0" * 64),
     "name": lambda r: r["images"][0].update(references=["docker.io/library/alpine:3"]),
     "short name": lambda r: r["images"][0].update(references=["fgtest/a:1.0"]),
     "option as name": lambda r: r["images"][0].update(references=["--help"]),
@@ -204,7 +206,7 @@ RECORDS = {
     "image is text": lambda r: r.update(images=["x"]),
     "no variants": lambda r: r["images"][0].update(variants=[]),
     "platform twice": lambda r: r["images"][2]["variants"].__setitem__(1, r["images"][2]["variants"][0]),
-    "platform": lambda r: variant(r).update(platform="linux/amd64/../x"),
+    "platform": lambda r: platform_image(r).update(platform="linux/amd64/../x"),
     "another platform": lambda r: r["images"][2]["variants"][0].update(platform="linux/s390x"),
     "nested without children": lambda r: r["images"][2]["variants"].pop(),
     "two sizes": lambda r: r["images"][0]["variants"][0]["layers"][0]["blob"].update(size=1),
@@ -217,7 +219,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("change", RECORDS.values(), ids=RECORDS)
-def test_a_record_that_says_something_else(made: Made, change: object) -> None:
+def test_an_index_that_says_something_else(made: Made, change: object) -> None:
     with pytest.raises(BundleError):
         check(rewritten(made, change))
 
@@ -245,18 +247,18 @@ RAW = {
 
 
 @pytest.mark.parametrize("content", RAW.values(), ids=RAW)
-def test_a_record_that_is_none(content: bytes) -> None:
+def test_an_index_that_is_none(content: bytes) -> None:
     with pytest.raises(BundleError):
         check(member("fategen/bundle.json", content))
 
 
-def test_a_record_in_other_spelling(made: Made) -> None:
+def test_an_index_in_other_spelling(made: Made) -> None:
     content = made.content("fategen/bundle.json")
     with pytest.raises(BundleError, match="not canonical"):
         check(member("fategen/bundle.json", content + b"\n") + made.data[made.plan.members[0].end :])
 
 
-def test_a_huge_record_is_not_read() -> None:
+def test_a_huge_index_is_not_read() -> None:
     class Endless:
         def __init__(self) -> None:
             self.given = 0
@@ -272,13 +274,13 @@ def test_a_huge_record_is_not_read() -> None:
 
 
 def test_too_many_members(made: Made) -> None:
-    record = json.loads(made.content("fategen/bundle.json"))
-    layer = variant(record)["layers"][0]  # type: ignore[index]
-    variant(record)["layers"] = [layer, layer]
+    document = json.loads(made.content("fategen/bundle.json"))
+    layer = platform_image(document)["layers"][0]  # type: ignore[index]
+    platform_image(document)["layers"] = [layer, layer]
     one = encode(layer)
     many = [one.replace(layer["blob"]["digest"].encode(), b"sha256:%064x" % n) for n in range(MAX_MEMBERS + 1)]
     with pytest.raises(Malformed, match="at most"):
-        decode(encode(record).replace(one + b"," + one, b",".join(many)))
+        decode(encode(document).replace(one + b"," + one, b",".join(many)))
 
 
 OTHER_FILES = {

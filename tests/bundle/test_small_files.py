@@ -29,7 +29,7 @@ def carried(sources: list[SourceImage], tmp_path_factory: pytest.TempPathFactory
     return Made(path.read_bytes(), contents(result.index))
 
 
-def test_they_stand_behind_the_record_and_every_byte_of_them_is_checked(carried: Made) -> None:
+def test_they_stand_behind_the_index_and_every_byte_of_them_is_checked(carried: Made) -> None:
     with tarfile.open(fileobj=io.BytesIO(carried.data)) as tar:
         names = tar.getnames()
     assert names[:6] == ["fategen/bundle.json", *(f"fategen/{name}" for name in sorted(FILES)), "blobs"]
@@ -100,7 +100,7 @@ def test_a_damaged_one_is_not_printed(carried: Made) -> None:
         [small_file(f"f{number}", b"") for number in range(MAX_FILES + 1)],
     ],
 )
-def test_a_record_with_other_files_is_none(made: Made, files: list[SmallFile]) -> None:
+def test_an_index_with_other_files_is_none(made: Made, files: list[SmallFile]) -> None:
     with pytest.raises(Malformed):
         arrange("fate-1.0", made.plan.index.images, files)
 
@@ -108,10 +108,10 @@ def test_a_record_with_other_files_is_none(made: Made, files: list[SmallFile]) -
 def test_their_order_is_part_of_the_one_spelling(made: Made) -> None:
     index = BundleIndex("x", made.plan.index.images, files=(small_file("b", b""), small_file("a", b"")))
     with pytest.raises(BundleError, match="sorted"):
-        inspect(io.BytesIO(_record(index)))
+        inspect(io.BytesIO(_first_member(index)))
 
 
-def _record(index: BundleIndex) -> bytes:
+def _first_member(index: BundleIndex) -> bytes:
     from generator.bundle.format import header, padding
 
     data = index.encode()
