@@ -176,10 +176,8 @@ def platform_image(document: dict[str, object]) -> dict[str, object]:
     return document["images"][0]["variants"][0]  # type: ignore[index, no-any-return]
 
 
-RECORDS = {
-    "upper case digest": lambda r: platform_image(r)["config"].update(
-        digest=platform_image(r)["config"]["digest"].upper()
-    ),
+CHANGES = {
+    "upper case digest": lambda r: platform_image(r)["config"].update(digest="sha256:" + "AB" * 32),
     "traversal": lambda r: platform_image(r)["config"].update(digest="sha256:../../etc/passwd"),
     "negative size": lambda r: platform_image(r)["config"].update(size=-1),
     "overflowing size": lambda r: platform_image(r)["layers"][0]["blob"].update(size=1 << 63),
@@ -218,7 +216,7 @@ RECORDS = {
 }
 
 
-@pytest.mark.parametrize("change", RECORDS.values(), ids=RECORDS)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_an_index_that_says_something_else(made: Made, change: object) -> None:
     with pytest.raises(BundleError):
         check(rewritten(made, change))
