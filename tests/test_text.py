@@ -30,3 +30,4 @@ def test_text_is_cut_to_the_columns_of_a_terminal(text: str, width: int, short: 
 def test_times_and_sizes_are_for_people() -> None:
     assert [duration(s) for s in (4.26, 59.94, 59.96, 62, 3725)] == ["4.3 s", "59.9 s", "1m00s", "1m02s", "1h02m"]
     assert (human(84_499_999), human(1_250_000), human(999)) == ("84 MB", "1.2 MB", "999 B")
+    assert [human(size) for size in (0, 1000, 999_600, 12 * 10**12)] == ["0 B", "1.0 kB", "1.0 MB", "12,000 GB"]

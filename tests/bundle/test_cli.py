@@ -13,7 +13,6 @@ from generator.bundle.report import images_table, report
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from generator.images.reference import familiar, normalise, short
-from generator.text import human
 from tests.bundle.command import run
 from tests.bundle.conftest import Made
 
@@ -90,21 +89,6 @@ def test_what_images_share(made: Made) -> None:
     a, b, m = report(made.plan.index)
     layer = made.plan.index.images[0].platform_images[0].layers[0].blob
     assert (a.shared, b.shared, m.shared) == (layer.size, layer.size, 0)
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (84_200_000, "84 MB"),
-        (999_600, "1.0 MB"),
-        (12 * 10**12, "12,000 GB"),
-    ],
-)
-def test_sizes(size: int, text: str) -> None:
-    assert human(size) == text
 
 
 @pytest.mark.parametrize(

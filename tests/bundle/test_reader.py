@@ -369,26 +369,6 @@ def test_threads_tell_the_same_as_one_pass(made: Made, tmp_path: Path, threads: 
         assert apart.value.render() == wanted, what
 
 
-def test_progress_of_all_threads_ends_at_the_size_of_the_file(made: Made, tmp_path: Path) -> None:
-    path = tmp_path / "x.fate.tar"
-    path.write_bytes(made.data)
-    seen: list[int] = []
-    verify(path, threads=4, progress=lambda _what, done, _total: seen.append(done))
-    assert seen == sorted(seen)
-    assert seen[-1] <= len(made.data)
-
-
-def test_ctrl_c_ends_all_threads(made: Made, tmp_path: Path) -> None:
-    path = tmp_path / "x.fate.tar"
-    path.write_bytes(made.data)
-
-    def stop(_what: str, _done: int, _total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        verify(path, threads=4, progress=stop)
-
-
 def test_a_bad_sector_is_one_damaged_place(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.fate.tar"
     path.write_bytes(made.data)
@@ -405,3 +385,27 @@ def test_a_bad_sector_is_one_damaged_place(made: Made, tmp_path: Path, monkeypat
         verify(path)
     assert [d.what for d in error.value.damages] == [layer.label]
     assert "cannot be read: Input/output error" in str(error.value)
+
+
+@pytest.fixture(params=["a pipe", "threads"])
+def source(request: pytest.FixtureRequest, made: Made, tmp_path: Path) -> Path | io.BytesIO:
+    path = tmp_path / "x.fate.tar"
+    path.write_bytes(made.data)
+    return path if request.param == "threads" else io.BytesIO(made.data)
+
+
+def test_progress_gets_bytes_that_grow_to_the_whole(made: Made, source: Path | io.BytesIO) -> None:
+    seen: list[tuple[int, int]] = []
+    verify(source, threads=4, progress=lambda _what, done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1][0] <= len(made.data)
+    assert {total for _, total in seen} == {len(made.data)}
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_what_progress_raises_stops_the_work(source: Path | io.BytesIO, error: type[BaseException]) -> None:
+    def stop(_what: str, _done: int, _total: int) -> None:
+        raise error
+
+    with pytest.raises(error):
+        verify(source, threads=4, progress=stop)
