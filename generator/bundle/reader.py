@@ -321,7 +321,14 @@ class MemberBytes:
         self._pieces = pieces
 
     def __iter__(self) -> Iterator[bytes]:
-        self.damage = (yield from self._pieces) or self.damage
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except StopIteration as end:
+            self.damage = end.value or self.damage
+            raise
 
     def content(self) -> Iterator[bytes]:
         """The same without header and padding."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from generator.bundle.format import header, padding
 from generator.bundle.index import MAX_MEMBERS, decode, short_root
-from generator.bundle.reader import DamagedError, inspect, verify
+from generator.bundle.reader import DamagedError, inspect, open_bundle, verified, verify
 from generator.errors import BundleError, InputError
 from generator.images.strictjson import LIMIT, Malformed, encode
 from tests.bundle.conftest import Made
@@ -62,6 +62,19 @@ def test_a_pipe_gives_pieces(made: Made) -> None:
     assert verify(Dribble(made.data)).size == len(made.data)
     with pytest.raises(DamagedError, match="cut short"):
         verify(Dribble(made.data[:-700]))
+
+
+def test_of_a_member_that_is_read_in_part_the_rest_is_checked_too(made: Made) -> None:
+    layer = made.member("layer:b")
+    for data, damages in ((made.data, 0), (made.flipped(layer.start + layer.size - 1), 1)):
+        with open_bundle(io.BytesIO(data)) as bundle:
+            try:
+                for member in verified(bundle):
+                    next(member.content(), b"")
+            except DamagedError as error:
+                assert [damage.what for damage in error.damages] == [layer.label] * damages
+            else:
+                assert not damages
 
 
 def accepted(data: bytes) -> bool:
