@@ -62,52 +62,39 @@ def command(
         raise InputError(Problem("--bundle", "and --from cannot be combined"))
     if stack and (names or bundle or origin != "engine" or platforms or no_start):
         raise InputError(Problem("--stack", "starts every component: it can be combined only with --tag and --prefix"))
+    from generator.docker.process import find_docker
+    from generator.verify import origins
+    from generator.verify.run import check_images, require_contracts
+    from generator.verify.stack import verify_stack
+
     sets = [f"TAG={tag}", f"BASE_TAG={tag}"] if tag else []
     sets += [f"PREFIX={prefix}"] if prefix else []
     project = open_project(directory)
     workspace = load(project, sets=sets)
-    if bundle and not tag:
-        from generator.verify.origins import tags_in
-
-        if tags := tags_in(bundle, workspace.plan):
-            say(f"{', '.join(tags)}: by the names in {bundle.name}, not as .env says")
-            workspace = load(project, sets=[*sets, *tags])
+    if bundle and not tag and (tags := origins.tags_in(bundle, workspace.plan)):
+        say(f"{', '.join(tags)}: by the names in {bundle.name}, not as .env says")
+        workspace = load(project, sets=[*sets, *tags])
     say_warnings(workspace.warnings)
     if stack:
-        from generator.docker.process import find_docker
-        from generator.verify.stack import verify_stack
-
-        docker = find_docker().at(workspace.project.root)
-        print_results(verify_stack(docker, workspace, (lambda _: None) if quiet else say), form)
+        notes = (lambda _: None) if quiet else say
+        print_results(verify_stack(find_docker().at(project.root), workspace, notes), form)
         return
-    print_results(_check(workspace, names or ("all",), origin, bundle, platforms, not no_start, quiet), form)
-
-
-def _check(
-    workspace: Workspace,
-    names: Sequence[str],
-    origin: str,
-    bundle: Path | None,
-    platforms: Sequence[str],
-    start: bool,
-    quiet: bool,
-) -> list[Result]:
-    from generator.docker.process import find_docker
-    from generator.verify.origins import Wanted, from_bundle, from_engine
-    from generator.verify.run import check_images, require_contracts
-
+    names = names or ("all",)
     targets = workspace.plan.select(names)
     require_contracts(workspace.plan, names)
-    wanted = Wanted(targets, tuple(target.name for target in targets if target.name in names), tuple(platforms))
+    named = tuple(target.name for target in targets if target.name in names)
+    wanted = origins.Wanted(targets, named, platforms)
     with contextlib.ExitStack() as locks:
         if origin == "registry":
-            found = _from_registry(workspace, names, platforms, quiet, locks)
+            images = _from_registry(workspace, names, platforms, quiet, locks)
+        elif bundle:
+            images = origins.from_bundle(bundle, wanted)
+            if not (no_start or quiet):
+                say("images in a bundle are not started: run fategen bundle load, then verify")
         else:
-            found = from_bundle(bundle, wanted) if bundle else from_engine(find_docker(), wanted)
-        if bundle and start and not quiet:
-            say("images in a bundle are not started: run fategen bundle load, then verify")
-        docker = find_docker() if start and found.started else None
-        return check_images(found, workspace.project, docker, quiet)
+            images = origins.from_engine(find_docker(), wanted)
+        docker = None if no_start or bundle else find_docker()
+        print_results(check_images(images, project, docker, quiet), form)
 
 
 def _from_registry(
@@ -124,8 +111,7 @@ def _from_registry(
         say(f"{left.image} is not verified for {left.platform}: {left.reason}")
     wanted = platforms or workspace.plan.settings.platforms
     with fetching_layouts(workspace, job, wanted, os.environ, quiet) as fetch:
-        sources = fetch.images
-    return from_layouts(job.targets, sources, workspace.project.make_state("verify"))
+        return from_layouts(job.targets, fetch.images, workspace.project.make_state("verify"))
 
 
 def print_results(results: Sequence[Result], form: str, *, only_failures: bool = False, consequence: str = "") -> None:

@@ -1,21 +1,22 @@
-"""Lists the files of a layer while its bytes arrive (gzip, zstd or plain): reads only headers and keeps no content.
+"""The content of an image: its layers, listed while their bytes arrive and overlaid in memory, never on disk.
 
-The first bytes of an executable file are read too, since they say for which platform it is.
-
-Layers are read from engines, registries and bundles, so from anybody: headers are read strictly (POSIX.1-2017 pax,
-"ustar Interchange Format" and "pax Header Block"; GNU tar's long names and base-256 numbers), numbers, names and their
-count are bounded, and a compressed layer is never inflated further than one piece ahead.
+Layers come from engines, registries and bundles, so from anybody: headers are read strictly (POSIX.1-2017 pax, "ustar
+Interchange Format" and "pax Header Block"; GNU tar's long names and base-256 numbers), numbers, names and their count
+are bounded, and a compressed layer is never inflated further than one piece ahead.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from generator.images.compression import DamagedStream, Decompressor, compression_of
+from generator.images.strictjson import fields, items, parse, text
 
 BLOCK = 512
 MOST_BYTES = 256 << 30
@@ -24,6 +25,9 @@ LONGEST = 1 << 20
 """bytes that the names and attributes of one entry may have"""
 HEAD = 20
 """bytes of an ELF file's e_ident, e_type and e_machine"""
+LINKS = 40
+"""Links that are followed in one path, as Linux does (path_resolution(7))."""
+WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 _TYPES = {
     b"0": "file", b"\0": "file", b"7": "file", b"1": "hard link", b"2": "link", b"3": "device", b"4": "device",
     b"5": "directory", b"6": "pipe",
@@ -45,12 +49,115 @@ class Entry(NamedTuple):
     elf: str = ""
 
 
+Listing = Mapping[str, Entry]
+"""One layer: absolute paths in the order of its tar, whiteouts among them."""
+
+
 class BadLayer(ValueError):
     """The bytes are not a layer that can be read; the message says what is wrong with them."""
 
 
-Listing = Mapping[str, Entry]
-"""One layer: absolute paths in the order of its tar, whiteouts among them."""
+@dataclass(frozen=True)
+class Settings:
+    """The part of an image's config that a contract can ask for (OCI image-spec, config.md)."""
+
+    user: str
+    workdir: str
+    ports: tuple[str, ...]
+    labels: Mapping[str, str]
+    environment: Mapping[str, str]
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an image holds. ``size`` is that of all its layers unpacked, in bytes, with what a later layer hides."""
+
+    settings: Settings
+    files: Listing
+    size: int
+
+    def resolve(self, path: str) -> str:
+        """The path without links in its directories; a link at its end stays. "" for a circle of links."""
+        done, left, links = "", path.strip("/").split("/"), 0
+        while left:
+            part = left.pop(0)
+            if part in ("", "."):
+                continue
+            here = posixpath.dirname(done) if part == ".." else f"{done}/{part}"
+            entry = self.files.get(here)
+            if entry is not None and entry.type == "link" and left:
+                links += 1
+                if links > LINKS:
+                    return ""
+                left = [*entry.target.split("/"), *left]
+                done = "" if entry.target.startswith("/") else done
+                continue
+            done = "" if here == "/" else here
+        return done or "/"
+
+    def find(self, path: str, *, follow: bool = True) -> Entry | None:
+        """The entry at a path, through links; ``follow``: also through a link at its end."""
+        for _ in range(LINKS):
+            path = self.resolve(path)
+            entry = self.files.get(path)
+            if entry is None or entry.type != "link" or not follow:
+                return entry
+            path = posixpath.join(posixpath.dirname(path), entry.target)
+        return None
+
+
+def evidence_of(config: bytes, layers: Sequence[Listing]) -> Evidence:
+    """What an image of this config and these layers holds. Raises Malformed."""
+    size = sum(entry.size for layer in layers for entry in layer.values())
+    return Evidence(parse_settings(config), overlaid(layers), size)
+
+
+def parse_settings(config: bytes) -> Settings:
+    """The settings in an image's config. Raises Malformed."""
+    inner = fields(fields(parse(config), "the config", ()).get("config") or {}, "config", ())
+
+    def texts(key: str) -> tuple[str, ...]:
+        return tuple(text(word, key) for word in items(inner.get(key) or [], key))
+
+    pairs = [variable.partition("=") for variable in texts("Env")]
+    return Settings(
+        user=text(inner.get("User") or "", "User"),
+        workdir=text(inner.get("WorkingDir") or "/", "WorkingDir"),
+        ports=tuple(sorted(fields(inner.get("ExposedPorts") or {}, "ExposedPorts", ()))),
+        labels={name: text(value, name) for name, value in fields(inner.get("Labels") or {}, "Labels", ()).items()},
+        environment={name: value for name, _, value in pairs},
+        command=texts("Cmd"),
+        entrypoint=texts("Entrypoint"),
+    )
+
+
+def overlaid(layers: Iterable[Listing]) -> dict[str, Entry]:
+    """The files of an image: each layer over those before it, as its whiteouts say (OCI image-spec, layer.md)."""
+    files: dict[str, Entry] = {}
+    for layer in layers:
+        removed: set[str] = set()
+        emptied: set[str] = set()
+        for path, entry in layer.items():
+            directory, _, name = path.rpartition("/")
+            if name == OPAQUE:
+                emptied.add(directory)
+            elif name.startswith(WHITEOUT):
+                removed.add(f"{directory}/{name[len(WHITEOUT) :]}")
+            elif entry.type != "directory" and path in files and files[path].type == "directory":
+                emptied.add(path)
+        if removed or emptied:
+            empty = removed | emptied
+            files = {p: e for p, e in files.items() if p not in removed and empty.isdisjoint(_parents(p))}
+        files.update((p, e) for p, e in layer.items() if not p.rpartition("/")[2].startswith(WHITEOUT))
+    return files
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def read_layer(
@@ -62,11 +169,13 @@ def read_layer(
     """
     tar = _Tar(_unpacked(iter(pieces)), most_bytes)
     entries: dict[str, Entry] = {}
+    extra: dict[str, str] = {}
     while block := tar.read_header():
         if block[156:157] in (b"x", b"g", b"L", b"K"):
-            tar.read_extra_header(block)
+            extra.update(_read_extra(tar, block))
             continue
-        path, entry = tar.read_entry(block, entries)
+        path, entry = _read_entry(tar, block, extra, entries)
+        extra = {}
         entries.pop(path, None)  # what comes again comes last
         entries[path] = entry
         if len(entries) > most_entries:
@@ -94,14 +203,12 @@ def _unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 class _Tar:
-    """Reads headers from the pieces of a tar and skips what is between them."""
+    """The bytes of a tar, from its pieces, hashed as they are read or skipped."""
 
     def __init__(self, pieces: Iterator[bytes], most: int) -> None:
         self._pieces, self._most, self._total = pieces, most, 0
         self._data, self._at = b"", 0
         self._sha = hashlib.sha256()
-        self._name = self._target = ""
-        self._pax: dict[str, str] = {}
 
     def digest(self) -> str:
         """Of the whole tar: what follows its end mark is padding."""
@@ -113,7 +220,7 @@ class _Tar:
         """The next header, b"" at the end of the tar: a block of zeros, or nothing more."""
         if self._at == len(self._data) and not self._next():
             return b""
-        block = self._read(BLOCK)
+        block = self.read(BLOCK)
         if not block.strip(b"\0"):
             return b""
         stated = block[148:156].strip(b" \0")
@@ -121,98 +228,92 @@ class _Tar:
             raise BadLayer("there is no tar header where one belongs")
         return block
 
-    def read_extra_header(self, block: bytes) -> None:
-        """Names of the next entry that its own header has no room for."""
-        kind, size = block[156:157], _number(block[124:136])
-        if size > LONGEST:
-            raise BadLayer(f"the names of one entry have {size:,} bytes")
-        content = self._read(size + -size % BLOCK)[:size]
-        if kind == b"L":
-            self._name = _text(content)
-        elif kind == b"K":
-            self._target = _text(content)
-        elif kind == b"x":
-            self._pax = _pax_records(content)
-
-    def read_entry(self, block: bytes, entries: Mapping[str, Entry]) -> tuple[str, Entry]:
-        """The path and the entry of a header, past its content; ``entries`` are those before it."""
-        kind = _TYPES.get(block[156:157], "")
-        if not kind:
-            raise BadLayer(f"an entry is of the unknown type {block[156:157]!r}")
-        name = self._pax.get("path") or self._name
-        if not name:
-            name = _text(block[:100])
-            if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
-                name = f"{prefix}/{name}"
-        target = self._pax.get("linkpath") or self._target or _text(block[157:257])
-        path, size = _absolute(name), self._int("size", block[124:136])
-        uid, gid = self._int("uid", block[108:116]), self._int("gid", block[116:124])
-        mode = _number(block[100:108]) & 0o7777
-        self._name = self._target = ""
-        self._pax = {}
-        if kind == "hard link":
-            # one more name of a file of this layer, whose content is counted once
-            other = entries.get(_absolute(target))
-            if other is None:
-                raise BadLayer(f"{path} is a hard link to {target}, which does not come before it")
-            return path, other._replace(size=0)
-        if kind != "file":
-            return path, Entry(kind, mode, uid, gid, 0, target if kind == "link" else "")
-        head = self._read(HEAD) if size >= HEAD and mode & 0o111 else b""
-        self._skip(size + -size % BLOCK - len(head))
-        return path, Entry(kind, mode, uid, gid, size, "", elf_of(head))
-
-    def _next(self) -> bool:
-        """Takes the next piece, at the end of the one before."""
-        for piece in self._pieces:
-            self._total += len(piece)
-            if self._total > self._most:
-                raise BadLayer(f"it has more than {self._most:,} bytes")
-            self._sha.update(piece)
-            self._data, self._at = piece, 0
-            if piece:
-                return True
-        self._data, self._at = b"", 0
-        return False
-
-    def _read(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes:
         parts, left = [], count
         while left > len(self._data) - self._at:
             parts.append(self._data[self._at :])
             left -= len(parts[-1])
-            if not self._next():
-                raise BadLayer("it ends in the middle of an entry")
+            self._need_next()
         self._at += left
         return b"".join([*parts, self._data[self._at - left : self._at]])
 
-    def _skip(self, count: int) -> None:
+    def skip(self, count: int) -> None:
         while count > len(self._data) - self._at:
             count -= len(self._data) - self._at
-            if not self._next():
-                raise BadLayer("it ends in the middle of an entry")
+            self._need_next()
         self._at += count
 
-    def _int(self, key: str, field: bytes) -> int:
-        if key not in self._pax:
+    def _need_next(self) -> None:
+        if not self._next():
+            raise BadLayer("it ends in the middle of an entry")
+
+    def _next(self) -> bool:
+        """Takes the next piece, at the end of the one before; whether there is one."""
+        self._data, self._at = b"", 0
+        while not self._data and (piece := next(self._pieces, None)) is not None:
+            self._total += len(piece)
+            if self._total > self._most:
+                raise BadLayer(f"it has more than {self._most:,} bytes")
+            self._sha.update(piece)
+            self._data = piece
+        return bool(self._data)
+
+
+def _read_extra(tar: _Tar, block: bytes) -> dict[str, str]:
+    """What the next entry's own header has no room for, by its pax key."""
+    kind, size = block[156:157], _number(block[124:136])
+    if size > LONGEST:
+        raise BadLayer(f"the names of one entry have {size:,} bytes")
+    content = tar.read(size + -size % BLOCK)[:size]
+    if kind in (b"L", b"K"):
+        return {"path" if kind == b"L" else "linkpath": _text(content)}
+    return _parse_pax(content) if kind == b"x" else {}
+
+
+def _read_entry(tar: _Tar, block: bytes, extra: Mapping[str, str], entries: Mapping[str, Entry]) -> tuple[str, Entry]:
+    """The path and the entry of a header, past its content; ``entries`` are those before it."""
+
+    def number(key: str, field: bytes) -> int:
+        if key not in extra:
             return _number(field)
-        if not re.fullmatch(r"[0-9]{1,19}", self._pax[key]):
-            raise BadLayer(f"the {key} of an entry is {self._pax[key][:20]!r}")
-        return int(self._pax[key])
+        if not re.fullmatch(r"[0-9]{1,19}", extra[key]):
+            raise BadLayer(f"the {key} of an entry is {extra[key][:20]!r}")
+        return int(extra[key])
+
+    kind = _TYPES.get(block[156:157], "")
+    if not kind:
+        raise BadLayer(f"an entry is of the unknown type {block[156:157]!r}")
+    name = _text(block[:100])
+    if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
+        name = f"{prefix}/{name}"
+    path = _absolute(extra.get("path") or name)
+    target = extra.get("linkpath") or _text(block[157:257])
+    uid, gid, size = number("uid", block[108:116]), number("gid", block[116:124]), number("size", block[124:136])
+    mode = _number(block[100:108]) & 0o7777
+    if kind == "hard link":
+        # one more name of a file of this layer, whose content is counted once
+        other = entries.get(_absolute(target))
+        if other is None:
+            raise BadLayer(f"{path} is a hard link to {target}, which does not come before it")
+        return path, other._replace(size=0)
+    if kind != "file":
+        return path, Entry(kind, mode, uid, gid, 0, target if kind == "link" else "")
+    head = tar.read(HEAD) if size >= HEAD and mode & 0o111 else b""
+    tar.skip(size + -size % BLOCK - len(head))
+    return path, Entry(kind, mode, uid, gid, size, "", elf_of(head))
 
 
 def elf_of(head: bytes) -> str:
     """What a file that begins with these bytes is (System V gABI, "ELF Header"): ``64-bit LSB machine 62``, or ""."""
-    bits = {1: "32-bit", 2: "64-bit"}.get(head[4]) if len(head) >= HEAD else None
-    order = {1: "LSB", 2: "MSB"}.get(head[5]) if bits else None
-    if not (head.startswith(b"\x7fELF") and order):
+    if len(head) < HEAD or not head.startswith(b"\x7fELF") or head[4] not in (1, 2) or head[5] not in (1, 2):
         return ""
-    machine = int.from_bytes(head[18:20], "little" if order == "LSB" else "big")
-    return f"{bits} {order} machine {machine}"
+    machine = int.from_bytes(head[18:20], "little" if head[5] == 1 else "big")
+    return f"{32 * head[4]}-bit {'LSB' if head[5] == 1 else 'MSB'} machine {machine}"
 
 
-def _pax_records(content: bytes) -> dict[str, str]:
-    """The records of a pax header: ``LENGTH KEY=VALUE`` and a line end, LENGTH being that of all of it."""
-    records: dict[str, str] = {}
+def _parse_pax(content: bytes) -> dict[str, str]:
+    """Names and numbers of a pax header: records of ``LENGTH KEY=VALUE`` and a line end, LENGTH that of all of it."""
+    values: dict[str, str] = {}
     position = 0
     while position < len(content):
         space = content.find(b" ", position, position + 8)
@@ -224,9 +325,9 @@ def _pax_records(content: bytes) -> dict[str, str]:
             raise BadLayer("a pax header has a record without a value")
         # others (times, extended attributes) are not asked for
         if key in (b"path", b"linkpath", b"size", b"uid", b"gid"):
-            records[key.decode("ascii")] = value.decode("utf-8", "surrogateescape")
+            values[key.decode("ascii")] = value.decode("utf-8", "surrogateescape")
         position = end
-    return records
+    return values
 
 
 def _number(field: bytes) -> int:

@@ -10,25 +10,27 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from generator.bundle.bases import Blobs, open_blobs
 from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine
 from generator.bundle.load import load
-from generator.bundle.reader import MemberBytes, inspect, open_bundle, verified
+from generator.bundle.reader import inspect
+from generator.bundle.reader import verify as verify_bundle
 from generator.bundle.save import save
 from generator.catalogue.contract import Contract
 from generator.docker.process import Docker
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images import reference
 from generator.images.docker_save import BadStream, DockerSave, read_saves, read_stream
-from generator.images.image import CHUNK, Image, PlatformImage, Reads, ResolvedImage, read_blob
-from generator.images.image import Layer as StoredLayer
+from generator.images.image import CHUNK, BadBlob, BlobSource, Image, Reads, verified
 from generator.images.layout import SourceImage, read_all
-from generator.images.oci import platform_name
+from generator.images.oci import Descriptor, platform_name
+from generator.images.strictjson import Malformed
 from generator.plan.plan import Plan, Target
 from generator.progress import Progress, say
-from generator.verify.evidence import Evidence, evidence_of
-from generator.verify.layers import BadLayer, Listing, read_layer
+from generator.verify.layers import BadLayer, Evidence, Listing, evidence_of, read_layer
 
 NAMES = "fategen.invalid/verify"
 """A registry that nobody can push to or pull from (RFC 2606); a random part follows."""
@@ -104,97 +106,111 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
 
     def read(_: object, stream: Reads) -> dict[Subject, Evidence]:
         saved: DockerSave[Listing] = read_stream(stream, take)
-        images = {subject: saved.image(subject.id, subject.platform) for subject in subjects}
         evidence = {}
-        for subject, image in images.items():
+        for subject in subjects:
+            image = saved.image(subject.id, subject.platform)
             if image is None:
                 continue
             if missing := [name for name in image.layers if name not in saved.layers]:
                 # "docker save" of an incomplete image in a containerd store says nothing of it
                 message = f"docker save wrote no layer {missing[0]} of image {subject.id}"
                 raise EngineError(message, hint="pull or load it again")
-            evidence[subject] = evidence_of(image.config, [saved.layers[name] for name in image.layers])
+            try:
+                evidence[subject] = evidence_of(image.config, [saved.layers[name] for name in image.layers])
+            except Malformed as error:
+                raise BadStream(f"the config of image {subject.id}: {error}") from None
         return evidence
 
     return read_saves(docker, [[subject.id for subject in subjects]], read, progress)[0]
 
 
-def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], directory: Path) -> Origin:
-    """What is in OCI layouts, one for each target. The engine's own platform is started, loaded from ``directory``."""
-    images = read_all(sources)
-    subjects = tuple(
-        Subject(target.name, target.tags[0], platform_image.platform, platform_image.manifest.digest, target.contract)
-        for target, resolved in zip(targets, images, strict=True)
-        for platform_image in resolved.image.platform_images
-    )
-    layouts = {source.references[0]: source.layout for source in sources}
-    return Origin(
-        subjects,
-        lambda subjects, progress: _read_layouts(images, subjects, progress),
-        lambda docker: _loaded(docker, subjects, layouts, directory),
-    )
+@dataclass(frozen=True)
+class _Stored:
+    """An image, how its blobs are read (checked, in pieces), and the next step where one is wrong."""
+
+    image: Image
+    pieces: Callable[[Descriptor], Iterable[bytes]]
+    hint: str
 
 
-def _read_layouts(
-    images: Sequence[ResolvedImage], subjects: Collection[Subject], progress: Progress
+def _read_stored(
+    images: Iterable[_Stored], subjects: Collection[Subject], progress: Progress
 ) -> dict[Subject, Evidence]:
-    """BundleError for a layout that lies."""
+    """BundleError where a blob is not what its descriptor, or a layer not what the image's config says."""
+    stored = {(p.manifest.digest, p.platform): (p, source) for source in images for p in source.image.platform_images}
     layers: dict[str, Listing] = {}
+
+    def pieces(source: _Stored, blob: Descriptor) -> Iterator[bytes]:
+        done = 0
+        for piece in source.pieces(blob):
+            done += len(piece)
+            progress(f"layer {blob.digest}", done, blob.size)
+            yield piece
+
     evidence = {}
-    for resolved in images:
-        label, source = resolved.image.label, resolved.source
-        for subject, platform_image in _platform_images([resolved.image], subjects).items():
-            for layer in platform_image.layers:
+    for subject in subjects:
+        if (subject.id, subject.platform) not in stored:
+            continue
+        image, source = stored[subject.id, subject.platform]
+        try:
+            for layer in image.layers:
+                blob = layer.blob
                 if layer.diff_id not in layers:
-                    try:
-                        with source.open(layer.blob) as stream:
-                            pieces = iter(lambda: stream.read(CHUNK), b"")
-                            layers[layer.diff_id] = _read_layer(_counted(pieces, layer, progress), layer)
-                    except (OSError, BadLayer) as error:
-                        reason = error.strerror if isinstance(error, OSError) else str(error)
-                        message = f"{label}: layer {layer.blob.digest}: {reason}"
-                        raise BundleError(message, hint=source.hint) from error
-            config = read_blob(source, platform_image.config, f"{label}: config")
-            evidence[subject] = evidence_of(config, [layers[layer.diff_id] for layer in platform_image.layers])
+                    diff_id, layers[layer.diff_id] = read_layer(pieces(source, blob))
+                    if diff_id != layer.diff_id:
+                        raise BadLayer(f"unpacked it is {diff_id}, its config says {layer.diff_id}")
+            blob = image.config
+            config = b"".join(source.pieces(blob))
+            evidence[subject] = evidence_of(config, [layers[layer.diff_id] for layer in image.layers])
+        except (OSError, BadBlob, BadLayer, Malformed) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise BundleError(f"{source.image.label}: blob {blob.digest}: {reason}", hint=source.hint) from error
     return evidence
 
 
-def _counted(pieces: Iterable[bytes], layer: StoredLayer, progress: Progress) -> Iterator[bytes]:
-    done = 0
-    for piece in pieces:
-        done += len(piece)
-        progress(f"layer {layer.blob.digest}", done, layer.blob.size)
-        yield piece
+def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], directory: Path) -> Origin:
+    """What is in OCI layouts, one for each target. The engine's own platform is started, loaded from ``directory``."""
+    images = read_all(sources)
+    layouts = {
+        Subject(target.name, target.tags[0], image.platform, image.manifest.digest, target.contract): source.layout
+        for target, resolved, source in zip(targets, images, sources, strict=True)
+        for image in resolved.image.platform_images
+    }
 
+    def opened(source: BlobSource, blob: Descriptor) -> Iterator[bytes]:
+        with source.open(blob) as stream:
+            yield from verified(stream, blob)
 
-def _read_layer(pieces: Iterable[bytes], layer: StoredLayer) -> Listing:
-    """BadLayer too where it is not the layer that the image's config names."""
-    diff_id, listing = read_layer(pieces)
-    if diff_id != layer.diff_id:
-        raise BadLayer(f"unpacked it is {diff_id}, its config says {layer.diff_id}")
-    return listing
+    stored = [_Stored(r.image, partial(opened, r.source), r.source.hint) for r in images]
+    return Origin(
+        tuple(layouts),
+        lambda subjects, progress: _read_stored(stored, subjects, progress),
+        lambda docker: _loaded(docker, layouts, directory),
+    )
 
 
 @contextlib.contextmanager
-def _loaded(
-    docker: Docker, subjects: Sequence[Subject], layouts: Mapping[str, Path], directory: Path
-) -> Iterator[dict[Subject, Subject]]:
+def _loaded(docker: Docker, layouts: Mapping[Subject, Path], directory: Path) -> Iterator[dict[Subject, Subject]]:
     """Those of the engine's own platform, loaded as a bundle: so every byte is checked, and what the engine has then.
 
-    ``layouts`` has the layout of each subject's reference. Neither the file nor a name is left.
+    Neither the file nor a name is left.
     """
     engine, run = DockerEngine(docker), secrets.token_hex(4)
-    own = [subject for subject in subjects if subject.platform == engine.platform()]
-    renamed = {subject: replace(subject, reference=f"{NAMES}-{run}/{subject.image}:1") for subject in own}
+    platform = engine.platform()
+    renamed = {
+        subject: replace(subject, reference=f"{NAMES}-{run}/{subject.image}:1")
+        for subject in layouts
+        if subject.platform == platform
+    }
     if not renamed:
         yield {}
         return
-    images = [SourceImage((new.reference,), layouts[old.reference], (old.platform,)) for old, new in renamed.items()]
+    images = [SourceImage((new.reference,), layouts[subject], (platform,)) for subject, new in renamed.items()]
     file = directory / f"{run}.fate.tar"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         save(images, file, name="verify")
-        load(file, engine, platform=own[0].platform)
+        load(file, engine, platform=platform)
         file.unlink()
         yield renamed
     finally:
@@ -205,12 +221,16 @@ def _loaded(
 
 
 def from_bundle(file: Path, wanted: Wanted) -> Origin:
-    """What a bundle holds of the plan's images. InputError where it lacks one that was named."""
-    images = {image.label: image for image in inspect(file).index.images}
+    """What a bundle holds of the plan's images. InputError where it lacks one that was named, or is a delta."""
+    index = inspect(file).index
+    if index.bases:
+        # what is not in it could neither be seen nor missed
+        message = f"it is a delta bundle: most of its images is in {index.base_names}"
+        raise InputError(Problem(str(file), message), hint="fategen bundle load both, then: fategen verify")
+    images = {image.label: image for image in index.images}
     if missing := [name for name in wanted.named if name not in images]:
-        raise InputError(
-            [Problem(name, f"is not in {file.name}") for name in missing], hint=f"it holds {', '.join(images)}"
-        )
+        problems = [Problem(name, f"is not in {file.name}") for name in missing]
+        raise InputError(problems, hint=f"it holds {', '.join(images)}")
     subjects = []
     for target in wanted.targets:
         if target.name not in images:
@@ -229,52 +249,16 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
 
 
 def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) -> dict[Subject, Evidence]:
-    """In one pass that checks every byte of it, also where nothing of it is wanted. Raises BundleError.
+    """Every byte of it is checked, also where nothing of it is wanted. Raises BundleError."""
+    verify_bundle(file, progress=progress)
 
-    InputError for a delta: it does not have what its images hold.
-    """
-    with open_bundle(file) as bundle:
-        if bundle.index.bases:
-            # what is not in it could neither be seen nor missed
-            message = f"it is a delta bundle: most of its images is in {bundle.index.base_names}"
-            raise InputError(Problem(bundle.name, message), hint="fategen bundle load both, then: fategen verify")
-        platform_images = _platform_images(bundle.index.images, subjects)
-        wanted = {
-            layer.blob.digest: layer for platform_image in platform_images.values() for layer in platform_image.layers
-        }
-        configs = {platform_image.config.digest: b"" for platform_image in platform_images.values()}
-        layers: dict[str, Listing] = {}
-        for member in verified(bundle, progress):
-            digest = member.member.digest
-            if digest in configs:
-                configs[digest] = b"".join(member.content())
-            elif digest in wanted:
-                layers[wanted[digest].diff_id] = _read_member(member, wanted[digest], bundle.name)
-    return {
-        subject: evidence_of(
-            configs[platform_image.config.digest], [layers[layer.diff_id] for layer in platform_image.layers]
-        )
-        for subject, platform_image in platform_images.items()
-    }
+    def pieces(blobs: Blobs, blob: Descriptor) -> Iterator[bytes]:
+        return blobs.chunks(blob.digest)
 
-
-def _read_member(member: MemberBytes, layer: StoredLayer, bundle: str) -> Listing:
-    """BundleError where the layer's digest is right and it does not hold what its config says."""
-    try:
-        return _read_layer(member.content(), layer)
-    except BadLayer as error:
-        if member.check() is None:
-            what = f"{member.member.label} ({', '.join(member.member.images)})"
-            hint = "the bundle was made incorrectly"
-            raise BundleError(f"{bundle}: {what}: {error}", hint=hint) from error
-        return {}  # of a damaged layer the bundle's reader says which bytes are wrong
-
-
-def _platform_images(images: Sequence[Image], subjects: Collection[Subject]) -> dict[Subject, PlatformImage]:
-    """The platforms of images that are subjects."""
-    platform_images = {(v.manifest.digest, v.platform): v for image in images for v in image.platform_images}
-    keys = {subject: (subject.id, subject.platform) for subject in subjects}
-    return {subject: platform_images[key] for subject, key in keys.items() if key in platform_images}
+    with open_blobs(file) as blobs:
+        hint = "the bundle was made incorrectly"
+        stored = [_Stored(image, partial(pieces, blobs), hint) for image in blobs.index.images]
+        return _read_stored(stored, subjects, progress)
 
 
 def tags_in(file: Path, plan: Plan) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from generator.text import duration, one_line, table, union_length
@@ -31,6 +32,20 @@ class Result:
     seconds: float = 0.0
     begun: float = 0.0
     next: str = ""
+
+
+class Finding(NamedTuple):
+    """A check's part of a Result."""
+
+    check: str
+    where: str
+    expected: str
+    found: str
+    ok: bool
+    log: Sequence[str] = ()
+
+    def of(self, image: str, platform: str) -> Result:
+        return Result(image, platform, self.check, self.ok, self.expected, self.found, self.where, tuple(self.log))
 
 
 def failures(results: Iterable[Result]) -> tuple[Result, ...]:

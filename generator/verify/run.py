@@ -1,17 +1,10 @@
-"""Checks the images of an origin against their contracts; remembers the results where nothing has changed.
-
-What an image holds follows from its digest, so a result in ``.fategen/verify/`` is never out of date: its name is made
-of the image, the contract and the checks themselves. A file that cannot be read is made again.
-"""
+"""Checks the images of an origin against their contracts; remembers the results where nothing has changed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,8 +19,8 @@ from generator.verify.origins import Origin, Subject
 from generator.verify.results import Result, failures
 from generator.verify.started import check_started
 
-UNUSED = 60 * 24 * 3600
-"""Seconds after which results that no run asked for are removed."""
+REMEMBERED = 100
+"""Images of which the results are remembered, the last ones."""
 
 
 def check_images(
@@ -37,7 +30,7 @@ def check_images(
 
     ``start_failed`` False: nor where a check without a start has failed. Raises EngineError and BundleError.
     """
-    cache = project.make_state("verify") / "results"
+    cache = project.make_state("verify") / "results.json"
     with Bar("reading", quiet) as bar:
         results = check_unstarted(origin, cache, bar)
     if not start_failed and failures([result for each in results.values() for result in each]):
@@ -53,23 +46,50 @@ def check_images(
 
 
 def check_unstarted(origin: Origin, cache: Path, progress: Progress) -> dict[Subject, tuple[Result, ...]]:
-    """The results of each subject, from the cache where neither image, contract nor checks have changed."""
-    cached = {subject: _cached(cache, subject) for subject in origin.subjects}
-    evidence = origin.read([subject for subject, results in cached.items() if results is None], progress)
-    results = {}
-    for subject in origin.subjects:
-        known = cached[subject]
-        if known is None and subject in evidence:
+    """The results of each subject; ``cache`` has those of the last runs.
+
+    What an image holds follows from its digest, so a result in the cache is never out of date: its key is made of the
+    image, the contract and the checks themselves. A file that cannot be read is made again.
+    """
+    remembered = _read_cache(cache)
+    keys = {subject: _key(subject) for subject in origin.subjects}
+    evidence = origin.read([subject for subject, key in keys.items() if key not in remembered], progress)
+    results: dict[Subject, tuple[Result, ...]] = {}
+    for subject, key in keys.items():
+        if key in remembered:
+            known = remembered.pop(key)
+        elif subject in evidence:
             known = check(subject.image, subject.platform, subject.contract, evidence[subject])
-            data = json.dumps([asdict(result) for result in known])
-            cache.mkdir(parents=True, exist_ok=True)
-            write_atomically(_cache_file(cache, subject), data.encode(), sync=False)
-        elif known is None:
+        else:
             missing = "the image does not have it"
-            known = (Result(subject.image, subject.platform, "platform", False, subject.platform, missing, ""),)
+            result = Result(subject.image, subject.platform, "platform", False, subject.platform, missing, "")
+            results[subject] = (result,)
+            continue
+        remembered[key] = known  # as the last one
         results[subject] = known
-    _tidy(cache)
+    last = list(remembered.items())[-REMEMBERED:]
+    data = json.dumps({key: [asdict(result) for result in known] for key, known in last})
+    write_atomically(cache, data.encode(), sync=False)
     return results
+
+
+def _read_cache(cache: Path) -> dict[str, tuple[Result, ...]]:
+    try:
+        stored = json.loads(cache.read_bytes())
+        return {
+            key: tuple(Result(**{**fields, "log": tuple(fields["log"])}) for fields in results)
+            for key, results in stored.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _key(subject: Subject) -> str:
+    sha = hashlib.sha256(repr(subject).encode())
+    # results of another version of the checks say nothing of this one
+    for module in ("checks.py", "layers.py", "results.py"):
+        sha.update((Path(__file__).parent / module).read_bytes())
+    return sha.hexdigest()
 
 
 def require_contracts(plan: Plan, names: Sequence[str]) -> None:
@@ -92,28 +112,3 @@ def _say_started(subjects: Sequence[Subject], started: Sequence[Subject]) -> Non
     parts = [f"starting {', '.join(images)}"] if images else []
     parts += [f"not started: {' '.join(others)}"] if others else []
     say("; ".join(parts))
-
-
-def _cached(cache: Path, subject: Subject) -> tuple[Result, ...] | None:
-    file = _cache_file(cache, subject)
-    try:
-        results = tuple(Result(**{**fields, "log": tuple(fields["log"])}) for fields in json.loads(file.read_bytes()))
-        os.utime(file)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return results
-
-
-def _cache_file(cache: Path, subject: Subject) -> Path:
-    sha = hashlib.sha256(repr(subject).encode())
-    # results of another version of the checks say nothing of this one
-    for module in ("checks.py", "evidence.py", "layers.py", "results.py"):
-        sha.update((Path(__file__).parent / module).read_bytes())
-    return cache / f"{sha.hexdigest()}.json"
-
-
-def _tidy(cache: Path) -> None:
-    for file in cache.parent.glob("*/*.json"):
-        with suppress(FileNotFoundError):  # another run tidies at the same time
-            if file.stat().st_mtime < time.time() - UNUSED:
-                file.unlink()

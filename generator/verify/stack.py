@@ -12,7 +12,6 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,10 +39,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Service:
-    """One service, ``roll-10000``, as ``docker compose ps`` has it; ``container`` is "" before it has one."""
+    """One service, ``roll-10000``, as ``docker compose ps`` has it; without a container it is ``not created``."""
 
     name: str
-    container: str = ""
     state: str = "not created"
     exit_code: int = 0
     health: str = ""
@@ -81,18 +79,29 @@ class Stack:
         project = ["compose", "--ansi", "never", "--project-name", self.name, "--file", str(self.file)]
         return self.docker.run([*project, *args], timeout=timeout)
 
+    def up(self, settle: float) -> tuple[Service, ...]:
+        """The services, started; one that does not get healthy is no error here."""
+        done = self.run("up", "--wait", "--wait-timeout", str(START_SECONDS), "--quiet-pull")
+        services = self.services()
+        if not done.ok and all(service.state == "not created" for service in services):
+            raise self.docker.failure(done, hint="build the images with fategen bake --load or bake --push")
+        end = time.monotonic() + settle
+        while not all(service.ok or service.failed for service in services) and time.monotonic() < end:
+            time.sleep(0.5)
+            services = self.services()
+        return services
+
     def services(self) -> tuple[Service, ...]:
         """In the order of the file: a service comes after those that it needs."""
         import yaml
 
-        listed = self.run("ps", "--all", "--format", "json").stdout.splitlines()
-        found = {}
-        for row in (json.loads(line) for line in listed if line.startswith("{")):
-            found[row["Service"]] = Service(
-                row["Service"], row["ID"], row["State"], row["ExitCode"], row.get("Health", "")
-            )
+        rows = map(json.loads, self.run("ps", "--all", "--format", "json").stdout.splitlines())
+        started = {
+            row["Service"]: Service(row["Service"], row["State"], row["ExitCode"], row.get("Health", ""))
+            for row in rows
+        }
         names = yaml.safe_load(self.file.read_text(encoding="utf-8"))["services"]
-        return tuple(found.get(name, Service(name)) for name in names)
+        return tuple(started.get(name, Service(name)) for name in names)
 
     def down(self) -> Completed:
         return self.run("down", "--volumes", "--remove-orphans", "--timeout", "3")
@@ -123,17 +132,28 @@ def verify_stack(
     file = workspace.project.make_state("stack") / "compose.yaml"
     file.write_text(workspace.tree[COMPOSE_FILE], encoding="utf-8")
     stack = Stack(docker, stack_name(workspace.project), file, workspace.project.make_state("logs"))
-    with _started(stack, say, settle) as services:
-        results = _health(stack, services)
-        if not all(result.ok for result in results):
-            say("not every service is healthy: no smoke command is run")
+    with signals_as_exceptions():
+        try:
+            stack.down()
+            say("starting the containers of two parties")
+            services = stack.up(settle)
+            results = _health(stack, services)
+            if not all(result.ok for result in results):
+                say("not every service is healthy: no smoke command is run")
+                return results
+            say(f"running the smoke commands of {' and '.join(plan.party.ids)}")
+            results += tuple(_smoke(stack, plan.party))
+            if not all(result.ok for result in results):
+                for service in services:  # the cause may be at the other end of a wire
+                    stack.keep_log(service.name)
             return results
-        say(f"running the smoke commands of {' and '.join(plan.party.ids)}")
-        results += tuple(_smoke(stack, plan.party))
-        if not all(result.ok for result in results):
-            for service in services:  # the cause may be at the other end of a wire
-                stack.keep_log(service.name)
-        return results
+        finally:
+            try:
+                say("taking them down")
+            finally:  # also where nobody reads that any more: a closed pipe
+                done = stack.down()
+            if not done.ok:
+                say(f"warning: some of it still runs: {done.last_line}; docker compose -p {stack.name} down --volumes")
 
 
 def stack_name(project: Project) -> str:
@@ -144,36 +164,10 @@ def stack_name(project: Project) -> str:
 def _need_compose(docker: Docker) -> None:
     done = docker.run(["compose", "version", "--short"])
     version = parse_version(done.stdout) if done.ok else None
-    needed = f"fategen verify --stack needs {show_version(COMPOSE_NEEDED)} or later"
-    if version is None:
-        raise EngineError(f"docker has no compose plugin; {needed}", hint=GET_COMPOSE)
-    if version < COMPOSE_NEEDED:
-        raise EngineError(f"Docker Compose {show_version(version)} is too old; {needed}", hint=GET_COMPOSE)
-
-
-@contextmanager
-def _started(stack: Stack, say: Say, settle: float) -> Iterator[tuple[Service, ...]]:
-    """The services, started for as long as the block runs; one that does not get healthy is no error here."""
-    with signals_as_exceptions():
-        try:
-            stack.down()
-            say("starting the containers of two parties")
-            done = stack.run("up", "--wait", "--wait-timeout", str(START_SECONDS), "--quiet-pull")
-            services = stack.services()
-            if not done.ok and not any(service.container for service in services):
-                raise stack.docker.failure(done, hint="build the images with fategen bake --load or bake --push")
-            end = time.monotonic() + settle
-            while not all(service.ok or service.failed for service in services) and time.monotonic() < end:
-                time.sleep(0.5)
-                services = stack.services()
-            yield services
-        finally:
-            try:
-                say("taking them down")
-            finally:  # also where nobody reads that any more: a closed pipe
-                done = stack.down()
-            if not done.ok:
-                say(f"warning: some of it still runs: {done.last_line}; docker compose -p {stack.name} down --volumes")
+    if version is None or version < COMPOSE_NEEDED:
+        problem = f"Docker Compose {show_version(version)} is too old" if version else "docker has no compose plugin"
+        needed = f"fategen verify --stack needs {show_version(COMPOSE_NEEDED)} or later"
+        raise EngineError(f"{problem}; {needed}", hint=GET_COMPOSE)
 
 
 def _health(stack: Stack, services: Sequence[Service]) -> tuple[Result, ...]:
@@ -186,33 +180,32 @@ def _health(stack: Stack, services: Sequence[Service]) -> tuple[Result, ...]:
         if service.ok:
             results.append(result)
         elif service.failed or not stuck:
-            log = stack.keep_log(service.name) if service.container else ()
+            log = stack.keep_log(service.name)
             next_step = f"full log: {stack.logs / service.name}.log"
             results.append(replace(result, found=service.status, log=log, next=next_step))
     return tuple(results)
 
 
-def _smoke(stack: Stack, party: Party) -> list[Result]:
+def _smoke(stack: Stack, party: Party) -> Iterator[Result]:
     """Every smoke command in the first party, then in the other; a service's log is shown once."""
-    first, second = party.ids
-    results: list[Result] = []
     shown: set[str] = set()
-    for number, other in ((first, second), (second, first)):
+    for number in party.ids:
         for smoke in party.smoke:
-            result = _run_smoke(stack, smoke, number, other)
+            result = _run_smoke(stack, smoke, party, number)
             service = f"{smoke.service}-{number}"
             if not result.ok and service not in shown:
                 shown.add(service)
                 result = replace(result, log=stack.keep_log(service))
-            results.append(result)
-    return results
+            yield result
 
 
-def _run_smoke(stack: Stack, smoke: Smoke, party: str, other: str) -> Result:
+def _run_smoke(stack: Stack, smoke: Smoke, party: Party, number: str) -> Result:
+    (other,) = set(party.ids) - {number}
+
     def filled(text: str) -> str:
-        return text.replace("$PARTY", party).replace("$OTHER", other)
+        return text.replace("$PARTY", number).replace("$OTHER", other)
 
-    service, prints = f"{smoke.service}-{party}", filled(smoke.prints)
+    service, prints = f"{smoke.service}-{number}", filled(smoke.prints)
     command = [filled(word) for word in smoke.command]
     expected = f"{service} prints {prints}" if prints else f"{service} exits with 0"
     begun, clock = time.time(), time.monotonic()
@@ -225,9 +218,15 @@ def _run_smoke(stack: Stack, smoke: Smoke, party: str, other: str) -> Result:
         ok, found = False, error.message
     shown = shlex.join(command)
     by_hand = f"the command of {smoke.where}" if "\n" in shown else shown
-    next_step = f"docker compose -f out/compose.yaml up --wait, then exec {service} {by_hand}"
-    seconds = round(time.monotonic() - clock, 3)
-    subject = f"party {party}"
     return Result(
-        subject, "", smoke.name, ok, expected, found, smoke.where, (), seconds, round(begun, 3), "" if ok else next_step
+        f"party {number}",
+        "",
+        smoke.name,
+        ok,
+        expected,
+        found,
+        smoke.where,
+        seconds=round(time.monotonic() - clock, 3),
+        begun=round(begun, 3),
+        next="" if ok else f"docker compose -f out/compose.yaml up --wait, then exec {service} {by_hand}",
     )

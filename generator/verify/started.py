@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import secrets
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 from generator.bundle.engines import DockerEngine
-from generator.catalogue.contract import Item, Run, Started
-from generator.docker.process import Docker, signals_as_exceptions
+from generator.catalogue.contract import Started
+from generator.docker.process import Completed, Docker, signals_as_exceptions
 from generator.errors import EngineError
-from generator.verify.containers import Containers, Stopped
 from generator.verify.origins import Subject
-from generator.verify.results import Result
+from generator.verify.results import Finding, Result
 
 IDLE, BUSY = 2.0, 10.0
 """Seconds from SIGTERM to the end: of a service that has nothing to do, and of one that has."""
@@ -29,203 +33,275 @@ NOT_RUN, TRIES = 125, 3
 TRACE = re.compile(r"^\s+at [\w.$/<>]+\([^)]*\)|^(?:Exception in thread|Traceback \(most recent call last\))")
 MORE = re.compile(r"^\s|^Caused by: |^\s*\.\.\. \d+ (?:more|common frames)|^[\w.$]+(?:Exception|Error)\b")
 """Lines that continue a stack trace."""
+_LABEL = "io.fategen.verify"
 _WORK = """p=$1; shift
 for i in 1 2 3 4 5 6 7 8; do (exec 3<>/dev/tcp/127.0.0.1/$p && printf 'GET / HTTP/1.1\\r\\n' >&3 && sleep 30) & done
 while :; do :; done 2> /dev/null"""
 """What keeps a service busy: connections with half a request each, and a core that something else uses."""
+_LISTENS = "0A"
+"""TCP_LISTEN in /proc/net/tcp (Linux, include/net/tcp_states.h)"""
+_LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 
 
 def check_started(docker: Docker, subjects: Sequence[Subject]) -> dict[Subject, list[Result]]:
     """The results of each subject. No container and no volume of this run is left, whatever happens."""
     engine_platform = DockerEngine(docker).platform()
     workers = max(2, 2 * (os.cpu_count() or 1))
-    results: dict[Subject, list[Result]] = {}
-    with signals_as_exceptions(), Containers(docker) as containers, ThreadPoolExecutor(workers) as pool:
+    results: dict[Subject, list[Result]] = {subject: [] for subject in subjects}
+    containers = _Containers(docker)
+    with signals_as_exceptions():
         try:
-            trials = [
-                _Trial(subject, containers, 1 if subject.platform == engine_platform else EMULATED)
-                for subject in subjects
-            ]
-            jobs = [
-                (trial, pool.submit(trial.attempt, check))
-                for trial in trials
-                for check in ("commands", "service", "read_only")
-            ]
-            for trial, job in jobs:
-                results.setdefault(trial.subject, []).extend(job.result())
-        except BaseException:
-            containers.stop()  # a check that waits for its container ends with it
-            pool.shutdown(cancel_futures=True)
-            raise
+            with ThreadPoolExecutor(workers) as pool:
+                try:
+                    jobs = []
+                    for subject in subjects:
+                        trial = _Trial(subject, containers, 1 if subject.platform == engine_platform else EMULATED)
+                        for check in (trial.commands, trial.service, trial.read_only):
+                            jobs.append((subject, pool.submit(trial.attempt, check)))
+                    for subject, job in jobs:
+                        results[subject] += job.result()
+                except BaseException:
+                    containers.remove_all()  # a check that waits for its container ends with it
+                    pool.shutdown(cancel_futures=True)
+                    raise
+        finally:
+            containers.remove_all()
     return results
 
 
-@dataclass(frozen=True)
+class _Containers:
+    """Starts the containers of one run, each named and labelled. Threads may call its methods."""
+
+    def __init__(self, docker: Docker) -> None:
+        self.docker = docker
+        self._stopping = threading.Event()
+        self.label = f"{_LABEL}={secrets.token_hex(4)}"
+
+    def remove_all(self) -> None:
+        """Removes every container and volume of the run, and lets no docker command be started any more."""
+        self._stopping.set()
+        chosen = f"--filter=label={self.label}"
+        if names := self.docker.run(["ps", "--all", "--quiet", chosen]).stdout.split():
+            self.docker.run(["rm", "--force", "--volumes", *names])
+        if names := self.docker.run(["volume", "ls", "--quiet", chosen]).stdout.split():
+            self.docker.run(["volume", "rm", "--force", *names])
+
+    def run(self, *args: str, timeout: float | None = None) -> Completed:
+        """``docker ARGS``, which may fail. EngineError where the run is being ended, or ``timeout`` is over."""
+        if self._stopping.is_set():
+            raise EngineError("the run ends")
+        return self.docker.run(args, timeout=timeout)
+
+    def check(self, *args: str) -> str:
+        """What ``docker ARGS`` prints. EngineError with docker's own last line where it fails."""
+        done = self.run(*args)
+        if not done.ok:
+            raise EngineError(self.docker.redact(done.last_line))
+        return done.stdout
+
+    def state(self, name: str) -> dict[str, Any]:
+        """``State`` of ``docker inspect``: Running, ExitCode, FinishedAt."""
+        state: dict[str, Any] = json.loads(self.check("inspect", "--format", "{{json .State}}", name))
+        return state
+
+    def logs(self, name: str) -> list[str]:
+        done = self.run("logs", name)
+        return (done.stdout + done.stderr).splitlines()
+
+
 class _Trial:
     """The checks of one subject. ``slow`` is how many times longer everything may take."""
 
-    subject: Subject
-    containers: Containers
-    slow: int
+    def __init__(self, subject: Subject, containers: _Containers, slow: int) -> None:
+        self.subject, self.containers, self.slow = subject, containers, slow
+        contract = subject.contract
+        self.contract, self.started = contract, contract.started or Started(where=contract.where)
+        self.ports = self.started.answers or contract.ports
 
-    @property
-    def started(self) -> Started:
-        contract = self.subject.contract
-        return contract.started or Started(where=contract.where)
-
-    @property
-    def ports(self) -> Sequence[Item]:
-        return self.started.answers or self.subject.contract.ports
-
-    def attempt(self, check: str) -> Sequence[Result]:
-        """The results of one check; one that says so where no container can be started."""
-        try:
-            return {"commands": self.commands, "service": self.service, "read_only": self.read_only}[check]()
-        except Stopped:
-            return ()
-        except EngineError as error:
-            if self.containers.stopping.is_set():
-                return ()
-            return [self.result("starts", self.started.where, "a container starts", error.message, False)]
-
-    def commands(self) -> list[Result]:
-        return [self.command(run) for run in self.subject.contract.runs]
-
-    def command(self, run: Run) -> Result:
-        begin, within = time.monotonic(), run.within * self.slow
-        name = self.containers.name()
-        first, *rest = run.words
-        options = self.containers.options(name, self.subject.platform)
-        args = ["run", "--rm", *options, "--network=none", "--entrypoint", first, self.subject.reference, *rest]
-        expected = f"exits with 0 and prints {run.prints}" if run.prints else "exits with 0"
-        try:
-            for _ in range(TRIES):
-                done = self.containers.run(args, timeout=within)
-                if done.code != NOT_RUN:
-                    break
-        except EngineError:
-            self.containers.remove(name)
-            return self.result(run.name, run.where, expected, f"still running after {within:g} s", False, begin=begin)
-        output = (done.stdout + done.stderr).strip()
-        ok = done.ok and re.search(run.prints, output) is not None
-        lines = output.splitlines()
-        found = f"ended with {done.code}" if not done.ok else f"printed {lines[0] if lines else 'nothing'}"
-        return self.result(run.name, run.where, expected, expected if ok else found, ok, lines, begin)
-
-    def service(self) -> list[Result]:
-        """One container from its start to its second end."""
-        if not self.ports:
-            return []
+    def attempt(self, check: Callable[[], Iterator[Finding]]) -> list[Result]:
+        """The results of one check, each with the time since the one before; where no container starts, one says so."""
+        results: list[Result] = []
         begin = time.monotonic()
-        name = self.containers.start(self.subject.reference, self.subject.platform, *self.environment())
-        results = self.answers(name, begin)
-        up = all(result.ok for result in results)
-        if up:
-            results.append(self.ends(name, IDLE * self.slow, "idle"))
-            begin = time.monotonic()
-            self.containers.run(["start", name])
-            again = self.all_answer("starts again", self.started.where, "answers again", name, begin)
-            results.append(again)
-            up = again.ok
-        results.append(self.log(self.containers.logs(name)))
-        if up:
-            self.containers.run(["exec", "--detach", name, "bash", "-c", _WORK, "busy", self.ports[0].name])
-            results.append(self.ends(name, BUSY, "busy"))
-        self.containers.remove(name)
+        try:
+            for finding in check():
+                results.append(self.result(finding, begin))
+                begin = time.monotonic()
+        except EngineError as error:
+            finding = Finding("starts", self.started.where, "a container starts", error.message, False)
+            results.append(self.result(finding, begin))
         return results
 
-    def read_only(self) -> list[Result]:
+    def result(self, finding: Finding, begin: float) -> Result:
+        seconds = time.monotonic() - begin
+        return replace(
+            finding.of(self.subject.image, self.subject.platform),
+            log=() if finding.ok else tuple(finding.log[-TAIL:]),
+            seconds=round(seconds, 3),
+            begun=round(time.time() - seconds, 3),
+        )
+
+    def commands(self) -> Iterator[Finding]:
+        for run in self.contract.runs:
+            within = run.within * self.slow
+            name, options = self.options()
+            first, *rest = run.words
+            args = ["run", "--rm", *options, "--network=none", "--entrypoint", first, self.subject.reference, *rest]
+            expected = f"exits with 0 and prints {run.prints}" if run.prints else "exits with 0"
+            try:
+                for _ in range(TRIES):
+                    done = self.containers.run(*args, timeout=within)
+                    if done.code != NOT_RUN:
+                        break
+            except EngineError:
+                self.remove(name)
+                yield Finding(run.name, run.where, expected, f"still running after {within:g} s", False)
+                continue
+            output = (done.stdout + done.stderr).strip()
+            lines = output.splitlines()
+            found = f"printed {lines[0] if lines else 'nothing'}" if done.ok else f"ended with {done.code}"
+            ok = done.ok and re.search(run.prints, output) is not None
+            yield Finding(run.name, run.where, expected, expected if ok else found, ok, lines)
+
+    def service(self) -> Iterator[Finding]:
+        """One container from its start to its second end."""
+        if not self.ports:
+            return
+        name = self.start()
+        ports = self.answers(name)
+        yield from ports
+        up = all(port.ok for port in ports)
+        if up:
+            yield self.ends(name, IDLE * self.slow, "idle")
+            self.containers.run("start", name)
+            again = self.all_answer("starts again", self.started.where, "answers again", name)
+            yield again
+            up = again.ok
+        yield self.log(self.containers.logs(name))
+        if up:
+            self.containers.run("exec", "--detach", name, "bash", "-c", _WORK, "busy", self.ports[0].name)
+            yield self.ends(name, BUSY, "busy")
+        self.remove(name)
+
+    def read_only(self) -> Iterator[Finding]:
         """Its own configuration in volumes that it cannot write to, as KubeFATE's mounts may be."""
-        directories = [pair for pair in self.subject.contract.mounted if pair.value == "directory"]
+        directories = [pair for pair in self.contract.mounted if pair.value == "directory"]
         if not self.ports or not directories:
-            return []
-        begin = time.monotonic()
-        options = [o for pair in directories for o in ("--volume", f"{self.containers.volume()}:{pair.name}:ro")]
-        name = self.containers.start(self.subject.reference, self.subject.platform, *self.environment(), *options)
+            return
+        options = []
+        for directory in directories:
+            # mounted over a directory of an image, an empty volume gets what the image has there
+            volume = self.containers.check("volume", "create", "--label", self.containers.label, _new_name()).strip()
+            options += ["--volume", f"{volume}:{directory.name}:ro"]
+        name = self.start(*options)
         check = "starts with its configuration mounted read-only"
-        result = self.all_answer(check, directories[0].where, "answers", name, begin)
-        self.containers.remove(name)
-        return [result]
+        yield self.all_answer(check, directories[0].where, "answers", name)
+        self.remove(name)
 
-    def all_answer(self, check: str, where: str, expected: str, name: str, begin: float) -> Result:
-        """One result for all its ports: that of the first which does not answer."""
-        bad = next((result for result in self.answers(name, begin) if not result.ok), None)
-        found, log = (bad.found, bad.log) if bad else (expected, ())
-        return self.result(check, where, expected, found, not bad, log, begin)
+    def options(self) -> tuple[str, list[str]]:
+        """A new name, and what every ``docker run`` gets."""
+        name = _new_name()
+        label, platform = self.containers.label, self.subject.platform
+        return name, ["--name", name, "--label", label, "--pull=never", "--platform", platform]
 
-    def answers(self, name: str, begin: float) -> list[Result]:
-        """A result for each port, once all listen, the container has ended, or the time is over."""
+    def start(self, *more: str) -> str:
+        """Starts a container with its own command and the contract's environment; its name."""
+        name, options = self.options()
+        environment = [word for pair in self.started.environment for word in ("--env", f"{pair.name}={pair.value}")]
+        self.containers.check("run", "--detach", *options, *environment, *more, self.subject.reference)
+        return name
+
+    def remove(self, name: str) -> None:
+        self.containers.run("rm", "--force", "--volumes", name)
+
+    def all_answer(self, check: str, where: str, expected: str, name: str) -> Finding:
+        """One finding for all its ports: that of the first which does not answer."""
+        bad = next((port for port in self.answers(name) if not port.ok), None)
+        return Finding(check, where, expected, bad.found if bad else expected, not bad, bad.log if bad else ())
+
+    def answers(self, name: str) -> list[Finding]:
+        """A finding for each port, once all listen, the container has ended, or the time is over.
+
+        The kernel's own table says who listens, asked through ``docker exec``: a connection to a published port would
+        need an engine on this machine, and docker's own proxy accepts it whether anybody listens or not; a connection
+        from inside would not see that a service listens on loopback alone. It takes ``cat`` and works under emulation.
+        """
         within = self.started.within * self.slow
+        end = time.monotonic() + within
         while True:
-            listening = self.containers.listening(name)
+            listening = listeners(self.containers.run("exec", name, "cat", "/proc/net/tcp", "/proc/net/tcp6").stdout)
+            state = self.containers.state(name)
             if all(listening.get(int(port.name)) for port in self.ports):
                 break
-            if not self.containers.state(name).running or time.monotonic() > begin + within:
+            if not state["Running"] or time.monotonic() > end:
                 break
             time.sleep(0.2)
-        state, log = self.containers.state(name), self.containers.logs(name)
-        results = []
+        log = self.containers.logs(name)
+        findings = []
         for port in self.ports:
             reachable = listening.get(int(port.name))
             expected = found = "accepts connections"
-            if not reachable and not state.running:
-                found = f"the container exited with {state.code}"
+            if not reachable and not state["Running"]:
+                found = f"the container exited with {state['ExitCode']}"
             elif reachable is False:
                 found = "it accepts connections only from inside the container"
             elif reachable is None:
                 others = ", ".join(str(other) for other in sorted(listening)) or "no port"
                 found = f"nothing listens after {within:g} s; what listens: {others}"
-            results.append(self.result(f"port {port.name}", port.where, expected, found, bool(reachable), log, begin))
-        return results
+            findings.append(Finding(f"port {port.name}", port.where, expected, found, bool(reachable), log))
+        return findings
 
-    def ends(self, name: str, within: float, when: str) -> Result:
-        """SIGTERM reaches every process that has to get it: none has to be killed."""
-        begin = time.monotonic()
-        took, state = self.containers.end(name, int(max(within, BUSY)))
-        ok = took < within and state.code != KILLED
-        found = f"after {took:.1f} s" + (", killed" if state.code == KILLED else "")
+    def ends(self, name: str, within: float, when: str) -> Finding:
+        """SIGTERM reaches every process that has to get it: none has to be killed.
+
+        By the engine's own clock: what docker needs to take a container apart is not the container's.
+        """
+        before = self.containers.check("info", "--format", "{{.SystemTime}}")
+        self.containers.check("stop", "-t", str(int(max(within, BUSY))), name)
+        state = self.containers.state(name)
+        took = max(0.0, (moment(state["FinishedAt"]) - moment(before)).total_seconds())
+        killed = state["ExitCode"] == KILLED
+        found = f"after {took:.1f} s" + (", killed" if killed else "")
         expected = f"in less than {within:g} s, not killed"
-        log = () if ok else self.containers.logs(name)
-        return self.result(f"ends on SIGTERM, {when}", self.started.where, expected, found, ok, log, begin)
+        ok, log = took < within and not killed, self.containers.logs(name)
+        return Finding(f"ends on SIGTERM, {when}", self.started.where, expected, found, ok, log)
 
-    def log(self, lines: Sequence[str]) -> Result:
+    def log(self, lines: Sequence[str]) -> Finding:
         expected = "no stack trace"
         first = next(traces(lines, self.started.traces), None)
         if first is None:
-            return self.result("log", self.started.where, expected, expected, True)
+            return Finding("log", self.started.where, expected, expected, True)
         shown = lines[max(0, first - 2) : first + TAIL - 2]
-        return self.result("log", self.started.where, expected, lines[first].strip(), False, shown)
+        return Finding("log", self.started.where, expected, lines[first].strip(), False, shown)
 
-    def environment(self) -> list[str]:
-        return [word for pair in self.started.environment for word in ("--env", f"{pair.name}={pair.value}")]
 
-    def result(
-        self,
-        check: str,
-        where: str,
-        expected: str,
-        found: str,
-        ok: bool,
-        log: Sequence[str] = (),
-        begin: float | None = None,
-    ) -> Result:
-        seconds = 0.0 if begin is None else round(time.monotonic() - begin, 3)
-        begun = 0.0 if begin is None else round(time.time() - seconds, 3)
-        tail = () if ok else tuple(log[-TAIL:])
-        image, platform = self.subject.image, self.subject.platform
-        return Result(image, platform, check, ok, expected, found, where, tail, seconds, begun)
+def _new_name() -> str:
+    return f"fategen-verify-{secrets.token_hex(6)}"
+
+
+def listeners(table: str) -> dict[int, bool]:
+    """Port -> whether others reach it, of what listens in the text of /proc/net/tcp and tcp6."""
+    ports: dict[int, bool] = {}
+    for address, number, state in re.findall(r"(?m)^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) \S+ ([0-9A-F]{2}) ", table):
+        if state == _LISTENS:
+            port = int(number, 16)
+            ports[port] = ports.get(port, False) or address not in _LOOPBACK
+    return ports
+
+
+def moment(text: str) -> datetime:
+    """RFC 3339 as Go writes it, with nanoseconds (before Python 3.11, fromisoformat does not read them)."""
+    whole, fraction, zone = re.fullmatch(r"([\dT:-]+?)(\.\d+)?(Z|[+-]\d\d:\d\d)", text.strip()).groups()  # type: ignore[union-attr]
+    return datetime.fromisoformat(f"{whole}{(fraction or '.0')[:7].ljust(7, '0')}{'+00:00' if zone == 'Z' else zone}")
 
 
 def traces(log: Sequence[str], allowed: str) -> Iterator[int]:
     """The lines where a stack trace begins that has no match of ``allowed`` in it, or in the two lines before it."""
     number = 0
     while number < len(log):
-        if not TRACE.match(log[number]):
-            number += 1
-            continue
         begin = number
-        while number < len(log) and (TRACE.match(log[number]) or MORE.match(log[number])):
+        while number < len(log) and (TRACE.match(log[number]) or (number > begin and MORE.match(log[number]))):
             number += 1
-        trace = "\n".join(log[max(0, begin - 2) : number])
-        if not allowed or not re.search(allowed, trace):
+        if number == begin:
+            number += 1
+        elif not allowed or not re.search(allowed, "\n".join(log[max(0, begin - 2) : number])):
             yield begin

@@ -23,14 +23,27 @@ party:
     both reaches db: {in: both, command: [ask, $OTHER], prints: ^ok, within: 5}
     db answers: {in: db, command: [ask]}
 """
-COMPONENTS = ("federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python")
+COMPONENTS = {
+    "1.3.0": {"federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python", "mysql", "redis"},
+    "1.11.0": {"clustermanager", "nodemanager", "rollsite", "fateflow", "client", "fateboard", "mysql"},
+}
+RELEASES = ("1.3.0", "1.11.0", "1.11.1", "1.11.4")
+
+
+def text_of(release: str = "1.3.0", **settings: object) -> str:
+    plan = plan_of(platforms=("linux/amd64",), fate_version=release, **settings)
+    return render(plan, [packaged_data("templates")])[COMPOSE_FILE]
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def release(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def compose() -> dict[str, Any]:
-    text = render(plan_of(platforms=("linux/amd64",)), [packaged_data("templates")])[COMPOSE_FILE]
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
+def compose(release: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(text_of(release))
+    return document
 
 
 def test_a_party_has_smoke_commands_in_services_and_images() -> None:
@@ -72,100 +85,77 @@ def test_a_project_without_one_of_the_images_has_no_compose_file() -> None:
     assert COMPOSE_FILE not in render(plan, [packaged_data("templates")])
 
 
-def test_every_component_and_what_it_stores_in_is_there_once_for_each_party(compose: dict[str, Any]) -> None:
-    wanted = {f"{name}-{party}" for name in (*COMPONENTS, "mysql", "redis", "schema") for party in ("10000", "9999")}
+def test_every_component_is_there_once_for_each_party_and_known_to_it_alone(
+    compose: dict[str, Any], release: str
+) -> None:
+    names = COMPONENTS.get(release, COMPONENTS["1.11.0"])
+    wanted = {f"{name}-{party}" for name in (*names, "schema") for party in ("10000", "9999")}
     assert set(compose["services"]) == wanted
+    for name, service in compose["services"].items():
+        component, _, party = name.rpartition("-")
+        if component != "schema":
+            assert service["networks"][f"party-{party}"] == {"aliases": [component]}
+        # whatever goes on running has a health check
+        assert ("retries" in service.get("healthcheck", {})) == (component != "schema")
 
 
-def test_images_are_those_of_the_plan(compose: dict[str, Any]) -> None:
-    services = compose["services"]
-    assert services["roll-9999"]["image"] == "localhost:5000/t/roll:1"
-    assert services["schema-9999"]["image"] == "localhost:5000/t/meta-service:1"
-    assert services["mysql-9999"]["image"] == "mysql:8"
+def test_images_are_those_of_the_plan(compose: dict[str, Any], release: str) -> None:
+    images = {name: service["image"] for name, service in compose["services"].items()}
+    assert images["mysql-9999"].startswith("mysql:8")
+    if release == "1.3.0":
+        assert images["roll-9999"] == "localhost:5000/t/roll:1"
+        assert images["schema-9999"] == "localhost:5000/t/meta-service:1"
+    else:
+        services = ("schema-9999", "clustermanager-9999", "nodemanager-9999", "rollsite-9999")
+        assert {images[service] for service in services} == {"localhost:5000/t/eggroll:1"}
 
 
 def test_third_party_images_come_from_the_mirror_where_there_is_one() -> None:
-    plan = plan_of(platforms=("linux/amd64",), base_registry="mirror.example.com/hub")
-    text = render(plan, [packaged_data("templates")])[COMPOSE_FILE]
-    assert yaml.safe_load(text)["services"]["redis-9999"]["image"] == "mirror.example.com/hub/library/redis:5"
+    services = yaml.safe_load(text_of(base_registry="mirror.example.com/hub"))["services"]
+    assert services["redis-9999"]["image"] == "mirror.example.com/hub/library/redis:5"
 
 
-def test_only_proxies_are_in_the_network_between_the_parties(compose: dict[str, Any]) -> None:
+def test_only_proxies_are_in_the_network_between_the_parties(compose: dict[str, Any], release: str) -> None:
     between = {name for name, service in compose["services"].items() if "between" in service.get("networks", ())}
-    assert between == {"proxy-10000", "proxy-9999"}
+    proxy = "proxy" if release == "1.3.0" else "rollsite"
+    assert between == {f"{proxy}-10000", f"{proxy}-9999"}
 
 
-def test_each_component_is_known_by_its_own_name_to_its_party_alone(compose: dict[str, Any]) -> None:
+def test_configuration_is_used_and_put_over_files_that_the_contracts_say_are_mounted(
+    compose: dict[str, Any], release: str
+) -> None:
+    plan = plan_of(platforms=("linux/amd64",), fate_version=release)
+    assert plan.party is not None
+    contracts = {target.name: target.contract for target in plan.targets}
+    used = set()
     for name, service in compose["services"].items():
-        image, _, party = name.rpartition("-")
-        if image != "schema":
-            assert service["networks"][f"party-{party}"] == {"aliases": [image]}
-
-
-def test_configuration_is_put_over_files_that_the_contracts_say_are_mounted(compose: dict[str, Any]) -> None:
-    contracts = {target.name: target.contract for target in plan_of(platforms=("linux/amd64",)).targets}
-    for name in COMPONENTS:
-        mounted = {mount.name for mount in contracts[name].mounted}
-        for config in compose["services"][f"{name}-9999"]["configs"]:
-            assert {config["target"], config["target"].rpartition("/")[0]} & mounted, config
-
-
-def test_every_configuration_is_used_and_every_used_one_is_there(compose: dict[str, Any]) -> None:
-    used = {config["source"] for service in compose["services"].values() for config in service.get("configs", ())}
+        image = plan.party.image_of(name.rpartition("-")[0])
+        for config in service.get("configs", ()):
+            used.add(config["source"])
+            if image not in ("mysql", "redis"):
+                mounted = {mount.name for mount in contracts[image].mounted}
+                assert {config["target"], config["target"].rpartition("/")[0]} & mounted, config
     assert used == set(compose["configs"])
 
 
-def test_routes_lead_to_the_other_partys_proxy_and_to_the_own_federation(compose: dict[str, Any]) -> None:
+def test_routes_lead_to_the_other_partys_proxy_and_to_the_services_of_its_own(
+    compose: dict[str, Any], release: str
+) -> None:
     routes = json.loads(compose["configs"]["routes-9999"]["content"])["route_table"]
-    assert routes["10000"] == {"default": [{"ip": "proxy-10000", "port": 9370}]}
-    assert routes["9999"]["fate"] == [{"ip": "federation", "port": 9394}]
+    if release == "1.3.0":
+        assert routes["10000"] == {"default": [{"ip": "proxy-10000", "port": 9370}]}
+        assert routes["9999"]["fate"] == [{"ip": "federation", "port": 9394}]
+    else:
+        assert routes["10000"] == {"default": [{"ip": "rollsite-10000", "port": 9370}]}
+        assert routes["9999"]["fateflow"] == [{"ip": "fateflow", "port": 9360}]
 
 
-def test_nothing_is_filled_in_from_the_environment(compose: dict[str, Any]) -> None:
-    text = render(plan_of(platforms=("linux/amd64",)), [packaged_data("templates")])[COMPOSE_FILE]
-    assert "$" not in text
+def test_nothing_is_filled_in_from_the_environment(release: str) -> None:
+    assert "$" not in text_of(release)
 
 
-@pytest.mark.parametrize("release", ["1.3.0", "1.11.4"])
-def test_every_service_that_goes_on_running_has_a_health_check(release: str) -> None:
-    plan = plan_of(platforms=("linux/amd64",), fate_version=release)
-    services = yaml.safe_load(render(plan, [packaged_data("templates")])[COMPOSE_FILE])["services"]
-    unchecked = {name for name, service in services.items() if "retries" not in service.get("healthcheck", {})}
-    assert unchecked == {"schema-10000", "schema-9999"}
-
-
-@pytest.fixture(scope="module", params=["1.11.0", "1.11.1", "1.11.4"])
-def eggroll2(request: pytest.FixtureRequest) -> dict[str, Any]:
-    plan = plan_of(platforms=("linux/amd64",), fate_version=request.param)
-    found: dict[str, Any] = yaml.safe_load(render(plan, [packaged_data("templates")])[COMPOSE_FILE])
-    return {**found, "release": request.param}
-
-
-def test_one_image_is_three_services_of_a_party_on_eggroll_2(eggroll2: dict[str, Any]) -> None:
-    images = {name: service["image"] for name, service in eggroll2["services"].items() if name.endswith("-9999")}
-    assert {name for name, image in images.items() if image == "localhost:5000/t/eggroll:1"} == {
-        "schema-9999", "clustermanager-9999", "nodemanager-9999", "rollsite-9999"
-    }  # fmt: skip
-
-
-def test_its_configuration_is_put_over_files_that_the_contracts_say_are_mounted(eggroll2: dict[str, Any]) -> None:
-    plan = plan_of(platforms=("linux/amd64",), fate_version="1.11.4")
-    assert plan.party is not None
-    contracts = {target.name: target.contract for target in plan.targets}
-    for name, service in eggroll2["services"].items():
-        image = plan.party.image_of(name.rpartition("-")[0])
-        for config in service.get("configs", ()) if image != "mysql" else ():
-            mounted = {mount.name for mount in contracts[image].mounted}
-            assert {config["target"], config["target"].rpartition("/")[0]} & mounted, config
-
-
-def test_managers_that_do_not_come_forward_are_put_into_the_table(eggroll2: dict[str, Any]) -> None:
-    assert ("INSERT INTO server_node" in eggroll2["configs"]["mysql"]["content"]) == (eggroll2["release"] != "1.11.4")
-
-
-def test_its_settings_are_yaml_and_its_routes_lead_to_the_other_partys_rollsite(eggroll2: dict[str, Any]) -> None:
-    settings = yaml.safe_load(eggroll2["configs"]["fateflow-9999"]["content"])
+@pytest.mark.parametrize("release", RELEASES[1:], indirect=True)
+def test_managers_that_do_not_register_themselves_are_put_into_the_table(compose: dict[str, Any], release: str) -> None:
+    assert ("INSERT INTO server_node" in compose["configs"]["mysql"]["content"]) == (release != "1.11.4")
+    settings = yaml.safe_load(compose["configs"]["fateflow-9999"]["content"])
     assert (settings["party_id"], settings["fateflow"]["host"]) == (9999, "fateflow")
-    routes = json.loads(eggroll2["configs"]["routes-9999"]["content"])["route_table"]
-    assert routes["10000"] == {"default": [{"ip": "rollsite-10000", "port": 9370}]}
-    assert routes["9999"]["fateflow"] == [{"ip": "fateflow", "port": 9360}]

@@ -12,8 +12,7 @@ import pytest
 
 from generator.catalogue.contract import Contract
 from generator.verify.checks import check
-from generator.verify.evidence import Evidence, Settings, overlaid
-from generator.verify.layers import HEAD, BadLayer, Entry, elf_of, read_layer
+from generator.verify.layers import HEAD, BadLayer, Entry, Evidence, Settings, elf_of, overlaid, read_layer
 from generator.verify.results import Result
 from tests.bundle.layouts import zstd
 

@@ -8,8 +8,7 @@ import pytest
 
 from generator.catalogue.contract import Contract, File, Item, Pair, Words
 from generator.verify.checks import check, number_of_bytes
-from generator.verify.evidence import Evidence, Settings
-from generator.verify.layers import Entry
+from generator.verify.layers import Entry, Evidence, Settings
 from generator.verify.results import Result
 
 HERE = "c.yaml:7"

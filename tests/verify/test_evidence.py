@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from generator.verify.evidence import Evidence, Listing, overlaid, parse_settings
-from generator.verify.layers import Entry
+from generator.verify.layers import Entry, Evidence, Listing, overlaid, parse_settings
 
 FILE = Entry("file", 0o644, 0, 0, 1, "")
 DIRECTORY = Entry("directory", 0o755, 0, 0, 0, "")

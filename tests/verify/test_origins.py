@@ -16,7 +16,7 @@ from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage
 from generator.plan.plan import Target
 from generator.progress import quiet
-from generator.verify.evidence import Evidence
+from generator.verify.layers import Evidence
 from generator.verify.origins import Origin, Wanted, from_bundle, from_layouts
 from tests.bundle.layouts import BASE, ZSTD, Layout, multi, simple
 from tests.fate_plan import plan_of

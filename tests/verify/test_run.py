@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +10,9 @@ import pytest
 
 from generator.catalogue.contract import Contract, File, Item
 from generator.progress import Progress, quiet
-from generator.verify.evidence import Evidence, evidence_of
-from generator.verify.layers import Entry
+from generator.verify.layers import Entry, Evidence, evidence_of
 from generator.verify.origins import Origin, Subject
-from generator.verify.run import UNUSED, check_unstarted
+from generator.verify.run import REMEMBERED, check_unstarted
 
 ONE = Subject("one", "one:1", "linux/amd64", "sha256:1", Contract(workdir=Item("/", "c.yaml:1")))
 FILE = Entry("file", 0o644, 0, 0, 5, "")
@@ -28,7 +25,7 @@ def run(cache: Path, subject: Subject, read: list[Subject]) -> list[tuple[str, b
         read.extend(subjects)
         return {s: evidence_of(b"{}", [{"/etc/a": FILE}]) for s in subjects if s.platform == "linux/amd64"}
 
-    (results,) = check_unstarted(Origin((subject,), reader, None), cache / "results", quiet).values()
+    (results,) = check_unstarted(Origin((subject,), reader, None), cache / "results.json", quiet).values()
     return [(result.check, result.ok, result.found) for result in results]
 
 
@@ -61,16 +58,19 @@ def test_a_platform_that_the_image_lacks_is_a_failure(tmp_path: Path) -> None:
 
 def test_a_file_that_is_torn_is_made_again(tmp_path: Path) -> None:
     run(tmp_path, ONE, [])
-    (file,) = tmp_path.glob("*/*.json")
-    file.write_text('{"torn":', encoding="utf-8")
+    (tmp_path / "results.json").write_text('{"torn":', encoding="utf-8")
     read: list[Subject] = []
     assert run(tmp_path, ONE, read) == [("workdir", True, "/")] and read == [ONE]
 
 
-def test_results_that_nobody_asked_for_are_removed_and_no_others(tmp_path: Path) -> None:
-    for number, seconds in enumerate((UNUSED + 60, UNUSED - 60)):
-        run(tmp_path, replace(ONE, id=str(number)), [])
-        newest = max(tmp_path.glob("*/*.json"), key=lambda file: file.stat().st_mtime)
-        os.utime(newest, (time.time() - seconds,) * 2)
-    run(tmp_path, replace(ONE, id="2"), [])
-    assert len(list(tmp_path.glob("*/*.json"))) == 2
+def test_the_last_results_are_remembered_and_no_others(tmp_path: Path) -> None:
+    read: list[Subject] = []
+    subjects = [replace(ONE, id=str(number)) for number in range(REMEMBERED)]
+    for subject in (*subjects, subjects[0], replace(ONE, id="new"), subjects[0], subjects[1]):
+        run(tmp_path, subject, read)
+    assert read == [*subjects, replace(ONE, id="new"), subjects[1]]
+
+
+def test_an_image_of_which_nothing_is_asked_has_no_result(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert run(tmp_path, replace(ONE, contract=Contract()), []) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,6 @@ class Engine(Docker):
     version: str = "2.26.1-4"
     up: int = 0
     slow: str = ""
-    during: Callable[[], None] = lambda: None
     calls: list[str] = field(default_factory=list)
 
     def run(self, args: Sequence[str], **options: Any) -> Completed:
@@ -65,7 +64,6 @@ class Engine(Docker):
         return 0, "\n".join(json.dumps({**row, "Service": name}) for name, row in rows.items()), ""
 
     def _exec(self, rest: list[str], options: Mapping[str, Any]) -> tuple[int, str, str]:
-        self.during()
         line = " ".join(rest[1:])
         if line == self.slow:
             raise EngineError(f"no answer within {options['timeout']:g} s")
@@ -165,23 +163,6 @@ def test_services_that_are_not_healthy_in_time_are_named_in_the_order_of_the_fil
 def test_the_schemas_container_may_end_but_not_fail(workspace: Workspace) -> None:
     (result,) = failures(run(engine(up=1, states={"schema-9999": ENDED}), workspace))
     assert (result.image, result.check) == ("party 9999", "schema is healthy")
-
-
-def test_an_image_that_cannot_be_had_is_an_error_of_the_engine(workspace: Workspace) -> None:
-    docker = engine(up=1)
-    with pytest.raises(EngineError, match="no such image"):
-        run(docker, workspace)
-    assert docker.calls[-1] == "down"
-
-
-def test_everything_is_taken_down_on_ctrl_c(workspace: Workspace) -> None:
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    docker = engine(during=interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(docker, workspace)
-    assert docker.calls[-1] == "down"
 
 
 def test_everything_is_taken_down_where_nobody_listens_any_more(workspace: Workspace) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generator.verify.containers import listeners, moment
-from generator.verify.started import TRACE, traces
+from generator.verify.started import TRACE, listeners, moment, traces
 
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
