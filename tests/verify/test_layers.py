@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import sys
 import tarfile
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from generator.errors import InputError
-from generator.verify.layers import LONGEST, BadLayer, Entry, read_layer
+from generator.verify.layers import LONGEST, BadLayer, Entry, Evidence, Listing, overlaid, parse_settings, read_layer
 from tests.bundle.layouts import zstd
 
 Change = Callable[[tarfile.TarInfo], None]
@@ -99,11 +100,6 @@ def test_names_that_are_not_utf8_stay_apart() -> None:
     assert len(listed(data)) == 2
 
 
-def test_a_cut_layer_is_refused() -> None:
-    data = tar_of(("a", b"x" * 3000))
-    assert refused(data[:1000]) == "it ends in the middle of an entry"
-
-
 def test_damaged_compression_is_refused() -> None:
     data = bytearray(gzip.compress(tar_of(("a", bytes(range(256)) * 20))))
     data[40] ^= 0xFF
@@ -122,31 +118,12 @@ def test_compression_that_is_cut_is_refused(pack: Callable[[bytes], bytes]) -> N
     assert refused(pack(tar_of(("a", b"1")))[:-3]) == "its compression ends too early"
 
 
-def test_a_layer_that_is_too_short_to_be_one_is_refused() -> None:
-    assert refused(b"abc") == "it ends in the middle of an entry"
-
-
 def test_zstd_where_this_python_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = zstd(tar_of(("a", b"1")))
     for name in ("compression", "backports"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InputError, match="a layer: it is zstd-compressed, and this Python has no zstd"):
         listed(layer)
-
-
-def test_what_is_no_tar_is_refused() -> None:
-    assert refused(b"hello, world" * 100) == "there is no tar header where one belongs"
-
-
-def test_a_name_that_leads_out_is_refused() -> None:
-    assert "leads out" in refused(tar_of(("a/../../etc/passwd", b"")))
-
-
-def test_a_hard_link_to_what_was_not_there_is_refused() -> None:
-    def how(info: tarfile.TarInfo) -> None:
-        info.type, info.linkname = tarfile.LNKTYPE, "/etc/shadow"
-
-    assert "hard link" in refused(tar_of(("a", b""), how=how))
 
 
 def header(change: Callable[[bytearray], None]) -> bytes:
@@ -165,25 +142,42 @@ def put(start: int, data: bytes) -> Callable[[bytearray], None]:
     return change
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (put(124, b"-0000000001\0"), "not an octal number"),
-        (put(124, b"0000000009z\0"), "not an octal number"),
-        (put(156, b"V"), "unknown type"),
-        (put(108, b"\xff\xff\xff\xff\xff\xff\xff\xff"), "not an octal number"),
-    ],
-)
-def test_a_header_with_a_number_or_type_that_is_none_is_refused(change: Callable[[bytearray], None], said: str) -> None:
-    assert said in refused(header(change))
+def link_to(target: str) -> Change:
+    def how(info: tarfile.TarInfo) -> None:
+        info.type, info.linkname = tarfile.LNKTYPE, target
+
+    return how
 
 
-def test_a_pax_header_that_states_more_than_it_has_is_refused() -> None:
-    block = bytearray(tar_of(("a", b"99 path=x\n"))[:1024])
+def pax(content: bytes) -> bytes:
+    """A pax header with this content."""
+    block = bytearray(tar_of(("a", content))[:1024])
     block[156:157] = b"x"
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block[:512])
-    assert refused(bytes(block) + bytes(1024)) == "a pax header is malformed"
+    return bytes(block) + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (tar_of(("a", b"x" * 3000))[:1000], "it ends in the middle of an entry"),
+        (b"abc", "it ends in the middle of an entry"),
+        (b"hello, world" * 100, "there is no tar header where one belongs"),
+        (tar_of(("a/../../etc/passwd", b"")), "leads out"),
+        (tar_of(("a", b""), how=link_to("/etc/shadow")), "hard link"),
+        (header(put(124, b"-0000000001\0")), "not an octal number"),
+        (header(put(124, b"0000000009z\0")), "not an octal number"),
+        (header(put(156, b"V")), "unknown type"),
+        (header(put(108, b"\xff\xff\xff\xff\xff\xff\xff\xff")), "not an octal number"),
+        (pax(b"99 path=x\n"), "a pax header is malformed"),
+        (pax(b"7 path\n"), "a pax header has a record without a value"),
+        (pax(b"11 size=-1\n")[:1024] + tar_of(("b", b"")), "the size of an entry is '-1'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_layer_is_refused(data: bytes, said: str) -> None:
+    assert said in refused(data)
 
 
 def test_names_without_end_are_refused_before_they_are_kept() -> None:
@@ -204,3 +198,65 @@ def test_a_bomb_is_inflated_piece_by_piece_and_stopped() -> None:
 
 def test_entries_without_end_are_refused() -> None:
     assert "more than 3 entries" in refused(tar_of(*((str(number), b"") for number in range(5))), most_entries=3)
+
+
+FILE = Entry("file", 0o644, 0, 0, 1, "")
+DIRECTORY = Entry("directory", 0o755, 0, 0, 0, "")
+
+
+def link(target: str) -> Entry:
+    return Entry("link", 0o777, 0, 0, 0, target)
+
+
+def image(files: Listing) -> Evidence:
+    return Evidence(parse_settings(b"{}"), files, 0)
+
+
+def test_a_later_layer_covers_an_earlier_one() -> None:
+    changed = FILE._replace(mode=0o600)
+    assert overlaid([{"/a": FILE, "/b": FILE}, {"/a": changed}]) == {"/a": changed, "/b": FILE}
+
+
+def test_a_whiteout_removes_a_path_and_what_is_below_it() -> None:
+    lower = {"/d": DIRECTORY, "/d/f": FILE, "/d/s/f": FILE, "/df": FILE}
+    assert overlaid([lower, {"/.wh.d": FILE}]) == {"/df": FILE}
+
+
+def test_an_opaque_directory_keeps_only_what_its_own_layer_puts_there() -> None:
+    upper = {"/d": DIRECTORY, "/d/.wh..wh..opq": FILE, "/d/new": FILE}
+    assert overlaid([{"/d": DIRECTORY, "/d/old": FILE}, upper]) == {"/d": DIRECTORY, "/d/new": FILE}
+
+
+def test_a_file_in_the_place_of_a_directory_empties_it() -> None:
+    assert overlaid([{"/d": DIRECTORY, "/d/f": FILE}, {"/d": FILE}]) == {"/d": FILE}
+
+
+def test_a_directory_that_comes_again_keeps_what_is_in_it() -> None:
+    changed = DIRECTORY._replace(mode=0o700)
+    assert overlaid([{"/d": DIRECTORY, "/d/f": FILE}, {"/d": changed}]) == {"/d": changed, "/d/f": FILE}
+
+
+def test_a_path_is_found_through_links_of_its_directories() -> None:
+    found = image({"/usr/bin/su": FILE, "/bin": link("usr/bin"), "/x": link("/bin/../bin")})
+    assert found.find("/bin/su") == found.find("/x/su") == FILE
+
+
+def test_a_link_at_the_end_is_followed_unless_it_is_what_is_asked_for() -> None:
+    found = image({"/app/a-1.jar": FILE, "/app/a.jar": link("a-1.jar")})
+    assert found.find("/app/a.jar") == FILE
+    assert found.find("/app/a.jar", follow=False) == link("a-1.jar")
+
+
+@pytest.mark.parametrize("files", [{"/a": link("/b"), "/b": link("/a")}, {"/a": link("nowhere")}])
+def test_a_link_that_leads_nowhere_finds_nothing(files: Listing) -> None:
+    assert image(files).find("/a") is None
+    assert image(files).find("/a/b") is None
+
+
+def test_settings_are_those_of_the_config_and_the_defaults_are_dockers() -> None:
+    config: dict[str, object] = {
+        "config": {"Env": ["A=1=2"], "ExposedPorts": {"2/tcp": {}, "1/tcp": {}}, "Cmd": None, "Labels": {"l": "v"}}
+    }
+    settings = parse_settings(json.dumps(config).encode())
+    assert (settings.environment, settings.ports, settings.labels) == ({"A": "1=2"}, ("1/tcp", "2/tcp"), {"l": "v"})
+    assert (settings.command, settings.workdir, settings.user) == ((), "/", "")
