@@ -43,12 +43,6 @@ def broken(project: Path, fategen: Fategen) -> Iterator[Path]:
     succeeded(fategen("render", cwd=project))
 
 
-def write(template: Path, right: str, wrong: str) -> None:
-    text = (packaged_data("templates") / "compose.yaml.j2").read_text(encoding="utf-8")
-    assert right in text
-    template.write_text(text.replace(right, wrong, 1), encoding="utf-8")
-
-
 def left(project: Path) -> list[str]:
     """What compose made for the project and that is still there."""
     ours = f"--filter=label=com.docker.compose.project={stack_name(find_project(project))}"
@@ -74,50 +68,38 @@ def test_two_parties_of_the_sample_work_together_and_leave_nothing(project: Path
     assert left(project) == []
 
 
-META = 'service.port={{ port("%s") }}\n      meta.service.ip=meta-service'
+META = 'service.port={{ port("roll") }}\n      meta.service.ip='
+WRONG = {  # what is replaced in the template, by what, the first failure, what it found
+    "roll": (
+        f"{META}meta-service", f"{META}metaservice",
+        "roll reaches meta-service", "exit code 1: bash: .*metaservice: ",
+    ),
+    "federation": (
+        'service.port={{ port("federation") }}', "service.port=none", "federation is healthy", "exited with code 1$"
+    ),
+    "proxy": (
+        '"ip": "proxy-{{ other }}"', '"ip": "proxy-{{ other }}0"',
+        "proxy reaches python, federation and the other proxy", "exit code 1: .*proxy-99990: ",
+    ),
+    "python": (
+        "jdbc.password=fate_dev", "jdbc.password=wrong",
+        "eggroll counts a table", "exit code 1: .*roll: error: Access denied for user 'fate'@",
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong", "first", "found"),
-    [
-        (
-            META % "roll",
-            (META % "roll").replace("meta-service", "metaservice"),
-            "party 10000: roll reaches meta-service",
-            "exit code 1: bash: .*metaservice: ",
-        ),
-        (
-            'service.port={{ port("federation") }}',
-            "service.port=none",
-            "party 10000: federation is healthy",
-            "exited with code 1$",
-        ),
-        (
-            '"ip": "proxy-{{ other }}"',
-            '"ip": "proxy-{{ other }}0"',
-            "party 10000: proxy reaches python, federation and the other proxy",
-            "exit code 1: .*proxy-99990: ",
-        ),
-        (
-            "jdbc.password=fate_dev",
-            "jdbc.password=wrong",
-            "party 10000: eggroll counts a table",
-            "exit code 1: .*roll: error: Access denied for user 'fate'@",
-        ),
-    ],
-    ids=["roll", "federation", "proxy", "meta-service"],
-)
-def test_what_is_configured_wrong_is_named_first(
-    broken: Path, project: Path, fategen: Fategen, right: str, wrong: str, first: str, found: str
-) -> None:
-    write(broken, right, wrong)
+@pytest.mark.parametrize("component", WRONG)
+def test_what_is_configured_wrong_is_named_first(broken: Path, project: Path, fategen: Fategen, component: str) -> None:
+    right, wrong, first, found = WRONG[component]
+    text = (packaged_data("templates") / "compose.yaml.j2").read_text(encoding="utf-8")
+    assert right in text
+    broken.write_text(text.replace(right, wrong, 1), encoding="utf-8")
     ran = fategen("verify", "--stack", "-q", cwd=project)
     assert ran.code == 1, ran.out + ran.err
     head, _, reason, next_step, log = ran.out.splitlines()[:5]
-    assert head.startswith(f"FAILED  {first}"), ran.out
+    assert head.startswith(f"FAILED  party 10000: {first}"), ran.out
     assert re.match(f"  found     {found}", reason), ran.out
     assert next_step.startswith("  next      ") and log.startswith("  | ")
-    component = "python" if "table" in first else first.split()[2]
     kept = (project / ".fategen" / "logs" / f"{component}-10000.log").read_text(encoding="utf-8")
     assert log.removeprefix("  | ")[-40:] in kept
     assert left(project) == []
