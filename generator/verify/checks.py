@@ -1,4 +1,4 @@
-"""Contract and evidence -> results: every check that needs no start. Pure."""
+"""The checks that need no start: an image's content against its contract."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cache
 
 from generator.catalogue.contract import Contract, File
 from generator.text import human
-from generator.verify.layers import Entry, Evidence
+from generator.verify.layers import Content, Entry
 from generator.verify.results import Finding, Result
 
 SHOWN = 3
@@ -36,9 +36,9 @@ _ARCHITECTURES = {elf: architecture for architecture, elf in _PROGRAMS.items()}
 _WILD = re.compile(r"\*\*/|\*\*|\*|\?")
 
 
-def check(image: str, platform: str, contract: Contract, evidence: Evidence) -> tuple[Result, ...]:
+def check(image: str, platform: str, contract: Contract, content: Content) -> tuple[Result, ...]:
     """Every result, in the order of the contract: configuration, files, what may not be there, size; binaries."""
-    findings = (*_settings(contract, evidence), *_files(contract, evidence), *_binaries(contract, platform, evidence))
+    findings = (*_settings(contract, content), *_files(contract, content), *_binaries(contract, platform, content))
     hint = (
         f"most likely a base image has no {platform}, and BuildKit used its only platform instead: "
         f"fategen images {image} --external lists the names and the key of each (<NAME>_IMAGE or BASE_REGISTRY), "
@@ -48,8 +48,8 @@ def check(image: str, platform: str, contract: Contract, evidence: Evidence) -> 
     return tuple(replace(r, next=hint) if r.check == "binaries" and not r.ok else r for r in results)
 
 
-def _settings(contract: Contract, evidence: Evidence) -> Iterator[Finding]:
-    settings = evidence.settings
+def _settings(contract: Contract, content: Content) -> Iterator[Finding]:
+    settings = content.settings
     # the entrypoint first: to set one takes the command away
     for name, words, actual in (
         ("entrypoint", contract.entrypoint, settings.entrypoint),
@@ -75,16 +75,16 @@ def _settings(contract: Contract, evidence: Evidence) -> Iterator[Finding]:
             yield Finding(f"{title} {pair.name}", pair.where, pair.value, values.get(pair.name, "not set"), ok)
 
 
-def _files(contract: Contract, evidence: Evidence) -> Iterator[Finding]:
+def _files(contract: Contract, content: Content) -> Iterator[Finding]:
     mounted = [File(pair.name, type=pair.value, where=pair.where) for pair in contract.mounted]
     names = [*(file.name for file in contract.files), *(f"mounted over: {file.name}" for file in mounted)]
     for name, file in zip(names, [*contract.files, *mounted], strict=True):
         kind = file.type or ("link" if file.target else "there")
         expected = _described(file, kind, file.mode, file.owner, file.target)
-        found = _difference(file, evidence)
+        found = _difference(file, content)
         yield Finding(name, file.where, expected, found or expected, not found)
     for pair in contract.absent:
-        present = matching(pair.name, evidence)
+        present = matching(pair.name, content)
         yield Finding(
             f"absent: {pair.name}", pair.where, f"not there: {pair.value}", _some(present, "not there"), not present
         )
@@ -92,22 +92,22 @@ def _files(contract: Contract, evidence: Evidence) -> Iterator[Finding]:
         allowed = [_compiled(item.name) for item in contract.setuid]
         others = [
             f"{path} (mode {entry.mode:o}, owner {entry.uid}:{entry.gid})"
-            for path, entry in sorted(evidence.files.items())
+            for path, entry in sorted(content.files.items())
             if entry.mode & 0o6000 and entry.type == "file" and not any(e.fullmatch(path) for e in allowed)
         ]
         expected = "only the allowed ones"
         yield Finding("setuid and setgid", contract.setuid[0].where, expected, _some(others, expected), not others)
     if contract.size is not None:
         size, most = contract.size, number_of_bytes(contract.size.name)
-        yield Finding("size", size.where, f"at most {size.name}", human(evidence.size), evidence.size <= most)
+        yield Finding("size", size.where, f"at most {size.name}", human(content.size), content.size <= most)
 
 
-def matching(pattern: str, evidence: Evidence) -> list[str]:
+def matching(pattern: str, content: Content) -> list[str]:
     """The paths that match a pattern, in order."""
     if not _WILD.search(pattern):
-        return [pattern] if evidence.resolve(pattern) in evidence.files else []
+        return [pattern] if content.resolve(pattern) in content.files else []
     expression = _compiled(pattern)
-    return sorted(path for path in evidence.files if expression.fullmatch(path))
+    return sorted(path for path in content.files if expression.fullmatch(path))
 
 
 def number_of_bytes(text: str) -> int:
@@ -115,14 +115,14 @@ def number_of_bytes(text: str) -> int:
     return int(text[:-2]) * {"MB": 10**6, "GB": 10**9}[text[-2:]]
 
 
-def _difference(file: File, evidence: Evidence) -> str:
+def _difference(file: File, content: Content) -> str:
     """What is there instead of a file, or of the first that matches its pattern and is another; "" for none."""
     kind = file.type or ("link" if file.target else "")
-    paths = matching(file.name, evidence)
+    paths = matching(file.name, content)
     for path in paths:
-        entry = evidence.find(path, follow=kind != "link")
+        entry = content.find(path, follow=kind != "link")
         if entry is None:
-            link = evidence.find(path, follow=False)
+            link = content.find(path, follow=False)
             found = f"a link to {link.target}, which does not exist" if link else "not there"
         elif (
             (kind and entry.type != kind)
@@ -146,14 +146,14 @@ def _described(file: File, kind: str, mode: str, owner: str, target: str) -> str
     return ", ".join(parts)
 
 
-def _binaries(contract: Contract, platform: str, evidence: Evidence) -> Iterator[Finding]:
+def _binaries(contract: Contract, platform: str, content: Content) -> Iterator[Finding]:
     """Whether the image's programs are for its platform; nothing where it has none, or the platform is unknown.
 
     A second interpreter beside the platform's own is for 32-bit programs, which the platform runs as well.
     """
     system, _, architecture = platform.partition("/")
     elf = _PROGRAMS.get(architecture.partition("/")[0], "") if system == "linux" else ""
-    programs, interpreters = _programs(evidence), _interpreters(evidence)
+    programs, interpreters = _programs(content), _interpreters(content)
     if not contract.where or not elf or not (programs or interpreters):
         return
     wrong = {path: other for path, other in programs.items() if other != elf and not _EMULATOR.fullmatch(path)}
@@ -164,23 +164,23 @@ def _binaries(contract: Contract, platform: str, evidence: Evidence) -> Iterator
     yield Finding("binaries", contract.where, expected, _some(shown, expected), not wrong)
 
 
-def _programs(evidence: Evidence) -> dict[str, str]:
+def _programs(content: Content) -> dict[str, str]:
     """Path -> ELF of the programs that are in a directory of the image's PATH, in its order."""
-    places = [*evidence.settings.environment.get("PATH", "").split(":"), *ALWAYS]
-    directories = dict.fromkeys(evidence.resolve(f"{place}/.") for place in places if place.startswith("/"))
+    places = [*content.settings.environment.get("PATH", "").split(":"), *ALWAYS]
+    directories = dict.fromkeys(content.resolve(f"{place}/.") for place in places if place.startswith("/"))
     order = {directory: number for number, directory in enumerate(directories)}
     programs = [
         (order[posixpath.dirname(path)], path, entry.elf)
-        for path, entry in evidence.files.items()
+        for path, entry in content.files.items()
         if entry.elf and posixpath.dirname(path) in order
     ]
     return {path: elf for _, path, elf in sorted(programs)}
 
 
-def _interpreters(evidence: Evidence) -> dict[str, str]:
+def _interpreters(content: Content) -> dict[str, str]:
     """Path -> ELF: commonly a link to a file that has its version in its name."""
-    paths = sorted(path for path in evidence.files if "/ld" in path and _INTERPRETER.fullmatch(path))
-    entries: list[tuple[str, Entry | None]] = [(path, evidence.find(path)) for path in paths]
+    paths = sorted(path for path in content.files if "/ld" in path and _INTERPRETER.fullmatch(path))
+    entries: list[tuple[str, Entry | None]] = [(path, content.find(path)) for path in paths]
     return {path: entry.elf for path, entry in entries if entry is not None and entry.elf}
 
 

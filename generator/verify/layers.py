@@ -71,8 +71,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What an image holds. ``size`` is that of all its layers unpacked, in bytes, with what a later layer hides."""
+class Content:
+    """What an image contains. ``size``: bytes of all its layers, unpacked, with files that a later layer hides."""
 
     settings: Settings
     files: Listing
@@ -108,10 +108,10 @@ class Evidence:
         return None
 
 
-def evidence_of(config: bytes, layers: Sequence[Listing]) -> Evidence:
-    """What an image of this config and these layers holds. Raises Malformed."""
+def content_of(config: bytes, layers: Sequence[Listing]) -> Content:
+    """What an image of this config and these layers contains. Raises Malformed."""
     size = sum(entry.size for layer in layers for entry in layer.values())
-    return Evidence(parse_settings(config), overlaid(layers), size)
+    return Content(parse_settings(config), overlaid(layers), size)
 
 
 def parse_settings(config: bytes) -> Settings:
@@ -163,7 +163,7 @@ def _parents(path: str) -> Iterator[str]:
 def read_layer(
     pieces: Iterable[bytes], *, most_bytes: int = MOST_BYTES, most_entries: int = MOST_ENTRIES
 ) -> tuple[str, Listing]:
-    """Reads a layer to its end: its diff ID (the digest of the uncompressed tar), and what it holds.
+    """Reads a layer to its end: its diff ID (the digest of the uncompressed tar), and what it contains.
 
     BadLayer where it cannot be read; InputError: it is in zstd, and this Python has none.
     """

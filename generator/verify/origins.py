@@ -1,6 +1,6 @@
 """Where the images to verify are: in the engine, in OCI layouts of bake or a registry, in a bundle.
 
-Each origin gives subjects, reads what they hold without extracting it, and says by which names the engine starts them.
+Each origin gives subjects, reads their content without extracting it, and says by which names the engine starts them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from generator.images.oci import Descriptor, platform_name
 from generator.images.strictjson import Malformed
 from generator.plan.plan import Plan, Target
 from generator.progress import Progress, say
-from generator.verify.layers import BadLayer, Evidence, Listing, evidence_of, read_layer
+from generator.verify.layers import BadLayer, Content, Listing, content_of, read_layer
 
 NAMES = "fategen.invalid/verify"
 """A registry that nobody can push to or pull from (RFC 2606); a random part follows."""
@@ -56,8 +56,8 @@ class Wanted:
     platforms: tuple[str, ...]
 
 
-Read = Callable[[Collection[Subject], Progress], Mapping[Subject, Evidence]]
-"""What some subjects hold; a platform that its image lacks is left out. EngineError or BundleError."""
+Read = Callable[[Collection[Subject], Progress], Mapping[Subject, Content]]
+"""The content of some subjects; a platform that its image lacks is left out. EngineError or BundleError."""
 Started = Callable[[Docker], AbstractContextManager[Mapping[Subject, Subject]]]
 """Subject -> the same under a name that the engine has while the block lasts; one that is not there is not started."""
 
@@ -89,7 +89,7 @@ def from_engine(docker: Docker, wanted: Wanted) -> Origin:
     )
 
 
-def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progress) -> dict[Subject, Evidence]:
+def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progress) -> dict[Subject, Content]:
     """By one ``docker save`` of all of them.
 
     Unlike a container, its stream shows nothing that a start adds (/etc/hosts, /dev, mounts), has images of other
@@ -104,9 +104,9 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
         except BadLayer as error:
             raise BadStream(str(error)) from error
 
-    def read(_: object, stream: Reads) -> dict[Subject, Evidence]:
+    def read(_: object, stream: Reads) -> dict[Subject, Content]:
         saved: DockerSave[Listing] = read_stream(stream, take)
-        evidence = {}
+        contents = {}
         for subject in subjects:
             image = saved.image(subject.id, subject.platform)
             if image is None:
@@ -116,10 +116,10 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
                 message = f"docker save wrote no layer {missing[0]} of image {subject.id}"
                 raise EngineError(message, hint="pull or load it again")
             try:
-                evidence[subject] = evidence_of(image.config, [saved.layers[name] for name in image.layers])
+                contents[subject] = content_of(image.config, [saved.layers[name] for name in image.layers])
             except Malformed as error:
                 raise BadStream(f"the config of image {subject.id}: {error}") from None
-        return evidence
+        return contents
 
     return read_saves(docker, [[subject.id for subject in subjects]], read, progress)[0]
 
@@ -135,7 +135,7 @@ class _Stored:
 
 def _read_stored(
     images: Iterable[_Stored], subjects: Collection[Subject], progress: Progress
-) -> dict[Subject, Evidence]:
+) -> dict[Subject, Content]:
     """BundleError where a blob is not what its descriptor, or a layer not what the image's config says."""
     stored = {(p.manifest.digest, p.platform): (p, source) for source in images for p in source.image.platform_images}
     layers: dict[str, Listing] = {}
@@ -147,7 +147,7 @@ def _read_stored(
             progress(f"layer {blob.digest}", done, blob.size)
             yield piece
 
-    evidence = {}
+    contents = {}
     for subject in subjects:
         if (subject.id, subject.platform) not in stored:
             continue
@@ -161,11 +161,11 @@ def _read_stored(
                         raise BadLayer(f"unpacked it is {diff_id}, its config says {layer.diff_id}")
             blob = image.config
             config = b"".join(source.pieces(blob))
-            evidence[subject] = evidence_of(config, [layers[layer.diff_id] for layer in image.layers])
+            contents[subject] = content_of(config, [layers[layer.diff_id] for layer in image.layers])
         except (OSError, BadBlob, BadLayer, Malformed) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise BundleError(f"{source.image.label}: blob {blob.digest}: {reason}", hint=source.hint) from error
-    return evidence
+    return contents
 
 
 def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], directory: Path) -> Origin:
@@ -221,7 +221,7 @@ def _loaded(docker: Docker, layouts: Mapping[Subject, Path], directory: Path) ->
 
 
 def from_bundle(file: Path, wanted: Wanted) -> Origin:
-    """What a bundle holds of the plan's images. InputError where it lacks one that was named, or is a delta."""
+    """The plan's images in a bundle. InputError where it lacks one that was named, or is a delta."""
     index = inspect(file).index
     if index.bases:
         # what is not in it could neither be seen nor missed
@@ -230,7 +230,7 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
     images = {image.label: image for image in index.images}
     if missing := [name for name in wanted.named if name not in images]:
         problems = [Problem(name, f"is not in {file.name}") for name in missing]
-        raise InputError(problems, hint=f"it holds {', '.join(images)}")
+        raise InputError(problems, hint=f"it has {', '.join(images)}")
     subjects = []
     for target in wanted.targets:
         if target.name not in images:
@@ -244,11 +244,11 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
             else:
                 say(f"{target.name} is not in {file.name} for {platform}")
     if not subjects:
-        raise InputError(Problem(str(file), "it holds none of the images and platforms that were asked for"))
+        raise InputError(Problem(str(file), "it has none of the images and platforms that were asked for"))
     return Origin(tuple(subjects), lambda subjects, progress: _read_bundle(file, subjects, progress), None)
 
 
-def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) -> dict[Subject, Evidence]:
+def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) -> dict[Subject, Content]:
     """Every byte of it is checked, also where nothing of it is wanted. Raises BundleError."""
     verify_bundle(file, progress=progress)
 

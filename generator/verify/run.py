@@ -48,18 +48,18 @@ def check_images(
 def check_unstarted(origin: Origin, cache: Path, progress: Progress) -> dict[Subject, tuple[Result, ...]]:
     """The results of each subject; ``cache`` has those of the last runs.
 
-    What an image holds follows from its digest, so a result in the cache is never out of date: its key is made of the
+    An image's content follows from its digest, so a cached result is never out of date: its key is made of the
     image, the contract and the checks themselves. A file that cannot be read is made again.
     """
     remembered = _read_cache(cache)
     keys = {subject: _key(subject) for subject in origin.subjects}
-    evidence = origin.read([subject for subject, key in keys.items() if key not in remembered], progress)
+    contents = origin.read([subject for subject, key in keys.items() if key not in remembered], progress)
     results: dict[Subject, tuple[Result, ...]] = {}
     for subject, key in keys.items():
         if key in remembered:
             known = remembered.pop(key)
-        elif subject in evidence:
-            known = check(subject.image, subject.platform, subject.contract, evidence[subject])
+        elif subject in contents:
+            known = check(subject.image, subject.platform, subject.contract, contents[subject])
         else:
             missing = "the image does not have it"
             result = Result(subject.image, subject.platform, "platform", False, subject.platform, missing, "")

@@ -12,7 +12,7 @@ import pytest
 
 from generator.catalogue.contract import Contract
 from generator.verify.checks import check
-from generator.verify.layers import HEAD, BadLayer, Entry, Evidence, Settings, elf_of, overlaid, read_layer
+from generator.verify.layers import HEAD, BadLayer, Content, Entry, Settings, elf_of, overlaid, read_layer
 from generator.verify.results import Result
 from tests.bundle.layouts import zstd
 
@@ -66,7 +66,7 @@ def results(*layers: Files, platform: str = "linux/arm64", path: str = "", where
     """What is said of the image that these layers make."""
     settings = Settings("", "/", (), {}, {"PATH": path} if path else {}, (), ())
     files = overlaid([listed(layer(files)) for files in layers])
-    return check("one", platform, Contract(where=where), Evidence(settings, files, 0))
+    return check("one", platform, Contract(where=where), Content(settings, files, 0))
 
 
 @pytest.mark.parametrize("architecture", MACHINES)

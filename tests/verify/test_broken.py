@@ -14,7 +14,7 @@ import pytest
 
 from generator.project import packaged_data
 from generator.verify.checks import check
-from generator.verify.layers import Entry, Evidence, Listing, overlaid, parse_settings
+from generator.verify.layers import Content, Entry, Listing, overlaid, parse_settings
 from generator.verify.results import Result
 from tests.fate_plan import plan_of
 
@@ -104,7 +104,7 @@ def results(name: str, layer: Listing, changes: Mapping[str, object]) -> tuple[R
     }
     labels = {**config["Labels"], **changes.get("Labels", {})}  # type: ignore[dict-item]
     data = json.dumps({"config": {**config, **changes, "Labels": labels}}).encode()
-    return check(name, "linux/amd64", contract, Evidence(parse_settings(data), overlaid([files, layer]), 0))
+    return check(name, "linux/amd64", contract, Content(parse_settings(data), overlaid([files, layer]), 0))
 
 
 @pytest.mark.parametrize("name", sorted({case[0] for case in CASES}))

@@ -1,4 +1,4 @@
-"""Each check that needs no start, on made-up evidence: what passes, what fails, and what is said then."""
+"""Each check that needs no start, on made-up content: what passes, what fails, and what is said then."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from generator.catalogue.contract import Contract, File, Item, Pair, Words
 from generator.verify.checks import check, number_of_bytes
-from generator.verify.layers import Entry, Evidence, Settings
+from generator.verify.layers import Content, Entry, Settings
 from generator.verify.results import Result
 
 HERE = "c.yaml:7"
@@ -34,7 +34,7 @@ FILES = {
 
 
 def results(contract: Contract) -> tuple[Result, ...]:
-    return check("one", "linux/amd64", contract, Evidence(SETTINGS, FILES, 25_000_000))
+    return check("one", "linux/amd64", contract, Content(SETTINGS, FILES, 25_000_000))
 
 
 def one(contract: Contract) -> tuple[bool, str]:
@@ -109,7 +109,7 @@ def test_what_is_not_fails_and_says_what_is_there(contract: Contract, found: str
 
 
 def test_everything_that_may_be_setuid_is_named_so_that_everything_else_is_a_surprise() -> None:
-    nothing = Evidence(SETTINGS, {"/usr/bin/su": FILES["/usr/bin/su"]}, 0)
+    nothing = Content(SETTINGS, {"/usr/bin/su": FILES["/usr/bin/su"]}, 0)
     (result,) = check("one", "", Contract(setuid=(Item("/bin/nothing", HERE),)), nothing)
     assert not result.ok
     # a directory with that bit is an ordinary thing
@@ -120,7 +120,7 @@ def test_everything_that_may_be_setuid_is_named_so_that_everything_else_is_a_sur
 
 def test_of_many_paths_some_are_named() -> None:
     files = {f"/tmp/{number}": FILE for number in range(9)}
-    (result,) = check("one", "", Contract(absent=(Pair("/tmp/**", "", HERE),)), Evidence(SETTINGS, files, 0))
+    (result,) = check("one", "", Contract(absent=(Pair("/tmp/**", "", HERE),)), Content(SETTINGS, files, 0))
     assert result.found == "/tmp/0, /tmp/1, /tmp/2 and 6 more"
 
 
@@ -131,7 +131,7 @@ def test_of_many_paths_some_are_named() -> None:
 def test_a_star_stops_at_a_slash_and_two_do_not(pattern: str, paths: list[str]) -> None:
     from generator.verify.checks import matching
 
-    found = Evidence(SETTINGS, dict.fromkeys(["/a/x.cc", "/a/b/y.cc", "/a/b/c/z.cc", "/b/x.cc"], FILE), 0)
+    found = Content(SETTINGS, dict.fromkeys(["/a/x.cc", "/a/b/y.cc", "/a/b/c/z.cc", "/b/x.cc"], FILE), 0)
     assert set(matching(pattern, found)) == set(paths)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from generator.errors import InputError
-from generator.verify.layers import LONGEST, BadLayer, Entry, Evidence, Listing, overlaid, parse_settings, read_layer
+from generator.verify.layers import LONGEST, BadLayer, Content, Entry, Listing, overlaid, parse_settings, read_layer
 from tests.bundle.layouts import zstd
 
 Change = Callable[[tarfile.TarInfo], None]
@@ -208,8 +208,8 @@ def link(target: str) -> Entry:
     return Entry("link", 0o777, 0, 0, 0, target)
 
 
-def image(files: Listing) -> Evidence:
-    return Evidence(parse_settings(b"{}"), files, 0)
+def image(files: Listing) -> Content:
+    return Content(parse_settings(b"{}"), files, 0)
 
 
 def test_a_later_layer_covers_an_earlier_one() -> None:

@@ -16,7 +16,7 @@ from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage
 from generator.plan.plan import Target
 from generator.progress import quiet
-from generator.verify.layers import Evidence
+from generator.verify.layers import Content
 from generator.verify.origins import Origin, Wanted, from_bundle, from_layouts
 from tests.bundle.layouts import BASE, ZSTD, Layout, multi, simple
 from tests.fate_plan import plan_of
@@ -42,31 +42,31 @@ def in_bundle(file: Path, *names: str) -> Origin:
     return from_bundle(file, Wanted(targets(*names), (), ()))
 
 
-def read(origin: Origin) -> dict[tuple[str, str], Evidence]:
+def read(origin: Origin) -> dict[tuple[str, str], Content]:
     """(image, platform) -> what it holds."""
-    return {(s.image, s.platform): evidence for s, evidence in origin.read(origin.subjects, quiet).items()}
+    return {(s.image, s.platform): content for s, content in origin.read(origin.subjects, quiet).items()}
 
 
 def test_every_platform_of_a_layout_is_read(tmp_path: Path) -> None:
     images = [SourceImage(("fgtest/m:1.0",), multi(tmp_path / "m", "m"), (AMD, ARM))]
-    held = read(from_layouts(targets("m"), images, tmp_path))
-    assert {key: set(evidence.files) for key, evidence in held.items()} == {
+    contents = read(from_layouts(targets("m"), images, tmp_path))
+    assert {key: set(content.files) for key, content in contents.items()} == {
         ("m", AMD): {"/arch", "/opt/app.jar"}, ("m", ARM): {"/arch", "/opt/app.jar"}
     }  # fmt: skip
 
 
 def test_a_bundle_is_read_in_one_pass(tmp_path: Path) -> None:
-    held = read(in_bundle(bundle(tmp_path, source(tmp_path, "a"), source(tmp_path, "b")), "a", "b"))
-    assert [set(held[name, AMD].files) for name in "ab"] == [{"/etc/base", "/opt/a"}, {"/etc/base", "/opt/b"}]
-    assert held["a", AMD].size == len(BASE["etc/base"]) + 300
-    assert held["a", AMD].settings.command == ("/bin/true",)
+    contents = read(in_bundle(bundle(tmp_path, source(tmp_path, "a"), source(tmp_path, "b")), "a", "b"))
+    assert [set(contents[name, AMD].files) for name in "ab"] == [{"/etc/base", "/opt/a"}, {"/etc/base", "/opt/b"}]
+    assert contents["a", AMD].size == len(BASE["etc/base"]) + 300
+    assert contents["a", AMD].settings.command == ("/bin/true",)
 
 
 def test_layers_in_zstd_are_read_as_others_are(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "a")
     layout.finish((layout.manifest([layout.layer(BASE, ZSTD), layout.layer({"opt/a": b"a"}, ZSTD)]), "fgtest/a:1.0"))
-    held = read(in_bundle(bundle(tmp_path, SourceImage(("fgtest/a:1.0",), layout.path, (AMD,))), "a"))
-    assert set(held["a", AMD].files) == {"/etc/base", "/opt/a"}
+    contents = read(in_bundle(bundle(tmp_path, SourceImage(("fgtest/a:1.0",), layout.path, (AMD,))), "a"))
+    assert set(contents["a", AMD].files) == {"/etc/base", "/opt/a"}
 
 
 def test_every_byte_of_a_bundle_is_checked_also_when_nothing_of_it_is_read(tmp_path: Path) -> None:
@@ -118,5 +118,5 @@ def test_what_was_named_and_is_not_in_the_bundle_is_an_error(tmp_path: Path) -> 
     file = bundle(tmp_path, source(tmp_path, "a"))
     with pytest.raises(InputError, match=r"b: is not in 1\.fate\.tar"):
         from_bundle(file, Wanted(targets("a", "b"), ("b",), ()))
-    with pytest.raises(InputError, match="it holds none of the images and platforms"):
+    with pytest.raises(InputError, match="it has none of the images and platforms"):
         in_bundle(file, "b")

@@ -10,7 +10,7 @@ import pytest
 
 from generator.catalogue.contract import Contract, File, Item
 from generator.progress import Progress, quiet
-from generator.verify.layers import Entry, Evidence, evidence_of
+from generator.verify.layers import Content, Entry, content_of
 from generator.verify.origins import Origin, Subject
 from generator.verify.run import REMEMBERED, check_unstarted
 
@@ -21,9 +21,9 @@ FILE = Entry("file", 0o644, 0, 0, 5, "")
 def run(cache: Path, subject: Subject, read: list[Subject]) -> list[tuple[str, bool, str]]:
     """(check, ok, found) of each result of a subject; ``read`` gets what had to be read."""
 
-    def reader(subjects: Collection[Subject], _: Progress) -> Mapping[Subject, Evidence]:
+    def reader(subjects: Collection[Subject], _: Progress) -> Mapping[Subject, Content]:
         read.extend(subjects)
-        return {s: evidence_of(b"{}", [{"/etc/a": FILE}]) for s in subjects if s.platform == "linux/amd64"}
+        return {s: content_of(b"{}", [{"/etc/a": FILE}]) for s in subjects if s.platform == "linux/amd64"}
 
     (results,) = check_unstarted(Origin((subject,), reader, None), cache / "results.json", quiet).values()
     return [(result.check, result.ok, result.found) for result in results]
