@@ -49,7 +49,7 @@ def push_problems(
     bundle: Path | None,
     say: Callable[[str], None],
 ) -> list[Problem]:
-    """What keeps these targets from being pushed. What is not certain is said and is no problem: a push may work.
+    """Why these targets cannot be pushed. What is not certain is only said: the push may still work.
 
     ``environment`` is bake's; ``bundle`` is CA_BUNDLE's file.
     """
@@ -87,8 +87,11 @@ def _ask_push(
 
 
 def certain(kind: Kind, facts: Facts, environment: Mapping[str, str]) -> bool:
-    """Whether a push must meet the same. What fails between here and the registry may not fail for a builder elsewhere,
-    for an engine with a proxy of its own, or (certificates) for a BuildKit with a configuration of its own."""
+    """Whether a push is sure to fail too.
+
+    A problem with the connection from here need not exist for a builder elsewhere, for an engine with a proxy of its
+    own, or (certificates) for a BuildKit with a configuration of its own.
+    """
     if kind in ("no login", "refused", "denied", "missing"):
         return True
     host = environment.get("DOCKER_HOST", "")
@@ -219,7 +222,7 @@ def _insecure(facts: Facts) -> tuple[str, ...]:
 def client_trust(host: str, environment: Mapping[str, str], bundle: Path | None, state: Path) -> dict[str, str]:
     """What to add to bake's environment so that buildx, which fetches tokens itself, trusts what docker trusts.
 
-    Writes a file with the system's authorities and the registry's into ``state`` where it has any of its own.
+    Writes a file with the system's authorities and the registry's into ``state`` if it has any of its own.
     """
     files = [*certificates(host, environment), *([bundle] if bundle else [])]
     if not files:

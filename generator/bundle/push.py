@@ -205,7 +205,7 @@ class _Push:
         return [tag for tag in target.tags if self._tagged[target.path, tag] != target.image.target.digest]
 
     def _platforms(self, path: str, tag: str) -> tuple[str, ...]:
-        """Those behind a tag; none where it is damaged or half of it is missing: a push may be what repairs it."""
+        """The platforms behind a tag; none if it is damaged or incomplete: this push may repair it."""
         from generator.registry.http import Refusal
 
         try:

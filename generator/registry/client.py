@@ -71,7 +71,7 @@ class Registry(Session):
         return RawManifest(sha256(answer.data), media_type, answer.data)
 
     def platforms(self, path: str, name: str) -> tuple[str, ...]:
-        """The platforms of the image with this tag or digest. Raises Malformed where it is damaged."""
+        """The platforms of the image with this tag or digest. Raises Malformed if it is damaged."""
         top = self.manifest(path, name)
         if top.media_type in INDEX_TYPES:
             children = parse_index(top.data, top.media_type)
@@ -90,7 +90,7 @@ class Registry(Session):
         digest = sha256(answer.data)
         expected = name if ":" in name else answer.headers.get("Docker-Content-Digest", digest)
         if digest != expected:
-            raise Refusal("unknown", f"what came is {digest}, not {expected}")
+            raise Refusal("unknown", f"it sent {digest}, not {expected}")
         return answer
 
     def digest(self, path: str, tag: str) -> str:
@@ -133,7 +133,7 @@ class Registry(Session):
             raise self.refusal(answer)
         digest = answer.headers.get("Docker-Content-Digest", sha256(data))
         if digest != sha256(data):
-            raise Refusal("unknown", f"it took {sha256(data)} and calls it {digest}")
+            raise Refusal("unknown", f"it accepted {sha256(data)} and reports it as {digest}")
 
     def _ask(self, method: str, path: str, kind: str, name: str) -> Answer:
         path = self._path(path)

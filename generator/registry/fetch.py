@@ -1,7 +1,7 @@
 """Fetches images from registries into OCI layouts that share one directory of blobs, as those that bake exports.
 
 First come all manifests and configs, so that all problems of all images are told at once; then the layers, several at
-a time, while a bundle is written of those that have come. What is there already is not asked for.
+a time, while a bundle is written of those that are complete. Blobs that are there already are not fetched again.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def fetching(
 
     Raises InputError or EngineError with every problem of every image (not there, not for a platform, no right, no
     room), and then has fetched no layer; EngineError, with image, digest and registry, for a registry that fails later
-    or lies. What has come is kept for the next run, which needs ``registries`` of its own: these were ended.
+    or lies. What was received is kept for the next run, which needs new ``registries``: these were ended.
     """
     pool = ThreadPoolExecutor(at_once)
     fetch = Fetch(pool, registries, images, progress)

@@ -250,7 +250,7 @@ def test_a_registry_that_calls_it_otherwise_is_not_believed(registry: Loopback, 
         return True
 
     registry.lies.append(other)
-    with pytest.raises(EngineError, match="and calls it sha256:000"):
+    with pytest.raises(EngineError, match="and reports it as sha256:000"):
         send(registry, file, "b")
 
 

@@ -19,7 +19,7 @@ from generator.bundle.save import save
 from generator.config.reference import Reference, parse_reference
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage, empty_layout
-from generator.registry.client import Registries, Registry
+from generator.registry.client import Registries
 from generator.registry.fetch import Fetch, RemoteImage, fetching, other_images
 from tests.bundle.layouts import GZIP, INDEX, MANIFEST, Layout, multi, sha256, simple
 from tests.loopback import Handler, Loopback
@@ -53,10 +53,7 @@ def wanted(registry: Loopback, *names: str, platforms: Sequence[str] = (AMD,)) -
 
 
 def connected(registry: Loopback) -> Registries:
-    def connect(access: object) -> Registry:
-        return registry.client(access)  # type: ignore[arg-type]
-
-    return Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}, (), connect)
+    return Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}, connect=registry.client)
 
 
 @contextmanager
@@ -71,11 +68,7 @@ def start(images: Sequence[Wanted], state: Path, registries: Registries, **more:
 
 
 def fetch(registry: Loopback, images: Sequence[Wanted], state: Path, **more: Any) -> tuple[SourceImage, ...]:
-    return fetch_all(images, state, connected(registry), **more)
-
-
-def fetch_all(images: Sequence[Wanted], state: Path, registries: Registries, **more: Any) -> tuple[SourceImage, ...]:
-    with start(images, state, registries, **more) as fetched:
+    with start(images, state, connected(registry), **more) as fetched:
         return fetched.images
 
 
@@ -111,12 +104,11 @@ def test_a_second_run_asks_for_nothing_but_the_names(registry: Loopback, tmp_pat
 def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path: Path) -> None:
     base = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "base.tar", name="base").index
     registry.asked.clear()
-    registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
-    found = fetch_all(wanted(registry, "a", "b"), tmp_path / "2", registries, without=frozenset(base.blobs()))
+    images = fetch(registry, wanted(registry, "a", "b"), tmp_path / "2", without=frozenset(base.blobs()))
     blobs = {path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path}
     assert not blobs & {layer.blob.digest for layer in base.images[0].platform_images[0].layers}
-    delta = save(found, tmp_path / "delta.tar", name="delta", bases=[base]).index
-    assert [one.name for one in delta.bases] == ["base"]
+    delta = save(images, tmp_path / "delta.tar", name="delta", bases=[base]).index
+    assert [base.name for base in delta.bases] == ["base"]
 
 
 def test_a_name_that_moved_is_another_image(registry: Loopback, tmp_path: Path) -> None:
@@ -181,8 +173,8 @@ def test_a_manifest_list_of_docker_keeps_its_digest(registry: Loopback, tmp_path
     _, data = registry.manifests["fgtest/m"]["1.0"]
     changed = json.dumps({**json.loads(data), "mediaType": kind}, indent=3).encode()
     registry.manifests["fgtest/m"]["1.0"] = (kind, changed)
-    found = fetch(registry, wanted(registry, "m", platforms=(AMD, ARM)), tmp_path / "state")
-    [image] = save(found, tmp_path / "m.tar", name="m").index.images
+    images = fetch(registry, wanted(registry, "m", platforms=(AMD, ARM)), tmp_path / "state")
+    [image] = save(images, tmp_path / "m.tar", name="m").index.images
     assert image.target.digest == sha256(changed) and image.target.media_type == kind
 
 
@@ -190,9 +182,8 @@ def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) 
     def stop(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
     with pytest.raises(KeyboardInterrupt):
-        fetch_all(wanted(registry, "a", "b"), tmp_path, registries, progress=stop)
+        fetch(registry, wanted(registry, "a", "b"), tmp_path, progress=stop)
     kept = list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
     assert kept
     assert fetch(registry, wanted(registry, "a", "b"), tmp_path)
