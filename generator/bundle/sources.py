@@ -11,7 +11,7 @@ from generator.bake.job import Job
 from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine, EngineImage
 from generator.docker.process import Docker, find_docker
 from generator.errors import EngineError, InputError, Problem
-from generator.images.docker_save import AGAIN, SavedImage, compress_layers, copy_blobs, grouped, read_saves
+from generator.images.docker_save import AGAIN, compress_layers, copy_blobs, grouped, read_saves
 from generator.images.layout import BlobStore, SourceImage, empty_layout, missing_platforms, names_image, write_layout
 from generator.images.oci import Descriptor
 from generator.images.reference import familiar, normalise
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from generator.registry.fetch import Fetch
     from generator.workspace import Workspace
 
-COMPRESSED = "compressed.json"
-"""The file beside the blobs that remembers which layer was compressed into which blob."""
+COMPRESSED = "compressed"
+"""The directory beside the blobs that remembers which layer was compressed into which blob."""
 
 
 def source_images(job: Job, platforms: Sequence[str], layouts: Mapping[str, Path]) -> tuple[SourceImage, ...]:
@@ -144,11 +144,5 @@ def _compressed(
     """By ID: whatever becomes of a tag meanwhile, these are the images that were asked about."""
     groups = grouped({image.id: image.layers for image in images.values()})
     saves = read_saves(docker, groups, lambda ids, stream: compress_layers(stream, ids, store), progress)
-    saved = {identity: image for group in saves for identity, image in group.items()}
-    # only now: a layer that is in several streams was compressed from one of them
-    return {name: _manifest(saved[image.id], store) for name, image in images.items()}
-
-
-def _manifest(image: SavedImage, store: BlobStore) -> Descriptor:
-    layers = [layer for diff_id in image.diff_ids if (layer := store.compressed(diff_id))]
-    return store.put_manifest(image.config, layers)
+    saved = {identity: manifest for group in saves for identity, manifest in group.items()}
+    return {name: saved[image.id] for name, image in images.items()}

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
 import zlib
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import IO, Any, Literal
 
 from generator.errors import InputError, Problem
+from generator.images.image import Reads
+from generator.images.oci import OCI_GZIP, Descriptor
 
 try:
     from isal import isal_zlib
@@ -29,14 +29,13 @@ NO_ZSTD = "this Python has no zstd (3.14 has)"
 _INSTALL = "pip install backports.zstd, where fategen is installed"
 _WINDOW_LOG = 27
 """zstd: at most 128 MiB of window, as ``zstd -d`` takes without being asked"""
-_GZIP = re.compile(rb"\x1f\x8b\x08")
 # the second is a skippable frame, with which a stream of several frames may begin
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 
 
 def compression_of(head: bytes) -> Kind:
     """How a layer that begins with these bytes (four are enough) is compressed."""
-    return "gzip" if _GZIP.match(head) else "zstd" if _ZSTD.match(head) else ""
+    return "gzip" if head.startswith(b"\x1f\x8b\x08") else "zstd" if _ZSTD.match(head) else ""
 
 
 class DamagedStream(ValueError):
@@ -94,48 +93,22 @@ def zstd_module(problem: Problem) -> Any:
     return zstd
 
 
-class GzipWriter:
-    """Writes what it is given to ``file`` as gzip whose bytes depend on the content alone: no name, no time.
+def gzip_layer(tar: Reads, file: IO[bytes]) -> tuple[str, Descriptor]:
+    """Write a layer's tar to ``file`` as gzip; the tar's digest (the diff ID), and the blob.
 
-    Leaving the ``with`` block without an error ends the stream; then ``digest`` (``sha256:…``) and ``size`` (bytes)
-    are those of the compressed stream. ISA-L, where there is one, is ten times as fast as gzip -6, and the layers of
-    FATE become 8 % larger; another build of zlib, or ISA-L on another kind of processor, may write other bytes.
+    The bytes depend on the content alone: no name, no time. ISA-L, where there is one, is ten times as fast as gzip -6,
+    and the layers of FATE become 8 % larger; it, or another build of zlib, may write other bytes. Raises OSError.
     """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        library = zlib if isal_zlib is None else isal_zlib
-        self._file, self._sha, self.size = file, hashlib.sha256(), 0
-        self._deflate = library.compressobj(3, zlib.DEFLATED, -zlib.MAX_WBITS)
-        self._buffer = bytearray()
-        self._crc = self._length = 0
-
-    def __enter__(self) -> GzipWriter:
-        # no name, no time, "unknown" operating system
-        self._put(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self._put(self._deflate.compress(bytes(self._buffer)) + self._deflate.flush())
-            self._put(struct.pack("<II", self._crc, self._length & 0xFFFFFFFF))
-
-    @property
-    def digest(self) -> str:
-        return "sha256:" + self._sha.hexdigest()
-
-    def write(self, data: bytes) -> None:
-        """Takes the next bytes. OSError where the file cannot be written."""
-        self._crc = zlib.crc32(data, self._crc)
-        self._length += len(data)
-        self._buffer += data
-        # in pieces of one size: what is compressed must not depend on how the bytes arrive
-        while len(self._buffer) >= PIECE:
-            self._put(self._deflate.compress(bytes(self._buffer[:PIECE])))
-            del self._buffer[:PIECE]
-
-    def _put(self, data: bytes) -> None:
-        self._file.write(data)
-        self._sha.update(data)
-        self.size += len(data)
+    deflate = (isal_zlib or zlib).compressobj(3, zlib.DEFLATED, 31)
+    unpacked, packed, size = hashlib.sha256(), hashlib.sha256(), 0
+    piece = b"-"
+    while piece:
+        # pieces of one size: what is written must not depend on how the bytes arrive
+        piece = b""
+        while len(piece) < PIECE and (data := tar.read(PIECE - len(piece))):
+            piece += data
+        unpacked.update(piece)
+        data = deflate.compress(piece) if piece else deflate.flush()
+        packed.update(data)
+        size += file.write(data)
+    return f"sha256:{unpacked.hexdigest()}", Descriptor(f"sha256:{packed.hexdigest()}", size, OCI_GZIP)

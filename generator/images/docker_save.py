@@ -110,11 +110,10 @@ class DockerSave(Generic[T]):
         return self.documents[name]
 
 
-def read_stream(stream: Reads, take: Callable[[str, Reads, int], T | None]) -> DockerSave[T]:
+def read_stream(stream: Reads, take: Callable[[str, Reads, int], T]) -> DockerSave[T]:
     """Reads to the end of the archive; ``take`` gets the name, the bytes and the size of each layer as it comes.
 
-    Where it returns None the layer is not listed. Raises BadStream (also for a document that does not match its
-    digest), and what ``take`` raises.
+    Raises BadStream (also for a document that does not match its digest), and what ``take`` raises.
     """
     documents: dict[str, bytes] = {}
     layers: dict[str, T] = {}
@@ -125,39 +124,23 @@ def read_stream(stream: Reads, take: Callable[[str, Reads, int], T | None]) -> D
             for member in tar:
                 key = _key(member.name)
                 if member.issym():
-                    target = posixpath.join(posixpath.dirname(member.name), member.linkname)
-                    links[key] = _key(posixpath.normpath(target))
+                    links[key] = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.linkname))
                 file = tar.extractfile(member) if member.isreg() else None
                 if file is None:
                     continue
-                head = file.read(CHUNK)
+                content = file.read() if member.size <= LIMIT else b""
                 # a layer is a tar or compressed: neither begins like JSON, but for a tar whose first name does
-                is_json = head[:1] in (b"{", b"[") and head[257:262] != b"ustar"
-                if key.endswith("/layer.tar") or (key.startswith("sha256:") and not (is_json and member.size <= LIMIT)):
-                    taken = take(key, _Rest(head, file), member.size)
-                    if taken is not None:
-                        layers[key] = taken
-                elif member.size <= LIMIT:
-                    documents[key] = head + file.read()
-                    if key.startswith("sha256:") and sha256(documents[key]) != key:
+                is_json = content[:1] in (b"{", b"[") and content[257:262] != b"ustar"
+                if key.endswith("/layer.tar") or (key.startswith("sha256:") and not is_json):
+                    layers[key] = take(key, io.BytesIO(content) if content else file, member.size)
+                else:
+                    documents[key] = content
+                    if key.startswith("sha256:") and sha256(content) != key:
                         raise BadStream(f"{key} does not match its digest")
     except tarfile.TarError as error:
         raise BadStream(str(error)) from error
-    layers.update({name: layers[target] for name, target in links.items() if target in layers})
+    layers.update({name: layers[_key(target)] for name, target in links.items() if _key(target) in layers})
     return DockerSave(documents, layers)
-
-
-class _Rest:
-    """Bytes that were read already, and then the rest of the stream."""
-
-    def __init__(self, head: bytes, stream: Reads) -> None:
-        self._head, self._stream = head, stream
-
-    def read(self, size: int, /) -> bytes:
-        if not self._head:
-            return self._stream.read(size)
-        head, self._head = self._head[:size], self._head[size:]
-        return head
 
 
 def _key(name: str) -> str:
@@ -269,17 +252,18 @@ def copy_blobs(stream: Reads, store: BlobStore) -> dict[str, Descriptor]:
     return saved.names()
 
 
-def compress_layers(stream: Reads, ids: Sequence[str], store: BlobStore) -> dict[str, SavedImage]:
-    """Put every layer of a graphdriver's stream into ``store``; the images with these IDs. BadStream."""
+def compress_layers(stream: Reads, ids: Sequence[str], store: BlobStore) -> dict[str, Descriptor]:
+    """Put the images with these IDs, of a graphdriver's stream, into ``store``; their manifests. BadStream."""
 
     def take(name: str, layer: Reads, _size: int) -> str:
         return store.compress(layer, name if name.startswith("sha256:") else "")
 
     saved = read_stream(stream, take)
-    images = {}
+    manifests = {}
     for identity in ids:
         image = saved.image(identity)
         if image is None or tuple(saved.layers.get(layer) for layer in image.layers) != image.diff_ids:
             raise BadStream(f"the layers of image {identity} are not those that its config names")
-        images[identity] = image
-    return images
+        layers = [layer for diff_id in image.diff_ids if (layer := store.compressed(diff_id))]
+        manifests[identity] = store.put_manifest(image.config, layers)
+    return manifests

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from generator.errors import BundleError, InputError, Problem
 from generator.images import reference
@@ -30,6 +30,7 @@ from generator.images.strictjson import LIMIT, Malformed
 
 CHUNK = 1 << 20
 """bytes that are read, hashed and written at a time"""
+T = TypeVar("T")
 
 
 class Reads(Protocol):
@@ -166,8 +167,7 @@ def resolve(source: BlobSource, top: Child, references: tuple[str, ...], platfor
     An index that names more than these platforms is rewritten. Raises InputError (a platform it lacks, layers that
     cannot be stored in a bundle) and BundleError (a blob that is missing or not what its digest or media type says).
     """
-    label = reference.short(references[0])
-    blob = top.descriptor
+    label, blob = reference.short(references[0]), top.descriptor
     if blob.media_type in MANIFEST_TYPES:
         platform_image = _platform_image(source, blob, top.platform, label)
         _require(platforms, [platform_image.platform], label)
@@ -175,23 +175,24 @@ def resolve(source: BlobSource, top: Child, references: tuple[str, ...], platfor
     if blob.media_type not in INDEX_TYPES:
         raise BundleError(f"{label}: {blob.digest} is {blob.media_type[:80]!r}, not an image", hint=source.hint)
     children = index_children(source, blob, label)
-    _require(platforms, [child.platform for child in children if not child.attestation], label)
-    taken = {c.platform: c.descriptor for c in children if c.platform in platforms and not c.attestation}
-    platform_images = tuple(_platform_image(source, taken[platform], platform, label) for platform in platforms)
+    manifests = {child.platform: child.descriptor for child in children if not child.attestation}
+    _require(platforms, list(manifests), label)
+    platform_images = tuple(_platform_image(source, manifests[name], name, label) for name in platforms)
+    rewritten = {}
     if len(platform_images) == 1:
-        return ResolvedImage(Image(references, platform_images[0].manifest, platform_images), source, {})
-    if len(children) == len(platform_images):
-        # nothing is left out, so the index and its digest, which a registry knows, stay
-        return ResolvedImage(Image(references, blob, platform_images), source, {})
-    data = nested_index(sorted(taken.items()))
-    index = Descriptor(sha256(data), len(data), OCI_INDEX)
-    return ResolvedImage(Image(references, index, platform_images), source, {index.digest: data})
+        blob = platform_images[0].manifest
+    elif len(children) != len(platform_images):
+        # where nothing is left out, the index and its digest, which a registry knows, stay
+        data = nested_index(sorted((name, manifests[name]) for name in platforms))
+        blob = Descriptor(sha256(data), len(data), OCI_INDEX)
+        rewritten[blob.digest] = data
+    return ResolvedImage(Image(references, blob, platform_images), source, rewritten)
 
 
 def index_children(source: BlobSource, index: Descriptor, label: str) -> tuple[Child, ...]:
     """The manifests that an index names, no platform twice. BundleError where it is no such index."""
-    data = read_blob(source, index, f"{label}: index")
-    try:
+
+    def parse(data: bytes) -> tuple[Child, ...]:
         children = parse_index(data, index.media_type)
         for child in children:
             if child.descriptor.media_type not in MANIFEST_TYPES:
@@ -199,9 +200,17 @@ def index_children(source: BlobSource, index: Descriptor, label: str) -> tuple[C
         platforms = [child.platform for child in children if not child.attestation]
         if len(set(platforms)) != len(platforms):
             raise Malformed("it names a platform twice")
+        return children
+
+    return _parsed(source, index, f"{label}: index", parse)
+
+
+def _parsed(source: BlobSource, blob: Descriptor, what: str, parse: Callable[[bytes], T]) -> T:
+    """What ``parse`` makes of a blob, verified. ``what`` begins the message of a BundleError."""
+    try:
+        return parse(read_blob(source, blob, what))
     except Malformed as error:
-        raise BundleError(f"{label}: index {index.digest}: {error}", hint=source.hint) from None
-    return children
+        raise BundleError(f"{what} {blob.digest}: {error}", hint=source.hint) from None
 
 
 def _require(wanted: Sequence[str], present: Sequence[str], label: str) -> None:
@@ -213,23 +222,15 @@ def _require(wanted: Sequence[str], present: Sequence[str], label: str) -> None:
 
 def _platform_image(source: BlobSource, top: Descriptor, platform: str, label: str) -> PlatformImage:
     """The image of a manifest; ``platform`` is what its index states, which counts more than what its config does."""
-    data = read_blob(source, top, f"{label}: manifest")
-    try:
-        manifest = parse_manifest(data, top.media_type)
-    except Malformed as error:
-        raise BundleError(f"{label}: manifest {top.digest}: {error}", hint=source.hint) from None
+    manifest = _parsed(source, top, f"{label}: manifest", lambda data: parse_manifest(data, top.media_type))
     for layer in manifest.layers:
         if layer.media_type not in LAYER_TYPES:
             message = f"layer {layer.digest} is {layer.media_type[:80]!r}, neither gzip, nor zstd, nor a plain tar"
             hint = "build it again with compression=gzip,force-compression=true"
             raise InputError(Problem(label, message), hint=hint)
-    data = read_blob(source, manifest.config, f"{label}: config")
-    try:
-        config = parse_config(data)
-    except Malformed as error:
-        raise BundleError(f"{label}: config {manifest.config.digest}: {error}", hint=source.hint) from None
+    config = _parsed(source, manifest.config, f"{label}: config", parse_config)
     if len(config.diff_ids) != len(manifest.layers):
         count = f"{len(manifest.layers)} layers, its config {len(config.diff_ids)} diff ids"
         raise BundleError(f"{label}: manifest {top.digest} has {count}", hint=source.hint)
-    layers = tuple(Layer(blob, config.diff_ids[number]) for number, blob in enumerate(manifest.layers))
+    layers = tuple(map(Layer, manifest.layers, config.diff_ids))
     return PlatformImage(platform or config.platform, top, manifest.config, layers)

@@ -6,19 +6,19 @@ Source: opencontainers/image-spec, image-layout.md. A digest becomes a path only
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import tempfile
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from tempfile import NamedTemporaryFile
+from typing import IO, cast
 
 from generator.errors import BundleError, InputError, Problem
 from generator.files import disk_errors, write_atomically
 from generator.images import reference
-from generator.images.compression import GzipWriter
+from generator.images.compression import gzip_layer
 from generator.images.image import (
     Reads,
     ResolvedImage,
@@ -41,7 +41,7 @@ from generator.images.oci import (
     parse_manifest,
     platform_name,
 )
-from generator.images.strictjson import LIMIT, Malformed, digest, encode, fields, parse, size
+from generator.images.strictjson import LIMIT, Malformed, digest, encode
 from generator.project import STATE
 
 
@@ -95,16 +95,15 @@ def read(source: SourceImage) -> ResolvedImage:
 
     BundleError: the layout is damaged or lies (a digest, a media type, a missing blob).
     """
-    names = _names(source)
-    label = reference.short(names[0])
     try:
+        names = tuple(sorted({reference.normalise(name) for name in source.references}))
         platforms = tuple(dict.fromkeys(map(platform_name, source.platforms)))
-    except Malformed as error:
-        raise InputError(Problem(label, str(error))) from None
-    if not platforms:
-        raise InputError(Problem(label, "no platform is given"))
+    except ValueError as error:
+        raise InputError(Problem(str(source.layout), str(error))) from None
+    if not names or not platforms:
+        raise InputError(Problem(str(source.layout), "an image needs a name and a platform"))
     layout = Layout(source.layout)
-    return resolve(layout, _entry(layout, names, label), names, platforms)
+    return resolve(layout, _entry(layout, names, reference.short(names[0])), names, platforms)
 
 
 def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = ()) -> None:
@@ -130,16 +129,19 @@ def missing_platforms(source: SourceImage, top: Descriptor) -> list[Problem]:
 
     An engine keeps an index as it was pulled, and of its platforms those that it needs.
     """
-    label = reference.short(_names(source)[0])
     if top.media_type not in INDEX_TYPES:
         return []
-    layout = Layout(source.layout)
-    named = {c.platform: c.descriptor for c in index_children(layout, top, label) if not c.attestation}
-    complete = [platform for platform, manifest in named.items() if _complete(layout, manifest)]
+    layout, label = Layout(source.layout), reference.short(reference.normalise(source.references[0]))
+    complete = {
+        child.platform: _complete(layout, child.descriptor)
+        for child in index_children(layout, top, label)
+        if not child.attestation
+    }
+    present = ", ".join(platform for platform, whole in complete.items() if whole) or "no platform"
     return [
-        Problem(label, f"the engine has {', '.join(complete) or 'no platform'} of it, not {platform}")
+        Problem(label, f"the engine has {present} of it, not {platform}")
         for platform in source.platforms
-        if platform in named and platform not in complete
+        if not complete.get(platform, True)
     ]
 
 
@@ -151,26 +153,15 @@ def _complete(layout: Layout, top: Descriptor) -> bool:
     return all(layout.blob_path(blob.digest).is_file() for blob in (manifest.config, *manifest.layers))
 
 
-def _names(source: SourceImage) -> tuple[str, ...]:
-    if not source.references:
-        raise InputError(Problem(str(source.layout), "an image needs a name"))
-    try:
-        return tuple(sorted({reference.normalise(name) for name in source.references}))
-    except ValueError as error:
-        raise InputError(Problem(str(source.layout), str(error))) from None
-
-
 def _entry(layout: Layout, names: Sequence[str], label: str) -> Child:
     """The entry of index.json: the only one, or the one that carries exactly these names."""
     try:
         (layout.path / "oci-layout").stat()
         with (layout.path / "index.json").open("rb") as file:
-            data = file.read(LIMIT + 1)
+            children = parse_index(file.read(LIMIT + 1), "")
     except OSError as error:
         message = f"{layout.path} is not an OCI layout ({error.strerror}: {Path(str(error.filename)).name})"
         raise InputError(Problem(label, message), hint="build the image first") from error
-    try:
-        children = parse_index(data, "")
     except Malformed as error:
         raise BundleError(f"{label}: {layout.path}/index.json: {error}", hint=layout.hint) from None
     if len(children) > 1:
@@ -195,16 +186,15 @@ def _described(blob: Descriptor) -> dict[str, object]:
 class BlobStore:
     """The blobs of layouts that fategen fills, in their ``blobs/sha256`` directory; threads may share it.
 
-    ``cache_file`` remembers which uncompressed layer is in which blob. Losing the file or a blob costs the time to
-    compress again and nothing else: whoever reads a blob verifies it. Methods raise EngineError where the disk is full
-    or fails, and then leave no part of a blob behind.
+    ``cache`` is a directory that remembers which uncompressed layer is in which blob. Losing it or a blob costs the
+    time to compress again and nothing else: whoever reads a blob verifies it. Methods raise EngineError where the disk
+    is full or fails, and then leave no part of a blob behind.
     """
 
-    def __init__(self, directory: Path, cache_file: Path) -> None:
-        self._directory, self._cache_file = directory, cache_file
-        self._compressed = _read_cache(cache_file)
-        self._lock = threading.Lock()
-        self._started: set[str] = set()
+    def __init__(self, directory: Path, cache: Path) -> None:
+        self._directory, self._cache = directory, cache
+        with disk_errors(cache):
+            cache.mkdir(exist_ok=True)
 
     def put(self, data: bytes) -> str:
         """Keep a small blob and return its digest."""
@@ -215,46 +205,33 @@ class BlobStore:
 
     def copy(self, stream: Reads, blob: Descriptor) -> None:
         """Keep a blob as it is; what is here already is passed over. BadBlob where the bytes are others."""
-        path = self._path(blob.digest)
-        if (path.is_file() and path.stat().st_size == blob.size) or not self._start(blob.digest):
-            return
-
-        def write(file: IO[bytes]) -> str:
-            for chunk in verified(stream, blob):
-                file.write(chunk)
-            return blob.digest
-
-        self._write(blob.digest, write)
+        if not self._has(blob):
+            with self._temporary() as file:
+                for chunk in verified(stream, blob):
+                    file.write(chunk)
+                self._keep(file, blob.digest)
 
     def compress(self, tar: Reads, expected: str = "") -> str:
         """Read a layer's tar to its end, keep it in gzip and return its diff ID.
 
-        ``expected`` is the diff ID that its source states: what is here, or comes in another thread, is only hashed.
+        ``expected`` is the diff ID that its source states: what is here already is only hashed.
         """
-        if expected and (self.compressed(expected) or not self._start(expected)):
+        if expected and self.compressed(expected):
             return copy_hashed(tar, len)
-        blobs: dict[str, Descriptor] = {}
-
-        def write(file: IO[bytes]) -> str:
-            with GzipWriter(file) as out:
-                diff_id = copy_hashed(tar, out.write)
-            blobs[diff_id] = Descriptor(out.digest, out.size, OCI_GZIP)
-            return out.digest
-
-        self._write(expected, write)
-        with self._lock, disk_errors(self._directory):
-            self._compressed.update(blobs)
-            known = {name: {"digest": blob.digest, "size": blob.size} for name, blob in self._compressed.items()}
-            write_atomically(self._cache_file, encode(known), sync=False)
-        return next(iter(blobs))
+        with self._temporary() as file:
+            diff_id, blob = gzip_layer(tar, file)
+            self._keep(file, blob.digest)
+            write_atomically(self._cache / diff_id.partition(":")[2], f"{blob.digest} {blob.size}", sync=False)
+        return diff_id
 
     def compressed(self, diff_id: str) -> Descriptor | None:
         """The blob that was made of the layer with this diff ID, if it is still here."""
-        blob = self._compressed.get(diff_id)
         try:
-            return blob if blob and self._path(blob.digest).stat().st_size == blob.size else None
-        except OSError:
+            name, size = (self._cache / diff_id.partition(":")[2]).read_text(encoding="ascii").split()
+            blob = Descriptor(digest(name, "a blob"), int(size), OCI_GZIP)
+        except (OSError, ValueError):
             return None
+        return blob if self._has(blob) else None
 
     def put_manifest(self, config: bytes, layers: Sequence[Descriptor]) -> Descriptor:
         """Keep a config and a manifest of it and of layers that are here."""
@@ -267,44 +244,26 @@ class BlobStore:
         data = encode(manifest)
         return Descriptor(self.put(data), len(data), OCI_MANIFEST)
 
-    def _start(self, name: str) -> bool:
-        """Whether no other thread has begun with it."""
-        with self._lock:
-            new = name not in self._started
-            self._started.add(name)
-            return new
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[IO[bytes]]:
+        """A file beside the blobs, which is removed unless ``_keep`` makes it one."""
+        with disk_errors(self._directory), NamedTemporaryFile(prefix=".", dir=self._directory, delete=False) as file:
+            try:
+                yield cast(IO[bytes], file)
+            finally:
+                Path(file.name).unlink(missing_ok=True)
 
-    def _write(self, name: str, write: Callable[[IO[bytes]], str]) -> None:
-        """Keep what ``write`` writes, under the digest it returns; if it fails, the next may begin with ``name``."""
-        temporary = None
-        try:
-            with disk_errors(self._directory):
-                number, temporary = tempfile.mkstemp(prefix=".", dir=self._directory)
-                with os.fdopen(number, "wb") as file:
-                    os.fchmod(number, 0o644)
-                    digest = write(file)
-                Path(temporary).replace(self._path(digest))
-        except BaseException:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
-            with self._lock:
-                self._started.discard(name)
-            raise
+    def _keep(self, file: IO[bytes], digest: str) -> None:
+        file.flush()
+        os.fchmod(file.fileno(), 0o644)
+        Path(file.name).replace(self._path(digest))
+
+    def _has(self, blob: Descriptor) -> bool:
+        path = self._path(blob.digest)
+        return path.is_file() and path.stat().st_size == blob.size
 
     def _path(self, name: str) -> Path:
         return self._directory / name.partition(":")[2]
-
-
-def _read_cache(cache_file: Path) -> dict[str, Descriptor]:
-    try:
-        known = fields(parse(cache_file.read_bytes()), "the cache", ())
-        entries = {digest(name, "a layer"): fields(value, name, ("digest", "size")) for name, value in known.items()}
-        return {
-            name: Descriptor(digest(value["digest"], name), size(value["size"], name), OCI_GZIP)
-            for name, value in entries.items()
-        }
-    except (OSError, Malformed):
-        return {}
 
 
 def empty_layout(layouts: Path, name: str) -> Path:

@@ -85,10 +85,8 @@ def platform_object(name: str) -> dict[str, str]:
 
 def _platform(value: object, where: str) -> str:
     platform = fields(value, where, ("os", "architecture"))
-    parts = [text(platform[key], f"{where}.{key}") for key in ("os", "architecture")]
-    if platform.get("variant"):
-        parts.append(text(platform["variant"], f"{where}.variant"))
-    return platform_name("/".join(parts))
+    keys = ("os", "architecture", "variant") if platform.get("variant") else ("os", "architecture")
+    return platform_name("/".join(text(platform[key], f"{where}.{key}") for key in keys))
 
 
 def descriptor(value: object, where: str) -> Descriptor:

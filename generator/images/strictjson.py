@@ -46,9 +46,7 @@ def parse(data: bytes) -> object:
     if len(data) > LIMIT:
         raise Malformed(f"{len(data):,} bytes of metadata, at most {LIMIT:,} are read")
     try:
-        return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_object, parse_int=_int, parse_constant=_constant
-        )  # fmt: skip
+        return json.loads(data.decode(), object_pairs_hook=_object, parse_int=_int, parse_constant=_constant)
     except RecursionError:
         raise Malformed("it is nested too deeply") from None
     except UnicodeDecodeError:

@@ -10,22 +10,31 @@ import sys
 import pytest
 
 from generator.errors import InputError
-from generator.images.compression import Decompressor, GzipWriter
+from generator.images.compression import Decompressor, gzip_layer
 from tests.bundle.layouts import sha256
 
 MIB = 1 << 20
+
+
+class Short(io.BytesIO):
+    """A stream that gives at most ``step`` bytes at a time."""
+
+    def __init__(self, data: bytes, step: int) -> None:
+        super().__init__(data)
+        self._step = step
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(size or 0, self._step))
 
 
 @pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 5])
 def test_gzip_depends_on_the_content_alone(size: int) -> None:
     data = (random.Random(size).randbytes(9_973) * (size // 9_973 + 1))[:size]
     written = set()
-    for piece in (size + 1, 100_003, 4096):
+    for step in (size + 1, 100_003, 4096):
         out = io.BytesIO()
-        with GzipWriter(out) as writer:
-            for start in range(0, size, piece):
-                writer.write(data[start : start + piece])
-        assert (writer.digest, writer.size) == (sha256(out.getvalue()), out.tell())
+        diff_id, blob = gzip_layer(Short(data, step), out)
+        assert (diff_id, blob.digest, blob.size) == (sha256(data), sha256(out.getvalue()), out.tell())
         written.add(out.getvalue())
     [content] = written
     assert gzip.decompress(content) == data
