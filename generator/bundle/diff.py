@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from generator.bundle.delta import leave_out
 from generator.bundle.index import BundleIndex
+from generator.bundle.save import leave_out
 from generator.images import reference
 from generator.images.image import Image, Layer
 from generator.images.reference import familiar

@@ -167,7 +167,7 @@ def _read(kind: Any, value: object, where: str) -> Any:
 def arrange(name: str, images: Sequence[Image], files: Sequence[SmallFile] = ()) -> BundleIndex:
     """The index of a whole bundle with ``images``, in canonical order, checked as if it had been read.
 
-    ``Malformed`` says what is wrong. ``delta.leave_out`` makes it the index of a delta.
+    ``Malformed`` says what is wrong. ``save.leave_out`` makes it the index of a delta.
     """
     ordered = [replace(image, references=tuple(sorted(image.references))) for image in images]
     ordered.sort(key=lambda image: image.references[0])

@@ -18,8 +18,6 @@ from generator.files import sync_directory, try_lock, write_atomically
 _MARGIN = 1 << 20
 _BUFFER = 4 << 20
 """Bytes that are written at once; there are two buffers of it. mmap aligns them, as O_DIRECT wants it (open(2))."""
-_WINDOW = 64 << 20
-"""Bytes after which the disk is waited for where O_DIRECT is unknown: a slow one must not be noticed at the end."""
 
 
 def check_place(output: Path) -> None:
@@ -104,9 +102,10 @@ class DiskFile:
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self._direct = self._set_direct(True)
-        self._filled, self._spare = mmap.mmap(-1, _BUFFER), mmap.mmap(-1, _BUFFER)
-        self._used = self._unforced = 0
+        self._filled, self._spare, self._used = mmap.mmap(-1, _BUFFER), mmap.mmap(-1, _BUFFER), 0
+        self._direct = False
+        with contextlib.suppress(OSError):
+            self._set_direct(True)
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[None] = self._thread.submit(lambda: None)
 
@@ -116,10 +115,9 @@ class DiskFile:
             self._writing.result()
         view = memoryview(data)
         while view:
-            piece = view[: _BUFFER - self._used]
+            piece, view = view[: _BUFFER - self._used], view[_BUFFER - self._used :]
             self._filled[self._used : self._used + len(piece)] = piece
             self._used += len(piece)
-            view = view[len(piece) :]
             if self._used == _BUFFER:
                 self._hand_over()
 
@@ -139,31 +137,20 @@ class DiskFile:
         self._filled, self._spare, self._used = self._spare, self._filled, 0
 
     def _put(self, left: memoryview) -> None:
-        if len(left) < _BUFFER and self._direct:
+        if len(left) < _BUFFER:
             # the file's end is no multiple of a disk's block
-            self._direct = self._set_direct(False)
+            self._set_direct(False)
         while left:
             try:
-                count = os.write(self._number, left)
+                left = left[os.write(self._number, left) :]
             except OSError as error:
                 if error.errno != errno.EINVAL or not self._direct:
                     raise
-                self._direct = self._set_direct(False)
-                continue
-            left = left[count:]
-            self._unforced += count
-        if self._unforced >= _WINDOW:
-            os.fsync(self._number)
-            self._unforced = 0
+                self._set_direct(False)
 
-    def _set_direct(self, on: bool) -> bool:
-        """Whether the file is written past the cache from now on."""
-        flag = getattr(os, "O_DIRECT", 0)
-        flags = fcntl.fcntl(self._number, fcntl.F_GETFL)
-        try:
-            fcntl.fcntl(self._number, fcntl.F_SETFL, flags | flag if on else flags & ~flag)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            return False
-        return on and bool(flag)
+    def _set_direct(self, direct: bool) -> None:
+        """Whether the file is written past the cache from now on. OSError where the file system cannot."""
+        if direct != self._direct:
+            flags = fcntl.fcntl(self._number, fcntl.F_GETFL)
+            fcntl.fcntl(self._number, fcntl.F_SETFL, flags ^ getattr(os, "O_DIRECT", 0))
+            self._direct = direct

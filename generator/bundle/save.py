@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from generator.bundle.delta import leave_out
 from generator.bundle.format import TRAILER, Contents, Member, Writes, contents, header, padding
-from generator.bundle.index import NAME, BundleIndex, arrange, small_file
+from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, decode, small_file
 from generator.bundle.output import check_place, check_space, output_file, write_checksum
 from generator.bundle.reader import inspect
 from generator.errors import BundleError, EngineError, InputError, Problem
@@ -38,17 +37,22 @@ class Fetching(Protocol):
 
 @dataclass(frozen=True)
 class SaveResult:
-    """A saved bundle: ``size`` in bytes, ``sha256`` of the whole file in hexadecimal, ``root`` as ``sha256:…``.
-
-    ``shared`` is what would have been written twice or more if each image had its own file, in bytes.
-    """
+    """A saved bundle: ``size`` in bytes, ``sha256`` of the whole file in hexadecimal."""
 
     path: Path
     size: int
     sha256: str
-    root: str
     index: BundleIndex
-    shared: int
+
+    @property
+    def root(self) -> str:
+        return self.index.root
+
+    @property
+    def shared(self) -> int:
+        """Bytes that would have been written twice or more if each image had its own file."""
+        alone = [{blob.digest: blob.size for blob in image.blobs()} for image in self.index.images]
+        return sum(sum(sizes.values()) for sizes in alone) - self.index.size
 
 
 def save(
@@ -64,28 +68,55 @@ def save(
     """Write ``images`` to ``output`` and, where it is a path, their checksum to ``output`` + ``.sha256``.
 
     Layers that ``bases`` have are left out. ``files`` are small files that go with them, by name: see
-    ``small_files.open_files``. Layers that ``fetching`` brings are waited for.
+    ``index.open_files``. Layers that ``fetching`` brings are waited for.
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
     fails). Whatever it raises, the file ``output`` is what it was before. A stream raises BrokenPipeError where nobody
     reads it any more; who reads it can tell whether it is complete, since a bundle has an end.
     """
-    plan, blobs, shared = _prepare(images, name, bases, files or {})
+    plan, blobs = _prepare(images, name, bases, files or {})
     if isinstance(output, Path):
         check_place(output)
         check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
         with output_file(output, plan.size) as file:
             digest = _write(file, plan, blobs, fetching, progress or quiet)
         write_checksum(output, digest)
-        return SaveResult(output, plan.size, digest, plan.index.root, plan.index, shared)
+        return SaveResult(output, plan.size, digest, plan.index)
     try:
         digest = _write(output, plan, blobs, fetching, progress or quiet)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise EngineError(f"the output cannot be written: {error.strerror}", hint="check where it goes") from error
-    return SaveResult(Path("-"), plan.size, digest, plan.index.root, plan.index, shared)
+    return SaveResult(Path("-"), plan.size, digest, plan.index)
+
+
+def leave_out(index: BundleIndex, bases: Sequence[BundleIndex]) -> BundleIndex:
+    """``index`` without the layers that ``bases`` have, or leave out themselves because their own bases have them.
+
+    Bases that have none of its layers are not named; ``index`` is returned as it is where no base has any.
+    """
+    layers, used = _layers(index), set()
+    users: dict[str, set[str]] = {}
+    for base in bases:
+        for digest, manifests in _layers(base).items():
+            if digest in layers:
+                users.setdefault(digest, set()).update(manifests)
+                used.add(BaseBundle(base.name, base.root))
+    missing = tuple(MissingLayer(digest, tuple(sorted(users[digest]))) for digest in sorted(users))
+    ordered = tuple(sorted(used, key=lambda base: base.root))
+    return decode(replace(index, bases=ordered, missing=missing).encode()) if missing else index
+
+
+def _layers(index: BundleIndex) -> dict[str, set[str]]:
+    """The layers of its images, and the manifests that have each."""
+    layers: dict[str, set[str]] = {}
+    for image in index.images:
+        for platform_image in image.platform_images:
+            for layer in platform_image.layers:
+                layers.setdefault(layer.blob.digest, set()).add(platform_image.manifest.digest)
+    return layers
 
 
 def root_digest(output: Path) -> str | None:
@@ -102,8 +133,8 @@ def root_digest(output: Path) -> str | None:
 
 def _prepare(
     images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes]
-) -> tuple[Contents, _Blobs, int]:
-    """What is written, from where, and the bytes that images share."""
+) -> tuple[Contents, _Blobs]:
+    """What is written, and where its bytes are."""
     problems = []
     if not NAME.fullmatch(name):
         problems.append(Problem("", f"{name!r} is not a valid bundle name (letters, digits, '.', '_', '-')"))
@@ -114,12 +145,7 @@ def _prepare(
         index = arrange(name, [image.image for image in resolved], [small_file(*file) for file in files.items()])
     except Malformed as error:
         raise InputError(f"cannot make a bundle of these images: {error}") from None
-    return contents(leave_out(index, bases)), _Blobs(resolved, files.values()), _shared(index)
-
-
-def _shared(index: BundleIndex) -> int:
-    alone = sum(sum(blob.size for blob in {b.digest: b for b in image.blobs()}.values()) for image in index.images)
-    return alone - index.size
+    return contents(leave_out(index, bases)), _Blobs(resolved, files.values())
 
 
 class _Blobs:

@@ -1,30 +1,132 @@
-"""Where the images of a bundle come from: bake, the engine, a registry, OCI layouts of other tools."""
+"""What a bundle of the plan holds, what its file is called, and where its images come from.
+
+They come from bake, the engine, a registry, or OCI layouts of other tools.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator.bake.job import Job
-from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine, EngineImage
+from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine
 from generator.docker.process import Docker, find_docker
-from generator.errors import EngineError, InputError, Problem
+from generator.errors import EngineError, InputError, Problem, did_you_mean
 from generator.images.docker_save import AGAIN, compress_layers, copy_blobs, grouped, read_saves
 from generator.images.layout import BlobStore, SourceImage, empty_layout, missing_platforms, names_image, write_layout
-from generator.images.oci import Descriptor
 from generator.images.reference import familiar, normalise
 from generator.progress import Bar, Progress
 from generator.progress import quiet as no_progress
 
 if TYPE_CHECKING:
+    from generator.bake import Job
     from generator.bundle.index import BundleIndex
+    from generator.plan.plan import Plan
     from generator.registry.fetch import Fetch
     from generator.workspace import Workspace
 
-COMPRESSED = "compressed"
-"""The directory beside the blobs that remembers which layer was compressed into which blob."""
+DEFAULT = "fate"
+BUNDLES = {DEFAULT: ("components",), "third-party": ("third-party",), "all": ("base", "components", "third-party")}
+"""The bundles that have names, and the plan's groups in them."""
+_COMPRESSED = (".gz", ".tgz", ".zst", ".xz", ".bz2", ".zip")
+
+
+def groups_of(name: str, plan: Plan) -> tuple[str, ...]:
+    """The groups of a bundle that the plan has: for some platforms there is no base-image, say."""
+    known = {group.name for group in plan.groups}
+    return tuple(group for group in BUNDLES[name] if group in known)
+
+
+def check_bundle_name(name: str, read_plan: Callable[[], Plan | None]) -> None:
+    """InputError where no bundle has this name; the hint knows the names of groups and images."""
+    if name in BUNDLES:
+        return
+    suggestion = did_you_mean(name, BUNDLES)
+    hint = "for one image: fategen bundle save --image NAME; fategen images lists them"
+    if bundle := next((bundle for bundle, groups in BUNDLES.items() if name in groups), ""):
+        suggestion, hint = "", f"the group {name} is in: fategen bundle save {bundle}"
+    elif not suggestion and (plan := read_plan()):
+        images = _bundle_of_image(plan)
+        for image in difflib.get_close_matches(name, images, n=1):
+            suggestion = "" if name == image else f"; did you mean {image}?"
+            of = "" if images[image] == DEFAULT else f"{images[image]} "
+            hint = f"for one image: fategen bundle save {of}--image {image}"
+    message = f"no bundle has this name{suggestion}; there are {', '.join(BUNDLES)}"
+    raise InputError(Problem(name, message), hint=hint)
+
+
+def selected(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
+    """The names to build: the bundle's groups, or some of their images. InputError for one that is not in them."""
+    groups = groups_of(name, plan)
+    if not groups:
+        from generator.bake.job import not_built
+
+        # no name at all would be bake's default
+        reason = not_built(plan, BUNDLES[name]) or f"FATE {plan.line} has none of its images"
+        hint = "fategen images lists all images"
+        raise InputError(Problem(name, f"this bundle would be empty: {reason}"), hint=hint)
+    known = [target.name for target in plan.select(groups)]
+    wrong = [image for image in images if image not in known]
+    if wrong:
+        # one that has none of the project's platforms: it raises with the reason
+        plan.select(target.name for target in plan.unavailable if target.name in wrong)
+        bundles = _bundle_of_image(plan)
+        instead = {w: f"; it is in {bundles[w]}" if w in bundles else did_you_mean(w, known) for w in wrong}
+        problems = [Problem("--image", f"{w} is not in the {name} bundle{instead[w]}") for w in wrong]
+        raise InputError(problems, hint=f"it holds {', '.join(known)}")
+    return tuple(images) or groups
+
+
+def _bundle_of_image(plan: Plan) -> dict[str, str]:
+    """Image -> the smallest bundle that has it."""
+    return {t.name: bundle for bundle in reversed(BUNDLES) for t in plan.select(groups_of(bundle, plan))}
+
+
+def in_order(platforms: Iterable[str], plan: Plan) -> tuple[str, ...]:
+    """Each once and as PLATFORMS has them: the same images in another order are another bundle."""
+    known = plan.settings.platforms
+    return tuple(sorted(dict.fromkeys(platforms), key=lambda p: known.index(p) if p in known else len(known)))
+
+
+def default_platform(engine: str, plan: Plan) -> str:
+    """What is saved where no platform is asked for: the engine's, or else the only one of the project. InputError."""
+    known = plan.settings.platforms
+    if engine in known or not known[1:]:
+        return engine if engine in known else known[0]
+    message = f"PLATFORMS ({' '.join(known)}) lacks the engine's own {engine}, which is the default"
+    flags = ", or ".join(f"--platform {platform}" for platform in known)
+    raise InputError(Problem(plan.settings.where("PLATFORMS"), message), hint=f"choose what to save: {flags}")
+
+
+def other_platforms(plan: Plan, names: Sequence[str], saved: str) -> str:
+    """A note that images are built for more than the ``saved`` platform; "" where they are not."""
+    built = dict.fromkeys(platform for target in plan.select(names) for platform in target.platforms)
+    others = [platform for platform in built if platform != saved]
+    if not others:
+        return ""
+    flags = " ".join(f"--platform {platform}" for platform in (saved, *others))
+    return f"for {saved} only, the engine's platform; for {'all' if others[1:] else 'both'}: {flags}"
+
+
+def default_file(title: str, platforms: Iterable[str]) -> Path:
+    """With the ``platforms`` that were asked for, the same in whatever order they are."""
+    return Path("-".join((title, *(platform.replace("/", "-") for platform in sorted(set(platforms))))) + ".fate.tar")
+
+
+def check_output_name(output: Path, bases: Sequence[Path]) -> None:
+    """InputError where a file's name promises a compression that a bundle lacks, or is that of a base bundle."""
+    if end := next((end for end in _COMPRESSED if output.name.endswith(end)), ""):
+        wrong = f"{output} would not be {end}: a bundle is a plain tar with compressed layers"
+        stem = str(output)[: -len(end)]
+        for suffix in (".tar", ".fate"):
+            stem = stem[: -len(suffix)] if stem.endswith(suffix) else stem
+        raise InputError(Problem("-o", wrong), hint=f"-o {stem}.fate.tar")
+    for base in bases:
+        if base.resolve() == output.resolve():
+            message = f"{base} is the base bundle, and would be overwritten by its delta"
+            raise InputError(Problem("--base", message), hint="write to another file with -o")
 
 
 def source_images(job: Job, platforms: Sequence[str], layouts: Mapping[str, Path]) -> tuple[SourceImage, ...]:
@@ -57,19 +159,6 @@ def from_layouts(directory: Path, job: Job, platforms: Sequence[str]) -> tuple[S
     return source_images(job, platforms, layouts)
 
 
-def from_engine(
-    docker: Docker, job: Job, platforms: Sequence[str], state: Path, progress: Progress = no_progress
-) -> tuple[SourceImage, ...]:
-    """What the engine has under the plan's names, by ``docker save``. Raises InputError and EngineError.
-
-    The layouts below ``state`` are those that bake writes too: what was exported before is not copied again.
-    """
-    layouts = {target.name: empty_layout(state / "layouts", target.name) for target in job.targets}
-    images = source_images(job, platforms, layouts)
-    fill_layouts(docker, images, progress)
-    return images
-
-
 @contextlib.contextmanager
 def without_building(
     workspace: Workspace,
@@ -92,8 +181,11 @@ def without_building(
         with fetching_layouts(workspace, job, platforms, process, quiet, others, bases) as fetch:
             yield fetch.images, fetch
     else:
+        # the layouts of bake: what was exported before is not copied again
+        state = workspace.project.make_state("layouts")
+        images = source_images(job, platforms, {t.name: empty_layout(state, t.name) for t in job.targets})
         with Bar("reading", quiet) as bar:
-            images = from_engine(find_docker(), job, platforms, workspace.project.make_state(), bar)
+            fill_layouts(find_docker(), images, bar)
         yield images, None
 
 
@@ -103,46 +195,32 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
     The layouts share one ``blobs`` directory, a cache. Raises InputError for every image and platform that the engine
     lacks, and EngineError: a layout then has no index, as before.
     """
-    loader = DockerEngine(docker)
+    engine = DockerEngine(docker)
     names = [image.references[0] for image in images]
-    known = loader.inspect(names)
+    known = engine.inspect(names)
     if missing := [name for name in names if name not in known]:
         raise InputError([Problem(familiar(name), NOT_IN_ENGINE) for name in missing], hint=GET_IMAGES)
     if not images:
         return
     blobs = (images[0].layout / "blobs/sha256").resolve()
-    store = BlobStore(blobs, blobs.parent.parent / COMPRESSED)
-    copy = _copied if loader.containerd_store else _compressed
-    tops = copy(docker, {name: known[name] for name in names}, store, progress)
-    problems = [problem for image in images for problem in missing_platforms(image, tops[image.references[0]])]
-    if problems:
+    store = BlobStore(blobs, blobs.parent.parent / "compressed")
+    if engine.containerd_store:
+        # by name: where it is asked for a digest, its index names no image (moby #51389)
+        groups = grouped({name: known[name].layers for name in names})
+        saves = read_saves(docker, groups, lambda _, stream: copy_blobs(stream, store), progress)
+        keys = {name: normalise(name) for name in names}
+    else:
+        # by ID: whatever becomes of a tag meanwhile, these are the images that were asked about
+        groups = grouped({known[name].id: known[name].layers for name in names})
+        saves = read_saves(docker, groups, lambda ids, stream: compress_layers(stream, ids, store), progress)
+        keys = {name: known[name].id for name in names}
+    saved = {key: top for tops in saves for key, top in tops.items()}
+    for name, key in keys.items():
+        wrote = saved[key].digest if key in saved else "nothing"
+        if engine.containerd_store and wrote != known[name].id:
+            raise EngineError(f"docker save wrote {wrote} for {name}, which was {known[name].id}", hint=AGAIN)
+    tops = {name: saved[key] for name, key in keys.items()}
+    if problems := [problem for image in images for problem in missing_platforms(image, tops[image.references[0]])]:
         raise InputError(problems, hint="load it with fategen bake --load --platform P or docker pull --platform P")
     for image in images:
         write_layout(image.layout, tops[image.references[0]])
-
-
-def _copied(
-    docker: Docker, images: Mapping[str, EngineImage], store: BlobStore, progress: Progress
-) -> dict[str, Descriptor]:
-    """By name: an engine with a containerd store leaves out of its index what is asked for by digest (moby #51389)."""
-    groups = grouped({name: image.layers for name, image in images.items()})
-    saves = read_saves(docker, groups, lambda _, stream: copy_blobs(stream, store), progress)
-    saved = {name: top for tops in saves for name, top in tops.items()}
-    tops = {}
-    for name, image in images.items():
-        top = saved.get(normalise(name))
-        if top is None or top.digest != image.id:
-            wrote = top.digest if top else "nothing"
-            raise EngineError(f"docker save wrote {wrote} for {name}, which was {image.id}", hint=AGAIN)
-        tops[name] = top
-    return tops
-
-
-def _compressed(
-    docker: Docker, images: Mapping[str, EngineImage], store: BlobStore, progress: Progress
-) -> dict[str, Descriptor]:
-    """By ID: whatever becomes of a tag meanwhile, these are the images that were asked about."""
-    groups = grouped({image.id: image.layers for image in images.values()})
-    saves = read_saves(docker, groups, lambda ids, stream: compress_layers(stream, ids, store), progress)
-    saved = {identity: manifest for group in saves for identity, manifest in group.items()}
-    return {name: saved[image.id] for name, image in images.items()}

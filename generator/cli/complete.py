@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def images_and_groups(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """For ``[IMAGE|GROUP]...``: those that are not on the line yet."""
-    if (plan := _plan(context)) is None:
+    if (plan := plan_or_none(context)) is None:
         return []
     items = {t.name: t.description for t in plan.targets if not t.inherits}
     return _fitting({**items, **{g.name: " ".join(g.targets) for g in plan.groups}}, context, parameter, typed)
@@ -25,9 +25,9 @@ def images_and_groups(context: click.Context, parameter: click.Parameter, typed:
 
 def images_of_bundle(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """For ``bundle save NAME --image``: the images of the bundle that is named before it, else of the default."""
-    from generator.bundle.selection import BUNDLES, DEFAULT, groups_of
+    from generator.bundle.sources import BUNDLES, DEFAULT, groups_of
 
-    if (plan := _plan(context)) is None:
+    if (plan := plan_or_none(context)) is None:
         return []
     # at an option without its value click stops reading, and leaves the argument where it was
     named = [word for word in context.args if word in BUNDLES]
@@ -50,8 +50,8 @@ def _fitting(
     return [CompletionItem(w, help=about) for w, about in words.items() if w.startswith(typed) and w not in given]
 
 
-def _plan(context: click.Context) -> Plan | None:
-    """The plan alone: nothing is rendered, since a shell waits for it."""
+def plan_or_none(context: click.Context) -> Plan | None:
+    """The plan alone, for completion and hints: nothing is rendered, since a shell waits for it."""
     from generator.plan.plan import make_plan
     from generator.workspace import load_settings_and_line
 

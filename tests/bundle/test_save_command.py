@@ -11,7 +11,7 @@ import pytest
 
 from generator.bundle.index import short_root
 from generator.bundle.reader import inspect
-from generator.bundle.selection import (
+from generator.bundle.sources import (
     check_bundle_name,
     default_file,
     default_platform,

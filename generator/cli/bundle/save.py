@@ -14,7 +14,7 @@ import click
 from generator.bundle.index import open_files, short_root
 from generator.bundle.output import check_place
 from generator.bundle.reader import inspect
-from generator.bundle.selection import (
+from generator.bundle.sources import (
     BUNDLES,
     DEFAULT,
     check_bundle_name,
@@ -24,15 +24,15 @@ from generator.bundle.selection import (
     in_order,
     other_platforms,
     selected,
+    without_building,
 )
 from generator.cli.bundle.shared import format_option, quiet_option, show
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
-from generator.cli.complete import images_of_bundle
+from generator.cli.complete import images_of_bundle, plan_or_none
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
-from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
+from generator.errors import EngineError, InputError, Problem, did_you_mean
 from generator.progress import Bar, say
-from generator.project import find_project
 
 if TYPE_CHECKING:
     from generator.docker.engine import Answers
@@ -112,15 +112,18 @@ def command(
     FILE.sha256 is written next to it, for sha256sum -c. With --base it is a delta bundle, which loads where OLD was
     loaded, or together with OLD. With -o - the bundle goes to standard output, and the report to standard error.
     """
-    check_bundle_name(name, lambda: _read_plan(directory, sets, sources))
+    check_bundle_name(name, lambda: plan_or_none(click.get_current_context()))
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"works only with --from bake; nothing is built from {origin}"))
     if others and origin != "registry":
         raise InputError(Problem("--add", "works only with --from registry"), hint="--from registry")
     piped = str(output) == "-"
-    if piped:
-        _check_pipe(with_loader)
-    elif output:
+    if piped and with_loader:
+        raise InputError(Problem("--with-loader", "writes files next to the bundle: it cannot be combined with -o -"))
+    if piped and sys.stdout.isatty():
+        hint = "fategen bundle save -o - | ssh HOST fategen bundle load -"
+        raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is binary data"), hint=hint)
+    if output and not piped:
         check_place(output)
         check_output_name(output, bases)
     contents = open_files(files)
@@ -131,7 +134,6 @@ def command(
     with contextlib.ExitStack() as closing:
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
             from generator import bake as baking
-            from generator.bundle import sources as origins
             from generator.bundle.report import saved, saved_json
             from generator.bundle.save import root_digest, save
             from generator.loader import build
@@ -161,7 +163,7 @@ def command(
                 for left in job.left_out:
                     say(f"{left.image} has no {left.platform}: {left.reason}")
                 layouts, fetching = closing.enter_context(
-                    origins.without_building(workspace, job, origin, platforms, others, base_indexes, os.environ, quiet)
+                    without_building(workspace, job, origin, platforms, others, base_indexes, os.environ, quiet)
                 )
         before = None if piped else root_digest(output)
         with Bar("saving", quiet) as bar:
@@ -183,38 +185,14 @@ def command(
     show(form, saved_json(result, placed), saved(result, base_indexes, placed), err=piped)
 
 
-def _read_plan(directory: Path, sets: Sequence[str], sources: Sequence[str]) -> Plan | None:
-    """The project's plan, for hints; None where there is none, or its files are wrong."""
-    from generator.workspace import load
-
-    try:
-        return load(find_project(directory), sets=sets, sources=sources).plan
-    except FategenError:
-        return None
-
-
-def _check_pipe(with_loader: bool) -> None:
-    """InputError where standard output is a terminal, or a file is asked for that goes beside the bundle."""
-    if with_loader:
-        raise InputError(
-            Problem("--with-loader", "writes files next to the bundle, so it cannot be combined with -o -")
-        )
-    if sys.stdout.isatty():
-        hint = "fategen bundle save -o - | ssh HOST fategen bundle load -"
-        raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is binary data"), hint=hint)
-
-
 def _default_platform(answers: Callable[[], Answers], plan: Plan, names: Sequence[str], origin: str) -> str:
     """The engine's platform, unless the project is for another one alone. EngineError where no engine answers."""
-    try:
-        engine = answers().engine
-        if engine.problem is not None:
-            raise engine.problem
-    except EngineError as error:
+    engine = answers().engine
+    if engine.problem is not None:
         # a remote builder needs no engine, only to be told for what to build
         flag = f"--platform {plan.settings.platforms[0]}"
-        hint = f"{error.hint}; or, if nothing else needs a daemon, set the platform: {flag}"
-        raise EngineError(error.message, hint=hint) from error
+        hint = f"{engine.problem.hint}; or, if nothing else needs a daemon, set the platform: {flag}"
+        raise EngineError(engine.problem.message, hint=hint)
     platform = default_platform(engine.platform, plan)
     if platform != engine.platform:
         say(f"for {platform}, the only platform in PLATFORMS; the engine's is {engine.platform}")
