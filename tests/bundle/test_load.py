@@ -17,7 +17,8 @@ from generator.bundle.load import load
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made, bundle
-from tests.bundle.layouts import BASE, ZSTD, Layout, multi, sha256, simple, tar_of, zstd
+from tests.bundle.layouts import BASE, ZSTD, Layout, multi, sha256, simple, zstd
+from tests.bundle.tars import tar as tar_of
 from tests.bundle.test_reader import rewritten
 
 A, LATEST, B, M = (f"docker.io/fgtest/{n}" for n in ("a:1.0", "a:latest", "b:1.0", "m:1.0"))

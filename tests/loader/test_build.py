@@ -16,7 +16,8 @@ from generator.bundle.report import images_table
 from generator.images.layout import SourceImage
 from generator.loader.build import place, pyz, readme
 from tests.bundle.conftest import Made, bundle
-from tests.bundle.layouts import BASE, ZSTD, Layout, sha256, tar_of, zstd
+from tests.bundle.layouts import BASE, ZSTD, Layout, sha256, zstd
+from tests.bundle.tars import tar as tar_of
 
 
 def test_every_module_is_python_3_8_and_imports_the_standard_library_alone() -> None:
