@@ -8,9 +8,9 @@ from typing import Literal
 
 from generator.bundle.index import BundleIndex
 from generator.bundle.save import leave_out
-from generator.images import reference
+from generator.config import reference
+from generator.config.reference import familiar
 from generator.images.image import Image, Layer
-from generator.images.reference import familiar
 from generator.text import human, table
 
 State = Literal["new", "changed", "same", "gone"]

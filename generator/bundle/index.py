@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from generator.config import reference
 from generator.errors import InputError, Problem
-from generator.images import reference
 from generator.images.image import Image, Layer, PlatformImage, sha256
 from generator.images.oci import (
     CONFIG_TYPES,

@@ -21,11 +21,11 @@ from generator.bundle.engines import Engine, EngineImage, Present
 from generator.bundle.format import TRAILER, blob_name, header, loader_files, padding
 from generator.bundle.index import BundleIndex
 from generator.bundle.reader import Approve, Bundle, verified
+from generator.config import reference
+from generator.config.reference import familiar
 from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
-from generator.images import reference
 from generator.images.image import Image, PlatformImage, Reads
 from generator.images.oci import ZSTD_TYPES, platform_name
-from generator.images.reference import familiar
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from generator.bundle.bases import Blobs, open_blobs
 from generator.bundle.load import choose
 from generator.bundle.signature import required
+from generator.config import reference
 from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import EngineError, InputError, Problem
-from generator.images import reference
 from generator.images.image import Image
 from generator.images.oci import Descriptor
 from generator.images.strictjson import Malformed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from generator.bundle.index import BundleIndex, short_root
 from generator.bundle.load import LoadResult
 from generator.bundle.reader import Inspection, VerifyResult
-from generator.images.reference import familiar
+from generator.config.reference import familiar
 from generator.text import human, table, without
 
 if TYPE_CHECKING:

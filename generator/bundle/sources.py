@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine
+from generator.config.reference import familiar, normalise
 from generator.docker.process import Docker, find_docker
 from generator.errors import EngineError, InputError, Problem, did_you_mean
 from generator.images.docker_save import AGAIN, compress_layers, copy_blobs, grouped, read_saves
 from generator.images.layout import BlobStore, SourceImage, empty_layout, missing_platforms, names_image, write_layout
-from generator.images.reference import familiar, normalise
 from generator.progress import Bar, Progress
 from generator.progress import quiet as no_progress
 

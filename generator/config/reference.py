@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from generator.text import without
+
 NAME_MAX = 255
 TAG_MAX = 128
 LONGEST_IMAGE_NAME = 32
@@ -92,6 +94,38 @@ def mirrored(image: str, registry: str) -> str:
         path = f"{reference.domain.replace(':', '_')}/{reference.path}"
         registry = registry[: -len("/docker.io")] if registry.endswith("/docker.io") else registry
     return f"{registry}/{path}" + str(reference)[len(reference.name) :]
+
+
+def normalise(reference: str) -> str:
+    """The full form ``domain/path:tag`` of a reference; the tag is ``latest`` where none is given.
+
+    Archives name images by it: podman takes a short one for ``localhost/…``, every loader takes a full one. Raises
+    ``ValueError`` with the reason: not a reference, or one with a digest (an archive cannot name by digest).
+    """
+    try:
+        parsed = parse_reference(reference).full
+    except ValueError as error:
+        raise ValueError(f'"{reference[:300]}" is not an image reference: {error}') from None
+    if parsed.digest:
+        raise ValueError(f'"{reference[:300]}" names a digest; a bundle holds names with tags')
+    return f"{parsed.name}:{parsed.tag or 'latest'}"
+
+
+def familiar(reference: str) -> str:
+    """The short form that Docker shows: without ``docker.io/`` and ``library/``."""
+    rest = without("docker.io/", reference)
+    library = without("library/", rest)
+    return library if rest != reference and "/" not in library else rest
+
+
+def repository(reference: str) -> str:
+    """A full reference without its tag."""
+    return reference.rpartition(":")[0]
+
+
+def short(reference: str) -> str:
+    """The last part of the name, without the tag: ``egg`` for ``docker.io/federatedai/egg:1.3.0``."""
+    return repository(reference).rpartition("/")[2]
 
 
 def check_prefix(text: str, *, room: int = LONGEST_IMAGE_NAME + 1) -> None:

@@ -21,12 +21,12 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import IO, Generic, TypeVar, cast
 
+from generator.config.reference import normalise
 from generator.docker.process import Child, Docker, signals_as_exceptions
 from generator.errors import EngineError
 from generator.images.image import CHUNK, BadBlob, Reads, sha256
 from generator.images.layout import BlobStore
 from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
-from generator.images.reference import normalise
 from generator.images.strictjson import LIMIT, Malformed, fields, items, parse, text
 from generator.progress import Progress, quiet
 

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from generator.config import reference
 from generator.errors import BundleError, InputError, Problem
-from generator.images import reference
 from generator.images.oci import (
     INDEX_TYPES,
     LAYER_TYPES,

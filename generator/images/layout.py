@@ -15,9 +15,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, cast
 
+from generator.config import reference
 from generator.errors import BundleError, InputError, Problem
 from generator.files import disk_errors, write_atomically
-from generator.images import reference
 from generator.images.compression import gzip_layer
 from generator.images.image import (
     Reads,

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import generator
 from generator.bundle.index import BundleIndex, short_root
+from generator.config.reference import familiar
 from generator.errors import EngineError
 from generator.files import write_atomically
-from generator.images.reference import familiar
 
 NAME = "fategen-load.pyz"
 README = "fategen-load.README.txt"

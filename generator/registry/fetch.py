@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from generator.config import reference
 from generator.config.reference import Reference, parse_reference
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import write_atomically
-from generator.images import reference
 from generator.images.image import Image, resolve, sha256
 from generator.images.layout import Layout, SourceImage, write_layout
 from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Child, Descriptor, platform_name

@@ -20,9 +20,9 @@ from generator.bundle.reader import inspect
 from generator.bundle.reader import verify as verify_bundle
 from generator.bundle.save import save
 from generator.catalogue.contract import Contract
+from generator.config import reference
 from generator.docker.process import Docker
 from generator.errors import BundleError, EngineError, InputError, Problem
-from generator.images import reference
 from generator.images.docker_save import BadStream, DockerSave, read_saves, read_stream
 from generator.images.image import CHUNK, BadBlob, BlobSource, Image, Reads, verified
 from generator.images.layout import SourceImage, read_all

@@ -11,8 +11,8 @@ import pytest
 from generator.bundle.index import short_root
 from generator.bundle.report import images_table, report
 from generator.bundle.save import save
+from generator.config.reference import familiar, normalise, short
 from generator.images.layout import SourceImage
-from generator.images.reference import familiar, normalise, short
 from tests.bundle.command import run
 from tests.bundle.conftest import Made
 
