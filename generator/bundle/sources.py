@@ -23,6 +23,7 @@ from generator.progress import quiet as no_progress
 if TYPE_CHECKING:
     from generator.bake import Job
     from generator.bundle.index import BundleIndex
+    from generator.docker.engine import Engine
     from generator.plan.plan import Plan
     from generator.registry.fetch import Fetch
     from generator.workspace import Workspace
@@ -90,24 +91,30 @@ def in_order(platforms: Iterable[str], plan: Plan) -> tuple[str, ...]:
     return tuple(sorted(dict.fromkeys(platforms), key=lambda p: known.index(p) if p in known else len(known)))
 
 
-def default_platform(engine: str, plan: Plan) -> str:
-    """What is saved where no platform is asked for: the engine's, or else the only one of the project. InputError."""
+def default_platform(engine: Engine, plan: Plan, names: Sequence[str], origin: str) -> tuple[str, str]:
+    """What is saved where no platform is asked for, the engine's or the only one of the project; and a note, or "".
+
+    EngineError where no engine answers, InputError where the project has several platforms without the engine's.
+    """
     known = plan.settings.platforms
-    if engine in known or not known[1:]:
-        return engine if engine in known else known[0]
-    message = f"PLATFORMS ({' '.join(known)}) lacks the engine's own {engine}, which is the default"
-    flags = ", or ".join(f"--platform {platform}" for platform in known)
-    raise InputError(Problem(plan.settings.where("PLATFORMS"), message), hint=f"choose what to save: {flags}")
-
-
-def other_platforms(plan: Plan, names: Sequence[str], saved: str) -> str:
-    """A note that images are built for more than the ``saved`` platform; "" where they are not."""
+    if engine.problem is not None:
+        # a remote builder needs no engine, only to be told for what to build
+        hint = f"{engine.problem.hint}; or, if nothing else needs a daemon, set the platform: --platform {known[0]}"
+        raise EngineError(engine.problem.message, hint=hint)
+    if engine.platform not in known:
+        if len(known) == 1:
+            return known[0], f"for {known[0]}, the only platform in PLATFORMS; the engine's is {engine.platform}"
+        message = f"PLATFORMS ({' '.join(known)}) lacks the engine's own {engine.platform}, which is the default"
+        flags = ", or ".join(f"--platform {platform}" for platform in known)
+        raise InputError(Problem(plan.settings.where("PLATFORMS"), message), hint=f"choose what to save: {flags}")
     built = dict.fromkeys(platform for target in plan.select(names) for platform in target.platforms)
-    others = [platform for platform in built if platform != saved]
-    if not others:
-        return ""
-    flags = " ".join(f"--platform {platform}" for platform in (saved, *others))
-    return f"for {saved} only, the engine's platform; for {'all' if others[1:] else 'both'}: {flags}"
+    others = [platform for platform in built if platform != engine.platform]
+    if not others or origin == "engine" or (origin == "bake" and engine.store == "graphdriver"):
+        # that one image store has one platform of each image
+        return engine.platform, ""
+    flags = " ".join(f"--platform {platform}" for platform in (engine.platform, *others))
+    note = f"for {engine.platform} only, the engine's platform; for {'all' if others[1:] else 'both'}: {flags}"
+    return engine.platform, note
 
 
 def default_file(title: str, platforms: Iterable[str]) -> Path:

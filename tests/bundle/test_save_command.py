@@ -6,6 +6,7 @@ import io
 import random
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -16,9 +17,9 @@ from generator.bundle.sources import (
     default_file,
     default_platform,
     in_order,
-    other_platforms,
     selected,
 )
+from generator.docker.engine import Engine
 from generator.errors import InputError
 from tests.bundle.command import fategen, run
 from tests.bundle.layouts import ZSTD, Layout
@@ -166,18 +167,24 @@ def test_where_no_file_can_be_is_told_before_the_project_is_read(
         assert f"-o: {said}" in capsys.readouterr().err
 
 
-def test_a_platform_that_is_left_out_is_told_with_the_flags_for_both() -> None:
-    flags = "--platform linux/amd64 --platform linux/arm64"
-    note = f"for linux/amd64 only, the engine's platform; for both: {flags}"
-    assert other_platforms(plan_of(), ["components"], AMD) == note
-    assert other_platforms(plan_of(platforms=(AMD,)), ["components"], AMD) == ""
+def engine(platform: str, store: Literal["containerd", "graphdriver"] = "containerd") -> Engine:
+    return Engine("28.0.0", "28.0.0", store, platform)
 
 
-def test_the_default_platform_is_the_engines_or_the_projects_only_one() -> None:
-    assert default_platform(ARM, plan_of()) == ARM
-    assert default_platform(AMD, plan_of(platforms=(ARM,))) == ARM
+def test_the_default_platform_is_the_engines_and_a_note_has_the_flags_for_both() -> None:
+    both = f"for {AMD} only, the engine's platform; for both: --platform {AMD} --platform {ARM}"
+    names = ["components"]
+    assert default_platform(engine(AMD), plan_of(), names, "bake") == (AMD, both)
+    assert default_platform(engine(AMD), plan_of(), names, "engine") == (AMD, "")
+    assert default_platform(engine(AMD, "graphdriver"), plan_of(), names, "bake") == (AMD, "")
+    assert default_platform(engine(AMD), plan_of(platforms=(AMD,)), names, "bake") == (AMD, "")
+
+
+def test_of_another_engine_the_default_is_the_projects_only_platform_or_has_to_be_chosen() -> None:
+    only = f"for {ARM}, the only platform in PLATFORMS; the engine's is {AMD}"
+    assert default_platform(engine(AMD), plan_of(platforms=(ARM,)), ["components"], "bake") == (ARM, only)
     with pytest.raises(InputError, match=r"PLATFORMS \(linux/amd64 linux/arm64\) lacks the engine's own") as caught:
-        default_platform("linux/s390x", plan_of())
+        default_platform(engine("linux/s390x"), plan_of(), ["components"], "bake")
     assert caught.value.hint == "choose what to save: --platform linux/amd64, or --platform linux/arm64"
 
 

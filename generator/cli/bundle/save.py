@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ from generator.bundle.sources import (
     default_file,
     default_platform,
     in_order,
-    other_platforms,
     selected,
     without_building,
 )
@@ -31,12 +29,10 @@ from generator.cli.common import change_options, directory_option, open_project,
 from generator.cli.complete import images_of_bundle, plan_or_none
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
-from generator.errors import EngineError, InputError, Problem, did_you_mean
+from generator.errors import InputError, Problem, did_you_mean
 from generator.progress import Bar, say
 
 if TYPE_CHECKING:
-    from generator.docker.engine import Answers
-    from generator.plan.plan import Plan
     from generator.registry.fetch import Fetch
 
 _ORIGINS = ("bake", "engine", "registry", "layout:DIR")
@@ -150,7 +146,10 @@ def command(
             check_output_name(output, bases)
             platforms = in_order(platforms, plan)
             if answers is not None and not platforms:
-                platforms = (_default_platform(answers, plan, names, origin),)
+                platform, note = default_platform(answers().engine, plan, names, origin)
+                platforms = (platform,)
+                if note:
+                    say(note)
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
             fetching: Fetch | None = None
             if answers is not None and origin == "bake":
@@ -183,20 +182,3 @@ def command(
         say(f"replaced {output}, which was {what}")
     placed = build.place(result.path, result.index) if with_loader else None
     show(form, saved_json(result, placed), saved(result, base_indexes, placed), err=piped)
-
-
-def _default_platform(answers: Callable[[], Answers], plan: Plan, names: Sequence[str], origin: str) -> str:
-    """The engine's platform, unless the project is for another one alone. EngineError where no engine answers."""
-    engine = answers().engine
-    if engine.problem is not None:
-        # a remote builder needs no engine, only to be told for what to build
-        flag = f"--platform {plan.settings.platforms[0]}"
-        hint = f"{engine.problem.hint}; or, if nothing else needs a daemon, set the platform: {flag}"
-        raise EngineError(engine.problem.message, hint=hint)
-    platform = default_platform(engine.platform, plan)
-    if platform != engine.platform:
-        say(f"for {platform}, the only platform in PLATFORMS; the engine's is {engine.platform}")
-    graphdriver = origin == "bake" and engine.store == "graphdriver"
-    if origin != "engine" and not graphdriver and (note := other_platforms(plan, names, platform)):
-        say(note)
-    return platform
