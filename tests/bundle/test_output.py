@@ -8,7 +8,7 @@ import fcntl
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -44,27 +44,35 @@ def test_it_holds_what_was_written(tmp_path: Path, size: int, step: int) -> None
 
 
 class Disk:
-    """A file system that takes O_DIRECT, and then refuses what such a one may refuse (open(2))."""
+    """A file system that takes O_DIRECT, and then refuses what such a one may refuse (open(2)).
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    Or it knows no O_DIRECT (``no flag``), takes the flag and refuses the write (``no write``), or takes ``most`` bytes
+    at a time.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, case: str = "", most: int = 1 << 30) -> None:
         self.flags, self.at, self.direct, self.cached = os.O_WRONLY, 0, 0, 0
+        self.case, self.most = case, most
         self._write = os.write
         monkeypatch.setattr(fcntl, "fcntl", self.fcntl)
         monkeypatch.setattr(os, "write", self.write)
 
     def fcntl(self, _number: int, command: int, flags: int = 0) -> int:
+        if self.case == "no flag" and flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         self.flags = flags if command == fcntl.F_SETFL else self.flags
         return self.flags
 
     def write(self, number: int, data: memoryview) -> int:
         if self.flags & os.O_DIRECT:
-            if len(data) % 512 or self.at % 512:
-                raise AssertionError("no multiple of a block")
-            self.direct += len(data)
-        else:
-            self.cached += len(data)
-        self.at += len(data)
-        return self._write(number, data)
+            if self.case == "no write" or self.at % 512:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            assert len(data) % 512 == 0, "no multiple of a block"
+        count = self._write(number, data[: self.most])
+        self.direct += count if self.flags & os.O_DIRECT else 0
+        self.cached += 0 if self.flags & os.O_DIRECT else count
+        self.at += count
+        return count
 
 
 @pytest.mark.parametrize("size", [0, 1, BUFFER, 3 * BUFFER + 513])
@@ -74,36 +82,13 @@ def test_all_but_the_end_goes_past_the_cache(tmp_path: Path, monkeypatch: pytest
     assert (disk.direct, disk.cached) == (size - size % BUFFER, size % BUFFER)
 
 
-def test_a_disk_may_take_less_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda number, data: write(number, data[:700_000]))
-    data = random.Random(1).randbytes(2 * BUFFER + 7)
-    assert written(tmp_path / "x", [data]) == data
-
-
-def test_a_file_system_without_direct_writing_is_written_through_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("case", "most"), [("no flag", BUFFER), ("no write", BUFFER), ("", 700_001), ("", 512)])
+def test_what_a_file_system_refuses_is_written_through_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, most: int
 ) -> None:
-    monkeypatch.setattr(fcntl, "fcntl", refuse_direct(fcntl.fcntl))
-    data = random.Random(2).randbytes(2 * BUFFER + 7)
+    disk, data = Disk(monkeypatch, case, most), random.Random(1).randbytes(2 * BUFFER + 7)
     assert written(tmp_path / "x", [data]) == data
-
-
-def test_a_file_system_that_takes_the_flag_and_refuses_the_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Disk(monkeypatch)
-    write, tries = os.write, []
-
-    def once(number: int, data: memoryview) -> int:
-        tries.append(number)
-        if len(tries) == 1:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return write(number, data)
-
-    monkeypatch.setattr(os, "write", once)
-    data = random.Random(3).randbytes(2 * BUFFER)
-    assert written(tmp_path / "x", [data]) == data
+    assert (disk.direct > 0) == (case == "")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EFBIG])
@@ -130,12 +115,3 @@ def test_closed_it_ends_its_thread(tmp_path: Path) -> None:
     with opened(tmp_path / "x") as file:
         file.write(bytes(3 * BUFFER))
     assert threading.enumerate() == threads
-
-
-def refuse_direct(real: Callable[..., int]) -> Callable[..., int]:
-    def refusing(number: int, command: int, flags: int = 0) -> int:
-        if command == fcntl.F_SETFL and flags & os.O_DIRECT:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return real(number, command, flags)
-
-    return refusing
