@@ -75,57 +75,43 @@ def broken(path: Path, case: str) -> Path:
     layer = layout.layer(BASE)
     if case == "encrypted":
         layer = (layout.put(b"x" * 50, f"{GZIP}+encrypted"), sha256(b""))
-    manifest = layout.manifest([layer], diff_ids=[layer[1]] * 2 if case == "diff ids" else None)
-    digest = str(manifest["digest"])[7:]
-    if case == "missing":
-        (path / "blobs/sha256" / digest).unlink()
-    if case == "changed":
-        (path / "blobs/sha256" / digest).write_bytes(json.dumps(manifest).encode())
-    if case == "other spelling":
-        blob = path / "blobs/sha256" / digest
-        blob.write_bytes(blob.read_bytes().replace(b": ", b" :"))
-    if case == "upper case":
-        manifest["digest"] = str(manifest["digest"]).upper().replace("SHA256", "sha256")
-    if case == "traversal":
-        manifest["digest"] = "sha256:../../../../etc/passwd"
-    if case == "media type":
-        manifest["mediaType"] = "application/vnd.oci.artifact.manifest.v1+json"
-    if case == "called an index":
-        manifest["mediaType"] = INDEX
-    if case == "size":
-        manifest["size"] = 10
-    if case == "negative size":
-        manifest["size"] = -1
-    if case == "huge":
-        manifest["size"] = 1 << 40
-    if case == "both":
-        manifest = layout.put(
-            json.dumps(
-                {"schemaVersion": 2, "mediaType": MANIFEST, "manifests": [], "config": manifest, "layers": []}
-            ).encode(),
-            MANIFEST,
-        )
     if case == "foreign layer":
         layer[0]["urls"] = ["https://example.com/layer"]
-        manifest = layout.manifest([layer])
+    manifest = layout.manifest([layer], diff_ids=[layer[1]] * 2 if case == "diff ids" else None)
+    blob = path / "blobs/sha256" / str(manifest["digest"])[7:]
+    if case == "missing":
+        blob.unlink()
+    if case == "changed":
+        blob.write_bytes(json.dumps(manifest).encode())
+    if case == "other spelling":
+        blob.write_bytes(blob.read_bytes().replace(b": ", b" :"))
+    document: dict[str, object] = {"schemaVersion": 2, "mediaType": INDEX}
+    if case == "both":
+        document |= {"mediaType": MANIFEST, "manifests": [], "config": manifest, "layers": []}
+        manifest = layout.put(json.dumps(document).encode(), MANIFEST)
     if case == "twice":
         other = layout.manifest([layout.layer({"x": b"x"})])
-        index = json.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": INDEX,
-                "manifests": [{**m, "platform": {"os": "linux", "architecture": "amd64"}} for m in (manifest, other)],
-            }
-        )
-        manifest = layout.put(index.encode(), INDEX)
-    layout.finish((manifest, "docker.io/fgtest/a:1.0"))
-    if case == "duplicate key":
-        text = (path / "index.json").read_text()
-        (path / "index.json").write_text(text.replace("{", '{"manifests":[],', 1))
-    if case == "deep":
-        (path / "index.json").write_text("[" * 100_000)
-    if case == "number":
-        (path / "index.json").write_text("9" * 100_000)
+        platform = {"os": "linux", "architecture": "amd64"}
+        document |= {"manifests": [{**m, "platform": platform} for m in (manifest, other)]}
+        manifest = layout.put(json.dumps(document).encode(), INDEX)
+    lies: dict[str, dict[str, object]] = {
+        "upper case": {"digest": str(manifest["digest"]).upper().replace("SHA256", "sha256")},
+        "traversal": {"digest": "sha256:../../../../etc/passwd"},
+        "media type": {"mediaType": "application/vnd.oci.artifact.manifest.v1+json"},
+        "called an index": {"mediaType": INDEX},
+        "size": {"size": 10},
+        "negative size": {"size": -1},
+        "huge": {"size": 1 << 40},
+    }
+    layout.finish(({**manifest, **lies.get(case, {})}, "docker.io/fgtest/a:1.0"))
+    index = path / "index.json"
+    text = index.read_text()
+    documents = {
+        "duplicate key": text.replace("{", '{"manifests":[],', 1),
+        "deep": "[" * 100_000,
+        "number": "9" * 100_000,
+    }
+    index.write_text(documents.get(case, text))
     return path
 
 
@@ -154,16 +140,16 @@ def test_a_platform_that_was_not_built(tmp_path: Path) -> None:
         read(SourceImage(("fgtest/m:1.0",), multi(tmp_path, "m"), (AMD, "linux/s390x")))
 
 
-@pytest.mark.parametrize("platforms", [(), ("linux",), ("linux/amd64;rm",)])
-def test_odd_platforms(tmp_path: Path, platforms: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("names", "platforms"),
+    [
+        *((("fgtest/a:1.0",), platforms) for platforms in ((), ("linux",), ("linux/amd64;rm",))),
+        *((names, (AMD,)) for names in ((), ("UPPER/x:1",), ("a@sha256:" + "0" * 64,), ("--help",), ("a:b c",))),
+    ],
+)
+def test_odd_names_and_platforms(tmp_path: Path, names: tuple[str, ...], platforms: tuple[str, ...]) -> None:
     with pytest.raises(InputError):
-        read(SourceImage(("fgtest/a:1.0",), simple(tmp_path, "a"), platforms))
-
-
-@pytest.mark.parametrize("names", [(), ("UPPER/x:1",), ("a@sha256:" + "0" * 64,), ("--help",), ("a:b c",)])
-def test_odd_names(tmp_path: Path, names: tuple[str, ...]) -> None:
-    with pytest.raises(InputError):
-        read(SourceImage(names, simple(tmp_path, "a"), (AMD,)))
+        read(SourceImage(names, simple(tmp_path, "a"), platforms))
 
 
 def test_a_platform_that_an_index_names_and_whose_blobs_are_missing(tmp_path: Path) -> None:
