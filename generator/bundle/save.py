@@ -15,7 +15,7 @@ from generator.bundle.output import check_place, check_space, output_file, write
 from generator.bundle.reader import inspect
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images.compression import compression_of
-from generator.images.image import BadBlob, BlobSource, ResolvedImage, sha256, verified
+from generator.images.image import BadBlob, BlobSource, sha256, verified
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import Descriptor, compressed_with
 from generator.images.strictjson import Malformed
@@ -75,16 +75,16 @@ def save(
     fails). Whatever it raises, the file ``output`` is what it was before. A stream raises BrokenPipeError where nobody
     reads it any more; who reads it can tell whether it is complete, since a bundle has an end.
     """
-    plan, blobs = _prepare(images, name, bases, files or {})
+    plan, read = _planned(images, name, bases, files or {})
     if isinstance(output, Path):
         check_place(output)
         check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
         with output_file(output, plan.size) as file:
-            digest = _write(file, plan, blobs, fetching, progress or quiet)
+            digest = _write(file, plan, read, fetching, progress or quiet)
         write_checksum(output, digest)
         return SaveResult(output, plan.size, digest, plan.index)
     try:
-        digest = _write(output, plan, blobs, fetching, progress or quiet)
+        digest = _write(output, plan, read, fetching, progress or quiet)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -131,10 +131,16 @@ def root_digest(output: Path) -> str | None:
         return None
 
 
-def _prepare(
+Read = Callable[[Member, bool], Iterable[bytes]]
+"""The verified content of a member, in pieces; BundleError at its end where it is not what its digest says.
+
+With True its digest was checked a moment ago."""
+
+
+def _planned(
     images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes]
-) -> tuple[Contents, _Blobs]:
-    """What is written, and where its bytes are."""
+) -> tuple[Contents, Read]:
+    """What is written, and what reads it: from layouts, or from memory (a rewritten index, a small file)."""
     problems = []
     if not NAME.fullmatch(name):
         problems.append(Problem("", f"{name!r} is not a valid bundle name (letters, digits, '.', '_', '-')"))
@@ -145,46 +151,34 @@ def _prepare(
         index = arrange(name, [image.image for image in resolved], [small_file(*file) for file in files.items()])
     except Malformed as error:
         raise InputError(f"cannot make a bundle of these images: {error}") from None
-    return contents(leave_out(index, bases)), _Blobs(resolved, files.values())
+    in_memory = {sha256(data): data for data in files.values()}
+    stored = {}
+    for image in resolved:
+        in_memory.update(image.rewritten)
+        stored.update({blob.digest: (image.source, blob) for blob in image.image.blobs()})
+
+    def read(member: Member, hashed: bool) -> Iterable[bytes]:
+        content = in_memory.get(member.digest, member.content)
+        return _stored(member, *stored[member.digest], hashed) if content is None else (content,)
+
+    return contents(leave_out(index, bases)), read
 
 
-class _Blobs:
-    """Where the bytes of each blob are: in a layout's file, or in memory (a rewritten index, a small file)."""
-
-    def __init__(self, images: Sequence[ResolvedImage], files: Iterable[bytes]) -> None:
-        self._in_memory = {sha256(data): data for data in files}
-        self._stored: dict[str, tuple[BlobSource, Descriptor]] = {}
-        for image in images:
-            self._in_memory.update(image.rewritten)
-            for blob in image.image.blobs():
-                self._stored.setdefault(blob.digest, (image.source, blob))
-
-    def chunks(self, member: Member, *, hashed: bool) -> Iterator[bytes]:
-        """The verified content of a member, in pieces; BundleError at its end where it is not what it must be.
-
-        ``hashed``: its digest was checked a moment ago.
-        """
-        content = self._in_memory.get(member.digest, member.content)
-        if content is not None:
-            yield content
-            return
-        source, blob = self._stored[member.digest]
-        what = f"{', '.join(member.images)}: {member.role} {member.digest}"
-        try:
-            with source.open(blob) as file:
-                unchecked = member.role == "layer"
-                for chunk in verified(file, blob, hashed=hashed):
-                    if unchecked and compression_of(chunk) != compressed_with(blob.media_type):
-                        raise BadBlob("is not compressed as its media type says")
-                    unchecked = False
-                    yield chunk
-        except OSError as error:
-            raise BundleError(f"{what} cannot be read: {error.strerror}", hint=source.hint) from error
-        except BadBlob as error:
-            raise BundleError(f"{what} {error}", hint=source.hint) from None
+def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) -> Iterator[bytes]:
+    what = f"{', '.join(member.images)}: {member.role} {member.digest}"
+    try:
+        with source.open(blob) as file:
+            for number, chunk in enumerate(verified(file, blob, hashed=hashed)):
+                if number == 0 and member.role == "layer" and compression_of(chunk) != compressed_with(blob.media_type):
+                    raise BadBlob("is not compressed as its media type says")
+                yield chunk
+    except OSError as error:
+        raise BundleError(f"{what} cannot be read: {error.strerror}", hint=source.hint) from error
+    except BadBlob as error:
+        raise BundleError(f"{what} {error}", hint=source.hint) from None
 
 
-def _write(file: Writes, plan: Contents, blobs: _Blobs, fetching: Fetching | None, progress: Progress) -> str:
+def _write(file: Writes, plan: Contents, read: Read, fetching: Fetching | None, progress: Progress) -> str:
     """Writes all members; gives the sha256 of what was written, in hexadecimal."""
     whole = hashlib.sha256()
     done = 0
@@ -207,7 +201,7 @@ def _write(file: Writes, plan: Contents, blobs: _Blobs, fetching: Fetching | Non
             put(header(member.name, member.size))
             # while a layer is waited for, errors of the output are noticed
             hashed = fetching is not None and member.role == "layer" and fetching.wait(member.digest, lambda: put(b""))
-            for chunk in blobs.chunks(member, hashed=hashed):
+            for chunk in read(member, hashed):
                 put(chunk)
                 progress(member.label, done, plan.size)
             put(bytes(padding(member.size)))
