@@ -353,17 +353,15 @@ def verified(bundle: Bundle, progress: Progress = quiet, outcome: str = "") -> I
     """
     checker = _Checker(bundle, progress, outcome)
     damages: list[Damage] = []
-    # hashing goes on beside whatever the caller does with a piece
-    with ThreadPoolExecutor(1) as hashing:
-        for member in bundle.contents.members[1:]:
-            data = MemberBytes(member, checker.pieces(member, bundle.stream, hashing))
-            if not damages:
-                yield data
-            damage = data.check()
-            if damage and damage.missing:
-                raise damaged(bundle, damages, outcome, end=bundle.stream.position)
-            if damage:
-                damages.append(damage)
+    for member in bundle.contents.members[1:]:
+        data = MemberBytes(member, checker.pieces(member, bundle.stream))
+        if not damages:
+            yield data
+        damage = data.check()
+        if damage and damage.missing:
+            raise damaged(bundle, damages, outcome, end=bundle.stream.position)
+        if damage:
+            damages.append(damage)
     check_end(bundle, damages, outcome)
 
 
@@ -432,9 +430,7 @@ class _Checker:
         self._lock = threading.Lock()
         self.stopped = False
 
-    def pieces(
-        self, member: Member, stream: Stream, hashing: ThreadPoolExecutor | None = None
-    ) -> Generator[bytes, None, Damage | None]:
+    def pieces(self, member: Member, stream: Stream) -> Generator[bytes, None, Damage | None]:
         """The bytes of a member, which begins where ``stream`` is: see ``MemberBytes``. Returns what is wrong."""
         missing = Damage(member.label, member.images, member.offset, member.end, "is missing", missing=True)
         block = stream.take(BLOCK)
@@ -452,15 +448,11 @@ class _Checker:
             if not piece:
                 return missing
             left -= len(piece)
-            hashed = hashing.submit(sha.update, piece) if hashing else None
-            if hashed is None:
-                sha.update(piece)
+            sha.update(piece)
             if member.role in ("index", "manifest", "config"):
                 document.append(piece)
             if not torn:
                 yield piece
-            if hashed:
-                hashed.result()
             self._report(member.label, len(piece))
         pad = stream.take(padding(member.size))
         if len(pad) < padding(member.size):
