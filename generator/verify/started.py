@@ -158,7 +158,7 @@ class _Trial:
                 continue
             output = (done.stdout + done.stderr).strip()
             lines = output.splitlines()
-            found = f"printed {lines[0] if lines else 'nothing'}" if done.ok else f"ended with {done.code}"
+            found = f"printed {lines[0] if lines else 'nothing'}" if done.ok else f"exited with {done.code}"
             ok = done.ok and re.search(run.prints, output) is not None
             yield Finding(run.name, run.where, expected, expected if ok else found, ok, lines)
 

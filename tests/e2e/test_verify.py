@@ -80,7 +80,7 @@ ACTS = {
     ),
     "a requirement cannot be imported": Broken(
         "base-image", "RUN rm -r /data/projects/python/venv/lib/python3*/site-packages/tqdm",
-        "import of every requirement", "command:", "ended with 1",
+        "import of every requirement", "command:", "exited with 1",
     ),
 }  # fmt: skip
 
