@@ -65,10 +65,8 @@ def create(project: Project, release: str) -> Workspace:
     after a failure it can be run again.
     """
     if project.env.exists() or project.env.is_symlink():
-        raise InputError(
-            Problem(str(project.env), "already exists and was not changed"),
-            hint="edit it, then run: fategen render",
-        )
+        problem = Problem(str(project.env), "already exists and was not changed")
+        raise InputError(problem, hint="edit it, then run: fategen render")
     text = _sample(project, release)
     try:
         project.root.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,10 @@
 How the text is read (python-dotenv's parser, 1.0 and later):
 
 * ``KEY=value``, spaces around ``=`` and ``export`` before it allowed; ``#`` begins a comment at the start of a line or
-  after a space. Without quotes a backslash is a backslash. ``'…'`` knows the escapes ``\\'`` and ``\\\\``, ``"…"`` also
-  ``\\n`` and its like (whose results are then refused: a value is one line of visible characters).
-* LF, CRLF and CR end a line, and a byte order mark is skipped. ``${`` in a value is an error, however it is quoted; any
-  other ``$`` is a dollar sign.
-* A key that is set twice is an error that names both lines. An empty value (also ``""`` and only spaces) is an error
-  for a required key and means "not set" for another. A line without ``=`` is an error.
-* Characters beyond ASCII are allowed where the type of the value allows them (paths), in Unicode form NFC.
+  after a space. ``'…'`` knows the escapes ``\\'`` and ``\\\\``, ``"…"`` also ``\\n`` and its like (a value that has
+  one is refused: it is one line of visible characters).
+* LF, CRLF and CR end a line, and a byte order mark is skipped. ``${`` in a value is an error; any other ``$`` is a
+  dollar sign. A key that is set twice and a line without ``=`` are errors. An empty value means "not set".
 
 What wins: ``--source`` and ``--set`` over ``.env.local`` over ``.env``; of two equal flags the last. A flag's value is
 taken as it is, without quotes or comments, and an empty one takes a key back to its default.

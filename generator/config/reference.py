@@ -1,11 +1,9 @@
 """The grammar of image references: registries, repositories, tags and digests, with messages that say what is wrong.
 
 Source: github.com/distribution/reference, regexp.go and reference.go (``domain[:port]/path[:tag][@digest]``), which
-docker, buildx, containerd and podman share. Two things are stricter here, on purpose:
-
-* A first part without a dot and a port that is not ``localhost`` is never a registry. (Newer docker reads one with an
-  upper-case letter as a host, so ``FederatedAI/egg`` would be looked for on a machine of that name.)
-* The whole name may have 255 characters, its registry included, as docker before 25 counted; newer ones count the path.
+docker, buildx, containerd and podman share. Two things are stricter here: a first part in upper case, as in
+``FederatedAI/egg``, is never a registry, and the 255 characters of a name include its registry (as docker before 25
+counted).
 
 Every ``check_…`` returns nothing and raises ValueError; its message is the part after ``KEY: "value" is not …:``.
 """
@@ -128,11 +126,8 @@ def short(reference: str) -> str:
     return repository(reference).rpartition("/")[2]
 
 
-def check_prefix(text: str, *, room: int = LONGEST_IMAGE_NAME + 1) -> None:
-    """What stands before ``/<image>:<tag>``: a registry, a path, or both. Raises ValueError.
-
-    ``room`` characters are kept free for the slash and the longest image name.
-    """
+def check_prefix(text: str) -> None:
+    """What stands before ``/<image>:<tag>``: a registry, a path, or both. Raises ValueError."""
     _check_scheme(text)
     if "@" in text:
         raise ValueError('"@" is not allowed: log in with docker login, not in the name')
@@ -149,7 +144,7 @@ def check_prefix(text: str, *, room: int = LONGEST_IMAGE_NAME + 1) -> None:
         check_domain(domain)
     if path or not domain or text.endswith("/"):
         _check_path(path)
-    _check_length(text, room)
+    _check_length(text, LONGEST_IMAGE_NAME + 1)
 
 
 def check_mirror(text: str) -> None:
@@ -252,7 +247,6 @@ def _is_domain(first: str) -> bool:
 
 
 def _split_port(text: str) -> tuple[str, str, str]:
-    if text.startswith("[") and "]" in text:
-        address, bracket, rest = text.partition("]")
-        return (address + bracket, rest[:1], rest[1:]) if rest[:1] in ("", ":") else (text, "", "")
-    return text.partition(":")
+    """Host, ":" and port; the colons in the brackets of an IPv6 address are its own."""
+    match = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:?)(.*)", text, re.DOTALL)
+    return (match[1], match[2], match[3]) if match and (match[2] or not match[3]) else (text, "", "")
