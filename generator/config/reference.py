@@ -177,7 +177,7 @@ def check_digest(text: str) -> None:
     length = _DIGEST_LENGTHS.get(algorithm)
     if not (re.fullmatch(rf"[0-9a-f]{{{length}}}", encoded) if length else _DIGEST.fullmatch(text)):
         known = algorithm if length else "sha256"
-        raise ValueError(f'what follows "@" must be a digest: {known}: and {length or 64} characters of 0-9 and a-f')
+        raise ValueError(f'what follows "@" must be a digest: "{known}:" and {length or 64} characters of 0-9 and a-f')
 
 
 def check_domain(text: str) -> None:
