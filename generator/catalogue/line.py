@@ -27,7 +27,7 @@ from generator.catalogue.contract import (
     resolved,
 )
 from generator.catalogue.schema import Free, ListOf, MapOf, Object, Text, key, parse_yaml
-from generator.config.reference import parse_reference
+from generator.config import values
 from generator.errors import InputError, Problem, did_you_mean
 
 Kind = Literal["builder", "base", "component", "third-party"]
@@ -43,10 +43,10 @@ def _check_description(text: str) -> str:
 
 def _check_image(text: str) -> str:
     try:
-        reference = parse_reference(text)
+        values.image(text)
     except ValueError as error:
-        return f'"{text}" is not an image reference: {error}'
-    return "" if reference.tag or reference.digest else f'"{text}" has neither a tag nor a digest'
+        return str(error)
+    return ""
 
 
 _NAME = Text(
@@ -232,9 +232,7 @@ class Line:
     ``contracts`` are those that images may name, also those of the line that this one extends.
     """
 
-    named: Item = key(
-        Text("its name, the same as the file's", make=as_item), "line", required=True, default=Item("", "")
-    )
+    name: str = key(Text("its name, the same as the file's"), "line", required=True)
     extends: Item | None = key(_EXTENDED)
     releases: tuple[Release, ...] = key(MapOf("the version of each source in each release", _RELEASE), required=True)
     sources: tuple[Source, ...] = key(MapOf("git repositories that images copy from", _SOURCE, _NAME), required=True)
@@ -246,10 +244,7 @@ class Line:
         MapOf("contracts that images share, each after those it includes", _NAMED_CONTRACT, _NAME)
     )
     party: Party | None = key(PARTY)
-
-    @property
-    def name(self) -> str:
-        return self.named.name
+    where: str = ""
 
     @property
     def upstream_images(self) -> list[str]:
@@ -281,7 +276,7 @@ def parse_line(
     line: Line = LINE.read(root)
     if line.name and name not in (f"catalogue/{line.name}.yaml", Path(name).name):
         wrong = f"line: {line.name} does not match the name of the file, {Path(name).stem}"
-        problems.append(Problem(line.named.where, wrong))
+        problems.append(Problem(line.where, wrong))
     contracts = {}
     if line.extends is not None:
         # without the other line's contracts each name of one would be a problem too
@@ -289,7 +284,6 @@ def parse_line(
         contracts = dict(_extended(line.extends, other, (*extending, line.name)).contracts)
     for contract_name, contract in line.contracts:
         contracts[contract_name] = resolved(contract, contracts, problems)
-    _check_releases(line, problems)
     _check_links(line, problems)
     if line.party is not None:
         _check_party(line.party, [image.name for image in line.images], problems)
@@ -322,9 +316,11 @@ def _extended(line: Item, other: Callable[[str], str | None], extending: tuple[s
     return parse_line(text, name=file, other=other, extending=extending)
 
 
-def _check_releases(line: Line, problems: list[Problem]) -> None:
-    """Each release has to say what it takes of each source."""
+def _check_links(line: Line, problems: list[Problem]) -> None:
+    """Each base, image and source that is named has to be there, and in no other role; a release has every source."""
+    bases = [base.name for base in line.bases]
     sources = [source.name for source in line.sources]
+    kinds = {image.name: image.kind for image in line.images}
     for release in line.releases:
         taken = [ref.name for ref in release.refs]
         problems += [Problem(release.where, f"{name}: missing") for name in sources if name not in taken]
@@ -332,13 +328,6 @@ def _check_releases(line: Line, problems: list[Problem]) -> None:
             if ref.name not in sources:
                 known = did_you_mean(ref.name, sources) or f"; known are {', '.join(sources)}"
                 problems.append(Problem(ref.where, f"{ref.name}: unknown source{known}"))
-
-
-def _check_links(line: Line, problems: list[Problem]) -> None:
-    """Each base, image and source that is named has to be there, and in no other role."""
-    bases = [base.name for base in line.bases]
-    sources = [source.name for source in line.sources]
-    kinds = {image.name: image.kind for image in line.images}
 
     def check(by: Source | Image, what: str, name: str, known: Sequence[str]) -> None:
         if name not in known:

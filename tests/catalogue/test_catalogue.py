@@ -133,7 +133,7 @@ BAD = [
     ("three: {kind: builder, from: jre}", "three: {kind: builder}", "c.yaml:12: from: missing"),
     ('image: "db:1"', "from: jre", "c.yaml:13: image: missing"),
     ('image: "db:1"', "from: jre", "c.yaml:13: from: an image of kind third-party has none"),
-    ('"jre:8"', '"jre"', 'c.yaml:8: "jre" has neither a tag nor a digest'),
+    ('"jre:8"', '"jre"', 'c.yaml:8: "jre" is not an image reference: it needs a tag or a digest'),
     ('"jre:8"', '"Jre:8"', 'c.yaml:8: "Jre:8" is not an image reference: '),
     (f'"{SHA}"', "abc123", 'c.yaml:4: "abc123" is not a commit: 40 lower-case hexadecimal digits'),
     ("code.git", "code.git#v1", 'c.yaml:6: "https://example.com/code.git#v1" is not a git URL'),
