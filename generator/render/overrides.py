@@ -62,9 +62,9 @@ def packaged_files(project: Project, line: Line) -> tuple[Packaged, ...]:
     """All templates and catalogues that come with fategen."""
     result = []
     for name, path in packaged_names().items():
-        own, state = project.root / name, "packaged"
-        if own.is_file() and own.resolve() != path.resolve():
-            state = "own, unchanged" if own.read_bytes() == path.read_bytes() else "own"
+        override, state = project.root / name, "packaged"
+        if override.is_file() and override.resolve() != path.resolve():
+            state = "own, unchanged" if override.read_bytes() == path.read_bytes() else "own"
         images = tuple(i.name for i in line.images if f"templates/dockerfiles/{i.template}" == name)
         result.append(Packaged(name, path, state, images))
     return tuple(result)

@@ -40,9 +40,10 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
     tree = {}
     for target in plan.targets:
         if target.dockerfile and not target.inherits:
-            own = {"image": target, "params": dict(target.params), "bases": {b.name: b.reference for b in target.bases}}
+            bases = {base.name: base.reference for base in target.bases}
+            values = {**common, "image": target, "params": dict(target.params), "bases": bases}
             template = f"dockerfiles/{target.template}"
-            text = _fill(environment, template, {**common, **own}, f"{target.name} in the catalogue")
+            text = _fill(environment, template, values, f"{target.name} in the catalogue")
             _check_names(text, target, f"templates/{template}")
             tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", common)
@@ -58,8 +59,8 @@ def _check_names(dockerfile: str, target: Target, template: str) -> None:
     known = {"scratch", *(c.name for c in target.contexts), *(s.name for s in target.sources)}
     for name, stage in names_in(dockerfile):
         if name not in known and not re.search(r"[/:@$]", name):
-            there = ", ".join(sorted(known))
-            wrong = f"{name}: {target.name} has no parent, base, source or stage with this name; it has {there}"
+            names = ", ".join(sorted(known))
+            wrong = f"{name}: {target.name} has no parent, base, source or stage with this name; it has {names}"
             raise InputError(Problem(template, wrong), hint="declare it in from:, needs: or sources: in the catalogue")
         if stage:
             known.add(stage)
