@@ -67,7 +67,7 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def one_authority(authorities: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system trusts one authority, a stranger: to read a real one's hundreds takes longer than the test."""
-    monkeypatch.setattr("generator.docker.credentials.BUNDLES", (str(authorities),))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
 
 
 @pytest.fixture
