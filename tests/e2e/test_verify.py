@@ -180,7 +180,7 @@ def test_images_that_the_engine_lacks_are_told_as_bundle_save_tells_them(project
     assert (ran.code, ran.out) == (2, "")
     for name in ("roll", "egg"):
         assert f"{project.registry}/{SPACE}/{name}:none: the engine has no image of this name" in ran.err
-    assert "  next: fategen bake all --load builds ours into it, docker pull gets others" in ran.err
+    assert "  next: fategen bake all --load loads your own images, docker pull others" in ran.err
 
 
 def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
