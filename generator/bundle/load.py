@@ -195,7 +195,7 @@ def _from_bases(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, pr
     if lost:
         users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
         message = f"is a delta bundle, and its base is missing: {missing_bases(bundle, bases)}"
-        hint = f"fategen bundle load {bundle.name} BASE; or load the base first"
+        hint = f"give the base bundle after {bundle.name} in the same command, or load the base first"
         raise InputError(Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}"), hint=hint)
     return [layers[digest] for digest in needed]
 

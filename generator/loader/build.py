@@ -89,7 +89,7 @@ def readme(file: str, index: BundleIndex) -> str:
     names = "\n".join(f"  {familiar(name)}" for image in index.images for name in image.references)
     first = index.images[0].references[0]
     who = _ZSTD if "zstd" in index.compressions else _ANY
-    how = _DELTA.format(bases=index.base_names) if index.bases else _WHOLE.format(who=who)
+    how = _DELTA.format(file=file, bases=index.base_names) if index.bases else _WHOLE.format(file=file, who=who)
     target = f"REGISTRY/PREFIX/{first.rpartition('/')[2]}"
     return f"""{file}: container images in one archive
 root digest {short_root(index.root)}
@@ -97,34 +97,34 @@ root digest {short_root(index.root)}
 {names}
 
 Check for damage (not for forgery, since the checksum came with the file):
-  sha256sum -c FILE.sha256
+  sha256sum -c {file}.sha256
 
 {how}
 {NAME} checks every byte before the engine gets an image name, and lists damaged ranges. It needs Python 3.8 or later
 with its standard library, and docker, podman or ctr:
-  python3 {NAME} inspect FILE
-  python3 {NAME} verify FILE
-  python3 {NAME} load FILE
-  python3 {NAME} load FILE --into containerd:k8s.io
-To load a split bundle: cat FILE.* | python3 {NAME} load -
+  python3 {NAME} inspect {file}
+  python3 {NAME} verify {file}
+  python3 {NAME} load {file}
+  python3 {NAME} load {file} --into containerd:k8s.io
+To load a split bundle: cat {file}.* | python3 {NAME} load -
 
-With FILE.sig, and a public key that the sender gave you another way:
-  python3 {NAME} load FILE --require-signature KEY
+With {file}.sig, and a public key that the sender gave you another way:
+  python3 {NAME} load {file} --require-signature KEY
 {NAME} itself came with the bundle: compare its sha256sum with the one that the sender saw.
 
 Into a registry, with skopeo, or with an engine that has loaded the bundle:
-  skopeo copy --all oci-archive:FILE:{first} docker://{target}
+  skopeo copy --all oci-archive:{file}:{first} docker://{target}
   docker tag {familiar(first)} {target} && docker push {target}
-""".replace("FILE", file)
+"""
 
 
 _ANY = "Every engine can load"
 _ZSTD = "Its layers are compressed with zstd: Docker 23 and later, podman and containerd load"
 _WHOLE = """{who} it as it is:
-  docker load -i FILE
-  podman load -i FILE
-  ctr -n k8s.io images import FILE
+  docker load -i {file}
+  podman load -i {file}
+  ctr -n k8s.io images import {file}
 """
 _DELTA = f"""It is a delta bundle: some of its layers are in {{bases}}.
-  python3 {NAME} load FILE BASE
+  python3 {NAME} load {{file}} BASE
 """

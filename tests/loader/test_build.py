@@ -69,6 +69,14 @@ def test_its_page_for_a_delta_names_the_base(made: Made) -> None:
     assert "docker load" not in text
 
 
+def test_its_page_keeps_names_that_look_like_its_placeholders(made: Made) -> None:
+    image = replace(made.plan.index.images[0], references=("docker.io/fgtest/a:FILE-{bases}",))
+    delta = replace(made.plan.index, images=(image,), bases=(BaseBundle("FILE", "sha256:" + "12" * 32),))
+    text = readme("x.fate.tar", delta)
+    assert "in FILE (root digest 1212-1212-1212)" in text
+    assert "\n  fgtest/a:FILE-{bases}\n" in text
+
+
 def test_its_page_says_which_engines_read_zstd(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "a")
     layer = (layout.put(zstd(tar_of(BASE)), ZSTD), sha256(tar_of(BASE)))
