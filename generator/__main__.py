@@ -12,14 +12,14 @@ def main() -> None:
         return
     # imports make many objects and no garbage: to look for some is a seventh of a short command, half of it at its end
     gc.set_threshold(50_000)
-    from generator import process
+    from generator import stdio
     from generator.cli import main as run
 
     try:
         run()
     except SystemExit as ended:
         gc.freeze()
-        process.leave(ended.code if isinstance(ended.code, int) else 0)
+        stdio.leave(ended.code if isinstance(ended.code, int) else 0)
 
 
 if __name__ == "__main__":

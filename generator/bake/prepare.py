@@ -22,8 +22,8 @@ from generator.bake.checks import (
     secret_files,
 )
 from generator.bake.job import Job, Options, make_job, variables
-from generator.bake.progress import make_view
 from generator.bake.run import NO_CACHE_EXPORT, Recipe, Session, arguments
+from generator.bake.view import make_view
 from generator.config.reference import parse_reference
 from generator.docker.credentials import HUB
 from generator.docker.engine import BUILDX_NEEDED, Answers, Facts, inspect
@@ -127,7 +127,7 @@ def make_session(
     tagged_before: Mapping[str, str] = {}
     if options.output == "push":
         # only here: its HTTP library takes longer to import than docker to answer
-        from generator.bake.registry import client_trust, push_problems, tagged_digests
+        from generator.bake.push_checks import client_trust, push_problems, tagged_digests
 
         bundle = ca_bundle(plan, root)
         problems += push_problems(docker, build.job.targets, facts, env, bundle, say)

@@ -172,7 +172,7 @@ def _report(session: Session, phase: Phase, verified: Configs) -> tuple[Built, .
     before: Mapping[str, Sequence[str]] = {}
     sizes: Mapping[str, Mapping[str, int]] = {}
     if output == "push":
-        from generator.bake.registry import platforms_of, pushed_manifests
+        from generator.bake.push_checks import platforms_of, pushed_manifests
 
         pushed = pushed_manifests(digests, session.facts, session.env)
         check_published(verified, {ref: {p: m.config.digest for p, m in of.items()} for ref, of in pushed.items()})

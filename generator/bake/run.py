@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO
 
 from generator.bake.events import Change, Reader, Step
 from generator.bake.job import Job
-from generator.bake.progress import View
+from generator.bake.view import View
 from generator.config.reference import parse_reference
 from generator.config.settings import key_of
 from generator.docker.engine import BUILDX_ALLOW, Facts

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from generator.bundle.format import TRAILER, Contents, Member, Writes, contents, header, padding
 from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, decode, small_file
-from generator.bundle.output import check_place, check_space, output_file, write_checksum
 from generator.bundle.reader import inspect
+from generator.bundle.writer import check_place, check_space, output_file, write_checksum
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images.compression import compression_of
 from generator.images.image import BadBlob, BlobSource, sha256, verified

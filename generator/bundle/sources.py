@@ -183,7 +183,7 @@ def without_building(
         yield from_layouts(Path(place), job, platforms), None
     elif kind == "registry":
         # only here: its HTTP library is slow to import
-        from generator.bake.registry import fetching_layouts
+        from generator.bake.push_checks import fetching_layouts
 
         with fetching_layouts(workspace, job, platforms, process, quiet, others, bases) as fetch:
             yield fetch.images, fetch

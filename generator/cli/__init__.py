@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from generator import __version__, process
+from generator import __version__, stdio
 from generator.cli.common import LazyGroup
 from generator.errors import FategenError, refused
 
@@ -35,7 +35,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line: an error becomes a message and its exit code, Ctrl-C becomes 130."""
-    process.escape()
+    stdio.escape()
     try:
         code = cli(prog_name="fategen", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -49,11 +49,11 @@ def main() -> None:
         code = error.exit_code
     except BrokenPipeError:
         # the reader of a pipe (head, less) went away: say nothing
-        process.give_up()
+        stdio.give_up()
         code = 141
     except OSError as error:
         refusal = refused(error)
         click.echo(refusal.render(), err=True)
-        process.give_up()
+        stdio.give_up()
         code = refusal.exit_code
     sys.exit(code if isinstance(code, int) else 0)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from generator import __version__, process
+from generator import __version__, stdio
 from generator.bundle import report
 from generator.bundle.engines import engine_called
 from generator.bundle.load import load
@@ -29,10 +29,10 @@ _INSTEAD = {"fategen doctor": "see docker info"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is that of ``fategen bundle``."""
     asked = _parser().parse_args(arguments)
-    process.escape()
+    stdio.escape()
     try:
         _COMMANDS[asked.command](asked)
-        process.flush()
+        stdio.flush()
     except FategenError as error:
         error.hint = _INSTEAD.get(error.hint, error.hint)
         print(error.render(), file=sys.stderr)
@@ -42,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # the reader of a pipe (head, less) went away: say nothing
-        process.give_up()
+        stdio.give_up()
         return 141
     except OSError as error:
         failure = refused(error)
         print(failure.render(), file=sys.stderr)
-        process.give_up()
+        stdio.give_up()
         return failure.exit_code
     return 0
 
@@ -125,4 +125,4 @@ _COMMANDS = {"inspect": _inspect, "verify": _verify, "load": _load}
 
 
 if __name__ == "__main__":
-    process.leave(main())
+    stdio.leave(main())

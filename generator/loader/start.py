@@ -5,7 +5,7 @@ import sys
 if sys.version_info < (3, 8):  # noqa: UP036
     sys.exit("error: fategen-load.pyz needs Python 3.8 or later, this is %d.%d" % sys.version_info[:2])  # noqa: UP031
 
-from generator import process
+from generator import stdio
 from generator.loader.__main__ import main
 
-process.leave(main())
+stdio.leave(main())

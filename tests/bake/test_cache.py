@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from generator.bake.events import Change, Reader, Step
-from generator.bake.progress import View
 from generator.bake.run import busy_seconds, cache_notes, cached_images
+from generator.bake.view import View
 from generator.project import packaged_data
 from generator.render.render import render
 from tests.bake.test_live import Terminal

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from generator.bake.events import Reader, Step, StepName
-from generator.bake.progress import LiveView, View, image_rows, make_view
+from generator.bake.view import LiveView, View, image_rows, make_view
 from generator.plan.plan import Plan
 from tests.fate_plan import job_of, plan_of
 from tests.picture import screen_of

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from generator.bake.events import Change, Reader
-from generator.bake.progress import View
 from generator.bake.publish import Built, check_published, result_table
 from generator.bake.run import clear_logs, writing_logs
+from generator.bake.view import View
 from generator.errors import BuildError
 from generator.plan.plan import Plan
 from tests.bake.test_run import failing_reader

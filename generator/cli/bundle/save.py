@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from generator.bundle.index import open_files, short_root
-from generator.bundle.output import check_place
 from generator.bundle.reader import inspect
 from generator.bundle.sources import (
     BUNDLES,
@@ -24,6 +23,7 @@ from generator.bundle.sources import (
     selected,
     without_building,
 )
+from generator.bundle.writer import check_place
 from generator.cli.bundle.shared import format_option, quiet_option, show
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle, plan_or_none

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from generator import process
+from generator import stdio
 
 
 def test_a_stray_byte_of_a_name_is_printed_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    process.escape()
+    stdio.escape()
     print("caf\udce9.fate.tar é")
     assert capsys.readouterr().out == "caf\\udce9.fate.tar é\n"
 
@@ -21,7 +21,7 @@ def test_where_stray_bytes_are_printed_as_they_are_they_stay_so(monkeypatch: pyt
     """In the locale C: a program that reads the name of a file has the name."""
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="utf-8", errors="surrogateescape"))
-    process.escape()
+    stdio.escape()
     print("caf\udce9", flush=True)
     assert shown.getvalue() == b"caf\xe9\n"
 
@@ -32,12 +32,12 @@ def test_what_a_full_disk_does_not_take_is_dropped(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(sys, "stdout", full)
         print("result")
         with pytest.raises(OSError, match="No space left"):
-            process.flush()
-        process.give_up()
+            stdio.flush()
+        stdio.give_up()
 
 
 def test_a_stdout_that_was_closed_from_the_start_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    process.escape()
-    process.flush()
-    process.give_up()
+    stdio.escape()
+    stdio.flush()
+    stdio.give_up()

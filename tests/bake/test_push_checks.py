@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from generator.bake.registry import (
+from generator.bake.push_checks import (
     certain,
     client_trust,
     platforms_of,

@@ -41,7 +41,7 @@ def check_space(output: Path, size: int, besides: int) -> None:
 
 
 @contextlib.contextmanager
-def output_file(output: Path, size: int) -> Iterator[DiskFile]:
+def output_file(output: Path, size: int) -> Iterator[DirectWriter]:
     """A hidden file beside ``output`` that takes its place at the end of the block; on any error it is removed.
 
     Checksum and signature of an older file go first: at no moment are they beside a file that they do not fit. A
@@ -57,7 +57,7 @@ def output_file(output: Path, size: int) -> Iterator[DiskFile]:
         with locked:
             try:
                 locked.truncate(0)
-                with contextlib.closing(DiskFile(locked.fileno())) as file:
+                with contextlib.closing(DirectWriter(locked.fileno())) as file:
                     yield file
                     file.finish()
                 for suffix in (".sha256", ".sig"):
@@ -93,7 +93,7 @@ def _disk_errors(output: Path, size: int) -> Iterator[None]:
         raise EngineError(message, hint=hint) from error
 
 
-class DiskFile:
+class DirectWriter:
     """An open file that a thread writes past the page cache where the file system can. Methods raise OSError.
 
     Through the cache 1 GB took 1.3 to 1.7 times as long on a busy machine, and its pages would push out those of

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.output import DiskFile
+from generator.bundle.writer import DirectWriter
 
 BUFFER = 4 << 20
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[DiskFile]:
+def opened(path: Path) -> Iterator[DirectWriter]:
     number = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
-        with contextlib.closing(DiskFile(number)) as file:
+        with contextlib.closing(DirectWriter(number)) as file:
             yield file
     finally:
         os.close(number)
