@@ -30,7 +30,7 @@ from generator.plan.plan import Target
 from generator.progress import Bar
 from generator.registry.client import Registries, Registry, access_to, host_of
 from generator.registry.explain import PushProblem, find_push_problems
-from generator.registry.http import Kind, Refusal
+from generator.registry.http import ErrorKind, RegistryError
 from generator.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _ask_push(
     return [replace(problem, what=docker.redact(problem.what)) for problem in problems]
 
 
-def certain(kind: Kind, facts: Facts, environment: Mapping[str, str]) -> bool:
+def certain(kind: ErrorKind, facts: Facts, environment: Mapping[str, str]) -> bool:
     """Whether a push is sure to fail too.
 
     A problem with the connection from here need not exist for a builder elsewhere, for an engine with a proxy of its
@@ -203,7 +203,7 @@ def _ask_all(
     def run(name: str) -> None:
         reference = parse_reference(name)
         # a hostile answer (ValueError) must not look like a failure of the push either
-        with contextlib.suppress(Refusal, EngineError, ValueError):
+        with contextlib.suppress(RegistryError, EngineError, ValueError):
             answers[name] = ask(registries.of(reference), reference.path, questions[name])
 
     threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in questions]

@@ -26,7 +26,18 @@ from generator.images.oci import (
     compressed_with,
     platform_name,
 )
-from generator.images.strictjson import LIMIT, MAX_SIZE, Malformed, digest, encode, fields, items, parse, size, text
+from generator.images.strictjson import (
+    MAX_METADATA_SIZE,
+    MAX_SIZE,
+    Malformed,
+    digest,
+    encode,
+    fields,
+    items,
+    parse,
+    size,
+    text,
+)
 
 SCHEMA = 1
 MAX_MEMBERS = 100_000
@@ -228,7 +239,7 @@ def _check_image(image: Image, where: str) -> None:
             _check_blob(layer.blob, f"{where}: a layer", LAYER_TYPES, MAX_SIZE)
 
 
-def _check_blob(blob: Descriptor, where: str, types: frozenset[str], limit: int = LIMIT) -> None:
+def _check_blob(blob: Descriptor, where: str, types: frozenset[str], limit: int = MAX_METADATA_SIZE) -> None:
     if blob.media_type not in types:
         raise Malformed(f"{where} has the media type {blob.media_type[:80]!r}")
     if blob.size > limit:

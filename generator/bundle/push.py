@@ -74,7 +74,7 @@ def push(
     """
     from generator.registry.client import Registry, access_to, host_of
     from generator.registry.explain import find_push_problems
-    from generator.registry.http import Refusal
+    from generator.registry.http import RegistryError
 
     host = host_of(_checked(prefix))
     with open_blobs(file, bases) as blobs:
@@ -91,19 +91,19 @@ def push(
             if not replace:
                 run.check_platforms()
             run.find_missing_blobs()
-        except Refusal as refusal:
+        except RegistryError as error:
             hint = "nothing was sent; run the same command again, or with --replace, which skips this check"
-            raise EngineError(f"{host}: {refusal.words}", hint=hint) from refusal
+            raise EngineError(f"{host}: {error.detail}", hint=hint) from error
         images = []
         for target in targets:
             names = tuple(f"{prefix}/{target.path.rpartition('/')[2]}:{tag}" for tag in target.tags)
             try:
                 sent = run.push(target)
-            except Refusal as refusal:
+            except RegistryError as error:
                 raise EngineError(
-                    f"{names[0]}: {host} refused it: {refusal.words}",
+                    f"{names[0]}: {host} refused it: {error.detail}",
                     hint="run the same command again: what it already has is not sent again",
-                ) from refusal
+                ) from error
             state = "was there" if sent is None else "pushed"
             images.append(Pushed(names, target.image.target.digest, target.image.platforms, sent or 0, state))
         return PushResult(blobs.index.root, tuple(images))
@@ -151,7 +151,7 @@ def _targets(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[_Target]:
 
 
 class _Push:
-    """One push of a bundle. Its methods raise Refusal."""
+    """One push of a bundle. Its methods raise RegistryError."""
 
     def __init__(self, blobs: Blobs, registry: Registry, targets: Sequence[_Target], progress: Progress) -> None:
         self._blobs, self._registry, self._targets, self._progress = blobs, registry, targets, progress
@@ -206,14 +206,14 @@ class _Push:
 
     def _platforms(self, path: str, tag: str) -> tuple[str, ...]:
         """The platforms behind a tag; none if it is damaged or incomplete: this push may repair it."""
-        from generator.registry.http import Refusal
+        from generator.registry.http import RegistryError
 
         try:
             return self._registry.platforms(path, tag)
         except Malformed:
             return ()
-        except Refusal as refusal:
-            if refusal.kind != "missing":
+        except RegistryError as error:
+            if error.kind != "missing":
                 raise
             return ()
 

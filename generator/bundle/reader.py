@@ -39,7 +39,7 @@ from generator.bundle.index import BundleIndex, decode, short_root
 from generator.errors import BundleError, InputError, Problem, did_you_mean
 from generator.images.image import Reads
 from generator.images.oci import INDEX_TYPES, Descriptor, Manifest, parse_config, parse_index, parse_manifest
-from generator.images.strictjson import LIMIT, Malformed
+from generator.images.strictjson import MAX_METADATA_SIZE, Malformed
 from generator.progress import Progress, quiet
 
 _PIECE = 256 << 10
@@ -221,8 +221,10 @@ def _read_index(stream: Stream) -> Contents:
     except HeaderError as error:
         reason, hint = _what_it_is(block, name)
         raise BundleError(f"{name} is not a bundle: {reason or error}", hint=hint) from None
-    if size > LIMIT:
-        raise BundleError(f"{name} is damaged or unsafe: its index has {size:,} bytes, at most {LIMIT:,} are read")
+    if size > MAX_METADATA_SIZE:
+        raise BundleError(
+            f"{name} is damaged or unsafe: its index has {size:,} bytes, at most {MAX_METADATA_SIZE:,} are read"
+        )
     data = stream.take(size + padding(size))
     if len(data) < size + padding(size):
         raise BundleError(f"{name} is cut short: it ends inside its first member", hint="copy the whole file again")

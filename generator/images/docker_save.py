@@ -27,7 +27,7 @@ from generator.errors import EngineError
 from generator.images.image import CHUNK, BadBlob, Reads, sha256
 from generator.images.layout import BlobStore
 from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
-from generator.images.strictjson import LIMIT, Malformed, fields, items, parse, text
+from generator.images.strictjson import MAX_METADATA_SIZE, Malformed, fields, items, parse, text
 from generator.progress import Progress, quiet
 
 AGAIN = "run the same command again: finished layers are kept"
@@ -128,7 +128,7 @@ def read_stream(stream: Reads, take: Callable[[str, Reads, int], T]) -> DockerSa
                 file = tar.extractfile(member) if member.isreg() else None
                 if file is None:
                     continue
-                content = file.read() if member.size <= LIMIT else b""
+                content = file.read() if member.size <= MAX_METADATA_SIZE else b""
                 # a layer is a tar or compressed: neither begins like JSON, but for a tar whose first name does
                 is_json = content[:1] in (b"{", b"[") and content[257:262] != b"ustar"
                 if key.endswith("/layer.tar") or (key.startswith("sha256:") and not is_json):

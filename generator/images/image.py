@@ -26,7 +26,7 @@ from generator.images.oci import (
     parse_index,
     parse_manifest,
 )
-from generator.images.strictjson import LIMIT, Malformed
+from generator.images.strictjson import MAX_METADATA_SIZE, Malformed
 
 CHUNK = 1 << 20
 """bytes that are read, hashed and written at a time"""
@@ -151,8 +151,8 @@ def verified(stream: Reads, blob: Descriptor, *, hashed: bool = False) -> Iterat
 def read_blob(source: BlobSource, blob: Descriptor, what: str) -> bytes:
     """A manifest, an index or a config, verified. ``what`` begins the message of a BundleError: ``egg: manifest``."""
     try:
-        if blob.size > LIMIT:
-            raise BadBlob(f"has {blob.size:,} bytes, at most {LIMIT:,} are read")
+        if blob.size > MAX_METADATA_SIZE:
+            raise BadBlob(f"has {blob.size:,} bytes, at most {MAX_METADATA_SIZE:,} are read")
         with source.open(blob) as stream:
             return b"".join(verified(stream, blob))
     except OSError as error:

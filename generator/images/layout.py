@@ -41,7 +41,7 @@ from generator.images.oci import (
     parse_manifest,
     platform_name,
 )
-from generator.images.strictjson import LIMIT, Malformed, digest, encode
+from generator.images.strictjson import MAX_METADATA_SIZE, Malformed, digest, encode
 from generator.project import STATE
 
 
@@ -118,7 +118,7 @@ def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = ()) -> No
 def names_image(layout: Path, references: Sequence[str]) -> bool:
     """Whether ``layout`` has an index with an image of exactly these names; one that cannot be read has none."""
     try:
-        children = parse_index((layout / "index.json").read_bytes()[: LIMIT + 1], "")
+        children = parse_index((layout / "index.json").read_bytes()[: MAX_METADATA_SIZE + 1], "")
     except (OSError, Malformed):
         return False
     return any(_same(child.names, [reference.normalise(name) for name in references]) for child in children)
@@ -158,7 +158,7 @@ def _entry(layout: Layout, names: Sequence[str], label: str) -> Child:
     try:
         (layout.path / "oci-layout").stat()
         with (layout.path / "index.json").open("rb") as file:
-            children = parse_index(file.read(LIMIT + 1), "")
+            children = parse_index(file.read(MAX_METADATA_SIZE + 1), "")
     except OSError as error:
         message = f"{layout.path} is not an OCI layout ({error.strerror}: {Path(str(error.filename)).name})"
         raise InputError(Problem(label, message), hint="build the image first") from error

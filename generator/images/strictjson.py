@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable
 
-LIMIT = 4 << 20
+MAX_METADATA_SIZE = 4 << 20
 """bytes that any one metadata document may have"""
 MAX_SIZE = 1 << 62
 """bytes that any one size field may state"""
@@ -42,9 +42,9 @@ def _constant(text: str) -> object:
 
 
 def parse(data: bytes) -> object:
-    """The document in ``data``; refuses more than ``LIMIT`` bytes, duplicate keys, NaN and deep nesting."""
-    if len(data) > LIMIT:
-        raise Malformed(f"{len(data):,} bytes of metadata, at most {LIMIT:,} are read")
+    """The document in ``data``; refuses more than ``MAX_METADATA_SIZE`` bytes, duplicate keys, NaN and deep nesting."""
+    if len(data) > MAX_METADATA_SIZE:
+        raise Malformed(f"{len(data):,} bytes of metadata, at most {MAX_METADATA_SIZE:,} are read")
     try:
         return json.loads(data.decode(), object_pairs_hook=_object, parse_int=_int, parse_constant=_constant)
     except RecursionError:

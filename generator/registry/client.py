@@ -21,7 +21,7 @@ from generator.docker.credentials import HUB, certificates, docker_config, find_
 from generator.errors import EngineError
 from generator.images.image import sha256
 from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, parse_config, parse_index, parse_manifest
-from generator.registry.http import Answer, Kind, Refusal, is_insecure, join_url, origin
+from generator.registry.http import ErrorKind, RegistryError, Response, is_insecure, join_url, origin
 from generator.registry.session import Access, Session, Stopped
 from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, Received, State, Upload
 
@@ -39,36 +39,36 @@ class RawManifest:
 
 
 class Registry(Session):
-    """A registry, for several threads. Every method raises Refusal.
+    """A registry; thread-safe. Every method raises RegistryError.
 
     ``path`` is a repository's path (``fate/roll``); ``name`` a tag or a digest. A digest must have been checked.
     """
 
     def check_push(self, path: str) -> None:
-        """Raises Refusal if a push to this repository would be refused. Leaves nothing behind."""
+        """Raises RegistryError if a push to this repository would be refused. Leaves nothing behind."""
         path = self._path(path)
         scope = f"repository:{path}:pull,push"
-        answer = self.authorised("POST", f"/v2/{path}/blobs/uploads/", scope)
-        if 200 <= answer.status < 300:
+        response = self.request_once("POST", f"/v2/{path}/blobs/uploads/", scope)
+        if 200 <= response.status < 300:
             # registries forget uploads by themselves; cancelling one may need a right that pushing does not (Harbor)
-            with contextlib.suppress(Refusal):
-                location = join_url(answer.url, answer.headers.get("Location", ""))
-                if origin(location) == origin(answer.url) and "/blobs/uploads/" in location:
+            with contextlib.suppress(RegistryError):
+                location = join_url(response.url, response.headers.get("Location", ""))
+                if origin(location) == origin(response.url) and "/blobs/uploads/" in location:
                     self.once("DELETE", location, self.authorization((scope,)))
             return
-        words = self.refusal(answer).words
-        kind: Kind = "denied" if answer.status in (401, 403, 405) else "unknown"
-        if answer.status == 401 and self.access.login is None:
+        detail = self.error(response).detail
+        kind: ErrorKind = "denied" if response.status in (401, 403, 405) else "unknown"
+        if response.status == 401 and self.access.login is None:
             kind = "no login"
-        elif answer.status in (401, 404) and _NO_PROJECT.search(words):
+        elif response.status in (401, 404) and _NO_PROJECT.search(detail):
             kind = "missing"
-        raise Refusal(kind, words)
+        raise RegistryError(kind, detail)
 
     def manifest(self, path: str, name: str) -> RawManifest:
-        """The manifest with this tag or digest; Refusal too if its digest is a different one."""
-        answer = self._get(path, "manifests", name)
-        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-        return RawManifest(sha256(answer.data), media_type, answer.data)
+        """The manifest with this tag or digest; RegistryError too if its digest is a different one."""
+        response = self._get(path, "manifests", name)
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        return RawManifest(sha256(response.data), media_type, response.data)
 
     def platforms(self, path: str, name: str) -> tuple[str, ...]:
         """The platforms of the image with this tag or digest. Raises Malformed if it is damaged."""
@@ -80,25 +80,25 @@ class Registry(Session):
         return (parse_config(self.small_blob(path, config.digest)).platform,)
 
     def small_blob(self, path: str, digest: str) -> bytes:
-        """A blob of at most 4 MiB (a config); Refusal too if its digest is a different one."""
+        """A blob of at most 4 MiB (a config); RegistryError too if its digest is a different one."""
         return self._get(path, "blobs", digest).data
 
-    def _get(self, path: str, kind: str, name: str) -> Answer:
-        answer = self._ask("GET", path, kind, name)
-        if answer.status != 200:
-            raise self.refusal(answer)
-        digest = sha256(answer.data)
-        expected = name if ":" in name else answer.headers.get("Docker-Content-Digest", digest)
+    def _get(self, path: str, kind: str, name: str) -> Response:
+        response = self._ask("GET", path, kind, name)
+        if response.status != 200:
+            raise self.error(response)
+        digest = sha256(response.data)
+        expected = name if ":" in name else response.headers.get("Docker-Content-Digest", digest)
         if digest != expected:
-            raise Refusal("unknown", f"it sent {digest}, not {expected}")
-        return answer
+            raise RegistryError("unknown", f"it sent {digest}, not {expected}")
+        return response
 
     def digest(self, path: str, tag: str) -> str:
         """The digest behind a tag, "" if there is no such tag; computed if the registry does not send it."""
-        answer = self._ask("HEAD", path, "manifests", tag)
-        if not self._exists(answer):
+        response = self._ask("HEAD", path, "manifests", tag)
+        if not self._exists(response):
             return ""
-        return answer.headers.get("Docker-Content-Digest") or self.manifest(path, tag).digest
+        return response.headers.get("Docker-Content-Digest") or self.manifest(path, tag).digest
 
     def has_blob(self, path: str, digest: str) -> bool:
         """Whether the repository has this blob."""
@@ -109,41 +109,41 @@ class Registry(Session):
     ) -> bool:
         """Downloads a blob to ``directory/<hex>``; False if it was there already.
 
-        Raises Refusal if the registry does not send it, or sends other bytes; EngineError if the disk fails. What was
-        received is kept for the next try, except bytes that are proven wrong.
+        Raises RegistryError if the registry does not send it, or sends other bytes; EngineError if the disk fails.
+        What was received is kept for the next try, except bytes that are proven wrong.
         """
         return Download(self, self._path(path), digest, size, received).into(directory)
 
     def push_blob(self, path: str, digest: str, size: int, content: Content, mount: str = "") -> State:
         """Makes sure that the repository has this blob: it is there, mounted from the repository ``mount``, or sent.
 
-        Raises Refusal, and whatever ``content`` raises; then the registry has no new blob.
+        Raises RegistryError, and whatever ``content`` raises; then the registry has no new blob.
         """
         if self.has_blob(path, digest):
             return "was there"
         return Upload(self, self._path(path), digest, size, content).run(mount and self._path(mount))
 
     def put_manifest(self, path: str, name: str, media_type: str, data: bytes) -> None:
-        """Puts a manifest under a tag or its digest; Refusal too if the registry reports another digest."""
+        """Puts a manifest under a tag or its digest; RegistryError too if the registry reports another digest."""
         path = self._path(path)
         address, scope = f"/v2/{path}/manifests/{name}", f"repository:{path}:pull,push"
         headers = {"Content-Type": media_type}
-        answer = self.request("PUT", address, scope, body=data, headers=headers, timeout=UPLOAD_TIMEOUT)
-        if answer.status != 201:
-            raise self.refusal(answer)
-        digest = answer.headers.get("Docker-Content-Digest", sha256(data))
+        response = self.request("PUT", address, scope, body=data, headers=headers, timeout=UPLOAD_TIMEOUT)
+        if response.status != 201:
+            raise self.error(response)
+        digest = response.headers.get("Docker-Content-Digest", sha256(data))
         if digest != sha256(data):
-            raise Refusal("unknown", f"it accepted {sha256(data)} and reports it as {digest}")
+            raise RegistryError("unknown", f"it accepted {sha256(data)} and reports it as {digest}")
 
-    def _ask(self, method: str, path: str, kind: str, name: str) -> Answer:
+    def _ask(self, method: str, path: str, kind: str, name: str) -> Response:
         path = self._path(path)
         scope = f"repository:{path}:pull"
         return self.request(method, f"/v2/{path}/{kind}/{name}", scope, headers={"Accept": ACCEPT})
 
-    def _exists(self, answer: Answer) -> bool:
-        if answer.status not in (200, 404):
-            raise self.refusal(answer)
-        return answer.status == 200
+    def _exists(self, response: Response) -> bool:
+        if response.status not in (200, 404):
+            raise self.error(response)
+        return response.status == 200
 
     def _path(self, path: str) -> str:
         """A repository's path in URLs: Docker Hub's own images are in "library", which their names leave out."""
@@ -154,27 +154,27 @@ Connect = Callable[[Access], Registry]
 """Connects to a registry: ``Registry``, or what a test puts in its place."""
 
 
-def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, Refusal]:
+def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryError]:
     """Path of a repository -> why a push to it would be refused; a single key "" is about the whole registry.
 
     Raises nothing that a registry can cause.
     """
 
-    def ask(path: str) -> Refusal | None:
+    def ask(path: str) -> RegistryError | None:
         try:
             registry.check_push(path)
-        except Refusal as refusal:
-            return refusal
+        except RegistryError as error:
+            return error
         return None
 
     try:
         registry = Registry(access)
         registry.log_in()
-    except Refusal as refusal:
-        return {"": refusal}
+    except RegistryError as error:
+        return {"": error}
     with ThreadPoolExecutor(8) as pool:
-        answers = zip(paths, pool.map(ask, paths), strict=True)
-        return {path: refusal for path, refusal in answers if refusal is not None}
+        results = zip(paths, pool.map(ask, paths), strict=True)
+        return {path: error for path, error in results if error is not None}
 
 
 def access_to(host: str, environment: Mapping[str, str], insecure: Sequence[str] | None = None) -> Access:
@@ -220,12 +220,15 @@ class Registries:
     ) -> None:
         self._environment, self._authorities, self._connect = environment, tuple(authorities), connect
         self._insecure = insecure
-        self._opened: dict[str, Registry | Refusal] = {}
+        self._opened: dict[str, Registry | RegistryError] = {}
         self._lock = threading.Lock()
         self._stopped = False
 
     def of(self, reference: Reference) -> Registry:
-        """Raises Refusal, the same for all images of a registry; EngineError if a credential helper does not answer."""
+        """The client for a reference's registry.
+
+        Raises RegistryError, the same one for all its images; EngineError if a credential helper does not answer.
+        """
         host = host_of(reference)
         with self._lock:
             if host not in self._opened:
@@ -234,13 +237,13 @@ class Registries:
                     registry = self._connect(replace(access, trusted=(*access.trusted, *self._authorities)))
                     registry.log_in()
                     self._opened[host] = registry
-                except Refusal as refusal:
-                    self._opened[host] = refusal
+                except RegistryError as error:
+                    self._opened[host] = error
             opened = self._opened[host]
         # only now: ``stop`` either sees what was opened, or is seen here
         if self._stopped:
             raise Stopped
-        if isinstance(opened, Refusal):
+        if isinstance(opened, RegistryError):
             raise opened
         return opened
 

@@ -1,4 +1,4 @@
-"""What a registry's refusal means for a pull or a push, and the next step."""
+"""What a registry's error means for a pull or a push, and the next step."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from generator.docker.credentials import config_directory
 from generator.docker.hints import get_authority, get_login, get_project, get_right
 from generator.errors import Problem
 from generator.registry.client import refused_pushes
-from generator.registry.http import Kind, Refusal
+from generator.registry.http import ErrorKind, RegistryError
 from generator.registry.session import Access
 
-Words = Mapping[Kind, tuple[str, str]]
-"""Kind of a refusal -> what is wrong, and the next step."""
-_REGISTRY: Words = {
-    "unreachable": ("it cannot be reached: {words}", "check its name, the network, HTTPS_PROXY and NO_PROXY"),
+Texts = Mapping[ErrorKind, tuple[str, str]]
+"""Kind of a error -> what is wrong, and the next step."""
+_REGISTRY: Texts = {
+    "unreachable": ("it cannot be reached: {detail}", "check its name, the network, HTTPS_PROXY and NO_PROXY"),
     "authority": ("its certificate is signed by an unknown authority{quoted}", get_authority("{host}")),
-    "certificate": ("no secure connection: {words}", "correct its certificate, or {name}"),
+    "certificate": ("no secure connection: {detail}", "correct its certificate, or {name}"),
     "refused": (
         "it refuses {login}{quoted}: the password is wrong, or the account is expired or disabled",
         get_login("{host}"),
     ),
 }
 """What is about the whole registry, or the way to it."""
-_PULL: Words = {
+_PULL: Texts = {
     "no login": ("{host} requires a login to pull it{quoted}", get_login("{host}")),
     "denied": ("{host} does not let this login pull it{quoted}", "ask for permission to pull it"),
     "missing": ("{host} does not have it{quoted}", "push it first, or correct its name"),
-    "unknown": ("{host} sent invalid data: {words}", ""),
+    "unknown": ("{host} sent invalid data: {detail}", ""),
 }
-_PUSH: Words = {
+_PUSH: Texts = {
     "no login": ("a push needs a login, and docker has none for it in {config}{quoted}", get_login("{host}")),
     "denied": ("{user} may not push {paths}{quoted}", get_right("{project}")),
     "missing": ("it has no project {project}{quoted}", get_project("{project}")),
-    "unknown": ("cannot tell whether it accepts a push: {words}", ""),
+    "unknown": ("cannot tell whether it accepts a push: {detail}", ""),
 }
 
 
-def _explain(texts: Words, refusal: Refusal, **names: str) -> tuple[str, str]:
-    names.update(words=refusal.words, quoted=f" ({refusal.words})" if refusal.words else "")
-    what, step = (text.format(**names) for text in {**_REGISTRY, **texts}[refusal.kind])
+def _explain(texts: Texts, error: RegistryError, **names: str) -> tuple[str, str]:
+    names.update(detail=error.detail, quoted=f" ({error.detail})" if error.detail else "")
+    what, step = (text.format(**names) for text in {**_REGISTRY, **texts}[error.kind])
     return what, step
 
 
-def pull_problem(host: str, what: str, refusal: Refusal) -> Problem:
+def pull_problem(host: str, what: str, error: RegistryError) -> Problem:
     """The problem with ``what`` (an image, a layer), or with the whole registry where that is what is wrong."""
-    reason, step = _explain(_PULL, refusal, host=host, login="docker's login", name="its name")
-    return Problem(host if refusal.kind in _REGISTRY else what, f"{reason}: {step}" if step else reason)
+    reason, step = _explain(_PULL, error, host=host, login="docker's login", name="its name")
+    return Problem(host if error.kind in _REGISTRY else what, f"{reason}: {step}" if step else reason)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class PushProblem:
     """What is wrong with some repositories of a registry, in words, and the next step ("" where there is none)."""
 
     host: str
-    kind: Kind
+    kind: ErrorKind
     what: str
     get: str
 
@@ -66,9 +66,9 @@ class PushProblem:
 
 def find_push_problems(access: Access, paths: Sequence[str]) -> list[PushProblem]:
     """Why pushes would be refused: one for all repositories of a project that are refused for the same reason."""
-    login, groups = access.login, dict[tuple[Kind, str], dict[str, Refusal]]()
-    for path, refusal in refused_pushes(access, paths).items():
-        groups.setdefault((refusal.kind, path.partition("/")[0]), {})[path] = refusal
+    login, groups = access.login, dict[tuple[ErrorKind, str], dict[str, RegistryError]]()
+    for path, error in refused_pushes(access, paths).items():
+        groups.setdefault((error.kind, path.partition("/")[0]), {})[path] = error
     user = login.user if login and not login.identity else ""
     names = {
         "host": access.host,
@@ -79,6 +79,6 @@ def find_push_problems(access: Access, paths: Sequence[str]) -> list[PushProblem
     }
     problems = []
     for (kind, project), group in groups.items():
-        words = _explain(_PUSH, next(iter(group.values())), **names, project=project, paths=", ".join(group))
-        problems.append(PushProblem(access.host, kind, *words))
+        explained = _explain(_PUSH, next(iter(group.values())), **names, project=project, paths=", ".join(group))
+        problems.append(PushProblem(access.host, kind, *explained))
     return problems

@@ -28,7 +28,7 @@ from generator.plan.plan import Target
 from generator.progress import Progress, quiet
 from generator.registry.client import Registries, Registry, host_of
 from generator.registry.explain import pull_problem
-from generator.registry.http import Refusal
+from generator.registry.http import RegistryError
 from generator.registry.transfer import bytes_present
 from generator.text import human
 
@@ -173,8 +173,8 @@ class Fetch:
                 described.append((future.result(), remote.source))
             except InputError as error:
                 inputs += error.problems
-            except Refusal as refusal:
-                others.append(pull_problem(host, name, refusal))
+            except RegistryError as error:
+                others.append(pull_problem(host, name, error))
             except (BundleError, Malformed) as error:
                 others.append(Problem(name, f"{host} did not send an image: {error}"))
         # in the order of a bundle
@@ -235,8 +235,8 @@ class Fetch:
         failure: BaseException
         try:
             return self._registries.of(source).fetch_blob(source.path, blob.digest, blob.size, self._blobs, received)
-        except Refusal as refusal:
-            problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", refusal)
+        except RegistryError as error:
+            problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", error)
             failure = EngineError(str(problem), hint="finished downloads are kept: run the same command again")
         except BaseException as error:
             failure = error

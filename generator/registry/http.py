@@ -19,32 +19,32 @@ from urllib3 import exceptions
 from generator.docker.credentials import system_bundle
 from generator.text import printable
 
-Kind = Literal["unreachable", "authority", "certificate", "no login", "refused", "denied", "missing", "unknown"]
+ErrorKind = Literal["unreachable", "authority", "certificate", "no login", "refused", "denied", "missing", "unknown"]
 TIMEOUT = (5.0, 20.0)
-"""Seconds to connect, and to wait for an answer."""
+"""Seconds to connect, and to wait for a response."""
 
-LIMIT = 4 << 20
-"""Bytes of an answer that is read at once: a token, an error, a manifest (distribution's own limit is the same)."""
+MAX_RESPONSE_SIZE = 4 << 20
+"""Bytes of a response that is read at once: a token, an error, a manifest (distribution's own limit is the same)."""
 
 _UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 """OpenSSL's X509_V_ERR_… for a chain that ends at an authority that is not trusted."""
 
 
-class Refusal(Exception):
+class RegistryError(Exception):
     """Why a registry did not do what was asked.
 
-    ``words`` are the registry's own, or the network's: printable, without the password, and perhaps empty.
+    ``detail`` is the registry's message, or the network's: printable, without the password, and perhaps empty.
     """
 
-    def __init__(self, kind: Kind, words: str = "") -> None:
-        super().__init__(words)
-        self.kind: Kind = kind
-        self.words = words
+    def __init__(self, kind: ErrorKind, detail: str = "") -> None:
+        super().__init__(detail)
+        self.kind: ErrorKind = kind
+        self.detail = detail
 
 
 @dataclass(eq=False)
-class Answer:
-    """What a server answered; ``body`` is still to be read, or is in ``data``."""
+class Response:
+    """A server's response; ``body`` is still to be read, or is in ``data``."""
 
     url: str
     status: int
@@ -59,22 +59,22 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """None if the answer is not JSON."""
+        """None if the response is not JSON."""
         try:
             return json.loads(self.data)
         except (ValueError, RecursionError):
             return None
 
     def read(self) -> None:
-        """Reads the body into ``data``. Raises Refusal if it is too long, or if the connection breaks."""
+        """Reads the body into ``data``. Raises RegistryError if it is too long, or if the connection breaks."""
         data = bytearray()
         try:
             while piece := self.body.read(1 << 16, decode_content=False):
                 data += piece
-                if len(data) > LIMIT:
-                    raise Refusal("unknown", f"a response of more than {LIMIT:,} bytes")
+                if len(data) > MAX_RESPONSE_SIZE:
+                    raise RegistryError("unknown", f"a response of more than {MAX_RESPONSE_SIZE:,} bytes")
         except (exceptions.HTTPError, OSError) as error:
-            raise _network_refusal(error) from error
+            raise _network_error(error) from error
         finally:
             self.close()
         self.data = bytes(data)
@@ -87,7 +87,7 @@ class Answer:
 
 
 class Connections:
-    """Kept connections to any host, for several threads; ``trusted`` are files with more authorities."""
+    """Thread-safe connection pools, one per proxy and TLS policy; ``trusted`` are files with more authorities."""
 
     def __init__(self, trusted: Sequence[Path], environment: Mapping[str, str]) -> None:
         self._trusted, self._environment = trusted, environment
@@ -102,8 +102,8 @@ class Connections:
         body: Any = None,
         timeout: tuple[float, float] = TIMEOUT,
         verify: bool = True,
-    ) -> Answer:
-        """One request; no redirect is followed, and the body of the answer is not read. Raises Refusal if none comes.
+    ) -> Response:
+        """Send one request: no redirect is followed, and the body is not read. Raises RegistryError if no response comes.
 
         ``verify`` is False for the engine's insecure registries: every certificate is trusted.
         """
@@ -119,8 +119,8 @@ class Connections:
                 timeout=urllib3.Timeout(connect=timeout[0], read=timeout[1]),
             )
         except (exceptions.HTTPError, OSError) as error:
-            raise _network_refusal(error) from error
-        return Answer(url, response.status, response.headers, response)
+            raise _network_error(error) from error
+        return Response(url, response.status, response.headers, response)
 
     def _pool(self, url: str, verify: bool) -> urllib3.PoolManager:
         proxy = proxy_of(url, self._environment)
@@ -140,7 +140,7 @@ class Connections:
 def proxy_of(url: str, environment: Mapping[str, str]) -> str:
     """The proxy that docker uses for ``url``; "" for none, as for a loopback address and what NO_PROXY lists.
 
-    Upper case comes first, as Go has it.
+    Uppercase variables take precedence, as in Go.
     """
     parts = urlsplit(url)
     proxy, no_proxy = (
@@ -180,14 +180,14 @@ def is_insecure(host: str, insecure: Sequence[str]) -> bool:
 
 
 def join_url(base: str, address: str) -> str:
-    """The absolute URL of ``address``, seen from ``base``. Raises Refusal for an invalid one."""
+    """The absolute URL of ``address``, seen from ``base``. Raises RegistryError for an invalid one."""
     try:
         url = urljoin(base, address)
         urlsplit(url).port  # noqa: B018 - reading it checks it
     except ValueError as error:
-        raise Refusal("unknown", f"it redirects to an invalid address: {printable(address)[:80]}") from error
+        raise RegistryError("unknown", f"it redirects to an invalid address: {printable(address)[:80]}") from error
     if urlsplit(url).scheme not in ("http", "https"):
-        raise Refusal("unknown", f"it redirects to an address that is not http: {printable(address)[:80]}")
+        raise RegistryError("unknown", f"it redirects to an address that is not http: {printable(address)[:80]}")
     return url
 
 
@@ -197,27 +197,27 @@ def origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
-def _network_refusal(error: BaseException) -> Refusal:
-    """A network error as a Refusal; the innermost reason says more than urllib3's own words."""
+def _network_error(error: BaseException) -> RegistryError:
+    """A network error as a RegistryError; the innermost reason says more than urllib3's own message."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            kind: Kind = "authority" if cause.verify_code in _UNKNOWN_AUTHORITY else "certificate"
-            return Refusal(kind, cause.verify_message)
+            kind: ErrorKind = "authority" if cause.verify_code in _UNKNOWN_AUTHORITY else "certificate"
+            return RegistryError(kind, cause.verify_message)
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
-            return Refusal("certificate", f"it does not speak TLS ({cause.reason or cause})")
+            return RegistryError("certificate", f"it does not speak TLS ({cause.reason or cause})")
     if isinstance(error, exceptions.LocationValueError):
-        return Refusal("unknown", type(error).__name__)
+        return RegistryError("unknown", type(error).__name__)
     if isinstance(error, exceptions.TimeoutError) and not isinstance(error, exceptions.NewConnectionError):
         seconds = TIMEOUT[0 if isinstance(error, exceptions.ConnectTimeoutError) else 1]
-        return Refusal("unreachable", f"no answer in {seconds:g} s")
-    words = f"the connection broke ({type(causes[-1]).__name__})"
+        return RegistryError("unreachable", f"no answer in {seconds:g} s")
+    detail = f"the connection broke ({type(causes[-1]).__name__})"
     for cause in causes:
         if isinstance(cause, OSError):
-            words = cause.strerror or str(cause)
+            detail = cause.strerror or str(cause)
     through = "the proxy: " if isinstance(error, exceptions.ProxyError) else ""
-    return Refusal("unreachable", through + printable(words)[:200])
+    return RegistryError("unreachable", through + printable(detail)[:200])
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

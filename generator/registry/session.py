@@ -18,14 +18,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import urllib3
 
 from generator.docker.credentials import HUB, Login
-from generator.registry.http import TIMEOUT, Answer, Connections, Kind, Refusal, join_url, origin
+from generator.registry.http import TIMEOUT, Connections, ErrorKind, RegistryError, Response, join_url, origin
 from generator.text import printable
 
-RETRIED = frozenset((408, 429, 500, 502, 503, 504))
-DELAYS = (0.5, 1.0, 2.0, 4.0)
+RETRY_STATUSES = frozenset((408, 429, 500, 502, 503, 504))
+RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each retry if the registry names no time."""
-LONGEST = 60.0
-"""Seconds that a registry may ask to wait; one that asks for more is asked again after this."""
+MAX_RETRY_AFTER = 60.0
+"""Seconds that a registry may ask to wait; longer waits are capped at this."""
 _REDIRECTS = 5
 _TOKEN = re.compile(r"[!-~]+")
 """What a header can carry as a token (RFC 6750, 2.1, is narrower)."""
@@ -58,7 +58,7 @@ class Stopped(Exception):
 
 
 class Session:
-    """For several threads. Every method raises Refusal if the registry or the network fails. ``sleep`` is for tests.
+    """Thread-safe. Every method raises RegistryError if the registry or the network fails. ``sleep`` is for tests.
 
     A password is sent to the registry itself and to its token service; a token to the registry alone.
     """
@@ -68,22 +68,22 @@ class Session:
         self._stopped = threading.Event()
         self._sleep = sleep or self._stopped.wait
         self._connections = Connections(access.trusted, access.environment)
-        self._reading: list[Answer] = []
+        self._reading: list[Response] = []
         self._headers: dict[tuple[str, ...], str] = {}
         # taken while a token is asked for: all threads wait for the same one
         self._tokens_lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
         self._base = f"https://{host}"
         try:
-            answer = self.once("GET", "/v2/")
-        except Refusal:
+            response = self.once("GET", "/v2/")
+        except RegistryError:
             if not access.insecure:
                 raise
             self._base = f"http://{host}"
-            answer = self.once("GET", "/v2/")
-        if answer.status not in (200, 401):
-            raise self.refusal(answer, "unknown")
-        self._challenge = parse_challenge(answer) if answer.status == 401 else Challenge("")
+            response = self.once("GET", "/v2/")
+        if response.status not in (200, 401):
+            raise self.error(response, "unknown")
+        self._challenge = parse_challenge(response) if response.status == 401 else Challenge("")
 
     def log_in(self) -> None:
         """Checks the password on its own, as ``docker login`` does."""
@@ -91,42 +91,43 @@ class Session:
         if login is not None and self._challenge.scheme == "bearer":
             self._token(self._challenge, ())
         elif login is not None and self._challenge.scheme == "basic":
-            answer = self.once("GET", "/v2/", f"Basic {login.basic}")
-            if answer.status == 401:
-                raise self.refusal(answer, "refused")
+            response = self.once("GET", "/v2/", f"Basic {login.basic}")
+            if response.status == 401:
+                raise self.error(response, "refused")
 
-    def request(self, method: str, address: str, *scopes: str, **options: Any) -> Answer:
-        """The answer, whatever it says: with a fresh token if the old one expired, asked again if the registry is busy.
+    def request(self, method: str, address: str, *scopes: str, **options: Any) -> Response:
+        """Send a request, refreshing an expired token and retrying on transient errors.
 
-        ``options`` are those of ``once``. The caller repeats a request whose body cannot be sent twice.
+        Returns the response whatever its status. ``options`` are those of ``once``. The caller repeats a request whose
+        body cannot be sent twice.
         """
-        for delay in (*DELAYS, None):
+        for delay in (*RETRY_DELAYS, None):
             self.raise_if_stopped()
             try:
-                answer = self.authorised(method, address, *scopes, **options)
-            except Refusal as refusal:
-                if refusal.kind != "unreachable" or delay is None:
+                response = self.request_once(method, address, *scopes, **options)
+            except RegistryError as error:
+                if error.kind != "unreachable" or delay is None:
                     raise
                 wait = delay
             else:
-                if answer.status not in RETRIED or delay is None:
-                    return answer
-                wait = retry_after(answer, delay)
-                answer.close()
+                if response.status not in RETRY_STATUSES or delay is None:
+                    return response
+                wait = retry_after(response, delay)
+                response.close()
             self.pause(wait)
         raise AssertionError("unreachable")
 
-    def authorised(self, method: str, address: str, *scopes: str, **options: Any) -> Answer:
+    def request_once(self, method: str, address: str, *scopes: str, **options: Any) -> Response:
         """Like ``request``, without retries: only an expired token is replaced."""
         header = self.authorization(scopes)
-        answer = self.once(method, address, header, **options)
-        if answer.status != 401 or not self.is_own(answer.url):
-            return answer
+        response = self.once(method, address, header, **options)
+        if response.status != 401 or not self.is_own(response.url):
+            return response
         # the token expired, or this registry lets everybody read and asks for a login only here
-        fresh = self.authorization(scopes, header, parse_challenge(answer))
+        fresh = self.authorization(scopes, header, parse_challenge(response))
         if fresh == header:
-            return answer
-        answer.close()
+            return response
+        response.close()
         return self.once(method, address, fresh, **options)
 
     def authorization(
@@ -155,7 +156,7 @@ class Session:
         strict: bool = False,
         stream: bool = False,
         timeout: tuple[float, float] = TIMEOUT,
-    ) -> Answer:
+    ) -> Response:
         """One request; a GET or a HEAD follows redirects. Only the registry itself sees ``authorization``.
 
         ``strict``: verify certificates even for an insecure registry, as buildx does when it fetches a token. The body
@@ -167,14 +168,14 @@ class Session:
             if authorization and (origin(url) == origin(first) if strict else self.is_own(url)):
                 sent["Authorization"] = authorization
             verify = strict or not (self.access.insecure and self.is_own(url))
-            answer = self._connections.send(method, url, sent, body, timeout, verify)
-            if not stream or answer.status >= 300:
-                with self.reading(answer):
-                    answer.read()
-            if method not in ("GET", "HEAD") or not answer.location:
-                return answer
-            url = join_url(url, answer.location)
-        raise Refusal("unknown", f"it redirects more than {_REDIRECTS} times")
+            response = self._connections.send(method, url, sent, body, timeout, verify)
+            if not stream or response.status >= 300:
+                with self.reading(response):
+                    response.read()
+            if method not in ("GET", "HEAD") or not response.location:
+                return response
+            url = join_url(url, response.location)
+        raise RegistryError("unknown", f"it redirects more than {_REDIRECTS} times")
 
     def pause(self, seconds: float) -> None:
         """Sleeps. Raises Stopped if the session was ended."""
@@ -187,42 +188,42 @@ class Session:
             raise Stopped
 
     @contextlib.contextmanager
-    def reading(self, answer: Answer) -> Iterator[None]:
-        """While the block reads the body of an answer, ``stop`` ends it."""
-        self._reading.append(answer)
+    def reading(self, response: Response) -> Iterator[None]:
+        """While the block reads the body of a response, ``stop`` ends it."""
+        self._reading.append(response)
         try:
-            # only now: ``stop`` either sees the answer, or is seen here
+            # only now: ``stop`` either sees the response, or is seen here
             self.raise_if_stopped()
             yield
         finally:
-            self._reading.remove(answer)
+            self._reading.remove(response)
 
     def stop(self) -> None:
-        """For another thread: ends what is read and waited for here, after ``TIMEOUT`` at the latest."""
+        """For another thread: aborts pending reads and waits, after ``TIMEOUT`` at the latest."""
         self._stopped.set()
-        for answer in list(self._reading):
+        for response in list(self._reading):
             # it ends a read in another thread, which closing does not
             with contextlib.suppress(ValueError, RuntimeError, OSError):
-                answer.body.shutdown()
+                response.body.shutdown()
 
     def is_own(self, url: str) -> bool:
         """Whether an address is the registry's own: the same scheme, host and port."""
         return origin(url) == origin(self._base)
 
-    def refusal(self, answer: Answer, kind: Kind | None = None) -> Refusal:
+    def error(self, response: Response, kind: ErrorKind | None = None) -> RegistryError:
         """Why a registry refused, in its own words (the code and message of its first error)."""
         login = self.access.login
         if kind is None:
-            forbidden: Kind = "denied" if login else "no login"
-            kinds: dict[int, Kind] = {401: forbidden, 403: forbidden, 404: "missing"}
-            kind = kinds.get(answer.status, "unknown")
+            forbidden: ErrorKind = "denied" if login else "no login"
+            kinds: dict[int, ErrorKind] = {401: forbidden, 403: forbidden, 404: "missing"}
+            kind = kinds.get(response.status, "unknown")
         try:
-            error = answer.json["errors"][0]
+            error = response.json["errors"][0]
             text = f"{error.get('code') or ''}: {error.get('message') or ''}".strip(": ")
         except (LookupError, TypeError, AttributeError):
             text = ""
-        words = printable(" ".join(f"{answer.status} {text or answer.body.reason or ''}".split()))
-        return Refusal(kind, (login.hide(words) if login else words)[:200])
+        detail = printable(" ".join(f"{response.status} {text or response.body.reason or ''}".split()))
+        return RegistryError(kind, (login.hide(detail) if login else detail)[:200])
 
     def _token(self, challenge: Challenge, scopes: tuple[str, ...]) -> str:
         """A token for these scopes; for none, only the login is checked."""
@@ -232,26 +233,26 @@ class Session:
             form = {**query, "grant_type": "refresh_token", "refresh_token": login.password}
             form.update({"scope": " ".join(scopes)} if scopes else {})
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            answer = self.once("POST", realm, headers=headers, body=urlencode(form).encode(), strict=True)
+            response = self.once("POST", realm, headers=headers, body=urlencode(form).encode(), strict=True)
         else:
             address = with_query(realm, *query.items(), *(("scope", scope) for scope in scopes))
-            answer = self.once("GET", address, f"Basic {login.basic}" if login else "", strict=True)
-        if answer.status == 401:
-            raise self.refusal(answer, "refused" if login else "no login")
+            response = self.once("GET", address, f"Basic {login.basic}" if login else "", strict=True)
+        if response.status == 401:
+            raise self.error(response, "refused" if login else "no login")
         if not scopes:
             return ""
-        if answer.status == 403:
-            raise self.refusal(answer)
-        content = answer.json if answer.status < 400 else None
+        if response.status == 403:
+            raise self.error(response)
+        content = response.json if response.status < 400 else None
         token = content.get("token") or content.get("access_token") if isinstance(content, dict) else None
         if isinstance(token, str) and _TOKEN.fullmatch(token):
             return token
-        raise Refusal("unknown", f"no token from {urlsplit(realm).netloc}: {self.refusal(answer).words}")
+        raise RegistryError("unknown", f"no token from {urlsplit(realm).netloc}: {self.error(response).detail}")
 
 
-def parse_challenge(answer: Answer) -> Challenge:
+def parse_challenge(response: Response) -> Challenge:
     """``WWW-Authenticate`` (RFC 9110, 11.6.1); of several challenges the Bearer one."""
-    header = answer.headers.get("WWW-Authenticate", "")
+    header = response.headers.get("WWW-Authenticate", "")
     bearer = re.search(r"\bBearer\s+(?=\w+=)", header, re.IGNORECASE)
     if bearer is None:
         return Challenge("basic" if re.match(r"\s*Basic\b", header, re.IGNORECASE) else "")
@@ -262,10 +263,10 @@ def parse_challenge(answer: Answer) -> Challenge:
     return Challenge("bearer", parameters.get("realm", ""), parameters.get("service", ""))
 
 
-def retry_after(answer: Answer, otherwise: float) -> float:
-    """Seconds to wait, as Retry-After says (a number or a date), but never more than ``LONGEST``."""
+def retry_after(response: Response, otherwise: float) -> float:
+    """Seconds to wait, as Retry-After says (a number or a date), but never more than ``MAX_RETRY_AFTER``."""
     try:
-        return min(float(urllib3.Retry().parse_retry_after(answer.headers["Retry-After"])), LONGEST)
+        return min(float(urllib3.Retry().parse_retry_after(response.headers["Retry-After"])), MAX_RETRY_AFTER)
     except (LookupError, ValueError, TypeError, OverflowError, urllib3.exceptions.InvalidHeader):
         return otherwise
 

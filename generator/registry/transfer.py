@@ -19,14 +19,14 @@ from typing import IO, Literal, TypeAlias
 import urllib3
 
 from generator.files import disk_errors
-from generator.registry.http import Answer, Refusal, join_url
-from generator.registry.session import DELAYS, RETRIED, Session, retry_after, with_query
+from generator.registry.http import RegistryError, Response, join_url
+from generator.registry.session import RETRY_DELAYS, RETRY_STATUSES, Session, retry_after, with_query
 
 _CHUNK = 1 << 20
 _RESTARTS = 3
 """Times that a blob is started from the beginning (wrong bytes, no ranges) before the registry is to blame."""
 UPLOAD_TIMEOUT = (5.0, 300.0)
-"""Seconds to connect, and for an answer: a registry moves a large blob to its place before it says yes."""
+"""Seconds to connect, and for a response: a registry moves a large blob to its place before it says yes."""
 _PIECE = 64 << 10
 """Bytes that urllib3 sends at a time: each piece has the seconds to connect, so that 0.1 Mbit/s is fast enough."""
 
@@ -60,7 +60,7 @@ class Download:
         self._sha, self._have, self._restarts = hashlib.sha256(), 0, 0
 
     def into(self, directory: Path) -> bool:
-        """Downloads to ``directory/<hex>``; False if it was there already. Raises Refusal; EngineError (the disk)."""
+        """Downloads to ``directory/<hex>``; False if already there. Raises RegistryError, or EngineError (disk)."""
         target = directory / self._digest.partition(":")[2]
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with disk_errors(directory):
@@ -90,9 +90,9 @@ class Download:
                 problem = f"its {self._size:,} bytes are not those of the digest"
             # no failure: a connection that breaks again and again, but each time brings something, comes to its end
             failures = 0 if self._have > before else failures + 1
-            if failures > len(DELAYS) or self._restarts > _RESTARTS:
-                raise Refusal("unknown", problem)
-            self._session.pause(DELAYS[max(failures - 1, 0)])
+            if failures > len(RETRY_DELAYS) or self._restarts > _RESTARTS:
+                raise RegistryError("unknown", problem)
+            self._session.pause(RETRY_DELAYS[max(failures - 1, 0)])
 
     def _restart(self, file: IO[bytes]) -> None:
         file.seek(0)
@@ -102,30 +102,33 @@ class Download:
         self._restarts += 1
 
     def _ask_for_the_rest(self, file: IO[bytes]) -> str:
-        """Reads until the blob is complete or the answer ends; returns what went wrong. Refusal: no retry will help."""
+        """Reads until the blob is complete or the response ends; returns what went wrong.
+
+        Raises RegistryError if no retry will help.
+        """
         headers = {"Range": f"bytes={self._have}-"} if self._have else {}
-        answer = self._session.request("GET", self._address, self._scope, headers=headers, stream=True)
+        response = self._session.request("GET", self._address, self._scope, headers=headers, stream=True)
         try:
-            if answer.status not in (200, 206, 416):
-                raise self._session.refusal(answer)
-            problem = self._disagreement(answer)
-            if self._have and (problem or answer.status == 200):
+            if response.status not in (200, 206, 416):
+                raise self._session.error(response)
+            problem = self._disagreement(response)
+            if self._have and (problem or response.status == 200):
                 # a registry without ranges sends all of it
                 self._restart(file)
             if problem:
                 return problem
-            with self._session.reading(answer):
-                self._read(answer, file)
+            with self._session.reading(response):
+                self._read(response, file)
         finally:
-            answer.close()
+            response.close()
         whole = self._have == self._size
         return "" if whole else f"the connection broke after {self._have:,} of {self._size:,} bytes"
 
-    def _read(self, answer: Answer, file: IO[bytes]) -> None:
+    def _read(self, response: Response, file: IO[bytes]) -> None:
         """Reads no more bytes than the blob has; stops where the connection breaks."""
         while self._have < self._size:
             try:
-                chunk = answer.body.read(min(_CHUNK, self._size - self._have), decode_content=False)
+                chunk = response.body.read(min(_CHUNK, self._size - self._have), decode_content=False)
             except (urllib3.exceptions.HTTPError, OSError):
                 return
             if not chunk:
@@ -137,13 +140,13 @@ class Download:
             self._have += len(chunk)
             self._received(len(chunk))
 
-    def _disagreement(self, answer: Answer) -> str:
-        """How the length that an answer states differs from what was asked for; "" if it does not."""
-        if answer.status == 416:
+    def _disagreement(self, response: Response) -> str:
+        """How the length that a response states differs from what was asked for; "" if it does not."""
+        if response.status == 416:
             return "it does not have the part that was asked for"
-        length = answer.headers.get("Content-Length", "")
-        if answer.status == 206:
-            stated = answer.headers.get("Content-Range", "")
+        length = response.headers.get("Content-Length", "")
+        if response.status == 206:
+            stated = response.headers.get("Content-Range", "")
             match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", stated)
             if match is None or int(match[1]) != self._have:
                 return f"asked for bytes {self._have:,} and on, it sends {stated or 'others'}"
@@ -164,26 +167,26 @@ class Upload:
         self._scope = f"repository:{path}:pull,push"
 
     def run(self, mount: str = "") -> State:
-        """``mount``: a repository that has the blob. Raises Refusal, and whatever the content raises."""
+        """``mount``: a repository that has the blob. Raises RegistryError, and whatever the content raises."""
         location = self._begin(mount)
         if not location:
             return "mounted"
-        for delay in (*DELAYS, None):
+        for delay in (*RETRY_DELAYS, None):
             try:
-                answer = self._send("PUT", with_query(location, ("digest", self._digest)), 0)
-            except Refusal as refusal:
-                if delay is None or refusal.kind != "unreachable":
+                response = self._send("PUT", with_query(location, ("digest", self._digest)), 0)
+            except RegistryError as error:
+                if delay is None or error.kind != "unreachable":
                     raise
                 self._session.pause(delay)
                 if self._send_the_rest(location):
                     return "pushed"
             else:
-                if answer.status == 201:
+                if response.status == 201:
                     return "pushed"
                 # 401: the token expired; the next start gets a fresh one
-                if delay is None or answer.status not in (401, *RETRIED):
-                    raise self._session.refusal(answer)
-                self._session.pause(retry_after(answer, delay))
+                if delay is None or response.status not in (401, *RETRY_STATUSES):
+                    raise self._session.error(response)
+                self._session.pause(retry_after(response, delay))
             location = self._begin()
         raise AssertionError("unreachable")
 
@@ -193,28 +196,28 @@ class Upload:
         if mount:
             address = with_query(address, ("mount", self._digest), ("from", mount))
             scopes.append(f"repository:{mount}:pull")
-        answer = self._session.request("POST", address, *scopes)
-        if answer.status == 202:
-            return _location(answer)
+        response = self._session.request("POST", address, *scopes)
+        if response.status == 202:
+            return _location(response)
         if not mount:
-            raise self._session.refusal(answer)
-        return "" if answer.status == 201 else self._begin()
+            raise self._session.error(response)
+        return "" if response.status == 201 else self._begin()
 
     def _send_the_rest(self, location: str) -> bool:
         """Resumes after a connection broke: whether the registry kept its part, and the rest completed it."""
-        with contextlib.suppress(Refusal):
-            answer = self._session.request("GET", location, self._scope)
-            match = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("Range", ""))
-            if answer.status != 204 or match is None or not 0 < int(match[1]) < self._size:
+        with contextlib.suppress(RegistryError):
+            response = self._session.request("GET", location, self._scope)
+            match = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("Range", ""))
+            if response.status != 204 or match is None or not 0 < int(match[1]) < self._size:
                 return False
-            answer = self._send("PATCH", _location(answer, location), int(match[1]) + 1)
-            if answer.status == 202:
-                address = with_query(_location(answer), ("digest", self._digest))
+            response = self._send("PATCH", _location(response, location), int(match[1]) + 1)
+            if response.status == 202:
+                address = with_query(_location(response), ("digest", self._digest))
                 done = self._session.request("PUT", address, self._scope, timeout=UPLOAD_TIMEOUT)
                 return done.status == 201
         return False
 
-    def _send(self, method: str, address: str, start: int) -> Answer:
+    def _send(self, method: str, address: str, start: int) -> Response:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(self._size - start)}
         if start:
             headers["Content-Range"] = f"{start}-{self._size - 1}"
@@ -240,5 +243,5 @@ def pieces(chunks: Iterator[bytes], start: int, size: int) -> Iterator[bytes]:
             yield chunk[begin : begin + _PIECE]
 
 
-def _location(answer: Answer, otherwise: str = "") -> str:
-    return join_url(answer.url, answer.headers.get("Location", otherwise))
+def _location(response: Response, otherwise: str = "") -> str:
+    return join_url(response.url, response.headers.get("Location", otherwise))

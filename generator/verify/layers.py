@@ -21,7 +21,7 @@ from generator.images.strictjson import fields, items, parse, text
 BLOCK = 512
 MOST_BYTES = 256 << 30
 MOST_ENTRIES = 1_000_000
-LONGEST = 1 << 20
+MAX_NAMES_SIZE = 1 << 20
 """bytes that the names and attributes of one entry may have"""
 HEAD = 20
 """bytes of an ELF file's e_ident, e_type and e_machine"""
@@ -262,7 +262,7 @@ class _Tar:
 def _read_extra(tar: _Tar, block: bytes) -> dict[str, str]:
     """What the next entry's own header has no room for, by its pax key."""
     kind, size = block[156:157], _number(block[124:136])
-    if size > LONGEST:
+    if size > MAX_NAMES_SIZE:
         raise BadLayer(f"the names of one entry have {size:,} bytes")
     content = tar.read(size + -size % BLOCK)[:size]
     if kind in (b"L", b"K"):

@@ -27,7 +27,7 @@ from generator.docker.hints import explain_push
 from generator.docker.process import Completed, Docker
 from generator.plan.plan import Plan
 from generator.project import Project
-from generator.registry.http import Kind
+from generator.registry.http import ErrorKind
 from generator.workspace import Workspace, load
 from tests.fate_plan import BOTH, plan_of
 from tests.harbor import Harbor
@@ -174,7 +174,7 @@ def test_a_registry_that_only_a_remote_builder_reaches_is_a_note(tmp_path: Path)
     ],
 )
 def test_what_fails_here_stops_a_push_only_where_the_builder_must_meet_it(
-    kind: Kind, known: Facts, host: str, expected: bool
+    kind: ErrorKind, known: Facts, host: str, expected: bool
 ) -> None:
     assert certain(kind, known, {"DOCKER_HOST": host}) == expected
 

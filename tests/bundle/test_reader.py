@@ -19,7 +19,7 @@ from generator.bundle.format import header, padding
 from generator.bundle.index import MAX_MEMBERS, decode, short_root
 from generator.bundle.reader import DamagedError, inspect, open_bundle, verified, verify
 from generator.errors import BundleError, InputError
-from generator.images.strictjson import LIMIT, Malformed, encode
+from generator.images.strictjson import MAX_METADATA_SIZE, Malformed, encode
 from tests.bundle.conftest import Made
 from tests.bundle.tars import head
 
@@ -197,7 +197,7 @@ CHANGES = {
     "size as text": lambda r: platform_image(r)["config"].update(size="10"),
     "size as bool": lambda r: platform_image(r)["config"].update(size=True),
     "size as float": lambda r: platform_image(r)["config"].update(size=1e3),
-    "huge manifest": lambda r: platform_image(r)["manifest"].update(size=LIMIT + 1),
+    "huge manifest": lambda r: platform_image(r)["manifest"].update(size=MAX_METADATA_SIZE + 1),
     "media type": lambda r: platform_image(r)["layers"][0]["blob"].update(media_type="application/x-sh"),
     "another target": lambda r: r["images"][0].update(target=r["images"][1]["target"]),
     "another manifest": lambda r: r["images"][0]["variants"].__setitem__(0, r["images"][1]["variants"][0]),

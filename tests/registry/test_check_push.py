@@ -49,7 +49,7 @@ def harbor(ca: trustme.CA) -> Iterator[Harbor]:
 
 def refusals(access: Access, paths: tuple[str, ...] = PATHS) -> dict[str, tuple[str, str]]:
     """Path -> kind and words; a repository that takes the push is not in it."""
-    return {path: (refusal.kind, refusal.words) for path, refusal in refused_pushes(access, paths).items()}
+    return {path: (refusal.kind, refusal.detail) for path, refusal in refused_pushes(access, paths).items()}
 
 
 def ask(

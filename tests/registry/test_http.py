@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from generator.registry.http import TIMEOUT, Answer, Connections, Refusal, is_insecure, proxy_of
+from generator.registry.http import TIMEOUT, Connections, RegistryError, Response, is_insecure, proxy_of
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
@@ -85,7 +85,7 @@ def answering(*answers: bytes) -> Callable[[Server, socket.socket], None]:
 def ask(
     url: str, environment: dict[str, str] | None = None, method: str = "GET", trusted: tuple[Path, ...] = (),
     body: Any = None, length: int | None = None,
-) -> Answer:  # fmt: skip
+) -> Response:  # fmt: skip
     headers = {} if length is None else {"Content-Length": str(length)}
     answer = Connections(trusted, environment or {}).send(method, url, headers, body, TIMEOUT)
     answer.read()
@@ -94,9 +94,9 @@ def ask(
 
 def refusal(url: str, environment: dict[str, str] | None = None, **options: Any) -> tuple[str, str]:
     """Kind and words of what keeps a request from its answer."""
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RegistryError) as refused:
         ask(url, environment, **options)
-    return refused.value.kind, refused.value.words
+    return refused.value.kind, refused.value.detail
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_nobody_answers() -> None:
         time.sleep(1)
 
     connections = Connections((), {})
-    with Server(serve) as server, pytest.raises(Refusal, match="no answer in 20 s") as refused:
+    with Server(serve) as server, pytest.raises(RegistryError, match="no answer in 20 s") as refused:
         connections.send("GET", f"http://{server.host}/", {}, None, (1.0, 0.05))
     assert refused.value.kind == "unreachable"
 

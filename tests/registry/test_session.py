@@ -14,7 +14,7 @@ import trustme
 from generator.config.reference import parse_reference
 from generator.docker.credentials import Login
 from generator.registry.client import Registries, Registry, refused_pushes
-from generator.registry.http import Refusal
+from generator.registry.http import RegistryError
 from generator.registry.session import Access, Stopped
 from tests.loopback import Handler, Loopback, sha256
 
@@ -50,7 +50,7 @@ def challenging(handler: Handler, *challenges: str) -> None:
 def refusal(registry: Loopback) -> tuple[str, str]:
     """Kind and words; empty where a push would be taken."""
     refused = refused_pushes(Access(registry.host, LOGIN, insecure=True), ["fate/egg"])
-    return next(((one.kind, one.words) for one in refused.values()), ("", ""))
+    return next(((one.kind, one.detail) for one in refused.values()), ("", ""))
 
 
 # who sees the password
@@ -83,7 +83,7 @@ def test_another_hosts_401_asks_for_no_login(registry: Loopback) -> None:
         storage.lies.append(lambda handler: challenging(handler, f'Bearer realm="http://{storage.host}/steal"') is None)
         registry.lies.append(redirect(f"/v2/a/blobs/{sha256(b'')}", f"http://{storage.host}/blob"))
         client = registry.client(Access(registry.host, LOGIN, insecure=True))
-        with pytest.raises(Refusal):
+        with pytest.raises(RegistryError):
             client.has_blob("a", sha256(b""))
     assert storage.paths("HEAD") == ["/blob"]
     assert storage.paths("GET") == []
@@ -153,7 +153,7 @@ def test_an_upload_that_begins_nowhere(registry: Loopback) -> None:
 
     registry.lies.append(lie)
     assert refusal(registry) == ("", "")
-    with pytest.raises(Refusal, match="invalid address"):
+    with pytest.raises(RegistryError, match="invalid address"):
         registry.client().push_blob("a", sha256(b"x"), 1, lambda: iter([b"x"]))
 
 
@@ -230,7 +230,7 @@ def test_a_manifest_that_does_not_come_to_its_end_is_not_waited_for(registry: Lo
 
     registry.lies.append(half)
     client = registry.client()
-    with pytest.raises((Stopped, Refusal)):
+    with pytest.raises((Stopped, RegistryError)):
         client.manifest("a", "1")
     assert not ended.is_set()
     ended.set()
@@ -249,5 +249,5 @@ def test_a_redirect_without_end(registry: Loopback) -> None:
             handler.wfile.write(bytes(1 << 16))
 
     registry.lies.append(lie)
-    with pytest.raises(Refusal, match="more than 4,194,304 bytes"):
+    with pytest.raises(RegistryError, match="more than 4,194,304 bytes"):
         registry.client().request("GET", f"/v2/a/blobs/{sha256(b'')}", stream=True)

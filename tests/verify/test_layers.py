@@ -13,7 +13,16 @@ from collections.abc import Callable
 import pytest
 
 from generator.errors import InputError
-from generator.verify.layers import LONGEST, BadLayer, Content, Entry, Listing, overlaid, parse_settings, read_layer
+from generator.verify.layers import (
+    MAX_NAMES_SIZE,
+    BadLayer,
+    Content,
+    Entry,
+    Listing,
+    overlaid,
+    parse_settings,
+    read_layer,
+)
 from tests.bundle.layouts import zstd
 
 Change = Callable[[tarfile.TarInfo], None]
@@ -182,7 +191,7 @@ def test_what_is_no_layer_is_refused(data: bytes, said: str) -> None:
 
 def test_names_without_end_are_refused_before_they_are_kept() -> None:
     def how(info: tarfile.TarInfo) -> None:
-        info.pax_headers = {"SCHILY.xattr.user.x": "x" * (LONGEST + 1)}
+        info.pax_headers = {"SCHILY.xattr.user.x": "x" * (MAX_NAMES_SIZE + 1)}
 
     assert "the names of one entry have" in refused(tar_of(("a", b""), how=how))
 
