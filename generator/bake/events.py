@@ -1,7 +1,7 @@
-"""Reads the progress of ``docker buildx bake --progress=rawjson``: lines of JSON in, changes of build steps out.
+"""Reads the progress of ``docker buildx bake --progress=rawjson``: lines of JSON in, events of build steps out.
 
 Each line is one ``SolveStatus`` of BuildKit's client package (client/graph.go): vertexes are steps, statuses are
-transfers inside of a step, logs are what a step printed (base64). Text that is not JSON is buildx's own words.
+transfers inside of a step, logs are what a step printed (base64). Text that is not JSON is a message of buildx.
 
 Seen with buildx 0.13.1 and 0.29.1: 0.13 prints each object over many lines (its last is a lone ``}``), newer ones print
 it on one. A step that several targets share is reported once for each of them, under the same digest with another name.
@@ -61,30 +61,30 @@ class Step:
         return max(0.0, self.completed - self.started) if self.completed else 0.0
 
     @property
-    def did_nothing(self) -> bool:
+    def was_noop(self) -> bool:
         """It was cached, or a FROM that had only to be resolved."""
         resolved = self.name.text.startswith("FROM ") and bool(self.completed) and not self.error
         return self.cached or (resolved and self.seconds < RESOLVING)
 
     @property
-    def of_cache(self) -> bool:
+    def is_cache_step(self) -> bool:
         """It reads or writes a build cache; when that fails the build goes on."""
         return self.name.text.startswith(("importing cache manifest", "exporting cache"))
 
     @property
     def failed(self) -> bool:
         """It has an error of its own: not one of a build cache, and not that another step failed."""
-        return bool(self.error) and not self.of_cache and not re.search(r"context canceled|Canceled", self.error)
+        return bool(self.error) and not self.is_cache_step and not re.search(r"context canceled|Canceled", self.error)
 
 
-Kind = Literal["started", "finished", "failed", "log", "note"]
+EventKind = Literal["started", "finished", "failed", "log", "note"]
 
 
 @dataclass(frozen=True)
-class Change:
-    """Something that happened: to a step, or (``note``) a line of buildx that belongs to none."""
+class StepEvent:
+    """Something that happened to a step, or (``note``) a line of buildx that belongs to no step."""
 
-    kind: Kind
+    kind: EventKind
     step: Step | None
     text: str = ""
 
@@ -116,7 +116,7 @@ class Reader:
     """Keeps the steps of one bake run. ``targets`` are in build order; a step that several have is the first one's.
 
     ``redact`` is applied to every text before anything else sees it. ``begun`` is when the run began (seconds
-    since 1970): BuildKit tells a step that an earlier run did a moment ago with its old times, and not as cached.
+    since 1970): BuildKit reports a step just run by an earlier build with its original timestamps, and not as cached.
     """
 
     def __init__(self, targets: Sequence[str], redact: Callable[[str], str], begun: float = 0.0) -> None:
@@ -134,7 +134,7 @@ class Reader:
         """Each reference whose manifest was being pushed, by BuildKit or by the engine, and whether that succeeded.
 
         One that the registry refused is left out. BuildKit calls a push completed, whatever came of it
-        (moby/buildkit, util/progress/progress.go, OneOff): it counts only where its step did not fail.
+        (moby/buildkit, util/progress/progress.go, OneOff): it counts only if its step did not fail.
         """
         pushed = {}
         for reference, (digest, completed) in self._pushes.items():
@@ -145,12 +145,12 @@ class Reader:
 
     @property
     def failed_step(self) -> Step | None:
-        """The step that broke the build: the first with an error of its own. None where buildx itself failed."""
+        """The step that broke the build: the first with an error of its own. None if buildx itself failed."""
         failed = [step for step in self.steps.values() if step.failed]
         return min(failed, key=lambda step: step.completed or float("inf"), default=None)
 
-    def feed(self, line: str) -> Iterator[Change]:
-        """The changes in one line of output. A line that is no part of a ``SolveStatus`` is a note."""
+    def feed(self, line: str) -> Iterator[StepEvent]:
+        """The events in one line of output. A line that is no part of a ``SolveStatus`` is a note."""
         if not line.strip():
             return
         if line == "{":
@@ -169,7 +169,7 @@ class Reader:
         if not isinstance(status, dict):
             text = self._redact(line)
             self.notes.append(text)
-            yield Change("note", None, text)
+            yield StepEvent("note", None, text)
             return
         self._object = []
         for vertex in _objects(status, "vertexes"):
@@ -179,7 +179,7 @@ class Reader:
         for log in _objects(status, "logs"):
             yield from self._log(str(log.get("vertex", "")), log)
 
-    def _vertex(self, digest: str, vertex: dict[str, Any]) -> Iterator[Change]:
+    def _vertex(self, digest: str, vertex: dict[str, Any]) -> Iterator[StepEvent]:
         name = parse_name(self._redact(str(vertex.get("name", ""))), self._targets)
         step = self.steps.setdefault(digest, Step(name))
         if self._order(name) < self._order(step.name):
@@ -193,14 +193,14 @@ class Reader:
         if by_docker := re.match(r"pushing (\S+) with docker$", step.name.text):
             self._pushes[by_docker[1]] = digest, bool(step.completed)
         if step.started and not was_started and not step.completed:
-            yield Change("started", step)
+            yield StepEvent("started", step)
         failed, finished = step.error and not was_error, step.completed and not was_completed
         if failed or finished:
             for stream in (1, 2):
                 rest = self._partial.pop((digest, stream), b"")
                 if rest.strip():
                     yield self._logged(step, rest)
-            yield Change("failed", step, step.error) if failed else Change("finished", step)
+            yield StepEvent("failed", step, step.error) if failed else StepEvent("finished", step)
 
     def _order(self, name: StepName) -> int:
         return self._targets.index(name.target) if name.target in self._targets else len(self._targets)
@@ -215,24 +215,24 @@ class Reader:
             self._pushes[reference] = digest, bool(transfer.get("completed"))
         self.steps[digest].progress = f"{name} {current * 100 // total} %" if total else name
 
-    def _log(self, digest: str, log: dict[str, Any]) -> Iterator[Change]:
+    def _log(self, digest: str, log: dict[str, Any]) -> Iterator[StepEvent]:
         if digest not in self.steps:
             return
         try:
             data = base64.b64decode(str(log.get("data") or ""))
         except ValueError:
             data = b""
-        # a chunk may end within a line, or a letter: only whole lines are shown, lest a secret is cut in two
+        # a chunk may end mid-line or mid-character; emit whole lines so a secret is never split
         stream = digest, 2 if log.get("stream") == 2 else 1
         *lines, self._partial[stream] = (self._partial.get(stream, b"") + data).split(b"\n")
         for line in lines:
             yield self._logged(self.steps[digest], line)
 
-    def _logged(self, step: Step, line: bytes) -> Change:
+    def _logged(self, step: Step, line: bytes) -> StepEvent:
         # what a progress bar overwrote with carriage returns is gone on a terminal too
         text = self._redact(line.rstrip(b"\r").rsplit(b"\r", 1)[-1].decode("utf-8", "replace"))
         step.tail.append(text)
-        return Change("log", step, text)
+        return StepEvent("log", step, text)
 
 
 def _objects(status: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -241,7 +241,7 @@ def _objects(status: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _seconds(stamp: object) -> float:
-    """An RFC 3339 time with nanoseconds -> seconds since 1970; 0 where there is none."""
+    """An RFC 3339 time with nanoseconds -> seconds since 1970; 0 if absent or invalid."""
     match = re.match(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", str(stamp or ""))
     if not match:
         return 0.0

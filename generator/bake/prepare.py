@@ -1,4 +1,4 @@
-"""Turns a project and flags into a ``Session`` that can build, after it has checked everything that can be checked."""
+"""Turns a project and flags into a ``BakeContext``, after checking everything that can be checked before a build."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from generator.bake.checks import (
     secret_files,
 )
 from generator.bake.job import Job, Options, make_job, variables
-from generator.bake.run import NO_CACHE_EXPORT, Recipe, Session, arguments
+from generator.bake.run import NO_CACHE_EXPORT, BakeContext, BakeFile, arguments
 from generator.bake.view import make_view
 from generator.config.reference import parse_reference
 from generator.docker.credentials import HUB
@@ -56,7 +56,7 @@ def lock_project(project: Project) -> Iterator[None]:
         yield
 
 
-def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> tuple[Workspace, Recipe]:
+def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> tuple[Workspace, BakeFile]:
     """The workspace to build, and where its bake file is. Raises DriftError where the committed files are stale.
 
     With flags that change what is rendered, that is written below ``.fategen``; the committed files stay as they are.
@@ -70,27 +70,27 @@ def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]
             hint="fategen render --diff shows the difference; fategen render updates the files, over manual edits",
         )
     if not sets and not sources:
-        return workspace, Recipe()
+        return workspace, BakeFile()
     changed = load(project, sets=sets, sources=sources)
     if changed.tree == workspace.tree:
-        return changed, Recipe()
+        return changed, BakeFile()
     directory = project.make_state("tree")
     write(compare(changed.tree, directory), directory)
     say("--set or --source changes rendered files: building from .fategen/tree, without changing the committed files")
-    return changed, temporary_recipe(changed.plan, f"{project.state.name}/tree")
+    return changed, temporary_bake_file(changed.plan, f"{project.state.name}/tree")
 
 
-def temporary_recipe(plan: Plan, directory: str) -> Recipe:
-    """The recipe for a tree in another directory. Its bake file's paths still start at the project's root."""
+def temporary_bake_file(plan: Plan, directory: str) -> BakeFile:
+    """The bake file of a tree in another directory; the paths in it still start at the project's root."""
     files = {target.name: target.dockerfile for target in plan.targets if target.dockerfile}
     contexts = (f"{name}.context={directory}/{Path(file).parent}" for name, file in files.items())
-    return Recipe(f"{directory}/out/docker-bake.hcl", tuple(contexts))
+    return BakeFile(f"{directory}/out/docker-bake.hcl", tuple(contexts))
 
 
-def make_session(
+def make_context(
     docker: Docker,
     workspace: Workspace,
-    recipe: Recipe,
+    bake_file: BakeFile,
     names: Sequence[str],
     options: Options,
     *,
@@ -98,7 +98,7 @@ def make_session(
     answers: Callable[[], Answers],
     quiet: bool = False,
     verbose: bool = False,
-) -> Session:
+) -> BakeContext:
     """Checks everything and builds nothing. Raises InputError or EngineError with every problem at once.
 
     ``process`` is the caller's environment. ``answers`` waits for what docker and buildx were asked before.
@@ -143,11 +143,11 @@ def make_session(
     if note := no_cache_export(facts, plan):
         say(docker.redact(note))
         overrides.append(NO_CACHE_EXPORT)
-    return Session(
+    return BakeContext(
         docker=docker,
         state=state,
         job=build.job,
-        recipe=replace(recipe, overrides=(*recipe.overrides, *overrides)),
+        bake_file=replace(bake_file, overrides=(*bake_file.overrides, *overrides)),
         facts=facts,
         env=env,
         view=make_view(build.job, quiet=quiet, verbose=verbose),
@@ -174,7 +174,7 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
 def resolved(
     docker: Docker,
     workspace: Workspace,
-    recipe: Recipe,
+    bake_file: BakeFile,
     names: Sequence[str],
     options: Options,
     process: Mapping[str, str],
@@ -189,7 +189,7 @@ def resolved(
     for note in notes:
         say(docker.redact(note))
     targets = [target.name for target in job.targets]
-    args = arguments(job, recipe, BUILDX_NEEDED, targets, flags=["--print"])
+    args = arguments(job, bake_file, BUILDX_NEEDED, targets, flags=["--print"])
     return docker.redact(docker.check(args, env=env).stdout)
 
 

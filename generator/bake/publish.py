@@ -8,7 +8,7 @@ from pathlib import Path
 
 from generator.bake.checks import create_command
 from generator.bake.job import Job
-from generator.bake.run import NO_CACHE_EXPORT, Phase, PhaseError, Session, clear_logs, failure, run_bake
+from generator.bake.run import NO_CACHE_EXPORT, BakeContext, BakeError, BakeResult, clear_logs, failure, run_bake
 from generator.config.reference import parse_reference
 from generator.docker.engine import BUILDX_APART
 from generator.docker.git import uncommitted
@@ -67,46 +67,46 @@ class Built:
         }
 
 
-def bake(session: Session, plan: Plan, verify: Verify | None = None) -> tuple[Built, ...]:
+def bake(context: BakeContext, plan: Plan, verify: Verify | None = None) -> tuple[Built, ...]:
     """Builds, then pushes or loads as the options say. Raises BuildError, or EngineError once everything is built.
 
     ``verify`` is called when everything is built or loaded and before anything is pushed.
     """
-    clear_logs(session.state, session.job)
-    phase = _build(session)
-    verified = _verify(session, plan, verify) if verify else {}
-    if session.job.options.output == "push":
-        phase = replace(phase, digests=_push(session).digests)
-    return _report(session, phase, verified)
+    clear_logs(context.state, context.job)
+    result = _build(context)
+    verified = _verify(context, plan, verify) if verify else {}
+    if context.job.options.output == "push":
+        result = replace(result, digests=_push(context).digests)
+    return _report(context, result, verified)
 
 
-def _build(session: Session) -> Phase:
+def _build(context: BakeContext) -> BakeResult:
     """Builds everything involved: into the builder's cache and nowhere else, or with ``--load`` into the engine too.
 
     To build and load is one run: a developer waits for it, and no one else sees what is loaded.
     """
     title, outputs = "building", dict[str, str]()
-    if session.job.options.output == "load":
+    if context.job.options.output == "load":
         # the engine's own builder can keep the digest that a push or a bundle has; others send a tar in Docker's form
-        oci = ",oci-mediatypes=true" if session.facts.builder.driver == "docker" else ""
-        title, outputs = "building and loading", _outputs(session.job.targets, f"type=docker{oci}")
+        oci = ",oci-mediatypes=true" if context.facts.builder.driver == "docker" else ""
+        title, outputs = "building and loading", _outputs(context.job.targets, f"type=docker{oci}")
     try:
-        return run_bake(session, title, outputs, no_cache=session.job.options.no_cache)
-    except PhaseError as error:
-        raise failure(error, "nothing was published" if session.job.options.output == "push" else "") from error
+        return run_bake(context, title, outputs, no_cache=context.job.options.no_cache)
+    except BakeError as error:
+        raise failure(error, "nothing was published" if context.job.options.output == "push" else "") from error
 
 
-def _verify(session: Session, plan: Plan, verify: Verify) -> Configs:
+def _verify(context: BakeContext, plan: Plan, verify: Verify) -> Configs:
     """Has every platform of what was built verified, and gives the configs of that.
 
     The images are OCI layouts, as bundles are made of: what a push sends has the same digests.
     """
     from generator.images.layout import read
 
-    targets = session.job.targets
+    targets = context.job.targets
     platforms = tuple(dict.fromkeys(platform for target in targets for platform in target.platforms))
     # an attestation is no part of what is checked, and a graphdriver takes none
-    plain = replace(session, job=replace(session.job, options=replace(session.job.options, attestations=False)))
+    plain = replace(context, job=replace(context.job, options=replace(context.job.options, attestations=False)))
     sources = build_layouts(plain, plan, platforms, again=True)
     verify(sources)
     return {
@@ -115,7 +115,7 @@ def _verify(session: Session, plan: Plan, verify: Verify) -> Configs:
     }
 
 
-def _push(session: Session) -> Phase:
+def _push(context: BakeContext) -> BakeResult:
     """Publishes what is built. Raises EngineError that says what of it is in the registry now.
 
     Where the builder can, every layer and manifest is sent without a tag first, so that the tags, which make a release
@@ -124,19 +124,19 @@ def _push(session: Session) -> Phase:
 
     OCI media types, as in the layouts that bundles are made of: an image has one digest, whichever way it travels.
     """
-    targets = session.job.targets
+    targets = context.job.targets
     try:
-        if session.facts.builder.driver != "docker":
+        if context.facts.builder.driver != "docker":
             by_digest = {
                 target.name: "type=image,oci-mediatypes=true,push=true,push-by-digest=true,name-canonical=true,"
                 f"name={parse_reference(target.tags[0]).name}"
                 for target in targets
             }
             untagged = [f"{target.name}.tags=" for target in targets]
-            run_bake(session, "uploading", by_digest, overrides=[NO_CACHE_EXPORT, *untagged])
+            run_bake(context, "uploading", by_digest, overrides=[NO_CACHE_EXPORT, *untagged])
         outputs = _outputs(targets, "type=registry,oci-mediatypes=true")
-        return run_bake(session, "publishing", outputs, overrides=[NO_CACHE_EXPORT])
-    except PhaseError as error:
+        return run_bake(context, "publishing", outputs, overrides=[NO_CACHE_EXPORT])
+    except BakeError as error:
         advice = explain_push(error.message, parse_reference(targets[0].tags[0]).name)
         then = f"{advice}; then run" if advice else "run"
         raise EngineError(
@@ -164,22 +164,22 @@ def _outputs(targets: Sequence[Target], output: str) -> dict[str, str]:
     return {target.name: output for target in targets if target.tags}
 
 
-def _report(session: Session, phase: Phase, verified: Configs) -> tuple[Built, ...]:
+def _report(context: BakeContext, result: BakeResult, verified: Configs) -> tuple[Built, ...]:
     """What became of each target; asks the engine or the registry for sizes."""
-    targets, output = session.job.targets, session.job.options.output
-    digests = {target.tags[0]: phase.digests.get(target.name, "") for target in targets if target.tags}
-    replaced = {ref: old for ref, old in session.tagged_before.items() if digests.get(ref) and digests[ref] != old}
+    targets, output = context.job.targets, context.job.options.output
+    digests = {target.tags[0]: result.digests.get(target.name, "") for target in targets if target.tags}
+    replaced = {ref: old for ref, old in context.tagged_before.items() if digests.get(ref) and digests[ref] != old}
     before: Mapping[str, Sequence[str]] = {}
     sizes: Mapping[str, Mapping[str, int]] = {}
     if output == "push":
         from generator.bake.push_checks import platforms_of, pushed_manifests
 
-        pushed = pushed_manifests(digests, session.facts, session.env)
+        pushed = pushed_manifests(digests, context.facts, context.env)
         check_published(verified, {ref: {p: m.config.digest for p, m in of.items()} for ref, of in pushed.items()})
         sizes = {ref: {p: sum(layer.size for layer in m.layers) for p, m in of.items()} for ref, of in pushed.items()}
-        before = platforms_of(replaced, session.facts, session.env)
+        before = platforms_of(replaced, context.facts, context.env)
     elif output == "load":
-        sizes = loaded_sizes(session.docker, list(digests))
+        sizes = loaded_sizes(context.docker, list(digests))
     built = []
     for target in targets:
         name = target.tags[0] if target.tags else ""
@@ -190,9 +190,9 @@ def _report(session: Session, phase: Phase, verified: Configs) -> tuple[Built, .
                 digest=digests.get(name, ""),
                 platforms=target.platforms,
                 sizes=tuple(sizes.get(name, {}).items()),
-                seconds=phase.seconds.get(target.name, 0.0),
-                uncommitted=uncommitted(session.job.sources(target), session.states),
-                cached=target.name in phase.cached,
+                seconds=result.seconds.get(target.name, 0.0),
+                uncommitted=uncommitted(context.job.sources(target), context.states),
+                cached=target.name in result.cached,
                 replaced=replaced.get(name, ""),
                 lost=tuple(p for p in before.get(name, ()) if p not in target.platforms),
                 state={"none": "built", "push": "pushed", "load": "loaded"}[output],
@@ -258,47 +258,47 @@ def loaded_sizes(docker: Docker, references: Sequence[str]) -> dict[str, dict[st
 
 
 def build_layouts(
-    session: Session, plan: Plan, platforms: Sequence[str], *, again: bool = False
+    context: BakeContext, plan: Plan, platforms: Sequence[str], *, again: bool = False
 ) -> tuple[SourceImage, ...]:
-    """Builds the session's targets and writes each to ``.fategen/layouts/<target>``. Raises BuildError or EngineError.
+    """Builds the job's targets and writes each to ``.fategen/layouts/<target>``. Raises BuildError or EngineError.
 
     There is no attestation, and layers are what a push sends: gzip, unless a base has others. ``again``: the images
     were built just now, so that no build cache is written.
     """
     from generator.bundle.sources import fill_layouts, source_images
 
-    layouts = {target.name: empty_layout(session.state / "layouts", target.name) for target in session.job.targets}
-    images = source_images(session.job, platforms, layouts)
-    if session.facts.multi_platform:
-        _export(session, layouts, again)
+    layouts = {target.name: empty_layout(context.state / "layouts", target.name) for target in context.job.targets}
+    images = source_images(context.job, platforms, layouts)
+    if context.facts.multi_platform:
+        _export(context, layouts, again)
         return images
     say(
         "through the engine: its image store (graphdriver) cannot export OCI layouts, so the images are loaded into it "
         "and read back with docker save"
     )
-    platform = session.facts.engine.platform
+    platform = context.facts.engine.platform
     # another platform would take the image's place in the engine
-    if others := sorted({p for target in session.job.targets for p in target.platforms if p != platform}):
+    if others := sorted({p for target in context.job.targets for p in target.platforms if p != platform}):
         raise EngineError(
             f"{', '.join(others)} cannot be saved through this engine: its image store (graphdriver) keeps one "
             f"platform of an image, {platform}; create a builder with\n    {create_command(plan)}\n"
             "  and add --builder fategen",
             hint="nothing was started",
         )
-    _bake(session, "building and loading", {target.name: "type=docker" for target in session.job.targets}, again)
-    with Bar("reading it back", session.quiet) as bar:
-        fill_layouts(session.docker, images, bar)
+    _bake(context, "building and loading", {target.name: "type=docker" for target in context.job.targets}, again)
+    with Bar("reading it back", context.quiet) as bar:
+        fill_layouts(context.docker, images, bar)
     return images
 
 
-def _export(session: Session, layouts: Mapping[str, Path], again: bool) -> None:
+def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> None:
     """Has bake write the layouts; the blobs stay between runs, as a cache."""
-    root = session.state.parent
+    root = context.state.parent
     outputs = {name: f"type=oci,tar=false,dest={path.relative_to(root)}" for name, path in layouts.items()}
-    if leaders := sent_first(session.job, session.facts.buildx):
-        _bake(session, "exporting one image of each base", {name: outputs[name] for name in leaders}, again)
+    if leaders := sent_first(context.job, context.facts.buildx):
+        _bake(context, "exporting one image of each base", {name: outputs[name] for name in leaders}, again)
         again = True
-    _bake(session, "exporting", {name: out for name, out in outputs.items() if name not in leaders}, again)
+    _bake(context, "exporting", {name: out for name, out in outputs.items() if name not in leaders}, again)
     missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]
     if missing:
         raise EngineError(
@@ -326,9 +326,9 @@ def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
     return tuple(leaders) if len(leaders) < len(job.targets) else ()
 
 
-def _bake(session: Session, title: str, outputs: Mapping[str, str], again: bool) -> None:
-    clear_logs(session.state, session.job)
+def _bake(context: BakeContext, title: str, outputs: Mapping[str, str], again: bool) -> None:
+    clear_logs(context.state, context.job)
     try:
-        run_bake(session, title, outputs, overrides=[NO_CACHE_EXPORT] if again else [])
-    except PhaseError as error:
+        run_bake(context, title, outputs, overrides=[NO_CACHE_EXPORT] if again else [])
+    except BakeError as error:
         raise failure(error) from error

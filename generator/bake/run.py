@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from generator.bake.events import Change, Reader, Step
+from generator.bake.events import Reader, Step, StepEvent
 from generator.bake.job import Job
 from generator.bake.view import View
 from generator.config.reference import parse_reference
@@ -38,7 +38,7 @@ without the cache it would be run (seen with BuildKit 0.17.0 on an empty builder
 RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL)
 """Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this."""
 LOST = re.compile(r"code = Unavailable|error reading from server: EOF|no active sessions|transport is closing")
-"""The engine ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or forgot it; it will be back."""
+"""The engine ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or lost the build; it restarts."""
 TRIES = 3
 FIX = "fix it, then run the same command: finished steps are cached"
 
@@ -47,21 +47,21 @@ TICK = 0.2
 
 
 @dataclass(frozen=True)
-class Recipe:
+class BakeFile:
     """The bake file of a run and the overrides (``target.key=value``) that belong to it. Paths start at the project."""
 
-    file: str = "out/docker-bake.hcl"
+    path: str = "out/docker-bake.hcl"
     overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Session:
+class BakeContext:
     """What every bake process of one run shares. ``docker`` runs in the project's root; ``state`` is ``.fategen``."""
 
     docker: Docker
     state: Path
     job: Job
-    recipe: Recipe
+    bake_file: BakeFile
     facts: Facts
     env: Mapping[str, str]
     view: View
@@ -75,10 +75,10 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Phase:
-    """One bake process that succeeded: each target's digest (absent where nothing was exported) and busy seconds.
+class BakeResult:
+    """One bake process that succeeded: each target's digest (absent if nothing was exported) and busy seconds.
 
-    ``cached`` are the images none of whose steps had to run.
+    ``cached`` are the images for which no step had to run.
     """
 
     digests: Mapping[str, str]
@@ -86,7 +86,7 @@ class Phase:
     cached: frozenset[str]
 
 
-class PhaseError(Exception):
+class BakeError(Exception):
     """One bake process failed. ``message`` names image, platform, step and its last lines; ``log`` has all of them.
 
     ``pushed`` are the references whose manifest was being pushed, and whether the registry acknowledged it. ``part``
@@ -99,64 +99,69 @@ class PhaseError(Exception):
 
 
 def run_bake(
-    session: Session, title: str, outputs: Mapping[str, str], *, overrides: Sequence[str] = (), no_cache: bool = False
-) -> Phase:
-    """Run one bake process over everything that is involved, and again where the engine failed it. Raises PhaseError.
+    context: BakeContext,
+    title: str,
+    outputs: Mapping[str, str],
+    *,
+    overrides: Sequence[str] = (),
+    no_cache: bool = False,
+) -> BakeResult:
+    """Run one bake process for all required targets, retrying on engine failures. Raises BakeError.
 
     ``outputs`` says where each target goes; the others stay in the builder's cache. What is built stays built.
     """
     for left in reversed(range(TRIES)):
         try:
-            return _run_once(session, title, outputs, overrides, no_cache)
-        except PhaseError as error:
+            return _run_once(context, title, outputs, overrides, no_cache)
+        except BakeError as error:
             lost = error.part == "engine" and LOST.search(error.message)
             if not left or not (lost or RACE.search(error.message)):
                 raise
             what = "stopped answering during the build" if lost else "failed to unpack a layer that images share"
-            session.view.note(f"the engine {what}; retrying")
+            context.view.note(f"the engine {what}; retrying")
             # a lost one needs a moment to come back
             time.sleep(3)
     raise AssertionError("the last try returns or raises")
 
 
-def failure(error: PhaseError, consequence: str = "") -> BuildError | EngineError:
-    """A step of the user's own is a BuildError; what the engine could not do is an EngineError."""
+def failure(error: BakeError, consequence: str = "") -> BuildError | EngineError:
+    """The error that a user sees: BuildError if a step of theirs failed, EngineError if the engine did."""
     message = f"{error.message}\n  full log: {error.log}" + (f"      {consequence}" if consequence else "")
     hint = error.hint or (f"{reach}; {FIX}" if (reach := get_reachable(error.message)) else FIX)
     return BuildError(message, hint=hint) if error.part == "step" else EngineError(message, hint=hint)
 
 
 def _run_once(
-    session: Session, title: str, outputs: Mapping[str, str], overrides: Sequence[str], no_cache: bool
-) -> Phase:
-    """Linked targets are always named: buildx 0.13 exports one that is not named as an image without a name."""
-    job, view = session.job, session.view
+    context: BakeContext, title: str, outputs: Mapping[str, str], overrides: Sequence[str], no_cache: bool
+) -> BakeResult:
+    """Names linked targets too: buildx 0.13 exports one that is not named as an image without a name."""
+    job, view = context.job, context.view
     names = [target.name for target in job.involved]
-    metadata = session.state / "metadata.json"
+    metadata = context.state / "metadata.json"
     metadata.unlink(missing_ok=True)
     args = arguments(
         job,
-        session.recipe,
-        session.facts.buildx,
+        context.bake_file,
+        context.facts.buildx,
         names,
         overrides=[*(f"{name}.output={outputs.get(name, 'type=cacheonly')}" for name in names), *overrides],
         flags=["--progress=rawjson", f"--metadata-file={metadata}", *(["--no-cache"] if no_cache else [])],
-        readable=session.readable,
+        readable=context.readable,
     )
-    reader = Reader(names, session.docker.redact, time.time())
+    reader = Reader(names, context.docker.redact, time.time())
     code = -1
     view.begin(title, reader.steps)
     try:
         with (
-            writing_logs(session.state, job, title) as log,
-            session.docker.start(args, env=session.env, output="lines") as child,
+            writing_logs(context.state, job, title) as log,
+            context.docker.start(args, env=context.env, output="lines") as child,
         ):
             try:
                 for line in child.lines(TICK):
                     view.tick()
-                    for change in reader.feed(line):
-                        log(change)
-                        view.change(change)
+                    for event in reader.feed(line):
+                        log(event)
+                        view.show(event)
                 code = child.finish().code
             except KeyboardInterrupt:
                 view.stop()
@@ -167,13 +172,13 @@ def _run_once(
     for note in cache_notes(job, steps):
         view.note(note)
     if code:
-        raise phase_error(job, reader, code)
-    return Phase(_digests(metadata, job), busy_seconds(job, steps), cached_images(job, steps))
+        raise bake_error(job, reader, code)
+    return BakeResult(_digests(metadata, job), busy_seconds(job, steps), cached_images(job, steps))
 
 
 def arguments(
     job: Job,
-    recipe: Recipe,
+    bake_file: BakeFile,
     buildx: Version,
     names: Sequence[str],
     *,
@@ -183,14 +188,21 @@ def arguments(
 ) -> list[str]:
     """``buildx bake …`` for these targets. ``-f`` is always given: bake would merge whatever files it finds.
 
-    ``readable`` are paths outside of the project; buildx asks leave for them from 0.20 on.
+    ``readable`` are paths outside of the project; buildx requires --allow for them from 0.20 on.
     """
     options = job.options
-    args = ["buildx", *(["--builder", options.builder] if options.builder else []), "bake", "-f", recipe.file, *flags]
+    args = [
+        "buildx",
+        *(["--builder", options.builder] if options.builder else []),
+        "bake",
+        "-f",
+        bake_file.path,
+        *flags,
+    ]
     if not options.attestations:
         args += ["--provenance=false", "--sbom=false"]
     platforms = [f"{t.name}.platform={','.join(t.platforms)}" for t in job.involved if t.platforms]
-    for override in (*recipe.overrides, *(platforms if options.platforms else ()), *overrides):
+    for override in (*bake_file.overrides, *(platforms if options.platforms else ()), *overrides):
         args += ["--set", override]
     if buildx >= BUILDX_ALLOW:
         args += [f"--allow=fs.read={path}" for path in readable]
@@ -211,8 +223,8 @@ def _digests(metadata: Path, job: Job) -> dict[str, str]:
 
 
 def cached_images(job: Job, steps: Iterable[Step]) -> frozenset[str]:
-    """The images for which nothing ran but their export."""
-    worked = (step for step in _of_images(steps) if not step.did_nothing and not step.name.text.startswith(EXPORTING))
+    """The images for which only the export ran."""
+    worked = (step for step in _of_images(steps) if not step.was_noop and not step.name.text.startswith(EXPORTING))
     return frozenset(target.name for target in job.targets) - {job.shown(step.name.target) for step in worked}
 
 
@@ -227,7 +239,7 @@ def busy_seconds(job: Job, steps: Iterable[Step]) -> dict[str, float]:
 
 def _of_images(steps: Iterable[Step]) -> Iterator[Step]:
     """The steps that make an image: not what BuildKit does around them, nor build caches."""
-    return (step for step in steps if step.name.target and not step.name.internal and not step.of_cache)
+    return (step for step in steps if step.name.target and not step.name.internal and not step.is_cache_step)
 
 
 def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
@@ -238,7 +250,7 @@ def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
     """
     reasons: dict[tuple[str, str], set[str]] = {}
     for step in steps:
-        if step.of_cache and step.error and step.name.target:
+        if step.is_cache_step and step.error and step.name.target:
             verb = "written" if step.name.text.startswith("exporting") else "read"
             missing = verb == "read" and step.error.endswith(": not found")
             reason = "there is none yet" if missing else step.error
@@ -248,8 +260,8 @@ def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
         yield f"note: no build cache was {verb} for {', '.join(sorted(images, key=order.index))}: {reason}"
 
 
-def phase_error(job: Job, reader: Reader, code: int) -> PhaseError:
-    """The failure of a bake process: the step that broke it, else buildx's own last words."""
+def bake_error(job: Job, reader: Reader, code: int) -> BakeError:
+    """The failure of a bake process: the step that broke it, else buildx's last message."""
     part: FailedPart = "engine"
     if step := reader.failed_step:
         name = step.name
@@ -262,7 +274,7 @@ def phase_error(job: Job, reader: Reader, code: int) -> PhaseError:
         lines = "".join(f"\n  | {line}" for line in (*step.tail, ended))
         message, hint = f"{where} failed in {place}{name.text}{lines}", base_hint(job, name.text)
         part = "export" if name.text.startswith(EXPORTING) else "step"
-        return PhaseError(message, log_file(job, name.target), reader.pushed, part, hint)
+        return BakeError(message, log_file(job, name.target), reader.pushed, part, hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
     words = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
     hint = ""
@@ -270,7 +282,7 @@ def phase_error(job: Job, reader: Reader, code: int) -> PhaseError:
         # BuildKit does not say in which file
         files = ", ".join(dict.fromkeys(t.dockerfile for t in job.involved if t.dockerfile))
         part, hint = "step", f"the line is in one of {files}; edit the template that it is rendered from"
-    return PhaseError(f"docker buildx bake failed: {words}", log_file(job), reader.pushed, part, hint)
+    return BakeError(f"docker buildx bake failed: {words}", log_file(job), reader.pushed, part, hint)
 
 
 def base_hint(job: Job, step: str) -> str:
@@ -302,27 +314,27 @@ def clear_logs(state: Path, job: Job) -> None:
 
 
 @contextlib.contextmanager
-def writing_logs(state: Path, job: Job, title: str) -> Iterator[Callable[[Change], None]]:
-    """Appends each change that it is called with to a log, below the ``title`` of this bake process."""
+def writing_logs(state: Path, job: Job, title: str) -> Iterator[Callable[[StepEvent], None]]:
+    """Appends each event that it is called with to a log, below the ``title`` of this bake process."""
     files: dict[str, TextIO] = {}
     with contextlib.ExitStack() as closing:
 
-        def write(change: Change) -> None:
-            name = log_file(job, change.step.name.target if change.step else "")
+        def write(event: StepEvent) -> None:
+            name = log_file(job, event.step.name.target if event.step else "")
             if name not in files:
                 files[name] = closing.enter_context((state.parent / name).open("a", encoding="utf-8"))
                 files[name].write(f"== {title}\n")
-            files[name].write(_log_line(change) + "\n")
+            files[name].write(_log_line(event) + "\n")
 
         yield write
 
 
-def _log_line(change: Change) -> str:
-    if (step := change.step) is None:
-        return change.text
+def _log_line(event: StepEvent) -> str:
+    if (step := event.step) is None:
+        return event.text
     label = f"[{step.name.label}] " if step.name.label else ""
-    if change.kind == "log":
-        return f"{label}| {change.text}"
-    if change.kind == "finished":
+    if event.kind == "log":
+        return f"{label}| {event.text}"
+    if event.kind == "finished":
         return f"{label}{step.name.text}  {'cached' if step.cached else f'{step.seconds:.1f} s'}"
-    return f"{label}{step.name.text}  {change.kind}{f': {change.text}' if change.text else ''}"
+    return f"{label}{step.name.text}  {event.kind}{f': {event.text}' if event.text else ''}"

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from generator.bake.events import Change, Step
+from generator.bake.events import Step, StepEvent
 from generator.bake.job import Job
 from generator.progress import displayable, is_live, say
 from generator.text import cells, duration, one_line, shorten, union_length
@@ -21,7 +21,7 @@ LONG = 2.0
 """Seconds after which a step that still runs is announced."""
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FAILED, WAITING, DONE = "✗", "·", "✓"
-COLOURS = {FAILED: "red", WAITING: "", DONE: "green"}
+COLORS = {FAILED: "red", WAITING: "", DONE: "green"}
 
 
 class View:
@@ -49,22 +49,22 @@ class View:
         self._unannounced.clear()
         self._write(f"{title}: {', '.join(target.name for target in self._job.targets)}")
 
-    def change(self, change: Change) -> None:
+    def show(self, event: StepEvent) -> None:
         """Something happened."""
-        step = change.step
+        step = event.step
         if step is None:
             if self._verbose:
-                self._write(change.text)
-        elif step.name.internal and change.kind != "failed":
+                self._write(event.text)
+        elif step.name.internal and event.kind != "failed":
             return
-        elif change.kind == "started":
+        elif event.kind == "started":
             self._unannounced.append(step)
-        elif change.kind == "finished" and not step.did_nothing:
+        elif event.kind == "finished" and not step.was_noop:
             self._line(step, step.name.text, f"{step.seconds:.1f} s")
-        elif change.kind == "failed" and step.failed:
+        elif event.kind == "failed" and step.failed:
             self._line(step, step.name.text, "failed")
-        elif change.kind == "log" and self._verbose:
-            self._line(step, "", f"| {change.text}")
+        elif event.kind == "log" and self._verbose:
+            self._line(step, "", f"| {event.text}")
 
     def tick(self) -> None:
         """Time passed."""
@@ -123,7 +123,7 @@ class LiveView(View):
         self._title, self._steps, self._begun = title, steps, self._clock()
         self._live.start(refresh=True)
 
-    def change(self, change: Change) -> None:
+    def show(self, event: StepEvent) -> None:
         """The picture is made from the steps."""
 
     def stop(self) -> None:
@@ -146,7 +146,7 @@ class LiveView(View):
         width = max(cells(row.image) for row in rows)
         for row in rows:
             picture.append(f"\n  {row.image.ljust(width)}  ")
-            picture.append(displayable(row.mark), COLOURS.get(row.mark, "cyan"))
+            picture.append(displayable(row.mark), COLORS.get(row.mark, "cyan"))
             picture.append(displayable(f" {row.text}"))
         return picture
 
@@ -186,10 +186,10 @@ def _state(steps: list[Step], platforms: str, now: float, final: bool) -> tuple[
         progress = f"  {one_line(first.progress)}" if first.progress else ""
         others = f"  (and {len(running) - 1} more)" if len(running) > 1 else ""
         return SPINNER[int(now * 10) % len(SPINNER)], f"{_step(first, now - first.started)}{progress}{others}"
-    counted = [step for step in steps if not step.name.internal and not step.of_cache]
+    counted = [step for step in steps if not step.name.internal and not step.is_cache_step]
     if not counted or any(not step.completed or step.error for step in counted):
         return WAITING, "not finished" if final else ""
-    spans = [(step.started, step.completed) for step in counted if not step.did_nothing]
+    spans = [(step.started, step.completed) for step in counted if not step.was_noop]
     return DONE, f"{duration(union_length(spans)) if spans else 'cached':>7}  {platforms}"
 
 

@@ -285,7 +285,7 @@ def _check(index: BundleIndex, optional: Sequence[str]) -> None:
 def _wrong_file_name(name: str) -> str:
     """Why a small file cannot have this name; "" where it can."""
     if not _FILE_NAME.fullmatch(name):
-        return f"{name[:80]!r} cannot be a file's name in a bundle (letters, digits, '.', '_', '-', at most 64)"
+        return f"{name[:80]!r} cannot be a file's name in a bundle (a dot or none, then 1 to 63 of letters, digits, '.', '_', '-')"
     return f"{name} is reserved for the bundle itself" if name.lower() in _RESERVED else ""
 
 

@@ -20,7 +20,7 @@ from generator.errors import InputError, Problem
 from generator.progress import say
 
 if TYPE_CHECKING:
-    from generator.bake import Session
+    from generator.bake import BakeContext
     from generator.bake.job import Output
     from generator.images.layout import SourceImage
     from generator.workspace import Workspace
@@ -77,16 +77,16 @@ def command(
             options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
             if not show or sets or sources:
                 stack.enter_context(baking.lock_project(project))
-            workspace, recipe = baking.open_workspace(project, sets, sources)
+            workspace, bake_file = baking.open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
             if answers is None:
-                click.echo(baking.resolved(docker, workspace, recipe, names, options, os.environ), nl=False)
+                click.echo(baking.resolved(docker, workspace, bake_file, names, options, os.environ), nl=False)
                 return
-            session = baking.make_session(
+            context = baking.make_context(
                 docker,
                 workspace,
-                recipe,
+                bake_file,
                 names,
                 options,
                 process=os.environ,
@@ -97,28 +97,28 @@ def command(
         if missing := baking.not_built(plan, names):
             say(missing)
         if not quiet:
-            used = session.facts.builder
+            used = context.facts.builder
             prefix = plan.settings.prefix
             say(f"FATE {plan.release} → {prefix}   tag {plan.settings.tag}   builder {used.name} ({used.driver})")
-        built = baking.bake(session, plan, partial(_verify, session, workspace, form) if verify else None)
+        built = baking.bake(context, plan, partial(_verify, context, workspace, form) if verify else None)
     click.echo(
         json.dumps([image.as_json() for image in built], indent=2) if form == "json" else baking.result_table(built)
     )
 
 
-def _verify(session: Session, workspace: Workspace, form: str, sources: Sequence[SourceImage]) -> None:
+def _verify(context: BakeContext, workspace: Workspace, form: str, sources: Sequence[SourceImage]) -> None:
     """Checks every platform against its contract, and starts the engine's own where there is an engine."""
     from generator.cli.verify import print_results
     from generator.verify.origins import from_layouts
     from generator.verify.run import check_images
 
-    targets, problem = session.job.targets, session.facts.engine.problem
+    targets, problem = context.job.targets, context.facts.engine.problem
     if problem is not None:
         say(f"nothing is started: {problem.message}")
-    origin = from_layouts(targets, sources, session.state / "verify")
-    docker = None if problem else session.docker
-    results = check_images(origin, workspace.project, docker, session.quiet, start_failed=False)
-    consequence = "nothing was published" if session.job.options.output == "push" else ""
+    origin = from_layouts(targets, sources, context.state / "verify")
+    docker = None if problem else context.docker
+    results = check_images(origin, workspace.project, docker, context.quiet, start_failed=False)
+    consequence = "nothing was published" if context.job.options.output == "push" else ""
     print_results(results, form, only_failures=True, consequence=consequence)
-    if not session.quiet:
+    if not context.quiet:
         say(f"verified: {len(results)} checks of {', '.join(target.name for target in targets)}")

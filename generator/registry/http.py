@@ -103,7 +103,7 @@ class Connections:
         timeout: tuple[float, float] = TIMEOUT,
         verify: bool = True,
     ) -> Response:
-        """Send one request: no redirect is followed, and the body is not read. Raises RegistryError if no response comes.
+        """Send one request: no redirect is followed, and the body is not read. RegistryError: no response came.
 
         ``verify`` is False for the engine's insecure registries: every certificate is trusted.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generator.bake.events import Change, Reader, Step
+from generator.bake.events import Reader, Step, StepEvent
 from generator.bake.run import busy_seconds, cache_notes, cached_images
 from generator.bake.view import View
 from generator.project import packaged_data
@@ -16,9 +16,9 @@ IMPORT = f"[roll] importing cache manifest from {CACHE}:roll"
 EXPORT = "[roll] exporting cache to registry"
 
 
-def read(*lines: str) -> tuple[Reader, list[Change]]:
+def read(*lines: str) -> tuple[Reader, list[StepEvent]]:
     reader = Reader(["packages", "packages-linux-amd64", "roll"], str)
-    return reader, [change for line in lines for change in reader.feed(line)]
+    return reader, [event for line in lines for event in reader.feed(line)]
 
 
 def over(name: str, error: str = "", *, start: int = 1, end: int = 2) -> str:
@@ -65,12 +65,12 @@ def test_a_step_that_fails_is_the_reason_and_not_the_cache_that_failed_before_it
 
 def test_a_cache_that_fails_is_no_failed_image() -> None:
     plan, terminal, said = plan_of(), Terminal(plan_of(), "roll"), list[str]()
-    reader, changes = read(over("[roll 1/2] RUN x"), over(IMPORT, "connection refused"))
+    reader, events = read(over("[roll 1/2] RUN x"), over(IMPORT, "connection refused"))
     plain = View(job_of(plan, "roll"), said.append)
     for view in (terminal.view, plain):
         view.begin("building", reader.steps)
-        for change in changes:
-            view.change(change)
+        for event in events:
+            view.show(event)
         view.end(failed=True)
     assert "✓" in terminal.lines[2] and "✗" not in terminal.written.getvalue()
     assert not [line for line in said if line.endswith("failed")]

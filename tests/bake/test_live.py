@@ -28,9 +28,9 @@ def plan() -> Plan:
 class Terminal:
     """A terminal with bake's picture on it."""
 
-    def __init__(self, plan: Plan, *names: str, columns: int = 80, colour: bool = False, keep: bool = False) -> None:
+    def __init__(self, plan: Plan, *names: str, columns: int = 80, color: bool = False, keep: bool = False) -> None:
         self.written = io.StringIO()
-        console = Console(file=self.written, force_terminal=True, width=columns, height=24, no_color=not colour,
+        console = Console(file=self.written, force_terminal=True, width=columns, height=24, no_color=not color,
                           color_system="standard", _environ={"TERM": "xterm"})  # fmt: skip
         self.view = LiveView(job_of(plan, *names), console, keep=keep, clock=lambda: NOW)
 
@@ -112,11 +112,11 @@ def test_a_narrow_terminal_breaks_no_line(plan: Plan, columns: int) -> None:
     assert len(terminal.show(step("roll", "COPY 日本語 日本語 日本語", started=90.0))) == 3
 
 
-@pytest.mark.parametrize("colour", [True, False])
-def test_marks_have_colour_where_it_is_wanted(plan: Plan, colour: bool) -> None:
-    terminal = Terminal(plan, "roll", colour=colour)
+@pytest.mark.parametrize("color", [True, False])
+def test_marks_have_color_if_it_is_wanted(plan: Plan, color: bool) -> None:
+    terminal = Terminal(plan, "roll", color=color)
     terminal.show(step("roll", started=90.0, completed=91.0, error="x"))
-    assert ("\x1b[31m✗" in terminal.written.getvalue()) is colour
+    assert ("\x1b[31m✗" in terminal.written.getvalue()) is color
 
 
 def test_the_view_that_fits(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ from generator.bake.prepare import (
     open_workspace,
     outside,
     passwords,
-    temporary_recipe,
+    temporary_bake_file,
 )
 from generator.bake.publish import sent_first
-from generator.bake.run import Recipe, arguments
+from generator.bake.run import BakeFile, arguments
 from generator.config.settings import Override
 from generator.docker.engine import Builder, Engine, Facts, Store
 from generator.errors import DriftError
@@ -106,8 +106,8 @@ def test_what_would_change_the_build_is_taken_out() -> None:
 
 def test_arguments_name_the_file_and_never_a_value(plan: Plan) -> None:
     job = job_of(plan, "egg", platforms=("linux/amd64",), builder="farm")
-    recipe = Recipe(overrides=("egg.context=x",))
-    args = arguments(job, recipe, (0, 19, 0), ["egg"], flags=["--print"], readable=["/src"])
+    bake_file = BakeFile(overrides=("egg.context=x",))
+    args = arguments(job, bake_file, (0, 19, 0), ["egg"], flags=["--print"], readable=["/src"])
     assert args[:6] == ["buildx", "--builder", "farm", "bake", "-f", "out/docker-bake.hcl"]
     assert args[-1] == "egg"
     assert "egg.platform=linux/amd64" in args and "egg.context=x" in args
@@ -115,16 +115,18 @@ def test_arguments_name_the_file_and_never_a_value(plan: Plan) -> None:
 
 
 def test_newer_buildx_is_given_leave_for_paths_outside(plan: Plan) -> None:
-    args = arguments(job_of(plan, "egg"), Recipe(), (0, 20, 0), ["egg"], readable=["/src"])
+    args = arguments(job_of(plan, "egg"), BakeFile(), (0, 20, 0), ["egg"], readable=["/src"])
     assert "--allow=fs.read=/src" in args
     assert not [arg for arg in args if arg.endswith("linux/amd64")], "platforms are the file's without --platform"
 
 
 def test_a_temporary_tree_keeps_paths_from_the_root(plan: Plan) -> None:
-    recipe = temporary_recipe(plan, ".fategen/tree")
-    assert recipe.file == ".fategen/tree/out/docker-bake.hcl"
-    assert "egg.context=.fategen/tree/dockerfiles/egg" in recipe.overrides
-    assert not [path for path in recipe.overrides if path.startswith("mysql")], "third-party images have no Dockerfile"
+    bake_file = temporary_bake_file(plan, ".fategen/tree")
+    assert bake_file.path == ".fategen/tree/out/docker-bake.hcl"
+    assert "egg.context=.fategen/tree/dockerfiles/egg" in bake_file.overrides
+    assert not [path for path in bake_file.overrides if path.startswith("mysql")], (
+        "third-party images have no Dockerfile"
+    )
 
 
 def test_passwords_are_known_as_written_and_decoded() -> None:
@@ -161,14 +163,14 @@ def test_set_builds_from_a_temporary_tree_and_leaves_the_committed_files(
     assert "files are out of date with .env" in caught.value.message and "+ out/" in caught.value.message
     assert "fategen render" in caught.value.hint
     write(load(project).drift(), project_dir)
-    workspace, recipe = open_workspace(project, (), ())
-    assert recipe == Recipe() and not capsys.readouterr().err
+    workspace, bake_file = open_workspace(project, (), ())
+    assert bake_file == BakeFile() and not capsys.readouterr().err
     before = (project_dir / "out/docker-bake.hcl").read_text()
-    changed, recipe = open_workspace(project, ("TAG=other",), ())
+    changed, bake_file = open_workspace(project, ("TAG=other",), ())
     assert changed.plan.settings.tag == "other"
-    assert recipe.file == ".fategen/tree/out/docker-bake.hcl"
+    assert bake_file.path == ".fategen/tree/out/docker-bake.hcl"
     assert "without changing the committed files" in capsys.readouterr().err
     assert (project_dir / "out/docker-bake.hcl").read_text() == before
     assert not compare(changed.tree, project_dir / ".fategen/tree")
-    same, recipe = open_workspace(project, (f"TAG={workspace.plan.settings.tag}",), ())
-    assert recipe == Recipe() and same.tree == workspace.tree
+    same, bake_file = open_workspace(project, (f"TAG={workspace.plan.settings.tag}",), ())
+    assert bake_file == BakeFile() and same.tree == workspace.tree

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.events import Change, Reader
+from generator.bake.events import Reader, StepEvent
 from generator.bake.publish import Built, check_published, result_table
 from generator.bake.run import clear_logs, writing_logs
 from generator.bake.view import View
@@ -34,12 +34,12 @@ def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
     with writing_logs(state, job, "building") as log:
         recorded = Reader(["packages", "federation"], str)
         for line in (DATA / "rawjson-0.13.1-built.txt").read_text().splitlines():
-            for change in recorded.feed(line):
-                log(change)
+            for event in recorded.feed(line):
+                log(event)
         reader = failing_reader()
         [step] = [step for step in reader.steps.values() if step.name.target == "egg"]
-        log(Change("failed", step, "exit code: 2"))
-        log(Change("note", None, "WARN x"))
+        log(StepEvent("failed", step, "exit code: 2"))
+        log(StepEvent("note", None, "WARN x"))
     assert (directory / "roll.log").read_text() == "old"
     assert (directory / "egg.log").read_text() == '== building\n[storage 3/5] RUN make "all"  failed: exit code: 2\n'
     assert (directory / "bake.log").read_text().endswith("WARN x\n")
@@ -49,8 +49,8 @@ def show(view: View, name: str) -> None:
     reader = Reader(["packages", "federation", "egg"], str)
     view.begin("building", reader.steps)
     for line in (DATA / name).read_text().splitlines():
-        for change in reader.feed(line):
-            view.change(change)
+        for event in reader.feed(line):
+            view.show(event)
         view.tick()
     view.end(failed=False)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.events import Change, Reader, parse_name
+from generator.bake.events import Reader, StepEvent, parse_name
 from generator.bake.publish import published
-from generator.bake.run import FIX, PhaseError, base_hint, busy_seconds, failure, phase_error
+from generator.bake.run import FIX, BakeError, bake_error, base_hint, busy_seconds, failure
 from generator.plan.plan import Plan
 from generator.text import union_length
 from tests.fate_plan import job_of, plan_of
@@ -26,12 +26,10 @@ def plan() -> Plan:
 TARGETS = ["packages", "federation", "egg"]
 
 
-def read(name: str, targets: list[str] | None = None) -> tuple[Reader, list[Change]]:
+def read(name: str, targets: list[str] | None = None) -> tuple[Reader, list[StepEvent]]:
     reader = Reader(TARGETS if targets is None else targets, lambda text: text.replace("line 2", "***"))
-    changes = [
-        change for line in (DATA / name).read_text(encoding="utf-8").splitlines() for change in reader.feed(line)
-    ]
-    return reader, changes
+    events = [event for line in (DATA / name).read_text(encoding="utf-8").splitlines() for event in reader.feed(line)]
+    return reader, events
 
 
 @pytest.mark.parametrize(
@@ -67,13 +65,11 @@ def test_a_run_of_one_target_leaves_its_name_out() -> None:
 
 @pytest.mark.parametrize("name", ["rawjson-0.13.1-built.txt", "rawjson-0.29.1-built.txt"])
 def test_a_recorded_build(name: str) -> None:
-    reader, changes = read(name)
-    assert not [change for change in changes if change.kind == "note"]
+    reader, events = read(name)
+    assert not [event for event in events if event.kind == "note"]
     assert reader.failed_step is None
     finished = {
-        (change.step.name.target, change.step.name.stage)
-        for change in changes
-        if change.kind == "finished" and change.step
+        (event.step.name.target, event.step.name.stage) for event in events if event.kind == "finished" and event.step
     }
     assert {("packages", "build 3/3"), ("federation", "stage-0 1/1"), ("egg", "storage 2/2")} <= finished
     [run] = [step for step in reader.steps.values() if step.name.stage == "build 3/3"]
@@ -81,14 +77,14 @@ def test_a_recorded_build(name: str) -> None:
     assert run.name.platform == "linux/amd64"
     assert 1.0 < run.seconds < 2.0
     assert list(run.tail)[-5:] == ["1", "2", "3", "4", "5"]
-    assert all(change.step is not None for change in changes)
+    assert all(event.step is not None for event in events)
 
 
 def test_log_lines_are_whole_redacted_and_without_what_was_overwritten() -> None:
-    reader, changes = read("rawjson-0.13.1-built.txt")
+    reader, events = read("rawjson-0.13.1-built.txt")
     [run] = [step for step in reader.steps.values() if step.name.stage == "storage 2/2"]
     assert list(run.tail) == ["start egg", "line 1", "***", "line 3", "progress 2"]
-    assert [change.text for change in changes if change.kind == "log" and change.step is run] == list(run.tail)
+    assert [event.text for event in events if event.kind == "log" and event.step is run] == list(run.tail)
 
 
 def test_cached_steps() -> None:
@@ -97,12 +93,12 @@ def test_cached_steps() -> None:
 
 
 def test_a_recorded_push_that_failed_half_way(plan: Plan) -> None:
-    reader, changes = read("rawjson-0.29.1-push-failed.txt")
+    reader, events = read("rawjson-0.29.1-push-failed.txt")
     step = reader.failed_step
     assert step is not None and (step.name.target, step.name.text) == ("egg", "exporting to image")
     assert "connection refused" in step.error
     assert reader.pushed == {"localhost:5000/t/federation:1": True}
-    assert next(change.text for change in changes if change.kind == "note").startswith("ERROR: target egg: failed to")
+    assert next(event.text for event in events if event.kind == "note").startswith("ERROR: target egg: failed to")
     said = published(job_of(plan, "federation", "egg").targets, reader.pushed)
     assert said == "  published: localhost:5000/t/federation:1\n  not published: the other 1"
 
@@ -156,8 +152,8 @@ def test_a_secret_that_two_chunks_share_is_redacted() -> None:
     reader = Reader(TARGETS, lambda text: text.replace("hunter2", "***"))
     name = "[egg 1/2] RUN x"
     lines = [vertex(name, started=AT.format(1)), log(name, "pass hun"), log(name, "ter2 ok\nrest hunter2")]
-    changes = [change for line in [*lines, vertex(name, completed=AT.format(3))] for change in reader.feed(line)]
-    assert [change.text for change in changes if change.kind == "log"] == ["pass *** ok", "rest ***"]
+    events = [event for line in [*lines, vertex(name, completed=AT.format(3))] for event in reader.feed(line)]
+    assert [event.text for event in events if event.kind == "log"] == ["pass *** ok", "rest ***"]
 
 
 def test_a_letter_that_two_chunks_share_stays_whole_whatever_the_other_stream_says_in_between() -> None:
@@ -165,7 +161,7 @@ def test_a_letter_that_two_chunks_share_stays_whole_whatever_the_other_stream_sa
     name, (first, second) = "[egg 1/2] RUN x", ("größer\n".encode()[:3], "größer\n".encode()[3:])
     lines = [vertex(name, started=AT.format(1)), log(name, first), log(name, "warning\n", 2), log(name, second)]
     lines += [log(name, first), log(name, first, 2), vertex(name, completed=AT.format(3))]
-    said = [change.text for line in lines for change in reader.feed(line) if change.kind == "log"]
+    said = [event.text for line in lines for event in reader.feed(line) if event.kind == "log"]
     assert said == ["warning", "größer", "gr�", "gr�"]
 
 
@@ -184,7 +180,7 @@ def test_a_note_that_looks_like_json_hides_nothing_behind_it(note: str) -> None:
 def test_words_between_the_lines_of_an_object_are_a_note() -> None:
     reader = Reader(TARGETS, str)
     lines = json.dumps(json.loads(vertex("[egg 1/2] RUN x", started=AT.format(1))), indent=2).split("\n")
-    said = [change.kind for line in [*lines[:3], "WARNING: x", *lines[3:]] for change in reader.feed(line)]
+    said = [event.kind for line in [*lines[:3], "WARNING: x", *lines[3:]] for event in reader.feed(line)]
     assert said == ["note", "started"]
 
 
@@ -221,11 +217,11 @@ def failing_reader() -> Reader:
 
 def test_a_failure_names_image_platform_step_and_last_lines(plan: Plan) -> None:
     job = job_of(plan, "egg")
-    lines = phase_error(job, failing_reader(), 1).message.splitlines()
+    lines = bake_error(job, failing_reader(), 1).message.splitlines()
     assert lines[0] == 'egg (linux/amd64) failed in stage "storage", step 3/5: RUN make "all"'
     assert len(lines) == 22
     assert lines[-2:] == ["  | fatal error: lmdb.h", "  | exit code: 2"]
-    assert phase_error(job, failing_reader(), 1).log == ".fategen/logs/egg.log"
+    assert bake_error(job, failing_reader(), 1).log == ".fategen/logs/egg.log"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +246,7 @@ def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:
     name = "[internal] load metadata for docker.io/library/eclipse-temurin:8-jre"
     list(reader.feed(vertex(name, started=AT.format(1), completed=AT.format(2), error="not found")))
     job = job_of(plan, "roll")
-    error = phase_error(job, reader, 1)
+    error = bake_error(job, reader, 1)
     assert "next: eclipse-temurin:8-jre is the base jre" in failure(error).render()
 
 
@@ -259,11 +255,11 @@ def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
     list(reader.feed("ERROR: no such builder"))
     list(reader.feed("and more"))
     job = job_of(plan, "egg")
-    assert phase_error(job, reader, 1).message == "docker buildx bake failed: no such builder"
+    assert bake_error(job, reader, 1).message == "docker buildx bake failed: no such builder"
     list(reader.feed("ERROR: failed to solve: dockerfile parse error on line 9: unknown instruction: LABLE"))
-    error = phase_error(job, reader, 1)
+    error = bake_error(job, reader, 1)
     assert error.part == "step" and "dockerfiles/egg/Dockerfile" in error.hint
-    assert phase_error(job, Reader([], str), 7).message.endswith("exit code 7, no message")
+    assert bake_error(job, Reader([], str), 7).message.endswith("exit code 7, no message")
 
 
 def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan) -> None:
@@ -292,6 +288,6 @@ def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan
     ],
 )
 def test_a_step_that_reached_nobody_is_told_what_lists_them(output: str, reached: bool) -> None:
-    error = failure(PhaseError(output, "egg.log", {}, "step"))
+    error = failure(BakeError(output, "egg.log", {}, "step"))
     assert ("fategen images --external lists everything that a build downloads" in error.hint) is not reached
     assert error.hint.endswith(FIX)

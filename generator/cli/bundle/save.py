@@ -135,7 +135,7 @@ def command(
             from generator.loader import build
 
             closing.enter_context(baking.lock_project(project))
-            workspace, recipe = baking.open_workspace(project, sets, sources)
+            workspace, bake_file = baking.open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
             names = selected(plan, name, images)
@@ -153,10 +153,17 @@ def command(
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
             fetching: Fetch | None = None
             if answers is not None and origin == "bake":
-                session = baking.make_session(
-                    find_docker(), workspace, recipe, names, options, process=os.environ, quiet=quiet, answers=answers
+                context = baking.make_context(
+                    find_docker(),
+                    workspace,
+                    bake_file,
+                    names,
+                    options,
+                    process=os.environ,
+                    quiet=quiet,
+                    answers=answers,
                 )
-                layouts = baking.build_layouts(session, plan, platforms)
+                layouts = baking.build_layouts(context, plan, platforms)
             else:
                 job = baking.make_job(plan, names, options)
                 for left in job.left_out:
