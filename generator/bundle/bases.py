@@ -11,7 +11,7 @@ from generator.bundle.format import Member
 from generator.bundle.index import BundleIndex, short_root
 from generator.bundle.reader import Bundle, MemberBytes, check_end, damaged, open_bundle, read_member
 from generator.errors import InputError, Problem
-from generator.images.image import Reads
+from generator.images.image import Readable
 
 _NOTHING_SENT = "nothing of the damaged part was sent"
 
@@ -90,7 +90,7 @@ def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
 
 
 @contextlib.contextmanager
-def open_bundles(sources: Sequence[Path | Reads]) -> Iterator[tuple[Bundle, list[Bundle]]]:
+def open_bundles(sources: Sequence[Path | Readable]) -> Iterator[tuple[Bundle, list[Bundle]]]:
     """The bundle among ``sources`` and its base bundles; which is which follows from their indexes.
 
     InputError: one cannot be read, or is not a base of the bundle; BundleError: one is not a bundle.

@@ -139,7 +139,7 @@ class Engine:
         return [_shown_image(line) for line in done.stdout.splitlines() if line], missing
 
 
-def engine_called(name: str) -> Engine:
+def engine_from_name(name: str) -> Engine:
     """``docker``, ``podman``, ``containerd`` or ``containerd:NAMESPACE`` (``default`` where it names none).
 
     InputError: no such kind of engine; EngineError: its command is not installed.

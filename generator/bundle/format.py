@@ -37,7 +37,7 @@ MEMBER_NAME = re.compile(
 Role = Literal["file", "directory", "index", "manifest", "config", "layer"]
 
 
-class Writes(Protocol):
+class Writable(Protocol):
     """A place for bytes."""
 
     def write(self, data: bytes, /) -> object: ...

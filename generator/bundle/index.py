@@ -1,6 +1,6 @@
 """The bundle index: ``fategen/bundle.json``, the first member, to frozen dataclasses and back.
 
-It is closed: every key is known, every value typed, and its bytes are the one spelling that ``encode`` makes of it. A
+It is closed: every key is known, every value typed, and its bytes are the canonical encoding, which ``encode`` makes. A
 bundle file follows from its index and the content of its blobs: see ``format``.
 """
 
@@ -186,7 +186,7 @@ def arrange(name: str, images: Sequence[Image], files: Sequence[SmallFile] = ())
 
 
 def decode(data: bytes) -> BundleIndex:
-    """The index in ``fategen/bundle.json``; ``Malformed`` where it is not one, or not in its one spelling."""
+    """The index in ``fategen/bundle.json``; raises Malformed if it is not one, or not in the canonical encoding."""
     document = parse(data)
     optional = [key for key in ("base", "files") if isinstance(document, dict) and key in document]
     keys = ("schema", "name", "images", "totals", "root", *optional)
@@ -285,7 +285,8 @@ def _check(index: BundleIndex, optional: Sequence[str]) -> None:
 def _wrong_file_name(name: str) -> str:
     """Why a small file cannot have this name; "" where it can."""
     if not _FILE_NAME.fullmatch(name):
-        return f"{name[:80]!r} cannot be a file's name in a bundle (a dot or none, then 1 to 63 of letters, digits, '.', '_', '-')"
+        allowed = "at most 63 letters, digits, '.', '_', '-', after a leading dot if any"
+        return f"{name[:80]!r} cannot be a file's name in a bundle ({allowed})"
     return f"{name} is reserved for the bundle itself" if name.lower() in _RESERVED else ""
 
 

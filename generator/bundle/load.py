@@ -20,11 +20,11 @@ from generator.bundle.bases import Blob, layers_in_bases, missing_bases, named_b
 from generator.bundle.engines import Engine, EngineImage, Present
 from generator.bundle.format import TRAILER, blob_name, header, loader_files, padding
 from generator.bundle.index import BundleIndex
-from generator.bundle.reader import Approve, Bundle, verified
+from generator.bundle.reader import Approve, Bundle, iter_verified
 from generator.config import reference
 from generator.config.reference import familiar
 from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
-from generator.images.image import Image, PlatformImage, Reads
+from generator.images.image import Image, PlatformImage, Readable
 from generator.images.oci import ZSTD_TYPES, platform_name
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
@@ -55,10 +55,10 @@ class LoadResult:
 
 
 def load(
-    source: Path | Reads,
+    source: Path | Readable,
     engine: Engine,
     *,
-    bases: Sequence[Path | Reads] = (),
+    bases: Sequence[Path | Readable] = (),
     only: Sequence[str] = (),
     platform: str = "",
     retag: str = "",
@@ -70,7 +70,7 @@ def load(
     The whole bundle is checked, also what is not loaded or is in the engine already. A delta takes the layers that the
     engine lacks from ``bases`` (which of all the files is the bundle follows from their indexes). ``retag`` puts the
     images into another registry or namespace. ``approve`` is called before anything is sent: see
-    ``signature.required``.
+    ``signature_check``.
 
     Raises InputError (an image, a platform or a base bundle that is missing), BundleError (damaged or unsafe: no name
     was touched), EngineError (the engine failed: names are as they were).
@@ -92,7 +92,7 @@ def load(
         with Names(engine, chosen) as changes:
 
             def archive() -> Iterator[bytes]:
-                for data in verified(bundle, progress or quiet, _NOTHING):
+                for data in iter_verified(bundle, progress or quiet, _NOTHING):
                     if data.member.name in wanted:
                         yield from data
                 for layer in from_bases:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from generator.bundle.bases import Blobs, open_blobs
 from generator.bundle.load import choose
-from generator.bundle.signature import required
+from generator.bundle.signature import signature_check
 from generator.config import reference
 from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import EngineError, InputError, Problem
@@ -79,7 +79,7 @@ def push(
     host = host_of(_checked(prefix))
     with open_blobs(file, bases) as blobs:
         if key:
-            required(key)(blobs.index, blobs.name)
+            signature_check(key)(blobs.index, blobs.name)
         targets = _targets(blobs, prefix, only)
         access = access_to(host, environment)
         paths = list(dict.fromkeys(target.path for target in targets))

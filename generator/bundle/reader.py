@@ -37,7 +37,7 @@ from generator.bundle.format import (
 )
 from generator.bundle.index import BundleIndex, decode, short_root
 from generator.errors import BundleError, InputError, Problem, did_you_mean
-from generator.images.image import Reads
+from generator.images.image import Readable
 from generator.images.oci import INDEX_TYPES, Descriptor, Manifest, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import MAX_METADATA_SIZE, Malformed
 from generator.progress import Progress, quiet
@@ -85,24 +85,24 @@ class VerifyResult:
     signer: str = ""
 
 
-def inspect(source: Path | Reads) -> Inspection:
+def inspect(source: Path | Readable) -> Inspection:
     """Read the index, the first member, and nothing else. Its root digest is checked, the rest is unread."""
     with open_bundle(source) as bundle:
         return Inspection(bundle.name, bundle.index, bundle.contents.size, bundle.file_size)
 
 
 def verify(
-    source: Path | Reads, *, approve: Approve | None = None, progress: Progress | None = None, threads: int = 0
+    source: Path | Readable, *, approve: Approve | None = None, progress: Progress | None = None, threads: int = 0
 ) -> VerifyResult:
     """Check every byte of a bundle. ``DamagedError`` lists all damage; another BundleError: it is not a bundle.
 
-    ``approve`` is called first: see ``signature.required``. ``threads`` (0: one for each core) share the work where the
+    ``approve`` is called first: see ``signature_check``. ``threads`` (0: one for each core) share the work where the
     source is a file.
     """
     with open_bundle(source) as bundle:
         signer = approve(bundle.index, bundle.name) if approve else ""
         if bundle.file_size is None:
-            for _ in verified(bundle, progress or quiet):
+            for _ in iter_verified(bundle, progress or quiet):
                 pass
         else:
             _verify_file(bundle, progress or quiet, threads or len(os.sched_getaffinity(0)))
@@ -110,7 +110,7 @@ def verify(
     return VerifyResult(bundle.name, bundle.index, bundle.contents.size, blobs, signer)
 
 
-def extract(source: Path | Reads, name: str) -> bytes:
+def extract(source: Path | Readable, name: str) -> bytes:
     """The content of the small file ``fategen/NAME``, checked; what comes after it is not read.
 
     InputError: the bundle has no such file; BundleError: it is not a bundle, or damaged up to there.
@@ -120,7 +120,7 @@ def extract(source: Path | Reads, name: str) -> bytes:
         if name not in names:
             wrong = f"is not in {bundle.name}{did_you_mean(name, names)}"
             raise InputError(Problem(name, wrong), hint=f"it holds {', '.join(names) or 'images only'}")
-        for data in verified(bundle):
+        for data in iter_verified(bundle):
             content = b"".join(data.content())
             if data.damage:
                 raise damaged(bundle, [data.damage], "")
@@ -132,7 +132,7 @@ def extract(source: Path | Reads, name: str) -> bytes:
 class Stream:
     """Reads a bundle from byte ``position`` on: an open file by its descriptor, or whatever has ``read``."""
 
-    def __init__(self, source: int | Reads, name: str, position: int = 0) -> None:
+    def __init__(self, source: int | Readable, name: str, position: int = 0) -> None:
         self._source, self.name, self.position = source, name, position
 
     def at(self, position: int) -> Stream:
@@ -177,7 +177,7 @@ class Bundle:
 
 
 @contextlib.contextmanager
-def open_bundle(source: Path | Reads) -> Iterator[Bundle]:
+def open_bundle(source: Path | Readable) -> Iterator[Bundle]:
     """Open a bundle and read its index. InputError: it cannot be read; BundleError: it is not a bundle."""
     with contextlib.ExitStack() as closing:
         file_size = None
@@ -192,7 +192,7 @@ def open_bundle(source: Path | Reads) -> Iterator[Bundle]:
         yield Bundle(stream.name, _read_index(stream), stream, file_size)
 
 
-def stdin() -> Reads:
+def stdin() -> Readable:
     """Standard input as a bundle."""
     return sys.stdin.buffer
 
@@ -347,7 +347,7 @@ class MemberBytes:
         return self.damage
 
 
-def verified(bundle: Bundle, progress: Progress = quiet, outcome: str = "") -> Iterator[MemberBytes]:
+def iter_verified(bundle: Bundle, progress: Progress = quiet, outcome: str = "") -> Iterator[MemberBytes]:
     """Every member after the index, in one pass; what of its bytes nobody reads is read and checked here.
 
     After the first damaged member the rest is checked too, but no more of it is given; DamagedError then lists all

@@ -15,7 +15,7 @@ from generator.text import human, table, without
 
 if TYPE_CHECKING:
     from generator.bundle.save import SaveResult
-    from generator.loader.build import Placed
+    from generator.loader.build import LoaderFiles
 
 _WIDTH = 100
 """Columns of a terminal that a table of images may take."""
@@ -128,8 +128,8 @@ def verified_json(result: VerifyResult) -> dict[str, object]:
     return {**bundle_json(result.index, result.size), **checked}
 
 
-def saved(result: SaveResult, bases: Sequence[BundleIndex], placed: Placed | None) -> str:
-    """What save reports of a bundle; ``placed``: the offline loader was put beside it."""
+def saved(result: SaveResult, bases: Sequence[BundleIndex], written: LoaderFiles | None) -> str:
+    """What save reports of a bundle; ``written``: the offline loader, if it was put beside it."""
     piped = str(result.path) == "-"
     name = result.index.name if piped else str(result.path)
     lines = [images_table(result.index), "", summary(name, result.index, result.size)]
@@ -138,17 +138,17 @@ def saved(result: SaveResult, bases: Sequence[BundleIndex], placed: Placed | Non
         lines.append(delta_note(result.index, bases))
     elif result.shared:
         lines.append(f"deduplicated layers saved {human(result.shared)}")
-    if placed:
-        lines.append(f"{placed.loader.name}  sha256 {placed.sha256}, and {placed.readme.name}")
+    if written:
+        lines.append(f"{written.loader.name}  sha256 {written.sha256}, and {written.readme.name}")
     return "\n".join(lines)
 
 
-def saved_json(result: SaveResult, placed: Placed | None) -> dict[str, object]:
+def saved_json(result: SaveResult, written: LoaderFiles | None) -> dict[str, object]:
     return {
         "file": str(result.path),
         "sha256": result.sha256,
         "not_written_twice": result.shared,
-        **({"loader": str(placed.loader), "loader_sha256": placed.sha256} if placed else {}),
+        **({"loader": str(written.loader), "loader_sha256": written.sha256} if written else {}),
         **bundle_json(result.index, result.size),
     }
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from generator.bundle.format import TRAILER, Contents, Member, Writes, contents, header, padding
+from generator.bundle.format import TRAILER, Contents, Member, Writable, contents, header, padding
 from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, decode, small_file
 from generator.bundle.reader import inspect
 from generator.bundle.writer import check_place, check_space, output_file, write_checksum
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images.compression import compression_of
-from generator.images.image import BadBlob, BlobSource, sha256, verified
+from generator.images.image import BadBlob, BlobSource, iter_verified, sha256
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import Descriptor, compressed_with
 from generator.images.strictjson import Malformed
@@ -57,7 +57,7 @@ class SaveResult:
 
 def save(
     images: Sequence[SourceImage],
-    output: Path | Writes,
+    output: Path | Writable,
     *,
     name: str,
     bases: Sequence[BundleIndex] = (),
@@ -168,7 +168,7 @@ def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) 
     what = f"{', '.join(member.images)}: {member.role} {member.digest}"
     try:
         with source.open(blob) as file:
-            for number, chunk in enumerate(verified(file, blob, hashed=hashed)):
+            for number, chunk in enumerate(iter_verified(file, blob, hashed=hashed)):
                 if number == 0 and member.role == "layer" and compression_of(chunk) != compressed_with(blob.media_type):
                     raise BadBlob("is not compressed as its media type says")
                 yield chunk
@@ -178,7 +178,7 @@ def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) 
         raise BundleError(f"{what} {error}", hint=source.hint) from None
 
 
-def _write(file: Writes, plan: Contents, read: Read, fetching: Fetching | None, progress: Progress) -> str:
+def _write(file: Writable, plan: Contents, read: Read, fetching: Fetching | None, progress: Progress) -> str:
     """Writes all members; gives the sha256 of what was written, in hexadecimal."""
     whole = hashlib.sha256()
     done = 0

@@ -59,7 +59,7 @@ def sign(file: Path, key: Path) -> Signed:
     return Signed(path, verified.index)
 
 
-def required(key: Path) -> Approve:
+def signature_check(key: Path) -> Approve:
     """A check that ``FILE.sig`` is by ``key``: an SSH public key or an ``allowed_signers`` file (see ssh-keygen(1)).
 
     It returns the signer's name: the principal, or the name of the key's file. It raises BundleError where there is no

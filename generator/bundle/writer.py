@@ -1,4 +1,4 @@
-"""The file that a bundle is written into: hidden and locked until it is complete and on the disk."""
+"""Writes the file of a bundle: hidden and locked until it is complete and on the disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BUFFER = 4 << 20
 
 
 def check_place(output: Path) -> None:
-    """InputError where no file can be written."""
+    """Raises InputError if no file can be written to ``output``."""
     if output.is_dir():
         raise InputError(Problem("-o", f"{output} is a directory"), hint=f"-o {output}/NAME.fate.tar")
     if not output.parent.is_dir():
@@ -30,7 +30,7 @@ def check_place(output: Path) -> None:
 
 
 def check_space(output: Path, size: int, besides: int) -> None:
-    """EngineError where there is no room for ``size`` bytes and ``besides``, which are layers on the same disk."""
+    """Raises EngineError if there is no room for ``size`` bytes and ``besides``, which are layers on the same disk."""
     free = shutil.disk_usage(output.parent).free
     if free < size + _MARGIN + besides:
         layers = f", and the layers that are fetched for it {besides:,}" if besides else ""
@@ -44,9 +44,9 @@ def check_space(output: Path, size: int, besides: int) -> None:
 def output_file(output: Path, size: int) -> Iterator[DirectWriter]:
     """A hidden file beside ``output`` that takes its place at the end of the block; on any error it is removed.
 
-    Checksum and signature of an older file go first: at no moment are they beside a file that they do not fit. A
-    killed run leaves the hidden file alone, and the next one writes over it. EngineError: the disk is full or fails,
-    or another fategen writes ``output``.
+    Checksum and signature of an older file are deleted before the rename, so they never sit next to a bundle they
+    don't match. A killed run leaves only the hidden file, and the next one writes over it. Raises EngineError if the
+    disk is full or fails, or another fategen writes ``output``.
     """
     part = output.with_name(f".{output.name}.part")
     with _disk_errors(output, size):
@@ -94,7 +94,7 @@ def _disk_errors(output: Path, size: int) -> Iterator[None]:
 
 
 class DirectWriter:
-    """An open file that a thread writes past the page cache where the file system can. Methods raise OSError.
+    """An open file that a thread writes past the page cache if the file system can. Methods raise OSError.
 
     Through the cache 1 GB took 1.3 to 1.7 times as long on a busy machine, and its pages would push out those of
     others, while a bundle is read next on another machine; ``bundle verify`` then reads what the disk has.
@@ -110,7 +110,10 @@ class DirectWriter:
         self._writing: Future[None] = self._thread.submit(lambda: None)
 
     def write(self, data: bytes, /) -> None:
-        """The next bytes; they are on the disk after ``finish``. An error of those before is raised, also for none."""
+        """Write the next bytes; they are on the disk after ``finish``.
+
+        Raises any error from earlier writes, even if ``data`` is empty.
+        """
         if self._writing.done():
             self._writing.result()
         view = memoryview(data)
@@ -149,7 +152,7 @@ class DirectWriter:
                 self._set_direct(False)
 
     def _set_direct(self, direct: bool) -> None:
-        """Whether the file is written past the cache from now on. OSError where the file system cannot."""
+        """Whether the file is written past the cache from now on. Raises OSError if the file system cannot."""
         if direct != self._direct:
             flags = fcntl.fcntl(self._number, fcntl.F_GETFL)
             fcntl.fcntl(self._number, fcntl.F_SETFL, flags ^ getattr(os, "O_DIRECT", 0))

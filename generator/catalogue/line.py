@@ -30,8 +30,8 @@ from generator.catalogue.schema import Free, ListOf, MapOf, Object, Text, key, p
 from generator.config import values
 from generator.errors import InputError, Problem, did_you_mean
 
-Kind = Literal["builder", "base", "component", "third-party"]
-KINDS: tuple[Kind, ...] = ("builder", "base", "component", "third-party")
+ImageKind = Literal["builder", "base", "component", "third-party"]
+KINDS: tuple[ImageKind, ...] = ("builder", "base", "component", "third-party")
 
 
 def _check_description(text: str) -> str:
@@ -141,7 +141,7 @@ class Image:
     """
 
     name: str
-    kind: Kind = key(_KIND, required=True)
+    kind: ImageKind = key(_KIND, required=True)
     description: str = key(Text("a one-line description", check=_check_description))
     image: str = key(_IMAGE_REFERENCE)
     from_: str = key(Text("the image or base in FROM"))

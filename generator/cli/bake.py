@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--print", "show", is_flag=True, help="Print what bake would build, as JSON, and exit.")
 @click.option("--no-cache", is_flag=True, help="Run every step again, without the cache.")
 @click.option("--allow-dirty", is_flag=True, help="Push local sources with uncommitted changes to the release's tag.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the output of every step.")
 @directory_option
@@ -54,7 +54,7 @@ def command(
     show: bool,
     no_cache: bool,
     allow_dirty: bool,
-    form: str,
+    output_format: str,
     quiet: bool,
     verbose: bool,
     directory: Path,
@@ -100,13 +100,15 @@ def command(
             used = context.facts.builder
             prefix = plan.settings.prefix
             say(f"FATE {plan.release} → {prefix}   tag {plan.settings.tag}   builder {used.name} ({used.driver})")
-        built = baking.bake(context, plan, partial(_verify, context, workspace, form) if verify else None)
+        built = baking.bake(context, plan, partial(_verify, context, workspace, output_format) if verify else None)
     click.echo(
-        json.dumps([image.as_json() for image in built], indent=2) if form == "json" else baking.result_table(built)
+        json.dumps([image.as_json() for image in built], indent=2)
+        if output_format == "json"
+        else baking.result_table(built)
     )
 
 
-def _verify(context: BakeContext, workspace: Workspace, form: str, sources: Sequence[SourceImage]) -> None:
+def _verify(context: BakeContext, workspace: Workspace, output_format: str, sources: Sequence[SourceImage]) -> None:
     """Checks every platform against its contract, and starts the engine's own where there is an engine."""
     from generator.cli.verify import print_results
     from generator.verify.origins import from_layouts
@@ -119,6 +121,6 @@ def _verify(context: BakeContext, workspace: Workspace, form: str, sources: Sequ
     docker = None if problem else context.docker
     results = check_images(origin, workspace.project, docker, context.quiet, start_failed=False)
     consequence = "nothing was published" if context.job.options.output == "push" else ""
-    print_results(results, form, only_failures=True, consequence=consequence)
+    print_results(results, output_format, only_failures=True, consequence=consequence)
     if not context.quiet:
         say(f"verified: {len(results)} checks of {', '.join(target.name for target in targets)}")

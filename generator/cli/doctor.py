@@ -18,15 +18,15 @@ SIGNS = {"ok": "✓", "note": "!", "missing": "✗"}
 
 @click.command()
 @directory_option
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
-def command(context: click.Context, directory: Path, form: str) -> None:
+def command(context: click.Context, directory: Path, output_format: str) -> None:
     """Show what this machine and this project have, what is missing, how to get it, and what works without it.
 
     Exit code 1 if something that fategen bake needs is missing.
     """
     checks = examine(directory, os.environ)
-    text = json.dumps([check.as_json() for check in checks], indent=2) if form == "json" else _table(checks)
+    text = json.dumps([check.as_json() for check in checks], indent=2) if output_format == "json" else _table(checks)
     click.echo(Docker("docker").redact(text))
     context.exit(any(check.state == "missing" for check in checks))
 

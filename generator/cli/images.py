@@ -23,27 +23,36 @@ from generator.workspace import Workspace, load, read_text
 @change_options
 @click.option("--external", is_flag=True, help="List everything that the build downloads, to mirror it.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json", "references", "skopeo"]), default="table", show_default=True
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json", "references", "skopeo"]),
+    default="table",
+    show_default=True,
 )
 def command(
-    names: tuple[str, ...], directory: Path, sets: tuple[str, ...], sources: tuple[str, ...], external: bool, form: str
+    names: tuple[str, ...],
+    directory: Path,
+    sets: tuple[str, ...],
+    sources: tuple[str, ...],
+    external: bool,
+    output_format: str,
 ) -> None:
     """List the images of the plan, or with --external everything that building them downloads.
 
     "references" prints name and tag of each image, one a line and nothing else, for other tools; "skopeo" prints what
     "skopeo sync --src yaml" copies into a mirror.
     """
-    if form == "skopeo" and not external:
+    if output_format == "skopeo" and not external:
         raise InputError(Problem("--format skopeo", "lists what to mirror: add --external"))
     workspace = load(open_project(directory), sets=sets, sources=sources)
     say_warnings(workspace.warnings)
     plan = workspace.plan
     selected = plan.select(names) if names else tuple(t for t in (*plan.targets, *plan.unavailable) if not t.inherits)
     if external:
-        _print_externals(workspace, selected, form)
-    elif form == "json":
+        _print_externals(workspace, selected, output_format)
+    elif output_format == "json":
         click.echo(json.dumps([_as_json(t) for t in selected], indent=2))
-    elif form == "references":
+    elif output_format == "references":
         for target in selected:
             for tag in target.tags if target.platforms else ():
                 click.echo(tag)
@@ -89,7 +98,7 @@ def _say_skipped(targets: tuple[Target, ...]) -> None:
         click.echo(f"no {platform} for {', '.join(names)}: {reason}", err=True)
 
 
-def _print_externals(workspace: Workspace, targets: Sequence[Target], form: str) -> None:
+def _print_externals(workspace: Workspace, targets: Sequence[Target], output_format: str) -> None:
     """Prints what these targets, and those that they are built from, download."""
     from generator.render.external import externals, skopeo_sync
 
@@ -98,13 +107,13 @@ def _print_externals(workspace: Workspace, targets: Sequence[Target], form: str)
     settings = read_text(path) if plan.settings.maven_settings and path.is_file() else ""
     wanted = linked(plan.targets, [target.name for target in targets])
     rows = externals(plan, workspace.tree, wanted, maven_settings=settings)
-    if form == "json":
+    if output_format == "json":
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
-    elif form == "references":
+    elif output_format == "references":
         for row in rows:
             if row.kind == "image":
                 click.echo(row.upstream)
-    elif form == "skopeo":
+    elif output_format == "skopeo":
         import yaml
 
         click.echo(yaml.safe_dump(skopeo_sync(rows), sort_keys=True), nl=False)
@@ -113,12 +122,12 @@ def _print_externals(workspace: Workspace, targets: Sequence[Target], form: str)
             (
                 row.kind,
                 row.upstream,
-                "there" if row.asked == row.upstream else row.asked,
-                row.key or "its template",
+                "upstream" if row.asked == row.upstream else row.asked,
+                row.key or "template",
                 ", ".join(row.images),
             )
             for row in rows
         ]
-        click.echo(table(("KIND", "WHAT", "ASKED OF", "SET BY", "FOR"), lines))
+        click.echo(table(("KIND", "WHAT", "FETCHED FROM", "CONFIGURED BY", "FOR"), lines))
         for name, location in {s.name: s.location for t in wanted for s in t.sources if s.local}.items():
             click.echo(f"{name} is a local directory: {location}", err=True)

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 @click.option("--no-start", is_flag=True, help="Run only the checks that start no container.")
 @click.option("--stack", is_flag=True,
               help="Instead, start two parties with Docker Compose and run smoke commands in them.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True)
+@click.option(
+    "--format", "output_format", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True
+)
 @click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
 @directory_option
 def command(
@@ -49,7 +51,7 @@ def command(
     prefix: str,
     no_start: bool,
     stack: bool,
-    form: str,
+    output_format: str,
     quiet: bool,
     directory: Path,
 ) -> None:
@@ -77,7 +79,7 @@ def command(
     say_warnings(workspace.warnings)
     if stack:
         notes = (lambda _: None) if quiet else say
-        print_results(verify_stack(find_docker().at(project.root), workspace, notes), form)
+        print_results(verify_stack(find_docker().at(project.root), workspace, notes), output_format)
         return
     names = names or ("all",)
     targets = workspace.plan.select(names)
@@ -94,7 +96,7 @@ def command(
         else:
             images = origins.from_engine(find_docker(), wanted)
         docker = None if no_start or bundle else find_docker()
-        print_results(check_images(images, project, docker, quiet), form)
+        print_results(check_images(images, project, docker, quiet), output_format)
 
 
 def _from_registry(
@@ -114,13 +116,15 @@ def _from_registry(
         return from_layouts(job.targets, fetch.images, workspace.project.make_state("verify"))
 
 
-def print_results(results: Sequence[Result], form: str, *, only_failures: bool = False, consequence: str = "") -> None:
+def print_results(
+    results: Sequence[Result], output_format: str, *, only_failures: bool = False, consequence: str = ""
+) -> None:
     """Prints the results; BuildError, with its ``consequence``, where a check has failed."""
     from generator.verify.results import REPORTS, failures
 
     failed = failures(results)
     if failed or not only_failures:
-        click.echo(REPORTS[form](results))
+        click.echo(REPORTS[output_format](results))
     if failed:
         images = ", ".join(dict.fromkeys(result.image for result in failed))
         raise BuildError(

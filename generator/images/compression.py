@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any, Literal
 
 from generator.errors import InputError, Problem
-from generator.images.image import Reads
+from generator.images.image import Readable
 from generator.images.oci import OCI_GZIP, Descriptor
 
 try:
@@ -21,7 +21,7 @@ except ImportError:
     # a platform for which it is not built, and fategen-load.pyz
     isal_zlib = None  # type: ignore[assignment]
 
-Kind = Literal["", "gzip", "zstd"]
+Compression = Literal["", "gzip", "zstd"]
 """How a layer is compressed; "" for a plain tar."""
 PIECE = 1 << 20
 """bytes that are unpacked or compressed at a time"""
@@ -33,7 +33,7 @@ _WINDOW_LOG = 27
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 
 
-def compression_of(head: bytes) -> Kind:
+def compression_of(head: bytes) -> Compression:
     """How a layer that begins with these bytes (four are enough) is compressed."""
     return "gzip" if head.startswith(b"\x1f\x8b\x08") else "zstd" if _ZSTD.match(head) else ""
 
@@ -93,7 +93,7 @@ def zstd_module(problem: Problem) -> Any:
     return zstd
 
 
-def gzip_layer(tar: Reads, file: IO[bytes]) -> tuple[str, Descriptor]:
+def gzip_layer(tar: Readable, file: IO[bytes]) -> tuple[str, Descriptor]:
     """Write a layer's tar to ``file`` as gzip; the tar's digest (the diff ID), and the blob.
 
     The bytes depend on the content alone: no name, no time. ISA-L, where there is one, is ten times as fast as gzip -6,

@@ -24,7 +24,7 @@ from typing import IO, Generic, TypeVar, cast
 from generator.config.reference import normalise
 from generator.docker.process import Child, Docker, signals_as_exceptions
 from generator.errors import EngineError
-from generator.images.image import CHUNK, BadBlob, Reads, sha256
+from generator.images.image import CHUNK, BadBlob, Readable, sha256
 from generator.images.layout import BlobStore
 from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import MAX_METADATA_SIZE, Malformed, fields, items, parse, text
@@ -110,7 +110,7 @@ class DockerSave(Generic[T]):
         return self.documents[name]
 
 
-def read_stream(stream: Reads, take: Callable[[str, Reads, int], T]) -> DockerSave[T]:
+def read_stream(stream: Readable, take: Callable[[str, Readable, int], T]) -> DockerSave[T]:
     """Reads to the end of the archive; ``take`` gets the name, the bytes and the size of each layer as it comes.
 
     Raises BadStream (also for a document that does not match its digest), and what ``take`` raises.
@@ -152,7 +152,7 @@ def _key(name: str) -> str:
 def read_saves(
     docker: Docker,
     groups: Sequence[Sequence[str]],
-    read: Callable[[Sequence[str], Reads], T],
+    read: Callable[[Sequence[str], Readable], T],
     progress: Progress = quiet,
 ) -> list[T]:
     """What ``read`` makes of each group of names and its ``docker save``; they run side by side, in threads.
@@ -209,7 +209,7 @@ def read_saves(
 
 
 class _Counted:
-    def __init__(self, stream: Reads, count: Callable[[int], None]) -> None:
+    def __init__(self, stream: Readable, count: Callable[[int], None]) -> None:
         self._stream, self._count = stream, count
 
     def read(self, size: int, /) -> bytes:
@@ -235,10 +235,10 @@ def grouped(images: Mapping[str, Sequence[str]], streams: int = _AT_ONCE) -> lis
     return [group for group, _ in groups]
 
 
-def copy_blobs(stream: Reads, store: BlobStore) -> dict[str, Descriptor]:
+def copy_blobs(stream: Readable, store: BlobStore) -> dict[str, Descriptor]:
     """Put every blob of a containerd store's stream into ``store``; what each full name stands for. BadStream."""
 
-    def take(digest: str, layer: Reads, size: int) -> str:
+    def take(digest: str, layer: Readable, size: int) -> str:
         try:
             store.copy(layer, Descriptor(digest, size, ""))
         except BadBlob as error:
@@ -252,10 +252,10 @@ def copy_blobs(stream: Reads, store: BlobStore) -> dict[str, Descriptor]:
     return saved.names()
 
 
-def compress_layers(stream: Reads, ids: Sequence[str], store: BlobStore) -> dict[str, Descriptor]:
+def compress_layers(stream: Readable, ids: Sequence[str], store: BlobStore) -> dict[str, Descriptor]:
     """Put the images with these IDs, of a graphdriver's stream, into ``store``; their manifests. BadStream."""
 
-    def take(name: str, layer: Reads, _size: int) -> str:
+    def take(name: str, layer: Readable, _size: int) -> str:
         return store.compress(layer, name if name.startswith("sha256:") else "")
 
     saved = read_stream(stream, take)

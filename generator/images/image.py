@@ -1,7 +1,7 @@
 """An image, wherever it is stored: an OCI layout, a registry, a bundle, a ``docker save`` stream.
 
 A place that stores blobs is a ``BlobSource``. ``resolve`` reads an image from it, from its index down to its configs,
-and checks every digest on the way; layers are left to whoever wants their bytes.
+and checks every digest on the way; layers are not read.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from generator.images.oci import (
     LAYER_TYPES,
     MANIFEST_TYPES,
     OCI_INDEX,
-    Child,
     Descriptor,
+    IndexEntry,
     nested_index,
     parse_config,
     parse_index,
@@ -33,7 +33,7 @@ CHUNK = 1 << 20
 T = TypeVar("T")
 
 
-class Reads(Protocol):
+class Readable(Protocol):
     """A source of bytes: a file, a pipe, stdin."""
 
     def read(self, size: int, /) -> bytes: ...
@@ -45,7 +45,7 @@ class BlobSource(Protocol):
     @property
     def hint(self) -> str: ...
 
-    def open(self, blob: Descriptor, /) -> AbstractContextManager[Reads]:
+    def open(self, blob: Descriptor, /) -> AbstractContextManager[Readable]:
         """The bytes of a blob, unchecked. OSError where they cannot be read."""
 
 
@@ -121,7 +121,7 @@ def sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def copy_hashed(stream: Reads, write: Callable[[bytes], object]) -> str:
+def copy_hashed(stream: Readable, write: Callable[[bytes], object]) -> str:
     """Hand everything in ``stream`` to ``write`` and return its digest."""
     sha = hashlib.sha256()
     while chunk := stream.read(CHUNK):
@@ -130,7 +130,7 @@ def copy_hashed(stream: Reads, write: Callable[[bytes], object]) -> str:
     return "sha256:" + sha.hexdigest()
 
 
-def verified(stream: Reads, blob: Descriptor, *, hashed: bool = False) -> Iterator[bytes]:
+def iter_verified(stream: Readable, blob: Descriptor, *, hashed: bool = False) -> Iterator[bytes]:
     """The bytes of a blob in pieces. BadBlob at the end where they are not the blob, or as soon as there are too many.
 
     ``hashed``: its digest was checked a moment ago, so only its size is.
@@ -154,14 +154,16 @@ def read_blob(source: BlobSource, blob: Descriptor, what: str) -> bytes:
         if blob.size > MAX_METADATA_SIZE:
             raise BadBlob(f"has {blob.size:,} bytes, at most {MAX_METADATA_SIZE:,} are read")
         with source.open(blob) as stream:
-            return b"".join(verified(stream, blob))
+            return b"".join(iter_verified(stream, blob))
     except OSError as error:
         raise BundleError(f"{what} {blob.digest} cannot be read: {error.strerror}", hint=source.hint) from error
     except BadBlob as error:
         raise BundleError(f"{what} {blob.digest} {error}", hint=source.hint) from None
 
 
-def resolve(source: BlobSource, top: Child, references: tuple[str, ...], platforms: Sequence[str]) -> ResolvedImage:
+def resolve(
+    source: BlobSource, top: IndexEntry, references: tuple[str, ...], platforms: Sequence[str]
+) -> ResolvedImage:
     """The image at ``top``, an index or a manifest, for these platforms; ``references`` are full and sorted.
 
     An index that names more than these platforms is rewritten. Raises InputError (a platform it lacks, layers that
@@ -189,10 +191,10 @@ def resolve(source: BlobSource, top: Child, references: tuple[str, ...], platfor
     return ResolvedImage(Image(references, blob, platform_images), source, rewritten)
 
 
-def index_children(source: BlobSource, index: Descriptor, label: str) -> tuple[Child, ...]:
+def index_children(source: BlobSource, index: Descriptor, label: str) -> tuple[IndexEntry, ...]:
     """The manifests that an index names, no platform twice. BundleError where it is no such index."""
 
-    def parse(data: bytes) -> tuple[Child, ...]:
+    def parse(data: bytes) -> tuple[IndexEntry, ...]:
         children = parse_index(data, index.media_type)
         for child in children:
             if child.descriptor.media_type not in MANIFEST_TYPES:
@@ -221,7 +223,7 @@ def _require(wanted: Sequence[str], present: Sequence[str], label: str) -> None:
 
 
 def _platform_image(source: BlobSource, top: Descriptor, platform: str, label: str) -> PlatformImage:
-    """The image of a manifest; ``platform`` is what its index states, which counts more than what its config does."""
+    """The image of a manifest; ``platform`` is what its index states, which takes precedence over the config's."""
     manifest = _parsed(source, top, f"{label}: manifest", lambda data: parse_manifest(data, top.media_type))
     for layer in manifest.layers:
         if layer.media_type not in LAYER_TYPES:

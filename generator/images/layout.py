@@ -20,14 +20,14 @@ from generator.errors import BundleError, InputError, Problem
 from generator.files import disk_errors, write_atomically
 from generator.images.compression import gzip_layer
 from generator.images.image import (
-    Reads,
+    Readable,
     ResolvedImage,
     copy_hashed,
     index_children,
+    iter_verified,
     read_blob,
     resolve,
     sha256,
-    verified,
 )
 from generator.images.oci import (
     INDEX_TYPES,
@@ -35,8 +35,8 @@ from generator.images.oci import (
     OCI_GZIP,
     OCI_INDEX,
     OCI_MANIFEST,
-    Child,
     Descriptor,
+    IndexEntry,
     parse_index,
     parse_manifest,
     platform_name,
@@ -153,7 +153,7 @@ def _complete(layout: Layout, top: Descriptor) -> bool:
     return all(layout.blob_path(blob.digest).is_file() for blob in (manifest.config, *manifest.layers))
 
 
-def _entry(layout: Layout, names: Sequence[str], label: str) -> Child:
+def _entry(layout: Layout, names: Sequence[str], label: str) -> IndexEntry:
     """The entry of index.json: the only one, or the one that carries exactly these names."""
     try:
         (layout.path / "oci-layout").stat()
@@ -203,15 +203,15 @@ class BlobStore:
             write_atomically(self._path(name), data, sync=False)
         return name
 
-    def copy(self, stream: Reads, blob: Descriptor) -> None:
-        """Keep a blob as it is; what is here already is passed over. BadBlob where the bytes are others."""
+    def copy(self, stream: Readable, blob: Descriptor) -> None:
+        """Keep a blob as it is. Skips blobs already present; raises BadBlob on a mismatch."""
         if not self._has(blob):
             with self._temporary() as file:
-                for chunk in verified(stream, blob):
+                for chunk in iter_verified(stream, blob):
                     file.write(chunk)
                 self._keep(file, blob.digest)
 
-    def compress(self, tar: Reads, expected: str = "") -> str:
+    def compress(self, tar: Readable, expected: str = "") -> str:
         """Read a layer's tar to its end, keep it in gzip and return its diff ID.
 
         ``expected`` is the diff ID that its source states: what is here already is only hashed.
@@ -267,9 +267,10 @@ class BlobStore:
 
 
 def empty_layout(layouts: Path, name: str) -> Path:
-    """The layout directory ``layouts``/NAME without an index: buildx adds to one that is there, so it would keep names.
+    """The layout directory ``layouts``/NAME without an index.
 
-    Its blobs are a link to ``layouts``/shared, which all the layouts beside it have; they stay, as a cache.
+    buildx appends to an existing index, which would keep stale names. The layout's blobs are a link to
+    ``layouts``/shared, which all the layouts beside it have; they stay, as a cache.
     """
     (layouts / "shared/sha256").mkdir(parents=True, exist_ok=True)
     path = layouts / name
@@ -277,7 +278,7 @@ def empty_layout(layouts: Path, name: str) -> Path:
     (path / "index.json").unlink(missing_ok=True)
     blobs = path / "blobs"
     if not blobs.is_symlink():
-        # buildx makes a directory where the link was deleted under its hands
+        # buildx makes a directory if the link was deleted during a build
         shutil.rmtree(blobs, ignore_errors=True)
         blobs.symlink_to("../shared", target_is_directory=True)
     return path

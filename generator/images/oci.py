@@ -47,7 +47,7 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Child:
+class IndexEntry:
     """One entry of an index. ``platform`` is "" where the entry states none; ``names`` are its annotated references."""
 
     descriptor: Descriptor
@@ -123,7 +123,7 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest:
     return Manifest(config, layers)
 
 
-def parse_index(data: bytes, media_type: str) -> tuple[Child, ...]:
+def parse_index(data: bytes, media_type: str) -> tuple[IndexEntry, ...]:
     """The entries of an index. ``media_type`` is "" for a layout's own index.json (BuildKit once wrote it without)."""
     index = fields(_document(data, media_type, ("config", "layers")), "the index", ("manifests",))
     children = []
@@ -136,7 +136,7 @@ def parse_index(data: bytes, media_type: str) -> tuple[Child, ...]:
         name = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name") or ""
         names = tuple(part for part in text(name, f"{where}: its name").split(",") if part)
         attestation = notes.get("vnd.docker.reference.type") == "attestation-manifest" or unknown
-        children.append(Child(descriptor(value, where), "" if unknown else platform, attestation, names))
+        children.append(IndexEntry(descriptor(value, where), "" if unknown else platform, attestation, names))
     return tuple(children)
 
 

@@ -56,7 +56,7 @@ def parse(data: bytes) -> object:
 
 
 def encode(value: object) -> bytes:
-    """The one spelling of ``value`` that fategen writes: sorted keys, no spaces, ASCII."""
+    """The canonical encoding of ``value``: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
 
 

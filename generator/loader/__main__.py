@@ -14,12 +14,12 @@ from pathlib import Path
 
 from generator import __version__, stdio
 from generator.bundle import report
-from generator.bundle.engines import engine_called
+from generator.bundle.engines import engine_from_name
 from generator.bundle.load import load
 from generator.bundle.reader import extract, inspect, stdin, verify
-from generator.bundle.signature import required
+from generator.bundle.signature import signature_check
 from generator.errors import FategenError, refused
-from generator.images.image import Reads
+from generator.images.image import Readable
 from generator.progress import Bar
 
 _INSTEAD = {"fategen doctor": "see docker info"}
@@ -28,10 +28,10 @@ _INSTEAD = {"fategen doctor": "see docker info"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is that of ``fategen bundle``."""
-    asked = _parser().parse_args(arguments)
+    args = _parser().parse_args(arguments)
     stdio.escape()
     try:
-        _COMMANDS[asked.command](asked)
+        _COMMANDS[args.command](args)
         stdio.flush()
     except FategenError as error:
         error.hint = _INSTEAD.get(error.hint, error.hint)
@@ -80,44 +80,44 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _inspect(asked: argparse.Namespace) -> None:
-    if asked.name:
-        sys.stdout.buffer.write(extract(_source(asked.file), asked.name))
+def _inspect(args: argparse.Namespace) -> None:
+    if args.name:
+        sys.stdout.buffer.write(extract(_source(args.file), args.name))
         return
-    inspection = inspect(_source(asked.file))
-    _print(asked, report.bundle_json(inspection.index, inspection.size), report.inspected(inspection))
+    inspection = inspect(_source(args.file))
+    _print(args, report.bundle_json(inspection.index, inspection.size), report.inspected(inspection))
     if warning := report.inspected_warning(inspection):
         print(warning, file=sys.stderr)
 
 
-def _verify(asked: argparse.Namespace) -> None:
+def _verify(args: argparse.Namespace) -> None:
     start = time.monotonic()
-    with Bar("checking", asked.quiet) as bar:
-        result = verify(_source(asked.file), approve=required(asked.key) if asked.key else None, progress=bar)
-    _print(asked, report.verified_json(result), report.verified(result, time.monotonic() - start))
+    with Bar("checking", args.quiet) as bar:
+        result = verify(_source(args.file), approve=signature_check(args.key) if args.key else None, progress=bar)
+    _print(args, report.verified_json(result), report.verified(result, time.monotonic() - start))
 
 
-def _load(asked: argparse.Namespace) -> None:
-    approve = required(asked.key) if asked.key else None
-    with Bar("loading", asked.quiet) as bar:
+def _load(args: argparse.Namespace) -> None:
+    approve = signature_check(args.key) if args.key else None
+    with Bar("loading", args.quiet) as bar:
         result = load(
-            _source(asked.file),
-            engine_called(asked.into),
-            bases=[_source(base) for base in asked.bases],
-            only=asked.only,
-            platform=asked.platform,
-            retag=asked.retag,
+            _source(args.file),
+            engine_from_name(args.into),
+            bases=[_source(base) for base in args.bases],
+            only=args.only,
+            platform=args.platform,
+            retag=args.retag,
             approve=approve,
             progress=bar,
         )
-    _print(asked, report.loaded_json(result), report.loaded(result))
+    _print(args, report.loaded_json(result), report.loaded(result))
 
 
-def _print(asked: argparse.Namespace, document: object, text: str) -> None:
-    print(json.dumps(document, indent=2) if asked.format == "json" else text)
+def _print(args: argparse.Namespace, document: object, text: str) -> None:
+    print(json.dumps(document, indent=2) if args.format == "json" else text)
 
 
-def _source(file: str) -> Path | Reads:
+def _source(file: str) -> Path | Readable:
     return stdin() if file == "-" else Path(file)
 
 

@@ -26,25 +26,25 @@ _SOURCES = Path(generator.__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Placed:
-    """What was put beside a bundle; ``sha256`` is the loader's, in hexadecimal."""
+class LoaderFiles:
+    """The files written beside a bundle; ``sha256`` is the loader's, in hexadecimal."""
 
     loader: Path
     readme: Path
     sha256: str
 
 
-def place(bundle: Path, index: BundleIndex) -> Placed:
-    """Put the loader and its page into the directory of a bundle. EngineError: they cannot be written there."""
+def write_loader(bundle: Path, index: BundleIndex) -> LoaderFiles:
+    """Put the loader and its page into the directory of a bundle. Raises EngineError if it cannot."""
     data = pyz()
-    placed = Placed(bundle.with_name(NAME), bundle.with_name(README), hashlib.sha256(data).hexdigest())
+    written = LoaderFiles(bundle.with_name(NAME), bundle.with_name(README), hashlib.sha256(data).hexdigest())
     try:
-        write_atomically(placed.loader, data)
-        write_atomically(placed.readme, readme(bundle.name, index))
+        write_atomically(written.loader, data)
+        write_atomically(written.readme, readme(bundle.name, index))
     except OSError as error:
         message = f"{NAME} cannot be written next to {bundle}: {error.strerror}"
         raise EngineError(message, hint="check the disk") from error
-    return placed
+    return written
 
 
 def pyz() -> bytes:
@@ -80,7 +80,7 @@ def modules() -> dict[str, Path]:
 
 
 def _is_package(path: Path) -> bool:
-    """Whether a file is the face of a package: it is empty in the loader, whose modules name each other in full."""
+    """Whether a file is a package's ``__init__.py``: empty in the loader, where full module names are imported."""
     return path.name == "__init__.py" and path.parent != _SOURCES / "generator"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from generator.catalogue.contract import Contract, filled
-from generator.catalogue.line import Image, Kind, Line, Party, Release, Source
+from generator.catalogue.line import Image, ImageKind, Line, Party, Release, Source
 from generator.catalogue.schema import Param
 from generator.config.reference import mirrored
 from generator.config.settings import KNOWN_NAMES, Settings, key_of
@@ -22,7 +22,7 @@ from generator.errors import InputError, Problem, did_you_mean
 SBOM_SCANNER = "docker/buildkit-syft-scanner:stable-1"
 """What BuildKit runs for an SBOM unless told otherwise (moby/buildkit, docs/attestations/sbom-protocol.md)."""
 
-GROUPS: Mapping[str, tuple[Kind, ...]] = {
+GROUPS: Mapping[str, tuple[ImageKind, ...]] = {
     "default": ("component",),
     "base": ("base",),
     "components": ("component",),
@@ -108,7 +108,7 @@ class Target:
     """
 
     name: str
-    kind: Kind
+    kind: ImageKind
     description: str
     tags: tuple[str, ...]
     platforms: tuple[str, ...]

@@ -22,7 +22,7 @@ from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import write_atomically
 from generator.images.image import Image, resolve, sha256
 from generator.images.layout import Layout, SourceImage, write_layout
-from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Child, Descriptor, platform_name
+from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, IndexEntry, platform_name
 from generator.images.strictjson import Malformed
 from generator.plan.plan import Target
 from generator.progress import Progress, quiet
@@ -205,7 +205,7 @@ class Fetch:
         platforms = tuple(dict.fromkeys(map(platform_name, wanted.platforms)))
         if not platforms:
             raise InputError(Problem(reference.short(names[0]), "no platform is given"))
-        image = resolve(blobs, Child(descriptor, "", False, ()), names, platforms).image
+        image = resolve(blobs, IndexEntry(descriptor, "", False, ()), names, platforms).image
         write_layout(wanted.layout, descriptor, wanted.references)
         self._blobs = (wanted.layout / "blobs/sha256").resolve()
         return image

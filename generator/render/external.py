@@ -17,8 +17,8 @@ from generator.config.settings import key_of
 from generator.plan.plan import Plan, Target
 from generator.render.dockerfile import names_in
 
-Kind = Literal["image", "git", "apt", "pip", "npm", "maven", "url"]
-KINDS: tuple[Kind, ...] = ("image", "git", "apt", "pip", "npm", "maven", "url")
+DownloadKind = Literal["image", "git", "apt", "pip", "npm", "maven", "url"]
+KINDS: tuple[DownloadKind, ...] = ("image", "git", "apt", "pip", "npm", "maven", "url")
 
 APT_DEFAULT = "the distribution's own archive, as set in the base image"
 PIP_DEFAULT = "pip's default index"
@@ -38,7 +38,7 @@ class External:
     template's own address), ``images`` are those that need it.
     """
 
-    kind: Kind
+    kind: DownloadKind
     upstream: str
     asked: str
     key: str
@@ -52,7 +52,7 @@ def externals(
 
     ``tree`` has the rendered Dockerfiles; ``maven_settings`` is the text of that file, "" where there is none.
     """
-    images: dict[tuple[Kind, str, str, str], dict[str, None]] = {}
+    images: dict[tuple[DownloadKind, str, str, str], dict[str, None]] = {}
     for target in targets:
         dockerfile = tree.get(target.dockerfile, "")
         for row in (*_images(plan, target, dockerfile), *_files(plan, target, dockerfile, maven_settings)):
@@ -61,7 +61,7 @@ def externals(
     return tuple(External(*row, tuple(names)) for row, names in rows)
 
 
-def _images(plan: Plan, target: Target, dockerfile: str) -> Iterator[tuple[Kind, str, str, str]]:
+def _images(plan: Plan, target: Target, dockerfile: str) -> Iterator[tuple[DownloadKind, str, str, str]]:
     bases = {base.reference: base for other in (*plan.targets, target) for base in other.bases}
     named = [name for name, _ in names_in(dockerfile) if "$" not in name]
     for name in named or [base.reference for base in target.bases]:
@@ -73,7 +73,9 @@ def _images(plan: Plan, target: Target, dockerfile: str) -> Iterator[tuple[Kind,
         yield "image", plan.sbom_scanner.upstream, plan.sbom_scanner.reference, "BASE_REGISTRY"
 
 
-def _files(plan: Plan, target: Target, dockerfile: str, maven_settings: str) -> Iterator[tuple[Kind, str, str, str]]:
+def _files(
+    plan: Plan, target: Target, dockerfile: str, maven_settings: str
+) -> Iterator[tuple[DownloadKind, str, str, str]]:
     settings = plan.settings
     for source in target.sources:
         if not source.local:

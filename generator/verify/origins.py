@@ -24,7 +24,7 @@ from generator.config import reference
 from generator.docker.process import Docker
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images.docker_save import BadStream, DockerSave, read_saves, read_stream
-from generator.images.image import CHUNK, BadBlob, BlobSource, Image, Reads, verified
+from generator.images.image import CHUNK, BadBlob, BlobSource, Image, Readable, iter_verified
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import Descriptor, platform_name
 from generator.images.strictjson import Malformed
@@ -98,13 +98,13 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
     if not subjects:
         return {}
 
-    def take(_name: str, stream: Reads, _size: int) -> Listing:
+    def take(_name: str, stream: Readable, _size: int) -> Listing:
         try:
             return read_layer(iter(lambda: stream.read(CHUNK), b""))[1]
         except BadLayer as error:
             raise BadStream(str(error)) from error
 
-    def read(_: object, stream: Reads) -> dict[Subject, Content]:
+    def read(_: object, stream: Readable) -> dict[Subject, Content]:
         saved: DockerSave[Listing] = read_stream(stream, take)
         contents = {}
         for subject in subjects:
@@ -179,7 +179,7 @@ def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], dire
 
     def opened(source: BlobSource, blob: Descriptor) -> Iterator[bytes]:
         with source.open(blob) as stream:
-            yield from verified(stream, blob)
+            yield from iter_verified(stream, blob)
 
     stored = [_Stored(r.image, partial(opened, r.source), r.source.hint) for r in images]
     return Origin(

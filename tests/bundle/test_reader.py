@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from generator.bundle.format import header, padding
 from generator.bundle.index import MAX_MEMBERS, decode, short_root
-from generator.bundle.reader import DamagedError, inspect, open_bundle, verified, verify
+from generator.bundle.reader import DamagedError, inspect, iter_verified, open_bundle, verify
 from generator.errors import BundleError, InputError
 from generator.images.strictjson import MAX_METADATA_SIZE, Malformed, encode
 from tests.bundle.conftest import Made
@@ -69,7 +69,7 @@ def test_of_a_member_that_is_read_in_part_the_rest_is_checked_too(made: Made) ->
     for data, damages in ((made.data, 0), (made.flipped(layer.start + layer.size - 1), 1)):
         with open_bundle(io.BytesIO(data)) as bundle:
             try:
-                for member in verified(bundle):
+                for member in iter_verified(bundle):
                     next(member.content(), b"")
             except DamagedError as error:
                 assert [damage.what for damage in error.damages] == [layer.label] * damages

@@ -15,7 +15,7 @@ import pytest
 from generator.bundle.format import contents
 from generator.bundle.save import SaveResult, save
 from generator.images.layout import SourceImage
-from generator.loader.build import NAME, modules, place
+from generator.loader.build import NAME, modules, write_loader
 from tests.bundle.layouts import simple
 from tests.e2e.conftest import Fategen, Ran, docker, succeeded
 
@@ -61,7 +61,7 @@ def host(registry: str, tmp_path: Path) -> Iterator[Host]:
     site.mkdir()
     source = SourceImage((IMAGE,), simple(tmp_path / "b", "b"), ("linux/amd64",))
     saved = save([source], site / "x.fate.tar", name="x", files={"compose.yaml": b"services: {}\n"})
-    place(saved.path, saved.index)
+    write_loader(saved.path, saved.index)
     yield Host(site, saved, installed("3.8"))
     docker("image", "rm", "--force", IMAGE, check=False)
 
@@ -126,6 +126,6 @@ def test_it_asks_for_a_signature(host: Host, fategen: Fategen) -> None:
 
 def test_an_older_python_is_told_which_it_needs(tmp_path: Path) -> None:
     source = SourceImage((IMAGE,), simple(tmp_path / "b", "b"), ("linux/amd64",))
-    placed = place(tmp_path / "x", save([source], tmp_path / "x", name="x").index)
-    refused = subprocess.run([installed("3.6"), placed.loader], stderr=subprocess.PIPE, text=True)
+    written = write_loader(tmp_path / "x", save([source], tmp_path / "x", name="x").index)
+    refused = subprocess.run([installed("3.6"), written.loader], stderr=subprocess.PIPE, text=True)
     assert refused.stderr == "error: fategen-load.pyz needs Python 3.8 or later, this is 3.6\n"

@@ -14,7 +14,7 @@ import pytest
 from generator.bundle.index import BaseBundle
 from generator.bundle.report import images_table
 from generator.images.layout import SourceImage
-from generator.loader.build import place, pyz, readme
+from generator.loader.build import pyz, readme, write_loader
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import BASE, ZSTD, Layout, sha256, zstd
 from tests.bundle.tars import tar as tar_of
@@ -46,8 +46,8 @@ def test_it_is_the_same_bytes_each_time_in_order_and_without_dates(monkeypatch: 
 
 
 def test_its_page_says_what_to_type(made: Made, tmp_path: Path) -> None:
-    placed = place(tmp_path / "fate-1.0.fate.tar", made.plan.index)
-    text = placed.readme.read_text(encoding="utf-8")
+    written = write_loader(tmp_path / "fate-1.0.fate.tar", made.plan.index)
+    text = written.readme.read_text(encoding="utf-8")
     for line in (
         "sha256sum -c fate-1.0.fate.tar.sha256",
         "docker load -i fate-1.0.fate.tar",

@@ -15,10 +15,10 @@ from generator.cli.bundle.shared import format_option, show
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @format_option
-def command(old: Path, new: Path, form: str) -> None:
+def command(old: Path, new: Path, output_format: str) -> None:
     """Show what NEW has that OLD does not: images, and the size of a delta bundle (save --base OLD).
 
     Images of the same repository are compared whatever their tags, if each bundle has one. WAS is the old tag.
     """
     difference = diff(inspect(old).index, inspect(new).index)
-    show(form, difference.as_json(), difference.as_text())
+    show(output_format, difference.as_json(), difference.as_text())

@@ -17,12 +17,12 @@ from generator.progress import say
 @file_argument
 @click.option("--file", "name", default="", metavar="NAME", help="Write this small file of the bundle to stdout.")
 @format_option
-def command(file: Path, name: str, form: str) -> None:
+def command(file: Path, name: str, output_format: str) -> None:
     """List the contents of a bundle ("-": standard input). Only its first bytes are read; verify checks the rest."""
     if name:
         sys.stdout.buffer.write(extract(source(file), name))
         return
     inspection = inspect(source(file))
-    show(form, report.bundle_json(inspection.index, inspection.size), report.inspected(inspection))
+    show(output_format, report.bundle_json(inspection.index, inspection.size), report.inspected(inspection))
     if warning := report.inspected_warning(inspection):
         say(warning)

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from generator.bundle import report
-from generator.bundle.engines import engine_called
+from generator.bundle.engines import engine_from_name
 from generator.bundle.load import load
-from generator.bundle.signature import required
+from generator.bundle.signature import signature_check
 from generator.cli.bundle.shared import files_argument, format_option, quiet_option, show, signature_option, source
 from generator.progress import Bar
 
@@ -31,19 +31,19 @@ def command(
     platform: str,
     retag: str,
     key: Path | None,
-    form: str,
+    output_format: str,
     quiet: bool,
 ) -> None:
     """Check a bundle and load it into an engine. If anything is wrong, no image and no tag appears or changes.
 
     BASE has the layers of a delta bundle that the engine lacks. For a split bundle: cat FILE.* | fategen bundle load -
     """
-    approve = required(key) if key else None
+    approve = signature_check(key) if key else None
     first, *bases = map(source, files)
     with Bar("loading", quiet) as bar:
         result = load(
             first,
-            engine_called(into),
+            engine_from_name(into),
             bases=bases,
             only=only,
             platform=platform,
@@ -51,4 +51,4 @@ def command(
             approve=approve,
             progress=bar,
         )
-    show(form, report.loaded_json(result), report.loaded(result))
+    show(output_format, report.loaded_json(result), report.loaded(result))

@@ -29,7 +29,7 @@ def command(
     only: tuple[str, ...],
     replace: bool,
     key: Path | None,
-    form: str,
+    output_format: str,
     quiet: bool,
 ) -> None:
     """Push the images of a bundle to REGISTRY/PREFIX/NAME:TAG, with the same digests.
@@ -41,7 +41,7 @@ def command(
 
     with Bar("pushing", quiet) as bar:
         pushed = push(file, prefix, bases=bases, only=only, key=key, replace=replace, progress=bar)
-    if form == "json":
+    if output_format == "json":
         fields = ("references", "digest", "platforms", "state", "sent")
         images = [{field: getattr(image, field) for field in fields} for image in pushed.images]
         click.echo(json.dumps({"root": pushed.root, "images": images}, indent=2))

@@ -98,7 +98,7 @@ def command(
     directory: Path,
     sets: tuple[str, ...],
     sources: tuple[str, ...],
-    form: str,
+    output_format: str,
     quiet: bool,
 ) -> None:
     """Save a set of images in one file: bake builds them, or they come from where they already are.
@@ -187,5 +187,5 @@ def command(
     if before not in (None, result.root):
         what = f"another bundle (root digest {short_root(before)})" if before else "no bundle"
         say(f"replaced {output}, which was {what}")
-    placed = build.place(result.path, result.index) if with_loader else None
-    show(form, saved_json(result, placed), saved(result, base_indexes, placed), err=piped)
+    written = build.write_loader(result.path, result.index) if with_loader else None
+    show(output_format, saved_json(result, written), saved(result, base_indexes, written), err=piped)

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from generator.bundle.reader import stdin
-from generator.images.image import Reads
+from generator.images.image import Readable
 
 format_option = click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
 )  # fmt: skip
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
 signature_option = click.option(
@@ -32,11 +32,11 @@ files_argument = click.argument(
 )
 
 
-def show(form: str, document: object, text: str, *, err: bool = False) -> None:
+def show(output_format: str, document: object, text: str, *, err: bool = False) -> None:
     """Print a result as ``--format`` asks for it; with ``err`` to standard error."""
-    click.echo(json.dumps(document, indent=2) if form == "json" else text, err=err)
+    click.echo(json.dumps(document, indent=2) if output_format == "json" else text, err=err)
 
 
-def source(file: Path) -> Path | Reads:
+def source(file: Path) -> Path | Readable:
     """A file, or standard input for "-"."""
     return stdin() if str(file) == "-" else file
