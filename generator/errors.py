@@ -15,7 +15,7 @@ from dataclasses import dataclass
 class Problem:
     """One thing that is wrong, at one place.
 
-    ``where`` is ``file:line``, a flag or an image name ("" where there is none); ``message`` says what was found and
+    ``where`` is ``file:line``, a flag or an image name ("" if there is none); ``message`` says what was found and
     what was expected.
     """
 
@@ -78,7 +78,7 @@ class BundleError(FategenError):
 
 
 def refused(error: OSError) -> EngineError:
-    """The error of a command that the operating system stopped: its reason, and the file where that is known."""
+    """The error of a command that the operating system stopped: its reason, and the file if known."""
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         # whatever was written: a log, a temporary file, a rendered one, what is printed
@@ -89,7 +89,7 @@ def refused(error: OSError) -> EngineError:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean X?"``, or ``""`` where nothing known is near."""
+    """``"; did you mean X?"``, or ``""`` if nothing known is near."""
     import difflib
 
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

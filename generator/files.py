@@ -52,7 +52,7 @@ def sync_directory(path: Path) -> None:
 
 
 def try_lock(path: Path) -> BinaryIO | None:
-    """Open ``path`` for reading and writing, unbuffered, and lock it; None where another process or thread has it.
+    """Open ``path`` for reading and writing, unbuffered, and lock it; None if another process or thread has it.
 
     The file is made if it is missing and never truncated. Closing it releases the lock. Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""What is written to stderr: messages, and one line of progress where stderr is a terminal."""
+"""What is written to stderr: messages, and one line of progress if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def is_live() -> bool:
 
 
 def displayable(text: str) -> str:
-    """The text, with signs of progress in ASCII where the locale has no Unicode.
+    """The text, with signs of progress in ASCII if the locale has no Unicode.
 
     Python itself writes UTF-8 in the locale C (PEP 538, PEP 540), and sets LC_CTYPE to C.UTF-8 for it: somebody who
     chose C gets ASCII.
@@ -50,7 +50,7 @@ def displayable(text: str) -> str:
 
 
 class Bar:
-    """One line while it lasts: what is done, bytes, rate and time left; nothing where there is no terminal."""
+    """One line while it lasts: what is done, bytes, rate and time left; nothing if there is no terminal."""
 
     def __init__(self, verb: str, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._verb = verb

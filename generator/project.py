@@ -51,7 +51,7 @@ def packaged_data(kind: str) -> Path:
 
 
 def find_project(start: Path) -> Project:
-    """The nearest directory at or above ``start`` that has a ``.env``. Raises InputError where none has."""
+    """The nearest directory at or above ``start`` that has a ``.env``. Raises InputError if none has."""
     start = start.resolve()
     for directory in (start, *start.parents):
         if (directory / ".env").is_file():

@@ -16,7 +16,7 @@ def escape() -> None:
 
 def flush() -> None:
     """Write out what was printed. Raises OSError."""
-    # None where it was closed from the start
+    # None if it was closed from the start
     if sys.stdout:
         sys.stdout.flush()
 

@@ -78,7 +78,7 @@ def human(size: int) -> str:
 
 
 def union_length(spans: Sequence[tuple[float, float]]) -> float:
-    """The time that intervals cover together; where they overlap it is counted once."""
+    """The time that intervals cover together; if they overlap it is counted once."""
     total, end = 0.0, float("-inf")
     for begin, finish in sorted(spans):
         total += max(0.0, finish - max(begin, end))
@@ -87,7 +87,7 @@ def union_length(spans: Sequence[tuple[float, float]]) -> float:
 
 
 def parse_version(text: str) -> Version | None:
-    """The first version number in a text: ``v0.29.1``, ``0.13.1+ds1-3``, ``0.17``. None where there is none."""
+    """The first version number in a text: ``v0.29.1``, ``0.13.1+ds1-3``, ``0.17``. None if there is none."""
     match = re.search(r"(?<![\w.])v?(\d+)\.(\d+)(?:\.(\d+))?", text)
     return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
 

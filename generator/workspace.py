@@ -61,7 +61,7 @@ def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] =
 def create(project: Project, release: str) -> Workspace:
     """Writes a new project: a commented ``.env`` for a release, a ``.gitignore``, and what that renders.
 
-    Raises InputError where there is an ``.env`` already or the release is unknown, EngineError where the disk refuses;
+    Raises InputError if there is an ``.env`` already or the release is unknown, EngineError if the disk refuses;
     after a failure it can be run again.
     """
     if project.env.exists() or project.env.is_symlink():
@@ -90,7 +90,7 @@ def load_settings_and_line(project: Project) -> tuple[Settings, Line]:
 
 
 def read_text(path: Path) -> str:
-    """A file of the user's as text. Raises InputError where it cannot be read or is not UTF-8 (with its line)."""
+    """A file of the user's as text. Raises InputError if it cannot be read or is not UTF-8 (with its line)."""
     try:
         data = path.read_bytes()
         return data.decode("utf-8")

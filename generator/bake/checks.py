@@ -151,7 +151,7 @@ def secret_files(plan: Plan) -> dict[str, str]:
 
 
 def ca_bundle(plan: Plan, root: Path) -> Path | None:
-    """The file that CA_BUNDLE names, where there is one."""
+    """The file that CA_BUNDLE names, if there is one."""
     name = secret_files(plan).get("CA_BUNDLE")
     return root / name if name and (root / name).is_file() else None
 
@@ -337,7 +337,7 @@ def _several_loaded(build: Build) -> Target | None:
 
 
 def engine_platform_alone(build: Build, facts: Facts) -> str:
-    """The platform to build where several would be loaded, none was asked for, and the engine keeps one; else ""."""
+    """The platform to build if several would be loaded, none was asked for, and the engine keeps one; else ""."""
     engine = facts.engine
     if build.options.platforms or engine.problem or engine.store != "graphdriver" or not _several_loaded(build):
         return ""

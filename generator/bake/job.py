@@ -59,7 +59,7 @@ class Job:
         return labelled | {source.name for part in parts for source in part.sources}
 
     def platform(self, name: str, platform: str) -> str:
-        """A step's platform; BuildKit leaves it out where the target has only one."""
+        """A step's platform; BuildKit leaves it out if the target has only one."""
         target = next((t for t in self.involved if t.name == name), None)
         return platform or (target.platforms[0] if target and len(target.platforms) == 1 else "")
 
@@ -108,7 +108,7 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
 
 
 def not_built(plan: Plan, names: Sequence[str]) -> str:
-    """That images of these groups are missing, since the settings have none of their platforms; "" where none is."""
+    """A note that images of these groups are missing, as the settings have none of their platforms; "" if none is."""
     kinds = {kind for name in names or ("default",) for kind in GROUPS.get(name, ())}
     groups: dict[tuple[SkippedPlatform, ...], list[str]] = {}
     for target in plan.unavailable:

@@ -57,7 +57,7 @@ def lock_project(project: Project) -> Iterator[None]:
 
 
 def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> tuple[Workspace, BakeFile]:
-    """The workspace to build, and where its bake file is. Raises DriftError where the committed files are stale.
+    """The workspace to build, and where its bake file is. Raises DriftError if the committed files are stale.
 
     With flags that change what is rendered, that is written below ``.fategen``; the committed files stay as they are.
     """
@@ -240,7 +240,7 @@ def revision_labels(job: Job, states: Mapping[str, Checkout]) -> Iterator[str]:
 
 
 def attestation(plan: Plan) -> list[str]:
-    """An override where a proxy has a password: a provenance of mode "max" would publish every build argument.
+    """An override if a proxy has a password: a provenance of mode "max" would publish every build argument.
 
     (docs.docker.com/build/metadata/attestations/slsa-provenance: "min" leaves their values out.)
     """

@@ -21,7 +21,7 @@ from generator.progress import Bar, say
 from generator.text import Version, duration, human, table
 
 Verify = Callable[[Sequence[SourceImage]], None]
-"""Checks the built images, which are OCI layouts, and raises where one must not be published."""
+"""Checks the built images, which are OCI layouts, and raises if one must not be published."""
 
 Configs = Mapping[str, Mapping[str, str]]
 """Reference -> platform -> digest of the image's config, which is the same wherever the image is."""
@@ -29,7 +29,7 @@ Configs = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Built:
-    """One image of a run. ``digest`` is "" and ``sizes`` are empty where it was neither pushed nor loaded.
+    """One image of a run. ``digest`` is "" and ``sizes`` are empty if it was neither pushed nor loaded.
 
     ``sizes`` are bytes by platform: the compressed layers in the registry, or what the local engine reports (under the
     platform ""). ``seconds`` is the time in which its own steps ran, without cached ones and without its parents';
@@ -202,7 +202,7 @@ def _report(context: BakeContext, result: BakeResult, verified: Configs) -> tupl
 
 
 def check_published(verified: Configs, pushed: Configs) -> None:
-    """BuildError where an image in the registry is not the one that was verified.
+    """Raises BuildError if an image in the registry is not the one that was verified.
 
     An image that the registry does not tell of is passed over: it may be one that the builder alone reaches.
     """
@@ -308,7 +308,7 @@ def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> N
 
 
 def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
-    """Targets to export before the others, one for each base; none where that would save nothing.
+    """Targets to export before the others, one for each base; none if that would save nothing.
 
     From buildx 0.20 on (containerd 2) images that are exported beside each other do not see each other's layers, so
     that a base would come once for each image that stands on it: at 1 GB of images, twice the time.

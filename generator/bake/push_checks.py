@@ -151,7 +151,7 @@ def _pushed(targets: Sequence[Target]) -> list[str]:
 def pushed_manifests(
     digests: Mapping[str, str], facts: Facts, environment: Mapping[str, str]
 ) -> dict[str, dict[str, Manifest]]:
-    """Reference -> platform -> manifest of what was pushed; the platform is "" where there is no index.
+    """Reference -> platform -> manifest of what was pushed; the platform is "" if there is no index.
 
     Left out is what cannot be asked for (a registry that only the builder reaches): the push has succeeded.
     """
@@ -179,7 +179,7 @@ def platforms_of(
 
 
 def _buildable(platform: str) -> tuple[str, ...]:
-    """In the form that the settings have it; none where an image could not be built for it."""
+    """In the form that the settings have it; none if an image could not be built for it."""
     try:
         return platforms(platform)
     except ValueError:

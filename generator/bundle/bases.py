@@ -18,7 +18,7 @@ _NOTHING_SENT = "nothing of the damaged part was sent"
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob in a bundle file. Its methods raise DamagedError, which ends with ``outcome``, where it is not right."""
+    """A blob in a bundle file. Its methods raise DamagedError, whose message ends with ``outcome``, if it is damaged."""
 
     bundle: Bundle
     member: Member
@@ -47,9 +47,9 @@ class Blob:
 
 @dataclass(frozen=True)
 class Blobs:
-    """``blobs`` of a bundle by digest, each in its file or in a base bundle's. For threads.
+    """``blobs`` of a bundle by digest, each in its file or in a base bundle's. Thread-safe.
 
-    Of a delta, ``blobs`` lacks what its base bundles were not given for.
+    For a delta, ``blobs`` lacks the layers of base bundles that were not given.
     """
 
     name: str
@@ -57,17 +57,17 @@ class Blobs:
     blobs: dict[str, Blob]
 
     def chunks(self, digest: str) -> Iterator[bytes]:
-        """The bytes of a blob; the last piece only when the whole of it is right. BundleError where it is not."""
+        """The bytes of a blob; the last piece only when the whole blob is right. Raises BundleError if it is not."""
         if digest not in self.blobs:
             self.require_all()
         return self.blobs[digest].chunks(_NOTHING_SENT)
 
     def document(self, digest: str) -> bytes:
-        """An index, a manifest or a config, which also matches the bundle index. BundleError where it does not."""
+        """An index, a manifest or a config, which also matches the bundle index. Raises BundleError if it does not."""
         return b"".join(self.chunks(digest))
 
     def require_all(self) -> None:
-        """InputError where a delta's base bundles were not given."""
+        """Raises InputError if a delta's base bundles were not given."""
         missing = self.index.blobs().keys() - self.blobs.keys()
         if missing:
             count = "1 layer is" if len(missing) == 1 else f"{len(missing)} layers are"
@@ -79,7 +79,7 @@ class Blobs:
 def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
     """The blobs of a bundle, of a delta together with its base bundles.
 
-    InputError where it cannot be read, or is a pipe; BundleError: it is not a bundle, or does not end where it must.
+    Raises InputError if it cannot be read or is a pipe, BundleError if it is no bundle or does not end where it must.
     """
     with open_bundles((path, *bases)) as (bundle, others):
         if bundle.file_size is None:
@@ -93,7 +93,7 @@ def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
 def open_bundles(sources: Sequence[Path | Readable]) -> Iterator[tuple[Bundle, list[Bundle]]]:
     """The bundle among ``sources`` and its base bundles; which is which follows from their indexes.
 
-    InputError: one cannot be read, or is not a base of the bundle; BundleError: one is not a bundle.
+    Raises InputError if one cannot be read or is not a base of the bundle, BundleError if one is not a bundle.
     """
     with contextlib.ExitStack() as closing:
         bundle, bases = _bundle_and_bases([closing.enter_context(open_bundle(source)) for source in sources])
@@ -104,7 +104,7 @@ def open_bundles(sources: Sequence[Path | Readable]) -> Iterator[tuple[Bundle, l
 
 
 def missing_bases(bundle: Bundle, given: Collection[Bundle]) -> str:
-    """The names and root digests of the base bundles that are not ``given``, "" where all are."""
+    """The names and root digests of the base bundles that are not ``given``, "" if all are."""
     roots = {base.index.root for base in given}
     wanted = [base for b in (bundle, *given) for base in b.index.bases if base.root not in roots]
     return ", ".join(dict.fromkeys(base.label for base in wanted))
@@ -136,8 +136,8 @@ def layers_in_bases(bundle: Bundle, bases: Sequence[Bundle]) -> dict[str, Blob]:
 
 
 def _bundle_and_bases(bundles: Sequence[Bundle]) -> tuple[Bundle, list[Bundle]]:
-    """The one that is no base of another (the first, where that is several), and its bases: those that it names, and
-    others that have layers which it leaves out. InputError where some have nothing to do with it.
+    """The one that is no base of another (the first, if that is several), and its bases: those that it names, and
+    others that have layers which it leaves out. Raises InputError if some have nothing to do with it.
     """
     roots = {base.root for bundle in bundles for base in bundle.index.bases}
     top = next((bundle for bundle in bundles if bundle.index.root not in roots), bundles[0])

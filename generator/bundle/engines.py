@@ -57,7 +57,7 @@ class Present:
 class Engine:
     """An engine that images are loaded into by its command. Names are full references.
 
-    Raises EngineError where the engine does not answer or refuses. What is here is what docker and podman share.
+    Raises EngineError if the engine does not answer or refuses. What is here is what docker and podman share.
     """
 
     _load: Sequence[str] = ("load",)
@@ -115,7 +115,7 @@ class Engine:
         self._command.check(["image", "tag", image, name])
 
     def untag(self, name: str) -> None:
-        """Remove a name, and the image too where it was its last. No error where there is none."""
+        """Remove a name, and the image too if it was its last. No error if there is none."""
         done = self._command.run(["image", "rm", name])
         if not done.ok and self._in_use in done.stderr:
             done = self._command.run([*self._remove_used, name])
@@ -135,14 +135,14 @@ class Engine:
         missing = done.stderr.lower().count(self._missing)
         if not done.ok and not missing:
             raise self._command.failure(done, hint=self._unreachable)
-        # where there is no image, some docker prints an empty line
+        # if there is no image, some docker prints an empty line
         return [_shown_image(line) for line in done.stdout.splitlines() if line], missing
 
 
 def engine_from_name(name: str) -> Engine:
-    """``docker``, ``podman``, ``containerd`` or ``containerd:NAMESPACE`` (``default`` where it names none).
+    """``docker``, ``podman``, ``containerd`` or ``containerd:NAMESPACE`` (``default`` if it names none).
 
-    InputError: no such kind of engine; EngineError: its command is not installed.
+    Raises InputError for any other name, EngineError if the engine's command is not installed.
     """
     kind, colon, namespace = name.partition(":")
     if kind not in _KINDS or (colon and (kind != "containerd" or not _NAMESPACE.fullmatch(namespace))):
@@ -293,7 +293,7 @@ class ContainerdEngine(Engine):
         return frozenset(name for name, (_, _, whole) in self._images().items() if whole).intersection(names)
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
-        """The manifest behind each name, and the layers that its config names; no layers where it is not whole."""
+        """The manifest behind each name, and the layers that its config names; no layers if it is not whole."""
         images = {}
         for name, (digest, media_type, whole) in self._images().items():
             if name in names:

@@ -105,7 +105,7 @@ def parse_header(block: bytes) -> tuple[str, int]:
 class Member:
     """A member as it must be at ``offset`` bytes into the file. The role "file" is that of all but blobs.
 
-    ``digest`` is the content's sha256; ``content`` the bytes themselves where the index decides them, else ``None``.
+    ``digest`` is the content's sha256; ``content`` the bytes themselves if the index decides them, else ``None``.
     ``images`` are the labels of the images that need it.
     """
 

@@ -283,7 +283,7 @@ def _check(index: BundleIndex, optional: Sequence[str]) -> None:
 
 
 def _wrong_file_name(name: str) -> str:
-    """Why a small file cannot have this name; "" where it can."""
+    """Why a small file cannot have this name; "" if it can."""
     if not _FILE_NAME.fullmatch(name):
         allowed = "at most 63 letters, digits, '.', '_', '-', after a leading dot if any"
         return f"{name[:80]!r} cannot be a file's name in a bundle ({allowed})"

@@ -34,7 +34,7 @@ _NOTHING = "nothing was loaded"
 
 @dataclass(frozen=True)
 class Loaded:
-    """One name that was loaded. ``before`` is the ID that it had, "" where the engine did not have it."""
+    """One name that was loaded. ``before`` is the ID that it had, "" if the engine did not have it."""
 
     reference: str
     platform: str
@@ -148,7 +148,10 @@ def _for_platform(index: BundleIndex, only: Sequence[str], platform: str) -> Bun
 
 
 def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
-    """The same images under ``REGISTRY/PREFIX``, with the last part of their names. InputError: two would be one."""
+    """The same images under ``REGISTRY/PREFIX``, with the last part of their names.
+
+    Raises InputError if two images would get the same name.
+    """
     if not prefix:
         return index
     images = []
@@ -201,7 +204,7 @@ def _from_bases(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, pr
 
 
 def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]) -> None:
-    """EngineError where the engine cannot unpack what it would be sent: it would find out after gigabytes."""
+    """Raises EngineError if the engine cannot unpack what it would be sent: it would find out after gigabytes."""
     zstd = [
         image.label
         for image in chosen.images
@@ -240,7 +243,7 @@ class Names:
         self._changing = True
 
     def confirm(self, output: str) -> tuple[Loaded, ...]:
-        """Ask the engine what it has now; EngineError, with its ``output``, where that is not what was sent.
+        """Ask the engine what it has now; EngineError, with its ``output``, if that is not what was sent.
 
         Each of the three questions catches what the others miss: containerd stores hide a broken image from the list
         (26), show it with no layers (28), and graphdrivers accept another config under the right name.
@@ -292,7 +295,7 @@ class Names:
             if before is not None and image is not None and image.id == before.id:
                 continue
             if image is not None or before is None:
-                # what was half loaded is removed, also where the engine hides it
+                # what was half loaded is removed, even if the engine hides it
                 self._engine.untag(name)
             if before is not None:
                 try:

@@ -131,7 +131,7 @@ class _Target:
 
 
 def _targets(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[_Target]:
-    """The last part of a name is kept, as PREFIX in .env means it. InputError where two images get one name."""
+    """The last part of a name is kept, as PREFIX in .env means it. Raises InputError if two images get one name."""
     by_name: dict[tuple[str, str], Image] = {}
     problems = []
     for image in choose(blobs.index, only):
@@ -177,7 +177,7 @@ class _Push:
             )
 
     def find_missing_blobs(self) -> None:
-        """InputError where the registry lacks what a delta leaves out and no base bundle was given for."""
+        """Raises InputError if the registry lacks what a delta leaves out and no base bundle was given for."""
         for target in filter(self._changed, self._targets):
             paths = dict.fromkeys((target.path, *(other.path for other in self._targets)))
             missing = {blob.digest for blob in target.image.blobs()} - self._blobs.blobs.keys()

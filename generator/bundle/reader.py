@@ -76,7 +76,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """A bundle in which every byte is right: ``size`` in bytes, ``blobs`` that were hashed, ``signer`` where asked."""
+    """A bundle in which every byte is right: ``size`` in bytes, ``blobs`` that were hashed, ``signer`` if asked."""
 
     path: str
     index: BundleIndex
@@ -94,9 +94,9 @@ def inspect(source: Path | Readable) -> Inspection:
 def verify(
     source: Path | Readable, *, approve: Approve | None = None, progress: Progress | None = None, threads: int = 0
 ) -> VerifyResult:
-    """Check every byte of a bundle. ``DamagedError`` lists all damage; another BundleError: it is not a bundle.
+    """Check every byte of a bundle. Raises DamagedError, which lists all damage; another BundleError if it is not a bundle.
 
-    ``approve`` is called first: see ``signature_check``. ``threads`` (0: one for each core) share the work where the
+    ``approve`` is called first: see ``signature_check``. ``threads`` (0: one for each core) share the work if the
     source is a file.
     """
     with open_bundle(source) as bundle:
@@ -113,7 +113,7 @@ def verify(
 def extract(source: Path | Readable, name: str) -> bytes:
     """The content of the small file ``fategen/NAME``, checked; what comes after it is not read.
 
-    InputError: the bundle has no such file; BundleError: it is not a bundle, or damaged up to there.
+    Raises InputError if the bundle has no such file, BundleError if it is not a bundle or damaged up to there.
     """
     with open_bundle(source) as bundle:
         names = [file.name for file in bundle.index.files]
@@ -141,7 +141,7 @@ class Stream:
         return Stream(self._source, self.name, position)
 
     def take(self, size: int) -> bytes:
-        """Exactly ``size`` bytes, fewer only at the end (a pipe gives them in pieces). BundleError: a disk failed."""
+        """Exactly ``size`` bytes, fewer only at the end (a pipe gives them in pieces). BundleError if a disk failed."""
         data = b""
         try:
             while len(data) < size:
@@ -178,7 +178,7 @@ class Bundle:
 
 @contextlib.contextmanager
 def open_bundle(source: Path | Readable) -> Iterator[Bundle]:
-    """Open a bundle and read its index. InputError: it cannot be read; BundleError: it is not a bundle."""
+    """Open a bundle and read its index. Raises InputError if it cannot be read, BundleError if it is not a bundle."""
     with contextlib.ExitStack() as closing:
         file_size = None
         if isinstance(source, Path):
@@ -283,7 +283,7 @@ class DamagedError(BundleError):
 
 
 def damaged(bundle: Bundle, damages: Sequence[Damage], outcome: str, *, end: int | None = None) -> DamagedError:
-    """The error for a damaged file, which ends at ``end`` bytes where it is cut short.
+    """The error for a damaged file, which ends at ``end`` bytes if it is cut short.
 
     ``outcome`` ends the message: what became of the command.
     """
@@ -351,7 +351,7 @@ def iter_verified(bundle: Bundle, progress: Progress = quiet, outcome: str = "")
     """Every member after the index, in one pass; what of its bytes nobody reads is read and checked here.
 
     After the first damaged member the rest is checked too, but no more of it is given; DamagedError then lists all
-    damage. Another BundleError: the file does not match its index. ``outcome`` ends these messages.
+    damage. Raises another BundleError if the file does not match its index. ``outcome`` ends these messages.
     """
     checker = _Checker(bundle, progress, outcome)
     damages: list[Damage] = []
@@ -368,7 +368,7 @@ def iter_verified(bundle: Bundle, progress: Progress = quiet, outcome: str = "")
 
 
 def _verify_file(bundle: Bundle, progress: Progress, threads: int) -> None:
-    """The same by several threads, where the source is a file."""
+    """The same by several threads, if the source is a file."""
     checker = _Checker(bundle, progress, "")
 
     def check(member: Member) -> Damage | None:
@@ -397,12 +397,12 @@ def _verify_file(bundle: Bundle, progress: Progress, threads: int) -> None:
 
 
 def read_member(bundle: Bundle, member: Member, outcome: str) -> MemberBytes:
-    """A member of a bundle that is a file. ``outcome`` ends the message where the file does not match its index."""
+    """A member of a bundle that is a file. ``outcome`` ends the message if the file does not match its index."""
     return MemberBytes(member, _Checker(bundle, quiet, outcome).pieces(member, bundle.stream.at(member.offset)))
 
 
 def check_end(bundle: Bundle, damages: Sequence[Damage] = (), outcome: str = "") -> None:
-    """DamagedError where the bundle does not end as it must, or there are ``damages`` before."""
+    """Raises DamagedError if the bundle does not end as it must, or there are ``damages`` before."""
     size, damages = bundle.contents.size, list(damages)
     if bundle.file_size is None:
         trailer, extra, words = bundle.stream.take(len(TRAILER)), 0, "bytes"
@@ -513,7 +513,7 @@ class Descriptions:
         self._expected.setdefault(blob.digest, set()).add((blob.media_type, content))
 
     def mismatch(self, digest: str, data: bytes) -> str:
-        """How the blob ``data`` differs from the bundle index, in words; "" where it does not.
+        """How the blob ``data`` differs from the bundle index, in words; "" if it does not.
 
         ``data`` already matches its digest. Checked: an index names exactly the platforms and manifests; a manifest the
         config and layers (digest, size, media type, order); a config the diff ids in number and order. That the layers
@@ -528,7 +528,7 @@ class Descriptions:
 
 
 def _compare(data: bytes, media_type: str, expected: Hashable) -> None:
-    """Malformed where an index, a manifest or a config is not ``expected``."""
+    """Raises Malformed if an index, a manifest or a config is not ``expected``."""
     if media_type in INDEX_TYPES:
         children = parse_index(data, media_type)
         named = frozenset((child.platform, child.descriptor) for child in children)

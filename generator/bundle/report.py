@@ -76,7 +76,7 @@ def delta_note(index: BundleIndex, bases: Sequence[BundleIndex] = ()) -> str:
 
 
 def images_table(index: BundleIndex) -> str:
-    """The images of a bundle as a table, with their digests where it has room; below, its small files and a note."""
+    """The images of a bundle as a table, with their digests if it has room; below, its small files and a note."""
     rows: list[tuple[str, ...]] = []
     for image in report(index):
         first, *others = (familiar(name) for name in image.references)
@@ -103,7 +103,7 @@ def inspected(inspection: Inspection) -> str:
 
 
 def inspected_warning(inspection: Inspection) -> str:
-    """That the file's size is wrong, "" where it is right or unknown."""
+    """That the file's size is wrong, "" if it is right or unknown."""
     name, size, file_size = inspection.name, inspection.size, inspection.file_size
     if file_size is None or file_size == size:
         return ""

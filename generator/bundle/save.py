@@ -65,14 +65,14 @@ def save(
     progress: Progress | None = None,
     fetching: Fetching | None = None,
 ) -> SaveResult:
-    """Write ``images`` to ``output`` and, where it is a path, their checksum to ``output`` + ``.sha256``.
+    """Write ``images`` to ``output`` and, if it is a path, their checksum to ``output`` + ``.sha256``.
 
     Layers that ``bases`` have are left out. ``files`` are small files that go with them, by name: see
     ``index.open_files``. Layers that ``fetching`` brings are waited for.
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
-    fails). Whatever it raises, the file ``output`` is what it was before. A stream raises BrokenPipeError where nobody
+    fails). Whatever it raises, the file ``output`` is what it was before. A stream raises BrokenPipeError if nobody
     reads it any more; who reads it can tell whether it is complete, since a bundle has an end.
     """
     plan, read = _planned(images, name, bases, files or {})
@@ -95,7 +95,7 @@ def save(
 def leave_out(index: BundleIndex, bases: Sequence[BundleIndex]) -> BundleIndex:
     """``index`` without the layers that ``bases`` have, or leave out themselves because their own bases have them.
 
-    Bases that have none of its layers are not named; ``index`` is returned as it is where no base has any.
+    Bases that have none of its layers are not named; ``index`` is returned as it is if no base has any.
     """
     layers, used = _layers(index), set()
     users: dict[str, set[str]] = {}
@@ -120,7 +120,7 @@ def _layers(index: BundleIndex) -> dict[str, set[str]]:
 
 
 def root_digest(output: Path) -> str | None:
-    """The root digest of the bundle at ``output``, "" for a file that is none, None where nothing is."""
+    """The root digest of the bundle at ``output``, "" for a file that is none, None if nothing is."""
     if output.exists() and not output.is_file():
         return None
     try:
@@ -132,7 +132,7 @@ def root_digest(output: Path) -> str | None:
 
 
 Read = Callable[[Member, bool], Iterable[bytes]]
-"""The verified content of a member, in pieces; BundleError at its end where it is not what its digest says.
+"""The verified content of a member, in pieces; BundleError at its end if it is not what its digest says.
 
 With True its digest was checked a moment ago."""
 

@@ -37,8 +37,9 @@ class Signed:
 def sign(file: Path, key: Path) -> Signed:
     """Sign a bundle with an SSH private key, or a public key whose private half an agent has, and write ``FILE.sig``.
 
-    Every byte of the bundle is checked first. ssh-keygen may ask for the passphrase at the terminal. InputError: not a
-    key to sign with; EngineError: ssh-keygen is missing or failed; BundleError: not a bundle, or a damaged one.
+    Every byte of the bundle is checked first. ssh-keygen may ask for the passphrase at the terminal. Raises InputError
+    if ``key`` cannot sign, EngineError if ssh-keygen is missing or failed, BundleError if ``file`` is not a bundle or
+    is damaged.
     """
     if _key_kind(key) == "allowed signers":
         raise InputError(Problem(str(key), "is a list of signers: signing needs the private key"))
@@ -62,8 +63,8 @@ def sign(file: Path, key: Path) -> Signed:
 def signature_check(key: Path) -> Approve:
     """A check that ``FILE.sig`` is by ``key``: an SSH public key or an ``allowed_signers`` file (see ssh-keygen(1)).
 
-    It returns the signer's name: the principal, or the name of the key's file. It raises BundleError where there is no
-    signature, or not by this key, or not of this bundle. InputError: signatures cannot be checked with ``key``.
+    It returns the signer's name: the principal, or the name of the key's file. It raises BundleError if there is no
+    signature, or not by this key, or not of this bundle. Raises InputError if ``key`` cannot verify.
     """
     if _key_kind(key) == "private key":
         raise InputError(Problem(str(key), "is a private key: a signature is checked with the public key"))
@@ -86,7 +87,7 @@ def signature_check(key: Path) -> Approve:
 
 
 def _check(content: bytes, signature: Path, key: Path) -> tuple[str, str]:
-    """The signer, "" where the signature is not good, and what ssh-keygen printed."""
+    """The signer, "" if the signature is not good, and what ssh-keygen printed."""
     ssh_keygen, kind = find_program("ssh-keygen"), _key_kind(key)
     with tempfile.TemporaryDirectory(prefix="fategen-") as name:
         allowed = key
@@ -105,7 +106,7 @@ def _check(content: bytes, signature: Path, key: Path) -> tuple[str, str]:
 
 
 def _key_kind(key: Path) -> str:
-    """``private key``, ``public key`` or ``allowed signers``. InputError where the file is none of them."""
+    """``private key``, ``public key`` or ``allowed signers``. Raises InputError if the file is none of them."""
     text = _text(key)
     if "PRIVATE KEY-----" in text:
         return "private key"

@@ -41,7 +41,7 @@ def groups_of(name: str, plan: Plan) -> tuple[str, ...]:
 
 
 def check_bundle_name(name: str, read_plan: Callable[[], Plan | None]) -> None:
-    """InputError where no bundle has this name; the hint knows the names of groups and images."""
+    """Raises InputError if no bundle has this name; the hint knows the names of groups and images."""
     if name in BUNDLES:
         return
     suggestion = did_you_mean(name, BUNDLES)
@@ -92,9 +92,9 @@ def in_order(platforms: Iterable[str], plan: Plan) -> tuple[str, ...]:
 
 
 def default_platform(engine: Engine, plan: Plan, names: Sequence[str], origin: str) -> tuple[str, str]:
-    """What is saved where no platform is asked for, the engine's or the only one of the project; and a note, or "".
+    """The platform that is saved if none is asked for: the engine's, or the project's only one; and a note, or "".
 
-    EngineError where no engine answers, InputError where the project has several platforms without the engine's.
+    Raises EngineError if no engine answers, InputError if the project has several platforms without the engine's.
     """
     known = plan.settings.platforms
     if engine.problem is not None:
@@ -123,7 +123,7 @@ def default_file(title: str, platforms: Iterable[str]) -> Path:
 
 
 def check_output_name(output: Path, bases: Sequence[Path]) -> None:
-    """InputError where a file's name promises a compression that a bundle lacks, or is that of a base bundle."""
+    """Raises InputError if a file's name promises a compression that a bundle lacks, or is that of a base bundle."""
     if end := next((end for end in _COMPRESSED if output.name.endswith(end)), ""):
         wrong = f"{output} would not be {end}: a bundle is a plain tar with compressed layers"
         stem = str(output)[: -len(end)]
@@ -212,7 +212,7 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
     blobs = (images[0].layout / "blobs/sha256").resolve()
     store = BlobStore(blobs, blobs.parent.parent / "compressed")
     if engine.containerd_store:
-        # by name: where it is asked for a digest, its index names no image (moby #51389)
+        # by name: if asked for a digest, docker save's index names no image (moby #51389)
         groups = grouped({name: known[name].layers for name in names})
         saves = read_saves(docker, groups, lambda _, stream: copy_blobs(stream, store), progress)
         keys = {name: normalise(name) for name in names}

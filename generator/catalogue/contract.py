@@ -212,7 +212,7 @@ def merged(first: Contract, then: Contract) -> Contract:
 
 
 def derived(contract: Contract, params: Sequence[Parameter]) -> Contract:
-    """The contract with ``port`` and ``command`` of ``with:`` where it has none itself."""
+    """The contract with ``port`` and ``command`` of ``with:`` if it has none itself."""
     for param in params:
         match param:
             case Parameter("port", str(port), where) if not contract.ports:

@@ -268,7 +268,7 @@ def parse_line(
 ) -> Line:
     """Reads one catalogue file, which messages call ``name``. Raises InputError with every problem, in line order.
 
-    ``other`` gives the text of another line's, for ``extends``, and None where there is none; ``extending`` are the
+    ``other`` gives the text of another line's, for ``extends``, and None if there is none; ``extending`` are the
     lines that extend this one.
     """
     root = parse_yaml(text, name)

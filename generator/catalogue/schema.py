@@ -102,7 +102,7 @@ class Node:
 
 
 def parse_yaml(text: str, file: str) -> Node:
-    """The root of a YAML text. Raises InputError, with the line, where it is not YAML or is empty."""
+    """The root of a YAML text. Raises InputError, with the line, if it is not YAML or is empty."""
     try:
         raw = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
@@ -227,7 +227,7 @@ class Free(Shape):
 
 def key(shape: Shape, name: str = "", *, required: bool = False, default: Any = None) -> Any:
     """A dataclass field that is read from a key, called as the field (``fetch_in`` is ``fetch-in``) unless ``name``
-    says otherwise. ``default`` is for an absent key: by default None where the shape makes something of its value, else
+    says otherwise. ``default`` is for an absent key: by default None if the shape makes something of its value, else
     the shape's empty value."""
     if default is None and shape.make is None:
         default = shape.empty

@@ -32,7 +32,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://", re.ASCII)
 class Reference:
     """An image reference as written: nothing is added (no ``docker.io``, no ``library/``, no ``latest``).
 
-    ``domain`` is the registry with its port, "" where none is written; ``tag`` and ``digest`` are "" where not written.
+    ``domain`` is the registry with its port, "" if none is written; ``tag`` and ``digest`` are "" if not written.
     """
 
     domain: str
@@ -95,7 +95,7 @@ def mirrored(image: str, registry: str) -> str:
 
 
 def normalise(reference: str) -> str:
-    """The full form ``domain/path:tag`` of a reference; the tag is ``latest`` where none is given.
+    """The full form ``domain/path:tag`` of a reference; the tag is ``latest`` if none is given.
 
     Archives name images by it: podman takes a short one for ``localhost/…``, every loader takes a full one. Raises
     ``ValueError`` with the reason: not a reference, or one with a digest (an archive cannot name by digest).

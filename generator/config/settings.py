@@ -18,7 +18,7 @@ class Key:
     field's value or raises ValueError. ``default`` is written as in ``.env``, "" for a key that is not set by default.
     ``example`` is a value to show; for a family, the keys to show, with spaces between. ``local`` keys never reach a
     rendered file, so ``.env.local`` may have them; a ``login`` key may have a password, and only there.
-    ``group`` is the heading of the keys from here on, "" where it stays. ``attribute`` is its field of Settings.
+    ``group`` is the heading of the keys from here on, "" if it stays. ``attribute`` is its field of Settings.
     """
 
     read: Callable[[str], object]
@@ -174,7 +174,7 @@ class Settings:
         return any(key == key_of(image.name, "_IMAGE") for image in self.images) or bool(getattr(self, key.lower(), ""))
 
     def where(self, key: str) -> str:
-        """``file:line`` of a key, for messages; ``.env`` where the key has its default."""
+        """``file:line`` of a key, for messages; ``.env`` if the key has its default."""
         return dict(self.origins).get(key, ".env")
 
 

@@ -52,7 +52,7 @@ def check_characters(text: str) -> None:
 
 
 def _checked(check: Callable[[str], object], what: str) -> Callable[[str], str]:
-    """The text itself where ``check`` raises nothing; ``what`` it was to be is part of the message."""
+    """The text itself if ``check`` raises nothing; ``what`` it was to be is part of the message."""
 
     def read(text: str) -> str:
         try:
@@ -149,7 +149,7 @@ def source(text: str) -> str:
     """A git URL with ``#ref`` (a tag, branch or commit, and no directory after it), or a path to a checkout.
 
     What BuildKit takes for a git URL (moby/buildkit, util/gitutil): git://, ssh://, user@host:path, and http(s):// only
-    where the path ends in ``.git``: another http(s) URL is downloaded as a file.
+    if the path ends in ``.git``: another http(s) URL is downloaded as a file.
     """
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     scp = _SCP.match(text)

@@ -36,7 +36,7 @@ HELPER_TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class Login:
-    """``password`` is a token that renews itself (an identity token) where ``identity`` says so."""
+    """``password`` is a token that renews itself (an identity token) if ``identity`` says so."""
 
     user: str
     password: str = field(repr=False)
@@ -58,7 +58,7 @@ def config_directory(environment: Mapping[str, str]) -> Path:
 
 
 def docker_config(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Docker's own config.json; empty where there is none or it cannot be read."""
+    """Docker's own config.json; empty if there is none or it cannot be read."""
     try:
         content = json.loads((config_directory(environment) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -67,13 +67,13 @@ def docker_config(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def mapping(config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The object under a key; empty where there is none."""
+    """The object under a key; empty if there is none."""
     value = config.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def find_login(config: Mapping[str, Any], host: str, environment: Mapping[str, str]) -> Login | None:
-    """docker's login for a registry; None where it has none. EngineError where a credential helper does not answer."""
+    """docker's login for a registry; None if it has none. Raises EngineError if a credential helper does not answer."""
     key = HUB_KEY if host == HUB else host
     helper = mapping(config, "credHelpers").get(key) or config.get("credsStore")
     if helper:

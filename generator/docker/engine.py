@@ -18,7 +18,7 @@ from generator.text import Version, parse_version, show_version
 Store = Literal["containerd", "graphdriver"]
 
 DAEMON_DRIVERS = ("docker", "docker-container", "")
-"""Drivers that build in the local engine; "" is buildx's answer about its default where it finds no engine."""
+"""Drivers that build in the local engine; "" is buildx's answer about its default if it finds no engine."""
 BUILDX_NEEDED: Version = (0, 13, 0)
 """The first buildx with ``--progress=rawjson``, the form in which fategen reads progress."""
 BUILDX_ALLOW: Version = (0, 20, 0)
@@ -35,7 +35,7 @@ _INFO = ("info", "--format", "json")
 
 @dataclass(frozen=True)
 class Engine:
-    """The local Docker engine. ``version`` is "" where no daemon answers; ``problem`` then says why.
+    """The local Docker engine. ``version`` is "" if no daemon answers; ``problem`` then says why.
 
     ``insecure`` are the registries (names and networks) whose certificates it does not check; ``proxied``: it goes
     through a proxy of its own.
@@ -65,7 +65,7 @@ class Node:
 class Builder:
     """A buildx builder; its driver is ``docker``, ``docker-container``, ``remote`` or ``kubernetes``.
 
-    The driver is "" and ``error`` says why where buildx cannot tell. A node that is not running has no platforms yet.
+    The driver is "" and ``error`` says why if buildx cannot tell. A node that is not running has no platforms yet.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Facts:
 
     @property
     def too_old(self) -> str:
-        """What in the builder is too old to read the Dockerfiles; "" where nothing is, or where it does not say."""
+        """What in the builder is too old to read the Dockerfiles; "" if nothing is, or if it does not say."""
         engine = parse_version(self.engine.version)
         if self.builder.driver == "docker" and engine is not None and engine < DOCKER_NEEDED:
             return f"Docker {self.engine.version}"
@@ -124,7 +124,7 @@ class Answers:
         return self.builder is None or self.builder.driver in DAEMON_DRIVERS
 
     def facts(self) -> Facts:
-        """EngineError where buildx is missing or old, no engine answers that is needed, or no builder does."""
+        """Raises EngineError if buildx is missing or old, no engine answers that is needed, or no builder does."""
         if self.buildx is None:
             raise EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
         if self.buildx < BUILDX_NEEDED:
@@ -168,7 +168,7 @@ def ask_engine(docker: Docker) -> Engine:
 
 
 def inspect(docker: Docker, answers: Answers) -> Facts:
-    """What bake will meet, with a builder that runs. EngineError where something is missing, old or unreachable."""
+    """What bake will meet, with a builder that runs. Raises EngineError if something is missing, old or unreachable."""
     facts = answers.facts()
     if facts.builder.running:
         return facts
@@ -212,7 +212,7 @@ def _fields(block: str) -> dict[str, str]:
 
 
 def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
-    """What ``docker info --format json`` says about the engine, and the version of buildx where it is installed.
+    """What ``docker info --format json`` says about the engine, and the version of buildx if it is installed.
 
     Without a daemon docker still prints what it knows about itself, and exits with 1.
     """

@@ -91,14 +91,14 @@ def parse_status(text: str, source: PlannedSource) -> Checkout:
 
 
 def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[str, ...]:
-    """Of these sources: those with uncommitted changes, or where git cannot tell."""
+    """Of these sources: those with uncommitted changes, or if git cannot tell."""
     return tuple(sorted(name for name in names if name in states and states[name].dirty))
 
 
 def revision(target: Target, names: Iterable[str], states: Mapping[str, Checkout]) -> str:
-    """The value of a target's revision label, where it is not the one that is rendered; "" where nothing is known.
+    """The value of a target's revision label, if it is not the one that is rendered; "" if nothing is known.
 
-    It is the commit of its main source, with ``-dirty`` where any of the sources ``names`` that it is built from is.
+    It is the commit of its main source, with ``-dirty`` if any of the sources ``names`` that it is built from is.
     """
     source, dirty = target.main_source, uncommitted(names, states)
     if source is None or (source.name not in states and not dirty):

@@ -72,7 +72,7 @@ _UNREACHED = re.compile(
 
 
 def get_reachable(output: str) -> str:
-    """The next step after a build step that could not reach something; "" where the output does not say so."""
+    """The next step after a build step that could not reach something; "" if the output does not say so."""
     if _UNREACHED.search(output):
         return "a download failed: fategen images --external lists everything that a build downloads"
     return ""
@@ -87,7 +87,7 @@ _PUSH_UNREACHABLE = re.compile(r"no such host|connection refused|i/o timeout|net
 
 
 def explain_push(output: str, repository: str) -> str:
-    """The next step after a push that failed; "" where the output tells none."""
+    """The next step after a push that failed; "" if the output tells none."""
     host, _, path = repository.partition("/")
     if _PUSH_TOKEN.search(output):
         return (

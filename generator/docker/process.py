@@ -119,7 +119,7 @@ class Docker:
         return EngineError(message, hint=hint or "fategen doctor")
 
     def ask(self, args: Sequence[str]) -> bool:
-        """Run ``docker ARGS`` at the terminal, where it may ask for a passphrase; whether it ended well."""
+        """Run ``docker ARGS`` at the terminal, since it may ask for a passphrase; returns whether it succeeded."""
         command = [self.binary, *args]
         try:
             return subprocess.run(command, cwd=self.cwd or None, stdout=sys.stderr.fileno()).returncode == 0
@@ -304,7 +304,7 @@ def signals_as_exceptions() -> Iterator[None]:
 
 
 def find_program(name: str, hint: str = "") -> Docker:
-    """An engine's command on ``PATH`` (docker, podman, ctr). EngineError where there is none."""
+    """An engine's command on ``PATH`` (docker, podman, ctr). Raises EngineError if there is none."""
     binary = shutil.which(name)
     if binary is None:
         raise EngineError(f"{name} is not installed (no {name} command on PATH)", hint=hint or f"install {name}")
@@ -312,5 +312,5 @@ def find_program(name: str, hint: str = "") -> Docker:
 
 
 def find_docker() -> Docker:
-    """The docker command on ``PATH``. EngineError where there is none."""
+    """The docker command on ``PATH``. Raises EngineError if there is none."""
     return find_program("docker", GET_DOCKER)

@@ -82,7 +82,7 @@ class Decompressor:
 
 
 def zstd_module(problem: Problem) -> Any:
-    """Python's zstd, or its backport. InputError with this problem where there is neither."""
+    """Python's zstd, or its backport. InputError with this problem if there is neither."""
     try:
         try:
             from compression import zstd  # type: ignore[import-not-found, unused-ignore]
@@ -96,7 +96,7 @@ def zstd_module(problem: Problem) -> Any:
 def gzip_layer(tar: Readable, file: IO[bytes]) -> tuple[str, Descriptor]:
     """Write a layer's tar to ``file`` as gzip; the tar's digest (the diff ID), and the blob.
 
-    The bytes depend on the content alone: no name, no time. ISA-L, where there is one, is ten times as fast as gzip -6,
+    The bytes depend on the content alone: no name, no time. ISA-L, if there is one, is ten times as fast as gzip -6,
     and the layers of FATE become 8 % larger; it, or another build of zlib, may write other bytes. Raises OSError.
     """
     deflate = (isal_zlib or zlib).compressobj(3, zlib.DEFLATED, 31)

@@ -67,9 +67,9 @@ class DockerSave(Generic[T]):
         return {normalise(name): child.descriptor for child in children for name in child.names}
 
     def image(self, identity: str, platform: str = "") -> SavedImage | None:
-        """The image with this ID (the digest of an index, a manifest or a config); None where it lacks the platform.
+        """The image with this ID (the digest of an index, a manifest or a config); None if it lacks the platform.
 
-        BadStream where a document of it is missing or none.
+        Raises BadStream if a document of it is missing or none.
         """
         try:
             return self._image(identity, platform)

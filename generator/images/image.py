@@ -40,13 +40,13 @@ class Readable(Protocol):
 
 
 class BlobSource(Protocol):
-    """A place that stores blobs. ``hint`` is the next step where one of them is missing or wrong."""
+    """A place that stores blobs. ``hint`` is the next step if one of them is missing or wrong."""
 
     @property
     def hint(self) -> str: ...
 
     def open(self, blob: Descriptor, /) -> AbstractContextManager[Readable]:
-        """The bytes of a blob, unchecked. OSError where they cannot be read."""
+        """The bytes of a blob, unchecked. Raises OSError if they cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def copy_hashed(stream: Readable, write: Callable[[bytes], object]) -> str:
 
 
 def iter_verified(stream: Readable, blob: Descriptor, *, hashed: bool = False) -> Iterator[bytes]:
-    """The bytes of a blob in pieces. BadBlob at the end where they are not the blob, or as soon as there are too many.
+    """The bytes of a blob in pieces. BadBlob at the end if they are not the blob, or as soon as there are too many.
 
     ``hashed``: its digest was checked a moment ago, so only its size is.
     """
@@ -184,7 +184,7 @@ def resolve(
     if len(platform_images) == 1:
         blob = platform_images[0].manifest
     elif len(children) != len(platform_images):
-        # where nothing is left out, the index and its digest, which a registry knows, stay
+        # if nothing is left out, the index and its digest, which a registry knows, stay
         data = nested_index(sorted((name, manifests[name]) for name in platforms))
         blob = Descriptor(sha256(data), len(data), OCI_INDEX)
         rewritten[blob.digest] = data
@@ -192,7 +192,7 @@ def resolve(
 
 
 def index_children(source: BlobSource, index: Descriptor, label: str) -> tuple[IndexEntry, ...]:
-    """The manifests that an index names, no platform twice. BundleError where it is no such index."""
+    """The manifests that an index names, no platform twice. Raises BundleError if it is no such index."""
 
     def parse(data: bytes) -> tuple[IndexEntry, ...]:
         children = parse_index(data, index.media_type)

@@ -77,7 +77,7 @@ class Layout:
 
 
 def read_all(images: Sequence[SourceImage], problems: Sequence[Problem] = ()) -> list[ResolvedImage]:
-    """The images that ``images`` name. InputError: what ``read`` says of each, and the ``problems`` known before."""
+    """The images that ``images`` name. Raises InputError with the ``problems`` and what ``read`` says of each."""
     problems, hints, resolved = list(problems), [], []
     for image in images:
         try:
@@ -91,9 +91,10 @@ def read_all(images: Sequence[SourceImage], problems: Sequence[Problem] = ()) ->
 
 
 def read(source: SourceImage) -> ResolvedImage:
-    """The image that ``source`` names. InputError: not there, lacks a platform, has layers that a bundle cannot hold.
+    """The image that ``source`` names.
 
-    BundleError: the layout is damaged or lies (a digest, a media type, a missing blob).
+    Raises InputError if it is missing, lacks a platform or has layers that a bundle cannot hold, BundleError if the
+    layout is damaged or lies (a digest, a media type, a missing blob).
     """
     try:
         names = tuple(sorted({reference.normalise(name) for name in source.references}))
@@ -107,7 +108,7 @@ def read(source: SourceImage) -> ResolvedImage:
 
 
 def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = ()) -> None:
-    """Make ``layout`` one that holds this image, whose blobs are there. OSError where it cannot be written."""
+    """Make ``layout`` one that holds this image, whose blobs are there. Raises OSError if it cannot be written."""
     notes = {"annotations": {"org.opencontainers.image.ref.name": ",".join(names)}} if names else {}
     entry = {**_described(top), **notes}
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
@@ -187,7 +188,7 @@ class BlobStore:
     """The blobs of layouts that fategen fills, in their ``blobs/sha256`` directory; threads may share it.
 
     ``cache`` is a directory that remembers which uncompressed layer is in which blob. Losing it or a blob costs the
-    time to compress again and nothing else: whoever reads a blob verifies it. Methods raise EngineError where the disk
+    time to compress again and nothing else: whoever reads a blob verifies it. Methods raise EngineError if the disk
     is full or fails, and then leave no part of a blob behind.
     """
 

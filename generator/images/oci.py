@@ -48,7 +48,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One entry of an index. ``platform`` is "" where the entry states none; ``names`` are its annotated references."""
+    """One entry of an index. ``platform`` is "" if the entry states none; ``names`` are its annotated references."""
 
     descriptor: Descriptor
     platform: str
@@ -63,7 +63,7 @@ class Config:
 
 
 def compressed_with(media_type: str) -> Literal["", "gzip", "zstd"]:
-    """How a layer of this media type is compressed; "" where it is not."""
+    """How a layer of this media type is compressed; "" if it is not."""
     return "gzip" if media_type in GZIP_TYPES else "zstd" if media_type in ZSTD_TYPES else ""
 
 

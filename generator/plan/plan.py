@@ -47,7 +47,7 @@ class Context:
     """One entry of a bake target's ``contexts``.
 
     ``target`` is the target that it is linked to ("" for a source); ``variable`` is the HCL variable whose value
-    replaces that link, or that has the source's location ("" where nothing can replace it); ``value`` is a fixed
+    replaces that link, or that has the source's location ("" if nothing can replace it); ``value`` is a fixed
     directory.
     """
 
@@ -85,7 +85,7 @@ class PlannedSource:
 
     ``url`` is its repository (the catalogue's, for a local one) and ``revision`` the ref in it ("" for a local one).
     ``release_commit`` is the commit that the release has of it. ``fetch_in`` is the image in which a build stage
-    fetches the revision, "" where BuildKit's git context does.
+    fetches the revision, "" if BuildKit's git context does.
     """
 
     name: str
@@ -173,9 +173,9 @@ class Plan:
     """images that have none of the settings' platforms; they are in no group and are not rendered"""
     groups: tuple[Group, ...]
     sbom_scanner: Base | None
-    """the image that BuildKit makes an SBOM with, where one is asked for"""
+    """the image that BuildKit makes an SBOM with, if one is asked for"""
     party: Party | None
-    """None where the line has none, or where one of its images has none of the settings' platforms"""
+    """None if the line has none, or if one of its images has none of the settings' platforms"""
 
     def target(self, name: str) -> Target:
         return next(t for t in self.targets if t.name == name)
@@ -280,7 +280,7 @@ def _plan_source(
 
 
 def _plan_base(name: str, image: str, settings: Settings) -> Base:
-    """An override is taken as written; anything else comes from BASE_REGISTRY where that is set."""
+    """An override is taken as written; anything else comes from BASE_REGISTRY if that is set."""
     override = next((o for o in settings.images if o.name == name), None)
     if override is not None:
         return Base(name, override.value, override.value)

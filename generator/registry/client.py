@@ -180,7 +180,7 @@ def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryEr
 def access_to(host: str, environment: Mapping[str, str], insecure: Sequence[str] | None = None) -> Access:
     """How docker with this environment talks to ``host`` (``host[:port]``, or ``docker.io``).
 
-    ``insecure`` are the engine's insecure-registries (None: it is asked, where there is one). Raises EngineError where
+    ``insecure`` are the engine's insecure-registries (None: it is asked, if there is one). Raises EngineError if
     a credential helper does not answer.
     """
     login = find_login(docker_config(environment), host, environment)

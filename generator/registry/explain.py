@@ -45,14 +45,14 @@ def _explain(texts: Texts, error: RegistryError, **names: str) -> tuple[str, str
 
 
 def pull_problem(host: str, what: str, error: RegistryError) -> Problem:
-    """The problem with ``what`` (an image, a layer), or with the whole registry where that is what is wrong."""
+    """The problem with ``what`` (an image, a layer), or with the whole registry if that is what is wrong."""
     reason, step = _explain(_PULL, error, host=host, login="docker's login", name="its name")
     return Problem(host if error.kind in _REGISTRY else what, f"{reason}: {step}" if step else reason)
 
 
 @dataclass(frozen=True)
 class PushProblem:
-    """What is wrong with some repositories of a registry, in words, and the next step ("" where there is none)."""
+    """What is wrong with some repositories of a registry, in words, and the next step ("" if there is none)."""
 
     host: str
     kind: ErrorKind

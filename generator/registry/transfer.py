@@ -125,7 +125,7 @@ class Download:
         return "" if whole else f"the connection broke after {self._have:,} of {self._size:,} bytes"
 
     def _read(self, response: Response, file: IO[bytes]) -> None:
-        """Reads no more bytes than the blob has; stops where the connection breaks."""
+        """Reads no more bytes than the blob has; stops when the connection breaks."""
         while self._have < self._size:
             try:
                 chunk = response.body.read(min(_CHUNK, self._size - self._have), decode_content=False)

@@ -50,7 +50,7 @@ def externals(
 ) -> tuple[External, ...]:
     """What these targets download, each thing once, sorted by kind in a fixed order.
 
-    ``tree`` has the rendered Dockerfiles; ``maven_settings`` is the text of that file, "" where there is none.
+    ``tree`` has the rendered Dockerfiles; ``maven_settings`` is the text of that file, "" if there is none.
     """
     images: dict[tuple[DownloadKind, str, str, str], dict[str, None]] = {}
     for target in targets:
@@ -100,7 +100,7 @@ def _files(
 
 
 def maven_mirrors(settings: str) -> list[str]:
-    """The URLs of all ``<mirror>`` entries of a settings.xml, without a login; none where it cannot be read."""
+    """The URLs of all ``<mirror>`` entries of a settings.xml, without a login; none if it cannot be read."""
     try:
         root = ElementTree.fromstring(settings)
     except ElementTree.ParseError:

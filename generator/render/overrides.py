@@ -24,7 +24,7 @@ MISNAMED = {
 def never_read(project: Project, read: Collection[str], used: Mapping[str, str]) -> Iterator[Problem]:
     """A warning for each file or directory of the project that looks like an override and that nothing reads.
 
-    ``read`` are the templates that were read; ``used`` has each image's template ("" where it has none), also those of
+    ``read`` are the templates that were read; ``used`` has each image's template ("" if it has none), also those of
     images that are not built.
     """
     for wrong, (right, files) in MISNAMED.items():
@@ -79,7 +79,7 @@ def packaged_names() -> dict[str, Path]:
 def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> tuple[Packaged, ...]:
     """Copies the files of these names, or images, into the project, all or none; an editor's schema with a catalogue.
 
-    Raises InputError for a name that is neither, and for a file that exists; EngineError where the disk refuses.
+    Raises InputError for a name that is neither, and for a file that exists; EngineError if the disk refuses.
     """
     by_name = {file.name: file for file in known}
     by_image = {image: file for file in known for image in file.images}
@@ -113,7 +113,7 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
 
 
 def _own_files(project: Project, kind: str) -> list[str]:
-    """The files of the project's own directory, where it is another than the packaged one."""
+    """The files of the project's own directory, unless it is the packaged one."""
     first, *packaged = project.search_path(kind)
     return _files(first) if packaged else []
 

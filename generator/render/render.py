@@ -1,5 +1,5 @@
 """``Plan`` -> tree, through Jinja: one Dockerfile per image of our own, ``out/docker-bake.hcl``, and
-``out/compose.yaml`` where the line has a party.
+``out/compose.yaml`` if the line has a party.
 
 Pure: the same plan and the same templates give the same text. ``StrictUndefined`` turns a misspelt name in a template
 into an error with the template's file and line.

@@ -60,7 +60,7 @@ def compare(tree: Mapping[str, str], root: Path) -> tuple[Change, ...]:
 def write(changes: tuple[Change, ...], root: Path) -> None:
     """Makes the disk equal to the tree. Each file appears whole or not at all.
 
-    Raises InputError, before anything is written, where a file in the way is not one of ours, and EngineError where the
+    Raises InputError, before anything is written, if a file in the way is not one of ours, and EngineError if the
     disk refuses.
     """
     in_the_way = [

@@ -147,7 +147,7 @@ def _described(file: File, kind: str, mode: str, owner: str, target: str) -> str
 
 
 def _binaries(contract: Contract, platform: str, content: Content) -> Iterator[Finding]:
-    """Whether the image's programs are for its platform; nothing where it has none, or the platform is unknown.
+    """Whether the image's programs are for its platform; nothing if it has none, or the platform is unknown.
 
     A second interpreter beside the platform's own is for 32-bit programs, which the platform runs as well.
     """

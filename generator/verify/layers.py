@@ -165,7 +165,7 @@ def read_layer(
 ) -> tuple[str, Listing]:
     """Reads a layer to its end: its diff ID (the digest of the uncompressed tar), and what it contains.
 
-    BadLayer where it cannot be read; InputError: it is in zstd, and this Python has none.
+    Raises BadLayer if it cannot be read, InputError if it is zstd and this Python has none.
     """
     tar = _Tar(_unpacked(iter(pieces)), most_bytes)
     entries: dict[str, Entry] = {}

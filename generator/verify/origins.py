@@ -64,7 +64,7 @@ Started = Callable[[Docker], AbstractContextManager[Mapping[Subject, Subject]]]
 
 @dataclass(frozen=True)
 class Origin:
-    """``started`` is None where nothing can be started."""
+    """``started`` is None if nothing can be started."""
 
     subjects: tuple[Subject, ...]
     read: Read
@@ -126,7 +126,7 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
 
 @dataclass(frozen=True)
 class _Stored:
-    """An image, how its blobs are read (checked, in pieces), and the next step where one is wrong."""
+    """An image, how its blobs are read (checked, in pieces), and the next step if one is wrong."""
 
     image: Image
     pieces: Callable[[Descriptor], Iterable[bytes]]
@@ -136,7 +136,7 @@ class _Stored:
 def _read_stored(
     images: Iterable[_Stored], subjects: Collection[Subject], progress: Progress
 ) -> dict[Subject, Content]:
-    """BundleError where a blob is not what its descriptor, or a layer not what the image's config says."""
+    """Raises BundleError if a blob is not what its descriptor, or a layer not what the image's config says."""
     stored = {(p.manifest.digest, p.platform): (p, source) for source in images for p in source.image.platform_images}
     layers: dict[str, Listing] = {}
 
@@ -221,7 +221,7 @@ def _loaded(docker: Docker, layouts: Mapping[Subject, Path], directory: Path) ->
 
 
 def from_bundle(file: Path, wanted: Wanted) -> Origin:
-    """The plan's images in a bundle. InputError where it lacks one that was named, or is a delta."""
+    """The plan's images in a bundle. Raises InputError if it lacks one that was named, or is a delta."""
     index = inspect(file).index
     if index.bases:
         # what is not in it could neither be seen nor missed
@@ -249,7 +249,7 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
 
 
 def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) -> dict[Subject, Content]:
-    """Every byte of it is checked, also where nothing of it is wanted. Raises BundleError."""
+    """Every byte of it is checked, even if nothing of it is wanted. Raises BundleError."""
     verify_bundle(file, progress=progress)
 
     def pieces(blobs: Blobs, blob: Descriptor) -> Iterator[bytes]:
@@ -262,7 +262,7 @@ def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) 
 
 
 def tags_in(file: Path, plan: Plan) -> tuple[str, ...]:
-    """``TAG=…``, ``BASE_TAG=…`` where all images of that kind in a bundle have one tag, and it is not the plan's."""
+    """``TAG=…``, ``BASE_TAG=…`` if all images of that kind in a bundle have one tag, and it is not the plan's."""
     kinds = {target.name: target.kind for target in plan.targets}
     names = [(kinds.get(image.label), name) for image in inspect(file).index.images for name in image.references]
     changes = []
@@ -277,7 +277,7 @@ def tags_in(file: Path, plan: Plan) -> tuple[str, ...]:
 
 
 def _platforms(target: Target, wanted: Wanted, present: Sequence[str]) -> list[str]:
-    """The platforms of a target to verify; one that it lacks is told, or an error where the image was named."""
+    """The platforms of a target to verify; one that it lacks is told, or an error if the image was named."""
     platforms = []
     for platform in wanted.platforms or present:
         skipped = next((skipped for skipped in target.skipped if skipped.platform == platform), None)

@@ -1,4 +1,4 @@
-"""Checks the images of an origin against their contracts; remembers the results where nothing has changed."""
+"""Checks the images of an origin against their contracts; remembers the results if nothing has changed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ REMEMBERED = 100
 def check_images(
     origin: Origin, project: Project, docker: Docker | None, quiet: bool, *, start_failed: bool = True
 ) -> list[Result]:
-    """Every result, image by image. Nothing is started without ``docker``, or where the origin's images cannot be.
+    """Every result, image by image. Nothing is started without ``docker``, or if the origin's images cannot be.
 
-    ``start_failed`` False: nor where a check without a start has failed. Raises EngineError and BundleError.
+    ``start_failed`` False: nor if a check without a start has failed. Raises EngineError and BundleError.
     """
     cache = project.make_state("verify") / "results.json"
     with Bar("reading", quiet) as bar:
@@ -93,7 +93,7 @@ def _key(subject: Subject) -> str:
 
 
 def require_contracts(plan: Plan, names: Sequence[str]) -> None:
-    """InputError for an image or group without a contract: nothing checked would look like all well."""
+    """Raises InputError for an image or group without a contract: no check would look like success."""
     problems = []
     for name in names:
         targets = plan.select([name])

@@ -119,7 +119,7 @@ def verify_stack(
 ) -> tuple[Result, ...]:
     """Starts both parties, runs every smoke command in each, and takes them down whatever happens.
 
-    EngineError where Docker Compose is missing or old, or an image cannot be had; InputError where there is no party.
+    Raises EngineError if Docker Compose is missing or old, or an image cannot be had; InputError if there is no party.
     """
     plan = workspace.plan
     if plan.party is None:
@@ -150,7 +150,7 @@ def verify_stack(
         finally:
             try:
                 say("taking them down")
-            finally:  # also where nobody reads that any more: a closed pipe
+            finally:  # even if nobody reads that any more: a closed pipe
                 done = stack.down()
             if not done.ok:
                 say(f"warning: some of it still runs: {done.last_line}; docker compose -p {stack.name} down --volumes")
@@ -171,7 +171,7 @@ def _need_compose(docker: Docker) -> None:
 
 
 def _health(stack: Stack, services: Sequence[Service]) -> tuple[Result, ...]:
-    """A result for each service; where some have failed, those that still start because of it are left out."""
+    """A result for each service; if some have failed, those that still start because of it are left out."""
     stuck = any(service.failed for service in services)
     results = []
     for service in services:

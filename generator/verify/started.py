@@ -29,7 +29,7 @@ TAIL = 12
 """Lines of a log in a result."""
 KILLED = 137
 NOT_RUN, TRIES = 125, 3
-"""docker's own exit code where it could not start a command (runc on a busy machine), and how often it is tried."""
+"""docker's own exit code if it could not start a command (runc on a busy machine), and how often it is tried."""
 TRACE = re.compile(r"^\s+at [\w.$/<>]+\([^)]*\)|^(?:Exception in thread|Traceback \(most recent call last\))")
 MORE = re.compile(r"^\s|^Caused by: |^\s*\.\.\. \d+ (?:more|common frames)|^[\w.$]+(?:Exception|Error)\b")
 """Lines that continue a stack trace."""
@@ -87,13 +87,13 @@ class _Containers:
             self.docker.run(["volume", "rm", "--force", *names])
 
     def run(self, *args: str, timeout: float | None = None) -> Completed:
-        """``docker ARGS``, which may fail. EngineError where the run is being ended, or ``timeout`` is over."""
+        """``docker ARGS``, which may fail. Raises EngineError if the run is being ended, or ``timeout`` is over."""
         if self._stopping.is_set():
             raise EngineError("the run ends")
         return self.docker.run(args, timeout=timeout)
 
     def check(self, *args: str) -> str:
-        """What ``docker ARGS`` prints. EngineError with docker's own last line where it fails."""
+        """What ``docker ARGS`` prints. EngineError with docker's own last line if it fails."""
         done = self.run(*args)
         if not done.ok:
             raise EngineError(self.docker.redact(done.last_line))
@@ -119,7 +119,7 @@ class _Trial:
         self.ports = self.started.answers or contract.ports
 
     def attempt(self, check: Callable[[], Iterator[Finding]]) -> list[Result]:
-        """The results of one check, each with the time since the one before; where no container starts, one says so."""
+        """The results of one check, each with the time since the one before; if no container starts, one says so."""
         results: list[Result] = []
         begin = time.monotonic()
         try:
