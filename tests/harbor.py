@@ -3,7 +3,7 @@
 What it answers and where is that of goharbor/harbor: src/server/middleware/v2auth/auth.go decides about a repository by
 its first path part alone, and src/core/service/token/creator.go gives a token without rights to whoever asks with a
 wrong password, for a missing project, or for more than an account may do. Blobs and manifests go to a real registry
-(``upstream``); without one, an upload can be begun and cancelled, which is all that unit tests ask for.
+(``upstream``); without one, an upload can be begun and canceled, which is all that unit tests ask for.
 """
 
 from __future__ import annotations

@@ -71,9 +71,9 @@ def picture(commands: Sequence[str], directory: Path) -> str:
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
 
 
-def style(colour: str, bold: bool) -> str:
-    """pyte calls the colour that terminals write as 33 brown."""
-    name = "" if colour == "default" else {"brown": "yellow"}.get(colour, colour)
+def style(color: str, bold: bool) -> str:
+    """pyte calls the color that terminals write as 33 brown."""
+    name = "" if color == "default" else {"brown": "yellow"}.get(color, color)
     return f"{'bold ' if bold else ''}{name}".strip()
 
 

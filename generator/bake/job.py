@@ -55,8 +55,8 @@ class Job:
     def sources(self, target: Target) -> set[str]:
         """The names of the sources that a target is built from in this run, its parents' included."""
         parts = linked(self.involved, [target.name])
-        labelled = {part.main_source.name for part in parts if part.main_source is not None}
-        return labelled | {source.name for part in parts for source in part.sources}
+        labeled = {part.main_source.name for part in parts if part.main_source is not None}
+        return labeled | {source.name for part in parts for source in part.sources}
 
     def platform(self, name: str, platform: str) -> str:
         """A step's platform; BuildKit leaves it out if the target has only one."""

@@ -18,7 +18,7 @@ _NOTHING_SENT = "nothing of the damaged part was sent"
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob in a bundle file. Its methods raise DamagedError, whose message ends with ``outcome``, if it is damaged."""
+    """A blob in a bundle file. Its methods raise DamagedError, which ends with ``outcome``, if it is damaged."""
 
     bundle: Bundle
     member: Member

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from generator.config.reference import familiar, normalise
+from generator.config.reference import familiar, normalize
 from generator.docker.process import Docker, find_docker, find_program
 from generator.errors import EngineError, InputError, Problem, did_you_mean
 from generator.images.oci import MANIFEST_TYPES, parse_config, parse_manifest
@@ -162,7 +162,7 @@ def _full_names(output: str) -> frozenset[str]:
     for name in output.split("\n"):
         # <none> and what only this engine takes for a name cannot be a name of a bundle
         with contextlib.suppress(ValueError):
-            names.add(normalise(name))
+            names.add(normalize(name))
     return frozenset(names)
 
 

@@ -220,7 +220,7 @@ def _check_image(image: Image, where: str) -> None:
         raise Malformed(f"{where}.references are not a sorted list of names")
     for name in names:
         try:
-            full = reference.normalise(name)
+            full = reference.normalize(name)
         except ValueError as error:
             raise Malformed(f"{where}: {error}") from None
         if full != name:

@@ -158,7 +158,7 @@ def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
     for image in index.images:
         names = {f"{prefix.rstrip('/')}/{reference.short(name)}:{name.rpartition(':')[2]}" for name in image.references}
         try:
-            images.append(replace(image, references=tuple(sorted(map(reference.normalise, names)))))
+            images.append(replace(image, references=tuple(sorted(map(reference.normalize, names)))))
         except ValueError as error:
             raise InputError(Problem("--retag", str(error))) from None
     given = [name for image in images for name in image.references]

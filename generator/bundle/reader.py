@@ -94,7 +94,7 @@ def inspect(source: Path | Readable) -> Inspection:
 def verify(
     source: Path | Readable, *, approve: Approve | None = None, progress: Progress | None = None, threads: int = 0
 ) -> VerifyResult:
-    """Check every byte of a bundle. Raises DamagedError, which lists all damage; another BundleError if it is not a bundle.
+    """Check every byte of a bundle. Raises DamagedError with all damage, another BundleError if it is not a bundle.
 
     ``approve`` is called first: see ``signature_check``. ``threads`` (0: one for each core) share the work if the
     source is a file.

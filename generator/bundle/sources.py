@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine
-from generator.config.reference import familiar, normalise
+from generator.config.reference import familiar, normalize
 from generator.docker.process import Docker, find_docker
 from generator.errors import EngineError, InputError, Problem, did_you_mean
 from generator.images.docker_save import AGAIN, compress_layers, copy_blobs, grouped, read_saves
@@ -215,7 +215,7 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
         # by name: if asked for a digest, docker save's index names no image (moby #51389)
         groups = grouped({name: known[name].layers for name in names})
         saves = read_saves(docker, groups, lambda _, stream: copy_blobs(stream, store), progress)
-        keys = {name: normalise(name) for name in names}
+        keys = {name: normalize(name) for name in names}
     else:
         # by ID: whatever becomes of a tag meanwhile, these are the images that were asked about
         groups = grouped({known[name].id: known[name].layers for name in names})

@@ -94,7 +94,7 @@ def mirrored(image: str, registry: str) -> str:
     return f"{registry}/{path}" + str(reference)[len(reference.name) :]
 
 
-def normalise(reference: str) -> str:
+def normalize(reference: str) -> str:
     """The full form ``domain/path:tag`` of a reference; the tag is ``latest`` if none is given.
 
     Archives name images by it: podman takes a short one for ``localhost/…``, every loader takes a full one. Raises

@@ -21,7 +21,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import IO, Generic, TypeVar, cast
 
-from generator.config.reference import normalise
+from generator.config.reference import normalize
 from generator.docker.process import Child, Docker, signals_as_exceptions
 from generator.errors import EngineError
 from generator.images.image import CHUNK, BadBlob, Readable, sha256
@@ -64,7 +64,7 @@ class DockerSave(Generic[T]):
             children = parse_index(self._document("index.json"), "")
         except Malformed as error:
             raise BadStream(f"index.json: {error}") from None
-        return {normalise(name): child.descriptor for child in children for name in child.names}
+        return {normalize(name): child.descriptor for child in children for name in child.names}
 
     def image(self, identity: str, platform: str = "") -> SavedImage | None:
         """The image with this ID (the digest of an index, a manifest or a config); None if it lacks the platform.

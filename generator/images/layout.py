@@ -97,7 +97,7 @@ def read(source: SourceImage) -> ResolvedImage:
     layout is damaged or lies (a digest, a media type, a missing blob).
     """
     try:
-        names = tuple(sorted({reference.normalise(name) for name in source.references}))
+        names = tuple(sorted({reference.normalize(name) for name in source.references}))
         platforms = tuple(dict.fromkeys(map(platform_name, source.platforms)))
     except ValueError as error:
         raise InputError(Problem(str(source.layout), str(error))) from None
@@ -122,7 +122,7 @@ def names_image(layout: Path, references: Sequence[str]) -> bool:
         children = parse_index((layout / "index.json").read_bytes()[: MAX_METADATA_SIZE + 1], "")
     except (OSError, Malformed):
         return False
-    return any(_same(child.names, [reference.normalise(name) for name in references]) for child in children)
+    return any(_same(child.names, [reference.normalize(name) for name in references]) for child in children)
 
 
 def missing_platforms(source: SourceImage, top: Descriptor) -> list[Problem]:
@@ -132,7 +132,7 @@ def missing_platforms(source: SourceImage, top: Descriptor) -> list[Problem]:
     """
     if top.media_type not in INDEX_TYPES:
         return []
-    layout, label = Layout(source.layout), reference.short(reference.normalise(source.references[0]))
+    layout, label = Layout(source.layout), reference.short(reference.normalize(source.references[0]))
     complete = {
         child.platform: _complete(layout, child.descriptor)
         for child in index_children(layout, top, label)
@@ -175,7 +175,7 @@ def _entry(layout: Layout, names: Sequence[str], label: str) -> IndexEntry:
 
 def _same(stated: Sequence[str], names: Sequence[str]) -> bool:
     try:
-        return {reference.normalise(name) for name in stated} == set(names)
+        return {reference.normalize(name) for name in stated} == set(names)
     except ValueError:
         return False
 

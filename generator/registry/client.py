@@ -50,7 +50,7 @@ class Registry(Session):
         scope = f"repository:{path}:pull,push"
         response = self.request_once("POST", f"/v2/{path}/blobs/uploads/", scope)
         if 200 <= response.status < 300:
-            # registries forget uploads by themselves; cancelling one may need a right that pushing does not (Harbor)
+            # registries forget uploads by themselves; canceling one may need a right that pushing does not (Harbor)
             with contextlib.suppress(RegistryError):
                 location = join_url(response.url, response.headers.get("Location", ""))
                 if origin(location) == origin(response.url) and "/blobs/uploads/" in location:

@@ -65,7 +65,7 @@ def other_images(
             source = parse_reference(text)
             if source.digest and not source.tag:
                 raise ValueError(f"a bundle names images by tags: write {source.name}:TAG@{source.digest}")
-            name = reference.normalise(f"{source.name}:{source.tag or 'latest'}")
+            name = reference.normalize(f"{source.name}:{source.tag or 'latest'}")
         except ValueError as error:
             problems.append(Problem("--add", f'"{text[:300]}": {error}'))
             continue
@@ -201,7 +201,7 @@ class Fetch:
         descriptor = Descriptor(top.digest, len(top.data), top.media_type)
         blobs = _FetchedBlobs(registry, source.path, Layout(wanted.layout))
         blobs.keep(descriptor, top.data)
-        names = tuple(sorted(map(reference.normalise, wanted.references)))
+        names = tuple(sorted(map(reference.normalize, wanted.references)))
         platforms = tuple(dict.fromkeys(map(platform_name, wanted.platforms)))
         if not platforms:
             raise InputError(Problem(reference.short(names[0]), "no platform is given"))

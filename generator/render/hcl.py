@@ -20,7 +20,7 @@ def quote(text: str) -> str:
     """An HCL string literal, its quotes included, that HCL reads back as exactly ``text``.
 
     A ``${`` or ``%{`` opens a template and is doubled; HCL counts from the brace, so that is right after any run of
-    ``$``. Raises ValueError for what no HCL string can contain: a surrogate, and text that is not NFC (HCL normalises
+    ``$``. Raises ValueError for what no HCL string can contain: a surrogate, and text that is not NFC (HCL normalizes
     every string: zclconf/go-cty, ``cty.NormalizeString``).
     """
     _check_text(text)

@@ -18,7 +18,7 @@ MISNAMED = {
     "catalog": ("catalogue", "*.y*ml"),
     "catalogues": ("catalogue", "*.y*ml"),
 }
-"""Misnamed directory -> the right name, and the files by which it is recognised."""
+"""Misnamed directory -> the right name, and the files by which it is recognized."""
 
 
 def never_read(project: Project, read: Collection[str], used: Mapping[str, str]) -> Iterator[Problem]:

@@ -70,7 +70,7 @@ def check_started(docker: Docker, subjects: Sequence[Subject]) -> dict[Subject, 
 
 
 class _Containers:
-    """Starts the containers of one run, each named and labelled. Threads may call its methods."""
+    """Starts the containers of one run, each named and labeled. Threads may call its methods."""
 
     def __init__(self, docker: Docker) -> None:
         self.docker = docker

@@ -11,7 +11,7 @@ import pytest
 from generator.bundle.index import short_root
 from generator.bundle.report import images_table, report
 from generator.bundle.save import save
-from generator.config.reference import familiar, normalise, short
+from generator.config.reference import familiar, normalize, short
 from generator.images.layout import SourceImage
 from tests.bundle.command import run
 from tests.bundle.conftest import Made
@@ -103,7 +103,7 @@ def test_what_images_share(made: Made) -> None:
     ],
 )
 def test_names(reference: str, full: str, shown: str, last: str) -> None:
-    assert normalise(reference) == full
+    assert normalize(reference) == full
     assert familiar(full) == shown
-    assert normalise(shown) == full
+    assert normalize(shown) == full
     assert short(full) == last

@@ -103,7 +103,7 @@ def labels(plan: Plan, state: Checkout) -> list[str]:
     return list(revision_labels(job_of(plan, "python", "roll"), {"fate": state}))
 
 
-def test_an_image_is_labelled_with_the_commit_that_is_checked_out(plan: Plan, source: PlannedSource) -> None:
+def test_an_image_is_labeled_with_the_commit_that_is_checked_out(plan: Plan, source: PlannedSource) -> None:
     label = f"python.labels.org.opencontainers.image.revision={COMMIT}"
     assert label in labels(plan, Checkout(source, COMMIT))
     assert f"{label}-dirty" in labels(plan, Checkout(source, COMMIT, ("a",)))

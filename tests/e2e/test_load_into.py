@@ -1,6 +1,6 @@
 """Bundles loaded into every kind of engine: whole, as deltas, damaged, and refused by the engine itself.
 
-Three behaviours are shown on every engine, the rest on one, or on both image stores of Docker where they differ.
+Three behaviors are shown on every engine, the rest on one, or on both image stores of Docker where they differ.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def test_without_a_login_the_registry_asks_for_one(harbor: Harbor, ca_file: Path
     assert kinds(ask(harbor, None, ca_file)) == {"no login"}
 
 
-def test_every_upload_that_was_begun_is_cancelled(harbor: Harbor, ca_file: Path) -> None:
+def test_every_upload_that_was_begun_is_canceled(harbor: Harbor, ca_file: Path) -> None:
     ask(harbor, WRITER, ca_file)
     assert sorted(line for line in harbor.asked if line.startswith("DELETE")) == [
         f"DELETE /v2/{path}/blobs/uploads/upload-1" for path in PATHS
