@@ -78,10 +78,10 @@ class BundleError(FategenError):
 
 
 def refused(error: OSError) -> EngineError:
-    """The error of a command that the operating system stopped: its reason, and the file if known."""
+    """The error for an OSError that ended a command: its reason, and the file if known."""
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        # whatever was written: a log, a temporary file, a rendered one, what is printed
+        # any write: a log, a temporary file, a rendered one, stdout
         hint = "free some space there and where the temporary files are (TMPDIR), then run the same command again"
         return EngineError(f"{error.filename or 'a file'} cannot be written: {reason}", hint=hint)
     hint = "check its owner and permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""

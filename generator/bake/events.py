@@ -73,7 +73,7 @@ class Step:
 
     @property
     def failed(self) -> bool:
-        """It has an error of its own: not one of a build cache, and not that another step failed."""
+        """It has an error of its own: neither a build cache's, nor that another step failed."""
         return bool(self.error) and not self.is_cache_step and not re.search(r"context canceled|Canceled", self.error)
 
 

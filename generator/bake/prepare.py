@@ -194,7 +194,7 @@ def resolved(
 
 
 def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The environment of bake's process: the plan's values, whatever the caller's says; and notes on what differed."""
+    """The environment of bake's process: the plan's values override the caller's. And notes on what differed."""
     secret = frozenset(variable.name for variable in plan.variables if variable.secret)
     values = variables(plan, published_base=options.published_base)
     return bake_environment(process, values, secret, provenance=plan.settings.provenance)
@@ -268,7 +268,7 @@ def passwords(plan: Plan) -> list[str]:
 
 
 def outside(root: Path, plan: Plan, involved: Sequence[Target]) -> list[str]:
-    """Paths outside the project that the build reads: newer buildx wants leave for each (``--allow fs.read=…``)."""
+    """Paths outside the project that the build reads: newer buildx requires ``--allow fs.read=…`` for each."""
     paths = [source.location for target in involved for source in target.sources if source.local]
     paths += secret_files(plan).values()
     root = root.resolve()

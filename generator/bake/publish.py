@@ -21,7 +21,7 @@ from generator.progress import Bar, say
 from generator.text import Version, duration, human, table
 
 Verify = Callable[[Sequence[SourceImage]], None]
-"""Checks the built images, which are OCI layouts, and raises if one must not be published."""
+"""Checks the built images, which are OCI layouts, and raises if any of them must not be published."""
 
 Configs = Mapping[str, Mapping[str, str]]
 """Reference -> platform -> digest of the image's config, which is the same wherever the image is."""
@@ -33,7 +33,7 @@ class Built:
 
     ``sizes`` are bytes by platform: the compressed layers in the registry, or what the local engine reports (under the
     platform ""). ``seconds`` is the time in which its own steps ran, without cached ones and without its parents';
-    ``cached`` says that none had to.
+    ``cached``: no step had to run.
     """
 
     image: str
@@ -116,7 +116,7 @@ def _verify(context: BakeContext, plan: Plan, verify: Verify) -> Configs:
 
 
 def _push(context: BakeContext) -> BakeResult:
-    """Publishes what is built. Raises EngineError that says what of it is in the registry now.
+    """Publishes what is built. Raises EngineError, which says what is in the registry now.
 
     Where the builder can, every layer and manifest is sent without a tag first, so that the tags, which make a release
     visible, follow in a second, when nothing big is left that could fail. The engine's own builder refuses this

@@ -49,7 +49,7 @@ def push_problems(
     bundle: Path | None,
     say: Callable[[str], None],
 ) -> list[Problem]:
-    """Why these targets cannot be pushed. What is not certain is only said: the push may still work.
+    """Why these targets cannot be pushed. Uncertain problems are only printed as notes: the push may still work.
 
     ``environment`` is bake's; ``bundle`` is CA_BUNDLE's file.
     """

@@ -44,13 +44,13 @@ class View:
         self._unannounced: list[Step] = []
 
     def begin(self, title: str, steps: Mapping[str, Step]) -> None:
-        """A bake process starts, whose ``steps`` will be filled in."""
+        """A bake process starts; ``steps`` is filled in while it runs."""
         self._steps = steps
         self._unannounced.clear()
         self._write(f"{title}: {', '.join(target.name for target in self._job.targets)}")
 
     def show(self, event: StepEvent) -> None:
-        """Something happened."""
+        """Shows an event of a step, or a note."""
         step = event.step
         if step is None:
             if self._verbose:

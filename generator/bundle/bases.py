@@ -136,8 +136,8 @@ def layers_in_bases(bundle: Bundle, bases: Sequence[Bundle]) -> dict[str, Blob]:
 
 
 def _bundle_and_bases(bundles: Sequence[Bundle]) -> tuple[Bundle, list[Bundle]]:
-    """The one that is no base of another (the first, if that is several), and its bases: those that it names, and
-    others that have layers which it leaves out. Raises InputError if some have nothing to do with it.
+    """The bundle that is no base of another (the first of several), and its bases: those that it names, and others
+    that have layers which it leaves out. Raises InputError if some have nothing to do with it.
     """
     roots = {base.root for bundle in bundles for base in bundle.index.bases}
     top = next((bundle for bundle in bundles if bundle.index.root not in roots), bundles[0])

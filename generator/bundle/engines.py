@@ -26,7 +26,7 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}
 _SET_PIPE_SIZE = 1031
 """F_SETPIPE_SZ of fcntl(2), which Python before 3.10 does not name."""
 _PIPE = 1 << 20
-"""Bytes that the pipe to the engine holds, the most that Linux gives anybody: 16 times fewer context switches."""
+"""Bytes of the pipe to the engine, the most that Linux allows without privileges: 16 times fewer context switches."""
 _KINDS = ("docker", "podman", "containerd")
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 
@@ -64,7 +64,7 @@ class Engine:
     _full = "is its disk full?"
     _unreachable = "is it running, and may you use it?"
     _missing, _in_use = "no such image", "conflict"
-    """What it says of an image that it does not have, and of one that a container still uses."""
+    """Its messages for an image that it does not have, and for one that a container still uses."""
     _remove_used: Sequence[str] = ("image", "rm", "--force")
     """Takes the name of such an image, which stays."""
 
@@ -80,7 +80,7 @@ class Engine:
         return True
 
     def drops_untagged(self) -> bool:
-        """Whether an image that loses its last name is gone at once (so that another name must keep it meanwhile)."""
+        """Whether the engine deletes an image with its last name, so that another name must keep it meanwhile."""
         return False
 
     def listed(self, names: Sequence[str]) -> frozenset[str]:
@@ -115,7 +115,7 @@ class Engine:
         self._command.check(["image", "tag", image, name])
 
     def untag(self, name: str) -> None:
-        """Remove a name, and the image too if it was its last. No error if there is none."""
+        """Remove a name, and the image with its last name. No error if the name does not exist."""
         done = self._command.run(["image", "rm", name])
         if not done.ok and self._in_use in done.stderr:
             done = self._command.run([*self._remove_used, name])
@@ -129,7 +129,7 @@ class Engine:
         return self._command.check(["image", "ls", "--format", form, *flags]).stdout
 
     def _inspect(self, names: Sequence[str]) -> tuple[list[tuple[EngineImage, frozenset[str]]], int]:
-        """The images that it has of these, with all that each may be called, and how many it says it does not have."""
+        """Those of these images that it has, each with all its names and IDs, and how many it reports as missing."""
         form = "{{.Id}}\t{{json .RootFS.Layers}}\t{{json .RepoTags}}\t{{.Os}}/{{.Architecture}}"
         done = self._command.run(["image", "inspect", "--format", form, *names])
         missing = done.stderr.lower().count(self._missing)

@@ -204,7 +204,7 @@ def _from_bases(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, pr
 
 
 def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]) -> None:
-    """Raises EngineError if the engine cannot unpack what it would be sent: it would find out after gigabytes."""
+    """Raises EngineError if the engine cannot unpack what it would be sent: otherwise it fails after gigabytes."""
     zstd = [
         image.label
         for image in chosen.images

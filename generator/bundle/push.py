@@ -189,7 +189,7 @@ class _Push:
                     self._repositories[digest] = repository
 
     def push(self, target: _Target) -> int | None:
-        """Blobs, then manifests, then tags: whoever sees a name can pull all of it. Bytes sent; None: it was there."""
+        """Pushes blobs, manifests, then tags: a visible tag is complete. Returns the bytes sent; None: it was there."""
         before, changed = self._sent, self._changed(target)
         if not changed:
             return None

@@ -59,14 +59,14 @@ _OCI_LAYOUT = re.compile(rb"(\./)?(blobs/.*|index\.json|oci-layout|)")
 
 
 class Approve(Protocol):
-    """Says who signed a bundle, given its index and its name, before anything else is read; raises if nobody did."""
+    """Returns the signer of a bundle, given its index and its name, before the rest is read; raises if unsigned."""
 
     def __call__(self, index: BundleIndex, name: str, /) -> str: ...
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a bundle says of itself. ``file_size`` is the file's size in bytes, ``None`` for a pipe."""
+    """What the index of a bundle states. ``file_size`` is the file's size in bytes, ``None`` for a pipe."""
 
     name: str
     index: BundleIndex
@@ -130,7 +130,7 @@ def extract(source: Path | Readable, name: str) -> bytes:
 
 
 class Stream:
-    """Reads a bundle from byte ``position`` on: an open file by its descriptor, or whatever has ``read``."""
+    """Reads a bundle from byte ``position`` on: an open file by its descriptor, or anything with ``read``."""
 
     def __init__(self, source: int | Readable, name: str, position: int = 0) -> None:
         self._source, self.name, self.position = source, name, position
@@ -210,7 +210,7 @@ def _open(path: Path) -> io.FileIO:
 
 
 def _read_index(stream: Stream) -> Contents:
-    """Read the first member, and what the index in it says of all others."""
+    """Read the first member, and derive all others from the index in it."""
     name, block = stream.name, stream.take(BLOCK)
     if not block:
         raise BundleError(f"{name} is empty", hint="copy it again")
@@ -348,7 +348,7 @@ class MemberBytes:
 
 
 def iter_verified(bundle: Bundle, progress: Progress = quiet, outcome: str = "") -> Iterator[MemberBytes]:
-    """Every member after the index, in one pass; what of its bytes nobody reads is read and checked here.
+    """Every member after the index, in one pass; bytes that the caller leaves unread are read and checked here.
 
     After the first damaged member the rest is checked too, but no more of it is given; DamagedError then lists all
     damage. Raises another BundleError if the file does not match its index. ``outcome`` ends these messages.
@@ -423,7 +423,7 @@ def check_end(bundle: Bundle, damages: Sequence[Damage] = (), outcome: str = "")
 
 
 class _Checker:
-    """Checks members of one bundle, perhaps in several threads at once. Set ``stopped`` to end them all."""
+    """Checks members of one bundle, possibly in several threads. Set ``stopped`` to end them all."""
 
     def __init__(self, bundle: Bundle, progress: Progress, outcome: str) -> None:
         self._name, self._outcome, self._progress = bundle.name, outcome, progress
@@ -496,7 +496,7 @@ class _Checker:
 
 
 class Descriptions:
-    """What the bundle index says of each OCI index, manifest and config, by digest: it alone decides what is loaded."""
+    """What the bundle index states about each OCI index, manifest and config, by digest: it decides what is loaded."""
 
     def __init__(self, index: BundleIndex) -> None:
         self._expected: dict[str, set[tuple[str, Hashable]]] = {}

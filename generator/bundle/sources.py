@@ -118,7 +118,7 @@ def default_platform(engine: Engine, plan: Plan, names: Sequence[str], origin: s
 
 
 def default_file(title: str, platforms: Iterable[str]) -> Path:
-    """With the ``platforms`` that were asked for, the same in whatever order they are."""
+    """With the requested ``platforms``, the same for any order of them."""
     return Path("-".join((title, *(platform.replace("/", "-") for platform in sorted(set(platforms))))) + ".fate.tar")
 
 
@@ -217,7 +217,7 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
         saves = read_saves(docker, groups, lambda _, stream: copy_blobs(stream, store), progress)
         keys = {name: normalize(name) for name in names}
     else:
-        # by ID: whatever becomes of a tag meanwhile, these are the images that were asked about
+        # by ID: a tag may move meanwhile, these are the images that were inspected
         groups = grouped({known[name].id: known[name].layers for name in names})
         saves = read_saves(docker, groups, lambda ids, stream: compress_layers(stream, ids, store), progress)
         keys = {name: known[name].id for name in names}

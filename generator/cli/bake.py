@@ -109,7 +109,7 @@ def command(
 
 
 def _verify(context: BakeContext, workspace: Workspace, output_format: str, sources: Sequence[SourceImage]) -> None:
-    """Checks every platform against its contract, and starts the engine's own where there is an engine."""
+    """Checks every platform against its contract, and starts the engine's own platform if there is an engine."""
     from generator.cli.verify import print_results
     from generator.verify.origins import from_layouts
     from generator.verify.run import check_images

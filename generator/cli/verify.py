@@ -119,7 +119,7 @@ def _from_registry(
 def print_results(
     results: Sequence[Result], output_format: str, *, only_failures: bool = False, consequence: str = ""
 ) -> None:
-    """Prints the results; BuildError, with its ``consequence``, where a check has failed."""
+    """Prints the results. Raises BuildError, which names the ``consequence``, if a check failed."""
     from generator.verify.results import REPORTS, failures
 
     failed = failures(results)

@@ -98,7 +98,7 @@ def parse_settings(
 
 
 def _read_file(text: str, name: str, named: set[str], problems: list[Problem]) -> list[_Entry]:
-    """The entries of a file; every key goes into ``named``, also one whose line is broken (it is not missing too)."""
+    """The entries of a file. Every key, even of a malformed line, goes into ``named``: it is not missing too."""
     import io
 
     from dotenv.parser import parse_stream

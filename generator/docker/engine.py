@@ -22,9 +22,9 @@ DAEMON_DRIVERS = ("docker", "docker-container", "")
 BUILDX_NEEDED: Version = (0, 13, 0)
 """The first buildx with ``--progress=rawjson``, the form in which fategen reads progress."""
 BUILDX_ALLOW: Version = (0, 20, 0)
-"""From here on bake asks leave (``--allow fs.read=…``) for files outside the working directory."""
+"""From here on bake requires ``--allow fs.read=…`` for files outside the working directory."""
 BUILDX_APART: Version = (0, 20, 0)
-"""From here on (containerd 2) each image that is exported has locks of its own: none sees what another is receiving."""
+"""From here on (containerd 2) each exported image has its own locks: exports do not interfere with each other."""
 BUILDKIT_NEEDED: Version = (0, 10, 0)
 """The first BuildKit whose own Dockerfile frontend (1.4) knows named contexts and here-documents."""
 DOCKER_NEEDED: Version = (23, 0, 0)
@@ -168,7 +168,7 @@ def ask_engine(docker: Docker) -> Engine:
 
 
 def inspect(docker: Docker, answers: Answers) -> Facts:
-    """What bake will meet, with a builder that runs. Raises EngineError if something is missing, old or unreachable."""
+    """The engine and the running builder of bake. Raises EngineError if one is missing, too old or unreachable."""
     facts = answers.facts()
     if facts.builder.running:
         return facts

@@ -96,9 +96,9 @@ def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[s
 
 
 def revision(target: Target, names: Iterable[str], states: Mapping[str, Checkout]) -> str:
-    """The value of a target's revision label, if it is not the one that is rendered; "" if nothing is known.
+    """The value of a target's revision label, if it differs from the rendered one; "" if unknown.
 
-    It is the commit of its main source, with ``-dirty`` if any of the sources ``names`` that it is built from is.
+    It is the commit of its main source, with ``-dirty`` if any of the sources ``names`` has uncommitted changes.
     """
     source, dirty = target.main_source, uncommitted(names, states)
     if source is None or (source.name not in states and not dirty):

@@ -225,7 +225,7 @@ class Child:
         return Completed(self.args, code, _text(self.kept), _text(self.errors))
 
     def close(self) -> None:
-        """End it, whatever happened."""
+        """End it in any case."""
         if self.process.poll() is None:
             try:
                 # no SIGINT for a child that reads a stream: it must not take a cut one for a whole one

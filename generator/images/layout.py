@@ -62,7 +62,7 @@ class Layout:
 
     @property
     def hint(self) -> str:
-        """Only the blob cache of fategen's own layouts is deleted; other layouts belong to somebody else."""
+        """Only the blob cache of fategen's own layouts is deleted; other layouts are not ours to delete."""
         blobs = (self.path / "blobs").resolve()
         if STATE not in blobs.parts:
             return f"write {self.path} again with the tool that made it"
@@ -108,7 +108,7 @@ def read(source: SourceImage) -> ResolvedImage:
 
 
 def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = ()) -> None:
-    """Make ``layout`` one that holds this image, whose blobs are there. Raises OSError if it cannot be written."""
+    """Make ``layout`` an OCI layout of this image, whose blobs are already there. Raises OSError."""
     notes = {"annotations": {"org.opencontainers.image.ref.name": ",".join(names)}} if names else {}
     entry = {**_described(top), **notes}
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}

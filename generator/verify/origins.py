@@ -277,7 +277,7 @@ def tags_in(file: Path, plan: Plan) -> tuple[str, ...]:
 
 
 def _platforms(target: Target, wanted: Wanted, present: Sequence[str]) -> list[str]:
-    """The platforms of a target to verify; one that it lacks is told, or an error if the image was named."""
+    """The platforms of a target to verify; a missing one is noted, or an error if the image was named."""
     platforms = []
     for platform in wanted.platforms or present:
         skipped = next((skipped for skipped in target.skipped if skipped.platform == platform), None)

@@ -171,7 +171,7 @@ def _need_compose(docker: Docker) -> None:
 
 
 def _health(stack: Stack, services: Sequence[Service]) -> tuple[Result, ...]:
-    """A result for each service; if some have failed, those that still start because of it are left out."""
+    """A result for each service; those that still wait for a failed one are left out."""
     stuck = any(service.failed for service in services)
     results = []
     for service in services:
