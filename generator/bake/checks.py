@@ -231,7 +231,7 @@ def engine_checks(answers: Answers | EngineError, workspace: Workspace | None) -
 
 
 def builder_check(facts: Facts, build: Build | None) -> Check:
-    """Whether the builder builds what is asked for: several platforms at once, attestations."""
+    """Whether the builder supports this build: several platforms at once, attestations."""
     builder = facts.builder
     where = f"builder {builder.name}"
     create = create_command(build.plan) if build else "docker buildx create --name fategen --bootstrap"
@@ -313,7 +313,7 @@ def platform_check(platform: str, facts: Facts, images: Sequence[str]) -> Check:
 
 
 def build_problems(build: Build, facts: Facts) -> list[Problem]:
-    """Everything that the builder or the engine cannot do of what is asked for."""
+    """Everything in this build that the builder or the engine cannot do."""
     engine = facts.engine
     checks = (builder_check(facts, build), *platform_checks(facts, build))
     problems = [problem for check in checks for problem in check.problems]
@@ -418,7 +418,7 @@ def disk_check(free: int) -> Check:
 
 
 def proxy_check(config: Mapping[str, Any], environment: Mapping[str, str]) -> Check:
-    """The proxies that docker and the builds would use; nothing is wrong with any or none."""
+    """The proxies that docker and the builds would use; always ok, since any value or none is fine."""
     names = [name for name in PROXIES if environment.get(name) or environment.get(name.lower())]
     found = [f"{' '.join(names)} in the environment (for docker itself)"] if names else []
     if mapping(config, "proxies"):

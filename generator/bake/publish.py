@@ -97,7 +97,7 @@ def _build(context: BakeContext) -> BakeResult:
 
 
 def _verify(context: BakeContext, plan: Plan, verify: Verify) -> Configs:
-    """Has every platform of what was built verified, and gives the configs of that.
+    """Verifies every platform of the built images, and returns their configs.
 
     The images are OCI layouts, as bundles are made of: what a push sends has the same digests.
     """

@@ -153,7 +153,7 @@ def pushed_manifests(
 ) -> dict[str, dict[str, Manifest]]:
     """Reference -> platform -> manifest of what was pushed; the platform is "" if there is no index.
 
-    Left out is what cannot be asked for (a registry that only the builder reaches): the push has succeeded.
+    Images that cannot be queried (a registry that only the builder reaches) are left out: the push has succeeded.
     """
 
     def ask(registry: Registry, path: str, digest: str) -> dict[str, Manifest]:

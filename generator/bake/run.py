@@ -29,7 +29,7 @@ EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")
 """How BuildKit's names of the steps after a Dockerfile's own begin."""
 
 NO_CACHE_EXPORT = "*.cache-to="
-"""The override for every run after the first: that one wrote the caches, and nothing is new.
+"""The override for every run after the first, which already wrote the caches.
 
 Later runs read the caches again: a step that is found in a registry's cache is not fetched until it is exported, and
 without the cache it would be run (seen with BuildKit 0.17.0 on an empty builder).

@@ -247,7 +247,7 @@ class DockerEngine(Engine):
         by_name = {name: image for image, image_names in shown for name in image_names}
         images = {name: by_name[full] for name in names for full in _full_names(name) | {name} if full in by_name}
         if len(images) + missing < len(names):
-            # an image without the name that it was asked for
+            # an image without the requested name
             images.update(super().inspect([name for name in names if name not in images]))
         return images
 

@@ -64,7 +64,7 @@ def bundle_json(index: BundleIndex, size: int) -> dict[str, object]:
 
 
 def delta_note(index: BundleIndex, bases: Sequence[BundleIndex] = ()) -> str:
-    """What a delta leaves out and which bundles have it; or that nothing is left out, since no base has any of it."""
+    """What a delta leaves out and which bundles have it; or that it leaves out nothing: no base has any of it."""
     if not index.bases:
         other = sorted({name or "plain tars" for base in bases for name in base.compressions - index.compressions})
         why = f" (their layers are {' and '.join(other)})" if other else ""
@@ -76,7 +76,7 @@ def delta_note(index: BundleIndex, bases: Sequence[BundleIndex] = ()) -> str:
 
 
 def images_table(index: BundleIndex) -> str:
-    """The images of a bundle as a table, with their digests if it has room; below, its small files and a note."""
+    """The images of a bundle as a table, with their digests if they fit; below, its small files and a note."""
     rows: list[tuple[str, ...]] = []
     for image in report(index):
         first, *others = (familiar(name) for name in image.references)

@@ -120,7 +120,7 @@ def _layers(index: BundleIndex) -> dict[str, set[str]]:
 
 
 def root_digest(output: Path) -> str | None:
-    """The root digest of the bundle at ``output``, "" for a file that is none, None if nothing is."""
+    """The root digest of the bundle at ``output``; "" if it is not a bundle, None if there is no file."""
     if output.exists() and not output.is_file():
         return None
     try:
@@ -179,7 +179,7 @@ def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) 
 
 
 def _write(file: Writable, plan: Contents, read: Read, fetching: Fetching | None, progress: Progress) -> str:
-    """Writes all members; gives the sha256 of what was written, in hexadecimal."""
+    """Writes all members; returns the sha256 of the written bytes, in hexadecimal."""
     whole = hashlib.sha256()
     done = 0
 

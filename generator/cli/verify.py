@@ -102,7 +102,7 @@ def command(
 def _from_registry(
     workspace: Workspace, names: Sequence[str], platforms: Sequence[str], quiet: bool, locks: contextlib.ExitStack
 ) -> Origin:
-    """Every platform that the plan has of each image, unless some are asked for."""
+    """Every platform that the plan has of each image, or the requested ones."""
     from generator.bake import Options, lock_project, make_job
     from generator.bake.push_checks import fetching_layouts
     from generator.verify.origins import from_layouts

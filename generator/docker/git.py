@@ -53,7 +53,8 @@ def checkouts(root: Path, targets: Iterable[Target]) -> dict[str, Checkout]:
 def look(directory: Path, source: PlannedSource) -> Checkout:
     """Asks git about one directory.
 
-    A part of a larger checkout is none of its own: that commit is not the source's, but what of it is not committed is.
+    A directory inside a larger checkout is no checkout of its own: its commit is not the source's, but its
+    uncommitted changes are.
     """
     top = (directory / ".git").exists()
     if not top and not any((above / ".git").exists() for above in directory.resolve().parents):

@@ -59,7 +59,7 @@ class DockerSave(Generic[T]):
     layers: Mapping[str, T]
 
     def names(self) -> dict[str, Descriptor]:
-        """What each full name stands for, in the stream of a containerd store. BadStream without an index."""
+        """What each full name stands for, in the stream of a containerd store. Raises BadStream without an index."""
         try:
             children = parse_index(self._document("index.json"), "")
         except Malformed as error:
@@ -236,7 +236,7 @@ def grouped(images: Mapping[str, Sequence[str]], streams: int = _AT_ONCE) -> lis
 
 
 def copy_blobs(stream: Readable, store: BlobStore) -> dict[str, Descriptor]:
-    """Put every blob of a containerd store's stream into ``store``; what each full name stands for. BadStream."""
+    """Put all blobs of a containerd store's stream into ``store``; what each full name stands for. Raises BadStream."""
 
     def take(digest: str, layer: Readable, size: int) -> str:
         try:

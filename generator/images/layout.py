@@ -126,7 +126,7 @@ def names_image(layout: Path, references: Sequence[str]) -> bool:
 
 
 def missing_platforms(source: SourceImage, top: Descriptor) -> list[Problem]:
-    """The platforms that were asked for and that ``top`` names, but of which blobs are missing. Raises BundleError.
+    """The requested platforms that ``top`` names, but of which blobs are missing. Raises BundleError.
 
     An engine keeps an index as it was pulled, and of its platforms those that it needs.
     """

@@ -70,7 +70,7 @@ class Session:
         self._connections = Connections(access.trusted, access.environment)
         self._reading: list[Response] = []
         self._headers: dict[tuple[str, ...], str] = {}
-        # taken while a token is asked for: all threads wait for the same one
+        # locked while a token is requested: all threads wait for the same one
         self._tokens_lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
         self._base = f"https://{host}"

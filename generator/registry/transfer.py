@@ -141,7 +141,7 @@ class Download:
             self._received(len(chunk))
 
     def _disagreement(self, response: Response) -> str:
-        """How the length that a response states differs from what was asked for; "" if it does not."""
+        """How the length that a response states differs from the request; "" if it does not."""
         if response.status == 416:
             return "it does not have the part that was asked for"
         length = response.headers.get("Content-Length", "")
