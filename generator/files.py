@@ -19,19 +19,26 @@ from generator.errors import EngineError
 FREE_SPACE = "free some space there, then run the same command again"
 
 
-def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> None:
+def write_atomically(path: Path, content: str | bytes, *, sync: bool = True, temporary: str = "") -> None:
     """Write a small file: whole or not at all, and no other file is left behind. Raises OSError.
 
-    ``sync`` waits until its bytes are on the disk; a cache that can be made again needs no wait.
+    ``sync`` waits until its bytes are on the disk; a cache that can be made again needs no wait. ``temporary`` is a
+    fixed name to write under, if nobody else writes ``path``: a killed run then leaves one file that the next replaces.
     """
-    number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    if temporary:
+        temporary = str(path.with_name(temporary))
+        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    else:
+        number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        # mkstemp keeps the file to its owner; a file system without modes (vfat) refuses a change
+        with contextlib.suppress(PermissionError):
+            os.fchmod(number, 0o644)
     try:
         with os.fdopen(number, "wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -40,6 +40,21 @@ def test_files_are_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
 
 
+def test_what_a_killed_run_left_under_a_fixed_temporary_name_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / ".a.part").write_text("half", encoding="utf-8")
+    write_atomically(tmp_path / "a", "whole", temporary=".a.part")
+    assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {"a": "whole"}
+
+
+def test_a_file_system_that_refuses_modes_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    write_atomically(tmp_path / "a", "text")
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "text"
+
+
 def test_a_lock_is_taken_once_and_free_again_after_its_block(tmp_path: Path) -> None:
     def busy() -> None:
         raise EngineError("busy")

@@ -264,6 +264,11 @@ def _check(index: BundleIndex, optional: Sequence[str]) -> None:
     if len(sizes) > MAX_MEMBERS or sum(sizes.values()) > MAX_SIZE:
         raise Malformed(f"it has too many blobs (at most {MAX_MEMBERS:,}), or too large ones")
     layers = {layer.blob.digest for image in index.images for v in image.platform_images for layer in v.layers}
+    # a member is checked for one of its uses alone, so no blob may have two
+    documents = {image.target.digest for image in index.images}
+    documents |= {b.digest for image in index.images for v in image.platform_images for b in (v.manifest, v.config)}
+    if twice := sorted(layers & documents):
+        raise Malformed(f"{twice[0]} is both a layer and an index, a manifest or a config")
     if any(layer.digest not in layers for layer in index.missing):
         raise Malformed("it leaves out a blob that is not a layer of its images")
     for what, digests in (("bundles", [b.root for b in index.bases]), ("absent", [m.digest for m in index.missing])):

@@ -113,19 +113,21 @@ def verify(
 def extract(source: Path | Readable, name: str) -> bytes:
     """The content of the small file ``fategen/NAME``, checked; what comes after it is not read.
 
-    Raises InputError if the bundle has no such file, BundleError if it is not a bundle or damaged up to there.
+    Raises InputError if the bundle has no such file, BundleError if it is not a bundle or that file is damaged.
     """
     with open_bundle(source) as bundle:
         names = [file.name for file in bundle.index.files]
         if name not in names:
             wrong = f"is not in {bundle.name}{did_you_mean(name, names)}"
             raise InputError(Problem(name, wrong), hint=f"it holds {', '.join(names) or 'images only'}")
-        for data in iter_verified(bundle):
+        checker = _Checker(bundle, quiet, "")
+        for member in bundle.contents.members[1:]:
+            data = MemberBytes(member, checker.pieces(member, bundle.stream))
             content = b"".join(data.content())
-            if data.damage:
-                raise damaged(bundle, [data.damage], "")
-            if data.member.name == FOLDER + name:
+            if member.name == FOLDER + name:
                 break
+    if data.damage:
+        raise damaged(bundle, [data.damage], "")
     return content
 
 

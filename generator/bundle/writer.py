@@ -73,7 +73,7 @@ def write_checksum(output: Path, digest: str) -> None:
     """Writes ``output`` + ``.sha256`` for ``sha256sum -c``."""
     path = output.with_name(output.name + ".sha256")
     with _disk_errors(path, 0):
-        write_atomically(path, f"{digest}  {output.name}\n")
+        write_atomically(path, f"{digest}  {output.name}\n", temporary=f".{path.name}.part")
         sync_directory(path.parent)
 
 

@@ -130,7 +130,7 @@ def read_stream(stream: Readable, take: Callable[[str, Readable, int], T]) -> Do
                     continue
                 content = file.read() if member.size <= MAX_METADATA_SIZE else b""
                 # a layer is a tar or compressed: neither begins like JSON, but for a tar whose first name does
-                is_json = content[:1] in (b"{", b"[") and content[257:262] != b"ustar"
+                is_json = content.lstrip()[:1] in (b"{", b"[") and content[257:262] != b"ustar"
                 if key.endswith("/layer.tar") or (key.startswith("sha256:") and not is_json):
                     layers[key] = take(key, io.BytesIO(content) if content else file, member.size)
                 else:

@@ -70,6 +70,12 @@ def with_first_platform(image: Image, platform_image: PlatformImage) -> Image:
     return replace(image, platform_images=(named, *image.platform_images[1:]))
 
 
+def with_manifest_as_layer(image: Image, other: PlatformImage) -> Image:
+    first, *others = layers(image)
+    forged = replace(first, blob=replace(first.blob, digest=other.manifest.digest, size=other.manifest.size))
+    return with_platform_image(image, layers=(forged, *others))
+
+
 FORGED: dict[str, tuple[int, Callable[[Image, PlatformImage], Image], str]] = {
     "layers in another order": (
         0,
@@ -98,6 +104,7 @@ FORGED: dict[str, tuple[int, Callable[[Image, PlatformImage], Image], str]] = {
         ),
         "not what it must be",
     ),
+    "another's manifest as a layer too": (0, with_manifest_as_layer, "both a layer and an index"),
 }
 
 

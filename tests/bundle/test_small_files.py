@@ -84,6 +84,11 @@ def test_a_damaged_one_is_not_printed(carried: Made) -> None:
             extract(io.BytesIO(carried.flipped(position)), "compose.yaml")
 
 
+def test_damage_in_another_one_is_no_reason_to_refuse_it(carried: Made) -> None:
+    damaged = carried.flipped(carried.member("fategen/.env").start)
+    assert extract(io.BytesIO(damaged), "compose.yaml") == FILES["compose.yaml"]
+
+
 @pytest.mark.parametrize(
     "files",
     [

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from generator.errors import InputError
-from generator.images.compression import Decompressor, gzip_layer
+from generator.images.compression import DamagedStream, Decompressor, gzip_layer
 from tests.bundle.layouts import sha256
 
 MIB = 1 << 20
@@ -48,3 +48,10 @@ def test_a_python_without_zstd_is_told_what_to_install(monkeypatch: pytest.Monke
     with pytest.raises(InputError, match="a layer: it is zstd-compressed, and this Python has no zstd") as error:
         Decompressor("zstd", "a layer")
     assert "backports.zstd" in error.value.hint
+
+
+def test_a_zstd_window_of_gigabytes_is_refused() -> None:
+    """RFC 8878, 3.1.1.1.2: the descriptor's byte says how much memory unpacking needs, here 2 GiB."""
+    frame = bytes.fromhex("28b52ffd 00 a8 01 10 00") + bytes(512)
+    with pytest.raises(DamagedStream):
+        list(Decompressor("zstd", "a layer").feed(frame))
