@@ -227,7 +227,8 @@ def engine_checks(answers: Answers | EngineError, workspace: Workspace | None) -
             checks.append(Check("builder", "missing", error.message, "a builder that answers", get, OFFLINE))
         return checks
     build = build_everything(workspace) if workspace else None
-    return [*checks, builder_check(facts, build), *platform_checks(facts, build)]
+    platforms = platform_checks(facts, build) if facts.builder.running else []
+    return [*checks, builder_check(facts, build), *platforms]
 
 
 def builder_check(facts: Facts, build: Build | None) -> Check:
@@ -277,7 +278,8 @@ def _graphdriver_problems(build: Build, facts: Facts, where: str, instead: str, 
 def platform_checks(facts: Facts, build: Build | None) -> list[Check]:
     """Each platform that is built for: only a RUN step on it needs a builder that has it."""
     builder = facts.builder
-    if not builder.running or facts.too_old:
+    # a builder that does not run yet names none
+    if not builder.platforms or facts.too_old:
         return []
     if build is None:
         return [Check("platforms", "ok", " ".join(builder.platforms), "")]

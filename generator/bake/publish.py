@@ -175,6 +175,8 @@ def _report(context: BakeContext, result: BakeResult, verified: Configs) -> tupl
         from generator.bake.push_checks import platforms_of, pushed_manifests
 
         pushed = pushed_manifests(digests, context.facts, context.env)
+        if unknown := [ref for ref in verified if ref not in pushed]:
+            say(f"note: the registry did not say whether what it has is what was verified: {', '.join(unknown)}")
         check_published(verified, {ref: {p: m.config.digest for p, m in of.items()} for ref, of in pushed.items()})
         sizes = {ref: {p: sum(layer.size for layer in m.layers) for p, m in of.items()} for ref, of in pushed.items()}
         before = platforms_of(replaced, context.facts, context.env)

@@ -197,7 +197,7 @@ def _ask_all(
 
     Asked side by side, on threads that the end of the program does not wait for.
     """
-    registries = Registries(environment, insecure=_insecure(facts))
+    registries = Registries(environment, insecure=facts.engine.insecure)
     answers: dict[str, _T] = {}
 
     def run(name: str) -> None:

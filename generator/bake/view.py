@@ -143,6 +143,9 @@ class LiveView(View):
         done = sum(row.mark == DONE for row in rows)
         title = f"{self._title}  {done} of {len(rows)}  {duration(now - self._begun)}"
         picture = Text(displayable(title), no_wrap=True, overflow="ellipsis")
+        if len(rows) > self._console.height - 2 and not final:
+            # rich crops the end
+            rows.sort(key=lambda row: (row.mark == DONE, row.mark == WAITING))
         width = max(cells(row.image) for row in rows)
         for row in rows:
             picture.append(f"\n  {row.image.ljust(width)}  ")

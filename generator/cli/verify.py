@@ -57,7 +57,7 @@ def command(
 ) -> None:
     """Check images against their contracts in the catalogue (default: all).
 
-    The content of an image is read once and cached by its digest. Then each image is started on its own, stopped, and
+    The results of an image are cached by its digest. Then each image is started on its own, stopped, and
     started again. Exit code 1 if a check fails.
     """
     if bundle and origin != "engine":

@@ -22,7 +22,7 @@ from generator.errors import EngineError
 from generator.images.image import sha256
 from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, parse_config, parse_index, parse_manifest
 from generator.registry.http import ErrorKind, RegistryError, Response, is_insecure, join_url, origin
-from generator.registry.session import Access, Session, Stopped
+from generator.registry.session import RETRY_DELAYS, Access, Session, Stopped
 from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, Received, State, Upload
 
 ACCEPT = ", ".join(sorted(INDEX_TYPES | MANIFEST_TYPES))
@@ -84,14 +84,19 @@ class Registry(Session):
         return self._get(path, "blobs", digest).data
 
     def _get(self, path: str, kind: str, name: str) -> Response:
-        response = self._ask("GET", path, kind, name)
-        if response.status != 200:
-            raise self.error(response)
-        digest = sha256(response.data)
-        expected = name if ":" in name else response.headers.get("Docker-Content-Digest", digest)
-        if digest != expected:
-            raise RegistryError("unknown", f"it sent {digest}, not {expected}")
-        return response
+        for delay in (*RETRY_DELAYS, None):
+            response = self._ask("GET", path, kind, name)
+            if response.status != 200:
+                raise self.error(response)
+            digest = sha256(response.data)
+            expected = name if ":" in name else response.headers.get("Docker-Content-Digest", digest)
+            if digest == expected:
+                return response
+            # a proxy in between may have cut it
+            if delay is None:
+                raise RegistryError("unknown", f"it sent {digest}, not {expected}")
+            self.pause(delay)
+        raise AssertionError("unreachable")
 
     def digest(self, path: str, tag: str) -> str:
         """The digest behind a tag, "" if there is no such tag; computed if the registry does not send it."""

@@ -129,11 +129,14 @@ class Connections:
                 # only now: the system's authorities take long to read
                 context = trusting(self._trusted, self._environment) if verify else _trusting_all()
                 options: dict[str, Any] = {"maxsize": 8, "ssl_context": context}
-                if proxy:
-                    user, password = urlsplit(proxy).username, urlsplit(proxy).password or ""
-                    login = f"{unquote(user)}:{unquote(password)}" if user else None
-                    options |= {"proxy_url": proxy, "proxy_headers": urllib3.make_headers(proxy_basic_auth=login)}
-                self._pools[proxy, verify] = (urllib3.ProxyManager if proxy else urllib3.PoolManager)(**options)
+                try:
+                    if proxy:
+                        user, password = urlsplit(proxy).username, urlsplit(proxy).password or ""
+                        login = f"{unquote(user)}:{unquote(password)}" if user else None
+                        options |= {"proxy_url": proxy, "proxy_headers": urllib3.make_headers(proxy_basic_auth=login)}
+                    self._pools[proxy, verify] = (urllib3.ProxyManager if proxy else urllib3.PoolManager)(**options)
+                except ValueError as error:
+                    raise RegistryError("unknown", "the address of its proxy is invalid") from error
             return self._pools[proxy, verify]
 
 
@@ -185,9 +188,10 @@ def join_url(base: str, address: str) -> str:
         url = urljoin(base, address)
         urlsplit(url).port  # noqa: B018 - reading it checks it
     except ValueError as error:
-        raise RegistryError("unknown", f"it redirects to an invalid address: {printable(address)[:80]}") from error
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise RegistryError("unknown", f"it redirects to an address that is not http: {printable(address)[:80]}")
+        raise RegistryError("unknown", "it redirects to an invalid address") from error
+    if (scheme := urlsplit(url).scheme) not in ("http", "https"):
+        # not the address: it may repeat a login
+        raise RegistryError("unknown", f"it redirects to an address that is not http ({printable(scheme)[:20]}:)")
     return url
 
 

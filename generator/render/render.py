@@ -101,8 +101,9 @@ def _bytecode_cache() -> jinja2.BytecodeCache | None:
 
     home = os.environ.get("HOME")
     directory = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
-    # Jinja knows its own version and a template's text; what our filters and settings compile it to, it does not
-    return Cache(f"{directory}/fategen/templates-{__version__}") if directory else None
+    # Jinja's own key is a template's text; the compiler and our filters change what it becomes
+    compiler = Path(jinja2.__file__).with_name("compiler.py").stat().st_mtime_ns
+    return Cache(f"{directory}/fategen/templates-{__version__}-{compiler:x}") if directory else None
 
 
 def _fill(environment: jinja2.Environment, name: str, values: dict[str, object], wanted_by: str = "") -> str:

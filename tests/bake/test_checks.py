@@ -242,6 +242,14 @@ def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan) -> None:
     )
 
 
+def test_a_node_that_is_not_running_hides_no_missing_platform(plan: Plan) -> None:
+    nodes = (Node("a", "", "running", "", ("linux/amd64",)), Node("b", "", "inactive", "", ()))
+    known = facts("linux/amd64", driver="docker-container")
+    known = replace(known, builder=replace(known.builder, nodes=nodes))
+    [problem] = build_problems(build_of(plan_of(requirements="requirements.txt"), "python"), known)
+    assert "cannot run linux/arm64 programs" in problem.message
+
+
 def test_problems_become_one_error_with_the_right_exit_code() -> None:
     raise_problems([], [])
     with pytest.raises(InputError) as input_error:

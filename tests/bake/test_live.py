@@ -28,9 +28,11 @@ def plan() -> Plan:
 class Terminal:
     """A terminal with bake's picture on it."""
 
-    def __init__(self, plan: Plan, *names: str, columns: int = 80, color: bool = False, keep: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, *names: str, columns: int = 80, lines: int = 24, color: bool = False, keep: bool = False
+    ) -> None:
         self.written = io.StringIO()
-        console = Console(file=self.written, force_terminal=True, width=columns, height=24, no_color=not color,
+        console = Console(file=self.written, force_terminal=True, width=columns, height=lines, no_color=not color,
                           color_system="standard", _environ={"TERM": "xterm"})  # fmt: skip
         self.view = LiveView(job_of(plan, *names), console, keep=keep, clock=lambda: NOW)
 
@@ -50,6 +52,11 @@ class Terminal:
 
 def step(target: str, text: str = "RUN make", **more: object) -> Step:
     return Step(StepName(target, "", "stage-1 2/5", text), **more)  # type: ignore[arg-type]
+
+
+def test_a_terminal_with_few_lines_shows_what_runs(plan: Plan) -> None:
+    last = job_of(plan, "all").involved[-1].name
+    assert "RUN make" in "\n".join(Terminal(plan, "all", lines=5).show(step(last, started=1.0)))
 
 
 def test_a_recorded_run_ends_with_a_mark_and_a_time_for_each_image(plan: Plan) -> None:

@@ -254,6 +254,11 @@ def test_a_proxy_that_cannot_be_reached(scheme: str, nobody: str) -> None:
     assert refusal(f"{scheme}://registry.example/v2/", environment(nobody)) == words
 
 
+def test_a_proxy_whose_address_is_none() -> None:
+    words = ("unknown", "the address of its proxy is invalid")
+    assert refusal("https://registry.example/v2/", {"HTTPS_PROXY": "http://[bad"}) == words
+
+
 def test_a_proxy_that_refuses() -> None:
     answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
     with Server(answering(answer)) as proxy:

@@ -133,11 +133,12 @@ def test_a_token_that_is_over_is_asked_for_once_by_all_threads(registry: Loopbac
 # answers that are none
 
 
-@pytest.mark.parametrize("address", ["http://[x/", "http://h:99999/"])
+@pytest.mark.parametrize("address", ["http://[x/", "http://h:99999/", "http://bob:hunter2@[x/", "ftp://bob:hunter2@x/"])
 def test_an_address_that_is_none(registry: Loopback, address: str) -> None:
     registry.lies.append(redirect("/v2/", address))
     kind, words = refusal(registry)
-    assert kind == "unknown" and "it redirects to an invalid address" in words
+    assert kind == "unknown" and "it redirects to an" in words and "address" in words
+    assert "hunter2" not in words, "an address may repeat a login"
 
 
 def test_a_realm_that_is_no_address(registry: Loopback) -> None:
