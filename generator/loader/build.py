@@ -72,7 +72,8 @@ def modules() -> dict[str, Path]:
         if path is None or name in found:
             continue
         found[name] = path
-        queue.append(name.rpartition(".")[0])
+        if parent := name.rpartition(".")[0]:
+            queue.append(parent)
         for node in () if _is_package(path) else ast.parse(path.read_bytes()).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "generator":
                 queue += [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
