@@ -63,7 +63,7 @@ def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]
     """
     workspace = load(project)
     if changes := workspace.drift():
-        listed = "".join(f"\n  {change.sign} {change.path}   {change.kind}" for change in changes)
+        listed = "".join(f"\n  {change}" for change in changes)
         count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
         raise DriftError(
             f"{count} out of date with .env, the catalogue and the templates; nothing was started{listed}",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from generator.bake.checks import create_command
-from generator.bake.job import Job
+from generator.bake.checks import ca_bundle, create_command
+from generator.bake.job import Job, Options
+from generator.bake.prepare import make_environment
 from generator.bake.run import NO_CACHE_EXPORT, BakeContext, BakeError, BakeResult, clear_logs, failure, run_bake
 from generator.config.reference import parse_reference
 from generator.docker.engine import BUILDX_APART
@@ -19,6 +23,11 @@ from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import Plan, Target
 from generator.progress import Bar, say
 from generator.text import Version, duration, human, table
+
+if TYPE_CHECKING:
+    from generator.bundle.index import BundleIndex
+    from generator.registry.fetch import Fetch
+    from generator.workspace import Workspace
 
 Verify = Callable[[Sequence[SourceImage]], None]
 """Checks the built images, which are OCI layouts, and raises if any of them must not be published."""
@@ -334,3 +343,31 @@ def _bake(context: BakeContext, title: str, outputs: Mapping[str, str], again: b
         run_bake(context, title, outputs, overrides=[NO_CACHE_EXPORT] if again else [])
     except BakeError as error:
         raise failure(error) from error
+
+
+@contextlib.contextmanager
+def fetching_layouts(
+    workspace: Workspace,
+    job: Job,
+    platforms: Sequence[str],
+    process: Mapping[str, str],
+    quiet: bool,
+    others: Sequence[str] = (),
+    bases: Sequence[BundleIndex] = (),
+) -> Iterator[Fetch]:
+    """The job's images, and ``others``, as their registries have them, but for layers that ``bases`` have.
+
+    The registries are asked as bake would push to them: by its proxies and docker's logins, and CA_BUNDLE is trusted.
+    """
+    # only here: the registry's client is slow to import
+    from generator.registry.client import Registries
+    from generator.registry.fetch import fetching, other_images, planned_images
+
+    layout = partial(empty_layout, workspace.project.make_state("layouts"))
+    images = [*planned_images(job.targets, platforms, layout), *other_images(others, platforms, layout)]
+    bundle = ca_bundle(workspace.plan, workspace.project.root)
+    environment, _ = make_environment(workspace.plan, Options(), process)
+    registries = Registries(environment, (bundle,) if bundle else ())
+    without = frozenset(blob for base in bases for blob in base.blobs())
+    with Bar("fetching", quiet) as bar, fetching(images, registries, without=without, progress=bar) as fetch:
+        yield fetch

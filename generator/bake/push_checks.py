@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from generator.bake.checks import Check, ca_bundle
-from generator.bake.job import Job, Options
+from generator.bake.job import Options
 from generator.bake.prepare import make_environment, passwords
 from generator.config.reference import parse_reference
 from generator.config.values import platforms
@@ -24,18 +23,12 @@ from generator.docker.engine import DAEMON_DRIVERS, Facts
 from generator.docker.hints import get_authority, get_login
 from generator.docker.process import Docker
 from generator.errors import EngineError, Problem
-from generator.images.layout import empty_layout
 from generator.images.oci import INDEX_TYPES, Manifest, parse_index, parse_manifest
 from generator.plan.plan import Target
-from generator.progress import Bar
 from generator.registry.client import Registries, Registry, access_to, host_of
 from generator.registry.explain import PushProblem, find_push_problems
 from generator.registry.http import ErrorKind, RegistryError
 from generator.workspace import Workspace
-
-if TYPE_CHECKING:
-    from generator.bundle.index import BundleIndex
-    from generator.registry.fetch import Fetch
 
 WITHOUT = "everything except bake --push"
 _T = TypeVar("_T")
@@ -230,29 +223,3 @@ def client_trust(host: str, environment: Mapping[str, str], bundle: Path | None,
     file = state / "registry-ca.pem"
     file.write_text(trust_text(files, environment), encoding="utf-8")
     return {"SSL_CERT_FILE": str(file)}
-
-
-@contextlib.contextmanager
-def fetching_layouts(
-    workspace: Workspace,
-    job: Job,
-    platforms: Sequence[str],
-    process: Mapping[str, str],
-    quiet: bool,
-    others: Sequence[str] = (),
-    bases: Sequence[BundleIndex] = (),
-) -> Iterator[Fetch]:
-    """The job's images, and ``others``, as their registries have them, but for layers that ``bases`` have.
-
-    The registries are asked as bake would push to them: by its proxies and docker's logins, and CA_BUNDLE is trusted.
-    """
-    from generator.registry.fetch import fetching, other_images, planned_images
-
-    layout = partial(empty_layout, workspace.project.make_state("layouts"))
-    images = [*planned_images(job.targets, platforms, layout), *other_images(others, platforms, layout)]
-    bundle = ca_bundle(workspace.plan, workspace.project.root)
-    environment, _ = make_environment(workspace.plan, Options(), process)
-    registries = Registries(environment, (bundle,) if bundle else ())
-    without = frozenset(blob for base in bases for blob in base.blobs())
-    with Bar("fetching", quiet) as bar, fetching(images, registries, without=without, progress=bar) as fetch:
-        yield fetch

@@ -182,8 +182,8 @@ def without_building(
     if kind == "layout":
         yield from_layouts(Path(place), job, platforms), None
     elif kind == "registry":
-        # only here: its HTTP library is slow to import
-        from generator.bake.push_checks import fetching_layouts
+        # only here: bake.publish reads layouts through this module
+        from generator.bake.publish import fetching_layouts
 
         with fetching_layouts(workspace, job, platforms, process, quiet, others, bases) as fetch:
             yield fetch.images, fetch

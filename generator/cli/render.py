@@ -30,7 +30,7 @@ def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
     if diff:
         click.echo("".join(change.diff() for change in changes), nl=False)
     if check and changes:
-        listed = "".join(f"\n  {change.sign} {change.path}   {change.kind}" for change in changes)
+        listed = "".join(f"\n  {change}" for change in changes)
         raise DriftError(
             f"{len(changes)} generated file{'s differ' if len(changes) > 1 else ' differs'} from what .env, "
             f"the catalogue and the templates render{listed}",

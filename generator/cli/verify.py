@@ -104,7 +104,7 @@ def _from_registry(
 ) -> Origin:
     """Every platform that the plan has of each image, or the requested ones."""
     from generator.bake import Options, lock_project, make_job
-    from generator.bake.push_checks import fetching_layouts
+    from generator.bake.publish import fetching_layouts
     from generator.verify.origins import from_layouts
 
     locks.enter_context(lock_project(workspace.project))

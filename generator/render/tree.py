@@ -31,6 +31,9 @@ class Change:
     def sign(self) -> str:
         return {"missing": "+", "changed": "~", "stale": "-"}[self.kind]
 
+    def __str__(self) -> str:
+        return f"{self.sign} {self.path}   {self.kind}"
+
     def diff(self) -> str:
         """A unified diff from what is on disk to what is rendered."""
         lines = difflib.unified_diff(
