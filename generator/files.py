@@ -16,8 +16,6 @@ from typing import BinaryIO
 
 from generator.errors import EngineError
 
-FREE_SPACE = "free some space there, then run the same command again"
-
 
 def write_atomically(path: Path, content: str | bytes, *, sync: bool = True, temporary: str = "") -> None:
     """Write a small file: whole or not at all, and no other file is left behind. Raises OSError.
@@ -85,11 +83,12 @@ def lock(path: Path, when_busy: Callable[[], object] = lambda: None) -> Iterator
 
 
 @contextlib.contextmanager
-def disk_errors(directory: Path, hint: str = FREE_SPACE) -> Iterator[None]:
+def disk_errors(directory: Path) -> Iterator[None]:
     """Turn an OSError of the block into an EngineError that names ``directory``."""
     try:
         yield
     except OSError as error:
+        hint = "free some space there, then run the same command again"
         raise EngineError(f"{directory} cannot be written: {error.strerror}", hint=hint) from error
 
 
