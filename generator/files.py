@@ -16,6 +16,8 @@ from typing import BinaryIO
 
 from generator.errors import EngineError
 
+FREE_SPACE = "free some space there, then run the same command again"
+
 
 def write_atomically(path: Path, content: str | bytes, *, sync: bool = True, temporary: str = "") -> None:
     """Write a small file: whole or not at all, and no other file is left behind. Raises OSError.
@@ -83,13 +85,12 @@ def lock(path: Path, when_busy: Callable[[], object] = lambda: None) -> Iterator
 
 
 @contextlib.contextmanager
-def disk_errors(directory: Path) -> Iterator[None]:
-    """Turn an OSError of the block into an EngineError that names ``directory``."""
+def disk_errors(path: Path, hint: str = FREE_SPACE) -> Iterator[None]:
+    """Turn an OSError of the block into an EngineError that names ``path``, a file or a directory."""
     try:
         yield
     except OSError as error:
-        hint = "free some space there, then run the same command again"
-        raise EngineError(f"{directory} cannot be written: {error.strerror}", hint=hint) from error
+        raise EngineError(f"{path} cannot be written: {error.strerror}", hint=hint) from error
 
 
 def _open_locked(path: Path, operation: int) -> BinaryIO:
