@@ -6,12 +6,39 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Callable
+
+from generator.errors import FategenError, refused
 
 
 def escape() -> None:
     """From now on, print escaped what stdout cannot encode, such as a stray byte of a file name."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def run(command: Callable[[], object]) -> int:
+    """Run a command; its exit code. An error becomes a message on stderr, Ctrl-C becomes 130."""
+    escape()
+    try:
+        code = command()
+        flush()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except FategenError as error:
+        print(error.render(), file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # the reader of a pipe (head, less) went away: say nothing
+        give_up()
+        return 141
+    except OSError as error:
+        refusal = refused(error)
+        print(refusal.render(), file=sys.stderr)
+        give_up()
+        return refusal.exit_code
+    return code if isinstance(code, int) else 0
 
 
 def flush() -> None:

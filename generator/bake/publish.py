@@ -276,8 +276,6 @@ def build_layouts(
     There is no attestation, and layers are what a push sends: gzip, unless a base has others. ``again``: the images
     were built just now, so that no build cache is written.
     """
-    from generator.bundle.sources import fill_layouts, source_images
-
     layouts = {target.name: empty_layout(context.state / "layouts", target.name) for target in context.job.targets}
     images = source_images(context.job, platforms, layouts)
     if context.facts.multi_platform:
@@ -297,9 +295,20 @@ def build_layouts(
             hint="nothing was started",
         )
     _bake(context, "building and loading", {target.name: "type=docker" for target in context.job.targets}, again)
+    from generator.bundle.from_engine import fill_layouts
+
     with Bar("reading it back", context.quiet) as bar:
         fill_layouts(context.docker, images, bar)
     return images
+
+
+def source_images(job: Job, platforms: Sequence[str], layouts: Mapping[str, Path]) -> tuple[SourceImage, ...]:
+    """The job's images in their layouts (target -> directory), each with its platforms in the order asked for."""
+    order = {platform: number for number, platform in enumerate(platforms)}
+    return tuple(
+        SourceImage(target.tags, layouts[target.name], tuple(sorted(target.platforms, key=order.__getitem__)))
+        for target in job.targets
+    )
 
 
 def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> None:

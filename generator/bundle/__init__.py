@@ -14,7 +14,7 @@ from generator.bundle.index import BundleIndex, open_files, short_root
 from generator.bundle.load import Loaded, LoadResult, load
 from generator.bundle.reader import Approve, Damage, DamagedError, Inspection, VerifyResult, extract, inspect, verify
 from generator.bundle.save import SaveResult, save
-from generator.bundle.signature import Signed, sign, signature_check
+from generator.bundle.signature import sign, signature_check
 from generator.images.image import Image, PlatformImage
 from generator.images.layout import SourceImage
 from generator.progress import Progress
@@ -33,7 +33,6 @@ __all__ = [
     "PlatformImage",
     "Progress",
     "SaveResult",
-    "Signed",
     "SourceImage",
     "VerifyResult",
     "diff",

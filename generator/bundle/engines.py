@@ -10,9 +10,9 @@ import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from generator.config.reference import familiar, normalize
+from generator.docker import engine as docker_engine
 from generator.docker.process import Docker, find_docker, find_program
 from generator.errors import EngineError, InputError, Problem, did_you_mean
 from generator.images.oci import MANIFEST_TYPES, parse_config, parse_manifest
@@ -22,7 +22,6 @@ from generator.text import without
 NOT_IN_ENGINE = "the engine has no image of this name"
 GET_IMAGES = "fategen bake all --load loads your own images, docker pull others; docker image ls lists them"
 """The next step for it."""
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}
 _SET_PIPE_SIZE = 1031
 """F_SETPIPE_SZ of fcntl(2), which Python before 3.10 does not name."""
 _PIPE = 1 << 20
@@ -178,18 +177,18 @@ def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
     return image, _full_names("\n".join(tags)) | {image.id}
 
 
-class _DockerFacts(NamedTuple):
-    platform: str
-    containerd_store: bool
-    version: str
-    podman: bool
-
-
 class DockerEngine(Engine):
     """Docker, with either image store. Commands and flags used exist since Docker 18.09."""
 
     _unreachable = "is it running, and may you use it? see docker version"
     _full = "see docker info and the engine's log; is its disk full?"
+
+    @functools.cached_property
+    def _facts(self) -> docker_engine.Engine:
+        facts = docker_engine.ask_engine(self._command)
+        if facts.problem is not None:
+            raise facts.problem
+        return facts
 
     def platform(self) -> str:
         return self._facts.platform
@@ -197,28 +196,13 @@ class DockerEngine(Engine):
     @property
     def containerd_store(self) -> bool:
         """Which of its two image stores it has."""
-        return self._facts.containerd_store
-
-    @functools.cached_property
-    def _facts(self) -> _DockerFacts:
-        """Two commands, at the same time."""
-        asked = (
-            ["version", "--format", "{{.Server.Os}}/{{.Server.Arch}} {{.Server.Version}} {{.Server.Components}}"],
-            ["info", "--format", "{{json .DriverStatus}}"],
-        )
-        with self._command.start(asked[0]) as version, self._command.start(asked[1]) as info:
-            results = [child.finish() for child in (version, info)]
-        for done in results:
-            if not done.ok:
-                raise self._command.failure(done, hint=self._unreachable)
-        platform, number, components = (results[0].stdout.strip() + "  ").split(" ", 2)
-        containerd_store = "io.containerd.snapshotter" in results[1].stdout
-        return _DockerFacts(platform, containerd_store, number, "Podman" in components)
+        return self._facts.store == "containerd"
 
     def reads_zstd(self) -> bool:
         """A containerd store does, a graphdriver from Docker 23 on, and podman, which may answer on Docker's socket."""
         major = self._facts.version.partition(".")[0]
-        return self.containerd_store or self._facts.podman or not major.isdigit() or int(major) >= 23
+        # podman's versions began anew: 1 to 5
+        return self.containerd_store or not major.isdigit() or not 17 <= int(major) < 23
 
     def drops_untagged(self) -> bool:
         """A containerd store does (seen on Docker 26): what lost its last name may be collected at once."""
@@ -284,7 +268,7 @@ class ContainerdEngine(Engine):
 
     def platform(self) -> str:
         """That of this machine: containerd is reached by a socket on it."""
-        return f"linux/{_MACHINES.get(platform.machine(), platform.machine())}"
+        return docker_engine.engine_platform("linux", platform.machine())
 
     def drops_untagged(self) -> bool:
         return True

@@ -108,6 +108,15 @@ class BundleIndex:
                 blobs.setdefault(blob.digest, blob)
         return blobs
 
+    def layers(self) -> dict[str, set[str]]:
+        """The layers of its images by digest, and the manifests that have each."""
+        layers: dict[str, set[str]] = {}
+        for image in self.images:
+            for platform_image in image.platform_images:
+                for layer in platform_image.layers:
+                    layers.setdefault(layer.blob.digest, set()).add(platform_image.manifest.digest)
+        return layers
+
     def carried(self) -> dict[str, Descriptor]:
         """The blobs that are in the file: all but the missing ones."""
         missing = {layer.digest for layer in self.missing}
@@ -175,14 +184,27 @@ def _read(kind: Any, value: object, where: str) -> Any:
     return kind(**{name: _read(_FIELDS[kind][name], members[key], f"{where}.{key}") for name, key in keys.items()})
 
 
-def arrange(name: str, images: Sequence[Image], files: Sequence[SmallFile] = ()) -> BundleIndex:
-    """The index of a whole bundle with ``images``, in canonical order, checked as if it had been read.
+def arrange(
+    name: str,
+    images: Sequence[Image],
+    files: Sequence[SmallFile] = (),
+    bases: Sequence[BaseBundle] = (),
+    missing: Sequence[MissingLayer] = (),
+) -> BundleIndex:
+    """The index of a bundle, in canonical order and checked as if it had been read. Raises Malformed."""
+    return decode(_ordered(BundleIndex(name, tuple(images), tuple(bases), tuple(missing), tuple(files))).encode())
 
-    ``Malformed`` says what is wrong. ``save.leave_out`` makes it the index of a delta.
-    """
-    ordered = [replace(image, references=tuple(sorted(image.references))) for image in images]
-    ordered.sort(key=lambda image: image.references[0])
-    return decode(BundleIndex(name, tuple(ordered), files=tuple(sorted(files, key=lambda f: f.name))).encode())
+
+def _ordered(index: BundleIndex) -> BundleIndex:
+    """The same in canonical order, each base bundle and missing layer once."""
+    images = [replace(image, references=tuple(sorted(image.references))) for image in index.images]
+    return replace(
+        index,
+        images=tuple(sorted(images, key=lambda image: image.references)),
+        bases=tuple(base for _, base in sorted({base.root: base for base in index.bases}.items())),
+        missing=tuple(layer for _, layer in sorted({layer.digest: layer for layer in index.missing}.items())),
+        files=tuple(sorted(index.files, key=lambda file: file.name)),
+    )
 
 
 def decode(data: bytes) -> BundleIndex:
@@ -201,24 +223,21 @@ def decode(data: bytes) -> BundleIndex:
         _read([MissingLayer], base["absent"], "base.absent"),
         _read([SmallFile], members.get("files", []), "files"),
     )
-    for bundle_name in (index.name, *(bundle.name for bundle in index.bases)):
-        if not NAME.fullmatch(bundle_name):
-            raise Malformed(f"{bundle_name[:40]!r} is not a bundle name")
     for number, image in enumerate(index.images):
         _check_image(image, f"images[{number}]")
-    _check(index, optional)
-    # one comparison covers the order of keys, the totals, the root digest and every byte of white space
-    if index.encode() != data:
+    _check(index)
+    # one comparison covers every order, the totals, the root digest and every byte of white space
+    if _ordered(index).encode() != data:
         wrong = "its root digest is not that of its content" if members["root"] != index.root else "it is not canonical"
         raise Malformed(wrong)
     return index
 
 
 def _check_image(image: Image, where: str) -> None:
-    names, platforms = list(image.references), image.platforms
-    if not names or names != sorted(names):
-        raise Malformed(f"{where}.references are not a sorted list of names")
-    for name in names:
+    platforms = image.platforms
+    if not image.references:
+        raise Malformed(f"{where} has no name")
+    for name in image.references:
         try:
             full = reference.normalize(name)
         except ValueError as error:
@@ -246,45 +265,38 @@ def _check_blob(blob: Descriptor, where: str, types: frozenset[str], limit: int 
         raise Malformed(f"{where} has {blob.size:,} bytes, at most {limit:,} are read")
 
 
-def _check(index: BundleIndex, optional: Sequence[str]) -> None:
-    """What must fit together: names, sizes, order, base bundles, small files."""
-    names = [name for image in index.images for name in image.references]
-    if not names:
+def _check(index: BundleIndex) -> None:
+    """What must fit together: names, sizes, base bundles, small files."""
+    for name in (index.name, *(base.name for base in index.bases)):
+        if not NAME.fullmatch(name):
+            raise Malformed(f"{name[:40]!r} is not a bundle name")
+    if not index.images:
         raise Malformed("it holds no image")
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
+    names = Counter(name for image in index.images for name in image.references)
+    if twice := sorted(name for name, count in names.items() if count > 1):
         raise Malformed(f"{twice[0]} is listed twice")
-    if [image.references[0] for image in index.images] != sorted(image.references[0] for image in index.images):
-        raise Malformed("its images are not in order")
-    sizes: dict[str, int] = {}
-    for image in index.images:
-        for blob in image.blobs():
-            if sizes.setdefault(blob.digest, blob.size) != blob.size:
-                raise Malformed(f"{blob.digest} has two sizes")
-    if len(sizes) > MAX_MEMBERS or sum(sizes.values()) > MAX_SIZE:
+    sizes = {(blob.digest, blob.size) for image in index.images for blob in image.blobs()}
+    if len(dict(sizes)) < len(sizes):
+        raise Malformed("a blob has two sizes")
+    if len(sizes) > MAX_MEMBERS or sum(size for _, size in sizes) > MAX_SIZE:
         raise Malformed(f"it has too many blobs (at most {MAX_MEMBERS:,}), or too large ones")
-    layers = {layer.blob.digest for image in index.images for v in image.platform_images for layer in v.layers}
+    layers = index.layers().keys()
     # a member is checked for one of its uses alone, so no blob may have two
     documents = {image.target.digest for image in index.images}
     documents |= {b.digest for image in index.images for v in image.platform_images for b in (v.manifest, v.config)}
-    if twice := sorted(layers & documents):
-        raise Malformed(f"{twice[0]} is both a layer and an index, a manifest or a config")
+    if both := sorted(layers & documents):
+        raise Malformed(f"{both[0]} is both a layer and an index, a manifest or a config")
     if any(layer.digest not in layers for layer in index.missing):
         raise Malformed("it leaves out a blob that is not a layer of its images")
-    for what, digests in (("bundles", [b.root for b in index.bases]), ("absent", [m.digest for m in index.missing])):
-        if digests != sorted(set(digests)) or bool(digests) != ("base" in optional):
-            raise Malformed(f"base.{what} is not a sorted list")
+    if bool(index.bases) != bool(index.missing):
+        raise Malformed("it has base bundles and leaves out no layer, or the other way round")
     for file in index.files:
         if wrong := _wrong_file_name(file.name):
             raise Malformed(f"files: {wrong}")
         if file.size > MAX_FILE:
             raise Malformed(f"files: {file.name} has {file.size:,} bytes, at most {MAX_FILE:,} are read")
-    file_names = [file.name for file in index.files]
-    lower = {name.lower() for name in file_names}
-    if file_names != sorted(file_names) or len(lower) < len(file_names) or len(file_names) > MAX_FILES:
-        raise Malformed(f"files are not a sorted list of 1 to {MAX_FILES} names")
-    if "files" in optional and not file_names:
-        raise Malformed("files is an empty list")
+    if len({file.name.lower() for file in index.files}) < len(index.files) or len(index.files) > MAX_FILES:
+        raise Malformed(f"it has more than {MAX_FILES} files, or one twice")
 
 
 def _wrong_file_name(name: str) -> str:
@@ -302,25 +314,24 @@ def small_file(name: str, data: bytes) -> SmallFile:
 def open_files(paths: Sequence[Path]) -> dict[str, bytes]:
     """The files to put into a bundle, by the last part of their path. InputError lists all that cannot go in."""
     problems: list[Problem] = []
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     for path in paths:
-        data = b""
+        wrong, data = _wrong_file_name(path.name), b""
         try:
             with path.open("rb") as file:
                 data = file.read(MAX_FILE + 1)
         except OSError as error:
-            problems.append(Problem(str(path), f"cannot be read: {error.strerror}"))
-        if wrong := _wrong_file_name(path.name):
-            problems.append(Problem(str(path), wrong))
+            wrong = f"cannot be read: {error.strerror}"
         if len(data) > MAX_FILE:
-            problems.append(Problem(str(path), f"has more than {MAX_FILE:,} bytes; send it next to the bundle"))
-        if path.name.lower() in (name.lower() for name in found):
-            problems.append(Problem(str(path), f"a bundle can have only one {path.name}"))
-        found[path.name] = data
-    if len(found) > MAX_FILES:
-        problems.append(
-            Problem("--file", f"{len(found)} files, a bundle can have at most {MAX_FILES}: pack them into an archive")
-        )
+            wrong = f"has more than {MAX_FILE:,} bytes; send it next to the bundle"
+        if path.name.lower() in map(str.lower, files):
+            wrong = f"a bundle can have only one {path.name}"
+        if wrong:
+            problems.append(Problem(str(path), wrong))
+        files[path.name] = data
+    if len(files) > MAX_FILES:
+        wrong = f"{len(files)} files, a bundle can have at most {MAX_FILES}: pack them into an archive"
+        problems.append(Problem("--file", wrong))
     if problems:
         raise InputError(problems)
-    return found
+    return files

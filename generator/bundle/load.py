@@ -8,16 +8,16 @@ bundle says, the tags go back to what they were. Engines get members written her
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
-from generator.bundle.bases import Blob, layers_in_bases, missing_bases, named_bases, open_bundles
-from generator.bundle.engines import Engine, EngineImage, Present
+from generator.bundle.bases import Blob, layers_in_bases, missing_bases, open_bundles
+from generator.bundle.engines import Engine, Present
 from generator.bundle.format import TRAILER, blob_name, header, loader_files, padding
 from generator.bundle.index import BundleIndex
 from generator.bundle.reader import Approve, Bundle, iter_verified
@@ -28,8 +28,6 @@ from generator.images.image import Image, PlatformImage, Readable
 from generator.images.oci import ZSTD_TYPES, platform_name
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
-
-_NOTHING = "nothing was loaded"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def load(
     platform: str = "",
     retag: str = "",
     approve: Approve | None = None,
-    progress: Progress | None = None,
+    progress: Progress = quiet,
 ) -> LoadResult:
     """Load a bundle, or the images of it that ``only`` names, for ``platform`` (default: the engine's own).
 
@@ -75,7 +73,7 @@ def load(
     Raises InputError (an image, a platform or a base bundle that is missing), BundleError (damaged or unsafe: no name
     was touched), EngineError (the engine failed: names are as they were).
     """
-    with open_bundles((source, *bases)) as (bundle, others):
+    with open_bundles((source, *bases), "nothing was loaded") as (bundle, others):
         signer = approve(bundle.index, bundle.name) if approve else ""
         try:
             wanted_platform = platform_name(platform or engine.platform())
@@ -85,24 +83,25 @@ def load(
         # a delta's missing layers may be in any image; a whole bundle was loaded under its names, or never
         images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
         names = tuple(dict.fromkeys(name for image in images for name in image.references))
-        present = _present_layers(bundle, others, chosen, engine.present(names))
+        present = _present_layers(bundle.index, chosen, engine.present(names))
         from_bases = _from_bases(bundle, others, chosen, present)
         _check_readable(engine, chosen, present)
         wanted = {blob_name(digest) for digest in chosen.blobs() if digest not in present} | {"blobs/", "blobs/sha256/"}
-        with Names(engine, chosen) as changes:
+        names_before = Names(engine, chosen)
+        with names_before.restored_on_error():
 
             def archive() -> Iterator[bytes]:
-                for data in iter_verified(bundle, progress or quiet, _NOTHING):
-                    if data.member.name in wanted:
-                        yield from data
+                for member, pieces in iter_verified(bundle, progress):
+                    if member.name in wanted:
+                        yield from pieces
                 for layer in from_bases:
-                    yield from layer.as_member(_NOTHING)
-                changes.may_begin()
+                    yield from layer.as_member()
+                names_before.may_change = True
                 for name, content in loader_files(chosen):
                     yield header(name, len(content)) + content + bytes(padding(len(content)))
                 yield TRAILER
 
-            loaded = changes.confirm(engine.load(wanted_platform, archive()))
+            loaded = names_before.confirm(engine.load(wanted_platform, archive()))
     return LoadResult(bundle.index, wanted_platform, loaded, signer)
 
 
@@ -168,15 +167,12 @@ def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
     return replace(index, images=tuple(sorted(images, key=lambda image: image.references[0])))
 
 
-def _present_layers(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, present: Present) -> frozenset[str]:
+def _present_layers(index: BundleIndex, chosen: BundleIndex, present: Present) -> frozenset[str]:
     """Digests of the layers of ``chosen`` that the engine has already."""
     prefixes = {chain[:length] for chain in present.chains for length in range(1, len(chain) + 1)}
-    whole = {layer.digest for layer in bundle.index.missing if present.manifests.intersection(layer.manifests)}
-    for known in (bundle, *named_bases(bundle, bases)):
-        for image in known.index.images:
-            for platform_image in image.platform_images:
-                if platform_image.manifest.digest in present.manifests:
-                    whole |= {layer.blob.digest for layer in platform_image.layers}
+    whole = {digest for digest, manifests in index.layers().items() if manifests & present.manifests}
+    # a delta says in which images of its bases a missing layer is
+    whole |= {layer.digest for layer in index.missing if present.manifests.intersection(layer.manifests)}
     known_layers: set[str] = set()
     send: set[str] = set()
     for image in chosen.images:
@@ -219,28 +215,46 @@ def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]
 
 
 class Names:
-    """Remembers what the names of ``chosen`` are in the engine, and puts that back when the ``with`` block fails."""
+    """The names of ``chosen`` before a load. Set ``may_change`` when the engine may begin to change them."""
 
     def __init__(self, engine: Engine, chosen: BundleIndex) -> None:
         self._engine = engine
         self._images = {name: image.platform_images[0] for image in chosen.images for name in image.references}
-        self._before: Mapping[str, EngineImage] = {}
+        self._before = engine.inspect(list(self._images))
         self._kept: dict[str, str] = {}
-        self._changing = False
+        self.may_change = False
 
-    def __enter__(self) -> Names:
-        self._before = self._engine.inspect(list(self._images))
+    @contextlib.contextmanager
+    def restored_on_error(self) -> Iterator[None]:
+        """Keeps the old images while the block runs, and gives them their names again when it fails."""
+        lost: list[str] = []
+        try:
+            self._keep()
+            yield
+        except BaseException as error:
+            if not self.may_change:
+                raise
+            lost = self._restore()
+            if lost:
+                ways = ", ".join(f"{familiar(n)} → {self._kept.get(n) or self._before[n].id}" for n in lost)
+                message = f"{error}\n  and these names could not be restored: {ways}"
+                raise EngineError(message, hint="docker tag them") from error
+            if isinstance(error, FategenError):
+                raise EngineError(f"{error.message}\n  no name was changed", hint=error.hint) from error
+            raise
+        finally:
+            for name, keep in self._kept.items():
+                if name not in lost:
+                    self._engine.untag(keep)
+
+    def _keep(self) -> None:
+        """Give what will lose its name another one, where the engine would delete it."""
         if self._engine.drops_untagged():
             for name, image in self._before.items():
                 if image.id not in _ids(self._images[name]):
                     keep = "fategen.invalid/keep:" + hashlib.sha256(name.encode()).hexdigest()[:16]
                     self._engine.tag(name, keep)
                     self._kept[name] = keep
-        return self
-
-    def may_begin(self) -> None:
-        """From now on the engine may change names."""
-        self._changing = True
 
     def confirm(self, output: str) -> tuple[Loaded, ...]:
         """Ask the engine what it has now; EngineError, with its ``output``, if that is not what was sent.
@@ -268,23 +282,6 @@ class Names:
             last = "".join(f"\n  its last output: {line}" for line in output.strip().splitlines()[-1:])
             raise EngineError(f"the engine did not load the bundle correctly:{lines}{last}", hint="is its disk full?")
         return tuple(loaded)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        lost: list[str] = []
-        try:
-            if error is not None and self._changing:
-                lost = self._restore()
-        finally:
-            for name, keep in self._kept.items():
-                if name not in lost:
-                    self._engine.untag(keep)
-        if lost:
-            ways = ", ".join(f"{familiar(n)} → {self._kept.get(n) or self._before[n].id}" for n in lost)
-            raise EngineError(f"{error}\n  and these names could not be restored: {ways}", hint="docker tag them")
-        if isinstance(error, FategenError) and self._changing:
-            raise EngineError(f"{error.message}\n  no name was changed", hint=error.hint) from error
 
     def _restore(self) -> list[str]:
         """Put every name back; the names for which that failed."""

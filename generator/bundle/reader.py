@@ -38,13 +38,22 @@ from generator.bundle.format import (
 from generator.bundle.index import BundleIndex, decode, short_root
 from generator.errors import BundleError, InputError, Problem, did_you_mean
 from generator.images.image import Readable
-from generator.images.oci import INDEX_TYPES, Descriptor, Manifest, parse_config, parse_index, parse_manifest
+from generator.images.oci import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Descriptor,
+    Manifest,
+    parse_config,
+    parse_index,
+    parse_manifest,
+)
 from generator.images.strictjson import MAX_METADATA_SIZE, Malformed
 from generator.progress import Progress, quiet
 
 _PIECE = 256 << 10
 """Bytes: a quarter of what the pipe to an engine holds, so that the engine has the others while one is hashed."""
 _SAVE = "fategen bundle save"
+_MISSING = "is missing"
 _SHOWN = 20
 """Places that a message lists; ``DamagedError.damages`` has all."""
 _COMPRESSED = {
@@ -91,21 +100,18 @@ def inspect(source: Path | Readable) -> Inspection:
         return Inspection(bundle.name, bundle.index, bundle.contents.size, bundle.file_size)
 
 
-def verify(
-    source: Path | Readable, *, approve: Approve | None = None, progress: Progress | None = None, threads: int = 0
-) -> VerifyResult:
+def verify(source: Path | Readable, *, approve: Approve | None = None, progress: Progress = quiet) -> VerifyResult:
     """Check every byte of a bundle. Raises DamagedError with all damage, another BundleError if it is not a bundle.
 
-    ``approve`` is called first: see ``signature_check``. ``threads`` (0: one for each core) share the work if the
-    source is a file.
+    ``approve`` is called first: see ``signature_check``. If the source is a file, all cores share the work.
     """
     with open_bundle(source) as bundle:
         signer = approve(bundle.index, bundle.name) if approve else ""
         if bundle.file_size is None:
-            for _ in iter_verified(bundle, progress or quiet):
+            for _ in iter_verified(bundle, progress):
                 pass
         else:
-            _verify_file(bundle, progress or quiet, threads or len(os.sched_getaffinity(0)))
+            _verify_file(bundle, progress)
     blobs = sum(member.is_blob for member in bundle.contents.members)
     return VerifyResult(bundle.name, bundle.index, bundle.contents.size, blobs, signer)
 
@@ -120,15 +126,15 @@ def extract(source: Path | Readable, name: str) -> bytes:
         if name not in names:
             wrong = f"is not in {bundle.name}{did_you_mean(name, names)}"
             raise InputError(Problem(name, wrong), hint=f"it holds {', '.join(names) or 'images only'}")
-        checker = _Checker(bundle, quiet, "")
+        checker = Checker(bundle)
         for member in bundle.contents.members[1:]:
-            data = MemberBytes(member, checker.pieces(member, bundle.stream))
-            content = b"".join(data.content())
+            damages: list[Damage] = []
+            data = b"".join(checker.member(member, bundle.stream, damages))
             if member.name == FOLDER + name:
                 break
-    if data.damage:
-        raise damaged(bundle, [data.damage], "")
-    return content
+    if damages:
+        raise damaged(bundle, damages)
+    return data[BLOCK : BLOCK + member.size]
 
 
 class Stream:
@@ -162,24 +168,46 @@ class Stream:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An open bundle whose index has been read; ``stream`` continues after it. ``file_size`` is None for a pipe."""
+    """An open bundle whose index has been read; ``stream`` continues after it. ``file_size`` is None for a pipe.
+
+    ``outcome`` ends the messages about its damage: what became of the command.
+    """
 
     name: str
     contents: Contents
     stream: Stream
     file_size: int | None
+    outcome: str = ""
 
     @property
     def index(self) -> BundleIndex:
         return self.contents.index
 
     @cached_property
-    def descriptions(self) -> Descriptions:
-        return Descriptions(self.index)
+    def documents(self) -> dict[str, set[tuple[str, Hashable]]]:
+        """What the index says about each OCI index, manifest and config, by digest: media type and ``_content``.
+
+        It decides what is loaded. That the layers unpack to their diff ids is for the engine to check.
+        """
+        documents: dict[str, set[tuple[str, Hashable]]] = {}
+
+        def add(blob: Descriptor, content: Hashable) -> None:
+            documents.setdefault(blob.digest, set()).add((blob.media_type, content))
+
+        for image in self.index.images:
+            if image.nested:
+                add(image.target, frozenset((p.platform, p.manifest) for p in image.platform_images))
+            for platform_image in image.platform_images:
+                add(
+                    platform_image.manifest,
+                    Manifest(platform_image.config, tuple(v.blob for v in platform_image.layers)),
+                )
+                add(platform_image.config, tuple(layer.diff_id for layer in platform_image.layers))
+        return documents
 
 
 @contextlib.contextmanager
-def open_bundle(source: Path | Readable) -> Iterator[Bundle]:
+def open_bundle(source: Path | Readable, outcome: str = "") -> Iterator[Bundle]:
     """Open a bundle and read its index. Raises InputError if it cannot be read, BundleError if it is not a bundle."""
     with contextlib.ExitStack() as closing:
         file_size = None
@@ -191,12 +219,12 @@ def open_bundle(source: Path | Readable) -> Iterator[Bundle]:
             stream = Stream(file.fileno() if regular else file, str(source))
         else:
             stream = Stream(source, str(getattr(source, "name", "the input")))
-        yield Bundle(stream.name, _read_index(stream), stream, file_size)
+        yield Bundle(stream.name, _read_index(stream), stream, file_size, outcome)
 
 
-def stdin() -> Readable:
-    """Standard input as a bundle."""
-    return sys.stdin.buffer
+def file_or_stdin(file: Path) -> Path | Readable:
+    """A file of a command line, or standard input for "-"."""
+    return sys.stdin.buffer if str(file) == "-" else file
 
 
 def _open(path: Path) -> io.FileIO:
@@ -261,14 +289,18 @@ def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Damage:
-    """One damaged place: bytes ``start`` to ``end`` (exclusive) of the file. ``missing``: the file ends before it."""
+    """One damaged place: bytes ``start`` to ``end`` (exclusive) of the file."""
 
     what: str
     images: tuple[str, ...]
     start: int
     end: int
     reason: str
-    missing: bool = False
+
+    @property
+    def missing(self) -> bool:
+        """Whether the file ends before it does."""
+        return self.reason == _MISSING
 
     def __str__(self) -> str:
         users = ", ".join(self.images[:8]) + (f" and {len(self.images) - 8} more" if len(self.images) > 8 else "")
@@ -284,18 +316,15 @@ class DamagedError(BundleError):
         self.damages = tuple(damages)
 
 
-def damaged(bundle: Bundle, damages: Sequence[Damage], outcome: str, *, end: int | None = None) -> DamagedError:
-    """The error for a damaged file, which ends at ``end`` bytes if it is cut short.
-
-    ``outcome`` ends the message: what became of the command.
-    """
+def damaged(bundle: Bundle, damages: Sequence[Damage], *, end: int | None = None) -> DamagedError:
+    """The error for a damaged file, which ends at ``end`` bytes if it is cut short."""
     name, size, root = bundle.name, bundle.contents.size, short_root(bundle.index.root)
     damages = list(damages)
     listed = "".join(f"\n    {damage}" for damage in damages[:_SHOWN])
     listed += f"\n    and {len(damages) - _SHOWN:,} more" if len(damages) > _SHOWN else ""
     if end is not None:
         missing = [
-            Damage(m.label, m.images, max(m.offset, end), m.end, "is missing", missing=True)
+            Damage(m.label, m.images, max(m.offset, end), m.end, _MISSING)
             for m in bundle.contents.members
             if m.end > end
         ]
@@ -308,185 +337,166 @@ def damaged(bundle: Bundle, damages: Sequence[Damage], outcome: str, *, end: int
         message, again = f"{name} is damaged: {damages[0]}", "that range"
     else:
         message, again = f"{name} is damaged in {len(damages):,} places{listed}", "these ranges"
-    message += f"\n  {outcome}" if outcome else ""
+    message += f"\n  {bundle.outcome}" if bundle.outcome else ""
     hint = f"copy {again} again, or the whole file; the sender's root digest is {root}"
     return DamagedError(message, damages, hint=hint)
 
 
-class MemberBytes:
-    """The bytes of one member as they are in the file, header first, in pieces; ``damage`` is set after the last one.
-
-    Of a member that is not right the last piece, its padding, does not come: what was passed on so far is not whole.
-    """
-
-    def __init__(self, member: Member, pieces: Generator[bytes, None, Damage | None]) -> None:
-        self.member = member
-        self.damage: Damage | None = None
-        self._pieces = pieces
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._pieces)
-        except StopIteration as end:
-            self.damage = end.value or self.damage
-            raise
-
-    def content(self) -> Iterator[bytes]:
-        """The same without header and padding."""
-        left = self.member.size
-        for number, piece in enumerate(self):
-            if number and left:
-                left -= len(piece)
-                yield piece
-
-    def check(self) -> Damage | None:
-        """Read what was not read of it, and say what is wrong."""
-        for _ in self:
-            pass
-        return self.damage
-
-
-def iter_verified(bundle: Bundle, progress: Progress = quiet, outcome: str = "") -> Iterator[MemberBytes]:
-    """Every member after the index, in one pass; bytes that the caller leaves unread are read and checked here.
+def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[Member, Iterator[bytes]]]:
+    """Every member after the index and its bytes, in one pass; what the caller leaves unread is checked here.
 
     After the first damaged member the rest is checked too, but no more of it is given; DamagedError then lists all
-    damage. Raises another BundleError if the file does not match its index. ``outcome`` ends these messages.
+    damage. Raises another BundleError if the file does not match its index.
     """
-    checker = _Checker(bundle, progress, outcome)
+    checker = Checker(bundle, progress)
     damages: list[Damage] = []
     for member in bundle.contents.members[1:]:
-        data = MemberBytes(member, checker.pieces(member, bundle.stream))
+        pieces = checker.member(member, bundle.stream, damages)
         if not damages:
-            yield data
-        damage = data.check()
-        if damage and damage.missing:
-            raise damaged(bundle, damages, outcome, end=bundle.stream.position)
-        if damage:
-            damages.append(damage)
-    check_end(bundle, damages, outcome)
+            yield member, pieces
+        for _ in pieces:
+            pass
+        if damages and damages[-1].missing:
+            raise damaged(bundle, damages[:-1], end=bundle.stream.position)
+    check_end(bundle, damages)
 
 
-def _verify_file(bundle: Bundle, progress: Progress, threads: int) -> None:
-    """The same by several threads, if the source is a file."""
-    checker = _Checker(bundle, progress, "")
+def _verify_file(bundle: Bundle, progress: Progress) -> None:
+    """The same by one thread for each core, if the source is a file."""
+    checker = Checker(bundle, progress)
 
-    def check(member: Member) -> Damage | None:
+    def check(member: Member) -> list[Damage]:
+        damages: list[Damage] = []
         try:
-            return MemberBytes(member, checker.pieces(member, bundle.stream.at(member.offset))).check()
+            for _ in checker.member(member, bundle.stream.at(member.offset), damages):
+                pass
         except BundleError as error:
             # a bad sector is one damaged place among others
-            if isinstance(error.__cause__, OSError):
-                reason = f"cannot be read: {error.__cause__.strerror}"
-                return Damage(member.label, member.images, member.offset, member.end, reason)
-            raise
+            if not isinstance(error.__cause__, OSError):
+                raise
+            reason = f"cannot be read: {error.__cause__.strerror}"
+            return [Damage(member.label, member.images, member.offset, member.end, reason)]
+        return damages
 
     # the largest first: at the end no thread waits for one that has just begun with it
     members = sorted(bundle.contents.members[1:], key=lambda member: -member.size)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         futures = {m.offset: pool.submit(check, m) for m in members if m.end <= (bundle.file_size or 0)}
         try:
             # in the order of the file, so that the first error is the same each time
-            results = [futures[offset].result() for offset in sorted(futures)]
+            damages = [damage for offset in sorted(futures) for damage in futures[offset].result()]
         except BaseException:
             checker.stopped = True
             for future in futures.values():
                 future.cancel()
             raise
-    check_end(bundle, [damage for damage in results if damage is not None])
+    check_end(bundle, damages)
 
 
-def read_member(bundle: Bundle, member: Member, outcome: str) -> MemberBytes:
-    """A member of a bundle that is a file. ``outcome`` ends the message if the file does not match its index."""
-    return MemberBytes(member, _Checker(bundle, quiet, outcome).pieces(member, bundle.stream.at(member.offset)))
-
-
-def check_end(bundle: Bundle, damages: Sequence[Damage] = (), outcome: str = "") -> None:
+def check_end(bundle: Bundle, damages: Sequence[Damage] = ()) -> None:
     """Raises DamagedError if the bundle does not end as it must, or there are ``damages`` before."""
-    size, damages = bundle.contents.size, list(damages)
-    if bundle.file_size is None:
-        trailer, extra, words = bundle.stream.take(len(TRAILER)), 0, "bytes"
-        end = bundle.stream.position
-        if trailer == TRAILER:
-            extra = len(bundle.stream.take(1))
-    else:
-        trailer, end = bundle.stream.at(size - len(TRAILER)).take(len(TRAILER)), bundle.file_size
-        extra, words = end - size, f"{end - size:,} bytes"
+    size, damages, stream = bundle.contents.size, list(damages), bundle.stream
+    if bundle.file_size is not None:
+        stream = stream.at(size - len(TRAILER))
+    trailer = stream.take(len(TRAILER))
+    end = stream.position if bundle.file_size is None else bundle.file_size
     if end < size:
-        raise damaged(bundle, damages, outcome, end=end)
+        raise damaged(bundle, damages, end=end)
     if trailer != TRAILER:
         damages.append(Damage("the end mark", (), size - len(TRAILER), size, "is not zero"))
-    elif extra:
-        damages.append(Damage("the end", (), size, size + extra, f"has {words} after it"))
+    elif stream.take(1):
+        # of a pipe it is not known how many
+        end, count = (size + 1, "") if bundle.file_size is None else (end, f"{end - size:,} ")
+        damages.append(Damage("the end", (), size, end, f"has {count}bytes after it"))
     if damages:
-        raise damaged(bundle, damages, outcome)
+        raise damaged(bundle, damages)
 
 
-class _Checker:
+class Checker:
     """Checks members of one bundle, possibly in several threads. Set ``stopped`` to end them all."""
 
-    def __init__(self, bundle: Bundle, progress: Progress, outcome: str) -> None:
-        self._name, self._outcome, self._progress = bundle.name, outcome, progress
-        self._done, self._total = bundle.contents.members[0].end, bundle.contents.size
-        self._descriptions = bundle.descriptions
+    def __init__(self, bundle: Bundle, progress: Progress = quiet) -> None:
+        self._bundle, self._progress, self._done = bundle, progress, bundle.contents.members[0].end
         self._lock = threading.Lock()
         self.stopped = False
 
-    def pieces(self, member: Member, stream: Stream) -> Generator[bytes, None, Damage | None]:
-        """The bytes of a member, which begins where ``stream`` is: see ``MemberBytes``. Returns what is wrong."""
-        missing = Damage(member.label, member.images, member.offset, member.end, "is missing", missing=True)
-        block = stream.take(BLOCK)
+    def member(self, member: Member, stream: Stream, damages: list[Damage]) -> Iterator[bytes]:
+        """A member, which begins where ``stream`` is: header, content and padding, in pieces.
+
+        Of one that is not right its end does not come, and ``damages`` gets what is wrong. Raises BundleError if
+        another member is there.
+        """
+        expected, block = header(member.name, member.size), stream.take(BLOCK)
+        whole = (member.label, member.images, member.offset, member.end)
         if len(block) < BLOCK:
-            return missing
-        torn = block != header(member.name, member.size)
-        if torn:
+            damages.append(Damage(*whole, _MISSING))
+            return
+        if block != expected:
             self._require_torn(block, member)
+        yield expected
+        wrong = yield from self.content(member, stream)
+        pad = stream.take(padding(member.size))
+        if len(pad) < padding(member.size):
+            damages.append(Damage(*whole, _MISSING))
+        elif block != expected:
+            damages.append(Damage(*whole, wrong or "has a damaged header"))
+        elif pad.strip(b"\0"):
+            damages.append(Damage(*whole, wrong or "has padding that is not zero"))
+        elif wrong:
+            damages.append(Damage(member.label, member.images, member.start, member.start + member.size, wrong))
         else:
-            yield block
+            yield pad
+
+    def content(self, member: Member, stream: Stream) -> Generator[bytes, None, str]:
+        """The content of a member, which begins where ``stream`` is, in pieces; returns what is wrong with it.
+
+        The last piece comes only if it is right.
+        """
         document: list[bytes] = []
-        sha, left = hashlib.sha256(), member.size
+        sha, left, last = hashlib.sha256(), member.size, b""
         while left:
             piece = stream.take(min(left, _PIECE))
             if not piece:
-                return missing
+                return _MISSING
             left -= len(piece)
             sha.update(piece)
             if member.role in ("index", "manifest", "config"):
                 document.append(piece)
-            if not torn:
-                yield piece
+            if last:
+                yield last
+            last = piece
             self._report(member.label, len(piece))
-        pad = stream.take(padding(member.size))
-        if len(pad) < padding(member.size):
-            return missing
         wrong = ""
         if "sha256:" + sha.hexdigest() != member.digest:
             wrong = "does not match its digest" if member.content is None else "does not follow from the bundle index"
         elif document:
-            wrong = self._descriptions.mismatch(member.digest, b"".join(document))
-        if torn or pad.strip(b"\0"):
-            wrong = wrong or ("has a damaged header" if torn else "has padding that is not zero")
-            return Damage(member.label, member.images, member.offset, member.end, wrong)
-        if wrong:
-            return Damage(member.label, member.images, member.start, member.start + member.size, wrong)
-        yield pad
-        return None
+            wrong = self._mismatch(member.digest, b"".join(document))
+        if not wrong:
+            yield last
+        return wrong
+
+    def _mismatch(self, digest: str, data: bytes) -> str:
+        """How a document, which matches its digest, differs from the bundle index, in words; "" if it does not."""
+        try:
+            for media_type, expected in sorted(self._bundle.documents[digest], key=lambda item: item[0]):
+                content, others = _content(data, media_type)
+                if content != expected:
+                    return f"is not what it must be: it has {others} than the bundle index"
+        except Malformed as error:
+            return f"is not what it must be: {error}"
+        return ""
 
     def _require_torn(self, block: bytes, member: Member) -> None:
         """A whole header of something else is not damage but another archive: BundleError."""
         try:
             name, size = parse_header(block)
-            reason = f"member {name!r} is where {member.name!r} belongs"
-            if name == member.name:
-                reason = f"member {name!r} has {size:,} bytes, the index says {member.size:,}"
+            reason = f"member {name!r} of {size:,} bytes is where {member.name!r} of {member.size:,} belongs"
         except HeaderError as error:
             if error.damaged:
                 return
             reason = str(error)
-        message = f"{self._name} does not match its bundle index: byte {member.offset:,}: {reason}"
-        message += f"\n  {self._outcome}" if self._outcome else ""
+        message = f"{self._bundle.name} does not match its bundle index: byte {member.offset:,}: {reason}"
+        message += f"\n  {self._bundle.outcome}" if self._bundle.outcome else ""
         raise BundleError(message, hint="do not use it; get the file again from its sender")
 
     def _report(self, what: str, size: int) -> None:
@@ -494,53 +504,18 @@ class _Checker:
             raise KeyboardInterrupt
         with self._lock:
             self._done += size
-            self._progress(what, self._done, self._total)
+            self._progress(what, self._done, self._bundle.contents.size)
 
 
-class Descriptions:
-    """What the bundle index states about each OCI index, manifest and config, by digest: it decides what is loaded."""
-
-    def __init__(self, index: BundleIndex) -> None:
-        self._expected: dict[str, set[tuple[str, Hashable]]] = {}
-        for image in index.images:
-            if image.nested:
-                children = frozenset((v.platform, v.manifest) for v in image.platform_images)
-                self._expect(image.target, children)
-            for platform_image in image.platform_images:
-                blobs = tuple(layer.blob for layer in platform_image.layers)
-                self._expect(platform_image.manifest, Manifest(platform_image.config, blobs))
-                self._expect(platform_image.config, tuple(layer.diff_id for layer in platform_image.layers))
-
-    def _expect(self, blob: Descriptor, content: Hashable) -> None:
-        self._expected.setdefault(blob.digest, set()).add((blob.media_type, content))
-
-    def mismatch(self, digest: str, data: bytes) -> str:
-        """How the blob ``data`` differs from the bundle index, in words; "" if it does not.
-
-        ``data`` already matches its digest. Checked: an index names exactly the platforms and manifests; a manifest the
-        config and layers (digest, size, media type, order); a config the diff ids in number and order. That the layers
-        unpack to their diff ids is for the engine to check.
-        """
-        try:
-            for media_type, expected in sorted(self._expected.get(digest, ()), key=lambda item: item[0]):
-                _compare(data, media_type, expected)
-        except Malformed as error:
-            return f"is not what it must be: {error}"
-        return ""
-
-
-def _compare(data: bytes, media_type: str, expected: Hashable) -> None:
-    """Raises Malformed if an index, a manifest or a config is not ``expected``."""
+def _content(data: bytes, media_type: str) -> tuple[Hashable, str]:
+    """What must be as the bundle index says: the platforms and manifests of an index, the config and layers of a
+    manifest (digest, size, media type, order), the diff ids of a config; and the words for others. Raises Malformed.
+    """
     if media_type in INDEX_TYPES:
         children = parse_index(data, media_type)
         named = frozenset((child.platform, child.descriptor) for child in children)
-        if named != expected or len(named) != len(children):
-            raise Malformed("it names other platforms or manifests than the bundle index")
-    elif isinstance(expected, Manifest):
-        manifest = parse_manifest(data, media_type)
-        if manifest.config != expected.config:
-            raise Malformed("it has another config than the bundle index")
-        if manifest.layers != expected.layers:
-            raise Malformed("it has other layers than the bundle index")
-    elif parse_config(data).diff_ids != expected:
-        raise Malformed("it has other diff ids than the bundle index")
+        # one that is named twice is another
+        return named if len(named) == len(children) else (), "other platforms or manifests"
+    if media_type in MANIFEST_TYPES:
+        return parse_manifest(data, media_type), "another config or other layers"
+    return parse_config(data).diff_ids, "other diff ids"

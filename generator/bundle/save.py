@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from generator.bundle.format import TRAILER, Contents, Member, Writable, contents, header, padding
-from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, decode, small_file
+from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, small_file
 from generator.bundle.reader import inspect
 from generator.bundle.writer import check_place, check_space, output_file, write_checksum
 from generator.errors import BundleError, EngineError, InputError, Problem
@@ -21,18 +21,8 @@ from generator.images.oci import Descriptor, compressed_with
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
 
-
-class Fetching(Protocol):
-    """Layers that are fetched into their layouts while the bundle is written: see ``generator.registry.fetch``."""
-
-    def wait(self, digest: str, alive: Callable[[], object], /) -> bool:
-        """Returns when this layer is in its layout: whether it was hashed on its way.
-
-        ``alive`` is called meanwhile and may raise. Raises what stopped the fetching.
-        """
-
-    def missing_bytes(self, directory: Path, /) -> int:
-        """How much is yet to be fetched onto the disk that ``directory`` is on."""
+if TYPE_CHECKING:
+    from generator.registry.fetch import Fetch
 
 
 @dataclass(frozen=True)
@@ -62,8 +52,8 @@ def save(
     name: str,
     bases: Sequence[BundleIndex] = (),
     files: Mapping[str, bytes] | None = None,
-    progress: Progress | None = None,
-    fetching: Fetching | None = None,
+    progress: Progress = quiet,
+    fetching: Fetch | None = None,
 ) -> SaveResult:
     """Write ``images`` to ``output`` and, if it is a path, their checksum to ``output`` + ``.sha256``.
 
@@ -79,12 +69,12 @@ def save(
     if isinstance(output, Path):
         check_place(output)
         check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
-        with output_file(output, plan.size) as file:
-            digest = _write(file, plan, read, fetching, progress or quiet)
+        with output_file(output) as file:
+            digest = _write(file, plan, read, fetching, progress)
         write_checksum(output, digest)
         return SaveResult(output, plan.size, digest, plan.index)
     try:
-        digest = _write(output, plan, read, fetching, progress or quiet)
+        digest = _write(output, plan, read, fetching, progress)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -97,26 +87,15 @@ def leave_out(index: BundleIndex, bases: Sequence[BundleIndex]) -> BundleIndex:
 
     Bases that have none of its layers are not named; ``index`` is returned as it is if no base has any.
     """
-    layers, used = _layers(index), set()
+    layers, used = index.layers(), set()
     users: dict[str, set[str]] = {}
     for base in bases:
-        for digest, manifests in _layers(base).items():
+        for digest, manifests in base.layers().items():
             if digest in layers:
                 users.setdefault(digest, set()).update(manifests)
                 used.add(BaseBundle(base.name, base.root))
-    missing = tuple(MissingLayer(digest, tuple(sorted(users[digest]))) for digest in sorted(users))
-    ordered = tuple(sorted(used, key=lambda base: base.root))
-    return decode(replace(index, bases=ordered, missing=missing).encode()) if missing else index
-
-
-def _layers(index: BundleIndex) -> dict[str, set[str]]:
-    """The layers of its images, and the manifests that have each."""
-    layers: dict[str, set[str]] = {}
-    for image in index.images:
-        for platform_image in image.platform_images:
-            for layer in platform_image.layers:
-                layers.setdefault(layer.blob.digest, set()).add(platform_image.manifest.digest)
-    return layers
+    missing = [MissingLayer(digest, tuple(sorted(manifests))) for digest, manifests in users.items()]
+    return arrange(index.name, index.images, index.files, tuple(used), missing) if missing else index
 
 
 def root_digest(output: Path) -> str | None:
@@ -178,7 +157,7 @@ def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) 
         raise BundleError(f"{what} {error}", hint=source.hint) from None
 
 
-def _write(file: Writable, plan: Contents, read: Read, fetching: Fetching | None, progress: Progress) -> str:
+def _write(file: Writable, plan: Contents, read: Read, fetching: Fetch | None, progress: Progress) -> str:
     """Writes all members; returns the sha256 of the written bytes, in hexadecimal."""
     whole = hashlib.sha256()
     done = 0

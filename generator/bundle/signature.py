@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from generator.bundle.index import BundleIndex, short_root
@@ -26,20 +25,12 @@ _SSH_KEY = re.compile(r"(?:ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-)[a-z0-9@.-]+")
 _LIMIT = 1 << 20
 
 
-@dataclass(frozen=True)
-class Signed:
-    """``path`` is the signature's file, ``index`` what was signed."""
-
-    path: Path
-    index: BundleIndex
-
-
-def sign(file: Path, key: Path) -> Signed:
+def sign(file: Path, key: Path) -> BundleIndex:
     """Sign a bundle with an SSH private key, or a public key whose private half an agent has, and write ``FILE.sig``.
 
-    Every byte of the bundle is checked first. ssh-keygen may ask for the passphrase at the terminal. Raises InputError
-    if ``key`` cannot sign, EngineError if ssh-keygen is missing or failed, BundleError if ``file`` is not a bundle or
-    is damaged.
+    Every byte of the bundle is checked first; what is signed, its index, is returned. ssh-keygen may ask for the
+    passphrase at the terminal. Raises InputError if ``key`` cannot sign, EngineError if ssh-keygen is missing or
+    failed, BundleError if ``file`` is not a bundle or is damaged.
     """
     if _key_kind(key) == "allowed signers":
         raise InputError(Problem(str(key), "is a list of signers: signing needs the private key"))
@@ -57,7 +48,7 @@ def sign(file: Path, key: Path) -> Signed:
             write_atomically(path, signature.read_bytes())
         except OSError as error:
             raise EngineError(f"{path} cannot be written: {error.strerror}", hint="check the disk") from error
-    return Signed(path, verified.index)
+    return verified.index
 
 
 def signature_check(key: Path) -> Approve:

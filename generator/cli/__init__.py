@@ -8,7 +8,6 @@ import click
 
 from generator import __version__, stdio
 from generator.cli.common import LazyGroup
-from generator.errors import FategenError, refused
 
 COMMANDS = {
     "init": "write a commented .env and render the project",
@@ -34,26 +33,15 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line: an error becomes a message and its exit code, Ctrl-C becomes 130."""
-    stdio.escape()
-    try:
-        code = cli(prog_name="fategen", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except FategenError as error:
-        click.echo(error.render(), err=True)
-        code = error.exit_code
-    except BrokenPipeError:
-        # the reader of a pipe (head, less) went away: say nothing
-        stdio.give_up()
-        code = 141
-    except OSError as error:
-        refusal = refused(error)
-        click.echo(refusal.render(), err=True)
-        stdio.give_up()
-        code = refusal.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+    """Run the command line and end with its exit code."""
+
+    def command() -> object:
+        try:
+            return cli(prog_name="fategen", standalone_mode=False)
+        except click.exceptions.Abort:
+            raise KeyboardInterrupt from None
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+
+    sys.exit(stdio.run(command))

@@ -30,7 +30,7 @@ BUILDKIT_NEEDED: Version = (0, 10, 0)
 DOCKER_NEEDED: Version = (23, 0, 0)
 """The first Docker Engine with such a BuildKit; as a package of a distribution it may hide BuildKit's version."""
 
-_INFO = ("info", "--format", "json")
+_INFO = ("info", "--format", "{{json .}}")
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _fields(block: str) -> dict[str, str]:
 
 
 def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
-    """What ``docker info --format json`` says about the engine, and the version of buildx if it is installed.
+    """What ``docker info`` says in JSON about the engine, and the version of buildx if it is installed.
 
     Without a daemon docker still prints what it knows about itself, and exits with 1.
     """

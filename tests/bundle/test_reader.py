@@ -69,8 +69,8 @@ def test_of_a_member_that_is_read_in_part_the_rest_is_checked_too(made: Made) ->
     for data, damages in ((made.data, 0), (made.flipped(layer.start + layer.size - 1), 1)):
         with open_bundle(io.BytesIO(data)) as bundle:
             try:
-                for member in iter_verified(bundle):
-                    next(member.content(), b"")
+                for _, pieces in iter_verified(bundle):
+                    next(pieces, b"")
             except DamagedError as error:
                 assert [damage.what for damage in error.damages] == [layer.label] * damages
             else:
@@ -235,13 +235,6 @@ def test_an_index_that_says_something_else(made: Made, change: object) -> None:
         check(rewritten(made, change))
 
 
-def test_a_changed_name_alone_changes_what_must_stand_behind(made: Made) -> None:
-    """The root digest is right again and every blob too: the regenerated manifest.json is what differs."""
-    data = rewritten(made, lambda r: r["images"][0].update(references=["docker.io/fgtest/a:1.9"]))
-    with pytest.raises(BundleError):
-        check(data)
-
-
 RAW = {
     "not json": b"{",
     "not an object": b"[]",
@@ -365,14 +358,17 @@ def damages(made: Made) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 16])
-def test_threads_tell_the_same_as_one_pass(made: Made, tmp_path: Path, threads: int) -> None:
+def test_threads_tell_the_same_as_one_pass(
+    made: Made, tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: range(threads))
     for what, data in damages(made).items():
         path = tmp_path / "x.fate.tar"
         path.write_bytes(data)
         stream = io.BytesIO(data)
         stream.name = str(path)
         with pytest.raises(BundleError) as apart:
-            verify(path, threads=threads)
+            verify(path)
         with pytest.raises(BundleError) as one:
             verify(stream)
         wanted = one.value.render().replace("has bytes after", "has 4 bytes after")
@@ -409,7 +405,7 @@ def source(request: pytest.FixtureRequest, made: Made, tmp_path: Path) -> Path |
 
 def test_progress_gets_bytes_that_grow_to_the_whole(made: Made, source: Path | io.BytesIO) -> None:
     seen: list[tuple[int, int]] = []
-    verify(source, threads=4, progress=lambda _what, done, total: seen.append((done, total)))
+    verify(source, progress=lambda _what, done, total: seen.append((done, total)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] <= len(made.data)
     assert {total for _, total in seen} == {len(made.data)}
@@ -421,4 +417,4 @@ def test_what_progress_raises_stops_the_work(source: Path | io.BytesIO, error: t
         raise error
 
     with pytest.raises(error):
-        verify(source, threads=4, progress=stop)
+        verify(source, progress=stop)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from generator.bundle.from_engine import fill_layouts
 from generator.bundle.reader import inspect
-from generator.bundle.sources import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
 from tests.e2e.conftest import Fategen, Ran, docker, make_project, succeeded

@@ -16,8 +16,7 @@ from generator.bundle.report import images_table
 from generator.images.layout import SourceImage
 from generator.loader.build import pyz, readme, write_loader
 from tests.bundle.conftest import Made, bundle
-from tests.bundle.layouts import BASE, ZSTD, Layout, sha256, zstd
-from tests.bundle.tars import tar as tar_of
+from tests.bundle.layouts import BASE, ZSTD, Layout
 
 
 def test_every_module_is_python_3_8_and_imports_the_standard_library_alone() -> None:
@@ -79,8 +78,7 @@ def test_its_page_keeps_names_that_look_like_its_placeholders(made: Made) -> Non
 
 def test_its_page_says_which_engines_read_zstd(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "a")
-    layer = (layout.put(zstd(tar_of(BASE)), ZSTD), sha256(tar_of(BASE)))
-    layout.finish((layout.manifest([layer]), "docker.io/fgtest/a:1.0"))
+    layout.finish((layout.manifest([layout.layer(BASE, ZSTD)]), "docker.io/fgtest/a:1.0"))
     made = bundle(tmp_path, [SourceImage(("fgtest/a:1.0",), layout.path, ("linux/amd64",))])
     assert "Docker 23 and later, podman and containerd load it" in readme("x.fate.tar", made.plan.index)
     assert "Docker 23 and later" in images_table(made.plan.index)

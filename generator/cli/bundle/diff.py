@@ -8,7 +8,8 @@ import click
 
 from generator.bundle.diff import diff
 from generator.bundle.reader import inspect
-from generator.cli.bundle.shared import format_option, show
+from generator.cli.bundle.shared import format_option
+from generator.loader.commands import show
 
 
 @click.command()

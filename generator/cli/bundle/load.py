@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from generator.bundle import report
-from generator.bundle.engines import engine_from_name
-from generator.bundle.load import load
-from generator.bundle.signature import signature_check
-from generator.cli.bundle.shared import files_argument, format_option, quiet_option, show, signature_option, source
-from generator.progress import Bar
+from generator.cli.bundle.shared import format_option, quiet_option, signature_option
+from generator.loader import commands
 
 
 @click.command()
-@files_argument
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE [BASE]..."
+)
 @click.option("--into", default="docker", show_default=True, metavar="ENGINE",
               help="docker, podman, containerd or containerd:NAMESPACE.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="NAME", help="Load only this image. Repeatable.")
@@ -24,31 +23,9 @@ from generator.progress import Bar
 @signature_option
 @format_option
 @quiet_option
-def command(
-    files: tuple[Path, ...],
-    into: str,
-    only: tuple[str, ...],
-    platform: str,
-    retag: str,
-    key: Path | None,
-    output_format: str,
-    quiet: bool,
-) -> None:
+def command(files: tuple[Path, ...], **options: Any) -> None:
     """Check a bundle and load it into an engine. If anything is wrong, no image and no tag appears or changes.
 
     BASE has the layers of a delta bundle that the engine lacks. For a split bundle: cat FILE.* | fategen bundle load -
     """
-    approve = signature_check(key) if key else None
-    first, *bases = map(source, files)
-    with Bar("loading", quiet) as bar:
-        result = load(
-            first,
-            engine_from_name(into),
-            bases=bases,
-            only=only,
-            platform=platform,
-            retag=retag,
-            approve=approve,
-            progress=bar,
-        )
-    show(output_format, report.loaded_json(result), report.loaded(result))
+    commands.load(files[0], files[1:], **options)

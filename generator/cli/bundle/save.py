@@ -24,12 +24,13 @@ from generator.bundle.sources import (
     without_building,
 )
 from generator.bundle.writer import check_place
-from generator.cli.bundle.shared import format_option, quiet_option, show
+from generator.cli.bundle.shared import format_option, quiet_option
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_of_bundle, plan_or_none
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
 from generator.errors import InputError, Problem, did_you_mean
+from generator.loader.commands import show
 from generator.progress import Bar, say
 
 if TYPE_CHECKING:
@@ -166,8 +167,8 @@ def command(
                 layouts = baking.build_layouts(context, plan, platforms)
             else:
                 job = baking.make_job(plan, names, options)
-                for image, platform, reason in job.left_out:
-                    say(f"{image} has no {platform}: {reason}")
+                for left in job.left_out:
+                    say(f"{left.image} has no {left.platform}: {left.reason}")
                 layouts, fetching = closing.enter_context(
                     without_building(workspace, job, origin, platforms, others, base_indexes, os.environ, quiet)
                 )

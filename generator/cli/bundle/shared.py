@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
-
-from generator.bundle.reader import stdin
-from generator.images.image import Readable
 
 format_option = click.option(
     "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -27,16 +23,3 @@ base_option = click.option(
     "--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
     help="For a delta bundle: its base bundle. Repeatable.",
 )  # fmt: skip
-files_argument = click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE [BASE]..."
-)
-
-
-def show(output_format: str, document: object, text: str, *, err: bool = False) -> None:
-    """Print a result as ``--format`` asks for it; with ``err`` to standard error."""
-    click.echo(json.dumps(document, indent=2) if output_format == "json" else text, err=err)
-
-
-def source(file: Path) -> Path | Readable:
-    """A file, or standard input for "-"."""
-    return stdin() if str(file) == "-" else file

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from generator.bundle.index import short_root
-from generator.bundle.signature import sign
+from generator.bundle.signature import SUFFIX, sign
 
 
 @click.command()
@@ -19,5 +19,5 @@ def command(file: Path, key: Path) -> None:
 
     ssh-keygen makes the signature. --require-signature of verify, load and push checks it.
     """
-    signed = sign(file, key)
-    click.echo(f"{signed.path}  {len(signed.index.images)} images, root digest {short_root(signed.index.root)}")
+    index = sign(file, key)
+    click.echo(f"{file}{SUFFIX}  {len(index.images)} images, root digest {short_root(index.root)}")

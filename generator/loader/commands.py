@@ -1,0 +1,68 @@
+"""inspect, verify and load as commands, which ``fategen bundle`` and ``fategen-load.pyz`` have in common."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from generator.bundle import report
+from generator.bundle.engines import engine_from_name
+from generator.bundle.load import load as load_bundle
+from generator.bundle.reader import extract, file_or_stdin
+from generator.bundle.reader import inspect as inspect_bundle
+from generator.bundle.reader import verify as verify_bundle
+from generator.bundle.signature import signature_check
+from generator.progress import Bar, say
+
+
+def inspect(file: Path, name: str, output_format: str) -> None:
+    """Print the contents of a bundle, or with ``name`` that small file of it."""
+    if name:
+        sys.stdout.buffer.write(extract(file_or_stdin(file), name))
+        return
+    inspection = inspect_bundle(file_or_stdin(file))
+    show(output_format, report.bundle_json(inspection.index, inspection.size), report.inspected(inspection))
+    if warning := report.inspected_warning(inspection):
+        say(warning)
+
+
+def verify(file: Path, key: Path | None, output_format: str, quiet: bool) -> None:
+    start = time.monotonic()
+    with Bar("checking", quiet) as bar:
+        result = verify_bundle(file_or_stdin(file), approve=signature_check(key) if key else None, progress=bar)
+    show(output_format, report.verified_json(result), report.verified(result, time.monotonic() - start))
+
+
+def load(
+    file: Path,
+    bases: Sequence[Path],
+    into: str,
+    only: Sequence[str],
+    platform: str,
+    retag: str,
+    key: Path | None,
+    output_format: str,
+    quiet: bool,
+) -> None:
+    approve = signature_check(key) if key else None
+    with Bar("loading", quiet) as bar:
+        result = load_bundle(
+            file_or_stdin(file),
+            engine_from_name(into),
+            bases=[file_or_stdin(base) for base in bases],
+            only=only,
+            platform=platform,
+            retag=retag,
+            approve=approve,
+            progress=bar,
+        )
+    show(output_format, report.loaded_json(result), report.loaded(result))
+
+
+def show(output_format: str, document: object, text: str, *, err: bool = False) -> None:
+    """Print a result as ``--format`` asks for it; with ``err`` to standard error."""
+    out = sys.stderr if err else sys.stdout
+    print(json.dumps(document, indent=2) if output_format == "json" else text, file=out, flush=True)
