@@ -36,17 +36,12 @@ def is_live() -> bool:
 
 
 def displayable(text: str) -> str:
-    """The text, with signs of progress in ASCII if the locale has no Unicode.
-
-    Python itself writes UTF-8 in the locale C (PEP 538, PEP 540), and sets LC_CTYPE to C.UTF-8 for it: somebody who
-    chose C gets ASCII.
-    """
-    chosen = [os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG")]
-    if chosen[1] == "C.UTF-8" and chosen[2]:
-        chosen[1] = None
-    locale = next((name for name in chosen if name), "C.UTF-8")
-    unicode = locale not in ("C", "POSIX") and sys.stderr.encoding.lower().replace("-", "") == "utf8"
-    return text if unicode else text.translate(_ASCII)
+    """The text, with signs of progress in ASCII if stderr cannot encode them."""
+    try:
+        text.encode(sys.stderr.encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII)
+    return text
 
 
 class Bar:

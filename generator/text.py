@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,6 +76,15 @@ def human(size: int) -> str:
             return f"{value:.1f} {unit}" if unit != "B" and value < 9.95 else f"{value:,.0f} {unit}"
         value /= 1000
     raise AssertionError("unreachable")
+
+
+def timestamp(text: str) -> float:
+    """RFC 3339 with nanoseconds, as Go writes it -> seconds since 1970; 0 if it is no time."""
+    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", text)
+    if not match:
+        return 0.0
+    # before Python 3.11, fromisoformat takes neither nine digits nor a Z
+    return datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00")).timestamp() + float(match[2] or 0)
 
 
 def union_length(spans: Sequence[tuple[float, float]]) -> float:

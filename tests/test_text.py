@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generator.text import cells, duration, human, one_line, shorten
+from generator.text import cells, duration, human, one_line, shorten, timestamp, union_length
 
 
 def test_a_steps_name_is_one_line_without_its_mounts() -> None:
@@ -31,3 +31,14 @@ def test_times_and_sizes_are_for_people() -> None:
     assert [duration(s) for s in (4.26, 59.94, 59.96, 62, 3725)] == ["4.3 s", "59.9 s", "1m00s", "1m02s", "1h02m"]
     assert (human(84_499_999), human(1_250_000), human(999)) == ("84 MB", "1.2 MB", "999 B")
     assert [human(size) for size in (0, 1000, 999_600, 12 * 10**12)] == ["0 B", "1.0 kB", "1.0 MB", "12,000 GB"]
+
+
+def test_time_that_spans_cover_together_counts_once() -> None:
+    assert union_length([(0, 2), (1, 3), (5, 6), (5, 5.5)]) == 4
+    assert union_length([]) == 0
+
+
+def test_a_time_of_go_is_read_with_its_fraction_and_its_zone() -> None:
+    begin, end = timestamp("2026-11-24T22:00:00Z"), timestamp("2026-11-24T23:00:01.123456789+01:00")
+    assert end - begin == pytest.approx(1.123456789)
+    assert timestamp("") == timestamp("None") == 0

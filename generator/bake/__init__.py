@@ -3,11 +3,10 @@
 from generator.bake.job import Job, Options, make_job, not_built
 from generator.bake.prepare import lock_project, make_context, open_workspace, resolved
 from generator.bake.publish import Built, bake, build_layouts, result_table
-from generator.bake.run import BakeContext, BakeFile
+from generator.bake.run import BakeContext
 
 __all__ = [
     "BakeContext",
-    "BakeFile",
     "Built",
     "Job",
     "Options",

@@ -132,18 +132,20 @@ def file_checks(build: Build) -> list[Check]:
         if not (build.root / path).is_file()
     ]
     locations = [source.location for source in sources.values()]
-    return [
-        *_file_check("sources", locations, "what the Dockerfiles copy", [*_source_problems(build, sources.values())]),
-        *_file_check("files", list(files.values()), "readable files", missing),
-    ]
-
-
-def _file_check(name: str, paths: Sequence[str], needed: str, problems: Sequence[Problem]) -> list[Check]:
-    if problems:
-        get = "correct the path in .env or .env.local, or check out the right commit there"
-        text = "; ".join(map(str, problems))
-        return [Check(name, "missing", text, needed, get, "images that do not need them", tuple(problems))]
-    return [Check(name, "ok", ", ".join(paths), needed)] if paths else []
+    get, without = (
+        "correct the path in .env or .env.local, or check out the right commit there",
+        "images that do not need them",
+    )
+    checks = []
+    for name, paths, needed, problems in (
+        ("sources", locations, "what the Dockerfiles copy", tuple(_source_problems(build, sources.values()))),
+        ("files", [*files.values()], "readable files", tuple(missing)),
+    ):
+        if problems:
+            checks.append(Check(name, "missing", "; ".join(map(str, problems)), needed, get, without, problems))
+        elif paths:
+            checks.append(Check(name, "ok", ", ".join(paths), needed))
+    return checks
 
 
 def secret_files(plan: Plan) -> dict[str, str]:
@@ -198,10 +200,8 @@ def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Pro
 # docker, its engine and the builder
 
 
-def engine_checks(answers: Answers | EngineError, workspace: Workspace | None) -> list[Check]:
+def engine_checks(answers: Answers, workspace: Workspace | None) -> list[Check]:
     """Docker, its engine and image store, buildx and the builder, as the doctor prints them."""
-    if isinstance(answers, EngineError):
-        return [Check("docker", "missing", answers.message, "docker's command line", GET_DOCKER, OFFLINE)]
     engine, buildx = answers.engine, answers.buildx
     checks = [Check("docker", "ok", engine.client or "yes", "docker's command line")]
     if engine.problem is None:
@@ -234,29 +234,25 @@ def engine_checks(answers: Answers | EngineError, workspace: Workspace | None) -
 def builder_check(facts: Facts, build: Build | None) -> Check:
     """Whether the builder supports this build: several platforms at once, attestations."""
     builder = facts.builder
-    where = f"builder {builder.name}"
+    where, versions = f"builder {builder.name}", {node.buildkit for node in builder.nodes}
     create = create_command(build.plan) if build else "docker buildx create --name fategen --bootstrap"
     instead = f"create a builder with\n    {create}\n  and add --builder fategen"
     if facts.too_old:
-        needed = "Docker 23 or BuildKit 0.10, or later"
-        message = (
-            f"{facts.too_old} is too old to build (named contexts need Docker 23 or BuildKit 0.10): update it, or "
-        )
-        get, without = f"a newer Docker, or {create}, then --builder fategen", f"{OFFLINE}, bundle load"
-        found = f"{builder.name}, {facts.too_old}"
-        return Check("builder", "missing", found, needed, get, without, (Problem(where, message + instead),))
-    nodes = len(builder.nodes)
-    found = f"{builder.name}, driver {builder.driver}, {nodes} node{'s' if nodes != 1 else ''}"
+        needed, get = "Docker 23 or BuildKit 0.10, or later, for named contexts", f"update it, or {instead}"
+        problem = Problem(where, f"{facts.too_old} is too old to build (needed: {needed}): {get}")
+        found, without = f"{builder.name}, {facts.too_old}", f"{OFFLINE}, bundle load"
+        return Check("builder", "missing", found, needed, get, without, (problem,))
+    nodes = f"{len(builder.nodes)} node{'s' if len(builder.nodes) != 1 else ''}"
+    buildkits = sorted(version for version in versions if version and "unknown" not in version)
+    found = ", ".join([builder.name, f"driver {builder.driver}", nodes])
     found += "" if builder.running else ", not running (bake starts it)"
-    versions = sorted({node.buildkit for node in builder.nodes if node.buildkit and "unknown" not in node.buildkit})
-    found += f", BuildKit {' '.join(versions)}" if versions else ""
+    found += f", BuildKit {' '.join(buildkits)}" if buildkits else ""
     needed = "several platforms at once, OCI layouts"
     if facts.multi_platform:
         return Check("builder", "ok", found, needed)
     several = build is None or any(len(target.platforms) > 1 for target in build.job.involved)
     problems = _graphdriver_problems(build, facts, where, instead, several=several) if build else []
-    get = f"{create}, then --builder fategen (or the containerd image store)"
-    without = "one platform at a time with --platform; bundle save of the engine's own"
+    get, without = f"{instead}, or use the containerd image store", "one platform at a time with --platform"
     return Check("builder", "missing" if several or problems else "note", found, needed, get, without, tuple(problems))
 
 
@@ -276,42 +272,31 @@ def _graphdriver_problems(build: Build, facts: Facts, where: str, instead: str, 
 
 
 def platform_checks(facts: Facts, build: Build | None) -> list[Check]:
-    """Each platform that is built for: only a RUN step on it needs a builder that has it."""
+    """Each platform that is built for: only a RUN step on it needs a builder that has it; what copies does not."""
     builder = facts.builder
     # a builder that does not run yet names none
     if not builder.platforms or facts.too_old:
         return []
     if build is None:
         return [Check("platforms", "ok", " ".join(builder.platforms), "")]
-    job, tree = build.job, build.workspace.tree
+    job, tree, checks = build.job, build.workspace.tree, []
     running = [target for target in job.involved if runs_on_target(tree.get(target.dockerfile, ""))]
-    return [
-        platform_check(
-            platform, facts, list(dict.fromkeys(job.shown(t.name) for t in running if platform in t.platforms))
+    for platform in build.options.platforms or build.plan.settings.platforms:
+        if platform in builder.platforms:
+            checks.append(Check(platform, "ok", "native or emulated", "in PLATFORMS"))
+            continue
+        images = ", ".join(dict.fromkeys(job.shown(t.name) for t in running if platform in t.platforms))
+        get = (
+            "install an emulator (apt-get install qemu-user-static binfmt-support, or docker run --privileged --rm "
+            f"tonistiigi/binfmt --install {platform.split('/')[1]}), or add a node that has it "
+            f"(docker buildx create --append --name {builder.name} …)"
         )
-        for platform in build.options.platforms or build.plan.settings.platforms
-    ]
-
-
-def platform_check(platform: str, facts: Facts, images: Sequence[str]) -> Check:
-    """``images`` have RUN steps on the platform; what only copies is built without it."""
-    builder = facts.builder
-    if platform in builder.platforms:
-        return Check(platform, "ok", "native or emulated", "in PLATFORMS")
-    get = (
-        "install an emulator (apt-get install qemu-user-static binfmt-support, or docker run --privileged --rm "
-        f"tonistiigi/binfmt --install {platform.split('/')[1]}), or add a node that has it "
-        f"(docker buildx create --append --name {builder.name} …)"
-    )
-    without = "images whose steps on that platform only copy"
-    if not images:
-        return Check(platform, "note", "no", "for RUN steps on it, which no image has", get, without)
-    names, has = ", ".join(images), " ".join(builder.platforms)
-    message = (
-        f"cannot run {platform} programs, which {names} needs (it has {has}): {get}, or leave it out with --platform"
-    )
-    problem = Problem(f"builder {builder.name}", message)
-    return Check(platform, "missing", "no", f"for RUN steps of {names}", get, without, (problem,))
+        has, without = " ".join(builder.platforms), "images whose steps on that platform only copy"
+        wrong = f"cannot run {platform} programs, which {images} needs (it has {has}): {get}, or leave it out with "
+        problems = (Problem(f"builder {builder.name}", f"{wrong}--platform"),) if images else ()
+        needed = f"for RUN steps of {images}" if images else "for RUN steps on it, which no image has"
+        checks.append(Check(platform, "missing" if images else "note", "no", needed, get, without, problems))
+    return checks
 
 
 def build_problems(build: Build, facts: Facts) -> list[Problem]:
@@ -371,7 +356,7 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
         with asking(find_docker()) as ask:
             answers = ask()
     except EngineError as error:
-        checks += engine_checks(error, workspace)
+        checks.append(Check("docker", "missing", error.message, "docker's command line", GET_DOCKER, OFFLINE))
     else:
         checks += engine_checks(answers, workspace)
         with contextlib.suppress(EngineError):

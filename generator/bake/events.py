@@ -16,8 +16,9 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
+
+from generator.text import timestamp
 
 TAIL = 20
 """Log lines of a step that are kept for the error message."""
@@ -186,8 +187,8 @@ class Reader:
             step.name = name
         was_started, was_completed, was_error = step.started, step.completed, step.error
         # a step that is run again (another exporter, a retry) reports a second start: its time counts from the first
-        step.started = step.started or _seconds(vertex.get("started"))
-        step.completed = _seconds(vertex.get("completed")) or step.completed
+        step.started = step.started or timestamp(str(vertex.get("started")))
+        step.completed = timestamp(str(vertex.get("completed"))) or step.completed
         step.cached = bool(vertex.get("cached")) or 0 < step.completed < self._begun
         step.error = self._redact(str(vertex.get("error") or ""))
         if by_docker := re.match(r"pushing (\S+) with docker$", step.name.text):
@@ -238,13 +239,3 @@ class Reader:
 def _objects(status: dict[str, Any], key: str) -> list[dict[str, Any]]:
     value = status.get(key)
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
-def _seconds(stamp: object) -> float:
-    """An RFC 3339 time with nanoseconds -> seconds since 1970; 0 if absent or invalid."""
-    match = re.match(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", str(stamp or ""))
-    if not match:
-        return 0.0
-    # Python 3.10's fromisoformat takes neither nine digits nor a Z
-    whole = datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00"))
-    return whole.timestamp() + float(match[2] or 0)

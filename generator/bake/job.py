@@ -28,25 +28,18 @@ class Options:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """An image, or one platform of it, that a group has and this run does not build, and why."""
-
-    image: str
-    platform: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Job:
     """One run. ``targets`` were asked for, ``involved`` adds what they are linked to; both in build order.
 
-    Their platforms are final: with ``--platform`` they may be fewer than the file's.
+    Their platforms are final: with ``--platform`` they may be fewer than the file's, and ``overrides`` tell bake.
+    ``left_out`` has (image, platform, reason) for what a group has and this run does not build.
     """
 
     targets: tuple[Target, ...]
     involved: tuple[Target, ...]
     options: Options
-    left_out: tuple[LeftOut, ...] = ()
+    overrides: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str, str], ...] = ()
 
     def shown(self, name: str) -> str:
         """The image that a target belongs to: a copy for fewer platforms is reported as its original."""
@@ -82,16 +75,16 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
         for platform in options.platforms
         if platform not in known
     ]
-    left_out: list[LeftOut] = []
+    left_out: list[tuple[str, str, str]] = []
     kept: list[str] = []
     for target in plan.select(names):
-        for platform in options.platforms:
-            if platform in known and platform not in target.platforms:
-                reason = next((s.reason for s in target.skipped if s.platform == platform), "it is not in the plan")
-                if target.name in names:
-                    problems.append(Problem(target.name, f"has no {platform}: {reason}"))
-                else:
-                    left_out.append(LeftOut(target.name, platform, reason))
+        for skipped in target.skipped:
+            if skipped.platform not in options.platforms:
+                continue
+            if target.name in names:
+                problems.append(Problem(target.name, f"has no {skipped.platform}: {skipped.reason}"))
+            else:
+                left_out.append((target.name, skipped.platform, skipped.reason))
         if not options.platforms or set(target.platforms) & set(options.platforms):
             kept.append(target.name)
     if not problems and not kept:
@@ -100,11 +93,28 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
         raise InputError(problems, hint="fategen images lists every image's platforms, and why it lacks one")
     values = variables(plan, published_base=options.published_base)
     needed = linked(plan.targets, kept, lambda c: not c.variable or values[c.variable].startswith("target:"))
-    involved = tuple(
-        replace(target, platforms=tuple(p for p in target.platforms if not options.platforms or p in options.platforms))
+    if not options.platforms:
+        return Job(tuple(target for target in needed if target.name in kept), needed, options)
+    narrowed = {
+        target.name: replace(target, platforms=tuple(p for p in target.platforms if p in options.platforms))
         for target in needed
+    }
+    # a copy of a target for fewer platforms may now have the platforms of its original: that is built once
+    copies = {
+        target.name: target.inherits
+        for target in narrowed.values()
+        if target.inherits in narrowed and target.platforms == narrowed[target.inherits].platforms
+    }
+    involved = tuple(
+        replace(target, contexts=tuple(replace(c, target=copies.get(c.target, c.target)) for c in target.contexts))
+        for target in narrowed.values()
+        if target.name not in copies
     )
-    return Job(tuple(target for target in involved if target.name in kept), involved, options, tuple(left_out))
+    overrides = [f"{target.name}.platform={','.join(target.platforms)}" for target in involved]
+    for target in involved:
+        links = (context for context in target.contexts if context.target in copies.values())
+        overrides += [f"{target.name}.contexts.{context.name}=target:{context.target}" for context in links]
+    return Job(tuple(t for t in involved if t.name in kept), involved, options, tuple(overrides), tuple(left_out))
 
 
 def not_built(plan: Plan, names: Sequence[str]) -> str:

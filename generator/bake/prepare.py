@@ -22,11 +22,11 @@ from generator.bake.checks import (
     secret_files,
 )
 from generator.bake.job import Job, Options, make_job, variables
-from generator.bake.run import NO_CACHE_EXPORT, BakeContext, BakeFile, arguments
+from generator.bake.run import NO_CACHE_EXPORT, BakeContext
 from generator.bake.view import make_view
 from generator.config.reference import parse_reference
 from generator.docker.credentials import HUB
-from generator.docker.engine import BUILDX_NEEDED, Answers, Facts, inspect
+from generator.docker.engine import BUILDX_ALLOW, BUILDX_NEEDED, Answers, Facts, inspect
 from generator.docker.git import Checkout, checkouts, revision
 from generator.docker.process import Docker
 from generator.errors import DriftError, EngineError, Problem
@@ -34,7 +34,9 @@ from generator.files import lock
 from generator.plan.plan import Plan, Target
 from generator.progress import say
 from generator.project import Project
+from generator.render.render import BAKE_FILE
 from generator.render.tree import compare, write
+from generator.text import Version
 from generator.workspace import Workspace, load
 
 _CHANGE_THE_BUILD = (
@@ -56,7 +58,7 @@ def lock_project(project: Project) -> Iterator[None]:
         yield
 
 
-def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> tuple[Workspace, BakeFile]:
+def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> tuple[Workspace, str]:
     """The workspace to build, and where its bake file is. Raises DriftError if the committed files are stale.
 
     With flags that change what is rendered, that is written below ``.fategen``; the committed files stay as they are.
@@ -70,27 +72,36 @@ def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]
             hint="fategen render --diff shows the difference; fategen render updates the files, over manual edits",
         )
     if not sets and not sources:
-        return workspace, BakeFile()
+        return workspace, BAKE_FILE
     changed = load(project, sets=sets, sources=sources)
     if changed.tree == workspace.tree:
-        return changed, BakeFile()
+        return changed, BAKE_FILE
     directory = project.make_state("tree")
     write(compare(changed.tree, directory), directory)
     say("--set or --source changes rendered files: building from .fategen/tree, without changing the committed files")
-    return changed, temporary_bake_file(changed.plan, f"{project.state.name}/tree")
+    return changed, f"{directory.relative_to(project.root)}/{BAKE_FILE}"
 
 
-def temporary_bake_file(plan: Plan, directory: str) -> BakeFile:
-    """The bake file of a tree in another directory; the paths in it still start at the project's root."""
-    files = {target.name: target.dockerfile for target in plan.targets if target.dockerfile}
-    contexts = (f"{name}.context={directory}/{Path(file).parent}" for name, file in files.items())
-    return BakeFile(f"{directory}/out/docker-bake.hcl", tuple(contexts))
+def bake_command(
+    job: Job, bake_file: str, buildx: Version, *, overrides: Sequence[str] = (), readable: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """``buildx … bake`` without targets. ``-f`` is always given: bake would merge whatever files it finds.
+
+    ``readable`` are paths outside of the project; buildx requires --allow for them from 0.20 on. Paths in a bake file
+    start at the project's root, wherever the file is.
+    """
+    builder = ("--builder", job.options.builder) if job.options.builder else ()
+    tree = bake_file.removesuffix(BAKE_FILE)
+    contexts = [f"{t.name}.context={tree}{Path(t.dockerfile).parent}" for t in job.involved if t.dockerfile and tree]
+    allowed = [f"--allow=fs.read={path}" for path in readable] if buildx >= BUILDX_ALLOW else []
+    sets = [word for override in (*contexts, *job.overrides, *overrides) for word in ("--set", override)]
+    return ("buildx", *builder, "bake", "-f", bake_file, *sets, *allowed)
 
 
 def make_context(
     docker: Docker,
     workspace: Workspace,
-    bake_file: BakeFile,
+    bake_file: str,
     names: Sequence[str],
     options: Options,
     *,
@@ -136,6 +147,7 @@ def make_context(
         env = {**env, **client_trust(host, env, bundle, state)}
     raise_problems(inputs, problems)
     _tell(docker, build, states, notes)
+    readable = outside(root, plan, build.job.involved)
     overrides = [*revision_labels(build.job, states)]
     if options.attestations and (smaller := attestation(plan)):
         say("the provenance has mode min, without build arguments, because the proxy's password is one of them")
@@ -147,12 +159,11 @@ def make_context(
         docker=docker,
         state=state,
         job=build.job,
-        bake_file=replace(bake_file, overrides=(*bake_file.overrides, *overrides)),
+        command=bake_command(build.job, bake_file, facts.buildx, overrides=overrides, readable=readable),
         facts=facts,
         env=env,
         view=make_view(build.job, quiet=quiet, verbose=verbose),
         quiet=quiet,
-        readable=tuple(outside(root, plan, build.job.involved)),
         states=states,
         tagged_before=tagged_before,
     )
@@ -162,8 +173,8 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
     """What the user should know of what is built, and from what."""
     for note in notes:
         say(docker.redact(note))
-    for left in build.job.left_out:
-        say(f"{left.image} is not built for {left.platform}: {left.reason}")
+    for image, platform, reason in build.job.left_out:
+        say(f"{image} is not built for {platform}: {reason}")
     for state in states.values():
         if state.commit or state.dirty:
             say(state.describe())
@@ -174,7 +185,7 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
 def resolved(
     docker: Docker,
     workspace: Workspace,
-    bake_file: BakeFile,
+    bake_file: str,
     names: Sequence[str],
     options: Options,
     process: Mapping[str, str],
@@ -188,46 +199,34 @@ def resolved(
     env, notes = make_environment(plan, options, process)
     for note in notes:
         say(docker.redact(note))
-    targets = [target.name for target in job.targets]
-    args = arguments(job, bake_file, BUILDX_NEEDED, targets, flags=["--print"])
+    args = [*bake_command(job, bake_file, BUILDX_NEEDED), "--print", *(target.name for target in job.targets)]
     return docker.redact(docker.check(args, env=env).stdout)
 
 
 def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The environment of bake's process: the plan's values override the caller's. And notes on what differed."""
-    secret = frozenset(variable.name for variable in plan.variables if variable.secret)
-    values = variables(plan, published_base=options.published_base)
-    return bake_environment(process, values, secret, provenance=plan.settings.provenance)
-
-
-def bake_environment(
-    process: Mapping[str, str], values: Mapping[str, str], secret: frozenset[str], *, provenance: bool = False
-) -> tuple[dict[str, str], list[str]]:
-    """The caller's environment, with the plan's ``values`` for every HCL variable in place of what it had, and notes.
+    """The environment of bake's process: the plan's value for every HCL variable, whatever the caller has; and notes.
 
     To bake an environment variable silently overrides an HCL variable of its name; here it is ignored with a note.
-    ``secret`` names variables whose values are never shown. Without ``provenance`` nothing notes the state of the
-    project's git checkout, and buildx need not start seven git processes for each target.
+    Without PROVENANCE nothing notes the state of the project's git checkout, and buildx need
+    not start seven git processes for each target.
     """
     env, notes = dict(process), []
-    for name, value in values.items():
+    for name, value in variables(plan, published_base=options.published_base).items():
         stray = env.pop(name, None)
         if name in PROXIES:
             # buildx itself goes through the caller's proxy (to registries); Go reads the lower-case names as well
             if stray and not value:
                 env.setdefault(name.lower(), stray)
         elif stray is not None and stray != value:
-            shown, expected = ("***", f".env sets {name}") if name in secret else (stray, f".env says {name}={value}")
-            expected = expected if value else f".env does not set {name}"
-            notes.append(f"{name}={shown} in the environment is ignored: {expected}; use --set {name}=…")
+            expected = f".env says {name}={value}" if value else f".env does not set {name}"
+            notes.append(f"{name}={stray} in the environment is ignored: {expected}; use --set {name}=…")
         env[name] = value
-    for name in [*(n for n in env if n.startswith("BUILDX_BAKE_")), *_CHANGE_THE_BUILD]:
-        stray = env.pop(name, None)
-        if stray is not None and name not in values:
-            notes.append(f"{name} in the environment is ignored: it would change what is built")
+    for name in [name for name in env if name.startswith("BUILDX_BAKE_") or name in _CHANGE_THE_BUILD]:
+        del env[name]
+        notes.append(f"{name} in the environment is ignored: it would change what is built")
     env.pop("BUILDX_METADATA_WARNINGS", None)
     env["BUILDX_METADATA_PROVENANCE"] = "disabled"
-    if not provenance:
+    if not plan.settings.provenance:
         env["BUILDX_GIT_INFO"] = "false"
     return env, notes
 

@@ -9,22 +9,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from generator.bake.events import Reader, Step, StepEvent
 from generator.bake.job import Job
 from generator.bake.view import View
 from generator.config.reference import parse_reference
 from generator.config.settings import key_of
-from generator.docker.engine import BUILDX_ALLOW, Facts
+from generator.docker.engine import Facts
 from generator.docker.git import Checkout
 from generator.docker.hints import get_reachable
 from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
 from generator.project import STATE
-from generator.text import Version, union_length
+from generator.text import union_length
 
-FailedPart = Literal["step", "export", "engine"]
 EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")
 """How BuildKit's names of the steps after a Dockerfile's own begin."""
 
@@ -47,31 +46,23 @@ TICK = 0.2
 
 
 @dataclass(frozen=True)
-class BakeFile:
-    """The bake file of a run and the overrides (``target.key=value``) that belong to it. Paths start at the project."""
-
-    path: str = "out/docker-bake.hcl"
-    overrides: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class BakeContext:
-    """What every bake process of one run shares. ``docker`` runs in the project's root; ``state`` is ``.fategen``."""
+    """What every bake process of one run shares. ``docker`` runs in the project's root; ``state`` is ``.fategen``.
+
+    ``command`` is ``buildx … bake`` with what all of them need; ``states`` are the local sources, by name.
+    ``tagged_before`` is reference -> digest of what the registry had under it before the push.
+    """
 
     docker: Docker
     state: Path
     job: Job
-    bake_file: BakeFile
+    command: tuple[str, ...]
     facts: Facts
     env: Mapping[str, str]
     view: View
     quiet: bool = False
-    readable: tuple[str, ...] = ()
-    """paths outside the project that the build reads"""
     states: Mapping[str, Checkout] = field(default_factory=dict)
-    """the local sources, by name"""
     tagged_before: Mapping[str, str] = field(default_factory=dict)
-    """reference -> digest of what the registry had under it before the push"""
 
 
 @dataclass(frozen=True)
@@ -89,13 +80,13 @@ class BakeResult:
 class BakeError(Exception):
     """One bake process failed. ``message`` names image, platform, step and its last lines; ``log`` has all of them.
 
-    ``pushed`` are the references whose manifest was being pushed, and whether the registry acknowledged it. ``part``
-    says what failed: a step of a Dockerfile, the export of an image that is built, or the engine itself.
+    ``pushed`` are the references whose manifest was being pushed, and whether the registry acknowledged it.
+    ``in_step``: the user's own Dockerfile failed, and not an export or the engine.
     """
 
-    def __init__(self, message: str, log: str, pushed: Mapping[str, bool], part: FailedPart, hint: str = "") -> None:
+    def __init__(self, message: str, log: str, pushed: Mapping[str, bool], in_step: bool, hint: str = "") -> None:
         super().__init__(message)
-        self.message, self.log, self.pushed, self.part, self.hint = message, log, pushed, part, hint
+        self.message, self.log, self.pushed, self.in_step, self.hint = message, log, pushed, in_step, hint
 
 
 def run_bake(
@@ -110,25 +101,25 @@ def run_bake(
 
     ``outputs`` says where each target goes; the others stay in the builder's cache. What is built stays built.
     """
-    for left in reversed(range(TRIES)):
+    for _ in range(TRIES - 1):
         try:
             return _run_once(context, title, outputs, overrides, no_cache)
         except BakeError as error:
-            lost = error.part == "engine" and LOST.search(error.message)
-            if not left or not (lost or RACE.search(error.message)):
+            lost = not error.in_step and LOST.search(error.message)
+            if not (lost or RACE.search(error.message)):
                 raise
             what = "stopped answering during the build" if lost else "failed to unpack a layer that images share"
             context.view.note(f"the engine {what}; retrying")
             # a lost one needs a moment to come back
             time.sleep(3)
-    raise AssertionError("the last try returns or raises")
+    return _run_once(context, title, outputs, overrides, no_cache)
 
 
 def failure(error: BakeError, consequence: str = "") -> BuildError | EngineError:
     """The error that a user sees: BuildError if a step of theirs failed, EngineError if the engine did."""
     message = f"{error.message}\n  full log: {error.log}" + (f"      {consequence}" if consequence else "")
     hint = error.hint or (f"{reach}; {FIX}" if (reach := get_reachable(error.message)) else FIX)
-    return BuildError(message, hint=hint) if error.part == "step" else EngineError(message, hint=hint)
+    return BuildError(message, hint=hint) if error.in_step else EngineError(message, hint=hint)
 
 
 def _run_once(
@@ -139,15 +130,16 @@ def _run_once(
     names = [target.name for target in job.involved]
     metadata = context.state / "metadata.json"
     metadata.unlink(missing_ok=True)
-    args = arguments(
-        job,
-        context.bake_file,
-        context.facts.buildx,
-        names,
-        overrides=[*(f"{name}.output={outputs.get(name, 'type=cacheonly')}" for name in names), *overrides],
-        flags=["--progress=rawjson", f"--metadata-file={metadata}", *(["--no-cache"] if no_cache else [])],
-        readable=context.readable,
-    )
+    overrides = [*(f"{name}.output={outputs.get(name, 'type=cacheonly')}" for name in names), *overrides]
+    args = [
+        *context.command,
+        "--progress=rawjson",
+        f"--metadata-file={metadata}",
+        *(["--no-cache"] if no_cache else []),
+        *([] if job.options.attestations else ["--provenance=false", "--sbom=false"]),
+        *(word for override in overrides for word in ("--set", override)),
+        *names,
+    ]
     reader = Reader(names, context.docker.redact, time.time())
     code = -1
     view.begin(title, reader.steps)
@@ -174,39 +166,6 @@ def _run_once(
     if code:
         raise bake_error(job, reader, code)
     return BakeResult(_digests(metadata, job), busy_seconds(job, steps), cached_images(job, steps))
-
-
-def arguments(
-    job: Job,
-    bake_file: BakeFile,
-    buildx: Version,
-    names: Sequence[str],
-    *,
-    overrides: Sequence[str] = (),
-    flags: Sequence[str] = (),
-    readable: Sequence[str] = (),
-) -> list[str]:
-    """``buildx bake …`` for these targets. ``-f`` is always given: bake would merge whatever files it finds.
-
-    ``readable`` are paths outside of the project; buildx requires --allow for them from 0.20 on.
-    """
-    options = job.options
-    args = [
-        "buildx",
-        *(["--builder", options.builder] if options.builder else []),
-        "bake",
-        "-f",
-        bake_file.path,
-        *flags,
-    ]
-    if not options.attestations:
-        args += ["--provenance=false", "--sbom=false"]
-    platforms = [f"{t.name}.platform={','.join(t.platforms)}" for t in job.involved if t.platforms]
-    for override in (*bake_file.overrides, *(platforms if options.platforms else ()), *overrides):
-        args += ["--set", override]
-    if buildx >= BUILDX_ALLOW:
-        args += [f"--allow=fs.read={path}" for path in readable]
-    return [*args, *names]
 
 
 def _digests(metadata: Path, job: Job) -> dict[str, str]:
@@ -262,7 +221,6 @@ def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
 
 def bake_error(job: Job, reader: Reader, code: int) -> BakeError:
     """The failure of a bake process: the step that broke it, else buildx's last message."""
-    part: FailedPart = "engine"
     if step := reader.failed_step:
         name = step.name
         platform = job.platform(name.target, name.platform)
@@ -273,16 +231,16 @@ def bake_error(job: Job, reader: Reader, code: int) -> BakeError:
         ended = re.sub(r"^process \".*\" did not complete successfully: ", "", step.error, flags=re.DOTALL)
         lines = "".join(f"\n  | {line}" for line in (*step.tail, ended))
         message, hint = f"{where} failed in {place}{name.text}{lines}", base_hint(job, name.text)
-        part = "export" if name.text.startswith(EXPORTING) else "step"
-        return BakeError(message, log_file(job, name.target), reader.pushed, part, hint)
+        in_step = not name.text.startswith(EXPORTING)
+        return BakeError(message, log_file(job, name.target), reader.pushed, in_step, hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
     words = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
-    hint = ""
-    if "dockerfile parse error" in words:
+    hint, in_dockerfile = "", "dockerfile parse error" in words
+    if in_dockerfile:
         # BuildKit does not say in which file
         files = ", ".join(dict.fromkeys(t.dockerfile for t in job.involved if t.dockerfile))
-        part, hint = "step", f"the line is in one of {files}; edit the template that it is rendered from"
-    return BakeError(f"docker buildx bake failed: {words}", log_file(job), reader.pushed, part, hint)
+        hint = f"the line is in one of {files}; edit the template that it is rendered from"
+    return BakeError(f"docker buildx bake failed: {words}", log_file(job), reader.pushed, in_dockerfile, hint)
 
 
 def base_hint(job: Job, step: str) -> str:

@@ -109,8 +109,8 @@ def _from_registry(
 
     locks.enter_context(lock_project(workspace.project))
     job = make_job(workspace.plan, names, Options(platforms=tuple(platforms)))
-    for left in job.left_out:
-        say(f"{left.image} is not verified for {left.platform}: {left.reason}")
+    for image, platform, reason in job.left_out:
+        say(f"{image} is not verified for {platform}: {reason}")
     wanted = platforms or workspace.plan.settings.platforms
     with fetching_layouts(workspace, job, wanted, os.environ, quiet) as fetch:
         return from_layouts(job.targets, fetch.images, workspace.project.make_state("verify"))

@@ -225,14 +225,15 @@ class Child:
         return Completed(self.args, code, _text(self.kept), _text(self.errors))
 
     def close(self) -> None:
-        """End it in any case."""
-        if self.process.poll() is None:
-            try:
-                # no SIGINT for a child that reads a stream: it must not take a cut one for a whole one
-                if self.process.stdin is None:
-                    self.stop()
-            finally:
-                self.abort()
+        """End it in any case: with SIGINT, then SIGTERM to its group, ``GRACE`` seconds after each, then SIGKILL."""
+        try:
+            # at once if it reads a stream: it must not take a cut one for a whole one
+            for number in (signal.SIGINT, signal.SIGTERM) if self.process.stdin is None else ():
+                if self.process.poll() is None:
+                    self._kill(number)
+                    self._drain()
+        finally:
+            self.abort()
         if self.process.stdout is not None:
             self.process.stdout.close()
 
@@ -241,13 +242,6 @@ class Child:
         self._kill(signal.SIGKILL)
         self.process.wait()
         self._close_input()
-
-    def stop(self) -> None:
-        """End it in order: SIGINT, then SIGTERM, then SIGKILL, to its whole group, with ``GRACE`` seconds between."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._kill(number)
-            self._drain()
-        self.abort()
 
     def _kill(self, number: signal.Signals) -> None:
         # a reaped child is not signalled: its number may be someone else's by now
@@ -281,16 +275,12 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode("utf-8", "replace")
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: handled like Ctrl-C, so that every child is stopped on every way out."""
-
-
 @contextlib.contextmanager
 def signals_as_exceptions() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise ``Terminated`` in the block. Only the main thread may set handlers; elsewhere: no-op."""
+    """SIGTERM and SIGHUP end the block like Ctrl-C. Only the main thread may set handlers; elsewhere: no-op."""
 
     def handler(number: int, _frame: FrameType | None) -> None:
-        raise Terminated(signal.Signals(number).name)
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -12,7 +12,7 @@ from functools import cache
 from generator.catalogue.contract import Contract, File
 from generator.text import human
 from generator.verify.layers import Content, Entry
-from generator.verify.results import Finding, Result
+from generator.verify.results import Result
 
 SHOWN = 3
 """Paths in a result."""
@@ -38,17 +38,22 @@ _WILD = re.compile(r"\*\*/|\*\*|\*|\?")
 
 def check(image: str, platform: str, contract: Contract, content: Content) -> tuple[Result, ...]:
     """Every result, in the order of the contract: configuration, files, what may not be there, size; binaries."""
-    findings = (*_settings(contract, content), *_files(contract, content), *_binaries(contract, platform, content))
+    results = (*_settings(contract, content), *_files(contract, content), *_binaries(contract, platform, content))
     hint = (
         f"most likely a base image has no {platform}, and BuildKit used its only platform instead: "
         f"fategen images {image} --external lists the names and the key of each (<NAME>_IMAGE or BASE_REGISTRY), "
         "docker buildx imagetools inspect REFERENCE lists the platforms of one, if it has more than one"
     )
-    results = [finding.of(image, platform) for finding in findings]
-    return tuple(replace(r, next=hint) if r.check == "binaries" and not r.ok else r for r in results)
+    return tuple(
+        replace(
+            result, image=image, platform=platform, next=hint if result.check == "binaries" and not result.ok else ""
+        )
+        for result in results
+    )
 
 
-def _settings(contract: Contract, content: Content) -> Iterator[Finding]:
+def _settings(contract: Contract, content: Content) -> Iterator[Result]:
+    """Without image and platform, as the others."""
     settings = content.settings
     # the entrypoint first: to set one takes the command away
     for name, words, actual in (
@@ -56,15 +61,15 @@ def _settings(contract: Contract, content: Content) -> Iterator[Finding]:
         ("command", contract.command, settings.command),
     ):
         if words is not None:
-            yield Finding(name, words.where, _quoted(words.words), _quoted(actual), words.words == actual)
+            yield Result(name, words.where, _quoted(words.words), _quoted(actual), words.words == actual)
     for name, item, value in (("workdir", contract.workdir, settings.workdir), ("user", contract.user, settings.user)):
         if item is not None:
             expected, found = item.name or "root", value or "root"
-            yield Finding(name, item.where, expected, found, expected == found)
+            yield Result(name, item.where, expected, found, expected == found)
     if contract.ports:
         expected = " ".join(sorted(port.name if "/" in port.name else f"{port.name}/tcp" for port in contract.ports))
         found = " ".join(settings.ports) or "none"
-        yield Finding("exposed ports", contract.ports[0].where, expected, found, expected == found)
+        yield Result("exposed ports", contract.ports[0].where, expected, found, expected == found)
     for title, pairs, values in (
         ("label", contract.labels, settings.labels),
         ("environment", contract.environment, settings.environment),
@@ -72,20 +77,20 @@ def _settings(contract: Contract, content: Content) -> Iterator[Finding]:
         for pair in pairs:
             pattern = ".*".join(map(re.escape, pair.value.split("*")))
             ok = pair.name in values and re.fullmatch(pattern, values[pair.name], re.DOTALL) is not None
-            yield Finding(f"{title} {pair.name}", pair.where, pair.value, values.get(pair.name, "not set"), ok)
+            yield Result(f"{title} {pair.name}", pair.where, pair.value, values.get(pair.name, "not set"), ok)
 
 
-def _files(contract: Contract, content: Content) -> Iterator[Finding]:
+def _files(contract: Contract, content: Content) -> Iterator[Result]:
     mounted = [File(pair.name, type=pair.value, where=pair.where) for pair in contract.mounted]
     names = [*(file.name for file in contract.files), *(f"mounted over: {file.name}" for file in mounted)]
     for name, file in zip(names, [*contract.files, *mounted], strict=True):
         kind = file.type or ("link" if file.target else "there")
         expected = _described(file, kind, file.mode, file.owner, file.target)
         found = _difference(file, content)
-        yield Finding(name, file.where, expected, found or expected, not found)
+        yield Result(name, file.where, expected, found or expected, not found)
     for pair in contract.absent:
         present = matching(pair.name, content)
-        yield Finding(
+        yield Result(
             f"absent: {pair.name}", pair.where, f"not there: {pair.value}", _some(present, "not there"), not present
         )
     if contract.setuid:
@@ -96,10 +101,10 @@ def _files(contract: Contract, content: Content) -> Iterator[Finding]:
             if entry.mode & 0o6000 and entry.type == "file" and not any(e.fullmatch(path) for e in allowed)
         ]
         expected = "only the allowed ones"
-        yield Finding("setuid and setgid", contract.setuid[0].where, expected, _some(others, expected), not others)
+        yield Result("setuid and setgid", contract.setuid[0].where, expected, _some(others, expected), not others)
     if contract.size is not None:
         size, most = contract.size, number_of_bytes(contract.size.name)
-        yield Finding("size", size.where, f"at most {size.name}", human(content.size), content.size <= most)
+        yield Result("size", size.where, f"at most {size.name}", human(content.size), content.size <= most)
 
 
 def matching(pattern: str, content: Content) -> list[str]:
@@ -146,7 +151,7 @@ def _described(file: File, kind: str, mode: str, owner: str, target: str) -> str
     return ", ".join(parts)
 
 
-def _binaries(contract: Contract, platform: str, content: Content) -> Iterator[Finding]:
+def _binaries(contract: Contract, platform: str, content: Content) -> Iterator[Result]:
     """Whether the image's programs are for its platform; nothing if it has none, or the platform is unknown.
 
     A second interpreter beside the platform's own is for 32-bit programs, which the platform runs as well.
@@ -161,7 +166,7 @@ def _binaries(contract: Contract, platform: str, content: Content) -> Iterator[F
         wrong |= interpreters
     expected = f"ELF for {architecture}"
     shown = [f"{path} ({_ARCHITECTURES.get(other, other)})" for path, other in wrong.items()]
-    yield Finding("binaries", contract.where, expected, _some(shown, expected), not wrong)
+    yield Result("binaries", contract.where, expected, _some(shown, expected), not wrong)
 
 
 def _programs(content: Content) -> dict[str, str]:

@@ -228,24 +228,18 @@ class _Tar:
             raise BadLayer("there is no tar header where one belongs")
         return block
 
-    def read(self, count: int) -> bytes:
-        parts, left = [], count
-        while left > len(self._data) - self._at:
-            parts.append(self._data[self._at :])
-            left -= len(parts[-1])
-            self._need_next()
-        self._at += left
-        return b"".join([*parts, self._data[self._at - left : self._at]])
-
-    def skip(self, count: int) -> None:
-        while count > len(self._data) - self._at:
-            count -= len(self._data) - self._at
-            self._need_next()
-        self._at += count
-
-    def _need_next(self) -> None:
-        if not self._next():
-            raise BadLayer("it ends in the middle of an entry")
+    def read(self, count: int, *, skip: bool = False) -> bytes:
+        """The next ``count`` bytes; nothing if they are only to be skipped."""
+        parts = []
+        while count:
+            if self._at == len(self._data) and not self._next():
+                raise BadLayer("it ends in the middle of an entry")
+            part = self._data[self._at : self._at + count]
+            self._at += len(part)
+            count -= len(part)
+            if not skip:
+                parts.append(part)
+        return b"".join(parts)
 
     def _next(self) -> bool:
         """Takes the next piece, at the end of the one before; whether there is one."""
@@ -299,7 +293,7 @@ def _read_entry(tar: _Tar, block: bytes, extra: Mapping[str, str], entries: Mapp
     if kind != "file":
         return path, Entry(kind, mode, uid, gid, 0, target if kind == "link" else "")
     head = tar.read(HEAD) if size >= HEAD and mode & 0o111 else b""
-    tar.skip(size + -size % BLOCK - len(head))
+    tar.read(size + -size % BLOCK - len(head), skip=True)
     return path, Entry(kind, mode, uid, gid, size, "", elf_of(head))
 
 

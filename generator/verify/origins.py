@@ -6,12 +6,13 @@ Each origin gives subjects, reads their content without extracting it, and says 
 from __future__ import annotations
 
 import contextlib
-import secrets
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from platform import node
 
 from generator.bundle.bases import Blobs, open_blobs
 from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine
@@ -33,7 +34,7 @@ from generator.progress import Progress, say
 from generator.verify.layers import BadLayer, Content, Listing, content_of, read_layer
 
 NAMES = "fategen.invalid/verify"
-"""A registry that nobody can push to or pull from (RFC 2606); a random part follows."""
+"""A registry that nobody can push to or pull from (RFC 2606); a digest of the project's place follows."""
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,14 @@ def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], dire
 def _loaded(docker: Docker, layouts: Mapping[Subject, Path], directory: Path) -> Iterator[dict[Subject, Subject]]:
     """Those of the engine's own platform, loaded as a bundle: so every byte is checked, and what the engine has then.
 
-    Neither the file nor a name is left.
+    Neither the file nor a name is left. They are the same in every run, of which the project's lock allows one at a
+    time: what a killed run has left goes too.
     """
-    engine, run = DockerEngine(docker), secrets.token_hex(4)
+    engine = DockerEngine(docker)
     platform = engine.platform()
+    prefix = f"{NAMES}-{hashlib.sha256(f'{node()}:{directory}'.encode()).hexdigest()[:8]}"
     renamed = {
-        subject: replace(subject, reference=f"{NAMES}-{run}/{subject.image}:1")
+        subject: replace(subject, reference=f"{prefix}/{subject.image}:1")
         for subject in layouts
         if subject.platform == platform
     }
@@ -206,7 +209,7 @@ def _loaded(docker: Docker, layouts: Mapping[Subject, Path], directory: Path) ->
         yield {}
         return
     images = [SourceImage((new.reference,), layouts[subject], (platform,)) for subject, new in renamed.items()]
-    file = directory / f"{run}.fate.tar"
+    file = directory / "images.fate.tar"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         save(images, file, name="verify")
@@ -216,8 +219,9 @@ def _loaded(docker: Docker, layouts: Mapping[Subject, Path], directory: Path) ->
     finally:
         file.unlink(missing_ok=True)
         file.with_name(f"{file.name}.sha256").unlink(missing_ok=True)
-        for subject in renamed.values():
-            engine.untag(subject.reference)
+        form = ("--format={{.Repository}}:{{.Tag}}", f"--filter=reference={prefix}/*")
+        for name in docker.run(["image", "ls", *form]).stdout.split():
+            engine.untag(name)
 
 
 def from_bundle(file: Path, wanted: Wanted) -> Origin:

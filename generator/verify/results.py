@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
 from xml.etree import ElementTree
 
 from generator.text import duration, one_line, table, union_length
@@ -13,7 +12,7 @@ from generator.text import duration, one_line, table, union_length
 
 @dataclass(frozen=True)
 class Result:
-    """One check of one image, or of one party.
+    """One check of one image and platform, or of one party (which has no platform).
 
     ``check`` names what was looked at (``/data/projects/fate/roll/conf``, ``port 8011``, ``ends on SIGTERM``), and
     ``where`` is the catalogue's ``file:line`` that asks for it. ``log`` has the container's last lines. ``seconds`` is
@@ -21,31 +20,17 @@ class Result:
     in parallel. ``next`` is the next step after a failure with a likely cause.
     """
 
-    image: str
-    platform: str
     check: str
-    ok: bool
+    where: str
     expected: str
     found: str
-    where: str
+    ok: bool
     log: tuple[str, ...] = ()
+    image: str = ""
+    platform: str = ""
     seconds: float = 0.0
     begun: float = 0.0
     next: str = ""
-
-
-class Finding(NamedTuple):
-    """A check's part of a Result."""
-
-    check: str
-    where: str
-    expected: str
-    found: str
-    ok: bool
-    log: Sequence[str] = ()
-
-    def of(self, image: str, platform: str) -> Result:
-        return Result(image, platform, self.check, self.ok, self.expected, self.found, self.where, tuple(self.log))
 
 
 def failures(results: Iterable[Result]) -> tuple[Result, ...]:

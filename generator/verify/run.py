@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from generator.docker.process import Docker
@@ -61,9 +61,8 @@ def check_unstarted(origin: Origin, cache: Path, progress: Progress) -> dict[Sub
         elif subject in contents:
             known = check(subject.image, subject.platform, subject.contract, contents[subject])
         else:
-            missing = "the image does not have it"
-            result = Result(subject.image, subject.platform, "platform", False, subject.platform, missing, "")
-            results[subject] = (result,)
+            missing = Result("platform", "", subject.platform, "the image does not have it", False)
+            results[subject] = (replace(missing, image=subject.image, platform=subject.platform),)
             continue
         remembered[key] = known  # as the last one
         results[subject] = known

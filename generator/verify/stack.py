@@ -176,7 +176,7 @@ def _health(stack: Stack, services: Sequence[Service]) -> tuple[Result, ...]:
     results = []
     for service in services:
         name, _, party = service.name.rpartition("-")
-        result = Result(f"party {party}", "", f"{name} is healthy", service.ok, "healthy", "healthy", "")
+        result = Result(f"{name} is healthy", "", "healthy", "healthy", service.ok, image=f"party {party}")
         if service.ok:
             results.append(result)
         elif service.failed or not stuck:
@@ -219,13 +219,12 @@ def _run_smoke(stack: Stack, smoke: Smoke, party: Party, number: str) -> Result:
     shown = shlex.join(command)
     by_hand = f"the command of {smoke.where}" if "\n" in shown else shown
     return Result(
-        f"party {number}",
-        "",
         smoke.name,
-        ok,
+        smoke.where,
         expected,
         found,
-        smoke.where,
+        ok,
+        image=f"party {number}",
         seconds=round(time.monotonic() - clock, 3),
         begun=round(begun, 3),
         next="" if ok else f"docker compose -f out/compose.yaml up --wait, then exec {service} {by_hand}",

@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from generator.bundle.engines import DockerEngine
 from generator.catalogue.contract import Started
 from generator.docker.process import Completed, Docker, signals_as_exceptions
 from generator.errors import EngineError
+from generator.text import timestamp
 from generator.verify.origins import Subject
-from generator.verify.results import Finding, Result
+from generator.verify.results import Result
 
 IDLE, BUSY = 2.0, 10.0
 """Seconds from SIGTERM to the end: of a service that has nothing to do, and of one that has."""
@@ -104,9 +104,9 @@ class _Containers:
         state: dict[str, Any] = json.loads(self.check("inspect", "--format", "{{json .State}}", name))
         return state
 
-    def logs(self, name: str) -> list[str]:
+    def logs(self, name: str) -> tuple[str, ...]:
         done = self.run("logs", name)
-        return (done.stdout + done.stderr).splitlines()
+        return tuple((done.stdout + done.stderr).splitlines())
 
 
 class _Trial:
@@ -118,29 +118,33 @@ class _Trial:
         self.contract, self.started = contract, contract.started or Started(where=contract.where)
         self.ports = self.started.answers or contract.ports
 
-    def attempt(self, check: Callable[[], Iterator[Finding]]) -> list[Result]:
+    def attempt(self, check: Callable[[], Iterator[Result]]) -> list[Result]:
         """The results of one check, each with the time since the one before; if no container starts, one says so."""
         results: list[Result] = []
         begin = time.monotonic()
+
+        def add(result: Result) -> None:
+            nonlocal begin
+            seconds, begin = time.monotonic() - begin, time.monotonic()
+            results.append(
+                replace(
+                    result,
+                    image=self.subject.image,
+                    platform=self.subject.platform,
+                    log=() if result.ok else result.log[-TAIL:],
+                    seconds=round(seconds, 3),
+                    begun=round(time.time() - seconds, 3),
+                )
+            )
+
         try:
-            for finding in check():
-                results.append(self.result(finding, begin))
-                begin = time.monotonic()
+            for result in check():
+                add(result)
         except EngineError as error:
-            finding = Finding("starts", self.started.where, "a container starts", error.message, False)
-            results.append(self.result(finding, begin))
+            add(Result("starts", self.started.where, "a container starts", error.message, False))
         return results
 
-    def result(self, finding: Finding, begin: float) -> Result:
-        seconds = time.monotonic() - begin
-        return replace(
-            finding.of(self.subject.image, self.subject.platform),
-            log=() if finding.ok else tuple(finding.log[-TAIL:]),
-            seconds=round(seconds, 3),
-            begun=round(time.time() - seconds, 3),
-        )
-
-    def commands(self) -> Iterator[Finding]:
+    def commands(self) -> Iterator[Result]:
         for run in self.contract.runs:
             within = run.within * self.slow
             name, options = self.options()
@@ -154,15 +158,15 @@ class _Trial:
                         break
             except EngineError:
                 self.remove(name)
-                yield Finding(run.name, run.where, expected, f"still running after {within:g} s", False)
+                yield Result(run.name, run.where, expected, f"still running after {within:g} s", False)
                 continue
             output = (done.stdout + done.stderr).strip()
-            lines = output.splitlines()
+            lines = tuple(output.splitlines())
             found = f"printed {lines[0] if lines else 'nothing'}" if done.ok else f"exited with {done.code}"
             ok = done.ok and re.search(run.prints, output) is not None
-            yield Finding(run.name, run.where, expected, expected if ok else found, ok, lines)
+            yield Result(run.name, run.where, expected, expected if ok else found, ok, lines)
 
-    def service(self) -> Iterator[Finding]:
+    def service(self) -> Iterator[Result]:
         """One container from its start to its second end."""
         if not self.ports:
             return
@@ -182,7 +186,7 @@ class _Trial:
             yield self.ends(name, BUSY, "busy")
         self.remove(name)
 
-    def read_only(self) -> Iterator[Finding]:
+    def read_only(self) -> Iterator[Result]:
         """Its own configuration in volumes that it cannot write to, as KubeFATE's mounts may be."""
         directories = [pair for pair in self.contract.mounted if pair.value == "directory"]
         if not self.ports or not directories:
@@ -213,13 +217,13 @@ class _Trial:
     def remove(self, name: str) -> None:
         self.containers.run("rm", "--force", "--volumes", name)
 
-    def all_answer(self, check: str, where: str, expected: str, name: str) -> Finding:
-        """One finding for all its ports: that of the first which does not answer."""
+    def all_answer(self, check: str, where: str, expected: str, name: str) -> Result:
+        """One result for all its ports: that of the first which does not answer."""
         bad = next((port for port in self.answers(name) if not port.ok), None)
-        return Finding(check, where, expected, bad.found if bad else expected, not bad, bad.log if bad else ())
+        return Result(check, where, expected, bad.found if bad else expected, not bad, bad.log if bad else ())
 
-    def answers(self, name: str) -> list[Finding]:
-        """A finding for each port, once all listen, the container has ended, or the time is over.
+    def answers(self, name: str) -> list[Result]:
+        """A result for each port, once all listen, the container has ended, or the time is over.
 
         The kernel's own table says who listens, asked through ``docker exec``: a connection to a published port would
         need an engine on this machine, and docker's own proxy accepts it whether anybody listens or not; a connection
@@ -230,13 +234,12 @@ class _Trial:
         while True:
             listening = listeners(self.containers.run("exec", name, "cat", "/proc/net/tcp", "/proc/net/tcp6").stdout)
             state = self.containers.state(name)
-            if all(listening.get(int(port.name)) for port in self.ports):
-                break
-            if not state["Running"] or time.monotonic() > end:
+            answered = all(listening.get(int(port.name)) for port in self.ports)
+            if answered or not state["Running"] or time.monotonic() > end:
                 break
             time.sleep(0.2)
         log = self.containers.logs(name)
-        findings = []
+        results = []
         for port in self.ports:
             reachable = listening.get(int(port.name))
             expected = found = "accepts connections"
@@ -247,10 +250,10 @@ class _Trial:
             elif reachable is None:
                 others = ", ".join(str(other) for other in sorted(listening)) or "no port"
                 found = f"nothing listens after {within:g} s; what listens: {others}"
-            findings.append(Finding(f"port {port.name}", port.where, expected, found, bool(reachable), log))
-        return findings
+            results.append(Result(f"port {port.name}", port.where, expected, found, bool(reachable), log))
+        return results
 
-    def ends(self, name: str, within: float, when: str) -> Finding:
+    def ends(self, name: str, within: float, when: str) -> Result:
         """SIGTERM reaches every process that has to get it: none has to be killed.
 
         By the engine's own clock: what docker needs to take a container apart is not the container's.
@@ -258,20 +261,20 @@ class _Trial:
         before = self.containers.check("info", "--format", "{{.SystemTime}}")
         self.containers.check("stop", "-t", str(int(max(within, BUSY))), name)
         state = self.containers.state(name)
-        took = max(0.0, (moment(state["FinishedAt"]) - moment(before)).total_seconds())
+        took = max(0.0, timestamp(state["FinishedAt"]) - timestamp(before.strip()))
         killed = state["ExitCode"] == KILLED
         found = f"after {took:.1f} s" + (", killed" if killed else "")
         expected = f"in less than {within:g} s, not killed"
         ok, log = took < within and not killed, self.containers.logs(name)
-        return Finding(f"ends on SIGTERM, {when}", self.started.where, expected, found, ok, log)
+        return Result(f"ends on SIGTERM, {when}", self.started.where, expected, found, ok, log)
 
-    def log(self, lines: Sequence[str]) -> Finding:
+    def log(self, lines: tuple[str, ...]) -> Result:
         expected = "no stack trace"
         first = next(traces(lines, self.started.traces), None)
         if first is None:
-            return Finding("log", self.started.where, expected, expected, True)
+            return Result("log", self.started.where, expected, expected, True)
         shown = lines[max(0, first - 2) : first + TAIL - 2]
-        return Finding("log", self.started.where, expected, lines[first].strip(), False, shown)
+        return Result("log", self.started.where, expected, lines[first].strip(), False, shown)
 
 
 def _new_name() -> str:
@@ -286,12 +289,6 @@ def listeners(table: str) -> dict[int, bool]:
             port = int(number, 16)
             ports[port] = ports.get(port, False) or address not in _LOOPBACK
     return ports
-
-
-def moment(text: str) -> datetime:
-    """RFC 3339 as Go writes it, with nanoseconds (before Python 3.11, fromisoformat does not read them)."""
-    whole, fraction, zone = re.fullmatch(r"([\dT:-]+?)(\.\d+)?(Z|[+-]\d\d:\d\d)", text.strip()).groups()  # type: ignore[union-attr]
-    return datetime.fromisoformat(f"{whole}{(fraction or '.0')[:7].ljust(7, '0')}{'+00:00' if zone == 'Z' else zone}")
 
 
 def traces(log: Sequence[str], allowed: str) -> Iterator[int]:

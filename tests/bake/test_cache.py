@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from generator.bake.events import Reader, Step, StepEvent
 from generator.bake.run import busy_seconds, cache_notes, cached_images
 from generator.bake.view import View
-from generator.project import packaged_data
-from generator.render.render import render
 from tests.bake.test_live import Terminal
 from tests.bake.test_run import AT, vertex
 from tests.fate_plan import BOTH, job_of, plan_of
@@ -25,12 +25,6 @@ def over(name: str, error: str = "", *, start: int = 1, end: int = 2) -> str:
     return vertex(name, started=AT.format(start), completed=AT.format(end), error=error)
 
 
-def test_each_image_has_a_cache_under_its_name_that_may_fail() -> None:
-    text = render(plan_of(), [packaged_data("templates")])["out/docker-bake.hcl"]
-    assert '["type=registry,ref=${CACHE_TO}:roll,mode=max,ignore-error=true"]' in text
-    assert '["type=registry,ref=${CACHE_FROM}:roll"]' in text
-
-
 def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apart() -> None:
     other = IMPORT.replace("roll", "packages")
     reader, _ = read(
@@ -45,16 +39,17 @@ def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apa
     ]
 
 
-def test_a_cache_that_belongs_to_no_image_is_passed_over() -> None:
-    reader, _ = read(over(IMPORT.removeprefix("[roll] "), "connection refused"), over(EXPORT, "no space"))
-    assert list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values())) == [
-        "note: no build cache was written for roll: no space"
-    ]
-
-
-def test_a_cache_that_works_is_not_worth_a_word() -> None:
-    reader, _ = read(over(IMPORT), over(EXPORT))
-    assert not list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values()))
+@pytest.mark.parametrize(
+    ("importing", "error", "said"),
+    [
+        (IMPORT.removeprefix("[roll] "), "connection refused", ["note: no build cache was written for roll: no space"]),
+        (IMPORT, "", ["note: no build cache was written for roll: no space"]),
+    ],
+    ids=["one of no image", "one that works"],
+)
+def test_a_cache_that_is_not_worth_a_word(importing: str, error: str, said: list[str]) -> None:
+    reader, _ = read(over(importing, error), over(EXPORT, "no space"))
+    assert list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values())) == said
 
 
 def test_a_step_that_fails_is_the_reason_and_not_the_cache_that_failed_before_it() -> None:

@@ -12,19 +12,17 @@ import pytest
 from click.testing import CliRunner
 
 from generator.bake.checks import (
-    DISK_NEEDED,
     Build,
     Check,
     build_problems,
     create_command,
     dirty_problems,
-    disk_check,
     engine_checks,
     engine_platform_alone,
     examine,
     file_checks,
     flag_problems,
-    platform_check,
+    platform_checks,
     proxy_check,
     raise_problems,
 )
@@ -34,7 +32,7 @@ from generator.config.settings import Override
 from generator.docker.engine import Answers, Builder, Engine, Facts, Node, Store
 from generator.docker.git import Checkout
 from generator.docker.process import Completed
-from generator.errors import EngineError, InputError, Problem
+from generator.errors import EngineError, FategenError, Problem
 from generator.plan.plan import Plan
 from generator.project import Project, packaged_data
 from generator.render.render import render
@@ -78,11 +76,7 @@ def facts(
     [
         ("packages", {"output": "push"}, "packages: it is used only during the build and has no tag to push"),
         ("mysql", {"output": "push"}, "mysql: a third-party image keeps its own name"),
-        (
-            "base-image",
-            {"published_base": True},
-            "--base published: base-image is not built",
-        ),
+        ("base-image", {"published_base": True}, "--base published: base-image is not built"),
     ],
 )
 def test_a_flag_that_does_not_go_with_an_image(plan: Plan, name: str, options: dict[str, object], problem: str) -> None:
@@ -237,27 +231,19 @@ def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan) -> None:
     native = facts("linux/amd64")
     assert not build_problems(build_of(plan, "roll"), native), "Java images only copy on the target's platform"
     [problem] = build_problems(build_of(plan_of(requirements="requirements.txt"), "python"), native)
-    assert (
-        "cannot run linux/arm64 programs, which base-image" in problem.message and "qemu-user-static" in problem.message
-    )
+    assert "cannot run linux/arm64 programs, which base-image" in problem.message
+    assert "qemu-user-static" in problem.message
+    idle = Node("b", "", "inactive", "", ())
+    two = replace(native, builder=replace(native.builder, nodes=(*native.builder.nodes, idle)))
+    assert build_problems(build_of(plan_of(requirements="requirements.txt"), "python"), two) == [problem]
 
 
-def test_a_node_that_is_not_running_hides_no_missing_platform(plan: Plan) -> None:
-    nodes = (Node("a", "", "running", "", ("linux/amd64",)), Node("b", "", "inactive", "", ()))
-    known = facts("linux/amd64", driver="docker-container")
-    known = replace(known, builder=replace(known.builder, nodes=nodes))
-    [problem] = build_problems(build_of(plan_of(requirements="requirements.txt"), "python"), known)
-    assert "cannot run linux/arm64 programs" in problem.message
-
-
-def test_problems_become_one_error_with_the_right_exit_code() -> None:
+@pytest.mark.parametrize(("inputs", "code"), [([Problem("egg", "a")], 2), ([], 3)])
+def test_problems_become_one_error_with_the_right_exit_code(inputs: list[Problem], code: int) -> None:
     raise_problems([], [])
-    with pytest.raises(InputError) as input_error:
-        raise_problems([Problem("egg", "a")], [Problem("builder x", "b")])
-    assert input_error.value.exit_code == 2 and "builder x: b" in str(input_error.value)
-    with pytest.raises(EngineError) as engine_error:
-        raise_problems([], [Problem("builder x", "b")])
-    assert engine_error.value.exit_code == 3
+    with pytest.raises(FategenError) as caught:
+        raise_problems(inputs, [Problem("builder x", "b")])
+    assert caught.value.exit_code == code and "builder x: b" in str(caught.value)
 
 
 # the doctor
@@ -302,6 +288,8 @@ def test_no_daemon_and_no_buildx() -> None:
     assert states(checks) == {"engine": "missing", "buildx": "missing"}
     assert checks["engine"].get == "start it" and "bundle inspect" in checks["engine"].without
     assert "docker-buildx-plugin" in checks["buildx"].get
+    old = checks_of(buildx=(0, 12, 1), known=builder())
+    assert states(old) == {"buildx": "missing"} and old["buildx"].found == "0.12.1" and "builder" not in old
 
 
 def test_a_remote_builder_needs_no_daemon() -> None:
@@ -309,22 +297,11 @@ def test_a_remote_builder_needs_no_daemon() -> None:
     assert states(checks) == {"engine": "note"} and "bundle save" in checks["engine"].without
 
 
-def test_old_buildx() -> None:
-    checks = checks_of(buildx=(0, 12, 1), known=builder())
-    assert states(checks) == {"buildx": "missing"} and checks["buildx"].found == "0.12.1"
-    assert "builder" not in checks
-
-
 def test_a_builder_that_is_unknown_or_does_not_answer_or_does_not_run_yet() -> None:
     assert checks_of()["builder"].found.endswith('no builder "farm" found')
     assert states(checks_of(known=builder("remote", error="timed out"))) == {"builder": "missing"}
     waiting = checks_of(known=builder("docker-container", status="inactive"))
     assert not states(waiting) and "not running" in waiting["builder"].found and "platforms" not in waiting
-
-
-def test_a_docker_that_cannot_be_started() -> None:
-    [check] = engine_checks(EngineError("docker cannot be started: Permission denied"), None)
-    assert (check.name, check.state) == ("docker", "missing")
 
 
 def test_a_graphdriver(workspace: Workspace) -> None:
@@ -344,12 +321,9 @@ def test_an_engine_too_old_to_build() -> None:
 def test_a_platform_that_no_image_runs_on_is_no_obstacle(workspace: Workspace) -> None:
     checks = checks_of(known=builder("docker", "linux/amd64"), workspace=workspace)
     assert states(checks) == {"linux/arm64": "note"}
-    check = platform_check("linux/arm64", facts("linux/amd64"), ["python"])
-    assert check.state == "missing" and "python" in check.needed
-
-
-def test_disk() -> None:
-    assert [disk_check(DISK_NEEDED - short).state for short in (0, 1)] == ["ok", "note"]
+    build = build_of(plan_of(requirements="requirements.txt"), "python")
+    needed = {check.name: check for check in platform_checks(facts("linux/amd64"), build)}["linux/arm64"]
+    assert (needed.state, needed.needed) == ("missing", "for RUN steps of base-image")
 
 
 def test_proxies_are_named_without_their_values() -> None:

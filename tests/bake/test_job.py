@@ -6,7 +6,7 @@ import pytest
 
 from generator.bake.job import not_built, variables
 from generator.errors import InputError
-from generator.plan.plan import GROUPS, Plan
+from generator.plan.plan import Plan
 from tests.fate_plan import job_of, plan_of
 
 ARM = ("linux/arm64",)
@@ -40,8 +40,16 @@ def test_a_published_base_is_not_built(plan: Plan) -> None:
 def test_platform_narrows_everything_and_a_group_says_what_it_leaves_out(plan: Plan) -> None:
     job = job_of(plan, platforms=ARM)
     assert {target.platforms for target in job.involved} == {ARM}
-    assert [(left.image, left.platform) for left in job.left_out] == [("egg", "linux/arm64"), ("python", "linux/arm64")]
-    assert "wheel" in job.left_out[0].reason
+    assert [left[:2] for left in job.left_out] == [("egg", "linux/arm64"), ("python", "linux/arm64")]
+    assert "wheel" in job.left_out[0][2]
+
+
+def test_a_copy_that_platform_makes_equal_to_its_original_is_built_once(plan: Plan) -> None:
+    job = job_of(plan, "federation", "egg", platforms=("linux/amd64",))
+    assert [target.name for target in job.involved] == ["packages", "base-image", "federation", "egg"]
+    assert "egg.contexts.packages=target:packages" in job.overrides
+    assert "egg.platform=linux/amd64" in job.overrides
+    assert job_of(plan, "federation", "egg").overrides == ()
 
 
 @pytest.mark.parametrize(
@@ -97,10 +105,3 @@ def test_platforms_and_images_with_one_reason_are_told_with_it_once() -> None:
     arm = plan_of(fate_version="1.11.4", platforms=ARM)
     assert not_built(arm, ["all"]).startswith("not built: base-image, fateflow, eggroll, client: no linux/arm64 (")
     assert "have no linux/arm64 wheel); mysql: no linux/arm64 (Docker Hub" in not_built(arm, ["all", "third-party"])
-
-
-def test_the_kinds_of_a_group_are_the_plans(plan: Plan) -> None:
-    images = [target for target in plan.targets if not target.inherits]
-    assert {group.name: group.targets for group in plan.groups} == {
-        name: tuple(target.name for target in images if target.kind in kinds) for name, kinds in GROUPS.items()
-    }

@@ -28,11 +28,9 @@ def plan() -> Plan:
 class Terminal:
     """A terminal with bake's picture on it."""
 
-    def __init__(
-        self, plan: Plan, *names: str, columns: int = 80, lines: int = 24, color: bool = False, keep: bool = False
-    ) -> None:
+    def __init__(self, plan: Plan, *names: str, columns: int = 80, lines: int = 24, keep: bool = False) -> None:
         self.written = io.StringIO()
-        console = Console(file=self.written, force_terminal=True, width=columns, height=lines, no_color=not color,
+        console = Console(file=self.written, force_terminal=True, width=columns, height=lines, no_color=True,
                           color_system="standard", _environ={"TERM": "xterm"})  # fmt: skip
         self.view = LiveView(job_of(plan, *names), console, keep=keep, clock=lambda: NOW)
 
@@ -89,10 +87,7 @@ def test_an_image_is_one_line_that_is_redrawn_in_place(plan: Plan, image: Step, 
 
 
 def test_what_was_not_finished_when_the_run_broke_off_is_no_success(plan: Plan) -> None:
-    steps = [
-        step("proxy", started=90.0),
-        step("roll", started=90.0, completed=91.0, error="context canceled"),
-    ]
+    steps = [step("proxy", started=90.0), step("roll", started=90.0, completed=91.0, error="context canceled")]
     rows = image_rows(job_of(plan, "roll", "proxy"), steps, NOW, final=True)
     assert {row.image for row in rows if row.text == "not finished"} == {"packages", "proxy", "roll"}
 
@@ -119,22 +114,16 @@ def test_a_narrow_terminal_breaks_no_line(plan: Plan, columns: int) -> None:
     assert len(terminal.show(step("roll", "COPY 日本語 日本語 日本語", started=90.0))) == 3
 
 
-@pytest.mark.parametrize("color", [True, False])
-def test_marks_have_color_if_it_is_wanted(plan: Plan, color: bool) -> None:
-    terminal = Terminal(plan, "roll", color=color)
-    terminal.show(step("roll", started=90.0, completed=91.0, error="x"))
-    assert ("\x1b[31m✗" in terminal.written.getvalue()) is color
-
-
 def test_the_view_that_fits(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     job = job_of(plan, "roll")
-    screen = on_terminal(monkeypatch)
-    monkeypatch.setenv("NO_COLOR", "1")
-    live = make_view(job)
-    assert isinstance(live, LiveView)
-    live.begin("building", {"": step("roll", started=90.0, completed=91.0, error="x")})
-    live.end(failed=True)
-    assert "✗" in screen.text and "\x1b[31m" not in screen.text
+    for no_color, mark in (("", "\x1b[31m✗"), ("1", " ✗")):
+        screen = on_terminal(monkeypatch)
+        monkeypatch.setenv("NO_COLOR", no_color)
+        live = make_view(job)
+        assert isinstance(live, LiveView)
+        live.begin("building", {"": step("roll", started=90.0, completed=91.0, error="x")})
+        live.end(failed=True)
+        assert mark in screen.text
     assert type(make_view(job, verbose=True)) is View
     monkeypatch.setenv("TERM", "dumb")
     assert type(make_view(job)) is View

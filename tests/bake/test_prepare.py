@@ -6,22 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from generator.bake.job import Options
 from generator.bake.prepare import (
     attestation,
-    bake_environment,
+    bake_command,
+    make_environment,
     no_cache_export,
     open_workspace,
     outside,
     passwords,
-    temporary_bake_file,
 )
 from generator.bake.publish import sent_first
-from generator.bake.run import BakeFile, arguments
 from generator.config.settings import Override
 from generator.docker.engine import Builder, Engine, Facts, Store
 from generator.errors import DriftError
 from generator.plan.plan import Plan
 from generator.project import Project
+from generator.render.render import BAKE_FILE
 from generator.render.tree import compare, write
 from generator.text import Version
 from generator.workspace import load
@@ -58,75 +59,52 @@ def test_paths_outside_of_the_project(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("process", "values", "secret", "notes"),
+    ("name", "said"),
     [
-        (
-            {"TAG": "evil", "PREFIX": "p"},
-            {"TAG": "1.3.0", "PREFIX": "p"},
-            "",
-            ["TAG=evil in the environment is ignored: .env says TAG=1.3.0; use --set TAG=…"],
-        ),
-        (
-            {"CACHE_TO": "x"},
-            {"CACHE_TO": ""},
-            "",
-            ["CACHE_TO=x in the environment is ignored: .env does not set CACHE_TO; use --set CACHE_TO=…"],
-        ),
-        (
-            {"TOKEN": "hunter2"},
-            {"TOKEN": "other"},
-            "TOKEN",
-            ["TOKEN=*** in the environment is ignored: .env sets TOKEN; use --set TOKEN=…"],
-        ),
+        ("TAG", "TAG=evil in the environment is ignored: .env says TAG=1; use --set TAG=…"),
+        ("CACHE_TO", "CACHE_TO=evil in the environment is ignored: .env does not set CACHE_TO; use --set CACHE_TO=…"),
     ],
-    ids=["another value", "none in .env", "secret"],
 )
-def test_a_stray_variable_is_ignored_and_told(
-    process: dict[str, str], values: dict[str, str], secret: str, notes: list[str]
-) -> None:
-    environment, told = bake_environment({**process, "PATH": "/bin"}, values, frozenset({secret}))
-    assert environment.items() >= {**values, "PATH": "/bin"}.items()
-    assert told == notes
+def test_a_stray_variable_is_ignored_and_told(plan: Plan, name: str, said: str) -> None:
+    environment, told = make_environment(plan, Options(), {name: "evil", "PREFIX": "localhost:5000/t", "PATH": "/bin"})
+    assert environment["TAG"] == "1" and environment["PATH"] == "/bin"
+    assert told == [said]
 
 
-def test_the_callers_proxy_stays_buildxs_own() -> None:
-    made, notes = bake_environment({"HTTPS_PROXY": "http://corp:3128"}, {"HTTPS_PROXY": ""}, frozenset({"HTTPS_PROXY"}))
+def test_the_callers_proxy_stays_buildxs_own(plan: Plan) -> None:
+    made, notes = make_environment(plan, Options(), {"HTTPS_PROXY": "http://corp:3128"})
     assert made["HTTPS_PROXY"] == "" and made["https_proxy"] == "http://corp:3128"
     assert not notes
 
 
-def test_what_would_change_the_build_is_taken_out() -> None:
+@pytest.mark.parametrize("provenance", [True, False])
+def test_what_would_change_the_build_is_taken_out(provenance: bool) -> None:
     stray = {"SOURCE_DATE_EPOCH": "0", "BUILDX_BAKE_ENTITLEMENTS_FS": "0", "BUILDX_GIT_LABELS": "1"}
-    made, notes = bake_environment({**stray, "DOCKER_HOST": "h"}, {}, frozenset())
-    kept = {"DOCKER_HOST": "h", "BUILDX_METADATA_PROVENANCE": "disabled"}
-    assert made == {**kept, "BUILDX_GIT_INFO": "false"}
+    made, notes = make_environment(plan_of(provenance=provenance), Options(), {**stray, "DOCKER_HOST": "h"})
+    left = {name: value for name, value in made.items() if name.startswith(("BUILDX", "SOURCE_DATE", "DOCKER"))}
+    git = {} if provenance else {"BUILDX_GIT_INFO": "false"}
+    assert left == {"DOCKER_HOST": "h", "BUILDX_METADATA_PROVENANCE": "disabled", **git}
     assert len(notes) == 3
-    assert bake_environment({"DOCKER_HOST": "h"}, {}, frozenset(), provenance=True)[0] == kept, "it records git"
 
 
-def test_arguments_name_the_file_and_never_a_value(plan: Plan) -> None:
+def test_the_command_names_the_file_and_never_a_value(plan: Plan) -> None:
     job = job_of(plan, "egg", platforms=("linux/amd64",), builder="farm")
-    bake_file = BakeFile(overrides=("egg.context=x",))
-    args = arguments(job, bake_file, (0, 19, 0), ["egg"], flags=["--print"], readable=["/src"])
-    assert args[:6] == ["buildx", "--builder", "farm", "bake", "-f", "out/docker-bake.hcl"]
-    assert args[-1] == "egg"
-    assert "egg.platform=linux/amd64" in args and "egg.context=x" in args
-    assert not [arg for arg in args if arg.startswith("--allow") or "TAG" in arg]
+    command = bake_command(job, BAKE_FILE, (0, 19, 0), overrides=["egg.tags="], readable=["/src"])
+    assert command[:6] == ("buildx", "--builder", "farm", "bake", "-f", "out/docker-bake.hcl")
+    assert "egg.platform=linux/amd64" in command and "egg.tags=" in command
+    assert not [arg for arg in command if arg.startswith("--allow") or "TAG" in arg]
 
 
 def test_newer_buildx_is_given_leave_for_paths_outside(plan: Plan) -> None:
-    args = arguments(job_of(plan, "egg"), BakeFile(), (0, 20, 0), ["egg"], readable=["/src"])
-    assert "--allow=fs.read=/src" in args
-    assert not [arg for arg in args if arg.endswith("linux/amd64")], "platforms are the file's without --platform"
+    command = bake_command(job_of(plan, "egg"), BAKE_FILE, (0, 20, 0), readable=["/src"])
+    assert "--allow=fs.read=/src" in command
+    assert "--set" not in command, "platforms and contexts are the file's"
 
 
-def test_a_temporary_tree_keeps_paths_from_the_root(plan: Plan) -> None:
-    bake_file = temporary_bake_file(plan, ".fategen/tree")
-    assert bake_file.path == ".fategen/tree/out/docker-bake.hcl"
-    assert "egg.context=.fategen/tree/dockerfiles/egg" in bake_file.overrides
-    assert not [path for path in bake_file.overrides if path.startswith("mysql")], (
-        "third-party images have no Dockerfile"
-    )
+def test_a_tree_elsewhere_keeps_paths_from_the_root(plan: Plan) -> None:
+    command = bake_command(job_of(plan, "egg", "mysql"), ".fategen/tree/out/docker-bake.hcl", (0, 19, 0))
+    assert "egg.context=.fategen/tree/dockerfiles/egg" in command
+    assert not [word for word in command if word.startswith("mysql")], "third-party images have no Dockerfile"
 
 
 def test_passwords_are_known_as_written_and_decoded() -> None:
@@ -154,23 +132,14 @@ def test_where_buildx_would_refuse_the_build_the_cache_is_left_out(driver: str, 
     assert no_cache_export(facts, plan_of()) == ""
 
 
-def test_set_builds_from_a_temporary_tree_and_leaves_the_committed_files(
-    project_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_value_that_changes_no_rendered_file_builds_the_committed_ones(project_dir: Path) -> None:
     project = Project(project_dir)
-    with pytest.raises(DriftError) as caught:
+    with pytest.raises(DriftError, match=r"files are out of date with \.env"):
         open_workspace(project, (), ())
-    assert "files are out of date with .env" in caught.value.message and "+ out/" in caught.value.message
-    assert "fategen render" in caught.value.hint
     write(load(project).drift(), project_dir)
     workspace, bake_file = open_workspace(project, (), ())
-    assert bake_file == BakeFile() and not capsys.readouterr().err
-    before = (project_dir / "out/docker-bake.hcl").read_text()
-    changed, bake_file = open_workspace(project, ("TAG=other",), ())
-    assert changed.plan.settings.tag == "other"
-    assert bake_file.path == ".fategen/tree/out/docker-bake.hcl"
-    assert "without changing the committed files" in capsys.readouterr().err
-    assert (project_dir / "out/docker-bake.hcl").read_text() == before
+    same, same_file = open_workspace(project, (f"TAG={workspace.plan.settings.tag}",), ())
+    assert (same.tree, same_file, bake_file) == (workspace.tree, BAKE_FILE, BAKE_FILE)
+    changed, changed_file = open_workspace(project, ("TAG=other",), ())
+    assert changed_file == f".fategen/tree/{BAKE_FILE}"
     assert not compare(changed.tree, project_dir / ".fategen/tree")
-    same, bake_file = open_workspace(project, (f"TAG={workspace.plan.settings.tag}",), ())
-    assert bake_file == BakeFile() and same.tree == workspace.tree

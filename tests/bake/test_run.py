@@ -12,7 +12,6 @@ from generator.bake.events import Reader, StepEvent, parse_name
 from generator.bake.publish import published
 from generator.bake.run import FIX, BakeError, bake_error, base_hint, busy_seconds, failure
 from generator.plan.plan import Plan
-from generator.text import union_length
 from tests.fate_plan import job_of, plan_of
 
 DATA = Path(__file__).parent / "data"
@@ -24,6 +23,7 @@ def plan() -> Plan:
 
 
 TARGETS = ["packages", "federation", "egg"]
+AT = "2026-11-24T14:00:0{}.123456789Z"
 
 
 def read(name: str, targets: list[str] | None = None) -> tuple[Reader, list[StepEvent]]:
@@ -68,9 +68,8 @@ def test_a_recorded_build(name: str) -> None:
     reader, events = read(name)
     assert not [event for event in events if event.kind == "note"]
     assert reader.failed_step is None
-    finished = {
-        (event.step.name.target, event.step.name.stage) for event in events if event.kind == "finished" and event.step
-    }
+    names = [event.step.name for event in events if event.kind == "finished" and event.step]
+    finished = {(name.target, name.stage) for name in names}
     assert {("packages", "build 3/3"), ("federation", "stage-0 1/1"), ("egg", "storage 2/2")} <= finished
     [run] = [step for step in reader.steps.values() if step.name.stage == "build 3/3"]
     assert run.name.target == "packages", "a step that federation shares belongs to its first target"
@@ -80,16 +79,13 @@ def test_a_recorded_build(name: str) -> None:
     assert all(event.step is not None for event in events)
 
 
-def test_log_lines_are_whole_redacted_and_without_what_was_overwritten() -> None:
+def test_log_lines_are_whole_redacted_and_without_what_was_overwritten_and_cached_steps_are_marked() -> None:
     reader, events = read("rawjson-0.13.1-built.txt")
     [run] = [step for step in reader.steps.values() if step.name.stage == "storage 2/2"]
     assert list(run.tail) == ["start egg", "line 1", "***", "line 3", "progress 2"]
     assert [event.text for event in events if event.kind == "log" and event.step is run] == list(run.tail)
-
-
-def test_cached_steps() -> None:
-    reader, _ = read("rawjson-0.29.1-built.txt")
-    assert {s.name.stage for s in reader.steps.values() if s.cached} == {"storage 2/2", "stage-1 2/2", "build 2/3"}
+    steps = read("rawjson-0.29.1-built.txt")[0].steps.values()
+    assert {step.name.stage for step in steps if step.cached} == {"storage 2/2", "stage-1 2/2", "build 2/3"}
 
 
 def test_a_recorded_push_that_failed_half_way(plan: Plan) -> None:
@@ -145,9 +141,6 @@ def log(name: str, text: str | bytes, stream: int = 1) -> str:
     return json.dumps({"logs": [{"vertex": f"sha256:{name}", "stream": stream, "data": data}]})
 
 
-AT = "2026-11-24T14:00:0{}.123456789Z"
-
-
 def test_a_secret_that_two_chunks_share_is_redacted() -> None:
     reader = Reader(TARGETS, lambda text: text.replace("hunter2", "***"))
     name = "[egg 1/2] RUN x"
@@ -199,16 +192,12 @@ def test_odd_lines_do_no_harm(line: str) -> None:
 def failing_reader() -> Reader:
     reader = Reader(["base-image", "egg"], str)
     name = '[egg storage 3/5] RUN make "all"'
+    error = 'process "/bin/sh -c make \\"all\\"" did not complete successfully: exit code: 2'
     for line in (
         vertex("[base-image 1/2] RUN y", started=AT.format(1), completed=AT.format(2), error="x: context canceled"),
         vertex(name, started=AT.format(1)),
         log(name, "".join(f"line {i}\n" for i in range(30)) + "fatal error: lmdb.h\n"),
-        vertex(
-            name,
-            started=AT.format(1),
-            completed=AT.format(4),
-            error='process "/bin/sh -c make \\"all\\"" did not complete successfully: exit code: 2',
-        ),
+        vertex(name, started=AT.format(1), completed=AT.format(4), error=error),
         'ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2',
     ):
         list(reader.feed(line))
@@ -217,11 +206,12 @@ def failing_reader() -> Reader:
 
 def test_a_failure_names_image_platform_step_and_last_lines(plan: Plan) -> None:
     job = job_of(plan, "egg")
-    lines = bake_error(job, failing_reader(), 1).message.splitlines()
+    error = bake_error(job, failing_reader(), 1)
+    lines = error.message.splitlines()
     assert lines[0] == 'egg (linux/amd64) failed in stage "storage", step 3/5: RUN make "all"'
     assert len(lines) == 22
     assert lines[-2:] == ["  | fatal error: lmdb.h", "  | exit code: 2"]
-    assert bake_error(job, failing_reader(), 1).log == ".fategen/logs/egg.log"
+    assert error.log == ".fategen/logs/egg.log"
 
 
 @pytest.mark.parametrize(
@@ -240,31 +230,25 @@ def test_a_base_that_cannot_be_had_names_the_keys_that_say_where_it_comes_from(s
 
 
 def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:
-    said = base_hint(job_of(plan, "roll"), "load metadata for docker.io/library/eclipse-temurin:8-jre")
-    assert "JRE_IMAGE" in said
     reader = Reader(["roll"], str)
     name = "[internal] load metadata for docker.io/library/eclipse-temurin:8-jre"
     list(reader.feed(vertex(name, started=AT.format(1), completed=AT.format(2), error="not found")))
-    job = job_of(plan, "roll")
-    error = bake_error(job, reader, 1)
-    assert "next: eclipse-temurin:8-jre is the base jre" in failure(error).render()
+    said = failure(bake_error(job_of(plan, "roll"), reader, 1)).render()
+    assert "next: eclipse-temurin:8-jre is the base jre" in said and "JRE_IMAGE" in said
 
 
 def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
-    reader = Reader(["egg"], str)
+    reader, job = Reader(["egg"], str), job_of(plan, "egg")
     list(reader.feed("ERROR: no such builder"))
     list(reader.feed("and more"))
-    job = job_of(plan, "egg")
     assert bake_error(job, reader, 1).message == "docker buildx bake failed: no such builder"
     list(reader.feed("ERROR: failed to solve: dockerfile parse error on line 9: unknown instruction: LABLE"))
     error = bake_error(job, reader, 1)
-    assert error.part == "step" and "dockerfiles/egg/Dockerfile" in error.hint
+    assert error.in_step and "dockerfiles/egg/Dockerfile" in error.hint
     assert bake_error(job, Reader([], str), 7).message.endswith("exit code 7, no message")
 
 
 def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan) -> None:
-    assert union_length([(0, 2), (1, 3), (5, 6), (5, 5.5)]) == 4
-    assert union_length([]) == 0
     reader = Reader(["packages", "packages-linux-amd64", "egg"], str)
     for line in (
         vertex("[packages a 1/1] RUN x", started=AT.format(1), completed=AT.format(3)),
@@ -288,6 +272,6 @@ def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan
     ],
 )
 def test_a_step_that_reached_nobody_is_told_what_lists_them(output: str, reached: bool) -> None:
-    error = failure(BakeError(output, "egg.log", {}, "step"))
+    error = failure(BakeError(output, "egg.log", {}, True))
     assert ("fategen images --external lists everything that a build downloads" in error.hint) is not reached
     assert error.hint.endswith(FIX)

@@ -32,10 +32,6 @@ def status(*entries: str) -> str:
     return "\0".join((f"# branch.oid {COMMIT}", "# branch.head main", *entries, ""))
 
 
-def test_a_clean_checkout_has_a_commit_and_no_changes(source: PlannedSource) -> None:
-    assert parse_status(status(), source) == Checkout(source, COMMIT)
-
-
 def test_changed_renamed_and_untracked_paths_are_listed_as_they_are_called_now(source: PlannedSource) -> None:
     found = parse_status(
         status(
@@ -50,7 +46,8 @@ def test_changed_renamed_and_untracked_paths_are_listed_as_they_are_called_now(s
     assert found.changed == ("a b.py", "new.py", "both.py", "notes.txt")
 
 
-def test_a_checkout_without_a_commit_has_none(source: PlannedSource) -> None:
+def test_a_clean_checkout_has_a_commit_and_no_changes_and_a_new_one_has_no_commit(source: PlannedSource) -> None:
+    assert parse_status(status(), source) == Checkout(source, COMMIT)
     assert parse_status("# branch.oid (initial)\0? a\0", source) == Checkout(source, "", ("a",))
 
 
@@ -72,12 +69,9 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
     (tmp_path / ".git").mkdir()
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/git").touch(0o755)
-    for name, value in {
-        "PATH": str(tmp_path / "bin"),
-        "GIT_DIR": "/elsewhere/.git",
-        "GIT_INDEX_FILE": "/elsewhere/index",
-    }.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    for name in ("GIT_DIR", "GIT_INDEX_FILE"):
+        monkeypatch.setenv(name, "/elsewhere/.git")
     monkeypatch.setattr(Docker, "run", run)
     assert look(tmp_path, source) == Checkout(source, COMMIT, ("a.py",))
     [(*flags, command)] = [args[: args.index("status") + 1] for args in asked]
@@ -88,9 +82,6 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
 def test_the_description_names_commit_release_and_changes(source: PlannedSource) -> None:
     said = Checkout(source, COMMIT, ("a", "b", "c", "d", "e")).describe()
     assert said == ("fate: ../FATE at 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; not committed: a, b, c and 2 more")
-
-
-def test_the_release_commit_itself_is_not_called_another(source: PlannedSource) -> None:
     assert Checkout(source, source.release_commit).describe() == "fate: ../FATE at e8a4a8c6d16d"
 
 

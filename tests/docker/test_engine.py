@@ -75,12 +75,8 @@ def test_version(text: str, version: tuple[int, int, int] | None) -> None:
 
 
 def test_platforms_lose_marks_and_cpu_levels() -> None:
-    assert parse_platforms("linux/amd64*, linux/amd64/v2, linux/arm64/v8, linux/arm/v7, linux/arm/v6") == (
-        "linux/amd64",
-        "linux/arm64",
-        "linux/arm/v7",
-        "linux/arm/v6",
-    )
+    platforms = parse_platforms("linux/amd64*, linux/amd64/v2, linux/arm64/v8, linux/arm/v7, linux/arm/v6")
+    assert platforms == ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6")
     assert parse_platforms("") == ()
 
 
@@ -96,18 +92,12 @@ def test_builder_of_two_nodes() -> None:
     assert builder.platforms == ("linux/amd64", "linux/386", "linux/arm64", "linux/arm/v7", "linux/arm/v6")
 
 
-def test_builder_of_nothing() -> None:
-    assert parse_builder("") == Builder("", "", ())
-
-
 def test_builders_that_do_not_run() -> None:
+    assert parse_builder("") == Builder("", "", ())
     gone = parse_builder("Name: gone\nDriver: remote\n\nNodes:\nName: gone0\nEndpoint: tcp://h:9\nStatus: inactive\n")
     assert (gone.running, gone.error, gone.platforms) == (False, "", ())
-    none = parse_builder(
-        "Name: default\nDriver:\nLast Activity: x\nError: Cannot connect to the Docker daemon at unix:///x\n"
-    )
-    assert (none.driver, none.running) == ("", False)
-    assert none.error == "Cannot connect to the Docker daemon at unix:///x"
+    none = parse_builder("Name: default\nDriver:\nLast Activity: x\nError: Cannot connect to unix:///x\n")
+    assert (none.driver, none.running, none.error) == ("", False, "Cannot connect to unix:///x")
     assert parse_builder(INSPECT_FARM).running
     assert parse_builder("Name: a\nDriver: remote\n\nNodes:\nName: a0\nError: timed out\n").error == "timed out"
 
@@ -131,13 +121,9 @@ def test_engine_with_the_containerd_store() -> None:
 
 
 def test_engine_with_a_graphdriver_and_no_plugins() -> None:
+    status = [["Backing Filesystem", "extfs"], ["Supports d_type", "true"]]
     engine, buildx = parse_engine(
-        info(
-            ServerVersion="20.10.24",
-            Architecture="aarch64",
-            DriverStatus=[["Backing Filesystem", "extfs"], ["Supports d_type", "true"]],
-            ClientInfo={"Plugins": None},
-        )
+        info(ServerVersion="20.10.24", Architecture="aarch64", DriverStatus=status, ClientInfo={"Plugins": None})
     )
     assert (engine.store, engine.platform, buildx) == ("graphdriver", "linux/arm64", None)
 
@@ -150,11 +136,8 @@ def test_engine_that_is_not_there() -> None:
     assert engine.problem is not None
     assert engine.problem.message == "no Docker daemon answers at unix:///var/run/docker.sock"
     assert "systemctl start docker" in engine.problem.hint
-
-
-def test_engine_that_says_nonsense() -> None:
-    engine, buildx = parse_engine(Completed(("docker",), 1, "", "flag provided but not defined"))
-    assert engine.problem is not None and "flag provided" in engine.problem.message
+    nonsense, buildx = parse_engine(Completed(("docker",), 1, "", "flag provided but not defined"))
+    assert nonsense.problem is not None and "flag provided" in nonsense.problem.message
     assert buildx is None
 
 
@@ -163,44 +146,35 @@ def test_machine_names() -> None:
     assert engine_platform("linux", "riscv64") == "linux/riscv64"
 
 
+DENIED = "no permission to use the Docker daemon at unix:///var/run/docker.sock"
+NO_BUILDX = "docker has no buildx plugin; fategen needs 0.13 or later"
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        (
-            "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get "
-            '"http://%2Fvar%2Frun%2Fdocker.sock/v1.45/info": dial unix: connect: permission denied',
-            "no permission to use the Docker daemon at unix:///var/run/docker.sock",
-        ),
-        (
-            "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock",
-            "no permission to use the Docker daemon at unix:///var/run/docker.sock",
-        ),
+        ("permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get "
+         '"http://%2Fvar%2Frun%2Fdocker.sock/v1.45/info": dial unix: connect: permission denied', DENIED),
+        ("permission denied while trying to connect to the docker API at unix:///var/run/docker.sock", DENIED),
         ("Cannot connect to the Docker daemon at tcp://10.0.0.5:2376. Is the docker daemon running?",
          "no Docker daemon answers at tcp://10.0.0.5:2376"),
         ("failed to connect to the docker API at unix:///x.sock; check if the path is correct",
          "no Docker daemon answers at unix:///x.sock"),
-        ("docker: unknown command: docker buildx\n\nRun 'docker --help' for more information",
-         "docker has no buildx plugin; fategen needs 0.13 or later"),
-        ("docker: 'buildx' is not a docker command.\nSee 'docker --help'",
-         "docker has no buildx plugin; fategen needs 0.13 or later"),
-        ("unknown shorthand flag: 'f' in -f\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]",
-         "docker has no buildx plugin; fategen needs 0.13 or later"),
+        ("docker: unknown command: docker buildx\n\nRun 'docker --help' for more information", NO_BUILDX),
+        ("docker: 'buildx' is not a docker command.\nSee 'docker --help'", NO_BUILDX),
+        ("unknown shorthand flag: 'f' in -f\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]", NO_BUILDX),
     ],
 )  # fmt: skip
 def test_known_failures_have_a_next_step(said: str, message: str) -> None:
     error = explain(said)
-    assert error is not None
-    assert error.message == message
-    assert error.hint
+    assert error is not None and error.message == message and error.hint
 
 
 def test_other_failures_keep_the_engines_last_line() -> None:
     docker = Docker("docker", ("s3cret",))
-    done = Completed(
-        ("docker", "buildx", "imagetools", "inspect", "x"), 1, "", "one\nERROR: token s3cret was refused\n\n"
-    )
-    error = docker.failure(done)
-    assert error.message == "docker buildx imagetools inspect failed: token *** was refused"
+    said = "one\nERROR: token s3cret was refused\n\n"
+    done = Completed(("docker", "buildx", "imagetools", "inspect", "x"), 1, "", said)
+    assert docker.failure(done).message == "docker buildx imagetools inspect failed: token *** was refused"
     assert docker.failure(Completed(("docker", "load"), 1, "", "")).message.endswith("exit code 1, no message")
     done = Completed(("docker", "compose", "--ansi", "never", "up"), 1, "", "no such image")
     assert docker.failure(done).message == "docker compose failed: no such image"

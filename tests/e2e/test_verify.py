@@ -277,6 +277,21 @@ def test_what_the_registry_has_is_verified_for_every_platform(one_fails: Project
     assert nothing_is_left()
 
 
+def test_the_next_run_removes_the_names_that_a_killed_one_left(one_fails: Project) -> None:
+    *_, names = LEFT
+    before, containers = set(docker(*names).split()), set(docker(*LEFT[0]).split())
+    command = [sys.executable, "-m", "generator", "verify", "proxy", "--from", "registry"]
+    with subprocess.Popen(command, cwd=one_fails.directory) as process:
+        end = time.monotonic() + 60
+        while not (left := set(docker(*names).split()) - before):
+            assert time.monotonic() < end
+        process.kill()
+    succeeded(one_fails.run("verify", "proxy", "--from", "registry", "-q", cwd=one_fails.directory))
+    assert not left & set(docker(*names).split())
+    if orphans := set(docker(*LEFT[0]).split()) - containers:
+        docker("rm", "--force", "--volumes", *orphans)
+
+
 def test_what_a_bundle_holds_is_verified_without_loading_it(one_fails: Project) -> None:
     ran = succeeded(
         one_fails.run("bundle", "save", "--image", "python", "-q", "-o", "python.fate.tar", cwd=one_fails.directory)

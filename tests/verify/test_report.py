@@ -8,10 +8,9 @@ from dataclasses import replace
 
 from generator.verify.results import Result, report_json, report_junit, report_table
 
-GOOD = Result("roll", "linux/amd64", "workdir", True, "/app", "/app", "c.yaml:3")
-BAD = Result(
-    "egg", "linux/amd64", "port 7888", False, "accepts", "nothing listens", "c.yaml:9", ("boom", "\x1b[2J"), 1.5
-)
+GOOD = Result("workdir", "c.yaml:3", "/app", "/app", True, image="roll", platform="linux/amd64")
+BAD = replace(GOOD, image="egg", check="port 7888", where="c.yaml:9", expected="accepts", found="nothing listens",
+              ok=False, log=("boom", "\x1b[2J"), seconds=1.5)  # fmt: skip
 
 
 def test_failures_come_first_with_expected_found_line_and_log() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generator.verify.started import TRACE, listeners, moment, traces
+from generator.verify.started import TRACE, listeners, traces
 
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -25,11 +25,6 @@ def test_the_kernel_s_table_says_what_listens_and_for_whom() -> None:
 def test_what_listens_on_loopback_and_elsewhere_is_there_for_others() -> None:
     line = "   9: 00000000:1F90 00000000:0000 0A 00000000:00000000\n"
     assert listeners(TABLE + line)[8080] is True
-
-
-def test_a_time_of_go_s_is_read_to_the_microsecond() -> None:
-    begin, end = moment("2026-11-24T22:00:00Z"), moment("2026-11-24T23:00:01.123456789+01:00")
-    assert (end - begin).total_seconds() == 1.123456
 
 
 @pytest.mark.parametrize(

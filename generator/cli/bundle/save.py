@@ -167,8 +167,8 @@ def command(
                 layouts = baking.build_layouts(context, plan, platforms)
             else:
                 job = baking.make_job(plan, names, options)
-                for left in job.left_out:
-                    say(f"{left.image} has no {left.platform}: {left.reason}")
+                for image, platform, reason in job.left_out:
+                    say(f"{image} has no {platform}: {reason}")
                 layouts, fetching = closing.enter_context(
                     without_building(workspace, job, origin, platforms, others, base_indexes, os.environ, quiet)
                 )
