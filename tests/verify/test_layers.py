@@ -72,9 +72,11 @@ def test_long_names_and_targets_are_read_in_both_ways_of_writing_them(form: int)
     assert found["/" + "n" * 300].target == "t" * 300
 
 
-def test_a_name_in_two_parts_is_joined() -> None:
+def test_a_name_in_two_parts_is_joined_and_none_is_lost() -> None:
     name = "d" * 90 + "/" + "f" * 90
     assert list(listed(tar_of((name, b""), form=tarfile.USTAR_FORMAT))) == [f"/{name}"]
+    bytes_alone = tar_of(("\udcff", b""), ("\udcfe", b""), form=tarfile.GNU_FORMAT)
+    assert len(listed(bytes_alone)) == 2, "names that are not UTF-8 stay apart"
 
 
 def test_a_hard_link_is_one_more_name_of_a_file_whose_size_is_counted_once() -> None:
@@ -92,11 +94,6 @@ def test_a_hard_link_is_one_more_name_of_a_file_whose_size_is_counted_once() -> 
 def test_an_empty_layer_holds_nothing() -> None:
     assert listed(bytes(1024)) == {}
     assert listed(gzip.compress(bytes(1024))) == {}
-
-
-def test_names_that_are_not_utf8_stay_apart() -> None:
-    data = tar_of(("\udcff", b""), ("\udcfe", b""), form=tarfile.GNU_FORMAT)
-    assert len(listed(data)) == 2
 
 
 def test_damaged_compression_is_refused() -> None:
@@ -211,28 +208,23 @@ def image(files: Listing) -> Content:
     return Content(parse_settings(b"{}"), files, 0)
 
 
-def test_a_later_layer_covers_an_earlier_one() -> None:
-    changed = FILE._replace(mode=0o600)
-    assert overlaid([{"/a": FILE, "/b": FILE}, {"/a": changed}]) == {"/a": changed, "/b": FILE}
+SMALL, PRIVATE = FILE._replace(mode=0o600), DIRECTORY._replace(mode=0o700)
 
 
-def test_a_whiteout_removes_a_path_and_what_is_below_it() -> None:
-    lower = {"/d": DIRECTORY, "/d/f": FILE, "/d/s/f": FILE, "/df": FILE}
-    assert overlaid([lower, {"/.wh.d": FILE}]) == {"/df": FILE}
-
-
-def test_an_opaque_directory_keeps_only_what_its_own_layer_puts_there() -> None:
-    upper = {"/d": DIRECTORY, "/d/.wh..wh..opq": FILE, "/d/new": FILE}
-    assert overlaid([{"/d": DIRECTORY, "/d/old": FILE}, upper]) == {"/d": DIRECTORY, "/d/new": FILE}
-
-
-def test_a_file_in_the_place_of_a_directory_empties_it() -> None:
-    assert overlaid([{"/d": DIRECTORY, "/d/f": FILE}, {"/d": FILE}]) == {"/d": FILE}
-
-
-def test_a_directory_that_comes_again_keeps_what_is_in_it() -> None:
-    changed = DIRECTORY._replace(mode=0o700)
-    assert overlaid([{"/d": DIRECTORY, "/d/f": FILE}, {"/d": changed}]) == {"/d": changed, "/d/f": FILE}
+@pytest.mark.parametrize(
+    ("lower", "upper", "files"),
+    [
+        ({"/a": FILE, "/b": FILE}, {"/a": SMALL}, {"/a": SMALL, "/b": FILE}),
+        ({"/d": DIRECTORY, "/d/f": FILE, "/d/s/f": FILE, "/df": FILE}, {"/.wh.d": FILE}, {"/df": FILE}),
+        ({"/d": DIRECTORY, "/d/old": FILE}, {"/d": DIRECTORY, "/d/.wh..wh..opq": FILE, "/d/new": FILE},
+         {"/d": DIRECTORY, "/d/new": FILE}),
+        ({"/d": DIRECTORY, "/d/f": FILE}, {"/d": FILE}, {"/d": FILE}),
+        ({"/d": DIRECTORY, "/d/f": FILE}, {"/d": PRIVATE}, {"/d": PRIVATE, "/d/f": FILE}),
+    ],
+    ids=["a file", "a whiteout", "an opaque directory", "a file for a directory", "a directory that comes again"],
+)  # fmt: skip
+def test_a_later_layer_covers_an_earlier_one(lower: Listing, upper: Listing, files: Listing) -> None:
+    assert overlaid([lower, upper]) == files
 
 
 def test_a_path_is_found_through_links_of_its_directories() -> None:
