@@ -53,9 +53,7 @@ class InputError(FategenError):
 
     exit_code = 2
 
-    def __init__(self, problems: Problem | str | Sequence[Problem], *, subject: str = "", hint: str = "") -> None:
-        if isinstance(problems, str):
-            problems = Problem("", problems)
+    def __init__(self, problems: Problem | Sequence[Problem], *, subject: str = "", hint: str = "") -> None:
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         if len(self.problems) == 1:
             message = str(self.problems[0])

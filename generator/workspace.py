@@ -12,7 +12,7 @@ from generator.catalogue.line import Line, parse_line
 from generator.config import values
 from generator.config.env import parse_settings
 from generator.config.settings import Settings, key_of, sample_env
-from generator.errors import EngineError, InputError, Problem
+from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.files import write_atomically
 from generator.plan.plan import Plan, make_plan
 from generator.project import Project
@@ -40,6 +40,16 @@ class Workspace:
     def drift(self) -> tuple[Change, ...]:
         """Every generated file that is missing, changed or stale on disk."""
         return compare(self.tree, self.project.root)
+
+    def require_current(self) -> None:
+        """Raises DriftError, which lists what ``drift`` finds."""
+        if changes := self.drift():
+            count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
+            listed = "".join(f"\n  {change}" for change in changes)
+            raise DriftError(
+                f"{count} out of date with .env, the catalogue and the templates{listed}",
+                hint="fategen render --diff shows the difference; fategen render updates the files, over manual edits",
+            )
 
 
 def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:

@@ -29,7 +29,7 @@ from generator.docker.credentials import HUB
 from generator.docker.engine import BUILDX_ALLOW, BUILDX_NEEDED, Answers, Facts, inspect
 from generator.docker.git import Checkout, checkouts, revision
 from generator.docker.process import Docker
-from generator.errors import DriftError, EngineError, Problem
+from generator.errors import EngineError, Problem
 from generator.files import lock
 from generator.plan.plan import Plan, Target
 from generator.progress import say
@@ -64,13 +64,7 @@ def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]
     With flags that change what is rendered, that is written below ``.fategen``; the committed files stay as they are.
     """
     workspace = load(project)
-    if changes := workspace.drift():
-        listed = "".join(f"\n  {change}" for change in changes)
-        count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
-        raise DriftError(
-            f"{count} out of date with .env, the catalogue and the templates; nothing was started{listed}",
-            hint="fategen render --diff shows the difference; fategen render updates the files, over manual edits",
-        )
+    workspace.require_current()
     if not sets and not sources:
         return workspace, BAKE_FILE
     changed = load(project, sets=sets, sources=sources)

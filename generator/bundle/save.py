@@ -129,7 +129,7 @@ def _planned(
     try:
         index = arrange(name, [image.image for image in resolved], [small_file(*file) for file in files.items()])
     except Malformed as error:
-        raise InputError(f"cannot make a bundle of these images: {error}") from None
+        raise InputError(Problem("", f"cannot make a bundle of these images: {error}")) from None
     in_memory = {sha256(data): data for data in files.values()}
     stored = {}
     for image in resolved:

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from generator.cli.common import directory_option, open_project, say_warnings
-from generator.errors import DriftError
 from generator.render.tree import write
 from generator.workspace import load
 
@@ -29,13 +28,8 @@ def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
     changes = workspace.drift()
     if diff:
         click.echo("".join(change.diff() for change in changes), nl=False)
-    if check and changes:
-        listed = "".join(f"\n  {change}" for change in changes)
-        raise DriftError(
-            f"{len(changes)} generated file{'s differ' if len(changes) > 1 else ' differs'} from what .env, "
-            f"the catalogue and the templates render{listed}",
-            hint="fategen render --diff shows the difference; fategen render updates the files",
-        )
+    if check:
+        workspace.require_current()
     if check or diff:
         return
     write(changes, workspace.project.root)
