@@ -86,21 +86,14 @@ def test_check_lists_every_missing_changed_and_stale_file_and_writes_nothing(run
     assert not (project_dir / "dockerfiles" / "egg" / "Dockerfile").exists()
 
 
-def test_diff_shows_the_lines(run: Run, project_dir: Path) -> None:
+def test_diff_shows_the_lines_and_bytes_that_are_no_text_escaped(run: Run, project_dir: Path) -> None:
     run("render")
-    env = project_dir / ".env"
+    env, bake_file = project_dir / ".env", project_dir / "out/docker-bake.hcl"
     env.write_text(env.read_text(encoding="utf-8").replace("\nTAG=1.3.0-release", "\nTAG=1.3.1"), encoding="utf-8")
+    bake_file.write_bytes(bake_file.read_bytes() + b"# caf\xe9\n")
     code, out, _ = run("render", "--diff")
     assert code == 0
     assert '-  default = "1.3.0-release"\n+  default = "1.3.1"\n' in out
-
-
-def test_diff_shows_bytes_that_are_no_text_escaped(run: Run, project_dir: Path) -> None:
-    run("render")
-    with (project_dir / "out" / "docker-bake.hcl").open("ab") as file:
-        file.write(b"# caf\xe9\n")
-    code, out, _ = run("render", "--diff")
-    assert code == 0
     assert out.endswith("-# caf\\udce9\n")
 
 
@@ -132,23 +125,24 @@ def test_outside_a_project_the_message_names_init(
     assert "fategen init" in err
 
 
-def test_init_writes_env_and_renders(run: Run, project_dir: Path) -> None:
-    code, out, _ = run("init", "new")
-    assert code == 0
-    assert out.startswith("wrote .env and 11 files for FATE 1.3.0\n")
-    text = (project_dir / "new" / ".env").read_text(encoding="utf-8")
-    assert "PREFIX=federatedai" in text and "\nFATE_VERSION=1.3.0\n" in text
+@pytest.mark.parametrize(
+    ("asked", "said", "lines", "keys"),
+    [
+        ((), "11 files for FATE 1.3.0", {"PREFIX=federatedai", "FATE_VERSION=1.3.0"}, {"#LMDB_SAFE_SOURCE"}),
+        (("--release", "1.11.2"), "8 files for FATE 1.11.2", {"BASE_TAG=1.11.2-release", "TAG=1.11.2-release"},
+         {"#FATEFLOW_SOURCE", "#NODE_IMAGE"}),
+    ],
+)  # fmt: skip
+def test_init_writes_the_env_of_a_release_with_the_keys_that_its_line_has_and_renders(
+    run: Run, project_dir: Path, asked: tuple[str, ...], said: str, lines: set[str], keys: set[str]
+) -> None:
+    code, out, _ = run("init", "new", *asked)
+    assert (code, out.splitlines()[0]) == (0, f"wrote .env and {said}")
+    written = (project_dir / "new/.env").read_text(encoding="utf-8").splitlines()
+    assert lines <= set(written)
+    known = {line.partition("=")[0] for line in written}
+    assert known & {"#LMDB_SAFE_SOURCE", "#FATEFLOW_SOURCE", "#NODE_IMAGE"} == keys and "#MYSQL_IMAGE" in known
     assert run("render", "-C", "new", "--check")[0] == 0
-
-
-def test_init_begins_with_a_release_and_shows_the_keys_that_its_line_has(run: Run, project_dir: Path) -> None:
-    code, out, _ = run("init", "new", "--release", "1.11.2")
-    assert (code, out.splitlines()[0]) == (0, "wrote .env and 8 files for FATE 1.11.2")
-    text = (project_dir / "new/.env").read_text(encoding="utf-8")
-    assert {"BASE_TAG=1.11.2-release", "TAG=1.11.2-release", "FATE_VERSION=1.11.2"} <= set(text.splitlines())
-    assert (
-        "#FATEFLOW_SOURCE=" in text and "#NODE_IMAGE=" in text and "#MYSQL_IMAGE=" in text and "LMDB_SAFE" not in text
-    )
 
 
 @pytest.mark.parametrize(
