@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -45,27 +46,23 @@ _LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FF
 
 def check_started(docker: Docker, subjects: Sequence[Subject]) -> dict[Subject, list[Result]]:
     """The results of each subject. No container and no volume of this run is left, whatever happens."""
-    engine_platform = DockerEngine(docker).platform()
-    workers = max(2, 2 * (os.cpu_count() or 1))
+    engine_platform, containers = DockerEngine(docker).platform(), _Containers(docker)
+    trials = [_Trial(s, containers, 1 if s.platform == engine_platform else EMULATED) for s in subjects]
     results: dict[Subject, list[Result]] = {subject: [] for subject in subjects}
-    containers = _Containers(docker)
-    with signals_as_exceptions():
-        try:
-            with ThreadPoolExecutor(workers) as pool:
-                try:
-                    jobs = []
-                    for subject in subjects:
-                        trial = _Trial(subject, containers, 1 if subject.platform == engine_platform else EMULATED)
-                        for check in (trial.commands, trial.service, trial.read_only):
-                            jobs.append((subject, pool.submit(trial.attempt, check)))
-                    for subject, job in jobs:
-                        results[subject] += job.result()
-                except BaseException:
-                    containers.remove_all()  # a check that waits for its container ends with it
-                    pool.shutdown(cancel_futures=True)
-                    raise
-        finally:
-            containers.remove_all()
+    with contextlib.ExitStack() as closing:
+        closing.enter_context(signals_as_exceptions())
+        closing.callback(containers.remove_all)
+        pool = closing.enter_context(ThreadPoolExecutor(max(2, 2 * (os.cpu_count() or 1))))
+        closing.callback(pool.shutdown, cancel_futures=True)
+        # before the pool is waited for: a check that waits for its container ends with it
+        closing.callback(containers.remove_all)
+        jobs = [
+            (trial.subject, pool.submit(trial.attempt, check))
+            for trial in trials
+            for check in (trial.commands, trial.service, trial.read_only)
+        ]
+        for subject, job in jobs:
+            results[subject] += job.result()
     return results
 
 

@@ -39,17 +39,10 @@ def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apa
     ]
 
 
-@pytest.mark.parametrize(
-    ("importing", "error", "said"),
-    [
-        (IMPORT.removeprefix("[roll] "), "connection refused", ["note: no build cache was written for roll: no space"]),
-        (IMPORT, "", ["note: no build cache was written for roll: no space"]),
-    ],
-    ids=["one of no image", "one that works"],
-)
-def test_a_cache_that_is_not_worth_a_word(importing: str, error: str, said: list[str]) -> None:
-    reader, _ = read(over(importing, error), over(EXPORT, "no space"))
-    assert list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values())) == said
+@pytest.mark.parametrize(("importing", "error"), [(IMPORT.removeprefix("[roll] "), "connection refused"), (IMPORT, "")])
+def test_a_cache_of_no_image_and_one_that_works_are_not_worth_a_word(importing: str, error: str) -> None:
+    reader, _ = read(over(importing, error), over(EXPORT))
+    assert not list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values()))
 
 
 def test_a_step_that_fails_is_the_reason_and_not_the_cache_that_failed_before_it() -> None:

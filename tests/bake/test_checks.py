@@ -96,17 +96,14 @@ def test_a_source_or_a_file_that_is_not_there(tmp_path: Path) -> None:
         ".env: CA_BUNDLE: ca.pem is not a file",
         ".env: REQUIREMENTS: gone.txt is not a file",
     ]
+    (tmp_path / "FATE").mkdir()
+    assert file_problems(tmp_path, Path("FATE")) == [".env:4: FATE_SOURCE: FATE is empty: a checkout is expected"]
 
 
 def test_sources_and_files_that_are_there_are_no_problem(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").touch()
     assert file_problems(tmp_path, SAMPLE / "fate", ca_bundle="ca.pem") == []
     assert file_checks(build_of(plan_of(), "all", root=tmp_path)) == [], "a source in git is not looked at"
-
-
-def test_an_empty_source(tmp_path: Path) -> None:
-    (tmp_path / "FATE").mkdir()
-    assert file_problems(tmp_path, Path("FATE")) == [".env:4: FATE_SOURCE: FATE is empty: a checkout is expected"]
 
 
 def test_a_wrong_checkout_and_one_without_a_file_name_what_is_missing(tmp_path: Path) -> None:
@@ -180,12 +177,6 @@ def test_a_graphdriver_makes_no_attestations(key: str, asked: dict[str, bool]) -
     assert not problems(facts(store="graphdriver", driver="remote"))
 
 
-def test_no_builder_is_offered_for_what_the_engine_cannot_keep(plan: Plan) -> None:
-    [problem] = build_problems(build_of(plan, "roll", output="load"), facts(store="graphdriver"))
-    assert problem.where == "--load" and "--platform linux/amd64" in problem.message
-    assert "buildx create" not in problem.message
-
-
 def test_an_old_buildkit_is_told_before_it_fails(plan: Plan) -> None:
     [problem] = build_problems(build_of(plan, "roll"), facts(store="graphdriver", version="20.10.24+dfsg1"))
     assert "Docker 20.10.24+dfsg1 is too old" in problem.message and "buildx create" in problem.message
@@ -196,8 +187,10 @@ def test_an_old_buildkit_is_told_before_it_fails(plan: Plan) -> None:
 
 def test_load_needs_an_engine_that_keeps_what_is_built(plan: Plan) -> None:
     build = build_of(plan, "roll", output="load")
-    [problem] = build_problems(build, facts(store="graphdriver", driver="remote"))
-    assert problem.where == "--load" and "containerd-snapshotter" in problem.message
+    for driver in ("docker", "remote"):
+        [problem] = build_problems(build, facts(store="graphdriver", driver=driver))
+        assert problem.where == "--load" and "containerd-snapshotter" in problem.message
+        assert "--platform linux/amd64" in problem.message and "buildx create" not in problem.message
     gone = facts(driver="remote", problem=EngineError("no Docker daemon answers", hint="start it"))
     [problem] = build_problems(build, gone)
     assert problem.message == "no Docker daemon answers: start it"
@@ -338,14 +331,10 @@ def no_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_docker")
-def test_no_docker_no_project(tmp_path: Path) -> None:
-    checks = {check.name: check for check in examine(tmp_path, {})}
-    assert checks["docker"].state == "missing" and checks["project"].state == "note"
-    assert "login" not in checks
+def test_projects_of_every_kind(project_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    none = {check.name: check for check in examine(tmp_path_factory.mktemp("none"), {})}
+    assert none["docker"].state == "missing" and none["project"].state == "note" and "login" not in none
 
-
-@pytest.mark.usefixtures("no_docker")
-def test_projects_of_every_kind(project_dir: Path) -> None:
     def check(name: str) -> Check:
         return next(check for check in examine(project_dir, {}) if check.name == name)
 

@@ -14,7 +14,6 @@ from generator.docker.engine import (
     engine_platform,
     parse_builder,
     parse_engine,
-    parse_platforms,
 )
 from generator.docker.hints import explain
 from generator.docker.process import Completed, Docker, find_docker
@@ -54,7 +53,7 @@ Name:             farm1
 Endpoint:         tcp://10.0.0.9:1234
 Status:           running
 BuildKit version: v0.17.0
-Platforms:        linux/arm64*, linux/arm/v7, linux/arm/v6
+Platforms:        linux/arm64*, linux/arm64/v8, linux/arm/v7, linux/arm/v6
 """
 
 
@@ -72,12 +71,6 @@ Platforms:        linux/arm64*, linux/arm/v7, linux/arm/v6
 )
 def test_version(text: str, version: tuple[int, int, int] | None) -> None:
     assert parse_version(text) == version
-
-
-def test_platforms_lose_marks_and_cpu_levels() -> None:
-    platforms = parse_platforms("linux/amd64*, linux/amd64/v2, linux/arm64/v8, linux/arm/v7, linux/arm/v6")
-    assert platforms == ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6")
-    assert parse_platforms("") == ()
 
 
 def test_builder_of_the_engine() -> None:
