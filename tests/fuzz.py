@@ -2,8 +2,7 @@
 
 From seeds (bundles, and the files given) it makes others: single bytes, members taken out,
 doubled, moved, renamed, of another kind or size, JSON with other values, headers with right checksums all the while, so
-that what is behind them is reached. With atheris installed (``pip install atheris``) what reaches new code is kept and
-changed further; without, every archive is made from a seed.
+that what is behind them is reached.
 
 Each is inspected, verified as a file and as a pipe, extracted from, and verified with a base bundle. It fails on any
 exception but BundleError and InputError, on a file opened for writing, on one archive that takes more than 5 s, and on
@@ -12,7 +11,6 @@ more than 200 MB of memory beside the fuzzer's own.
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
 import random
@@ -22,31 +20,19 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tests.mutate import Mutator
+from generator.bundle import SourceImage, extract, inspect, save, verify
+from generator.bundle.bases import open_blobs
+from generator.errors import BundleError, InputError
+from tests.bundle.layouts import multi, simple
+from tests.mutate import Mutator
 
 SECONDS = 5.0
 MEMORY_KIB = 200 << 10
 _LARGEST = 4 << 20
 
 
-def _watched() -> bool:
-    """Loads what is fuzzed, with atheris watching; whether it is installed."""
-    try:
-        import atheris
-    except ImportError:
-        return False
-    with atheris.instrument_imports(include=["generator.bundle"]):
-        import generator.bundle  # noqa: F401
-    return True
-
-
 def seeds(files: Sequence[Path]) -> list[bytes]:
-    from generator.bundle import SourceImage, inspect, save
-    from tests.bundle.layouts import multi, simple
-
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
         images = [SourceImage(("fgtest/a:1.0",), simple(path / "a", "a"), ("linux/amd64",)),
@@ -98,9 +84,6 @@ class Target:
                 assert os.path.normpath(os.fsencode(path)).startswith(self._inside), f"{event} {path!r}"
 
     def __call__(self, data: bytes) -> None:
-        from generator.bundle import extract, inspect, verify
-        from generator.errors import BundleError, InputError
-
         path = self._directory / "in.tar"
         path.write_bytes(data)
         start = time.process_time()
@@ -135,8 +118,6 @@ class Target:
 
     def _load(self, path: Path) -> None:
         """Reads it together with a bundle that may be its base."""
-        from generator.bundle.bases import open_blobs
-
         for pair in ((path, self._base), (self._base, path)):
             with open_blobs(pair[0], pair[1:]) as blobs:
                 for digest, blob in blobs.blobs.items():
@@ -152,26 +133,17 @@ class Target:
         )
 
 
-def guided(target: Target, stock: Sequence[bytes], mutator: Mutator, directory: Path, seconds: int) -> None:
-    import atheris
-
-    corpus = directory / "corpus"
-    corpus.mkdir()
-    for number, data in enumerate(stock):
-        (corpus / str(number)).write_bytes(data)
-
-    def custom(data: bytes, size: int, seed: int) -> bytes:
-        mutator.random.seed(seed)
-        return mutator.mutate(data if len(data) > 512 else mutator.random.choice(stock))[:size]
-
-    options = [f"-max_total_time={seconds}", f"-max_len={_LARGEST}", "-timeout=60", f"-artifact_prefix={directory}/",
-               "-print_final_stats=1"]  # fmt: skip
-    atexit.register(lambda: print(target.summary(), flush=True))
-    atheris.Setup([sys.argv[0], *options, str(corpus)], target, custom_mutator=custom)
-    atheris.Fuzz()
-
-
-def plain(target: Target, mutator: Mutator, directory: Path, seconds: int) -> None:
+def main(arguments: Sequence[str]) -> int:
+    seconds = int(arguments[0]) if arguments else 60
+    stock = seeds([Path(name) for name in arguments[1:]])
+    seed = int.from_bytes(os.urandom(4), "big")
+    mutator = Mutator(stock, random.Random(seed))
+    directory = Path(tempfile.mkdtemp(prefix="fuzz-")).resolve()
+    target = Target(directory / "work", stock[0])
+    os.fsync = lambda _number: None  # what is written is thrown away
+    print(f"{len(stock)} seeds, random seed {seed}, {seconds} s, a failing archive is kept in {directory}", flush=True)
+    for data in stock:
+        target(data)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         data = mutator.fresh()
@@ -181,26 +153,6 @@ def plain(target: Target, mutator: Mutator, directory: Path, seconds: int) -> No
             (directory / "crash.tar").write_bytes(data)
             raise
     print(target.summary())
-
-
-def main(arguments: Sequence[str]) -> int:
-    seconds = int(arguments[0]) if arguments else 60
-    watched = _watched()
-    stock = seeds([Path(name) for name in arguments[1:]])
-    seed = int.from_bytes(os.urandom(4), "big")
-    from tests.mutate import Mutator
-
-    mutator = Mutator(stock, random.Random(seed))
-    directory = Path(tempfile.mkdtemp(prefix="fuzz-")).resolve()
-    target = Target(directory / "work", stock[0])
-    os.fsync = lambda _number: None  # what is written is thrown away
-    print(f"{len(stock)} seeds, random seed {seed}, {seconds} s, a failing archive is kept in {directory}", flush=True)
-    for data in stock:
-        target(data)
-    if watched:
-        guided(target, stock, mutator, directory, seconds)
-    else:
-        plain(target, mutator, directory, seconds)
     return 0
 
 

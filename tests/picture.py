@@ -6,6 +6,7 @@ emulator (pyte); rich makes SVG of its screen.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import os
@@ -32,30 +33,45 @@ def screen_of(written: bytes | str, width: int = 200, height: int = 10 * HEIGHT)
     return screen
 
 
-def record(command: str, directory: Path) -> bytes:
-    """What a command writes to a terminal of WIDTH by HEIGHT. SystemExit where it fails."""
+def on_terminal(
+    command: Sequence[str],
+    directory: Path,
+    *,
+    columns: int = WIDTH,
+    typed: tuple[str, str] = ("", ""),
+    **environment: str,
+) -> tuple[int, bytes]:
+    """Runs a command on a terminal; its exit code and what it drew. ``typed``: a pattern, and what is typed once that
+    is there."""
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(directory)
-        os.environ.update(TERM="xterm-256color")
         for name in ("COLUMNS", "LINES", "NO_COLOR"):
             os.environ.pop(name, None)
+        os.environ.update(environment)
         # the size is the terminal's own before the command asks for it
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
-        os.execvp("sh", ["sh", "-c", f"exec {command}"])
-    written = b""
-    while True:
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:  # Linux's way to say that the other side is closed
-            break
-        if not data:
-            break
-        written += data
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, columns, 0, 0))
+        os.execvp(command[0], command)
+    pattern, text = (value.encode() for value in typed)
+    drawn = b""
+    # OSError is Linux's way to say that the other side is closed
+    with contextlib.suppress(OSError):
+        while data := os.read(terminal, 1 << 16):
+            drawn += data
+            if pattern and re.search(pattern, drawn):
+                os.write(terminal, text)
+                pattern = b""
     _, status = os.waitpid(process, 0)
-    if status:
-        sys.exit(f"{command}: exit code {os.waitstatus_to_exitcode(status)}\n{written.decode(errors='replace')}")
-    return written
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), drawn
+
+
+def record(command: str, directory: Path) -> bytes:
+    """What a command writes to a terminal of WIDTH by HEIGHT. SystemExit where it fails."""
+    code, drawn = on_terminal(["sh", "-c", f"exec {command}"], directory, TERM="xterm-256color")
+    if code:
+        sys.exit(f"{command}: exit code {code}\n{drawn.decode(errors='replace')}")
+    return drawn
 
 
 def picture(commands: Sequence[str], directory: Path) -> str:

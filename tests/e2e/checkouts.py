@@ -11,7 +11,9 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from generator.config.settings import key_of
 from tests.e2e.conftest import bridge_address
 from tests.sample_project import SAMPLE
 
@@ -19,8 +21,11 @@ NAMES = ("fate", "eggroll", "fateboard", "lmdb-safe")
 
 
 def git(directory: Path, *args: str) -> str:
-    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    done = subprocess.run(["git", *identity, *args], cwd=directory, check=True, capture_output=True, text=True)
+    """Its output. Commits are the same each time, so that a builder has what an earlier run built of them."""
+    identity = {f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    dates = {f"GIT_{who}_DATE": "2024-01-01T00:00:00Z" for who in ("AUTHOR", "COMMITTER")}
+    env = {**os.environ, **identity, **dates}
+    done = subprocess.run(["git", *args], cwd=directory, env=env, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
@@ -31,6 +36,15 @@ def make_checkout(name: str, directory: Path) -> Path:
     git(directory, "add", "--all")
     git(directory, "commit", "--quiet", "-m", "the sample")
     return directory
+
+
+@contextlib.contextmanager
+def served_sources(directory: Path, **server: Any) -> Iterator[dict[str, str]]:
+    """The settings that name each source, at its commit, at a ``git_server`` for the repositories in ``directory``."""
+    commits = {name: git(make_checkout(name, directory / f"{name}.git"), "rev-parse", "HEAD") for name in NAMES}
+    git(directory / "fate.git", "tag", "v1.3.0")
+    with git_server(directory, **server) as url:
+        yield {key_of(name, "_SOURCE"): f"{url}/{name}.git#{commit}" for name, commit in commits.items()}
 
 
 @contextlib.contextmanager

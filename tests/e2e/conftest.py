@@ -42,9 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def registry() -> str:
-    """``host:port`` of the loopback registry."""
+    """``host:port`` of the loopback registry; the same is FATEGEN_BASE_REGISTRY, the mirror of base images."""
     if "FATEGEN_SANDBOX_REGISTRY" not in os.environ:
-        pytest.fail('no engine: eval "$(python3 tests/sandbox use)" first, or run scripts/test')
+        pytest.fail("no engine: run scripts/test, or see tests/sandbox/README.md")
     return os.environ["FATEGEN_SANDBOX_REGISTRY"]
 
 

@@ -234,8 +234,8 @@ def default_index() -> str:
 
 def packages() -> dict[str, str]:
     """Upstreams of mirrors of Debian, a package index and Maven Central."""
-    debian = os.environ.get("FATEGEN_SANDBOX_APT_MIRROR", "http://deb.debian.org/debian").rstrip("/")
-    image = f"{os.environ.get('FATEGEN_BASE_REGISTRY', 'docker.io')}/library/maven:3.9-eclipse-temurin-8"
+    debian = os.environ["FATEGEN_SANDBOX_APT_MIRROR"]
+    image = f"{os.environ['FATEGEN_BASE_REGISTRY']}/library/maven:3.9-eclipse-temurin-8"
     return {
         "/debian/": f"{debian}/",
         "/debian-security/": f"{debian}-security/",

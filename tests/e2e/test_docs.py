@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.checkouts import NAMES as SOURCES
-from tests.e2e.checkouts import git, git_server, make_checkout
+from tests.bundle.layouts import simple
+from tests.e2e.checkouts import served_sources
 from tests.e2e.conftest import bridge_address, docker
 from tests.e2e.console import Session, outside, steps
 from tests.e2e.mirror import FORWARD, Mirror, packages
@@ -27,12 +27,11 @@ from tests.sample_project import SAMPLE_1_11
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ELSEWHERE = ("harbor.md", "library.md", "completion.md")
-"""Pages that another test runs, since they need more than a name in another's place."""
-PAGES = [p for p in PAGES if "```console" in p.read_text(encoding="utf-8") and p.name not in ELSEWHERE]
+# test_harbor runs its page: it needs more than a name in another's place
+PAGES = [p for p in PAGES if "```console" in p.read_text(encoding="utf-8") and p.name != "harbor.md"]
 
-LONG = ("lines.md", "proxy.md")
-"""Pages that build for minutes what test_line_1_11 and test_secrets build too."""
+LONG = ("lines.md", "party.md", "proxy.md", "verify.md")
+"""Pages that do for minutes what test_line_1_11, test_stack, test_secrets and test_verify do too."""
 
 Values = dict[str, str]
 Provider = Callable[[Path], contextlib.AbstractContextManager[tuple[Values, Values]]]
@@ -42,11 +41,8 @@ Provider = Callable[[Path], contextlib.AbstractContextManager[tuple[Values, Valu
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Values]]:
     """(checkouts of FATE's repositories, the settings that name them at a server)"""
     directory = tmp_path_factory.mktemp("git")
-    commits = {name: git(make_checkout(name, directory / f"{name}.git"), "rev-parse", "HEAD") for name in SOURCES}
-    git(directory / "fate.git", "tag", "v1.3.0")
-    with git_server(directory) as url:
-        keys = {name: f"{name.upper().replace('-', '_')}_SOURCE" for name in SOURCES}
-        yield directory, {keys[name]: f"{url}/{name}.git#{commit}" for name, commit in commits.items()}
+    with served_sources(directory) as settings:
+        yield directory, settings
 
 
 @contextlib.contextmanager
@@ -87,16 +83,41 @@ def sources_of_1_11(home: Path) -> Iterator[tuple[Values, Values]]:
     yield {}, {f"{name.upper()}_SOURCE": os.path.relpath(SAMPLE_1_11 / name, home / "my-fate") for name in names}
 
 
+@contextlib.contextmanager
+def layout_and_types(home: Path) -> Iterator[tuple[Values, Values]]:
+    """docs/library.md's program carries an image that a layout holds, and has its types right."""
+    simple(home / "layouts/egg", "egg")
+    yield {}, {}
+    command = [sys.executable, "-m", "mypy", "--strict", str(home / "carry.py")]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+@contextlib.contextmanager
+def completed(home: Path) -> Iterator[tuple[Values, Values]]:
+    """What docs/completion.md puts into ~/.bashrc completes the name of an image."""
+    yield {}, {}
+    (home / ".env").write_text("PREFIX=federatedai\nBASE_TAG=1\nTAG=1\n", encoding="utf-8")
+    script = 'COMP_WORDS=(fategen bake ro); COMP_CWORD=2; _fategen_completion fategen; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-c", f". ~/.bashrc; complete -p fategen; {script}"],
+        cwd=home,
+        env={**os.environ, "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "complete -o nosort -F _fategen_completion fategen\nroll\n", done.stderr
+    assert done.stderr == ""
+
+
 PROVIDERS: dict[str, Provider] = {
+    "completion.md": completed,
+    "library.md": layout_and_types,
     "proxy.md": mirrors_and_proxy,
     "party.md": no_party_left,
     "lines.md": sources_of_1_11,
 }
 """What a page needs besides: page -> (names, settings) for as long as it runs."""
-
-
-def no_more(home: Path) -> contextlib.AbstractContextManager[tuple[Values, Values]]:
-    return contextlib.nullcontext(({}, {}))
 
 
 def put(env: Path, settings: Values, commands: str) -> None:
@@ -138,21 +159,23 @@ def test_a_page_is_run_as_it_stands(page: Path, home: Path, sources: tuple[Path,
     ours = f"docs-{os.getpid()}-{page.stem.lower()}"
     names = {
         "10.0.0.5:8443/federatedai": f"{registry}/{ours}",
-        "10.0.0.5:8443/dockerhub": os.environ.get("FATEGEN_BASE_REGISTRY", "docker.io"),
+        "10.0.0.5:8443/dockerhub": registry,
     }
-    settings = {**sources[1], "PREFIX": f"{registry}/{ours}"}
-    if mirror := os.environ.get("FATEGEN_BASE_REGISTRY"):
-        settings["BASE_REGISTRY"] = mirror
-    run = steps(page.read_text(encoding="utf-8"))
+    settings = {**sources[1], "PREFIX": f"{registry}/{ours}", "BASE_REGISTRY": registry}
+    text = page.read_text(encoding="utf-8")
+    run = steps(text)
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "VIRTUAL_ENV"))},
         "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")),
         "HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    with PROVIDERS.get(page.name, no_more)(home) as (more_names, more_settings):
+    nothing = contextlib.nullcontext[tuple[Values, Values]](({}, {}))
+    with PROVIDERS.get(page.name, lambda _: nothing)(home) as (more_names, more_settings):
         # the README is read in a clone, a page at home
         session = Session(ROOT if page.parent == ROOT else home, env, names | more_names)
+        for program in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            (home / "carry.py").write_text(session.here(program), encoding="utf-8")
         known: set[Path] = set()
         try:
             for step in run:
@@ -179,22 +202,3 @@ def tidy(prefix: str) -> None:
 def test_every_page_is_named_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert not [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme]
-
-
-def test_bash_completes_with_what_the_page_put_into_bashrc(
-    home: Path, sources: tuple[Path, Values], tmp_path: Path, registry: str
-) -> None:
-    test_a_page_is_run_as_it_stands(ROOT / "docs/completion.md", home, sources, registry)
-    script = 'COMP_WORDS=(fategen bake ro); COMP_CWORD=2; _fategen_completion fategen; echo "${COMPREPLY[@]}"'
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / ".env").write_text("PREFIX=federatedai\nBASE_TAG=1\nTAG=1\n", encoding="utf-8")
-    done = subprocess.run(
-        ["bash", "--noprofile", "--norc", "-c", f". ~/.bashrc; complete -p fategen; {script}"],
-        cwd=project,
-        env={**os.environ, "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == "complete -o nosort -F _fategen_completion fategen\nroll\n", done.stderr
-    assert done.stderr == ""

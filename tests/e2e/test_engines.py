@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +22,7 @@ import pytest
 from generator.bundle.from_engine import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
-from tests.e2e.conftest import Fategen, Ran, succeeded
-from tests.sample_project import make_sample_project
+from tests.e2e.conftest import Fategen, Ran, make_project, succeeded
 
 SPACE = f"engines-{os.getpid()}"
 IMAGES = ("base-image", "federation", "python")
@@ -54,18 +54,12 @@ class Classic:
 
 @pytest.fixture(scope="module")
 def classic(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Classic]:
-    variables = {
-        "containerd": "DOCKER_HOST",
-        "graphdriver": "FATEGEN_SANDBOX_GRAPHDRIVER",
-        "docker20": "FATEGEN_SANDBOX_DOCKER20",
+    engines = {
+        "containerd": os.environ["DOCKER_HOST"],
+        "graphdriver": os.environ["FATEGEN_SANDBOX_GRAPHDRIVER"],
+        "docker20": os.environ["FATEGEN_SANDBOX_DOCKER20"],
     }
-    for variable in list(variables.values())[1:]:
-        if variable not in os.environ:
-            pytest.fail(f'no {variable}: eval "$(python3 tests/sandbox env)" first, or run scripts/test')
-    project = make_sample_project(tmp_path_factory.mktemp("classic"), namespace=SPACE)
-    # an empty DOCKER_HOST is the machine's own engine
-    found = Classic(project, fategen, {name: os.environ.get(variable, "") for name, variable in variables.items()})
-    succeeded(found.fategen("render"))
+    found = Classic(make_project(fategen, tmp_path_factory.mktemp("classic"), namespace=SPACE), fategen, engines)
     yield found
     for engine in found.engines:
         found.docker(engine, "image", "rm", "--force", *(found.reference(image) for image in IMAGES))
@@ -83,6 +77,7 @@ def test_the_engines_platform_is_loaded(classic: Classic) -> None:
         classic.fategen("bake", "federation", "base-image", "--load", "--platform", AMD, "--format", "json", "-q")
     )
     for one in json.loads(ran.out):
+        assert one["state"] == "loaded" and one["sizes"]["engine"] > 10_000_000
         said = classic.docker(
             "graphdriver", "image", "inspect", "--format", "{{.Id}} {{.Architecture}}", one["references"][0]
         )
@@ -121,8 +116,8 @@ def test_docker_save_of_an_older_engine_gives_the_same_image(
 
 
 def test_an_engine_that_ends_in_the_middle_leaves_no_bundle(classic: Classic, bundle: Path, tmp_path: Path) -> None:
-    with Cut(tmp_path / "cut.sock", classic.engines["graphdriver"], b"/images/get", after=20_000_000) as cut:
-        ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "cut.fate.tar", "-q", host=cut.host)
+    with cut(tmp_path / "cut.sock", classic.engines["graphdriver"], after=20_000_000) as host:
+        ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "cut.fate.tar", "-q", host=host)
     assert ran.code == 3, ran.err
     assert "error: docker image save" in ran.err and "unexpected EOF" in ran.err and "  next: run the same" in ran.err
     assert not list(classic.project.glob("*cut.fate.tar*"))
@@ -145,9 +140,8 @@ def test_more_than_the_engines_platform_is_refused_with_the_next_step(
     ran = classic.fategen(*command)
     assert (ran.code, ran.out) == (3, ""), ran.err
     assert said in ran.err and "nothing was started" in ran.err
-    mirror = os.environ.get("FATEGEN_BASE_REGISTRY", "")
-    if said == CREATE and mirror:
-        assert f"--driver-opt image={mirror}/moby/buildkit:" in ran.err
+    if said == CREATE:
+        assert f"--driver-opt image={os.environ['FATEGEN_BASE_REGISTRY']}/moby/buildkit:" in ran.err
 
 
 def test_without_a_platform_the_engines_own_is_loaded(classic: Classic) -> None:
@@ -157,10 +151,12 @@ def test_without_a_platform_the_engines_own_is_loaded(classic: Classic) -> None:
     assert one["platforms"] == [AMD]
 
 
-def test_an_engine_too_old_to_build_saves_nothing_and_says_what_to_do(classic: Classic) -> None:
-    ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "old.fate.tar", engine="docker20")
-    assert ran.code == 3
-    assert "Docker 20.10" in ran.err and "too old to build" in ran.err and CREATE in ran.err
+@pytest.mark.parametrize("command", [("bundle", "save", *CHOSEN), ("bake", "federation"), ("doctor",)])
+def test_an_engine_too_old_to_build_is_told_with_what_to_do(classic: Classic, command: tuple[str, ...]) -> None:
+    ran = classic.fategen(*command, engine="docker20")
+    assert ran.code == (1 if command == ("doctor",) else 3)
+    said = ran.out + ran.err
+    assert "Docker 20.10" in said and "too old to build" in said and CREATE in said
 
 
 def test_without_a_daemon_a_save_asks_for_the_platform(classic: Classic, tmp_path: Path) -> None:
@@ -170,44 +166,28 @@ def test_without_a_daemon_a_save_asks_for_the_platform(classic: Classic, tmp_pat
     assert "no Docker daemon answers" in ran.err and "--platform linux/amd64" in ran.err
 
 
-class Cut:
-    """A socket before an engine's; the answer to a request with ``path`` in it ends after so many bytes."""
+@contextlib.contextmanager
+def cut(address: Path, engine: str, *, after: int) -> Iterator[str]:
+    """The host of a socket before an engine's that ends each connection after so many bytes from the engine."""
 
-    def __init__(self, address: Path, engine: str, path: bytes, *, after: int) -> None:
-        self.host = f"unix://{address}"
-        self._engine, self._path, self._after = engine.removeprefix("unix://"), path, after
-        self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(address))
-        self._server.listen()
-
-    def __enter__(self) -> Cut:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            engine = socket.socket(socket.AF_UNIX)
-            engine.connect(self._engine)
-            cut = threading.Event()
-            for args in ((client, engine, cut, True), (engine, client, cut, False)):
-                threading.Thread(target=self._pump, args=args, daemon=True).start()
-
-    def _pump(self, source: socket.socket, target: socket.socket, cut: threading.Event, asks: bool) -> None:
-        left = self._after
+    def accept() -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                if asks and self._path in data:
-                    cut.set()
-                if not asks and cut.is_set() and (left := left - len(data)) < 0:
-                    break
+            while True:
+                client, there = server.accept()[0], socket.socket(socket.AF_UNIX)
+                there.connect(engine.removeprefix("unix://"))
+                for args in ((client, there, sys.maxsize), (there, client, after)):
+                    threading.Thread(target=pump, args=args, daemon=True).start()
+
+    def pump(source: socket.socket, target: socket.socket, left: int) -> None:
+        with contextlib.suppress(OSError):
+            while (data := source.recv(1 << 16)) and (left := left - len(data)) >= 0:
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(address))
+        server.listen()
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"unix://{address}"

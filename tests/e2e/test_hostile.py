@@ -62,39 +62,23 @@ def test_hundreds_of_hostile_texts_go_from_the_catalogue_through_render_into_bak
     assert seen == values
 
 
-@pytest.mark.parametrize(
-    "key", ["FATE_SOURCE", "REQUIREMENTS", "CA_BUNDLE", "PIP_INDEX_URL", "HTTP_PROXY", "PREFIX", "TAG"]
-)
+@pytest.mark.parametrize("key", ["FATE_SOURCE", "REQUIREMENTS", "PIP_INDEX_URL", "HTTP_PROXY", "PREFIX", "TAG"])
 def test_a_hostile_value_in_env_is_refused_with_its_line_or_survives(
     registry: str, fategen: Fategen, tmp_path: Path, key: str
 ) -> None:
     survivors = []
     for value in VALUES:
+        text = ENV.replace(f"{key}=", f"{key}={value}") if key in ENV else f"{ENV}{key}={value}\n"
         try:
-            parse_settings(f"{ENV}{key}={value}\n" if key not in ENV else ENV.replace(f"{key}=", f"{key}={value}"))
+            survivors.append((text, parse_settings(text)[0]))
         except InputError as error:
             assert all(p.where.startswith(".env:") for p in error.problems), (value, error.problems)
-        else:
-            survivors.append(value)
-    for value in survivors[:: max(1, len(survivors) // 4)]:
-        text = f"{ENV}{key}={value}\n" if key not in ENV else ENV.replace(f"{key}=", f"{key}={value}")
+    for text, settings in survivors[:: max(1, len(survivors) // 4)]:
         (tmp_path / ".env").write_text(text, encoding="utf-8", newline="")
-        settings, _ = parse_settings(text)
-        ran = fategen("render", cwd=tmp_path)
-        assert ran.code == 0, (value, ran.err)
-        if key == "CA_BUNDLE":
-            continue  # bake looks for the file, which is not there
+        succeeded(fategen("render", cwd=tmp_path))
         targets = bake_print(tmp_path, "FATEGEN_SANDBOX_BUILDX_OLD")
         if key == "FATE_SOURCE" and settings.sources:
             assert targets["base-image"]["contexts"]["fate"] == settings.sources[0].value
-
-
-def test_a_tag_in_the_environment_changes_nothing_and_is_told(sample: Path, fategen: Fategen) -> None:
-    ran = fategen("bake", "--print", cwd=sample, env={"TAG": "evil"})
-    assert ran.code == 0
-    tags = [t for target in json.loads(ran.out)["target"].values() for t in target.get("tags", [])]
-    assert tags and not [t for t in tags if "evil" in t]
-    assert "TAG=evil in the environment is ignored: .env says TAG=1.3.0-release" in ran.err
 
 
 @pytest.mark.parametrize("config", ["FATEGEN_SANDBOX_BUILDX_OLD", "FATEGEN_SANDBOX_BUILDX_NEW"])

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.checkouts import NAMES, git, git_server, make_checkout
+from tests.e2e.checkouts import served_sources
 from tests.e2e.mirror import PORT, Mirror, environment, inside, listen, packages
 
 SETTINGS = """<settings><mirrors><mirror>
@@ -46,17 +46,13 @@ def project(namespace: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
     """A project whose sources, bases, packages and libraries all come from the mirrors."""
     pid, address = namespace
     directory = tmp_path_factory.mktemp("site")
-    sources = {name: make_checkout(name, directory / "git" / f"{name}.git") for name in NAMES}
     site = f"{address}:{PORT}"
-    log = directory / "git.log"
-    with git_server(directory / "git", address=address, before=inside(pid, []), log=log) as url:
+    server = {"address": address, "before": inside(pid, []), "log": directory / "git.log"}
+    with served_sources(directory / "git", **server) as sources:
         lines = [
             f"PREFIX={site}/federatedai", "BASE_TAG=1.3.0-release", "TAG=1.3.0-release", f"BASE_REGISTRY={site}",
             f"APT_MIRROR=http://{site}/debian", f"PIP_INDEX_URL=http://{site}/simple", f"PIP_TRUSTED_HOST={address}",
-            *(
-                f"{name.upper().replace('-', '_')}_SOURCE={url}/{name}.git#{git(checkout, 'rev-parse', 'HEAD')}"
-                for name, checkout in sources.items()
-            ),
+            *(f"{key}={source}" for key, source in sources.items()),
         ]  # fmt: skip
         (directory / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
         (directory / ".env.local").write_text("MAVEN_SETTINGS=settings.xml\n", encoding="utf-8")

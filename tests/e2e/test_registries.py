@@ -60,54 +60,19 @@ def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
 # save --from registry
 
 
-def test_what_was_pushed_makes_the_bundle_that_bake_makes(project: Project, tmp_path: Path) -> None:
-    succeeded(project.save(tmp_path / "pushed.fate.tar", "--from", "registry"))
-    assert (tmp_path / "pushed.fate.tar").read_bytes() == project.bundle.read_bytes()
-
-
-def test_another_image_comes_with_the_digest_that_it_has(project: Project, registry: str, tmp_path: Path) -> None:
-    name = f"{registry}/library/redis:5"
-    succeeded(project.save(tmp_path / "with.fate.tar", "--from", "registry", "--add", name))
-    images = {image.references[0]: image for image in inspect(tmp_path / "with.fate.tar").index.images}
-    assert images[name].target.digest in published(name)
-
-
-def test_a_delta_brings_nothing_that_its_base_has(project: Project, tmp_path: Path) -> None:
-    """proxy stands on roll's layers: of the delta little more than its own comes over the line."""
-    base, delta = tmp_path / "base.fate.tar", tmp_path / "delta.fate.tar"
-    save = ("bundle", "save", "--from", "registry", "--platform", AMD, "-q")
-    succeeded(project.fategen(*save, "--image", "roll", "-o", str(base), cwd=project.path))
-    shutil.rmtree(project.path / ".fategen/layouts")
-    flags = ("--image", "proxy", "--base", str(base), "-o", str(delta))
-    succeeded(project.fategen(*save, *flags, cwd=project.path))
-    came = sum(path.stat().st_size for path in (project.path / ".fategen/layouts/shared/sha256").iterdir())
-    assert came < base.stat().st_size / 10 and delta.stat().st_size < base.stat().st_size / 10
-
-
-def test_third_party_images_come_from_the_mirror_under_their_own_names(project: Project, tmp_path: Path) -> None:
-    output = tmp_path / "third.fate.tar"
-    flags = ("--from", "registry", "--platform", AMD, "-q", "-o", str(output))
+def test_third_party_images_come_from_the_mirror_under_their_own_names_and_others_from_where_they_are(
+    project: Project, registry: str, tmp_path: Path
+) -> None:
+    output, mirrored = tmp_path / "third.fate.tar", f"{registry}/library/redis:5"
+    flags = ("--from", "registry", "--add", mirrored, "--platform", AMD, "-q", "-o", str(output))
     succeeded(project.fategen("bundle", "save", "third-party", *flags, cwd=project.path))
-    images = {image.references[0]: image for image in inspect(output).index.images}
-    assert set(images) == {"docker.io/library/mysql:8", "docker.io/library/redis:5"}
-    redis = images["docker.io/library/redis:5"]
-    mirror = os.environ.get("FATEGEN_BASE_REGISTRY", "docker.io")
-    assert redis.target.digest in published(f"{mirror}/library/redis:5")
-
-
-def published(name: str) -> set[str]:
-    """The digests that a registry has behind a name: its own, and those of its platforms."""
-    top = json.loads(docker("buildx", "imagetools", "inspect", name, "--format", "{{json .Manifest}}"))
-    return {top["digest"], *(child["digest"] for child in top.get("manifests", ()))}
-
-
-def test_everything_that_is_missing_is_told_at_once(project: Project, registry: str, tmp_path: Path) -> None:
-    flags = [f"--add={registry}/{SPACE}/gone:1", f"--add={registry}/{SPACE}/roll:gone", "--add=127.0.0.1:1/x:1"]
-    ran = project.save(tmp_path / "x.fate.tar", "--from", "registry", *flags)
-    assert ran.code == 3
-    assert "3 problems" in ran.err and "gone:1: " in ran.err and "roll:gone: " in ran.err
-    assert "127.0.0.1:1: it cannot be reached: Connection refused" in ran.err
-    assert not (tmp_path / "x.fate.tar").exists()
+    images = {name: image.target.digest for image in inspect(output).index.images for name in image.references}
+    redis = "docker.io/library/redis:5"
+    assert set(images) == {"docker.io/library/mysql:8", redis, mirrored}
+    # its own digest, and those of its platforms
+    top = json.loads(docker("buildx", "imagetools", "inspect", mirrored, "--format", "{{json .Manifest}}"))
+    published = {top["digest"], *(child["digest"] for child in top.get("manifests", ()))}
+    assert {images[redis], images[mirrored]} <= published
 
 
 @pytest.mark.full
@@ -196,27 +161,15 @@ def test_every_platform_is_pushed(sample: Path, registry: str, fategen: Fategen,
     assert {entry["platform"]["architecture"] for entry in index["manifests"]} == {"amd64", "arm64"}
 
 
-def test_a_damaged_bundle_pushes_nothing_that_has_a_name(project: Project, registry: str, tmp_path: Path) -> None:
-    data = bytearray(project.bundle.read_bytes())
-    data[len(data) // 2] ^= 1
-    (tmp_path / "damaged.fate.tar").write_bytes(data)
-    prefix = f"{registry}/{SPACE}/damaged"
-    ran = project.fategen("bundle", "push", str(tmp_path / "damaged.fate.tar"), prefix, cwd=tmp_path)
-    assert ran.code == 4 and "does not match its digest" in ran.err
-    with pytest.raises(OSError, match="404"):
-        registry_get(registry, f"{SPACE}/damaged/{project.index.images[0].label}/manifests/1.3.0-release")
-
-
 @pytest.mark.parametrize("command", ["push", "save"])
 def test_ctrl_c_does_not_wait_for_a_registry_that_says_nothing(project: Project, command: str, tmp_path: Path) -> None:
-    asked = threading.Event()
+    asked, ended = threading.Event(), threading.Event()
 
     def silent(handler: Handler) -> bool:
         if (handler.command, command) not in (("PUT", "push"), ("GET", "save")) or handler.path == "/v2/":
             return False
         asked.set()
-        time.sleep(60)
-        return True
+        return ended.wait()
 
     with Loopback(lies=[silent]) as registry:
         shutil.copytree(project.path, tmp_path / "own", ignore=shutil.ignore_patterns(".fategen"))
@@ -233,6 +186,6 @@ def test_ctrl_c_does_not_wait_for_a_registry_that_says_nothing(project: Project,
         )  # fmt: skip
         assert asked.wait(60)
         process.send_signal(signal.SIGINT)
-        began = time.monotonic()
         assert process.communicate(timeout=60)[1].endswith("stopped\n")
-        assert (process.returncode, time.monotonic() - began < 10) == (130, True)
+        assert process.returncode == 130
+        ended.set()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.checkouts import NAMES, git, git_server, make_checkout
+from tests.e2e.checkouts import git, make_checkout, served_sources
 from tests.e2e.conftest import Fategen, docker, succeeded
 from tests.sample_project import make_sample_project
 
@@ -17,35 +17,30 @@ REVISION = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
 
 
 @pytest.fixture(scope="module")
-def commits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The commit of each source in a git server, and under "url" where that is."""
-    directory = tmp_path_factory.mktemp("git")
-    found = {name: git(make_checkout(name, directory / f"{name}.git"), "rev-parse", "HEAD") for name in NAMES}
-    with git_server(directory) as url:
-        yield {**found, "url": url}
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The settings of sources that are git repositories at a server, each at a commit."""
+    with served_sources(tmp_path_factory.mktemp("git")) as settings:
+        yield settings
 
 
 @pytest.fixture(scope="module")
-def git_project(commits: dict[str, str], fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rendered project whose sources are all git repositories, each at a commit."""
+def git_project(sources: dict[str, str], fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = make_sample_project(tmp_path_factory.mktemp("git-project"), namespace="from-git")
     settings = [line for line in (directory / ".env").read_text().splitlines() if "_SOURCE=" not in line]
-    settings += [
-        f"{name.upper().replace('-', '_')}_SOURCE={commits['url']}/{name}.git#{commits[name]}" for name in NAMES
-    ]
+    settings += [f"{key}={source}" for key, source in sources.items()]
     (directory / ".env").write_text("\n".join(settings) + "\n", encoding="utf-8")
     succeeded(fategen("render", cwd=directory))
     return directory
 
 
 def test_every_image_is_built_from_git_repositories(
-    git_project: Path, commits: dict[str, str], fategen: Fategen
+    git_project: Path, sources: dict[str, str], fategen: Fategen
 ) -> None:
     succeeded(fategen("bake", "all", "--load", "--platform", "linux/amd64", cwd=git_project))
     references = fategen("images", "all", "--format", "references", cwd=git_project).out.split()
     revisions = {r.split("/")[-1].split(":")[0]: docker("image", "inspect", "-f", REVISION, r) for r in references}
-    assert revisions["python"] == revisions["base-image"] == commits["fate"]
-    assert revisions["egg"] == revisions["roll"] == commits["eggroll"]
+    assert revisions["python"] == revisions["base-image"] == sources["FATE_SOURCE"].partition("#")[2]
+    assert revisions["egg"] == revisions["roll"] == sources["EGGROLL_SOURCE"].partition("#")[2]
     docker("image", "rm", "--force", *references)
 
 
@@ -58,10 +53,10 @@ def test_plain_bake_builds_them_too(git_project: Path, fategen: Fategen) -> None
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_a_commit_that_the_repository_lacks_is_named(git_project: Path, fategen: Fategen) -> None:
-    missing = "f" * 40
-    text = (git_project / ".env").read_text()
-    url = next(line for line in text.splitlines() if line.startswith("FATE_SOURCE=")).partition("=")[2].split("#")[0]
+def test_a_commit_that_the_repository_lacks_is_named(
+    git_project: Path, sources: dict[str, str], fategen: Fategen
+) -> None:
+    url, missing = sources["FATE_SOURCE"].partition("#")[0], "f" * 40
     ran = fategen("bake", "python", "--set", f"FATE_SOURCE={url}#{missing}", cwd=git_project)
     assert ran.code in (1, 3)
     assert missing in ran.err and "fategen bake" not in ran.out
@@ -104,20 +99,19 @@ def test_what_is_not_committed_above_a_source_reaches_no_release_tag(
     own_sample: Path, tmp_path: Path, fategen: Fategen
 ) -> None:
     """A source in a directory of a larger checkout: its commit is not the source's, its changes are."""
-    make_checkout("fate", tmp_path / "monorepo/fate")
-    (tmp_path / "monorepo/fate/.git").rename(tmp_path / "monorepo/.git")
-    git(tmp_path / "monorepo", "add", "--all")
-    git(tmp_path / "monorepo", "commit", "--quiet", "-m", "moved")
+    checkout = tmp_path / "monorepo"
+    make_checkout("fate", checkout / "fate")
+    (checkout / "fate/.git").rename(checkout / ".git")
+    git(checkout, "add", "--all")
+    git(checkout, "commit", "--quiet", "-m", "moved")
+    (checkout / "elsewhere").touch()
     bake = ("bake", "python", "--push", "--source", "fate=../monorepo/fate", "--format", "json")
     ran = fategen(*bake, "--set", "TAG=clean", cwd=own_sample)
     assert (ran.code, json.loads(ran.out)[0]["uncommitted"]) == (0, []), ran.err
-    (tmp_path / "monorepo/fate/fate_flow/new.py").write_text("x = 1\n", encoding="utf-8")
+    (checkout / "fate/new.py").touch()
     refused = fategen(*bake, cwd=own_sample)
     assert refused.code == 2
-    assert "not committed: fate/fate_flow/new.py" in refused.err and "nothing was started" in refused.err
-    (tmp_path / "monorepo/elsewhere").write_text("", encoding="utf-8")
-    (tmp_path / "monorepo/fate/fate_flow/new.py").unlink()
-    ran = succeeded(fategen(*bake, "--set", "TAG=clean", cwd=own_sample))
+    assert "not committed: fate/new.py" in refused.err and "nothing was started" in refused.err
 
 
 def test_a_checkout_that_git_refuses_to_read_is_not_taken_for_clean(

@@ -88,7 +88,10 @@ WRONG = {  # what is replaced in the template, by what, the first failure, what 
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("component", WRONG)
+# one that is not healthy, and one that does not reach another; then what fails behind these
+@pytest.mark.parametrize(
+    "component", ["federation", "roll", *(pytest.param(name, marks=pytest.mark.full) for name in ("proxy", "python"))]
+)
 def test_what_is_configured_wrong_is_named_first(broken: Path, project: Path, fategen: Fategen, component: str) -> None:
     right, wrong, first, found = WRONG[component]
     text = (packaged_data("templates") / "compose.yaml.j2").read_text(encoding="utf-8")

@@ -187,12 +187,33 @@ def test_the_java_components_keep_it_on_another_platform_too_under_emulation(pro
     assert {result["platform"] for result in results} == {"linux/arm64"}
 
 
-def test_images_that_the_engine_lacks_are_told_as_bundle_save_tells_them(project: Project) -> None:
-    ran = project.verify("roll", "egg", "--tag", "none")
+SAVE = ("bundle", "save", "--image", "roll", "--image", "egg", "--from", "engine", "--set", "TAG=none")
+
+
+@pytest.mark.parametrize("command", [("verify", "roll", "egg", "--tag", "none"), SAVE], ids=["verify", "save"])
+def test_every_image_that_the_engine_lacks_is_named_with_the_next_step(
+    project: Project, command: tuple[str, ...]
+) -> None:
+    ran = project.run(*command, "-q", cwd=project.directory)
     assert (ran.code, ran.out) == (2, "")
     for name in ("roll", "egg"):
         assert f"{project.registry}/{SPACE}/{name}:none: the engine has no image of this name" in ran.err
     assert "  next: fategen bake all --load loads your own images, docker pull others" in ran.err
+    assert not list(project.directory.glob("*.fate.tar*"))
+
+
+def test_egg_reaps_its_children_and_ends_with_its_storage_service(project: Project) -> None:
+    """What no contract asks for."""
+    container = docker("run", "-d", f"{project.registry}/{SPACE}/egg:{TAG}")
+    try:
+        docker("exec", container, "sh", "-c", "until pgrep storage-serv; do sleep 0.1; done", timeout=60)
+        docker("exec", "-d", container, "sh", "-c", "(sleep 0.1 &) ; exit 0")
+        time.sleep(0.6)
+        assert "Z" not in docker("exec", container, "ps", "-eo", "stat=")
+        docker("exec", container, "sh", "-c", 'kill -9 "$(pgrep storage-serv)"')
+        docker("wait", container, timeout=30)
+    finally:
+        docker("rm", "--force", "--volumes", container)
 
 
 def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
@@ -230,28 +251,6 @@ def test_nothing_is_published_when_one_component_fails(one_fails: Project) -> No
             registry_get(one_fails.registry, f"{SPACE}-fails/{image}/tags/list")
         assert caught.value.code == 404
     assert nothing_is_left()
-
-
-def test_a_base_image_of_one_platform_is_not_published_for_another(
-    registry: str, fategen: Fategen, tmp_path: Path
-) -> None:
-    """BuildKit takes what is alone under a name for every platform, as a mirror has it after ``docker push``."""
-    upstream = f"{os.environ.get('FATEGEN_BASE_REGISTRY', 'docker.io')}/library/eclipse-temurin:8-jre"
-    (tmp_path / "Dockerfile").write_text(f"FROM {upstream}\n", encoding="utf-8")
-    flags = ("--quiet", "--platform=linux/amd64", "--provenance=false", "--push")
-    docker("buildx", "build", *flags, "--tag", f"{registry}/{SPACE}-one/jre:8", str(tmp_path))
-    single = registry_get(registry, f"{SPACE}-one/jre/manifests/8")
-    assert isinstance(single, dict) and "manifests" not in single
-    directory = make_project(
-        fategen, tmp_path / "project", namespace=f"{SPACE}-one", env=f"JRE_IMAGE={registry}/{SPACE}-one/jre:8\n"
-    )
-    ran = fategen("bake", "fateboard", "--push", "--verify", "-q", cwd=directory)
-    assert ran.code == 1, ran.out + ran.err
-    assert ran.out.startswith("FAILED  fateboard linux/arm64: binaries  (catalogue/1.3.yaml:")
-    assert "  expected  ELF for arm64\n  found     /opt/java/openjdk/bin/java (amd64), " in ran.out
-    assert "1 of " in ran.err and "(fateboard); nothing was published" in ran.err
-    with pytest.raises(urllib.error.HTTPError):
-        registry_get(registry, f"{SPACE}-one/fateboard/tags/list")
 
 
 def test_what_passes_is_published_and_is_what_was_verified(one_fails: Project) -> None:

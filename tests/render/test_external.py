@@ -40,42 +40,35 @@ def test_each_thing_is_listed_once_with_every_image_that_needs_it() -> None:
     assert (apt.images, apt.key) == (("base-image", "egg"), "APT_MIRROR")
 
 
-def test_a_mirror_is_named_beside_what_it_is_a_mirror_of() -> None:
-    (row,) = listed(plan_of(base_registry="mirror.example.com"), "mysql")["image"]
-    assert (row.upstream, row.asked, row.key) == ("mysql:8", "mirror.example.com/library/mysql:8", "MYSQL_IMAGE")
-
-
-def test_an_override_is_asked_for_as_it_is_written() -> None:
-    plan = plan_of(base_registry="mirror.example.com", images=(Override("mysql", "own.example.com/db:1", ".env:4"),))
-    (row,) = listed(plan, "mysql")["image"]
-    assert row.upstream == row.asked == "own.example.com/db:1"
-
-
-def test_the_settings_of_the_build_are_where_packages_are_asked_for() -> None:
-    plan = plan_of(apt_mirror="http://deb.example.com/debian", pip_index_url="https://pypi.example.com/simple")
-    found = listed(plan, "base-image")
-    assert found["apt"][0].asked == "http://deb.example.com/debian"
-    assert found["pip"][0].asked == "https://pypi.example.com/simple"
+OWN = Override("mysql", "own.example.com/db:1", ".env:4")
+PYPI, WHEELS, NPM = "https://pypi.example.com/simple", "https://wheels.example.com/", "https://npm.example.com"
+LINE_1_11 = {"fate_version": "1.11.4"}
 
 
 @pytest.mark.parametrize(
-    ("settings", "asked"),
+    ("settings", "image", "kind", "asked"),
     [
-        ({}, ["pip's default index", "the indexes in FATE's own requirements"]),
-        ({"pip_index_url": "https://pypi.example.com/simple"}, ["https://pypi.example.com/simple"]),
-        ({"pip_extra_index_url": "https://w.example.com/"}, ["https://w.example.com/", "pip's default index"]),
+        ({"base_registry": "mirror.example.com"}, "mysql", "image", ["mirror.example.com/library/mysql:8"]),
+        ({"base_registry": "mirror.example.com", "images": (OWN,)}, "mysql", "image", [OWN.value]),
+        ({"apt_mirror": "http://deb.example.com/debian"}, "base-image", "apt", ["http://deb.example.com/debian"]),
+        ({"pip_index_url": PYPI}, "base-image", "pip", [PYPI]),
+        # indexes that the requirements name are told until those of .env stand for them
+        (LINE_1_11, "base-image", "pip", ["pip's default index", "the indexes in FATE's own requirements"]),
+        ({**LINE_1_11, "pip_index_url": PYPI}, "base-image", "pip", [PYPI]),
+        ({**LINE_1_11, "pip_extra_index_url": WHEELS}, "base-image", "pip", [WHEELS, "pip's default index"]),
+        (LINE_1_11, "fateboard", "npm", ["npm's default registry"]),
+        ({**LINE_1_11, "npm_registry": NPM}, "fateboard", "npm", [NPM]),
     ],
 )
-def test_indexes_that_the_list_names_are_told_until_those_of_env_stand_for_them(
-    settings: dict[str, str], asked: list[str]
+def test_settings_say_where_things_are_asked_for(
+    settings: dict[str, object], image: str, kind: str, asked: list[str]
 ) -> None:
-    assert [row.asked for row in listed(plan_of(fate_version="1.11.4", **settings), "base-image")["pip"]] == asked
+    assert [row.asked for row in listed(plan_of(**settings), image)[kind]] == asked
 
 
-@pytest.mark.parametrize("registry", ["", "https://npm.example.com"])
-def test_pages_are_made_of_npm_packages(registry: str) -> None:
-    (row,) = listed(plan_of(fate_version="1.11.4", npm_registry=registry), "fateboard")["npm"]
-    assert (row.asked, row.key, row.images) == (registry or "npm's default registry", "NPM_REGISTRY", ("packages",))
+def test_a_mirror_is_named_beside_what_it_is_a_mirror_of() -> None:
+    (row,) = listed(plan_of(base_registry="mirror.example.com"), "mysql")["image"]
+    assert (row.upstream, row.key) == ("mysql:8", "MYSQL_IMAGE")
 
 
 def test_a_local_source_is_asked_of_nobody() -> None:
