@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from generator.registry.client import Registry
 from generator.registry.session import Access
+
+Self = TypeVar("Self", bound="Loopback")
 
 _BLOB = re.compile(r"/v2/(?P<name>.+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
 _MANIFEST = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>.+)")
@@ -41,15 +45,13 @@ class Loopback:
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
     tls: ssl.SSLContext | None = None
+    address: str = "127.0.0.1"
 
-    def __enter__(self) -> Loopback:
-        registry = self
-
-        class Bound(Handler):
-            loopback = registry
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
+    def __enter__(self: Self) -> Self:
+        bound = type("Bound", (self.handler(),), {"loopback": self})
+        self._server = ThreadingHTTPServer((self.address, 0), bound)
         self._server.daemon_threads = True
         if self.tls is not None:
             self._server.socket = self.tls.wrap_socket(self._server.socket, True, do_handshake_on_connect=False)
@@ -67,9 +69,16 @@ class Loopback:
             while True:
                 self._server.process_request(*self._server.get_request())
 
+    def handler(self) -> type[Handler]:
+        return Handler
+
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        return f"{self.address}:{self._server.server_address[1]}"
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{self.host}"
 
     def client(self, access: Access | None = None) -> Registry:
         """A client that notes how long it would have waited."""
@@ -125,8 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.url.path == "/token":
             return self.answer(200, json.dumps({"token": self.loopback.token}).encode())
         if self.loopback.token and self.headers.get("Authorization") != f"Bearer {self.loopback.token}":
-            scheme = "https" if self.loopback.tls else "http"
-            realm = f'Bearer realm="{scheme}://{self.loopback.host}/token",service="loopback"'
+            realm = f'Bearer realm="{self.loopback.url}/token",service="loopback"'
             return self.answer(401, headers={"WWW-Authenticate": realm})
         if self.url.path == "/v2/":
             return self.answer(200)
@@ -172,7 +180,7 @@ class Handler(BaseHTTPRequestHandler):
         if digest in self.loopback.blobs.get(source, {}):
             self.loopback.put(name, self.loopback.blobs[source][digest])
             return self.answer(201)
-        identity = f"{len(self.loopback.uploads)}/{name}"
+        identity = f"{next(self.loopback.numbers)}/{name}"
         self.loopback.uploads[identity] = b""
         return self.answer(202, headers={"Location": f"/upload/{identity}?state=kept"})
 
@@ -180,6 +188,9 @@ class Handler(BaseHTTPRequestHandler):
         identity = self.url.path.removeprefix("/upload/")
         if self.query.get("state") != "kept" or identity not in self.loopback.uploads:
             return self.answer(404)
+        if self.command == "DELETE":
+            del self.loopback.uploads[identity]
+            return self.answer(204)
         have = self.loopback.uploads[identity]
         if self.command == "GET":
             return self.answer(204, headers={"Range": f"0-{len(have) - 1}"} if have else {})
@@ -194,7 +205,15 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(201)
 
     def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        """What the client sends, of a known length or in chunks."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        pieces = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
 
     def answer(self, status: int, data: bytes = b"", headers: dict[str, str] | None = None, cut: int = 0) -> None:
         """``cut`` bytes of the answer are promised and never sent."""

@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 
 from generator.catalogue.contract import Contract, filled
 from generator.catalogue.line import Image, ImageKind, Line, Party, Release, Source
@@ -123,15 +123,7 @@ class Target:
     template: str
     inherits: str
     params: tuple[tuple[str, Param], ...]
-    contract_as_written: Contract
-    """the contract as the catalogue writes it, with names such as ``${tag}``"""
-    words: tuple[tuple[str, str], ...]
-    """the values of those names in this image"""
-
-    @cached_property
-    def contract(self) -> Contract:
-        """What the image must have and do; filled in when ``verify`` asks for it."""
-        return filled(self.contract_as_written, dict(self.words))
+    contract: Contract
 
     @property
     def reference(self) -> str:
@@ -307,6 +299,13 @@ def _plan_image(
         own_bases = tuple(bases[p] for p in image.parents if p in bases)
         dockerfile = f"dockerfiles/{image.name}/Dockerfile"
     own_sources = tuple(sources[s] for s in image.sources)
+    main_source = sources[image.main_source] if image.main_source else None
+    names = {
+        "image": image.name,
+        "release": release.version,
+        "tag": tags[0].rpartition(":")[2] if tags else "",
+        "source": main_source.url if main_source else "",
+    }
     contexts = [Context(p, p, key_of(p) if planned[p].kind == "base" else "") for p in parents]
     if image.kind == "base" and settings.requirements:
         contexts.append(Context("requirements", value=settings.requirements.rpartition("/")[0] or "."))
@@ -320,20 +319,14 @@ def _plan_image(
         skipped=skipped,
         contexts=tuple(contexts),
         sources=own_sources,
-        main_source=sources[image.main_source] if image.main_source else None,
+        main_source=main_source,
         bases=own_bases,
         parents=parents,
         dockerfile=dockerfile,
         template=image.template,
         inherits="",
         params=tuple((param.name, param.value) for param in image.params),
-        contract_as_written=image.contract,
-        words=(
-            ("image", image.name),
-            ("release", release.version),
-            ("tag", tags[0].rpartition(":")[2] if tags else ""),
-            ("source", sources[image.main_source].url if image.main_source else ""),
-        ),
+        contract=filled(image.contract, names),
     )
 
 

@@ -89,7 +89,7 @@ def replace_prefix(plan: Plan, prefix: str) -> Plan:
 def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_path: Path) -> None:
     asked = Asked(tmp_path, harbor.host, "writer:right-horse").trust(ca)
     assert asked.problems() == [] and asked.notes == []
-    begun = [line for line in harbor.asked if line.startswith("POST")]
+    begun = [line for line in harbor.lines if line.startswith("POST")]
     assert sorted(begun) == [f"POST /v2/fate/nested/{image}/blobs/uploads/" for image in ("proxy", "roll")]
 
 

@@ -1,8 +1,8 @@
 """``fategen bake --push`` to a registry behind TLS with a CA of its own, tokens, accounts and projects, as Harbor is.
 
-A front that answers as Harbor does (tests/harbor.py, a thread of the tests) stands before the sandbox's registry, at
-the address of the engine's bridge: docker checks no certificate at 127.0.0.1. The engine finds the CA where docker's
-manual says; it looks there for each push, so it is not restarted.
+It is a registry in memory that answers as Harbor does (tests/harbor.py, a thread of the tests), at the address of the
+engine's bridge: docker checks no certificate at 127.0.0.1. The engine finds the CA where docker's manual says; it looks
+there for each push, so it is not restarted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 import trustme
 
 from generator.bundle.reader import inspect
-from tests.e2e.conftest import Fategen, Ran, bridge_address, make_project, registry_get, succeeded
+from tests.e2e.conftest import Fategen, Ran, bridge_address, make_project, succeeded
 from tests.harbor import Harbor
 
 IMAGES = ("roll", "proxy")
@@ -30,7 +30,7 @@ NESTED = "fate/nested/deeper"
 
 @dataclass(frozen=True)
 class Site:
-    """The front, a project whose PREFIX is in it, and docker's directory, without a login, of whoever works there."""
+    """The registry, a project whose PREFIX is in it, and docker's directory, without a login, of who works there."""
 
     harbor: Harbor
     ca: trustme.CA
@@ -69,7 +69,7 @@ def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Ite
     (config / "cli-plugins").symlink_to(Path(os.environ["FATEGEN_SANDBOX_BUILDX_NEW"]) / "cli-plugins")
     project = make_project(fategen, tmp_path / "project")
     engine = Path(os.environ["FATEGEN_SANDBOX_STATE"]) / "cache/engine/etc/docker/certs.d"
-    with Harbor(tls=tls, address=address, upstream=registry, projects={"fate", f"own-{os.getpid()}"}) as harbor:
+    with Harbor(tls=tls, address=address) as harbor:
         places = (engine / harbor.host, config / "certs.d" / harbor.host)
         try:
             for place in places:
@@ -80,25 +80,25 @@ def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Ite
             shutil.rmtree(places[0])
 
 
-def test_after_docker_login_a_nested_project_is_pushed_to(site: Site, registry: str) -> None:
+def test_after_docker_login_a_nested_project_is_pushed_to(site: Site) -> None:
     site.login("writer", "right-horse")
     ran = succeeded(site.push("fate/nested/deeper", "--format", "json"))
     for one in json.loads(ran.out):
         assert one["state"] == "pushed" and one["digest"]
         # the table's sizes come from the registry too
         assert sum(one["sizes"].values()) > 10_000_000
-        index = registry_get(registry, f"{NESTED}/{one['image']}/manifests/1.3.0-release")
-        assert isinstance(index, dict) and len(index["manifests"]) == 2
+        _, index = site.harbor.manifests[f"{NESTED}/{one['image']}"]["1.3.0-release"]
+        assert len(json.loads(index)["manifests"]) == 2
 
 
 def test_a_right_that_is_lost_between_the_check_and_the_push_is_told_with_the_next_step(site: Site) -> None:
     site.login("writer", "right-horse")
     site.harbor.hooks["PUT", "/manifests/"] = (403, "DENIED", "the quota is used up")
-    ran = site.push(f"own-{os.getpid()}/nested")
+    ran = site.push()
     assert ran.code == 3, ran.err
     assert "\n  published: " not in ran.err, "the registry took no tag"
     assert "everything is built" in ran.err
-    assert f"docker login {site.harbor.host}, or ask for permission to push to project own-{os.getpid()}" in ran.err
+    assert f"docker login {site.harbor.host}, or ask for permission to push to project fate" in ran.err
     assert "right-horse" not in ran.err
 
 
@@ -144,7 +144,7 @@ def test_the_commands_of_the_how_to_page(site: Site, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"FATE 1.3.0 → {site.harbor.host}/fate/release" in done.stderr
-    assert "POST /v2/fate/release/roll/blobs/uploads/" in site.harbor.asked
+    assert "POST /v2/fate/release/roll/blobs/uploads/" in site.harbor.lines
 
 
 def test_a_bundle_is_pushed_and_saved_again_with_the_same_digests(site: Site, tmp_path: Path) -> None:
@@ -152,8 +152,7 @@ def test_a_bundle_is_pushed_and_saved_again_with_the_same_digests(site: Site, tm
     chosen = ("--image", "roll", "--image", "proxy", "--platform", "linux/amd64", "-q")
     env = {"DOCKER_CONFIG": str(site.config)}
     bundle, back = tmp_path / "bundle.fate.tar", tmp_path / "back.fate.tar"
-    # of this run alone: where an earlier run has pushed the same digests, nothing is sent
-    prefix = f"{site.harbor.host}/{NESTED}/carried-{os.getpid()}"
+    prefix = f"{site.harbor.host}/{NESTED}/carried"
     registry = ("--from", "registry", "--set", f"PREFIX={prefix}")
     for args in (
         ("save", *chosen, "-o", str(bundle)),
@@ -161,6 +160,6 @@ def test_a_bundle_is_pushed_and_saved_again_with_the_same_digests(site: Site, tm
         ("save", *chosen, *registry, "-o", str(back)),
     ):
         succeeded(site.fategen("bundle", *args, cwd=site.project, env=env))
-    assert any("mount=" in line for line in site.harbor.asked), "what both images have is mounted"
+    assert any("mount=" in line for line in site.harbor.lines), "what both images have is mounted"
     digests = [[image.target.digest for image in inspect(file).index.images] for file in (bundle, back)]
     assert digests[0] == digests[1]

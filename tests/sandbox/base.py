@@ -130,17 +130,8 @@ def digest(*parts: object) -> str:
 def lock() -> Iterator[None]:
     """One `up` or `down` at a time for a state directory; the others wait. The kernel frees it with the process."""
     STATE.mkdir(parents=True, exist_ok=True)
-    with (STATE / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            say(f"waiting for another run to end (pid {file.read().strip() or 'unknown'})")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
+    with (STATE / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

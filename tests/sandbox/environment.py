@@ -69,7 +69,9 @@ def use(extras: list[str], up: Callable[[list[str]], None]) -> str:
         else:
             say(f"using this machine's own engine: {name}, two platforms, arm64, docker.io")
             values = {"FATEGEN_SANDBOX_STATE": str(STATE), "FATEGEN_SANDBOX_REGISTRY": f"localhost:{port}"}
-            return _unset() + exports(values | _ca_bundle())
+            # what an earlier choice of the sandbox left in the caller's shell
+            unset = "unset DOCKER_HOST DOCKER_CONFIG FATEGEN_BASE_REGISTRY\n" if _is_ours() else ""
+            return unset + exports(values | _ca_bundle())
     with contextlib.suppress(SandboxError):  # no engine: no container of ours in it
         stop_registry()
     if os.geteuid() != 0:
@@ -88,32 +90,16 @@ class _Unfit(Exception):
     """Why the machine's engine will not do."""
 
 
-def _env() -> dict[str, str]:
-    """The caller's, but for what an earlier `eval "$(… env)"` set: that would be the sandbox again."""
-    env = dict(os.environ)
-    if env.get("DOCKER_HOST") in SOCKETS.values():
-        del env["DOCKER_HOST"]
-    if env.get("DOCKER_CONFIG", "").startswith(f"{STATE}/"):
-        del env["DOCKER_CONFIG"]
-    env["PATH"] = ":".join(part for part in env.get("PATH", "").split(":") if part != str(BIN))
-    return env
-
-
-def _unset() -> str:
-    """What an earlier choice of the sandbox may have left in the caller's shell."""
-    env = _env()
-    names = [
-        "FATEGEN_BASE_REGISTRY",
-        *(f"FATEGEN_SANDBOX_{name}" for name in ("APT_MIRROR", "BUILDX_OLD", "BUILDX_NEW")),
-    ]
-    names += [name for name in ("DOCKER_HOST", "DOCKER_CONFIG") if name in os.environ and name not in env]
-    return f"unset {' '.join(names)}\n"
+def _is_ours() -> bool:
+    """Whether the caller's shell has the variables of the sandbox."""
+    return os.environ.get("DOCKER_HOST") in SOCKETS.values()
 
 
 def _docker(*arguments: str, why: str, timeout: float = 120) -> str:
     command, nothing = ["docker", *arguments], subprocess.DEVNULL
+    env = {name: value for name, value in os.environ.items() if not (name.startswith("DOCKER_") and _is_ours())}
     try:
-        done = subprocess.run(command, env=_env(), stdin=nothing, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(command, env=env, stdin=nothing, capture_output=True, text=True, timeout=timeout)
     except FileNotFoundError as error:
         raise _Unfit("docker is not installed") from error
     except subprocess.TimeoutExpired as error:

@@ -54,11 +54,11 @@ def _context() -> None:
         os.link(tar, context / tar.name)
 
 
-def client_env(socket: str, version: str = "old") -> dict[str, str]:
+def _client_env(socket: str) -> dict[str, str]:
     """For the sandbox's own use of its clients: none of the caller's Docker or buildx settings."""
     foreign = ("DOCKER_", "BUILDX_", "BUILDKIT_", "SOURCE_DATE_EPOCH")
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return {**env, "DOCKER_HOST": socket, "DOCKER_CONFIG": str(STATE / "clients" / version),
+    return {**env, "DOCKER_HOST": socket, "DOCKER_CONFIG": str(STATE / "clients/old"),
             "PATH": f"{BIN}:{env.get('PATH', '')}"}  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def _bake(stages: list[str], dockerfile: str, socket: str, port: int) -> None:
     bake_file.write_text(json.dumps({"group": {"default": {"targets": stages}}, "target": targets}))
     with step(f"stand-ins built and pushed: {' '.join(stages)}"):
         run([BIN / "docker", "buildx", "bake", "--progress=plain", "-f", bake_file], "standins",
-            env=client_env(socket), timeout=1800,
+            env=_client_env(socket), timeout=1800,
             hint="see whether this machine reaches its Debian mirror (`apt-get update`)")  # fmt: skip
 
 
@@ -97,9 +97,4 @@ def build(socket: str, port: int) -> None:
     rest = [stage for stage in todo if stage != "debian"]
     if rest:
         _bake(rest, "Dockerfile", socket, port)
-    if "jre" in todo:
-        with step("arm64 emulation tried"):
-            image = f"localhost:{port}/{IMAGES['jre'][0][0]}"
-            run([BIN / "docker", "run", "--rm", "--pull=always", "--platform=linux/arm64", image, "java", "-version"],
-                "standins", env=client_env(socket))  # fmt: skip
     update_state(standins={**read_state().get("standins", {}), **dict.fromkeys(todo, wanted)})
