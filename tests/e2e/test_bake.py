@@ -119,14 +119,6 @@ def test_no_docker_no_daemon_no_buildx(pushed: Path, fategen: Fategen, tmp_path:
         assert "✗" in ran.out and "get it: " in ran.out
 
 
-def test_doctor_finds_what_bake_needs(pushed: Path, fategen: Fategen) -> None:
-    ran = succeeded(fategen("doctor", "--format", "json", cwd=pushed))
-    rows = {row["name"]: row["state"] for row in json.loads(ran.out)}
-    assert {rows[name] for name in ("project", "docker", "engine", "buildx", "builder", "linux/amd64", "registry")} == {
-        "ok"
-    }
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_leaves_no_process(own_sample: Path, number: signal.Signals) -> None:
     """A source that takes long to compile gives the time to interrupt it."""

@@ -43,6 +43,7 @@ def test_its_bundle_has_the_images_that_kubefate_names(project: Path, fategen: F
     )
 
 
+@pytest.mark.full
 def test_two_parties_of_it_work_together(project: Path, fategen: Fategen) -> None:
     """The one eggroll image plays three parts, as its command says, and they find each other by their configuration."""
     ran = succeeded(fategen("verify", "--stack", "--format", "json", cwd=project))

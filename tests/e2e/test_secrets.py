@@ -30,6 +30,9 @@ from tests.e2e.conftest import Fategen, Ran, bridge_address, docker, registry_ge
 from tests.e2e.mirror import Mirror, packages
 from tests.sample_project import make_sample_project
 
+# it builds without a cache, for minutes
+pytestmark = pytest.mark.full
+
 NAMES = (
     "http-proxy", "https-proxy", "index", "other-index", "netrc-comment", "maven", "maven-key", "maven-comment",
     "maven-proxy", "ca-comment", "registry", "registry-basic", "registry-token", "env-local-comment", "git-token",

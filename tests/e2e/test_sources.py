@@ -112,12 +112,3 @@ def test_what_is_not_committed_above_a_source_reaches_no_release_tag(
     refused = fategen(*bake, cwd=own_sample)
     assert refused.code == 2
     assert "not committed: fate/new.py" in refused.err and "nothing was started" in refused.err
-
-
-def test_a_checkout_that_git_refuses_to_read_is_not_taken_for_clean(
-    own_sample: Path, patched: Path, fategen: Fategen
-) -> None:
-    (patched / ".git" / "HEAD").write_text("nonsense\n", encoding="utf-8")
-    ran = fategen("bake", "python", "--push", "--source", "fate=../FATE", cwd=own_sample)
-    assert ran.code == 2
-    assert "cannot tell whether everything is committed" in ran.err

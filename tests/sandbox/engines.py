@@ -173,20 +173,10 @@ def address_of(name: str) -> str:
 
 
 def parts() -> list[tuple[str, str, int | None]]:
-    """(part, what is the matter or "up", pid) of everything that `up` brings up."""
-    rows: list[tuple[str, str, int | None]] = []
+    """(service, what is the matter or "up", pid)"""
+    rows = []
     for name in ("registry", "engine", *wanted_extras([])):
         pid = service.running(name)
-        rows.append(
-            (name, "down" if not pid else "up" if service.answers(address_of(name)) else "does not answer", pid)
-        )
-        if name in network.BRIDGES:
-            up = Path(f"/sys/class/net/{network.BRIDGES[name]}").exists()
-            rows.append((f"bridge {network.BRIDGES[name]}", "up" if up else "down", None))
-    absent = standins.missing(read_state()["port"]) if rows[0][1] == "up" else list(standins.IMAGES)
-    rows.append(("stand-ins", f"missing: {' '.join(absent)}" if absent else "up", None))
-    try:
-        rows.append(("arm64 emulation", "up" if network.emulation() else "down", None))
-    except SandboxError:  # to look needs a mount
-        rows.append(("arm64 emulation", "unknown without root", None))
+        state = "down" if not pid else "up" if service.answers(address_of(name)) else "does not answer"
+        rows.append((name, state, pid))
     return rows
