@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from generator.config.settings import key_of
 from tests.e2e.conftest import bridge_address
@@ -39,42 +38,34 @@ def make_checkout(name: str, directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def served_sources(directory: Path, **server: Any) -> Iterator[dict[str, str]]:
-    """The settings that name each source, at its commit, at a ``git_server`` for the repositories in ``directory``."""
-    commits = {name: git(make_checkout(name, directory / f"{name}.git"), "rev-parse", "HEAD") for name in NAMES}
-    git(directory / "fate.git", "tag", "v1.3.0")
-    with git_server(directory, **server) as url:
-        yield {key_of(name, "_SOURCE"): f"{url}/{name}.git#{commit}" for name, commit in commits.items()}
-
-
-@contextlib.contextmanager
-def git_server(
+def served_sources(
     directory: Path, address: str = "", before: Sequence[str] = (), log: Path | None = None
-) -> Iterator[str]:
-    """``git daemon`` for the repositories in ``directory``; gives its URL, which builds can reach.
+) -> Iterator[dict[str, str]]:
+    """The settings that name each source, at its commit, at a ``git daemon`` for new checkouts in ``directory``.
 
     It listens on the gateway of docker's bridge: a RUN step has a loopback interface of its own. Elsewhere ``address``
     says where, and ``before`` is the command that leads there. What was asked of it is written to ``log``.
     """
-    if before:
-        port = 9418
-    else:
+    commits = {name: git(make_checkout(name, directory / f"{name}.git"), "rev-parse", "HEAD") for name in NAMES}
+    git(directory / "fate.git", "tag", "v1.3.0")
+    port = 9418
+    if not before:
         address = bridge_address()
         with socket.socket() as free:
             free.bind((address, 0))
             port = free.getsockname()[1]
+    url = f"git://{address}:{port}"
     command = ["git", "daemon", "--export-all", f"--base-path={directory}", f"--listen={address}", f"--port={port}"]
     with (log or Path(os.devnull)).open("wb") as said:
         server = subprocess.Popen(
             [*before, *command, "--verbose", "--reuseaddr", str(directory)], start_new_session=True, stderr=said
         )
     try:
-        probe = [*before, "git", "ls-remote", f"git://{address}:{port}/{next(directory.iterdir()).name}"]
         for _ in range(100):
-            if subprocess.run(probe, capture_output=True).returncode == 0:
+            if subprocess.run([*before, "git", "ls-remote", f"{url}/fate.git"], capture_output=True).returncode == 0:
                 break
             time.sleep(0.05)
-        yield f"git://{address}:{port}"
+        yield {key_of(name, "_SOURCE"): f"{url}/{name}.git#{commit}" for name, commit in commits.items()}
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()

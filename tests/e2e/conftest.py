@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -116,6 +117,16 @@ def registry_get(registry: str, path: str) -> object:
     request = urllib.request.Request(f"http://{registry}/v2/{path}", headers={"Accept": ", ".join(kinds)})
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
+
+
+def is_pushed(registry: str, repository: str) -> bool:
+    """Whether the registry has anything in a repository."""
+    try:
+        registry_get(registry, f"{repository}/tags/list")
+    except urllib.error.HTTPError as error:
+        assert error.code == 404
+        return False
+    return True
 
 
 Once = Callable[[str, Callable[[], object]], None]

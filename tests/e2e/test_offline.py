@@ -47,8 +47,7 @@ def project(namespace: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
     pid, address = namespace
     directory = tmp_path_factory.mktemp("site")
     site = f"{address}:{PORT}"
-    server = {"address": address, "before": inside(pid, []), "log": directory / "git.log"}
-    with served_sources(directory / "git", **server) as sources:
+    with served_sources(directory / "git", address, inside(pid, []), directory / "git.log") as sources:
         lines = [
             f"PREFIX={site}/federatedai", "BASE_TAG=1.3.0-release", "TAG=1.3.0-release", f"BASE_REGISTRY={site}",
             f"APT_MIRROR=http://{site}/debian", f"PIP_INDEX_URL=http://{site}/simple", f"PIP_TRUSTED_HOST={address}",
