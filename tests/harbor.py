@@ -47,6 +47,8 @@ class Harbor(Loopback):
 
 
 class _Handler(Handler):
+    # with what marks it for an upload: only then it is canceled
+    uploads_below = "/upload/blobs/uploads/"
     loopback: Harbor
 
     def honest(self) -> None:
@@ -89,6 +91,7 @@ class _Handler(Handler):
         harbor = self.loopback
         if self.command == "POST" and harbor.refresh:
             form = parse_qs(self.body().decode())
+            del self.headers["Content-Length"]  # it is read
             account = harbor.refresh.get(form.get("refresh_token", [""])[0], "")
             if not account or form.get("grant_type") != ["refresh_token"]:
                 return self.error(401, "UNAUTHORIZED", "invalid refresh token")

@@ -110,6 +110,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    uploads_below = "/upload/"
     loopback: Loopback
 
     def log_message(self, *_: object) -> None:
@@ -182,10 +183,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(201)
         identity = f"{next(self.loopback.numbers)}/{name}"
         self.loopback.uploads[identity] = b""
-        return self.answer(202, headers={"Location": f"/upload/{identity}?state=kept"})
+        return self.answer(202, headers={"Location": f"{self.uploads_below}{identity}?state=kept"})
 
     def upload(self) -> None:
-        identity = self.url.path.removeprefix("/upload/")
+        identity = self.url.path.removeprefix(self.uploads_below)
         if self.query.get("state") != "kept" or identity not in self.loopback.uploads:
             return self.answer(404)
         if self.command == "DELETE":

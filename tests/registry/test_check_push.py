@@ -103,7 +103,7 @@ def test_every_upload_that_was_begun_is_canceled(harbor: Harbor, ca_file: Path) 
 
 
 def test_an_upload_that_cannot_be_cancelled_is_no_finding(harbor: Harbor, ca_file: Path) -> None:
-    harbor.hooks["DELETE", "/upload/"] = (401, "UNAUTHORIZED", "action: delete")
+    harbor.hooks["DELETE", "/blobs/uploads/"] = (401, "UNAUTHORIZED", "action: delete")
     assert kinds(ask(harbor, WRITER, ca_file)) == set()
 
 
