@@ -73,7 +73,7 @@ def test_a_mirror_is_named_beside_what_it_is_a_mirror_of() -> None:
 
 def test_a_local_source_is_asked_of_nobody() -> None:
     plan = plan_of(sources=(Override("fate", "../FATE", ".env:5"),))
-    assert not [row for row in listed(plan, "python")["git"] if "FATE.git" in row.upstream]
+    assert not [row for row in listed(plan, "python")["git"] if "FATE" in row.upstream]
 
 
 def test_the_sbom_scanner_is_an_image_too_and_comes_from_the_mirror() -> None:
