@@ -202,8 +202,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(202, headers={"Location": self.path})
         if sha256(have) != self.query.get("digest"):
             return self.answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
-        self.loopback.put(identity.partition("/")[2], have)
-        return self.answer(201)
+        digest = self.loopback.put(identity.partition("/")[2], have)
+        return self.answer(201, headers={"Docker-Content-Digest": digest})
 
     def body(self) -> bytes:
         """What the client sends, of a known length or in chunks."""
