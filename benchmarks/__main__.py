@@ -215,7 +215,7 @@ class Bench:
         self.cool(ballast=150)
         platform = ["--platform", "linux/amd64"]
         self.fategen("bake", "components", "--load", *platform)
-        self.fategen("bake", "components", "--push", *platform)
+        self.fategen("bake", "components", "--push", "--overwrite", *platform)
         listed = self.references("components")
         habit = self.habit(listed)
 

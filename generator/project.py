@@ -60,3 +60,12 @@ def find_project(start: Path) -> Project:
         Problem(str(start), "no .env in this directory or above"),
         hint="run fategen init to create one here, or add -C DIR for another directory",
     )
+
+
+def state_directory(start: Path | None = None) -> Path:
+    """``.fategen`` of the project at or above ``start`` (default: here); without a project, of ``start`` itself."""
+    start = (start or Path()).resolve()
+    try:
+        return find_project(start).make_state()
+    except InputError:
+        return start / STATE

@@ -90,7 +90,6 @@ class StepEvent:
     text: str = ""
 
 
-_PUSHING = "pushing manifest for "
 _NAME = re.compile(r"^\[([^\]]+)\] (.*)$", re.DOTALL)
 _PLATFORM = re.compile(r"^(?:linux|windows|darwin|freebsd|wasi?|wasip1|js)/[a-z0-9_]+(?:/v\d+)?(?:->\S+)?$")
 
@@ -126,23 +125,8 @@ class Reader:
         self._begun = begun
         self._targets = targets
         self._redact = redact
-        self._pushes: dict[str, tuple[str, bool]] = {}
         self._partial: dict[tuple[str, int], bytes] = {}
         self._object: list[str] = []
-
-    @property
-    def pushed(self) -> dict[str, bool]:
-        """Each reference whose manifest was being pushed, by BuildKit or by the engine, and whether that succeeded.
-
-        One that the registry refused is left out. BuildKit calls a push completed, whatever came of it
-        (moby/buildkit, util/progress/progress.go, OneOff): it counts only if its step did not fail.
-        """
-        pushed = {}
-        for reference, (digest, completed) in self._pushes.items():
-            error = self.steps[digest].error if digest in self.steps else ""
-            if not (f"failed to push {reference}: " in error and "unexpected status" in error):
-                pushed[reference] = completed and not error
-        return pushed
 
     @property
     def failed_step(self) -> Step | None:
@@ -191,8 +175,6 @@ class Reader:
         step.completed = timestamp(str(vertex.get("completed"))) or step.completed
         step.cached = bool(vertex.get("cached")) or 0 < step.completed < self._begun
         step.error = self._redact(str(vertex.get("error") or ""))
-        if by_docker := re.match(r"pushing (\S+) with docker$", step.name.text):
-            self._pushes[by_docker[1]] = digest, bool(step.completed)
         if step.started and not was_started and not step.completed:
             yield StepEvent("started", step)
         failed, finished = step.error and not was_error, step.completed and not was_completed
@@ -211,9 +193,6 @@ class Reader:
             return
         current, total = transfer.get("current") or 0, transfer.get("total") or 0
         name = self._redact(str(transfer.get("id") or transfer.get("name") or ""))
-        if name.startswith(_PUSHING):
-            reference = name.removeprefix(_PUSHING).partition("@")[0]
-            self._pushes[reference] = digest, bool(transfer.get("completed"))
         self.steps[digest].progress = f"{name} {current * 100 // total} %" if total else name
 
     def _log(self, digest: str, log: dict[str, Any]) -> Iterator[StepEvent]:

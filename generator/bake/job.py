@@ -23,6 +23,9 @@ class Options:
     no_cache: bool = False
     published_base: bool = False
     allow_dirty: bool = False
+    overwrite: bool = False
+    untagged: bool = False
+    """whether a push only uploads, for ``fategen join``"""
     attestations: bool = True
     """whether PROVENANCE and SBOM count; a bundle carries no attestations"""
 

@@ -46,6 +46,9 @@ _CHANGE_THE_BUILD = (
     "BUILDX_GIT_INFO",
     "BUILDX_GIT_CHECK_DIRTY",
     "BUILDKIT_SYNTAX",
+    "BUILDX_NO_DEFAULT_OCI_ARTIFACT",  # the form of attestations
+    "BUILDX_DEFAULT_POLICY",  # refuses or replaces sources
+    "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",  # the same, for BuildKit
 )
 """Variables of buildx that change what comes out (docs/reference/building/variables of docker's manual)."""
 
@@ -129,16 +132,19 @@ def make_context(
     problems = build_problems(build, facts)
     env, notes = make_environment(plan, options, process)
     state = workspace.project.make_state()
-    tagged_before: Mapping[str, str] = {}
+    access = None
     if options.output == "push":
         # only here: its HTTP library takes longer to import than docker to answer
-        from generator.bake.push_checks import client_trust, push_problems, tagged_digests
+        from generator.bake.push_checks import client_trust, lost_platforms, push_access, push_problems
 
-        bundle = ca_bundle(plan, root)
-        problems += push_problems(docker, build.job.targets, facts, env, bundle, say)
-        tagged_before = {} if inputs or problems else tagged_digests(build.job.targets, facts, env)
+        known = push_access(plan, root, env, facts.engine.insecure)
+        refused = push_problems(docker, build.job.targets, known)
+        problems += refused
+        if not isinstance(known, EngineError):
+            access = known
+            inputs += [] if refused or options.untagged else lost_platforms(build.job.targets, known)
         host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
-        env = {**env, **client_trust(host, env, bundle, state)}
+        env = {**env, **client_trust(host, env, ca_bundle(plan, root), state)}
     raise_problems(inputs, problems)
     _tell(docker, build, states, notes)
     readable = outside(root, plan, build.job.involved)
@@ -159,7 +165,8 @@ def make_context(
         view=make_view(build.job, quiet=quiet, verbose=verbose),
         quiet=quiet,
         states=states,
-        tagged_before=tagged_before,
+        access=access,
+        movable=tuple(plan.settings.movable_tags.split()),
     )
 
 

@@ -1,4 +1,4 @@
-"""Build everything; only then push, load or write OCI layouts. After a failed build nothing is in the registry."""
+"""Builds everything, then publishes or loads it, or writes OCI layouts. After a failed build nothing is published."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from generator.docker.engine import BUILDX_APART
 from generator.docker.git import uncommitted
 from generator.docker.hints import explain_push
 from generator.docker.process import Docker
-from generator.errors import BuildError, EngineError
+from generator.errors import EngineError
 from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import Plan, Target
 from generator.progress import Bar, say
@@ -26,23 +26,26 @@ from generator.text import Version, duration, human, table
 
 if TYPE_CHECKING:
     from generator.bundle.index import BundleIndex
+    from generator.images.image import BlobSource
+    from generator.images.oci import Descriptor
+    from generator.registry.client import Registry
     from generator.registry.fetch import Fetch
+    from generator.registry.publish import Publication
     from generator.workspace import Workspace
 
 Verify = Callable[[Sequence[SourceImage]], None]
 """Checks the built images, which are OCI layouts, and raises if any of them must not be published."""
 
-Configs = Mapping[str, Mapping[str, str]]
-"""Reference -> platform -> digest of the image's config, which is the same wherever the image is."""
+Sizes = Mapping[str, int]
+"""Bytes by platform: an image's compressed layers, or (under "") what the local engine reports."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """One image of a run. ``digest`` is "" and ``sizes`` are empty if it was neither pushed nor loaded.
+    """One image of a run. ``digest`` is "" and ``sizes`` are empty if it was neither published nor loaded.
 
-    ``sizes`` are bytes by platform: the compressed layers in the registry, or what the local engine reports (under the
-    platform ""). ``seconds`` is the time in which its own steps ran, without cached ones and without its parents';
-    ``cached``: no step had to run.
+    ``seconds`` is the time in which its own steps ran, without cached ones and without its parents'; ``cached``: no
+    step had to run.
     """
 
     image: str
@@ -57,8 +60,6 @@ class Built:
     cached: bool = False
     replaced: str = ""
     """the digest of another image that its name stood for in the registry until this push"""
-    lost: tuple[str, ...] = ()
-    """the platforms that this other image had and this one has not"""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -72,164 +73,213 @@ class Built:
             "uncommitted": list(self.uncommitted),
             "cached": self.cached,
             "replaced": self.replaced or None,
-            "lost_platforms": list(self.lost),
         }
 
 
-def bake(context: BakeContext, plan: Plan, verify: Verify | None = None) -> tuple[Built, ...]:
-    """Builds, then pushes or loads as the options say. Raises BuildError, or EngineError once everything is built.
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one target's image."""
 
-    ``verify`` is called when everything is built or loaded and before anything is pushed.
+    digest: str = ""
+    sizes: tuple[tuple[str, int], ...] = ()
+    replaced: str = ""
+
+
+def bake(context: BakeContext, plan: Plan, verify: Verify | None = None) -> tuple[Built, ...]:
+    """Builds, then publishes or loads as the options say. Raises BuildError, or EngineError once everything is built.
+
+    ``verify`` gets what is built, as OCI layouts, before anything is published: what it saw is what is uploaded.
     """
     clear_logs(context.state, context.job)
-    result = _build(context)
-    verified = _verify(context, plan, verify) if verify else {}
-    if context.job.options.output == "push":
-        result = replace(result, digests=_push(context).digests)
-    return _report(context, result, verified)
+    output = context.job.options.output
+    outcomes: Mapping[str, _Outcome] = {}
+    if output == "push":
+        if verify or context.facts.builder.driver == "docker":
+            outcomes, result = _publish_layouts(context, plan, verify)
+        else:
+            outcomes, result = _publish_from_builder(context)
+    elif output == "load":
+        result = _load(context)
+        outcomes = _loaded(context, result)
+        if verify:
+            verify(export_layouts(_without_attestations(context), plan, again=True)[0])
+    elif verify:
+        sources, result = export_layouts(_without_attestations(context), plan)
+        verify(sources)
+    else:
+        result = _build(context)
+    return _report(context, result, outcomes)
 
 
 def _build(context: BakeContext) -> BakeResult:
-    """Builds everything involved: into the builder's cache and nowhere else, or with ``--load`` into the engine too.
+    """Builds everything involved, into the builder's cache and nowhere else."""
+    return _run(context, "building", {}, no_cache=context.job.options.no_cache)
 
-    To build and load is one run: a developer waits for it, and no one else sees what is loaded.
-    """
-    title, outputs = "building", dict[str, str]()
-    if context.job.options.output == "load":
-        # the engine's own builder can keep the digest that a push or a bundle has; others send a tar in Docker's form
-        oci = ",oci-mediatypes=true" if context.facts.builder.driver == "docker" else ""
-        title, outputs = "building and loading", _outputs(context.job.targets, f"type=docker{oci}")
+
+def _load(context: BakeContext) -> BakeResult:
+    """Builds and loads in one run: a developer waits for it, and no one else sees what is loaded."""
+    # the engine's own builder can keep the digest that a push or a bundle has; others send a tar in Docker's form
+    oci = ",oci-mediatypes=true" if context.facts.builder.driver == "docker" else ""
+    outputs = {target.name: f"type=docker{oci}" for target in context.job.targets if target.tags}
+    return _run(context, "building and loading", outputs, no_cache=context.job.options.no_cache)
+
+
+def _run(
+    context: BakeContext, title: str, outputs: Mapping[str, str], overrides: Sequence[str] = (), no_cache: bool = False
+) -> BakeResult:
+    """One bake process. Raises what a user sees if it fails."""
     try:
-        return run_bake(context, title, outputs, no_cache=context.job.options.no_cache)
+        return run_bake(context, title, outputs, overrides=overrides, no_cache=no_cache)
     except BakeError as error:
         raise failure(error, "nothing was published" if context.job.options.output == "push" else "") from error
 
 
-def _verify(context: BakeContext, plan: Plan, verify: Verify) -> Configs:
-    """Verifies every platform of the built images, and returns their configs.
+def _without_attestations(context: BakeContext) -> BakeContext:
+    """For images that are not published: a bundle carries none, and a graphdriver takes none."""
+    return replace(context, job=replace(context.job, options=replace(context.job.options, attestations=False)))
 
-    The images are OCI layouts, as bundles are made of: what a push sends has the same digests.
+
+# publishing
+
+
+def _publish_layouts(
+    context: BakeContext, plan: Plan, verify: Verify | None
+) -> tuple[Mapping[str, _Outcome], BakeResult]:
+    """Builds OCI layouts and uploads these: what ``verify`` saw has the digest that is tagged."""
+    from generator.images.image import iter_verified, until_checked
+    from generator.images.layout import Layout, top
+
+    sources, result = export_layouts(context, plan)
+    if verify:
+        verify(sources)
+
+    def publication(target: Target, source: SourceImage) -> Publication:
+        layout = Layout(source.layout)
+
+        def read(blob: Descriptor) -> Iterator[bytes]:
+            with layout.open(blob) as stream:
+                yield from until_checked(iter_verified(stream, blob))
+
+        return replace(_publication(target, layout, top(source)), read=read)
+
+    tagged = [target for target in context.job.targets if target.tags]
+    return _publish(context, lambda _: list(map(publication, tagged, sources))), result
+
+
+def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, _Outcome], BakeResult]:
+    """Builds, then has BuildKit upload everything by digest: a remote builder's images do not come here.
+
+    The engine's own builder refuses this ("push-by-digest is currently not implemented for docker driver").
     """
-    from generator.images.layout import read
+    from generator.images.oci import Descriptor
+    from generator.registry.client import Repository
 
-    targets = context.job.targets
-    platforms = tuple(dict.fromkeys(platform for target in targets for platform in target.platforms))
-    # an attestation is no part of what is checked, and a graphdriver takes none
-    plain = replace(context, job=replace(context.job, options=replace(context.job.options, attestations=False)))
-    sources = build_layouts(plain, plan, platforms, again=True)
-    verify(sources)
+    result = _build(context)
+    tagged = [target for target in context.job.targets if target.tags]
+    outputs = {
+        target.name: "type=image,oci-mediatypes=true,push=true,push-by-digest=true,name-canonical=true,"
+        f"name={parse_reference(target.tags[0]).name}"
+        for target in tagged
+    }
+    untagged = [f"{target.name}.tags=" for target in tagged]
+    try:
+        digests = run_bake(context, "uploading", outputs, overrides=[NO_CACHE_EXPORT, *untagged]).digests
+    except BakeError as error:
+        advice = explain_push(error.message, parse_reference(tagged[0].tags[0]).name)
+        raise EngineError(
+            f"{error.message}\n  full log: {error.log}      no tag was written",
+            hint=f"everything is built; {f'{advice}; then run' if advice else 'run'} the same command again",
+        ) from error
+
+    def publication(registry: Registry, target: Target) -> Publication:
+        path = parse_reference(target.tags[0]).path
+        manifest = registry.pushed(path, digests[target.name])
+        descriptor = Descriptor(manifest.digest, len(manifest.data), manifest.media_type)
+        return _publication(target, Repository(registry, path), descriptor)
+
+    return _publish(context, lambda registry: [publication(registry, target) for target in tagged]), result
+
+
+def _publication(target: Target, source: BlobSource, top: Descriptor) -> Publication:
+    from generator.images.image import contents
+    from generator.registry.publish import Publication
+
+    names = [parse_reference(tag) for tag in target.tags]
+    below = contents(source, top, target.name)
+    return Publication(
+        path=names[0].path,
+        tags=tuple(name.tag for name in names),
+        target=top,
+        platforms=tuple(image.platform for image in below.platform_images),
+        sizes={image.platform: sum(layer.blob.size for layer in image.layers) for image in below.platform_images},
+        manifests=below.manifests,
+        blobs=below.blobs,
+    )
+
+
+def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publication]]) -> Mapping[str, _Outcome]:
+    """Publishes, every tag or none. Raises InputError (tags that may not move) or EngineError."""
+    from generator.registry.client import Registry
+    from generator.registry.explain import push_problem
+    from generator.registry.http import RegistryError
+    from generator.registry.publish import Publisher, movable_tags
+
+    assert context.access is not None
+    options, access = context.job.options, context.access
+    try:
+        registry = Registry(access)
+        publications = make(registry)
+        if options.untagged:
+            publications = [replace(publication, tags=()) for publication in publications]
+        with Bar("uploading", context.quiet) as bar:
+            publisher = Publisher(registry, publications, context.state, bar)
+            published = publisher.publish(movable_tags(context.movable, options.overwrite))
+    except RegistryError as error:
+        paths = [parse_reference(target.tags[0]).path for target in context.job.targets if target.tags]
+        problem = push_problem(access, paths, error)
+        raise EngineError(
+            f"{access.host}: {context.docker.redact(problem.what)}\n  no tag was written",
+            hint=f"{f'{problem.get}; then run' if problem.get else 'run'} the same command again: what was uploaded is "
+            "not sent again",
+        ) from error
+    outcomes = {}
+    tagged = [target for target in context.job.targets if target.tags]
+    for target, image in zip(tagged, published, strict=True):
+        digest = image.publication.target.digest
+        before = next((old for old in image.before.values() if old != digest), "")
+        outcomes[target.name] = _Outcome(digest, tuple(image.publication.sizes.items()), before)
+    return outcomes
+
+
+def _loaded(context: BakeContext, result: BakeResult) -> Mapping[str, _Outcome]:
+    tagged = [target for target in context.job.targets if target.tags]
+    sizes = loaded_sizes(context.docker, [target.tags[0] for target in tagged])
     return {
-        target.tags[0]: {p.platform: p.config.digest for p in read(source).image.platform_images}
-        for target, source in zip(targets, sources, strict=True)
+        target.name: _Outcome(result.digests.get(target.name, ""), tuple(sizes.get(target.tags[0], {}).items()))
+        for target in tagged
     }
 
 
-def _push(context: BakeContext) -> BakeResult:
-    """Publishes what is built. Raises EngineError, which says what is in the registry now.
-
-    Where the builder can, every layer and manifest is sent without a tag first, so that the tags, which make a release
-    visible, follow in a second, when nothing big is left that could fail. The engine's own builder refuses this
-    ("push-by-digest is currently not implemented for docker driver"): it sends images and tags at once.
-
-    OCI media types, as in the layouts that bundles are made of: an image has one digest, whichever way it travels.
-    """
-    targets = context.job.targets
-    try:
-        if context.facts.builder.driver != "docker":
-            by_digest = {
-                target.name: "type=image,oci-mediatypes=true,push=true,push-by-digest=true,name-canonical=true,"
-                f"name={parse_reference(target.tags[0]).name}"
-                for target in targets
-            }
-            untagged = [f"{target.name}.tags=" for target in targets]
-            run_bake(context, "uploading", by_digest, overrides=[NO_CACHE_EXPORT, *untagged])
-        outputs = _outputs(targets, "type=registry,oci-mediatypes=true")
-        return run_bake(context, "publishing", outputs, overrides=[NO_CACHE_EXPORT])
-    except BakeError as error:
-        advice = explain_push(error.message, parse_reference(targets[0].tags[0]).name)
-        then = f"{advice}; then run" if advice else "run"
-        raise EngineError(
-            f"{error.message}\n  full log: {error.log}\n{published(targets, error.pushed)}",
-            hint=f"everything is built; {then} the same command again to publish the rest",
-        ) from error
-
-
-def published(targets: Sequence[Target], pushed: Mapping[str, bool]) -> str:
-    """What a push that failed has left in the registry, in words.
-
-    ``pushed`` has every tag whose manifest was being pushed, and whether the registry acknowledged it.
-    """
-    tags = {tag for target in targets for tag in target.tags}
-    done = sorted(tag for tag in tags if pushed.get(tag))
-    unsure = sorted(tag for tag in tags if pushed.get(tag) is False)
-    lines = [f"  published: {tag}" for tag in done] + [f"  perhaps published: {tag}" for tag in unsure]
-    missing = len(tags) - len(done) - len(unsure)
-    if not lines:
-        return "  nothing was published"
-    return "\n".join([*lines, f"  not published: the other {missing}"] if missing else lines)
-
-
-def _outputs(targets: Sequence[Target], output: str) -> dict[str, str]:
-    return {target.name: output for target in targets if target.tags}
-
-
-def _report(context: BakeContext, result: BakeResult, verified: Configs) -> tuple[Built, ...]:
-    """What became of each target; asks the engine or the registry for sizes."""
-    targets, output = context.job.targets, context.job.options.output
-    digests = {target.tags[0]: result.digests.get(target.name, "") for target in targets if target.tags}
-    replaced = {ref: old for ref, old in context.tagged_before.items() if digests.get(ref) and digests[ref] != old}
-    before: Mapping[str, Sequence[str]] = {}
-    sizes: Mapping[str, Mapping[str, int]] = {}
-    if output == "push":
-        from generator.bake.push_checks import platforms_of, pushed_manifests
-
-        pushed = pushed_manifests(digests, context.facts, context.env)
-        if unknown := [ref for ref in verified if ref not in pushed]:
-            say(f"note: the registry did not say whether what it has is what was verified: {', '.join(unknown)}")
-        check_published(verified, {ref: {p: m.config.digest for p, m in of.items()} for ref, of in pushed.items()})
-        sizes = {ref: {p: sum(layer.size for layer in m.layers) for p, m in of.items()} for ref, of in pushed.items()}
-        before = platforms_of(replaced, context.facts, context.env)
-    elif output == "load":
-        sizes = loaded_sizes(context.docker, list(digests))
-    built = []
-    for target in targets:
-        name = target.tags[0] if target.tags else ""
+def _report(context: BakeContext, result: BakeResult, outcomes: Mapping[str, _Outcome]) -> tuple[Built, ...]:
+    options, built = context.job.options, []
+    state = "uploaded" if options.untagged else {"none": "built", "push": "pushed", "load": "loaded"}[options.output]
+    for target in context.job.targets:
+        outcome = outcomes.get(target.name, _Outcome())
         built.append(
             Built(
                 image=target.name,
                 references=target.tags,
-                digest=digests.get(name, ""),
+                digest=outcome.digest,
                 platforms=target.platforms,
-                sizes=tuple(sizes.get(name, {}).items()),
+                sizes=outcome.sizes,
                 seconds=result.seconds.get(target.name, 0.0),
                 uncommitted=uncommitted(context.job.sources(target), context.states),
                 cached=target.name in result.cached,
-                replaced=replaced.get(name, ""),
-                lost=tuple(p for p in before.get(name, ()) if p not in target.platforms),
-                state={"none": "built", "push": "pushed", "load": "loaded"}[output],
+                replaced=outcome.replaced,
+                state=state,
             )
         )
     return tuple(built)
-
-
-def check_published(verified: Configs, pushed: Configs) -> None:
-    """Raises BuildError if an image in the registry is not the one that was verified.
-
-    An image that the registry does not tell of is passed over: it may be one that the builder alone reaches.
-    """
-    different = [
-        f"{reference}: config {config}"
-        for reference, platforms in pushed.items()
-        for config in platforms.values()
-        if reference in verified and config not in verified[reference].values()
-    ]
-    if different:
-        listed = "\n  ".join(different)
-        raise BuildError(
-            f"the published images differ from the verified ones, and the tags point to them:\n  {listed}",
-            hint="a source changed, the builder's cache was pruned, or another build did the same beside this one: "
-            "run the same command again",
-        )
 
 
 # the report
@@ -247,11 +297,7 @@ def result_table(built: Sequence[Built]) -> str:
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     text = table(tuple(shown), list(zip(*shown.values(), strict=True)))
     dirty = {name for image in built for name in image.uncommitted}
-    replaced = [
-        f"{image.image} (was {image.replaced[:15]}…{', also for ' if image.lost else ''}{' '.join(image.lost)})"
-        for image in built
-        if image.replaced
-    ]
+    replaced = [f"{image.image} (was {image.replaced[:15]}…)" for image in built if image.replaced]
     notes = {"replaced in the registry": replaced, "with uncommitted changes": sorted(dirty)}
     return "\n".join([text, *(f"{what}: {', '.join(which)}" for what, which in notes.items() if which)])
 
@@ -268,38 +314,47 @@ def loaded_sizes(docker: Docker, references: Sequence[str]) -> dict[str, dict[st
 # OCI layouts: what bundles are made of, and what is verified
 
 
-def build_layouts(
-    context: BakeContext, plan: Plan, platforms: Sequence[str], *, again: bool = False
-) -> tuple[SourceImage, ...]:
-    """Builds the job's targets and writes each to ``.fategen/layouts/<target>``. Raises BuildError or EngineError.
+def build_layouts(context: BakeContext, plan: Plan, platforms: Sequence[str]) -> tuple[SourceImage, ...]:
+    """Builds the job's targets as OCI layouts, with ``platforms`` in this order."""
+    clear_logs(context.state, context.job)
+    return export_layouts(context, plan, platforms)[0]
 
-    There is no attestation, and layers are what a push sends: gzip, unless a base has others. ``again``: the images
-    were built just now, so that no build cache is written.
+
+def export_layouts(
+    context: BakeContext, plan: Plan, platforms: Sequence[str] = (), *, again: bool = False
+) -> tuple[tuple[SourceImage, ...], BakeResult]:
+    """Builds the job's images and writes each to ``.fategen/layouts/<target>``. Raises BuildError or EngineError.
+
+    Layers are what a push sends: gzip, unless a base has others. ``again``: the images were built just now, so that no
+    build cache is written.
     """
-    layouts = {target.name: empty_layout(context.state / "layouts", target.name) for target in context.job.targets}
-    images = source_images(context.job, platforms, layouts)
+    # a builder image has no name and is no image of a release
+    job = replace(context.job, targets=tuple(target for target in context.job.targets if target.tags))
+    context = replace(context, job=job)
+    platforms = platforms or tuple(dict.fromkeys(p for target in job.targets for p in target.platforms))
+    layouts = {target.name: empty_layout(context.state / "layouts", target.name) for target in job.targets}
+    images = source_images(job, platforms, layouts)
     if context.facts.multi_platform:
-        _export(context, layouts, again)
-        return images
+        return images, _export(context, layouts, again)
     say(
         "through the engine: its image store (graphdriver) cannot export OCI layouts, so the images are loaded into it "
         "and read back with docker save"
     )
     platform = context.facts.engine.platform
     # another platform would take the image's place in the engine
-    if others := sorted({p for target in context.job.targets for p in target.platforms if p != platform}):
+    if others := sorted({p for target in job.targets for p in target.platforms if p != platform}):
         raise EngineError(
             f"{', '.join(others)} cannot be saved through this engine: its image store (graphdriver) keeps one "
             f"platform of an image, {platform}; create a builder with\n    {create_command(plan)}\n"
             "  and add --builder fategen",
             hint="nothing was started",
         )
-    _bake(context, "building and loading", {target.name: "type=docker" for target in context.job.targets}, again)
+    result = _first(context, "building and loading", {target.name: "type=docker" for target in job.targets}, again)
     from generator.bundle.from_engine import fill_layouts
 
     with Bar("reading it back", context.quiet) as bar:
         fill_layouts(context.docker, images, bar)
-    return images
+    return images, result
 
 
 def source_images(job: Job, platforms: Sequence[str], layouts: Mapping[str, Path]) -> tuple[SourceImage, ...]:
@@ -311,20 +366,30 @@ def source_images(job: Job, platforms: Sequence[str], layouts: Mapping[str, Path
     )
 
 
-def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> None:
-    """Has bake write the layouts; the blobs stay between runs, as a cache."""
+def _first(context: BakeContext, title: str, outputs: Mapping[str, str], again: bool) -> BakeResult:
+    """The run that builds, and writes build caches, unless the images were built just now (``again``)."""
+    overrides = [NO_CACHE_EXPORT] if again else []
+    return _run(context, title, outputs, overrides, no_cache=context.job.options.no_cache and not again)
+
+
+def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> BakeResult:
+    """Has bake write the layouts; the blobs stay between runs, as a cache. Returns the result of what was built."""
     root = context.state.parent
     outputs = {name: f"type=oci,tar=false,dest={path.relative_to(root)}" for name, path in layouts.items()}
-    if leaders := sent_first(context.job, context.facts.buildx):
-        _bake(context, "exporting one image of each base", {name: outputs[name] for name in leaders}, again)
-        again = True
-    _bake(context, "exporting", {name: out for name, out in outputs.items() if name not in leaders}, again)
+    leaders = sent_first(context.job, context.facts.buildx)
+    rest = {name: output for name, output in outputs.items() if name not in leaders}
+    if leaders:
+        result = _first(context, "exporting one image of each base", {name: outputs[name] for name in leaders}, again)
+        _run(context, "exporting", rest, [NO_CACHE_EXPORT])
+    else:
+        result = _first(context, "building and exporting", rest, again)
     missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]
     if missing:
         raise EngineError(
             f"docker buildx bake succeeded, but wrote no OCI layout for {', '.join(missing)}",
             hint="docker buildx inspect shows the builder; one with the docker-container driver can write them",
         )
+    return result
 
 
 def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
@@ -344,14 +409,6 @@ def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
             leaders.append(target.name)
             sent |= below
     return tuple(leaders) if len(leaders) < len(job.targets) else ()
-
-
-def _bake(context: BakeContext, title: str, outputs: Mapping[str, str], again: bool) -> None:
-    clear_logs(context.state, context.job)
-    try:
-        run_bake(context, title, outputs, overrides=[NO_CACHE_EXPORT] if again else [])
-    except BakeError as error:
-        raise failure(error) from error
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from generator.bake.events import Reader, Step, StepEvent
 from generator.bake.job import Job
@@ -23,6 +23,9 @@ from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
 from generator.project import STATE
 from generator.text import union_length
+
+if TYPE_CHECKING:
+    from generator.registry.session import Access
 
 EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")
 """How BuildKit's names of the steps after a Dockerfile's own begin."""
@@ -62,7 +65,10 @@ class BakeContext:
     view: View
     quiet: bool = False
     states: Mapping[str, Checkout] = field(default_factory=dict)
-    tagged_before: Mapping[str, str] = field(default_factory=dict)
+    access: Access | None = None
+    """how the registry is reached, for a push"""
+    movable: tuple[str, ...] = ()
+    """MOVABLE_TAGS"""
 
 
 @dataclass(frozen=True)
@@ -80,13 +86,12 @@ class BakeResult:
 class BakeError(Exception):
     """One bake process failed. ``message`` names image, platform, step and its last lines; ``log`` has all of them.
 
-    ``pushed`` are the references whose manifest was being pushed, and whether the registry acknowledged it.
     ``in_step``: the user's own Dockerfile failed, and not an export or the engine.
     """
 
-    def __init__(self, message: str, log: str, pushed: Mapping[str, bool], in_step: bool, hint: str = "") -> None:
+    def __init__(self, message: str, log: str, in_step: bool, hint: str = "") -> None:
         super().__init__(message)
-        self.message, self.log, self.pushed, self.in_step, self.hint = message, log, pushed, in_step, hint
+        self.message, self.log, self.in_step, self.hint = message, log, in_step, hint
 
 
 def run_bake(
@@ -232,7 +237,7 @@ def bake_error(job: Job, reader: Reader, code: int) -> BakeError:
         lines = "".join(f"\n  | {line}" for line in (*step.tail, ended))
         message, hint = f"{where} failed in {place}{name.text}{lines}", base_hint(job, name.text)
         in_step = not name.text.startswith(EXPORTING)
-        return BakeError(message, log_file(job, name.target), reader.pushed, in_step, hint)
+        return BakeError(message, log_file(job, name.target), in_step, hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
     words = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
     hint, in_dockerfile = "", "dockerfile parse error" in words
@@ -240,7 +245,7 @@ def bake_error(job: Job, reader: Reader, code: int) -> BakeError:
         # BuildKit does not say in which file
         files = ", ".join(dict.fromkeys(t.dockerfile for t in job.involved if t.dockerfile))
         hint = f"the line is in one of {files}; edit the template that it is rendered from"
-    return BakeError(f"docker buildx bake failed: {words}", log_file(job), reader.pushed, in_dockerfile, hint)
+    return BakeError(f"docker buildx bake failed: {words}", log_file(job), in_dockerfile, hint)
 
 
 def base_hint(job: Job, step: str) -> str:

@@ -14,6 +14,8 @@ COMMANDS = {
     "render": "write the Dockerfiles and the bake file, or check them",
     "images": "list the images of the plan",
     "bake": "build the images with docker buildx bake, and push or load them",
+    "join": "publish one release that several machines uploaded",
+    "rollback": "put back the tags that an interrupted publication wrote",
     "verify": "check images against their contract: files, configuration, start and stop",
     "bundle": "deliver images to an air-gapped site: save, inspect, verify, load",
     "override": "copy packaged templates and catalogues into the project, to edit them",

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
               help="Build base-image, or use the published one in PREFIX.")  # fmt: skip
 @click.option("--print", "show", is_flag=True, help="Print what bake would build, as JSON, and exit.")
 @click.option("--no-cache", is_flag=True, help="Run every step again, without the cache.")
+@click.option("--digests", metavar="FILE", type=click.Path(path_type=Path),
+              help="With --push: upload without tags, and write FILE for fategen join.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Let a push move tags that point to other images.")
 @click.option("--allow-dirty", is_flag=True, help="Push local sources with uncommitted changes to the release's tag.")
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
@@ -53,6 +56,8 @@ def command(
     base: str,
     show: bool,
     no_cache: bool,
+    digests: Path | None,
+    overwrite: bool,
     allow_dirty: bool,
     output_format: str,
     quiet: bool,
@@ -66,6 +71,8 @@ def command(
         raise InputError(
             Problem("--load", "--push and --load cannot be combined: run bake twice, the second run is cached")
         )
+    if digests and not push:
+        raise InputError(Problem("--digests", "only with --push: it names what was uploaded"))
     output: Output = "push" if push else "load" if load else "none"
     project = open_project(directory)
     docker = find_docker().at(project.root)
@@ -74,7 +81,9 @@ def command(
         with contextlib.nullcontext() if show else asking(docker, builder) as answers:
             from generator import bake as baking
 
-            options = baking.Options(output, platforms, builder, no_cache, base == "published", allow_dirty)
+            options = baking.Options(
+                output, platforms, builder, no_cache, base == "published", allow_dirty, overwrite, digests is not None
+            )
             if not show or sets or sources:
                 stack.enter_context(baking.lock_project(project))
             workspace, bake_file = baking.open_workspace(project, sets, sources)
@@ -100,7 +109,13 @@ def command(
             used = context.facts.builder
             prefix = plan.settings.prefix
             say(f"FATE {plan.release} → {prefix}   tag {plan.settings.tag}   builder {used.name} ({used.driver})")
+        if digests:
+            from generator.bake.join import source_commits, write_digests
+
+            commits = source_commits(context)
         built = baking.bake(context, plan, partial(_verify, context, workspace, output_format) if verify else None)
+        if digests:
+            write_digests(digests, workspace, commits, built)
     click.echo(
         json.dumps([image.as_json() for image in built], indent=2)
         if output_format == "json"

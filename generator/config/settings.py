@@ -155,6 +155,12 @@ class Settings:
     no_proxy: str = key(
         values.no_proxy, "hosts to reach without the proxy", example="localhost,.example.com,10.0.0.0/8", local=True
     )
+    movable_tags: str = key(
+        values.tag_patterns,
+        "tags, or patterns of tags, that a push may move to another image; other tags need --overwrite",
+        example="latest nightly-*",
+        group="Publishing",
+    )
     cache_from: str = key(
         values.cache,
         "repository to read build caches from, with one tag per image",

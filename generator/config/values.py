@@ -222,6 +222,15 @@ def hosts(text: str) -> str:
     return " ".join(words)
 
 
+def tag_patterns(text: str) -> str:
+    """Tags with the wildcards ``*`` and ``?``, spaces or commas between them; returned with single spaces."""
+    words = _words(text)
+    for word in words:
+        if not re.fullmatch(r"[\w*?][\w.*?-]{0,127}", word, re.ASCII):
+            raise ValueError(f"{shown(word)} is not a tag or a pattern of tags such as nightly-*")
+    return " ".join(words)
+
+
 def no_proxy(text: str) -> str:
     """Host names, ``.suffixes``, addresses and ranges; returned with single commas, which every reader takes."""
     words = _words(text)

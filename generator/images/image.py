@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from generator.config import reference
@@ -113,6 +114,15 @@ class ResolvedImage:
     rewritten: Mapping[str, bytes]
 
 
+@dataclass(frozen=True)
+class Contents:
+    """Everything below an index or a manifest, as a push needs it: attestations too."""
+
+    platform_images: tuple[PlatformImage, ...]
+    manifests: tuple[Descriptor, ...]
+    blobs: tuple[Descriptor, ...]
+
+
 class BadBlob(ValueError):
     """The bytes are not those that a descriptor announces; the message says why."""
 
@@ -189,6 +199,35 @@ def resolve(
         blob = Descriptor(sha256(data), len(data), OCI_INDEX)
         rewritten[blob.digest] = data
     return ResolvedImage(Image(references, blob, platform_images), source, rewritten)
+
+
+def contents(source: BlobSource, top: Descriptor, label: str) -> Contents:
+    """What is below ``top``. Raises InputError or BundleError as ``resolve`` does."""
+    if top.media_type not in INDEX_TYPES:
+        children: tuple[IndexEntry, ...] = (IndexEntry(top, "", False, ()),)
+    else:
+        children = index_children(source, top, label)
+    platform_images, blobs = [], []
+    for child in children:
+        if child.attestation:
+            parse = partial(parse_manifest, media_type=child.descriptor.media_type)
+            manifest = _parsed(source, child.descriptor, f"{label}: attestation", parse)
+            blobs += [manifest.config, *manifest.layers]
+        else:
+            image = _platform_image(source, child.descriptor, child.platform, label)
+            platform_images.append(image)
+            blobs += [image.config, *(layer.blob for layer in image.layers)]
+    return Contents(tuple(platform_images), tuple(child.descriptor for child in children), tuple(blobs))
+
+
+def until_checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same pieces, the last one only when ``pieces`` has ended without an error."""
+    last = b""
+    for piece in pieces:
+        if last:
+            yield last
+        last = piece
+    yield last
 
 
 def index_children(source: BlobSource, index: Descriptor, label: str) -> tuple[IndexEntry, ...]:

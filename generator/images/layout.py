@@ -107,6 +107,12 @@ def read(source: SourceImage) -> ResolvedImage:
     return resolve(layout, _entry(layout, names, reference.short(names[0])), names, platforms)
 
 
+def top(source: SourceImage) -> Descriptor:
+    """The index or manifest of the image that ``source`` names, as the layout has it. Raises as ``read`` does."""
+    names = tuple(sorted({reference.normalize(name) for name in source.references}))
+    return _entry(Layout(source.layout), names, reference.short(names[0])).descriptor
+
+
 def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = ()) -> None:
     """Make ``layout`` an OCI layout of this image, whose blobs are already there. Raises OSError."""
     notes = {"annotations": {"org.opencontainers.image.ref.name": ",".join(names)}} if names else {}

@@ -9,20 +9,22 @@ registry/handlers/app.go), 403 for a proxy project or a read-only Harbor, 405 fo
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 from generator.config.reference import Reference
 from generator.docker.credentials import HUB, certificates, docker_config, find_login
 from generator.errors import EngineError
 from generator.images.image import sha256
-from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, parse_config, parse_index, parse_manifest
+from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_config, parse_index, parse_manifest
 from generator.registry.http import ErrorKind, RegistryError, Response, is_insecure, join_url, origin
-from generator.registry.session import RETRY_DELAYS, Access, Session, Stopped
+from generator.registry.session import NOT_YET_VISIBLE, Access, Session, Stopped
 from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, Received, State, Upload
 
 ACCEPT = ", ".join(sorted(INDEX_TYPES | MANIFEST_TYPES))
@@ -48,7 +50,7 @@ class Registry(Session):
         """Raises RegistryError if a push to this repository would be refused. Leaves nothing behind."""
         path = self._path(path)
         scope = f"repository:{path}:pull,push"
-        response = self.request_once("POST", f"/v2/{path}/blobs/uploads/", scope)
+        response = self.request("POST", f"/v2/{path}/blobs/uploads/", scope)
         if 200 <= response.status < 300:
             # registries forget uploads by themselves; canceling one may need a right that pushing does not (Harbor)
             with contextlib.suppress(RegistryError):
@@ -84,7 +86,7 @@ class Registry(Session):
         return self._get(path, "blobs", digest).data
 
     def _get(self, path: str, kind: str, name: str) -> Response:
-        for delay in (*RETRY_DELAYS, None):
+        for failures in itertools.count(1):
             response = self._ask("GET", path, kind, name)
             if response.status != 200:
                 raise self.error(response)
@@ -93,9 +95,7 @@ class Registry(Session):
             if digest == expected:
                 return response
             # a proxy in between may have cut it
-            if delay is None:
-                raise RegistryError("unknown", f"it sent {digest}, not {expected}")
-            self.pause(delay)
+            self.back_off(failures, RegistryError("unknown", f"it sent {digest}, not {expected}"))
         raise AssertionError("unreachable")
 
     def digest(self, path: str, tag: str) -> str:
@@ -129,16 +129,41 @@ class Registry(Session):
         return Upload(self, self._path(path), digest, size, content).run(mount and self._path(mount))
 
     def put_manifest(self, path: str, name: str, media_type: str, data: bytes) -> None:
-        """Puts a manifest under a tag or its digest; RegistryError too if the registry reports another digest."""
+        """Puts a manifest under a tag or its digest; RegistryError too if the registry reports another digest.
+
+        Tries again while the registry does not see what was pushed just before.
+        """
         path = self._path(path)
         address, scope = f"/v2/{path}/manifests/{name}", f"repository:{path}:pull,push"
         headers = {"Content-Type": media_type}
-        response = self.request("PUT", address, scope, body=data, headers=headers, timeout=UPLOAD_TIMEOUT)
-        if response.status != 201:
-            raise self.error(response)
+        for failures in itertools.count(1):
+            response = self.request("PUT", address, scope, body=data, headers=headers, timeout=UPLOAD_TIMEOUT)
+            if response.status == 201:
+                break
+            error = self.error(response)
+            if error.code not in NOT_YET_VISIBLE:
+                raise error
+            self.back_off(failures, error)
         digest = response.headers.get("Docker-Content-Digest", sha256(data))
         if digest != sha256(data):
             raise RegistryError("unknown", f"it accepted {sha256(data)} and reports it as {digest}")
+
+    def pushed(self, path: str, digest: str) -> RawManifest:
+        """A manifest that was pushed just before; waits for a registry that does not show it yet."""
+        for failures in itertools.count(1):
+            try:
+                return self.manifest(path, digest)
+            except RegistryError as error:
+                if error.kind != "missing":
+                    raise
+                self.back_off(failures, error)
+        raise AssertionError("unreachable")
+
+    def delete_tag(self, path: str, tag: str) -> bool:
+        """Deletes a tag, not its manifest; False if the registry does not support this or this login may not."""
+        path = self._path(path)
+        response = self.request("DELETE", f"/v2/{path}/manifests/{tag}", f"repository:{path}:delete,pull")
+        return response.status in (202, 404)
 
     def _ask(self, method: str, path: str, kind: str, name: str) -> Response:
         path = self._path(path)
@@ -153,6 +178,20 @@ class Registry(Session):
     def _path(self, path: str) -> str:
         """A repository's path in URLs: Docker Hub's own images are in "library", which their names leave out."""
         return path if self.access.host != HUB or "/" in path else f"library/{path}"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The manifests and configs of a repository as a ``BlobSource``."""
+
+    registry: Registry
+    path: str
+    hint: str = "run the same command again"
+
+    def open(self, blob: Descriptor, /) -> BytesIO:
+        if blob.media_type in INDEX_TYPES | MANIFEST_TYPES:
+            return BytesIO(self.registry.manifest(self.path, blob.digest).data)
+        return BytesIO(self.registry.small_blob(self.path, blob.digest))
 
 
 Connect = Callable[[Access], Registry]

@@ -66,9 +66,15 @@ class PushProblem:
 
 def find_push_problems(access: Access, paths: Sequence[str]) -> list[PushProblem]:
     """Why pushes would be refused: one for all repositories of a project that are refused for the same reason."""
-    login, groups = access.login, dict[tuple[ErrorKind, str], dict[str, RegistryError]]()
+    groups: dict[tuple[ErrorKind, str], dict[str, RegistryError]] = {}
     for path, error in refused_pushes(access, paths).items():
         groups.setdefault((error.kind, path.partition("/")[0]), {})[path] = error
+    return [push_problem(access, list(group), next(iter(group.values()))) for group in groups.values()]
+
+
+def push_problem(access: Access, paths: Sequence[str], error: RegistryError) -> PushProblem:
+    """Why a push to these repositories of one project failed, or would fail."""
+    login = access.login
     user = login.user if login and not login.identity else ""
     names = {
         "host": access.host,
@@ -77,8 +83,6 @@ def find_push_problems(access: Access, paths: Sequence[str]) -> list[PushProblem
         "user": user or ("docker's login" if login else "who is not logged in"),
         "config": str(config_directory(access.environment) / "config.json"),
     }
-    problems = []
-    for (kind, project), group in groups.items():
-        explained = _explain(_PUSH, next(iter(group.values())), **names, project=project, paths=", ".join(group))
-        problems.append(PushProblem(access.host, kind, *explained))
-    return problems
+    project = paths[0].partition("/")[0]
+    explained = _explain(_PUSH, error, **names, project=project, paths=", ".join(paths))
+    return PushProblem(access.host, error.kind, *explained)

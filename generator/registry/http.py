@@ -34,12 +34,13 @@ class RegistryError(Exception):
     """Why a registry did not do what was asked.
 
     ``detail`` is the registry's message, or the network's: printable, without the password, and perhaps empty.
+    ``broke``: a connection that stood was lost. ``code`` is the registry's error code (``MANIFEST_UNKNOWN``), or "".
     """
 
-    def __init__(self, kind: ErrorKind, detail: str = "") -> None:
+    def __init__(self, kind: ErrorKind, detail: str = "", *, broke: bool = False, code: str = "") -> None:
         super().__init__(detail)
         self.kind: ErrorKind = kind
-        self.detail = detail
+        self.detail, self.broke, self.code = detail, broke, code
 
 
 @dataclass(eq=False)
@@ -221,7 +222,8 @@ def _network_error(error: BaseException) -> RegistryError:
         if isinstance(cause, OSError):
             detail = cause.strerror or str(cause)
     through = "the proxy: " if isinstance(error, exceptions.ProxyError) else ""
-    return RegistryError("unreachable", through + printable(detail)[:200])
+    connected = not any(isinstance(c, (exceptions.NewConnectionError, exceptions.ConnectTimeoutError)) for c in causes)
+    return RegistryError("unreachable", through + printable(detail)[:200], broke=connected)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -7,6 +7,7 @@ oauth.md; docs: errors), RFC 9110 (11.6.1 challenges, 10.2.3 Retry-After).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +19,21 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import urllib3
 
 from generator.docker.credentials import HUB, Login
+from generator.progress import say
 from generator.registry.http import TIMEOUT, Connections, ErrorKind, RegistryError, Response, join_url, origin
 from generator.text import printable
 
-RETRY_STATUSES = frozenset((408, 429, 500, 502, 503, 504))
+TRANSIENT: Mapping[int, str] = {
+    408: "the server did not wait for the whole request",
+    429: "a rate limit; Retry-After says how long",
+    500: "a storage backend or database that fails for a moment (S3 SlowDown, a Harbor restart)",
+    502: "the proxy in front of a registry that restarts",
+    503: "a registry that starts, or is overloaded",
+    504: "the proxy in front of an overloaded registry",
+}
+"""Statuses after which the same request can succeed, and why; all others are final."""
+NOT_YET_VISIBLE = frozenset(("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"))
+"""Codes for a manifest whose blobs were pushed a moment ago: replicas and caches of a registry lag behind."""
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each retry if the registry names no time."""
 MAX_RETRY_AFTER = 60.0
@@ -60,11 +72,14 @@ class Stopped(Exception):
 class Session:
     """Thread-safe. Every method raises RegistryError if the registry or the network fails. ``sleep`` is for tests.
 
-    A password is sent to the registry itself and to its token service; a token to the registry alone.
+    A password is sent to the registry itself and to its token service; a token to the registry alone. Each retry is
+    told to ``note``.
     """
 
-    def __init__(self, access: Access, sleep: Callable[[float], object] | None = None) -> None:
-        self.access = access
+    def __init__(
+        self, access: Access, sleep: Callable[[float], object] | None = None, note: Callable[[str], object] = say
+    ) -> None:
+        self.access, self._note = access, note
         self._stopped = threading.Event()
         self._sleep = sleep or self._stopped.wait
         self._connections = Connections(access.trusted, access.environment)
@@ -74,13 +89,16 @@ class Session:
         self._tokens_lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
         self._base = f"https://{host}"
+        response = None
         try:
-            response = self.once("GET", "/v2/")
+            response = self._patiently("GET", "/v2/")
         except RegistryError:
             if not access.insecure:
                 raise
+        # not in the block above: an error's cause would be that of https too
+        if response is None:
             self._base = f"http://{host}"
-            response = self.once("GET", "/v2/")
+            response = self._patiently("GET", "/v2/")
         if response.status not in (200, 401):
             raise self.error(response, "unknown")
         self._challenge = parse_challenge(response) if response.status == 401 else Challenge("")
@@ -91,7 +109,7 @@ class Session:
         if login is not None and self._challenge.scheme == "bearer":
             self._token(self._challenge, ())
         elif login is not None and self._challenge.scheme == "basic":
-            response = self.once("GET", "/v2/", f"Basic {login.basic}")
+            response = self._patiently("GET", "/v2/", f"Basic {login.basic}")
             if response.status == 401:
                 raise self.error(response, "refused")
 
@@ -101,21 +119,36 @@ class Session:
         Returns the response whatever its status. ``options`` are those of ``once``. The caller repeats a request whose
         body cannot be sent twice.
         """
-        for delay in (*RETRY_DELAYS, None):
+        return self._retrying(lambda: self.request_once(method, address, *scopes, **options), lambda error: True)
+
+    def _patiently(self, method: str, address: str, authorization: str = "", **options: Any) -> Response:
+        """Like ``once``, with retries; but a registry that cannot be connected to at all is told at once."""
+        return self._retrying(lambda: self.once(method, address, authorization, **options), lambda error: error.broke)
+
+    def _retrying(self, send: Callable[[], Response], worth: Callable[[RegistryError], bool]) -> Response:
+        for failures in itertools.count(1):
             self.raise_if_stopped()
             try:
-                response = self.request_once(method, address, *scopes, **options)
+                response = send()
             except RegistryError as error:
-                if error.kind != "unreachable" or delay is None:
+                if error.kind != "unreachable" or not worth(error):
                     raise
-                wait = delay
+                self.back_off(failures, error)
             else:
-                if response.status not in RETRY_STATUSES or delay is None:
+                if response.status not in TRANSIENT or failures > len(RETRY_DELAYS):
                     return response
-                wait = retry_after(response, delay)
                 response.close()
-            self.pause(wait)
+                self.back_off(failures, self.error(response), response)
         raise AssertionError("unreachable")
+
+    def back_off(self, failures: int, error: RegistryError, response: Response | None = None) -> None:
+        """Waits before the next try, as long as ``response`` says if it does; raises ``error`` if it was the last."""
+        if failures > len(RETRY_DELAYS):
+            raise error
+        delay = RETRY_DELAYS[failures - 1]
+        delay = retry_after(response, delay) if response else delay
+        self._note(f"{self.access.host}: {error.detail}; trying again in {delay:g} s")
+        self.pause(delay)
 
     def request_once(self, method: str, address: str, *scopes: str, **options: Any) -> Response:
         """Like ``request``, without retries: only an expired token is replaced."""
@@ -217,13 +250,15 @@ class Session:
             forbidden: ErrorKind = "denied" if login else "no login"
             kinds: dict[int, ErrorKind] = {401: forbidden, 403: forbidden, 404: "missing"}
             kind = kinds.get(response.status, "unknown")
+        code = text = ""
         try:
             error = response.json["errors"][0]
-            text = f"{error.get('code') or ''}: {error.get('message') or ''}".strip(": ")
+            code = str(error.get("code") or "")
+            text = f"{code}: {error.get('message') or ''}".strip(": ")
         except (LookupError, TypeError, AttributeError):
-            text = ""
+            pass
         detail = printable(" ".join(f"{response.status} {text or response.body.reason or ''}".split()))
-        return RegistryError(kind, (login.hide(detail) if login else detail)[:200])
+        return RegistryError(kind, (login.hide(detail) if login else detail)[:200], code=code)
 
     def _token(self, challenge: Challenge, scopes: tuple[str, ...]) -> str:
         """A token for these scopes; for none, only the login is checked."""
@@ -233,10 +268,10 @@ class Session:
             form = {**query, "grant_type": "refresh_token", "refresh_token": login.password}
             form.update({"scope": " ".join(scopes)} if scopes else {})
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            response = self.once("POST", realm, headers=headers, body=urlencode(form).encode(), strict=True)
+            response = self._patiently("POST", realm, headers=headers, body=urlencode(form).encode(), strict=True)
         else:
             address = with_query(realm, *query.items(), *(("scope", scope) for scope in scopes))
-            response = self.once("GET", address, f"Basic {login.basic}" if login else "", strict=True)
+            response = self._patiently("GET", address, f"Basic {login.basic}" if login else "", strict=True)
         if response.status == 401:
             raise self.error(response, "refused" if login else "no login")
         if not scopes:

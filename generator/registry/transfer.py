@@ -20,7 +20,7 @@ import urllib3
 
 from generator.files import disk_errors
 from generator.registry.http import RegistryError, Response, join_url
-from generator.registry.session import RETRY_DELAYS, RETRY_STATUSES, Session, retry_after, with_query
+from generator.registry.session import TRANSIENT, Session, with_query
 
 _CHUNK = 1 << 20
 _RESTARTS = 3
@@ -90,9 +90,9 @@ class Download:
                 problem = f"its {self._size:,} bytes are not those of the digest"
             # no failure: a connection that breaks again and again, but each time brings something, comes to its end
             failures = 0 if self._have > before else failures + 1
-            if failures > len(RETRY_DELAYS) or self._restarts > _RESTARTS:
+            if self._restarts > _RESTARTS:
                 raise RegistryError("unknown", problem)
-            self._session.pause(RETRY_DELAYS[max(failures - 1, 0)])
+            self._session.back_off(max(failures, 1), RegistryError("unknown", problem))
 
     def _restart(self, file: IO[bytes]) -> None:
         file.seek(0)
@@ -159,7 +159,7 @@ class Download:
 
 
 class Upload:
-    """The upload of one blob to the repository ``path``."""
+    """The upload of one blob to the repository ``path``; after a break it goes on where the registry stands."""
 
     def __init__(self, session: Session, path: str, digest: str, size: int, content: Content) -> None:
         self._session, self._path = session, path
@@ -171,24 +171,16 @@ class Upload:
         location = self._begin(mount)
         if not location:
             return "mounted"
-        for delay in (*RETRY_DELAYS, None):
-            try:
-                response = self._send("PUT", with_query(location, ("digest", self._digest)), 0)
-            except RegistryError as error:
-                if delay is None or error.kind != "unreachable":
-                    raise
-                self._session.pause(delay)
-                if self._send_the_rest(location):
-                    return "pushed"
-            else:
-                if response.status == 201:
-                    return "pushed"
-                # 401: the token expired; the next start gets a fresh one
-                if delay is None or response.status not in (401, *RETRY_STATUSES):
-                    raise self._session.error(response)
-                self._session.pause(retry_after(response, delay))
-            location = self._begin()
-        raise AssertionError("unreachable")
+        start = furthest = failures = 0
+        while True:
+            response, location = self._send_from(location, start)
+            if isinstance(response, Response) and response.status == 201:
+                return "pushed"
+            error = response if isinstance(response, RegistryError) else self._session.error(response)
+            location, start = self._resume(location)
+            # no failure: a connection that breaks again and again, but each time brings something, comes to its end
+            failures, furthest = (0, start) if start > furthest else (failures + 1, furthest)
+            self._session.back_off(max(failures, 1), error, None if isinstance(response, RegistryError) else response)
 
     def _begin(self, mount: str = "") -> str:
         """Starts an upload: the URL to send the blob to, or "" if it was mounted from another repository."""
@@ -203,19 +195,43 @@ class Upload:
             raise self._session.error(response)
         return "" if response.status == 201 else self._begin()
 
-    def _send_the_rest(self, location: str) -> bool:
-        """Resumes after a connection broke: whether the registry kept its part, and the rest completed it."""
+    def _send_from(self, location: str, start: int) -> tuple[Response | RegistryError, str]:
+        """Sends the bytes after the first ``start``; what came of it, and where the upload is now.
+
+        The response is 201 if the blob is complete, else one after which a retry can help. Raises RegistryError if none
+        can.
+        """
+        try:
+            if start == 0:
+                response = self._send("PUT", with_query(location, ("digest", self._digest)), 0)
+            else:
+                if start < self._size:
+                    response = self._send("PATCH", location, start)
+                    if response.status != 202:
+                        return self._transient(response), location
+                    location = _location(response, location)
+                address = with_query(location, ("digest", self._digest))
+                response = self._session.request("PUT", address, self._scope, timeout=UPLOAD_TIMEOUT)
+        except RegistryError as error:
+            if error.kind != "unreachable":
+                raise
+            return error, location
+        return self._transient(response), location
+
+    def _transient(self, response: Response) -> Response:
+        # 401: the token expired, the next start gets a fresh one; 404 and 416: the registry lost the upload, or a part
+        if response.status not in (201, 401, 404, 416) and response.status not in TRANSIENT:
+            raise self._session.error(response)
+        return response
+
+    def _resume(self, location: str) -> tuple[str, int]:
+        """Where the upload goes on, and after how many bytes: those that the registry kept, or none in a new upload."""
         with contextlib.suppress(RegistryError):
             response = self._session.request("GET", location, self._scope)
             match = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("Range", ""))
-            if response.status != 204 or match is None or not 0 < int(match[1]) < self._size:
-                return False
-            response = self._send("PATCH", _location(response, location), int(match[1]) + 1)
-            if response.status == 202:
-                address = with_query(_location(response), ("digest", self._digest))
-                done = self._session.request("PUT", address, self._scope, timeout=UPLOAD_TIMEOUT)
-                return done.status == 201
-        return False
+            if response.status == 204 and match is not None and 0 < int(match[1]) < self._size:
+                return _location(response, location), int(match[1]) + 1
+        return self._begin(), 0
 
     def _send(self, method: str, address: str, start: int) -> Response:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(self._size - start)}

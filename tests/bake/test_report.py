@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from generator.bake.events import Reader, StepEvent
-from generator.bake.publish import Built, check_published, result_table
+from generator.bake.publish import Built, result_table
 from generator.bake.run import clear_logs, writing_logs
 from generator.bake.view import View
-from generator.errors import BuildError
 from generator.plan.plan import Plan
 from tests.bake.test_run import failing_reader
 from tests.fate_plan import BOTH, job_of, plan_of
@@ -77,14 +76,6 @@ def test_verbose_lines_have_the_output_of_steps(plan: Plan) -> None:
     assert [line for line in said if line.endswith("| progress 2")]
 
 
-def test_platforms_that_a_replaced_image_had_besides_are_in_the_result() -> None:
-    roll = Built("roll", ("r/roll:1",), "sha256:" + "1a" * 32, ("linux/arm64",), (), 3.1, "pushed")
-    roll = replace(roll, replaced="sha256:" + "2b" * 32, lost=("linux/amd64", "linux/s390x"))
-    said = "replaced in the registry: roll (was sha256:2b2b2b2b…, also for linux/amd64 linux/s390x)"
-    assert result_table([roll]).splitlines()[-1] == said
-    assert roll.as_json()["lost_platforms"] == ["linux/amd64", "linux/s390x"]
-
-
 def test_the_result_as_table_and_as_json() -> None:
     digest = "sha256:" + "1a" * 32
     pushed = Built(
@@ -105,29 +96,3 @@ def test_the_result_as_table_and_as_json() -> None:
     )
     assert pushed.as_json()["digest"] == digest and built.as_json()["digest"] is None
     assert pushed.as_json()["sizes"] == {"linux/amd64": 84_000_000, "linux/arm64": 81_000_000}
-
-
-VERIFIED = {"r/roll:1": {"linux/amd64": "sha256:a", "linux/arm64": "sha256:b"}}
-
-
-@pytest.mark.parametrize(
-    ("verified", "pushed"),
-    [
-        (VERIFIED, VERIFIED),
-        (VERIFIED, {"r/roll:1": {"": "sha256:a"}}),
-        (VERIFIED, {}),
-        ({}, {"r/roll:1": {"linux/amd64": "sha256:c"}}),
-    ],
-    ids=["the same", "no index", "a registry that only the builder reaches", "nothing was verified"],
-)
-def test_what_is_published_is_what_was_verified(
-    verified: dict[str, dict[str, str]], pushed: dict[str, dict[str, str]]
-) -> None:
-    check_published(verified, pushed)
-
-
-def test_another_config_than_the_verified_one_is_told_with_its_image() -> None:
-    with pytest.raises(BuildError) as caught:
-        check_published(VERIFIED, {"r/roll:1": {"linux/amd64": "sha256:a", "linux/arm64": "sha256:c"}})
-    start = "the published images differ from the verified ones, and the tags point to them:"
-    assert caught.value.message == f"{start}\n  r/roll:1: config sha256:c"

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from generator.bake.events import Reader, StepEvent, parse_name
-from generator.bake.publish import published
 from generator.bake.run import FIX, BakeError, bake_error, base_hint, busy_seconds, failure
 from generator.plan.plan import Plan
 from tests.fate_plan import job_of, plan_of
@@ -88,48 +87,12 @@ def test_log_lines_are_whole_redacted_and_without_what_was_overwritten_and_cache
     assert {step.name.stage for step in steps if step.cached} == {"storage 2/2", "stage-1 2/2", "build 2/3"}
 
 
-def test_a_recorded_push_that_failed_half_way(plan: Plan) -> None:
+def test_a_recorded_push_that_failed_half_way() -> None:
     reader, events = read("rawjson-0.29.1-push-failed.txt")
     step = reader.failed_step
     assert step is not None and (step.name.target, step.name.text) == ("egg", "exporting to image")
     assert "connection refused" in step.error
-    assert reader.pushed == {"localhost:5000/t/federation:1": True}
     assert next(event.text for event in events if event.kind == "note").startswith("ERROR: target egg: failed to")
-    said = published(job_of(plan, "federation", "egg").targets, reader.pushed)
-    assert said == "  published: localhost:5000/t/federation:1\n  not published: the other 1"
-
-
-def test_a_push_counts_only_where_its_step_did_not_fail() -> None:
-    """BuildKit reports the push of a manifest as completed, whatever came of it (util/progress, OneOff)."""
-    ends = {
-        "good": {"completed": "2026-11-24T14:04:32Z"},
-        "refused": {
-            "error": "failed to push r/refused:1: unexpected status from PUT request to https://r: 403 Forbidden"
-        },
-        "called-off": {"error": "failed to push r/called-off:1: context canceled"},
-    }
-    lines = []
-    for name in ends:
-        push = {
-            "id": f"pushing manifest for r/{name}:1@sha256:0",
-            "vertex": f"sha256:{name}",
-            "completed": "2026-11-24T14:04:31Z",
-        }
-        lines += [vertex(name, started="2026-11-24T14:04:30Z"), json.dumps({"statuses": [push]})]
-    reader = Reader([], str)
-    for line in [*lines, *(vertex(name, started="2026-11-24T14:04:30Z", **end) for name, end in ends.items())]:
-        list(reader.feed(line))
-    assert reader.pushed == {"r/good:1": True, "r/called-off:1": False}
-
-
-def test_what_was_published_is_said_plainly(plan: Plan) -> None:
-    targets = job_of(plan, "federation", "egg").targets
-    assert published(targets, {}) == "  nothing was published"
-    assert published(targets, {"localhost:5000/t/egg:1": False}).splitlines()[0].strip() == (
-        "perhaps published: localhost:5000/t/egg:1"
-    )
-    everything = dict.fromkeys(("localhost:5000/t/egg:1", "localhost:5000/t/federation:1"), True)
-    assert "not published" not in published(targets, everything)
 
 
 def vertex(name: str, **more: object) -> str:
@@ -272,6 +235,6 @@ def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan
     ],
 )
 def test_a_step_that_reached_nobody_is_told_what_lists_them(output: str, reached: bool) -> None:
-    error = failure(BakeError(output, "egg.log", {}, True))
+    error = failure(BakeError(output, "egg.log", True))
     assert ("fategen images --external lists everything that a build downloads" in error.hint) is not reached
     assert error.hint.endswith(FIX)

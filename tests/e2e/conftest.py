@@ -129,6 +129,11 @@ def is_pushed(registry: str, repository: str) -> bool:
     return True
 
 
+def digest_of(reference: str) -> str:
+    """The digest that a tag points to, in the words of another tool."""
+    return docker("buildx", "imagetools", "inspect", reference, "--format", "{{.Manifest.Digest}}")
+
+
 Once = Callable[[str, Callable[[], object]], None]
 
 
@@ -180,5 +185,5 @@ def own_sample(registry: str, fategen: Fategen, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def pushed(sample: Path, fategen: Fategen, once: Once) -> Path:
     """The sample project, all of whose images are in the registry."""
-    once("pushed", lambda: succeeded(fategen("bake", "all", "--push", cwd=sample)))
+    once("pushed", lambda: succeeded(fategen("bake", "all", "--push", "--overwrite", cwd=sample)))
     return sample

@@ -14,7 +14,7 @@ import pytest
 
 from generator.bake import lock_project
 from generator.project import Project
-from tests.e2e.conftest import Fategen, docker, is_pushed, registry_get, succeeded
+from tests.e2e.conftest import Fategen, digest_of, docker, is_pushed, registry_get, succeeded
 
 JAVA = ("federation", "proxy", "roll", "meta-service", "fateboard")
 EACH_BUILDX = pytest.mark.parametrize("buildx", ["OLD", "NEW"])
@@ -34,12 +34,12 @@ def test_all_is_pushed_and_what_is_reported_is_what_the_registry_has(
     for image, one in result.items():
         assert one["state"] == "pushed"
         (name,) = one["references"]
-        assert docker("buildx", "imagetools", "inspect", name, "--format", "{{.Manifest.Digest}}") == one["digest"]
+        assert digest_of(name) == one["digest"]
         both = ["linux/amd64", "linux/arm64"]
         assert one["platforms"] == (both if image in JAVA else ["linux/amd64"])
         assert sum(one["sizes"].values()) > 10_000_000
     assert not is_pushed(registry, f"{namespace(pushed)}/packages"), "a builder"
-    assert "cached" in ran.err and "publishing" in ran.err
+    assert "building and exporting" in ran.err
 
 
 @EACH_BUILDX
@@ -52,14 +52,26 @@ def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fa
     assert tag.endswith("/roll:1.3.0-release")
 
 
-def test_platforms_that_are_lost_with_what_a_push_replaced_are_told(own_sample: Path, fategen: Fategen) -> None:
-    push = ("bake", "roll", "--push", "--allow-dirty")
+def test_a_name_that_stands_for_something_else_now_is_told(own_sample: Path, fategen: Fategen) -> None:
+    push = ("bake", "python", "--push", "--allow-dirty", "--format", "json")
+    [first] = json.loads(fategen(*push, cwd=own_sample).out)
+    [same] = json.loads(fategen(*push, cwd=own_sample).out)
+    with (own_sample.parent / "sources/fate/fate_flow/settings.py").open("a", encoding="utf-8") as file:
+        file.write("# edited\n")
+    refused = fategen(*push, cwd=own_sample)
+    assert refused.code == 2 and "points to another image" in refused.err
+    assert digest_of(*first["references"]) == first["digest"]
+    [other] = json.loads(fategen(*push, "--overwrite", cwd=own_sample).out)
+    assert [one["replaced"] for one in (first, same, other)] == [None, None, first["digest"]]
+
+
+def test_a_tag_never_loses_a_platform(own_sample: Path, fategen: Fategen) -> None:
+    push = ("bake", "roll", "--push", "--allow-dirty", "--overwrite")
     [both] = json.loads(fategen(*push, "--format", "json", cwd=own_sample).out)
     ran = fategen(*push, "--platform", "linux/arm64", cwd=own_sample)
-    was = f"roll (was {both['digest'][:15]}…, also for linux/amd64)"
-    assert ran.out.splitlines()[-1] == f"replaced in the registry: {was}"
-    [again] = json.loads(fategen(*push, "--format", "json", cwd=own_sample).out)
-    assert (again["digest"], again["lost_platforms"]) == (both["digest"], [])
+    assert ran.code == 2 and "building" not in ran.err
+    assert "has linux/amd64, which this image does not have (linux/arm64)" in ran.err
+    assert digest_of(*both["references"]) == both["digest"]
 
 
 def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fategen, registry: str) -> None:

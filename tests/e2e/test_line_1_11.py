@@ -21,7 +21,7 @@ def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
     """The project after ``fategen bake all --push --verify``."""
     directory = tmp_path_factory.mktemp("line") / "project"
     make_project(fategen, directory, namespace=NAMESPACE, sample=SAMPLE_1_11, release=RELEASE)
-    succeeded(fategen("bake", "all", "--push", "--verify", cwd=directory))
+    succeeded(fategen("bake", "all", "--push", "--overwrite", "--verify", cwd=directory))
     return directory
 
 

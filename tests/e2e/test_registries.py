@@ -52,7 +52,7 @@ def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
     directory = make_sample_project(tmp_path_factory.mktemp("registries") / "project", namespace=SPACE)
     found = Project(directory, directory / "bake.fate.tar", fategen)
     succeeded(fategen("render", cwd=directory))
-    succeeded(fategen("bake", "roll", "proxy", "--push", "--platform", AMD, cwd=directory))
+    succeeded(fategen("bake", "roll", "proxy", "--push", "--overwrite", "--platform", AMD, cwd=directory))
     succeeded(found.save(found.bundle))
     return found
 

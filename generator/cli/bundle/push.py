@@ -16,9 +16,7 @@ from generator.progress import Bar
 @click.argument("prefix", metavar="REGISTRY/PREFIX")
 @base_option
 @click.option("--only", multiple=True, metavar="NAME", help="Push only this image. Repeatable.")
-@click.option(
-    "--replace", is_flag=True, help="Also replace tags that have platforms in the registry which the bundle lacks."
-)
+@click.option("--overwrite", is_flag=True, help="Move tags that point to other images.")
 @signature_option
 @format_option
 @quiet_option
@@ -27,20 +25,24 @@ def command(
     prefix: str,
     bases: tuple[Path, ...],
     only: tuple[str, ...],
-    replace: bool,
+    overwrite: bool,
     key: Path | None,
     output_format: str,
     quiet: bool,
 ) -> None:
     """Push the images of a bundle to REGISTRY/PREFIX/NAME:TAG, with the same digests.
 
-    Logins are Docker's (docker login). Blobs in the registry are not sent again: after an error, run the command again.
+    Every tag is written, or none, after everything is uploaded. Logins are Docker's (docker login). Blobs in the
+    registry are not sent again: after an error, run the command again.
     """
     from generator.bundle.push import push
+    from generator.project import state_directory
     from generator.text import human, table
 
     with Bar("pushing", quiet) as bar:
-        pushed = push(file, prefix, bases=bases, only=only, key=key, replace=replace, progress=bar)
+        pushed = push(
+            file, prefix, bases=bases, only=only, key=key, overwrite=overwrite, progress=bar, state=state_directory()
+        )
     if output_format == "json":
         fields = ("references", "digest", "platforms", "state", "sent")
         images = [{field: getattr(image, field) for field in fields} for image in pushed.images]

@@ -1,0 +1,277 @@
+"""One release from several machines: each uploads its platforms and writes a digests file; ``join`` makes the indexes.
+
+A machine's images have no tag yet. ``join`` checks that the files together are the whole plan, of the same settings
+and sources, makes one index of each image's platforms, and writes all tags.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generator.bake.publish import Built
+from generator.bake.run import BakeContext
+from generator.config.reference import parse_reference
+from generator.errors import InputError, Problem
+from generator.files import write_atomically
+from generator.images.image import contents, sha256
+from generator.images.oci import (
+    DOCKER_INDEX,
+    INDEX_TYPES,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    parse_index,
+    platform_object,
+)
+from generator.plan.plan import Plan, Target
+from generator.progress import Progress
+from generator.registry.client import RawManifest, Registry, Repository
+from generator.registry.http import RegistryError
+from generator.registry.publish import Publication, Published, Publisher, movable_tags
+from generator.workspace import Workspace
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """An image that one machine uploaded: the digest of its manifest, or of its index, and the platforms in it."""
+
+    image: str
+    digest: str
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DigestsFile:
+    """What one machine uploaded, and of what: files of one release differ in ``images`` alone.
+
+    ``settings`` is the digest of everything that the project renders; ``sources`` are the commits by name.
+    """
+
+    file: str
+    release: str
+    prefix: str
+    tag: str
+    settings: str
+    sources: Mapping[str, str]
+    images: tuple[Uploaded, ...]
+
+
+def source_commits(context: BakeContext) -> dict[str, str]:
+    """The commit of each source by name. Raises InputError for a source whose content no commit names."""
+    commits, problems = {}, []
+    for source in {s.name: s for target in context.job.involved for s in target.sources}.values():
+        state = context.states.get(source.name)
+        commits[source.name] = state.commit if state else source.revision
+        if state and (state.dirty or not state.commit):
+            why = "has uncommitted changes" if state.dirty else "is not a git checkout of its own"
+            problems.append(Problem(source.location, f"{why}: other machines cannot be known to build the same"))
+    if problems:
+        raise InputError(problems, hint="commit everything, then run the same command again")
+    return commits
+
+
+def write_digests(path: Path, workspace: Workspace, commits: Mapping[str, str], built: Sequence[Built]) -> None:
+    """Writes what this machine uploaded, and of which sources."""
+    images = [
+        {"image": image.image, "digest": image.digest, "platforms": list(image.platforms)}
+        for image in built
+        if image.references
+    ]
+    content = {"version": VERSION, **_release(workspace), "sources": dict(commits), "images": images}
+    write_atomically(path, json.dumps({**content, "checksum": _checksum(content)}, indent=2) + "\n")
+
+
+def join(
+    workspace: Workspace,
+    files: Sequence[Path],
+    registry: Registry,
+    state: Path,
+    *,
+    overwrite: bool,
+    progress: Progress,
+) -> tuple[Published, ...]:
+    """Publishes the release that these files make together, every tag or none.
+
+    Raises InputError with everything that is missing, doubled, stale, edited or of another project; RegistryError;
+    EngineError.
+    """
+    plan = workspace.plan
+    parts = _checked(workspace, files)
+    targets = [target for target in plan.targets if _published(target)]
+    publications: list[Publication] = []
+    problems: list[Problem] = []
+    for target in targets:
+        try:
+            publications.append(_publication(registry, target, parts))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems, hint="no tag was written; upload what is missing again, on its machine")
+    movable = movable_tags(plan.settings.movable_tags.split(), overwrite)
+    return Publisher(registry, publications, state, progress).publish(movable)
+
+
+def _release(workspace: Workspace) -> dict[str, str]:
+    settings = workspace.plan.settings
+    rendered = hashlib.sha256()
+    for path, text in sorted(workspace.tree.items()):
+        rendered.update(f"{path}\0{text}\0".encode())
+    return {
+        "release": workspace.plan.release,
+        "prefix": settings.prefix,
+        "tag": settings.tag,
+        "settings": f"sha256:{rendered.hexdigest()}",
+    }
+
+
+def _checksum(content: Mapping[str, object]) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode())
+
+
+def _published(target: Target) -> bool:
+    return bool(target.tags) and target.kind != "third-party"
+
+
+# the files
+
+
+def _checked(workspace: Workspace, paths: Sequence[Path]) -> list[DigestsFile]:
+    """The files, which fit this project and each other and have every image and platform of the plan once."""
+    problems: list[Problem] = []
+    files = []
+    for path in paths:
+        try:
+            files.append(_read(path))
+        except InputError as error:
+            problems += error.problems
+    expected = _release(workspace)
+    for file in files:
+        problems += _of_another_project(file, expected)
+    if files:
+        problems += _other_sources(files)
+    if not problems:
+        problems += _not_once(workspace.plan, files)
+    if problems:
+        raise InputError(problems, hint="no tag was written; write the files anew with fategen bake --push --digests")
+    return files
+
+
+def _read(path: Path) -> DigestsFile:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        checksum = content.pop("checksum")
+        if content["version"] != VERSION:
+            raise InputError(Problem(str(path), f"has version {content['version']}, this fategen reads {VERSION}"))
+        if checksum != _checksum(content):
+            raise InputError(Problem(str(path), "was edited, or damaged on its way: its checksum is another"))
+        images = tuple(
+            Uploaded(image["image"], image["digest"], tuple(image["platforms"])) for image in content.pop("images")
+        )
+        content.pop("version")
+        return DigestsFile(file=str(path), images=images, **content)
+    except OSError as error:
+        raise InputError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(Problem(str(path), "is not a file of fategen bake --push --digests")) from error
+
+
+def _of_another_project(file: DigestsFile, expected: Mapping[str, str]) -> Iterator[Problem]:
+    """How a file is not of this project, as it is now."""
+    names = {"release": "is of FATE", "prefix": "was uploaded to", "tag": "is of tag"}
+    for key, what in names.items():
+        if (value := getattr(file, key)) != expected[key]:
+            yield Problem(file.file, f"{what} {value}, this project of {expected[key]}")
+            return
+    if file.settings != expected["settings"]:
+        yield Problem(file.file, "is stale: it was built with other settings, templates or catalogue than this project")
+
+
+def _other_sources(files: Sequence[DigestsFile]) -> Iterator[Problem]:
+    known: dict[str, tuple[str, str]] = {}
+    for file in files:
+        for name, commit in file.sources.items():
+            first, by = known.setdefault(name, (commit, file.file))
+            if first != commit:
+                yield Problem(file.file, f"was built from {name} at {commit[:12]}, {by} from {first[:12]}")
+
+
+def _not_once(plan: Plan, files: Sequence[DigestsFile]) -> Iterator[Problem]:
+    """Every image and platform of the plan that is in no file or in two, and what is not in the plan."""
+    where: dict[tuple[str, str], str] = {}
+    expected = {(t.name, platform) for t in plan.targets if _published(t) for platform in t.platforms}
+    for file in files:
+        for image in file.images:
+            for platform in image.platforms:
+                key = image.image, platform
+                if key not in expected:
+                    yield Problem(file.file, f"has {image.image} for {platform}, which this project does not have")
+                elif key in where:
+                    yield Problem(file.file, f"has {image.image} for {platform}, and so has {where[key]}")
+                where.setdefault(key, file.file)
+    for name, platform in sorted(expected - where.keys()):
+        yield Problem(name, f"{platform} is in none of the files")
+
+
+# the indexes
+
+
+def _publication(registry: Registry, target: Target, files: Sequence[DigestsFile]) -> Publication:
+    """The image of all files. Raises InputError if the registry does not have what a file says."""
+    names = [parse_reference(tag) for tag in target.tags]
+    path = names[0].path
+    entries: list[tuple[str, dict[str, Any]]] = []
+    sizes: dict[str, int] = {}
+    top = RawManifest("", "", b"")
+    for file in files:
+        for image in (image for image in file.images if image.image == target.name):
+            try:
+                top = registry.pushed(path, image.digest)
+            except RegistryError as error:
+                if error.kind != "missing":
+                    raise
+                missing = f"{target.name}: {registry.access.host}/{path} does not have {image.digest}"
+                raise InputError(Problem(file.file, missing)) from None
+            descriptor = Descriptor(top.digest, len(top.data), top.media_type)
+            below = contents(Repository(registry, path), descriptor, target.name)
+            platforms = {p.platform: sum(layer.blob.size for layer in p.layers) for p in below.platform_images}
+            if set(platforms) != set(image.platforms):
+                has = f"{target.name}: {image.digest} is for {', '.join(platforms)}, not {', '.join(image.platforms)}"
+                raise InputError(Problem(file.file, has))
+            sizes.update(platforms)
+            entries += _entries(top, next(iter(platforms)))
+    sizes = {platform: sizes[platform] for platform in target.platforms}
+    tags = tuple(name.tag for name in names)
+    if len(entries) == 1 or len(target.platforms) == len(sizes) == 1:
+        descriptor = Descriptor(top.digest, len(top.data), top.media_type)
+        return Publication(path, tags, descriptor, tuple(sizes), sizes)
+    data = _index(entries, target.platforms)
+    blob = Descriptor(sha256(data), len(data), json.loads(data)["mediaType"])
+    return Publication(path, tags, blob, tuple(sizes), sizes, read=lambda _: iter([data]))
+
+
+def _entries(top: RawManifest, platform: str) -> list[tuple[str, dict[str, Any]]]:
+    """What BuildKit writes into an index for what one machine uploaded, by platform ("" for an attestation)."""
+    if top.media_type in INDEX_TYPES:
+        children = parse_index(top.data, top.media_type)
+        return [(child.platform, raw) for child, raw in zip(children, json.loads(top.data)["manifests"], strict=True)]
+    stated = dict(sorted(platform_object(platform).items()))
+    return [(platform, {"mediaType": top.media_type, "digest": top.digest, "size": len(top.data), "platform": stated})]
+
+
+def _index(entries: Sequence[tuple[str, dict[str, Any]]], platforms: Sequence[str]) -> bytes:
+    """The index of these entries, byte for byte as BuildKit writes it: platforms in order, then their attestations."""
+    by_platform = {platform: raw for platform, raw in entries if platform}
+    manifests = [by_platform[platform] for platform in platforms]
+    order = {raw["digest"]: number for number, raw in enumerate(manifests)}
+    attestations = [raw for platform, raw in entries if not platform]
+    attestations.sort(key=lambda raw: order[raw["annotations"]["vnd.docker.reference.digest"]])
+    kind = OCI_INDEX if manifests[0]["mediaType"] == OCI_MANIFEST else DOCKER_INDEX
+    document = {"schemaVersion": 2, "mediaType": kind, "manifests": [*manifests, *attestations]}
+    return json.dumps(document, indent=2).encode()

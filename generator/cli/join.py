@@ -1,0 +1,66 @@
+"""``fategen join``: publish one release that several machines uploaded."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from generator.cli.common import directory_option, open_project, say_warnings
+from generator.errors import EngineError
+from generator.progress import Bar
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Move tags that point to other images.")
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@directory_option
+def command(files: tuple[Path, ...], overwrite: bool, output_format: str, directory: Path) -> None:
+    """Publish what several machines uploaded with bake --push --digests FILE: one index for each image, then all tags.
+
+    The files must together have every image and platform of the project, from the same settings and sources.
+    """
+    from generator.bake.join import join
+    from generator.bake.push_checks import release_access
+    from generator.registry.client import Registry
+    from generator.registry.http import RegistryError
+    from generator.text import human, table
+    from generator.workspace import load
+
+    workspace = load(open_project(directory))
+    say_warnings(workspace.warnings)
+    access = release_access(workspace, os.environ)
+    try:
+        with Bar("publishing", quiet=False) as bar:
+            state = workspace.project.make_state()
+            published = join(workspace, files, Registry(access), state, overwrite=overwrite, progress=bar)
+    except RegistryError as error:
+        message = f"{access.host}: {error.detail}; no tag was written"
+        raise EngineError(message, hint="run the same command again") from error
+    images = [
+        {
+            "references": [f"{access.host}/{p.publication.path}:{tag}" for tag in p.publication.tags],
+            "digest": p.publication.target.digest,
+            "platforms": list(p.publication.platforms),
+            "sizes": dict(p.publication.sizes),
+            "state": "pushed" if p.changed else "was there",
+        }
+        for p in published
+    ]
+    if output_format == "json":
+        click.echo(json.dumps(images, indent=2))
+        return
+    rows = [
+        (
+            p.publication.path.rpartition("/")[2],
+            " ".join(p.publication.platforms),
+            " + ".join(human(size) for size in p.publication.sizes.values()),
+            p.publication.target.digest[:15] + "…",
+            "pushed" if p.changed else "was there",
+        )
+        for p in published
+    ]
+    click.echo(table(("IMAGE", "PLATFORMS", ">SIZE", "DIGEST", ""), rows))

@@ -1,0 +1,365 @@
+"""Publishes images, every tag or none: uploads everything by digest, then writes all tags in one short loop.
+
+While tags are written a journal has what each of them pointed to before: a loop that fails puts them back. After one
+that was killed, the same publication finishes it, and ``roll_back`` puts the tags back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+from generator.errors import EngineError, InputError, Problem
+from generator.files import disk_errors, lock, write_atomically
+from generator.images.oci import Descriptor
+from generator.images.strictjson import Malformed
+from generator.progress import Progress, quiet, say
+from generator.registry.client import Registry
+from generator.registry.http import RegistryError
+
+AT_ONCE = 4
+"""Blobs that are uploaded side by side."""
+JOURNAL = "publish.json"
+AGAIN = "everything is uploaded: the same command again only writes the tags"
+ROLL_BACK = "fategen rollback puts back the tags that were written"
+Read = Callable[[Descriptor], Iterator[bytes]]
+"""Yields a blob's bytes, the last piece only when all of them are right; else it raises an error of its own."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """An image to publish: the ``tags`` of the repository ``path`` are to point to ``target``, an index or a manifest.
+
+    ``manifests`` and ``blobs`` are everything below it, attestations included. ``absent`` are digests of blobs that
+    ``read`` does not have, and that some repository must have (a delta bundle's). ``read`` is None if the registry has
+    all of it already.
+    """
+
+    path: str
+    tags: tuple[str, ...]
+    target: Descriptor
+    platforms: tuple[str, ...]
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """bytes of the layers by platform, for a report"""
+    manifests: tuple[Descriptor, ...] = ()
+    blobs: tuple[Descriptor, ...] = ()
+    read: Read | None = None
+    absent: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Published:
+    """A publication that was made: the digest behind each of its tags before ("": none), and the bytes sent for it."""
+
+    publication: Publication
+    before: Mapping[str, str]
+    sent: int
+
+    @property
+    def changed(self) -> bool:
+        return any(digest != self.publication.target.digest for digest in self.before.values())
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A tag that a publication writes: the digest that it points to ``before`` ("": none) and after."""
+
+    path: str
+    name: str
+    before: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.name}"
+
+
+class Publisher:
+    """Publishes to one registry; ``state`` is a directory for the journal.
+
+    Raises RegistryError until the first tag is written, then an EngineError that says what every tag points to now.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        publications: Sequence[Publication],
+        state: Path,
+        progress: Progress = quiet,
+    ) -> None:
+        self._registry, self._publications, self._state, self._progress = registry, publications, state, progress
+        self._before = self._read_tags()
+        self._repositories: dict[str, str] = {}
+        """digest of a blob -> a repository that has it"""
+        self._lock = threading.Lock()
+        self._done = 0
+        self._total = sum({blob.digest: blob.size for p in publications for blob in p.blobs}.values())
+
+    def publish(self, movable: Callable[[str], bool]) -> tuple[Published, ...]:
+        """Checks the tags, uploads, writes the tags. ``movable`` says which tags may move to another image."""
+        self._earlier()
+        self._check_tags(movable, "nothing was sent; choose another TAG, or add --overwrite")
+        sent = self._upload_all()
+        with locked(self._state):
+            # an upload takes its time, in which others may have published
+            self._before = self._read_tags()
+            self._check_tags(movable, "no tag was written; choose another TAG, or add --overwrite")
+            tags = {str(tag): tag for publication in self._publications for tag in self._changed(publication)}
+            # what an earlier run wrote already is put back too, if this one fails
+            tags.update({str(tag): tag for tag in self._earlier()})
+            _write(self._registry, list(tags.values()), self._state)
+        return tuple(
+            Published(p, {tag: self._before[p.path, tag] for tag in p.tags}, sent[p.path]) for p in self._publications
+        )
+
+    def _read_tags(self) -> dict[tuple[str, str], str]:
+        tags = [(publication.path, tag) for publication in self._publications for tag in publication.tags]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip(tags, pool.map(lambda tag: self._registry.digest(*tag), tags), strict=True))
+
+    def _check_tags(self, movable: Callable[[str], bool], hint: str) -> None:
+        """Raises InputError with every tag that points to another image and may not move, or would lose a platform."""
+        platforms = partial(existing_platforms, self._registry)
+        problems = [
+            problem
+            for publication in self._publications
+            for tag in self._changed(publication)
+            for problem in tag_problems(self._registry.access.host, publication, tag, movable, platforms)
+        ]
+        if problems:
+            raise InputError(problems, hint=hint)
+
+    def _earlier(self) -> list[Tag]:
+        """The tags of this publication's earlier run, if it was killed. EngineError if it was another publication."""
+        host, tags = interrupted(self._state)
+        wanted = {(p.path, name): p.target.digest for p in self._publications for name in p.tags}
+        if tags and (host != self._registry.access.host or any(wanted.get((t.path, t.name)) != t.digest for t in tags)):
+            raise EngineError(
+                f"an earlier publication (with {host}/{tags[0]}) was interrupted while it wrote tags",
+                hint=f"{ROLL_BACK}; or run the earlier command again, which finishes it",
+            )
+        return tags
+
+    def _upload_all(self) -> dict[str, int]:
+        """Sends what the registry lacks, by digest; a repository's path -> bytes that were sent to it."""
+        uploads = [p for p in self._publications if p.read is not None and self._missing(p)]
+        self._find_absent(uploads)
+        sent = dict.fromkeys((publication.path for publication in self._publications), 0)
+        for publication in uploads:
+            try:
+                sent[publication.path] += self._upload(publication)
+            except RegistryError as error:
+                raise RegistryError(error.kind, f"{publication.path}: {error.detail}") from error
+        return sent
+
+    def _changed(self, publication: Publication) -> list[Tag]:
+        digest = publication.target.digest
+        tags = (Tag(publication.path, tag, self._before[publication.path, tag], digest) for tag in publication.tags)
+        return [tag for tag in tags if tag.before != digest]
+
+    def _missing(self, publication: Publication) -> bool:
+        """Whether the repository lacks the image; one that has its manifest has everything below it."""
+        if publication.tags and not self._changed(publication):
+            return False
+        return not self._registry.digest(publication.path, publication.target.digest)
+
+    def _find_absent(self, uploads: Sequence[Publication]) -> None:
+        """Finds a repository for each blob that a source lacks; else its ``read`` raises before anything is sent."""
+        for publication in uploads:
+            paths = dict.fromkeys((publication.path, *(other.path for other in self._publications)))
+            for blob in publication.blobs:
+                if blob.digest not in publication.absent or blob.digest in self._repositories:
+                    continue
+                path = next((path for path in paths if self._registry.has_blob(path, blob.digest)), "")
+                if path:
+                    self._repositories[blob.digest] = path
+                elif publication.read is not None:
+                    next(publication.read(blob))
+
+    def _upload(self, publication: Publication) -> int:
+        """Sends blobs, then the manifests, then the index; returns the bytes of blobs that were sent."""
+        assert publication.read is not None
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
+            futures = [pool.submit(self._send, publication, blob) for blob in dict.fromkeys(publication.blobs)]
+            sent = sum(future.result() for future in futures)
+        except BaseException:
+            self._registry.stop()
+            # does not wait for a registry that does not answer: its timeout is five minutes
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+        for manifest in dict.fromkeys((*publication.manifests, publication.target)):
+            data = b"".join(publication.read(manifest))
+            self._registry.put_manifest(publication.path, manifest.digest, manifest.media_type, data)
+        return sent
+
+    def _send(self, publication: Publication, blob: Descriptor) -> int:
+        assert publication.read is not None
+        path, read = publication.path, publication.read
+        repository = self._repositories.get(blob.digest, path)
+        mount = repository if repository != path else ""
+        state = self._registry.push_blob(path, blob.digest, blob.size, lambda: read(blob), mount)
+        with self._lock:
+            if blob.digest not in self._repositories:
+                self._repositories[blob.digest] = path
+                self._done += blob.size
+            self._progress(f"blob {blob.digest}", self._done, self._total)
+        return blob.size if state == "pushed" else 0
+
+
+def movable_tags(patterns: Sequence[str], overwrite: bool) -> Callable[[str], bool]:
+    """Which tags may move to another image: those that match one of MOVABLE_TAGS, or with --overwrite every tag."""
+    return lambda tag: overwrite or any(fnmatch.fnmatchcase(tag, pattern) for pattern in patterns)
+
+
+def existing_platforms(registry: Registry, path: str, name: str) -> tuple[str, ...]:
+    """The platforms behind a tag; none if what it points to is damaged or incomplete: a push may repair it."""
+    try:
+        return registry.platforms(path, name)
+    except Malformed:
+        return ()
+    except RegistryError as error:
+        if error.kind != "missing":
+            raise
+        return ()
+
+
+def tag_problems(
+    host: str,
+    publication: Publication,
+    tag: Tag,
+    movable: Callable[[str], bool],
+    platforms: Callable[[str, str], tuple[str, ...]],
+) -> Iterator[Problem]:
+    """Why a tag that exists must not be moved."""
+    if not tag.before:
+        return
+    if lost := sorted(set(platforms(tag.path, tag.before)).difference(publication.platforms)):
+        message = (
+            f"has {', '.join(lost)}, which this image does not have ({', '.join(publication.platforms)}): publish all "
+            "platforms at once (bake them in one run, or fategen join; a bundle: save it with every --platform)"
+        )
+        yield Problem(f"{host}/{tag}", message)
+    elif not movable(tag.name):
+        message = (
+            f"points to another image, {tag.before[:19]}…: --overwrite moves the tag; MOVABLE_TAGS in .env lists tags "
+            "that always may move"
+        )
+        yield Problem(f"{host}/{tag}", message)
+
+
+# the tag loop and its journal
+
+
+@contextlib.contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """While the block runs, nobody else writes tags with a journal in ``state``, which is made if need be."""
+    made = not state.exists()
+    with disk_errors(state):
+        state.mkdir(parents=True, exist_ok=True)
+    file = state / f"{JOURNAL}.lock"
+    try:
+        with lock(file, lambda: say("waiting for another publication")):
+            try:
+                yield
+            finally:
+                file.unlink()
+    finally:
+        if made:
+            # unless a journal is left
+            with contextlib.suppress(OSError):
+                state.rmdir()
+
+
+def interrupted(state: Path) -> tuple[str, list[Tag]]:
+    """The registry and the tags of a publication that was killed while it wrote tags; none if there is no journal."""
+    try:
+        content = json.loads((state / JOURNAL).read_text(encoding="utf-8"))
+        return content["registry"], [Tag(**tag) for tag in content["tags"]]
+    except FileNotFoundError:
+        return "", []
+    except (ValueError, LookupError, TypeError) as error:
+        message = f"{state / JOURNAL}: not a journal of fategen ({error})"
+        raise EngineError(message, hint="remove it, and compare the release's tags by hand") from None
+
+
+def roll_back(registry: Registry, tags: Sequence[Tag], state: Path) -> dict[Tag, str]:
+    """Puts back every tag that an interrupted publication wrote; returns what each points to now ("": nothing).
+
+    A tag that somebody else moved meanwhile is left alone. The journal is removed if every tag that existed is put
+    back; one that did not exist stays where a registry deletes no tags.
+    """
+    results = {}
+    for tag in reversed(tags):
+        with contextlib.suppress(RegistryError):
+            if registry.digest(tag.path, tag.name) == tag.digest:
+                if tag.before:
+                    manifest = registry.manifest(tag.path, tag.before)
+                    registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
+                else:
+                    registry.delete_tag(tag.path, tag.name)
+        results[tag] = _current(registry, tag)
+    if not any(is_left(tag, digest) for tag, digest in results.items() if tag.before or digest == _UNKNOWN):
+        (state / JOURNAL).unlink(missing_ok=True)
+    return {tag: results[tag] for tag in tags}
+
+
+def is_left(tag: Tag, digest: str) -> bool:
+    """Whether a tag that points to ``digest`` after a roll-back is, or may be, the interrupted publication's."""
+    return digest in (tag.digest, _UNKNOWN)
+
+
+_UNKNOWN = "unknown"
+
+
+def _write(registry: Registry, tags: Sequence[Tag], state: Path) -> None:
+    if not tags:
+        return
+    # read before the loop: it waits for a registry that does not show yet what was pushed
+    manifests = [registry.pushed(tag.path, tag.digest) for tag in tags]
+    content = {"registry": registry.access.host, "tags": [asdict(tag) for tag in tags]}
+    with disk_errors(state):
+        write_atomically(state / JOURNAL, json.dumps(content, indent=1))
+    tag = tags[0]
+    try:
+        for tag, manifest in zip(tags, manifests, strict=True):
+            registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
+    except BaseException as error:
+        results = roll_back(registry, tags, state)
+        reason = error.detail if isinstance(error, RegistryError) else "interrupted"
+        message = f"{registry.access.host}/{tag}: the tag was not written: {reason}\n{listed(registry, results)}"
+        if not isinstance(error, RegistryError):
+            say(message)
+            raise
+        raise EngineError(message, hint=ROLL_BACK if (state / JOURNAL).exists() else AGAIN) from error
+    (state / JOURNAL).unlink()
+
+
+def _current(registry: Registry, tag: Tag) -> str:
+    try:
+        return registry.digest(tag.path, tag.name)
+    except RegistryError:
+        return _UNKNOWN
+
+
+def listed(registry: Registry, results: Mapping[Tag, str]) -> str:
+    """What each tag points to, one line each."""
+
+    def state(tag: Tag, digest: str) -> str:
+        if digest == _UNKNOWN:
+            return "unknown: the registry does not answer"
+        if digest == tag.before:
+            return f"{digest} (as before)" if digest else "nothing (as before)"
+        if digest == tag.digest:
+            return f"{digest} (new; {'not put back' if tag.before else 'this registry deletes no tags'})"
+        return f"{digest} (moved by somebody else)"
+
+    host = registry.access.host
+    return "\n".join(f"  {host}/{tag} → {state(tag, digest)}" for tag, digest in results.items())

@@ -1,0 +1,201 @@
+"""One release from several machines: which files ``join`` takes, and what it publishes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.bake.join import join, write_digests
+from generator.bake.publish import Built
+from generator.errors import InputError
+from generator.progress import quiet
+from generator.project import Project
+from generator.registry.publish import Published
+from generator.workspace import Workspace, load
+from tests.loopback import Loopback, sha256
+
+AMD, ARM = "linux/amd64", "linux/arm64"
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+COMMITS = {"fate": "1" * 40, "eggroll": "2" * 40}
+
+
+@dataclass
+class Release:
+    """A project with its registry, and what machines upload there."""
+
+    workspace: Workspace
+    registry: Loopback
+    directory: Path
+    commits: dict[str, str] = field(default_factory=lambda: dict(COMMITS))
+
+    def upload(self, image: str, platform: str) -> Built:
+        """An image of one platform without layers, in the registry by digest alone."""
+        system, _, machine = platform.partition("/")
+        path = f"fate/{image}"
+        config = {"os": system, "architecture": machine, "rootfs": {"diff_ids": []}, "author": image}
+        digest = self.registry.put(path, json.dumps(config).encode())
+        size = len(self.registry.blobs[path][digest])
+        described = {"mediaType": CONFIG, "digest": digest, "size": size}
+        manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": described, "layers": []}).encode()
+        self.registry.manifests.setdefault(path, {})[sha256(manifest)] = (MANIFEST, manifest)
+        return Built(image, (image,), sha256(manifest), (platform,), (), 0.0, "uploaded")
+
+    def machine(self, platform: str, *, workspace: Workspace | None = None, without: str = "") -> Path:
+        """The file of a machine that built this platform."""
+        targets = [t for t in self.workspace.plan.targets if t.tags and t.kind != "third-party"]
+        built = [self.upload(t.name, platform) for t in targets if platform in t.platforms and t.name != without]
+        file = self.directory / f"{platform[6:]}.json"
+        write_digests(file, workspace or self.workspace, self.commits, built)
+        return file
+
+    def join(self, *files: Path) -> tuple[Published, ...]:
+        client = self.registry.client()
+        return join(self.workspace, files, client, self.directory, overwrite=False, progress=quiet)
+
+    @property
+    def tagged(self) -> dict[str, bytes]:
+        """What the tag of each image points to."""
+        tag = self.workspace.plan.settings.tag
+        kept = {path.partition("/")[2]: manifests for path, manifests in self.registry.manifests.items()}
+        return {name: manifests[tag][1] for name, manifests in kept.items() if tag in manifests}
+
+
+@pytest.fixture
+def release(project_dir: Path, tmp_path: Path) -> Iterator[Release]:
+    with Loopback() as registry:
+        env = f"PREFIX={registry.host}/fate\nBASE_TAG=1.3.0-release\nTAG=1.3.0-release\n"
+        (project_dir / ".env").write_text(env, encoding="utf-8")
+        yield Release(load(Project(project_dir)), registry, tmp_path)
+
+
+def test_the_indexes_are_those_that_buildkit_writes(release: Release) -> None:
+    published = release.join(release.machine(ARM), release.machine(AMD))
+    index = release.tagged["roll"]
+    amd, arm = (release.upload("roll", platform).digest for platform in (AMD, ARM))
+    assert index.decode() == json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": [
+                {"mediaType": MANIFEST, "digest": amd, "size": len(release.registry.manifests["fate/roll"][amd][1]),
+                 "platform": {"architecture": "amd64", "os": "linux"}},
+                {"mediaType": MANIFEST, "digest": arm, "size": len(release.registry.manifests["fate/roll"][arm][1]),
+                 "platform": {"architecture": "arm64", "os": "linux"}},
+            ],
+        },
+        indent=2,
+    )  # fmt: skip
+    roll = next(image.publication for image in published if image.publication.path == "fate/roll")
+    assert (roll.platforms, roll.target.digest) == ((AMD, ARM), sha256(index))
+
+
+def test_an_image_of_one_platform_has_no_index(release: Release) -> None:
+    release.join(release.machine(AMD), release.machine(ARM))
+    assert sha256(release.tagged["egg"]) == release.upload("egg", AMD).digest
+
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def edited(file: Path, edit: Edit) -> Path:
+    content = json.loads(file.read_text())
+    edit(content)
+    file.write_text(json.dumps(content))
+    return file
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda content: content["images"].pop(),
+        lambda content: content["images"][0].update(digest="sha256:" + "0" * 64),
+        lambda content: content["sources"].update(fate="3" * 40),
+        lambda content: content.update(tag="1.3.0-other"),
+    ],
+)
+def test_an_edited_file_is_refused(release: Release, edit: Edit) -> None:
+    with pytest.raises(InputError, match=r"amd64\.json: was edited, or damaged on its way"):
+        release.join(edited(release.machine(AMD), edit), release.machine(ARM))
+    assert not release.tagged
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"checksum": 1}', '{"version": 1, "images": 3, "checksum": ""}'])
+def test_what_is_no_digests_file_is_told(release: Release, text: str) -> None:
+    file = release.directory / "x.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"x\.json: (is not a file of|was edited)"):
+        release.join(file)
+
+
+def test_a_file_that_is_not_there(release: Release) -> None:
+    with pytest.raises(InputError, match=r"gone\.json: cannot be read: No such file"):
+        release.join(release.directory / "gone.json")
+
+
+def test_everything_that_is_missing_is_told(release: Release) -> None:
+    with pytest.raises(InputError) as error:
+        release.join(release.machine(AMD, without="egg"))
+    said = [str(problem) for problem in error.value.problems]
+    assert "egg: linux/amd64 is in none of the files" in said and "roll: linux/arm64 is in none of the files" in said
+    assert not release.tagged
+
+
+def test_an_image_that_two_files_have_is_told(release: Release) -> None:
+    amd, arm = release.machine(AMD), release.machine(ARM)
+    copy = amd.with_name("copy.json")
+    copy.write_bytes(amd.read_bytes())
+    with pytest.raises(InputError, match=r"copy\.json: has roll for linux/amd64, and so has \S+amd64\.json"):
+        release.join(amd, arm, copy)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("prefix", "10.0.0.5/other", r"was uploaded to 10\.0\.0\.5/other, this project of "),
+        ("tag", "2", "is of tag 2"),
+    ],
+)
+def test_a_file_of_another_project_is_told(release: Release, key: str, value: str, says: str) -> None:
+    plan = release.workspace.plan
+    other = replace(release.workspace, plan=replace(plan, settings=replace(plan.settings, **{key: value})))
+    with pytest.raises(InputError, match=rf"amd64\.json: {says}"):
+        release.join(release.machine(AMD, workspace=other), release.machine(ARM))
+    assert not release.tagged
+
+
+def test_a_file_of_other_settings_or_templates_is_stale(release: Release) -> None:
+    tree = {**release.workspace.tree, "dockerfiles/egg/Dockerfile": "FROM scratch\n"}
+    with pytest.raises(InputError, match=r"amd64\.json: is stale"):
+        release.join(release.machine(AMD, workspace=replace(release.workspace, tree=tree)), release.machine(ARM))
+
+
+def test_files_of_other_commits_are_told(release: Release) -> None:
+    amd = release.machine(AMD)
+    release.commits["fate"] = "3" * 40
+    with pytest.raises(InputError, match=r"arm64\.json: was built from fate at 333333333333, \S+amd64\.json from 1111"):
+        release.join(amd, release.machine(ARM))
+
+
+def test_what_the_registry_does_not_have_is_told(release: Release) -> None:
+    files = [release.machine(AMD), release.machine(ARM)]
+    release.registry.manifests["fate/roll"].clear()
+    with pytest.raises(InputError, match=r"amd64\.json: roll: \S+/fate/roll does not have sha256:"):
+        release.join(*files)
+    assert not release.tagged
+
+
+def test_an_image_of_another_platform_than_its_file_says_is_told(release: Release) -> None:
+    arm = release.upload("roll", ARM)
+    upload = release.upload
+    release.upload = lambda image, platform: (  # type: ignore[method-assign]
+        replace(arm, platforms=(AMD,)) if (image, platform) == ("roll", AMD) else upload(image, platform)
+    )
+    with pytest.raises(InputError, match=r"amd64\.json: roll: sha256:\w+ is for linux/arm64, not linux/amd64"):
+        release.join(release.machine(AMD), release.machine(ARM))

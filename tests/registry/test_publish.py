@@ -1,0 +1,462 @@
+"""Publishing, every tag or none: what is uploaded, which tags move, and what is left after a failure or a kill."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from generator.errors import EngineError, InputError
+from generator.images.oci import OCI_CONFIG, OCI_GZIP, OCI_INDEX, OCI_MANIFEST, Descriptor
+from generator.registry.publish import (
+    JOURNAL,
+    Publication,
+    Published,
+    Publisher,
+    interrupted,
+    movable_tags,
+    roll_back,
+)
+from tests.loopback import Handler, Loopback, sha256
+
+NAMES = ("a", "b", "c")
+Lie = Callable[[Handler], bool]
+
+
+@pytest.fixture
+def registry() -> Iterator[Loopback]:
+    with Loopback() as running:
+        yield running
+
+
+def described(data: bytes, media_type: str) -> Descriptor:
+    return Descriptor(sha256(data), len(data), media_type)
+
+
+def entry(blob: Descriptor, **more: object) -> dict[str, object]:
+    return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size, **more}
+
+
+def image(path: str, version: str, platforms: tuple[str, ...] = ("amd64", "arm64")) -> Publication:
+    """An image whose platforms have one layer each."""
+    bytes_of: dict[str, bytes] = {}
+
+    def keep(data: bytes, media_type: str) -> Descriptor:
+        blob = described(data, media_type)
+        bytes_of[blob.digest] = data
+        return blob
+
+    manifests, blobs = [], []
+    for name in platforms:
+        layer = keep(f"{path} {version} {name}".encode() * 999, OCI_GZIP)
+        config = keep(
+            json.dumps({"os": "linux", "architecture": name, "rootfs": {"diff_ids": [layer.digest]}}).encode(),
+            OCI_CONFIG,
+        )
+        content = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": entry(config), "layers": [entry(layer)]}
+        manifests.append(keep(json.dumps(content).encode(), OCI_MANIFEST))
+        blobs += [layer, config]
+    children = [
+        entry(manifest, platform={"os": "linux", "architecture": name})
+        for manifest, name in zip(manifests, platforms, strict=True)
+    ]
+    index = keep(json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}).encode(), OCI_INDEX)
+    return Publication(
+        path=f"fate/{path}",
+        tags=("1.0",),
+        target=index,
+        platforms=tuple(f"linux/{name}" for name in platforms),
+        manifests=tuple(manifests),
+        blobs=tuple(blobs),
+        read=lambda blob: iter([bytes_of[blob.digest]]),
+    )
+
+
+def release(version: str) -> list[Publication]:
+    return [image(name, version) for name in NAMES]
+
+
+def publish(
+    registry: Loopback, images: list[Publication], state: Path, *, overwrite: bool = False
+) -> tuple[Published, ...]:
+    publisher = Publisher(registry.client(), images, state)
+    return publisher.publish(movable_tags(("latest", "nightly-*"), overwrite))
+
+
+def tags(registry: Loopback) -> list[str]:
+    """What each image's tag points to ("": nothing)."""
+    kept = (registry.manifests.get(f"fate/{name}", {}).get("1.0", ("", b""))[1] for name in NAMES)
+    return [sha256(data) if data else "" for data in kept]
+
+
+def digests(images: list[Publication]) -> list[str]:
+    return [image.target.digest for image in images]
+
+
+def tag_written(handler: Handler, *names: str) -> bool:
+    """Whether a request writes the tag of one of these images."""
+    written = handler.command == "PUT" and handler.url.path.endswith("/manifests/1.0")
+    return written and any(handler.url.path.startswith(f"/v2/fate/{name}/") for name in names or NAMES)
+
+
+def refusing(status: int, *names: str, times: int = 99) -> Lie:
+    """Refuses to write tags, so many times."""
+    left = [times]
+
+    def lie(handler: Handler) -> bool:
+        if not tag_written(handler, *names) or not left[0]:
+            return False
+        left[0] -= 1
+        handler.body()
+        handler.answer(status, b'{"errors":[{"code":"DENIED","message":"tag is immutable"}]}')
+        return True
+
+    return lie
+
+
+def deleting(handler: Handler) -> bool:
+    """A registry that deletes tags (OCI distribution 1.1); the one in ``tests.loopback`` does not."""
+    if handler.command != "DELETE":
+        return False
+    _, _, path = handler.url.path.partition("/v2/")
+    name, _, tag = path.partition("/manifests/")
+    handler.loopback.manifests[name].pop(tag)
+    handler.answer(202)
+    return True
+
+
+def not_deleting(handler: Handler) -> bool:
+    if handler.command != "DELETE":
+        return False
+    handler.answer(405)
+    return True
+
+
+def test_everything_is_uploaded_before_the_first_tag_is_written(registry: Loopback, tmp_path: Path) -> None:
+    publish(registry, release("1"), tmp_path)
+    writes = [path for path in registry.paths("PUT") if path.endswith("/manifests/1.0")]
+    assert registry.paths("PUT")[-3:] == writes and len(writes) == 3
+    assert tags(registry) == digests(release("1"))
+    assert not list(tmp_path.iterdir()), "no journal, no lock"
+
+
+def test_a_second_time_nothing_is_sent(registry: Loopback, tmp_path: Path) -> None:
+    publish(registry, release("1"), tmp_path)
+    registry.asked.clear()
+    again = publish(registry, release("1"), tmp_path)
+    assert [(image.changed, image.sent) for image in again] == [(False, 0)] * 3
+    assert {method for method, path, _ in registry.asked if path != "/v2/"} == {"HEAD"}
+
+
+def test_what_was_uploaded_before_a_failure_is_not_sent_again(registry: Loopback, tmp_path: Path) -> None:
+    registry.lies.append(refusing(403, "b", times=1))
+    registry.lies.append(not_deleting)
+    with pytest.raises(EngineError):
+        publish(registry, release("1"), tmp_path)
+    registry.asked.clear()
+    publish(registry, release("1"), tmp_path, overwrite=True)
+    assert not registry.paths("POST") and tags(registry) == digests(release("1"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_after_a_refused_tag_every_tag_is_what_it_was(registry: Loopback, tmp_path: Path, name: str) -> None:
+    publish(registry, release("1"), tmp_path)
+    registry.lies.append(refusing(403, name))
+    with pytest.raises(
+        EngineError, match=rf"/fate/{name}:1\.0: the tag was not written: 403 DENIED: tag is imm"
+    ) as error:
+        publish(registry, release("2"), tmp_path, overwrite=True)
+    assert tags(registry) == digests(release("1"))
+    for path, digest in zip(NAMES, digests(release("1")), strict=True):
+        assert f"/fate/{path}:1.0 → {digest} (as before)" in error.value.message
+    assert "only writes the tags" in error.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tag_that_did_not_exist_is_deleted(registry: Loopback, tmp_path: Path) -> None:
+    registry.lies += [refusing(403, "c"), deleting]
+    with pytest.raises(EngineError, match=r"/fate/a:1\.0 → nothing \(as before\)"):
+        publish(registry, release("1"), tmp_path)
+    assert tags(registry) == ["", "", ""]
+
+
+def test_a_tag_that_cannot_be_deleted_is_named(registry: Loopback, tmp_path: Path) -> None:
+    registry.lies += [refusing(403, "c"), not_deleting]
+    with pytest.raises(EngineError) as error:
+        publish(registry, release("1"), tmp_path)
+    first = digests(release("1"))[0]
+    assert f"/fate/a:1.0 → {first} (new; this registry deletes no tags)" in error.value.message
+    assert "/fate/c:1.0 → nothing (as before)" in error.value.message
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_tag_is_written_after_a_transient_error(
+    registry: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    registry.lies.append(refusing(status, times=2))
+    publish(registry, release("1"), tmp_path)
+    assert tags(registry) == digests(release("1")) and len(registry.slept) == 2
+    assert f"{status} DENIED: tag is immutable; trying again in 0.5 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_refusal_is_not_repeated(registry: Loopback, tmp_path: Path, status: int) -> None:
+    registry.lies += [refusing(status), not_deleting]
+    with pytest.raises(EngineError, match=str(status)):
+        publish(registry, release("1"), tmp_path)
+    assert not registry.slept
+
+
+@pytest.mark.parametrize("lag", ["PUT", "GET"])
+def test_a_registry_that_does_not_show_yet_what_was_pushed_is_waited_for(
+    registry: Loopback, tmp_path: Path, lag: str
+) -> None:
+    left = [2]
+
+    def late(handler: Handler) -> bool:
+        if handler.command != lag or "/manifests/" not in handler.path or not left[0]:
+            return False
+        left[0] -= 1
+        handler.body()
+        unknown = b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}' if lag == "PUT" else b""
+        handler.answer(404, unknown)
+        return True
+
+    registry.lies.append(late)
+    publish(registry, release("1"), tmp_path)
+    assert tags(registry) == digests(release("1")) and len(registry.slept) == 2
+
+
+class Killed(BaseException):
+    """As kill -9 ends a process: nothing of the publisher runs any more."""
+
+
+@pytest.fixture
+def killed(registry: Loopback, tmp_path: Path) -> list[Publication]:
+    """A release that was killed after its first tag."""
+    publish(registry, release("1"), tmp_path)
+    second = release("2")
+    publish(registry, [replace(image, tags=()) for image in second], tmp_path)
+    kept = registry.manifests["fate/a"]
+    content = {
+        "registry": registry.host,
+        "tags": [
+            {"path": new.path, "name": "1.0", "before": old.target.digest, "digest": new.target.digest}
+            for old, new in zip(release("1"), second, strict=True)
+        ],
+    }
+    (tmp_path / JOURNAL).write_text(json.dumps(content))
+    kept["1.0"] = kept[second[0].target.digest]
+    return second
+
+
+def test_the_same_publication_finishes_one_that_was_killed(
+    registry: Loopback, tmp_path: Path, killed: list[Publication]
+) -> None:
+    publish(registry, killed, tmp_path, overwrite=True)
+    assert tags(registry) == digests(killed)
+    assert not (tmp_path / JOURNAL).exists()
+
+
+def test_a_killed_publication_that_fails_again_is_put_back_whole(
+    registry: Loopback, tmp_path: Path, killed: list[Publication]
+) -> None:
+    registry.lies.append(refusing(403, "c"))
+    with pytest.raises(EngineError):
+        publish(registry, killed, tmp_path, overwrite=True)
+    assert tags(registry) == digests(release("1"))
+
+
+def test_another_publication_waits_until_a_killed_one_is_finished_or_put_back(
+    registry: Loopback, tmp_path: Path, killed: list[Publication]
+) -> None:
+    before = tags(registry)
+    with pytest.raises(EngineError, match="was interrupted while it wrote tags") as error:
+        publish(registry, release("3"), tmp_path, overwrite=True)
+    assert "fategen rollback" in error.value.hint and tags(registry) == before
+
+
+def test_a_killed_publication_is_put_back(registry: Loopback, tmp_path: Path, killed: list[Publication]) -> None:
+    _, left = interrupted(tmp_path)
+    results = roll_back(registry.client(), left, tmp_path)
+    assert tags(registry) == digests(release("1")) == list(results.values())
+    assert interrupted(tmp_path) == ("", [])
+
+
+def test_a_tag_that_somebody_moved_meanwhile_is_not_put_back(
+    registry: Loopback, tmp_path: Path, killed: list[Publication]
+) -> None:
+    other = registry.manifests["fate/a"]["1.0"] = (OCI_INDEX, b"{}")
+    _, left = interrupted(tmp_path)
+    roll_back(registry.client(), left, tmp_path)
+    assert registry.manifests["fate/a"]["1.0"] == other
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"registry": "x"}', '{"registry": "x", "tags": [{"path": 1}]}'])
+def test_a_damaged_journal_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / JOURNAL).write_text(content)
+    with pytest.raises(EngineError, match="not a journal of fategen"):
+        interrupted(tmp_path)
+
+
+def test_a_tag_that_points_to_another_image_does_not_move(registry: Loopback, tmp_path: Path) -> None:
+    publish(registry, release("1"), tmp_path)
+    registry.asked.clear()
+    with pytest.raises(InputError, match="points to another image, sha256:") as error:
+        publish(registry, release("2"), tmp_path)
+    assert len(error.value.problems) == 3 and "--overwrite" in error.value.message
+    assert tags(registry) == digests(release("1")) and not registry.paths("POST"), "nothing was uploaded"
+    assert all(image.changed for image in publish(registry, release("2"), tmp_path, overwrite=True))
+
+
+def test_movable_tags_move(registry: Loopback, tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        moved = [replace(image, tags=("latest", "nightly-7")) for image in release(version)]
+        assert all(image.changed for image in publish(registry, moved, tmp_path))
+
+
+def test_a_name_never_loses_a_platform(registry: Loopback, tmp_path: Path) -> None:
+    publish(registry, [image("a", "1", ("amd64",))], tmp_path)
+    with pytest.raises(InputError, match="has linux/amd64, which this image does not have"):
+        publish(registry, [image("a", "1", ("arm64",))], tmp_path, overwrite=True)
+    publish(registry, [image("a", "1", ("amd64", "arm64"))], tmp_path, overwrite=True)
+
+
+def answering(method: str, status: int) -> Lie:
+    """For manifests, without the digest that a registry says."""
+
+    def lie(handler: Handler) -> bool:
+        if handler.command != method or not handler.path.endswith("/manifests/1.0"):
+            return False
+        handler.answer(status)
+        return True
+
+    return lie
+
+
+def test_a_registry_that_says_no_digests_loses_no_platform_either(registry: Loopback, tmp_path: Path) -> None:
+    publish(registry, [image("a", "1")], tmp_path)
+    registry.lies.append(answering("HEAD", 200))
+    with pytest.raises(InputError, match="has linux/arm64"):
+        publish(registry, [image("a", "2", ("amd64",))], tmp_path, overwrite=True)
+
+
+def test_a_registry_that_calls_a_manifest_otherwise_is_not_believed(registry: Loopback, tmp_path: Path) -> None:
+    def other(handler: Handler) -> bool:
+        if not tag_written(handler, "b"):
+            return False
+        handler.body()
+        handler.answer(201, headers={"Docker-Content-Digest": "sha256:" + "0" * 64})
+        return True
+
+    registry.lies += [other, deleting]
+    with pytest.raises(EngineError, match="and reports it as sha256:000"):
+        publish(registry, release("1"), tmp_path)
+    assert tags(registry) == ["", "", ""]
+
+
+def cutting(after: int, times: int) -> Lie:
+    """The line breaks after so many bytes of a blob; the registry keeps what came."""
+    left = [times]
+
+    def lie(handler: Handler) -> bool:
+        if handler.command not in ("PUT", "PATCH") or not handler.url.path.startswith("/upload/") or not left[0]:
+            return False
+        if int(handler.headers.get("Content-Length", 0)) <= after:
+            return False
+        left[0] -= 1
+        identity = handler.url.path.removeprefix("/upload/")
+        handler.loopback.uploads[identity] += handler.rfile.read(after)
+        handler.close_connection = True
+        handler.connection.close()
+        return True
+
+    return lie
+
+
+def test_an_upload_goes_on_where_it_broke_as_often_as_it_brings_something(registry: Loopback, tmp_path: Path) -> None:
+    registry.lies.append(cutting(1000, 9))
+    one = image("a", "1", ("amd64",))
+    publish(registry, [one], tmp_path)
+    assert registry.manifests["fate/a"]["1.0"][1]
+    starts = [path for path in registry.paths("POST") if path.endswith("/uploads/")]
+    # one to ask for the right, one for each of two blobs
+    assert len(starts) <= 3 and len(registry.paths("PATCH")) >= 8
+
+
+def test_an_upload_begins_again_where_the_registry_forgot_it(registry: Loopback, tmp_path: Path) -> None:
+    registry.lies += [
+        cutting(1000, 1),
+        lambda handler: handler.command == "GET" and "/upload/" in handler.path and not handler.answer(404),
+    ]
+    publish(registry, [image("a", "1", ("amd64",))], tmp_path)
+    assert registry.manifests["fate/a"]["1.0"][1] and not registry.paths("PATCH")
+
+
+def failing_at_random(seed: int, share: float) -> Lie:
+    """As a bad line and a busy registry: a share of the requests fails, but three of a kind in a repository at most."""
+    dice = random.Random(seed)
+    failures: Counter[str] = Counter()
+    faults: tuple[Callable[[Handler], None], ...] = (
+        lambda handler: handler.answer(500),
+        lambda handler: handler.answer(502, cut=0),
+        lambda handler: handler.answer(503),
+        lambda handler: handler.answer(429, headers={"Retry-After": "1"}),
+        lambda handler: handler.connection.shutdown(socket.SHUT_RDWR),
+    )
+
+    def lie(handler: Handler) -> bool:
+        names = [name for name in NAMES if f"fate/{name}" in handler.url.path]
+        kind = f"{handler.command} {names}"
+        if dice.random() > share or failures[kind] == 3:
+            return False
+        failures[kind] += 1
+        if handler.command in ("PUT", "PATCH"):
+            body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)) * 9 // 10)
+            if handler.url.path.startswith("/upload/"):
+                handler.loopback.uploads[handler.url.path.removeprefix("/upload/")] += body
+            handler.close_connection = True
+        dice.choice(faults)(handler)
+        return True
+
+    return lie
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_transient_faults_end_in_success(registry: Loopback, tmp_path: Path, seed: int) -> None:
+    publish(registry, release("1"), tmp_path)
+    registry.lies.append(failing_at_random(seed, 0.3))
+    publish(registry, release("2"), tmp_path, overwrite=True)
+    assert tags(registry) == digests(release("2"))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_faults_and_a_refused_tag_leave_every_tag_as_it_was(registry: Loopback, tmp_path: Path, seed: int) -> None:
+    publish(registry, release("1"), tmp_path)
+    registry.lies += [refusing(403, NAMES[seed % 3]), failing_at_random(seed, 0.3)]
+    with pytest.raises(EngineError):
+        publish(registry, release("2"), tmp_path, overwrite=True)
+    assert tags(registry) == digests(release("1"))
+
+
+def test_a_tag_that_moves_during_the_upload_is_not_overwritten(registry: Loopback, tmp_path: Path) -> None:
+    other = release("other")
+    publish(registry, [replace(image, tags=()) for image in other], tmp_path)
+    kept = registry.manifests["fate/b"]
+
+    def publish_other(handler: Handler) -> bool:
+        if handler.command == "PUT" and "/fate/c/manifests/sha256:" in handler.path:
+            kept["1.0"] = kept[other[1].target.digest]
+        return False
+
+    registry.lies.append(publish_other)
+    with pytest.raises(InputError, match=r"fate/b:1\.0: points to another image") as error:
+        publish(registry, release("1"), tmp_path)
+    assert error.value.hint.startswith("no tag was written")
+    assert tags(registry) == ["", other[1].target.digest, ""]
