@@ -103,7 +103,8 @@ def _files(contract: Contract, content: Content) -> Iterator[Result]:
         expected = "only the allowed ones"
         yield Result("setuid and setgid", contract.setuid[0].where, expected, _some(others, expected), not others)
     if contract.size is not None:
-        size, most = contract.size, number_of_bytes(contract.size.name)
+        size = contract.size
+        most = int(size.name[:-2]) * {"MB": 10**6, "GB": 10**9}[size.name[-2:]]
         yield Result("size", size.where, f"at most {size.name}", human(content.size), content.size <= most)
 
 
@@ -113,11 +114,6 @@ def matching(pattern: str, content: Content) -> list[str]:
         return [pattern] if content.resolve(pattern) in content.files else []
     expression = _compiled(pattern)
     return sorted(path for path in content.files if expression.fullmatch(path))
-
-
-def number_of_bytes(text: str) -> int:
-    """``300 MB``, ``2GB``."""
-    return int(text[:-2]) * {"MB": 10**6, "GB": 10**9}[text[-2:]]
 
 
 def _difference(file: File, content: Content) -> str:
