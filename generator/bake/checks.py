@@ -132,17 +132,15 @@ def file_checks(build: Build) -> list[Check]:
         if not (build.root / path).is_file()
     ]
     locations = [source.location for source in sources.values()]
-    get, without = (
-        "correct the path in .env or .env.local, or check out the right commit there",
-        "images that do not need them",
-    )
+    get = "correct the path in .env or .env.local, or check out the right commit there"
     checks = []
     for name, paths, needed, problems in (
         ("sources", locations, "what the Dockerfiles copy", tuple(_source_problems(build, sources.values()))),
         ("files", [*files.values()], "readable files", tuple(missing)),
     ):
         if problems:
-            checks.append(Check(name, "missing", "; ".join(map(str, problems)), needed, get, without, problems))
+            found, without = "; ".join(map(str, problems)), "images that do not need them"
+            checks.append(Check(name, "missing", found, needed, get, without, problems))
         elif paths:
             checks.append(Check(name, "ok", ", ".join(paths), needed))
     return checks
