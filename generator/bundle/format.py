@@ -57,8 +57,8 @@ def padding(size: int) -> int:
 
 
 def header(name: str, size: int) -> bytes:
-    """The 512 bytes before ``size`` bytes of content. ValueError for a name outside ``MEMBER_NAME``."""
-    if not MEMBER_NAME.fullmatch(name) or size < 0:
+    """The 512 bytes before ``size`` bytes of content. ValueError for what is not a member."""
+    if not _is_member(name, size):
         raise ValueError(f"not a member of a bundle: {name!r}, {size} bytes")
     folder = name.endswith("/")
     number = b"%011o\0" % size if size < OCTAL_LIMIT else b"\x80" + size.to_bytes(11, "big")
@@ -84,21 +84,20 @@ def parse_header(block: bytes) -> tuple[str, int]:
     if block[148:156] not in (b"%06o\0 " % checksum, b"%07o\0" % checksum):
         raise HeaderError("there is no tar header here", damaged=True)
     name = block[:100].partition(b"\0")[0].decode("ascii", "backslashreplace")
-    if not MEMBER_NAME.fullmatch(name):
-        raise HeaderError(f"member {name!r} does not belong in a bundle")
     field = block[124:136]
+    size = -1
     if field[:1] == b"\x80":
         size = int.from_bytes(field[1:], "big")
     elif re.fullmatch(rb"[0-7]{11}\0", field):
         size = int(field[:11], 8)
-    else:
-        raise HeaderError(f"the size of member {name!r} is neither eleven octal digits nor a positive base-256 number")
-    if block != header(name, size) or (name.endswith("/") and size):
+    if not _is_member(name, size) or block != header(name, size):
         kind = block[156:157].decode("ascii", "backslashreplace")
-        raise HeaderError(
-            f"member {name!r} has a header that fategen does not write (a link, an owner, a time; type {kind!r})"
-        )
+        raise HeaderError(f"member {name!r} (type {kind!r}) does not belong in a bundle, or has another header there")
     return name, size
+
+
+def _is_member(name: str, size: int) -> bool:
+    return bool(MEMBER_NAME.fullmatch(name)) and (size == 0 if name.endswith("/") else size >= 0)
 
 
 @dataclass(frozen=True)
