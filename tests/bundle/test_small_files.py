@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import generator.cli
 from generator.bundle.format import contents, loader_files
 from generator.bundle.index import MAX_FILE, MAX_FILES, BundleIndex, SmallFile, arrange, open_files, small_file
 from generator.bundle.reader import DamagedError, extract, inspect, verify
@@ -17,7 +16,9 @@ from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage
 from generator.images.strictjson import Malformed
+from tests.bundle.command import run
 from tests.bundle.conftest import Made
+from tests.bundle.test_reader import member
 
 FILES = {"compose.yaml": b"services: {}\n", ".env": b"TAG=1.0\n", "Chart-1.0.tgz": bytes(range(256)) * 9, "empty": b""}
 
@@ -113,14 +114,7 @@ def test_an_index_with_other_files_is_none(made: Made, files: list[SmallFile]) -
 def test_their_order_is_part_of_the_one_spelling(made: Made) -> None:
     index = BundleIndex("x", made.plan.index.images, files=(small_file("b", b""), small_file("a", b"")))
     with pytest.raises(BundleError, match="not canonical"):
-        inspect(io.BytesIO(_first_member(index)))
-
-
-def _first_member(index: BundleIndex) -> bytes:
-    from generator.bundle.format import header, padding
-
-    data = index.encode()
-    return header("fategen/bundle.json", len(data)) + data + bytes(padding(len(data)))
+        inspect(io.BytesIO(member("fategen/bundle.json", index.encode())))
 
 
 def test_what_cannot_go_in_is_told_at_once(tmp_path: Path) -> None:
@@ -147,13 +141,10 @@ def test_inspect_lists_and_prints_them(
     file = tmp_path / "x.fate.tar"
     file.write_bytes(carried.data)
 
-    def run(*args: str) -> bytes:
-        monkeypatch.setattr("sys.argv", ["fategen", "bundle", "inspect", str(file), *args])
-        with pytest.raises(SystemExit) as stop:
-            generator.cli.main()
-        assert stop.value.code == 0
+    def printed(*args: str) -> bytes:
+        assert run(monkeypatch, "inspect", file, *args) == 0
         return capfdbinary.readouterr().out
 
-    assert b"\nfiles: .env (8 B), Chart-1.0.tgz (2.3 kB), compose.yaml (13 B), empty (0 B)\n" in run()
-    assert [entry["name"] for entry in json.loads(run("--format", "json"))["files"]] == sorted(FILES)
-    assert run("--file", "Chart-1.0.tgz") == FILES["Chart-1.0.tgz"]
+    assert b"\nfiles: .env (8 B), Chart-1.0.tgz (2.3 kB), compose.yaml (13 B), empty (0 B)\n" in printed()
+    assert [entry["name"] for entry in json.loads(printed("--format", "json"))["files"]] == sorted(FILES)
+    assert printed("--file", "Chart-1.0.tgz") == FILES["Chart-1.0.tgz"]
