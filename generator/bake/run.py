@@ -39,8 +39,12 @@ without the cache it would be run (seen with BuildKit 0.17.0 on an empty builder
 
 RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL)
 """Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this."""
-LOST = re.compile(r"code = Unavailable|error reading from server: EOF|no active sessions|transport is closing")
-"""The engine ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or lost the build; it restarts."""
+LOST = re.compile(
+    r"code = Unavailable|error reading from server: EOF|no active sessions|transport is closing|"
+    r"failed to solve: DeadlineExceeded"
+)
+"""The engine ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or lost the build; it restarts. Two
+bakes at once on a busy machine met the last (Docker 26.1.5, all steps cached)."""
 TRIES = 3
 FIX = "fix it, then run the same command: finished steps are cached"
 
