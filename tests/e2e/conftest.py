@@ -9,6 +9,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -131,7 +132,9 @@ def is_pushed(registry: str, repository: str) -> bool:
 
 def digest_of(reference: str) -> str:
     """The digest that a tag points to, in the words of another tool."""
-    return docker("buildx", "imagetools", "inspect", reference, "--format", "{{.Manifest.Digest}}")
+    shown = docker("buildx", "imagetools", "inspect", reference, "--format", "{{.Manifest.Digest}}")
+    # buildx 0.13 prints all that it knows of a manifest that no index names, the digest first
+    return re.findall("sha256:[0-9a-f]{64}", shown)[0]
 
 
 Once = Callable[[str, Callable[[], object]], None]

@@ -270,6 +270,7 @@ def test_what_passes_is_published_is_what_was_verified_and_passes_from_the_regis
 
 def test_the_next_run_removes_the_names_that_a_killed_one_left(one_fails: Project) -> None:
     *_, names = LEFT
+    succeeded(one_fails.run("bake", "proxy", "--push", "-q", cwd=one_fails.directory))
     before, containers = set(docker(*names).split()), set(docker(*LEFT[0]).split())
     command = [sys.executable, "-m", "generator", "verify", "proxy", "--from", "registry"]
     with subprocess.Popen(command, cwd=one_fails.directory) as process:
