@@ -20,11 +20,9 @@ from generator.errors import InputError, Problem
 from generator.files import write_atomically
 from generator.images.image import contents, sha256
 from generator.images.oci import (
-    DOCKER_INDEX,
     INDEX_TYPES,
-    OCI_INDEX,
-    OCI_MANIFEST,
     Descriptor,
+    index_type,
     parse_index,
     platform_object,
 )
@@ -272,6 +270,6 @@ def _index(entries: Sequence[tuple[str, dict[str, Any]]], platforms: Sequence[st
     order = {raw["digest"]: number for number, raw in enumerate(manifests)}
     attestations = [raw for platform, raw in entries if not platform]
     attestations.sort(key=lambda raw: order[raw["annotations"]["vnd.docker.reference.digest"]])
-    kind = OCI_INDEX if manifests[0]["mediaType"] == OCI_MANIFEST else DOCKER_INDEX
+    kind = index_type(manifests[0]["mediaType"])
     document = {"schemaVersion": 2, "mediaType": kind, "manifests": [*manifests, *attestations]}
     return json.dumps(document, indent=2).encode()

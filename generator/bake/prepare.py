@@ -167,6 +167,7 @@ def make_context(
         states=states,
         access=access,
         movable=tuple(plan.settings.movable_tags.split()),
+        oci=plan.settings.media_types == "oci",
     )
 
 

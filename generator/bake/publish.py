@@ -22,7 +22,7 @@ from generator.errors import EngineError
 from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import Plan, Target
 from generator.progress import Bar, say
-from generator.text import Version, duration, human, table
+from generator.text import Version, duration, human, parse_version, table
 
 if TYPE_CHECKING:
     from generator.bundle.index import BundleIndex
@@ -119,9 +119,19 @@ def _build(context: BakeContext) -> BakeResult:
 def _load(context: BakeContext) -> BakeResult:
     """Builds and loads in one run: a developer waits for it, and no one else sees what is loaded."""
     # the engine's own builder can keep the digest that a push or a bundle has; others send a tar in Docker's form
-    oci = ",oci-mediatypes=true" if context.facts.builder.driver == "docker" else ""
-    outputs = {target.name: f"type=docker{oci}" for target in context.job.targets if target.tags}
+    types = f",{_media_types(context)}" if context.facts.builder.driver == "docker" else ""
+    outputs = {target.name: f"type=docker{types}" for target in context.job.targets if target.tags}
     return _run(context, "building and loading", outputs, no_cache=context.job.options.no_cache)
+
+
+def _media_types(context: BakeContext) -> str:
+    """Options of BuildKit's exporters for MEDIA_TYPES, and for attestations in the form that every registry takes.
+
+    From 0.32 on attestations are OCI artifacts, which some registries refuse (gitlab.com on the first push).
+    """
+    versions = (parse_version(node.buildkit) for node in context.facts.builder.nodes)
+    artifacts = any(version is not None and version >= (0, 32, 0) for version in versions)
+    return f"oci-mediatypes={str(context.oci).lower()}{',oci-artifact=false' if artifacts else ''}"
 
 
 def _run(
@@ -177,7 +187,7 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, _Outcome],
     result = _build(context)
     tagged = [target for target in context.job.targets if target.tags]
     outputs = {
-        target.name: "type=image,oci-mediatypes=true,push=true,push-by-digest=true,name-canonical=true,"
+        target.name: f"type=image,{_media_types(context)},push=true,push-by-digest=true,name-canonical=true,"
         f"name={parse_reference(target.tags[0]).name}"
         for target in tagged
     }
@@ -353,7 +363,7 @@ def export_layouts(
     from generator.bundle.from_engine import fill_layouts
 
     with Bar("reading it back", context.quiet) as bar:
-        fill_layouts(context.docker, images, bar)
+        fill_layouts(context.docker, images, bar, oci=context.oci)
     return images, result
 
 
@@ -375,7 +385,10 @@ def _first(context: BakeContext, title: str, outputs: Mapping[str, str], again: 
 def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> BakeResult:
     """Has bake write the layouts; the blobs stay between runs, as a cache. Returns the result of what was built."""
     root = context.state.parent
-    outputs = {name: f"type=oci,tar=false,dest={path.relative_to(root)}" for name, path in layouts.items()}
+    outputs = {
+        name: f"type=oci,tar=false,{_media_types(context)},dest={path.relative_to(root)}"
+        for name, path in layouts.items()
+    }
     leaders = sent_first(context.job, context.facts.buildx)
     rest = {name: output for name, output in outputs.items() if name not in leaders}
     if leaders:

@@ -37,15 +37,25 @@ Later runs read the caches again: a step that is found in a registry's cache is 
 without the cache it would be run (seen with BuildKit 0.17.0 on an empty builder).
 """
 
-RACE = re.compile(r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL)
-"""Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this."""
-LOST = re.compile(
-    r"code = Unavailable|error reading from server: EOF|no active sessions|transport is closing|"
-    r"failed to solve: DeadlineExceeded"
-)
-"""The engine ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or lost the build; it restarts. Two
-bakes at once on a busy machine met the last (Docker 26.1.5, all steps cached)."""
-TRIES = 3
+TRANSIENT = {
+    # Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this
+    "failed to unpack a layer that images share": re.compile(
+        r"failed to prepare extraction snapshot .* does not exist: not found", re.DOTALL
+    ),
+    # it ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or lost the build, and restarts; the last
+    # was met by two bakes at once on a busy machine (Docker 26.1.5, all steps cached)
+    "stopped answering during the build": re.compile(
+        r"code = Unavailable|error reading from server: EOF|no active sessions|transport is closing|"
+        r"failed to solve: DeadlineExceeded"
+    ),
+    # a busy registry, or a line that breaks; what was pushed is not sent again
+    "could not send everything to the registry": re.compile(
+        r"unexpected status.*: (?:408|429|5\d\d)\b|connection reset by peer|broken pipe|unexpected EOF|i/o timeout|"
+        r"TLS handshake timeout|use of closed network connection|blob upload unknown"
+    ),
+}
+"""What passes outside of a Dockerfile's own steps: what the engine did, and how its message says so."""
+TRIES = 5
 FIX = "fix it, then run the same command: finished steps are cached"
 
 TICK = 0.2
@@ -73,6 +83,8 @@ class BakeContext:
     """how the registry is reached, for a push"""
     movable: tuple[str, ...] = ()
     """MOVABLE_TAGS"""
+    oci: bool = True
+    """MEDIA_TYPES: whether OCI's media types or Docker's"""
 
 
 @dataclass(frozen=True)
@@ -114,12 +126,11 @@ def run_bake(
         try:
             return _run_once(context, title, outputs, overrides, no_cache)
         except BakeError as error:
-            lost = not error.in_step and LOST.search(error.message)
-            if not (lost or RACE.search(error.message)):
+            reason = next((what for what, pattern in TRANSIENT.items() if pattern.search(error.message)), "")
+            if error.in_step or not reason:
                 raise
-            what = "stopped answering during the build" if lost else "failed to unpack a layer that images share"
-            context.view.note(f"the engine {what}; retrying")
-            # a lost one needs a moment to come back
+            context.view.note(f"the engine {reason}; retrying")
+            # one that restarts needs a moment
             time.sleep(3)
     return _run_once(context, title, outputs, overrides, no_cache)
 

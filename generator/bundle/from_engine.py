@@ -13,9 +13,12 @@ from generator.images.layout import BlobStore, SourceImage, missing_platforms, w
 from generator.progress import Progress, quiet
 
 
-def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progress = quiet) -> None:
+def fill_layouts(
+    docker: Docker, images: Sequence[SourceImage], progress: Progress = quiet, *, oci: bool = True
+) -> None:
     """Write each image, as the engine has it under its first name, into its layout directory.
 
+    A containerd store keeps manifests; for a graphdriver they are made, with OCI's media types or (``oci``) Docker's.
     The layouts share one ``blobs`` directory, a cache. Raises InputError for every image and platform that the engine
     lacks, and EngineError: a layout then has no index, as before.
     """
@@ -36,7 +39,7 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
     else:
         # by ID: a tag may move meanwhile, these are the images that were inspected
         groups = grouped({known[name].id: known[name].layers for name in names})
-        saves = read_saves(docker, groups, lambda ids, stream: compress_layers(stream, ids, store), progress)
+        saves = read_saves(docker, groups, lambda ids, stream: compress_layers(stream, ids, store, oci=oci), progress)
         keys = {name: known[name].id for name in names}
     saved = {key: top for tops in saves for key, top in tops.items()}
     for name, key in keys.items():

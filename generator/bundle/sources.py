@@ -180,5 +180,5 @@ def without_building(
         state = workspace.project.make_state("layouts")
         images = source_images(job, platforms, {t.name: empty_layout(state, t.name) for t in job.targets})
         with Bar("reading", quiet) as bar:
-            fill_layouts(find_docker(), images, bar)
+            fill_layouts(find_docker(), images, bar, oci=workspace.plan.settings.media_types == "oci")
         yield images, None

@@ -161,6 +161,11 @@ class Settings:
         example="latest nightly-*",
         group="Publishing",
     )
+    media_types: str = key(
+        values.media_types,
+        "oci, or docker for registries and clients that refuse OCI indexes (Huawei SWR)",
+        default="oci",
+    )
     cache_from: str = key(
         values.cache,
         "repository to read build caches from, with one tag per image",

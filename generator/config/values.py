@@ -111,6 +111,12 @@ def boolean(text: str) -> bool:
     raise ValueError(f"{shown(text)} is neither true (1, yes, on) nor false (0, no, off)")
 
 
+def media_types(text: str) -> str:
+    if text not in ("oci", "docker"):
+        raise ValueError(f"{shown(text)} is neither oci nor docker")
+    return text
+
+
 def platforms(text: str) -> tuple[str, ...]:
     """``os/arch[/variant]``, with commas or spaces between, in the order written and in containerd's normal form.
 

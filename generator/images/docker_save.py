@@ -252,7 +252,9 @@ def copy_blobs(stream: Readable, store: BlobStore) -> dict[str, Descriptor]:
     return saved.names()
 
 
-def compress_layers(stream: Readable, ids: Sequence[str], store: BlobStore) -> dict[str, Descriptor]:
+def compress_layers(
+    stream: Readable, ids: Sequence[str], store: BlobStore, *, oci: bool = True
+) -> dict[str, Descriptor]:
     """Put the images with these IDs, of a graphdriver's stream, into ``store``; their manifests. BadStream."""
 
     def take(name: str, layer: Readable, _size: int) -> str:
@@ -265,5 +267,5 @@ def compress_layers(stream: Readable, ids: Sequence[str], store: BlobStore) -> d
         if image is None or tuple(saved.layers.get(layer) for layer in image.layers) != image.diff_ids:
             raise BadStream(f"the layers of image {identity} are not those that its config names")
         layers = [layer for diff_id in image.diff_ids if (layer := store.compressed(diff_id))]
-        manifests[identity] = store.put_manifest(image.config, layers)
+        manifests[identity] = store.put_manifest(image.config, layers, oci=oci)
     return manifests

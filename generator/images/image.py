@@ -19,9 +19,9 @@ from generator.images.oci import (
     INDEX_TYPES,
     LAYER_TYPES,
     MANIFEST_TYPES,
-    OCI_INDEX,
     Descriptor,
     IndexEntry,
+    index_type,
     nested_index,
     parse_config,
     parse_index,
@@ -196,7 +196,7 @@ def resolve(
     elif len(children) != len(platform_images):
         # if nothing is left out, the index and its digest, which a registry knows, stay
         data = nested_index(sorted((name, manifests[name]) for name in platforms))
-        blob = Descriptor(sha256(data), len(data), OCI_INDEX)
+        blob = Descriptor(sha256(data), len(data), index_type(platform_images[0].manifest.media_type))
         rewritten[blob.digest] = data
     return ResolvedImage(Image(references, blob, platform_images), source, rewritten)
 

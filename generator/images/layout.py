@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, cast
@@ -30,6 +30,9 @@ from generator.images.image import (
     sha256,
 )
 from generator.images.oci import (
+    DOCKER_CONFIG,
+    DOCKER_GZIP,
+    DOCKER_MANIFEST,
     INDEX_TYPES,
     OCI_CONFIG,
     OCI_GZIP,
@@ -240,16 +243,17 @@ class BlobStore:
             return None
         return blob if self._has(blob) else None
 
-    def put_manifest(self, config: bytes, layers: Sequence[Descriptor]) -> Descriptor:
-        """Keep a config and a manifest of it and of layers that are here."""
+    def put_manifest(self, config: bytes, layers: Sequence[Descriptor], *, oci: bool = True) -> Descriptor:
+        """Keep a config and a manifest of it and of gzip layers that are here, with OCI's or Docker's media types."""
+        types = (OCI_MANIFEST, OCI_CONFIG, OCI_GZIP) if oci else (DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_GZIP)
         manifest = {
             "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": _described(Descriptor(self.put(config), len(config), OCI_CONFIG)),
-            "layers": [_described(layer) for layer in layers],
+            "mediaType": types[0],
+            "config": _described(Descriptor(self.put(config), len(config), types[1])),
+            "layers": [_described(replace(layer, media_type=types[2])) for layer in layers],
         }
         data = encode(manifest)
-        return Descriptor(self.put(data), len(data), OCI_MANIFEST)
+        return Descriptor(self.put(data), len(data), types[0])
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[IO[bytes]]:

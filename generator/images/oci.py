@@ -144,13 +144,18 @@ def parse_index(data: bytes, media_type: str) -> tuple[IndexEntry, ...]:
     return tuple(children)
 
 
+def index_type(manifest_type: str) -> str:
+    """The media type of an index of such manifests."""
+    return DOCKER_INDEX if manifest_type == DOCKER_MANIFEST else OCI_INDEX
+
+
 def nested_index(children: Sequence[tuple[str, Descriptor]]) -> bytes:
     """An index of these platforms and their manifests, for an image whose own index names more than is taken."""
     entries = [
         {"mediaType": d.media_type, "digest": d.digest, "size": d.size, "platform": platform_object(platform)}
         for platform, d in children
     ]
-    return encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
+    return encode({"schemaVersion": 2, "mediaType": index_type(children[0][1].media_type), "manifests": entries})
 
 
 def parse_config(data: bytes) -> Config:

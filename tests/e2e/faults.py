@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
 
-def transient(seed: int, share: float = 0.2) -> Fault:
+def transient(seed: int, share: float = 0.05) -> Fault:
     """What passes: 500, 502, 503, 429, a cut or stalled connection, also after 90 % of a body."""
     dice, lock = random.Random(seed), threading.Lock()
     failures: Counter[str] = Counter()

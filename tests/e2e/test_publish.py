@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ import pytest
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import simple
-from tests.e2e.conftest import Fategen, Ran, succeeded
+from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
 from tests.e2e.faults import Faults, refused_tag, transient
 
 NAMES = tuple("abcdefgh")
@@ -108,7 +109,7 @@ def test_transient_faults_end_in_success(site: Site, seed: int) -> None:
 @pytest.mark.parametrize("seed", some(25, 2))
 def test_a_refused_tag_leaves_every_tag_as_it_was(site: Site, seed: int) -> None:
     refused = NAMES[seed % len(NAMES)]
-    site.line.faults += [refused_tag(refused), transient(seed, 0.1)]
+    site.line.faults += [refused_tag(refused), transient(seed, 0.02)]
     ran = site.push()
     assert ran.code == 3, ran.err
     assert f"/{refused}:1.0: the tag was not written: 403" in ran.err and ran.err.count("(as before)") == len(NAMES)
@@ -141,3 +142,26 @@ def test_the_next_run_finishes_what_was_killed(site: Site, moment: int) -> None:
     assert not set(site.tags()) & set(site.before) and not journal.exists()
     # what was on its way in four uploads at most is sent again
     assert site.line.uploaded - sent < len(NAMES) * SIZE - min(sent, len(NAMES) * SIZE) + 5 * SIZE
+
+
+def test_docker_media_types_for_registries_that_refuse_oci(
+    own_sample: Path, fategen: Fategen, registry: str, tmp_path: Path
+) -> None:
+    types = ("--set", "MEDIA_TYPES=docker")
+    push = ("bake", "roll", "--push", "--allow-dirty", "--format", "json", *types)
+    [built] = json.loads(succeeded(fategen(*push, cwd=own_sample)).out)
+    [reference] = built["references"]
+    path = reference.partition("/")[2].rpartition(":")[0]
+    index = registry_get(registry, f"{path}/manifests/{built['digest']}")
+    assert "vnd.oci" not in json.dumps(index) and len(index["manifests"]) == 2  # type: ignore[call-overload, index]
+    for entry in index["manifests"]:  # type: ignore[call-overload, index]
+        assert "vnd.oci" not in json.dumps(registry_get(registry, f"{path}/manifests/{entry['digest']}"))
+    docker("-H", os.environ["FATEGEN_SANDBOX_DOCKER20"], "pull", "--quiet", reference)
+    file = tmp_path / "roll.fate.tar"
+    succeeded(
+        fategen("bundle", "save", "--from", "registry", "--image", "roll", "-o", str(file), *types, cwd=own_sample)
+    )
+    loaded = succeeded(fategen("bundle", "load", str(file), cwd=own_sample))
+    assert reference in loaded.out
+    pushed = fategen("bundle", "push", str(file), f"{registry}/{path.rpartition('/')[0]}-docker", cwd=own_sample)
+    assert "roll" in succeeded(pushed).out
