@@ -99,14 +99,14 @@ def some(count: int, default: int) -> list[object]:
     return [pytest.param(n, marks=[] if n < default else [pytest.mark.full]) for n in range(count)]
 
 
-@pytest.mark.parametrize("seed", some(25, 2))
+@pytest.mark.parametrize("seed", some(8, 2))
 def test_transient_faults_end_in_success(site: Site, seed: int) -> None:
     site.line.faults.append(transient(seed))
     succeeded(site.push())
     assert not set(site.tags()) & set(site.before), "every tag is new"
 
 
-@pytest.mark.parametrize("seed", some(25, 2))
+@pytest.mark.parametrize("seed", some(8, 2))
 def test_a_refused_tag_leaves_every_tag_as_it_was(site: Site, seed: int) -> None:
     refused = NAMES[seed % len(NAMES)]
     site.line.faults += [refused_tag(refused), transient(seed, 0.02)]
@@ -121,11 +121,11 @@ def test_a_refused_tag_leaves_every_tag_as_it_was(site: Site, seed: int) -> None
     assert not set(site.tags()) & set(site.before)
 
 
-@pytest.mark.parametrize("moment", some(40, 3))
+@pytest.mark.parametrize("moment", some(16, 3))
 def test_the_next_run_finishes_what_was_killed(site: Site, moment: int) -> None:
     """While blobs are sent, or (every fourth) after so many tags."""
     in_loop, number = moment % 4 == 0, moment // 4 % len(NAMES)
-    limit = moment * len(NAMES) * SIZE // 40
+    limit = moment * len(NAMES) * SIZE // 16
     with site.line.serve() as address:
         killed = site.push_and_kill(
             address, lambda: len(site.line.tags) > number if in_loop else site.line.uploaded > limit
