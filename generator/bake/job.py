@@ -44,6 +44,11 @@ class Job:
     overrides: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str, str], ...] = ()
 
+    @property
+    def named(self) -> tuple[Target, ...]:
+        """The targets that are images with names: no builders."""
+        return tuple(target for target in self.targets if target.tags)
+
     def shown(self, name: str) -> str:
         """The image that a target belongs to: a copy for fewer platforms is reported as its original."""
         return next((t.inherits or t.name for t in self.involved if t.name == name), name)

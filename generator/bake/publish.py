@@ -36,16 +36,13 @@ if TYPE_CHECKING:
 Verify = Callable[[Sequence[SourceImage]], None]
 """Checks the built images, which are OCI layouts, and raises if any of them must not be published."""
 
-Sizes = Mapping[str, int]
-"""Bytes by platform: an image's compressed layers, or (under "") what the local engine reports."""
-
 
 @dataclass(frozen=True)
 class Built:
     """One image of a run. ``digest`` is "" and ``sizes`` are empty if it was neither published nor loaded.
 
-    ``seconds`` is the time in which its own steps ran, without cached ones and without its parents'; ``cached``: no
-    step had to run.
+    ``sizes`` are bytes by platform: the compressed layers, or (under "") what the local engine reports. ``seconds`` is
+    the time in which its own steps ran, without cached ones and without its parents'; ``cached``: no step had to run.
     """
 
     image: str
@@ -120,7 +117,7 @@ def _load(context: BakeContext) -> BakeResult:
     """Builds and loads in one run: a developer waits for it, and no one else sees what is loaded."""
     # the engine's own builder can keep the digest that a push or a bundle has; others send a tar in Docker's form
     types = f",{_media_types(context)}" if context.facts.builder.driver == "docker" else ""
-    outputs = {target.name: f"type=docker{types}" for target in context.job.targets if target.tags}
+    outputs = {target.name: f"type=docker{types}" for target in context.job.named}
     return _run(context, "building and loading", outputs, no_cache=context.job.options.no_cache)
 
 
@@ -172,8 +169,7 @@ def _publish_layouts(
 
         return replace(_publication(target, layout, top(source)), read=read)
 
-    tagged = [target for target in context.job.targets if target.tags]
-    return _publish(context, lambda _: list(map(publication, tagged, sources))), result
+    return _publish(context, lambda _: list(map(publication, context.job.named, sources))), result
 
 
 def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, _Outcome], BakeResult]:
@@ -184,18 +180,17 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, _Outcome],
     from generator.images.oci import Descriptor
     from generator.registry.client import Repository
 
-    result = _build(context)
-    tagged = [target for target in context.job.targets if target.tags]
+    result, targets = _build(context), context.job.named
     outputs = {
         target.name: f"type=image,{_media_types(context)},push=true,push-by-digest=true,name-canonical=true,"
         f"name={parse_reference(target.tags[0]).name}"
-        for target in tagged
+        for target in targets
     }
-    untagged = [f"{target.name}.tags=" for target in tagged]
+    untagged = [f"{target.name}.tags=" for target in targets]
     try:
         digests = run_bake(context, "uploading", outputs, overrides=[NO_CACHE_EXPORT, *untagged]).digests
     except BakeError as error:
-        advice = explain_push(error.message, parse_reference(tagged[0].tags[0]).name)
+        advice = explain_push(error.message, parse_reference(targets[0].tags[0]).name)
         raise EngineError(
             f"{error.message}\n  full log: {error.log}      no tag was written",
             hint=f"everything is built; {f'{advice}; then run' if advice else 'run'} the same command again",
@@ -207,7 +202,7 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, _Outcome],
         descriptor = Descriptor(manifest.digest, len(manifest.data), manifest.media_type)
         return _publication(target, Repository(registry, path), descriptor)
 
-    return _publish(context, lambda registry: [publication(registry, target) for target in tagged]), result
+    return _publish(context, lambda registry: [publication(registry, target) for target in targets]), result
 
 
 def _publication(target: Target, source: BlobSource, top: Descriptor) -> Publication:
@@ -230,7 +225,7 @@ def _publication(target: Target, source: BlobSource, top: Descriptor) -> Publica
 def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publication]]) -> Mapping[str, _Outcome]:
     """Publishes, every tag or none. Raises InputError (tags that may not move) or EngineError."""
     from generator.registry.client import Registry
-    from generator.registry.explain import push_problem
+    from generator.registry.explain import push_failure
     from generator.registry.http import RegistryError
     from generator.registry.publish import Publisher, movable_tags
 
@@ -245,16 +240,15 @@ def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publicati
             publisher = Publisher(registry, publications, context.state, bar)
             published = publisher.publish(movable_tags(context.movable, options.overwrite))
     except RegistryError as error:
-        paths = [parse_reference(target.tags[0]).path for target in context.job.targets if target.tags]
-        problem = push_problem(access, paths, error)
+        paths = [parse_reference(target.tags[0]).path for target in context.job.named]
+        what, step = push_failure(access, paths, error)
+        run = f"{step}; then run" if step else "run"
         raise EngineError(
-            f"{access.host}: {context.docker.redact(problem.what)}\n  no tag was written",
-            hint=f"{f'{problem.get}; then run' if problem.get else 'run'} the same command again: what was uploaded is "
-            "not sent again",
+            f"{access.host}: {context.docker.redact(what)}\n  no tag was written",
+            hint=f"{run} the same command again: what was uploaded is not sent again",
         ) from error
     outcomes = {}
-    tagged = [target for target in context.job.targets if target.tags]
-    for target, image in zip(tagged, published, strict=True):
+    for target, image in zip(context.job.named, published, strict=True):
         digest = image.publication.target.digest
         before = next((old for old in image.before.values() if old != digest), "")
         outcomes[target.name] = _Outcome(digest, tuple(image.publication.sizes.items()), before)
@@ -262,11 +256,10 @@ def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publicati
 
 
 def _loaded(context: BakeContext, result: BakeResult) -> Mapping[str, _Outcome]:
-    tagged = [target for target in context.job.targets if target.tags]
-    sizes = loaded_sizes(context.docker, [target.tags[0] for target in tagged])
+    sizes = loaded_sizes(context.docker, [target.tags[0] for target in context.job.named])
     return {
         target.name: _Outcome(result.digests.get(target.name, ""), tuple(sizes.get(target.tags[0], {}).items()))
-        for target in tagged
+        for target in context.job.named
     }
 
 
@@ -338,8 +331,7 @@ def export_layouts(
     Layers are what a push sends: gzip, unless a base has others. ``again``: the images were built just now, so that no
     build cache is written.
     """
-    # a builder image has no name and is no image of a release
-    job = replace(context.job, targets=tuple(target for target in context.job.targets if target.tags))
+    job = replace(context.job, targets=context.job.named)
     context = replace(context, job=job)
     platforms = platforms or tuple(dict.fromkeys(p for target in job.targets for p in target.platforms))
     layouts = {target.name: empty_layout(context.state / "layouts", target.name) for target in job.targets}

@@ -72,6 +72,16 @@ def find_push_problems(access: Access, paths: Sequence[str]) -> list[PushProblem
     return [push_problem(access, list(group), next(iter(group.values()))) for group in groups.values()]
 
 
+def push_failure(access: Access, paths: Sequence[str], error: RegistryError) -> tuple[str, str]:
+    """Why an upload to these repositories failed, and the next step ("" if there is none)."""
+    if error.kind == "unknown":
+        refused = error.code in ("MANIFEST_INVALID", "UNSUPPORTED")
+        step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env" if refused else ""
+        return error.detail, step
+    problem = push_problem(access, paths, error)
+    return problem.what, problem.get
+
+
 def push_problem(access: Access, paths: Sequence[str], error: RegistryError) -> PushProblem:
     """Why a push to these repositories of one project failed, or would fail."""
     login = access.login

@@ -155,7 +155,7 @@ class Publisher:
             try:
                 sent[publication.path] += self._upload(publication)
             except RegistryError as error:
-                raise RegistryError(error.kind, f"{publication.path}: {error.detail}") from error
+                raise RegistryError(error.kind, f"{publication.path}: {error.detail}", code=error.code) from error
         return sent
 
     def _changed(self, publication: Publication) -> list[Tag]:
