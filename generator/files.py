@@ -19,7 +19,9 @@ from generator.errors import EngineError
 FREE_SPACE = "free some space there, then run the same command again"
 
 
-def write_atomically(path: Path, content: str | bytes, *, sync: bool = True, temporary: str = "") -> None:
+def write_atomically(
+    path: Path, content: str | bytes, *, sync: bool = True, temporary: str = "", mode: int = 0o644
+) -> None:
     """Write a small file: whole or not at all, and no other file is left behind. Raises OSError.
 
     ``sync`` waits until its bytes are on the disk; a cache that can be made again needs no wait. ``temporary`` is a
@@ -32,7 +34,7 @@ def write_atomically(path: Path, content: str | bytes, *, sync: bool = True, tem
         number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         # mkstemp keeps the file to its owner; a file system without modes (vfat) refuses a change
         with contextlib.suppress(PermissionError):
-            os.fchmod(number, 0o644)
+            os.fchmod(number, mode)
     try:
         with os.fdopen(number, "wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)

@@ -119,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
     def handle(self) -> None:
         try:
             super().handle()
-        except ConnectionError:
+        except OSError:
             self.close_connection = True
 
     def do(self) -> None:

@@ -25,7 +25,7 @@ from generator.images.image import sha256
 from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_config, parse_index, parse_manifest
 from generator.registry.http import ErrorKind, RegistryError, Response, is_insecure, join_url, origin
 from generator.registry.session import NOT_YET_VISIBLE, Access, Session, Stopped
-from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, Received, State, Upload
+from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, OpenUploads, Received, State, Upload
 
 ACCEPT = ", ".join(sorted(INDEX_TYPES | MANIFEST_TYPES))
 _NO_PROJECT = re.compile(r"project \S+ not found|repository .*does not exist|NAME_UNKNOWN", re.IGNORECASE)
@@ -119,14 +119,23 @@ class Registry(Session):
         """
         return Download(self, self._path(path), digest, size, received).into(directory)
 
-    def push_blob(self, path: str, digest: str, size: int, content: Content, mount: str = "") -> State:
+    def push_blob(
+        self,
+        path: str,
+        digest: str,
+        size: int,
+        content: Content,
+        mount: str = "",
+        uploads: OpenUploads | None = None,
+    ) -> State:
         """Makes sure that the repository has this blob: it is there, mounted from the repository ``mount``, or sent.
 
+        ``uploads`` are those that an earlier run began.
         Raises RegistryError, and whatever ``content`` raises; then the registry has no new blob.
         """
         if self.has_blob(path, digest):
             return "was there"
-        return Upload(self, self._path(path), digest, size, content).run(mount and self._path(mount))
+        return Upload(self, self._path(path), digest, size, content, uploads).run(mount and self._path(mount))
 
     def put_manifest(self, path: str, name: str, media_type: str, data: bytes) -> None:
         """Puts a manifest under a tag or its digest; RegistryError too if the registry reports another digest.

@@ -23,10 +23,12 @@ from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet, say
 from generator.registry.client import Registry
 from generator.registry.http import RegistryError
+from generator.registry.transfer import OpenUploads
 
 AT_ONCE = 4
 """Blobs that are uploaded side by side."""
 JOURNAL = "publish.json"
+UPLOADS = "uploads.json"
 AGAIN = "everything is uploaded: the same command again only writes the tags"
 ROLL_BACK = "fategen rollback puts back the tags that were written"
 Read = Callable[[Descriptor], Iterator[bytes]]
@@ -97,17 +99,19 @@ class Publisher:
         self._before = self._read_tags()
         self._repositories: dict[str, str] = {}
         """digest of a blob -> a repository that has it"""
+        self._uploads = OpenUploads(state / UPLOADS)
         self._lock = threading.Lock()
         self._done = 0
         self._total = sum({blob.digest: blob.size for p in publications for blob in p.blobs}.values())
 
     def publish(self, movable: Callable[[str], bool]) -> tuple[Published, ...]:
         """Checks the tags, uploads, writes the tags. ``movable`` says which tags may move to another image."""
-        self._earlier()
-        self._check_tags(movable, "nothing was sent; choose another TAG, or add --overwrite")
-        sent = self._upload_all()
         with locked(self._state):
-            # an upload takes its time, in which others may have published
+            self._earlier()
+            self._check_tags(movable, "nothing was sent; choose another TAG, or add --overwrite")
+            sent = self._upload_all()
+            self._uploads.forget()
+            # an upload takes its time, in which another machine may have published
             self._before = self._read_tags()
             self._check_tags(movable, "no tag was written; choose another TAG, or add --overwrite")
             tags = {str(tag): tag for publication in self._publications for tag in self._changed(publication)}
@@ -205,7 +209,7 @@ class Publisher:
         path, read = publication.path, publication.read
         repository = self._repositories.get(blob.digest, path)
         mount = repository if repository != path else ""
-        state = self._registry.push_blob(path, blob.digest, blob.size, lambda: read(blob), mount)
+        state = self._registry.push_blob(path, blob.digest, blob.size, lambda: read(blob), mount, self._uploads)
         with self._lock:
             if blob.digest not in self._repositories:
                 self._repositories[blob.digest] = path
@@ -260,7 +264,7 @@ def tag_problems(
 
 @contextlib.contextmanager
 def locked(state: Path) -> Iterator[None]:
-    """While the block runs, nobody else writes tags with a journal in ``state``, which is made if need be."""
+    """While the block runs, no other process publishes with a journal in ``state``, which is made if need be."""
     made = not state.exists()
     with disk_errors(state):
         state.mkdir(parents=True, exist_ok=True)

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
 import urllib3
 
-from generator.files import disk_errors
+from generator.files import disk_errors, write_atomically
 from generator.registry.http import RegistryError, Response, join_url
 from generator.registry.session import TRANSIENT, Session, with_query
 
@@ -27,6 +29,8 @@ _RESTARTS = 3
 """Times that a blob is started from the beginning (wrong bytes, no ranges) before the registry is to blame."""
 UPLOAD_TIMEOUT = (5.0, 300.0)
 """Seconds to connect, and for a response: a registry moves a large blob to its place before it says yes."""
+_LARGE = 8 << 20
+"""Bytes from which on an upload is worth going on with in the next run."""
 _PIECE = 64 << 10
 """Bytes that urllib3 sends at a time: each piece has the seconds to connect, so that 0.1 Mbit/s is fast enough."""
 
@@ -158,21 +162,54 @@ class Download:
         )
 
 
+class OpenUploads:
+    """The uploads of large blobs that a run began and did not complete, in a file: the next run goes on with them.
+
+    An upload's URL can carry a right to upload to it: the file is its owner's alone. Thread-safe.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._lock = file, threading.Lock()
+        self._urls: dict[str, str] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            self._urls = {str(key): str(url) for key, url in dict(json.loads(file.read_bytes())).items()}
+
+    def get(self, key: str) -> str:
+        return self._urls.get(key, "")
+
+    def put(self, key: str, url: str) -> None:
+        """Notes where an upload is. A disk that refuses this costs the next run an upload anew."""
+        with self._lock, contextlib.suppress(OSError):
+            self._urls[key] = url
+            write_atomically(self._file, json.dumps(self._urls), sync=False, mode=0o600)
+
+    def forget(self) -> None:
+        """For when everything is uploaded."""
+        self._file.unlink(missing_ok=True)
+
+
 class Upload:
     """The upload of one blob to the repository ``path``; after a break it goes on where the registry stands."""
 
-    def __init__(self, session: Session, path: str, digest: str, size: int, content: Content) -> None:
+    def __init__(
+        self, session: Session, path: str, digest: str, size: int, content: Content, uploads: OpenUploads | None = None
+    ) -> None:
         self._session, self._path = session, path
         self._digest, self._size, self._content = digest, size, content
         self._scope = f"repository:{path}:pull,push"
+        self._uploads = uploads if size >= _LARGE else None
+        self._key = f"{session.access.host}/{path}@{digest}"
 
     def run(self, mount: str = "") -> State:
         """``mount``: a repository that has the blob. Raises RegistryError, and whatever the content raises."""
-        location = self._begin(mount)
+        earlier = self._uploads.get(self._key) if self._uploads else ""
+        location, start = self._resume(earlier) if earlier else (self._begin(mount), 0)
         if not location:
             return "mounted"
-        start = furthest = failures = 0
+        furthest, failures = start, 0
         while True:
+            if self._uploads:
+                self._uploads.put(self._key, location)
             response, location = self._send_from(location, start)
             if isinstance(response, Response) and response.status == 201:
                 return "pushed"

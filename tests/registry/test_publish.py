@@ -14,6 +14,7 @@ import pytest
 
 from generator.errors import EngineError, InputError
 from generator.images.oci import OCI_CONFIG, OCI_GZIP, OCI_INDEX, OCI_MANIFEST, Descriptor
+from generator.registry.http import RegistryError
 from generator.registry.publish import (
     JOURNAL,
     Publication,
@@ -231,10 +232,6 @@ def test_a_registry_that_does_not_show_yet_what_was_pushed_is_waited_for(
     registry.lies.append(late)
     publish(registry, release("1"), tmp_path)
     assert tags(registry) == digests(release("1")) and len(registry.slept) == 2
-
-
-class Killed(BaseException):
-    """As kill -9 ends a process: nothing of the publisher runs any more."""
 
 
 @pytest.fixture
@@ -460,3 +457,40 @@ def test_a_tag_that_moves_during_the_upload_is_not_overwritten(registry: Loopbac
         publish(registry, release("1"), tmp_path)
     assert error.value.hint.startswith("no tag was written")
     assert tags(registry) == ["", other[1].target.digest, ""]
+
+
+def test_the_next_run_goes_on_with_a_large_blob_where_this_one_broke(registry: Loopback, tmp_path: Path) -> None:
+    layer = bytes(9 << 20)
+    blob = described(layer, OCI_GZIP)
+    state = tmp_path / "state"
+    one = image("a", "1", ("amd64",))
+    parts = [layer[start : start + (1 << 20)] for start in range(0, len(layer), 1 << 20)]
+    small = one.read
+    assert small is not None
+    one = replace(one, blobs=(blob, *one.blobs), read=lambda b: iter(parts) if b.digest == blob.digest else small(b))
+    broken = [True]
+
+    def breaking(handler: Handler) -> bool:
+        size = int(handler.headers.get("Content-Length", 0))
+        if not broken[0] or "/upload/" not in handler.path or (handler.command != "GET" and size < 1 << 20):
+            return False
+        if handler.command == "PUT":
+            handler.loopback.uploads[handler.url.path.removeprefix("/upload/")] += handler.rfile.read(8 << 20)
+        handler.close_connection = True
+        handler.connection.shutdown(socket.SHUT_RDWR)
+        return True
+
+    registry.lies.append(breaking)
+    registry.lies.append(
+        lambda handler: (
+            broken[0] and handler.command == "POST" and bool(registry.uploads) and (handler.answer(503) is None)
+        )
+    )
+    with pytest.raises(RegistryError):
+        publish(registry, [one], state)
+    assert (state / "uploads.json").stat().st_mode & 0o777 == 0o600
+    broken[0] = False
+    registry.asked.clear()
+    publish(registry, [one], state)
+    assert len(registry.paths("PATCH")) == 1 and registry.blobs["fate/a"][blob.digest] == layer
+    assert not state.exists() or not list(state.iterdir())
