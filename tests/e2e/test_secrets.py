@@ -207,7 +207,7 @@ def runs(site: Path, environment: dict[str, str], fategen: Fategen) -> list[Ran]
         fategen(*command, cwd=site, env=env)
         for command in (
             ("render",),
-            (*bake, "--push"),
+            (*bake, "--push", "--overwrite"),
             ("bake", *IMAGES, "--load", "--platform", "linux/amd64"),
             ("bake", *IMAGES, "--print"),
             ("bundle", "save", "--image", "federation", "-o", "out.fate.tar"),
