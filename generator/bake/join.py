@@ -17,23 +17,27 @@ from generator.bake.publish import Built
 from generator.bake.run import BakeContext
 from generator.config.reference import parse_reference
 from generator.errors import InputError, Problem
-from generator.files import write_atomically
+from generator.files import disk_errors, write_atomically
 from generator.images.image import contents, sha256
 from generator.images.oci import (
     INDEX_TYPES,
     Descriptor,
     index_type,
     parse_index,
+    platform_name,
     platform_object,
 )
+from generator.images.strictjson import Malformed, digest, fields, items, parse, text
 from generator.plan.plan import Plan, Target
 from generator.progress import Progress
 from generator.registry.client import RawManifest, Registry, Repository
 from generator.registry.http import RegistryError
 from generator.registry.publish import Publication, Published, Publisher, movable_tags
+from generator.text import printable
 from generator.workspace import Workspace
 
 VERSION = 1
+_RELEASE = ("release", "prefix", "tag", "settings")
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def write_digests(path: Path, workspace: Workspace, commits: Mapping[str, str], 
         if image.references
     ]
     content = {"version": VERSION, **_release(workspace), "sources": dict(commits), "images": images}
-    write_atomically(path, json.dumps({**content, "checksum": _checksum(content)}, indent=2) + "\n")
+    with disk_errors(path.parent):
+        write_atomically(path, json.dumps({**content, "checksum": _checksum(content)}, indent=2) + "\n")
 
 
 def join(
@@ -119,8 +124,8 @@ def join(
 def _release(workspace: Workspace) -> dict[str, str]:
     settings = workspace.plan.settings
     rendered = hashlib.sha256()
-    for path, text in sorted(workspace.tree.items()):
-        rendered.update(f"{path}\0{text}\0".encode())
+    for path, content in sorted(workspace.tree.items()):
+        rendered.update(f"{path}\0{content}\0".encode())
     return {
         "release": workspace.plan.release,
         "prefix": settings.prefix,
@@ -162,22 +167,35 @@ def _checked(workspace: Workspace, paths: Sequence[Path]) -> list[DigestsFile]:
 
 
 def _read(path: Path) -> DigestsFile:
+    where = "the file"
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-        checksum = content.pop("checksum")
+        content = fields(parse(path.read_bytes()), where, ("version", "checksum", "images", "sources", *_RELEASE))
+        checksum = text(content.pop("checksum"), "checksum")
         if content["version"] != VERSION:
-            raise InputError(Problem(str(path), f"has version {content['version']}, this fategen reads {VERSION}"))
+            raise InputError(Problem(str(path), f"is not of this version of fategen (it reads {VERSION})"))
         if checksum != _checksum(content):
-            raise InputError(Problem(str(path), "was edited, or damaged on its way: its checksum is another"))
-        images = tuple(
-            Uploaded(image["image"], image["digest"], tuple(image["platforms"])) for image in content.pop("images")
+            raise InputError(Problem(str(path), "was edited, or damaged on its way: its checksum does not match"))
+        sources = fields(content["sources"], "sources", ())
+        release, prefix, tag, settings = (printable(text(content[name], name)) for name in _RELEASE)
+        return DigestsFile(
+            file=str(path),
+            release=release,
+            prefix=prefix,
+            tag=tag,
+            settings=settings,
+            sources={name: text(commit, name) for name, commit in sources.items()},
+            images=tuple(_uploaded(value) for value in items(content["images"], "images")),
         )
-        content.pop("version")
-        return DigestsFile(file=str(path), images=images, **content)
     except OSError as error:
         raise InputError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(Problem(str(path), "is not a file of fategen bake --push --digests")) from error
+    except Malformed as error:
+        raise InputError(Problem(str(path), f"is not a file of fategen bake --push --digests: {error}")) from error
+
+
+def _uploaded(value: object) -> Uploaded:
+    image = fields(value, "images", ("image", "digest", "platforms"))
+    platforms = tuple(platform_name(text(name, "platforms")) for name in items(image["platforms"], "platforms"))
+    return Uploaded(printable(text(image["image"], "image")), digest(image["digest"], "digest"), platforms)
 
 
 def _of_another_project(file: DigestsFile, expected: Mapping[str, str]) -> Iterator[Problem]:
@@ -211,7 +229,7 @@ def _not_once(plan: Plan, files: Sequence[DigestsFile]) -> Iterator[Problem]:
                 if key not in expected:
                     yield Problem(file.file, f"has {image.image} for {platform}, which this project does not have")
                 elif key in where:
-                    yield Problem(file.file, f"has {image.image} for {platform}, and so has {where[key]}")
+                    yield Problem(file.file, f"has {image.image} for {platform}, and {where[key]} has it too")
                 where.setdefault(key, file.file)
     for name, platform in sorted(expected - where.keys()):
         yield Problem(name, f"{platform} is in none of the files")
@@ -230,7 +248,7 @@ def _publication(registry: Registry, target: Target, files: Sequence[DigestsFile
     for file in files:
         for image in (image for image in file.images if image.image == target.name):
             try:
-                top = registry.pushed(path, image.digest)
+                top = registry.manifest(path, image.digest)
             except RegistryError as error:
                 if error.kind != "missing":
                     raise
@@ -263,13 +281,18 @@ def _entries(top: RawManifest, platform: str) -> list[tuple[str, dict[str, Any]]
     return [(platform, {"mediaType": top.media_type, "digest": top.digest, "size": len(top.data), "platform": stated})]
 
 
+_ATTESTED = "vnd.docker.reference.digest"
+"""BuildKit's annotation of an attestation: the manifest that it is about."""
+
+
 def _index(entries: Sequence[tuple[str, dict[str, Any]]], platforms: Sequence[str]) -> bytes:
     """The index of these entries, byte for byte as BuildKit writes it: platforms in order, then their attestations."""
     by_platform = {platform: raw for platform, raw in entries if platform}
     manifests = [by_platform[platform] for platform in platforms]
     order = {raw["digest"]: number for number, raw in enumerate(manifests)}
     attestations = [raw for platform, raw in entries if not platform]
-    attestations.sort(key=lambda raw: order[raw["annotations"]["vnd.docker.reference.digest"]])
+    # one of no platform here (another builder's) comes last
+    attestations.sort(key=lambda raw: order.get((raw.get("annotations") or {}).get(_ATTESTED), len(order)))
     kind = index_type(manifests[0]["mediaType"])
     document = {"schemaVersion": 2, "mediaType": kind, "manifests": [*manifests, *attestations]}
     return json.dumps(document, indent=2).encode()

@@ -227,7 +227,7 @@ def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publicati
     from generator.registry.client import Registry
     from generator.registry.explain import push_failure
     from generator.registry.http import RegistryError
-    from generator.registry.publish import Publisher, movable_tags
+    from generator.registry.publish import Publisher, movable_tags, not_written
 
     assert context.access is not None
     options, access = context.job.options, context.access
@@ -244,7 +244,7 @@ def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publicati
         what, step = push_failure(access, paths, error)
         run = f"{step}; then run" if step else "run"
         raise EngineError(
-            f"{access.host}: {context.docker.redact(what)}\n  no tag was written",
+            f"{access.host}: {context.docker.redact(what)}\n  {not_written(context.state)}",
             hint=f"{run} the same command again: what was uploaded is not sent again",
         ) from error
     outcomes = {}

@@ -65,7 +65,10 @@ def release_access(workspace: Workspace, process: Mapping[str, str]) -> Access:
 
 def lost_platforms(targets: Sequence[Target], access: Access) -> list[Problem]:
     """Every tag that would lose a platform; if a registry does not answer, the publication itself finds out."""
-    registry = Registry(access)
+    try:
+        registry = Registry(access)
+    except RegistryError:
+        return []
     wanted = [
         Publication(name.path, (name.tag,), Descriptor("", 0, ""), tuple(map(platform_name, target.platforms)))
         for target in targets

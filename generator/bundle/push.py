@@ -71,7 +71,7 @@ def push(
     from generator.registry.client import Registry, access_to, host_of
     from generator.registry.explain import find_push_problems
     from generator.registry.http import RegistryError
-    from generator.registry.publish import Publisher, movable_tags
+    from generator.registry.publish import Publisher, movable_tags, not_written
 
     host = host_of(_checked(prefix))
     with open_blobs(file, bases) as blobs:
@@ -88,7 +88,7 @@ def push(
             published = publisher.publish(movable_tags((), overwrite))
         except RegistryError as error:
             hint = "run the same command again: what it already has is not sent again"
-            raise EngineError(f"{host}: {error.detail}; no tag was written", hint=hint) from error
+            raise EngineError(f"{host}: {error.detail}; {not_written(state)}", hint=hint) from error
     images = []
     for image in published:
         publication = image.publication

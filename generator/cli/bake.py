@@ -73,6 +73,8 @@ def command(
         )
     if digests and not push:
         raise InputError(Problem("--digests", "only with --push: it names what was uploaded"))
+    if digests and not digests.parent.is_dir():
+        raise InputError(Problem("--digests", f"{digests.parent} is not a directory"))
     output: Output = "push" if push else "load" if load else "none"
     project = open_project(directory)
     docker = find_docker().at(project.root)

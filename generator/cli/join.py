@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from generator.cli.common import directory_option, open_project, say_warnings
+from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.errors import EngineError
 from generator.progress import Bar
 
@@ -18,7 +18,15 @@ from generator.progress import Bar
 @click.option("--overwrite", is_flag=True, help="Move tags that point to other images.")
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @directory_option
-def command(files: tuple[Path, ...], overwrite: bool, output_format: str, directory: Path) -> None:
+@change_options
+def command(
+    files: tuple[Path, ...],
+    overwrite: bool,
+    output_format: str,
+    directory: Path,
+    sets: tuple[str, ...],
+    sources: tuple[str, ...],
+) -> None:
     """Publish what several machines uploaded with bake --push --digests FILE: one index for each image, then all tags.
 
     The files must together have every image and platform of the project, from the same settings and sources.
@@ -27,18 +35,19 @@ def command(files: tuple[Path, ...], overwrite: bool, output_format: str, direct
     from generator.bake.push_checks import release_access
     from generator.registry.client import Registry
     from generator.registry.http import RegistryError
+    from generator.registry.publish import not_written
     from generator.text import human, table
     from generator.workspace import load
 
-    workspace = load(open_project(directory))
+    workspace = load(open_project(directory), sets=sets, sources=sources)
     say_warnings(workspace.warnings)
     access = release_access(workspace, os.environ)
+    state = workspace.project.make_state()
     try:
         with Bar("publishing", quiet=False) as bar:
-            state = workspace.project.make_state()
             published = join(workspace, files, Registry(access), state, overwrite=overwrite, progress=bar)
     except RegistryError as error:
-        message = f"{access.host}: {error.detail}; no tag was written"
+        message = f"{access.host}: {error.detail}; {not_written(state)}"
         raise EngineError(message, hint="run the same command again") from error
     images = [
         {

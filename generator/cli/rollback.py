@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from generator.cli.common import directory_option
-from generator.errors import EngineError
+from generator.errors import EngineError, InputError
+
+if TYPE_CHECKING:
+    from generator.registry.session import Access
 
 
 @click.command()
@@ -19,9 +23,9 @@ def command(directory: Path) -> None:
     To finish it instead, run the interrupted command again.
     """
     from generator.project import state_directory
-    from generator.registry.client import Registry, access_to
+    from generator.registry.client import Registry
     from generator.registry.http import RegistryError
-    from generator.registry.publish import interrupted, is_left, listed, locked, roll_back
+    from generator.registry.publish import interrupted, listed, locked, roll_back
 
     state = state_directory(directory)
     with locked(state):
@@ -30,10 +34,28 @@ def command(directory: Path) -> None:
             click.echo("no publication was interrupted here: there is nothing to put back")
             return
         try:
-            registry = Registry(access_to(host, os.environ))
+            registry = Registry(_access(directory, host))
+            registry.log_in()
         except RegistryError as error:
-            raise EngineError(f"{host}: {error.detail}", hint="run fategen rollback again") from error
-        results = roll_back(registry, tags, state)
-    click.echo(f"the tags point to\n{listed(registry, results)}")
-    if any(is_left(tag, digest) for tag, digest in results.items()):
-        raise EngineError("not every tag could be put back", hint="see above; delete a new tag in the registry itself")
+            raise EngineError(f"{host}: {error.detail}", hint="then run fategen rollback again") from error
+        states = roll_back(registry, tags, state)
+    click.echo(f"the tags point to\n{listed(registry, states)}")
+    if any(left.problem and not left.final for left in states.values()):
+        raise EngineError("not every tag could be put back", hint="run fategen rollback again")
+    if any(left.problem for left in states.values()):
+        raise EngineError("new tags are left", hint="delete them in the registry itself")
+
+
+def _access(directory: Path, host: str) -> Access:
+    """As the project reaches its registry, if it is that one: with CA_BUNDLE and its proxy."""
+    from generator.bake.push_checks import release_access
+    from generator.project import find_project
+    from generator.registry.client import access_to
+    from generator.workspace import load
+
+    try:
+        access = release_access(load(find_project(directory)), os.environ)
+    except InputError:
+        # no project, or one that is being edited
+        return access_to(host, os.environ)
+    return access if access.host == host else access_to(host, os.environ)

@@ -293,6 +293,25 @@ def signals_as_exceptions() -> Iterator[None]:
             signal.signal(number, previous)
 
 
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[list[int]]:
+    """The numbers of the signals that would end the process and came during the block, which looks at them itself.
+
+    Only the main thread may set handlers; elsewhere none is deferred.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    deferred = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    old = {number: signal.signal(number, lambda number, _: came.append(number)) for number in deferred}
+    try:
+        yield came
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)
+
+
 def find_program(name: str, hint: str = "") -> Docker:
     """An engine's command on ``PATH`` (docker, podman, ctr). Raises EngineError if there is none."""
     binary = shutil.which(name)

@@ -23,6 +23,8 @@ from generator.docker.credentials import HUB, certificates, docker_config, find_
 from generator.errors import EngineError
 from generator.images.image import sha256
 from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_config, parse_index, parse_manifest
+from generator.images.strictjson import Malformed
+from generator.images.strictjson import digest as checked_digest
 from generator.registry.http import ErrorKind, RegistryError, Response, is_insecure, join_url, origin
 from generator.registry.session import NOT_YET_VISIBLE, Access, Session, Stopped
 from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, OpenUploads, Received, State, Upload
@@ -103,7 +105,9 @@ class Registry(Session):
         response = self._ask("HEAD", path, "manifests", tag)
         if not self._exists(response):
             return ""
-        return response.headers.get("Docker-Content-Digest") or self.manifest(path, tag).digest
+        with contextlib.suppress(Malformed):
+            return checked_digest(response.headers.get("Docker-Content-Digest"), "its digest")
+        return self.manifest(path, tag).digest
 
     def has_blob(self, path: str, digest: str) -> bool:
         """Whether the repository has this blob."""
@@ -135,7 +139,8 @@ class Registry(Session):
         """
         if self.has_blob(path, digest):
             return "was there"
-        return Upload(self, self._path(path), digest, size, content, uploads).run(mount and self._path(mount))
+        upload = Upload(self, self._path(path), digest, size, content, lambda: self.has_blob(path, digest), uploads)
+        return upload.run(mount and self._path(mount))
 
     def put_manifest(self, path: str, name: str, media_type: str, data: bytes) -> None:
         """Puts a manifest under a tag or its digest; RegistryError too if the registry reports another digest.
@@ -169,10 +174,15 @@ class Registry(Session):
         raise AssertionError("unreachable")
 
     def delete_tag(self, path: str, tag: str) -> bool:
-        """Deletes a tag, not its manifest; False if the registry does not support this or this login may not."""
+        """Deletes a tag, not its manifest; False if the registry does not support this (distribution before 3.0)."""
         path = self._path(path)
         response = self.request("DELETE", f"/v2/{path}/manifests/{tag}", f"repository:{path}:delete,pull")
-        return response.status in (202, 404)
+        if response.status in (200, 202, 404):
+            return True
+        error = self.error(response)
+        if response.status == 405 or error.code == "UNSUPPORTED":
+            return False
+        raise error
 
     def _ask(self, method: str, path: str, kind: str, name: str) -> Response:
         path = self._path(path)

@@ -13,7 +13,7 @@ from generator.registry.http import ErrorKind, RegistryError
 from generator.registry.session import Access
 
 Texts = Mapping[ErrorKind, tuple[str, str]]
-"""Kind of a error -> what is wrong, and the next step."""
+"""Kind of an error -> what is wrong, and the next step."""
 _REGISTRY: Texts = {
     "unreachable": ("it cannot be reached: {detail}", "check its name, the network, HTTPS_PROXY and NO_PROXY"),
     "authority": ("its certificate is signed by an unknown authority{quoted}", get_authority("{host}")),

@@ -11,17 +11,18 @@ import fnmatch
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from generator.docker.process import signals_deferred
 from generator.errors import EngineError, InputError, Problem
 from generator.files import disk_errors, lock, write_atomically
 from generator.images.oci import Descriptor
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet, say
-from generator.registry.client import Registry
+from generator.registry.client import RawManifest, Registry
 from generator.registry.http import RegistryError
 from generator.registry.transfer import OpenUploads
 
@@ -35,7 +36,7 @@ Read = Callable[[Descriptor], Iterator[bytes]]
 """Yields a blob's bytes, the last piece only when all of them are right; else it raises an error of its own."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Publication:
     """An image to publish: the ``tags`` of the repository ``path`` are to point to ``target``, an index or a manifest.
 
@@ -108,18 +109,19 @@ class Publisher:
         """Checks the tags, uploads, writes the tags. ``movable`` says which tags may move to another image."""
         with locked(self._state):
             self._earlier()
-            self._check_tags(movable, "nothing was sent; choose another TAG, or add --overwrite")
+            self._check_tags(movable, f"{not_written(self._state)}; choose another TAG, or add --overwrite")
             sent = self._upload_all()
             self._uploads.forget()
             # an upload takes its time, in which another machine may have published
             self._before = self._read_tags()
-            self._check_tags(movable, "no tag was written; choose another TAG, or add --overwrite")
+            self._check_tags(movable, f"{not_written(self._state)}; choose another TAG, or add --overwrite")
             tags = {str(tag): tag for publication in self._publications for tag in self._changed(publication)}
-            # what an earlier run wrote already is put back too, if this one fails
-            tags.update({str(tag): tag for tag in self._earlier()})
+            # what an earlier run wrote is put back too if this one fails
+            earlier = [tag for tag in self._earlier() if self._before[tag.path, tag.name] == tag.digest]
+            tags.update({str(tag): tag for tag in earlier})
             _write(self._registry, list(tags.values()), self._state)
         return tuple(
-            Published(p, {tag: self._before[p.path, tag] for tag in p.tags}, sent[p.path]) for p in self._publications
+            Published(p, {tag: self._before[p.path, tag] for tag in p.tags}, sent.get(p, 0)) for p in self._publications
         )
 
     def _read_tags(self) -> dict[tuple[str, str], str]:
@@ -145,19 +147,19 @@ class Publisher:
         wanted = {(p.path, name): p.target.digest for p in self._publications for name in p.tags}
         if tags and (host != self._registry.access.host or any(wanted.get((t.path, t.name)) != t.digest for t in tags)):
             raise EngineError(
-                f"an earlier publication (with {host}/{tags[0]}) was interrupted while it wrote tags",
+                f"an earlier publication (of {host}/{tags[0]}) was interrupted while it wrote tags",
                 hint=f"{ROLL_BACK}; or run the earlier command again, which finishes it",
             )
         return tags
 
-    def _upload_all(self) -> dict[str, int]:
-        """Sends what the registry lacks, by digest; a repository's path -> bytes that were sent to it."""
+    def _upload_all(self) -> dict[Publication, int]:
+        """Sends what the registry lacks, by digest; the bytes that were sent for each publication."""
         uploads = [p for p in self._publications if p.read is not None and self._missing(p)]
         self._find_absent(uploads)
-        sent = dict.fromkeys((publication.path for publication in self._publications), 0)
+        sent = {}
         for publication in uploads:
             try:
-                sent[publication.path] += self._upload(publication)
+                sent[publication] = self._upload(publication)
             except RegistryError as error:
                 raise RegistryError(error.kind, f"{publication.path}: {error.detail}", code=error.code) from error
         return sent
@@ -192,7 +194,8 @@ class Publisher:
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
             futures = [pool.submit(self._send, publication, blob) for blob in dict.fromkeys(publication.blobs)]
-            sent = sum(future.result() for future in futures)
+            # in the order in which they end: the first refusal ends it all
+            sent = sum(future.result() for future in as_completed(futures))
         except BaseException:
             self._registry.stop()
             # does not wait for a registry that does not answer: its timeout is five minutes
@@ -253,8 +256,8 @@ def tag_problems(
         yield Problem(f"{host}/{tag}", message)
     elif not movable(tag.name):
         message = (
-            f"points to another image, {tag.before[:19]}…: --overwrite moves the tag; MOVABLE_TAGS in .env lists tags "
-            "that always may move"
+            f"already points to another image, {tag.before[:19]}…; --overwrite moves it, and MOVABLE_TAGS in .env "
+            "lists tags that bake --push always may move"
         )
         yield Problem(f"{host}/{tag}", message)
 
@@ -265,19 +268,19 @@ def tag_problems(
 @contextlib.contextmanager
 def locked(state: Path) -> Iterator[None]:
     """While the block runs, no other process publishes with a journal in ``state``, which is made if need be."""
-    made = not state.exists()
-    with disk_errors(state):
-        state.mkdir(parents=True, exist_ok=True)
-    file = state / f"{JOURNAL}.lock"
-    try:
-        with lock(file, lambda: say("waiting for another publication")):
-            try:
-                yield
-            finally:
-                file.unlink()
-    finally:
-        if made:
-            # unless a journal is left
+    with contextlib.ExitStack() as closing:
+        while True:
+            with disk_errors(state):
+                state.mkdir(parents=True, exist_ok=True)
+            # another publication may remove the directory between these two
+            with contextlib.suppress(FileNotFoundError):
+                closing.enter_context(lock(state / f"{JOURNAL}.lock", lambda: say("waiting for another publication")))
+                break
+        try:
+            yield
+        finally:
+            (state / f"{JOURNAL}.lock").unlink()
+            # unless it is a project's, or a journal is left
             with contextlib.suppress(OSError):
                 state.rmdir()
 
@@ -294,36 +297,52 @@ def interrupted(state: Path) -> tuple[str, list[Tag]]:
         raise EngineError(message, hint="remove it, and compare the release's tags by hand") from None
 
 
-def roll_back(registry: Registry, tags: Sequence[Tag], state: Path) -> dict[Tag, str]:
-    """Puts back every tag that an interrupted publication wrote; returns what each points to now ("": nothing).
+@dataclass(frozen=True)
+class TagState:
+    """What a tag points to after a roll-back ("": nothing). ``problem`` says why it was not put back, or is not known.
 
-    A tag that somebody else moved meanwhile is left alone. The journal is removed if every tag that existed is put
-    back; one that did not exist stays where a registry deletes no tags.
+    ``final``: to try again would not help.
     """
-    results = {}
-    for tag in reversed(tags):
-        with contextlib.suppress(RegistryError):
-            if registry.digest(tag.path, tag.name) == tag.digest:
-                if tag.before:
-                    manifest = registry.manifest(tag.path, tag.before)
-                    registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
-                else:
-                    registry.delete_tag(tag.path, tag.name)
-        results[tag] = _current(registry, tag)
-    if not any(is_left(tag, digest) for tag, digest in results.items() if tag.before or digest == _UNKNOWN):
+
+    digest: str
+    problem: str = ""
+    final: bool = False
+
+
+def roll_back(
+    registry: Registry, tags: Sequence[Tag], state: Path, unanswered: Tag | None = None
+) -> dict[Tag, TagState]:
+    """Puts back every tag that a publication wrote. A tag that somebody else moved meanwhile is left alone.
+
+    A write of ``unanswered`` may still arrive at the registry. The journal is removed if another roll-back would change
+    nothing: it stays with a problem that may pass, and with an unanswered tag.
+    """
+    states = {tag: _put_back(registry, tag, tag == unanswered) for tag in reversed(tags)}
+    if unanswered is None and not any(state.problem and not state.final for state in states.values()):
         (state / JOURNAL).unlink(missing_ok=True)
-    return {tag: results[tag] for tag in tags}
+    return {tag: states[tag] for tag in tags}
 
 
-def is_left(tag: Tag, digest: str) -> bool:
-    """Whether a tag that points to ``digest`` after a roll-back is, or may be, the interrupted publication's."""
-    return digest in (tag.digest, _UNKNOWN)
-
-
-_UNKNOWN = "unknown"
+def _put_back(registry: Registry, tag: Tag, unanswered: bool) -> TagState:
+    try:
+        digest = registry.digest(tag.path, tag.name)
+        if digest != tag.digest and not (unanswered and digest == tag.before):
+            return TagState(digest)
+        if tag.before:
+            manifest = registry.manifest(tag.path, tag.before)
+            registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
+            return TagState(tag.before)
+        if not digest:
+            return TagState("")
+        if registry.delete_tag(tag.path, tag.name):
+            return TagState("")
+        return TagState(digest, "this registry deletes no tags", final=True)
+    except RegistryError as error:
+        return TagState("", error.detail or "the registry does not answer")
 
 
 def _write(registry: Registry, tags: Sequence[Tag], state: Path) -> None:
+    """The loop. A signal is looked at between two tags: a write that is cut off could still arrive."""
     if not tags:
         return
     # read before the loop: it waits for a registry that does not show yet what was pushed
@@ -331,39 +350,60 @@ def _write(registry: Registry, tags: Sequence[Tag], state: Path) -> None:
     content = {"registry": registry.access.host, "tags": [asdict(tag) for tag in tags]}
     with disk_errors(state):
         write_atomically(state / JOURNAL, json.dumps(content, indent=1))
-    tag = tags[0]
-    try:
+    with signals_deferred() as signals:
+        failure: tuple[Tag, RegistryError] | None = None
         for tag, manifest in zip(tags, manifests, strict=True):
-            registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
-    except BaseException as error:
-        results = roll_back(registry, tags, state)
-        reason = error.detail if isinstance(error, RegistryError) else "interrupted"
-        message = f"{registry.access.host}/{tag}: the tag was not written: {reason}\n{listed(registry, results)}"
-        if not isinstance(error, RegistryError):
-            say(message)
-            raise
-        raise EngineError(message, hint=ROLL_BACK if (state / JOURNAL).exists() else AGAIN) from error
-    (state / JOURNAL).unlink()
+            if signals:
+                break
+            failure = _put(registry, tag, manifest)
+            if failure:
+                break
+        else:
+            (state / JOURNAL).unlink()
+            return
+        unanswered = failure[0] if failure and failure[1].kind in ("unreachable", "unknown") else None
+        states = roll_back(registry, tags, state, unanswered)
+    if failure is None:
+        say(f"interrupted while the tags were written; they point to\n{listed(registry, states)}")
+        raise KeyboardInterrupt
+    tag, error = failure
+    message = f"{registry.access.host}/{tag}: the tag was not written: {error.detail}\n{listed(registry, states)}"
+    raise EngineError(message, hint=f"{ROLL_BACK}, or try again" if (state / JOURNAL).exists() else AGAIN) from error
 
 
-def _current(registry: Registry, tag: Tag) -> str:
+def _put(registry: Registry, tag: Tag, manifest: RawManifest) -> tuple[Tag, RegistryError] | None:
+    """Writes a tag that is not there yet; the error if it still is not there then."""
     try:
-        return registry.digest(tag.path, tag.name)
-    except RegistryError:
-        return _UNKNOWN
+        if registry.digest(tag.path, tag.name) != tag.digest:
+            registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
+    except RegistryError as error:
+        # a repeated write of an immutable tag is refused although the first one, whose answer was lost, succeeded
+        with contextlib.suppress(RegistryError):
+            if registry.digest(tag.path, tag.name) == tag.digest:
+                return None
+        return tag, error
+    return None
 
 
-def listed(registry: Registry, results: Mapping[Tag, str]) -> str:
+def listed(registry: Registry, states: Mapping[Tag, TagState]) -> str:
     """What each tag points to, one line each."""
 
-    def state(tag: Tag, digest: str) -> str:
-        if digest == _UNKNOWN:
-            return "unknown: the registry does not answer"
-        if digest == tag.before:
-            return f"{digest} (as before)" if digest else "nothing (as before)"
-        if digest == tag.digest:
-            return f"{digest} (new; {'not put back' if tag.before else 'this registry deletes no tags'})"
-        return f"{digest} (moved by somebody else)"
+    def described(tag: Tag, state: TagState) -> str:
+        if state.problem and not state.digest:
+            return f"unknown: {state.problem}"
+        if state.digest == tag.before:
+            return f"{state.digest or 'nothing'} (as before)"
+        if state.digest == tag.digest:
+            return f"{state.digest} (new{'; ' if state.problem else ''}{state.problem})"
+        return f"{state.digest or 'nothing'} (changed by somebody else)"
 
     host = registry.access.host
-    return "\n".join(f"  {host}/{tag} → {state(tag, digest)}" for tag, digest in results.items())
+    return "\n".join(f"  {host}/{tag} → {described(tag, state)}" for tag, state in states.items())
+
+
+def not_written(state: Path) -> str:
+    """What a publication that failed before its tags says of them."""
+    _, tags = interrupted(state)
+    if not tags:
+        return "no tag was written"
+    return "an earlier run wrote some tags: run the same command again to finish, or fategen rollback"

@@ -192,9 +192,17 @@ class Upload:
     """The upload of one blob to the repository ``path``; after a break it goes on where the registry stands."""
 
     def __init__(
-        self, session: Session, path: str, digest: str, size: int, content: Content, uploads: OpenUploads | None = None
+        self,
+        session: Session,
+        path: str,
+        digest: str,
+        size: int,
+        content: Content,
+        stored: Callable[[], bool],
+        uploads: OpenUploads | None = None,
     ) -> None:
-        self._session, self._path = session, path
+        """``stored`` asks whether the repository has the blob: the answer that said so may have been lost."""
+        self._session, self._path, self._stored = session, path, stored
         self._digest, self._size, self._content = digest, size, content
         self._scope = f"repository:{path}:pull,push"
         self._uploads = uploads if size >= _LARGE else None
@@ -214,7 +222,10 @@ class Upload:
             if isinstance(response, Response) and response.status == 201:
                 return "pushed"
             error = response if isinstance(response, RegistryError) else self._session.error(response)
-            location, start = self._resume(location)
+            if self._stored():
+                return "pushed"
+            # what was damaged on its way is not gone on with
+            location, start = (self._begin(), 0) if error.code == "DIGEST_INVALID" else self._resume(location)
             # no failure: a connection that breaks again and again, but each time brings something, comes to its end
             failures, furthest = (0, start) if start > furthest else (failures + 1, furthest)
             self._session.back_off(max(failures, 1), error, None if isinstance(response, RegistryError) else response)
@@ -257,8 +268,11 @@ class Upload:
 
     def _transient(self, response: Response) -> Response:
         # 401: the token expired, the next start gets a fresh one; 404 and 416: the registry lost the upload, or a part
-        if response.status not in (201, 401, 404, 416) and response.status not in TRANSIENT:
-            raise self._session.error(response)
+        if response.status in (201, 401, 404, 416) or response.status in TRANSIENT:
+            return response
+        error = self._session.error(response)
+        if error.code != "DIGEST_INVALID":
+            raise error
         return response
 
     def _resume(self, location: str) -> tuple[str, int]:

@@ -126,11 +126,46 @@ def test_an_edited_file_is_refused(release: Release, edit: Edit) -> None:
     assert not release.tagged
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"checksum": 1}', '{"version": 1, "images": 3, "checksum": ""}'])
+def signed(**changes: object) -> str:
+    """A file whose checksum is right, whatever it says."""
+    content: dict[str, object] = {
+        "version": 1,
+        "release": "1",
+        "prefix": "p",
+        "tag": "t",
+        "settings": "s",
+        "sources": {},
+    }
+    content.update({"images": [], **changes})
+    checksum = sha256(json.dumps(content, sort_keys=True).encode())
+    return json.dumps({**content, "checksum": checksum})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sources": [1]},
+        {"sources": {"fate": 1}},
+        {"images": [{"image": ["roll"], "digest": "sha256:" + "0" * 64, "platforms": []}]},
+        {"images": [{"image": "roll", "digest": "../../secret/manifests/latest", "platforms": []}]},
+        {"images": [{"image": "roll", "digest": "sha256:" + "0" * 64, "platforms": ["\x1b[2J"]}]},
+    ],
+)
+def test_what_a_file_names_is_checked(release: Release, changes: dict[str, object]) -> None:
+    file = release.directory / "x.json"
+    file.write_text(signed(**changes))
+    with pytest.raises(InputError, match=r"x\.json: is not a file of") as error:
+        release.join(file)
+    assert error.value.message.isprintable() and release.registry.paths("GET") == ["/v2/"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "[" * 200_000, '{"checksum": 1}', '{"version": 1, "images": 3, "checksum": ""}']
+)
 def test_what_is_no_digests_file_is_told(release: Release, text: str) -> None:
     file = release.directory / "x.json"
     file.write_text(text)
-    with pytest.raises(InputError, match=r"x\.json: (is not a file of|was edited)"):
+    with pytest.raises(InputError, match=r"x\.json: (is not a file of|was edited|is not of this version)"):
         release.join(file)
 
 
@@ -151,7 +186,7 @@ def test_an_image_that_two_files_have_is_told(release: Release) -> None:
     amd, arm = release.machine(AMD), release.machine(ARM)
     copy = amd.with_name("copy.json")
     copy.write_bytes(amd.read_bytes())
-    with pytest.raises(InputError, match=r"copy\.json: has roll for linux/amd64, and so has \S+amd64\.json"):
+    with pytest.raises(InputError, match=r"copy\.json: has roll for linux/amd64, and \S+amd64\.json has it too"):
         release.join(amd, arm, copy)
 
 

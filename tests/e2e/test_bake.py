@@ -59,7 +59,7 @@ def test_a_name_that_stands_for_something_else_now_is_told(own_sample: Path, fat
     with (own_sample.parent / "sources/fate/fate_flow/settings.py").open("a", encoding="utf-8") as file:
         file.write("# edited\n")
     refused = fategen(*push, cwd=own_sample)
-    assert refused.code == 2 and "points to another image" in refused.err
+    assert refused.code == 2 and "already points to another image" in refused.err
     assert digest_of(*first["references"]) == first["digest"]
     [other] = json.loads(fategen(*push, "--overwrite", cwd=own_sample).out)
     assert [one["replaced"] for one in (first, same, other)] == [None, None, first["digest"]]

@@ -33,7 +33,7 @@ def test_two_machines_make_the_release_of_one(release: Path, fategen: Fategen, r
 
     for files, problem in (
         (("amd64.json",), "roll: linux/arm64 is in none of the files"),
-        (("amd64.json", "arm64.json", "amd64.json"), "amd64.json: has roll for linux/amd64, and so has amd64.json"),
+        (("amd64.json", "arm64.json", "amd64.json"), "amd64.json: has roll for linux/amd64, and amd64.json has it too"),
     ):
         refused = join(*files)
         assert refused.code == 2 and problem in refused.err, refused.err

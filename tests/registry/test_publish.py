@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from generator.registry.publish import (
     Published,
     Publisher,
     interrupted,
+    locked,
     movable_tags,
     roll_back,
 )
@@ -144,7 +148,7 @@ def test_everything_is_uploaded_before_the_first_tag_is_written(registry: Loopba
     writes = [path for path in registry.paths("PUT") if path.endswith("/manifests/1.0")]
     assert registry.paths("PUT")[-3:] == writes and len(writes) == 3
     assert tags(registry) == digests(release("1"))
-    assert not list(tmp_path.iterdir()), "no journal, no lock"
+    assert not tmp_path.exists(), "no journal, no lock"
 
 
 def test_a_second_time_nothing_is_sent(registry: Loopback, tmp_path: Path) -> None:
@@ -177,7 +181,7 @@ def test_after_a_refused_tag_every_tag_is_what_it_was(registry: Loopback, tmp_pa
     for path, digest in zip(NAMES, digests(release("1")), strict=True):
         assert f"/fate/{path}:1.0 → {digest} (as before)" in error.value.message
     assert "only writes the tags" in error.value.hint
-    assert not list(tmp_path.iterdir())
+    assert not tmp_path.exists()
 
 
 def test_a_tag_that_did_not_exist_is_deleted(registry: Loopback, tmp_path: Path) -> None:
@@ -248,6 +252,7 @@ def killed(registry: Loopback, tmp_path: Path) -> list[Publication]:
             for old, new in zip(release("1"), second, strict=True)
         ],
     }
+    tmp_path.mkdir(exist_ok=True)
     (tmp_path / JOURNAL).write_text(json.dumps(content))
     kept["1.0"] = kept[second[0].target.digest]
     return second
@@ -270,6 +275,24 @@ def test_a_killed_publication_that_fails_again_is_put_back_whole(
     assert tags(registry) == digests(release("1"))
 
 
+def test_a_killed_publication_puts_back_what_another_machine_published_since(
+    registry: Loopback, tmp_path: Path, killed: list[Publication]
+) -> None:
+    publish(registry, release("3"), tmp_path / "another machine", overwrite=True)
+    registry.lies.append(refusing(403, "c"))
+    with pytest.raises(EngineError):
+        publish(registry, killed, tmp_path, overwrite=True)
+    assert tags(registry) == digests(release("3"))
+
+
+def test_a_killed_publication_finishes_although_its_tags_are_immutable(
+    registry: Loopback, tmp_path: Path, killed: list[Publication]
+) -> None:
+    registry.lies.append(refusing(412, "a"))
+    publish(registry, killed, tmp_path, overwrite=True)
+    assert tags(registry) == digests(killed)
+
+
 def test_another_publication_waits_until_a_killed_one_is_finished_or_put_back(
     registry: Loopback, tmp_path: Path, killed: list[Publication]
 ) -> None:
@@ -282,7 +305,7 @@ def test_another_publication_waits_until_a_killed_one_is_finished_or_put_back(
 def test_a_killed_publication_is_put_back(registry: Loopback, tmp_path: Path, killed: list[Publication]) -> None:
     _, left = interrupted(tmp_path)
     results = roll_back(registry.client(), left, tmp_path)
-    assert tags(registry) == digests(release("1")) == list(results.values())
+    assert tags(registry) == digests(release("1")) == [state.digest for state in results.values()]
     assert interrupted(tmp_path) == ("", [])
 
 
@@ -305,7 +328,7 @@ def test_a_damaged_journal_is_told(tmp_path: Path, content: str) -> None:
 def test_a_tag_that_points_to_another_image_does_not_move(registry: Loopback, tmp_path: Path) -> None:
     publish(registry, release("1"), tmp_path)
     registry.asked.clear()
-    with pytest.raises(InputError, match="points to another image, sha256:") as error:
+    with pytest.raises(InputError, match="already points to another image, sha256:") as error:
         publish(registry, release("2"), tmp_path)
     assert len(error.value.problems) == 3 and "--overwrite" in error.value.message
     assert tags(registry) == digests(release("1")) and not registry.paths("POST"), "nothing was uploaded"
@@ -453,7 +476,7 @@ def test_a_tag_that_moves_during_the_upload_is_not_overwritten(registry: Loopbac
         return False
 
     registry.lies.append(publish_other)
-    with pytest.raises(InputError, match=r"fate/b:1\.0: points to another image") as error:
+    with pytest.raises(InputError, match=r"fate/b:1\.0: already points to another image") as error:
         publish(registry, release("1"), tmp_path)
     assert error.value.hint.startswith("no tag was written")
     assert tags(registry) == ["", other[1].target.digest, ""]
@@ -494,3 +517,123 @@ def test_the_next_run_goes_on_with_a_large_blob_where_this_one_broke(registry: L
     publish(registry, [one], state)
     assert len(registry.paths("PATCH")) == 1 and registry.blobs["fate/a"][blob.digest] == layer
     assert not state.exists() or not list(state.iterdir())
+
+
+def test_while_tags_are_written_the_journal_has_what_they_pointed_to(registry: Loopback, tmp_path: Path) -> None:
+    publish(registry, release("1"), tmp_path)
+    journals = []
+
+    def look(handler: Handler) -> bool:
+        if tag_written(handler):
+            journals.append(interrupted(tmp_path))
+        return False
+
+    registry.lies.append(look)
+    publish(registry, release("2"), tmp_path, overwrite=True)
+    for host, left in journals:
+        assert host == registry.host
+        assert [(tag.before, tag.digest) for tag in left] == list(
+            zip(digests(release("1")), digests(release("2")), strict=True)
+        )
+    assert len(journals) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_tags_are_written_puts_them_back(
+    registry: Loopback, tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(registry, release("1"), tmp_path)
+
+    def interrupt(handler: Handler) -> bool:
+        if tag_written(handler, "b"):
+            os.kill(os.getpid(), number)
+        return False
+
+    registry.lies.append(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        publish(registry, release("2"), tmp_path, overwrite=True)
+    assert tags(registry) == digests(release("1")) and not tmp_path.exists()
+    assert "interrupted while the tags were written" in capsys.readouterr().err
+
+
+def test_a_tag_whose_answer_was_lost_counts_as_written(registry: Loopback, tmp_path: Path) -> None:
+    """Its second write is refused where tags are immutable."""
+    written = []
+
+    def lose(handler: Handler) -> bool:
+        if not tag_written(handler, "b"):
+            return False
+        written.append(handler.path)
+        if len(written) > 1:
+            handler.body()
+            handler.answer(412)
+            return True
+        data = handler.body()
+        handler.loopback.manifests["fate/b"]["1.0"] = (handler.headers["Content-Type"], data)
+        handler.connection.shutdown(socket.SHUT_RDWR)
+        return True
+
+    registry.lies.append(lose)
+    publish(registry, release("1"), tmp_path)
+    assert tags(registry) == digests(release("1"))
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_tag_that_could_not_be_deleted_now_is_deleted_by_a_roll_back_later(
+    registry: Loopback, tmp_path: Path, status: int
+) -> None:
+    broken = [True]
+    registry.lies.append(refusing(403, "c"))
+    registry.lies.append(lambda handler: broken[0] and handler.command == "DELETE" and handler.answer(status) is None)
+    registry.lies.append(deleting)
+    with pytest.raises(EngineError, match=rf"fate/a:1\.0 → unknown: {status}") as error:
+        publish(registry, release("1"), tmp_path)
+    assert "fategen rollback" in error.value.hint
+    broken[0] = False
+    _, left = interrupted(tmp_path)
+    roll_back(registry.client(), left, tmp_path)
+    assert tags(registry) == ["", "", ""] and interrupted(tmp_path) == ("", [])
+
+
+def test_a_tag_whose_write_was_not_answered_stays_in_the_journal(registry: Loopback, tmp_path: Path) -> None:
+    """It can still arrive: a gateway had given up, the registry had not."""
+    publish(registry, release("1"), tmp_path)
+    registry.lies.append(refusing(504, "b"))
+    with pytest.raises(EngineError, match="504") as error:
+        publish(registry, release("2"), tmp_path, overwrite=True)
+    assert tags(registry) == digests(release("1")) and "fategen rollback" in error.value.hint
+    registry.lies.clear()
+    kept = registry.manifests["fate/b"]
+    kept["1.0"] = kept[release("2")[1].target.digest]
+    _, left = interrupted(tmp_path)
+    roll_back(registry.client(), left, tmp_path)
+    assert tags(registry) == digests(release("1")) and interrupted(tmp_path) == ("", [])
+
+
+def test_one_publication_at_a_time_has_a_journal_s_directory(registry: Loopback, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with locked(tmp_path):
+            other = pool.submit(publish, registry, release("1"), tmp_path)
+            with pytest.raises(TimeoutError):
+                other.result(0.2)
+            assert not registry.paths("PUT")
+        other.result(10)
+    assert tags(registry) == digests(release("1"))
+
+
+@pytest.mark.parametrize("status", [504, 0])
+def test_a_blob_whose_last_answer_was_lost_is_not_sent_again(registry: Loopback, tmp_path: Path, status: int) -> None:
+    def lose(handler: Handler) -> bool:
+        if handler.command != "PUT" or not handler.url.path.startswith("/upload/"):
+            return False
+        data = handler.body()
+        handler.loopback.put(handler.url.path.rpartition("/upload/")[2].partition("/")[2], data)
+        if status:
+            handler.answer(status)
+        else:
+            handler.connection.shutdown(socket.SHUT_RDWR)
+        return True
+
+    registry.lies.append(lose)
+    publish(registry, [image("a", "1", ("amd64",))], tmp_path)
+    assert len([path for path in registry.paths("PUT") if path.startswith("/upload/")]) == 2
