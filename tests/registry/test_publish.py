@@ -302,6 +302,15 @@ def test_another_publication_waits_until_a_killed_one_is_finished_or_put_back(
     assert "fategen rollback" in error.value.hint and tags(registry) == before
 
 
+def test_a_publication_to_another_registry_is_another(
+    registry: Loopback, tmp_path: Path, killed: list[Publication]
+) -> None:
+    journal = tmp_path / JOURNAL
+    journal.write_text(journal.read_text().replace(registry.host, "10.0.0.5:8443"))
+    with pytest.raises(EngineError, match=r"of 10\.0\.0\.5:8443/fate/a:1\.0\) was interrupted"):
+        publish(registry, killed, tmp_path, overwrite=True)
+
+
 def test_a_killed_publication_is_put_back(registry: Loopback, tmp_path: Path, killed: list[Publication]) -> None:
     _, left = interrupted(tmp_path)
     results = roll_back(registry.client(), left, tmp_path)
