@@ -73,7 +73,7 @@ def source_commits(context: BakeContext) -> dict[str, str]:
         commits[source.name] = state.commit if state else source.revision
         if state and (state.dirty or not state.commit):
             why = "has uncommitted changes" if state.dirty else "is not a git checkout of its own"
-            problems.append(Problem(source.location, f"{why}: other machines cannot be known to build the same"))
+            problems.append(Problem(source.location, f"{why}: nothing tells whether another machine builds the same"))
     if problems:
         raise InputError(problems, hint="commit everything, then run the same command again")
     return commits
@@ -162,7 +162,9 @@ def _checked(workspace: Workspace, paths: Sequence[Path]) -> list[DigestsFile]:
     if not problems:
         problems += _not_once(workspace.plan, files)
     if problems:
-        raise InputError(problems, hint="no tag was written; write the files anew with fategen bake --push --digests")
+        raise InputError(
+            problems, hint="no tag was written; on each machine: fategen bake all --push --platform P --digests FILE"
+        )
     return files
 
 
@@ -206,7 +208,10 @@ def _of_another_project(file: DigestsFile, expected: Mapping[str, str]) -> Itera
             yield Problem(file.file, f"{what} {value}, this project of {expected[key]}")
             return
     if file.settings != expected["settings"]:
-        yield Problem(file.file, "is stale: it was built with other settings, templates or catalogue than this project")
+        yield Problem(
+            file.file,
+            "is stale: it was built with other settings, templates, catalogue or source paths than this project has",
+        )
 
 
 def _other_sources(files: Sequence[DigestsFile]) -> Iterator[Problem]:

@@ -118,6 +118,7 @@ def command(
         built = baking.bake(context, plan, partial(_verify, context, workspace, output_format) if verify else None)
         if digests:
             write_digests(digests, workspace, commits, built)
+            say(f"uploaded without tags; publish it with the other machines' files: fategen join {digests} …")
     click.echo(
         json.dumps([image.as_json() for image in built], indent=2)
         if output_format == "json"

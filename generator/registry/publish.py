@@ -109,12 +109,12 @@ class Publisher:
         """Checks the tags, uploads, writes the tags. ``movable`` says which tags may move to another image."""
         with locked(self._state):
             self._earlier()
-            self._check_tags(movable, f"{not_written(self._state)}; choose another TAG, or add --overwrite")
+            self._check_tags(movable)
             sent = self._upload_all()
             self._uploads.forget()
             # an upload takes its time, in which another machine may have published
             self._before = self._read_tags()
-            self._check_tags(movable, f"{not_written(self._state)}; choose another TAG, or add --overwrite")
+            self._check_tags(movable)
             tags = {str(tag): tag for publication in self._publications for tag in self._changed(publication)}
             # what an earlier run wrote is put back too if this one fails
             earlier = [tag for tag in self._earlier() if self._before[tag.path, tag.name] == tag.digest]
@@ -129,7 +129,7 @@ class Publisher:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return dict(zip(tags, pool.map(lambda tag: self._registry.digest(*tag), tags), strict=True))
 
-    def _check_tags(self, movable: Callable[[str], bool], hint: str) -> None:
+    def _check_tags(self, movable: Callable[[str], bool]) -> None:
         """Raises InputError with every tag that points to another image and may not move, or would lose a platform."""
         platforms = partial(existing_platforms, self._registry)
         problems = [
@@ -139,7 +139,7 @@ class Publisher:
             for problem in tag_problems(self._registry.access.host, publication, tag, movable, platforms)
         ]
         if problems:
-            raise InputError(problems, hint=hint)
+            raise InputError(problems, hint=f"{not_written(self._state)}; fix this, then run the same command again")
 
     def _earlier(self) -> list[Tag]:
         """The tags of this publication's earlier run, if it was killed. EngineError if it was another publication."""

@@ -519,7 +519,7 @@ def test_the_next_run_goes_on_with_a_large_blob_where_this_one_broke(registry: L
         )
     )
     with pytest.raises(RegistryError):
-        publish(registry, [one], state)
+        publish(registry, [replace(one, blobs=(blob,))], state)
     assert (state / "uploads.json").stat().st_mode & 0o777 == 0o600
     broken[0] = False
     registry.asked.clear()
