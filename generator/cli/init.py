@@ -18,4 +18,4 @@ def command(directory: Path, release: str) -> None:
     """Write a commented .env into DIRECTORY (default: here) and render the project. An existing .env is kept."""
     workspace = create(Project(directory.resolve()), release)
     click.echo(f"wrote .env and {len(workspace.tree)} files for FATE {workspace.plan.release}")
-    click.echo("next: review .env, commit the new files, then run: fategen bake")
+    click.echo("next: review .env, run fategen render, commit the files, then run: fategen bake")
