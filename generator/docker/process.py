@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -282,15 +282,8 @@ def signals_as_exceptions() -> Iterator[None]:
     def handler(number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    if threading.current_thread() is not threading.main_thread():
+    with _handled_by(handler, signal.SIGTERM, signal.SIGHUP):
         yield
-        return
-    old = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, previous in old.items():
-            signal.signal(number, previous)
 
 
 @contextlib.contextmanager
@@ -300,13 +293,18 @@ def signals_deferred() -> Iterator[list[int]]:
     Only the main thread may set handlers; elsewhere none is deferred.
     """
     came: list[int] = []
+    with _handled_by(lambda number, _: came.append(number), signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        yield came
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield came
+        yield
         return
-    deferred = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    old = {number: signal.signal(number, lambda number, _: came.append(number)) for number in deferred}
+    old = {number: signal.signal(number, handler) for number in numbers}
     try:
-        yield came
+        yield
     finally:
         for number, previous in old.items():
             signal.signal(number, previous)
