@@ -21,7 +21,6 @@ from generator.files import disk_errors, write_atomically
 from generator.images.image import contents, sha256
 from generator.images.oci import (
     INDEX_TYPES,
-    Descriptor,
     index_type,
     parse_index,
     platform_name,
@@ -107,7 +106,7 @@ def join(
     """
     plan = workspace.plan
     parts = _checked(workspace, files)
-    targets = [target for target in plan.targets if _published(target)]
+    targets = [target for target in plan.targets if target.is_pushed]
     publications: list[Publication] = []
     problems: list[Problem] = []
     for target in targets:
@@ -136,10 +135,6 @@ def _release(workspace: Workspace) -> dict[str, str]:
 
 def _checksum(content: Mapping[str, object]) -> str:
     return sha256(json.dumps(content, sort_keys=True).encode())
-
-
-def _published(target: Target) -> bool:
-    return bool(target.tags) and target.kind != "third-party"
 
 
 # the files
@@ -226,7 +221,7 @@ def _other_sources(files: Sequence[DigestsFile]) -> Iterator[Problem]:
 def _not_once(plan: Plan, files: Sequence[DigestsFile]) -> Iterator[Problem]:
     """Every image and platform of the plan that is in no file or in two, and what is not in the plan."""
     where: dict[tuple[str, str], str] = {}
-    expected = {(t.name, platform) for t in plan.targets if _published(t) for platform in t.platforms}
+    expected = {(t.name, platform) for t in plan.targets if t.is_pushed for platform in t.platforms}
     for file in files:
         for image in file.images:
             for platform in image.platforms:
@@ -259,9 +254,7 @@ def _publication(registry: Registry, target: Target, files: Sequence[DigestsFile
                     raise
                 missing = f"{target.name}: {registry.access.host}/{path} does not have {image.digest}"
                 raise InputError(Problem(file.file, missing)) from None
-            descriptor = Descriptor(top.digest, len(top.data), top.media_type)
-            below = contents(Repository(registry, path), descriptor, target.name)
-            platforms = {p.platform: sum(layer.blob.size for layer in p.layers) for p in below.platform_images}
+            platforms = contents(Repository(registry, path), top.descriptor, target.name).sizes
             if set(platforms) != set(image.platforms):
                 has = f"{target.name}: {image.digest} is for {', '.join(platforms)}, not {', '.join(image.platforms)}"
                 raise InputError(Problem(file.file, has))
@@ -269,12 +262,10 @@ def _publication(registry: Registry, target: Target, files: Sequence[DigestsFile
             entries += _entries(top, next(iter(platforms)))
     sizes = {platform: sizes[platform] for platform in target.platforms}
     tags = tuple(name.tag for name in names)
-    if len(entries) == 1 or len(target.platforms) == len(sizes) == 1:
-        descriptor = Descriptor(top.digest, len(top.data), top.media_type)
-        return Publication(path, tags, descriptor, tuple(sizes), sizes)
-    data = _index(entries, target.platforms)
-    blob = Descriptor(sha256(data), len(data), json.loads(data)["mediaType"])
-    return Publication(path, tags, blob, tuple(sizes), sizes, read=lambda _: iter([data]))
+    if len(sizes) == 1:
+        return Publication(path, tags, top.descriptor, tuple(sizes), sizes)
+    index = _index(entries, target.platforms)
+    return Publication(path, tags, index.descriptor, tuple(sizes), sizes, read=lambda _: iter([index.data]))
 
 
 def _entries(top: RawManifest, platform: str) -> list[tuple[str, dict[str, Any]]]:
@@ -290,7 +281,7 @@ _ATTESTED = "vnd.docker.reference.digest"
 """BuildKit's annotation of an attestation: the manifest that it is about."""
 
 
-def _index(entries: Sequence[tuple[str, dict[str, Any]]], platforms: Sequence[str]) -> bytes:
+def _index(entries: Sequence[tuple[str, dict[str, Any]]], platforms: Sequence[str]) -> RawManifest:
     """The index of these entries, byte for byte as BuildKit writes it: platforms in order, then their attestations."""
     by_platform = {platform: raw for platform, raw in entries if platform}
     manifests = [by_platform[platform] for platform in platforms]
@@ -298,6 +289,7 @@ def _index(entries: Sequence[tuple[str, dict[str, Any]]], platforms: Sequence[st
     attestations = [raw for platform, raw in entries if not platform]
     # one of no platform here (another builder's) comes last
     attestations.sort(key=lambda raw: order.get((raw.get("annotations") or {}).get(_ATTESTED), len(order)))
-    kind = index_type(manifests[0]["mediaType"])
-    document = {"schemaVersion": 2, "mediaType": kind, "manifests": [*manifests, *attestations]}
-    return json.dumps(document, indent=2).encode()
+    media_type = index_type(manifests[0]["mediaType"])
+    document = {"schemaVersion": 2, "mediaType": media_type, "manifests": [*manifests, *attestations]}
+    data = json.dumps(document, indent=2).encode()
+    return RawManifest(sha256(data), media_type, data)

@@ -177,7 +177,6 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, _Outcome],
 
     The engine's own builder refuses this ("push-by-digest is currently not implemented for docker driver").
     """
-    from generator.images.oci import Descriptor
     from generator.registry.client import Repository
 
     result, targets = _build(context), context.job.named
@@ -199,8 +198,7 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, _Outcome],
     def publication(registry: Registry, target: Target) -> Publication:
         path = parse_reference(target.tags[0]).path
         manifest = registry.pushed(path, digests[target.name])
-        descriptor = Descriptor(manifest.digest, len(manifest.data), manifest.media_type)
-        return _publication(target, Repository(registry, path), descriptor)
+        return _publication(target, Repository(registry, path), manifest.descriptor)
 
     return _publish(context, lambda registry: [publication(registry, target) for target in targets]), result
 
@@ -215,8 +213,8 @@ def _publication(target: Target, source: BlobSource, top: Descriptor) -> Publica
         path=names[0].path,
         tags=tuple(name.tag for name in names),
         target=top,
-        platforms=tuple(image.platform for image in below.platform_images),
-        sizes={image.platform: sum(layer.blob.size for layer in image.layers) for image in below.platform_images},
+        platforms=tuple(below.sizes),
+        sizes=below.sizes,
         manifests=below.manifests,
         blobs=below.blobs,
     )

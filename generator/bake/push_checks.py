@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from generator.bake.checks import Check, ca_bundle
@@ -21,12 +20,12 @@ from generator.docker.engine import Facts
 from generator.docker.hints import get_login
 from generator.docker.process import Docker
 from generator.errors import EngineError, Problem
-from generator.images.oci import Descriptor, platform_name
+from generator.images.oci import platform_name
 from generator.plan.plan import Plan, Target
 from generator.registry.client import Registry, access_to, host_of
 from generator.registry.explain import PushProblem, find_push_problems
 from generator.registry.http import RegistryError
-from generator.registry.publish import Publication, Tag, existing_platforms, tag_problems
+from generator.registry.publish import Tag, tag_problem
 from generator.registry.session import Access
 from generator.workspace import Workspace
 
@@ -69,28 +68,24 @@ def lost_platforms(targets: Sequence[Target], access: Access) -> list[Problem]:
         registry = Registry(access)
     except RegistryError:
         return []
-    wanted = [
-        Publication(name.path, (name.tag,), Descriptor("", 0, ""), tuple(map(platform_name, target.platforms)))
-        for target in targets
-        for name in map(parse_reference, target.tags)
-        if target.kind != "third-party"
-    ]
 
-    def ask(publication: Publication) -> list[Problem]:
-        [name] = publication.tags
+    def ask(target: Target) -> list[Problem]:
+        platforms = tuple(map(platform_name, target.platforms))
         with contextlib.suppress(RegistryError):
-            tag = Tag(publication.path, name, registry.digest(publication.path, name), "")
-            platforms = partial(existing_platforms, registry)
-            return list(tag_problems(access.host, publication, tag, lambda _: True, platforms))
+            names = map(parse_reference, target.tags)
+            tags = [Tag(name.path, name.tag, registry.digest(name.path, name.tag), "") for name in names]
+            problems = (tag_problem(registry, tag, platforms, lambda _: True) for tag in tags)
+            return [problem for problem in problems if problem]
         return []
 
     with ThreadPoolExecutor(8) as pool:
-        return [problem for problems in pool.map(ask, wanted) for problem in problems]
+        pushed = [target for target in targets if target.is_pushed]
+        return [problem for problems in pool.map(ask, pushed) for problem in problems]
 
 
 def _ask_push(docker: Docker, targets: Sequence[Target], access: Access | EngineError) -> list[PushProblem]:
     """Asks about every repository: rights may differ (Docker Hub, Quay), and at some each must exist (ECR)."""
-    references = [parse_reference(name) for name in _pushed(targets)]
+    references = [parse_reference(target.tags[0]) for target in targets if target.is_pushed]
     if not references:
         return []
     if isinstance(access, EngineError):
@@ -131,10 +126,6 @@ def _login_check(host: str, environment: Mapping[str, str]) -> Check:
     if login is None:
         return Check("login", "note", "none", needed, get_login(host), WITHOUT)
     return Check("login", "ok", "a token" if login.identity else login.user, needed)
-
-
-def _pushed(targets: Sequence[Target]) -> list[str]:
-    return [target.tags[0] for target in targets if target.tags and target.kind != "third-party"]
 
 
 def client_trust(host: str, environment: Mapping[str, str], bundle: Path | None, state: Path) -> dict[str, str]:

@@ -122,6 +122,11 @@ class Contents:
     manifests: tuple[Descriptor, ...]
     blobs: tuple[Descriptor, ...]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the layers by platform."""
+        return {image.platform: sum(layer.blob.size for layer in image.layers) for image in self.platform_images}
+
 
 class BadBlob(ValueError):
     """The bytes are not those that a descriptor announces; the message says why."""

@@ -126,6 +126,11 @@ class Target:
     contract: Contract
 
     @property
+    def is_pushed(self) -> bool:
+        """Whether a release publishes it: it is no builder, and no third-party image."""
+        return bool(self.tags) and self.kind != "third-party"
+
+    @property
     def reference(self) -> str:
         """The name to start it by: its tag, or for a third-party image the reference that this project pulls."""
         return self.bases[0].reference if self.kind == "third-party" else self.tags[0]

@@ -41,6 +41,10 @@ class RawManifest:
     media_type: str
     data: bytes
 
+    @property
+    def descriptor(self) -> Descriptor:
+        return Descriptor(self.digest, len(self.data), self.media_type)
+
 
 class Registry(Session):
     """A registry; thread-safe. Every method raises RegistryError.
@@ -150,28 +154,21 @@ class Registry(Session):
         path = self._path(path)
         address, scope = f"/v2/{path}/manifests/{name}", f"repository:{path}:pull,push"
         headers = {"Content-Type": media_type}
-        for failures in itertools.count(1):
+
+        def put() -> Response:
             response = self.request("PUT", address, scope, body=data, headers=headers, timeout=UPLOAD_TIMEOUT)
-            if response.status == 201:
-                break
-            error = self.error(response)
-            if error.code not in NOT_YET_VISIBLE:
-                raise error
-            self.back_off(failures, error)
+            if response.status != 201:
+                raise self.error(response)
+            return response
+
+        response = self.retried(put, lambda error: error.code in NOT_YET_VISIBLE)
         digest = response.headers.get("Docker-Content-Digest", sha256(data))
         if digest != sha256(data):
             raise RegistryError("unknown", f"it accepted {sha256(data)} and reports it as {digest}")
 
     def pushed(self, path: str, digest: str) -> RawManifest:
         """A manifest that was pushed just before; waits for a registry that does not show it yet."""
-        for failures in itertools.count(1):
-            try:
-                return self.manifest(path, digest)
-            except RegistryError as error:
-                if error.kind != "missing":
-                    raise
-                self.back_off(failures, error)
-        raise AssertionError("unreachable")
+        return self.retried(lambda: self.manifest(path, digest), lambda error: error.kind == "missing")
 
     def delete_tag(self, path: str, tag: str) -> bool:
         """Deletes a tag, not its manifest; False if the registry does not support this (distribution before 3.0)."""

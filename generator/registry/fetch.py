@@ -198,15 +198,14 @@ class Fetch:
         source, wanted = remote.source, remote.image
         registry = self._registries.of(source)
         top = registry.manifest(source.path, source.digest or source.tag or "latest")
-        descriptor = Descriptor(top.digest, len(top.data), top.media_type)
         blobs = _FetchedBlobs(registry, source.path, Layout(wanted.layout))
-        blobs.keep(descriptor, top.data)
+        blobs.keep(top.descriptor, top.data)
         names = tuple(sorted(map(reference.normalize, wanted.references)))
         platforms = tuple(dict.fromkeys(map(platform_name, wanted.platforms)))
         if not platforms:
             raise InputError(Problem(reference.short(names[0]), "no platform is given"))
-        image = resolve(blobs, IndexEntry(descriptor, "", False, ()), names, platforms).image
-        write_layout(wanted.layout, descriptor, wanted.references)
+        image = resolve(blobs, IndexEntry(top.descriptor, "", False, ()), names, platforms).image
+        write_layout(wanted.layout, top.descriptor, wanted.references)
         self._blobs = (wanted.layout / "blobs/sha256").resolve()
         return image
 

@@ -10,10 +10,9 @@ import contextlib
 import fnmatch
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 
 from generator.docker.process import signals_deferred
@@ -97,7 +96,8 @@ class Publisher:
         progress: Progress = quiet,
     ) -> None:
         self._registry, self._publications, self._state, self._progress = registry, publications, state, progress
-        self._before = self._read_tags()
+        self._before: dict[tuple[str, str], str] = {}
+        """what each tag points to ("": nothing)"""
         self._repositories: dict[str, str] = {}
         """digest of a blob -> a repository that has it"""
         self._uploads = OpenUploads(state / UPLOADS)
@@ -108,18 +108,19 @@ class Publisher:
     def publish(self, movable: Callable[[str], bool]) -> tuple[Published, ...]:
         """Checks the tags, uploads, writes the tags. ``movable`` says which tags may move to another image."""
         with locked(self._state):
-            self._earlier()
+            earlier = self._earlier()
+            self._before = self._read_tags()
             self._check_tags(movable)
             sent = self._upload_all()
             self._uploads.forget()
             # an upload takes its time, in which another machine may have published
-            self._before = self._read_tags()
-            self._check_tags(movable)
-            tags = {str(tag): tag for publication in self._publications for tag in self._changed(publication)}
-            # what an earlier run wrote is put back too if this one fails
-            earlier = [tag for tag in self._earlier() if self._before[tag.path, tag.name] == tag.digest]
-            tags.update({str(tag): tag for tag in earlier})
-            _write(self._registry, list(tags.values()), self._state)
+            if (now := self._read_tags()) != self._before:
+                self._before = now
+                self._check_tags(movable)
+            tags = [tag for publication in self._publications for tag in self._changed(publication)]
+            # put back too if this run fails
+            written = [tag for tag in earlier if self._before[tag.path, tag.name] == tag.digest]
+            _write(self._registry, written, tags, self._state)
         return tuple(
             Published(p, {tag: self._before[p.path, tag] for tag in p.tags}, sent.get(p, 0)) for p in self._publications
         )
@@ -131,12 +132,11 @@ class Publisher:
 
     def _check_tags(self, movable: Callable[[str], bool]) -> None:
         """Raises InputError with every tag that points to another image and may not move, or would lose a platform."""
-        platforms = partial(existing_platforms, self._registry)
         problems = [
             problem
             for publication in self._publications
             for tag in self._changed(publication)
-            for problem in tag_problems(self._registry.access.host, publication, tag, movable, platforms)
+            if (problem := tag_problem(self._registry, tag, publication.platforms, movable))
         ]
         if problems:
             raise InputError(problems, hint=f"{not_written(self._state)}; fix this, then run the same command again")
@@ -238,28 +238,26 @@ def existing_platforms(registry: Registry, path: str, name: str) -> tuple[str, .
         return ()
 
 
-def tag_problems(
-    host: str,
-    publication: Publication,
-    tag: Tag,
-    movable: Callable[[str], bool],
-    platforms: Callable[[str, str], tuple[str, ...]],
-) -> Iterator[Problem]:
-    """Why a tag that exists must not be moved."""
+def tag_problem(
+    registry: Registry, tag: Tag, platforms: Collection[str], movable: Callable[[str], bool]
+) -> Problem | None:
+    """Why a tag must not move to an image with these platforms; None if it may, or does not exist."""
+    where = f"{registry.access.host}/{tag}"
     if not tag.before:
-        return
-    if lost := sorted(set(platforms(tag.path, tag.before)).difference(publication.platforms)):
+        return None
+    if lost := sorted(set(existing_platforms(registry, tag.path, tag.before)).difference(platforms)):
         message = (
-            f"has {', '.join(lost)}, which this image does not have ({', '.join(publication.platforms)}): publish all "
+            f"has {', '.join(lost)}, which this image does not have ({', '.join(platforms)}): publish all "
             "platforms at once (bake them in one run, or fategen join; a bundle: save it with every --platform)"
         )
-        yield Problem(f"{host}/{tag}", message)
-    elif not movable(tag.name):
-        message = (
-            f"already points to another image, {tag.before[:19]}…; --overwrite moves it, and MOVABLE_TAGS in .env "
-            "lists tags that bake --push always may move"
-        )
-        yield Problem(f"{host}/{tag}", message)
+        return Problem(where, message)
+    if movable(tag.name):
+        return None
+    message = (
+        f"already points to another image, {tag.before[:19]}…; --overwrite moves it, and MOVABLE_TAGS in .env "
+        "lists tags that bake --push always may move"
+    )
+    return Problem(where, message)
 
 
 # the tag loop and its journal
@@ -341,13 +339,17 @@ def _put_back(registry: Registry, tag: Tag, unanswered: bool) -> TagState:
         return TagState("", error.detail or "the registry does not answer")
 
 
-def _write(registry: Registry, tags: Sequence[Tag], state: Path) -> None:
-    """The loop. A signal is looked at between two tags: a write that is cut off could still arrive."""
-    if not tags:
+def _write(registry: Registry, written: Sequence[Tag], tags: Sequence[Tag], state: Path) -> None:
+    """The loop over ``tags``; ``written`` are those that an earlier run wrote of the same publication.
+
+    A signal is looked at between two tags: a write that is cut off could still arrive.
+    """
+    everything = [*written, *tags]
+    if not everything:
         return
     # read before the loop: it waits for a registry that does not show yet what was pushed
     manifests = [registry.pushed(tag.path, tag.digest) for tag in tags]
-    content = {"registry": registry.access.host, "tags": [asdict(tag) for tag in tags]}
+    content = {"registry": registry.access.host, "tags": [asdict(tag) for tag in everything]}
     with disk_errors(state):
         write_atomically(state / JOURNAL, json.dumps(content, indent=1))
     with signals_deferred() as signals:
@@ -362,7 +364,7 @@ def _write(registry: Registry, tags: Sequence[Tag], state: Path) -> None:
             (state / JOURNAL).unlink()
             return
         unanswered = failure[0] if failure and failure[1].kind in ("unreachable", "unknown") else None
-        states = roll_back(registry, tags, state, unanswered)
+        states = roll_back(registry, everything, state, unanswered)
     if failure is None:
         say(f"interrupted while the tags were written; they point to\n{listed(registry, states)}")
         raise KeyboardInterrupt
@@ -372,10 +374,9 @@ def _write(registry: Registry, tags: Sequence[Tag], state: Path) -> None:
 
 
 def _put(registry: Registry, tag: Tag, manifest: RawManifest) -> tuple[Tag, RegistryError] | None:
-    """Writes a tag that is not there yet; the error if it still is not there then."""
+    """Writes a tag; the error if it is not there then."""
     try:
-        if registry.digest(tag.path, tag.name) != tag.digest:
-            registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
+        registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
     except RegistryError as error:
         # a repeated write of an immutable tag is refused although the first one, whose answer was lost, succeeded
         with contextlib.suppress(RegistryError):

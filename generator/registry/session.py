@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import urllib3
@@ -39,6 +39,7 @@ RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 MAX_RETRY_AFTER = 60.0
 """Seconds that a registry may ask to wait; longer waits are capped at this."""
 _REDIRECTS = 5
+T = TypeVar("T")
 _TOKEN = re.compile(r"[!-~]+")
 """What a header can carry as a token (RFC 6750, 2.1, is narrower)."""
 
@@ -139,6 +140,17 @@ class Session:
                     return response
                 response.close()
                 self.back_off(failures, self.error(response), response)
+        raise AssertionError("unreachable")
+
+    def retried(self, action: Callable[[], T], worth: Callable[[RegistryError], bool]) -> T:
+        """What ``action`` returns; it is tried again after an error that may pass."""
+        for failures in itertools.count(1):
+            try:
+                return action()
+            except RegistryError as error:
+                if not worth(error):
+                    raise
+                self.back_off(failures, error)
         raise AssertionError("unreachable")
 
     def back_off(self, failures: int, error: RegistryError, response: Response | None = None) -> None:
