@@ -11,6 +11,7 @@ import base64
 import json
 import re
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qs
@@ -25,7 +26,8 @@ class Harbor(Loopback):
     """``accounts`` have a password and whether they may push; ``projects`` exist. Both may change while it runs.
 
     ``hooks`` answer in its place: method and a pattern for the path -> status, code and message. It has ``tokens`` by
-    account; where ``refresh`` has identity tokens it is another registry, which exchanges them (OAuth2).
+    account, each good for ``uses`` requests (0: all); where ``refresh`` has identity tokens it is another registry,
+    which exchanges them (OAuth2).
     """
 
     accounts: dict[str, tuple[str, bool]] = field(
@@ -35,6 +37,8 @@ class Harbor(Loopback):
     auth: Literal["bearer", "basic", "none"] = "bearer"
     hooks: dict[tuple[str, str], tuple[int, str, str]] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+    uses: int = 0
+    used: Counter[str] = field(default_factory=Counter)
     refresh: dict[str, str] = field(default_factory=dict)
 
     def handler(self) -> type[Handler]:
@@ -79,7 +83,9 @@ class _Handler(Handler):
         """Whose password or token it is; "" for nobody's."""
         kind, _, value = self.headers.get("Authorization", "").partition(" ")
         if kind == "Bearer":
-            return self.loopback.tokens.get(value, "")
+            self.loopback.used[value] += 1
+            over = self.loopback.uses and self.loopback.used[value] > self.loopback.uses
+            return "" if over else self.loopback.tokens.get(value, "")
         if kind == "Basic":
             name, _, password = base64.b64decode(value).decode().partition(":")
             known = self.loopback.accounts.get(name)

@@ -22,7 +22,7 @@ from generator.bake.checks import (
     secret_files,
 )
 from generator.bake.job import Job, Options, make_job, variables
-from generator.bake.run import NO_CACHE_EXPORT, BakeContext
+from generator.bake.run import NO_CACHE_EXPORT, BakeContext, no_tag
 from generator.bake.view import make_view
 from generator.config.reference import parse_reference
 from generator.docker.credentials import HUB
@@ -132,18 +132,31 @@ def make_context(
     problems = build_problems(build, facts)
     env, notes = make_environment(plan, options, process)
     state = workspace.project.make_state()
-    access = None
+    access, movable = None, no_tag
     if options.output == "push":
         # only here: its HTTP library takes longer to import than docker to answer
-        from generator.bake.push_checks import client_trust, lost_platforms, push_access, push_problems
+        from generator.bake.push_checks import (
+            check_tags,
+            client_trust,
+            media_type_note,
+            push_access,
+            push_problems,
+        )
+        from generator.registry.publish import movable_tags
 
+        movable = movable_tags(plan.settings.movable_tags.split(), options.overwrite)
         known = push_access(plan, root, env, facts.engine.insecure)
         refused = push_problems(docker, build.job.targets, known)
         problems += refused
         if not isinstance(known, EngineError):
             access = known
-            inputs += [] if refused or options.untagged else lost_platforms(build.job.targets, known)
+            if not refused and not options.untagged:
+                lost, fixed = check_tags(build.job.targets, known, movable)
+                inputs += lost
+                exist = f"in the registry already: {', '.join(fixed)}; an image that differs needs --overwrite"
+                notes += [exist] if fixed else []
         host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
+        notes += filter(None, [media_type_note(host, plan.settings.media_types)])
         env = {**env, **client_trust(host, env, ca_bundle(plan, root), state)}
     raise_problems(inputs, problems)
     _tell(docker, build, states, notes)
@@ -166,7 +179,7 @@ def make_context(
         quiet=quiet,
         states=states,
         access=access,
-        movable=tuple(plan.settings.movable_tags.split()),
+        movable=movable,
         oci=plan.settings.media_types == "oci",
     )
 

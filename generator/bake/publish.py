@@ -225,7 +225,7 @@ def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publicati
     from generator.registry.client import Registry
     from generator.registry.explain import push_failure
     from generator.registry.http import RegistryError
-    from generator.registry.publish import Publisher, movable_tags, not_written
+    from generator.registry.publish import Publisher, not_written
 
     assert context.access is not None
     options, access = context.job.options, context.access
@@ -236,7 +236,7 @@ def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publicati
             publications = [replace(publication, tags=()) for publication in publications]
         with Bar("uploading", context.quiet) as bar:
             publisher = Publisher(registry, publications, context.state, bar)
-            published = publisher.publish(movable_tags(context.movable, options.overwrite))
+            published = publisher.publish(context.movable)
     except RegistryError as error:
         paths = [parse_reference(target.tags[0]).path for target in context.job.named]
         what, step = push_failure(access, paths, error)

@@ -6,7 +6,8 @@ Imported only for a push and by the doctor: the registry's client is slow to imp
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from generator.registry.session import Access
 from generator.workspace import Workspace
 
 WITHOUT = "everything except bake --push"
+_DOCKER_TYPES_ONLY = {r"swr\..+\.myhuaweicloud\.(com|eu)": "Huawei SWR refuses OCI indexes"}
+"""Hosts that take no OCI media types, and how we know: none can be asked without leaving a manifest there."""
 
 
 def push_problems(docker: Docker, targets: Sequence[Target], access: Access | EngineError) -> list[Problem]:
@@ -62,25 +65,38 @@ def release_access(workspace: Workspace, process: Mapping[str, str]) -> Access:
     return access
 
 
-def lost_platforms(targets: Sequence[Target], access: Access) -> list[Problem]:
-    """Every tag that would lose a platform; if a registry does not answer, the publication itself finds out."""
+def media_type_note(host: str, media_types: str) -> str:
+    """What a registry is known not to take of this push, with the next step, or ""."""
+    for pattern, reason in _DOCKER_TYPES_ONLY.items():
+        if media_types == "oci" and re.fullmatch(pattern, host):
+            return f"warning: {reason}; MEDIA_TYPES=docker in .env makes images that it takes"
+    return ""
+
+
+def check_tags(
+    targets: Sequence[Target], access: Access, movable: Callable[[str], bool]
+) -> tuple[list[Problem], list[str]]:
+    """Every tag that would lose a platform; and the tags that exist and may not move, so that only the same image may
+    be pushed. If a registry does not answer, the publication itself finds out."""
     try:
         registry = Registry(access)
     except RegistryError:
-        return []
+        return [], []
+    problems, fixed = [], []
 
-    def ask(target: Target) -> list[Problem]:
+    def ask(target: Target) -> None:
         platforms = tuple(map(platform_name, target.platforms))
         with contextlib.suppress(RegistryError):
-            names = map(parse_reference, target.tags)
-            tags = [Tag(name.path, name.tag, registry.digest(name.path, name.tag), "") for name in names]
-            problems = (tag_problem(registry, tag, platforms, lambda _: True) for tag in tags)
-            return [problem for problem in problems if problem]
-        return []
+            for name in map(parse_reference, target.tags):
+                tag = Tag(name.path, name.tag, registry.digest(name.path, name.tag), "")
+                if problem := tag_problem(registry, tag, platforms, lambda _: True):
+                    problems.append(problem)
+                elif tag.before and not movable(tag.name):
+                    fixed.append(f"{target.name}:{tag.name}")
 
     with ThreadPoolExecutor(8) as pool:
-        pushed = [target for target in targets if target.is_pushed]
-        return [problem for problems in pool.map(ask, pushed) for problem in problems]
+        list(pool.map(ask, [target for target in targets if target.is_pushed]))
+    return problems, sorted(fixed)
 
 
 def _ask_push(docker: Docker, targets: Sequence[Target], access: Access | EngineError) -> list[PushProblem]:

@@ -62,12 +62,15 @@ TICK = 0.2
 """Seconds between two looks at the clock of a live view."""
 
 
+def no_tag(_tag: str, /) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class BakeContext:
     """What every bake process of one run shares. ``docker`` runs in the project's root; ``state`` is ``.fategen``.
 
     ``command`` is ``buildx … bake`` with what all of them need; ``states`` are the local sources, by name.
-    ``tagged_before`` is reference -> digest of what the registry had under it before the push.
     """
 
     docker: Docker
@@ -81,8 +84,8 @@ class BakeContext:
     states: Mapping[str, Checkout] = field(default_factory=dict)
     access: Access | None = None
     """how the registry is reached, for a push"""
-    movable: tuple[str, ...] = ()
-    """MOVABLE_TAGS"""
+    movable: Callable[[str], bool] = no_tag
+    """which tags may move to another image"""
     oci: bool = True
     """MEDIA_TYPES: whether OCI's media types or Docker's"""
 

@@ -37,8 +37,7 @@ _INFO = ("info", "--format", "{{json .}}")
 class Engine:
     """The local Docker engine. ``version`` is "" if no daemon answers; ``problem`` then says why.
 
-    ``insecure`` are the registries (names and networks) whose certificates it does not check; ``proxied``: it goes
-    through a proxy of its own.
+    ``insecure`` are the registries (names and networks) whose certificates it does not check.
     """
 
     client: str
@@ -47,7 +46,6 @@ class Engine:
     platform: str
     problem: EngineError | None = None
     insecure: tuple[str, ...] = ()
-    proxied: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,7 +237,6 @@ def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
             *(name for name, index in (registries.get("IndexConfigs") or {}).items() if not index.get("Secure", True)),
             *(registries.get("InsecureRegistryCIDRs") or ()),
         ),
-        proxied=bool(info.get("HttpsProxy") or info.get("HttpProxy")),
     )
     return engine, parse_version(str(plugins.get("buildx", {}).get("Version", "")))
 

@@ -181,7 +181,9 @@ class Session:
         """The header for these scopes (``repository:PATH:pull``); a new one if the current one is ``stale``."""
         with self._tokens_lock:
             if self._headers.get(scopes) == stale:
-                challenge = challenge if challenge and challenge.scheme else self._challenge
+                # of a token that expired, Harbor asks for Basic, which no identity token serves
+                if challenge is None or (challenge.scheme != "bearer" and self._challenge.scheme):
+                    challenge = self._challenge
                 header, login = "", self.access.login
                 if challenge.scheme == "bearer":
                     header = f"Bearer {self._token(challenge, scopes)}"

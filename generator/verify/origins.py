@@ -34,7 +34,12 @@ from generator.progress import Progress, say
 from generator.verify.layers import BadLayer, Content, Listing, content_of, read_layer
 
 NAMES = "fategen.invalid/verify"
-"""A registry that nobody can push to or pull from (RFC 2606); a digest of the project's place follows."""
+"""A registry that nobody can push to or pull from (RFC 2606); ``place`` follows."""
+
+
+def place(state: Path) -> str:
+    """Eight hex digits for a project's state directory: the same in every run, so the next one finds what is left."""
+    return hashlib.sha256(f"{node()}:{state}".encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -194,12 +199,12 @@ def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], dire
 def _loaded(docker: Docker, layouts: Mapping[Subject, Path], directory: Path) -> Iterator[dict[Subject, Subject]]:
     """Those of the engine's own platform, loaded as a bundle: so every byte is checked, and what the engine has then.
 
-    Neither the file nor a name is left. They are the same in every run, of which the project's lock allows one at a
-    time: what a killed run has left goes too.
+    Neither the file nor a name is left. They are the same in every run, and runs take turns: what a killed one has
+    left goes too.
     """
     engine = DockerEngine(docker)
     platform = engine.platform()
-    prefix = f"{NAMES}-{hashlib.sha256(f'{node()}:{directory}'.encode()).hexdigest()[:8]}"
+    prefix = f"{NAMES}-{place(directory)}"
     renamed = {
         subject: replace(subject, reference=f"{prefix}/{subject.image}:1")
         for subject in layouts

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from generator.docker.process import Docker
 from generator.errors import InputError, Problem
-from generator.files import write_atomically
+from generator.files import lock, write_atomically
 from generator.plan.plan import Plan
 from generator.progress import Bar, Progress, say
 from generator.project import Project
@@ -30,16 +30,20 @@ def check_images(
 
     ``start_failed`` False: nor if a check without a start has failed. Raises EngineError and BundleError.
     """
-    cache = project.make_state("verify") / "results.json"
+    if without := dict.fromkeys(subject.image for subject in origin.subjects if not subject.contract.where):
+        say(f"{', '.join(without)}: no contract in the catalogue, so at most port and command are checked")
+    state = project.make_state("verify")
+    cache = state / "results.json"
     with Bar("reading", quiet) as bar:
         results = check_unstarted(origin, cache, bar)
     if not start_failed and failures([result for each in results.values() for result in each]):
         say("nothing is started: a check of the images' content failed")
     elif docker is not None and origin.started is not None:
-        with origin.started(docker) as names:
+        waiting = "waiting for another fategen verify in this project"
+        with lock(state / ".lock", lambda: say(waiting)), origin.started(docker) as names:
             if not quiet:
                 _say_started(origin.subjects, [subject for subject in origin.subjects if subject in names])
-            started = check_started(docker, list(names.values()))
+            started = check_started(docker, list(names.values()), state)
             for subject, renamed in names.items():
                 results[subject] += tuple(started.get(renamed, ()))
     return [result for each in results.values() for result in each]

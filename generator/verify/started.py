@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from generator.bundle.engines import DockerEngine
@@ -19,7 +20,7 @@ from generator.catalogue.contract import Started
 from generator.docker.process import Completed, Docker, signals_as_exceptions
 from generator.errors import EngineError
 from generator.text import timestamp
-from generator.verify.origins import Subject
+from generator.verify.origins import Subject, place
 from generator.verify.results import Result
 
 IDLE, BUSY = 2.0, 10.0
@@ -34,7 +35,7 @@ NOT_RUN, TRIES = 125, 3
 TRACE = re.compile(r"^\s+at [\w.$/<>]+\([^)]*\)|^(?:Exception in thread|Traceback \(most recent call last\))")
 MORE = re.compile(r"^\s|^Caused by: |^\s*\.\.\. \d+ (?:more|common frames)|^[\w.$]+(?:Exception|Error)\b")
 """Lines that continue a stack trace."""
-_LABEL = "io.fategen.verify"
+LABEL = "io.fategen.verify"
 _WORK = """p=$1; shift
 for i in 1 2 3 4 5 6 7 8; do (exec 3<>/dev/tcp/127.0.0.1/$p && printf 'GET / HTTP/1.1\\r\\n' >&3 && sleep 30) & done
 while :; do :; done 2> /dev/null"""
@@ -44,18 +45,22 @@ _LISTENS = "0A"
 _LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 
 
-def check_started(docker: Docker, subjects: Sequence[Subject]) -> dict[Subject, list[Result]]:
-    """The results of each subject. No container and no volume of this run is left, whatever happens."""
-    engine_platform, containers = DockerEngine(docker).platform(), _Containers(docker)
+def check_started(docker: Docker, subjects: Sequence[Subject], state: Path) -> dict[Subject, list[Result]]:
+    """The results of each subject. No container and no volume is left, not even those of a run that was killed.
+
+    The caller lets one run at a time use ``state``, the project's directory for it.
+    """
+    engine_platform, containers = DockerEngine(docker).platform(), _Containers(docker, f"{LABEL}={place(state)}")
+    containers.remove_all()
     trials = [_Trial(s, containers, 1 if s.platform == engine_platform else EMULATED) for s in subjects]
     results: dict[Subject, list[Result]] = {subject: [] for subject in subjects}
     with contextlib.ExitStack() as closing:
         closing.enter_context(signals_as_exceptions())
-        closing.callback(containers.remove_all)
+        closing.callback(containers.stop)
         pool = closing.enter_context(ThreadPoolExecutor(max(2, 2 * (os.cpu_count() or 1))))
         closing.callback(pool.shutdown, cancel_futures=True)
         # before the pool is waited for: a check that waits for its container ends with it
-        closing.callback(containers.remove_all)
+        closing.callback(containers.stop)
         jobs = [
             (trial.subject, pool.submit(trial.attempt, check))
             for trial in trials
@@ -69,14 +74,16 @@ def check_started(docker: Docker, subjects: Sequence[Subject]) -> dict[Subject, 
 class _Containers:
     """Starts the containers of one run, each named and labeled. Threads may call its methods."""
 
-    def __init__(self, docker: Docker) -> None:
-        self.docker = docker
+    def __init__(self, docker: Docker, label: str) -> None:
+        self.docker, self.label = docker, label
         self._stopping = threading.Event()
-        self.label = f"{_LABEL}={secrets.token_hex(4)}"
+
+    def stop(self) -> None:
+        """Removes every container and volume, and lets no docker command be started any more."""
+        self._stopping.set()
+        self.remove_all()
 
     def remove_all(self) -> None:
-        """Removes every container and volume of the run, and lets no docker command be started any more."""
-        self._stopping.set()
         chosen = f"--filter=label={self.label}"
         if names := self.docker.run(["ps", "--all", "--quiet", chosen]).stdout.split():
             self.docker.run(["rm", "--force", "--volumes", *names])

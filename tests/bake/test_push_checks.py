@@ -12,8 +12,9 @@ import pytest
 import trustme
 
 from generator.bake.push_checks import (
+    check_tags,
     client_trust,
-    lost_platforms,
+    media_type_note,
     push_access,
     push_problems,
     registry_checks,
@@ -34,8 +35,8 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 pytestmark = pytest.mark.usefixtures("one_authority")
 
 
-def facts(driver: str = "docker", endpoint: str = "default", *, proxied: bool = False, insecure: str = "") -> Facts:
-    engine = Engine("26", "26", "containerd", "linux/amd64", proxied=proxied, insecure=(insecure,) if insecure else ())
+def facts(driver: str = "docker", endpoint: str = "default", *, insecure: str = "") -> Facts:
+    engine = Engine("26", "26", "containerd", "linux/amd64", insecure=(insecure,) if insecure else ())
     return Facts(engine, (0, 29, 1), Builder("farm", driver, (Node("n", endpoint, "running", "", BOTH),)))
 
 
@@ -72,7 +73,7 @@ class Asked:
         access = push_access(plan, self.directory, self.environment, facts().engine.insecure)
         problems = push_problems(Docker("docker"), targets, access)
         if not problems and isinstance(access, Access):
-            problems = lost_platforms(targets, access)
+            problems, _ = check_tags(targets, access, lambda _: False)
         return [str(problem) for problem in problems]
 
 
@@ -136,6 +137,32 @@ def test_a_tag_that_would_lose_a_platform_stops_a_push_before_the_build(tmp_path
     assert f"{registry.host}/fate/roll:{tag}: has windows/amd64, which this image does not have" in problem
 
 
+@pytest.mark.parametrize(("may_move", "told"), [(False, ["roll:{tag}"]), (True, [])])
+def test_a_tag_that_exists_is_told_before_the_build_unless_it_may_move(
+    tmp_path: Path, may_move: bool, told: list[str]
+) -> None:
+    targets = plan_of().targets
+    tag = next(target.tags[0] for target in targets if target.name == "roll").rpartition(":")[2]
+    index = json.dumps({"schemaVersion": 2, "manifests": []}).encode()
+    with Loopback() as registry:
+        registry.manifests["fate/roll"] = {tag: (INDEX, index), sha256(index): (INDEX, index)}
+        plan = plan_of(prefix=f"{registry.host}/fate")
+        _, fixed = check_tags(plan.targets, Access(registry.host, insecure=True), lambda _: may_move)
+    assert fixed == [name.format(tag=tag) for name in told]
+
+
+@pytest.mark.parametrize(
+    ("host", "types", "warned"),
+    [
+        ("swr.cn-north-4.myhuaweicloud.com", "oci", True),
+        ("swr.cn-north-4.myhuaweicloud.com", "docker", False),
+        ("harbor.example.com", "oci", False),
+    ],
+)
+def test_what_a_registry_does_not_take_is_told_before_the_build(host: str, types: str, warned: bool) -> None:
+    assert ("MEDIA_TYPES=docker" in media_type_note(host, types)) == warned
+
+
 def test_a_registry_on_plain_http_is_taken_where_the_engine_takes_it(tmp_path: Path) -> None:
     with Harbor(auth="none") as plain:
         asked = Asked(tmp_path, plain.host)
@@ -146,14 +173,14 @@ def test_nothing_to_push_asks_nobody(tmp_path: Path) -> None:
     assert push_problems(Docker("docker"), [], Access("127.0.0.1:1")) == []
 
 
-def test_what_the_engine_says_of_registries_and_its_proxy() -> None:
+def test_what_the_engine_says_of_registries() -> None:
     config = {
         "InsecureRegistryCIDRs": ["127.0.0.0/8"],
         "IndexConfigs": {"docker.io": {"Secure": True}, "plain.example.com": {"Secure": False}},
     }
-    info = {"ServerVersion": "26", "RegistryConfig": config, "HttpsProxy": "http://proxy:3128"}
+    info = {"ServerVersion": "26", "RegistryConfig": config}
     engine, _ = parse_engine(Completed(("docker",), 0, json.dumps(info), ""))
-    assert engine.insecure == ("plain.example.com", "127.0.0.0/8") and engine.proxied
+    assert engine.insecure == ("plain.example.com", "127.0.0.0/8")
 
 
 def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Path, ca: trustme.CA) -> None:

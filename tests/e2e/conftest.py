@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,9 @@ def docker(*args: str, check: bool = True, timeout: float = 300) -> str:
     return done.stdout.strip()
 
 
-def gone(*command: str, but: Collection[str] = ()) -> bool:
-    """Whether all that docker lists now, ``but`` these, is gone soon: what another run has there lives for seconds."""
-    listed = set(docker(*command).split()).difference(but)
+def gone(*command: str) -> bool:
+    """Whether all that docker lists now is gone soon: what another run has there lives for seconds."""
+    listed = set(docker(*command).split())
     end = time.monotonic() + 60
     while listed and time.monotonic() < end:
         time.sleep(1)

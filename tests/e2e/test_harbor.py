@@ -7,6 +7,7 @@ there for each push, so it is not restarted.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -91,6 +92,29 @@ def test_after_docker_login_a_nested_project_is_pushed_to(site: Site) -> None:
         assert sum(one["sizes"].values()) > 10_000_000
         _, index = site.harbor.manifests[f"{NESTED}/{one['image']}"]["1.3.0-release"]
         assert len(json.loads(index)["manifests"]) == 2
+
+
+def test_basic_authentication_and_a_wrong_password(site: Site) -> None:
+    site.harbor.auth = "basic"
+    site.login("writer", "right-horse")
+    succeeded(site.push())
+    logins = {"auths": {site.harbor.host: {"auth": base64.b64encode(b"writer:wrong-horse").decode()}}}
+    (site.config / "config.json").write_text(json.dumps(logins), encoding="utf-8")
+    ran = site.push()
+    assert ran.code == 3 and "refuses the login of writer" in ran.err and "nothing was started" in ran.err
+    kept = b"".join(file.read_bytes() for file in (site.project / ".fategen").rglob("*") if file.is_file())
+    for password in (b"right-horse", b"wrong-horse", *(base64.b64encode(b"writer:" + p) for p in (b"right-horse",))):
+        assert password not in kept and password.decode() not in ran.err
+
+
+def test_tokens_that_expire_in_the_middle(site: Site) -> None:
+    site.login("writer", "right-horse")
+    site.harbor.uses = 3
+    succeeded(site.push())
+    assert len([token for token, count in site.harbor.used.items() if count > 3]) > 3, "tokens that were used too long"
+    assert not any(header.startswith("Basic") for _, path, header in site.harbor.asked if path.startswith("/v2/"))
+    for image in IMAGES:
+        assert "1.3.0-release" in site.harbor.manifests[f"{NESTED}/{image}"]
 
 
 def test_a_right_that_is_lost_between_the_check_and_the_push_is_told_with_the_next_step(site: Site) -> None:

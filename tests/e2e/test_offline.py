@@ -96,7 +96,9 @@ def test_everything_is_built_from_mirrors_and_they_are_asked_for_what_is_listed(
     project: Path, mirror: Mirror, namespace: tuple[str, str]
 ) -> None:
     assert fategen(project, namespace, "render").returncode == 0
-    # cold: no layer and no download of an earlier run is used
+    # cold: no layer, no download and no commit of an earlier run is used
+    host = environment(DOCKER_HOST=os.environ["FATEGEN_SANDBOX_OFFLINE"])
+    subprocess.run(["docker", "builder", "prune", "--all", "--force"], env=host, check=True, capture_output=True)
     ran = fategen(project, namespace, "bake", "all", "third-party", "--no-cache", "--platform", "linux/amd64")
     assert ran.returncode == 0, ran.stderr
     listed = json.loads(fategen(project, namespace, "images", "--external", "--format", "json").stdout)

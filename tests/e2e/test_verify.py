@@ -15,14 +15,15 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from generator.project import packaged_data
-from tests.e2e.conftest import Fategen, Ran, docker, gone, is_pushed, make_project, registry_get, succeeded
+from generator.verify.origins import NAMES, place
+from generator.verify.started import LABEL
+from tests.e2e.conftest import Fategen, Ran, digest_of, docker, is_pushed, make_project, registry_get, succeeded
 from tests.sample_project import make_sample_project
 
 SPACE = f"verify-{os.getpid()}"
@@ -150,29 +151,21 @@ def test_the_sample_keeps_its_contract(project: Project) -> None:
     root = ElementTree.fromstring(ran.out)
     assert {suite.attrib["name"] for suite in root} == {f"{image} linux/amd64" for image in ALL}
     assert root.attrib["failures"] == "0" and int(root.attrib["tests"]) > 350
-    assert nothing_is_left()
+    assert nothing_is_left(project)
 
 
-LEFT = (
-    ("ps", "--all", "--quiet", "--filter=name=fategen-verify-"),
-    ("volume", "ls", "--quiet", "--filter=label=io.fategen.verify"),
-    ("image", "ls", "--format", "{{.Repository}}", "--filter=reference=fategen.invalid/verify-*/*"),
-)
+def of_verify(project: Project) -> tuple[tuple[str, ...], ...]:
+    """The docker commands that list what verify has in the engine for a project: containers, volumes, images."""
+    at = place(project.directory / ".fategen/verify")
+    return (
+        ("ps", "--all", "--quiet", f"--filter=label={LABEL}={at}"),
+        ("volume", "ls", "--quiet", f"--filter=label={LABEL}={at}"),
+        ("image", "ls", "--quiet", f"--filter=reference={NAMES}-{at}/*"),
+    )
 
 
-@cache
-def left_before() -> frozenset[str]:
-    """What other runs, perhaps killed ones, have left in the engine."""
-    return frozenset(name for command in LEFT for name in docker(*command).split())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def before() -> None:
-    left_before()
-
-
-def nothing_is_left() -> bool:
-    return all(gone(*command, but=left_before()) for command in LEFT)
+def nothing_is_left(project: Project) -> bool:
+    return not any(docker(*command) for command in of_verify(project))
 
 
 @pytest.mark.full
@@ -219,12 +212,12 @@ def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
     command = [sys.executable, "-m", "generator", "verify", "roll", "fateboard"]
     with subprocess.Popen(command, cwd=project.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         end = time.monotonic() + 60
-        while not docker("ps", "--quiet", "--filter=name=fategen-verify-"):
+        while not docker(*of_verify(project)[0]):
             assert time.monotonic() < end
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 130
-    assert nothing_is_left()
+    assert nothing_is_left(project)
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +239,7 @@ def test_nothing_is_published_when_one_component_fails(one_fails: Project) -> No
     assert ran.out.startswith(f"FAILED  python linux/amd64: mounted over: {path}  (catalogue/1.3.yaml:")
     assert "(python); nothing was published" in ran.err
     assert not any(is_pushed(one_fails.registry, f"{SPACE}-fails/{image}") for image in ("python", "proxy"))
-    assert nothing_is_left()
+    assert nothing_is_left(one_fails)
 
 
 def test_what_passes_is_published_is_what_was_verified_and_passes_from_the_registry(one_fails: Project) -> None:
@@ -265,23 +258,42 @@ def test_what_passes_is_published_is_what_was_verified_and_passes_from_the_regis
     checks = {(result["platform"], result["check"]) for result in json.loads(ran.out)}
     assert {("linux/amd64", "port 9370"), ("linux/amd64", "size"), ("linux/arm64", "size")} <= checks
     assert "starting proxy; not started: linux/arm64" in ran.err
-    assert nothing_is_left()
+    assert nothing_is_left(one_fails)
 
 
-def test_the_next_run_removes_the_names_that_a_killed_one_left(one_fails: Project) -> None:
-    *_, names = LEFT
+def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(
+    own_sample: Path, registry: str, fategen: Fategen
+) -> None:
+    project = Project(own_sample, registry, fategen)
+    command = [sys.executable, "-m", "generator", "bake", "proxy", "--push", "--verify", "--format", "json"]
+    with subprocess.Popen(command, cwd=own_sample, stdout=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 300
+        while not docker(*of_verify(project)[0]):
+            assert time.monotonic() < end
+        properties = "fate/arch/networking/proxy/src/main/resources/proxy.properties"
+        with (own_sample.parent / "sources" / properties).open("a", encoding="utf-8") as file:
+            file.write("# changed\n")
+        out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    [pushed] = json.loads(out)
+    layout = json.loads((own_sample / ".fategen/layouts/proxy/index.json").read_text(encoding="utf-8"))
+    assert digest_of(pushed["references"][0]) == pushed["digest"] == layout["manifests"][0]["digest"]
+    changed = fategen("bake", "proxy", "--push", "--verify", cwd=own_sample)
+    assert changed.code == 2 and "already points to another image" in changed.err
+
+
+def test_the_next_run_removes_what_a_killed_one_left(one_fails: Project) -> None:
     succeeded(one_fails.run("bake", "proxy", "--push", "-q", cwd=one_fails.directory))
-    before, containers = set(docker(*names).split()), set(docker(*LEFT[0]).split())
+    containers, _, names = of_verify(one_fails)
     command = [sys.executable, "-m", "generator", "verify", "proxy", "--from", "registry"]
     with subprocess.Popen(command, cwd=one_fails.directory) as process:
         end = time.monotonic() + 60
-        while not (left := set(docker(*names).split()) - before):
+        while not docker(*containers):
             assert time.monotonic() < end
         process.kill()
+    assert docker(*names)
     succeeded(one_fails.run("verify", "proxy", "--from", "registry", "-q", cwd=one_fails.directory))
-    assert not left & set(docker(*names).split())
-    if orphans := set(docker(*LEFT[0]).split()) - containers:
-        docker("rm", "--force", "--volumes", *orphans)
+    assert nothing_is_left(one_fails)
 
 
 def test_what_a_bundle_holds_is_verified_without_loading_it(one_fails: Project) -> None:
