@@ -283,7 +283,7 @@ def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(
 
 
 def test_the_next_run_removes_what_a_killed_one_left(one_fails: Project) -> None:
-    succeeded(one_fails.run("bake", "proxy", "--push", "-q", cwd=one_fails.directory))
+    succeeded(one_fails.run("bake", "proxy", "--push", "--overwrite", "-q", cwd=one_fails.directory))
     containers, _, names = of_verify(one_fails)
     command = [sys.executable, "-m", "generator", "verify", "proxy", "--from", "registry"]
     with subprocess.Popen(command, cwd=one_fails.directory) as process:
