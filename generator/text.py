@@ -33,8 +33,10 @@ def cells(text: str) -> int:
 
 
 def one_line(step: str) -> str:
-    """A step's name, without the mounts of a RUN step, which say little of what it does."""
-    return printable(re.sub(r"--mount=\S+ ", "", " ".join(step.split())))
+    """A step's name without what says little: the mounts of a RUN step, and all but the comment that begins its script."""
+    text = printable(re.sub(r"--mount=\S+ ", "", " ".join(step.split())))
+    script = re.fullmatch(r"RUN <<\S+ \(# ?(.+?)(?:\.\.\.)?\)", text)
+    return script[1] if script else text
 
 
 def printable(text: str) -> str:

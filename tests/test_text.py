@@ -12,6 +12,20 @@ def test_a_steps_name_is_one_line_without_its_mounts() -> None:
     assert one_line(text) == "RUN \\ make all"
 
 
+@pytest.mark.parametrize(
+    ("step", "name"),
+    [
+        ("RUN <<'EOF' (# compile storage-service...)", "compile storage-service"),
+        ("RUN --mount=type=cache,target=/x <<-EOF (#pip install (all)...)", "pip install (all)"),
+        ("RUN <<EOF (# one line)", "one line"),
+        ("RUN <<'EOF' (set -eu...)", "RUN <<'EOF' (set -eu...)"),
+        ("COPY <<'EOF' /bin/x (# x...)", "COPY <<'EOF' /bin/x (# x...)"),
+    ],
+)
+def test_a_script_is_named_by_the_comment_that_begins_it(step: str, name: str) -> None:
+    assert one_line(step) == name
+
+
 def test_a_steps_name_cannot_move_the_cursor() -> None:
     assert one_line("RUN printf \x1b[2J") == "RUN printf ?[2J"
 

@@ -20,7 +20,7 @@ from generator.docker.hints import explain_push
 from generator.docker.process import Docker
 from generator.errors import EngineError
 from generator.images.layout import SourceImage, empty_layout
-from generator.plan.plan import Plan, Target
+from generator.plan.plan import Plan, Target, linked
 from generator.progress import Bar, say
 from generator.text import Version, duration, human, parse_version, table
 
@@ -57,6 +57,8 @@ class Built:
     cached: bool = False
     replaced: str = ""
     """the digest of another image that its name stood for in the registry until this push"""
+    needed: tuple[tuple[str, float], ...] = ()
+    """what it is built from and nobody asked for: each one's name and the seconds in which its steps ran"""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -70,6 +72,7 @@ class Built:
             "uncommitted": list(self.uncommitted),
             "cached": self.cached,
             "replaced": self.replaced or None,
+            "needed": {name: round(seconds, 3) for name, seconds in self.needed},
         }
 
 
@@ -277,26 +280,38 @@ def _report(context: BakeContext, result: BakeResult, outcomes: Mapping[str, _Ou
                 uncommitted=uncommitted(context.job.sources(target), context.states),
                 cached=target.name in result.cached,
                 replaced=outcome.replaced,
+                needed=_needed(context.job, target, result),
                 state=state,
             )
         )
     return tuple(built)
 
 
+def _needed(job: Job, target: Target, result: BakeResult) -> tuple[tuple[str, float], ...]:
+    asked = {job.shown(target.name) for target in job.targets}
+    names = dict.fromkeys(job.shown(part.name) for part in linked(job.involved, [target.name]))
+    return tuple(
+        (name, 0.0 if name in result.cached else result.seconds.get(name, 0.0)) for name in names if name not in asked
+    )
+
+
 # the report
 
 
-def result_table(built: Sequence[Built]) -> str:
-    """For people: short digests, one size for each platform; no empty column."""
-    columns: dict[str, list[str]] = {
-        "IMAGE": [image.image for image in built],
-        ">BUILT IN": ["cached" if image.cached else duration(image.seconds) for image in built],
-        "PLATFORMS": [" ".join(image.platforms) for image in built],
-        ">SIZE": [" + ".join(human(size) for _, size in image.sizes) for image in built],
-        "DIGEST": [image.digest[:15] + "…" if image.digest else "" for image in built],
-    }
-    shown = {name: cells for name, cells in columns.items() if any(cells)}
-    text = table(tuple(shown), list(zip(*shown.values(), strict=True)))
+def result_table(built: Sequence[Built], total: float) -> str:
+    """For people: what was built, in this order, and the ``total`` seconds; one size for each platform; no empty column."""
+    needed = dict(pair for image in built for pair in image.needed)
+    rows = [(name, duration(seconds) if seconds else "cached", "", "", "") for name, seconds in needed.items()]
+    for image in built:
+        time = "cached" if image.cached else duration(image.seconds)
+        sizes = " + ".join(human(size) for _, size in image.sizes)
+        digest = image.digest[:15] + "…" if image.digest else ""
+        rows.append((image.image, time, " ".join(image.platforms), sizes, digest))
+    rows.append(("total", duration(total), "", "", ""))
+    head = ("IMAGE", ">BUILT IN", "PLATFORMS", ">SIZE", "DIGEST")
+    shown = [column for column in zip(head, *rows, strict=True) if any(column[1:])]
+    names, *cells = zip(*shown, strict=True)
+    text = table(names, cells)
     dirty = {name for image in built for name in image.uncommitted}
     replaced = [f"{image.image} (was {image.replaced[:15]}…)" for image in built if image.replaced]
     notes = {"replaced in the registry": replaced, "with uncommitted changes": sorted(dirty)}

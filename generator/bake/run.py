@@ -22,7 +22,7 @@ from generator.docker.hints import get_reachable
 from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
 from generator.project import STATE
-from generator.text import union_length
+from generator.text import one_line, union_length
 
 if TYPE_CHECKING:
     from generator.registry.session import Access
@@ -207,7 +207,7 @@ def _digests(metadata: Path, job: Job) -> dict[str, str]:
 def cached_images(job: Job, steps: Iterable[Step]) -> frozenset[str]:
     """The images for which only the export ran."""
     worked = (step for step in _of_images(steps) if not step.was_noop and not step.name.text.startswith(EXPORTING))
-    return frozenset(target.name for target in job.targets) - {job.shown(step.name.target) for step in worked}
+    return frozenset(job.shown(target.name) for target in job.involved) - {job.shown(step.name.target) for step in worked}
 
 
 def busy_seconds(job: Job, steps: Iterable[Step]) -> dict[str, float]:
@@ -253,7 +253,7 @@ def bake_error(job: Job, reader: Reader, code: int) -> BakeError:
         # how the step ended, without the command that the message has already
         ended = re.sub(r"^process \".*\" did not complete successfully: ", "", step.error, flags=re.DOTALL)
         lines = "".join(f"\n  | {line}" for line in (*step.tail, ended))
-        message, hint = f"{where} failed in {place}{name.text}{lines}", base_hint(job, name.text)
+        message, hint = f"{where} failed in {place}{one_line(name.text)}{lines}", base_hint(job, name.text)
         in_step = not name.text.startswith(EXPORTING)
         return BakeError(message, log_file(job, name.target), in_step, hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
@@ -317,5 +317,5 @@ def _log_line(event: StepEvent) -> str:
     if event.kind == "log":
         return f"{label}| {event.text}"
     if event.kind == "finished":
-        return f"{label}{step.name.text}  {'cached' if step.cached else f'{step.seconds:.1f} s'}"
-    return f"{label}{step.name.text}  {event.kind}{f': {event.text}' if event.text else ''}"
+        return f"{label}{one_line(step.name.text)}  {'cached' if step.cached else f'{step.seconds:.1f} s'}"
+    return f"{label}{one_line(step.name.text)}  {event.kind}{f': {event.text}' if event.text else ''}"

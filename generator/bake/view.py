@@ -91,7 +91,9 @@ class View:
     def _line(self, step: Step, what: str, tail: str) -> None:
         image = self._job.shown(step.name.target).ljust(self._width)
         platform = self._job.platform(step.name.target, step.name.platform)
-        self._write("  ".join(filter(None, (image, platform, shorten(one_line(what), 80), tail))))
+        name = shorten(one_line(what), 80)
+        stage = f"{step.name.stage}: {name}" if step.name.stage and name else name
+        self._write("  ".join(filter(None, (image, platform, stage, tail))))
 
 
 class LiveView(View):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -115,6 +116,7 @@ def command(
             from generator.bake.join import source_commits, write_digests
 
             commits = source_commits(context)
+        begun = time.monotonic()
         built = baking.bake(context, plan, partial(_verify, context, workspace, output_format) if verify else None)
         if digests:
             write_digests(digests, workspace, commits, built)
@@ -122,7 +124,7 @@ def command(
     click.echo(
         json.dumps([image.as_json() for image in built], indent=2)
         if output_format == "json"
-        else baking.result_table(built)
+        else baking.result_table(built, time.monotonic() - begun)
     )
 
 

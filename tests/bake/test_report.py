@@ -58,7 +58,8 @@ def test_plain_lines(plan: Plan) -> None:
     said: list[str] = []
     show(View(job_of(plan, "federation", "egg"), said.append, clock=lambda: 0.0), "rawjson-0.29.1-built.txt")
     assert said[0] == "building: federation, egg"
-    assert next(line for line in said if line.startswith("packages    linux/amd64  RUN echo building2")).endswith(" s")
+    built = next(line for line in said if line.startswith("packages    linux/amd64  build 3/3: RUN echo building2"))
+    assert built.endswith(" s")
     assert "egg         2 steps cached" in said
     assert not [line for line in said if "load from client" in line or "FROM localhost" in line or line.endswith("…")]
 
@@ -83,16 +84,27 @@ def test_the_result_as_table_and_as_json() -> None:
     )
     built = Built("egg", ("r/egg:1",), "", ("linux/amd64",), (), 0.0, "built", cached=True)
     again = replace(pushed, replaced="sha256:" + "2b" * 32)
-    assert result_table([again]).splitlines()[-1] == "replaced in the registry: roll (was sha256:2b2b2b2b…)"
+    assert result_table([again], 0.0).splitlines()[-1] == "replaced in the registry: roll (was sha256:2b2b2b2b…)"
     assert (again.as_json()["replaced"], pushed.as_json()["replaced"]) == ("sha256:" + "2b" * 32, None)
-    lines = result_table([pushed, built]).splitlines()
+    lines = result_table([pushed, built], 64.0).splitlines()
     assert lines[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS", "SIZE", "DIGEST"]
     assert lines[1].split() == [
         "roll", "3.1", "s", "linux/amd64", "linux/arm64", "84", "MB", "+", "81", "MB", "sha256:1a1a1a1a…",
     ]  # fmt: skip
     assert lines[2].split() == ["egg", "cached", "linux/amd64"]
-    assert result_table([built]).splitlines()[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS"], (
+    assert lines[3].split() == ["total", "1m04s"]
+    assert result_table([built], 0.0).splitlines()[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS"], (
         "nothing was exported"
     )
     assert pushed.as_json()["digest"] == digest and built.as_json()["digest"] is None
     assert pushed.as_json()["sizes"] == {"linux/amd64": 84_000_000, "linux/arm64": 81_000_000}
+
+
+def test_the_result_has_what_nobody_asked_for_and_its_time() -> None:
+    needed = (("packages", 207.2), ("base-image", 0.0))
+    images = [Built(name, (), "", BOTH, (), 2.7, "built", needed=needed) for name in ("roll", "proxy")]
+    lines = result_table(images, 210.0).splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["packages", "3m27s"], ["base-image", "cached"], ["roll", "2.7"], ["proxy", "2.7"], ["total", "3m30s"],
+    ]  # fmt: skip
+    assert images[0].as_json()["needed"] == {"packages": 207.2, "base-image": 0.0}

@@ -38,6 +38,7 @@ def test_all_is_pushed_and_what_is_reported_is_what_the_registry_has(
         both = ["linux/amd64", "linux/arm64"]
         assert one["platforms"] == (both if image in JAVA else ["linux/amd64"])
         assert sum(one["sizes"].values()) > 10_000_000
+        assert [*one["needed"]] == (["packages"] if image in (*JAVA, "egg") else [])
     assert not is_pushed(registry, f"{namespace(pushed)}/packages"), "a builder"
     assert "building and exporting" in ran.err
 
