@@ -24,10 +24,11 @@ from generator.docker.engine import BUILDX_NEEDED, Answers, Facts, asking
 from generator.docker.git import Checkout, uncommitted
 from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.docker.process import find_docker
-from generator.errors import EngineError, FategenError, InputError, Problem
+from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
 from generator.plan.plan import Plan, PlannedSource, Target
 from generator.project import Project, find_project
 from generator.render.dockerfile import copied, runs_on_target
+from generator.render.render import find_template, template_name
 from generator.text import show_version
 from generator.workspace import Workspace, load
 
@@ -157,8 +158,15 @@ def ca_bundle(plan: Plan, root: Path) -> Path | None:
 
 
 def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator[Problem]:
-    """Each local source that is missing, empty, or without paths that a Dockerfile copies from it."""
+    """Each local source that is missing, empty, or without paths that a Dockerfile copies from it.
+
+    If only Dockerfiles of the project's own templates want what is not there, then these are wrong.
+    """
     dockerfiles = {target.dockerfile: build.workspace.tree.get(target.dockerfile, "") for target in build.job.involved}
+    templates = build.workspace.project.search_path("templates")
+    names = {
+        t.dockerfile: template_name(find_template(templates, f"dockerfiles/{t.template}")) for t in build.job.involved
+    }
     for source in sources:
         directory = build.root / source.location
         missing: dict[str, str] = {}
@@ -166,6 +174,10 @@ def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator
             for path in copied(text, source.name):
                 if path and directory.is_dir() and not any(directory.glob(path)):
                     missing.setdefault(path, dockerfile)
+        if missing and not any(names[dockerfile].startswith("packaged ") for dockerfile in missing.values()):
+            for path, dockerfile in missing.items():
+                yield _copy_problem(source, directory, path, dockerfile, dockerfiles[dockerfile], names[dockerfile])
+            continue
         if not directory.is_dir():
             wrong = "is not a directory"
         elif not any(directory.iterdir()):
@@ -177,6 +189,17 @@ def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator
         else:
             continue
         yield Problem(source.where, f"{key_of(source.name, '_SOURCE')}: {source.location} {wrong}")
+
+
+def _copy_problem(
+    source: PlannedSource, directory: Path, path: str, dockerfile: str, text: str, template: str
+) -> Problem:
+    lines = enumerate(text.splitlines(), 1)
+    number = next((n for n, line in lines if f"--from={source.name}" in line and path in line), 1)
+    parent, _, name = path.rpartition("/")
+    near = did_you_mean(name, [file.name for file in (directory / parent).glob("*")])
+    wrong = f"COPY --from={source.name}: {source.location} has no {path}{near} (rendered from {template})"
+    return Problem(f"{dockerfile}:{number}", wrong)
 
 
 def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Problem]:

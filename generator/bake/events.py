@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 from generator.text import timestamp
 
-TAIL = 20
-"""Log lines of a step that are kept for the error message."""
+TAIL = 2000
+"""Log lines of a step that are kept: a failure's cause is somewhere in them."""
+NOTES = 20
 RESOLVING = 0.5
 """Seconds under which a FROM has pulled nothing."""
 
@@ -91,6 +92,7 @@ class StepEvent:
 
 
 _NAME = re.compile(r"^\[([^\]]+)\] (.*)$", re.DOTALL)
+_SHOWN_LINE = re.compile(r"^ *(\d+) \| >>> (.*)$")
 _PLATFORM = re.compile(r"^(?:linux|windows|darwin|freebsd|wasi?|wasip1|js)/[a-z0-9_]+(?:/v\d+)?(?:->\S+)?$")
 
 
@@ -121,7 +123,9 @@ class Reader:
 
     def __init__(self, targets: Sequence[str], redact: Callable[[str], str], begun: float = 0.0) -> None:
         self.steps: dict[str, Step] = {}
-        self.notes: deque[str] = deque(maxlen=TAIL)
+        self.notes: deque[str] = deque(maxlen=NOTES)
+        self.failed_lines: dict[int, str] = {}
+        """the lines of a Dockerfile, by number, that buildx showed for the failure"""
         self._begun = begun
         self._targets = targets
         self._redact = redact
@@ -154,6 +158,9 @@ class Reader:
         if not isinstance(status, dict):
             text = self._redact(line)
             self.notes.append(text)
+            shown = _SHOWN_LINE.match(text)
+            if shown and (not self.failed_lines or int(shown[1]) - 1 in self.failed_lines):
+                self.failed_lines[int(shown[1])] = shown[2]
             yield StepEvent("note", None, text)
             return
         self._object = []

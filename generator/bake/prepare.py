@@ -170,6 +170,7 @@ def make_context(
         overrides.append(NO_CACHE_EXPORT)
     return BakeContext(
         docker=docker,
+        workspace=workspace,
         state=state,
         job=build.job,
         command=bake_command(build.job, bake_file, facts.buildx, overrides=overrides, readable=readable),

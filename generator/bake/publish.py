@@ -299,7 +299,7 @@ def _needed(job: Job, target: Target, result: BakeResult) -> tuple[tuple[str, fl
 
 
 def result_table(built: Sequence[Built], total: float) -> str:
-    """For people: what was built, in this order, and the ``total`` seconds; one size for each platform; no empty column."""
+    """For people: what was built and the ``total`` seconds; short digests, sizes by platform; no empty column."""
     needed = dict(pair for image in built for pair in image.needed)
     rows = [(name, duration(seconds) if seconds else "cached", "", "", "") for name, seconds in needed.items()]
     for image in built:

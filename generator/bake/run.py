@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from generator.bake.cause import cause
 from generator.bake.events import Reader, Step, StepEvent
 from generator.bake.job import Job
 from generator.bake.view import View
@@ -22,10 +23,12 @@ from generator.docker.hints import get_reachable
 from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
 from generator.project import STATE
+from generator.render.render import find_template, template_name
 from generator.text import one_line, union_length
 
 if TYPE_CHECKING:
     from generator.registry.session import Access
+    from generator.workspace import Workspace
 
 EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")
 """How BuildKit's names of the steps after a Dockerfile's own begin."""
@@ -74,6 +77,7 @@ class BakeContext:
     """
 
     docker: Docker
+    workspace: Workspace
     state: Path
     job: Job
     command: tuple[str, ...]
@@ -187,7 +191,7 @@ def _run_once(
     for note in cache_notes(job, steps):
         view.note(note)
     if code:
-        raise bake_error(job, reader, code)
+        raise bake_error(job, reader, code, context.workspace)
     return BakeResult(_digests(metadata, job), busy_seconds(job, steps), cached_images(job, steps))
 
 
@@ -207,7 +211,8 @@ def _digests(metadata: Path, job: Job) -> dict[str, str]:
 def cached_images(job: Job, steps: Iterable[Step]) -> frozenset[str]:
     """The images for which only the export ran."""
     worked = (step for step in _of_images(steps) if not step.was_noop and not step.name.text.startswith(EXPORTING))
-    return frozenset(job.shown(target.name) for target in job.involved) - {job.shown(step.name.target) for step in worked}
+    images = {job.shown(target.name) for target in job.involved}
+    return frozenset(images - {job.shown(step.name.target) for step in worked})
 
 
 def busy_seconds(job: Job, steps: Iterable[Step]) -> dict[str, float]:
@@ -242,28 +247,55 @@ def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
         yield f"note: no build cache was {verb} for {', '.join(sorted(images, key=order.index))}: {reason}"
 
 
-def bake_error(job: Job, reader: Reader, code: int) -> BakeError:
+_UNTOLD = re.compile(
+    r'^process ".*" did not complete successfully: |^failed to (?:compute cache key|calculate checksum)[^"]*(?=")|'
+    r"(?<=^lstat )\S*/buildkit-mount\d+",
+    re.DOTALL,
+)
+"""What a step's error repeats of its command, or tells of the engine's own disk."""
+
+
+def bake_error(job: Job, reader: Reader, code: int, workspace: Workspace) -> BakeError:
     """The failure of a bake process: the step that broke it, else buildx's last message."""
     if step := reader.failed_step:
         name = step.name
         platform = job.platform(name.target, name.platform)
         where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
         stage, _, number = name.stage.rpartition(" ")
-        place = f'stage "{stage}", step {number}: ' if stage and "/" in number else ""
-        # how the step ended, without the command that the message has already
-        ended = re.sub(r"^process \".*\" did not complete successfully: ", "", step.error, flags=re.DOTALL)
-        lines = "".join(f"\n  | {line}" for line in (*step.tail, ended))
-        message, hint = f"{where} failed in {place}{one_line(name.text)}{lines}", base_hint(job, name.text)
+        place = f"stage {stage}, step {number}: " if stage and "/" in number else ""
+        lines = "".join(f"\n  | {line}" for line in (*cause(step.tail), _UNTOLD.sub("", step.error)))
+        at = next(places(job, reader, workspace, name.target), "")
+        message, hint = f"{where} failed in {place}{one_line(name.text)}{lines}{at}", base_hint(job, name.text)
         in_step = not name.text.startswith(EXPORTING)
         return BakeError(message, log_file(job, name.target), in_step, hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
     words = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
-    hint, in_dockerfile = "", "dockerfile parse error" in words
-    if in_dockerfile:
-        # BuildKit does not say in which file
-        files = ", ".join(dict.fromkeys(t.dockerfile for t in job.involved if t.dockerfile))
-        hint = f"the line is in one of {files}; edit the template that it is rendered from"
-    return BakeError(f"docker buildx bake failed: {words}", log_file(job), in_dockerfile, hint)
+    in_dockerfile = "dockerfile parse error" in words
+    target = re.match(r"target (\S+): ", words)
+    at = next(places(job, reader, workspace, target[1] if target else ""), "") if in_dockerfile else ""
+    return BakeError(f"docker buildx bake failed: {words}{at}", log_file(job), in_dockerfile)
+
+
+def places(job: Job, reader: Reader, workspace: Workspace, failed: str) -> Iterator[str]:
+    """Where the failed step is: the line of its Dockerfile, and that of the template if only one line is like it.
+
+    BuildKit shows the lines, but names every file "Dockerfile": it is that of the ``failed`` target, if that is known,
+    and has these lines.
+    """
+    lines = reader.failed_lines
+    number, first = next(iter(lines.items()), (0, ""))
+    for target in {t.dockerfile: t for t in job.involved if number and t.dockerfile}.values():
+        text = workspace.tree.get(target.dockerfile, "").splitlines()
+        if job.shown(failed) in ("", job.shown(target.name)) and text[number - 1 : number] == [first]:
+            template = find_template(workspace.project.search_path("templates"), f"dockerfiles/{target.template}")
+            found = [n for line in lines.values() if len(n := _numbers(template, line)) == 1]
+            line = f":{found[0][0]}" if found else ""
+            yield f"\n  at: {target.dockerfile}:{number}, from {template_name(template)}{line}"
+
+
+def _numbers(file: Path, line: str) -> list[int]:
+    """The lines of a file that are like this one."""
+    return [number for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1) if text == line]
 
 
 def base_hint(job: Job, step: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from generator import __version__
 from generator.errors import InputError, Problem
+from generator.project import packaged_data
 from generator.render import hcl
 from generator.render.dockerfile import names_in
 from generator.render.tree import HEADER
@@ -44,7 +45,7 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
             values = {**common, "image": target, "params": dict(target.params), "bases": bases}
             template = f"dockerfiles/{target.template}"
             text = _fill(environment, template, values, f"{target.name} in the catalogue")
-            _check_names(text, target, f"templates/{template}")
+            _check_names(text, target, template_name(find_template(templates, template)))
             tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", common)
     if plan.party is not None:
@@ -52,6 +53,19 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
     if read is not None and environment.cache is not None:
         read.update(name for _, name in environment.cache)
     return tree
+
+
+def find_template(templates: Sequence[Path], name: str) -> Path:
+    """The file that is read for a template: the first in the search path."""
+    return next((file for directory in templates if (file := directory / name).is_file()), templates[-1] / name)
+
+
+def template_name(file: Path) -> str:
+    """What messages call it: ``templates/macros.j2``, or ``packaged templates/macros.j2`` if it came with fategen."""
+    packaged = packaged_data("templates")
+    if file.is_relative_to(packaged):
+        return f"packaged templates/{file.relative_to(packaged)}"
+    return f"templates/{str(file).rpartition('/templates/')[2]}"
 
 
 def _check_names(dockerfile: str, target: Target, template: str) -> None:
@@ -115,24 +129,29 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
         by = f", used by {wanted_by}" if wanted_by else ""
         raise InputError(Problem(f"templates/{error.name}", f"template not found{by}")) from error
     except jinja2.TemplateSyntaxError as error:
-        place = f"templates/{error.name}:{error.lineno}"
+        place = f"{template_name(Path(error.filename or f'/templates/{error.name}'))}:{error.lineno}"
         raise InputError(Problem(place, f"not a template: {error.message}")) from error
     except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-        raise InputError(Problem(_template_line(error, name), str(error))) from error
+        place, inside = _template_line(error, name)
+        raise InputError(Problem(place, f"{error}{inside}")) from error
     if HEADER not in text[:400]:
         wrong = "renders no header, which marks generated files; begin it with: # {{ header }}"
         raise InputError(Problem(f"templates/{name}:1", wrong))
     return text
 
 
-def _template_line(error: BaseException, name: str) -> str:
-    """Jinja rewrites a traceback so that its frames name template files and lines: the innermost one is the place."""
-    place = f"templates/{name}"
-    frame = error.__traceback__
+def _template_line(error: BaseException, name: str) -> tuple[str, str]:
+    """The place of an error, and what it was in.
+
+    Jinja rewrites a traceback so that its frames name template files and lines: the innermost one is the place. What is
+    wrong in a packaged macro is what the project's own template gave it.
+    """
+    places, frame = [f"templates/{name}"], error.__traceback__
     while frame is not None:
         file = frame.tb_frame.f_code.co_filename
         if file.endswith(".j2"):
-            kind = "templates/"
-            place = f"{kind}{file.rpartition(kind)[2] if kind in file else Path(file).name}:{frame.tb_lineno}"
+            places.append(f"{template_name(Path(file))}:{frame.tb_lineno}")
         frame = frame.tb_next
-    return place
+    inner = places[-1]
+    own = next((place for place in reversed(places[1:]) if not place.startswith("packaged ")), inner)
+    return own, "" if own == inner else f" (in {inner})"

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from generator.bake.events import Reader, StepEvent, parse_name
-from generator.bake.run import FIX, BakeError, bake_error, base_hint, busy_seconds, failure
+from generator.bake.job import Job
+from generator.bake.run import FIX, BakeError, base_hint, busy_seconds, failure
+from generator.bake.run import bake_error as error_of
 from generator.plan.plan import Plan
+from generator.project import Project
+from generator.workspace import Workspace, load
 from tests.fate_plan import job_of, plan_of
 
 DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     return plan_of()
+
+
+@cache
+def workspace() -> Workspace:
+    return load(Project(ROOT))
+
+
+def bake_error(job: Job, reader: Reader, code: int) -> BakeError:
+    return error_of(job, reader, code, workspace())
 
 
 TARGETS = ["packages", "federation", "egg"]
@@ -159,7 +175,7 @@ def failing_reader() -> Reader:
     for line in (
         vertex("[base-image 1/2] RUN y", started=AT.format(1), completed=AT.format(2), error="x: context canceled"),
         vertex(name, started=AT.format(1)),
-        log(name, "".join(f"line {i}\n" for i in range(30)) + "fatal error: lmdb.h\n"),
+        log(name, "".join(f"line {i}\n" for i in range(30)) + "storage.cc:1:10: fatal error: lmdb.h\n"),
         vertex(name, started=AT.format(1), completed=AT.format(4), error=error),
         'ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2',
     ):
@@ -167,14 +183,48 @@ def failing_reader() -> Reader:
     return reader
 
 
-def test_a_failure_names_image_platform_step_and_last_lines(plan: Plan) -> None:
-    job = job_of(plan, "egg")
-    error = bake_error(job, failing_reader(), 1)
-    lines = error.message.splitlines()
-    assert lines[0] == 'egg (linux/amd64) failed in stage "storage", step 3/5: RUN make "all"'
-    assert len(lines) == 22
-    assert lines[-2:] == ["  | fatal error: lmdb.h", "  | exit code: 2"]
+def test_a_failure_names_image_platform_step_and_cause(plan: Plan) -> None:
+    error = bake_error(job_of(plan, "egg"), failing_reader(), 1)
+    assert error.message.splitlines() == [
+        'egg (linux/amd64) failed in stage storage, step 3/5: RUN make "all"',
+        "  | storage.cc:1:10: fatal error: lmdb.h",
+        "  | exit code: 2",
+    ]
     assert error.log == ".fategen/logs/egg.log"
+
+
+def shown_by_buildx(text: str, first: int, last: int) -> Iterator[str]:
+    """What buildx prints of a Dockerfile's lines when a step fails."""
+    yield from (f"Dockerfile:{first}", "--------------------")
+    for number, line in enumerate(text.splitlines()[: last + 2], 1):
+        if number >= first - 2:
+            yield f" {number:3} | {'>>>' if first <= number <= last else '   '} {line}"
+    yield "--------------------"
+
+
+def test_a_failure_has_a_place_in_the_dockerfile_and_in_its_template(plan: Plan) -> None:
+    text = workspace().tree["dockerfiles/egg/Dockerfile"]
+    script = text.splitlines().index("# compile storage-service")
+    reader = failing_reader()
+    for line in [*shown_by_buildx(text, script, script + 3), *shown_by_buildx(text, 1, 1)]:
+        list(reader.feed(line))
+    template = (ROOT / "templates/dockerfiles/egg.Dockerfile.j2").read_text().splitlines()
+    at = f"  at: dockerfiles/egg/Dockerfile:{script}, from packaged templates/dockerfiles/egg.Dockerfile.j2:"
+    assert bake_error(job_of(plan, "egg"), reader, 1).message.splitlines()[-1] == (
+        f"{at}{template.index('# compile storage-service')}"
+    )
+
+
+def test_a_parse_error_names_the_one_file(plan: Plan) -> None:
+    text = workspace().tree["dockerfiles/python/Dockerfile"]
+    number = text.splitlines().index("WORKDIR /data/projects/fate/python") + 1
+    error = f"failed to solve: dockerfile parse error on line {number}: unknown instruction"
+    for words in (f"ERROR: {error}", f"ERROR: target python: {error}"):
+        reader = Reader(["base-image", "egg", "python"], str)
+        for line in [*shown_by_buildx(text, number, number), words]:
+            list(reader.feed(line))
+        failed = bake_error(job_of(plan, "all"), reader, 1)
+        assert failed.in_step and f"\n  at: dockerfiles/python/Dockerfile:{number}, from packaged" in failed.message
 
 
 @pytest.mark.parametrize(
@@ -207,7 +257,7 @@ def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
     assert bake_error(job, reader, 1).message == "docker buildx bake failed: no such builder"
     list(reader.feed("ERROR: failed to solve: dockerfile parse error on line 9: unknown instruction: LABLE"))
     error = bake_error(job, reader, 1)
-    assert error.in_step and "dockerfiles/egg/Dockerfile" in error.hint
+    assert error.in_step
     assert bake_error(job, Reader([], str), 7).message.endswith("exit code 7, no message")
 
 

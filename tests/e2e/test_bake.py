@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,7 +82,11 @@ def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fateg
     ran = fategen("bake", "all", "--push", cwd=own_sample)
     assert ran.code == 1
     error = ran.err[ran.err.index("error: ") :]
-    assert error.startswith('error: egg (linux/amd64) failed in stage "')
+    assert error.startswith("error: egg (linux/amd64) failed in stage storage, step ")
+    assert ": compile storage-service\n  | " in error
+    assert re.search(
+        r"\n  at: dockerfiles/egg/Dockerfile:\d+, from packaged templates/\S+egg.Dockerfile.j2:\d+\n", error
+    )
     assert "this is not C++" in error and "nothing was published" in error and "  next: " in error
     assert "this is not C++" in (own_sample / ".fategen/logs/egg.log").read_text(encoding="utf-8")
     for image in ("base-image", *JAVA, "egg", "python"):

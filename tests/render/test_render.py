@@ -159,6 +159,13 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
         (PYTHON, "FROM x\n{% if %}\n", f"templates/{PYTHON}:2: not a template: "),
         (PYTHON, "FROM x\n\nRUN {{ imagee.name }}\n", f"templates/{PYTHON}:3: 'imagee' is undefined"),
         ("macros.j2", MACROS, "templates/macros.j2:2: 'nothing' is undefined"),
+        # not in the packaged macro that it is given to
+        (
+            PYTHON,
+            '{% import "macros.j2" as m %}\n{{ m.source_stages(image.sourcez) }}\n',
+            f"templates/{PYTHON}:2: 'generator.plan.plan.Target object' has no attribute 'sourcez' (in packaged "
+            "templates/macros.j2:",
+        ),
         (PYTHON, '{% include "../../etc/passwd" %}\n', "templates/../../etc/passwd: template not found"),
         # without it, the file could not be told from the user's
         (PYTHON, "FROM base-image\n", f"templates/{PYTHON}:1: renders no header"),
