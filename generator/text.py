@@ -4,24 +4,58 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+WIDTH = 80
+"""Columns that output takes, if its words let it."""
 Version: TypeAlias = "tuple[int, int, int]"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The rows below their head, in columns as wide as their widest cell. A name that begins with ">" aligns right."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
+    """The rows below their head, in columns as wide as their widest cell. A name that begins with ">" aligns right.
+
+    With ``width``, cells are wrapped between words so that a line is no longer than that, if its words let it.
+    """
     right = [name.startswith(">") for name in head]
     lines = [[name.lstrip(">") for name in head], *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    if width:
+        words = [max(len(word) for line in lines for word in line[i].split(" ")) for i in range(len(head))]
+        usual = [sorted(len(line[i]) for line in lines)[len(lines) // 2] for i in range(len(head))]
+        while sum(widths) + 2 * (len(head) - 1) > width and widths != words:
+            # the one with the most room beside its usual cell: few rows are wrapped
+            emptiest = max((i for i in range(len(head)) if widths[i] > words[i]), key=lambda i: widths[i] - usual[i])
+            widths[emptiest] -= 1
+        lines = [part for line in lines for part in _wrapped(line, widths)]
     return "\n".join(
         "  ".join(line[i].rjust(w) if right[i] else line[i].ljust(w) for i, w in enumerate(widths)).rstrip()
         for line in lines
+    )
+
+
+def _wrapped(line: Sequence[str], widths: Sequence[int]) -> Iterator[Sequence[str]]:
+    """The lines that a row needs in columns of these widths."""
+    cells = (wrap(cell, widths[number]).split("\n") for number, cell in enumerate(line))
+    return zip_longest(*cells, fillvalue="")
+
+
+def wrap(text: str, width: int = WIDTH, indent: str = "") -> str:
+    """The words of a text in lines of this width, each behind ``indent``; a longer word is not broken."""
+    import textwrap
+
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
@@ -33,7 +67,7 @@ def cells(text: str) -> int:
 
 
 def one_line(step: str) -> str:
-    """A step's name without what says little: the mounts of a RUN step, and all but the comment that begins its script."""
+    """A step's name: of a script, the comment that begins it; of another RUN step, the command without its mounts."""
     text = printable(re.sub(r"--mount=\S+ ", "", " ".join(step.split())))
     script = re.fullmatch(r"RUN <<\S+ \(# ?(.+?)(?:\.\.\.)?\)", text)
     return script[1] if script else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generator.text import cells, duration, human, one_line, shorten, timestamp, union_length
+from generator.text import cells, duration, human, one_line, shorten, table, timestamp, union_length
 
 
 def test_a_steps_name_is_one_line_without_its_mounts() -> None:
@@ -56,3 +56,19 @@ def test_a_time_of_go_is_read_with_its_fraction_and_its_zone() -> None:
     begin, end = timestamp("2026-11-24T22:00:00Z"), timestamp("2026-11-24T23:00:01.123456789+01:00")
     assert end - begin == pytest.approx(1.123456789)
     assert timestamp("") == timestamp("None") == 0
+
+
+def test_a_table_is_wrapped_between_words_where_the_fewest_rows_need_it() -> None:
+    rows = [("egg", "linux/amd64", "base-image, packages, jre"), *[("roll", "linux/amd64 linux/arm64", "jre")] * 2]
+    assert table(("", "PLATFORMS", "FROM"), rows, 42).splitlines() == [
+        "      PLATFORMS                FROM",
+        "egg   linux/amd64              base-image,",
+        "                               packages,",
+        "                               jre",
+        "roll  linux/amd64 linux/arm64  jre",
+        "roll  linux/amd64 linux/arm64  jre",
+    ]
+
+
+def test_a_word_that_is_longer_than_a_table_is_whole() -> None:
+    assert table(("A", "B"), [("x" * 90, "b b")], 80).splitlines()[1:] == ["x" * 90 + "  b", " " * 92 + "b"]

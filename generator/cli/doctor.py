@@ -11,7 +11,7 @@ import click
 from generator.bake.checks import Check, examine
 from generator.cli.common import directory_option
 from generator.docker.process import Docker
-from generator.text import table
+from generator.text import WIDTH, table, wrap
 
 SIGNS = {"ok": "✓", "note": "!", "missing": "✗"}
 
@@ -33,10 +33,16 @@ def command(context: click.Context, directory: Path, output_format: str) -> None
 
 def _table(checks: list[Check]) -> str:
     rows = [(SIGNS[check.state], check.name, check.found, check.needed) for check in checks]
-    lines = [table(("", "REQUIREMENT", "FOUND", "NEEDED"), rows)]
+    lines = [table(("", "REQUIREMENT", "FOUND", "NEEDED"), rows, WIDTH)]
     for check in checks:
         if check.state != "ok":
-            lines.append(
-                f"\n{SIGNS[check.state]} {check.name}\n    get it: {check.get}\n    without it: {check.without}"
-            )
+            lines.append(f"\n{SIGNS[check.state]} {check.name}")
+            lines += [_indented(line) for line in f"get it: {check.get}\nwithout it: {check.without}".split("\n")]
     return "\n".join(lines)
+
+
+def _indented(line: str) -> str:
+    """A command, which stands on a line of its own, stays on it: it is to be copied."""
+    if line.startswith("    "):
+        return f"    {line}"
+    return wrap(line.strip(), indent="    ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +12,10 @@ import click
 
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
+from generator.config.reference import parse_reference
 from generator.errors import InputError, Problem
 from generator.plan.plan import Target, linked
-from generator.text import table
+from generator.text import WIDTH, table, wrap
 from generator.workspace import Workspace, load, read_text
 
 
@@ -61,16 +63,18 @@ def command(
             (
                 target.name,
                 target.kind,
-                ", ".join(target.tags) or "-",
+                " ".join(parse_reference(tag).tag for tag in target.tags) or "-",
                 " ".join(target.platforms) or "none",
-                ", ".join((*target.parents, *(base.reference for base in target.bases))),
+                ", ".join((*target.parents, *(base.name for base in target.bases))),
             )
             for target in selected
         ]
-        click.echo(table(("IMAGE", "KIND", "REFERENCE", "PLATFORMS", "FROM"), rows))
+        click.echo(table(("IMAGE", "KIND", "TAG", "PLATFORMS", "FROM"), rows, WIDTH))
+        if any(target.is_pushed for target in selected):
+            click.echo(f"\nbase images and components are {plan.settings.prefix}/IMAGE:TAG")
         if not names:
             groups = [(group.name, ", ".join(group.targets)) for group in plan.groups]
-            click.echo(f"\n{table(('GROUP', 'IMAGES'), groups)}")
+            click.echo(f"\n{table(('GROUP', 'IMAGES'), groups, WIDTH)}")
         _say_skipped(selected)
 
 
@@ -118,16 +122,13 @@ def _print_externals(workspace: Workspace, targets: Sequence[Target], output_for
 
         click.echo(yaml.safe_dump(skopeo_sync(rows), sort_keys=True), nl=False)
     else:
-        lines = [
-            (
-                row.kind,
-                row.upstream,
-                "upstream" if row.asked == row.upstream else row.asked,
-                row.key or "template",
-                ", ".join(row.images),
-            )
-            for row in rows
-        ]
-        click.echo(table(("KIND", "WHAT", "FETCHED FROM", "CONFIGURED BY", "FOR"), lines))
+        kind = max(len(row.kind) for row in rows) + 2
+        for row in rows:
+            # a commit is known by its first digits; JSON has all of them
+            what = re.sub("(#[0-9a-f]{12})[0-9a-f]{28}$", r"\1", row.upstream)
+            click.echo(f"{row.kind:{kind}}{what}")
+            asked = [] if row.asked == row.upstream else [f"fetched from {row.asked}"]
+            about = "; ".join([*asked, f"set by {row.key or 'template'}", f"for {', '.join(row.images)}"])
+            click.echo(wrap(about, indent=" " * kind))
         for name, location in {s.name: s.location for t in wanted for s in t.sources if s.local}.items():
             click.echo(f"{name} is a local directory: {location}", err=True)

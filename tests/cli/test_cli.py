@@ -169,9 +169,11 @@ def test_init_never_writes_over_an_env(run: Run, project_dir: Path) -> None:
 def test_images_lists_what_is_built_why_not_for_arm64_and_the_groups_that_bake_takes(run: Run) -> None:
     code, out, err = run("images")
     assert code == 0
-    assert "federation    component    federatedai/federation:1.3.0-release    linux/amd64 linux/arm64" in out
+    assert "federation    component    1.3.0-release  linux/amd64 linux/arm64  packages, jre\n" in out
+    assert "\nbase images and components are federatedai/IMAGE:TAG\n" in out
+    assert max(map(len, out.splitlines())) <= 80
     assert err.startswith("no linux/arm64 for base-image, egg, python: tensorflow")
-    groups = out.partition("\n\n")[2].splitlines()
+    groups = [line for line in out.rpartition("\n\n")[2].splitlines() if not line.startswith(" ")]
     assert [line.split()[0] for line in groups] == ["GROUP", "default", "base", "components", "third-party", "all"]
     assert "mysql, redis" in groups[4]
     assert "GROUP" not in run("images", "egg")[1]
