@@ -41,7 +41,9 @@ Verify = Callable[[Sequence[SourceImage]], None]
 class Built:
     """One image of a run. ``digest`` is "" and ``sizes`` are empty if it was neither published nor loaded.
 
-    ``sizes`` are bytes by platform: the compressed layers, or (under "") what the local engine reports. ``seconds`` is
+    ``digest`` is that of the index if the image has several platforms; ``manifests`` has that of each platform, if the
+    image was published. ``sizes`` are bytes by platform: the compressed layers, or what the local engine reports of its
+    own platform. ``seconds`` is
     the time in which its own steps ran, without cached ones and without its parents'; ``cached``: no step had to run.
     """
 
@@ -57,6 +59,7 @@ class Built:
     cached: bool = False
     replaced: str = ""
     """the digest of another image that its name stood for in the registry until this push"""
+    manifests: tuple[tuple[str, str], ...] = ()
     needed: tuple[tuple[str, float], ...] = ()
     """what it is built from and nobody asked for: each one's name and the seconds in which its steps ran"""
 
@@ -67,7 +70,8 @@ class Built:
             "references": list(self.references),
             "digest": self.digest or None,
             "platforms": list(self.platforms),
-            "sizes": {platform or "engine": size for platform, size in self.sizes},
+            "manifests": dict(self.manifests),
+            "sizes": dict(self.sizes),
             "seconds": round(self.seconds, 3),
             "uncommitted": list(self.uncommitted),
             "cached": self.cached,
@@ -83,6 +87,7 @@ class _Outcome:
     digest: str = ""
     sizes: tuple[tuple[str, int], ...] = ()
     replaced: str = ""
+    manifests: tuple[tuple[str, str], ...] = ()
 
 
 def bake(context: BakeContext, plan: Plan, verify: Verify | None = None) -> tuple[Built, ...]:
@@ -218,6 +223,7 @@ def _publication(target: Target, source: BlobSource, top: Descriptor) -> Publica
         target=top,
         platforms=tuple(below.sizes),
         sizes=below.sizes,
+        digests=below.digests,
         manifests=below.manifests,
         blobs=below.blobs,
     )
@@ -252,16 +258,19 @@ def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publicati
     for target, image in zip(context.job.named, published, strict=True):
         digest = image.publication.target.digest
         before = next((old for old in image.before.values() if old != digest), "")
-        outcomes[target.name] = _Outcome(digest, tuple(image.publication.sizes.items()), before)
+        sizes, manifests = image.publication.sizes, image.publication.digests
+        outcomes[target.name] = _Outcome(digest, tuple(sizes.items()), before, tuple(manifests.items()))
     return outcomes
 
 
 def _loaded(context: BakeContext, result: BakeResult) -> Mapping[str, _Outcome]:
-    sizes = loaded_sizes(context.docker, [target.tags[0] for target in context.job.named])
-    return {
-        target.name: _Outcome(result.digests.get(target.name, ""), tuple(sizes.get(target.tags[0], {}).items()))
-        for target in context.job.named
-    }
+    sizes, own = loaded_sizes(context.docker, [t.tags[0] for t in context.job.named]), context.facts.engine.platform
+    outcomes = {}
+    for target in context.job.named:
+        platform = own if own in target.platforms else target.platforms[0]
+        size = ((platform, sizes[target.tags[0]]),) if target.tags[0] in sizes else ()
+        outcomes[target.name] = _Outcome(result.digests.get(target.name, ""), size)
+    return outcomes
 
 
 def _report(context: BakeContext, result: BakeResult, outcomes: Mapping[str, _Outcome]) -> tuple[Built, ...]:
@@ -280,6 +289,7 @@ def _report(context: BakeContext, result: BakeResult, outcomes: Mapping[str, _Ou
                 uncommitted=uncommitted(context.job.sources(target), context.states),
                 cached=target.name in result.cached,
                 replaced=outcome.replaced,
+                manifests=outcome.manifests,
                 needed=_needed(context.job, target, result),
                 state=state,
             )
@@ -299,32 +309,42 @@ def _needed(job: Job, target: Target, result: BakeResult) -> tuple[tuple[str, fl
 
 
 def result_table(built: Sequence[Built], total: float) -> str:
-    """For people: what was built and the ``total`` seconds; short digests, sizes by platform; no empty column."""
+    """For people: what was built and the ``total`` seconds; short digests, sizes by platform; no empty column.
+
+    An image with several platforms has the digest of its index, which is what its tag points to, and below it those of
+    its platforms.
+    """
     needed = dict(pair for image in built for pair in image.needed)
     rows = [(name, duration(seconds) if seconds else "cached", "", "", "") for name, seconds in needed.items()]
     for image in built:
         time = "cached" if image.cached else duration(image.seconds)
-        sizes = " + ".join(human(size) for _, size in image.sizes)
-        digest = image.digest[:15] + "…" if image.digest else ""
-        rows.append((image.image, time, " ".join(image.platforms), sizes, digest))
+        several = image.manifests if len(image.manifests) > 1 else ()
+        platforms = "index" if several else " ".join(image.platforms)
+        size = "" if several else " + ".join(human(size) for _, size in image.sizes)
+        rows.append((image.image, time, platforms, size, _short(image.digest)))
+        rows += [("", "", p, human(dict(image.sizes)[p]), _short(digest)) for p, digest in several]
     rows.append(("total", duration(total), "", "", ""))
     head = ("IMAGE", ">BUILT IN", "PLATFORMS", ">SIZE", "DIGEST")
     shown = [column for column in zip(head, *rows, strict=True) if any(column[1:])]
     names, *cells = zip(*shown, strict=True)
     text = table(names, cells)
     dirty = {name for image in built for name in image.uncommitted}
-    replaced = [f"{image.image} (was {image.replaced[:15]}…)" for image in built if image.replaced]
+    replaced = [f"{image.image} (was {_short(image.replaced)})" for image in built if image.replaced]
     notes = {"replaced in the registry": replaced, "with uncommitted changes": sorted(dirty)}
     return "\n".join([text, *(f"{what}: {', '.join(which)}" for what, which in notes.items() if which)])
 
 
-def loaded_sizes(docker: Docker, references: Sequence[str]) -> dict[str, dict[str, int]]:
+def _short(digest: str) -> str:
+    return digest[:15] + "…" if digest else ""
+
+
+def loaded_sizes(docker: Docker, references: Sequence[str]) -> dict[str, int]:
     """Reference -> bytes, as the local engine counts them; what it counts depends on its image store."""
     done = docker.run(["image", "inspect", "--format", "{{json .Size}}", *references])
     sizes = done.stdout.split()
     if not done.ok or len(sizes) != len(references):
         return {}
-    return {ref: {"": int(size)} for ref, size in zip(references, sizes, strict=True) if size.isdigit()}
+    return {ref: int(size) for ref, size in zip(references, sizes, strict=True) if size.isdigit()}
 
 
 # OCI layouts: what bundles are made of, and what is verified

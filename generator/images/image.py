@@ -127,6 +127,11 @@ class Contents:
         """Bytes of the layers by platform."""
         return {image.platform: sum(layer.blob.size for layer in image.layers) for image in self.platform_images}
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digest of each platform's manifest."""
+        return {image.platform: image.manifest.digest for image in self.platform_images}
+
 
 class BadBlob(ValueError):
     """The bytes are not those that a descriptor announces; the message says why."""

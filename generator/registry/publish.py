@@ -50,6 +50,8 @@ class Publication:
     platforms: tuple[str, ...]
     sizes: Mapping[str, int] = field(default_factory=dict)
     """bytes of the layers by platform, for a report"""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """the digest of each platform's manifest, for a report"""
     manifests: tuple[Descriptor, ...] = ()
     blobs: tuple[Descriptor, ...] = ()
     read: Read | None = None

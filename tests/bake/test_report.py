@@ -78,26 +78,30 @@ def test_verbose_lines_have_the_output_of_steps(plan: Plan) -> None:
 
 
 def test_the_result_as_table_and_as_json() -> None:
-    digest = "sha256:" + "1a" * 32
-    pushed = Built(
-        "roll", ("r/roll:1",), digest, BOTH, (("linux/amd64", 84_000_000), ("linux/arm64", 81_000_000)), 3.1, "pushed"
-    )
-    built = Built("egg", ("r/egg:1",), "", ("linux/amd64",), (), 0.0, "built", cached=True)
+    digest, amd, arm = (f"sha256:{byte * 32}" for byte in ("1a", "3c", "4d"))
+    sizes = (("linux/amd64", 84_000_000), ("linux/arm64", 81_000_000))
+    manifests = (("linux/amd64", amd), ("linux/arm64", arm))
+    pushed = Built("roll", ("r/roll:1",), digest, BOTH, sizes, 3.1, "pushed", manifests=manifests)
+    alone = Built("egg", ("r/egg:1",), amd, BOTH[:1], sizes[:1], 41.2, "pushed", manifests=manifests[:1])
+    built = Built("python", ("r/python:1",), "", BOTH, (), 0.0, "built", cached=True)
     again = replace(pushed, replaced="sha256:" + "2b" * 32)
     assert result_table([again], 0.0).splitlines()[-1] == "replaced in the registry: roll (was sha256:2b2b2b2b…)"
     assert (again.as_json()["replaced"], pushed.as_json()["replaced"]) == ("sha256:" + "2b" * 32, None)
-    lines = result_table([pushed, built], 64.0).splitlines()
-    assert lines[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS", "SIZE", "DIGEST"]
-    assert lines[1].split() == [
-        "roll", "3.1", "s", "linux/amd64", "linux/arm64", "84", "MB", "+", "81", "MB", "sha256:1a1a1a1a…",
-    ]  # fmt: skip
-    assert lines[2].split() == ["egg", "cached", "linux/amd64"]
-    assert lines[3].split() == ["total", "1m04s"]
+    assert [line.split() for line in result_table([pushed, alone, built], 64.0).splitlines()] == [
+        ["IMAGE", "BUILT", "IN", "PLATFORMS", "SIZE", "DIGEST"],
+        ["roll", "3.1", "s", "index", "sha256:1a1a1a1a…"],
+        ["linux/amd64", "84", "MB", "sha256:3c3c3c3c…"],
+        ["linux/arm64", "81", "MB", "sha256:4d4d4d4d…"],
+        ["egg", "41.2", "s", "linux/amd64", "84", "MB", "sha256:3c3c3c3c…"],
+        ["python", "cached", "linux/amd64", "linux/arm64"],
+        ["total", "1m04s"],
+    ]
     assert result_table([built], 0.0).splitlines()[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS"], (
         "nothing was exported"
     )
     assert pushed.as_json()["digest"] == digest and built.as_json()["digest"] is None
     assert pushed.as_json()["sizes"] == {"linux/amd64": 84_000_000, "linux/arm64": 81_000_000}
+    assert pushed.as_json()["manifests"] == {"linux/amd64": amd, "linux/arm64": arm}
 
 
 def test_the_result_has_what_nobody_asked_for_and_its_time() -> None:
