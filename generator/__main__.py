@@ -7,8 +7,14 @@ from generator import __version__
 
 
 def main() -> None:
-    if sys.argv[1:] == ["--version"]:
+    words = {*sys.argv[1:]} - {"-v"}
+    if words in ({"--version"}, {"version"}):
         print(f"fategen, version {__version__}")
+        if "-v" in sys.argv:
+            from pathlib import Path
+
+            number = ".".join(map(str, sys.version_info[:3]))
+            print(f"from {Path(__file__).parent}\nby {sys.executable}, Python {number}")
         return
     # imports make many objects and no garbage: to look for some is a seventh of a short command, half of it at its end
     gc.set_threshold(50_000)

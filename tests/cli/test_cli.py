@@ -5,11 +5,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from platform import python_version
 
 import pytest
 
 import generator.cli
 from generator import __version__
+from generator.__main__ import main as start
 from generator.cli import main
 
 
@@ -40,11 +42,48 @@ def test_version(run: Run) -> None:
     assert run("--version") == (0, f"fategen, version {__version__}\n", "")
 
 
-@pytest.mark.parametrize(("typed", "meant"), [(("bundel",), "bundle"), (("bundle", "sav"), "save")])
-def test_a_slip_in_a_commands_name_has_an_answer(run: Run, typed: tuple[str, ...], meant: str) -> None:
-    code, _, err = run(*typed)
-    assert code == 2
-    assert f"No such command '{typed[-1]}'; did you mean {meant}?" in err
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("bundel", "no such command 'bundel'; did you mean bundle?\n  next: fategen --help"),
+        ("bundle sav", "no such command 'sav'; did you mean save?\n  next: fategen bundle --help"),
+        ("build", "no such command 'build'; it is bake\n  next: fategen --help"),
+        ("push", "no such command 'push'; it is bake --push, or bundle push for a bundle\n  next: fategen --help"),
+        ("ls", "no such command 'ls'; it is images\n  next: fategen --help"),
+        ("bundle ls", "no such command 'ls'; it is inspect\n  next: fategen bundle --help"),
+        ("bake --plattform x", "no such option '--plattform'; did you mean '--format', '--platform'?\n  next: fategen bake --help"),
+        ("bundle load", "missing argument 'FILE [BASE]...'\n  next: fategen bundle load --help"),
+        ("doctor --format x", "invalid value for '--format': 'x' is not one of 'table', 'json'\n  next: fategen "
+         "doctor --help"),
+        ("images --set roll.platform=x", "--set: expected KEY=value, such as --set TAG=1.3.1-release; for an "
+         "attribute of a target: docker buildx bake -f out/docker-bake.hcl --set"),
+    ],
+)  # fmt: skip
+def test_what_is_typed_wrongly_is_told_as_every_other_error(run: Run, typed: str, said: str) -> None:
+    assert run(*typed.split()) == (2, "", f"error: {said}\n")
+
+
+def test_help_is_a_command_too(run: Run) -> None:
+    assert run("help") == run("--help")
+    assert run("help", "bundle", "save") == run("bundle", "save", "--help")
+
+
+@pytest.mark.parametrize("asked", [["--version"], ["version"]])
+def test_a_version_and_with_v_where_it_runs_from(
+    asked: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    for words in (asked, [*asked, "-v"], ["-v", *asked]):
+        monkeypatch.setattr(sys, "argv", ["fategen", *words])
+        start()
+        said.append(capsys.readouterr().out)
+    short, long, other = said
+    assert short == f"fategen, version {__version__}\n"
+    assert (
+        long
+        == other
+        == f"{short}from {Path(generator.cli.__file__).parent.parent}\nby {sys.executable}, Python {python_version()}\n"
+    )
 
 
 def test_help_lists_every_command_without_importing_one(run: Run) -> None:
