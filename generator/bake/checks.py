@@ -119,7 +119,7 @@ def flag_problems(build: Build) -> Iterator[Problem]:
                 target.name, f"it is used only during the build and has no tag to {output}; remove --{output}"
             )
         if build.options.published_base and target.kind == "base":
-            yield Problem("--base published", f"{target.name} is not built; name the components instead")
+            yield Problem("--published-base", f"{target.name} is not built; name the components instead")
 
 
 def file_checks(build: Build) -> list[Check]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import click
 
 from generator import __version__, stdio
 from generator.cli.common import LazyGroup
+from generator.errors import FategenError
 
 COMMANDS = {
     "init": "write a commented .env and render the project",
@@ -21,15 +23,33 @@ COMMANDS = {
     "override": "copy packaged templates and catalogues into the project, to edit them",
     "doctor": "show what this machine has and what it lacks",
 }
+OTHERS = {
+    "build": "bake",
+    "push": "bake --push, or bundle push for a bundle",
+    "publish": "bake --push",
+    "load": "bake --load, or bundle load for a bundle",
+    "save": "bundle save",
+    "export": "bundle save",
+    "ls": "images",
+    "list": "images",
+    "plan": "images",
+    "generate": "render",
+    "check": "render --check, verify or doctor",
+    "test": "verify",
+}
+"""Words of other tools, and what does that here."""
 
 
 @click.group(
     cls=LazyGroup,
     package="generator.cli",
     commands=COMMANDS,
+    others=OTHERS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__, prog_name="fategen")
+@click.version_option(
+    __version__, prog_name="fategen", help="Show the version and exit; with -v, also where fategen runs from."
+)
 def cli() -> None:
     """Build, verify and ship the container images of FATE, from one .env and one catalogue."""
 
@@ -42,8 +62,24 @@ def main() -> None:
             return cli(prog_name="fategen", standalone_mode=False)
         except click.exceptions.Abort:
             raise KeyboardInterrupt from None
-        except click.ClickException as error:
+        except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             return error.exit_code
+        except click.ClickException as error:
+            print(FategenError(_as_ours(error), hint=_next(error)).render(), file=sys.stderr)
+            return error.exit_code
 
+    if sys.argv[1:2] == ["help"]:
+        sys.argv[1:] = [*sys.argv[2:], "--help"]
     sys.exit(stdio.run(command))
+
+
+def _as_ours(error: click.ClickException) -> str:
+    """What click found wrong, in the style of every other error."""
+    text = re.sub(r"\.? \(?Did you mean (?:one of: )?(.*?)\)?$", r"; did you mean \1", error.format_message())
+    return text[:1].lower() + text[1:].removesuffix(".")
+
+
+def _next(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{context.command_path if context else 'fategen'} --help"

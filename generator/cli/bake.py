@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Build only this platform. Repeatable.")
 @click.option("--builder", default="", metavar="B", help="The buildx builder; default: the current one.")
-@click.option("--base", type=click.Choice(["build", "published"]), default="build", show_default=True,
-              help="Build base-image, or use the published one in PREFIX.")  # fmt: skip
+@click.option("--published-base", is_flag=True, help="Do not build base-image: use the published one in PREFIX.")
 @click.option("--print", "show", is_flag=True, help="Print what bake would build, as JSON, and exit.")
 @click.option("--no-cache", is_flag=True, help="Run every step again, without the cache.")
 @click.option("--digests", metavar="FILE", type=click.Path(path_type=Path),
@@ -54,7 +53,7 @@ def command(
     verify: bool,
     platforms: tuple[str, ...],
     builder: str,
-    base: str,
+    published_base: bool,
     show: bool,
     no_cache: bool,
     digests: Path | None,
@@ -85,7 +84,7 @@ def command(
             from generator import bake as baking
 
             options = baking.Options(
-                output, platforms, builder, no_cache, base == "published", allow_dirty, overwrite, digests is not None
+                output, platforms, builder, no_cache, published_base, allow_dirty, overwrite, digests is not None
             )
             if not show or sets or sources:
                 stack.enter_context(baking.lock_project(project))

@@ -52,12 +52,15 @@ def say_warnings(warnings: Iterable[Problem]) -> None:
 class LazyGroup(click.Group):
     """Knows its commands' names and one-line help from ``commands``.
 
+    ``others`` are words of other tools, and what is to be used for them.
     Module ``package.NAME`` has the ``command``; it is imported when that is run or asked for help.
     """
 
-    def __init__(self, *args: Any, package: str, commands: Mapping[str, str], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, package: str, commands: Mapping[str, str], others: Mapping[str, str], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._package, self._help = package, commands
+        self._package, self._help, self._others = package, commands, others
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._help)
@@ -73,7 +76,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in self._help and not name.startswith("-"):
-            ctx.fail(f"No such command {name!r}{did_you_mean(name, self._help)}")
+            meant = self._others.get(name)
+            ctx.fail(f"No such command {name!r}{f'; it is {meant}' if meant else did_you_mean(name, self._help)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

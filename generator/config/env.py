@@ -138,7 +138,10 @@ def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[
         if equals and _KEY.fullmatch(key):
             entries.append(_Entry(key, value, "--set", "--set"))
         else:
-            problems.append(Problem("--set", "expected KEY=value, such as --set TAG=1.3.1-release"))
+            buildx = (
+                "; for an attribute of a target: docker buildx bake -f out/docker-bake.hcl --set" if "." in key else ""
+            )
+            problems.append(Problem("--set", f"expected KEY=value, such as --set TAG=1.3.1-release{buildx}"))
     for text in source_sets:
         source, _, value = text.partition("=")
         if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", source) and value.strip():

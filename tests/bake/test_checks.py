@@ -76,7 +76,7 @@ def facts(
     [
         ("packages", {"output": "push"}, "packages: it is used only during the build and has no tag to push"),
         ("mysql", {"output": "push"}, "mysql: a third-party image keeps its own name"),
-        ("base-image", {"published_base": True}, "--base published: base-image is not built"),
+        ("base-image", {"published_base": True}, "--published-base: base-image is not built"),
     ],
 )
 def test_a_flag_that_does_not_go_with_an_image(plan: Plan, name: str, options: dict[str, object], problem: str) -> None:

@@ -94,7 +94,7 @@ def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fateg
 
 
 def test_a_component_builds_on_the_published_base(pushed: Path, fategen: Fategen) -> None:
-    ran = succeeded(fategen("bake", "python", "--base", "published", cwd=pushed))
+    ran = succeeded(fategen("bake", "python", "--published-base", cwd=pushed))
     assert "building: python" in ran.err and "base-image" not in ran.err.partition("building")[2]
 
 

@@ -77,7 +77,7 @@ def test_the_engines_platform_is_loaded(classic: Classic) -> None:
         classic.fategen("bake", "federation", "base-image", "--load", "--platform", AMD, "--format", "json", "-q")
     )
     for one in json.loads(ran.out):
-        assert one["state"] == "loaded" and one["sizes"]["engine"] > 10_000_000
+        assert one["state"] == "loaded" and one["sizes"][AMD] > 10_000_000
         said = classic.docker(
             "graphdriver", "image", "inspect", "--format", "{{.Id}} {{.Architecture}}", one["references"][0]
         )

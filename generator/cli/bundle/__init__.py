@@ -15,8 +15,9 @@ COMMANDS = {
     "load": "check a bundle and load it into an engine",
     "push": "push a bundle into a registry, with the same digests",
 }
+OTHERS = {"build": "save", "create": "save", "import": "load", "list": "inspect", "ls": "inspect", "check": "verify"}
 
 
-@click.group(cls=LazyGroup, package="generator.cli.bundle", commands=COMMANDS)
+@click.group(cls=LazyGroup, package="generator.cli.bundle", commands=COMMANDS, others=OTHERS)
 def command() -> None:
     """Deliver images to an air-gapped site in one file, verified byte for byte. Plain docker load reads it too."""
