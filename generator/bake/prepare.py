@@ -158,6 +158,15 @@ def make_context(
         host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
         notes += filter(None, [media_type_note(host, plan.settings.media_types)])
         env = {**env, **client_trust(host, env, ca_bundle(plan, root), state)}
+    # the catalogue knows the platforms of its own bases; what is published is looked at in any case
+    if options.output == "push" or plan.settings.requirements or plan.settings.images:
+        from generator.bake.push_checks import base_problems
+
+        authorities = [bundle] if (bundle := ca_bundle(plan, root)) else []
+        wrong = base_problems(build.job.involved, env, authorities, facts.engine.insecure)
+        if options.output == "push":
+            inputs += wrong
+        notes += [f"warning: {problem}" for problem in wrong if options.output != "push"]
     raise_problems(inputs, problems)
     _tell(docker, build, states, notes)
     readable = outside(root, plan, build.job.involved)

@@ -8,28 +8,33 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from generator.bake.checks import Check, ca_bundle
 from generator.bake.job import Options
 from generator.bake.prepare import make_environment, passwords
 from generator.config.reference import parse_reference
+from generator.config.settings import key_of
 from generator.docker.credentials import HUB, certificates, docker_config, find_login, trust_text
 from generator.docker.engine import Facts
 from generator.docker.hints import get_login
 from generator.docker.process import Docker
 from generator.errors import EngineError, Problem
 from generator.images.oci import platform_name
-from generator.plan.plan import Plan, Target
-from generator.registry.client import Registry, access_to, host_of
+from generator.images.strictjson import Malformed
+from generator.plan.plan import Base, Plan, Target
+from generator.registry.client import Registries, Registry, access_to, host_of
 from generator.registry.explain import PushProblem, find_push_problems
 from generator.registry.http import RegistryError
 from generator.registry.publish import Tag, tag_problem
-from generator.registry.session import Access
+from generator.registry.session import Access, Stopped
 from generator.workspace import Workspace
 
+PATIENCE = 10.0
+"""Seconds in which the registries of bases have to answer."""
 WITHOUT = "everything except bake --push"
 _DOCKER_TYPES_ONLY = {r"swr\..+\.myhuaweicloud\.(com|eu)": "Huawei SWR refuses OCI indexes"}
 """Hosts that take no OCI media types, and how we know: none can be asked without leaving a manifest there."""
@@ -97,6 +102,38 @@ def check_tags(
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, [target for target in targets if target.is_pushed]))
     return problems, sorted(fixed)
+
+
+def base_problems(
+    targets: Sequence[Target], environment: Mapping[str, str], authorities: Sequence[Path], insecure: Sequence[str]
+) -> list[Problem]:
+    """Bases that exist for one platform alone, of images for another: BuildKit takes them without a word.
+
+    A registry that does not answer at once is not waited for: the builder may reach it.
+    """
+    users: dict[Base, list[Target]] = {}
+    for target in targets:
+        for base in target.bases if target.kind != "builder" else ():
+            users.setdefault(base, []).append(target)
+    registries = Registries(environment, authorities, partial(Registry, note=lambda _: None), insecure)
+
+    def ask(base: Base) -> Problem | None:
+        reference = parse_reference(base.reference)
+        with contextlib.suppress(RegistryError, EngineError, Malformed, Stopped):
+            only = registries.of(reference).only_platform(reference.path, reference.digest or reference.tag or "latest")
+            wanted = [(t.name, p) for t in users[base] for p in t.platforms if platform_name(p) != platform_name(only)]
+            if only and wanted:
+                images, others = (" ".join(dict.fromkeys(words)) for words in zip(*wanted, strict=True))
+                wrong = f"it is for {only} alone: {images} for {others} would have its programs"
+                step = f"set {key_of(base.name, '_IMAGE')} to an image with all platforms, or add --platform {only}"
+                return Problem(base.reference, f"{wrong}; {step}")
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask, base) for base in users]
+        wait(asked, PATIENCE)
+        registries.stop()
+    return [problem for done in asked if (problem := done.result()) is not None]
 
 
 def _ask_push(docker: Docker, targets: Sequence[Target], access: Access | EngineError) -> list[PushProblem]:

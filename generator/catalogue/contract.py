@@ -121,7 +121,7 @@ class Started:
     """
 
     answers: tuple[Item, ...] = key(ListOf("ports that must accept connections; default: ports", _PORT))
-    within: float = key(replace(WITHIN, about="seconds until they do; default: 60"), default=60.0)
+    within: float = key(replace(WITHIN, about="seconds until they do; default: 120"), default=120.0)
     environment: tuple[Pair, ...] = key(MapOf("environment variables of the container", Text("its value", make=Pair)))
     traces: str = key(
         replace(PRINTS, about="an expression for the stack traces that it may log when it starts on its own")

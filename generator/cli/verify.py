@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 )
 @click.option("--prefix", default="", metavar="R/NS", help="Use another registry and namespace than PREFIX.")
 @click.option("--no-start", is_flag=True, help="Run only the checks that start no container.")
+@click.option("--within", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
+              help="Wait at least so long until a service listens; for a busy machine.")  # fmt: skip
 @click.option("--stack", is_flag=True,
               help="Instead, start two parties with Docker Compose and run smoke commands in them.")  # fmt: skip
 @click.option(
@@ -50,6 +52,7 @@ def command(
     tag: str,
     prefix: str,
     no_start: bool,
+    within: float,
     stack: bool,
     output_format: str,
     quiet: bool,
@@ -62,7 +65,7 @@ def command(
     """
     if bundle and origin != "engine":
         raise InputError(Problem("--bundle", "and --from cannot be combined"))
-    if stack and (names or bundle or origin != "engine" or platforms or no_start):
+    if stack and (names or bundle or origin != "engine" or platforms or no_start or within):
         raise InputError(Problem("--stack", "starts every component: it can be combined only with --tag and --prefix"))
     from generator.docker.process import find_docker
     from generator.verify import origins
@@ -96,7 +99,7 @@ def command(
         else:
             images = origins.from_engine(find_docker(), wanted)
         docker = None if no_start or bundle else find_docker()
-        print_results(check_images(images, project, docker, quiet), output_format)
+        print_results(check_images(images, project, docker, quiet, within=within), output_format)
 
 
 def _from_registry(

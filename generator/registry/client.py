@@ -87,6 +87,19 @@ class Registry(Session):
         config = parse_manifest(top.data, top.media_type).config
         return (parse_config(self.small_blob(path, config.digest)).platform,)
 
+    def only_platform(self, path: str, name: str) -> str:
+        """The platform of an image that has no index; "" for one with an index, without a pull that Docker Hub counts.
+
+        Raises Malformed if it is damaged.
+        """
+        response = self._ask("HEAD", path, "manifests", name)
+        if response.status != 200:
+            raise self.error(response)
+        if response.headers.get("Content-Type", "").partition(";")[0].strip() in INDEX_TYPES:
+            return ""
+        platforms = self.platforms(path, name)
+        return platforms[0] if len(platforms) == 1 else ""
+
     def small_blob(self, path: str, digest: str) -> bytes:
         """A blob of at most 4 MiB (a config); RegistryError too if its digest is a different one."""
         return self._get(path, "blobs", digest).data

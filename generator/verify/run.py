@@ -24,7 +24,13 @@ REMEMBERED = 100
 
 
 def check_images(
-    origin: Origin, project: Project, docker: Docker | None, quiet: bool, *, start_failed: bool = True
+    origin: Origin,
+    project: Project,
+    docker: Docker | None,
+    quiet: bool,
+    *,
+    start_failed: bool = True,
+    within: float = 0.0,
 ) -> list[Result]:
     """Every result, image by image. Nothing is started without ``docker``, or if the origin's images cannot be.
 
@@ -43,7 +49,7 @@ def check_images(
         with lock(state / ".lock", lambda: say(waiting)), origin.started(docker) as names:
             if not quiet:
                 _say_started(origin.subjects, [subject for subject in origin.subjects if subject in names])
-            started = check_started(docker, list(names.values()), state)
+            started = check_started(docker, list(names.values()), state, within)
             for subject, renamed in names.items():
                 results[subject] += tuple(started.get(renamed, ()))
     return [result for each in results.values() for result in each]

@@ -45,14 +45,18 @@ _LISTENS = "0A"
 _LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 
 
-def check_started(docker: Docker, subjects: Sequence[Subject], state: Path) -> dict[Subject, list[Result]]:
+def check_started(
+    docker: Docker, subjects: Sequence[Subject], state: Path, within: float = 0.0
+) -> dict[Subject, list[Result]]:
     """The results of each subject. No container and no volume is left, not even those of a run that was killed.
+
+    ``within``: seconds that a service has at least until it listens.
 
     The caller lets one run at a time use ``state``, the project's directory for it.
     """
     engine_platform, containers = DockerEngine(docker).platform(), _Containers(docker, f"{LABEL}={place(state)}")
     containers.remove_all()
-    trials = [_Trial(s, containers, 1 if s.platform == engine_platform else EMULATED) for s in subjects]
+    trials = [_Trial(s, containers, 1 if s.platform == engine_platform else EMULATED, within) for s in subjects]
     results: dict[Subject, list[Result]] = {subject: [] for subject in subjects}
     with contextlib.ExitStack() as closing:
         closing.enter_context(signals_as_exceptions())
@@ -116,11 +120,12 @@ class _Containers:
 class _Trial:
     """The checks of one subject. ``slow`` is how many times longer everything may take."""
 
-    def __init__(self, subject: Subject, containers: _Containers, slow: int) -> None:
+    def __init__(self, subject: Subject, containers: _Containers, slow: int, within: float) -> None:
         self.subject, self.containers, self.slow = subject, containers, slow
         contract = subject.contract
         self.contract, self.started = contract, contract.started or Started(where=contract.where)
         self.ports = self.started.answers or contract.ports
+        self.within = max(self.started.within * slow, within)
 
     def attempt(self, check: Callable[[], Iterator[Result]]) -> list[Result]:
         """The results of one check, each with the time since the one before; if no container starts, one says so."""
@@ -233,8 +238,7 @@ class _Trial:
         need an engine on this machine, and docker's own proxy accepts it whether anybody listens or not; a connection
         from inside would not see that a service listens on loopback alone. It takes ``cat`` and works under emulation.
         """
-        within = self.started.within * self.slow
-        end = time.monotonic() + within
+        end = time.monotonic() + self.within
         while True:
             listening = listeners(self.containers.run("exec", name, "cat", "/proc/net/tcp", "/proc/net/tcp6").stdout)
             state = self.containers.state(name)
@@ -253,7 +257,7 @@ class _Trial:
                 found = "it accepts connections only from inside the container"
             elif reachable is None:
                 others = ", ".join(str(other) for other in sorted(listening)) or "no port"
-                found = f"nothing listens after {within:g} s; what listens: {others}"
+                found = f"nothing listens after {self.within:g} s; what listens: {others}"
             results.append(Result(f"port {port.name}", port.where, expected, found, bool(reachable), log))
         return results
 

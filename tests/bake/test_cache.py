@@ -69,5 +69,5 @@ def test_the_time_of_a_cache_is_not_the_images() -> None:
                      over(IMPORT), over(EXPORT, start=2, end=9))  # fmt: skip
     job = job_of(plan_of(), "roll")
     assert busy_seconds(job, reader.steps.values()) == {}
-    assert cached_images(job, reader.steps.values()) == {"roll"}
+    assert cached_images(job, reader.steps.values()) == {"packages", "roll"}
     assert job.targets[0].platforms == BOTH

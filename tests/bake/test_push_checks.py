@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from generator.bake.push_checks import (
+    base_problems,
     check_tags,
     client_trust,
     media_type_note,
@@ -19,6 +20,7 @@ from generator.bake.push_checks import (
     push_problems,
     registry_checks,
 )
+from generator.config.settings import Override
 from generator.docker.engine import Builder, Engine, Facts, Node, parse_engine
 from generator.docker.hints import explain_push
 from generator.docker.process import Completed, Docker
@@ -149,6 +151,41 @@ def test_a_tag_that_exists_is_told_before_the_build_unless_it_may_move(
         plan = plan_of(prefix=f"{registry.host}/fate")
         _, fixed = check_tags(plan.targets, Access(registry.host, insecure=True), lambda _: may_move)
     assert fixed == [name.format(tag=tag) for name in told]
+
+
+def put_image(registry: Loopback, path: str, *platforms: str) -> None:
+    """An image with an index if it has several platforms."""
+    manifests = []
+    for platform in platforms:
+        system, architecture = platform.split("/")
+        config = json.dumps({"os": system, "architecture": architecture, "rootfs": {"type": "layers", "diff_ids": []}})
+        registry.blobs.setdefault(path, {})[sha256(config.encode())] = config.encode()
+        about = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": sha256(config.encode())}
+        content = {"schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "config": {**about, "size": len(config)}}
+        data = json.dumps(content).encode()
+        named = {"os": system, "architecture": architecture}
+        manifests.append({"mediaType": MANIFEST, "digest": sha256(data), "size": len(data), "platform": named})
+        registry.manifests.setdefault(path, {})[sha256(data)] = registry.manifests[path]["1"] = (MANIFEST, data)
+    if len(platforms) > 1:
+        data = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).encode()
+        registry.manifests[path]["1"] = (INDEX, data)
+
+
+def test_a_base_with_one_platform_is_told_of_images_with_others(tmp_path: Path) -> None:
+    with Loopback() as registry:
+        put_image(registry, "alone", "linux/amd64")
+        put_image(registry, "both", "linux/amd64", "linux/arm64")
+        images = [("jre", f"{registry.host}/both:1"), ("python-base", f"{registry.host}/alone:1")]
+        images += [("maven", f"{registry.host}/alone:1"), ("redis", f"{registry.host}/gone:1")]
+        plan = plan_of(requirements="own.txt", images=tuple(Override(*image, ".env:9") for image in images))
+        environment = {"DOCKER_CONFIG": str(tmp_path)}
+        targets = [target for target in plan.targets if target.name in ("base-image", "roll", "packages", "redis")]
+        [problem] = base_problems(targets, environment, (), (registry.host,))
+    assert str(problem) == (
+        f"{registry.host}/alone:1: it is for linux/amd64 alone: base-image for linux/arm64 would have its programs; "
+        "set PYTHON_BASE_IMAGE to an image with all platforms, or add --platform linux/amd64"
+    )
+    assert not [path for method, path, _ in registry.asked if method == "GET" and "both" in path], "that is a pull"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_version(run: Run) -> None:
         ("push", "no such command 'push'; it is bake --push, or bundle push for a bundle\n  next: fategen --help"),
         ("ls", "no such command 'ls'; it is images\n  next: fategen --help"),
         ("bundle ls", "no such command 'ls'; it is inspect\n  next: fategen bundle --help"),
-        ("bake --plattform x", "no such option '--plattform'; did you mean '--format', '--platform'?\n  next: fategen bake --help"),
+        ("bake --no-cash", "no such option '--no-cash'; did you mean '--no-cache'?\n  next: fategen bake --help"),
         ("bundle load", "missing argument 'FILE [BASE]...'\n  next: fategen bundle load --help"),
         ("doctor --format x", "invalid value for '--format': 'x' is not one of 'table', 'json'\n  next: fategen "
          "doctor --help"),
