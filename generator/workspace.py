@@ -116,7 +116,8 @@ def _load_line(project: Project, version: str, where: str) -> Line:
     line = ".".join(version.split(".")[:2])
     name = f"{line}.yaml"
     if (text := _catalogue(project, line)) is not None:
-        return parse_line(text, name=f"catalogue/{name}", other=partial(_catalogue, project))
+        whose = "" if (project.root / "catalogue" / name).is_file() else "packaged "
+        return parse_line(text, name=f"{whose}catalogue/{name}", other=partial(_catalogue, project))
     key = "" if where == "--release" else "FATE_VERSION: "
     raise InputError(
         Problem(where, f"{key}no catalogue/{name}; there are lines {', '.join(_lines(project))}"),

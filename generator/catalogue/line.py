@@ -274,7 +274,7 @@ def parse_line(
     root = parse_yaml(text, name)
     problems = root.problems
     line: Line = LINE.read(root)
-    if line.name and name not in (f"catalogue/{line.name}.yaml", Path(name).name):
+    if line.name and "/" in name and Path(name).stem != line.name:
         wrong = f"line: {line.name} does not match the name of the file, {Path(name).stem}"
         problems.append(Problem(line.where, wrong))
     contracts = {}

@@ -82,7 +82,7 @@ def _settings(contract: Contract, content: Content) -> Iterator[Result]:
 
 def _files(contract: Contract, content: Content) -> Iterator[Result]:
     mounted = [File(pair.name, type=pair.value, where=pair.where) for pair in contract.mounted]
-    names = [*(file.name for file in contract.files), *(f"mounted over: {file.name}" for file in mounted)]
+    names = [*(f"file: {file.name}" for file in contract.files), *(f"mounted over: {file.name}" for file in mounted)]
     for name, file in zip(names, [*contract.files, *mounted], strict=True):
         kind = file.type or ("link" if file.target else "there")
         expected = _described(file, kind, file.mode, file.owner, file.target)

@@ -236,7 +236,7 @@ def test_nothing_is_published_when_one_component_fails(one_fails: Project) -> No
     ran = one_fails.run("bake", "python", "proxy", "--push", "--verify", "-q", cwd=one_fails.directory)
     assert ran.code == 1, ran.err
     path = f"{HOME}/python/arch/conf/server_conf.json"
-    assert ran.out.startswith(f"FAILED  python linux/amd64: mounted over: {path}  (catalogue/1.3.yaml:")
+    assert ran.out.startswith(f"FAILED  python linux/amd64: mounted over: {path}  (packaged catalogue/1.3.yaml:")
     assert "(python); nothing was published" in ran.err
     assert not any(is_pushed(one_fails.registry, f"{SPACE}-fails/{image}") for image in ("python", "proxy"))
     assert nothing_is_left(one_fails)
