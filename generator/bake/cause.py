@@ -37,7 +37,7 @@ TOOLS = (
         r"\[(?:ERROR|FATAL)\] \S",
         # help, and the class path of a plugin in which something was not found
         r"\[ERROR\] (?:\[Help \d+\]|-> \[Help|To see the full|Re-run Maven|For more information|After correcting|"
-        r"COMPILATION ERROR|realm =|strategy =|urls\[|Number of foreign imports|import: Entry|-+$|  mvn <)",
+        r"COMPILATION ERROR|realm =|strategy =|urls\[|Number of \w+ imports|import: Entry|-+$|  mvn <)",
     ),
     Tool(
         "pip",
