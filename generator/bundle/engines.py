@@ -129,13 +129,13 @@ class Engine:
 
     def _inspect(self, names: Sequence[str]) -> tuple[list[tuple[EngineImage, frozenset[str]]], int]:
         """Those of these images that it has, each with all its names and IDs, and how many it reports as missing."""
-        form = "{{.Id}}\t{{json .RootFS.Layers}}\t{{json .RepoTags}}\t{{.Os}}/{{.Architecture}}"
-        done = self._command.run(["image", "inspect", "--format", form, *names])
+        # the whole: a template that names .RootFS.Layers fails for an image without layers
+        done = self._command.run(["image", "inspect", "--format", "{{json .}}", *names])
         missing = done.stderr.lower().count(self._missing)
         if not done.ok and not missing:
             raise self._command.failure(done, hint=self._unreachable)
         # if there is no image, some docker prints an empty line
-        return [_shown_image(line) for line in done.stdout.splitlines() if line], missing
+        return [_shown_image(line) for line in done.stdout.split("\n") if line], missing
 
 
 def engine_from_name(name: str) -> Engine:
@@ -168,12 +168,13 @@ def _full_names(output: str) -> frozenset[str]:
 def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
     """An image, and all that it may be called: its ID, and the full references of its tags."""
     try:
-        identity, *lists, platform = line.split("\t")
-        layers, tags = (json.loads(values) or () for values in lists)
-    except ValueError:
+        shown = json.loads(line)
+        layers, tags = (shown.get("RootFS") or {}).get("Layers") or (), shown.get("RepoTags") or ()
+        identity = "sha256:" + without("sha256:", shown["Id"])
+        image = EngineImage(identity, tuple(map(str, layers)), f"{shown.get('Os', '')}/{shown.get('Architecture', '')}")
+    except (ValueError, LookupError, TypeError, AttributeError):
         message = f"unexpected output of image inspect: {line[:80]!r}"
         raise EngineError(message, hint="which version of the engine is this?") from None
-    image = EngineImage("sha256:" + without("sha256:", identity), tuple(map(str, layers)), platform)
     return image, _full_names("\n".join(tags)) | {image.id}
 
 

@@ -1,0 +1,61 @@
+"""What docker says of images, read. (What engines do: tests/e2e.)"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from generator.bundle.engines import DockerEngine, EngineImage
+from generator.docker.process import Completed, Docker
+
+ID = "sha256:" + "a" * 64
+LAYER = "sha256:" + "1" * 64
+
+
+@dataclass(frozen=True)
+class Inspecting(Docker):
+    """``docker image inspect`` of these images, by name; as Docker 28's, its templates see the answer's own keys."""
+
+    binary: str = "docker"
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def run(self, args: Sequence[str], **_: Any) -> Completed:
+        form, names = args[3], args[4:]
+        known = [self.images[name] for name in names if name in self.images]
+        errors = "".join(f"Error response from daemon: No such image: {n}\n" for n in names if n not in self.images)
+        if ".RootFS.Layers" in form and not all("Layers" in image["RootFS"] for image in known):
+            errors += 'template: :1:20: executing "" at <.RootFS.Layers>: map has no entry for key "Layers"\n'
+            known = []
+        assert "json ." in form
+        return Completed(tuple(args), int(bool(errors)), "".join(f"{json.dumps(i, ensure_ascii=False)}\n" for i in known), errors)
+
+
+def shown(name: str, **more: Any) -> dict[str, Any]:
+    image = {"Id": ID, "RepoTags": [name], "Os": "linux", "Architecture": "amd64"}
+    return {**image, "RootFS": {"Type": "layers", "Layers": [LAYER]}, **more}
+
+
+@pytest.mark.parametrize(
+    ("answer", "layers", "platform"),
+    [
+        pytest.param({}, (LAYER,), "linux/amd64", id="whole"),
+        pytest.param({"RootFS": {"Type": "layers"}}, (), "linux/amd64", id="without layers"),
+        pytest.param({"RootFS": {}, "Os": "", "Architecture": ""}, (), "/", id="a blob is missing"),
+        pytest.param({"Config": {"Labels": {"a": "b\x85c\u2028\t"}}}, (LAYER,), "linux/amd64", id="odd labels"),
+        pytest.param({"RepoTags": None}, (LAYER,), "linux/amd64", id="no name"),
+    ],
+)
+def test_an_image_is_read_and_does_not_hide_the_others(
+    answer: dict[str, Any], layers: tuple[str, ...], platform: str
+) -> None:
+    docker = Inspecting(images={"x:1": shown("x:1", **answer), ID: shown("x:1", **answer), "y:1": shown("y:1")})
+    engine = DockerEngine(docker)
+    expected = EngineImage(ID, layers, platform)
+    assert engine.inspect([ID]) == {ID: expected}
+    images = engine.inspect(["docker.io/library/x:1", "x:1", "y:1", "z:1"])
+    assert images["y:1"] == EngineImage(ID, (LAYER,), "linux/amd64")
+    assert "z:1" not in images
