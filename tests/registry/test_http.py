@@ -8,11 +8,16 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from generator.registry.http import TIMEOUT, Connections, RegistryError, Response, is_insecure, proxy_of
 
@@ -118,6 +123,53 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("registry.example").configure_cert(context)
     return context
+
+
+# what is trusted
+
+
+def harbors_recipe(directory: Path) -> ssl.SSLContext:
+    """A server's certificate and ``ca.crt``, as Harbor's manual makes them with openssl: the CA has no keyUsage."""
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("authority", "registry.example")]
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in names]
+    now = datetime.now(timezone.utc)
+    pem = []
+    for name, key in zip(names, keys, strict=True):
+        authority = name is names[0]
+        builder = x509.CertificateBuilder(names[0], name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(9))
+        builder = builder.add_extension(x509.BasicConstraints(authority, None), critical=authority)
+        own, issuer = (x509.SubjectKeyIdentifier.from_public_key(k.public_key()) for k in (key, keys[0]))
+        builder = builder.add_extension(own, critical=False)
+        known = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)
+        builder = builder.add_extension(known, critical=False)
+        if not authority:
+            named = x509.SubjectAlternativeName([x509.DNSName("registry.example")])
+            builder = builder.add_extension(named, critical=False)
+        pem.append(builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    (directory / "ca.crt").write_bytes(pem[0])
+    form = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    (directory / "server.pem").write_bytes(pem[1] + keys[1].private_bytes(serialization.Encoding.PEM, *form))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "server.pem")
+    return context
+
+
+def test_an_authority_without_key_usage_is_trusted_on_every_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = ssl.create_default_context
+
+    def as_from_3_13_on(*args: Any, **options: Any) -> ssl.SSLContext:
+        context = plain(*args, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
+
+    with Server(answering(EMPTY), harbors_recipe(tmp_path)) as registry, Server(tunnel(registry.host)) as proxy:
+        monkeypatch.setattr(ssl, "create_default_context", as_from_3_13_on)
+        url, trusted = "https://registry.example:8443/v2/", (tmp_path / "ca.crt",)
+        assert ask(url, environment(proxy.host), trusted=trusted).status == 200
+        assert refusal(url, environment(proxy.host))[0] == "authority"
 
 
 # what goes over the line
