@@ -43,9 +43,16 @@ class Blobs:
     For a delta, ``blobs`` lacks the layers of base bundles that were not given.
     """
 
-    name: str
-    index: BundleIndex
+    bundle: Bundle
     blobs: dict[str, Blob]
+
+    @property
+    def name(self) -> str:
+        return self.bundle.name
+
+    @property
+    def index(self) -> BundleIndex:
+        return self.bundle.index
 
     def chunks(self, digest: str) -> Iterator[bytes]:
         """The bytes of a blob; the last piece only when the whole blob is right. Raises BundleError if it is not."""
@@ -67,17 +74,17 @@ class Blobs:
 
 
 @contextlib.contextmanager
-def open_blobs(path: Path, bases: Sequence[Path] = ()) -> Iterator[Blobs]:
-    """The blobs of a bundle, of a delta together with its base bundles.
+def open_blobs(path: Path, bases: Sequence[Path] = (), outcome: str = "") -> Iterator[Blobs]:
+    """The blobs of a bundle, of a delta together with its base bundles. ``outcome`` ends the messages about damage.
 
     Raises InputError if it cannot be read or is a pipe, BundleError if it is no bundle or does not end where it must.
     """
-    with open_bundles((path, *bases), "nothing of the damaged part was sent") as (bundle, others):
+    with open_bundles((path, *bases), outcome) as (bundle, others):
         if bundle.file_size is None:
             raise InputError(Problem(bundle.name, "it must be a file, because its blobs are read in any order"))
         check_end(bundle)
         blobs = {member.digest: Blob(bundle, member) for member in bundle.contents.members if member.is_blob}
-        yield Blobs(bundle.name, bundle.index, {**blobs, **layers_in_bases(bundle, others)})
+        yield Blobs(bundle, {**blobs, **layers_in_bases(bundle, others)})
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from generator.bundle.bases import Blobs, open_blobs
 from generator.bundle.load import choose
+from generator.bundle.reader import verify_rest
 from generator.bundle.signature import signature_check
 from generator.config import reference
 from generator.config.reference import Reference, check_prefix, parse_reference
@@ -54,19 +55,21 @@ def push(
     only: Sequence[str] = (),
     key: Path | None = None,
     overwrite: bool = False,
+    checking: Progress = quiet,
     progress: Progress = quiet,
     environment: Mapping[str, str] = os.environ,
     connect: Connect | None = None,
 ) -> PushResult:
     """Push a bundle's images to ``prefix/NAME:TAG`` with docker's login; ``key`` must have signed the bundle.
 
-    Everything is uploaded by digest before the first tag is written; then every tag is, or none. A tag that points to
+    The whole file is checked first (``checking`` is its progress), also what the registry has already. Everything is
+    uploaded by digest before the first tag is written; then every tag is, or none. A tag that points to
     another image is left alone, and with it everything, unless ``overwrite``; one never loses a platform. Run again, it
     sends what is missing. ``state`` is a directory for the journal of tags; ``connect`` is for tests.
 
     Raises InputError (the prefix, a file, a name, a tag that may not move), EngineError (every problem with the
-    registry before anything is sent, or what happened while sending), BundleError (damage: no tag is written; no good
-    signature).
+    registry before anything is sent, or what happened while sending), BundleError (damage or no
+    good signature: no tag is written).
     """
     from generator.registry.client import Registry, access_to, host_of
     from generator.registry.explain import find_push_problems
@@ -74,7 +77,7 @@ def push(
     from generator.registry.publish import Publisher, movable_tags, not_written
 
     host = host_of(_checked(prefix))
-    with open_blobs(file, bases) as blobs:
+    with open_blobs(file, bases, "no tag was written") as blobs:
         if key:
             signature_check(key)(blobs.index, blobs.name)
         publications = _publications(blobs, prefix, only)
@@ -83,6 +86,7 @@ def push(
         if problems := [refused.problem for refused in find_push_problems(access, paths)]:
             message = InputError(problems, subject=host).message
             raise EngineError(message, hint="fix this, then run the same command again; nothing was sent")
+        verify_rest(blobs.bundle, checking)
         try:
             publisher = Publisher((connect or Registry)(access), publications, state, progress)
             published = publisher.publish(movable_tags((), overwrite))

@@ -107,11 +107,7 @@ def verify(source: Path | Readable, *, approve: Approve | None = None, progress:
     """
     with open_bundle(source) as bundle:
         signer = approve(bundle.index, bundle.name) if approve else ""
-        if bundle.file_size is None:
-            for _ in iter_verified(bundle, progress):
-                pass
-        else:
-            _verify_file(bundle, progress)
+        verify_rest(bundle, progress)
     blobs = sum(member.is_blob for member in bundle.contents.members)
     return VerifyResult(bundle.name, bundle.index, bundle.contents.size, blobs, signer)
 
@@ -361,8 +357,12 @@ def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[
     check_end(bundle, damages)
 
 
-def _verify_file(bundle: Bundle, progress: Progress) -> None:
-    """The same by one thread for each core, if the source is a file."""
+def verify_rest(bundle: Bundle, progress: Progress = quiet) -> None:
+    """Check every byte after the index, of a file by one thread for each core. Raises as ``iter_verified`` does."""
+    if bundle.file_size is None:
+        for _ in iter_verified(bundle, progress):
+            pass
+        return
     checker = Checker(bundle, progress)
 
     def check(member: Member) -> list[Damage]:

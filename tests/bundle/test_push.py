@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from generator.bundle.format import contents
 from generator.bundle.push import Pushed, push
+from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import simple
+from tests.bundle.test_load import places
 from tests.loopback import Handler, Loopback
 
 
@@ -81,16 +84,28 @@ def test_one_image_alone(registry: Loopback, file: Path) -> None:
     assert set(registry.manifests) == {"inside/fate/b"}
 
 
-@pytest.mark.parametrize("name", ["layer:b", "config:b", "manifest:b"])
-def test_a_damaged_bundle_never_pushes_a_manifest(registry: Loopback, made: Made, file: Path, name: str) -> None:
-    member = made.member(name)
-    file.write_bytes(made.flipped(member.start + member.size - 1))
-    with pytest.raises(BundleError) as error:
-        send(registry, file, "b")
-    assert error.value.exit_code == 4
-    assert member.digest in error.value.message and f"bytes {member.start:,}-" in error.value.message
-    assert not registry.manifests.get("inside/fate/b")
-    assert member.digest not in registry.blobs.get("inside/fate/b", {})
+def damages(made: Made) -> dict[str, bytes]:
+    """A byte of each member's header, content and padding, and what ``load`` is tested with."""
+    found = {}
+    for member in made.plan.members[1:]:
+        for what, at in (("name", 0), ("size", 124), ("time", 136), ("type", 156), ("magic", 257), ("device", 329)):
+            found[f"{what} of {member.name}"] = made.flipped(member.offset + at)
+        if member.size:
+            found[f"first byte of {member.name}"] = made.flipped(member.start)
+            found[f"last byte of {member.name}"] = made.flipped(member.start + member.size - 1)
+        if member.end > member.start + member.size:
+            found[f"padding of {member.name}"] = made.flipped(member.end - 1)
+    return {**found, **places(made)}
+
+
+def test_of_a_damaged_bundle_nothing_is_sent(registry: Loopback, made: Made, file: Path) -> None:
+    """Whatever ``verify`` refuses: also what would not be sent, or is there already."""
+    for what, data in damages(made).items():
+        file.write_bytes(data)
+        with pytest.raises(BundleError) as error:
+            send(registry, file, "b")
+        assert error.value.exit_code == 4
+        assert not registry.manifests.get("inside/fate/b") and not registry.blobs, what
 
 
 @pytest.mark.parametrize(
@@ -107,13 +122,12 @@ def test_of_a_bundle_that_ends_in_the_wrong_place_nothing_is_sent(
     assert not registry.asked
 
 
-def test_a_damaged_layer_s_last_bytes_are_not_sent(registry: Loopback, made: Made, file: Path) -> None:
+def test_damage_is_told_with_its_place(registry: Loopback, made: Made, file: Path) -> None:
     member = made.member("layer:b")
-    changed = made.flipped(member.start)
-    file.write_bytes(changed)
-    with pytest.raises(BundleError):
+    file.write_bytes(made.flipped(member.start))
+    with pytest.raises(BundleError, match="no tag was written") as error:
         send(registry, file, "b")
-    assert changed[member.start : member.start + member.size] not in registry.uploads.values()
+    assert member.digest in error.value.message and f"bytes {member.start:,}-" in error.value.message
 
 
 def test_the_same_command_goes_on_after_an_error(registry: Loopback, file: Path) -> None:
@@ -182,3 +196,21 @@ def test_what_a_delta_leaves_out_is_mounted_from_where_the_registry_has_it(
     registry.asked.clear()
     assert [pushed.state for pushed in send(registry, delta[1])] == ["was there", "pushed"]
     assert len(sent(registry)) == 2, "b's own layer and its config"
+
+
+def test_a_base_s_damaged_layer_is_not_sent_whole(registry: Loopback, delta: tuple[Path, Path]) -> None:
+    """Of a base bundle only the layers that are pushed are read."""
+    base, file = delta
+    layers = [member for member in contents(inspect(base).index).members if member.role == "layer"]
+    data = bytearray(base.read_bytes())
+    for layer in layers:
+        data[layer.start] ^= 1
+    base.write_bytes(data)
+    prefix, state = f"{registry.host}/inside/fate", file.parent / ".fategen"
+    environment = {"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}
+    with pytest.raises(BundleError, match="is damaged") as error:
+        push(file, prefix, state=state, bases=[base], environment=environment, connect=registry.client)
+    assert "no tag was written" in error.value.message
+    assert not any(registry.manifests.values())
+    for layer in layers:
+        assert bytes(data[layer.start : layer.start + layer.size]) not in registry.uploads.values()

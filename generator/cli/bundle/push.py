@@ -39,9 +39,17 @@ def command(
     from generator.project import state_directory
     from generator.text import human, table
 
-    with Bar("pushing", quiet) as bar:
+    with Bar("checking", quiet) as checking, Bar("pushing", quiet) as bar:
         pushed = push(
-            file, prefix, bases=bases, only=only, key=key, overwrite=overwrite, progress=bar, state=state_directory()
+            file,
+            prefix,
+            bases=bases,
+            only=only,
+            key=key,
+            overwrite=overwrite,
+            checking=checking,
+            progress=bar,
+            state=state_directory(),
         )
     if output_format == "json":
         fields = ("references", "digest", "platforms", "state", "sent")
