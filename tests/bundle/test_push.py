@@ -160,6 +160,21 @@ def test_rights_are_asked_for_before_anything_is_sent(registry: Loopback, file: 
     assert not registry.paths("PUT") and not registry.manifests
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_registry_that_is_busy_when_rights_are_asked_for_is_asked_again(
+    registry: Loopback, file: Path, status: int
+) -> None:
+    busy = [True]
+
+    def answer_once(handler: Handler) -> bool:
+        now = handler.path.endswith("/b/blobs/uploads/") and busy.pop(0) if busy else False
+        return now and not handler.answer(status, headers={"Retry-After": "0"})
+
+    registry.lies.append(answer_once)
+    assert [pushed.state for pushed in send(registry, file, "b")] == ["pushed"]
+    assert not busy
+
+
 def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: Path) -> None:
     images = [
         SourceImage(
