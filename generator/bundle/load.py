@@ -220,8 +220,12 @@ class Names:
     def __init__(self, engine: Engine, chosen: BundleIndex) -> None:
         self._engine = engine
         self._images = {name: image.platform_images[0] for image in chosen.images for name in image.references}
-        self._before = engine.inspect(list(self._images))
+        self._keeps = {name: _keep_name(name) for name in self._images} if engine.drops_untagged() else {}
+        known = engine.inspect([*self._images, *self._keeps.values()])
+        self._before = {name: known[name] for name in self._images if name in known}
         self._kept: dict[str, str] = {}
+        self._left = [keep for keep in self._keeps.values() if keep in known]
+        """what a load that was killed left behind"""
         self.may_change = False
 
     @contextlib.contextmanager
@@ -231,6 +235,8 @@ class Names:
         try:
             self._keep()
             yield
+            for keep in self._left:
+                self._engine.untag(keep)
         except BaseException as error:
             if not self.may_change:
                 raise
@@ -249,12 +255,11 @@ class Names:
 
     def _keep(self) -> None:
         """Give what will lose its name another one, where the engine would delete it."""
-        if self._engine.drops_untagged():
-            for name, image in self._before.items():
-                if image.id not in _ids(self._images[name]):
-                    keep = "fategen.invalid/keep:" + hashlib.sha256(name.encode()).hexdigest()[:16]
-                    self._engine.tag(name, keep)
-                    self._kept[name] = keep
+        for name, keep in self._keeps.items():
+            image = self._before.get(name)
+            if image is not None and image.id not in _ids(self._images[name]):
+                self._engine.tag(name, keep)
+                self._kept[name] = keep
 
     def confirm(self, output: str) -> tuple[Loaded, ...]:
         """Ask the engine what it has now; EngineError, with its ``output``, if that is not what was sent.
@@ -300,6 +305,11 @@ class Names:
                 except EngineError:
                     lost.append(name)
         return lost
+
+
+def _keep_name(name: str) -> str:
+    """The name that keeps the image which has this name."""
+    return "fategen.invalid/keep:" + hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _ids(platform_image: PlatformImage) -> tuple[str, str]:

@@ -284,6 +284,27 @@ def test_a_replaced_image_is_kept_until_the_new_one_is_confirmed(made: Made) -> 
     assert engine.calls == []
 
 
+class Killed(BaseException):
+    """The end of a process that can do nothing more."""
+
+
+def test_what_a_killed_load_kept_is_removed_by_the_next_one(made: Made) -> None:
+    engine = Recorder(forgets=True)
+    engine.names[B] = OLD
+    untag = engine.untag
+
+    def killed(name: str) -> None:
+        raise Killed
+
+    engine.untag = killed  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        load(io.BytesIO(made.data), engine)
+    assert len([name for name in engine.names if name.startswith("fategen.invalid/keep:")]) == 1
+    engine.untag = untag  # type: ignore[method-assign]
+    assert {image.state for image in load(io.BytesIO(made.data), engine).images} == {"same"}
+    assert set(engine.names) == {A, LATEST, B, M}
+
+
 def test_ctrl_c_before_the_end_touches_no_name(made: Made) -> None:
     engine = Recorder()
 
