@@ -43,6 +43,7 @@ from generator.images.oci import (
     MANIFEST_TYPES,
     Descriptor,
     Manifest,
+    architecture,
     parse_config,
     parse_index,
     parse_manifest,
@@ -198,7 +199,8 @@ class Bundle:
                     platform_image.manifest,
                     Manifest(platform_image.config, tuple(v.blob for v in platform_image.layers)),
                 )
-                add(platform_image.config, tuple(layer.diff_id for layer in platform_image.layers))
+                diff_ids = tuple(layer.diff_id for layer in platform_image.layers)
+                add(platform_image.config, (architecture(platform_image.platform), diff_ids))
         return documents
 
 
@@ -509,7 +511,8 @@ class Checker:
 
 def _content(data: bytes, media_type: str) -> tuple[Hashable, str]:
     """What must be as the bundle index says: the platforms and manifests of an index, the config and layers of a
-    manifest (digest, size, media type, order), the diff ids of a config; and the words for others. Raises Malformed.
+    manifest (digest, size, media type, order), the platform and diff ids of a config; and the words for others.
+    Raises Malformed.
     """
     if media_type in INDEX_TYPES:
         children = parse_index(data, media_type)
@@ -518,4 +521,5 @@ def _content(data: bytes, media_type: str) -> tuple[Hashable, str]:
         return named if len(named) == len(children) else (), "other platforms or manifests"
     if media_type in MANIFEST_TYPES:
         return parse_manifest(data, media_type), "another config or other layers"
-    return parse_config(data).diff_ids, "other diff ids"
+    config = parse_config(data)
+    return (architecture(config.platform), config.diff_ids), "another platform or other diff ids"

@@ -21,6 +21,7 @@ from generator.images.oci import (
     MANIFEST_TYPES,
     Descriptor,
     IndexEntry,
+    architecture,
     index_type,
     nested_index,
     parse_config,
@@ -283,5 +284,8 @@ def _platform_image(source: BlobSource, top: Descriptor, platform: str, label: s
     if len(config.diff_ids) != len(manifest.layers):
         count = f"{len(manifest.layers)} layers, its config {len(config.diff_ids)} diff ids"
         raise BundleError(f"{label}: manifest {top.digest} has {count}", hint=source.hint)
+    if platform and architecture(platform) != architecture(config.platform):
+        message = f"{label}: {top.digest} is for {platform} in its index, for {config.platform} in its config"
+        raise BundleError(message, hint=source.hint)
     layers = tuple(map(Layer, manifest.layers, config.diff_ids))
     return PlatformImage(platform or config.platform, top, manifest.config, layers)

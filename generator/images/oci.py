@@ -81,6 +81,11 @@ def platform_name(value: str) -> str:
     return _IMPLIED.get(value, value)
 
 
+def architecture(platform: str) -> str:
+    """``linux/arm`` of ``linux/arm/v6``: an index may state a variant that the config leaves out."""
+    return "/".join(platform.split("/")[:2])
+
+
 def platform_object(name: str) -> dict[str, str]:
     """A platform as an index states it."""
     system, architecture, *variant = name.split("/")
@@ -88,14 +93,14 @@ def platform_object(name: str) -> dict[str, str]:
 
 
 def _platform(value: object, where: str) -> str:
-    platform = fields(value, where, ("os", "architecture"))
+    platform = fields(value, where, ("os", "architecture"), ("variant",))
     keys = ("os", "architecture", "variant") if platform.get("variant") else ("os", "architecture")
     return platform_name("/".join(text(platform[key], f"{where}.{key}") for key in keys))
 
 
 def descriptor(value: object, where: str) -> Descriptor:
     """A descriptor; one whose content lies elsewhere (``urls``) is refused, since an archive must be complete."""
-    blob = fields(value, where, ("digest", "size", "mediaType"))
+    blob = fields(value, where, ("digest", "size", "mediaType"), ("urls", "platform", "annotations"))
     if blob.get("urls"):
         raise Malformed(f"{where} points to content outside (a foreign layer)")
     return Descriptor(
@@ -106,7 +111,7 @@ def descriptor(value: object, where: str) -> Descriptor:
 
 
 def _document(data: bytes, media_type: str, excluded: tuple[str, ...]) -> dict[str, object]:
-    document = fields(parse(data), "the document", ())
+    document = fields(parse(data), "the document", (), ("schemaVersion", "mediaType", "config", "layers", "manifests"))
     if document.get("schemaVersion") != 2:
         raise Malformed("its schemaVersion is not 2")
     if media_type and document.get("mediaType", media_type) != media_type:
@@ -133,7 +138,7 @@ def parse_index(data: bytes, media_type: str) -> tuple[IndexEntry, ...]:
     children = []
     for number, value in enumerate(items(index["manifests"], "manifests")):
         where = f"manifests[{number}]"
-        entry = fields(value, where, ())
+        entry = fields(value, where, (), ("platform", "annotations"))
         notes = fields(entry.get("annotations") or {}, f"{where}.annotations", ())
         platform = _platform(entry["platform"], f"{where}.platform") if entry.get("platform") else ""
         unknown = platform == "unknown/unknown"
@@ -160,7 +165,7 @@ def nested_index(children: Sequence[tuple[str, Descriptor]]) -> bytes:
 
 def parse_config(data: bytes) -> Config:
     """Platform and diff ids of an image config."""
-    config = fields(parse(data), "the config", ("os", "architecture", "rootfs"))
+    config = fields(parse(data), "the config", ("os", "architecture", "rootfs"), ("variant",))
     rootfs = fields(config["rootfs"], "rootfs", ("diff_ids",))
     # an image without layers has null there
     ids = items(rootfs["diff_ids"] or [], "diff_ids")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 MAX_METADATA_SIZE = 4 << 20
 """bytes that any one metadata document may have"""
@@ -60,15 +60,24 @@ def encode(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
 
 
-def fields(value: object, where: str, required: Iterable[str], *, closed: bool = False) -> dict[str, object]:
-    """``value`` as an object that has the ``required`` keys, and no others when ``closed``."""
+def fields(
+    value: object, where: str, required: Collection[str], optional: Collection[str] = (), *, closed: bool = False
+) -> dict[str, object]:
+    """``value`` as an object that has the ``required`` keys, and when ``closed`` no others than these and ``optional``.
+
+    A key that differs from one of them by case only is refused: Go, in which engines are written, reads it as that one.
+    """
     if not isinstance(value, dict):
         raise Malformed(f"{where} is not an object")
-    keys = set(required)
-    missing = sorted(keys - value.keys())
+    keys = {key.casefold(): key for key in (*required, *optional)}
+    for key in value:
+        known = keys.get(key.casefold(), key)
+        if key != known:
+            raise Malformed(f"{where} has the key {key[:40]!r}, which some programs read as {known!r}")
+    missing = sorted(set(required) - value.keys())
     if missing:
         raise Malformed(f"{where} lacks {missing[0]!r}")
-    unknown = sorted(value.keys() - keys) if closed else []
+    unknown = sorted(value.keys() - keys.values()) if closed else []
     if unknown:
         raise Malformed(f"{where} has the unknown key {unknown[0][:40]!r}; a newer fategen may have written it")
     return value

@@ -114,9 +114,12 @@ def content_of(config: bytes, layers: Sequence[Listing]) -> Content:
     return Content(parse_settings(config), overlaid(layers), size)
 
 
+_SETTINGS = ("User", "WorkingDir", "ExposedPorts", "Labels", "Env", "Cmd", "Entrypoint")
+
+
 def parse_settings(config: bytes) -> Settings:
     """The settings in an image's config. Raises Malformed."""
-    inner = fields(fields(parse(config), "the config", ()).get("config") or {}, "config", ())
+    inner = fields(fields(parse(config), "the config", (), ("config",)).get("config") or {}, "config", (), _SETTINGS)
 
     def texts(key: str) -> tuple[str, ...]:
         return tuple(text(word, key) for word in items(inner.get(key) or [], key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -16,6 +16,7 @@ from generator.errors import BundleError
 from generator.images.image import Image, Layer, PlatformImage
 from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import MAX_SIZE, Malformed, digest, size
+from generator.verify.layers import parse_settings
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import INDEX, MANIFEST, TAR, sha256
 
@@ -96,6 +97,11 @@ FORGED: dict[str, tuple[int, Callable[[Image, PlatformImage], Image], str]] = {
         lambda image, _: with_platform_image(image, platform="linux/s390x"),
         "other platforms",
     ),
+    "a platform that is not its config's": (
+        0,
+        lambda image, _: with_platform_image(image, platform="linux/arm64"),
+        "another platform",
+    ),
     "a manifest that the index does not name": (2, with_first_platform, "other platforms"),
     "a config as manifest": (
         0,
@@ -153,6 +159,44 @@ DOCUMENTS: list[tuple[Callable[[bytes], object], bytes]] = [
 def test_documents_that_are_none(parse: Callable[[bytes], object], data: bytes) -> None:
     with pytest.raises(Malformed):
         parse(data)
+
+
+DECIDING = {
+    "manifest:b": (lambda data: parse_manifest(data, MANIFEST), {"config", "layers", "mediaType", "digest", "size"}),
+    "index:m": (lambda data: parse_index(data, INDEX), {"manifests", "platform", "os", "architecture"}),
+    "config:b": (parse_config, {"os", "architecture", "rootfs", "diff_ids"}),
+    "config:m": (parse_settings, {"config", "Cmd"}),
+}
+
+
+def spelled(value: object) -> Iterator[tuple[str, object]]:
+    """Each key of a document, and the document with that key in another case too."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            for other in {key.upper(), key.title(), key.replace("s", "\u017f"), key.replace("k", "\u212a")} - {key}:
+                yield key, {**value, other: inner}
+            yield from ((name, {**value, key: changed}) for name, changed in spelled(inner))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from ((n, [*value[:number], changed, *value[number + 1 :]]) for n, changed in spelled(inner))
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_a_key_that_go_would_read_as_one_that_decides_is_refused(made: Made, name: str) -> None:
+    """Go's encoding/json ignores the case of keys, also of the long s and the Kelvin sign; the last one counts."""
+    parse, keys = DECIDING[name]
+    seen = set()
+    for key, changed in spelled(json.loads(made.content(name))):
+        if key in keys:
+            seen.add(key)
+            with pytest.raises(Malformed, match="which some programs read as"):
+                parse(json.dumps(changed).encode())
+    assert seen == keys
+
+
+def test_labels_may_differ_by_case_only() -> None:
+    config = {"config": {"Labels": {"version": "1", "Version": "2"}}}
+    assert len(parse_settings(json.dumps(config).encode()).labels) == 2
 
 
 def test_an_image_without_layers_has_null_for_diff_ids() -> None:

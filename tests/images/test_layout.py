@@ -89,6 +89,8 @@ def broken(path: Path, case: str) -> Path:
     if case == "both":
         document |= {"mediaType": MANIFEST, "manifests": [], "config": manifest, "layers": []}
         manifest = layout.put(json.dumps(document).encode(), MANIFEST)
+    if case == "another platform":
+        manifest = layout.index({AMD: layout.manifest([layer], ARM)})
     if case == "twice":
         other = layout.manifest([layout.layer({"x": b"x"})])
         platform = {"os": "linux", "architecture": "amd64"}
@@ -118,7 +120,7 @@ def broken(path: Path, case: str) -> Path:
 LIES = [
     "missing", "other spelling", "changed", "upper case", "traversal", "media type", "called an index", "size",
     "negative size", "huge",
-    "both", "foreign layer", "twice", "diff ids", "duplicate key", "deep", "number",
+    "both", "foreign layer", "another platform", "twice", "diff ids", "duplicate key", "deep", "number",
 ]  # fmt: skip
 
 
