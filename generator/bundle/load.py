@@ -28,6 +28,7 @@ from generator.images.image import Image, PlatformImage, Readable
 from generator.images.oci import ZSTD_TYPES, platform_name
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
+from generator.text import printable
 
 
 @dataclass(frozen=True)
@@ -284,7 +285,7 @@ class Names:
                 loaded.append(Loaded(name, platform_image.platform, image.id, before.id if before else ""))
         if problems:
             lines = "".join(f"\n    {problem}" for problem in problems)
-            last = "".join(f"\n  its last output: {line}" for line in output.strip().splitlines()[-1:])
+            last = "".join(f"\n  its last output: {printable(line)}" for line in output.strip().splitlines()[-1:])
             raise EngineError(f"the engine did not load the bundle correctly:{lines}{last}", hint="is its disk full?")
         return tuple(loaded)
 

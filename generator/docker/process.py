@@ -28,6 +28,7 @@ from typing import IO, Literal
 
 from generator.docker.hints import GET_DOCKER, explain
 from generator.errors import EngineError
+from generator.text import printable
 
 GRACE = 10.0
 """Seconds that a child has to end after SIGINT, and again after SIGTERM, before it is killed."""
@@ -51,11 +52,11 @@ class Completed:
 
     @property
     def last_line(self) -> str:
-        """The last line of stderr, else of stdout, without its ``ERROR:`` in front."""
+        """The last line of stderr, else of stdout, without its ``ERROR:`` in front: it may quote a stranger."""
         for text in (self.stderr, self.stdout):
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             if lines:
-                return re.sub(r"^(?:ERROR|error|Error)(?: response from daemon)?: ", "", lines[-1])
+                return printable(re.sub(r"^(?:ERROR|error|Error)(?: response from daemon)?: ", "", lines[-1]))
         return f"exit code {self.code}, no message"
 
 

@@ -29,6 +29,7 @@ from generator.images.layout import BlobStore
 from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import MAX_METADATA_SIZE, Malformed, fields, items, parse, text
 from generator.progress import Progress, quiet
+from generator.text import printable
 
 AGAIN = "run the same command again: finished layers are kept"
 _AT_ONCE = min(4, os.cpu_count() or 1)
@@ -189,7 +190,7 @@ def read_saves(
         if not completed.ok:
             raise docker.failure(completed, hint=AGAIN) from problem
         if problem is not None:
-            raise EngineError(f"what docker save wrote cannot be read: {problem}", hint=AGAIN) from problem
+            raise EngineError(f"what docker save wrote cannot be read: {printable(str(problem))}", hint=AGAIN) from problem
         return cast(T, value)
 
     with signals_as_exceptions(), ThreadPoolExecutor(len(groups) or 1) as pool:

@@ -9,6 +9,8 @@ import json
 import re
 from collections.abc import Collection
 
+from generator.text import printable
+
 MAX_METADATA_SIZE = 4 << 20
 """bytes that any one metadata document may have"""
 MAX_SIZE = 1 << 62
@@ -18,7 +20,10 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Malformed(ValueError):
-    """A document is not what it must be; the message says where and why."""
+    """A document is not what it must be; the message says where and why, in printable text: it may quote a stranger."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

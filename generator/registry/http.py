@@ -38,9 +38,9 @@ class RegistryError(Exception):
     """
 
     def __init__(self, kind: ErrorKind, detail: str = "", *, broke: bool = False, code: str = "") -> None:
-        super().__init__(detail)
         self.kind: ErrorKind = kind
-        self.detail, self.broke, self.code = detail, broke, code
+        self.detail, self.broke, self.code = printable(detail), broke, code
+        super().__init__(self.detail)
 
 
 @dataclass(eq=False)
@@ -192,7 +192,7 @@ def join_url(base: str, address: str) -> str:
         raise RegistryError("unknown", "it redirects to an invalid address") from error
     if (scheme := urlsplit(url).scheme) not in ("http", "https"):
         # not the address: it may repeat a login
-        raise RegistryError("unknown", f"it redirects to an address that is not http ({printable(scheme)[:20]}:)")
+        raise RegistryError("unknown", f"it redirects to an address that is not http ({scheme[:20]}:)")
     return url
 
 
@@ -223,7 +223,7 @@ def _network_error(error: BaseException) -> RegistryError:
             detail = cause.strerror or str(cause)
     through = "the proxy: " if isinstance(error, exceptions.ProxyError) else ""
     connected = not any(isinstance(c, (exceptions.NewConnectionError, exceptions.ConnectTimeoutError)) for c in causes)
-    return RegistryError("unreachable", through + printable(detail)[:200], broke=connected)
+    return RegistryError("unreachable", through + detail[:200], broke=connected)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

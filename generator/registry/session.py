@@ -21,7 +21,6 @@ import urllib3
 from generator.docker.credentials import HUB, Login
 from generator.progress import say
 from generator.registry.http import TIMEOUT, Connections, ErrorKind, RegistryError, Response, join_url, origin
-from generator.text import printable
 
 TRANSIENT: Mapping[int, str] = {
     408: "the server did not wait for the whole request",
@@ -271,7 +270,7 @@ class Session:
             text = f"{code}: {error.get('message') or ''}".strip(": ")
         except (LookupError, TypeError, AttributeError):
             pass
-        detail = printable(" ".join(f"{response.status} {text or response.body.reason or ''}".split()))
+        detail = " ".join(f"{response.status} {text or response.body.reason or ''}".split())
         return RegistryError(kind, (login.hide(detail) if login else detail)[:200], code=code)
 
     def _token(self, challenge: Challenge, scopes: tuple[str, ...]) -> str:
