@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generator.docker.process import Docker
+from generator.docker.process import Completed, Docker
+from generator.errors import EngineError
 
 HUB = "docker.io"
 HUB_KEY = "https://index.docker.io/v1/"
@@ -104,15 +105,28 @@ def _stored(entry: Mapping[str, Any]) -> Login | None:
 def _ask_helper(name: str, key: str, environment: Mapping[str, str]) -> Login | None:
     """docker-credential-helpers' protocol: the host on stdin, JSON on stdout, exit code 1 for one that it has not."""
     helper = Docker(f"docker-credential-{name}")
-    done = helper.run(["get"], input=key.encode(), env=environment, timeout=HELPER_TIMEOUT)
+    hint = f"{config_directory(environment) / 'config.json'} names it: correct it there, or see why it fails"
+    try:
+        done = helper.run(["get"], input=key.encode(), env=environment, timeout=HELPER_TIMEOUT)
+        return parse_login(done, key)
+    except EngineError as error:
+        raise EngineError(error.message, hint=hint) from error
+
+
+def parse_login(done: Completed, key: str) -> Login | None:
+    """The login that a credential helper printed; None if it has none. Raises EngineError for anything else."""
+    if not done.ok and "credentials not found" in done.stdout + done.stderr:
+        return None
     try:
         answer = json.loads(done.stdout) if done.ok else None
     except ValueError:
         answer = None
-    if not isinstance(answer, dict) or not answer.get("Secret"):
-        return None
-    user = str(answer.get("Username") or "")
-    return Login(user, str(answer["Secret"]), identity=user == "<token>")
+    if not isinstance(answer, dict):
+        # not its output: it may have a password in it
+        why = "printed something that is not JSON" if done.ok else f"failed: {done.last_line}"
+        raise EngineError(f"{done.args[0]}, docker's credential helper for {key}, {why}")
+    user, secret = str(answer.get("Username") or ""), str(answer.get("Secret") or "")
+    return Login(user, secret, identity=user == "<token>") if secret else None
 
 
 def certificates(host: str, environment: Mapping[str, str], system: Path = SYSTEM_CERTS) -> list[Path]:

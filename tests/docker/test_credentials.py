@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.docker.credentials import Login, certificates, docker_config, find_login, trust_text
+from generator.docker.credentials import Login, certificates, docker_config, find_login, parse_login, trust_text
+from generator.docker.process import Completed
+from generator.errors import EngineError
 
 
 def auth(user: str, password: str) -> dict[str, str]:
@@ -48,6 +50,29 @@ def test_the_config_is_in_docker_config_or_in_the_home(tmp_path: Path) -> None:
     (tmp_path / ".docker/config.json").write_text(json.dumps({"credsStore": "pass"}), encoding="utf-8")
     assert docker_config({"HOME": str(tmp_path)}) == {"credsStore": "pass"}
     assert docker_config({"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "none")}) == {}
+
+
+HELPER = "docker-credential-x"
+
+
+@pytest.mark.parametrize(
+    ("code", "out", "login"),
+    [
+        (0, '{"ServerURL":"h:1","Username":"me","Secret":"s"}', Login("me", "s")),
+        (0, '{"Username":"<token>","Secret":"s"}', Login("<token>", "s", identity=True)),
+        (0, "{}", None),
+        (1, "credentials not found in native keychain\n", None),
+    ],
+)
+def test_what_a_credential_helper_prints(code: int, out: str, login: Login | None) -> None:
+    assert parse_login(Completed((HELPER, "get"), code, out, ""), "h:1") == login
+
+
+@pytest.mark.parametrize(("code", "out"), [(0, ""), (0, "junk s3cret"), (0, "[]"), (1, "the keychain is locked")])
+def test_a_credential_helper_that_prints_something_else_is_named(code: int, out: str) -> None:
+    with pytest.raises(EngineError, match="docker-credential-x, docker's credential helper for h:1, ") as error:
+        parse_login(Completed((HELPER, "get"), code, out, ""), "h:1")
+    assert ("keychain is locked" in error.value.message) == (code == 1) and "s3cret" not in error.value.message
 
 
 def test_certificates_are_those_of_the_engine_of_docker_desktop_and_of_rootless_docker(tmp_path: Path) -> None:
