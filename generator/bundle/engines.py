@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from generator.config.reference import familiar, normalize
 from generator.docker import engine as docker_engine
-from generator.docker.process import Docker, find_docker, find_program
+from generator.docker.process import Docker, find_program
 from generator.errors import EngineError, InputError, Problem, did_you_mean
 from generator.images.oci import MANIFEST_TYPES, parse_config, parse_manifest
 from generator.images.strictjson import Malformed
@@ -149,7 +149,8 @@ def engine_from_name(name: str) -> Engine:
         wrong = f"{name!r} is not an engine{did_you_mean(kind, _KINDS)}; there are {known}"
         raise InputError(Problem("--into", wrong))
     if kind == "docker":
-        return DockerEngine(find_docker())
+        hint = "install Docker Engine with this site's packages, or choose another engine with --into"
+        return DockerEngine(find_program("docker", hint))
     if kind == "podman":
         return PodmanEngine(find_program("podman"))
     return ContainerdEngine(find_program("ctr"), namespace or "default")

@@ -140,10 +140,10 @@ def _for_platform(index: BundleIndex, only: Sequence[str], platform: str) -> Bun
         platforms = ", ".join(sorted({name for image in choose(index, only) for name in image.platforms}))
         raise InputError(
             Problem("", f"the bundle has no image for {platform}; it has {platforms}"),
-            hint="--platform loads another platform, and fategen bundle save --platform makes a bundle for this one",
+            hint=f"--platform loads another platform; or ask the sender for a bundle for {platform}",
         )
     if lacking:
-        raise InputError(lacking, hint="--only loads the images that have it; --platform loads another platform")
+        raise InputError(lacking, hint="--image loads the images that have it; --platform loads another platform")
     return BundleIndex(index.name, tuple(images))
 
 

@@ -108,6 +108,9 @@ def _checked(prefix: str) -> Reference:
         name = parse_reference(f"{prefix}/image")
     except ValueError as error:
         raise InputError(Problem("REGISTRY/PREFIX", f'"{prefix}": {error}')) from None
+    if name.domain and name.path == "image":
+        hint = f"{prefix}/PROJECT; on Docker Hub docker.io/NAMESPACE"
+        raise InputError(Problem("REGISTRY/PREFIX", f'"{prefix}" is a registry without a path'), hint=hint)
     if not name.domain:
         hint = f"such as 10.0.0.5:8443/{prefix}, or docker.io/{prefix}"
         raise InputError(Problem("REGISTRY/PREFIX", f'"{prefix}" names no registry'), hint=hint)
@@ -127,7 +130,7 @@ def _publications(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[Public
                 both = f"{reference.familiar(other.references[0])} and {reference.familiar(name)}"
                 problems.append(Problem(f"{path}:{tag}", f"would both be {both}"))
     if problems:
-        raise InputError(problems, hint="push one of them with --only, to another prefix")
+        raise InputError(problems, hint="push one of them with --image, to another prefix")
     tags: dict[tuple[str, str], list[str]] = {}
     for (path, tag), image in by_name.items():
         tags.setdefault((path, image.target.digest), []).append(tag)

@@ -53,7 +53,7 @@ from generator.progress import Progress, quiet
 
 _PIECE = 256 << 10
 """Bytes: a quarter of what the pipe to an engine holds, so that the engine has the others while one is hashed."""
-_SAVE = "fategen bundle save"
+_AGAIN = "get the bundle again from its sender"
 _MISSING = "is missing"
 _SHOWN = 20
 """Places that a message lists; ``DamagedError.damages`` has all."""
@@ -232,7 +232,7 @@ def _open(path: Path) -> io.FileIO:
         similar = ""
         with contextlib.suppress(OSError):
             similar = did_you_mean(path.name, [other.name for other in path.parent.iterdir()])
-        raise InputError(Problem(str(path), f"no such file{similar}"), hint=f"{_SAVE} writes one") from None
+        raise InputError(Problem(str(path), f"no such file{similar}"), hint="correct the path") from None
     except OSError as error:
         raise InputError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
 
@@ -272,17 +272,19 @@ def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
         if block.startswith(magic):
             return f"it is {what}", f"unpack it first: {unpack} {name}"
     if len(block) < BLOCK:
-        return f"it is cut short: it has {len(block)} bytes", _SAVE
+        return f"it is cut short: it has {len(block)} bytes", _AGAIN
     if block[257:262] != b"ustar":
-        return "it is not a tar, or its beginning is missing", _SAVE
+        return "it is not a tar, or its beginning is missing", _AGAIN
     first = block[:100].partition(b"\0")[0]
+    unchecked = f"docker load -i {name} loads it, unchecked; its sender can make a bundle of it"
+    save = "fategen bundle save --from layout:DIR"
     if _DOCKER_ARCHIVE.fullmatch(first):
-        hint = f"skopeo copy docker-archive:{name} oci:DIR, then {_SAVE} --from layout:DIR"
+        hint = f"{unchecked}: skopeo copy docker-archive:{name} oci:DIR, then {save}"
         return "it is a docker save archive", hint
     if _OCI_LAYOUT.fullmatch(first):
-        hint = f"skopeo copy oci-archive:{name} oci:DIR (or docker-archive:), then {_SAVE} --from layout:DIR"
+        hint = f"{unchecked}: skopeo copy oci-archive:{name} oci:DIR (or docker-archive:), then {save}"
         return "it is an OCI layout, or a docker save archive since Docker 25", hint
-    return "", _SAVE
+    return "", _AGAIN
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,21 @@ def groups_of(name: str, plan: Plan) -> tuple[str, ...]:
     return tuple(group for group in BUNDLES[name] if group in known)
 
 
-def check_bundle_name(name: str, read_plan: Callable[[], Plan | None]) -> None:
-    """Raises InputError if no bundle has this name; the hint knows the names of groups and images."""
+def check_bundle_names(names: Sequence[str], read_plan: Callable[[], Plan | None]) -> str:
+    """The only one of ``names``. Raises InputError if it is no bundle's; the hint knows of groups and images."""
+    if len(names) > 1:
+        hint = "fategen bundle save all"
+        if not BUNDLES.keys() & set(names):
+            plan = read_plan()
+            known = {bundle: plan.select(groups_of(bundle, plan)) for bundle in BUNDLES} if plan else {}
+            holding = (b for b, targets in known.items() if {t.name for t in targets}.issuperset(names))
+            flags = " ".join(f"--image {name}" for name in names)
+            hint = f"for these images: fategen bundle save {next(holding, 'all').replace(DEFAULT, '')} {flags}"
+        message = f"are {len(names)} names, a bundle has one of {', '.join(BUNDLES)}"
+        raise InputError(Problem(" ".join(names), message), hint=hint.replace("  ", " "))
+    [name] = names
     if name in BUNDLES:
-        return
+        return name
     suggestion = did_you_mean(name, BUNDLES)
     hint = "for one image: fategen bundle save --image NAME; fategen images lists them"
     if bundle := next((bundle for bundle, groups in BUNDLES.items() if name in groups), ""):

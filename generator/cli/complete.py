@@ -30,8 +30,8 @@ def images_of_bundle(context: click.Context, parameter: click.Parameter, typed: 
     if (plan := plan_or_none(context)) is None:
         return []
     # at an option without its value click stops reading, and leaves the argument where it was
-    named = [word for word in context.args if word in BUNDLES]
-    groups = groups_of(named[0] if named else context.params["name"] or DEFAULT, plan)
+    named = [word for word in (*context.args, *(context.params["bundle_names"] or ())) if word in BUNDLES]
+    groups = groups_of(named[0] if named else DEFAULT, plan)
     return _fitting({t.name: t.description for t in plan.select(groups)}, context, parameter, typed)
 
 

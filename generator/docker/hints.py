@@ -7,8 +7,7 @@ import re
 from generator.errors import EngineError
 
 GET_DOCKER = (
-    "install Docker Engine with buildx 0.13 or later (docs.docker.com/engine/install; on Debian 13: "
-    "apt-get install docker.io docker-cli docker-buildx)"
+    "install Docker Engine with buildx 0.13 or later (on Debian 13: apt-get install docker.io docker-cli docker-buildx)"
 )
 GET_BUILDX = (
     "install docker-buildx-plugin (Docker's own packages) or docker-buildx (Debian 13, Ubuntu), or put the "

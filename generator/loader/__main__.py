@@ -60,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     loading.add_argument("bases", nargs="*", type=Path, metavar="BASE", help="the base bundles of a delta")
     loading.add_argument("--into", default="docker", metavar="ENGINE", help=into)
     loading.add_argument("--retag", default="", metavar="REGISTRY/PREFIX", help=retag)
-    loading.add_argument("--only", action="append", default=[], metavar="NAME", help="load only this image; repeatable")
+    image = "load only this image; repeatable"
+    loading.add_argument("--image", action="append", dest="only", default=[], metavar="NAME", help=image)
     loading.add_argument("--platform", default="", metavar="P", help="default: the engine's own")
     return parser
 

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from generator.bundle.engines import Engine, EngineImage, Present
+from generator.bundle.engines import Engine, EngineImage, Present, engine_from_name
 from generator.bundle.format import header
 from generator.bundle.index import BundleIndex
 from generator.bundle.load import load
@@ -183,6 +183,13 @@ def test_a_platform_that_is_not_in_it(made: Made) -> None:
         load(io.BytesIO(made.data), engine, only=("a", "b"), platform="linux/s390x")
     with pytest.raises(InputError, match="--platform"):
         load(io.BytesIO(made.data), engine, platform="x y")
+
+
+def test_without_docker_the_hint_says_what_to_do_at_a_site_without_internet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(EngineError, match="docker is not installed") as error:
+        engine_from_name("docker")
+    assert "this site's packages" in error.value.hint and "--into" in error.value.hint
 
 
 def places(made: Made) -> dict[str, bytes]:

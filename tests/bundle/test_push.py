@@ -175,6 +175,13 @@ def test_a_registry_that_is_busy_when_rights_are_asked_for_is_asked_again(
     assert not busy
 
 
+@pytest.mark.parametrize("prefix", ["10.0.0.5:8443", "harbor.example.com", "docker.io", "localhost"])
+def test_a_registry_without_a_path_is_refused(file: Path, prefix: str) -> None:
+    with pytest.raises(InputError, match=f'"{prefix}" is a registry without a path') as error:
+        push(file, prefix, state=file.parent, environment={})
+    assert error.value.hint.startswith(f"{prefix}/PROJECT")
+
+
 def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: Path) -> None:
     images = [
         SourceImage(

@@ -13,7 +13,7 @@ import pytest
 from generator.bundle.index import short_root
 from generator.bundle.reader import inspect
 from generator.bundle.sources import (
-    check_bundle_name,
+    check_bundle_names,
     default_file,
     default_platform,
     in_order,
@@ -200,10 +200,25 @@ def test_of_another_engine_the_default_is_the_projects_only_platform_or_has_to_b
 )
 def test_what_no_bundle_is_called_is_told_with_the_bundle_that_holds_it(word: str, step: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_bundle_name(word, plan_of)
+        check_bundle_names([word], plan_of)
     assert str(caught.value).startswith(f"{word}: no bundle has this name")
     assert str(caught.value).endswith("; there are fate, third-party, all")
     assert ("did you mean redis?" in str(caught.value)) == (word == "rediss")
+    assert caught.value.hint == step
+
+
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (("roll", "proxy"), "for these images: fategen bundle save --image roll --image proxy"),
+        (("mysql", "redis"), "for these images: fategen bundle save third-party --image mysql --image redis"),
+        (("roll", "redis"), "for these images: fategen bundle save all --image roll --image redis"),
+        (("fate", "third-party"), "fategen bundle save all"),
+    ],
+)
+def test_several_names_are_told_with_the_command_that_takes_them(words: tuple[str, ...], step: str) -> None:
+    with pytest.raises(InputError, match="are 2 names, a bundle has one of fate, third-party, all") as caught:
+        check_bundle_names(words, plan_of)
     assert caught.value.hint == step
 
 

@@ -102,7 +102,7 @@ def test_docker_save_of_an_older_engine_gives_the_same_image(
     classic: Classic, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Docker 20.10 writes it in the form from before Docker 25; the layout is the same to the last byte."""
-    succeeded(classic.fategen("bundle", "load", str(bundle), "--only", "python", engine="docker20"))
+    succeeded(classic.fategen("bundle", "load", str(bundle), "--image", "python", engine="docker20"))
     monkeypatch.setenv("DOCKER_HOST", classic.engines["docker20"])
     (tmp_path / "shared/sha256").mkdir(parents=True)
     (tmp_path / "python").mkdir()

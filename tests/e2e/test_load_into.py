@@ -131,9 +131,9 @@ def test_a_bundle_and_the_same_again(engine: Target, chain: Chain, load: Loads) 
 
 @ONE
 def test_one_image_and_one_under_another_prefix(engine: Target, chain: Chain, load: Loads) -> None:
-    assert load.states(chain.whole, "--only", "y", "--retag", f"localhost:5000/{SPACE}") == {MOVED[1]: "new"}
+    assert load.states(chain.whole, "--image", "y", "--retag", f"localhost:5000/{SPACE}") == {MOVED[1]: "new"}
     assert engine.ids(X, Y) == {}
-    assert load.states(chain.whole, "--only", "y") == {Y: "new"}
+    assert load.states(chain.whole, "--image", "y") == {Y: "new"}
     assert set(engine.ids(X, Y)) == {Y}
 
 
@@ -234,7 +234,7 @@ def test_another_platform_is_loaded_when_every_chosen_image_has_it(engine: Targe
     ran = load(chain.both, "--platform", "linux/arm64")
     assert (ran.code, engine.ids(X, Y)) == (2, {})
     assert "y: is in the bundle for linux/amd64, not linux/arm64" in ran.err
-    succeeded(load(chain.both, "--platform", "linux/arm64", "--only", "x"))
+    succeeded(load(chain.both, "--platform", "linux/arm64", "--image", "x"))
     host = engine.env["DOCKER_HOST"]
     assert docker("--host", host, "image", "inspect", "--format", "{{.Architecture}}", X) == "arm64"
 

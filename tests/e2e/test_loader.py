@@ -76,7 +76,7 @@ def test_it_imports_each_of_its_modules_and_prints_what_fategen_prints(host: Hos
         ("verify", "x.fate.tar", "--format", "json"),
         ("verify", "none"),
         ("verify", NAME),
-        ("load", "x.fate.tar", "--only", "c"),
+        ("load", "x.fate.tar", "--image", "c"),
         ("load", "x.fate.tar", "--platform", "linux/s390x"),
     ):
         ours = fategen("bundle", *args, cwd=host.directory)

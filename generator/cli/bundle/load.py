@@ -17,7 +17,7 @@ from generator.loader import commands
 )
 @click.option("--into", default="docker", show_default=True, metavar="ENGINE",
               help="docker, podman, containerd or containerd:NAMESPACE.")  # fmt: skip
-@click.option("--only", multiple=True, metavar="NAME", help="Load only this image. Repeatable.")
+@click.option("--image", "only", multiple=True, metavar="NAME", help="Load only this image. Repeatable.")
 @click.option("--platform", default="", metavar="P", help="Load this platform; default: the engine's own.")
 @click.option("--retag", default="", metavar="REGISTRY/PREFIX", help="Load the images as REGISTRY/PREFIX/NAME:TAG.")
 @signature_option

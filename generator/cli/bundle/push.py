@@ -15,7 +15,7 @@ from generator.progress import Bar
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("prefix", metavar="REGISTRY/PREFIX")
 @base_option
-@click.option("--only", multiple=True, metavar="NAME", help="Push only this image. Repeatable.")
+@click.option("--image", "only", multiple=True, metavar="NAME", help="Push only this image. Repeatable.")
 @click.option("--overwrite", is_flag=True, help="Move tags that point to other images.")
 @signature_option
 @format_option

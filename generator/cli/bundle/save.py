@@ -15,7 +15,7 @@ from generator.bundle.reader import inspect
 from generator.bundle.sources import (
     BUNDLES,
     DEFAULT,
-    check_bundle_name,
+    check_bundle_names,
     check_output_name,
     default_file,
     default_platform,
@@ -48,9 +48,9 @@ def _check_origin(_context: click.Context, _parameter: click.Parameter, value: s
 
 @click.command()
 @click.argument(
-    "name",
+    "bundle_names",
+    nargs=-1,
     metavar=f"[{'|'.join(BUNDLES)}]",
-    default=DEFAULT,
     shell_complete=lambda _context, _parameter, begun: [name for name in BUNDLES if name.startswith(begun)],
 )
 @click.option(
@@ -86,7 +86,7 @@ def _check_origin(_context: click.Context, _parameter: click.Parameter, value: s
 @format_option
 @quiet_option
 def command(
-    name: str,
+    bundle_names: tuple[str, ...],
     origin: str,
     platforms: tuple[str, ...],
     images: tuple[str, ...],
@@ -109,7 +109,7 @@ def command(
     FILE.sha256 is written next to it, for sha256sum -c. With --base it is a delta bundle, which loads where OLD was
     loaded, or together with OLD. With -o - the bundle goes to standard output, and the report to standard error.
     """
-    check_bundle_name(name, lambda: plan_or_none(click.get_current_context()))
+    name = check_bundle_names(bundle_names or (DEFAULT,), lambda: plan_or_none(click.get_current_context()))
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"works only with --from bake; nothing is built from {origin}"))
     if others and origin != "registry":
