@@ -37,7 +37,7 @@ from generator.bundle.format import (
 )
 from generator.bundle.index import BundleIndex, decode, short_root
 from generator.errors import BundleError, InputError, Problem, did_you_mean
-from generator.images.image import Readable
+from generator.images.image import CHUNK, Readable
 from generator.images.oci import (
     INDEX_TYPES,
     MANIFEST_TYPES,
@@ -111,6 +111,24 @@ def verify(source: Path | Readable, *, approve: Approve | None = None, progress:
         verify_rest(bundle, progress)
     blobs = sum(member.is_blob for member in bundle.contents.members)
     return VerifyResult(bundle.name, bundle.index, bundle.contents.size, blobs, signer)
+
+
+def checksum_warning(file: Path, progress: Progress = quiet) -> str:
+    """That the checksum beside an intact bundle is another file's; "" if it is this one's, or there is none."""
+    checksum = file.with_name(f"{file.name}.sha256")
+    try:
+        expected = checksum.read_bytes()[:MAX_METADATA_SIZE].decode("ascii", "replace").split()
+    except OSError:
+        return ""
+    with _open(file) as opened:
+        size, done, sha = os.fstat(opened.fileno()).st_size, 0, hashlib.sha256()
+        while piece := opened.read(CHUNK):
+            sha.update(piece)
+            done += len(piece)
+            progress(checksum.name, done, size)
+    if sha.hexdigest() in expected:
+        return ""
+    return f"warning: {checksum} is not the checksum of this file: one of the two was replaced"
 
 
 def extract(source: Path | Readable, name: str) -> bytes:
