@@ -190,7 +190,8 @@ def read_saves(
         if not completed.ok:
             raise docker.failure(completed, hint=AGAIN) from problem
         if problem is not None:
-            raise EngineError(f"what docker save wrote cannot be read: {printable(str(problem))}", hint=AGAIN) from problem
+            message = f"what docker save wrote cannot be read: {printable(str(problem))}"
+            raise EngineError(message, hint=AGAIN) from problem
         return cast(T, value)
 
     with signals_as_exceptions(), ThreadPoolExecutor(len(groups) or 1) as pool:

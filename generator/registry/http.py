@@ -239,7 +239,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def trusting(files: Sequence[Path], environment: Mapping[str, str]) -> ssl.SSLContext:
     """Trusts the system's authorities and those in ``files``; one that holds none is left out, as docker does.
 
-    On every Python as Docker and curl do: 3.13 would refuse an authority without keyUsage, such as Harbor's manual makes.
+    As Docker and curl do, on every Python: 3.13 would refuse an authority without keyUsage, as Harbor's manual has it.
     """
     bundle = system_bundle(environment)
     # the default file is that bundle, and takes long to read; the default directory is looked into when needed

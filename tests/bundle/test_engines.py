@@ -31,7 +31,8 @@ class Inspecting(Docker):
             errors += 'template: :1:20: executing "" at <.RootFS.Layers>: map has no entry for key "Layers"\n'
             known = []
         assert "json ." in form
-        return Completed(tuple(args), int(bool(errors)), "".join(f"{json.dumps(i, ensure_ascii=False)}\n" for i in known), errors)
+        lines = "".join(f"{json.dumps(image, ensure_ascii=False)}\n" for image in known)
+        return Completed(tuple(args), int(bool(errors)), lines, errors)
 
 
 def shown(name: str, **more: Any) -> dict[str, Any]:
