@@ -41,12 +41,21 @@ def _check_description(text: str) -> str:
     return "the description is not one line of printable text in Unicode NFC form"
 
 
-def _check_image(text: str) -> str:
-    try:
-        values.image(text)
-    except ValueError as error:
-        return str(error)
-    return ""
+def _wrong(check: Callable[[str], object]) -> Callable[[str], str]:
+    """What a check that raises ValueError says is wrong, "" if it raises nothing."""
+
+    def wrong(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    return wrong
+
+
+def _normal_platform(name: str, text: str, where: str) -> str:
+    return text if _wrong(values.one_platform)(text) else values.one_platform(text)
 
 
 _NAME = Text(
@@ -54,17 +63,20 @@ _NAME = Text(
     "[a-z0-9]+(?:[_-][a-z0-9]+)*",
     'is not a name: lower-case letters and digits, joined by "-" or "_"',
 )
-_IMAGE_REFERENCE = Text("an image with a tag or a digest, such as mysql:8", check=_check_image)
+_IMAGE_REFERENCE = Text("an image with a tag or a digest, such as mysql:8", check=_wrong(values.image))
 _GIT_URL = Text(
     "its URL; releases say which commit",
     r"(?:https?|ssh|git)://[^\s#]+|[\w.\-]+@[\w.\-]+:[^\s#]+",
     'is not a git URL (https://…, ssh://…, git@host:path), without "#ref"',
+    check=_wrong(values.check_git_url),
 )
 _COMMIT = Text("its commit", "[0-9a-f]{40}", "is not a commit: 40 lower-case hexadecimal digits")
 _PLATFORM = Text(
     "os/arch or os/arch/variant",
-    "[a-z0-9]+/[a-z0-9]+(?:/v[0-9]+)?",
+    "[a-z0-9]+/[a-z0-9_-]+(?:/v?[0-9]+)?",
     "is not a platform: os/arch or os/arch/variant, such as linux/arm64",
+    check=_wrong(values.one_platform),
+    make=_normal_platform,
 )
 
 
@@ -119,8 +131,9 @@ class PlatformLimit:
 
     def reason(self, platform: str) -> str:
         """Why it lacks ``platform``: ``because``, unless that names other platforms than this one."""
-        named = re.findall(r"\blinux/[a-z0-9]+(?:/v[0-9]+)?", self.because)
-        return self.because if not named or platform in named else f"it is built only for {' '.join(self.only)}"
+        named = re.findall(r"\blinux/[a-z0-9_-]+(?:/v?[0-9]+)?", self.because)
+        normal = [_normal_platform("", name, "") for name in named]
+        return self.because if not named or platform in normal else f"it is built only for {' '.join(self.only)}"
 
 
 _KIND = Text(

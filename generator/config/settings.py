@@ -100,7 +100,7 @@ class Settings:
         example="MAVEN_IMAGE NODE_IMAGE JRE_IMAGE PYTHON_BASE_IMAGE MYSQL_IMAGE REDIS_IMAGE",
     )
     apt_mirror: str = key(
-        values.url,
+        values.apt_mirror,
         "URL of a Debian mirror; its -security archive must be next to it",
         example="http://mirror.example.com/debian",
     )
@@ -117,7 +117,7 @@ class Settings:
         values.hosts, "index hosts without a valid certificate", example="pypi.example.com:8443"
     )
     requirements: str = key(
-        values.path,
+        values.copied_path,
         "requirements file that replaces FATE's own; base-image is then built for every platform",
         example="requirements.txt",
     )

@@ -124,7 +124,7 @@ def platforms(text: str) -> tuple[str, ...]:
     """
     platforms: list[str] = []
     for word in _words(text):
-        platform = _platform(word)
+        platform = one_platform(word)
         if platform in platforms:
             same = "" if platform == word else f" ({shown(word)} is {platform})"
             raise ValueError(f"{platform} is listed twice{same}")
@@ -141,6 +141,16 @@ def path(text: str) -> str:
     if "://" in text:
         raise ValueError(f"{shown(text)} is a URL; expected a path to a file")
     return text
+
+
+def copied_path(text: str) -> str:
+    """A path that goes into COPY, where BuildKit fills in variables and looks for patterns."""
+    odd = re.search(r"[$*?\[\\]", text)
+    if odd:
+        raise ValueError(f"{shown(text)}: {reference.describe(odd[0])} is not allowed in the path of a file to copy")
+    if text.endswith("/"):
+        raise ValueError(f"{shown(text)} is a directory; expected a file")
+    return path(text)
 
 
 def secret_path(text: str) -> str:
@@ -169,8 +179,7 @@ def source(text: str) -> str:
         return path(text)
     if scheme and scheme[1] not in ("https", "http", "ssh", "git"):
         raise ValueError(f"{scheme[1]}:// is not supported: a source is an https, http, ssh or git URL, or a path")
-    if re.search(r"\s", text):
-        raise ValueError("a space is not allowed in a git URL")
+    check_git_url(text)
     url, hash_sign, ref = text.partition("#")
     if not hash_sign or not ref:
         raise ValueError(
@@ -190,23 +199,41 @@ def source(text: str) -> str:
     return text
 
 
+def check_git_url(text: str) -> None:
+    """Refuses what a shell or BuildKit would not take as it is: a build stage may hand the URL to git in a command."""
+    odd = re.search(r"[^!-~]|[\"'$\\`]", text)
+    if odd:
+        raise ValueError(f"{reference.describe(odd[0])} is not allowed in a git URL: write it percent-encoded")
+
+
 def urls(text: str) -> str:
-    """One or more http(s) URLs with spaces between them, none with a login; returned with single spaces."""
-    for word in text.split():
+    """One or more http(s) URLs, spaces or commas between them, none with a login; returned with single spaces."""
+    words = _url_words(text)
+    for word in words:
         if "@" in word:
             raise ValueError(
                 "a login in a URL is not allowed: the URL stays in the image's history"
                 " (for a Python index, put the login in the file that PIP_NETRC names; npm has no such file)"
             )
         _split_url(word)
-    return " ".join(text.split())
+    return " ".join(words)
 
 
 def url(text: str) -> str:
     """One http(s) URL without a login."""
     if re.search(r"\s", text):
         raise ValueError("a space is not allowed in a URL")
+    if len(_url_words(text)) > 1:
+        raise ValueError("expected one URL, found several with commas between them")
     return urls(text)
+
+
+def apt_mirror(text: str) -> str:
+    """One URL that ends in a path: a build step puts it into apt's sources with sed, and -security after it."""
+    odd = re.search("[?#&]", text)
+    if odd:
+        raise ValueError(f"{reference.describe(odd[0])} is not allowed: a mirror's URL ends with its path")
+    return url(text)
 
 
 def proxy(text: str) -> str:
@@ -246,6 +273,11 @@ def no_proxy(text: str) -> str:
     return ",".join(words)
 
 
+def _url_words(text: str) -> list[str]:
+    """The URLs of a list; a comma inside of one is its own."""
+    return re.split(r"\s+|,+\s*(?=https?://)", text.strip().strip(","), flags=re.IGNORECASE)
+
+
 def _words(text: str) -> list[str]:
     """The words of a list, commas or spaces between. None is a URL, so that a message can show a word."""
     if "@" in text or "://" in text:
@@ -256,7 +288,8 @@ def _words(text: str) -> list[str]:
     return words
 
 
-def _platform(word: str) -> str:
+def one_platform(word: str) -> str:
+    """``os/arch[/variant]`` in containerd's normal form."""
     os, _, rest = word.lower().partition("/")
     name, _, variant = _ARCHITECTURES.get(rest, rest).partition("/")
     name = _ARCHITECTURES.get(name, name)

@@ -68,6 +68,8 @@ def test_what_is_taken_as_it_is_written(read: Read, texts: list[str]) -> None:
         (values.platforms, "linux/arm linux/arm/v6", ("linux/arm/v7", "linux/arm/v6")),
         (values.platforms, "linux/armhf", ("linux/arm/v7",)),
         (values.urls, "http://a/  http://b/", "http://a/ http://b/"),
+        (values.urls, "https://a/x,https://b/x, http://c", "https://a/x https://b/x http://c"),
+        (values.urls, "https://a/x,y", "https://a/x,y"),
         (values.hosts, "a.example.com, b:8443 [::1]:80 [::1]", "a.example.com b:8443 [::1]:80 [::1]"),
         (values.no_proxy, "localhost .example.com, 10.0.0.0/8,::1 *.x", "localhost,.example.com,10.0.0.0/8,::1,*.x"),
     ],
@@ -115,7 +117,10 @@ def test_what_comes_in_a_normal_form(read: Read, text: str, expected: object) ->
         (values.source, "https://token@github.com/a/b.git#v1", "a login in a git URL would be written..."),
         (values.source, "ssh://git:pw@h/b.git#v1", "a login in a git URL would be written into rendered files..."),
         (values.source, "https:///b.git#v1", "it has no valid host"),
-        (values.source, "https://h/a b.git#v1", "a space is not allowed in a git URL"),
+        (values.source, "https://h/a b.git#v1", "a space is not allowed in a git URL: write it percent-encoded"),
+        *((values.source, url.replace("?", char), f'"{char}" is not allowed in a git URL: write it percent-encoded')
+          for char in "'\"$\\`"
+          for url in ("https://h/?.git#v1", "https://h/b.git#?", "git@h:a?b#v1", "ssh://git@h/a?b.git#v1")),
         (values.source, "github.com/a/b#v1", '"github.com/a/b#v1": write the full URL...'),
         (values.source, "deploy@h:a/b.git#v1", '"…@h:a/b.git#v1": write ssh://user@host/path.git#ref...'),
         (values.source, "ftp://h/b.git#v1", "ftp:// is not supported..."),
@@ -127,6 +132,12 @@ def test_what_comes_in_a_normal_form(read: Read, text: str, expected: object) ->
         (values.url, "http://h\\x", '"\\" is not allowed in a URL: write it percent-encoded'),
         (values.url, "http://hé/", 'U+00E9 "é" is not allowed in a URL: write it percent-encoded'),
         (values.url, "http://h/a b", "a space is not allowed in a URL"),
+        (values.url, "https://a/x,https://b/x", "expected one URL, found several with commas between them"),
+        *((values.apt_mirror, f"http://h/debian{char}x", f'"{char}" is not allowed: a mirror\'s URL ends with its path')
+          for char in "?#&"),
+        *((values.copied_path, f"a{char}b", f'"a{char}b": "{char}" is not allowed in the path of a file to copy')
+          for char in "$*?[\\"),
+        (values.copied_path, "lists/", '"lists/" is a directory; expected a file'),
         (values.urls, "http://a/,b http://b/ c", "it is not an http:// or https:// URL"),
         (values.proxy, "proxy:3128", "it is not an http:// or https:// URL"),
         (values.proxy, "socks5://proxy", "it is not an http:// or https:// URL"),

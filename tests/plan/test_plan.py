@@ -74,6 +74,13 @@ def test_the_reason_for_another_platform_is_not_given(line: Line) -> None:
     assert "tensorflow 1.15.2" in reasons[1]
 
 
+@pytest.mark.parametrize("written", ["linux/arm64", "linux/arm64/v8", "linux/aarch64", "linux/arm64/8"])
+def test_a_platform_means_the_same_however_the_catalogue_writes_it(written: str) -> None:
+    text = (packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8")
+    line = parse_line(text.replace("only: [linux/amd64]", f"only: [linux/amd64, {written}]"), name="1.3.yaml")
+    assert plan_of(line).target("base-image").platforms == ("linux/amd64", "linux/arm64")
+
+
 def test_an_own_requirements_list_lifts_the_limit_of_the_packaged_one(line: Line) -> None:
     plan = plan_of(line, requirements="python/requirements.txt")
     assert plan.target("python").platforms == ("linux/amd64", "linux/arm64")
