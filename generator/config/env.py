@@ -5,7 +5,8 @@ How the text is read (python-dotenv's parser, 1.0 and later):
 * ``KEY=value``, spaces around ``=`` and ``export`` before it allowed; ``#`` begins a comment at the start of a line or
   after a space. ``'…'`` knows the escapes ``\\'`` and ``\\\\``, ``"…"`` also ``\\n`` and its like (a value that has
   one is refused: it is one line of visible characters).
-* LF, CRLF and CR end a line, and a byte order mark is skipped. ``${`` in a value is an error; any other ``$`` is a
+* LF, CRLF and CR end a line. A byte order mark is skipped in ``.env.local``, and refused in ``.env``, as is whatever
+  else compose's parser does not take: buildx before 0.26 reads a project's ``.env`` in any case. ``${`` in a value is an error; any other ``$`` is a
   dollar sign. A key that is set twice and a line without ``=`` are errors. An empty value means "not set".
 
 What wins: ``--source`` and ``--set`` over ``.env.local`` over ``.env``; of two equal flags the last. A flag's value is
@@ -27,6 +28,12 @@ from generator.errors import InputError, Problem, did_you_mean
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _LINE_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII | re.MULTILINE)
 _COMMENT_ALONE = re.compile(r"[^=]*=[^\S\n]+#")
+_FOR_BUILDX = re.compile(
+    r"""[ \t\n]*(?:(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=[ \t]*"""
+    r"""(?:'(?:[^'\\]|\\.)*'[ \t]*|"(?:[^"\\]|\\.)*"[ \t]*|[^'"\n][^\n]*|))?(?:\#[^\n]*)?\n?""",
+    re.ASCII | re.DOTALL,
+)
+"""A statement that python-dotenv and compose's parser (compose-go, dotenv/parser.go) both read."""
 
 
 ENV, LOCAL = ".env", ".env.local"
@@ -103,6 +110,9 @@ def _read_file(text: str, name: str, named: set[str], problems: list[Problem]) -
 
     from dotenv.parser import parse_stream
 
+    if text.startswith("\ufeff") and name == ENV:
+        wrong = "begins with a byte order mark, which buildx cannot read: save it as UTF-8 without one"
+        problems.append(Problem(f"{name}:1", wrong))
     # One kind of line end first: after an error python-dotenv would count CRLF as two lines.
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     entries: dict[str, _Entry] = {}
@@ -116,15 +126,16 @@ def _read_file(text: str, name: str, named: set[str], problems: list[Problem]) -
             quoted = re.search("=\\s*['\"]", original)
             quote = " (is a closing quote missing, or is there text after it?)" if quoted else ""
             problems.append(Problem(where, f"expected KEY=value{quote}"))
-        elif binding.key is None:
-            continue
-        elif not _KEY.fullmatch(binding.key) or binding.value is None:
+        elif binding.key is not None and (not _KEY.fullmatch(binding.key) or binding.value is None):
             what = f"{binding.key}: no value: " if find_key(binding.key) else ""
             problems.append(Problem(where, f"{what}expected KEY=value; a key has letters, digits and _"))
+        elif name == ENV and not _FOR_BUILDX.fullmatch(original):
+            advice = "write KEY=value, with neither quotes nor odd characters around KEY"
+            problems.append(Problem(where, f"buildx reads this file too, and not this line: {advice}"))
         elif binding.key in entries:
             first = entries[binding.key].where
             problems.append(Problem(where, f"{binding.key}: set twice, first at {first}; keep one"))
-        else:
+        elif binding.key and binding.value is not None:
             # python-dotenv before 1.2 took the comment of "KEY= # comment" for the value.
             value = "" if _COMMENT_ALONE.match(original) else binding.value
             entries[binding.key] = _Entry(binding.key, value, where, name)
@@ -141,7 +152,7 @@ def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[
             buildx = (
                 "; for an attribute of a target: docker buildx bake -f out/docker-bake.hcl --set" if "." in key else ""
             )
-            problems.append(Problem("--set", f"expected KEY=value, such as --set TAG=1.3.1-release{buildx}"))
+            problems.append(Problem("--set", f"expected KEY=value, such as --set TAG=1.3.0-test{buildx}"))
     for text in source_sets:
         source, _, value = text.partition("=")
         if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", source) and value.strip():

@@ -71,39 +71,49 @@ def test_a_password_is_not_shown_when_settings_are_printed() -> None:
 @pytest.mark.parametrize(
     ("line", "value"),
     [
-        ("REQUIREMENTS=a.txt", "a.txt"),
-        ("REQUIREMENTS = a.txt", "a.txt"),
-        ("  REQUIREMENTS=a.txt  ", "a.txt"),
-        ("export REQUIREMENTS=a.txt", "a.txt"),
-        ("REQUIREMENTS=a.txt # why", "a.txt"),
-        ("REQUIREMENTS=a.txt#1", "a.txt#1"),
-        ("REQUIREMENTS=a b.txt", "a b.txt"),
-        ("REQUIREMENTS='a # b.txt'", "a # b.txt"),
-        ('REQUIREMENTS="a # b.txt" # why', "a # b.txt"),
-        (r"REQUIREMENTS=a\tb", r"a\tb"),
-        (r"REQUIREMENTS='a\t\'b'", r"a\t'b"),
-        (r'REQUIREMENTS="a\\\"b"', r"a\"b"),
-        ("REQUIREMENTS=$HOME/a.txt", "$HOME/a.txt"),
-        ("REQUIREMENTS=a=b", "a=b"),
-        ("REQUIREMENTS=données/中.txt", "données/中.txt"),
-        ("REQUIREMENTS=", ""),
-        ("REQUIREMENTS= # none", ""),
-        ("REQUIREMENTS=./#1", "./#1"),
-        ('REQUIREMENTS=""', ""),
-        ("REQUIREMENTS='  '", ""),
-        ("#REQUIREMENTS=a.txt", ""),
+        ("FATE_SOURCE=a.txt", "a.txt"),
+        ("FATE_SOURCE = a.txt", "a.txt"),
+        ("  FATE_SOURCE=a.txt  ", "a.txt"),
+        ("export FATE_SOURCE=a.txt", "a.txt"),
+        ("FATE_SOURCE=a.txt # why", "a.txt"),
+        ("FATE_SOURCE=a.txt#1", "a.txt#1"),
+        ("FATE_SOURCE=a b.txt", "a b.txt"),
+        ("FATE_SOURCE='a # b.txt'", "a # b.txt"),
+        ('FATE_SOURCE="a # b.txt" # why', "a # b.txt"),
+        (r"FATE_SOURCE=a\tb", r"a\tb"),
+        (r"FATE_SOURCE='a\t\'b'", r"a\t'b"),
+        (r'FATE_SOURCE="a\\\"b"', r"a\"b"),
+        ("FATE_SOURCE=$HOME/a.txt", "$HOME/a.txt"),
+        ("FATE_SOURCE=a=b", "a=b"),
+        ("FATE_SOURCE=données/中.txt", "données/中.txt"),
+        ("FATE_SOURCE=", ""),
+        ("FATE_SOURCE= # none", ""),
+        ("FATE_SOURCE=./#1", "./#1"),
+        ('FATE_SOURCE=""', ""),
+        ("FATE_SOURCE='  '", ""),
+        ("#FATE_SOURCE=a.txt", ""),
     ],
 )
 def test_quotes_comments_and_export(line: str, value: str) -> None:
-    assert parsed(line).requirements == value
+    assert [source.value for source in parsed(line).sources] == [value] * bool(value)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_any_line_end_and_a_byte_order_mark_change_nothing(end: str) -> None:
-    text = "\ufeff" + (REQUIRED + "\nSBOM=1\n").replace("\n", end)
-    settings, _ = parse_settings(text)
+def test_any_line_end_means_the_same(end: str) -> None:
+    settings, _ = parse_settings((REQUIRED + "\nSBOM=1\n").replace("\n", end))
     assert settings == parsed("SBOM=1")
     assert settings.where("SBOM") == ".env:5"
+
+
+def test_a_byte_order_mark_is_refused_in_the_file_that_buildx_reads_too() -> None:
+    with pytest.raises(InputError, match=r"^\.env:1: begins with a byte order mark, which buildx cannot read"):
+        parse_settings("\ufeff" + REQUIRED)
+    assert parsed(local_text="\ufeffNO_PROXY=a").no_proxy == "a"
+
+
+@pytest.mark.parametrize("line", ["'SBOM'=1", "\x1cSBOM=1", "SBOM\u2003=1", "export\u2003SBOM=1"])
+def test_a_line_that_buildx_could_not_read_is_refused(line: str) -> None:
+    assert problem(line).startswith(".env:4: buildx reads this file too, and not this line: ")
 
 
 def test_a_file_may_end_without_a_line_end() -> None:
