@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def find_project(start: Path) -> Project:
     """The nearest directory at or above ``start`` that has a ``.env``. Raises InputError if none has."""
     start = start.resolve()
     for directory in (start, *start.parents):
-        if (directory / ".env").is_file():
+        # whatever it is: its reader says what is wrong with it
+        if os.path.lexists(directory / ".env"):
             return Project(directory)
     raise InputError(
         Problem(str(start), "no .env in this directory or above"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os.path
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +18,7 @@ from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.files import write_atomically
 from generator.plan.plan import Plan, make_plan
 from generator.project import Project
-from generator.render.overrides import never_read
+from generator.render.overrides import never_read, no_files
 from generator.render.render import render
 from generator.render.tree import Change, compare, write
 
@@ -56,15 +58,17 @@ def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] =
     """Everything that a command works on. Raises InputError with every problem of the first file that has any."""
     parse = partial(parse_settings, read_text(project.env), sets=sets, source_sets=sources, strict=strict)
     committed, warnings = parse()
+    if odd := [*no_files(project)]:
+        raise InputError(odd, hint="the packaged file would be used in its place: repair or remove it")
     line = _load_line(project, committed.fate_version, committed.where("FATE_VERSION"))
     plan = make_plan(committed, line)
     read: set[str] = set()
     tree = render(plan, project.search_path("templates"), read)
-    if project.env_local.is_file():
+    if os.path.lexists(project.env_local):
         private, warnings = parse(local_text=read_text(project.env_local))
         plan = make_plan(private, line)
     used = {image.name: image.template if image.kind != "third-party" else "" for image in line.images}
-    more = (*_tags_of_another_line(project, committed, line), *never_read(project, read, used))
+    more = (*_tags_of_another_release(project, committed, line), *never_read(project, read, used))
     return Workspace(project, plan, tree, (*warnings, *more))
 
 
@@ -102,6 +106,9 @@ def load_settings_and_line(project: Project) -> tuple[Settings, Line]:
 def read_text(path: Path) -> str:
     """A file of the user's as text. Raises InputError if it cannot be read or is not UTF-8 (with its line)."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # a pipe would be waited for
+            raise InputError(Problem(path.name, "is not a file"))
         data = path.read_bytes()
         return data.decode("utf-8")
     except OSError as error:
@@ -159,15 +166,21 @@ def _lines(project: Project) -> list[str]:
     return sorted(names, key=lambda stem: [int(part) for part in re.findall("[0-9]+", stem)])
 
 
-def _tags_of_another_line(project: Project, settings: Settings, line: Line) -> Iterator[Problem]:
-    """A warning for each tag that names a release of another line: a push would take that one's place."""
+def _tags_of_another_release(project: Project, settings: Settings, line: Line) -> Iterator[Problem]:
+    """A warning for each tag that names another release: a push would take that one's place.
+
+    Base images may keep their tag from one release of a line to the next.
+    """
     for key, tag in (("BASE_TAG", settings.base_tag), ("TAG", settings.tag)):
-        named = re.match(r"v?([0-9]+\.[0-9]+)\.[0-9]", tag)
-        if named and named[1] != line.name and named[1] in _lines(project):
-            wrong = f"{key}: {tag} is a tag of FATE {named[1]}, but FATE_VERSION is {settings.fate_version}"
+        named = re.match(r"v?(([0-9]+\.[0-9]+)(?:\.[0-9]+)+)", tag)
+        if named is None or named[2] not in _lines(project):
+            continue
+        other = named[2] if named[2] != line.name else named[1] if key == "TAG" else ""
+        if other and not f"{other}.".startswith(f"{settings.fate_version.partition('-')[0]}."):
+            wrong = f"{key}: {tag} is a tag of FATE {other}, but FATE_VERSION is {settings.fate_version}"
             yield Problem(settings.where(key), wrong)
 
 
 def _catalogue(project: Project, line: str) -> str | None:
     files = (directory / f"{line}.yaml" for directory in project.search_path("catalogue"))
-    return next((read_text(file) for file in files if file.is_file()), None)
+    return next((read_text(file) for file in files if os.path.lexists(file)), None)

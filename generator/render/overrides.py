@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os.path
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,17 @@ def never_read(project: Project, read: Collection[str], used: Mapping[str, str])
         if not re.fullmatch(r"[0-9]+\.[0-9]+\.yaml|schema\.json", name):
             near = did_you_mean(name, [file for file in _files(packaged_data("catalogue")) if file.endswith(".yaml")])
             yield Problem(f"catalogue/{name}", f"is never read: a catalogue is named LINE.yaml, such as 1.3.yaml{near}")
+
+
+def no_files(project: Project) -> Iterator[Problem]:
+    """Each override that is no file and no link to one, such as a pipe or a link to a file that is gone."""
+    for kind in ("templates", "catalogue"):
+        own = project.root / kind
+        if os.path.lexists(own) and not own.is_dir():
+            yield Problem(kind, "is not a directory")
+        for name in _names(own):
+            if not (own / name).is_file():
+                yield Problem(f"{kind}/{name}", "is not a file")
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,10 @@ def _own_files(project: Project, kind: str) -> list[str]:
 
 
 def _files(directory: Path) -> list[str]:
-    """Paths below it, but for README files and what an editor or git leaves there."""
-    names = [path.relative_to(directory).as_posix() for path in sorted(directory.rglob("*")) if path.is_file()]
+    return [name for name in _names(directory) if (directory / name).is_file()]
+
+
+def _names(directory: Path) -> list[str]:
+    """Paths below it that are no directories, but for README files and what an editor or git leaves there."""
+    names = [path.relative_to(directory).as_posix() for path in sorted(directory.rglob("*")) if not path.is_dir()]
     return [name for name in names if not re.search(r"(^|/)(\.|README)|~$", name)]

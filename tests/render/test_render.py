@@ -112,6 +112,21 @@ def test_a_tag_of_another_line_is_a_warning(project_1_11: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("tag", "warned"),
+    [
+        ("1.3.1-release", True), ("v1.3.1", True), ("1.3.10", True), ("1.3.0", False), ("1.3.0-mine", False),
+        ("v1.3.0.2", False), ("2", False), ("2026.11.28", False),
+    ],
+)  # fmt: skip
+def test_a_tag_of_another_release_of_the_line_is_a_warning(project_dir: Path, tag: str, warned: bool) -> None:
+    env = project_dir / ".env"
+    env.write_text(f"PREFIX=a\nBASE_TAG=1.3.1-release\nTAG={tag}\n", encoding="utf-8")
+    release = tag.lstrip("v").partition("-")[0]
+    expected = [f".env:3: TAG: {tag} is a tag of FATE {release}, but FATE_VERSION is 1.3.0"] if warned else []
+    assert [str(warning) for warning in load(Project(project_dir)).warnings] == expected
+
+
 def test_every_file_is_clean_and_names_no_frontend_image(project_dir: Path) -> None:
     """An air-gapped builder would have to pull a frontend."""
     for path, text in load(Project(project_dir)).tree.items():
