@@ -70,6 +70,11 @@ _GIT_URL = Text(
     'is not a git URL (https://…, ssh://…, git@host:path), without "#ref"',
     check=_wrong(values.check_git_url),
 )
+_LICENSES = Text(
+    "its licenses, for the label of the images whose home it is; default: no such label",
+    r"[A-Za-z0-9.+() \-]+",
+    "is not an SPDX license expression, such as Apache-2.0",
+)
 _COMMIT = Text("its commit", "[0-9a-f]{40}", "is not a commit: 40 lower-case hexadecimal digits")
 _PLATFORM = Text(
     "os/arch or os/arch/variant",
@@ -93,6 +98,7 @@ class Source:
     fetch_in: str = key(
         Text("the base in which the commit is fetched, without submodules; default: BuildKit fetches it")
     )
+    licenses: str = key(_LICENSES)
     where: str = ""
 
 

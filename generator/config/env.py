@@ -6,8 +6,9 @@ How the text is read (python-dotenv's parser, 1.0 and later):
   after a space. ``'…'`` knows the escapes ``\\'`` and ``\\\\``, ``"…"`` also ``\\n`` and its like (a value that has
   one is refused: it is one line of visible characters).
 * LF, CRLF and CR end a line. A byte order mark is skipped in ``.env.local``, and refused in ``.env``, as is whatever
-  else compose's parser does not take: buildx before 0.26 reads a project's ``.env`` in any case. ``${`` in a value is an error; any other ``$`` is a
-  dollar sign. A key that is set twice and a line without ``=`` are errors. An empty value means "not set".
+  else compose's parser does not take: buildx before 0.26 reads a project's ``.env`` in any case. ``${`` in a value is
+  an error; any other ``$`` is a dollar sign. A key that is set twice and a line without ``=`` are errors. An empty
+  value means "not set".
 
 What wins: ``--source`` and ``--set`` over ``.env.local`` over ``.env``; of two equal flags the last. A flag's value is
 taken as it is, without quotes or comments, and an empty one takes a key back to its default.

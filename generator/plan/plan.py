@@ -84,8 +84,8 @@ class PlannedSource:
     """Where a source comes from. ``location`` is a git URL with ``#ref``, or a local directory (``local``).
 
     ``url`` is its repository (the catalogue's, for a local one) and ``revision`` the ref in it ("" for a local one).
-    ``release_commit`` is the commit that the release has of it. ``fetch_in`` is the image in which a build stage
-    fetches the revision, "" if BuildKit's git context does.
+    ``release_commit`` is the commit that the release has of it, ``licenses`` is for a label ("": none). ``fetch_in``
+    is the image in which a build stage fetches the revision, "" if BuildKit's git context does.
     """
 
     name: str
@@ -95,6 +95,7 @@ class PlannedSource:
     revision: str
     release_commit: str
     fetch_in: str
+    licenses: str
     where: str
 
 
@@ -264,7 +265,7 @@ def _plan_source(
     override = next((o for o in settings.sources if o.name == source.name), None)
     location, where = (override.value, override.where) if override else (f"{source.git}#{commit}", "")
     if "://" not in location and not re.match("git@.*:", location):
-        return PlannedSource(source.name, location, True, source.git, "", commit, "", where)
+        return PlannedSource(source.name, location, True, source.git, "", commit, "", source.licenses, where)
     url, _, revision = location.partition("#")
     if source.fetch_in and not re.fullmatch("[0-9a-f]{40}", revision):
         wrong = (
@@ -273,7 +274,7 @@ def _plan_source(
         )
         problems.append(Problem(where, wrong))
     fetch_in = bases[source.fetch_in].reference if source.fetch_in else ""
-    return PlannedSource(source.name, location, False, url, revision, commit, fetch_in, where)
+    return PlannedSource(source.name, location, False, url, revision, commit, fetch_in, source.licenses, where)
 
 
 def _plan_base(name: str, image: str, settings: Settings) -> Base:

@@ -51,10 +51,9 @@ def dockerfile_value(text: str) -> str:
 
 
 def dockerfile_json(items: Sequence[str]) -> str:
-    """The exec form of CMD and ENTRYPOINT: a JSON list on one line. Raises ValueError for no items and a surrogate."""
-    if not items:
-        raise ValueError("a command needs at least one word")
-    for item in items:
+    """The exec form of CMD and ENTRYPOINT: a JSON list on one line. Raises ValueError for a text, no items and a
+    surrogate."""
+    for item in _listed(items):
         _check_text(item)
     return json.dumps(list(items), ensure_ascii=False)
 
@@ -70,10 +69,8 @@ def sed_text(text: str) -> str:
 
 
 def shell_words(words: Sequence[str]) -> str:
-    """A list of texts as words of a shell. ValueError for a text, whose letters would be taken for the list."""
-    if isinstance(words, str):
-        raise ValueError(f"{words!r} is text; expected a list: [{words}]")
-    return " ".join(shlex.quote(word) for word in words)
+    """A list of texts as words of a shell. ValueError for a text or no words."""
+    return " ".join(shlex.quote(word) for word in _listed(words))
 
 
 FILTERS: dict[str, Callable[..., str]] = {
@@ -87,6 +84,15 @@ FILTERS: dict[str, Callable[..., str]] = {
     "shell_words": shell_words,
 }
 """What templates call them."""
+
+
+def _listed(words: Sequence[str]) -> Sequence[str]:
+    """Raises ValueError for a text, whose letters would be taken for the list, and for an empty list."""
+    if isinstance(words, str):
+        raise ValueError(f"{words!r} is text; expected a list: [{words}]")
+    if not words:
+        raise ValueError("a command needs at least one word")
+    return words
 
 
 def _check_text(text: str) -> None:

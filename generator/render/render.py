@@ -19,7 +19,7 @@ from generator.errors import InputError, Problem
 from generator.project import packaged_data
 from generator.render import hcl
 from generator.render.dockerfile import names_in
-from generator.render.tree import HEADER
+from generator.render.tree import HEADER, is_generated
 
 if TYPE_CHECKING:
     import jinja2
@@ -36,7 +36,7 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
     ``read`` gets the name of every template that was used.
     """
     environment = _environment(templates)
-    header = f"{HEADER} from .env and catalogue/{plan.line}.yaml: edit those or templates/, then run: fategen render"
+    header = f"{HEADER}{plan.line}.yaml: edit those or templates/, then run: fategen render"
     common = {"plan": plan, "settings": plan.settings, "header": header}
     tree = {}
     for target in plan.targets:
@@ -134,7 +134,7 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
     except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         place, inside = _template_line(error, name)
         raise InputError(Problem(place, f"{error}{inside}")) from error
-    if HEADER not in text[:400]:
+    if not is_generated(text):
         wrong = "renders no header, which marks generated files; begin it with: # {{ header }}"
         raise InputError(Problem(f"templates/{name}:1", wrong))
     return text

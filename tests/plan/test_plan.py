@@ -201,3 +201,9 @@ def test_an_image_of_ones_own_lifts_the_limit_of_a_third_partys() -> None:
 
     assert mysql() == ("linux/amd64",)
     assert mysql(images=(Override("mysql", "h/mysql:8.4", ".env:4"),)) == ("linux/amd64", "linux/arm64")
+
+
+def test_the_licenses_of_an_image_are_those_of_its_home(line: Line) -> None:
+    homes = {t.name: t.main_source for t in plan_of(line).targets}
+    assert {home.licenses for home in homes.values() if home} == {"Apache-2.0"}
+    assert homes["packages"] is None

@@ -146,7 +146,10 @@ def test_a_command_is_a_json_list_on_one_line() -> None:
     assert hcl.dockerfile_json(["java", "-cp", "conf/:lib/*", "é\n$x"]) == '["java", "-cp", "conf/:lib/*", "é\\n$x"]'
 
 
-@pytest.mark.parametrize(("words", "problem"), [([], "at least one word"), (["\ud800"], "not text")])
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [([], "at least one word"), (["\ud800"], "not text"), ("java -jar x", "is text; expected a list")],
+)
 def test_a_command_without_words_or_of_what_is_no_text_is_refused(words: list[str], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         hcl.dockerfile_json(words)

@@ -222,3 +222,10 @@ def test_image_names_in_the_bake_file_follow_the_variables_so_that_plain_bake_ca
     bake = load(Project(project_dir)).tree["out/docker-bake.hcl"]
     assert 'tags      = ["${PREFIX}/federation:${TAG}"]' in bake
     assert 'tags      = ["${PREFIX}/base-image:${BASE_TAG}"]' in bake
+
+
+def test_a_license_that_the_catalogue_does_not_name_is_no_label(project_dir: Path) -> None:
+    put_catalogue(project_dir, "1.3", "eggroll.git\n    licenses: Apache-2.0\n", "eggroll.git\n")
+    bake = load(Project(project_dir)).tree["out/docker-bake.hcl"]
+    with_label = re.findall(r'image\.title" += "(.*)"\n.*\n.*\n +"org\.opencontainers\.image\.licenses', bake)
+    assert with_label == ["base-image", "federation", "proxy", "fateboard", "python"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,61 @@ def test_a_file_of_the_user_s_in_the_way_is_not_overwritten_and_nothing_is_writt
         write_tree(tmp_path, {"out/a": TEXT, "out/b": TEXT})
     assert not (tmp_path / "out" / "a").exists()
     assert (tmp_path / "out" / "b").read_text(encoding="utf-8") == "FROM mine\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("out/compose.yaml", f"# what begins with\n# {HEADER}\n# is not to be edited\n"),
+        ("out/compose.yaml", f'echo "# {HEADER}"\n'),
+        ("dockerfiles/a/Dockerfile.mine", TEXT),
+        ("out/docker-bake.hcl.orig", TEXT),
+        ("out/.docker-bake.hcl.x1y2", TEXT),  # another fategen is writing it
+    ],
+)
+def test_a_file_that_only_quotes_the_header_or_is_a_copy_is_not_stale(tmp_path: Path, path: str, text: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="utf-8")
+    assert compare({}, tmp_path) == ()
+
+
+def test_a_generated_file_may_begin_with_directives_for_buildkit(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"out/compose.yaml": f"# escape=`\n#check=skip=all\n{TEXT}"})
+    assert [change.kind for change in compare({}, tmp_path)] == ["stale"]
+
+
+@pytest.mark.parametrize("link", ["out", "out/docker-bake.hcl"])
+def test_nothing_is_written_or_removed_through_a_link(tmp_path: Path, link: str) -> None:
+    root, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    write_tree(elsewhere, {"out/docker-bake.hcl": TEXT})
+    (root / link).parent.mkdir(parents=True, exist_ok=True)
+    (root / link).symlink_to(elsewhere / link)
+    assert compare({}, root) == ()
+    with pytest.raises(InputError, match=f"^{link}: is a link; "):
+        compare({"out/docker-bake.hcl": TEXT + "# new\n"}, root)
+
+
+def test_a_pipe_where_a_file_belongs_is_an_error_and_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out/docker-bake.hcl")
+    with pytest.raises(InputError, match=r"^out/docker-bake\.hcl: is not a file; "):
+        compare({"out/docker-bake.hcl": TEXT}, tmp_path)
+
+
+def test_two_that_write_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    files = {f"dockerfiles/{name}/Dockerfile": TEXT for name in "abcd"} | {"out/docker-bake.hcl": TEXT}
+    old = {"dockerfiles/old/Dockerfile": TEXT, "out/compose.yaml": TEXT}
+
+    def once(number: int) -> None:
+        write_tree(tmp_path / str(number), old)
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(write_tree, tmp_path / str(number), files) for _ in range(2)]:
+                done.result()
+        assert compare(files, tmp_path / str(number)) == ()
+
+    for number in range(20):
+        once(number)
 
 
 def test_a_link_is_not_taken_for_a_generated_file(tmp_path: Path) -> None:
