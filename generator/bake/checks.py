@@ -20,7 +20,7 @@ from generator.bake.job import Job, Options, make_job
 from generator.config.reference import mirrored
 from generator.config.settings import key_of
 from generator.docker.credentials import docker_config, mapping
-from generator.docker.engine import BUILDX_NEEDED, Answers, Facts, asking
+from generator.docker.engine import BUILDX_NEEDED, BUILDX_UNKNOWN, Answers, Facts, asking
 from generator.docker.git import Checkout, uncommitted
 from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.docker.process import find_docker
@@ -239,7 +239,8 @@ def engine_checks(answers: Answers, workspace: Workspace | None) -> list[Check]:
     if buildx is None or buildx < BUILDX_NEEDED:
         version = "none" if buildx is None else show_version(buildx)
         return [*checks, Check("buildx", "missing", version, "0.13 or later", GET_BUILDX, f"{OFFLINE}, bundle load")]
-    checks.append(Check("buildx", "ok", show_version(buildx), "0.13 or later"))
+    version = "built without a version" if buildx == BUILDX_UNKNOWN else show_version(buildx)
+    checks.append(Check("buildx", "ok", version, "0.13 or later"))
     try:
         facts = answers.facts()
     except EngineError as error:

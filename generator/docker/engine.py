@@ -21,6 +21,8 @@ DAEMON_DRIVERS = ("docker", "docker-container", "")
 """Drivers that build in the local engine; "" is buildx's answer about its default if it finds no engine."""
 BUILDX_NEEDED: Version = (0, 13, 0)
 """The first buildx with ``--progress=rawjson``, the form in which fategen reads progress."""
+BUILDX_UNKNOWN: Version = (999, 0, 0)
+"""One that was built without its version, from source: it says v0.0.0, and is taken for the newest."""
 BUILDX_ALLOW: Version = (0, 20, 0)
 """From here on bake requires ``--allow fs.read=…`` for files outside the working directory."""
 BUILDX_APART: Version = (0, 20, 0)
@@ -154,7 +156,7 @@ def asking(docker: Docker, builder: str = "") -> Iterator[Callable[[], Answers]]
             if buildx is None:
                 # a client may leave its plugins out of its answer
                 version = docker.run(["buildx", "version"])
-                buildx = parse_version(version.stdout) if version.ok else None
+                buildx = _buildx_version(version.stdout) if version.ok else None
             return Answers(engine, buildx, parse_builder(inspection.stdout) if inspection.ok else None, inspection)
 
         yield answers
@@ -238,7 +240,12 @@ def parse_engine(done: Completed) -> tuple[Engine, Version | None]:
             *(registries.get("InsecureRegistryCIDRs") or ()),
         ),
     )
-    return engine, parse_version(str(plugins.get("buildx", {}).get("Version", "")))
+    return engine, _buildx_version(str(plugins.get("buildx", {}).get("Version", "")))
+
+
+def _buildx_version(text: str) -> Version | None:
+    version = parse_version(text)
+    return BUILDX_UNKNOWN if version == (0, 0, 0) else version
 
 
 def engine_platform(system: str, machine: str) -> str:

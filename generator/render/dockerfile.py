@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 # flags stand before the first argument, and may be quoted
-_INSTRUCTION = re.compile(r"""(\w+)\s+((?:--(?:[^\s"']|"[^"]*"|'[^']*')+\s+)*)(.*)""", re.DOTALL)
+_FLAG = r"""--(?:[^\s"']|"[^"]*"|'[^']*')+"""
+_INSTRUCTION = re.compile(rf"(\w+)\s+((?:{_FLAG}\s+)*)(.*)", re.DOTALL)
 _ESCAPE_DIRECTIVE = re.compile(r"(?:#\s*\w+\s*=.*\n)*?#\s*escape\s*=\s*`", re.IGNORECASE)
 # what is quoted begins no here-document
 _HEREDOC = re.compile(r""""[^"]*"|'[^']*'|\s\d*<<(-?)(["']?)([^\s<"']+)\2""")
@@ -43,23 +45,31 @@ def instructions(dockerfile: str) -> Iterator[Instruction]:
     yield _parsed(joined)
 
 
-def names_in(dockerfile: str) -> Iterator[tuple[str, str]]:
-    """The image, stage or context that each ``FROM``, ``COPY --from=`` and ``RUN --mount=…,from=`` names, and the stage
-    that a ``FROM … AS`` begins ("" for the others)."""
+def names_in(dockerfile: str) -> Iterator[tuple[str, str | None]]:
+    """The image, stage (or its number) or context that each ``FROM``, ``COPY --from=`` and ``RUN --mount=…,from=``
+    names, and the name in lower case of the stage that a ``FROM`` begins, "" if it has none; None for the others."""
     for instruction in instructions(dockerfile):
         if instruction.keyword == "FROM":
             yield _from(instruction)
-        elif instruction.keyword in ("COPY", "RUN"):
-            flags = " ".join(instruction.flags)
-            yield from ((name, "") for name in re.findall(r"--(?:mount=(?:\S*?,)?)?from=([^\s,]+)", flags))
+        for flag in instruction.flags:
+            option, _, value = flag.partition("=")
+            if (instruction.keyword, option) == ("COPY", "--from"):
+                yield value, None
+            elif (instruction.keyword, option) == ("RUN", "--mount"):
+                fields = (field.partition("=") for field in value.split(","))
+                yield from ((name, None) for key, _, name in fields if key.strip().lower() == "from")
 
 
 def copied(dockerfile: str, context: str) -> list[str]:
-    """The paths that ``COPY --from=CONTEXT PATH… DESTINATION`` takes, without a "/" at either end; "" is all of it."""
+    """What ``COPY --from=CONTEXT PATH… DESTINATION`` takes, as patterns for ``Path.glob``; "" is all of the context."""
     paths: dict[str, None] = {}
     for instruction in instructions(dockerfile):
-        if instruction.keyword == "COPY" and f"--from={context}" in instruction.flags:
-            paths.update((path.strip("/"), None) for path in _words(instruction.arguments)[:-1] if "$" not in path)
+        if instruction.keyword == "COPY" and f"--from={context}" in map(str.lower, instruction.flags):
+            for path in _words(instruction.arguments)[:-1]:
+                if "$" not in path and not path.startswith("<<"):
+                    # to Go "**" is "*" and "[^a]" is what "[!a]" is here; nothing leads out of the context
+                    pattern = re.sub(r"\*+", "*", path).replace("[^", "[!")
+                    paths[posixpath.normpath(f"/{pattern}").strip("/")] = None
     return list(paths)
 
 
@@ -77,7 +87,7 @@ def runs_on_target(dockerfile: str) -> bool:
                 re.fullmatch(r"--platform=\$\{?BUILDPLATFORM\}?", flag) for flag in instruction.flags
             )
             if native and stage:
-                native_stages.add(stage.lower())
+                native_stages.add(stage)
         elif instruction.keyword == "RUN" and not native:
             return True
     return False
@@ -87,19 +97,21 @@ def _parsed(line: str) -> Instruction:
     match = _INSTRUCTION.match(line)
     if match is None:
         return Instruction("", (), line)
-    flags = re.sub("[\"']", "", match[2])
-    return Instruction(match[1].upper(), tuple(flags.split()), match[3].strip())
+    flags = tuple(re.sub("[\"']", "", flag) for flag in re.findall(_FLAG, match[2]))
+    return Instruction(match[1].upper(), flags, match[3].strip())
 
 
 def _from(instruction: Instruction) -> tuple[str, str]:
     base, *rest = instruction.arguments.split() or [""]
-    return base, rest[1] if len(rest) == 2 and rest[0].upper() == "AS" else ""
+    return base, rest[1].lower() if len(rest) == 2 and rest[0].upper() == "AS" else ""
 
 
 def _words(arguments: str) -> list[str]:
     """The arguments of COPY, in words or as a JSON list."""
     try:
         words = json.loads(arguments)
-    except ValueError:
-        return arguments.split()
-    return [str(word) for word in words] if isinstance(words, list) else arguments.split()
+    except (ValueError, RecursionError):
+        words = None
+    if isinstance(words, list) and all(isinstance(word, str) for word in words):
+        return words
+    return [re.sub("[\"']", "", word) for word in arguments.split()]

@@ -69,15 +69,28 @@ def template_name(file: Path) -> str:
 
 
 def _check_names(dockerfile: str, target: Target, template: str) -> None:
-    """Every bare name in ``FROM`` and ``--from=`` must be known: BuildKit looks for any other on Docker Hub."""
-    known = {"scratch", *(c.name for c in target.contexts), *(s.name for s in target.sources)}
+    """Every bare name in ``FROM`` and ``--from=`` must be known: BuildKit looks for any other on Docker Hub.
+
+    A stage's name must be its own: of two, BuildKit takes the last, and a named context replaces a stage. The stage of
+    a source is there to be replaced.
+    """
+    sources = {source.name for source in target.sources}
+    contexts = {context.name for context in target.contexts} - sources
+    names, stages, numbers = {"scratch", *contexts, *sources}, set[str](), set[str]()
     for name, stage in names_in(dockerfile):
-        if name not in known and not re.search(r"[/:@$]", name):
-            names = ", ".join(sorted(known))
-            wrong = f"{name}: {target.name} has no parent, base, source or stage with this name; it has {names}"
+        if name.lower() not in names | stages | numbers and not re.search(r"[/:@$]", name):
+            known = ", ".join(sorted(names | stages))
+            wrong = f"{name}: {target.name} has no parent, base, source or stage with this name; it has {known}"
             raise InputError(Problem(template, wrong), hint="declare it in from:, needs: or sources: in the catalogue")
-        if stage:
-            known.add(stage)
+        if stage is None:
+            continue
+        numbers.add(str(len(numbers)))
+        if stage in stages:
+            raise InputError(Problem(template, f"AS {stage}: two stages of {target.name} have this name"))
+        if stage in contexts:
+            wrong = f"AS {stage}: {target.name} has a parent of this name, which would replace the stage"
+            raise InputError(Problem(template, wrong), hint="rename the stage")
+        stages |= {stage} - {""}
 
 
 def _environment(templates: Sequence[Path]) -> jinja2.Environment:

@@ -64,8 +64,9 @@ def compare(tree: Mapping[str, str], root: Path) -> tuple[Change, ...]:
         elif old != new:
             changes.append(Change(path, "changed", old, new))
     for path in sorted(found.relative_to(root).as_posix() for pattern in GENERATED for found in root.glob(pattern)):
-        if path not in tree and not _link(root, path) and is_generated(old := _read(root, path) or ""):
-            changes.append(Change(path, "stale", old, ""))
+        if path not in tree and not _link(root, path):
+            old = _read(root, path) or ""
+            changes += [Change(path, "stale", old, "")] if is_generated(old) else []
     return tuple(sorted(changes, key=lambda c: c.path))
 
 

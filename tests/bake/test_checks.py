@@ -29,7 +29,7 @@ from generator.bake.checks import (
 from generator.bake.job import Options, make_job
 from generator.cli import cli
 from generator.config.settings import Override
-from generator.docker.engine import Answers, Builder, Engine, Facts, Node, Store
+from generator.docker.engine import BUILDX_UNKNOWN, Answers, Builder, Engine, Facts, Node, Store
 from generator.docker.git import Checkout
 from generator.docker.process import Completed
 from generator.errors import EngineError, FategenError, Problem
@@ -300,6 +300,7 @@ def test_no_daemon_and_no_buildx() -> None:
     assert "docker-buildx-plugin" in checks["buildx"].get
     old = checks_of(buildx=(0, 12, 1), known=builder())
     assert states(old) == {"buildx": "missing"} and old["buildx"].found == "0.12.1" and "builder" not in old
+    assert checks_of(buildx=BUILDX_UNKNOWN, known=builder())["buildx"].found == "built without a version"
 
 
 def test_a_remote_builder_needs_no_daemon() -> None:

@@ -8,6 +8,8 @@ import os
 import pytest
 
 from generator.docker.engine import (
+    BUILDX_ALLOW,
+    BUILDX_NEEDED,
     Builder,
     Engine,
     Node,
@@ -119,6 +121,15 @@ def test_engine_with_a_graphdriver_and_no_plugins() -> None:
         info(ServerVersion="20.10.24", Architecture="aarch64", DriverStatus=status, ClientInfo={"Plugins": None})
     )
     assert (engine.store, engine.platform, buildx) == ("graphdriver", "linux/arm64", None)
+
+
+@pytest.mark.parametrize("said", ["v0.0.0", "v0.0.0+unknown", "0.0.0-dev"])
+def test_a_buildx_that_was_built_without_its_version_is_taken_for_the_newest(said: str) -> None:
+    plugins = [{"Name": "buildx", "Version": said}]
+    _, buildx = parse_engine(info(ServerVersion="26.1.5", ClientInfo={"Plugins": plugins}))
+        info(ServerVersion="26.1.5", ClientInfo={"Plugins": [{"Name": "buildx", "Version": said}]})
+    )
+    assert buildx is not None and buildx > BUILDX_ALLOW > BUILDX_NEEDED
 
 
 def test_engine_that_is_not_there() -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from generator.render.dockerfile import copied, names_in, runs_on_target
 
@@ -19,6 +24,10 @@ HEREDOC = "RUN <<EOF\nfrom os import path\nrun x\nEOF\n"
         ("RUN --mount=type=bind,target=/a,'from=a' --mount=\"from=b\" x", ["a", "b"]),
         ("COPY \\\n  # a comment, and an empty line\n\n  --from=a \\ \n  /x /y\nFROM b", ["a", "b"]),
         ("# escape=`\nCOPY `\n --from=a c:\\\nFROM b", ["a", "b"]),
+        ("RUN --mount=type=bind,From=a,target=/x --mount='from=b c',target=/x true", ["a", "b c"]),
+        ("COPY --from=0 /x /y", ["0"]),
+        ("RUN --mount=type=bind,From=a,target=/x --mount='from=b c',target=/x true", ["a", "b c"]),
+        ("COPY --from=0 /x /y", ["0"]),
         ("# a comment ends the directives\n# escape=`\nRUN x `\nFROM b", ["b"]),
     ],
 )
@@ -46,6 +55,11 @@ def test_what_only_looks_like_a_here_document_hides_nothing() -> None:
     assert list(names_in(text)) == [("a", "b")]
 
 
+def test_a_stage_has_a_name_in_lower_case_or_none() -> None:
+    text = "FROM x AS Build\nFROM y\nCOPY --from=build a b"
+    assert list(names_in(text)) == [("x", "build"), ("y", ""), ("build", None)]
+
+
 @pytest.mark.parametrize(
     ("text", "paths"),
     [
@@ -56,6 +70,20 @@ def test_what_only_looks_like_a_here_document_hides_nothing() -> None:
         ('COPY --from="fate" ["a b", "c", "/x"]', ["a b", "c"]),
         ("COPY --from=fate a \\\n  a b /x\nCOPY --from=fate b /y", ["a", "b"]),
         ("RUN <<EOF\nCOPY --from=fate a /x\nEOF", []),
+        ("COPY --from=fate . /x", [""]),
+        ("COPY --from=fate ./a/../b ../../c d//e /x", ["b", "c", "d/e"]),
+        ("COPY --from=fate src/a*** **/b [^c]d /x", ["src/a*", "*/b", "[!c]d"]),
+        ("COPY --from=Fate 'a' \"b\" /x", ["a", "b"]),
+        ('COPY --from=fate [ "a", "." , "/x" ]', ["a", ""]),
+        ('COPY --from=fate ["a", "/x"', ["[a,"]),
+        ("COPY --from=fate <<EOF b /x\nEOF", ["b"]),
+        ("COPY --from=fate . /x", [""]),
+        ("COPY --from=fate ./a/../b ../../c d//e /x", ["b", "c", "d/e"]),
+        ("COPY --from=fate src/a*** **/b [^c]d /x", ["src/a*", "*/b", "[!c]d"]),
+        ("COPY --from=Fate 'a' \"b\" /x", ["a", "b"]),
+        ('COPY --from=fate [ "a", "." , "/x" ]', ["a", ""]),
+        ('COPY --from=fate ["a", "/x"', ["[a,"]),
+        ("COPY --from=fate <<EOF b /x\nEOF", ["b"]),
     ],
 )
 def test_the_paths_that_a_dockerfile_copies_from_a_context(text: str, paths: list[str]) -> None:
@@ -77,3 +105,10 @@ def test_the_paths_that_a_dockerfile_copies_from_a_context(text: str, paths: lis
 )
 def test_only_run_steps_of_the_target_s_own_platform_may_need_emulation(text: str, runs: bool) -> None:
     assert runs_on_target(text) is runs
+
+
+@given(st.lists(st.sampled_from([*"a*?[]^!.,/ \\'\"{}", "..", "**", "***", "é", "--from=fate", "<<EOF"]), max_size=12))
+def test_every_path_that_is_copied_can_be_looked_for(words: list[str]) -> None:
+    for text in ("".join(words), json.dumps(["".join(words), "x"])):
+        for path in copied(f"COPY --from=fate {text} /x", "fate"):
+            assert not path or [*Path("/nonexistent").glob(path)] == []

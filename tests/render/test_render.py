@@ -191,13 +191,25 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
                 ("FROM roll", "roll"),
                 ("COPY --from=fatte a b", "fatte"),
                 ("RUN --mount=type=bind,from=egg,target=/x true", "egg"),
+                ("RUN --mount=type=bind,From=egg,target=/x true", "egg"),
+                ("COPY --from=1 a b", "1"),
             )
         ),
+        (PYTHON, "# {{ header }}\nFROM a:1 AS b\nFROM c:1 AS B\n", f"templates/{PYTHON}: AS b: two stages of python"),
+        (PYTHON, "# {{ header }}\nFROM a:1 AS Base-image\n", f"templates/{PYTHON}: AS base-image: python has a parent"),
     ],
 )
 def test_what_is_wrong_in_a_template_is_told_with_its_place(project_dir: Path, name: str, text: str, said: str) -> None:
     edit_template(project_dir, name, text)
     assert rendering(project_dir).startswith(said)
+
+
+def test_a_stage_is_known_by_its_name_in_any_case_and_by_its_number(project_dir: Path) -> None:
+    text = "# {{ header }}\nFROM a:1 AS Build\nFROM b:1\nFROM base-image\n" + "".join(
+        f"COPY --from={name} /x /y\n" for name in ("build", "BUILD", "0", "1")
+    )
+    edit_template(project_dir, PYTHON, text)
+    assert "FROM a:1 AS Build" in load(Project(project_dir)).tree["dockerfiles/python/Dockerfile"]
 
 
 def test_a_missing_template_says_which_image_wants_it(project_dir: Path) -> None:
