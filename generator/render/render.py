@@ -2,7 +2,8 @@
 ``out/compose.yaml`` if the line has a party.
 
 Pure: the same plan and the same templates give the same text. ``StrictUndefined`` turns a misspelt name in a template
-into an error with the template's file and line.
+into an error with the template's file and line. Templates may be a stranger's (CI checks what a pull request renders):
+they run in Jinja's sandbox, with bounds on time and memory.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+import resource
+import signal
+import threading
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from generator import __version__
-from generator.errors import InputError, Problem
+from generator.errors import FategenError, InputError, Problem
 from generator.project import packaged_data
 from generator.render import hcl
 from generator.render.dockerfile import names_in
@@ -28,6 +32,16 @@ if TYPE_CHECKING:
 
 BAKE_FILE = "out/docker-bake.hcl"
 COMPOSE_FILE = "out/compose.yaml"
+SECONDS = 20
+"""of the processor that one file may take; the largest packaged one takes 0.03"""
+MEMORY_KB = 1 << 20
+TICK = 0.2
+LONGEST_REPEAT = 1 << 20
+"""Characters, or items, that ``*`` may make at once."""
+
+
+class TooMuchError(Exception):
+    """A template has used up its time or memory."""
 
 
 def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) -> dict[str, str]:
@@ -95,8 +109,22 @@ def _check_names(dockerfile: str, target: Target, template: str) -> None:
 
 def _environment(templates: Sequence[Path]) -> jinja2.Environment:
     import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = jinja2.Environment(
+    class Sandbox(ImmutableSandboxedEnvironment):
+        """What one operation could take without end is refused; the rest is bounded by ``_bounded``."""
+
+        intercepted_binops = frozenset({"*", "**"})
+
+        def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
+            if operator == "**":
+                raise TooMuchError("** is not available in templates")
+            for one, other in ((left, right), (right, left)):
+                if isinstance(one, Sized) and isinstance(other, int) and len(one) * other > LONGEST_REPEAT:
+                    raise TooMuchError(f"* makes {len(one) * other} characters or items")
+            return super().call_binop(context, operator, left, right)
+
+    environment = Sandbox(
         loader=jinja2.FileSystemLoader([str(t) for t in templates]),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
@@ -130,23 +158,55 @@ def _bytecode_cache() -> jinja2.BytecodeCache | None:
     directory = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
     # Jinja's own key is a template's text; the compiler and our filters change what it becomes
     compiler = Path(jinja2.__file__).with_name("compiler.py").stat().st_mtime_ns
-    return Cache(f"{directory}/fategen/templates-{__version__}-{compiler:x}") if directory else None
+    return Cache(f"{directory}/fategen/templates-{__version__}-sandbox-{compiler:x}") if directory else None
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """Raises TooMuchError in the block once it has taken SECONDS of the processor, or MEMORY_KB more than before.
+
+    A signal is the only way into a loop of a template. Only the main thread gets it; elsewhere there is no bound.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before, ticks = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+
+    def look(*_: object) -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks * TICK > SECONDS:
+            raise TooMuchError(f"it takes more than {SECONDS} s: does a loop go on without end?")
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > MEMORY_KB:
+            raise TooMuchError("it takes more than 1 GB of memory")
+
+    old = signal.signal(signal.SIGPROF, look)
+    signal.setitimer(signal.ITIMER_PROF, TICK, TICK)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, old)
 
 
 def _fill(environment: jinja2.Environment, name: str, values: dict[str, object], wanted_by: str = "") -> str:
     import jinja2
 
     try:
-        text = environment.get_template(name).render(values).rstrip("\n") + "\n"
+        with _bounded():
+            text = environment.get_template(name).render(values).rstrip("\n") + "\n"
     except jinja2.TemplateNotFound as error:
         by = f", used by {wanted_by}" if wanted_by else ""
         raise InputError(Problem(f"templates/{error.name}", f"template not found{by}")) from error
     except jinja2.TemplateSyntaxError as error:
         place = f"{template_name(Path(error.filename or f'/templates/{error.name}'))}:{error.lineno}"
         raise InputError(Problem(place, f"not a template: {error.message}")) from error
-    except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+    except FategenError:
+        raise
+    except Exception as error:  # whatever a template does
         place, inside = _template_line(error, name)
-        raise InputError(Problem(place, f"{error}{inside}")) from error
+        limits = {RecursionError: "it includes or calls itself without end", MemoryError: "it takes too much memory"}
+        raise InputError(Problem(place, f"{limits.get(type(error)) or error}{inside}")) from error
     if not is_generated(text):
         wrong = "renders no header, which marks generated files; begin it with: # {{ header }}"
         raise InputError(Problem(f"templates/{name}:1", wrong))

@@ -127,8 +127,6 @@ def test_engine_with_a_graphdriver_and_no_plugins() -> None:
 def test_a_buildx_that_was_built_without_its_version_is_taken_for_the_newest(said: str) -> None:
     plugins = [{"Name": "buildx", "Version": said}]
     _, buildx = parse_engine(info(ServerVersion="26.1.5", ClientInfo={"Plugins": plugins}))
-        info(ServerVersion="26.1.5", ClientInfo={"Plugins": [{"Name": "buildx", "Version": said}]})
-    )
     assert buildx is not None and buildx > BUILDX_ALLOW > BUILDX_NEEDED
 
 

@@ -182,6 +182,21 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
             "templates/macros.j2:",
         ),
         (PYTHON, '{% include "../../etc/passwd" %}\n', "templates/../../etc/passwd: template not found"),
+        *(
+            (PYTHON, f"# {{{{ header }}}}\n{text}\n", f"templates/{PYTHON}:2: {said}")
+            for text, said in (
+                ("{{ cycler.__init__.__globals__.os.system('id') }}", "access to attribute '__init__' of 'type'"),
+                ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__' of 'str'"),
+                ("{{ plan.__dict__ }}", "access to attribute '__dict__' of 'Plan'"),
+                (f"{{% include '{PYTHON}' %}}", "it includes or calls itself without end"),
+                ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "it includes or calls itself without end"),
+                ("{{ 'a' * 10 ** 10 }}", "** is not available"),
+                ("{{ 'a' * 10000000000 }}", "* makes 10000000000 characters"),
+                ("{{ 10000000000 * [1] }}", "* makes 10000000000 characters"),
+                ("{% for _ in range(10000000) %}{% endfor %}", "Range too big"),
+                ("{{ plan.target('none') }}", "value was undefined because a callable raised a StopIteration"),
+            )
+        ),
         # without it, the file could not be told from the user's
         (PYTHON, "FROM base-image\n", f"templates/{PYTHON}:1: renders no header"),
         # BuildKit would pull each of these
@@ -202,6 +217,21 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
 def test_what_is_wrong_in_a_template_is_told_with_its_place(project_dir: Path, name: str, text: str, said: str) -> None:
     edit_template(project_dir, name, text)
     assert rendering(project_dir).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("bound", "text", "said"),
+    [
+        ("SECONDS", "{% set l = range(50000) | list %}{% for a in l %}{% for b in l %}{% endfor %}{% endfor %}", "0 s: does a loop go on without end?"),
+        ("MEMORY_KB", "{% for a in range(90000) %}{{ 'a' * 10000 }}{% endfor %}", "1 GB of memory"),
+    ],
+)
+def test_a_template_that_would_go_on_and_on_ends_in_an_error(
+    project_dir: Path, monkeypatch: pytest.MonkeyPatch, bound: str, text: str, said: str
+) -> None:
+    monkeypatch.setattr(f"generator.render.render.{bound}", 0)
+    edit_template(project_dir, PYTHON, f"# {{{{ header }}}}\n{text}\n")
+    assert rendering(project_dir) == f"templates/{PYTHON}:2: it takes more than {said}"
 
 
 def test_a_stage_is_known_by_its_name_in_any_case_and_by_its_number(project_dir: Path) -> None:
