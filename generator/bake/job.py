@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from generator.config.settings import key_of
 from generator.errors import InputError, Problem, did_you_mean
-from generator.plan.plan import GROUPS, Plan, SkippedPlatform, Target, linked
+from generator.plan.names import GROUPS, image_variable
+from generator.plan.plan import Plan, SkippedPlatform, Target, linked
 
 Output = Literal["none", "push", "load"]
 
@@ -71,7 +71,7 @@ def variables(plan: Plan, *, published_base: bool = False) -> dict[str, str]:
     if published_base:
         for target in plan.targets:
             if target.kind == "base" and not target.inherits:
-                values[key_of(target.name)] = f"docker-image://{target.tags[0]}"
+                values[image_variable(target.name)] = f"docker-image://{target.tags[0]}"
     return values
 
 

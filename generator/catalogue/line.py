@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath as Path
 from typing import Literal
@@ -32,6 +32,9 @@ from generator.errors import InputError, Problem, did_you_mean
 
 ImageKind = Literal["builder", "base", "component", "third-party"]
 KINDS: tuple[ImageKind, ...] = ("builder", "base", "component", "third-party")
+
+LONGEST_EXTENDS = 20
+"""Lines, each of which extends the next."""
 
 
 def _check_description(text: str) -> str:
@@ -125,6 +128,7 @@ class Base:
 
     name: str
     image: str = key(_IMAGE_REFERENCE, required=True)
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -329,6 +333,8 @@ def _extended(line: Item, other: Callable[[str], str | None], extending: tuple[s
         path = " -> ".join((*extending, line.name))
         raise InputError(Problem(line.where, f"{line.name} extends itself: {path}"))
     file = f"catalogue/{line.name}.yaml"
+    if len(extending) > LONGEST_EXTENDS:
+        raise InputError(Problem(line.where, f"extends: more than {LONGEST_EXTENDS} lines, one behind the other"))
     text = other(line.name)
     if text is None:
         raise InputError(Problem(line.where, f"extends: no {file}"))
@@ -337,18 +343,19 @@ def _extended(line: Item, other: Callable[[str], str | None], extending: tuple[s
 
 def _check_links(line: Line, problems: list[Problem]) -> None:
     """Each base, image and source that is named has to be there, and in no other role; a release has every source."""
-    bases = [base.name for base in line.bases]
-    sources = [source.name for source in line.sources]
+    bases = dict.fromkeys(base.name for base in line.bases)
+    sources = dict.fromkeys(source.name for source in line.sources)
     kinds = {image.name: image.kind for image in line.images}
+    parents = {**bases, **kinds}
     for release in line.releases:
-        taken = [ref.name for ref in release.refs]
+        taken = {ref.name for ref in release.refs}
         problems += [Problem(release.where, f"{name}: missing") for name in sources if name not in taken]
         for ref in release.refs:
             if ref.name not in sources:
                 known = did_you_mean(ref.name, sources) or f"; known are {', '.join(sources)}"
                 problems.append(Problem(ref.where, f"{ref.name}: unknown source{known}"))
 
-    def check(by: Source | Image, what: str, name: str, known: Sequence[str]) -> None:
+    def check(by: Source | Image, what: str, name: str, known: Collection[str]) -> None:
         if name not in known:
             problems.append(Problem(by.where, f"{by.name}: unknown {what} {name}{did_you_mean(name, known)}"))
 
@@ -359,12 +366,14 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
         if image.name in bases:
             problems.append(Problem(image.where, f"{image.name} is also the name of a base; names must be unique"))
         for name in image.parents:
-            check(image, "parent", name, [*bases, *kinds])
+            check(image, "parent", name, parents)
             if kinds.get(name) == "third-party":
                 wrong = f"{image.name}: parent {name} is third-party; add it to bases instead"
                 problems.append(Problem(image.where, wrong))
         for name in (*image.sources, *filter(None, [image.main_source])):
             check(image, "source", name, sources)
+        for name in sorted({n for names in (image.parents, image.sources) for n in names if names.count(n) > 1}):
+            problems.append(Problem(image.where, f"{image.name}: {name} is listed twice"))
         for name in sorted({*image.sources} & {*image.parents}):
             wrong = f"{image.name}: {name} is both a source and a parent; names must be unique"
             problems.append(Problem(image.where, wrong))
@@ -388,20 +397,24 @@ def _check_party(party: Party, images: Sequence[str], problems: list[Problem]) -
 
 
 def _build_order(images: Sequence[Image], problems: list[Problem]) -> tuple[Image, ...]:
-    """Parents before children, else in file order. A cycle is a problem that shows its whole path."""
+    """Parents before children, else in file order. A cycle is a problem that shows its path."""
     by_name = {image.name: image for image in images}
     ordered: dict[str, Image] = {}
-
-    def visit(image: Image, path: tuple[str, ...]) -> None:
-        if image.name in path:
-            cycle = " -> ".join((*path[path.index(image.name) :], image.name))
-            problems.append(Problem(image.where, f"cycle: {cycle}; an image cannot be built from itself"))
-        elif image.name not in ordered:
-            for parent in image.parents:
-                if parent in by_name:
-                    visit(by_name[parent], (*path, image.name))
-            ordered[image.name] = image
-
     for image in images:
-        visit(image, ())
+        # a loop, as chains may be longer than Python recurses
+        path = {} if image.name in ordered else {image.name: iter(image.parents)}
+        while path:
+            name, parents = next(reversed(path.items()))
+            for parent in parents:
+                if parent in path:
+                    names = [*path, parent]
+                    cycle = " -> ".join(names[names.index(parent) :])
+                    wrong = f"cycle: {cycle}; an image cannot be built from itself"
+                    problems.append(Problem(by_name[parent].where, wrong))
+                elif parent in by_name and parent not in ordered:
+                    path[parent] = iter(by_name[parent].parents)
+                    break
+            else:
+                ordered[name] = by_name[name]
+                del path[name]
     return tuple(ordered.values())

@@ -31,6 +31,8 @@ Param = str | tuple[str, ...] | tuple[tuple[str, str], ...]
 
 _SCALAR: JsonSchema = {"type": ["string", "number", "boolean"]}
 """YAML's numbers and booleans are taken as they are written."""
+DEEPEST, LARGEST = 50, 1_000_000
+"""Levels and values of a YAML file."""
 
 
 class Node:
@@ -115,7 +117,38 @@ def parse_yaml(text: str, file: str) -> Node:
         raise InputError(Problem(file, "not readable as YAML: nested too deeply")) from None
     if raw is None:
         raise InputError(Problem(file, "is empty"))
+    _check_size(raw, file)
     return Node(raw, file, [])
+
+
+def _check_size(root: YamlNode, file: str) -> None:
+    """Raises InputError for what is nested too deeply or is too large once its aliases are filled in.
+
+    An alias may stand for what it is part of, or, ten times ten, for more than fits into memory.
+    """
+    measured: dict[int, tuple[int, int]] = {}
+
+    def measure(node: YamlNode, depth: int) -> tuple[int, int]:
+        """Its nodes, itself included, and its height."""
+        wrong = ""
+        if id(node) not in measured and depth < DEEPEST:
+            raws = node.value if isinstance(node, (MappingNode, SequenceNode)) else ()
+            children = [child for raw in raws for child in (raw if isinstance(raw, tuple) else (raw,))]
+            below = [measure(child, depth + 1) for child in children]
+            measured[id(node)] = (
+                1 + sum(nodes for nodes, _ in below),
+                1 + max((height for _, height in below), default=0),
+            )
+        nodes, height = measured.get(id(node), (1, 1))
+        if depth + height > DEEPEST:
+            wrong = "nested too deeply, or an alias for what it is part of"
+        elif nodes > LARGEST:
+            wrong = f"more than {LARGEST} values with those that aliases stand for"
+        if wrong:
+            raise InputError(Problem(f"{file}:{node.start_mark.line + 1}", f"not readable as YAML: {wrong}"))
+        return nodes, height
+
+    measure(root, 0)
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[
             problems.append(Problem("--set", f"expected KEY=value, such as --set TAG=1.3.0-test{buildx}"))
     for text in source_sets:
         source, _, value = text.partition("=")
-        if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", source) and value.strip():
+        if re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", source) and value.strip():
             entries.append(_Entry(key_of(source, "_SOURCE"), value, "--source", "--source"))
         else:
             wrong = "expected NAME=DIR, such as --source fate=../FATE (lower case, as in the catalogue)"

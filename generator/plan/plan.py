@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from generator.catalogue.contract import Contract, filled
 from generator.catalogue.line import Image, ImageKind, Line, Party, Release, Source
 from generator.catalogue.schema import Param
-from generator.config.reference import mirrored
-from generator.config.settings import KNOWN_NAMES, Settings, key_of
+from generator.config.reference import mirrored, normalize
+from generator.config.settings import KNOWN_NAMES, Override, Settings, key_of
 from generator.errors import InputError, Problem, did_you_mean
+from generator.plan.names import GROUPS, REQUIREMENTS, clashes, image_variable, name_problems
 
 SBOM_SCANNER = "docker/buildkit-syft-scanner:stable-1"
 """What BuildKit runs for an SBOM unless told otherwise (moby/buildkit, docs/attestations/sbom-protocol.md)."""
-
-GROUPS: Mapping[str, tuple[ImageKind, ...]] = {
-    "default": ("component",),
-    "base": ("base",),
-    "components": ("component",),
-    "third-party": ("third-party",),
-    "all": ("base", "component"),
-}
-"""The kinds of images in each group. A plan's own groups are without the images that it has no platform for."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +194,8 @@ class Plan:
 
 def make_plan(settings: Settings, line: Line) -> Plan:
     """Decides everything. Raises InputError with every problem at once, each with its place in ``.env``."""
-    problems: list[Problem] = []
+    if problems := [*name_problems(line)]:
+        raise InputError(problems, subject=f"catalogue/{line.name}.yaml")
     release = next((r for r in line.releases if r.version == settings.fate_version), None)
     if release is None:
         known, version = ", ".join(r.version for r in line.releases), settings.fate_version
@@ -227,13 +220,16 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     if problems:
         raise InputError(problems, subject=".env")
     kept = [t for t in targets.values() if t.platforms]
+    complete = _with_narrowed_parents(kept)
+    if clashing := [*clashes(_names_and_tags(complete, line))]:
+        raise InputError(clashing)
     groups = [Group(name, tuple(t.name for t in kept if t.kind in kinds)) for name, kinds in GROUPS.items()]
     return Plan(
         settings=settings,
         line=line.name,
         release=release.version,
         variables=_variables(settings, sources.values(), kept),
-        targets=_with_narrowed_parents(kept),
+        targets=complete,
         unavailable=tuple(t for t in targets.values() if not t.platforms),
         groups=tuple(group for group in groups if group.targets),
         sbom_scanner=_plan_base("sbom-scanner", SBOM_SCANNER, settings) if settings.sbom else None,
@@ -247,7 +243,7 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
         (settings.images, "_IMAGE", line.upstream_images),
     ):
         for o in overrides:
-            if o.name not in known:
+            if key_of(o.name) not in map(key_of, known):
                 near = difflib.get_close_matches(o.name, known, n=1)
                 # --source is given the name itself
                 called = str if o.where == "--source" else partial(key_of, suffix=suffix)
@@ -262,7 +258,7 @@ def _plan_source(
     source: Source, release: Release, settings: Settings, bases: dict[str, Base], problems: list[Problem]
 ) -> PlannedSource:
     commit = next(r.commit for r in release.refs if r.name == source.name)
-    override = next((o for o in settings.sources if o.name == source.name), None)
+    override = _override(settings.sources, source.name)
     location, where = (override.value, override.where) if override else (f"{source.git}#{commit}", "")
     if "://" not in location and not re.match("git@.*:", location):
         return PlannedSource(source.name, location, True, source.git, "", commit, "", source.licenses, where)
@@ -277,9 +273,14 @@ def _plan_source(
     return PlannedSource(source.name, location, False, url, revision, commit, fetch_in, source.licenses, where)
 
 
+def _override(overrides: Iterable[Override], name: str) -> Override | None:
+    """The one for a name of the catalogue: a key of ``.env`` has "_" for "-" too."""
+    return next((override for override in overrides if key_of(override.name) == key_of(name)), None)
+
+
 def _plan_base(name: str, image: str, settings: Settings) -> Base:
     """An override is taken as written; anything else comes from BASE_REGISTRY if that is set."""
-    override = next((o for o in settings.images if o.name == name), None)
+    override = _override(settings.images, name)
     if override is not None:
         return Base(name, override.value, override.value)
     return Base(name, mirrored(image, settings.base_registry) if settings.base_registry else image, image)
@@ -312,9 +313,9 @@ def _plan_image(
         "tag": tags[0].rpartition(":")[2] if tags else "",
         "source": main_source.url if main_source else "",
     }
-    contexts = [Context(p, p, key_of(p) if planned[p].kind == "base" else "") for p in parents]
+    contexts = [Context(p, p, image_variable(p) if planned[p].kind == "base" else "") for p in parents]
     if image.kind == "base" and settings.requirements:
-        contexts.append(Context("requirements", value=settings.requirements.rpartition("/")[0] or "."))
+        contexts.append(Context(REQUIREMENTS, value=settings.requirements.rpartition("/")[0] or "."))
     contexts += [Context(s.name, variable=key_of(s.name, "_SOURCE")) for s in own_sources if not s.fetch_in]
     return Target(
         name=image.name,
@@ -361,26 +362,36 @@ def _with_narrowed_parents(targets: Sequence[Target]) -> tuple[Target, ...]:
     BuildKit runs their common steps once; only bake before buildx 0.20 needs the two names.
     """
     by_name = {t.name: t for t in targets}
-    narrowed: dict[str, Target] = {}
+    copies: dict[str, dict[tuple[str, ...], str]] = {}
+    """of each target: the platforms of its copies, and their names"""
 
-    def fitting(name: str, platforms: tuple[str, ...]) -> str:
-        parent = by_name[name]
-        if parent.platforms == platforms:
-            return name
-        narrow = f"{name}-{'-'.join(p.replace('/', '-') for p in platforms)}"
-        if narrow not in narrowed:
-            copy = relinked(replace(parent, name=narrow, tags=(), platforms=platforms, inherits=name, skipped=()))
-            narrowed[narrow] = copy
-        return narrow
-
-    def relinked(target: Target) -> Target:
-        contexts = [replace(c, target=fitting(c.target, target.platforms)) if c.target else c for c in target.contexts]
-        return replace(target, contexts=tuple(contexts))
+    def links(target: Target, platforms: tuple[str, ...]) -> Iterator[Context]:
+        for context in target.contexts:
+            name = context.target
+            if name and by_name[name].platforms != platforms:
+                narrowed = f"{name}-{'-'.join(platform.replace('/', '-') for platform in platforms)}"
+                context = replace(context, target=copies.setdefault(name, {}).setdefault(platforms, narrowed))
+            yield context
 
     ordered: list[Target] = []
-    for target in [relinked(target) for target in targets]:
-        ordered += [target, *(copy for copy in narrowed.values() if copy.inherits == target.name)]
-    return tuple(ordered)
+    # children first: then all that want a copy of a parent are known
+    for target in reversed(targets):
+        for platforms, name in sorted(copies.get(target.name, {}).items(), reverse=True):
+            copy = replace(target, name=name, tags=(), platforms=platforms, inherits=target.name, skipped=())
+            ordered.append(replace(copy, contexts=tuple(links(target, platforms))))
+        ordered.append(replace(target, contexts=tuple(links(target, target.platforms))))
+    return tuple(reversed(ordered))
+
+
+def _names_and_tags(targets: Iterable[Target], line: Line) -> Iterator[tuple[str, str, str, str]]:
+    """What no two targets may have, for ``clashes``: bake builds one of two with one name, and one tag is another's."""
+    places = {image.name: image.where for image in line.images}
+    for target in targets:
+        image = target.inherits or target.name
+        yield target.name, f"the target {target.name}", f"image {image}", places[image]
+        for tag in target.tags:
+            if "@" not in tag:
+                yield normalize(tag), f"the tag {tag}", f"image {image}", places[image]
 
 
 def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: Iterable[Target]) -> tuple[Variable, ...]:
@@ -391,7 +402,9 @@ def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: It
         Variable("BASE_TAG", s.base_tag, "tag of the base images"),
         Variable("TAG", s.tag, "tag of the components"),
         *(
-            Variable(key_of(t.name), f"target:{t.name}", f"{t.name}, or docker-image://… to build on a published one")
+            Variable(
+                image_variable(t.name), f"target:{t.name}", f"{t.name}, or docker-image://… to build on a published one"
+            )
             for t in targets
             if t.kind == "base"
         ),

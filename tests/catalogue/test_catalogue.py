@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from generator.catalogue.line import parse_line
+from generator.config.settings import Settings
 from generator.errors import InputError
+from generator.plan.plan import make_plan
 from tests.fate_plan import packaged_line
 
 GOOD = """\
@@ -99,6 +101,31 @@ def test_a_line_that_cannot_be_extended_is_told(above: str, lines: dict[str, str
     assert [str(problem)[: len(said)] for problem in caught.value.problems] == [said]
 
 
+def test_a_chain_of_lines_that_extend_each_other_has_an_end() -> None:
+    def other(name: str) -> str:
+        minor = int(name.partition(".")[2])
+        return GOOD.replace('line: "1"', f'line: "1.{minor}"\nextends: "1.{minor + 1}"')
+
+    with pytest.raises(
+        InputError, match=r"^catalogue/1\.21\.yaml:2: extends: more than 20 lines, one behind the other$"
+    ):
+        parse_line(other("1.1"), name="catalogue/1.1.yaml", other=other)
+
+
+@pytest.mark.parametrize("platforms", ["", ", platforms: {only: [linux/amd64], because: x}"])
+def test_a_chain_of_images_may_be_long_and_in_any_order(platforms: str) -> None:
+    names = [f"i{number}" for number in range(3000)]
+    images = [f"  {name}: {{kind: component, from: {of}}}" for name, of in zip(names[1:], names, strict=False)]
+    images.append(f"  end: {{kind: component, from: i2999{platforms}}}")
+    text = GOOD.partition("images:")[0] + "\n".join(
+        ["images:", *reversed(images), "  i0: {kind: component, from: jre}"]
+    )
+    line = parse_line(text.replace('"1"', '"1.0"'), name="1.0.yaml")
+    assert [image.name for image in line.images] == [*names, "end"]
+    plan = make_plan(Settings("p", "t", "t", fate_version="1.0.0"), line)
+    assert len(plan.targets) == (6001 if platforms else 3001)
+
+
 def test_a_line_is_what_its_file_is_called() -> None:
     with pytest.raises(InputError) as caught:
         parse_line(GOOD.replace('line: "1"', 'line: "1.3"'), name="catalogue/1.4.yaml")
@@ -190,6 +217,21 @@ def test_all_problems_are_listed_at_once_in_the_order_of_their_lines() -> None:
         ("\x00", "c.yaml: not YAML: "),
         ("a: !!python/object:os.system {}", "c.yaml:1: "),
         ("[" * 5000, "c.yaml"),
+        (
+            GOOD.replace(
+                "{kind: builder, from: jre}", "\n    kind: builder\n    from: jre\n    contract: &a {files: *a}"
+            ),
+            "c.yaml:15: not readable as YAML: nested too deeply, or an alias for what it is part of",
+        ),
+        (
+            GOOD.replace("{kind: builder, from: jre}", "{kind: builder, from: jre, with: &a {b: *a}}"),
+            "c.yaml:12: not",
+        ),
+        (
+            "a: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 10}]\n" for n in range(1, 40)),
+            "c.yaml:7: not readable as YAML: more than 1000000 values",
+        ),
+        ("x: &x " + "[" * 40 + "]" * 40 + "\ny: " + "[" * 40 + "*x" + "]" * 40, "c.yaml:1: not readable as YAML: nest"),
     ],
 )
 def test_what_is_no_catalogue_is_an_error_with_a_place(text: str, start: str) -> None:

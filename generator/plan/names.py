@@ -1,0 +1,73 @@
+"""The names that are made of a catalogue's: each is unique, and none means something else where it is read.
+
+Bake and BuildKit say nothing of two variables or targets with one name, or of a stage that they take for another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from generator.catalogue.line import ImageKind, Line
+from generator.config.settings import key_of
+from generator.errors import Problem
+
+GROUPS: Mapping[str, tuple[ImageKind, ...]] = {
+    "default": ("component",),
+    "base": ("base",),
+    "components": ("component",),
+    "third-party": ("third-party",),
+    "all": ("base", "component"),
+}
+"""The kinds of images in each group. A plan's own groups are without the images that it has no platform for."""
+
+REQUIREMENTS = "requirements"
+"""The context of the directory that has the list in REQUIREMENTS."""
+
+TAKEN = {
+    "scratch": "BuildKit's name of the empty image",
+    "context": "BuildKit's name of the directory with the Dockerfile",
+    REQUIREMENTS: "the context of the file that REQUIREMENTS names",
+    "bake": "the log of what belongs to no image",
+    **dict.fromkeys(GROUPS, "a group of images"),
+}
+"""Names that no image and no source can have, and what each is."""
+
+
+def image_variable(name: str) -> str:
+    """The HCL variable that links to a base image: ``BASE_IMAGE`` for base-image, ``TOOLS_IMAGE`` for tools.
+
+    No other variable of ours ends with ``_IMAGE``, and none that a shell or docker has.
+    """
+    return key_of(re.sub("[-_]image$", "", name), "_IMAGE")
+
+
+def name_problems(line: Line) -> Iterator[Problem]:
+    """What is wrong with the names of a catalogue, each with its line and that of the other one."""
+    names = [(f"source {source.name}", source.name, source.where) for source in line.sources]
+    for what, name, where in names + [(f"image {image.name}", image.name, image.where) for image in line.images]:
+        if name in TAKEN:
+            yield Problem(where, f"{what}: {name} is {TAKEN[name]}; choose another name")
+        elif name.isdigit():
+            yield Problem(where, f"{what}: a Dockerfile would read it as the number of a stage; choose another name")
+    made = [(key_of(name, "_SOURCE"), what, where) for what, name, where in names]
+    made += [(key_of(base.name, "_IMAGE"), f"base {base.name}", base.where) for base in line.bases]
+    for image in line.images:
+        if image.kind == "third-party":
+            made.append((key_of(image.name, "_IMAGE"), f"image {image.name}", image.where))
+        elif image.kind == "base":
+            made.append((image_variable(image.name), f"image {image.name}", image.where))
+    yield from clashes((variable, f"the variable {variable}", what, where) for variable, what, where in made)
+    for variable, what, where in made:
+        if variable[0].isdigit():
+            yield Problem(where, f"{what}: its variable would be {variable}, and none begins with a digit")
+
+
+def clashes(made: Iterator[tuple[str, str, str, str]]) -> Iterator[Problem]:
+    """A problem for each thing that has the key of an earlier one: (key, what it is, whose it is, where that is)."""
+    first: dict[str, tuple[str, str]] = {}
+    for key, called, what, where in made:
+        if key in first:
+            other, place = first[key]
+            yield Problem(where, f"{what}: {called} is that of {other} too ({place}); rename one")
+        first.setdefault(key, (what, where))
