@@ -44,13 +44,14 @@ def image_variable(name: str) -> str:
 
 def name_problems(line: Line) -> Iterator[Problem]:
     """What is wrong with the names of a catalogue, each with its line and that of the other one."""
-    names = [(f"source {source.name}", source.name, source.where) for source in line.sources]
-    for what, name, where in names + [(f"image {image.name}", image.name, image.where) for image in line.images]:
+    sources = [(f"source {source.name}", source.name, source.where) for source in line.sources]
+    named = [*sources, *((f"image {image.name}", image.name, image.where) for image in line.images)]
+    for what, name, where in named:
         if name in TAKEN:
             yield Problem(where, f"{what}: {name} is {TAKEN[name]}; choose another name")
         elif name.isdigit():
             yield Problem(where, f"{what}: a Dockerfile would read it as the number of a stage; choose another name")
-    made = [(key_of(name, "_SOURCE"), what, where) for what, name, where in names]
+    made = [(key_of(name, "_SOURCE"), what, where) for what, name, where in sources]
     made += [(key_of(base.name, "_IMAGE"), f"base {base.name}", base.where) for base in line.bases]
     for image in line.images:
         if image.kind == "third-party":
@@ -58,6 +59,13 @@ def name_problems(line: Line) -> Iterator[Problem]:
         elif image.kind == "base":
             made.append((image_variable(image.name), f"image {image.name}", image.where))
     yield from clashes((variable, f"the variable {variable}", what, where) for variable, what, where in made)
+    places = {name: (what, where) for what, name, where in named}
+    for source in line.sources:
+        stage = f"{source.name}-git"  # of macros.j2
+        if source.fetch_in and stage in places:
+            other, place = places[stage]
+            wrong = f"source {source.name}: the stage {stage} is that of {other} too ({place}); rename one"
+            yield Problem(source.where, wrong)
     for variable, what, where in made:
         if variable[0].isdigit():
             yield Problem(where, f"{what}: its variable would be {variable}, and none begins with a digit")
