@@ -18,8 +18,8 @@ def settings_page() -> str:
     return f"""# Settings
 
 A project's settings are in `.env`. Values come from the file alone: a `TAG` in your shell changes nothing, and
-`fategen bake` says so. `--set KEY=VALUE` and `--source NAME=DIR` change a value for one run. buildx before 0.26 reads the
-file too, without using it: what it could not read, such as a byte order mark, is refused.
+`fategen bake` says so. `--set KEY=VALUE` and `--source NAME=DIR` change a value for one run. buildx before 0.26
+reads the file too, without using it: what it could not read, such as a byte order mark, is refused.
 
 Proxies with passwords and files of this machine belong in `.env.local`, which git ignores and only `fategen bake`
 reads. Credentials in `.env` are refused.
