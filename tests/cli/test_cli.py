@@ -55,7 +55,7 @@ def test_version(run: Run) -> None:
         ("bundle load", "missing argument 'FILE [BASE]...'\n  next: fategen bundle load --help"),
         ("doctor --format x", "invalid value for '--format': 'x' is not one of 'table', 'json'\n  next: fategen "
          "doctor --help"),
-        ("images --set roll.platform=x", "--set: expected KEY=value, such as --set TAG=1.3.1-release; for an "
+        ("images --set roll.platform=x", "--set: expected KEY=value, such as --set TAG=1.3.0-test; for an "
          "attribute of a target: docker buildx bake -f out/docker-bake.hcl --set"),
     ],
 )  # fmt: skip

@@ -290,7 +290,7 @@ def test_source_replaces_a_source() -> None:
     assert settings.where("LMDB_SAFE_SOURCE") == "--source"
 
 
-@pytest.mark.parametrize("text", ["fate", "fate=", "=x", "FATE=x", "lmdb_safe=x", "a b=x"])
+@pytest.mark.parametrize("text", ["fate", "fate=", "=x", "FATE=x", "lmdb__safe=x", "a b=x"])
 def test_what_is_wrong_with_a_source_flag_is_said(text: str) -> None:
     assert problem("", source_sets=[text]).startswith("--source: expected NAME=DIR")
 
