@@ -34,9 +34,10 @@ class Tool:
 TOOLS = (
     Tool(
         "maven",
-        r"\[(?:ERROR|FATAL)\] \S",
+        r"\[(?:ERROR|FATAL)\]\s+\S|(?:symbol|location): +\S",
         # help, and the class path of a plugin in which something was not found
-        r"\[ERROR\] (?:\[Help \d+\]|-> \[Help|To see the full|Re-run Maven|For more information|After correcting|"
+        r"\[ERROR\]\s+(?:\[ERROR\] Some problems|The build could not|The project .* has \d+ error|"
+        r"\[Help \d+\]|-> \[Help|To see the full|Re-run Maven|For more information|After correcting|"
         r"COMPILATION ERROR|realm =|strategy =|urls\[|Number of \w+ imports|import: Entry|-+$|  mvn <)",
     ),
     Tool(
@@ -71,12 +72,13 @@ TOOLS = (
 )
 
 
-_OBJECT = re.compile(r"<[\w.]+ object at 0x\w+>: ?")
+_EMPTY = re.compile(r"^(?:\[(?:ERROR|FATAL)\]\s+)+|<[\w.]+ object at 0x\w+>: ?")
+"""What a line says nothing with: Maven's level, Python's addresses."""
 
 
 def cause(lines: Sequence[str]) -> list[str]:
     """What to show of a failed step's output: the lines that say why, else its last lines."""
-    why = list(dict.fromkeys(shorten(_OBJECT.sub("", line.strip()), WIDTH) for line in _causes(lines)))
+    why = list(dict.fromkeys(shorten(_EMPTY.sub("", line.strip()), WIDTH) for line in _causes(lines)))
     if not why:
         return [*lines][-LAST:]
     if len(why) <= SHOWN:

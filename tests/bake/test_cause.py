@@ -26,6 +26,17 @@ WHY = {
         "y.cc:3:33: error: expected ',' or ';' before 'return'",
     ],
     "ld": ["z.cc:(.text.startup+0x6): undefined reference to `there(int)'"],
+    "maven-compile": [
+        "/src/src/main/java/A.java:[1,11] cannot find symbol",
+        "symbol:   class Missing",
+        "location: class A",
+        "/src/src/main/java/A.java:[1,39] incompatible types: java.lang.String cannot be converted to int",
+        "Failed to execute goal org.apache.maven.plugins:maven-compiler-plugin:3.1:compile (default-compile) on …",
+    ],
+    "maven-dependency": [
+        "Failed to execute goal on project board: Could not resolve dependencies for project com.example:board:jar:…"
+    ],
+    "maven-pom": ["Non-readable POM /src/pom3.xml: no more data available - expected end tags …"],
     "npm-404": [
         "npm error 404 Not Found - GET https://registry.npmjs.org/hmac_sha1-nowhere-x",
         "npm error 404  The requested resource 'hmac_sha1-nowhere-x@1.0.0' could not be found or you do not …",
