@@ -40,6 +40,7 @@ class View:
         self._write = write
         self._verbose = verbose
         self._width = max(len(job.shown(target.name)) for target in job.involved)
+        self._platform = max(len(platform) for target in job.involved for platform in target.platforms)
         self._steps: Mapping[str, Step] = {}
         self._unannounced: list[Step] = []
 
@@ -90,7 +91,7 @@ class View:
 
     def _line(self, step: Step, what: str, tail: str) -> None:
         image = self._job.shown(step.name.target).ljust(self._width)
-        platform = self._job.platform(step.name.target, step.name.platform)
+        platform = self._job.platform(step.name.target, step.name.platform).ljust(self._platform)
         name = shorten(one_line(what), 80)
         stage = f"{step.name.stage}: {name}" if step.name.stage and name else name
         self._write("  ".join(filter(None, (image, platform, stage, tail))))
