@@ -109,9 +109,9 @@ def test_basic_authentication_and_a_wrong_password(site: Site) -> None:
 
 def test_tokens_that_expire_in_the_middle(site: Site) -> None:
     site.login("writer", "right-horse")
-    site.harbor.uses = 3
+    site.harbor.uses = 12
     succeeded(site.push())
-    assert len([token for token, count in site.harbor.used.items() if count > 3]) > 3, "tokens that were used too long"
+    assert any(count > site.harbor.uses for count in site.harbor.used.values()), "one was used when it had expired"
     assert not any(header.startswith("Basic") for _, path, header in site.harbor.asked if path.startswith("/v2/"))
     for image in IMAGES:
         assert "1.3.0-release" in site.harbor.manifests[f"{NESTED}/{image}"]

@@ -90,7 +90,8 @@ WRONG = {  # what is replaced in the template, by what, the first failure, what 
 
 # one that is not healthy, and one that does not reach another; then what fails behind these
 @pytest.mark.parametrize(
-    "component", ["federation", "roll", *(pytest.param(name, marks=pytest.mark.full) for name in ("proxy", "python"))]
+    "component",
+    ["roll", *(pytest.param(name, marks=pytest.mark.full) for name in ("federation", "proxy", "python"))],
 )
 def test_what_is_configured_wrong_is_named_first(broken: Path, project: Path, fategen: Fategen, component: str) -> None:
     right, wrong, first, found = WRONG[component]

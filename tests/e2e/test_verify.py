@@ -265,20 +265,19 @@ def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(
     own_sample: Path, registry: str, fategen: Fategen
 ) -> None:
     project = Project(own_sample, registry, fategen)
-    command = [sys.executable, "-m", "generator", "bake", "proxy", "--push", "--verify", "--format", "json"]
+    command = [sys.executable, "-m", "generator", "bake", "python", "--push", "--verify", "--format", "json"]
     with subprocess.Popen(command, cwd=own_sample, stdout=subprocess.PIPE, text=True) as process:
         end = time.monotonic() + 300
         while not docker(*of_verify(project)[0]):
             assert time.monotonic() < end
-        properties = "fate/arch/networking/proxy/src/main/resources/proxy.properties"
-        with (own_sample.parent / "sources" / properties).open("a", encoding="utf-8") as file:
+        with (own_sample.parent / "sources/fate/fate_flow/fate_flow_server.py").open("a", encoding="utf-8") as file:
             file.write("# changed\n")
         out, _ = process.communicate(timeout=300)
     assert process.returncode == 0
     [pushed] = json.loads(out)
-    layout = json.loads((own_sample / ".fategen/layouts/proxy/index.json").read_text(encoding="utf-8"))
+    layout = json.loads((own_sample / ".fategen/layouts/python/index.json").read_text(encoding="utf-8"))
     assert digest_of(pushed["references"][0]) == pushed["digest"] == layout["manifests"][0]["digest"]
-    changed = fategen("bake", "proxy", "--push", "--verify", cwd=own_sample)
+    changed = fategen("bake", "python", "--push", cwd=own_sample)
     assert changed.code == 2 and "already points to another image" in changed.err
 
 
