@@ -13,7 +13,7 @@ from generator.text import shorten
 
 SHOWN, FIRST = 8, 6
 """Lines that are shown at most, and how many of them are the first ones: a compiler's first error is the cause."""
-WIDTH = 200
+WIDTH = 300
 LAST = 20
 """Lines that are shown of an output in which no tool's pattern is found."""
 
@@ -72,8 +72,10 @@ TOOLS = (
 )
 
 
-_EMPTY = re.compile(r"^(?:\[(?:ERROR|FATAL)\]\s+)+|<[\w.]+ object at 0x\w+>: ?")
-"""What a line says nothing with: Maven's level, Python's addresses."""
+_EMPTY = re.compile(
+    r"^(?:\[(?:ERROR|FATAL)\]\s+)+(?:-+: )?|(?<=: )Execution \S+ of goal \S+ failed: |<[\w.]+ object at 0x\w+>: ?"
+)
+"""What a line says nothing with: Maven's level and its goal again, Python's addresses."""
 
 
 def cause(lines: Sequence[str]) -> list[str]:

@@ -262,10 +262,10 @@ def bake_error(job: Job, reader: Reader, code: int, workspace: Workspace) -> Bak
         platform = job.platform(name.target, name.platform)
         where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
         stage, _, number = name.stage.rpartition(" ")
-        place = f"stage {stage}, step {number}: " if stage and "/" in number else ""
+        place = f" in stage {stage}, step {number}" if stage and "/" in number else ""
         lines = "".join(f"\n  | {line}" for line in (*cause(step.tail), _UNTOLD.sub("", step.error)))
         at = next(places(job, reader, workspace, name.target), "")
-        message, hint = f"{where} failed in {place}{one_line(name.text)}{lines}{at}", base_hint(job, name.text)
+        message, hint = f"{where} failed{place}: {one_line(name.text)}{lines}{at}", base_hint(job, name.text)
         in_step = not name.text.startswith(EXPORTING)
         return BakeError(message, log_file(job, name.target), in_step, hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
@@ -293,9 +293,15 @@ def places(job: Job, reader: Reader, workspace: Workspace, failed: str) -> Itera
             yield f"\n  at: {target.dockerfile}:{number}, from {template_name(template)}{line}"
 
 
-def _numbers(file: Path, line: str) -> list[int]:
-    """The lines of a file that are like this one."""
-    return [number for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1) if text == line]
+def _numbers(template: Path, line: str) -> list[int]:
+    """The lines of a template that this one can be rendered from."""
+    numbers = []
+    for number, text in enumerate(template.read_text(encoding="utf-8").splitlines(), 1):
+        fixed = re.split(r"\{\{.*?\}\}", text)
+        # one that is an expression alone could give any line
+        if any(part.strip() for part in fixed) and re.fullmatch(".*".join(map(re.escape, fixed)), line):
+            numbers.append(number)
+    return numbers
 
 
 def base_hint(job: Job, step: str) -> str:

@@ -36,7 +36,13 @@ WHY = {
     "maven-dependency": [
         "Failed to execute goal on project board: Could not resolve dependencies for project com.example:board:jar:…"
     ],
-    "maven-pom": ["Non-readable POM /src/pom3.xml: no more data available - expected end tags …"],
+    "maven-plugin": [
+        "Failed to execute goal net.alchim31.maven:scala-maven-plugin:4.1.1:compile (scala-compile-first) on project "
+        "eggroll-core: A required class was missing while executing net.alchim31.maven:scala-maven-plugin:4.1.1:"
+        "compile: org/apache/logging/log4j/spi/LoggerAdapter",
+        "org.apache.logging.log4j.spi.LoggerAdapter",
+    ],
+    "maven-pom": ["Non-readable POM /src/pom3.xml: no more data available - expected end tags …"] * 2,
     "npm-404": [
         "npm error 404 Not Found - GET https://registry.npmjs.org/hmac_sha1-nowhere-x",
         "npm error 404  The requested resource 'hmac_sha1-nowhere-x@1.0.0' could not be found or you do not …",

@@ -215,6 +215,18 @@ def test_a_failure_has_a_place_in_the_dockerfile_and_in_its_template(plan: Plan)
     )
 
 
+def test_a_line_that_a_template_fills_in_has_its_place_there_too(plan: Plan) -> None:
+    text = workspace().tree["dockerfiles/roll/Dockerfile"]
+    number = text.splitlines().index("COPY --from=packages /roll/conf/ ./conf/") + 1
+    reader = Reader(["roll"], str)
+    lines = [vertex("[final 4/5] COPY", started=AT.format(1), completed=AT.format(2), error="not found")]
+    for line in [*lines, *shown_by_buildx(text, number, number)]:
+        list(reader.feed(line))
+    template = (ROOT / "templates/dockerfiles/java.Dockerfile.j2").read_text().splitlines()
+    expected = template.index("COPY --from=packages /{{ image.name }}/conf/ ./conf/") + 1
+    assert bake_error(job_of(plan, "roll"), reader, 1).message.endswith(f"java.Dockerfile.j2:{expected}")
+
+
 def test_a_parse_error_names_the_one_file(plan: Plan) -> None:
     text = workspace().tree["dockerfiles/python/Dockerfile"]
     number = text.splitlines().index("WORKDIR /data/projects/fate/python") + 1
