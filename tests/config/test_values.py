@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from generator.config import values
 
@@ -50,6 +54,15 @@ def test_a_value_is_shown_without_a_login(text: str, expected: str) -> None:
 )  # fmt: skip
 def test_what_is_taken_as_it_is_written(read: Read, texts: list[str]) -> None:
     assert [read(text) for text in texts] == texts
+
+
+@given(st.text("aZ0-._~:/?#[]@!$&'()*+,;=%\"\\`| ", max_size=8))
+def test_what_a_build_step_gets_in_quotes_or_through_sed_is_what_was_written(text: str) -> None:
+    for url in (f"https://h/{text}.git#v1", f"git@h:{text}#v1", f"https://h/b.git#{text}"):
+        with contextlib.suppress(ValueError):
+            assert shlex.split(f"git fetch '{values.source(url)}'") == ["git", "fetch", url]
+    with contextlib.suppress(ValueError):
+        assert not set("#&\\") & set(values.apt_mirror(f"http://h/{text}"))
 
 
 @pytest.mark.parametrize(
