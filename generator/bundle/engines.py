@@ -15,9 +15,9 @@ from generator.config.reference import familiar, normalize
 from generator.docker import engine as docker_engine
 from generator.docker.process import Docker, find_program
 from generator.errors import EngineError, InputError, Problem, did_you_mean
-from generator.images.oci import MANIFEST_TYPES, parse_config, parse_manifest
+from generator.images.oci import INDEX_TYPES, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import Malformed
-from generator.text import without
+from generator.text import printable, without
 
 NOT_IN_ENGINE = "the engine has no image of this name"
 GET_IMAGES = "fategen bake all --load loads your own images, docker pull others; docker image ls lists them"
@@ -27,6 +27,7 @@ _SET_PIPE_SIZE = 1031
 _PIPE = 1 << 20
 """Bytes of the pipe to the engine, the most that Linux allows without privileges: 16 times fewer context switches."""
 _KINDS = ("docker", "podman", "containerd")
+_NOT_UNPACKED = re.compile(r"Error unpacking image \S+: apply layer error .*")
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 
 
@@ -44,9 +45,9 @@ class Present:
     """What an engine need not be sent again.
 
     ``chains`` are the diff ids of its images, from the lowest layer up: a graphdriver takes a layer that sits on the
-    same layers from there. ``manifests`` are those of images that are whole in a containerd store, blobs and all. (That
-    such a store has a layer by diff id is no help: seen on Docker 26, 28 and ctr, the image then has a hole that only a
-    later save or push shows.)
+    same layers from there. ``manifests`` are those of images that are whole in a containerd store, blobs and all, or
+    the indexes of which the engine's own platform is. (That such a store has a layer by diff id is no help: seen on
+    Docker 26, 28 and ctr, the image then has a hole that only a later save or push shows.)
     """
 
     chains: frozenset[tuple[str, ...]] = frozenset()
@@ -82,6 +83,10 @@ class Engine:
         """Whether the engine deletes an image with its last name, so that another name must keep it meanwhile."""
         return False
 
+    def keeps_indexes(self) -> bool:
+        """Whether an image of several platforms stays one, with the digest that registries know."""
+        return False
+
     def listed(self, names: Sequence[str]) -> frozenset[str]:
         """Those of these names that it lists."""
         return _full_names(self._list("{{.Repository}}:{{.Tag}}", names)).intersection(names)
@@ -95,7 +100,7 @@ class Engine:
         return Present()
 
     def load(self, platform: str, pieces: Iterable[bytes]) -> str:
-        """Load the archive of images for this platform that ``pieces`` make, and return the engine's output.
+        """Load the archive of images that ``pieces`` make, for this platform ("": all), and return the engine's output.
 
         When ``pieces`` raises, the engine is stopped so that it cannot take what it got for a whole archive.
         """
@@ -210,6 +215,10 @@ class DockerEngine(Engine):
         """A containerd store does (seen on Docker 26): what lost its last name may be collected at once."""
         return self.containerd_store
 
+    def keeps_indexes(self) -> bool:
+        """A containerd store does."""
+        return self.containerd_store
+
     def present(self, names: Sequence[str] = ()) -> Present:
         """The layers of all its images; of a containerd store the images that it lists and shows with layers.
 
@@ -220,6 +229,14 @@ class DockerEngine(Engine):
         if self.containerd_store:
             return Present(manifests=frozenset(image.id for image in images if image.layers))
         return Present(chains=frozenset(image.layers for image in images))
+
+    def load(self, platform: str, pieces: Iterable[bytes]) -> str:
+        """As every engine's; and EngineError for a layer that it cannot unpack: Docker 28 says so and exits with 0."""
+        output = super().load(platform, pieces)
+        if found := _NOT_UNPACKED.search(output):
+            hint = "the image was damaged before it was saved, or the disk is full: docker info shows where it is"
+            raise EngineError(f"docker load: {printable(found[0])}", hint=hint)
+        return output
 
     def _list(self, form: str, names: Sequence[str], *flags: str) -> str:
         """These names alone, or all for none: a containerd store adds up the sizes of each, 10 ms long."""
@@ -275,11 +292,14 @@ class ContainerdEngine(Engine):
     def drops_untagged(self) -> bool:
         return True
 
+    def keeps_indexes(self) -> bool:
+        return True
+
     def listed(self, names: Sequence[str]) -> frozenset[str]:
         return frozenset(name for name, (_, _, whole) in self._images().items() if whole).intersection(names)
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
-        """The manifest behind each name, and the layers that its config names; no layers if it is not whole."""
+        """What is behind each name, and the layers that its config names; no layers if it is not whole."""
         images = {}
         for name, (digest, media_type, whole) in self._images().items():
             if name in names:
@@ -297,7 +317,7 @@ class ContainerdEngine(Engine):
         self._ctr("images", "rm", name)
 
     def _for_platform(self, platform: str) -> Sequence[str]:
-        return ("--platform", platform, "-")
+        return ("--platform", platform, "-") if platform else ("--all-platforms", "-")
 
     def _images(self) -> dict[str, tuple[str, str, bool]]:
         """Name → digest, media type, whether the image is whole."""
@@ -310,10 +330,12 @@ class ContainerdEngine(Engine):
         return images
 
     def _layers(self, digest: str, media_type: str) -> tuple[str, ...]:
-        if media_type not in MANIFEST_TYPES:
-            return ()
         try:
-            manifest = parse_manifest(self._ctr("content", "get", digest).encode(), media_type)
+            data = self._ctr("content", "get", digest).encode()
+            if media_type in INDEX_TYPES:
+                own = [child for child in parse_index(data, media_type) if child.platform == self.platform()]
+                return self._layers(own[0].descriptor.digest, own[0].descriptor.media_type) if own else ()
+            manifest = parse_manifest(data, media_type)
             return parse_config(self._ctr("content", "get", manifest.config.digest).encode()).diff_ids
         except Malformed:
             return ()

@@ -71,7 +71,8 @@ class BaseBundle:
 
 @dataclass(frozen=True)
 class MissingLayer:
-    """A layer that a delta leaves out. ``manifests`` are those of the base bundle's images that have it."""
+    """A layer that a delta leaves out. ``manifests`` are those of the base bundle's images that have it, and their
+    indexes."""
 
     digest: str
     manifests: tuple[str, ...]
@@ -109,12 +110,13 @@ class BundleIndex:
         return blobs
 
     def layers(self) -> dict[str, set[str]]:
-        """The layers of its images by digest, and the manifests that have each."""
+        """The layers of its images by digest, and the manifests that have each, and their indexes."""
         layers: dict[str, set[str]] = {}
         for image in self.images:
             for platform_image in image.platform_images:
                 for layer in platform_image.layers:
-                    layers.setdefault(layer.blob.digest, set()).add(platform_image.manifest.digest)
+                    tops = (image.target.digest, platform_image.manifest.digest)
+                    layers.setdefault(layer.blob.digest, set()).update(tops)
         return layers
 
     def carried(self) -> dict[str, Descriptor]:

@@ -24,7 +24,7 @@ from generator.bundle.reader import Approve, Bundle, iter_verified
 from generator.config import reference
 from generator.config.reference import familiar
 from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
-from generator.images.image import Image, PlatformImage, Readable
+from generator.images.image import Image, Readable
 from generator.images.oci import ZSTD_TYPES, platform_name
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
@@ -36,7 +36,7 @@ class Loaded:
     """One name that was loaded. ``before`` is the ID that it had, "" if the engine did not have it."""
 
     reference: str
-    platform: str
+    platforms: tuple[str, ...]
     id: str
     before: str
 
@@ -66,6 +66,9 @@ def load(
 ) -> LoadResult:
     """Load a bundle, or the images of it that ``only`` names, for ``platform`` (default: the engine's own).
 
+    An engine that keeps indexes gets an image of several platforms as it is, unless ``platform`` is given, or a delta
+    and its bases lack layers of the others.
+
     The whole bundle is checked, also what is not loaded or is in the engine already. A delta takes the layers that the
     engine lacks from ``bases`` (which of all the files is the bundle follows from their indexes). ``retag`` puts the
     images into another registry or namespace. ``approve`` is called before anything is sent: see
@@ -80,11 +83,16 @@ def load(
             wanted_platform = platform_name(platform or engine.platform())
         except Malformed as error:
             raise InputError(Problem("--platform", str(error))) from None
+        own = platform_name(engine.platform()) if platform and engine.keeps_indexes() else wanted_platform
         chosen = renamed(_for_platform(bundle.index, only, wanted_platform), retag)
         # a delta's missing layers may be in any image; a whole bundle was loaded under its names, or never
         images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
-        names = tuple(dict.fromkeys(name for image in images for name in image.references))
-        present = _present_layers(bundle.index, chosen, engine.present(names))
+        known = engine.present(tuple(dict.fromkeys(name for image in images for name in image.references)))
+        if as_indexes := engine.keeps_indexes() and not platform:
+            every = renamed(_for_platform(bundle.index, only, wanted_platform, every=True), retag)
+            if not _lost(bundle, others, every, _present_layers(bundle.index, every, known, own)):
+                chosen = every
+        present = _present_layers(bundle.index, chosen, known, own)
         from_bases = _from_bases(bundle, others, chosen, present)
         _check_readable(engine, chosen, present)
         wanted = {blob_name(digest) for digest in chosen.blobs() if digest not in present} | {"blobs/", "blobs/sha256/"}
@@ -102,7 +110,7 @@ def load(
                     yield header(name, len(content)) + content + bytes(padding(len(content)))
                 yield TRAILER
 
-            loaded = names_before.confirm(engine.load(wanted_platform, archive()))
+            loaded = names_before.confirm(engine.load("" if as_indexes else wanted_platform, archive()))
     return LoadResult(bundle.index, wanted_platform, loaded, signer)
 
 
@@ -127,12 +135,17 @@ def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
     return tuple(image for image in index.images if image in wanted)
 
 
-def _for_platform(index: BundleIndex, only: Sequence[str], platform: str) -> BundleIndex:
-    """The index of what is sent: one platform of each image, with its manifest as the image itself."""
+def _for_platform(index: BundleIndex, only: Sequence[str], platform: str, *, every: bool = False) -> BundleIndex:
+    """The index of what is sent: one platform of each image, with its manifest as the image itself.
+
+    Or ``every`` platform of them, this one first.
+    """
     images, lacking = [], []
     for image in choose(index, only):
         taken = tuple(v for v in image.platform_images if v.platform == platform)
-        if taken:
+        if taken and every:
+            images.append(replace(image, platform_images=tuple(dict.fromkeys((*taken, *image.platform_images)))))
+        elif taken:
             images.append(replace(image, target=taken[0].manifest, platform_images=taken))
         else:
             lacking.append(Problem(image.label, f"is in the bundle for {', '.join(image.platforms)}, not {platform}"))
@@ -168,16 +181,29 @@ def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
     return replace(index, images=tuple(sorted(images, key=lambda image: image.references[0])))
 
 
-def _present_layers(index: BundleIndex, chosen: BundleIndex, present: Present) -> frozenset[str]:
-    """Digests of the layers of ``chosen`` that the engine has already."""
+def _present_layers(index: BundleIndex, chosen: BundleIndex, present: Present, own: str) -> frozenset[str]:
+    """Digests of the layers of ``chosen`` that the engine, whose platform is ``own``, has already."""
     prefixes = {chain[:length] for chain in present.chains for length in range(1, len(chain) + 1)}
-    whole = {digest for digest, manifests in index.layers().items() if manifests & present.manifests}
-    # a delta says in which images of its bases a missing layer is
-    whole |= {layer.digest for layer in index.missing if present.manifests.intersection(layer.manifests)}
+    whole: set[str] = set()
+    for image in index.images:
+        for platform_image in image.platform_images:
+            # of an index that it was given by others, an engine may have its own platform alone
+            tops = (
+                (image.target, platform_image.manifest)
+                if platform_image.platform == own
+                else (platform_image.manifest,)
+            )
+            if any(top.digest in present.manifests for top in tops):
+                whole.update(layer.blob.digest for layer in platform_image.layers)
+    images = [platform_image for image in chosen.images for platform_image in image.platform_images]
+    # a delta says in which images of its bases a missing layer is, but not for which platforms
+    own_layers = {layer.blob.digest for image in images if image.platform == own for layer in image.layers}
+    in_bases = {layer.digest for layer in index.missing if present.manifests.intersection(layer.manifests)}
+    whole |= in_bases & own_layers
     known_layers: set[str] = set()
     send: set[str] = set()
-    for image in chosen.images:
-        layers = image.platform_images[0].layers
+    for platform_image in images:
+        layers = platform_image.layers
         diff_ids = tuple(layer.diff_id for layer in layers)
         for number, layer in enumerate(layers):
             known_here = layer.blob.digest in whole or diff_ids[: number + 1] in prefixes
@@ -186,18 +212,28 @@ def _present_layers(index: BundleIndex, chosen: BundleIndex, present: Present) -
     return frozenset(known_layers - send)
 
 
+def _needed(bundle: Bundle, chosen: BundleIndex, present: frozenset[str]) -> list[str]:
+    """The layers that a delta leaves out and the engine lacks."""
+    missing = {layer.digest for layer in bundle.index.missing}
+    return [digest for digest in chosen.blobs() if digest in missing and digest not in present]
+
+
+def _lost(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, present: frozenset[str]) -> list[str]:
+    """Those of them that the base bundles lack too."""
+    layers = layers_in_bases(bundle, bases)
+    return [digest for digest in _needed(bundle, chosen, present) if digest not in layers]
+
+
 def _from_bases(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, present: frozenset[str]) -> list[Blob]:
     """The missing layers that must come from the base bundles. InputError names the bases that were not given."""
-    missing = {layer.digest for layer in bundle.index.missing}
-    needed = [digest for digest in chosen.blobs() if digest in missing and digest not in present]
-    layers = layers_in_bases(bundle, bases)
-    lost = [digest for digest in needed if digest not in layers]
+    lost = _lost(bundle, bases, chosen, present)
     if lost:
         users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
         message = f"is a delta bundle, and its base is missing: {missing_bases(bundle, bases)}"
         hint = f"give the base bundle after {bundle.name} in the same command, or load the base first"
         raise InputError(Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}"), hint=hint)
-    return [layers[digest] for digest in needed]
+    layers = layers_in_bases(bundle, bases)
+    return [layers[digest] for digest in _needed(bundle, chosen, present)]
 
 
 def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]) -> None:
@@ -220,7 +256,7 @@ class Names:
 
     def __init__(self, engine: Engine, chosen: BundleIndex) -> None:
         self._engine = engine
-        self._images = {name: image.platform_images[0] for image in chosen.images for name in image.references}
+        self._images = {name: image for image in chosen.images for name in image.references}
         self._keeps = {name: _keep_name(name) for name in self._images} if engine.drops_untagged() else {}
         known = engine.inspect([*self._images, *self._keeps.values()])
         self._before = {name: known[name] for name in self._images if name in known}
@@ -273,16 +309,16 @@ class Names:
             asked = pool.submit(self._engine.listed, names)
             images, listed = self._engine.inspect(names), asked.result()
         loaded, problems = [], []
-        for name, platform_image in self._images.items():
+        for name, sent in self._images.items():
             image, before = images.get(name), self._before.get(name)
             if image is None or name not in listed:
                 problems.append(f"{familiar(name)} is missing")
-            elif image.layers != tuple(layer.diff_id for layer in platform_image.layers):
+            elif image.layers != tuple(layer.diff_id for layer in sent.platform_images[0].layers):
                 problems.append(f"{familiar(name)} has other layers than the bundle")
-            elif image.id not in _ids(platform_image):
-                problems.append(f"{familiar(name)} is {image.id}, neither its manifest nor its config")
+            elif image.id not in _ids(sent):
+                problems.append(f"{familiar(name)} is {image.id}, neither its digest in the bundle nor its config")
             else:
-                loaded.append(Loaded(name, platform_image.platform, image.id, before.id if before else ""))
+                loaded.append(Loaded(name, sent.platforms, image.id, before.id if before else ""))
         if problems:
             lines = "".join(f"\n    {problem}" for problem in problems)
             last = "".join(f"\n  its last output: {printable(line)}" for line in output.strip().splitlines()[-1:])
@@ -313,6 +349,6 @@ def _keep_name(name: str) -> str:
     return "fategen.invalid/keep:" + hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def _ids(platform_image: PlatformImage) -> tuple[str, str]:
-    """What an engine may call it: a containerd store by its manifest, a graphdriver by its config."""
-    return platform_image.manifest.digest, platform_image.config.digest
+def _ids(image: Image) -> tuple[str, str]:
+    """What an engine may call it: a containerd store by its index or manifest, a graphdriver by its config."""
+    return image.target.digest, image.platform_images[0].config.digest

@@ -160,8 +160,8 @@ def loaded(result: LoadResult) -> str:
         # an ID as docker prints it
         identity, before = (without("sha256:", value)[:12] for value in (image.id, image.before))
         state = {"new": "new", "same": "was there", "replaced": f"replaced {before}"}[image.state]
-        rows.append((familiar(image.reference), image.platform, identity, state))
-    return table(("IMAGE", "PLATFORM", "ID", ""), rows)
+        rows.append((familiar(image.reference), " ".join(image.platforms), identity, state))
+    return table(("IMAGE", "PLATFORMS", "ID", ""), rows)
 
 
 def loaded_json(result: LoadResult) -> dict[str, object]:

@@ -67,7 +67,7 @@ class Layout:
             **({"variant": variant[0]} if variant else {}),
             "config": {"Cmd": ["/bin/true"]},
             "rootfs": {"type": "layers", "diff_ids": list(diff_ids or [d for _, d in layers])},
-            "history": [{"created_by": "test"}],
+            "history": [{"created_by": "test", **({} if layers else {"empty_layer": True})}],
         }
         entry = {
             "schemaVersion": 2,

@@ -223,6 +223,41 @@ def test_a_base_image_that_was_removed_is_missed(chain: Chain) -> None:
     assert engine.finished
 
 
+def two_platforms(path: Path, text: str) -> SourceImage:
+    layout = Layout(path)
+    manifests = {
+        platform: layout.manifest(
+            [layout.layer({"arch": platform.encode()}), layout.layer(own(text + platform))], platform
+        )
+        for platform in ("linux/amd64", "linux/arm64")
+    }
+    layout.finish((layout.index(manifests), "docker.io/fgtest/t:1.0"))
+    return SourceImage(("fgtest/t:1.0",), path, ("linux/amd64", "linux/arm64"))
+
+
+def test_a_delta_on_an_index_in_the_engine_is_loaded_for_its_platform_and_with_the_base_as_an_index(
+    tmp_path: Path,
+) -> None:
+    """Of an index that is there by other ways than this, the other platforms' layers may not be."""
+    base = save([two_platforms(tmp_path / "1", "t1")], tmp_path / "base.fate.tar", name="base")
+    second = [two_platforms(tmp_path / "2", "t2")]
+    delta = save(second, tmp_path / "delta.fate.tar", name="delta", bases=[base.index])
+    [old], [new] = base.index.images, delta.index.images
+    engine = Recorder(indexes=True)
+    with pytest.raises(InputError, match="its base is missing"):
+        load(delta.path, engine)
+    engine.has = Present(manifests=frozenset({old.target.digest}))
+    [alone] = load(delta.path, engine).images
+    assert (alone.platforms, alone.id) == (("linux/amd64",), new.platform_images[0].manifest.digest)
+    [both] = load(delta.path, engine, bases=[base.path]).images
+    assert (both.platforms, both.id) == (("linux/amd64", "linux/arm64"), new.target.digest)
+    sent = {f"sha256:{name[13:]}" for name in engine.members()}
+    in_base, in_delta = (layer.blob.digest for layer in new.platform_images[1].layers)
+    assert {in_base, in_delta} <= sent and new.platform_images[0].layers[0].blob.digest not in sent
+    with pytest.raises(InputError, match="its base is missing"):
+        load(delta.path, engine, platform="linux/arm64")
+
+
 def test_the_same_layers_on_others_do_not_count(chain: Chain, tmp_path: Path) -> None:
     """A graphdriver knows a layer by all that is below it."""
     upside_down = save([image(tmp_path, "x", own("x1"), BASE)], tmp_path / "u", name="u").path

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from generator.bundle.engines import DockerEngine, EngineImage
 from generator.docker.process import Completed, Docker
+from generator.errors import EngineError
 
 ID = "sha256:" + "a" * 64
 LAYER = "sha256:" + "1" * 64
@@ -33,6 +37,36 @@ class Inspecting(Docker):
         assert "json ." in form
         lines = "".join(f"{json.dumps(image, ensure_ascii=False)}\n" for image in known)
         return Completed(tuple(args), int(bool(errors)), lines, errors)
+
+
+@dataclass(frozen=True)
+class Loading(Docker):
+    """``docker load`` that prints this and ends well."""
+
+    binary: str = "docker"
+    output: str = ""
+
+    @contextlib.contextmanager
+    def start(self, args: Sequence[str], **_: Any) -> Iterator[Any]:
+        done = Completed(tuple(args), 0, self.output, "")
+        yield SimpleNamespace(pipe=io.BytesIO(), finish=lambda: done)
+
+
+LOADED = "Loaded image: fgtest/b:1.0\n"
+NOT_UNPACKED = (
+    'Error unpacking image fgtest/b:1.0: apply layer error for "docker.io/fgtest/b:1.0": failed to extract layer '
+    "sha256:60fa: unexpected EOF\n"
+)
+FALSE_ALARM = "Error unpacking image fgtest/b:1.0: NotFound: content digest sha256:fba3: not found\n"
+
+
+def test_a_layer_that_docker_28_cannot_unpack_is_an_error_although_it_exits_with_0() -> None:
+    with pytest.raises(EngineError, match=r"Error unpacking image fgtest/b:1\.0: apply layer error .*unexpected EOF"):
+        DockerEngine(Loading(output=LOADED + NOT_UNPACKED)).load("linux/amd64", [b"x"])
+
+
+def test_of_a_child_of_an_index_that_is_not_loaded_docker_28_may_complain_in_vain() -> None:
+    assert DockerEngine(Loading(output=LOADED + FALSE_ALARM)).load("", [b"x"]) == LOADED + FALSE_ALARM
 
 
 def shown(name: str, **more: Any) -> dict[str, Any]:

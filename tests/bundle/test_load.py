@@ -16,6 +16,7 @@ from generator.bundle.format import header
 from generator.bundle.index import BundleIndex
 from generator.bundle.load import load
 from generator.errors import BundleError, EngineError, InputError
+from generator.images.image import Image
 from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made, bundle
 from tests.bundle.layouts import BASE, ZSTD, Layout, multi, simple
@@ -28,13 +29,15 @@ OLD = EngineImage("sha256:" + "0" * 64, ("sha256:" + "1" * 64,))
 class Recorder(Engine):
     """Keeps what is sent, and takes it in as an engine with a containerd store would; it can be told to misbehave."""
 
-    def __init__(self, *, platform: str = "linux/amd64", fault: str = "", forgets: bool = False) -> None:
+    def __init__(
+        self, *, platform: str = "linux/amd64", fault: str = "", forgets: bool = False, indexes: bool = False
+    ) -> None:
         self.sent = bytearray()
         self.names: dict[str, EngineImage] = {}
         self.aborted = False
         self.finished = False
         self.fault = fault
-        self.forgets = forgets
+        self.forgets, self.indexes = forgets, indexes
         self.zstd = True
         self.calls: list[str] = []
         self.has = Present()
@@ -48,6 +51,9 @@ class Recorder(Engine):
 
     def drops_untagged(self) -> bool:
         return self.forgets
+
+    def keeps_indexes(self) -> bool:
+        return self.indexes
 
     def listed(self, names: Sequence[str]) -> frozenset[str]:
         return frozenset() if self.fault == "hidden" else frozenset(self.names).intersection(names)
@@ -82,6 +88,10 @@ class Recorder(Engine):
         if self.fault == "no layers":
             layers = []
         digest = "sha256:" + str(item["Config"]).rpartition("/")[2]
+        if self.indexes:
+            entries = json.loads(self.file("index.json"))["manifests"]
+            digests = {entry["annotations"]["io.containerd.image.name"]: entry["digest"] for entry in entries}
+            [digest] = {digests[name] for name in cast("list[str]", item["RepoTags"])}
         return EngineImage("sha256:" + "f" * 64 if self.fault == "other id" else digest, tuple(layers))
 
     def file(self, name: str) -> bytes:
@@ -149,6 +159,45 @@ def test_one_platform_is_sent_as_flat_manifests(tmp_path: Path, platform: str) -
     assert blobs == {blob.digest[7:] for blob in platform_image.blobs()}
     assert engine.members()[-3:] == ["manifest.json", "index.json", "oci-layout"]
     assert engine.sent.endswith(bytes(1024))
+
+
+def test_an_image_of_several_platforms_stays_one_where_the_engine_keeps_indexes(made: Made) -> None:
+    a, b, m = made.plan.index.images
+    for platform, layers in ((p.platform, tuple(layer.diff_id for layer in p.layers)) for p in m.platform_images):
+        engine = Recorder(platform=platform, indexes=True)
+        only = () if platform == "linux/amd64" else ("m",)
+        result = load(io.BytesIO(made.data), engine, only=only)
+        assert {i.reference: i.id for i in result.images}[M] == m.target.digest
+        assert engine.names[M].layers == layers, "the engine's own platform is in manifest.json, which podman reads"
+        assert {i.reference: set(i.platforms) for i in result.images}[M] == {"linux/amd64", "linux/arm64"}
+        blobs = {f"sha256:{name[13:]}" for name in engine.members() if name.startswith("blobs/sha256/")} - {"sha256:"}
+        assert blobs == {blob.digest for image in ((m,) if only else (a, b, m)) for blob in image.blobs()}
+        assert {i.state for i in load(io.BytesIO(made.data), engine, only=only).images} == {"same"}
+
+
+def test_of_an_index_in_the_engine_only_its_own_platform_is_sure_to_be_whole(made: Made) -> None:
+    """Whoever pulls an index gets one platform of it."""
+    m = made.plan.index.images[2]
+    engine = Recorder(indexes=True)
+    engine.has = Present(manifests=frozenset({m.target.digest}))
+    load(io.BytesIO(made.data), engine, only=("m",))
+    own, other = ({layer.blob.digest for layer in p.layers} for p in m.platform_images)
+    assert sent_layers(engine, m) == other - own
+    load(io.BytesIO(made.data), engine, only=("m",), platform="linux/arm64")
+    assert sent_layers(engine, m) == other - own
+
+
+def sent_layers(engine: Recorder, image: Image) -> set[str]:
+    layers = {layer.blob.digest for p in image.platform_images for layer in p.layers}
+    return {digest for digest in layers if f"blobs/sha256/{digest[7:]}" in engine.members()}
+
+
+def test_one_platform_that_is_asked_for_is_loaded_alone(made: Made) -> None:
+    engine = Recorder(indexes=True)
+    m = made.plan.index.images[2]
+    for platform_image in m.platform_images:
+        result = load(io.BytesIO(made.data), engine, only=("m",), platform=platform_image.platform)
+        assert [i.id for i in result.images] == [platform_image.manifest.digest]
 
 
 def test_only(made: Made) -> None:

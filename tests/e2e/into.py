@@ -37,6 +37,16 @@ class DockerTarget:
         }
         return {name: identity for name, identity in found.items() if identity}
 
+    @property
+    def keeps_indexes(self) -> bool:
+        return not self.by_diff_id
+
+    def holds(self, name: str, digests: set[str]) -> bool:
+        """Whether it gives these blobs away with the image."""
+        save = subprocess.Popen(["docker", "save", name], env={**os.environ, **self.env}, stdout=subprocess.PIPE)
+        listed = subprocess.run(["tar", "-t"], stdin=save.stdout, capture_output=True, text=True, check=True).stdout
+        return save.wait() == 0 and digests <= {f"sha256:{line.rpartition('/')[2]}" for line in listed.splitlines()}
+
     def whole(self, name: str) -> bool:
         """Whether the engine can give the image away again with all of its layers."""
         save = subprocess.Popen(["docker", "save", name], env={**os.environ, **self.env}, stdout=subprocess.PIPE)
@@ -58,6 +68,7 @@ class DockerTarget:
 class PodmanTarget:
     into: str = "podman"
     by_diff_id: bool = False
+    keeps_indexes: bool = False
     env: dict[str, str] = field(default_factory=dict)
 
     def ids(self, *names: str) -> dict[str, str]:
@@ -79,6 +90,7 @@ class ContainerdTarget:
     namespace: str
     address: str
     by_diff_id: bool = False
+    keeps_indexes: bool = True
 
     @property
     def into(self) -> str:
@@ -95,6 +107,9 @@ class ContainerdTarget:
         lines = [line.split() for line in self._ctr("images", "ls").splitlines()[1:]]
         found = {words[0].removeprefix("docker.io/"): words[2] for words in lines}
         return {name: found[name] for name in names if name in found}
+
+    def holds(self, name: str, digests: set[str]) -> bool:
+        return digests <= set(self._ctr("content", "ls", "--quiet").split())
 
     def whole(self, name: str) -> bool:
         lines = self._ctr("images", "check", f"name=={_full(name)}").splitlines()[1:]

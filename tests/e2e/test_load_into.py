@@ -20,7 +20,7 @@ from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import GZIP, TAR, ZSTD, Layout, multi, sha256
 from tests.e2e.conftest import Fategen, Ran, docker, gone, succeeded
-from tests.e2e.into import KINDS, Target, target
+from tests.e2e.into import KINDS, PodmanTarget, Target, target
 
 SPACE = f"fginto-{os.getpid()}"
 X, Y = f"{SPACE}/x:1.0", f"{SPACE}/y:1.0"
@@ -42,8 +42,8 @@ def image(path: Path, name: str, text: str, media_type: str = GZIP, diff_ids: li
 class Chain:
     """A; B, a delta on A with another x; C, a delta on B with another y. ``raw`` is A with layers as plain tars.
 
-    ``zstd`` is the whole of C with layers in zstd; in ``both`` x has two platforms; in ``wrong`` every digest is right,
-    and y's config says of a layer what it does not unpack to.
+    In ``bare`` x has no layers. ``zstd`` is the whole of C with layers in zstd; in ``both`` x has two platforms; in
+    ``wrong`` every digest is right, and y's config says of a layer what it does not unpack to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,13 +60,17 @@ class Chain:
         self.zstd = save(zstd, path / "zstd.fate.tar", name="zstd").path
         both = SourceImage((X,), multi(path / "both", "x"), ("linux/amd64", "linux/arm64"))
         self.both = save([both, first[1]], path / "both.fate.tar", name="both").path
+        empty = Layout(path / "bare")
+        empty.finish((empty.manifest([]), f"docker.io/{X}"))
+        bare = SourceImage((X,), empty.path, ("linux/amd64",))
+        self.bare = save([bare, first[1]], path / "bare.fate.tar", name="bare").path
         wrong = image(path / "wrong", "y", f"y4 {SPACE}", diff_ids=[sha256(b"x"), sha256(b"y")])
         self.wrong = save([second[0], wrong], path / "wrong.fate.tar", name="wrong").path
 
     @property
     def ids(self) -> set[str]:
         """What an engine may keep of them without a name."""
-        indexes = [inspect(path).index for path in (self.a, self.whole, self.b, self.raw, self.both)]
+        indexes = [inspect(path).index for path in (self.a, self.whole, self.b, self.raw, self.both, self.bare)]
         return {one.platform_images[0].config.digest for index in indexes for one in index.images}
 
     def root(self, name: str) -> str:
@@ -102,8 +106,9 @@ def on(*kinds: str) -> pytest.MarkDecorator:
 EVERY = on(*KINDS)
 ONE = on("docker, containerd store")
 BOTH_STORES = on("docker, containerd store", "docker 20.10")
-# other engines do not refuse such a bundle, or are asked in another way
-TWO_DOCKERS = pytest.mark.parametrize("engine", ["docker, containerd store", "docker 20.10"], indirect=True)
+# other engines are asked in another way
+DOCKERS = ("docker, containerd store", "docker 20.10", "docker 28, containerd store")
+TWO_DOCKERS = pytest.mark.parametrize("engine", DOCKERS[:2], indirect=True)
 
 
 @pytest.fixture
@@ -203,7 +208,7 @@ def test_damage_moves_no_name(engine: Target, chain: Chain, load: Loads, tmp_pat
     assert engine.whole(X)
 
 
-@TWO_DOCKERS
+@pytest.mark.parametrize("engine", DOCKERS, indirect=True)
 @pytest.mark.parametrize("before", ["nothing", "older images"])
 def test_an_engine_that_refuses_what_was_whole_gets_its_names_back(
     engine: Target, chain: Chain, load: Loads, before: str
@@ -211,6 +216,8 @@ def test_an_engine_that_refuses_what_was_whole_gets_its_names_back(
     """Engines keep the images that they had taken before the one that they refuse; no name of the bundle may stay."""
     if before == "older images":
         succeeded(load(chain.a))
+        # one without layers among them
+        succeeded(load(chain.bare))
     ids = engine.ids(X, Y)
     ran = load(chain.wrong)
     assert ran.code == 3
@@ -226,6 +233,37 @@ def test_an_engine_that_refuses_what_was_whole_gets_its_names_back(
 def test_docker_load_alone_takes_it_too(engine: Target, chain: Chain) -> None:
     docker("--host", engine.env["DOCKER_HOST"], "load", "--input", str(chain.whole))
     assert set(engine.ids(X, Y)) == {X, Y}
+    assert engine.whole(Y)
+
+
+@EVERY
+def test_an_image_of_two_platforms_stays_one_where_the_engine_keeps_indexes(
+    engine: Target, chain: Chain, load: Loads
+) -> None:
+    image = inspect(chain.both).index.images[0]
+    assert load.states(chain.both, "--image", "x") == {X: "new"}
+    if isinstance(engine, PodmanTarget) or not engine.keeps_indexes:
+        assert engine.ids(X) == {X: image.platform_images[0].config.digest}
+        return
+    assert engine.ids(X) == {X: image.target.digest}
+    assert engine.holds(X, {blob.digest for blob in image.blobs()})
+    assert load.states(chain.both, "--image", "x") == {X: "same"}
+    assert engine.holds(X, {blob.digest for blob in image.blobs()})
+    if engine.into == "docker":
+        host, named = engine.env["DOCKER_HOST"], f"{X.rpartition(':')[0]}@{image.target.digest}"
+        assert docker("--host", host, "image", "inspect", "--format", "{{.Id}}", named) == image.target.digest
+    succeeded(load(chain.a))
+    assert load.states(chain.both, "--image", "x", "--platform", "linux/amd64") == {X: "replaced"}
+    assert engine.ids(X) == {X: image.platform_images[0].manifest.digest}
+
+
+@BOTH_STORES
+def test_an_image_without_layers_is_loaded_and_hides_no_other(engine: Target, chain: Chain, load: Loads) -> None:
+    succeeded(load(chain.a))
+    assert load.states(chain.bare) == {X: "replaced", Y: "same"}
+    assert load.states(chain.bare) == {X: "same", Y: "same"}
+    assert load.states(chain.whole)[X] == "replaced"
+    assert engine.whole(X)
     assert engine.whole(Y)
 
 
