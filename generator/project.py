@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os.path
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,8 @@ def find_project(start: Path) -> Project:
 def state_directory(start: Path | None = None) -> Path:
     """``.fategen`` of the project at or above ``start`` (default: here); without a project, of ``start`` itself."""
     start = (start or Path()).resolve()
-    try:
-        return find_project(start).make_state()
-    except InputError:
-        return start / STATE
+    with contextlib.suppress(InputError):
+        project = find_project(start)
+        if project.env.is_file():
+            return project.make_state()
+    return start / STATE

@@ -108,7 +108,8 @@ def read_text(path: Path) -> str:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             # a pipe would be waited for
-            raise InputError(Problem(path.name, "is not a file"))
+            kind = "a directory" if path.is_dir() else "a pipe or a device"
+            raise InputError(Problem(path.name, f"is {kind}, not a file"), hint="move it away")
         data = path.read_bytes()
         return data.decode("utf-8")
     except OSError as error:

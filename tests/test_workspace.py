@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generator.errors import InputError
-from generator.project import Project, find_project
+from generator.project import Project, find_project, state_directory
 from generator.workspace import load
 
 ODD: dict[str, Callable[[Path], object]] = {
@@ -35,6 +35,7 @@ def test_an_env_that_is_no_file_is_an_error_and_not_the_project_above(
     make(below / ".env")
     assert find_project(below).root == below
     assert refusal(below).startswith(".env: ")
+    assert state_directory(below) == below / ".fategen"
 
 
 @odd
