@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from generator.text import shorten
 
-SHOWN, FIRST = 8, 6
+SHOWN, FIRST = 10, 7
 """Lines that are shown at most, and how many of them are the first ones: a compiler's first error is the cause."""
 WIDTH = 300
 LAST = 20
@@ -52,7 +52,7 @@ TOOLS = (
     Tool("apt", r"E: |W: Failed to fetch|Err:\d+ |W: GPG error|\S+ : (?:Depends|Breaks|Conflicts|PreDepends): "),
     Tool(
         "gcc",
-        r"\S+:\d+(?::\d+)?: (?:fatal )?error: |(?:\S*: )?(?:undefined reference to|multiple definition of)|"
+        r"\S+:\d+(?::\d+)?: (?:fatal )?error: |\d+ \| +\S|(?:\S*: )?(?:undefined reference to|multiple definition of)|"
         r"\S+:\(\S+\): undefined reference to|\S*\bld(?:\.\w+)?: (?:cannot find|.*error)|(?:cc1\S*|g\S+): .*error",
         r"collect2: ",
     ),
