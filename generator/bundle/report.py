@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from generator.bundle.save import SaveResult
     from generator.loader.build import LoaderFiles
 
-_WIDTH = 100
-"""Columns of a terminal that a table of images may take."""
-_COLUMNS = ("IMAGE", "PLATFORMS", ">SIZE", ">ITS OWN", ">SHARED")
 _ZSTD_NOTE = "the layers are compressed with zstd: Docker 23 and later, podman and containerd load them"
 
 
 @dataclass(frozen=True)
 class ImageReport:
-    """One image. ``size`` in bytes, of which ``shared`` are in other images of the bundle too, ``unique`` are not."""
+    """One image. ``size`` in bytes, of which ``shared`` are in other images of the bundle too, ``unique`` are not.
+
+    ``digest`` is that of the index if it has several platforms; ``manifests`` has that of each platform.
+    """
 
     name: str
     references: tuple[str, ...]
@@ -34,6 +34,7 @@ class ImageReport:
     size: int
     unique: int
     shared: int
+    manifests: dict[str, str]
 
 
 def report(index: BundleIndex) -> tuple[ImageReport, ...]:
@@ -45,7 +46,8 @@ def report(index: BundleIndex) -> tuple[ImageReport, ...]:
         size = sum(blobs.values())
         unique = sum(size for digest, size in blobs.items() if users[digest] == 1)
         parts = image.label, image.references, image.platforms, image.target.digest
-        reports.append(ImageReport(*parts, size, unique, size - unique))
+        manifests = {platform.platform: platform.manifest.digest for platform in image.platform_images}
+        reports.append(ImageReport(*parts, size, unique, size - unique, manifests))
     return tuple(reports)
 
 
@@ -76,19 +78,21 @@ def delta_note(index: BundleIndex, bases: Sequence[BundleIndex] = ()) -> str:
 
 
 def images_table(index: BundleIndex) -> str:
-    """The images of a bundle as a table, with their digests if they fit; below, its small files and a note."""
+    """The images of a bundle as a table, with the digests of each; below, its small files and a note."""
     rows: list[tuple[str, ...]] = []
     for image in report(index):
         first, *others = (familiar(name) for name in image.references)
-        sizes = human(image.size), human(image.unique), human(image.shared)
-        rows.append((first, " ".join(image.platforms), *sizes, image.digest[7:15]))
-        rows.extend((name, "", "", "", "", "") for name in others)
-    text = table((*_COLUMNS, "DIGEST"), rows)
-    if max(map(len, text.splitlines())) > _WIDTH:
-        text = table(_COLUMNS, rows)
+        rows.append((first, human(image.size), human(image.unique), human(image.shared)))
+        digests = {
+            **({"index": image.digest} if image.digest not in image.manifests.values() else {}),
+            **image.manifests,
+        }
+        below = [f"  {what:{max(map(len, digests))}}  {digest[:15]}…" for what, digest in digests.items()]
+        rows.extend((line, "", "", "") for line in (*others, *below))
+    text = table(("IMAGE", ">SIZE", ">ITS OWN", ">SHARED"), rows)
     files = ", ".join(f"{file.name} ({human(file.size)})" for file in index.files)
-    below = [f"files: {files}"] * bool(files) + [_ZSTD_NOTE] * ("zstd" in index.compressions)
-    return "\n\n".join([text, *(["\n".join(below)] if below else [])])
+    notes = [f"files: {files}"] * bool(files) + [_ZSTD_NOTE] * ("zstd" in index.compressions)
+    return "\n\n".join([text, *(["\n".join(notes)] if notes else [])])
 
 
 def summary(name: str, index: BundleIndex, size: int) -> str:

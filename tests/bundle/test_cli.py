@@ -11,9 +11,7 @@ import pytest
 
 from generator.bundle.index import short_root
 from generator.bundle.report import images_table, report
-from generator.bundle.save import save
 from generator.config.reference import familiar, normalize, short
-from generator.images.layout import SourceImage
 from tests.bundle.command import run
 from tests.bundle.conftest import Made
 
@@ -29,8 +27,10 @@ def test_inspect(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert run(monkeypatch, "inspect", file) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert re.search(r"^fgtest/a:1.0 +linux/amd64 +\d.* B", out, re.M)
-    assert re.search(r"^fgtest/m:1.0 +linux/amd64 linux/arm64", out, re.M)
+    assert re.search(r"^fgtest/a:1.0 +\d.* B$", out, re.M) and "\n  linux/amd64  sha256:" in out
+    assert re.search(
+        r"^fgtest/m:1.0 .*\n  index        sha256:.*\n  linux/amd64  sha256:.*\n  linux/arm64  sha256:", out, re.M
+    )
     assert short_root(made.plan.index.root) in out
 
 
@@ -56,13 +56,14 @@ def test_inspect_sees_a_wrong_size(
     assert "has 1 bytes after its end" in capsys.readouterr().err
 
 
-def test_a_digest_stands_in_the_table_where_it_has_room(made: Made, sources: list[SourceImage], tmp_path: Path) -> None:
+def test_the_table_tells_an_index_from_its_platforms(made: Made) -> None:
+    lines = images_table(made.plan.index).splitlines()
     for image in made.plan.index.images:
-        digest = image.target.digest[7:15]
-        assert re.search(rf"^{familiar(image.references[0])} .* {digest}$", images_table(made.plan.index), re.M)
-    long = [SourceImage((f"fgtest/{'m' * 60}:1.0",), sources[2].layout, sources[2].platforms)]
-    wide = images_table(save(long, tmp_path / "wide", name="wide").index)
-    assert "DIGEST" not in wide and "SHARED" in wide
+        manifests = [(each.platform, each.manifest.digest) for each in image.platform_images]
+        digests = [("index", image.target.digest), *manifests] if image.nested else manifests
+        first = next(n for n, line in enumerate(lines) if line.startswith(f"{familiar(image.references[0])} "))
+        below = lines[first + len(image.references) : first + len(image.references) + len(digests)]
+        assert [tuple(line.split()) for line in below] == [(what, f"{digest[:15]}…") for what, digest in digests]
 
 
 def test_verify(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
