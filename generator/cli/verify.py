@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--prefix", default="", metavar="R/NS", help="Use another registry and namespace than PREFIX.")
 @click.option("--no-start", is_flag=True, help="Run only the checks that start no container.")
 @click.option("--within", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
-              help="Wait at least so long until a service listens; for a busy machine.")  # fmt: skip
+              help="How long a service has until it listens; default: what its contract says, or 120.")  # fmt: skip
 @click.option("--stack", is_flag=True,
               help="Instead, start two parties with Docker Compose and run smoke commands in them.")  # fmt: skip
 @click.option(

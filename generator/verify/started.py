@@ -50,7 +50,7 @@ def check_started(
 ) -> dict[Subject, list[Result]]:
     """The results of each subject. No container and no volume is left, not even those of a run that was killed.
 
-    ``within``: seconds that a service has at least until it listens.
+    ``within``: seconds that a service has until it listens, instead of its contract's.
 
     The caller lets one run at a time use ``state``, the project's directory for it.
     """
@@ -125,7 +125,7 @@ class _Trial:
         contract = subject.contract
         self.contract, self.started = contract, contract.started or Started(where=contract.where)
         self.ports = self.started.answers or contract.ports
-        self.within = max(self.started.within * slow, within)
+        self.within = (within or self.started.within) * slow
 
     def attempt(self, check: Callable[[], Iterator[Result]]) -> list[Result]:
         """The results of one check, each with the time since the one before; if no container starts, one says so."""
