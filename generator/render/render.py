@@ -14,7 +14,7 @@ import re
 import resource
 import signal
 import threading
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,8 +124,18 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
                     raise TooMuchError(f"* makes {len(one) * other} characters or items")
             return super().call_binop(context, operator, left, right)
 
+    class Loader(jinja2.FileSystemLoader):
+        """Reads no file of the machine through a link: ``--diff`` would show it."""
+
+        def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+            text, file, fresh = super().get_source(environment, template)
+            if not any(Path(file).resolve().is_relative_to(directory) for directory in inside):
+                raise InputError(Problem(f"templates/{template}", "is a link that leads out of templates/"))
+            return text, file, fresh
+
+    inside = [directory.resolve() for directory in templates]
     environment = Sandbox(
-        loader=jinja2.FileSystemLoader([str(t) for t in templates]),
+        loader=Loader([str(t) for t in templates]),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         trim_blocks=True,

@@ -238,6 +238,25 @@ def test_a_template_that_would_go_on_and_on_ends_in_an_error(
     assert rendering(project_dir) == f"templates/{PYTHON}:2: it takes more than {said}"
 
 
+@pytest.mark.parametrize("link", ["secret", "deep"])
+def test_a_template_reads_no_file_outside_of_templates_through_a_link(project_dir: Path, link: str) -> None:
+    (project_dir / "deep").mkdir()
+    for name in ("secret", "deep/secret"):
+        (project_dir / name).write_text("hunter2\n", encoding="utf-8")
+    edit_template(project_dir, PYTHON, f"# {{{{ header }}}}\n{{% include '{link}{'/secret' * (link == 'deep')}' %}}\n")
+    (project_dir / "templates" / link).symlink_to(project_dir / link)
+    said = rendering(project_dir)
+    assert said.endswith("is a link that leads out of templates/") and "hunter2" not in said
+
+
+def test_templates_may_themselves_be_a_link(project_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    edit_template(project_dir, PYTHON, "# {{ header }}\nFROM base-image\n")
+    elsewhere = tmp_path_factory.mktemp("shared") / "templates"
+    (project_dir / "templates").rename(elsewhere)
+    (project_dir / "templates").symlink_to(elsewhere)
+    assert load(Project(project_dir)).tree["dockerfiles/python/Dockerfile"].endswith("\nFROM base-image\n")
+
+
 def test_a_stage_is_known_by_its_name_in_any_case_and_by_its_number(project_dir: Path) -> None:
     text = "# {{ header }}\nFROM a:1 AS Build\nFROM b:1\nFROM base-image\n" + "".join(
         f"COPY --from={name} /x /y\n" for name in ("build", "BUILD", "0", "1")
