@@ -84,16 +84,20 @@ def load(
         except Malformed as error:
             raise InputError(Problem("--platform", str(error))) from None
         own = platform_name(engine.platform()) if platform and engine.keeps_indexes() else wanted_platform
-        chosen = renamed(_for_platform(bundle.index, only, wanted_platform), retag)
+        as_indexes = engine.keeps_indexes() and not platform
+        chosen = renamed(_for_platform(bundle.index, only, wanted_platform, every=as_indexes), retag)
         # a delta's missing layers may be in any image; a whole bundle was loaded under its names, or never
         images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
         known = engine.present(tuple(dict.fromkeys(name for image in images for name in image.references)))
-        if as_indexes := engine.keeps_indexes() and not platform:
-            every = renamed(_for_platform(bundle.index, only, wanted_platform, every=True), retag)
-            if not _lost(bundle, others, every, _present_layers(bundle.index, every, known, own)):
-                chosen = every
         present = _present_layers(bundle.index, chosen, known, own)
-        from_bases = _from_bases(bundle, others, chosen, present)
+        from_bases, lost = _from_bases(bundle, others, chosen, present)
+        if lost and as_indexes:
+            # perhaps of other platforms alone
+            chosen = renamed(_for_platform(bundle.index, only, wanted_platform), retag)
+            present = _present_layers(bundle.index, chosen, known, own)
+            from_bases, lost = _from_bases(bundle, others, chosen, present)
+        if lost:
+            raise _missing_base(bundle, others, chosen, lost)
         _check_readable(engine, chosen, present)
         wanted = {blob_name(digest) for digest in chosen.blobs() if digest not in present} | {"blobs/", "blobs/sha256/"}
         names_before = Names(engine, chosen)
@@ -188,12 +192,8 @@ def _present_layers(index: BundleIndex, chosen: BundleIndex, present: Present, o
     for image in index.images:
         for platform_image in image.platform_images:
             # of an index that it was given by others, an engine may have its own platform alone
-            tops = (
-                (image.target, platform_image.manifest)
-                if platform_image.platform == own
-                else (platform_image.manifest,)
-            )
-            if any(top.digest in present.manifests for top in tops):
+            tops = {platform_image.manifest.digest, image.target.digest if platform_image.platform == own else ""}
+            if tops & present.manifests:
                 whole.update(layer.blob.digest for layer in platform_image.layers)
     images = [platform_image for image in chosen.images for platform_image in image.platform_images]
     # a delta says in which images of its bases a missing layer is, but not for which platforms
@@ -212,28 +212,22 @@ def _present_layers(index: BundleIndex, chosen: BundleIndex, present: Present, o
     return frozenset(known_layers - send)
 
 
-def _needed(bundle: Bundle, chosen: BundleIndex, present: frozenset[str]) -> list[str]:
-    """The layers that a delta leaves out and the engine lacks."""
+def _from_bases(
+    bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, present: frozenset[str]
+) -> tuple[list[Blob], list[str]]:
+    """The missing layers that must come from the base bundles, and those that are in none of these."""
     missing = {layer.digest for layer in bundle.index.missing}
-    return [digest for digest in chosen.blobs() if digest in missing and digest not in present]
-
-
-def _lost(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, present: frozenset[str]) -> list[str]:
-    """Those of them that the base bundles lack too."""
+    needed = [digest for digest in chosen.blobs() if digest in missing and digest not in present]
     layers = layers_in_bases(bundle, bases)
-    return [digest for digest in _needed(bundle, chosen, present) if digest not in layers]
+    return [layers[digest] for digest in needed if digest in layers], [d for d in needed if d not in layers]
 
 
-def _from_bases(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, present: frozenset[str]) -> list[Blob]:
-    """The missing layers that must come from the base bundles. InputError names the bases that were not given."""
-    lost = _lost(bundle, bases, chosen, present)
-    if lost:
-        users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
-        message = f"is a delta bundle, and its base is missing: {missing_bases(bundle, bases)}"
-        hint = f"give the base bundle after {bundle.name} in the same command, or load the base first"
-        raise InputError(Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}"), hint=hint)
-    layers = layers_in_bases(bundle, bases)
-    return [layers[digest] for digest in _needed(bundle, chosen, present)]
+def _missing_base(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, lost: Sequence[str]) -> InputError:
+    """The error that names the base bundles which were not given."""
+    users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
+    message = f"is a delta bundle, and its base is missing: {missing_bases(bundle, bases)}"
+    hint = f"give the base bundle after {bundle.name} in the same command, or load the base first"
+    return InputError(Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}"), hint=hint)
 
 
 def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]) -> None:

@@ -52,9 +52,9 @@ class DockerTarget:
         save = subprocess.Popen(["docker", "save", name], env={**os.environ, **self.env}, stdout=subprocess.PIPE)
         listed = subprocess.run(["tar", "-t"], stdin=save.stdout, capture_output=True, text=True, check=True).stdout
         save.wait()
-        layers = json.loads(
-            _run(self.env, "docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", name).stdout
-        )
+        # the whole: an image that lacks a blob has no .RootFS.Layers
+        shown = json.loads(_run(self.env, "docker", "image", "inspect", "--format", "{{json .}}", name).stdout)
+        layers = (shown["RootFS"] or {}).get("Layers")
         saved = listed.count("/layer.tar") or listed.count("blobs/sha256/") - listed.count("blobs/sha256/\n")
         return save.returncode == 0 and bool(layers) and saved >= len(layers)
 

@@ -257,6 +257,20 @@ def test_an_image_of_two_platforms_stays_one_where_the_engine_keeps_indexes(
     assert engine.ids(X) == {X: image.platform_images[0].manifest.digest}
 
 
+@pytest.mark.parametrize("engine", [DOCKERS[0], DOCKERS[2]], indirect=True)
+def test_an_image_that_lacks_a_blob_is_mended(engine: Target, chain: Chain, load: Loads, tmp_path: Path) -> None:
+    """A containerd store keeps what was left out, and Docker 28 shows it as an image without layers."""
+    data = chain.whole.read_bytes()
+    layer = [member for member in contents(inspect(chain.whole).index).members if member.role == "layer"][-1]
+    (tmp_path / "hole.tar").write_bytes(data[: layer.offset] + data[layer.end :])
+    docker("--host", engine.env["DOCKER_HOST"], "load", "--input", str(tmp_path / "hole.tar"), check=False)
+    assert Y in engine.ids(X, Y)
+    assert not engine.whole(Y)
+    succeeded(load(chain.whole))
+    assert engine.whole(X)
+    assert engine.whole(Y)
+
+
 @BOTH_STORES
 def test_an_image_without_layers_is_loaded_and_hides_no_other(engine: Target, chain: Chain, load: Loads) -> None:
     succeeded(load(chain.a))

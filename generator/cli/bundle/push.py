@@ -30,7 +30,7 @@ def command(
     output_format: str,
     quiet: bool,
 ) -> None:
-    """Push the images of a bundle to REGISTRY/PREFIX/NAME:TAG, with the same digests.
+    """Check a bundle and push its images to REGISTRY/PREFIX/NAME:TAG, with the same digests.
 
     Every tag is written, or none, after everything is uploaded. Logins are Docker's (docker login). Blobs in the
     registry are not sent again: after an error, run the command again.
