@@ -24,7 +24,12 @@ def test_a_build_is_a_picture_that_makes_way_for_the_result(pushed: Path) -> Non
     assert code == 0, drawn
     assert "  roll      ✓  cached  amd64 arm64" in drawn
     left = [line.split() for line in screen_of(drawn).display]
-    assert [words[0] for words in left if words][-2:] == ["IMAGE", "roll"] and "building" not in str(left)
+    assert [words[0] for words in left if words][-4:] == [
+        "IMAGE",
+        "packages",
+        "roll",
+        "total",
+    ] and "building" not in str(left)
     picture = drawn.partition("\x1b[?25l")[2].partition("IMAGE")[0]
     picture_lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", picture).splitlines()
     assert max(map(len, picture_lines)) <= 60, max(picture_lines, key=len)
@@ -34,7 +39,7 @@ def test_a_build_is_a_picture_that_makes_way_for_the_result(pushed: Path) -> Non
 def test_ctrl_c_leaves_a_clean_terminal(own_sample: Path) -> None:
     source = own_sample.parent / "sources/eggroll/storage/storage-service-cxx/src/Stores.cc"
     source.write_text(source.read_text(encoding="utf-8") + f"\n// {time.time()}\n", encoding="utf-8")
-    code, drawn = fategen("bake", "egg", cwd=own_sample, interrupt_at="egg .*storage .*RUN")
+    code, drawn = fategen("bake", "egg", cwd=own_sample, interrupt_at="egg .*storage .*compile")
     assert code == 130, drawn
     assert "Traceback" not in drawn
     last = drawn[drawn.rindex("stopping") :]
