@@ -106,6 +106,10 @@ def stop(signum, frame):
 def main():
     # A handler of our own: as the first process of a container, Python would otherwise never see SIGTERM's default.
     signal.signal(signal.SIGTERM, stop)
+    if WORK_MODE == 1:
+        # as upstream: in a cluster it does not start without roll
+        with socket.create_connection((SERVERS["roll"]["host"], SERVERS["roll"]["port"]), 5) as roll:
+            roll.recv(1)
     lines = Server((IP, GRPC_PORT), Line)
     threading.Thread(target=lines.serve_forever, daemon=True).start()
     api = Server((IP, HTTP_PORT), Api)
