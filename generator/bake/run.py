@@ -298,8 +298,8 @@ def _numbers(template: Path, line: str) -> list[int]:
     numbers = []
     for number, text in enumerate(template.read_text(encoding="utf-8").splitlines(), 1):
         fixed = re.split(r"\{\{.*?\}\}", text)
-        # one that is an expression alone could give any line
-        if any(part.strip() for part in fixed) and re.fullmatch(".*".join(map(re.escape, fixed)), line):
+        # one that is an expression alone, or a comment with one, could give any line
+        if re.search(r"\w\w", "".join(fixed)) and re.fullmatch(".*".join(map(re.escape, fixed)), line):
             numbers.append(number)
     return numbers
 

@@ -227,6 +227,16 @@ def test_a_line_that_a_template_fills_in_has_its_place_there_too(plan: Plan) -> 
     assert bake_error(job_of(plan, "roll"), reader, 1).message.endswith(f"java.Dockerfile.j2:{expected}")
 
 
+def test_what_comes_from_a_macro_has_no_line_in_the_images_template(plan: Plan) -> None:
+    text = workspace().tree["dockerfiles/base-image/Dockerfile"]
+    apt = next(n for n, line in enumerate(text.splitlines()) if line.startswith("# apt-get install"))
+    reader = Reader(["base-image"], str)
+    lines = [vertex("[venv 2/6] RUN x", started=AT.format(1), completed=AT.format(2), error="exit code: 100")]
+    for line in [*lines, *shown_by_buildx(text, apt, apt + 2)]:
+        list(reader.feed(line))
+    assert bake_error(job_of(plan, "base-image"), reader, 1).message.endswith("/base-image.Dockerfile.j2")
+
+
 def test_a_parse_error_names_the_one_file(plan: Plan) -> None:
     text = workspace().tree["dockerfiles/python/Dockerfile"]
     number = text.splitlines().index("WORKDIR /data/projects/fate/python") + 1
