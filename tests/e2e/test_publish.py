@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from generator.bundle import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import simple
-from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
+from tests.e2e.conftest import Fategen, Ran, digest_of, docker, registry_get, succeeded
 from tests.e2e.faults import Faults, refused_tag, transient
 
 NAMES = tuple("abcdefgh")
@@ -145,6 +145,67 @@ def test_the_next_run_finishes_what_was_killed(site: Site, moment: int) -> None:
     assert site.tags() == site.after and not journal.exists()
     # what was on its way in four uploads at most is sent again
     assert site.line.uploaded - sent < len(NAMES) * SIZE - min(sent, len(NAMES) * SIZE) + 5 * SIZE
+
+
+class Release:
+    """The whole sample, baked and pushed through the faulty line; release 1 is there, 2 has Docker's media types."""
+
+    def __init__(self, project: Path, registry: str, fategen: Fategen, address: str, line: Faults) -> None:
+        self.project, self.registry, self.fategen, self.line = project, registry, fategen, line
+        self.path = f"publish-{os.getpid()}-bake"
+        push = ("bake", "all", "--push", "--overwrite", "--format", "json", "--set", f"PREFIX={address}/{self.path}")
+        self.push = {1: push, 2: (*push, "--set", "MEDIA_TYPES=docker")}
+
+    def bake(self, release: int) -> Ran:
+        return self.fategen(*self.push[release], cwd=self.project)
+
+    def built(self, release: int) -> dict[str, str]:
+        return {image["image"]: image["digest"] for image in json.loads(succeeded(self.bake(release)).out)}
+
+    def tags(self) -> dict[str, str]:
+        """What every tag points to, asked past the faults."""
+        names = json.loads(succeeded(self.fategen("images", "all", "--format", "json", cwd=self.project)).out)
+        return {
+            image["name"]: digest_of(f"{self.registry}/{self.path}/{image['name']}:1.3.0-release") for image in names
+        }
+
+
+@pytest.fixture
+def release(sample: Path, registry: str, fategen: Fategen) -> Iterator[Release]:
+    line = Faults(registry)
+    with line.serve() as address:
+        release = Release(sample, registry, fategen, address, line)
+        succeeded(release.bake(1))
+        yield release
+
+
+@pytest.mark.full
+def test_a_release_through_transient_faults_ends_in_success(release: Release) -> None:
+    release.line.faults.append(transient(1))
+    assert release.built(2) == release.tags()
+
+
+@pytest.mark.full
+def test_a_release_of_which_a_tag_is_refused_leaves_every_tag_as_it_was(release: Release) -> None:
+    before = release.tags()
+    release.line.faults.append(refused_tag("python"))
+    assert release.bake(2).code == 3
+    assert release.tags() == before
+
+
+@pytest.mark.full
+def test_the_next_run_finishes_a_release_that_was_killed_while_it_wrote_tags(release: Release) -> None:
+    before = release.tags()
+    command = [sys.executable, "-m", "generator", *release.push[2]]
+    with subprocess.Popen(command, cwd=release.project, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+        written = len(release.line.tags)
+        while run.poll() is None and len(release.line.tags) < written + 3:
+            time.sleep(0.0005)
+        run.send_signal(signal.SIGKILL)
+    assert 0 < len(release.tags().items() & before.items()) < len(before), "half visible"
+    sent = release.line.uploaded
+    assert release.built(2) == release.tags()
+    assert release.line.uploaded - sent < 100_000, "manifests alone are sent again"
 
 
 def test_docker_media_types_for_registries_that_refuse_oci(
