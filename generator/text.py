@@ -59,6 +59,11 @@ def wrap(text: str, width: int = WIDTH, indent: str = "") -> str:
     )
 
 
+def short_digest(digest: str) -> str:
+    """``sha256:91c19792…``, for a table; "" for no digest."""
+    return digest[:15] + "…" if digest else ""
+
+
 def cells(text: str) -> int:
     """The columns that a terminal needs for it (Unicode TR11: wide characters take two; combining ones none)."""
     if text.isascii():

@@ -16,10 +16,10 @@ from generator.config.env import parse_settings
 from generator.config.settings import Settings, key_of, sample_env
 from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.files import write_atomically
-from generator.plan.plan import Plan, make_plan
+from generator.plan.plan import Plan, Target, make_plan
 from generator.project import Project
 from generator.render.overrides import never_read, no_files
-from generator.render.render import render
+from generator.render.render import find_template, render
 from generator.render.tree import Change, compare, write
 
 IGNORED = (b".env.local", b".fategen/", b"*.fate.tar", b"*.fate.tar.*", b"fategen-load.*")
@@ -42,6 +42,10 @@ class Workspace:
     def drift(self) -> tuple[Change, ...]:
         """Every generated file that is missing, changed or stale on disk."""
         return compare(self.tree, self.project.root)
+
+    def template(self, target: Target) -> Path:
+        """The template that a target's Dockerfile is rendered from."""
+        return find_template(self.project.search_path("templates"), f"dockerfiles/{target.template}")
 
     def require_current(self) -> None:
         """Raises DriftError, which lists what ``drift`` finds."""

@@ -28,7 +28,7 @@ from generator.errors import EngineError, FategenError, InputError, Problem, did
 from generator.plan.plan import Plan, PlannedSource, Target
 from generator.project import Project, find_project
 from generator.render.dockerfile import copied, runs_on_target
-from generator.render.render import find_template, template_name
+from generator.render.render import template_name
 from generator.text import show_version
 from generator.workspace import Workspace, load
 
@@ -163,10 +163,7 @@ def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator
     If only Dockerfiles of the project's own templates want what is not there, then these are wrong.
     """
     dockerfiles = {target.dockerfile: build.workspace.tree.get(target.dockerfile, "") for target in build.job.involved}
-    templates = build.workspace.project.search_path("templates")
-    names = {
-        t.dockerfile: template_name(find_template(templates, f"dockerfiles/{t.template}")) for t in build.job.involved
-    }
+    names = {t.dockerfile: template_name(build.workspace.template(t)) for t in build.job.involved}
     for source in sources:
         directory = build.root / source.location
         missing: dict[str, str] = {}

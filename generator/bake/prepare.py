@@ -132,7 +132,7 @@ def make_context(
     problems = build_problems(build, facts)
     env, notes = make_environment(plan, options, process)
     state = workspace.project.make_state()
-    access, movable = None, no_tag
+    access, movable, authorities = None, no_tag, ca_bundle(plan, root)
     if options.output == "push":
         # only here: its HTTP library takes longer to import than docker to answer
         from generator.bake.push_checks import (
@@ -157,16 +157,17 @@ def make_context(
                 notes += [exist] if fixed else []
         host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
         notes += filter(None, [media_type_note(host, plan.settings.media_types)])
-        env = {**env, **client_trust(host, env, ca_bundle(plan, root), state)}
+        env = {**env, **client_trust(host, env, authorities, state)}
     # the catalogue knows the platforms of its own bases; what is published is looked at in any case
     if options.output == "push" or plan.settings.requirements or plan.settings.images:
         from generator.bake.push_checks import base_problems
 
-        authorities = [bundle] if (bundle := ca_bundle(plan, root)) else []
-        wrong = base_problems(build.job.involved, env, authorities, facts.engine.insecure)
+        files = [authorities] if authorities else []
+        wrong = base_problems(build.job.involved, env, files, facts.engine.insecure)
         if options.output == "push":
             inputs += wrong
-        notes += [f"warning: {problem}" for problem in wrong if options.output != "push"]
+        else:
+            notes += [f"warning: {problem}" for problem in wrong]
     raise_problems(inputs, problems)
     _tell(docker, build, states, notes)
     readable = outside(root, plan, build.job.involved)

@@ -22,7 +22,7 @@ from generator.errors import EngineError
 from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import Plan, Target, linked
 from generator.progress import Bar, say
-from generator.text import Version, duration, human, parse_version, table
+from generator.text import Version, duration, human, parse_version, short_digest, table
 
 if TYPE_CHECKING:
     from generator.bundle.index import BundleIndex
@@ -43,8 +43,8 @@ class Built:
 
     ``digest`` is that of the index if the image has several platforms; ``manifests`` has that of each platform, if the
     image was published. ``sizes`` are bytes by platform: the compressed layers, or what the local engine reports of its
-    own platform. ``seconds`` is
-    the time in which its own steps ran, without cached ones and without its parents'; ``cached``: no step had to run.
+    own platform. ``seconds`` is the time in which its own steps ran, without cached ones and without its parents';
+    ``cached``: no step had to run.
     """
 
     image: str
@@ -321,21 +321,17 @@ def result_table(built: Sequence[Built], total: float) -> str:
         several = image.manifests if len(image.manifests) > 1 else ()
         platforms = "index" if several else " ".join(image.platforms)
         size = "" if several else " + ".join(human(size) for _, size in image.sizes)
-        rows.append((image.image, time, platforms, size, _short(image.digest)))
-        rows += [("", "", p, human(dict(image.sizes)[p]), _short(digest)) for p, digest in several]
+        rows.append((image.image, time, platforms, size, short_digest(image.digest)))
+        rows += [("", "", p, human(dict(image.sizes)[p]), short_digest(digest)) for p, digest in several]
     rows.append(("total", duration(total), "", "", ""))
     head = ("IMAGE", ">BUILT IN", "PLATFORMS", ">SIZE", "DIGEST")
     shown = [column for column in zip(head, *rows, strict=True) if any(column[1:])]
     names, *cells = zip(*shown, strict=True)
     text = table(names, cells)
     dirty = {name for image in built for name in image.uncommitted}
-    replaced = [f"{image.image} (was {_short(image.replaced)})" for image in built if image.replaced]
+    replaced = [f"{image.image} (was {short_digest(image.replaced)})" for image in built if image.replaced]
     notes = {"replaced in the registry": replaced, "with uncommitted changes": sorted(dirty)}
     return "\n".join([text, *(f"{what}: {', '.join(which)}" for what, which in notes.items() if which)])
-
-
-def _short(digest: str) -> str:
-    return digest[:15] + "…" if digest else ""
 
 
 def loaded_sizes(docker: Docker, references: Sequence[str]) -> dict[str, int]:

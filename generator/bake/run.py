@@ -23,7 +23,7 @@ from generator.docker.hints import get_reachable
 from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
 from generator.project import STATE
-from generator.render.render import find_template, template_name
+from generator.render.render import template_name
 from generator.text import one_line, union_length
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ def places(job: Job, reader: Reader, workspace: Workspace, failed: str) -> Itera
     for target in {t.dockerfile: t for t in job.involved if number and t.dockerfile}.values():
         text = workspace.tree.get(target.dockerfile, "").splitlines()
         if job.shown(failed) in ("", job.shown(target.name)) and text[number - 1 : number] == [first]:
-            template = find_template(workspace.project.search_path("templates"), f"dockerfiles/{target.template}")
+            template = workspace.template(target)
             found = [n for line in lines.values() if len(n := _numbers(template, line)) == 1]
             line = f":{found[0][0]}" if found else ""
             yield f"\n  at: {target.dockerfile}:{number}, from {template_name(template)}{line}"

@@ -11,7 +11,7 @@ from generator.bundle.index import BundleIndex, short_root
 from generator.bundle.load import LoadResult
 from generator.bundle.reader import Inspection, VerifyResult
 from generator.config.reference import familiar
-from generator.text import human, table, without
+from generator.text import human, short_digest, table, without
 
 if TYPE_CHECKING:
     from generator.bundle.save import SaveResult
@@ -87,7 +87,7 @@ def images_table(index: BundleIndex) -> str:
             **({"index": image.digest} if image.digest not in image.manifests.values() else {}),
             **image.manifests,
         }
-        below = [f"  {what:{max(map(len, digests))}}  {digest[:15]}…" for what, digest in digests.items()]
+        below = [f"  {what:{max(map(len, digests))}}  {short_digest(digest)}" for what, digest in digests.items()]
         rows.extend((line, "", "", "") for line in (*others, *below))
     text = table(("IMAGE", ">SIZE", ">ITS OWN", ">SHARED"), rows)
     files = ", ".join(f"{file.name} ({human(file.size)})" for file in index.files)

@@ -36,7 +36,7 @@ def command(
     from generator.registry.client import Registry
     from generator.registry.http import RegistryError
     from generator.registry.publish import not_written
-    from generator.text import human, table
+    from generator.text import human, short_digest, table
     from generator.workspace import load
 
     workspace = load(open_project(directory), sets=sets, sources=sources)
@@ -67,7 +67,7 @@ def command(
             p.publication.path.rpartition("/")[2],
             " ".join(p.publication.platforms),
             " + ".join(human(size) for size in p.publication.sizes.values()),
-            p.publication.target.digest[:15] + "…",
+            short_digest(p.publication.target.digest),
             "pushed" if p.changed else "was there",
         )
         for p in published
