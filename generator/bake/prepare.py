@@ -158,8 +158,10 @@ def make_context(
         host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
         notes += filter(None, [media_type_note(host, plan.settings.media_types)])
         env = {**env, **client_trust(host, env, authorities, state)}
-    # the catalogue knows the platforms of its own bases; what is published is looked at in any case
-    if options.output == "push" or plan.settings.requirements or plan.settings.images:
+    # the catalogue knows the platforms of its own bases, and a base of another platform than the engine's does not run
+    # there; what is published is looked at in any case
+    others = any(platform != facts.engine.platform for target in build.job.involved for platform in target.platforms)
+    if options.output == "push" or (others and (plan.settings.requirements or plan.settings.images)):
         from generator.bake.push_checks import base_problems
 
         files = [authorities] if authorities else []

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.conftest import Fategen, make_project, registry_get, succeeded
 from tests.sample_project import SAMPLE_1_11
 
+pytestmark = pytest.mark.full
 RELEASE = "1.11.4"
 NAMESPACE = "line-1-11"
 IMAGES = {"base-image": 1, "fateflow": 1, "eggroll": 1, "fateboard": 2, "client": 1}
@@ -43,7 +44,6 @@ def test_its_bundle_has_the_images_that_kubefate_names(project: Path, fategen: F
     )
 
 
-@pytest.mark.full
 def test_two_parties_of_it_work_together(project: Path, fategen: Fategen) -> None:
     """The one eggroll image plays three parts, as its command says, and they find each other by their configuration."""
     ran = succeeded(fategen("verify", "--stack", "--format", "json", cwd=project))

@@ -88,11 +88,8 @@ WRONG = {  # what is replaced in the template, by what, the first failure, what 
 }  # fmt: skip
 
 
-# one that is not healthy, and one that does not reach another; then what fails behind these
-@pytest.mark.parametrize(
-    "component",
-    ["roll", *(pytest.param(name, marks=pytest.mark.full) for name in ("federation", "proxy", "python"))],
-)
+@pytest.mark.full
+@pytest.mark.parametrize("component", WRONG)
 def test_what_is_configured_wrong_is_named_first(broken: Path, project: Path, fategen: Fategen, component: str) -> None:
     right, wrong, first, found = WRONG[component]
     text = (packaged_data("templates") / "compose.yaml.j2").read_text(encoding="utf-8")
