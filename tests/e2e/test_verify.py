@@ -57,7 +57,7 @@ ACTS = {
     ),
     "it listens on another port": Broken(
         "proxy", f"RUN sed -i s/9370/9371/ {HOME}/proxy/conf/proxy.properties", "port 9370", 'port: "9370"',
-        "nothing listens after 60 s; what listens: 9371",
+        "nothing listens after 20 s; what listens: 9371",
     ),
     "another JRE": Broken(
         "roll", wrapped("""[ "$1" != -version ] || exec echo 'openjdk version "11.0.2"'"""), "java -version",
@@ -130,7 +130,7 @@ def results(project: Project) -> list[dict[str, Any]]:
         ["docker", "buildx", "bake", "-f", str(file)], cwd=project.directory, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    ran = project.verify(*targets, "--prefix", prefix, "--within", "60", "--format", "json")
+    ran = project.verify(*targets, "--prefix", prefix, "--within", "20", "--format", "json")
     assert ran.code == 1, ran.err
     found: list[dict[str, Any]] = json.loads(ran.out)
     return found
