@@ -148,10 +148,10 @@ def transient(seed: int, share: float = 0.05) -> Fault:
 
 
 def refused_tag(name: str) -> Fault:
-    """A tag that the registry refuses for good."""
+    """A tag (``path:tag``) that the registry refuses for good."""
 
     def fault(handler: Handler) -> bool:
-        if not (handler.writes_tag and f"/{name}/" in handler.path):
+        if not (handler.writes_tag and handler.path == f"/v2/{'/manifests/'.join(name.rsplit(':', 1))}"):
             return False
         handler.answer(403)
         return True

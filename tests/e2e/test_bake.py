@@ -15,7 +15,7 @@ import pytest
 
 from generator.bake import lock_project
 from generator.project import Project
-from tests.e2e.conftest import Fategen, digest_of, docker, is_pushed, registry_get, succeeded
+from tests.e2e.conftest import Fategen, digest_of, is_pushed, registry_get, succeeded
 
 JAVA = ("federation", "proxy", "roll", "meta-service", "fateboard")
 EACH_BUILDX = pytest.mark.parametrize("buildx", ["OLD", "NEW"])
@@ -54,28 +54,6 @@ def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fa
     assert tag.endswith("/roll:1.3.0-release")
 
 
-def test_a_name_that_stands_for_something_else_now_is_told(own_sample: Path, fategen: Fategen) -> None:
-    push = ("bake", "python", "--push", "--allow-dirty", "--format", "json")
-    [first] = json.loads(fategen(*push, cwd=own_sample).out)
-    [same] = json.loads(fategen(*push, cwd=own_sample).out)
-    with (own_sample.parent / "sources/fate/fate_flow/settings.py").open("a", encoding="utf-8") as file:
-        file.write("# edited\n")
-    refused = fategen(*push, cwd=own_sample)
-    assert refused.code == 2 and "already points to another image" in refused.err
-    assert digest_of(*first["references"]) == first["digest"]
-    [other] = json.loads(fategen(*push, "--overwrite", cwd=own_sample).out)
-    assert [one["replaced"] for one in (first, same, other)] == [None, None, first["digest"]]
-
-
-def test_a_tag_never_loses_a_platform(own_sample: Path, fategen: Fategen) -> None:
-    push = ("bake", "roll", "--push", "--allow-dirty", "--overwrite")
-    [both] = json.loads(fategen(*push, "--format", "json", cwd=own_sample).out)
-    ran = fategen(*push, "--platform", "linux/arm64", cwd=own_sample)
-    assert ran.code == 2 and "building" not in ran.err
-    assert "has linux/amd64, which this image does not have (linux/arm64)" in ran.err
-    assert digest_of(*both["references"]) == both["digest"]
-
-
 def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fategen, registry: str) -> None:
     source = own_sample.parent / "sources/eggroll/storage/storage-service-cxx/src/Stores.cc"
     source.write_text(source.read_text(encoding="utf-8") + "\nthis is not C++\n", encoding="utf-8")
@@ -98,33 +76,10 @@ def test_a_component_builds_on_the_published_base(pushed: Path, fategen: Fategen
     assert "building: python" in ran.err and "base-image" not in ran.err.partition("building")[2]
 
 
-def test_stale_files_are_refused(own_sample: Path, fategen: Fategen) -> None:
-    file = own_sample / "dockerfiles/egg/Dockerfile"
-    file.write_text(file.read_text(encoding="utf-8") + "RUN true\n", encoding="utf-8")
-    ran = fategen("bake", "egg", cwd=own_sample)
-    assert ran.code == 1
-    assert "~ dockerfiles/egg/Dockerfile" in ran.err and "fategen render" in ran.err
-
-
 def test_an_unknown_builder(pushed: Path, fategen: Fategen) -> None:
     ran = fategen("bake", "roll", "--builder", "nowhere", cwd=pushed)
     assert ran.code == 3
     assert 'no builder "nowhere" found' in ran.err and "docker buildx ls" in ran.err
-
-
-def test_no_docker_no_daemon_no_buildx(pushed: Path, fategen: Fategen, tmp_path: Path) -> None:
-    nothing = {"PATH": str(tmp_path)}
-    down = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock", "DOCKER_CONTEXT": None}
-    plain = {"DOCKER_CONFIG": str(tmp_path)}
-    cases = [(nothing, "docker is not installed"), (down, "no Docker daemon answers at unix://")]
-    if not docker("--config", str(tmp_path), "buildx", "version", check=False):
-        cases.append((plain, "docker has no buildx plugin"))
-    for env, message in cases:
-        ran = fategen("bake", "roll", cwd=pushed, env=env)
-        assert (ran.code, message in ran.err, "  next: " in ran.err) == (3, True, True), ran.err
-        ran = fategen("doctor", cwd=pushed, env=env)
-        assert ran.code == 1 and "Traceback" not in ran.err, ran.err
-        assert "✗" in ran.out and "get it: " in ran.out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

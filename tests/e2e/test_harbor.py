@@ -83,17 +83,6 @@ def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Ite
             shutil.rmtree(places[0])
 
 
-def test_after_docker_login_a_nested_project_is_pushed_to(site: Site) -> None:
-    site.login("writer", "right-horse")
-    ran = succeeded(site.push("fate/nested/deeper", "--format", "json"))
-    for one in json.loads(ran.out):
-        assert one["state"] == "pushed" and one["digest"]
-        # the table's sizes come from the registry too
-        assert sum(one["sizes"].values()) > 10_000_000
-        _, index = site.harbor.manifests[f"{NESTED}/{one['image']}"]["1.3.0-release"]
-        assert len(json.loads(index)["manifests"]) == 2
-
-
 def test_basic_authentication_and_a_wrong_password(site: Site) -> None:
     site.harbor.auth = "basic"
     site.login("writer", "right-horse")
@@ -115,16 +104,6 @@ def test_tokens_that_expire_in_the_middle(site: Site) -> None:
     assert not any(header.startswith("Basic") for _, path, header in site.harbor.asked if path.startswith("/v2/"))
     for image in IMAGES:
         assert "1.3.0-release" in site.harbor.manifests[f"{NESTED}/{image}"]
-
-
-def test_a_right_that_is_lost_between_the_check_and_the_push_is_told_with_the_next_step(site: Site) -> None:
-    site.login("writer", "right-horse")
-    site.harbor.hooks["PUT", "/manifests/"] = (403, "DENIED", "the quota is used up")
-    ran = site.push()
-    assert ran.code == 3, ran.err
-    assert "403 DENIED: the quota is used up" in ran.err and "no tag was written" in ran.err
-    assert "ask for permission to push to project fate" in ran.err
-    assert "right-horse" not in ran.err
 
 
 def test_the_login_of_a_credential_helper_is_used(site: Site, tmp_path: Path) -> None:

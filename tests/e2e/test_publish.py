@@ -5,28 +5,23 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from generator.bundle import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import simple
-from tests.e2e.conftest import Fategen, Ran, digest_of, docker, registry_get, succeeded
-from tests.e2e.faults import Faults, refused_tag, transient
+from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
+from tests.e2e.faults import Faults, Handler, refused_tag, transient
 
-NAMES = tuple("abcdefgh")
-ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
-SIZE = 300_000
-"""Bytes of each image's own layer, which nothing compresses."""
+ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
+SIZE, COUNT = 300_000, 8
+"""Bytes of each image's own layer, which nothing compresses, and how many images a bundle has."""
 
 
 def bundle_of(directory: Path, release: int) -> Path:
@@ -38,7 +33,7 @@ def bundle_of(directory: Path, release: int) -> Path:
             simple(directory / f"{release}-{name}", name, files={f"opt/{name}": dice.randbytes(SIZE)}),
             ("linux/amd64",),
         )
-        for name in NAMES
+        for name in "abcdefgh"
     ]
     return save(images, directory / f"{release}.fate.tar", name="fate").path
 
@@ -49,163 +44,105 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [bundle_of(directory, release) for release in (1, 2)]
 
 
-class Site:
-    """A namespace of its own in the registry, with release 1 of eight images, and the faulty way to it."""
-
-    def __init__(self, registry: str, fategen: Fategen, directory: Path, bundles: list[Path], name: str) -> None:
-        self.registry, self.fategen, self.directory, self.bundles = registry, fategen, directory, bundles
-        self.path = f"publish-{os.getpid()}-{name}/fate"
-        self.line = Faults(registry)
-        succeeded(fategen("bundle", "push", str(bundles[0]), f"{registry}/{self.path}", cwd=directory))
-        self.before = self.tags()
-        index = inspect(bundles[1]).index
-        self.after = [image.target.digest for image in sorted(index.images, key=lambda image: image.references)]
-
-    def tags(self) -> list[str]:
-        """What every tag points to, asked past the faults."""
-        return [self._digest(name) for name in NAMES]
-
-    def _digest(self, name: str) -> str:
-        url = f"http://{self.registry}/v2/{self.path}/{name}/manifests/1.0"
-        request = urllib.request.Request(url, method="HEAD", headers={"Accept": ACCEPT})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return str(answer.headers["Docker-Content-Digest"])
-
-    def arguments(self, address: str) -> tuple[str, ...]:
-        return ("bundle", "push", str(self.bundles[1]), f"{address}/{self.path}", "--overwrite")
-
-    def push(self) -> Ran:
-        with self.line.serve() as address:
-            return self.fategen(*self.arguments(address), cwd=self.directory)
-
-    def push_and_kill(self, address: str, when: Callable[[], bool]) -> bool:
-        """Whether it was killed before its end."""
-        command = [sys.executable, "-m", "generator", *self.arguments(address)]
-        with subprocess.Popen(command, cwd=self.directory, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
-            while run.poll() is None and not when():
-                time.sleep(0.0005)
-            run.send_signal(signal.SIGKILL)
-            return run.wait() != 0
-
-
-MakeSite = Callable[[str], Site]
-
-
-@pytest.fixture
-def site(registry: str, fategen: Fategen, tmp_path: Path, bundles: list[Path], request: pytest.FixtureRequest) -> Site:
-    number = abs(hash(request.node.name)) % 10**8
-    return Site(registry, fategen, tmp_path, bundles, str(number))
-
-
-def some(count: int, default: int) -> list[object]:
-    """Numbers to ``count``; all but the first few are for --full."""
-    return [pytest.param(n, marks=[] if n < default else [pytest.mark.full]) for n in range(count)]
-
-
-@pytest.mark.parametrize("seed", some(8, 2))
-def test_transient_faults_end_in_success(site: Site, seed: int) -> None:
-    site.line.faults.append(transient(seed))
-    succeeded(site.push())
-    assert site.tags() == site.after
-
-
-@pytest.mark.parametrize("seed", some(8, 2))
-def test_a_refused_tag_leaves_every_tag_as_it_was(site: Site, seed: int) -> None:
-    refused = NAMES[seed % len(NAMES)]
-    site.line.faults += [refused_tag(refused), transient(seed, 0.02)]
-    ran = site.push()
-    assert ran.code == 3, ran.err
-    assert f"/{refused}:1.0: the tag was not written: 403" in ran.err and ran.err.count("(as before)") == len(NAMES)
-    assert site.tags() == site.before
-    sent = site.line.uploaded
-    site.line.faults.clear()
-    succeeded(site.push())
-    assert site.line.uploaded - sent < 100_000, "manifests alone are sent again"
-    assert site.tags() == site.after
-
-
-@pytest.mark.parametrize("moment", some(16, 3))
-def test_the_next_run_finishes_what_was_killed(site: Site, moment: int) -> None:
-    """While blobs are sent, or (every fourth) after so many tags."""
-    in_loop, number = moment % 4 == 0, moment // 4 % len(NAMES)
-    limit = moment * len(NAMES) * SIZE // 16
-    with site.line.serve() as address:
-        killed = site.push_and_kill(
-            address, lambda: len(site.line.tags) > number if in_loop else site.line.uploaded > limit
-        )
-        mixed = len(set(site.tags()) & set(site.before)) not in (0, len(NAMES))
-        assert in_loop or not mixed, "no tag is written before everything is sent"
-        journal = site.directory / ".fategen/publish.json"
-        assert journal.exists() or not mixed
-        if killed and moment % 8 == 4 and journal.exists():
-            succeeded(site.fategen("rollback", cwd=site.directory))
-            assert site.tags() == site.before
-        sent = site.line.uploaded
-        succeeded(site.fategen(*site.arguments(address), cwd=site.directory))
-    assert site.tags() == site.after and not journal.exists()
-    # what was on its way in four uploads at most is sent again
-    assert site.line.uploaded - sent < len(NAMES) * SIZE - min(sent, len(NAMES) * SIZE) + 5 * SIZE
-
-
 class Release:
-    """The whole sample, baked and pushed through the faulty line; release 1 is there, 2 has Docker's media types."""
+    """Release 1 is in the registry; ``commands`` publish it and release 2 through a line that fails."""
 
-    def __init__(self, project: Path, registry: str, fategen: Fategen, address: str, line: Faults) -> None:
-        self.project, self.registry, self.fategen, self.line = project, registry, fategen, line
-        self.path = f"publish-{os.getpid()}-bake"
-        push = ("bake", "all", "--push", "--overwrite", "--format", "json", "--set", f"PREFIX={address}/{self.path}")
-        self.push = {1: push, 2: (*push, "--set", "MEDIA_TYPES=docker")}
+    def __init__(self, fategen: Fategen, cwd: Path, line: Faults, *commands: tuple[str, ...]) -> None:
+        self.fategen, self.cwd, self.line = fategen, cwd, line
+        self.commands = [(*command, "--overwrite", "--format", "json") for command in commands]
+        self.before = self.published(1)
+        self.sent = line.uploaded
 
-    def bake(self, release: int) -> Ran:
-        return self.fategen(*self.push[release], cwd=self.project)
+    def publish(self, number: int = 2) -> Ran:
+        return self.fategen(*self.commands[number - 1], cwd=self.cwd)
 
-    def built(self, release: int) -> dict[str, str]:
-        return {image["image"]: image["digest"] for image in json.loads(succeeded(self.bake(release)).out)}
+    def published(self, number: int = 2) -> dict[str, str]:
+        """Name in the registry -> the digest that it was reported with."""
+        printed = json.loads(succeeded(self.publish(number)).out)
+        images = printed["images"] if isinstance(printed, dict) else printed
+        return {name.partition("/")[2]: image["digest"] for image in images for name in image["references"]}
 
     def tags(self) -> dict[str, str]:
         """What every tag points to, asked past the faults."""
-        names = json.loads(succeeded(self.fategen("images", "all", "--format", "json", cwd=self.project)).out)
-        return {
-            image["name"]: digest_of(f"{self.registry}/{self.path}/{image['name']}:1.3.0-release") for image in names
-        }
+        found = {}
+        for name in self.before:
+            url = f"http://{self.line.registry}/v2/{'/manifests/'.join(name.rsplit(':', 1))}"
+            request = urllib.request.Request(url, method="HEAD", headers={"Accept": ACCEPT})
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                found[name] = str(answer.headers["Docker-Content-Digest"])
+        return found
+
+    def kill(self, when: Callable[[Handler], bool]) -> None:
+        """Publishes release 2 and is killed at the first request of which this is true, which does not arrive."""
+        command = [sys.executable, "-m", "generator", *self.commands[1]]
+
+        def kill(handler: Handler) -> bool:
+            if now := when(handler):
+                process.kill()
+                handler.cut()
+            return now
+
+        with subprocess.Popen(command, cwd=self.cwd, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+            self.line.faults.append(kill)
+        self.line.faults.clear()
+        assert process.returncode < 0, "it had ended before"
 
 
-@pytest.fixture
-def release(sample: Path, registry: str, fategen: Fategen) -> Iterator[Release]:
+@pytest.fixture(params=["bundle", pytest.param("bake", marks=pytest.mark.full)])
+def release(
+    request: pytest.FixtureRequest, registry: str, fategen: Fategen, sample: Path, tmp_path: Path, bundles: list[Path]
+) -> Iterator[Release]:
+    """A bundle, or the whole sample, of which release 2 has Docker's media types."""
     line = Faults(registry)
     with line.serve() as address:
-        release = Release(sample, registry, fategen, address, line)
-        succeeded(release.bake(1))
-        yield release
+        place = f"{address}/publish-{os.getpid()}-{random.randrange(10**8)}"
+        if request.param == "bundle":
+            yield Release(fategen, tmp_path, line, *(("bundle", "push", str(bundle), place) for bundle in bundles))
+            return
+        bake = ("bake", "all", "--push", "--set", f"PREFIX={place}")
+        yield Release(fategen, sample, line, bake, (*bake, "--set", "MEDIA_TYPES=docker"))
 
 
-@pytest.mark.full
-def test_a_release_through_transient_faults_ends_in_success(release: Release) -> None:
+bundled = pytest.mark.parametrize("release", ["bundle"], indirect=True)
+
+
+def test_transient_faults_end_in_success(release: Release) -> None:
     release.line.faults.append(transient(1))
-    assert release.built(2) == release.tags()
+    assert release.published() == release.tags() != release.before
 
 
-@pytest.mark.full
-def test_a_release_of_which_a_tag_is_refused_leaves_every_tag_as_it_was(release: Release) -> None:
-    before = release.tags()
-    release.line.faults.append(refused_tag("python"))
-    assert release.bake(2).code == 3
-    assert release.tags() == before
+def test_a_refused_tag_leaves_every_tag_as_it_was(release: Release) -> None:
+    *_, refused = release.before
+    release.line.faults += [refused_tag(refused), transient(1, 0.02)]
+    ran = release.publish()
+    assert ran.code == 3, ran.err
+    assert f"/{refused}: the tag was not written: 403" in ran.err
+    assert ran.err.count("(as before)") == len(release.before)
+    assert release.tags() == release.before
 
 
-@pytest.mark.full
-def test_the_next_run_finishes_a_release_that_was_killed_while_it_wrote_tags(release: Release) -> None:
-    before = release.tags()
-    command = [sys.executable, "-m", "generator", *release.push[2]]
-    with subprocess.Popen(command, cwd=release.project, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
-        written = len(release.line.tags)
-        while run.poll() is None and len(release.line.tags) < written + 3:
-            time.sleep(0.0005)
-        run.send_signal(signal.SIGKILL)
-    assert 0 < len(release.tags().items() & before.items()) < len(before), "half visible"
+@pytest.mark.parametrize("put_back", [False, True])
+def test_what_was_killed_between_two_tags_is_finished_or_put_back(release: Release, put_back: bool) -> None:
+    written = len(release.line.tags) + 3
+    release.kill(lambda handler: handler.writes_tag and len(release.line.tags) == written)
+    assert len(release.tags().items() - release.before.items()) == 3
+    if put_back:
+        succeeded(release.fategen("rollback", cwd=release.cwd))
+        assert release.tags() == release.before
     sent = release.line.uploaded
-    assert release.built(2) == release.tags()
+    assert release.published() == release.tags()
     assert release.line.uploaded - sent < 100_000, "manifests alone are sent again"
+
+
+@bundled
+@pytest.mark.parametrize("eighths", [1, *(pytest.param(n, marks=pytest.mark.full) for n in range(2, 8))])
+def test_what_was_killed_while_it_uploaded_has_written_no_tag_and_goes_on(release: Release, eighths: int) -> None:
+    release.kill(lambda _: release.line.uploaded - release.sent > eighths * COUNT * SIZE // 8)
+    assert release.tags() == release.before and not (release.cwd / ".fategen/publish.json").exists()
+    sent = release.line.uploaded - release.sent
+    assert release.published() == release.tags()
+    # what was on its way in four uploads at most is sent again
+    assert release.line.uploaded - release.sent < COUNT * SIZE + 5 * SIZE, sent
 
 
 def test_docker_media_types_for_registries_that_refuse_oci(

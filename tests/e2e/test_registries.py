@@ -21,7 +21,7 @@ import pytest
 
 from generator.bundle.index import BundleIndex
 from generator.bundle.reader import inspect
-from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
+from tests.e2e.conftest import Fategen, Ran, docker, succeeded
 from tests.loopback import Handler, Loopback
 from tests.sample_project import make_sample_project
 
@@ -149,16 +149,6 @@ def test_every_image_is_pulled_by_the_digest_that_it_had(project: Project, regis
         docker("rmi", f"{prefix}/{label}@{digests[label]}")
     again = succeeded(project.fategen(*command, cwd=project.path))
     assert again.out.count("was there") == 2 and "pushed" not in again.out
-
-
-def test_every_platform_is_pushed(sample: Path, registry: str, fategen: Fategen, tmp_path: Path) -> None:
-    file = tmp_path / "both.fate.tar"
-    both = ("--platform", AMD, "--platform", "linux/arm64")
-    succeeded(fategen("bundle", "save", "--image", "roll", *both, "-q", "-o", str(file), cwd=sample))
-    succeeded(fategen("bundle", "push", str(file), f"{registry}/{SPACE}/both", cwd=sample))
-    index = registry_get(registry, f"{SPACE}/both/roll/manifests/1.3.0-release")
-    assert isinstance(index, dict)
-    assert {entry["platform"]["architecture"] for entry in index["manifests"]} == {"amd64", "arm64"}
 
 
 @pytest.mark.parametrize("command", ["push", "save"])

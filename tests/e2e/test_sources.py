@@ -13,6 +13,7 @@ from tests.e2e.checkouts import git, make_checkout, served_sources
 from tests.e2e.conftest import Fategen, docker, succeeded
 from tests.sample_project import make_sample_project
 
+IMAGES = ("python", "roll")
 REVISION = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
 
 
@@ -33,14 +34,12 @@ def git_project(sources: dict[str, str], fategen: Fategen, tmp_path_factory: pyt
     return directory
 
 
-def test_every_image_is_built_from_git_repositories(
-    git_project: Path, sources: dict[str, str], fategen: Fategen
-) -> None:
-    succeeded(fategen("bake", "all", "--load", "--platform", "linux/amd64", cwd=git_project))
-    references = fategen("images", "all", "--format", "references", cwd=git_project).out.split()
+def test_images_are_built_from_git_repositories(git_project: Path, sources: dict[str, str], fategen: Fategen) -> None:
+    succeeded(fategen("bake", *IMAGES, "--load", "--platform", "linux/amd64", cwd=git_project))
+    references = fategen("images", *IMAGES, "--format", "references", cwd=git_project).out.split()
     revisions = {r.split("/")[-1].split(":")[0]: docker("image", "inspect", "-f", REVISION, r) for r in references}
-    assert revisions["python"] == revisions["base-image"] == sources["FATE_SOURCE"].partition("#")[2]
-    assert revisions["egg"] == revisions["roll"] == sources["EGGROLL_SOURCE"].partition("#")[2]
+    assert revisions["python"] == sources["FATE_SOURCE"].partition("#")[2]
+    assert revisions["roll"] == sources["EGGROLL_SOURCE"].partition("#")[2]
     docker("image", "rm", "--force", *references)
 
 
