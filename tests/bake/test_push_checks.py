@@ -104,14 +104,6 @@ def test_what_any_push_would_be_told_stops_it_with_the_next_step(
     assert next_step.format(host=harbor.host) in problem
 
 
-def test_no_message_has_a_password(harbor: Harbor, ca: trustme.CA, tmp_path: Path) -> None:
-    """Not even in a registry's own words."""
-    encoded = base64.b64encode(b"reader:right-mule").decode()
-    harbor.hooks["POST", "uploads"] = (403, "DENIED", f"Basic {encoded} is reader:right-mule")
-    [problem] = Asked(tmp_path, harbor.host, "reader:right-mule").trust(ca).problems()
-    assert "right-mule" not in problem and encoded not in problem and "***" in problem
-
-
 def test_an_unknown_authority_names_the_file_for_it(harbor: Harbor, tmp_path: Path) -> None:
     [problem] = Asked(tmp_path, harbor.host, "writer:right-horse").problems()
     assert f"put the CA at /etc/docker/certs.d/{harbor.host}/ca.crt" in problem
@@ -198,12 +190,6 @@ def test_a_base_with_one_platform_is_told_of_images_with_others(tmp_path: Path) 
 )
 def test_what_a_registry_does_not_take_is_told_before_the_build(host: str, types: str, warned: bool) -> None:
     assert ("MEDIA_TYPES=docker" in media_type_note(host, types)) == warned
-
-
-def test_a_registry_on_plain_http_is_taken_where_the_engine_takes_it(tmp_path: Path) -> None:
-    with Harbor(auth="none") as plain:
-        asked = Asked(tmp_path, plain.host)
-        assert asked.problems() == []
 
 
 def test_nothing_to_push_asks_nobody(tmp_path: Path) -> None:

@@ -26,13 +26,6 @@ def registry() -> Iterator[Loopback]:
         yield running
 
 
-@pytest.fixture
-def file(made: Made, tmp_path: Path) -> Path:
-    path = tmp_path / "fate-1.0.fate.tar"
-    path.write_bytes(made.data)
-    return path
-
-
 def send(registry: Loopback, file: Path, *only: str, overwrite: bool = False) -> tuple[Pushed, ...]:
     environment = {"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}
     prefix, state = f"{registry.host}/inside/fate", file.parent / ".fategen"
@@ -70,13 +63,6 @@ def test_what_images_share_is_sent_once_and_mounted(registry: Loopback, made: Ma
     roles = {member.digest: member.role for member in made.plan.members}
     assert len(sent(registry)) == len([role for role in roles.values() if role in ("config", "layer")])
     assert any("mount=" in path and "from=inside%2Ffate%2Fa" in path for path in registry.paths("POST"))
-
-
-def test_the_second_time_nothing_is_sent(registry: Loopback, file: Path) -> None:
-    send(registry, file)
-    registry.asked.clear()
-    assert {(p.state, p.sent) for p in send(registry, file)} == {("was there", 0)}
-    assert not registry.paths("PUT")
 
 
 def test_one_image_alone(registry: Loopback, file: Path) -> None:
@@ -120,14 +106,6 @@ def test_of_a_bundle_that_ends_in_the_wrong_place_nothing_is_sent(
         send(registry, file)
     assert error.value.exit_code == 4
     assert not registry.asked
-
-
-def test_damage_is_told_with_its_place(registry: Loopback, made: Made, file: Path) -> None:
-    member = made.member("layer:b")
-    file.write_bytes(made.flipped(member.start))
-    with pytest.raises(BundleError, match="no tag was written") as error:
-        send(registry, file, "b")
-    assert member.digest in error.value.message and f"bytes {member.start:,}-" in error.value.message
 
 
 def test_the_same_command_goes_on_after_an_error(registry: Loopback, file: Path) -> None:

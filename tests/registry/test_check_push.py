@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,13 +191,6 @@ def test_plain_http_where_tls_is_expected() -> None:
 def test_the_engine_may_trust_an_insecure_registry_that_the_token_client_does_not(harbor: Harbor) -> None:
     """buildx fetches the token, and knows nothing of the engine's insecure-registries."""
     assert kinds(refusals(Access(harbor.host, WRITER, {}, insecure=True))) == {"authority"}
-
-
-def test_nobody_listens() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{unused.getsockname()[1]}"
-        assert refusals(Access(host, WRITER)) == {"": ("unreachable", "Connection refused")}
 
 
 def test_a_file_without_certificates_is_left_out(harbor: Harbor, ca_file: Path, tmp_path: Path) -> None:

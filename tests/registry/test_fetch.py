@@ -138,24 +138,6 @@ def test_every_problem_of_every_image_is_told_before_a_layer_comes(registry: Loo
     assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
 
 
-def test_a_full_disk_is_told_before_a_layer_comes(
-    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    room(monkeypatch, 1000)
-    with pytest.raises(EngineError, match=r"1\.0 kB are free, the layers need 1\.0 MB"):
-        fetch(registry, wanted(registry, "a"), tmp_path)
-
-
-def test_a_layer_that_is_never_right_names_image_digest_and_host(registry: Loopback, tmp_path: Path) -> None:
-    repository = registry.blobs["fgtest/a"]
-    [own] = own_layers(registry, "a", "b")
-    repository[own] = repository[own][:-1] + b"?"
-    with pytest.raises(EngineError) as error:
-        fetch(registry, wanted(registry, "a", "b"), tmp_path)
-    assert f"a: layer {own}: {registry.host} sent invalid data" in error.value.message
-    assert not (tmp_path / "layouts/shared/sha256" / own[7:]).exists()
-
-
 @pytest.mark.parametrize("media_type", [INDEX, MANIFEST])
 def test_an_index_in_an_index_is_not_followed(registry: Loopback, tmp_path: Path, media_type: str) -> None:
     """No index can name itself by its digest, but one that answers to each digest could go on for ever."""

@@ -89,10 +89,6 @@ def test_another_hosts_401_asks_for_no_login(registry: Loopback) -> None:
     assert storage.paths("GET") == []
 
 
-def test_what_a_registry_repeats_of_the_login_is_hidden() -> None:
-    assert LOGIN.hide(f"you sent {LOGIN.basic} for {LOGIN.password}") == "you sent *** for ***"
-
-
 # challenges
 
 
