@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -68,6 +69,23 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_authority(authorities: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system trusts one authority, a stranger: to read a real one's hundreds takes longer than the test."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def fategen(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs ``fategen ARGS`` in this process, as the console script does: exit code, stdout, stderr."""
+    import generator.cli
+
+    def run(*args: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fategen", *map(str, args)])
+        with pytest.raises(SystemExit) as stopped:
+            generator.cli.main()
+        return int(stopped.value.code or 0), *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

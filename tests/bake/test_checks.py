@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from generator.bake.checks import (
     Build,
@@ -27,7 +26,6 @@ from generator.bake.checks import (
     raise_problems,
 )
 from generator.bake.job import Options, make_job
-from generator.cli import cli
 from generator.config.settings import Override
 from generator.docker.engine import BUILDX_UNKNOWN, Answers, Builder, Engine, Facts, Node, Store
 from generator.docker.git import Checkout
@@ -38,6 +36,7 @@ from generator.project import Project, packaged_data
 from generator.render.render import render
 from generator.render.tree import write
 from generator.workspace import Workspace, load
+from tests.conftest import Run
 from tests.fate_plan import BOTH, plan_of
 from tests.sample_project import SAMPLE
 
@@ -368,12 +367,10 @@ def test_projects_of_every_kind(project_dir: Path, tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.usefixtures("no_docker")
-def test_the_command(project_dir: Path) -> None:
-    run = CliRunner().invoke(cli, ["doctor", "-C", str(project_dir)])
-    assert run.exit_code == 1, run.output
-    assert "✗  docker" in run.output and "get it: install Docker Engine" in run.output
-    run = CliRunner().invoke(cli, ["doctor", "-C", str(project_dir), "--format", "json"])
-    assert run.exit_code == 1
-    rows = json.loads(run.output)
-    assert {row["name"] for row in rows} >= {"fategen", "project", "docker", "disk", "git", "proxies"}
+def test_the_command(project_dir: Path, fategen: Run) -> None:
+    code, out, _ = fategen("doctor", "-C", project_dir)
+    assert code == 1 and "✗  docker" in out and "get it: install Docker Engine" in out
+    code, out, _ = fategen("doctor", "-C", project_dir, "--format", "json")
+    rows = json.loads(out)
+    assert code == 1 and {row["name"] for row in rows} >= {"fategen", "project", "docker", "disk", "git", "proxies"}
     assert set(rows[0]) == {"name", "state", "found", "needed", "get", "without"}

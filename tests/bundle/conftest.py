@@ -54,6 +54,14 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[SourceImage]:
     ]
 
 
+@pytest.fixture
+def file(made: Made, tmp_path: Path) -> Path:
+    """The bundle on the disk."""
+    path = tmp_path / "fate-1.0.fate.tar"
+    path.write_bytes(made.data)
+    return path
+
+
 @pytest.fixture(scope="session")
 def made(sources: list[SourceImage], tmp_path_factory: pytest.TempPathFactory) -> Made:
     return bundle(tmp_path_factory.mktemp("bundle"), sources)

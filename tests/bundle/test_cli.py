@@ -12,21 +12,13 @@ import pytest
 from generator.bundle.index import short_root
 from generator.bundle.report import images_table, report
 from generator.config.reference import familiar, normalize, short
-from tests.bundle.command import run
 from tests.bundle.conftest import Made
+from tests.conftest import Run
 
 
-@pytest.fixture
-def file(made: Made, tmp_path: Path) -> Path:
-    path = tmp_path / "fate-1.0.fate.tar"
-    path.write_bytes(made.data)
-    return path
-
-
-def test_inspect(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, "inspect", file) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
+def test_inspect(made: Made, file: Path, fategen: Run) -> None:
+    code, out, err = fategen("bundle", "inspect", file)
+    assert (code, err) == (0, "")
     assert re.search(r"^fgtest/a:1.0 +\d.* B$", out, re.M) and "\n  linux/amd64  sha256:" in out
     assert re.search(
         r"^fgtest/m:1.0 .*\n  index        sha256:.*\n  linux/amd64  sha256:.*\n  linux/arm64  sha256:", out, re.M
@@ -34,26 +26,18 @@ def test_inspect(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert short_root(made.plan.index.root) in out
 
 
-def test_inspect_as_json(
-    made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "inspect", file, "--format", "json") == 0
-    found = json.loads(capsys.readouterr().out)
+def test_inspect_as_json(made: Made, file: Path, fategen: Run) -> None:
+    found = json.loads(fategen("bundle", "inspect", file, "--format", "json")[1])
     assert found["root"] == made.plan.index.root
     assert [i["name"] for i in found["images"]] == ["a", "b", "m"]
     assert all(i["size"] == i["unique"] + i["shared"] for i in found["images"])
 
 
-def test_inspect_sees_a_wrong_size(
-    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-100])
-    assert run(monkeypatch, "inspect", file) == 0
-    assert "cut short" in capsys.readouterr().err
-    file.write_bytes(whole + b"x")
-    assert run(monkeypatch, "inspect", file) == 0
-    assert "has 1 bytes after its end" in capsys.readouterr().err
+def test_inspect_sees_a_wrong_size(made: Made, file: Path, fategen: Run) -> None:
+    for data, said in ((made.data[:-100], "cut short"), (made.data + b"x", "has 1 bytes after its end")):
+        file.write_bytes(data)
+        code, _, err = fategen("bundle", "inspect", file)
+        assert (code, said in err) == (0, True)
 
 
 def test_the_table_tells_an_index_from_its_platforms(made: Made) -> None:
@@ -66,14 +50,13 @@ def test_the_table_tells_an_index_from_its_platforms(made: Made) -> None:
         assert [tuple(line.split()) for line in below] == [(what, f"{digest[:15]}…") for what, digest in digests]
 
 
-def test_verify(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, "verify", file) == 0
-    assert "is intact: 3 images, 15 blobs" in capsys.readouterr().out
+def test_verify(made: Made, file: Path, fategen: Run) -> None:
+    code, out, _ = fategen("bundle", "verify", file)
+    assert (code, "is intact: 3 images, 15 blobs" in out) == (0, True)
     layer = made.member("layer:b")
     file.write_bytes(made.flipped(layer.start))
-    assert run(monkeypatch, "verify", file) == 4
-    out, err = capsys.readouterr()
-    assert out == ""
+    code, out, err = fategen("bundle", "verify", file)
+    assert (code, out) == (4, "")
     assert err.startswith(f"error: {file} is damaged: layer {layer.digest} (b), bytes {layer.start:,}-")
     assert "next: copy that range again, or the whole file" in err
     assert "Traceback" not in err
@@ -84,21 +67,19 @@ def test_verify(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     [("{sha}  fate-1.0.fate.tar\n", False), ("{sha}", False), ("{other}  fate-1.0.fate.tar\n", True), ("", True)],
 )
 def test_a_checksum_beside_the_file_that_is_not_its_own_is_told(
-    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, warned: bool
+    file: Path, fategen: Run, text: str, warned: bool
 ) -> None:
     sha, other = (hashlib.sha256(data).hexdigest() for data in (file.read_bytes(), b""))
     Path(f"{file}.sha256").write_text(text.format(sha=sha, other=other))
-    assert run(monkeypatch, "verify", file) == 0
+    code, _, err = fategen("bundle", "verify", file)
     expected = f"warning: {file}.sha256 is not the checksum of this file: one of the two was replaced\n"
-    assert capsys.readouterr().err == (expected if warned else "")
+    assert (code, err) == (0, expected if warned else "")
 
 
 @pytest.mark.parametrize("args", [("verify", "nowhere"), ("inspect", "."), ("save", "fat"), ("load",)])
-def test_wrong_arguments(
-    args: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, *args) == 2
-    assert "Traceback" not in capsys.readouterr().err
+def test_wrong_arguments(args: tuple[str, ...], fategen: Run) -> None:
+    code, _, err = fategen("bundle", *args)
+    assert (code, "Traceback" in err) == (2, False)
 
 
 def test_what_images_share(made: Made) -> None:

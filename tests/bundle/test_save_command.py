@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,23 +22,26 @@ from generator.bundle.sources import (
 )
 from generator.docker.engine import Engine
 from generator.errors import InputError
-from tests.bundle.command import fategen, run
 from tests.bundle.layouts import ZSTD, Layout
+from tests.conftest import Run
 from tests.fate_plan import BOTH, plan_of
 
 AMD, ARM = BOTH
-ASKED = ("--from", "layout:built", "--platform", "linux/amd64", "--image", "proxy", "--image", "roll", "--quiet")
-SAVE_ARM = ("save", "all", "--from", "layout:built", "--platform", ARM)
-Told = pytest.CaptureFixture[str]
+ASKED = ("--from", "layout:built", "--platform", AMD, "--image", "proxy", "--image", "roll", "--quiet")
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def save(fategen: Run) -> Run:
+    return partial(fategen, "bundle", "save", *ASKED)
+
+
+@pytest.fixture
+def project(tmp_path: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / ".env").write_text("PREFIX=fgtest\nBASE_TAG=1.3\nTAG=1.3\n")
     for name in ("proxy", "roll"):
         write_image(tmp_path / "built" / name, name)
     monkeypatch.chdir(tmp_path)
-    assert fategen(monkeypatch, "render") == 0
+    assert fategen("render")[0] == 0
     return tmp_path
 
 
@@ -50,55 +54,45 @@ def write_image(path: Path, name: str, *media_type: str) -> None:
     layout.finish((layout.manifest(layers), f"docker.io/fgtest/{name}:1.3"))
 
 
-def save(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
-    return run(monkeypatch, "save", *ASKED, *args)
-
-
-def test_zstd_layers_are_reported_with_the_engines_that_load_them(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
-) -> None:
+def test_zstd_layers_are_reported_with_the_engines_that_load_them(project: Path, save: Run) -> None:
     for name in ("proxy", "roll"):
         write_image(project / "built" / name, name, ZSTD)
-    assert save(monkeypatch, "-o", "x.fate.tar") == 0
-    assert "the layers are compressed with zstd: Docker 23 and later" in capsys.readouterr().out
+    assert "the layers are compressed with zstd: Docker 23 and later" in save("-o", "x.fate.tar")[1]
 
 
-def test_a_pipe_gets_the_bytes_that_a_file_gets(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told) -> None:
-    assert save(monkeypatch, "-o", "x.fate.tar") == 0
-    out = io.TextIOWrapper(io.BytesIO())
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", out)
-        assert save(patch, "-o", "-") == 0
-        assert save(patch, "-o", "-", "--with-loader") == 2
-    assert out.buffer.getvalue() == (project / "x.fate.tar").read_bytes()  # type: ignore[attr-defined]
-    said = capsys.readouterr().err
-    assert "root digest" in said and "--with-loader: writes files next to the bundle" in said
+def test_a_pipe_gets_the_bytes_that_a_file_gets(project: Path, save: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert save("-o", "x.fate.tar")[0] == 0
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+    code, _, said = save("-o", "-")
+    assert (code, "root digest" in said) == (0, True)
+    code, _, said = save("-o", "-", "--with-loader")
+    assert (code, "--with-loader: writes files next to the bundle" in said) == (2, True)
+    assert out.getvalue() == (project / "x.fate.tar").read_bytes()
 
 
-def test_a_base_whose_layers_are_compressed_another_way_is_reported(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
-) -> None:
-    assert save(monkeypatch, "-o", "gzip.fate.tar") == 0
+def test_a_base_whose_layers_are_compressed_another_way_is_reported(project: Path, save: Run) -> None:
+    assert save("-o", "gzip.fate.tar")[0] == 0
     for name in ("proxy", "roll"):
         write_image(project / "built" / name, name, ZSTD)
-    assert save(monkeypatch, "--base", "gzip.fate.tar", "-o", "new.fate.tar") == 0
-    assert "no base has any of these layers (their layers are gzip)" in capsys.readouterr().out
+    said = save("--base", "gzip.fate.tar", "-o", "new.fate.tar")[1]
+    assert "no base has any of these layers (their layers are gzip)" in said
 
 
-def test_a_delta_does_not_overwrite_its_base(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told) -> None:
-    assert save(monkeypatch, "-o", "x.fate.tar") == 0
+def test_a_delta_does_not_overwrite_its_base(project: Path, save: Run) -> None:
+    assert save("-o", "x.fate.tar")[0] == 0
     before = (project / "x.fate.tar").read_bytes()
-    assert save(monkeypatch, "--base", "./x.fate.tar", "-o", "x.fate.tar") == 2
-    printed = capsys.readouterr().err
+    code, _, printed = save("--base", "./x.fate.tar", "-o", "x.fate.tar")
+    assert code == 2
     assert "is the base bundle, and would be overwritten by its delta" in printed
     assert "next: write to another file with -o" in printed
     assert (project / "x.fate.tar").read_bytes() == before
 
 
 @pytest.mark.usefixtures("project")
-def test_every_image_that_no_layout_has_is_named(monkeypatch: pytest.MonkeyPatch, capsys: Told) -> None:
-    assert run(monkeypatch, "save", "--from", "layout:built", "--platform", AMD) == 2
-    said = capsys.readouterr().err
+def test_every_image_that_no_layout_has_is_named(fategen: Run) -> None:
+    code, _, said = fategen("bundle", "save", "--from", "layout:built", "--platform", AMD)
+    assert code == 2
     assert "egg: built/egg is not an OCI layout, and built has no fgtest/egg:1.3" in said
     assert "fateboard: " in said and "  next: skopeo copy" in said
 
@@ -115,13 +109,12 @@ def test_every_image_that_no_layout_has_is_named(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_a_wrong_file_is_told_before_the_project_is_read(
-    option: str, value: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+    option: str, value: str, message: str, tmp_path: Path, save: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert save(monkeypatch, option, value) == 2
-    printed = capsys.readouterr().err
-    assert message in printed
+    code, _, printed = save(option, value)
+    assert code == 2 and message in printed
     assert ("next: -o x.fate.tar" in printed) == ("plain tar" in message)
 
 
@@ -141,27 +134,21 @@ def test_the_platforms_that_were_asked_for_make_one_bundle_in_whatever_order(
     assert in_order(platforms, plan_of()) == saved
 
 
-def test_bundles_that_hold_something_else_get_another_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert save(monkeypatch) == 0
-    assert save(monkeypatch, "--base", "fate-proxy-roll-1.3-linux-amd64.fate.tar") == 0
+def test_bundles_that_hold_something_else_get_another_name(project: Path, save: Run) -> None:
+    assert save()[0] == save("--base", "fate-proxy-roll-1.3-linux-amd64.fate.tar")[0] == 0
     assert {path.name for path in project.glob("*.fate.tar")} == {
         "fate-proxy-roll-1.3-linux-amd64.fate.tar",
         "fate-proxy-roll-1.3-delta-linux-amd64.fate.tar",
     }
 
 
-def test_another_bundle_that_was_there_is_told_and_the_same_one_is_not(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
-) -> None:
-    assert save(monkeypatch, "-o", "x.fate.tar") == 0
-    assert save(monkeypatch, "-o", "x.fate.tar") == 0
-    assert capsys.readouterr().err == ""
+def test_another_bundle_that_was_there_is_told_and_the_same_one_is_not(project: Path, save: Run) -> None:
+    assert [save("-o", "x.fate.tar")[2] for _ in range(2)] == ["", ""]
     old = short_root(inspect(project / "x.fate.tar").index.root)
-    assert save(monkeypatch, "-o", "x.fate.tar", "--file", ".env") == 0
-    assert capsys.readouterr().err == f"replaced x.fate.tar, which was another bundle (root digest {old})\n"
+    said = save("-o", "x.fate.tar", "--file", ".env")[2]
+    assert said == f"replaced x.fate.tar, which was another bundle (root digest {old})\n"
     (project / "x.fate.tar").write_text("a letter")
-    assert save(monkeypatch, "-o", "x.fate.tar") == 0
-    assert capsys.readouterr().err == "replaced x.fate.tar, which was no bundle\n"
+    assert save("-o", "x.fate.tar")[2] == "replaced x.fate.tar, which was no bundle\n"
 
 
 def engine(platform: str, store: Literal["containerd", "graphdriver"] = "containerd") -> Engine:
@@ -223,31 +210,22 @@ def test_several_names_are_told_with_the_command_that_takes_them(words: tuple[st
 
 
 def test_a_wrong_bundle_name_outside_of_a_project_is_told_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+    tmp_path: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, "save", "mysql") == 2
-    assert "mysql: no bundle has this name; there are fate, third-party, all" in capsys.readouterr().err
+    code, _, said = fategen("bundle", "save", "mysql")
+    assert (code, "mysql: no bundle has this name; there are fate, third-party, all" in said) == (2, True)
 
 
-@pytest.fixture
-def arm(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def test_images_that_the_platforms_leave_out_of_a_bundle_are_told(project: Path, fategen: Run) -> None:
     with (project / ".env").open("a", encoding="utf-8") as file:
         file.write(f"PLATFORMS={ARM}\n")
-    assert fategen(monkeypatch, "render") == 0
-    return project
-
-
-@pytest.mark.usefixtures("arm")
-def test_images_that_the_platforms_leave_out_of_a_bundle_are_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: Told
-) -> None:
-    assert run(monkeypatch, *SAVE_ARM) != 0
-    assert capsys.readouterr().err.startswith("not built: base-image, egg, python: no linux/arm64 (")
-    assert run(monkeypatch, *SAVE_ARM, "--image", "roll") != 0
-    assert "not built" not in capsys.readouterr().err, "whoever names images knows which"
-    assert run(monkeypatch, *SAVE_ARM, "--image", "egg") == 2
-    assert "error: egg: not built for linux/arm64 (" in capsys.readouterr().err
+    assert fategen("render")[0] == 0
+    save = partial(fategen, "bundle", "save", "all", "--from", "layout:built", "--platform", ARM)
+    assert save()[2].startswith("not built: base-image, egg, python: no linux/arm64 (")
+    assert "not built" not in save("--image", "roll")[2], "whoever names images knows which"
+    code, _, said = save("--image", "egg")
+    assert (code, "error: egg: not built for linux/arm64 (" in said) == (2, True)
 
 
 def test_a_bundle_none_of_whose_images_the_platforms_have_is_refused_with_the_reason() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tarfile
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage
 from generator.images.strictjson import Malformed
-from tests.bundle.command import run
 from tests.bundle.conftest import Made
 from tests.bundle.test_reader import member
+from tests.conftest import Run
 
 FILES = {"compose.yaml": b"services: {}\n", ".env": b"TAG=1.0\n", "Chart-1.0.tgz": bytes(range(256)) * 9, "empty": b""}
 
@@ -136,15 +137,15 @@ def test_what_cannot_go_in_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_inspect_lists_and_prints_them(
-    carried: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+    carried: Made, tmp_path: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "x.fate.tar"
     file.write_bytes(carried.data)
-
-    def printed(*args: str) -> bytes:
-        assert run(monkeypatch, "inspect", file, *args) == 0
-        return capfdbinary.readouterr().out
-
-    assert b"\nfiles: .env (8 B), Chart-1.0.tgz (2.3 kB), compose.yaml (13 B), empty (0 B)\n" in printed()
-    assert [entry["name"] for entry in json.loads(printed("--format", "json"))["files"]] == sorted(FILES)
-    assert printed("--file", "Chart-1.0.tgz") == FILES["Chart-1.0.tgz"]
+    said = fategen("bundle", "inspect", file)[1]
+    assert "\nfiles: .env (8 B), Chart-1.0.tgz (2.3 kB), compose.yaml (13 B), empty (0 B)\n" in said
+    listed = json.loads(fategen("bundle", "inspect", file, "--format", "json")[1])
+    assert [entry["name"] for entry in listed["files"]] == sorted(FILES)
+    stdout = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stdout))
+    assert fategen("bundle", "inspect", file, "--file", "Chart-1.0.tgz")[0] == 0
+    assert stdout.getvalue() == FILES["Chart-1.0.tgz"]

@@ -12,30 +12,13 @@ import pytest
 import generator.cli
 from generator import __version__
 from generator.__main__ import main as start
-from generator.cli import main
-
-
-class Run:
-    """Runs ``fategen`` in this process, in a directory, as the console script does."""
-
-    def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self._capsys = capsys
-        self._monkeypatch = monkeypatch
-        monkeypatch.chdir(directory)
-
-    def __call__(self, *args: str) -> tuple[int, str, str]:
-        """Exit code, stdout, stderr."""
-        self._monkeypatch.setattr(sys, "argv", ["fategen", *args])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = self._capsys.readouterr()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, out, err
+from tests.conftest import Run
 
 
 @pytest.fixture
-def run(project_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    return Run(project_dir, capsys, monkeypatch)
+def run(project_dir: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(project_dir)
+    return fategen
 
 
 def test_version(run: Run) -> None:

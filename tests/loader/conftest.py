@@ -1,3 +1,3 @@
-from tests.bundle.conftest import made, sources
+from tests.bundle.conftest import file, made, sources
 
-__all__ = ["made", "sources"]
+__all__ = ["file", "made", "sources"]

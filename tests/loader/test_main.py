@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from generator.loader.__main__ import main
-from tests.bundle.command import run
 from tests.bundle.conftest import Made
-
-
-@pytest.fixture
-def file(made: Made, tmp_path: Path) -> Path:
-    path = tmp_path / "x.fate.tar"
-    path.write_bytes(made.data)
-    return path
+from tests.conftest import Run
 
 
 @pytest.mark.parametrize(
@@ -36,15 +30,13 @@ def test_both_print_the_same(
     damaged: bool,
     made: Made,
     file: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    fategen: Run,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if damaged:
         file.write_bytes(made.flipped(made.member("layer:b").start))
     code = main([args[0], str(file), *args[1:]])
-    printed = capsys.readouterr()
-    assert run(monkeypatch, args[0], file, *args[1:]) == code
-    assert capsys.readouterr() == printed
+    assert (code, *capsys.readouterr()) == fategen("bundle", args[0], file, *args[1:])
 
 
 def test_where_docker_is_missing_no_command_of_fategen_is_advised(
@@ -57,13 +49,15 @@ def test_where_docker_is_missing_no_command_of_fategen_is_advised(
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
 def test_a_full_disk_below_stdout_is_reported_like_any_other_error(
-    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    file: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed = []
-    for command in (lambda: main(["inspect", str(file)]), lambda: run(monkeypatch, "inspect", file)):
+    ours = partial(fategen, "bundle", "inspect", file)
+    for command in (lambda: (main(["inspect", str(file)]), *capsys.readouterr()), ours):
         with Path("/dev/full").open("w", encoding="utf-8") as full, monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", full)
-            assert command() == 3
-        printed.append(capsys.readouterr().err)
-    assert printed[0].startswith("error: a file cannot be written: No space left on device\n  next: free ")
+            printed.append(command())
     assert printed[0] == printed[1]
+    code, _, said = printed[0]
+    assert code == 3
+    assert said.startswith("error: a file cannot be written: No space left on device\n  next: free ")

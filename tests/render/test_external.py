@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-from generator.cli import cli
 from generator.config.reference import mirrored
 from generator.config.settings import Override
 from generator.plan.plan import Plan, linked
 from generator.project import packaged_data
 from generator.render.external import External, externals, maven_mirrors, skopeo_sync
 from generator.render.render import render
+from tests.conftest import Run
 from tests.fate_plan import plan_of
 
 KINDS = ("image", "git", "apt", "pip", "npm", "maven", "url")
@@ -133,11 +132,7 @@ def test_a_mirror_named_after_docker_hub_has_what_skopeo_sync_scoped_writes() ->
     assert mirrored("quay.io/x/y:1", site) == "harbor.example.com/mirror/quay.io/x/y:1"
 
 
-def test_the_command_prints_what_skopeo_reads() -> None:
-    ran = CliRunner().invoke(cli, ["images", "mysql", "--external", "--format", "skopeo"])
-    assert yaml.safe_load(ran.output) == {"docker.io": {"images": {"library/mysql": ["8"]}}}
-
-
-def test_skopeos_format_is_for_what_is_external() -> None:
-    ran = CliRunner().invoke(cli, ["images", "--format", "skopeo"])
-    assert "add --external" in str(ran.exception)
+def test_the_command_prints_what_skopeo_reads_of_what_is_external(fategen: Run) -> None:
+    printed = fategen("images", "mysql", "--external", "--format", "skopeo")[1]
+    assert yaml.safe_load(printed) == {"docker.io": {"images": {"library/mysql": ["8"]}}}
+    assert "add --external" in fategen("images", "--format", "skopeo")[2]

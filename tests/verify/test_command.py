@@ -11,8 +11,8 @@ from generator.errors import InputError
 from generator.images.layout import SourceImage
 from generator.verify.origins import tags_in
 from generator.verify.run import require_contracts
-from tests.bundle.command import fategen
 from tests.bundle.layouts import simple
+from tests.conftest import Run
 from tests.fate_plan import plan_of
 
 
@@ -60,14 +60,10 @@ def test_a_bundle_is_checked_by_the_tag_that_its_images_have(
 
 @pytest.mark.parametrize(("asked", "tag"), [((), "2"), (("--tag", "3"), "3")])
 def test_a_tag_that_is_asked_for_comes_before_the_bundles(
-    asked: tuple[str, ...],
-    tag: str,
-    project_dir: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    asked: tuple[str, ...], tag: str, project_dir: Path, fategen: Run
 ) -> None:
     bundle = saved(project_dir, "fgtest/roll:2")
-    assert fategen(monkeypatch, "verify", "-C", project_dir, "--bundle", bundle, "--no-start", "-q", *asked) == 1
-    out, err = capsys.readouterr()
+    code, out, err = fategen("verify", "-C", project_dir, "--bundle", bundle, "--no-start", "-q", *asked)
+    assert code == 1
     assert "org.opencontainers.image.version  (packaged catalogue/1.3.yaml" in out and f"expected  {tag}\n" in out
     assert ("TAG=2: by the names in x.fate.tar, not as .env says\n" in err) == (not asked)
