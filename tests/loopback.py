@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
+import random
 import re
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from generator.registry.client import Registry
 from generator.registry.session import Access
+from tests.bundle.layouts import sha256
+
+if TYPE_CHECKING:
+    import trustme
 
 Self = TypeVar("Self", bound="Loopback")
 
@@ -27,8 +32,11 @@ _MANIFEST = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>.+)")
 _UPLOADS = re.compile(r"/v2/(?P<name>.+)/blobs/uploads/")
 
 
-def sha256(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+def tls(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    """That of a server with these names."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
 
 
 @dataclass
@@ -216,6 +224,16 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(pieces)
 
+    def partly(self) -> None:
+        """Takes 90 % of a body, as before a line breaks."""
+        data = self.rfile.read(int(self.headers.get("Content-Length", 0)) * 9 // 10)
+        if self.url.path.startswith(self.uploads_below):
+            self.loopback.uploads[self.url.path.removeprefix(self.uploads_below)] += data
+
+    def cut(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
     def answer(self, status: int, data: bytes = b"", headers: dict[str, str] | None = None, cut: int = 0) -> None:
         """``cut`` bytes of the answer are promised and never sent."""
         self.send_response(status)
@@ -228,3 +246,26 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data[: len(data) - cut])
         self.close_connection = self.close_connection or bool(cut) or status >= 400
+
+
+def transient(seed: int, share: float) -> Callable[[Handler], bool]:
+    """A bad line and a busy registry: a share of the requests fails, but three of a kind in a repository at most."""
+    dice, lock, failures = random.Random(seed), threading.Lock(), Counter[str]()
+
+    def lie(handler: Handler) -> bool:
+        repository = re.match(r"/(?:v2|upload/\d+)/(.+?)(?:/(?:blobs|manifests)/|$)", handler.url.path)
+        kind = f"{handler.command} {repository and repository[1]}"
+        with lock:
+            status = dice.choice((500, 502, 503, 429, 0))
+            if dice.random() > share or failures[kind] == 3:
+                return False
+            failures[kind] += 1
+        if handler.command in ("PUT", "PATCH"):
+            handler.partly()
+        if status:
+            handler.answer(status, headers={"Retry-After": "1"} if status == 429 else {})
+        else:
+            handler.cut()
+        return True
+
+    return lie

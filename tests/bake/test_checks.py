@@ -43,11 +43,6 @@ from tests.sample_project import SAMPLE
 COMMIT = "1a2b3c4d5e6f" + "0" * 28
 
 
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    return plan_of()
-
-
 def build_of(plan: Plan, *names: str, root: Path = Path(), **options: object) -> Build:
     """What bake is asked for these images, in a project at ``root``."""
     asked = Options(**options)  # type: ignore[arg-type]

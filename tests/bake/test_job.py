@@ -12,11 +12,6 @@ from tests.fate_plan import job_of, plan_of
 ARM = ("linux/arm64",)
 
 
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    return plan_of()
-
-
 def test_components_are_the_default_and_bring_what_they_are_linked_to(plan: Plan) -> None:
     job = job_of(plan)
     assert [target.name for target in job.targets] == [

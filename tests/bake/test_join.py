@@ -17,12 +17,10 @@ from generator.progress import quiet
 from generator.project import Project
 from generator.registry.publish import Published
 from generator.workspace import Workspace, load
+from tests.bundle.layouts import CONFIG, INDEX, MANIFEST
 from tests.loopback import Loopback, sha256
 
 AMD, ARM = "linux/amd64", "linux/arm64"
-INDEX = "application/vnd.oci.image.index.v1+json"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-CONFIG = "application/vnd.oci.image.config.v1+json"
 COMMITS = {"fate": "1" * 40, "eggroll": "2" * 40}
 
 

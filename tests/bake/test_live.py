@@ -12,17 +12,12 @@ from rich.console import Console
 from generator.bake.events import Reader, Step, StepName
 from generator.bake.view import LiveView, View, image_rows, make_view
 from generator.plan.plan import Plan
-from tests.fate_plan import job_of, plan_of
+from tests.fate_plan import job_of
 from tests.picture import screen_of
 from tests.test_progress import on_terminal
 
 DATA = Path(__file__).parent / "data"
 NOW = 100.0
-
-
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    return plan_of()
 
 
 class Terminal:

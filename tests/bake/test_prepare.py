@@ -29,11 +29,6 @@ from generator.workspace import load
 from tests.fate_plan import job_of, plan_of
 
 
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    return plan_of()
-
-
 @pytest.mark.parametrize(
     ("buildx", "names", "leaders"),
     [

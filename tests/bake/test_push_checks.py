@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,12 +26,10 @@ from generator.docker.process import Completed, Docker
 from generator.project import Project
 from generator.registry.session import Access
 from generator.workspace import Workspace, load
+from tests.bundle.layouts import INDEX, MANIFEST, multi, simple
 from tests.fate_plan import BOTH, plan_of
 from tests.harbor import Harbor
-from tests.loopback import Loopback, sha256
-
-INDEX = "application/vnd.oci.image.index.v1+json"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+from tests.loopback import Loopback, sha256, tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
@@ -49,9 +46,7 @@ def ca() -> trustme.CA:
 
 @pytest.fixture
 def harbor(ca: trustme.CA) -> Iterator[Harbor]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("127.0.0.1").configure_cert(context)
-    with Harbor(tls=context) as running:
+    with Harbor(tls=tls(ca, "127.0.0.1")) as running:
         yield running
 
 
@@ -145,28 +140,10 @@ def test_a_tag_that_exists_is_told_before_the_build_unless_it_may_move(
     assert fixed == [name.format(tag=tag) for name in told]
 
 
-def put_image(registry: Loopback, path: str, *platforms: str) -> None:
-    """An image with an index if it has several platforms."""
-    manifests = []
-    for platform in platforms:
-        system, architecture = platform.split("/")
-        config = json.dumps({"os": system, "architecture": architecture, "rootfs": {"type": "layers", "diff_ids": []}})
-        registry.blobs.setdefault(path, {})[sha256(config.encode())] = config.encode()
-        about = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": sha256(config.encode())}
-        content = {"schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "config": {**about, "size": len(config)}}
-        data = json.dumps(content).encode()
-        named = {"os": system, "architecture": architecture}
-        manifests.append({"mediaType": MANIFEST, "digest": sha256(data), "size": len(data), "platform": named})
-        registry.manifests.setdefault(path, {})[sha256(data)] = registry.manifests[path]["1"] = (MANIFEST, data)
-    if len(platforms) > 1:
-        data = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).encode()
-        registry.manifests[path]["1"] = (INDEX, data)
-
-
 def test_a_base_with_one_platform_is_told_of_images_with_others(tmp_path: Path) -> None:
     with Loopback() as registry:
-        put_image(registry, "alone", "linux/amd64")
-        put_image(registry, "both", "linux/amd64", "linux/arm64")
+        registry.put_layout("alone", "1", simple(tmp_path / "alone", "alone"))
+        registry.put_layout("both", "1", multi(tmp_path / "both", "both"))
         images = [("jre", f"{registry.host}/both:1"), ("python-base", f"{registry.host}/alone:1")]
         images += [("maven", f"{registry.host}/alone:1"), ("redis", f"{registry.host}/gone:1")]
         plan = plan_of(requirements="own.txt", images=tuple(Override(*image, ".env:9") for image in images))

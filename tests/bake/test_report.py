@@ -5,22 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from generator.bake.events import Reader, StepEvent
 from generator.bake.publish import Built, result_table
 from generator.bake.run import clear_logs, writing_logs
 from generator.bake.view import View
 from generator.plan.plan import Plan
 from tests.bake.test_run import failing_reader
-from tests.fate_plan import BOTH, job_of, plan_of
+from tests.fate_plan import BOTH, job_of
 
 DATA = Path(__file__).parent / "data"
-
-
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    return plan_of()
 
 
 def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:

@@ -23,11 +23,6 @@ DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    return plan_of()
-
-
 @cache
 def workspace() -> Workspace:
     return load(Project(ROOT))

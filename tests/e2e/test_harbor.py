@@ -11,7 +11,6 @@ import base64
 import json
 import os
 import shutil
-import ssl
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ import trustme
 from generator.bundle.reader import inspect
 from tests.e2e.conftest import Fategen, Ran, bridge_address, make_project, succeeded
 from tests.harbor import Harbor
+from tests.loopback import tls
 
 IMAGES = ("roll", "proxy")
 NESTED = "fate/nested/deeper"
@@ -64,15 +64,13 @@ def ca() -> trustme.CA:
 @pytest.fixture
 def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Iterator[Site]:
     address = bridge_address()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(address).configure_cert(tls)
     config = tmp_path / "docker"
     config.mkdir()
     # buildx 0.13 pushes a second time through Docker 26, which fetches a token and reads no certs.d for that
     (config / "cli-plugins").symlink_to(Path(os.environ["FATEGEN_SANDBOX_BUILDX_NEW"]) / "cli-plugins")
     project = make_project(fategen, tmp_path / "project")
     engine = Path(os.environ["FATEGEN_SANDBOX_STATE"]) / "cache/engine/etc/docker/certs.d"
-    with Harbor(tls=tls, address=address) as harbor:
+    with Harbor(tls=tls(ca, address), address=address) as harbor:
         places = (engine / harbor.host, config / "certs.d" / harbor.host)
         try:
             for place in places:

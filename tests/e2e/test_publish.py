@@ -17,7 +17,8 @@ from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import simple
 from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
-from tests.e2e.faults import Faults, Handler, refused_tag, transient
+from tests.e2e.faults import Handler, Line
+from tests.loopback import transient
 
 ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
 SIZE, COUNT = 300_000, 8
@@ -47,7 +48,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 class Release:
     """Release 1 is in the registry; ``commands`` publish it and release 2 through a line that fails."""
 
-    def __init__(self, fategen: Fategen, cwd: Path, line: Faults, *commands: tuple[str, ...]) -> None:
+    def __init__(self, fategen: Fategen, cwd: Path, line: Line, *commands: tuple[str, ...]) -> None:
         self.fategen, self.cwd, self.line = fategen, cwd, line
         self.commands = [(*command, "--overwrite", "--format", "json") for command in commands]
         self.before = self.published(1)
@@ -83,8 +84,8 @@ class Release:
             return now
 
         with subprocess.Popen(command, cwd=self.cwd, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-            self.line.faults.append(kill)
-        self.line.faults.clear()
+            self.line.lies.append(kill)
+        self.line.lies.clear()
         assert process.returncode < 0, "it had ended before"
 
 
@@ -93,9 +94,8 @@ def release(
     request: pytest.FixtureRequest, registry: str, fategen: Fategen, sample: Path, tmp_path: Path, bundles: list[Path]
 ) -> Iterator[Release]:
     """A bundle, or the whole sample, of which release 2 has Docker's media types."""
-    line = Faults(registry)
-    with line.serve() as address:
-        place = f"{address}/publish-{os.getpid()}-{random.randrange(10**8)}"
+    with Line(registry=registry) as line:
+        place = f"{line.host}/publish-{os.getpid()}-{random.randrange(10**8)}"
         if request.param == "bundle":
             yield Release(fategen, tmp_path, line, *(("bundle", "push", str(bundle), place) for bundle in bundles))
             return
@@ -107,16 +107,24 @@ bundled = pytest.mark.parametrize("release", ["bundle"], indirect=True)
 
 
 def test_transient_faults_end_in_success(release: Release) -> None:
-    release.line.faults.append(transient(1))
+    release.line.lies.append(transient(1, 0.05))
     assert release.published() == release.tags() != release.before
 
 
 def test_a_refused_tag_leaves_every_tag_as_it_was(release: Release) -> None:
-    *_, refused = release.before
-    release.line.faults += [refused_tag(refused), transient(1, 0.02)]
+    *_, name = release.before
+    path = f"/v2/{'/manifests/'.join(name.rsplit(':', 1))}"
+
+    def refuse(handler: Handler) -> bool:
+        if refused := handler.writes_tag and handler.path == path:
+            handler.body()
+            handler.answer(403)
+        return refused
+
+    release.line.lies += [refuse, transient(1, 0.02)]
     ran = release.publish()
     assert ran.code == 3, ran.err
-    assert f"/{refused}: the tag was not written: 403" in ran.err
+    assert f"/{name}: the tag was not written: 403" in ran.err
     assert ran.err.count("(as before)") == len(release.before)
     assert release.tags() == release.before
 

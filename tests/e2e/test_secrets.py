@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import socket
-import ssl
 import subprocess
 import tarfile
 import zlib
@@ -28,6 +27,7 @@ import trustme
 from tests.e2e.checkouts import git, make_checkout
 from tests.e2e.conftest import Fategen, Ran, bridge_address, docker, registry_get
 from tests.e2e.mirror import Mirror, packages
+from tests.loopback import tls
 from tests.sample_project import make_sample_project
 
 # it builds without a cache, for minutes
@@ -61,11 +61,9 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def proxy(markers: dict[str, str], authority: trustme.CA) -> Iterator[Mirror]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("*.site.test").configure_cert(context)
     opened = Mirror(
         packages(),
-        tls=context,
+        tls=tls(authority, "*.site.test"),
         proxy_logins={"web": markers["http-proxy"], "tls": markers["https-proxy"]},
         logins={"pypi.site.test": ("reader", markers["index"]), "maven.site.test": ("builder", markers["maven"])},
     )

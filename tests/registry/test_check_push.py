@@ -14,6 +14,7 @@ from generator.registry.client import refused_pushes
 from generator.registry.http import trusting
 from generator.registry.session import Access
 from tests.harbor import Harbor
+from tests.loopback import tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
@@ -34,15 +35,9 @@ def ca_file(ca: trustme.CA, tmp_path: Path) -> Path:
     return tmp_path / "ca.crt"
 
 
-def server_tls(ca: trustme.CA, *names: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(*names).configure_cert(context)
-    return context
-
-
 @pytest.fixture
 def harbor(ca: trustme.CA) -> Iterator[Harbor]:
-    with Harbor(tls=server_tls(ca, "127.0.0.1")) as running:
+    with Harbor(tls=tls(ca, "127.0.0.1")) as running:
         yield running
 
 
@@ -115,7 +110,7 @@ def test_rights_are_told_for_each_repository(harbor: Harbor, ca_file: Path) -> N
 
 
 def test_basic_authentication_tells_a_wrong_password_too(ca: trustme.CA, ca_file: Path) -> None:
-    with Harbor(tls=server_tls(ca, "127.0.0.1"), auth="basic") as htpasswd:
+    with Harbor(tls=tls(ca, "127.0.0.1"), auth="basic") as htpasswd:
         assert kinds(ask(htpasswd, WRITER, ca_file)) == set()
         assert kinds(ask(htpasswd, WRONG, ca_file)) == {"refused"}
         assert kinds(ask(htpasswd, None, ca_file)) == {"no login"}
@@ -177,7 +172,7 @@ def test_an_unknown_authority(harbor: Harbor) -> None:
 
 
 def test_a_certificate_for_another_name(ca: trustme.CA, ca_file: Path) -> None:
-    with Harbor(tls=server_tls(ca, "harbor.example.com")) as harbor:
+    with Harbor(tls=tls(ca, "harbor.example.com")) as harbor:
         [(kind, words)] = ask(harbor, WRITER, ca_file).values()
     assert kind == "certificate" and "127.0.0.1" in words
 

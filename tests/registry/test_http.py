@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from generator.registry.http import TIMEOUT, Connections, RegistryError, Response, is_insecure, proxy_of
+from tests.loopback import tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
@@ -117,12 +118,6 @@ def authority(tmp_path: Path) -> trustme.CA:
     made = trustme.CA()
     made.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
     return made
-
-
-def tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("registry.example").configure_cert(context)
-    return context
 
 
 # what is trusted
@@ -289,7 +284,10 @@ def tunnel(target: str) -> Callable[[Server, socket.socket], None]:
 
 
 def test_a_proxy_carries_tls_and_sees_nothing_of_it(authority: trustme.CA, tmp_path: Path) -> None:
-    with Server(answering(EMPTY), tls(authority)) as registry, Server(tunnel(registry.host)) as proxy:
+    with (
+        Server(answering(EMPTY), tls(authority, "registry.example")) as registry,
+        Server(tunnel(registry.host)) as proxy,
+    ):
         url = "https://registry.example:8443/v2/"
         assert ask(url, environment(proxy.host), trusted=(tmp_path / "ca.crt",)).status == 200
         assert refusal(url, environment(proxy.host))[0] == "authority"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from dataclasses import replace
@@ -28,7 +26,7 @@ from generator.registry.publish import (
     movable_tags,
     roll_back,
 )
-from tests.loopback import Handler, Loopback, sha256
+from tests.loopback import Handler, Loopback, sha256, transient
 
 NAMES = ("a", "b", "c")
 Lie = Callable[[Handler], bool]
@@ -421,39 +419,10 @@ def test_an_upload_begins_again_where_the_registry_forgot_it(registry: Loopback,
     assert registry.manifests["fate/a"]["1.0"][1] and not registry.paths("PATCH")
 
 
-def failing_at_random(seed: int, share: float) -> Lie:
-    """As a bad line and a busy registry: a share of the requests fails, but three of a kind in a repository at most."""
-    dice = random.Random(seed)
-    failures: Counter[str] = Counter()
-    faults: tuple[Callable[[Handler], None], ...] = (
-        lambda handler: handler.answer(500),
-        lambda handler: handler.answer(502, cut=0),
-        lambda handler: handler.answer(503),
-        lambda handler: handler.answer(429, headers={"Retry-After": "1"}),
-        lambda handler: handler.connection.shutdown(socket.SHUT_RDWR),
-    )
-
-    def lie(handler: Handler) -> bool:
-        names = [name for name in NAMES if f"fate/{name}" in handler.url.path]
-        kind = f"{handler.command} {names}"
-        if dice.random() > share or failures[kind] == 3:
-            return False
-        failures[kind] += 1
-        if handler.command in ("PUT", "PATCH"):
-            body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)) * 9 // 10)
-            if handler.url.path.startswith("/upload/"):
-                handler.loopback.uploads[handler.url.path.removeprefix("/upload/")] += body
-            handler.close_connection = True
-        dice.choice(faults)(handler)
-        return True
-
-    return lie
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_transient_faults_end_in_success(registry: Loopback, tmp_path: Path, seed: int) -> None:
     publish(registry, release("1"), tmp_path)
-    registry.lies.append(failing_at_random(seed, 0.3))
+    registry.lies.append(transient(seed, 0.3))
     publish(registry, release("2"), tmp_path, overwrite=True)
     assert tags(registry) == digests(release("2"))
 
@@ -461,7 +430,7 @@ def test_transient_faults_end_in_success(registry: Loopback, tmp_path: Path, see
 @pytest.mark.parametrize("seed", range(20))
 def test_faults_and_a_refused_tag_leave_every_tag_as_it_was(registry: Loopback, tmp_path: Path, seed: int) -> None:
     publish(registry, release("1"), tmp_path)
-    registry.lies += [refusing(403, NAMES[seed % 3]), failing_at_random(seed, 0.3)]
+    registry.lies += [refusing(403, NAMES[seed % 3]), transient(seed, 0.3)]
     with pytest.raises(EngineError):
         publish(registry, release("2"), tmp_path, overwrite=True)
     assert tags(registry) == digests(release("1"))

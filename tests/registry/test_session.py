@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from generator.docker.credentials import Login
 from generator.registry.client import Registries, Registry, refused_pushes
 from generator.registry.http import RegistryError
 from generator.registry.session import Access, Stopped
-from tests.loopback import Handler, Loopback, sha256
+from tests.loopback import Handler, Loopback, sha256, tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 LOGIN = Login("writer", "right-horse")
@@ -66,10 +65,9 @@ def test_the_password_goes_no_further_than_the_address_for_tokens(registry: Loop
 
 
 def test_the_password_is_not_sent_on_from_https_to_http(tmp_path: Path) -> None:
-    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with Loopback(token="good", tls=context) as registry, Loopback(token="good") as plain:
+    with Loopback(token="good", tls=tls(authority, "127.0.0.1")) as registry, Loopback(token="good") as plain:
         registry.lies.append(redirect("/token", f"http://{plain.host}/token"))
         Registry(Access(registry.host, LOGIN, trusted=(tmp_path / "ca.crt",))).log_in()
     assert registry.asked[-1][1:] == ("/token?service=loopback&client_id=fategen", f"Basic {LOGIN.basic}")
