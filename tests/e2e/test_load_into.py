@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.format import Member, contents
-from generator.bundle.index import short_root
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
@@ -72,9 +71,6 @@ class Chain:
         """What an engine may keep of them without a name."""
         indexes = [inspect(path).index for path in (self.a, self.whole, self.b, self.raw, self.both, self.bare)]
         return {one.platform_images[0].config.digest for index in indexes for one in index.images}
-
-    def root(self, name: str) -> str:
-        return short_root(inspect(getattr(self, name)).index.root)
 
 
 @pytest.fixture(scope="session")
@@ -303,34 +299,6 @@ def test_a_chain_one_after_the_other(engine: Target, chain: Chain, load: Loads) 
     ids = engine.ids(X, Y)
     succeeded(load(chain.whole))
     assert engine.ids(X, Y) == ids
-
-
-@ONE
-def test_a_chain_at_once(engine: Target, chain: Chain, load: Loads) -> None:
-    assert load.states(chain.c, chain.a, chain.b) == {X: "new", Y: "new"}
-    ids = engine.ids(X, Y)
-    succeeded(load(chain.whole))
-    assert engine.ids(X, Y) == ids
-    assert engine.whole(Y)
-
-
-@ONE
-def test_a_missing_base_is_named_and_nothing_sent(engine: Target, chain: Chain, load: Loads) -> None:
-    def lacks(missing: str, *files: Path) -> None:
-        before = engine.ids(X, Y)
-        ran = load(*files)
-        assert ran.code == 2, ran.err
-        assert f"{missing} (root digest {chain.root(missing)})" in ran.err
-        assert engine.ids(X, Y) == before
-
-    lacks("b", chain.c)
-    lacks("a", chain.c, chain.b)
-    succeeded(load(chain.a))
-    lacks("b", chain.c)
-    engine.remove(Y)
-    lacks("a", chain.b)
-    succeeded(load(chain.b, chain.a))
-    assert engine.whole(Y)
 
 
 @BOTH_STORES

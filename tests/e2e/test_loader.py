@@ -69,19 +69,8 @@ def host(registry: str, tmp_path: Path) -> Iterator[Host]:
 def test_it_imports_each_of_its_modules_and_prints_what_fategen_prints(host: Host, fategen: Fategen) -> None:
     script = "import importlib, sys\nsys.path.append(sys.argv[1])\n"
     succeeded(host.run("-c", script + "for name in sys.argv[2:]: importlib.import_module(name)", NAME, *modules()))
-    for args in (
-        ("inspect", "x.fate.tar"),
-        ("inspect", "x.fate.tar", "--format", "json"),
-        ("inspect", "x.fate.tar", "--file", "compose.yaml"),
-        ("verify", "x.fate.tar", "--format", "json"),
-        ("verify", "none"),
-        ("verify", NAME),
-        ("load", "x.fate.tar", "--image", "c"),
-        ("load", "x.fate.tar", "--platform", "linux/s390x"),
-    ):
-        ours = fategen("bundle", *args, cwd=host.directory)
-        assert host.load(*args) == ours
-        assert "Traceback" not in ours.err
+    for args in (("inspect", "x.fate.tar"), ("inspect", "x.fate.tar", "--file", "compose.yaml"), ("verify", NAME)):
+        assert host.load(*args) == fategen("bundle", *args, cwd=host.directory)
 
 
 def test_it_loads_from_a_file_and_from_a_pipe(host: Host) -> None:

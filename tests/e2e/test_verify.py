@@ -6,6 +6,7 @@ is meant for it, before any other, with the line that asks for it. tests/verify/
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -208,12 +209,19 @@ def test_egg_reaps_its_children_and_ends_with_its_storage_service(project: Proje
         docker("rm", "--force", "--volumes", container)
 
 
-def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
-    command = [sys.executable, "-m", "generator", "verify", "roll", "fateboard"]
-    with subprocess.Popen(command, cwd=project.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        end = time.monotonic() + 60
+@contextlib.contextmanager
+def starting(project: Project, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """``fategen ARGS`` once it has started a container."""
+    command = [sys.executable, "-m", "generator", *args]
+    with subprocess.Popen(command, cwd=project.directory, stdout=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 300
         while not docker(*of_verify(project)[0]):
             assert time.monotonic() < end
+        yield process
+
+
+def test_ctrl_c_leaves_no_container_and_no_volume(project: Project) -> None:
+    with starting(project, "verify", "roll", "fateboard") as process:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 130
@@ -265,11 +273,7 @@ def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(
     own_sample: Path, registry: str, fategen: Fategen
 ) -> None:
     project = Project(own_sample, registry, fategen)
-    command = [sys.executable, "-m", "generator", "bake", "python", "--push", "--verify", "--format", "json"]
-    with subprocess.Popen(command, cwd=own_sample, stdout=subprocess.PIPE, text=True) as process:
-        end = time.monotonic() + 300
-        while not docker(*of_verify(project)[0]):
-            assert time.monotonic() < end
+    with starting(project, "bake", "python", "--push", "--verify", "--format", "json") as process:
         with (own_sample.parent / "sources/fate/fate_flow/fate_flow_server.py").open("a", encoding="utf-8") as file:
             file.write("# changed\n")
         out, _ = process.communicate(timeout=300)
@@ -283,23 +287,8 @@ def test_what_was_verified_is_tagged_although_a_source_changed_meanwhile(
 
 def test_the_next_run_removes_what_a_killed_one_left(one_fails: Project) -> None:
     succeeded(one_fails.run("bake", "proxy", "--push", "--overwrite", "-q", cwd=one_fails.directory))
-    containers, _, names = of_verify(one_fails)
-    command = [sys.executable, "-m", "generator", "verify", "proxy", "--from", "registry"]
-    with subprocess.Popen(command, cwd=one_fails.directory) as process:
-        end = time.monotonic() + 60
-        while not docker(*containers):
-            assert time.monotonic() < end
+    with starting(one_fails, "verify", "proxy", "--from", "registry") as process:
         process.kill()
-    assert docker(*names)
+    assert docker(*of_verify(one_fails)[2])
     succeeded(one_fails.run("verify", "proxy", "--from", "registry", "-q", cwd=one_fails.directory))
     assert nothing_is_left(one_fails)
-
-
-def test_what_a_bundle_holds_is_verified_without_loading_it(one_fails: Project) -> None:
-    ran = succeeded(
-        one_fails.run("bundle", "save", "--image", "python", "-q", "-o", "python.fate.tar", cwd=one_fails.directory)
-    )
-    ran = one_fails.verify("--bundle", "python.fate.tar", "--format", "json")
-    assert ran.code == 1, ran.err
-    (failed,) = [result for result in json.loads(ran.out) if not result["ok"]]
-    assert failed["check"] == f"mounted over: {HOME}/python/arch/conf/server_conf.json"

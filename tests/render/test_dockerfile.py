@@ -26,8 +26,6 @@ HEREDOC = "RUN <<EOF\nfrom os import path\nrun x\nEOF\n"
         ("# escape=`\nCOPY `\n --from=a c:\\\nFROM b", ["a", "b"]),
         ("RUN --mount=type=bind,From=a,target=/x --mount='from=b c',target=/x true", ["a", "b c"]),
         ("COPY --from=0 /x /y", ["0"]),
-        ("RUN --mount=type=bind,From=a,target=/x --mount='from=b c',target=/x true", ["a", "b c"]),
-        ("COPY --from=0 /x /y", ["0"]),
         ("# a comment ends the directives\n# escape=`\nRUN x `\nFROM b", ["b"]),
     ],
 )
