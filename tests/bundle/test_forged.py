@@ -50,10 +50,6 @@ def layers(image: Image) -> tuple[Layer, ...]:
     return image.platform_images[0].layers
 
 
-def test_the_forger_can_write(made: Made) -> None:
-    assert written(made.plan.index, blobs_of(made)) == made.data
-
-
 def with_diff_ids_swapped(image: Image) -> Image:
     first, second = layers(image)
     return with_platform_image(

@@ -6,7 +6,6 @@ from generator.catalogue.line import parse_line
 from generator.config.settings import Settings
 from generator.errors import InputError
 from generator.plan.plan import make_plan
-from tests.fate_plan import packaged_line
 
 GOOD = """\
 line: "1"
@@ -29,23 +28,6 @@ def problems(text: str) -> list[str]:
     with pytest.raises(InputError) as caught:
         parse_line(text, name="c.yaml")
     return [str(p) for p in caught.value.problems]
-
-
-def test_the_packaged_line_1_3_has_eight_images_a_builder_and_two_of_third_parties() -> None:
-    line = packaged_line("1.3")
-    kinds = {kind: [i.name for i in line.images if i.kind == kind] for kind in ("base", "builder", "third-party")}
-    assert kinds == {"base": ["base-image"], "builder": ["packages"], "third-party": ["mysql", "redis"]}
-    assert {i.name for i in line.images if i.kind == "component"} == {
-        "federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python"
-    }  # fmt: skip
-
-
-def test_the_packaged_line_1_11_has_five_images_a_builder_and_one_of_third_parties() -> None:
-    names = [(image.kind, image.name) for image in packaged_line("1.11").images]
-    assert names == [
-        ("builder", "packages"), ("base", "base-image"), ("component", "fateflow"), ("component", "eggroll"),
-        ("component", "fateboard"), ("component", "client"), ("third-party", "mysql"),
-    ]  # fmt: skip
 
 
 ABOVE = (

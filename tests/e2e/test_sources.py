@@ -68,15 +68,6 @@ def patched(own_sample: Path, fategen: Fategen, tmp_path: Path) -> Path:
     return make_checkout("fate", tmp_path / "FATE")
 
 
-def test_a_checkouts_commit_is_the_images_revision(own_sample: Path, patched: Path, fategen: Fategen) -> None:
-    commit = git(patched, "rev-parse", "HEAD")
-    ran = succeeded(fategen("bake", "python", "--load", "--source", "fate=../FATE", cwd=own_sample))
-    assert f"fate: ../FATE at {commit[:12]}, not the release's e8a4a8c6d16d" in ran.err
-    (reference,) = fategen("images", "python", "--format", "references", cwd=own_sample).out.split()
-    assert docker("image", "inspect", "-f", REVISION, reference) == commit
-    docker("image", "rm", "--force", reference)
-
-
 def test_uncommitted_changes_reach_no_release_tag(own_sample: Path, patched: Path, fategen: Fategen) -> None:
     (patched / "fate_flow" / "new.py").write_text("x = 1\n", encoding="utf-8")
     bake = ("bake", "python", "--push", "--source", "fate=../FATE", "--format", "json")
