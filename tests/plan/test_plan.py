@@ -1,31 +1,18 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from generator.catalogue.line import Line, parse_line
+from generator.catalogue.line import parse_line
 from generator.config.settings import Override, Settings
 from generator.errors import InputError
 from generator.plan.plan import Context, Plan, make_plan
 from generator.project import packaged_data
-from tests.fate_plan import plan_of as packaged_plan
-
-SETTINGS = Settings("registry.example.com/fate", "base-1", "1.3.0-release")
+from tests.fate_plan import plan_of
 
 
-@pytest.fixture(scope="module")
-def line() -> Line:
-    return parse_line((packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8"), name="1.3.yaml")
-
-
-def plan_of(line: Line, **changes: object) -> Plan:
-    return make_plan(replace(SETTINGS, **changes), line)  # type: ignore[arg-type]
-
-
-def problems(line: Line, **changes: object) -> list[str]:
+def problems(**changes: object) -> list[str]:
     with pytest.raises(InputError) as caught:
-        plan_of(line, **changes)
+        plan_of(**changes)
     return [str(p) for p in caught.value.problems]
 
 
@@ -33,20 +20,20 @@ def context(plan: Plan, target: str, name: str) -> Context:
     return next(c for c in plan.target(target).contexts if c.name == name)
 
 
-def test_base_images_get_base_tag_and_components_tag(line: Line) -> None:
-    plan = plan_of(line)
-    assert plan.target("base-image").tags == ("registry.example.com/fate/base-image:base-1",)
-    assert plan.target("egg").tags == ("registry.example.com/fate/egg:1.3.0-release",)
+def test_base_images_get_base_tag_and_components_tag() -> None:
+    plan = plan_of()
+    assert plan.target("base-image").tags == ("localhost:5000/t/base-image:base-1",)
+    assert plan.target("egg").tags == ("localhost:5000/t/egg:1",)
 
 
-def test_a_builder_has_no_tag_and_a_third_party_image_keeps_its_own(line: Line) -> None:
-    plan = plan_of(line)
+def test_a_builder_has_no_tag_and_a_third_party_image_keeps_its_own() -> None:
+    plan = plan_of()
     assert plan.target("packages").tags == ()
     assert plan.target("mysql").tags == ("mysql:8",)
 
 
-def test_groups_are_base_components_third_party_and_all_of_what_is_published(line: Line) -> None:
-    groups = {g.name: g.targets for g in plan_of(line).groups}
+def test_groups_are_base_components_third_party_and_all_of_what_is_published() -> None:
+    groups = {g.name: g.targets for g in plan_of().groups}
     components = ("federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python")
     assert groups == {
         "default": components,
@@ -57,19 +44,19 @@ def test_groups_are_base_components_third_party_and_all_of_what_is_published(lin
     }
 
 
-def test_an_image_that_lacks_a_platform_says_why(line: Line) -> None:
-    skipped = plan_of(line).target("base-image").skipped
+def test_an_image_that_lacks_a_platform_says_why() -> None:
+    skipped = plan_of().target("base-image").skipped
     assert [s.platform for s in skipped] == ["linux/arm64"]
     assert "tensorflow 1.15.2" in skipped[0].reason
 
 
-def test_a_child_lacks_what_its_parent_lacks_for_the_parent_s_reason(line: Line) -> None:
-    (skipped,) = plan_of(line).target("egg").skipped
+def test_a_child_lacks_what_its_parent_lacks_for_the_parent_s_reason() -> None:
+    (skipped,) = plan_of().target("egg").skipped
     assert (skipped.platform, skipped.origin) == ("linux/arm64", "base-image")
 
 
-def test_the_reason_for_another_platform_is_not_given(line: Line) -> None:
-    reasons = [s.reason for s in plan_of(line, platforms=("linux/riscv64", "linux/arm64")).unavailable[0].skipped]
+def test_the_reason_for_another_platform_is_not_given() -> None:
+    reasons = [s.reason for s in plan_of(platforms=("linux/riscv64", "linux/arm64")).unavailable[0].skipped]
     assert reasons[0] == "it is built only for linux/amd64"
     assert "tensorflow 1.15.2" in reasons[1]
 
@@ -78,54 +65,55 @@ def test_the_reason_for_another_platform_is_not_given(line: Line) -> None:
 def test_a_platform_means_the_same_however_the_catalogue_writes_it(written: str) -> None:
     text = (packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8")
     line = parse_line(text.replace("only: [linux/amd64]", f"only: [linux/amd64, {written}]"), name="1.3.yaml")
-    assert plan_of(line).target("base-image").platforms == ("linux/amd64", "linux/arm64")
+    plan = make_plan(Settings("p", "b", "t"), line)
+    assert plan.target("base-image").platforms == ("linux/amd64", "linux/arm64")
 
 
-def test_an_own_requirements_list_lifts_the_limit_of_the_packaged_one(line: Line) -> None:
-    plan = plan_of(line, requirements="python/requirements.txt")
+def test_an_own_requirements_list_lifts_the_limit_of_the_packaged_one() -> None:
+    plan = plan_of(requirements="python/requirements.txt")
     assert plan.target("python").platforms == ("linux/amd64", "linux/arm64")
     assert context(plan, "base-image", "requirements").value == "python"
-    assert context(plan_of(line, requirements="r.txt"), "base-image", "requirements").value == "."
+    assert context(plan_of(requirements="r.txt"), "base-image", "requirements").value == "."
 
 
-def test_a_link_between_unequal_platform_sets_goes_through_a_narrowed_copy_of_the_parent(line: Line) -> None:
-    plan = plan_of(line)
+def test_a_link_between_unequal_platform_sets_goes_through_a_narrowed_copy_of_the_parent() -> None:
+    plan = plan_of()
     assert context(plan, "egg", "packages").target == "packages-linux-amd64"
     narrowed = plan.target("packages-linux-amd64")
     assert (narrowed.inherits, narrowed.platforms, narrowed.tags) == ("packages", ("linux/amd64",), ())
-    assert not [t for t in plan_of(line, platforms=("linux/amd64",)).targets if t.inherits], "equal sets need none"
+    assert not [t for t in plan_of(platforms=("linux/amd64",)).targets if t.inherits], "equal sets need none"
 
 
-def test_targets_come_parents_first_with_copies_behind_their_originals(line: Line) -> None:
-    names = [t.name for t in plan_of(line).targets]
+def test_targets_come_parents_first_with_copies_behind_their_originals() -> None:
+    names = [t.name for t in plan_of().targets]
     assert names[:2] == ["packages", "packages-linux-amd64"]
     assert names.index("base-image") < names.index("egg")
 
 
-def test_images_without_any_of_the_platforms_are_unavailable_and_in_no_group(line: Line) -> None:
-    plan = plan_of(line, platforms=("linux/arm64",))
+def test_images_without_any_of_the_platforms_are_unavailable_and_in_no_group() -> None:
+    plan = plan_of(platforms=("linux/arm64",))
     assert [t.name for t in plan.unavailable] == ["base-image", "egg", "python"]
     assert "base" not in {g.name for g in plan.groups}
     with pytest.raises(InputError, match=r"python: not built for linux/arm64 .*tensorflow"):
         plan.select(["python"])
 
 
-def test_a_default_source_is_the_release_s_commit(line: Line) -> None:
-    values = {v.name: v.value for v in plan_of(line).variables}
+def test_a_default_source_is_the_release_s_commit() -> None:
+    values = {v.name: v.value for v in plan_of().variables}
     assert values["FATE_SOURCE"] == ("https://github.com/FederatedAI/FATE.git#e8a4a8c6d16d30f1c7ad636ceb2d6e525271fafd")
     assert "EGGROLL_SOURCE" not in values, "a stage fetches it, no context"
 
 
-def test_a_local_source_is_a_context_and_has_no_revision(line: Line) -> None:
-    plan = plan_of(line, sources=(Override("eggroll", "../eggroll", ".env:4"),))
+def test_a_local_source_is_a_context_and_has_no_revision() -> None:
+    plan = plan_of(sources=(Override("eggroll", "../eggroll", ".env:4"),))
     assert context(plan, "egg", "eggroll").variable == "EGGROLL_SOURCE"
     home = plan.target("egg").main_source
     assert home is not None
     assert (home.local, home.revision, home.url) == (True, "", "https://github.com/WeBankFinTech/eggroll.git")
 
 
-def test_a_source_without_submodules_must_be_pinned_to_a_commit(line: Line) -> None:
-    (problem,) = problems(line, sources=(Override("eggroll", "https://git.example.com/e.git#v1.1.4", ".env:4"),))
+def test_a_source_without_submodules_must_be_pinned_to_a_commit() -> None:
+    (problem,) = problems(sources=(Override("eggroll", "https://git.example.com/e.git#v1.1.4", ".env:4"),))
     assert problem.startswith(".env:4: EGGROLL_SOURCE: #v1.1.4 is not a commit")
     assert "git ls-remote https://git.example.com/e.git v1.1.4" in problem
 
@@ -142,14 +130,12 @@ def test_a_source_without_submodules_must_be_pinned_to_a_commit(line: Line) -> N
          "known are MAVEN_IMAGE, JRE_IMAGE, PYTHON_BASE_IMAGE, MYSQL_IMAGE, REDIS_IMAGE"),
     ],
 )  # fmt: skip
-def test_an_override_of_an_unknown_name_says_which_are_known(
-    line: Line, changes: dict[str, object], expected: str
-) -> None:
-    assert problems(line, **changes) == [expected]
+def test_an_override_of_an_unknown_name_says_which_are_known(changes: dict[str, object], expected: str) -> None:
+    assert problems(**changes) == [expected]
 
 
-def test_a_mirror_stands_before_every_base_but_not_before_an_override(line: Line) -> None:
-    plan = plan_of(line, base_registry="10.0.0.5/hub", images=(Override("jre", "own/jre:8", ".env:5"),))
+def test_a_mirror_stands_before_every_base_but_not_before_an_override() -> None:
+    plan = plan_of(base_registry="10.0.0.5/hub", images=(Override("jre", "own/jre:8", ".env:5"),))
     bases = {b.name: b.reference for t in plan.targets for b in t.bases}
     assert bases == {
         "maven": "10.0.0.5/hub/library/maven:3.9-eclipse-temurin-8",
@@ -160,31 +146,31 @@ def test_a_mirror_stands_before_every_base_but_not_before_an_override(line: Line
     }
 
 
-def test_components_of_base_image_are_linked_through_a_variable_that_can_name_a_published_one(line: Line) -> None:
-    plan = plan_of(line)
+def test_components_of_base_image_are_linked_through_a_variable_that_can_name_a_published_one() -> None:
+    plan = plan_of()
     assert context(plan, "python", "base-image").variable == "BASE_IMAGE"
     assert {v.name: v.value for v in plan.variables}["BASE_IMAGE"] == "target:base-image"
 
 
-def test_an_unknown_release_lists_the_known_ones(line: Line) -> None:
-    assert problems(line, fate_version="1.3.9", origins=(("FATE_VERSION", ".env:4"),)) == [
+def test_an_unknown_release_lists_the_known_ones() -> None:
+    assert problems(fate_version="1.3.9", origins=(("FATE_VERSION", ".env:4"),)) == [
         ".env:4: FATE_VERSION: 1.3.9 is unknown; available: 1.3.0"
     ]
     with pytest.raises(InputError) as error:
-        plan_of(line, fate_version="1.3.9")
+        plan_of(fate_version="1.3.9")
     assert error.value.hint == "fategen override catalogue/1.3.yaml, then add 1.3.9 under releases: there"
 
 
-def test_selecting_takes_images_and_groups_in_build_order_and_each_once(line: Line) -> None:
-    assert [t.name for t in plan_of(line).select(["python", "base", "roll", "base-image"])] == [
+def test_selecting_takes_images_and_groups_in_build_order_and_each_once() -> None:
+    assert [t.name for t in plan_of().select(["python", "base", "roll", "base-image"])] == [
         "base-image", "roll", "python"
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"pyton: no image and no group of FATE 1.3.0; did you mean python?"):
-        plan_of(line).select(["pyton"])
+        plan_of().select(["pyton"])
 
 
-def test_passwords_and_proxies_are_secret_variables(line: Line) -> None:
-    secret = {v.name for v in plan_of(line).variables if v.secret}
+def test_passwords_and_proxies_are_secret_variables() -> None:
+    secret = {v.name for v in plan_of().variables if v.secret}
     assert secret == {"HTTP_PROXY", "HTTPS_PROXY"}
 
 
@@ -192,18 +178,18 @@ def test_a_platform_limit_lifted_by_an_unknown_key_is_an_error() -> None:
     text = (packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8")
     line = parse_line(text.replace("lifted-by: REQUIREMENTS", "lifted-by: REQUIREMENT"), name="1.3.yaml")
     with pytest.raises(InputError, match=r"lifted-by: REQUIREMENT is not a key of .env; did you mean REQUIREMENTS?"):
-        make_plan(SETTINGS, line)
+        make_plan(Settings("p", "b", "t"), line)
 
 
 def test_an_image_of_ones_own_lifts_the_limit_of_a_third_partys() -> None:
     def mysql(**changes: object) -> tuple[str, ...]:
-        return packaged_plan(fate_version="1.11.4", **changes).target("mysql").platforms
+        return plan_of(fate_version="1.11.4", **changes).target("mysql").platforms
 
     assert mysql() == ("linux/amd64",)
     assert mysql(images=(Override("mysql", "h/mysql:8.4", ".env:4"),)) == ("linux/amd64", "linux/arm64")
 
 
-def test_the_licenses_of_an_image_are_those_of_its_home(line: Line) -> None:
-    homes = {t.name: t.main_source for t in plan_of(line).targets}
+def test_the_licenses_of_an_image_are_those_of_its_home() -> None:
+    homes = {t.name: t.main_source for t in plan_of().targets}
     assert {home.licenses for home in homes.values() if home} == {"Apache-2.0"}
     assert homes["packages"] is None

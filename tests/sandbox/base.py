@@ -57,7 +57,6 @@ def run(
     log: str,
     *,
     env: dict[str, str] | None = None,
-    stdin: str | None = None,
     hint: str = "",
     timeout: float | None = None,
 ) -> str:
@@ -74,8 +73,7 @@ def run(
             done = subprocess.run(
                 arguments,
                 env=env,
-                input=stdin,
-                stdin=None if stdin is not None else subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=file,
                 text=True,
