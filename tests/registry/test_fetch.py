@@ -52,13 +52,10 @@ def wanted(registry: Loopback, *names: str, platforms: Sequence[str] = (AMD,)) -
     ]
 
 
-def connected(registry: Loopback) -> Registries:
-    return Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}, connect=registry.client)
-
-
 @contextmanager
-def start(images: Sequence[Wanted], state: Path, registries: Registries, **more: Any) -> Iterator[Fetch]:
+def start(registry: Loopback, images: Sequence[Wanted], state: Path, **more: Any) -> Iterator[Fetch]:
     """Fetches below ``state``, as the command line does."""
+    registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}, connect=registry.client)
     remote = [
         RemoteImage(i.source, SourceImage(i.references, empty_layout(state / "layouts", i.directory), i.platforms))
         for i in images
@@ -68,7 +65,7 @@ def start(images: Sequence[Wanted], state: Path, registries: Registries, **more:
 
 
 def fetch(registry: Loopback, images: Sequence[Wanted], state: Path, **more: Any) -> tuple[SourceImage, ...]:
-    with start(images, state, connected(registry), **more) as fetched:
+    with start(registry, images, state, **more) as fetched:
         return fetched.images
 
 
@@ -175,14 +172,7 @@ def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) 
 # a bundle is written while its layers come
 
 
-@pytest.fixture
-def registries(registry: Loopback) -> Registries:
-    return connected(registry)
-
-
-def test_what_has_come_is_written_while_the_rest_is_on_its_way(
-    registry: Loopback, registries: Registries, tmp_path: Path
-) -> None:
+def test_what_has_come_is_written_while_the_rest_is_on_its_way(registry: Loopback, tmp_path: Path) -> None:
     written = threading.Event()
     [last] = own_layers(registry, "b", "a")
 
@@ -194,20 +184,18 @@ def test_what_has_come_is_written_while_the_rest_is_on_its_way(
             written.set()
 
     registry.lies.append(late)
-    with start(wanted(registry, "b", "a"), tmp_path / "state", registries) as fetched:
+    with start(registry, wanted(registry, "b", "a"), tmp_path / "state") as fetched:
         saved = save(fetched.images, tmp_path / "x.tar", name="x", progress=saving, fetching=fetched)
     registry.lies.clear()
     later = fetch(registry, wanted(registry, "b", "a"), tmp_path / "other")
     assert saved.sha256 == save(later, tmp_path / "y.tar", name="x").sha256
 
 
-def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(
-    registry: Loopback, registries: Registries, tmp_path: Path
-) -> None:
+def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(registry: Loopback, tmp_path: Path) -> None:
     layers = [digest for digest, data in registry.blobs["fgtest/a"].items() if data[:1] != b"{"]
     with (
         pytest.raises(InputError, match="does not exist"),
-        start(wanted(registry, "a"), tmp_path / "state", registries) as fetched,
+        start(registry, wanted(registry, "a"), tmp_path / "state") as fetched,
     ):
         save(fetched.images, tmp_path / "nowhere/x.tar", name="x", fetching=fetched)
     assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
@@ -215,12 +203,12 @@ def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(
 
 @pytest.mark.parametrize("short", [True, False])
 def test_room_is_needed_for_the_layers_and_the_bundle(
-    registry: Loopback, registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
+    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
 ) -> None:
     size = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "1.tar", name="x").size
     layers = sum(len(data) for data in registry.blobs["fgtest/a"].values() if data[:1] != b"{")
     room(monkeypatch, size + MARGIN + layers + MARGIN - short)
-    with start(wanted(registry, "a"), tmp_path / "2", registries) as fetched:
+    with start(registry, wanted(registry, "a"), tmp_path / "2") as fetched:
         if not short:
             save(fetched.images, tmp_path / "2.tar", name="x", fetching=fetched)
             return
@@ -256,9 +244,7 @@ def test_layers_come_in_the_order_of_the_bundle(registry: Loopback, tmp_path: Pa
     assert [path[-64:] for path in paths if path.endswith((first, second))] == [first[7:], second[7:]]
 
 
-def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(
-    registry: Loopback, registries: Registries, tmp_path: Path
-) -> None:
+def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(registry: Loopback, tmp_path: Path) -> None:
     stay, waited = threading.Event(), []
     [last] = own_layers(registry, "b", "a")
     registry.lies.append(lambda handler: handler.path.endswith(last) and waited.append(stay.wait(5)))  # type: ignore[func-returns-value]
@@ -269,7 +255,7 @@ def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(
             if data.startswith(f"blobs/sha256/{last[7:]}".encode()):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with start(wanted(registry, "b"), tmp_path, registries) as fetched:
+    with start(registry, wanted(registry, "b"), tmp_path) as fetched:
         with pytest.raises(EngineError, match="cannot be written"):
             save(fetched.images, Gone(), name="x", fetching=fetched)
         stay.set()
@@ -303,11 +289,11 @@ def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free})())
 
 
-def test_one_line_of_progress_at_a_time(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
+def test_one_line_of_progress_at_a_time(registry: Loopback, tmp_path: Path) -> None:
     told: list[str] = []
     stay, [last] = threading.Event(), own_layers(registry, "b", "a")
     registry.lies.append(lambda handler: handler.path.endswith(last) and not stay.wait(10))
-    with start(wanted(registry, "b", "a"), tmp_path, registries) as fetched:
+    with start(registry, wanted(registry, "b", "a"), tmp_path) as fetched:
         saving = fetched.after(lambda what, done, total: told.append(what))
         saving("early", 1, 2)
         stay.set()
@@ -316,16 +302,14 @@ def test_one_line_of_progress_at_a_time(registry: Loopback, registries: Registri
     assert told == ["late"]
 
 
-def test_a_layer_that_fails_ends_the_bundle_with_its_own_words(
-    registry: Loopback, registries: Registries, tmp_path: Path
-) -> None:
+def test_a_layer_that_fails_ends_the_bundle_with_its_own_words(registry: Loopback, tmp_path: Path) -> None:
     [last] = own_layers(registry, "b", "a")
     registry.blobs["fgtest/b"][last] += b"?"
     output = tmp_path / "x.tar"
     output.write_bytes(b"of yesterday")
     with (
         pytest.raises(EngineError, match=f"b: layer {last}: .* sent invalid data"),
-        start(wanted(registry, "a", "b"), tmp_path / "state", registries) as fetched,
+        start(registry, wanted(registry, "a", "b"), tmp_path / "state") as fetched,
     ):
         save(fetched.images, output, name="x", fetching=fetched)
     assert output.read_bytes() == b"of yesterday" and not (tmp_path / ".x.tar.part").exists()
@@ -339,7 +323,7 @@ def test_after_a_layer_that_fails_no_other_is_asked_for(registry: Loopback, tmp_
     assert not [path for path in registry.paths("GET") if path.endswith(second)]
 
 
-def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
+def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, tmp_path: Path) -> None:
     [last] = own_layers(registry, "b", "a")
     asked, stay, waited = threading.Event(), threading.Event(), []
 
@@ -358,7 +342,7 @@ def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, registries: 
     registry.lies.append(half)
     with (
         pytest.raises(EngineError, match="full"),
-        start(wanted(registry, "a", "b"), tmp_path, registries) as fetched,
+        start(registry, wanted(registry, "a", "b"), tmp_path) as fetched,
     ):
         fetched.wait("sha256:that is not fetched", lambda: None)
         asked.wait(10)
@@ -369,14 +353,14 @@ def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, registries: 
     assert (kept / f"{last[7:]}.partial").exists() and not (kept / last[7:]).exists()
 
 
-def test_what_was_there_before_is_hashed_again(registry: Loopback, registries: Registries, tmp_path: Path) -> None:
+def test_what_was_there_before_is_hashed_again(registry: Loopback, tmp_path: Path) -> None:
     fetch(registry, wanted(registry, "a"), tmp_path / "state")
     [own] = own_layers(registry, "a", "b")
     kept = tmp_path / "state/layouts/shared/sha256" / own[7:]
     kept.write_bytes(kept.read_bytes()[:-1] + b"?")
     with (
         pytest.raises(BundleError, match=f"{own} does not match its digest"),
-        start(wanted(registry, "a"), tmp_path / "state", registries) as fetched,
+        start(registry, wanted(registry, "a"), tmp_path / "state") as fetched,
     ):
         save(fetched.images, tmp_path / "x.tar", name="x", fetching=fetched)
 
