@@ -64,20 +64,13 @@ def test_images_of_a_catalogue_of_the_project_s_own(complete: Complete, project_
     assert complete("fategen bake my") == ["my-tools"]
 
 
-def test_the_project_that_directory_names(
+def test_outside_of_a_project_nothing_is_offered_or_said_without_the_directory_of_one(
     complete: Complete, project_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert complete(f"fategen bake -C {project_dir} ro") == ["roll"]
-    assert complete("fategen bake -C nowhere ro") == []
-
-
-def test_nothing_is_offered_or_said_outside_of_a_project(
-    complete: Complete, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
-    assert complete("fategen bake ") == []
-    assert complete("fategen bundle save --image ") == []
+    for line in ("bake -C nowhere ro", "bake ", "bundle save --image "):
+        assert complete(f"fategen {line}") == []
 
 
 @pytest.mark.parametrize("env", [b"TAG=a b\n", b"\xff\n", b"PREFIX=a\nBASE_TAG=1\nTAG=1\nFATE_VERSION=9.9.9\n", b""])

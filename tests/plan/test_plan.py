@@ -20,14 +20,10 @@ def context(plan: Plan, target: str, name: str) -> Context:
     return next(c for c in plan.target(target).contexts if c.name == name)
 
 
-def test_base_images_get_base_tag_and_components_tag() -> None:
+def test_base_images_get_base_tag_components_tag_builders_none_and_a_third_party_image_keeps_its_own() -> None:
     plan = plan_of()
     assert plan.target("base-image").tags == ("localhost:5000/t/base-image:base-1",)
     assert plan.target("egg").tags == ("localhost:5000/t/egg:1",)
-
-
-def test_a_builder_has_no_tag_and_a_third_party_image_keeps_its_own() -> None:
-    plan = plan_of()
     assert plan.target("packages").tags == ()
     assert plan.target("mysql").tags == ("mysql:8",)
 
