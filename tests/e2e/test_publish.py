@@ -20,7 +20,9 @@ from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
 from tests.e2e.faults import Handler, Line
 from tests.loopback import transient
 
-ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
+_KINDS = ("oci.image.index.v1", "oci.image.manifest.v1", "docker.distribution.manifest.list.v2",
+          "docker.distribution.manifest.v2")  # fmt: skip
+ACCEPT = ", ".join(f"application/vnd.{kind}+json" for kind in _KINDS)
 SIZE, COUNT = 300_000, 8
 """Bytes of each image's own layer, which nothing compresses, and how many images a bundle has."""
 
