@@ -36,7 +36,7 @@ def bake_print(directory: Path, config: str) -> dict[str, dict[str, dict[str, st
 def test_hundreds_of_hostile_texts_go_from_the_catalogue_through_render_into_bake_unchanged(
     registry: str, fategen: Fategen, tmp_path: Path, config: str
 ) -> None:
-    values = [v for v in VALUES if v.isprintable()]  # the others are refused: tests/test_catalogue.py
+    values = [v for v in VALUES if v.isprintable()]  # the others are refused: tests/catalogue/test_catalogue.py
     assert len(values) > 300
     (tmp_path / ".env").write_text(ENV, encoding="utf-8")
     (tmp_path / "templates" / "dockerfiles").mkdir(parents=True)
