@@ -135,13 +135,16 @@ def test_an_image_below_a_good_prefix_is_a_good_reference(host: str, path: str) 
 
 
 @pytest.mark.parametrize(
-    ("image", "expected"),
+    ("image", "mirror", "expected"),
     [
-        ("mysql:8", "r.io/hub/library/mysql:8"),
-        ("docker.io/a/b:1", "r.io/hub/a/b:1"),
-        ("quay.io:443/a/b:1", "r.io/hub/quay.io_443/a/b:1"),
-        (f"mysql:8@sha256:{HEX}", f"r.io/hub/library/mysql:8@sha256:{HEX}"),
+        ("mysql:8", "r.io/hub", "r.io/hub/library/mysql:8"),
+        ("docker.io/a/b:1", "r.io/hub", "r.io/hub/a/b:1"),
+        ("quay.io:443/a/b:1", "r.io/hub", "r.io/hub/quay.io_443/a/b:1"),
+        (f"mysql:8@sha256:{HEX}", "r.io/hub", f"r.io/hub/library/mysql:8@sha256:{HEX}"),
+        # what skopeo sync --scoped writes
+        ("maven:3", "r.io/mirror/docker.io", "r.io/mirror/docker.io/library/maven:3"),
+        ("quay.io/x/y:1", "r.io/mirror/docker.io", "r.io/mirror/quay.io/x/y:1"),
     ],
 )
-def test_a_mirror_stands_in_front_of_an_image(image: str, expected: str) -> None:
-    assert mirrored(image, "r.io/hub") == expected
+def test_a_mirror_stands_in_front_of_an_image(image: str, mirror: str, expected: str) -> None:
+    assert mirrored(image, mirror) == expected

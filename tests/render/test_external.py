@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from generator.config.reference import mirrored
 from generator.config.settings import Override
 from generator.plan.plan import Plan, linked
 from generator.project import packaged_data
@@ -124,12 +123,6 @@ def test_skopeo_gets_registries_repositories_and_tags_or_digests() -> None:
         "docker.io": {"images": {"library/maven": ["3", "4"], "org/x": ["latest"]}},
         "quay.io": {"images": {"x/y": [digest]}},
     }
-
-
-def test_a_mirror_named_after_docker_hub_has_what_skopeo_sync_scoped_writes() -> None:
-    site = "harbor.example.com/mirror/docker.io"
-    assert mirrored("maven:3", site) == "harbor.example.com/mirror/docker.io/library/maven:3"
-    assert mirrored("quay.io/x/y:1", site) == "harbor.example.com/mirror/quay.io/x/y:1"
 
 
 def test_the_command_prints_what_skopeo_reads_of_what_is_external(fategen: Run) -> None:

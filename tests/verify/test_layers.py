@@ -6,13 +6,11 @@ import gzip
 import hashlib
 import io
 import json
-import sys
 import tarfile
 from collections.abc import Callable
 
 import pytest
 
-from generator.errors import InputError
 from generator.verify.layers import (
     MAX_NAMES_SIZE,
     BadLayer,
@@ -112,14 +110,6 @@ def test_zstd_of_several_frames_is_read_in_pieces_of_any_size(step: int) -> None
 @pytest.mark.parametrize("pack", [gzip.compress, zstd])
 def test_compression_that_is_cut_is_refused(pack: Callable[[bytes], bytes]) -> None:
     assert refused(pack(tar_of(("a", b"1")))[:-3]) == "its compression ends too early"
-
-
-def test_zstd_where_this_python_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = zstd(tar_of(("a", b"1")))
-    for name in ("compression", "backports"):
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(InputError, match="a layer: it is zstd-compressed, and this Python has no zstd"):
-        listed(layer)
 
 
 def header(change: Callable[[bytearray], None]) -> bytes:

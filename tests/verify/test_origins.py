@@ -18,7 +18,7 @@ from generator.plan.plan import Target
 from generator.progress import quiet
 from generator.verify.layers import Content
 from generator.verify.origins import Origin, Wanted, from_bundle, from_layouts
-from tests.bundle.layouts import BASE, ZSTD, Layout, multi, simple
+from tests.bundle.layouts import BASE, Layout, multi, simple
 from tests.fate_plan import plan_of
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -60,13 +60,6 @@ def test_a_bundle_is_read_in_one_pass(tmp_path: Path) -> None:
     assert [set(contents[name, AMD].files) for name in "ab"] == [{"/etc/base", "/opt/a"}, {"/etc/base", "/opt/b"}]
     assert contents["a", AMD].size == len(BASE["etc/base"]) + 300
     assert contents["a", AMD].settings.command == ("/bin/true",)
-
-
-def test_layers_in_zstd_are_read_as_others_are(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "a")
-    layout.finish((layout.manifest([layout.layer(BASE, ZSTD), layout.layer({"opt/a": b"a"}, ZSTD)]), "fgtest/a:1.0"))
-    contents = read(in_bundle(bundle(tmp_path, SourceImage(("fgtest/a:1.0",), layout.path, (AMD,))), "a"))
-    assert set(contents["a", AMD].files) == {"/etc/base", "/opt/a"}
 
 
 def test_every_byte_of_a_bundle_is_checked_also_when_nothing_of_it_is_read(tmp_path: Path) -> None:
