@@ -247,7 +247,7 @@ class Target:
                     if blob.member.role == "layer":
                         list(blobs.chunks(digest))
                     else:
-                        blobs.document(digest)
+                        b"".join(blobs.chunks(digest))
 
     def summary(self) -> str:
         return (

@@ -18,14 +18,8 @@ from generator.bake.run import BakeContext
 from generator.config.reference import parse_reference
 from generator.errors import InputError, Problem
 from generator.files import disk_errors, write_atomically
-from generator.images.image import contents, sha256
-from generator.images.oci import (
-    INDEX_TYPES,
-    index_type,
-    parse_index,
-    platform_name,
-    platform_object,
-)
+from generator.images.image import Contents, PlatformImage, contents, sha256
+from generator.images.oci import INDEX_TYPES, index_type, parse_index, platform_name, platform_object
 from generator.images.strictjson import Malformed, digest, fields, items, parse, text
 from generator.plan.plan import Plan, Target
 from generator.progress import Progress
@@ -52,14 +46,11 @@ class Uploaded:
 class DigestsFile:
     """What one machine uploaded, and of what: files of one release differ in ``images`` alone.
 
-    ``settings`` is the digest of everything that the project renders; ``sources`` are the commits by name.
+    ``release`` is what ``_release`` says of the project; ``sources`` are the commits by name.
     """
 
     file: str
-    release: str
-    prefix: str
-    tag: str
-    settings: str
+    release: Mapping[str, str]
     sources: Mapping[str, str]
     images: tuple[Uploaded, ...]
 
@@ -121,6 +112,7 @@ def join(
 
 
 def _release(workspace: Workspace) -> dict[str, str]:
+    """What is built; ``settings`` is the digest of everything that the project renders."""
     settings = workspace.plan.settings
     rendered = hashlib.sha256()
     for path, content in sorted(workspace.tree.items()):
@@ -173,13 +165,9 @@ def _read(path: Path) -> DigestsFile:
         if checksum != _checksum(content):
             raise InputError(Problem(str(path), "was edited, or damaged on its way: its checksum does not match"))
         sources = fields(content["sources"], "sources", ())
-        release, prefix, tag, settings = (printable(text(content[name], name)) for name in _RELEASE)
         return DigestsFile(
             file=str(path),
-            release=release,
-            prefix=prefix,
-            tag=tag,
-            settings=settings,
+            release={name: printable(text(content[name], name)) for name in _RELEASE},
             sources={name: text(commit, name) for name, commit in sources.items()},
             images=tuple(_uploaded(value) for value in items(content["images"], "images")),
         )
@@ -199,10 +187,10 @@ def _of_another_project(file: DigestsFile, expected: Mapping[str, str]) -> Itera
     """How a file is not of this project, as it is now."""
     names = {"release": "is of FATE", "prefix": "was uploaded to", "tag": "is of tag"}
     for key, what in names.items():
-        if (value := getattr(file, key)) != expected[key]:
+        if (value := file.release[key]) != expected[key]:
             yield Problem(file.file, f"{what} {value}, this project of {expected[key]}")
             return
-    if file.settings != expected["settings"]:
+    if file.release["settings"] != expected["settings"]:
         yield Problem(
             file.file,
             "is stale: it was built with other settings, templates, catalogue or source paths than this project has",
@@ -243,7 +231,7 @@ def _publication(registry: Registry, target: Target, files: Sequence[DigestsFile
     names = [parse_reference(tag) for tag in target.tags]
     path = names[0].path
     entries: list[tuple[str, dict[str, Any]]] = []
-    sizes: dict[str, int] = {}
+    images: dict[str, PlatformImage] = {}
     top = RawManifest("", "", b"")
     for file in files:
         for image in (image for image in file.images if image.image == target.name):
@@ -254,18 +242,19 @@ def _publication(registry: Registry, target: Target, files: Sequence[DigestsFile
                     raise
                 missing = f"{target.name}: {registry.access.host}/{path} does not have {image.digest}"
                 raise InputError(Problem(file.file, missing)) from None
-            platforms = contents(Repository(registry, path), top.descriptor, target.name).sizes
-            if set(platforms) != set(image.platforms):
-                has = f"{target.name}: {image.digest} is for {', '.join(platforms)}, not {', '.join(image.platforms)}"
+            below = contents(Repository(registry, path), top.descriptor, target.name)
+            if set(below.platforms) != set(image.platforms):
+                expected = ", ".join(image.platforms)
+                has = f"{target.name}: {image.digest} is for {', '.join(below.platforms)}, not {expected}"
                 raise InputError(Problem(file.file, has))
-            sizes.update(platforms)
-            entries += _entries(top, next(iter(platforms)))
-    sizes = {platform: sizes[platform] for platform in target.platforms}
+            images.update(zip(below.platforms, below.platform_images, strict=True))
+            entries += _entries(top, below.platforms[0])
     tags = tuple(name.tag for name in names)
-    if len(sizes) == 1:
-        return Publication(path, tags, top.descriptor, tuple(sizes), sizes)
+    everything = Contents(tuple(images[platform] for platform in target.platforms), (), ())
+    if len(images) == 1:
+        return Publication(path, tags, top.descriptor, everything)
     index = _index(entries, target.platforms)
-    return Publication(path, tags, index.descriptor, tuple(sizes), sizes, read=lambda _: iter([index.data]))
+    return Publication(path, tags, index.descriptor, everything, lambda _: iter([index.data]))
 
 
 def _entries(top: RawManifest, platform: str) -> list[tuple[str, dict[str, Any]]]:

@@ -22,10 +22,9 @@ from generator.bake.checks import (
     secret_files,
 )
 from generator.bake.job import Job, Options, make_job, variables
-from generator.bake.run import NO_CACHE_EXPORT, BakeContext, no_tag
+from generator.bake.run import NO_CACHE_EXPORT, BakeContext
 from generator.bake.view import make_view
 from generator.config.reference import parse_reference
-from generator.docker.credentials import HUB
 from generator.docker.engine import BUILDX_ALLOW, BUILDX_NEEDED, Answers, Facts, inspect
 from generator.docker.git import Checkout, checkouts, revision
 from generator.docker.process import Docker
@@ -132,7 +131,7 @@ def make_context(
     problems = build_problems(build, facts)
     env, notes = make_environment(plan, options, process)
     state = workspace.project.make_state()
-    access, movable, authorities = None, no_tag, ca_bundle(plan, root)
+    access, authorities = None, ca_bundle(plan, root)
     if options.output == "push":
         # only here: its HTTP library takes longer to import than docker to answer
         from generator.bake.push_checks import (
@@ -142,11 +141,12 @@ def make_context(
             push_access,
             push_problems,
         )
+        from generator.registry.client import host_of
         from generator.registry.publish import movable_tags
 
         movable = movable_tags(plan.settings.movable_tags.split(), options.overwrite)
         known = push_access(plan, root, env, facts.engine.insecure)
-        refused = push_problems(docker, build.job.targets, known)
+        refused = [refusal.problem for refusal in push_problems(docker, build.job.targets, known)]
         problems += refused
         if not isinstance(known, EngineError):
             access = known
@@ -155,7 +155,7 @@ def make_context(
                 inputs += lost
                 exist = f"in the registry already: {', '.join(fixed)}; an image that differs needs --overwrite"
                 notes += [exist] if fixed else []
-        host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
+        host = host_of(parse_reference(f"{plan.settings.prefix}/image"))
         notes += filter(None, [media_type_note(host, plan.settings.media_types)])
         env = {**env, **client_trust(host, env, authorities, state)}
     # the catalogue knows the platforms of its own bases, and a base of another platform than the engine's does not run
@@ -192,8 +192,6 @@ def make_context(
         quiet=quiet,
         states=states,
         access=access,
-        movable=movable,
-        oci=plan.settings.media_types == "oci",
     )
 
 

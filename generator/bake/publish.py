@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +17,9 @@ from generator.config.reference import parse_reference
 from generator.docker.engine import BUILDX_APART
 from generator.docker.git import uncommitted
 from generator.docker.hints import explain_push
-from generator.docker.process import Docker
 from generator.errors import EngineError
 from generator.images.layout import SourceImage, empty_layout
-from generator.plan.plan import Plan, Target, linked
+from generator.plan.plan import Target, linked
 from generator.progress import Bar, say
 from generator.text import Version, duration, human, parse_version, short_digest, table
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from generator.images.oci import Descriptor
     from generator.registry.client import Registry
     from generator.registry.fetch import Fetch
-    from generator.registry.publish import Publication
+    from generator.registry.publish import Publication, Published
     from generator.workspace import Workspace
 
 Verify = Callable[[Sequence[SourceImage]], None]
@@ -51,7 +50,7 @@ class Built:
     references: tuple[str, ...]
     digest: str
     platforms: tuple[str, ...]
-    sizes: tuple[tuple[str, int], ...]
+    sizes: Mapping[str, int]
     seconds: float
     state: str
     uncommitted: tuple[str, ...] = ()
@@ -59,61 +58,43 @@ class Built:
     cached: bool = False
     replaced: str = ""
     """the digest of another image that its name stood for in the registry until this push"""
-    manifests: tuple[tuple[str, str], ...] = ()
-    needed: tuple[tuple[str, float], ...] = ()
-    """what it is built from and nobody asked for: each one's name and the seconds in which its steps ran"""
+    manifests: Mapping[str, str] = field(default_factory=dict)
+    needed: Mapping[str, float] = field(default_factory=dict)
+    """what it is built from and nobody asked for: the seconds in which each one's steps ran"""
 
     def as_json(self) -> dict[str, object]:
         return {
-            "image": self.image,
-            "state": self.state,
-            "references": list(self.references),
+            **asdict(self),
             "digest": self.digest or None,
-            "platforms": list(self.platforms),
-            "manifests": dict(self.manifests),
-            "sizes": dict(self.sizes),
             "seconds": round(self.seconds, 3),
-            "uncommitted": list(self.uncommitted),
-            "cached": self.cached,
             "replaced": self.replaced or None,
-            "needed": {name: round(seconds, 3) for name, seconds in self.needed},
+            "needed": {name: round(seconds, 3) for name, seconds in self.needed.items()},
         }
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of one target's image."""
-
-    digest: str = ""
-    sizes: tuple[tuple[str, int], ...] = ()
-    replaced: str = ""
-    manifests: tuple[tuple[str, str], ...] = ()
-
-
-def bake(context: BakeContext, plan: Plan, verify: Verify | None = None) -> tuple[Built, ...]:
+def bake(context: BakeContext, verify: Verify | None = None) -> tuple[Built, ...]:
     """Builds, then publishes or loads as the options say. Raises BuildError, or EngineError once everything is built.
 
     ``verify`` gets what is built, as OCI layouts, before anything is published: what it saw is what is uploaded.
     """
     clear_logs(context.state, context.job)
     output = context.job.options.output
-    outcomes: Mapping[str, _Outcome] = {}
+    published: Mapping[str, Published] = {}
     if output == "push":
         if verify or context.facts.builder.driver == "docker":
-            outcomes, result = _publish_layouts(context, plan, verify)
+            published, result = _publish_layouts(context, verify)
         else:
-            outcomes, result = _publish_from_builder(context)
+            published, result = _publish_from_builder(context)
     elif output == "load":
         result = _load(context)
-        outcomes = _loaded(context, result)
         if verify:
-            verify(export_layouts(_without_attestations(context), plan, again=True)[0])
+            verify(export_layouts(_without_attestations(context), again=True)[0])
     elif verify:
-        sources, result = export_layouts(_without_attestations(context), plan)
+        sources, result = export_layouts(_without_attestations(context))
         verify(sources)
     else:
         result = _build(context)
-    return _report(context, result, outcomes)
+    return _report(context, result, published)
 
 
 def _build(context: BakeContext) -> BakeResult:
@@ -157,14 +138,12 @@ def _without_attestations(context: BakeContext) -> BakeContext:
 # publishing
 
 
-def _publish_layouts(
-    context: BakeContext, plan: Plan, verify: Verify | None
-) -> tuple[Mapping[str, _Outcome], BakeResult]:
+def _publish_layouts(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, Published], BakeResult]:
     """Builds OCI layouts and uploads these: what ``verify`` saw has the digest that is tagged."""
     from generator.images.image import iter_verified, until_checked
     from generator.images.layout import Layout, top
 
-    sources, result = export_layouts(context, plan)
+    sources, result = export_layouts(context)
     if verify:
         verify(sources)
 
@@ -180,7 +159,7 @@ def _publish_layouts(
     return _publish(context, lambda _: list(map(publication, context.job.named, sources))), result
 
 
-def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, _Outcome], BakeResult]:
+def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published], BakeResult]:
     """Builds, then has BuildKit upload everything by digest: a remote builder's images do not come here.
 
     The engine's own builder refuses this ("push-by-digest is currently not implemented for docker driver").
@@ -216,28 +195,18 @@ def _publication(target: Target, source: BlobSource, top: Descriptor) -> Publica
     from generator.registry.publish import Publication
 
     names = [parse_reference(tag) for tag in target.tags]
-    below = contents(source, top, target.name)
-    return Publication(
-        path=names[0].path,
-        tags=tuple(name.tag for name in names),
-        target=top,
-        platforms=tuple(below.sizes),
-        sizes=below.sizes,
-        digests=below.digests,
-        manifests=below.manifests,
-        blobs=below.blobs,
-    )
+    return Publication(names[0].path, tuple(name.tag for name in names), top, contents(source, top, target.name))
 
 
-def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publication]]) -> Mapping[str, _Outcome]:
+def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publication]]) -> Mapping[str, Published]:
     """Publishes, every tag or none. Raises InputError (tags that may not move) or EngineError."""
     from generator.registry.client import Registry
     from generator.registry.explain import push_failure
     from generator.registry.http import RegistryError
-    from generator.registry.publish import Publisher, not_written
+    from generator.registry.publish import Publisher, movable_tags, not_written
 
     assert context.access is not None
-    options, access = context.job.options, context.access
+    options, access, settings = context.job.options, context.access, context.workspace.plan.settings
     try:
         registry = Registry(access)
         publications = make(registry)
@@ -245,64 +214,47 @@ def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publicati
             publications = [replace(publication, tags=()) for publication in publications]
         with Bar("uploading", context.quiet) as bar:
             publisher = Publisher(registry, publications, context.state, bar)
-            published = publisher.publish(context.movable)
+            published = publisher.publish(movable_tags(settings.movable_tags.split(), options.overwrite))
     except RegistryError as error:
         paths = [parse_reference(target.tags[0]).path for target in context.job.named]
-        what, step = push_failure(access, paths, error)
+        _, what, step = push_failure(access, paths, error)
         run = f"{step}; then run" if step else "run"
         raise EngineError(
             f"{access.host}: {context.docker.redact(what)}\n  {not_written(context.state)}",
             hint=f"{run} the same command again: what was uploaded is not sent again",
         ) from error
-    outcomes = {}
-    for target, image in zip(context.job.named, published, strict=True):
-        digest = image.publication.target.digest
-        before = next((old for old in image.before.values() if old != digest), "")
-        sizes, manifests = image.publication.sizes, image.publication.digests
-        outcomes[target.name] = _Outcome(digest, tuple(sizes.items()), before, tuple(manifests.items()))
-    return outcomes
+    return {target.name: image for target, image in zip(context.job.named, published, strict=True)}
 
 
-def _loaded(context: BakeContext, result: BakeResult) -> Mapping[str, _Outcome]:
-    sizes, own = loaded_sizes(context.docker, [t.tags[0] for t in context.job.named]), context.facts.engine.platform
-    outcomes = {}
-    for target in context.job.named:
-        platform = own if own in target.platforms else target.platforms[0]
-        size = ((platform, sizes[target.tags[0]]),) if target.tags[0] in sizes else ()
-        outcomes[target.name] = _Outcome(result.digests.get(target.name, ""), size)
-    return outcomes
-
-
-def _report(context: BakeContext, result: BakeResult, outcomes: Mapping[str, _Outcome]) -> tuple[Built, ...]:
+def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Published]) -> tuple[Built, ...]:
     options, built = context.job.options, []
     state = "uploaded" if options.untagged else {"none": "built", "push": "pushed", "load": "loaded"}[options.output]
+    loaded = loaded_sizes(context) if options.output == "load" else {}
     for target in context.job.targets:
-        outcome = outcomes.get(target.name, _Outcome())
-        built.append(
-            Built(
-                image=target.name,
-                references=target.tags,
-                digest=outcome.digest,
-                platforms=target.platforms,
-                sizes=outcome.sizes,
-                seconds=result.seconds.get(target.name, 0.0),
-                uncommitted=uncommitted(context.job.sources(target), context.states),
-                cached=target.name in result.cached,
-                replaced=outcome.replaced,
-                manifests=outcome.manifests,
-                needed=_needed(context.job, target, result),
-                state=state,
-            )
+        image = Built(
+            image=target.name,
+            references=target.tags,
+            digest=result.digests.get(target.name, "") if options.output == "load" else "",
+            platforms=target.platforms,
+            sizes=loaded.get(target.name, {}),
+            seconds=result.seconds.get(target.name, 0.0),
+            uncommitted=uncommitted(context.job.sources(target), context.states),
+            cached=target.name in result.cached,
+            needed=_needed(context.job, target, result),
+            state=state,
         )
+        if done := published.get(target.name):
+            digest, below = done.publication.target.digest, done.publication.contents
+            replaced = next((old for old in done.before.values() if old != digest), "")
+            image = replace(image, digest=digest, sizes=below.sizes, manifests=below.digests, replaced=replaced)
+        built.append(image)
     return tuple(built)
 
 
-def _needed(job: Job, target: Target, result: BakeResult) -> tuple[tuple[str, float], ...]:
+def _needed(job: Job, target: Target, result: BakeResult) -> dict[str, float]:
     asked = {job.shown(target.name) for target in job.targets}
     names = dict.fromkeys(job.shown(part.name) for part in linked(job.involved, [target.name]))
-    return tuple(
-        (name, 0.0 if name in result.cached else result.seconds.get(name, 0.0)) for name in names if name not in asked
-    )
+    return {n: 0.0 if n in result.cached else result.seconds.get(n, 0.0) for n in names if n not in asked}
 
 
 # the report
@@ -314,15 +266,15 @@ def result_table(built: Sequence[Built], total: float) -> str:
     An image with several platforms has the digest of its index, which is what its tag points to, and below it those of
     its platforms.
     """
-    needed = dict(pair for image in built for pair in image.needed)
+    needed = {name: seconds for image in built for name, seconds in image.needed.items()}
     rows = [(name, duration(seconds) if seconds else "cached", "", "", "") for name, seconds in needed.items()]
     for image in built:
         time = "cached" if image.cached else duration(image.seconds)
-        several = image.manifests if len(image.manifests) > 1 else ()
+        several = image.manifests if len(image.manifests) > 1 else {}
         platforms = "index" if several else " ".join(image.platforms)
-        size = "" if several else " + ".join(human(size) for _, size in image.sizes)
+        size = "" if several else " + ".join(map(human, image.sizes.values()))
         rows.append((image.image, time, platforms, size, short_digest(image.digest)))
-        rows += [("", "", p, human(dict(image.sizes)[p]), short_digest(digest)) for p, digest in several]
+        rows += [("", "", p, human(image.sizes[p]), short_digest(digest)) for p, digest in several.items()]
     rows.append(("total", duration(total), "", "", ""))
     head = ("IMAGE", ">BUILT IN", "PLATFORMS", ">SIZE", "DIGEST")
     shown = [column for column in zip(head, *rows, strict=True) if any(column[1:])]
@@ -334,26 +286,30 @@ def result_table(built: Sequence[Built], total: float) -> str:
     return "\n".join([text, *(f"{what}: {', '.join(which)}" for what, which in notes.items() if which)])
 
 
-def loaded_sizes(docker: Docker, references: Sequence[str]) -> dict[str, int]:
-    """Reference -> bytes, as the local engine counts them; what it counts depends on its image store."""
-    done = docker.run(["image", "inspect", "--format", "{{json .Size}}", *references])
+def loaded_sizes(context: BakeContext) -> dict[str, dict[str, int]]:
+    """Image -> its bytes, as the local engine counts them; what it counts depends on its image store."""
+    named, own = context.job.named, context.facts.engine.platform
+    done = context.docker.run(["image", "inspect", "--format", "{{json .Size}}", *(target.tags[0] for target in named)])
     sizes = done.stdout.split()
-    if not done.ok or len(sizes) != len(references):
+    if not done.ok or len(sizes) != len(named):
         return {}
-    return {ref: int(size) for ref, size in zip(references, sizes, strict=True) if size.isdigit()}
+    return {
+        target.name: {own if own in target.platforms else target.platforms[0]: int(size)}
+        for target, size in zip(named, sizes, strict=True)
+    }
 
 
 # OCI layouts: what bundles are made of, and what is verified
 
 
-def build_layouts(context: BakeContext, plan: Plan, platforms: Sequence[str]) -> tuple[SourceImage, ...]:
+def build_layouts(context: BakeContext, platforms: Sequence[str]) -> tuple[SourceImage, ...]:
     """Builds the job's targets as OCI layouts, with ``platforms`` in this order."""
     clear_logs(context.state, context.job)
-    return export_layouts(context, plan, platforms)[0]
+    return export_layouts(context, platforms)[0]
 
 
 def export_layouts(
-    context: BakeContext, plan: Plan, platforms: Sequence[str] = (), *, again: bool = False
+    context: BakeContext, platforms: Sequence[str] = (), *, again: bool = False
 ) -> tuple[tuple[SourceImage, ...], BakeResult]:
     """Builds the job's images and writes each to ``.fategen/layouts/<target>``. Raises BuildError or EngineError.
 
@@ -376,7 +332,7 @@ def export_layouts(
     if others := sorted({p for target in job.targets for p in target.platforms if p != platform}):
         raise EngineError(
             f"{', '.join(others)} cannot be saved through this engine: its image store (graphdriver) keeps one "
-            f"platform of an image, {platform}; create a builder with\n    {create_command(plan)}\n"
+            f"platform of an image, {platform}; create a builder with\n    {create_command(context.workspace.plan)}\n"
             "  and add --builder fategen",
             hint="nothing was started",
         )

@@ -18,7 +18,7 @@ from generator.bake.job import Options
 from generator.bake.prepare import make_environment, passwords
 from generator.config.reference import parse_reference
 from generator.config.settings import key_of
-from generator.docker.credentials import HUB, certificates, docker_config, find_login, trust_text
+from generator.docker.credentials import certificates, docker_config, find_login, trust_text
 from generator.docker.engine import Facts
 from generator.docker.hints import get_login
 from generator.docker.process import Docker
@@ -27,7 +27,7 @@ from generator.images.oci import platform_name
 from generator.images.strictjson import Malformed
 from generator.plan.plan import Base, Plan, Target
 from generator.registry.client import Registries, Registry, access_to, host_of
-from generator.registry.explain import PushProblem, find_push_problems
+from generator.registry.explain import Refusal, find_push_problems
 from generator.registry.http import RegistryError
 from generator.registry.publish import Tag, tag_problem
 from generator.registry.session import Access, Stopped
@@ -40,9 +40,19 @@ _DOCKER_TYPES_ONLY = {r"swr\..+\.myhuaweicloud\.(com|eu)": "Huawei SWR refuses O
 """Hosts that take no OCI media types, and how we know: none can be asked without leaving a manifest there."""
 
 
-def push_problems(docker: Docker, targets: Sequence[Target], access: Access | EngineError) -> list[Problem]:
-    """Why these targets cannot be pushed; every repository is asked."""
-    return [problem.problem for problem in _ask_push(docker, targets, access)]
+def push_problems(docker: Docker, targets: Sequence[Target], access: Access | EngineError) -> list[Refusal]:
+    """Why these targets cannot be pushed. Every repository is asked: rights may differ (Docker Hub, Quay), and at some
+    registries each must exist (ECR)."""
+    references = [parse_reference(target.tags[0]) for target in targets if target.is_pushed]
+    if not references:
+        return []
+    if isinstance(access, EngineError):
+        what = f"cannot tell whether it accepts a push: {access.message}"
+        return [Refusal(host_of(references[0]), what, access.hint)]
+    problems = find_push_problems(access, list(dict.fromkeys(reference.path for reference in references)))
+    if access.login:
+        docker = docker.with_secrets(access.login.password, access.login.basic)
+    return [problem._replace(what=docker.redact(problem.what)) for problem in problems]
 
 
 def push_access(
@@ -136,33 +146,20 @@ def base_problems(
     return [problem for done in asked if (problem := done.result()) is not None]
 
 
-def _ask_push(docker: Docker, targets: Sequence[Target], access: Access | EngineError) -> list[PushProblem]:
-    """Asks about every repository: rights may differ (Docker Hub, Quay), and at some each must exist (ECR)."""
-    references = [parse_reference(target.tags[0]) for target in targets if target.is_pushed]
-    if not references:
-        return []
-    if isinstance(access, EngineError):
-        what = f"cannot tell whether it accepts a push: {access.message}"
-        return [PushProblem(host_of(references[0]), "unknown", what, access.hint)]
-    problems = find_push_problems(access, list(dict.fromkeys(reference.path for reference in references)))
-    if access.login:
-        docker = docker.with_secrets(access.login.password, access.login.basic)
-    return [replace(problem, what=docker.redact(problem.what)) for problem in problems]
-
-
 def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapping[str, str]) -> list[Check]:
     """Docker's login for the registry; and, with a builder to push with, whether it accepts a push of every image."""
     plan = workspace.plan
-    host = parse_reference(f"{plan.settings.prefix}/image").domain or HUB
+    host = host_of(parse_reference(f"{plan.settings.prefix}/image"))
     login = _login_check(host, environment)
     if facts is None:
         return [login]
     docker = Docker("docker").with_secrets(*passwords(plan))
     values = make_environment(plan, Options(), environment)[0]
-    problems = _ask_push(docker, plan.targets, push_access(plan, workspace.project.root, values, facts.engine.insecure))
+    access = push_access(plan, workspace.project.root, values, facts.engine.insecure)
+    problems = push_problems(docker, plan.targets, access)
     needed = f"{host} accepts a push (bake --push)"
     if problems:
-        steps = dict.fromkeys(problem.get for problem in problems if problem.get)
+        steps = dict.fromkeys(problem.step for problem in problems if problem.step)
         what = "; ".join(problem.what for problem in problems)
         return [login, Check("registry", "note", what, needed, "; ".join(steps), WITHOUT)]
     if login.state == "note":

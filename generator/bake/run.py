@@ -65,10 +65,6 @@ TICK = 0.2
 """Seconds between two looks at the clock of a live view."""
 
 
-def no_tag(_tag: str, /) -> bool:
-    return False
-
-
 @dataclass(frozen=True)
 class BakeContext:
     """What every bake process of one run shares. ``docker`` runs in the project's root; ``state`` is ``.fategen``.
@@ -88,10 +84,11 @@ class BakeContext:
     states: Mapping[str, Checkout] = field(default_factory=dict)
     access: Access | None = None
     """how the registry is reached, for a push"""
-    movable: Callable[[str], bool] = no_tag
-    """which tags may move to another image"""
-    oci: bool = True
-    """MEDIA_TYPES: whether OCI's media types or Docker's"""
+
+    @property
+    def oci(self) -> bool:
+        """MEDIA_TYPES: whether OCI's media types or Docker's."""
+        return self.workspace.plan.settings.media_types == "oci"
 
 
 @dataclass(frozen=True)

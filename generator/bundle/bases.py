@@ -60,10 +60,6 @@ class Blobs:
             self.require_all()
         return self.blobs[digest].chunks()
 
-    def document(self, digest: str) -> bytes:
-        """An index, a manifest or a config, which also matches the bundle index. Raises BundleError if it does not."""
-        return b"".join(self.chunks(digest))
-
     def require_all(self) -> None:
         """Raises InputError if a delta's base bundles were not given."""
         missing = self.index.blobs().keys() - self.blobs.keys()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,7 +19,7 @@ from generator.bundle.bases import Blob, layers_in_bases, missing_bases, open_bu
 from generator.bundle.engines import Engine, Present
 from generator.bundle.format import TRAILER, blob_name, header, loader_files, padding
 from generator.bundle.index import BundleIndex
-from generator.bundle.reader import Approve, Bundle, iter_verified
+from generator.bundle.reader import Approve, Bundle, checksum_warning, iter_verified
 from generator.config import reference
 from generator.config.reference import familiar
 from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
@@ -51,6 +50,8 @@ class LoadResult:
     platform: str
     images: tuple[Loaded, ...]
     signer: str = ""
+    warning: str = ""
+    """what is wrong with the checksum beside the file"""
 
 
 def load(
@@ -115,7 +116,7 @@ def load(
                 yield TRAILER
 
             loaded = names_before.confirm(engine.load("" if as_indexes else wanted_platform, archive()))
-    return LoadResult(bundle.index, wanted_platform, loaded, signer)
+    return LoadResult(bundle.index, wanted_platform, loaded, signer, checksum_warning(bundle))
 
 
 def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
@@ -299,9 +300,7 @@ class Names:
         (26), show it with no layers (28), and graphdrivers accept another config under the right name.
         """
         names = list(self._images)
-        with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(self._engine.listed, names)
-            images, listed = self._engine.inspect(names), asked.result()
+        images, listed = self._engine.inspect(names), self._engine.listed(names)
         loaded, problems = [], []
         for name, sent in self._images.items():
             image, before = images.get(name), self._before.get(name)

@@ -1,15 +1,13 @@
 """Pushes a bundle into a registry: every digest is kept, and only what the registry lacks is sent.
 
-The registry's client is imported when something is pushed: until then bundle/ needs the standard library alone.
+Imported only to push: the registry's client is slow to import, and the rest of bundle/ needs no third-party package.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from generator.bundle.bases import Blobs, open_blobs
 from generator.bundle.load import choose
@@ -18,32 +16,12 @@ from generator.bundle.signature import signature_check
 from generator.config import reference
 from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import EngineError, InputError, Problem
-from generator.images.image import Image
+from generator.images.image import Contents, Image
 from generator.progress import Progress, quiet
-
-if TYPE_CHECKING:
-    from generator.registry.client import Connect
-    from generator.registry.publish import Publication
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """An image under its new names, with its digest in the bundle; ``sent`` bytes went over the network for it."""
-
-    references: tuple[str, ...]
-    digest: str
-    platforms: tuple[str, ...]
-    sent: int
-    state: str
-    """``pushed`` or ``was there``"""
-
-
-@dataclass(frozen=True)
-class PushResult:
-    """What was pushed; ``root`` is the bundle's root digest."""
-
-    root: str
-    images: tuple[Pushed, ...]
+from generator.registry.client import Connect, Registry, access_to, host_of
+from generator.registry.explain import find_push_problems
+from generator.registry.http import RegistryError
+from generator.registry.publish import Publication, Published, Publisher, movable_tags, not_written
 
 
 def push(
@@ -58,24 +36,19 @@ def push(
     checking: Progress = quiet,
     progress: Progress = quiet,
     environment: Mapping[str, str] = os.environ,
-    connect: Connect | None = None,
-) -> PushResult:
-    """Push a bundle's images to ``prefix/NAME:TAG`` with docker's login; ``key`` must have signed the bundle.
+    connect: Connect = Registry,
+) -> tuple[str, tuple[Published, ...]]:
+    """Push a bundle's images to ``prefix/NAME:TAG`` with docker's login; returns its root digest and what was pushed.
 
-    The whole file is checked first (``checking`` is its progress), also what the registry has already. Everything is
-    uploaded by digest before the first tag is written; then every tag is, or none. A tag that points to
-    another image is left alone, and with it everything, unless ``overwrite``; one never loses a platform. Run again, it
-    sends what is missing. ``state`` is a directory for the journal of tags; ``connect`` is for tests.
+    The whole file is checked first (``checking`` is its progress), also what the registry has already; ``key`` must
+    have signed it. Everything is uploaded by digest before the first tag is written; then every tag is, or none. A tag
+    that points to another image is left alone, and with it everything, unless ``overwrite``; one never loses a
+    platform. ``state`` is a directory for the journal of tags; ``connect`` is for tests.
 
     Raises InputError (the prefix, a file, a name, a tag that may not move), EngineError (every problem with the
     registry before anything is sent, or what happened while sending), BundleError (damage or no
     good signature: no tag is written).
     """
-    from generator.registry.client import Registry, access_to, host_of
-    from generator.registry.explain import find_push_problems
-    from generator.registry.http import RegistryError
-    from generator.registry.publish import Publisher, movable_tags, not_written
-
     host = host_of(_checked(prefix))
     with open_blobs(file, bases, "no tag was written") as blobs:
         if key:
@@ -88,18 +61,11 @@ def push(
             raise EngineError(message, hint="fix this, then run the same command again; nothing was sent")
         verify_rest(blobs.bundle, checking)
         try:
-            publisher = Publisher((connect or Registry)(access), publications, state, progress)
-            published = publisher.publish(movable_tags((), overwrite))
+            publisher = Publisher(connect(access), publications, state, progress)
+            return blobs.index.root, publisher.publish(movable_tags((), overwrite))
         except RegistryError as error:
             hint = "run the same command again: what it already has is not sent again"
             raise EngineError(f"{host}: {error.detail}; {not_written(state)}", hint=hint) from error
-    images = []
-    for image in published:
-        publication = image.publication
-        names = tuple(f"{prefix}/{publication.path.rpartition('/')[2]}:{tag}" for tag in publication.tags)
-        outcome = "pushed" if image.changed else "was there"
-        images.append(Pushed(names, publication.target.digest, publication.platforms, image.sent, outcome))
-    return PushResult(blobs.index.root, tuple(images))
 
 
 def _checked(prefix: str) -> Reference:
@@ -138,17 +104,8 @@ def _publications(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[Public
 
 
 def _publication(blobs: Blobs, path: str, tags: Sequence[str], image: Image) -> Publication:
-    from generator.registry.publish import Publication
-
     manifests = tuple(platform_image.manifest for platform_image in image.platform_images)
     below = tuple(blob for blob in image.blobs() if blob not in (image.target, *manifests))
-    return Publication(
-        path=path,
-        tags=tuple(tags),
-        target=image.target,
-        platforms=image.platforms,
-        manifests=manifests,
-        blobs=below,
-        read=lambda blob: blobs.chunks(blob.digest),
-        absent=frozenset(blob.digest for blob in below if blob.digest not in blobs.blobs),
-    )
+    everything = Contents(image.platform_images, manifests, below)
+    absent = frozenset(blob.digest for blob in below if blob.digest not in blobs.blobs)
+    return Publication(path, tuple(tags), image.target, everything, lambda blob: blobs.chunks(blob.digest), absent)

@@ -37,7 +37,7 @@ from generator.bundle.format import (
 )
 from generator.bundle.index import BundleIndex, decode, short_root
 from generator.errors import BundleError, InputError, Problem, did_you_mean
-from generator.images.image import CHUNK, Readable
+from generator.images.image import Readable
 from generator.images.oci import (
     INDEX_TYPES,
     MANIFEST_TYPES,
@@ -113,24 +113,6 @@ def verify(source: Path | Readable, *, approve: Approve | None = None, progress:
     return VerifyResult(bundle.name, bundle.index, bundle.contents.size, blobs, signer)
 
 
-def checksum_warning(file: Path, progress: Progress = quiet) -> str:
-    """That the checksum beside an intact bundle is another file's; "" if it is this one's, or there is none."""
-    checksum = file.with_name(f"{file.name}.sha256")
-    try:
-        expected = checksum.read_bytes()[:MAX_METADATA_SIZE].decode("ascii", "replace").split()
-    except OSError:
-        return ""
-    with _open(file) as opened:
-        size, done, sha = os.fstat(opened.fileno()).st_size, 0, hashlib.sha256()
-        while piece := opened.read(CHUNK):
-            sha.update(piece)
-            done += len(piece)
-            progress(checksum.name, done, size)
-    if sha.hexdigest() in expected:
-        return ""
-    return f"warning: {checksum} is not the checksum of this file: one of the two was replaced"
-
-
 def extract(source: Path | Readable, name: str) -> bytes:
     """The content of the small file ``fategen/NAME``, checked; what comes after it is not read.
 
@@ -157,6 +139,8 @@ class Stream:
 
     def __init__(self, source: int | Readable, name: str, position: int = 0) -> None:
         self._source, self.name, self.position = source, name, position
+        self.sha: hashlib._Hash | None = None
+        """of all that was read, if anybody wants it"""
 
     def at(self, position: int) -> Stream:
         """The same file from another byte on."""
@@ -178,6 +162,8 @@ class Stream:
         except OSError as error:
             message = f"{self.name} cannot be read: {error.strerror}"
             raise BundleError(message, hint="check the disk or the connection") from error
+        if self.sha:
+            self.sha.update(data)
         return data
 
 
@@ -233,6 +219,7 @@ def open_bundle(source: Path | Readable, outcome: str = "") -> Iterator[Bundle]:
             regular = stat.S_ISREG(status.st_mode)
             file_size = status.st_size if regular else None
             stream = Stream(file.fileno() if regular else file, str(source))
+            stream.sha = hashlib.sha256() if regular and Path(f"{source}.sha256").is_file() else None
         else:
             stream = Stream(source, str(getattr(source, "name", "the input")))
         yield Bundle(stream.name, _read_index(stream), stream, file_size, outcome)
@@ -377,6 +364,18 @@ def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[
         if damages and damages[-1].missing:
             raise damaged(bundle, damages[:-1], end=bundle.stream.position)
     check_end(bundle, damages)
+
+
+def checksum_warning(bundle: Bundle) -> str:
+    """That the checksum beside an intact bundle, which was read in one pass, is another file's; "" if it is not."""
+    file, sha = Path(f"{bundle.name}.sha256"), bundle.stream.sha
+    if sha is None:
+        return ""
+    sha.update(TRAILER)
+    with contextlib.suppress(OSError), file.open("rb") as opened:
+        if sha.hexdigest().encode() in opened.read(MAX_METADATA_SIZE).split():
+            return ""
+    return f"warning: {file} is not the checksum of this file: one of the two was replaced"
 
 
 def verify_rest(bundle: Bundle, progress: Progress = quiet) -> None:

@@ -116,7 +116,7 @@ def command(
 
             commits = source_commits(context)
         begun = time.monotonic()
-        built = baking.bake(context, plan, partial(_verify, context, workspace, output_format) if verify else None)
+        built = baking.bake(context, partial(_verify, context, workspace, output_format) if verify else None)
         if digests:
             write_digests(digests, workspace, commits, built)
             say(f"uploaded without tags; publish it with the other machines' files: fategen join {digests} …")

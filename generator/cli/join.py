@@ -49,26 +49,26 @@ def command(
     except RegistryError as error:
         message = f"{access.host}: {error.detail}; {not_written(state)}"
         raise EngineError(message, hint="run the same command again") from error
-    images = [
-        {
-            "references": [f"{access.host}/{p.publication.path}:{tag}" for tag in p.publication.tags],
-            "digest": p.publication.target.digest,
-            "platforms": list(p.publication.platforms),
-            "sizes": dict(p.publication.sizes),
-            "state": "pushed" if p.changed else "was there",
-        }
-        for p in published
-    ]
     if output_format == "json":
+        images = [
+            {
+                "references": [f"{access.host}/{p.publication.path}:{tag}" for tag in p.publication.tags],
+                "digest": p.publication.target.digest,
+                "platforms": list(p.publication.contents.platforms),
+                "sizes": p.publication.contents.sizes,
+                "state": p.state,
+            }
+            for p in published
+        ]
         click.echo(json.dumps(images, indent=2))
         return
     rows = [
         (
             p.publication.path.rpartition("/")[2],
-            " ".join(p.publication.platforms),
-            " + ".join(human(size) for size in p.publication.sizes.values()),
+            " ".join(p.publication.contents.platforms),
+            " + ".join(human(size) for size in p.publication.contents.sizes.values()),
             short_digest(p.publication.target.digest),
-            "pushed" if p.changed else "was there",
+            p.state,
         )
         for p in published
     ]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from generator.config import reference
 from generator.errors import did_you_mean
+from generator.images.oci import platform_name
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 """Control, invisible, text-direction and surrogate characters; a fixed set, so that every Python decides the same."""
@@ -20,7 +21,6 @@ _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm/v7"}
 _KNOWN_ARCHITECTURES = ("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x")
-_IMPLIED_VARIANTS = {("amd64", "v1"), ("arm64", "v8"), ("arm64", "8"), ("arm", "v7"), ("arm", "7")}
 _HOST_PORT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::([^:]*))?", re.ASCII)
 _SCP = re.compile(r"([A-Za-z0-9._-]+)@[A-Za-z0-9._-]+:")
 _DIGEST_AFTER_AT = re.compile(r"[^@]*@sha(256|384|512):[^@]*")
@@ -300,11 +300,9 @@ def one_platform(word: str) -> str:
         raise ValueError(f"{shown(word)}: every image is a Linux image, such as linux/amd64")
     if name not in _KNOWN_ARCHITECTURES:
         raise ValueError(f"{shown(word)}: unknown architecture{did_you_mean(name, _KNOWN_ARCHITECTURES)}")
-    if not variant or (name, variant) in _IMPLIED_VARIANTS:
-        return f"linux/{name}" + ("/v7" if name == "arm" else "")
-    if not re.fullmatch(r"v[0-9]+", variant):
+    if not re.fullmatch(r"(v?[0-9]+)?", variant):
         raise ValueError(f"{shown(word)}: a variant is v and a number, such as linux/arm/v7")
-    return f"linux/{name}/{variant}"
+    return platform_name(f"linux/{name}" + (f"/v{variant.removeprefix('v')}" if variant else ""))
 
 
 def _split_url(text: str, schemes: str = "https?") -> str:

@@ -54,8 +54,6 @@ class Engine:
 class Node:
     """One BuildKit of a builder. ``platforms`` include emulated ones, without CPU levels such as ``/v8``."""
 
-    name: str
-    endpoint: str
     status: str
     buildkit: str
     platforms: tuple[str, ...]
@@ -199,10 +197,8 @@ def parse_builder(text: str) -> Builder:
 
 
 def _node(fields: Mapping[str, str]) -> Node:
-    name, endpoint, status, buildkit, platforms = (
-        fields.get(key, "") for key in ("name", "endpoint", "status", "buildkit version", "platforms")
-    )
-    return Node(name, endpoint, status, buildkit, parse_platforms(platforms))
+    status, buildkit, platforms = (fields.get(key, "") for key in ("status", "buildkit version", "platforms"))
+    return Node(status, buildkit, parse_platforms(platforms))
 
 
 def _fields(block: str) -> dict[str, str]:

@@ -29,7 +29,6 @@ from generator.images.layout import BlobStore
 from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import MAX_METADATA_SIZE, Malformed, fields, items, parse, text
 from generator.progress import Progress, quiet
-from generator.text import printable
 
 AGAIN = "run the same command again: finished layers are kept"
 _AT_ONCE = min(4, os.cpu_count() or 1)
@@ -37,10 +36,6 @@ _AT_ONCE = min(4, os.cpu_count() or 1)
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})|([0-9a-f]{64})\.json")
 
 T = TypeVar("T")
-
-
-class BadStream(ValueError):
-    """The stream is not a whole ``docker save``; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -60,30 +55,21 @@ class DockerSave(Generic[T]):
     layers: Mapping[str, T]
 
     def names(self) -> dict[str, Descriptor]:
-        """What each full name stands for, in the stream of a containerd store. Raises BadStream without an index."""
-        try:
-            children = parse_index(self._document("index.json"), "")
-        except Malformed as error:
-            raise BadStream(f"index.json: {error}") from None
+        """What each full name stands for, in the stream of a containerd store. Raises Malformed without an index."""
+        children = parse_index(self._document("index.json"), "")
         return {normalize(name): child.descriptor for child in children for name in child.names}
 
     def image(self, identity: str, platform: str = "") -> SavedImage | None:
         """The image with this ID (the digest of an index, a manifest or a config); None if it lacks the platform.
 
-        Raises BadStream if a document of it is missing or none.
+        Raises Malformed if a document of it is missing or none.
         """
-        try:
-            return self._image(identity, platform)
-        except Malformed as error:
-            raise BadStream(f"image {identity}: {error}") from None
-
-    def _image(self, identity: str, platform: str) -> SavedImage | None:
         document = self._document(identity)
         content = fields(parse(document), "the document", ())
         if "manifests" in content:
             children = [child for child in parse_index(document, "") if not child.attestation]
             present = [child.descriptor.digest for child in children if child.descriptor.digest in self.documents]
-            return next(filter(None, (self._image(digest, platform) for digest in present)), None)
+            return next(filter(None, (self.image(digest, platform) for digest in present)), None)
         config = identity
         if "layers" in content:
             manifest = parse_manifest(document, "")
@@ -92,7 +78,7 @@ class DockerSave(Generic[T]):
             layers = self._layers_in_manifest_json(identity)
         parsed = parse_config(self._document(config))
         if len(layers) != len(parsed.diff_ids):
-            raise BadStream(f"the layers of image {identity} are not those that its config names")
+            raise Malformed(f"the layers of image {identity} are not those that its config names")
         if platform not in ("", parsed.platform):
             return None
         return SavedImage(self._document(config), parsed.diff_ids, tuple(layers))
@@ -103,18 +89,18 @@ class DockerSave(Generic[T]):
             entry = fields(value, f"manifest.json[{number}]", ("Config", "Layers"))
             if _key(text(entry["Config"], "Config")) == identity:
                 return [_key(text(layer, "Layers")) for layer in items(entry["Layers"] or [], "Layers")]
-        raise BadStream(f"its manifest.json does not list image {identity}")
+        raise Malformed(f"its manifest.json does not list image {identity}")
 
     def _document(self, name: str) -> bytes:
         if name not in self.documents:
-            raise BadStream(f"it has no {name[:80]}")
+            raise Malformed(f"it has no {name[:80]}")
         return self.documents[name]
 
 
 def read_stream(stream: Readable, take: Callable[[str, Readable, int], T]) -> DockerSave[T]:
     """Reads to the end of the archive; ``take`` gets the name, the bytes and the size of each layer as it comes.
 
-    Raises BadStream (also for a document that does not match its digest), and what ``take`` raises.
+    Raises Malformed (also for a document that does not match its digest), and what ``take`` raises.
     """
     documents: dict[str, bytes] = {}
     layers: dict[str, T] = {}
@@ -137,9 +123,9 @@ def read_stream(stream: Readable, take: Callable[[str, Readable, int], T]) -> Do
                 else:
                     documents[key] = content
                     if key.startswith("sha256:") and sha256(content) != key:
-                        raise BadStream(f"{key} does not match its digest")
+                        raise Malformed(f"{key} does not match its digest")
     except tarfile.TarError as error:
-        raise BadStream(str(error)) from error
+        raise Malformed(str(error)) from error
     layers.update({name: layers[_key(target)] for name, target in links.items() if _key(target) in layers})
     return DockerSave(documents, layers)
 
@@ -181,7 +167,7 @@ def read_saves(
             problem, value = None, None
             try:
                 value = read(names, stream)
-            except BadStream as error:
+            except Malformed as error:
                 problem = error
             while stream.read(CHUNK):
                 pass  # what follows the archive's end: docker must not wait for a reader
@@ -190,7 +176,7 @@ def read_saves(
         if not completed.ok:
             raise docker.failure(completed, hint=AGAIN) from problem
         if problem is not None:
-            message = f"what docker save wrote cannot be read: {printable(str(problem))}"
+            message = f"what docker save wrote cannot be read: {problem}"
             raise EngineError(message, hint=AGAIN) from problem
         return cast(T, value)
 
@@ -238,13 +224,13 @@ def grouped(images: Mapping[str, Sequence[str]], streams: int = _AT_ONCE) -> lis
 
 
 def copy_blobs(stream: Readable, store: BlobStore) -> dict[str, Descriptor]:
-    """Put all blobs of a containerd store's stream into ``store``; what each full name stands for. Raises BadStream."""
+    """Put all blobs of a containerd store's stream into ``store``; what each full name stands for. Raises Malformed."""
 
     def take(digest: str, layer: Readable, size: int) -> str:
         try:
             store.copy(layer, Descriptor(digest, size, ""))
         except BadBlob as error:
-            raise BadStream(f"{digest} {error}") from None
+            raise Malformed(f"{digest} {error}") from None
         return digest
 
     saved = read_stream(stream, take)
@@ -257,7 +243,7 @@ def copy_blobs(stream: Readable, store: BlobStore) -> dict[str, Descriptor]:
 def compress_layers(
     stream: Readable, ids: Sequence[str], store: BlobStore, *, oci: bool = True
 ) -> dict[str, Descriptor]:
-    """Put the images with these IDs, of a graphdriver's stream, into ``store``; their manifests. BadStream."""
+    """Put the images with these IDs, of a graphdriver's stream, into ``store``; their manifests. Malformed."""
 
     def take(name: str, layer: Readable, _size: int) -> str:
         return store.compress(layer, name if name.startswith("sha256:") else "")
@@ -267,7 +253,7 @@ def compress_layers(
     for identity in ids:
         image = saved.image(identity)
         if image is None or tuple(saved.layers.get(layer) for layer in image.layers) != image.diff_ids:
-            raise BadStream(f"the layers of image {identity} are not those that its config names")
+            raise Malformed(f"the layers of image {identity} are not those that its config names")
         layers = [layer for diff_id in image.diff_ids if (layer := store.compressed(diff_id))]
         manifests[identity] = store.put_manifest(image.config, layers, oci=oci)
     return manifests

@@ -124,6 +124,10 @@ class Contents:
     blobs: tuple[Descriptor, ...]
 
     @property
+    def platforms(self) -> tuple[str, ...]:
+        return tuple(image.platform for image in self.platform_images)
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Bytes of the layers by platform."""
         return {image.platform: sum(layer.blob.size for layer in image.layers) for image in self.platform_images}

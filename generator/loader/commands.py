@@ -11,7 +11,7 @@ from pathlib import Path
 from generator.bundle import report
 from generator.bundle.engines import engine_from_name
 from generator.bundle.load import load as load_bundle
-from generator.bundle.reader import checksum_warning, extract, file_or_stdin
+from generator.bundle.reader import extract, file_or_stdin
 from generator.bundle.reader import inspect as inspect_bundle
 from generator.bundle.reader import verify as verify_bundle
 from generator.bundle.signature import signature_check
@@ -33,10 +33,7 @@ def verify(file: Path, key: Path | None, output_format: str, quiet: bool) -> Non
     start = time.monotonic()
     with Bar("checking", quiet) as bar:
         result = verify_bundle(file_or_stdin(file), approve=signature_check(key) if key else None, progress=bar)
-        warning = checksum_warning(file, bar) if file.is_file() else ""
     show(output_format, report.verified_json(result), report.verified(result, time.monotonic() - start))
-    if warning:
-        say(warning)
 
 
 def load(
@@ -63,6 +60,8 @@ def load(
             progress=bar,
         )
     show(output_format, report.loaded_json(result), report.loaded(result))
+    if result.warning:
+        say(result.warning)
 
 
 def show(output_format: str, document: object, text: str, *, err: bool = False) -> None:

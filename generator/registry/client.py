@@ -9,7 +9,6 @@ registry/handlers/app.go), 403 for a proxy project or a read-only Harbor, 405 fo
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -105,17 +104,18 @@ class Registry(Session):
         return self._get(path, "blobs", digest).data
 
     def _get(self, path: str, kind: str, name: str) -> Response:
-        for failures in itertools.count(1):
+        def get() -> Response:
             response = self._ask("GET", path, kind, name)
             if response.status != 200:
                 raise self.error(response)
             digest = sha256(response.data)
             expected = name if ":" in name else response.headers.get("Docker-Content-Digest", digest)
-            if digest == expected:
-                return response
-            # a proxy in between may have cut it
-            self.back_off(failures, RegistryError("unknown", f"it sent {digest}, not {expected}"))
-        raise AssertionError("unreachable")
+            if digest != expected:
+                # a proxy in between may have cut it
+                raise RegistryError("unknown", f"it sent {digest}, not {expected}", code="DIGEST_INVALID")
+            return response
+
+        return self.retried(get, lambda error: error.code == "DIGEST_INVALID")
 
     def digest(self, path: str, tag: str) -> str:
         """The digest behind a tag, "" if there is no such tag; computed if the registry does not send it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from generator.docker.credentials import config_directory
 from generator.docker.hints import get_authority, get_login, get_project, get_right
@@ -44,46 +44,40 @@ def _explain(texts: Texts, error: RegistryError, **names: str) -> tuple[str, str
     return what, step
 
 
-def pull_problem(host: str, what: str, error: RegistryError) -> Problem:
-    """The problem with ``what`` (an image, a layer), or with the whole registry if that is what is wrong."""
-    reason, step = _explain(_PULL, error, host=host, login="docker's login", name="its name")
-    return Problem(host if error.kind in _REGISTRY else what, f"{reason}: {step}" if step else reason)
+class Refusal(NamedTuple):
+    """What is wrong with a registry or something in it, in words, and the next step ("" if there is none)."""
 
-
-@dataclass(frozen=True)
-class PushProblem:
-    """What is wrong with some repositories of a registry, in words, and the next step ("" if there is none)."""
-
-    host: str
-    kind: ErrorKind
+    where: str
     what: str
-    get: str
+    step: str
 
     @property
     def problem(self) -> Problem:
-        return Problem(self.host, f"{self.what}: {self.get}" if self.get else self.what)
+        return Problem(self.where, f"{self.what}: {self.step}" if self.step else self.what)
 
 
-def find_push_problems(access: Access, paths: Sequence[str]) -> list[PushProblem]:
+def pull_problem(host: str, what: str, error: RegistryError) -> Problem:
+    """The problem with ``what`` (an image, a layer), or with the whole registry if that is what is wrong."""
+    where = host if error.kind in _REGISTRY else what
+    return Refusal(where, *_explain(_PULL, error, host=host, login="docker's login", name="its name")).problem
+
+
+def find_push_problems(access: Access, paths: Sequence[str]) -> list[Refusal]:
     """Why pushes would be refused: one for all repositories of a project that are refused for the same reason."""
     groups: dict[tuple[ErrorKind, str], dict[str, RegistryError]] = {}
     for path, error in refused_pushes(access, paths).items():
         groups.setdefault((error.kind, path.partition("/")[0]), {})[path] = error
-    return [push_problem(access, list(group), next(iter(group.values()))) for group in groups.values()]
+    return [_push_problem(access, list(group), next(iter(group.values())), _PUSH) for group in groups.values()]
 
 
-def push_failure(access: Access, paths: Sequence[str], error: RegistryError) -> tuple[str, str]:
-    """Why an upload to these repositories failed, and the next step ("" if there is none)."""
-    if error.kind == "unknown":
-        refused = error.code in ("MANIFEST_INVALID", "UNSUPPORTED")
-        step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env" if refused else ""
-        return error.detail, step
-    problem = push_problem(access, paths, error)
-    return problem.what, problem.get
+def push_failure(access: Access, paths: Sequence[str], error: RegistryError) -> Refusal:
+    """Why an upload to these repositories of one project failed."""
+    refused = error.code in ("MANIFEST_INVALID", "UNSUPPORTED")
+    step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env" if refused else ""
+    return _push_problem(access, paths, error, {**_PUSH, "unknown": ("{detail}", step)})
 
 
-def push_problem(access: Access, paths: Sequence[str], error: RegistryError) -> PushProblem:
-    """Why a push to these repositories of one project failed, or would fail."""
+def _push_problem(access: Access, paths: Sequence[str], error: RegistryError, texts: Texts) -> Refusal:
     login = access.login
     user = login.user if login and not login.identity else ""
     names = {
@@ -94,5 +88,4 @@ def push_problem(access: Access, paths: Sequence[str], error: RegistryError) -> 
         "config": str(config_directory(access.environment) / "config.json"),
     }
     project = paths[0].partition("/")[0]
-    explained = _explain(_PUSH, error, **names, project=project, paths=", ".join(paths))
-    return PushProblem(access.host, error.kind, *explained)
+    return Refusal(access.host, *_explain(texts, error, **names, project=project, paths=", ".join(paths)))

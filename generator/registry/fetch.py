@@ -22,11 +22,11 @@ from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import write_atomically
 from generator.images.image import Image, resolve, sha256
 from generator.images.layout import Layout, SourceImage, write_layout
-from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, IndexEntry, platform_name
+from generator.images.oci import Descriptor, IndexEntry, platform_name
 from generator.images.strictjson import Malformed
 from generator.plan.plan import Target
 from generator.progress import Progress, quiet
-from generator.registry.client import Registries, Registry, host_of
+from generator.registry.client import Registries, Repository, host_of
 from generator.registry.explain import pull_problem
 from generator.registry.http import RegistryError
 from generator.registry.transfer import bytes_present
@@ -198,7 +198,7 @@ class Fetch:
         source, wanted = remote.source, remote.image
         registry = self._registries.of(source)
         top = registry.manifest(source.path, source.digest or source.tag or "latest")
-        blobs = _FetchedBlobs(registry, source.path, Layout(wanted.layout))
+        blobs = _FetchedBlobs(Repository(registry, source.path), Layout(wanted.layout))
         blobs.keep(top.descriptor, top.data)
         names = tuple(sorted(map(reference.normalize, wanted.references)))
         platforms = tuple(dict.fromkeys(map(platform_name, wanted.platforms)))
@@ -249,8 +249,7 @@ class Fetch:
 class _FetchedBlobs:
     """The manifests and configs of an image: from its layout, fetched if they are not there yet."""
 
-    registry: Registry
-    path: str
+    repository: Repository
     layout: Layout
     hint: str = ""
 
@@ -258,10 +257,7 @@ class _FetchedBlobs:
         with suppress(OSError):
             if sha256(self.layout.blob_path(blob.digest).read_bytes()) == blob.digest:
                 return self.layout.open(blob)
-        if blob.media_type in INDEX_TYPES | MANIFEST_TYPES:
-            self.keep(blob, self.registry.manifest(self.path, blob.digest).data)
-        else:
-            self.keep(blob, self.registry.small_blob(self.path, blob.digest))
+        self.keep(blob, self.repository.open(blob).read())
         return self.layout.open(blob)
 
     def keep(self, blob: Descriptor, data: bytes) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3 import exceptions
+from urllib3.connection import port_by_scheme
 
 from generator.docker.credentials import system_bundle
 from generator.text import printable
@@ -22,6 +23,16 @@ from generator.text import printable
 ErrorKind = Literal["unreachable", "authority", "certificate", "no login", "refused", "denied", "missing", "unknown"]
 TIMEOUT = (5.0, 20.0)
 """Seconds to connect, and to wait for a response."""
+
+TRANSIENT: Mapping[int, str] = {
+    408: "the server did not wait for the whole request",
+    429: "a rate limit; Retry-After says how long",
+    500: "a storage backend or database that fails for a moment (S3 SlowDown, a Harbor restart)",
+    502: "the proxy in front of a registry that restarts",
+    503: "a registry that starts, or is overloaded",
+    504: "the proxy in front of an overloaded registry",
+}
+"""Statuses after which the same request can succeed, and why; all others are final."""
 
 MAX_RESPONSE_SIZE = 4 << 20
 """Bytes of a response that is read at once: a token, an error, a manifest (distribution's own limit is the same)."""
@@ -34,12 +45,25 @@ class RegistryError(Exception):
     """Why a registry did not do what was asked.
 
     ``detail`` is the registry's message, or the network's: printable, without the password, and perhaps empty.
-    ``broke``: a connection that stood was lost. ``code`` is the registry's error code (``MANIFEST_UNKNOWN``), or "".
+    ``broke``: a connection that stood was lost. Of a response: its ``status``, the registry's error ``code``
+    (``MANIFEST_UNKNOWN``, or ""), and the seconds that it asks to ``wait``. ``transient``: the same request can succeed
+    later, and was not repeated yet.
     """
 
-    def __init__(self, kind: ErrorKind, detail: str = "", *, broke: bool = False, code: str = "") -> None:
+    def __init__(
+        self,
+        kind: ErrorKind,
+        detail: str = "",
+        *,
+        broke: bool = False,
+        status: int = 0,
+        code: str = "",
+        wait: float | None = None,
+    ) -> None:
         self.kind: ErrorKind = kind
-        self.detail, self.broke, self.code = printable(detail), broke, code
+        self.detail, self.broke = printable(detail), broke
+        self.status, self.code, self.wait = status, code, wait
+        self.transient = kind == "unreachable" or status in TRANSIENT
         super().__init__(self.detail)
 
 
@@ -150,7 +174,7 @@ def proxy_of(url: str, environment: Mapping[str, str]) -> str:
     proxy, no_proxy = (
         environment.get(name.upper()) or environment.get(name) or "" for name in (f"{parts.scheme}_proxy", "no_proxy")
     )
-    host, port = parts.hostname or "", parts.port or {"https": 443}.get(parts.scheme, 80)
+    _, host, port = origin(url)
     excluded = any(_excludes(entry, host, port) for entry in no_proxy.lower().replace(" ", "").split(","))
     if not proxy or excluded or is_insecure(parts.netloc.rpartition("@")[2], ()):
         return ""
@@ -196,10 +220,10 @@ def join_url(base: str, address: str) -> str:
     return url
 
 
-def origin(url: str) -> tuple[str, str]:
+def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port: who sees what is sent there."""
     parts = urlsplit(url)
-    return parts.scheme, parts.netloc
+    return parts.scheme, parts.hostname or "", parts.port or port_by_scheme[parts.scheme]
 
 
 def _network_error(error: BaseException) -> RegistryError:

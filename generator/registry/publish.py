@@ -12,12 +12,13 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from generator.docker.process import signals_deferred
 from generator.errors import EngineError, InputError, Problem
 from generator.files import disk_errors, lock, write_atomically
+from generator.images.image import Contents
 from generator.images.oci import Descriptor
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet, say
@@ -39,21 +40,14 @@ Read = Callable[[Descriptor], Iterator[bytes]]
 class Publication:
     """An image to publish: the ``tags`` of the repository ``path`` are to point to ``target``, an index or a manifest.
 
-    ``manifests`` and ``blobs`` are everything below it, attestations included. ``absent`` are digests of blobs that
-    ``read`` does not have, and that some repository must have (a delta bundle's). ``read`` is None if the registry has
-    all of it already.
+    ``contents`` is everything below it; ``absent`` are digests of blobs that ``read`` does not have, and that some
+    repository must have (a delta bundle's). ``read`` is None if the registry has all of it already.
     """
 
     path: str
     tags: tuple[str, ...]
     target: Descriptor
-    platforms: tuple[str, ...]
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    """bytes of the layers by platform, for a report"""
-    digests: Mapping[str, str] = field(default_factory=dict)
-    """the digest of each platform's manifest, for a report"""
-    manifests: tuple[Descriptor, ...] = ()
-    blobs: tuple[Descriptor, ...] = ()
+    contents: Contents
     read: Read | None = None
     absent: frozenset[str] = frozenset()
 
@@ -67,8 +61,9 @@ class Published:
     sent: int
 
     @property
-    def changed(self) -> bool:
-        return any(digest != self.publication.target.digest for digest in self.before.values())
+    def state(self) -> str:
+        moved = any(digest != self.publication.target.digest for digest in self.before.values())
+        return "pushed" if moved else "was there"
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ class Publisher:
         self._uploads = OpenUploads(state / UPLOADS)
         self._lock = threading.Lock()
         self._done = 0
-        self._total = sum({blob.digest: blob.size for p in publications for blob in p.blobs}.values())
+        self._total = sum({blob.digest: blob.size for p in publications for blob in p.contents.blobs}.values())
 
     def publish(self, movable: Callable[[str], bool]) -> tuple[Published, ...]:
         """Checks the tags, uploads, writes the tags. ``movable`` says which tags may move to another image."""
@@ -138,7 +133,7 @@ class Publisher:
             problem
             for publication in self._publications
             for tag in self._changed(publication)
-            if (problem := tag_problem(self._registry, tag, publication.platforms, movable))
+            if (problem := tag_problem(self._registry, tag, publication.contents.platforms, movable))
         ]
         if problems:
             raise InputError(problems, hint=f"{not_written(self._state)}; fix this, then run the same command again")
@@ -181,7 +176,7 @@ class Publisher:
         """Finds a repository for each blob that a source lacks; else its ``read`` raises before anything is sent."""
         for publication in uploads:
             paths = dict.fromkeys((publication.path, *(other.path for other in self._publications)))
-            for blob in publication.blobs:
+            for blob in publication.contents.blobs:
                 if blob.digest not in publication.absent or blob.digest in self._repositories:
                     continue
                 path = next((path for path in paths if self._registry.has_blob(path, blob.digest)), "")
@@ -195,7 +190,7 @@ class Publisher:
         assert publication.read is not None
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
-            futures = [pool.submit(self._send, publication, blob) for blob in dict.fromkeys(publication.blobs)]
+            futures = [pool.submit(self._send, publication, blob) for blob in dict.fromkeys(publication.contents.blobs)]
             # in the order in which they end: the first refusal ends it all
             sent = sum(future.result() for future in as_completed(futures))
         except BaseException:
@@ -204,7 +199,7 @@ class Publisher:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
-        for manifest in dict.fromkeys((*publication.manifests, publication.target)):
+        for manifest in dict.fromkeys((*publication.contents.manifests, publication.target)):
             data = b"".join(publication.read(manifest))
             self._registry.put_manifest(publication.path, manifest.digest, manifest.media_type, data)
         return sent

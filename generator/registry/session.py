@@ -20,17 +20,17 @@ import urllib3
 
 from generator.docker.credentials import HUB, Login
 from generator.progress import say
-from generator.registry.http import TIMEOUT, Connections, ErrorKind, RegistryError, Response, join_url, origin
+from generator.registry.http import (
+    TIMEOUT,
+    TRANSIENT,
+    Connections,
+    ErrorKind,
+    RegistryError,
+    Response,
+    join_url,
+    origin,
+)
 
-TRANSIENT: Mapping[int, str] = {
-    408: "the server did not wait for the whole request",
-    429: "a rate limit; Retry-After says how long",
-    500: "a storage backend or database that fails for a moment (S3 SlowDown, a Harbor restart)",
-    502: "the proxy in front of a registry that restarts",
-    503: "a registry that starts, or is overloaded",
-    504: "the proxy in front of an overloaded registry",
-}
-"""Statuses after which the same request can succeed, and why; all others are final."""
 NOT_YET_VISIBLE = frozenset(("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"))
 """Codes for a manifest whose blobs were pushed a moment ago: replicas and caches of a registry lag behind."""
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
@@ -92,8 +92,8 @@ class Session:
         response = None
         try:
             response = self._patiently("GET", "/v2/")
-        except RegistryError:
-            if not access.insecure:
+        except RegistryError as error:
+            if error.status or not access.insecure:
                 raise
         # not in the block above: an error's cause would be that of https too
         if response is None:
@@ -114,36 +114,25 @@ class Session:
                 raise self.error(response, "refused")
 
     def request(self, method: str, address: str, *scopes: str, **options: Any) -> Response:
-        """Send a request, refreshing an expired token and retrying on transient errors.
+        """Send a request, with retries and a fresh token for one that expired; the response whatever its status.
 
-        Returns the response whatever its status. ``options`` are those of ``once``. The caller repeats a request whose
-        body cannot be sent twice.
+        ``options`` are those of ``once``. The caller repeats a request whose body cannot be sent twice.
         """
-        return self._retrying(lambda: self.request_once(method, address, *scopes, **options), lambda error: True)
+        return self.retried(lambda: self._with_token(method, address, *scopes, **options))
 
     def _patiently(self, method: str, address: str, authorization: str = "", **options: Any) -> Response:
         """Like ``once``, with retries; but a registry that cannot be connected to at all is told at once."""
-        return self._retrying(lambda: self.once(method, address, authorization, **options), lambda error: error.broke)
+        return self.retried(
+            lambda: self.once(method, address, authorization, **options),
+            lambda error: error.transient and (error.broke or error.status > 0),
+        )
 
-    def _retrying(self, send: Callable[[], Response], worth: Callable[[RegistryError], bool]) -> Response:
+    def retried(
+        self, action: Callable[[], T], worth: Callable[[RegistryError], bool] = lambda error: error.transient
+    ) -> T:
+        """What ``action`` returns; it is tried again, with back-off, after an error that is ``worth`` it."""
         for failures in itertools.count(1):
             self.raise_if_stopped()
-            try:
-                response = send()
-            except RegistryError as error:
-                if error.kind != "unreachable" or not worth(error):
-                    raise
-                self.back_off(failures, error)
-            else:
-                if response.status not in TRANSIENT or failures > len(RETRY_DELAYS):
-                    return response
-                response.close()
-                self.back_off(failures, self.error(response), response)
-        raise AssertionError("unreachable")
-
-    def retried(self, action: Callable[[], T], worth: Callable[[RegistryError], bool]) -> T:
-        """What ``action`` returns; it is tried again after an error that may pass."""
-        for failures in itertools.count(1):
             try:
                 return action()
             except RegistryError as error:
@@ -152,17 +141,16 @@ class Session:
                 self.back_off(failures, error)
         raise AssertionError("unreachable")
 
-    def back_off(self, failures: int, error: RegistryError, response: Response | None = None) -> None:
-        """Waits before the next try, as long as ``response`` says if it does; raises ``error`` if it was the last."""
+    def back_off(self, failures: int, error: RegistryError) -> None:
+        """Waits before the next try, as long as the registry says if it does; raises ``error`` if it was the last."""
         if failures > len(RETRY_DELAYS):
+            error.transient = False
             raise error
-        delay = RETRY_DELAYS[failures - 1]
-        delay = retry_after(response, delay) if response else delay
+        delay = RETRY_DELAYS[failures - 1] if error.wait is None else error.wait
         self._note(f"{self.access.host}: {error.detail}; trying again in {delay:g} s")
         self.pause(delay)
 
-    def request_once(self, method: str, address: str, *scopes: str, **options: Any) -> Response:
-        """Like ``request``, without retries: only an expired token is replaced."""
+    def _with_token(self, method: str, address: str, *scopes: str, **options: Any) -> Response:
         header = self.authorization(scopes)
         response = self.once(method, address, header, **options)
         if response.status != 401 or not self.is_own(response.url):
@@ -171,7 +159,6 @@ class Session:
         fresh = self.authorization(scopes, header, parse_challenge(response))
         if fresh == header:
             return response
-        response.close()
         return self.once(method, address, fresh, **options)
 
     def authorization(
@@ -206,7 +193,7 @@ class Session:
         """One request; a GET or a HEAD follows redirects. Only the registry itself sees ``authorization``.
 
         ``strict``: verify certificates even for an insecure registry, as buildx does when it fetches a token. The body
-        is read, except that of a 2xx with ``stream``.
+        is read, except that of a 2xx with ``stream``. Raises RegistryError for a transient status.
         """
         url = first = join_url(self._base, address)
         for _ in range(_REDIRECTS + 1):
@@ -218,6 +205,8 @@ class Session:
             if not stream or response.status >= 300:
                 with self.reading(response):
                     response.read()
+            if response.status in TRANSIENT:
+                raise self.error(response)
             if method not in ("GET", "HEAD") or not response.location:
                 return response
             url = join_url(url, response.location)
@@ -271,7 +260,8 @@ class Session:
         except (LookupError, TypeError, AttributeError):
             pass
         detail = " ".join(f"{response.status} {text or response.body.reason or ''}".split())
-        return RegistryError(kind, (login.hide(detail) if login else detail)[:200], code=code)
+        detail = (login.hide(detail) if login else detail)[:200]
+        return RegistryError(kind, detail, status=response.status, code=code, wait=retry_after(response))
 
     def _token(self, challenge: Challenge, scopes: tuple[str, ...]) -> str:
         """A token for these scopes; for none, only the login is checked."""
@@ -311,12 +301,12 @@ def parse_challenge(response: Response) -> Challenge:
     return Challenge("bearer", parameters.get("realm", ""), parameters.get("service", ""))
 
 
-def retry_after(response: Response, otherwise: float) -> float:
-    """Seconds to wait, as Retry-After says (a number or a date), but never more than ``MAX_RETRY_AFTER``."""
+def retry_after(response: Response) -> float | None:
+    """Seconds to wait, as Retry-After says (a number or a date), at most ``MAX_RETRY_AFTER``; None if it does not."""
     try:
         return min(float(urllib3.Retry().parse_retry_after(response.headers["Retry-After"])), MAX_RETRY_AFTER)
     except (LookupError, ValueError, TypeError, OverflowError, urllib3.exceptions.InvalidHeader):
-        return otherwise
+        return None
 
 
 def with_query(url: str, *pairs: tuple[str, str]) -> str:

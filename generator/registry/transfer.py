@@ -22,7 +22,7 @@ import urllib3
 
 from generator.files import disk_errors, write_atomically
 from generator.registry.http import RegistryError, Response, join_url
-from generator.registry.session import TRANSIENT, Session, with_query
+from generator.registry.session import Session, with_query
 
 _CHUNK = 1 << 20
 _RESTARTS = 3
@@ -210,86 +210,77 @@ class Upload:
 
     def run(self, mount: str = "") -> State:
         """``mount``: a repository that has the blob. Raises RegistryError, and whatever the content raises."""
-        earlier = self._uploads.get(self._key) if self._uploads else ""
-        location, start = self._resume(earlier) if earlier else (self._begin(mount), 0)
-        if not location:
+        self._location = self._uploads.get(self._key) if self._uploads else ""
+        start = self._resume() if self._location else self._begin(mount)
+        if not self._location:
             return "mounted"
         furthest, failures = start, 0
         while True:
             if self._uploads:
-                self._uploads.put(self._key, location)
-            response, location = self._send_from(location, start)
-            if isinstance(response, Response) and response.status == 201:
+                self._uploads.put(self._key, self._location)
+            try:
+                self._send_from(start)
                 return "pushed"
-            error = response if isinstance(response, RegistryError) else self._session.error(response)
+            except RegistryError as error:
+                problem = error
+            # 401: the token expired, the next try gets a new one; 404 and 416: the registry lost the upload, or a part
+            if not problem.transient and problem.status not in (401, 404, 416) and problem.code != "DIGEST_INVALID":
+                raise problem
             if self._stored():
                 return "pushed"
             # what was damaged on its way is not gone on with
-            location, start = (self._begin(), 0) if error.code == "DIGEST_INVALID" else self._resume(location)
+            start = self._begin() if problem.code == "DIGEST_INVALID" else self._resume()
             # no failure: a connection that breaks again and again, but each time brings something, comes to its end
             failures, furthest = (0, start) if start > furthest else (failures + 1, furthest)
-            self._session.back_off(max(failures, 1), error, None if isinstance(response, RegistryError) else response)
+            self._session.back_off(max(failures, 1), problem)
 
-    def _begin(self, mount: str = "") -> str:
-        """Starts an upload: the URL to send the blob to, or "" if it was mounted from another repository."""
+    def _begin(self, mount: str = "") -> int:
+        """Starts an upload, at byte 0. Its location is "" if the blob was mounted from another repository."""
         address, scopes = f"/v2/{self._path}/blobs/uploads/", [self._scope]
         if mount:
             address = with_query(address, ("mount", self._digest), ("from", mount))
             scopes.append(f"repository:{mount}:pull")
-        response = self._session.request("POST", address, *scopes)
-        if response.status == 202:
-            return _location(response)
-        if not mount:
+        response, self._location = self._session.request("POST", address, *scopes), ""
+        if mount and response.status == 201:
+            return 0
+        if mount and response.status != 202:
+            return self._begin()
+        return self._at(response, 202, 0)
+
+    def _send_from(self, start: int) -> None:
+        """Sends the bytes after the first ``start``. Raises RegistryError if the blob is not complete then."""
+        if 0 < start < self._size:
+            self._at(self._send("PATCH", self._location, start), 202, self._size)
+        last = with_query(self._location, ("digest", self._digest))
+        if start == 0:
+            response = self._send("PUT", last, 0)
+        else:
+            response = self._session.request("PUT", last, self._scope, timeout=UPLOAD_TIMEOUT)
+        if response.status != 201:
             raise self._session.error(response)
-        return "" if response.status == 201 else self._begin()
 
-    def _send_from(self, location: str, start: int) -> tuple[Response | RegistryError, str]:
-        """Sends the bytes after the first ``start``; what came of it, and where the upload is now.
-
-        The response is 201 if the blob is complete, else one after which a retry can help. Raises RegistryError if none
-        can.
-        """
-        try:
-            if start == 0:
-                response = self._send("PUT", with_query(location, ("digest", self._digest)), 0)
-            else:
-                if start < self._size:
-                    response = self._send("PATCH", location, start)
-                    if response.status != 202:
-                        return self._transient(response), location
-                    location = _location(response, location)
-                address = with_query(location, ("digest", self._digest))
-                response = self._session.request("PUT", address, self._scope, timeout=UPLOAD_TIMEOUT)
-        except RegistryError as error:
-            if error.kind != "unreachable":
-                raise
-            return error, location
-        return self._transient(response), location
-
-    def _transient(self, response: Response) -> Response:
-        # 401: the token expired, the next start gets a fresh one; 404 and 416: the registry lost the upload, or a part
-        if response.status in (201, 401, 404, 416) or response.status in TRANSIENT:
-            return response
-        error = self._session.error(response)
-        if error.code != "DIGEST_INVALID":
-            raise error
-        return response
-
-    def _resume(self, location: str) -> tuple[str, int]:
-        """Where the upload goes on, and after how many bytes: those that the registry kept, or none in a new upload."""
+    def _resume(self) -> int:
+        """After how many bytes the upload goes on: those that the registry kept, or none in a new upload."""
         with contextlib.suppress(RegistryError):
-            response = self._session.request("GET", location, self._scope)
+            response = self._session.request("GET", self._location, self._scope)
             match = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("Range", ""))
-            if response.status == 204 and match is not None and 0 < int(match[1]) < self._size:
-                return _location(response, location), int(match[1]) + 1
-        return self._begin(), 0
+            if match is not None and 0 < int(match[1]) < self._size:
+                return self._at(response, 204, int(match[1]) + 1)
+        return self._begin()
+
+    def _at(self, response: Response, status: int, start: int) -> int:
+        """Notes where the upload is now; ``start``. Raises RegistryError if the response has another status."""
+        if response.status != status:
+            raise self._session.error(response)
+        self._location = join_url(response.url, response.headers.get("Location", self._location))
+        return start
 
     def _send(self, method: str, address: str, start: int) -> Response:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(self._size - start)}
         if start:
             headers["Content-Range"] = f"{start}-{self._size - 1}"
-        body = self._body(start)
         header = self._session.authorization((self._scope,))
+        body = self._body(start)
         return self._session.once(method, address, header, headers=headers, body=body, timeout=UPLOAD_TIMEOUT)
 
     def _body(self, start: int) -> Iterator[bytes]:
@@ -308,7 +299,3 @@ def pieces(chunks: Iterator[bytes], start: int, size: int) -> Iterator[bytes]:
             raise ValueError(f"more than {size:,} bytes came for a body of that size")
         for begin in range(max(start - (end - len(chunk)), 0), len(chunk), _PIECE):
             yield chunk[begin : begin + _PIECE]
-
-
-def _location(response: Response, otherwise: str = "") -> str:
-    return join_url(response.url, response.headers.get("Location", otherwise))

@@ -24,7 +24,7 @@ from generator.catalogue.contract import Contract
 from generator.config import reference
 from generator.docker.process import Docker
 from generator.errors import BundleError, EngineError, InputError, Problem
-from generator.images.docker_save import BadStream, DockerSave, read_saves, read_stream
+from generator.images.docker_save import DockerSave, read_saves, read_stream
 from generator.images.image import CHUNK, BadBlob, BlobSource, Image, Readable, iter_verified
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import Descriptor, platform_name
@@ -37,9 +37,9 @@ NAMES = "fategen.invalid/verify"
 """A registry that nobody can push to or pull from (RFC 2606); ``place`` follows."""
 
 
-def place(state: Path) -> str:
-    """Eight hex digits for a project's state directory: the same in every run, so the next one finds what is left."""
-    return hashlib.sha256(f"{node()}:{state}".encode()).hexdigest()[:8]
+def place(directory: Path) -> str:
+    """Eight hex digits for a directory of this machine: the same in every run, so the next one finds what is left."""
+    return hashlib.sha256(f"{node()}:{directory}".encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
         try:
             return read_layer(iter(lambda: stream.read(CHUNK), b""))[1]
         except BadLayer as error:
-            raise BadStream(str(error)) from error
+            raise Malformed(str(error)) from error
 
     def read(_: object, stream: Readable) -> dict[Subject, Content]:
         saved: DockerSave[Listing] = read_stream(stream, take)
@@ -121,10 +121,7 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
                 # "docker save" of an incomplete image in a containerd store says nothing of it
                 message = f"docker save wrote no layer {missing[0]} of image {subject.id}"
                 raise EngineError(message, hint="pull or load it again")
-            try:
-                contents[subject] = content_of(image.config, [saved.layers[name] for name in image.layers])
-            except Malformed as error:
-                raise BadStream(f"the config of image {subject.id}: {error}") from None
+            contents[subject] = content_of(image.config, [saved.layers[name] for name in image.layers])
         return contents
 
     return read_saves(docker, [[subject.id for subject in subjects]], read, progress)[0]

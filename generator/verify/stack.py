@@ -6,7 +6,6 @@ machine is no different.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shlex
@@ -19,9 +18,9 @@ from generator.catalogue.line import Party, Smoke
 from generator.docker.hints import GET_COMPOSE
 from generator.docker.process import Completed, Docker, signals_as_exceptions
 from generator.errors import EngineError, InputError, Problem
-from generator.project import Project
 from generator.render.render import COMPOSE_FILE
 from generator.text import Version, parse_version, show_version
+from generator.verify.origins import place
 from generator.verify.results import Result
 from generator.workspace import Workspace
 
@@ -68,7 +67,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Stack:
-    """The parties of one compose project; its name is the same in every run, so a killed one's containers are found."""
+    """The parties of one compose project."""
 
     docker: Docker
     name: str
@@ -131,7 +130,8 @@ def verify_stack(
     _need_compose(docker)
     file = workspace.project.make_state("stack") / "compose.yaml"
     file.write_text(workspace.tree[COMPOSE_FILE], encoding="utf-8")
-    stack = Stack(docker, stack_name(workspace.project), file, workspace.project.make_state("logs"))
+    # the same name in every run: what a killed one left is found
+    stack = Stack(docker, f"fategen-{place(workspace.project.root)}", file, workspace.project.make_state("logs"))
     with signals_as_exceptions():
         try:
             stack.down()
@@ -154,11 +154,6 @@ def verify_stack(
                 done = stack.down()
             if not done.ok:
                 say(f"warning: some of it still runs: {done.last_line}; docker compose -p {stack.name} down --volumes")
-
-
-def stack_name(project: Project) -> str:
-    """Compose's name for the two parties of a project: ``fategen-`` and a digest of where it is."""
-    return f"fategen-{hashlib.sha256(str(project.root).encode()).hexdigest()[:8]}"
 
 
 def _need_compose(docker: Docker) -> None:

@@ -57,7 +57,7 @@ def facts(
     version: str = "26",
     problem: EngineError | None = None,
 ) -> Facts:
-    node = Node("n", "", "running", "", platforms or BOTH)
+    node = Node("running", "", platforms or BOTH)
     engine = Engine("26", version, store, "linux/amd64", problem)
     return Facts(engine, (0, 13, 1), Builder("default", driver, (node,)))
 
@@ -192,7 +192,7 @@ def test_an_old_buildkit_is_told_before_it_fails(plan: Plan) -> None:
     [problem] = build_problems(build_of(plan, "roll"), facts(store="graphdriver", version="20.10.24+dfsg1"))
     assert "Docker 20.10.24+dfsg1 is too old" in problem.message and "buildx create" in problem.message
     for buildkit, too_old in (("v0.9.3", "BuildKit v0.9.3"), ("v0.0.0+unknown", ""), ("v0.10.6", ""), ("", "")):
-        node = Node("n", "", "running", buildkit, BOTH)
+        node = Node("running", buildkit, BOTH)
         assert replace(facts(), builder=Builder("farm", "remote", (node,))).too_old == too_old
 
 
@@ -237,7 +237,7 @@ def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan) -> None:
     [problem] = build_problems(build_of(plan_of(requirements="requirements.txt"), "python"), native)
     assert "cannot run linux/arm64 programs, which base-image" in problem.message
     assert "qemu-user-static" in problem.message
-    idle = Node("b", "", "inactive", "", ())
+    idle = Node("inactive", "", ())
     two = replace(native, builder=replace(native.builder, nodes=(*native.builder.nodes, idle)))
     assert build_problems(build_of(plan_of(requirements="requirements.txt"), "python"), two) == [problem]
 
@@ -258,7 +258,7 @@ NO_BUILDER = Completed(("docker",), 1, "", 'ERROR: no builder "farm" found\n')
 
 
 def builder(driver: str = "docker", *platforms: str, status: str = "running", error: str = "") -> Builder:
-    return Builder("default", driver, (Node("n", "", status, "v0.13.2", platforms or BOTH),), error)
+    return Builder("default", driver, (Node(status, "v0.13.2", platforms or BOTH),), error)
 
 
 def checks_of(

@@ -43,7 +43,7 @@ class Release:
         described = {"mediaType": CONFIG, "digest": digest, "size": size}
         manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": described, "layers": []}).encode()
         self.registry.manifests.setdefault(path, {})[sha256(manifest)] = (MANIFEST, manifest)
-        return Built(image, (image,), sha256(manifest), (platform,), (), 0.0, "uploaded")
+        return Built(image, (image,), sha256(manifest), (platform,), {}, 0.0, "uploaded")
 
     def machine(self, platform: str, *, workspace: Workspace | None = None, without: str = "") -> Path:
         """The file of a machine that built this platform."""
@@ -91,7 +91,7 @@ def test_the_indexes_are_those_that_buildkit_writes(release: Release) -> None:
         indent=2,
     )  # fmt: skip
     roll = next(image.publication for image in published if image.publication.path == "fate/roll")
-    assert (roll.platforms, roll.target.digest) == ((AMD, ARM), sha256(index))
+    assert (roll.contents.platforms, roll.target.digest) == ((AMD, ARM), sha256(index))
 
 
 def test_an_image_of_one_platform_has_no_index(release: Release) -> None:

@@ -34,9 +34,9 @@ from tests.loopback import Loopback, sha256, tls
 pytestmark = pytest.mark.usefixtures("one_authority")
 
 
-def facts(driver: str = "docker", endpoint: str = "default", *, insecure: str = "") -> Facts:
+def facts(driver: str = "docker", *, insecure: str = "") -> Facts:
     engine = Engine("26", "26", "containerd", "linux/amd64", insecure=(insecure,) if insecure else ())
-    return Facts(engine, (0, 29, 1), Builder("farm", driver, (Node("n", endpoint, "running", "", BOTH),)))
+    return Facts(engine, (0, 29, 1), Builder("farm", driver, (Node("running", "", BOTH),)))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ class Asked:
         plan = plan_of(prefix=f"{self.host}/{path}", ca_bundle=ca_bundle)
         targets = [target for target in plan.targets if target.name in ("roll", "proxy", "mysql", "packages")]
         access = push_access(plan, self.directory, self.environment, facts().engine.insecure)
-        problems = push_problems(Docker("docker"), targets, access)
+        problems = [refusal.problem for refusal in push_problems(Docker("docker"), targets, access)]
         if not problems and isinstance(access, Access):
             problems, _ = check_tags(targets, access, lambda _: False)
         return [str(problem) for problem in problems]

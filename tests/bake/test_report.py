@@ -72,11 +72,11 @@ def test_verbose_lines_have_the_output_of_steps(plan: Plan) -> None:
 
 def test_the_result_as_table_and_as_json() -> None:
     digest, amd, arm = (f"sha256:{byte * 32}" for byte in ("1a", "3c", "4d"))
-    sizes = (("linux/amd64", 84_000_000), ("linux/arm64", 81_000_000))
-    manifests = (("linux/amd64", amd), ("linux/arm64", arm))
+    sizes, manifests = {"linux/amd64": 84_000_000, "linux/arm64": 81_000_000}, {"linux/amd64": amd, "linux/arm64": arm}
     pushed = Built("roll", ("r/roll:1",), digest, BOTH, sizes, 3.1, "pushed", manifests=manifests)
-    alone = Built("egg", ("r/egg:1",), amd, BOTH[:1], sizes[:1], 41.2, "pushed", manifests=manifests[:1])
-    built = Built("python", ("r/python:1",), "", BOTH, (), 0.0, "built", cached=True)
+    one = {"linux/amd64": amd}
+    alone = Built("egg", ("r/egg:1",), amd, BOTH[:1], {"linux/amd64": 84_000_000}, 41.2, "pushed", manifests=one)
+    built = Built("python", ("r/python:1",), "", BOTH, {}, 0.0, "built", cached=True)
     again = replace(pushed, replaced="sha256:" + "2b" * 32)
     assert result_table([again], 0.0).splitlines()[-1] == "replaced in the registry: roll (was sha256:2b2b2b2b…)"
     assert (again.as_json()["replaced"], pushed.as_json()["replaced"]) == ("sha256:" + "2b" * 32, None)
@@ -98,8 +98,8 @@ def test_the_result_as_table_and_as_json() -> None:
 
 
 def test_the_result_has_what_nobody_asked_for_and_its_time() -> None:
-    needed = (("packages", 207.2), ("base-image", 0.0))
-    images = [Built(name, (), "", BOTH, (), 2.7, "built", needed=needed) for name in ("roll", "proxy")]
+    needed = {"packages": 207.2, "base-image": 0.0}
+    images = [Built(name, (), "", BOTH, {}, 2.7, "built", needed=needed) for name in ("roll", "proxy")]
     lines = result_table(images, 210.0).splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [
         ["packages", "3m27s"], ["base-image", "cached"], ["roll", "2.7"], ["proxy", "2.7"], ["total", "3m30s"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -60,20 +59,6 @@ def test_verify(made: Made, file: Path, fategen: Run) -> None:
     assert err.startswith(f"error: {file} is damaged: layer {layer.digest} (b), bytes {layer.start:,}-")
     assert "next: copy that range again, or the whole file" in err
     assert "Traceback" not in err
-
-
-@pytest.mark.parametrize(
-    ("text", "warned"),
-    [("{sha}  fate-1.0.fate.tar\n", False), ("{sha}", False), ("{other}  fate-1.0.fate.tar\n", True), ("", True)],
-)
-def test_a_checksum_beside_the_file_that_is_not_its_own_is_told(
-    file: Path, fategen: Run, text: str, warned: bool
-) -> None:
-    sha, other = (hashlib.sha256(data).hexdigest() for data in (file.read_bytes(), b""))
-    Path(f"{file}.sha256").write_text(text.format(sha=sha, other=other))
-    code, _, err = fategen("bundle", "verify", file)
-    expected = f"warning: {file}.sha256 is not the checksum of this file: one of the two was replaced\n"
-    assert (code, err) == (0, expected if warned else "")
 
 
 @pytest.mark.parametrize("args", [("verify", "nowhere"), ("inspect", "."), ("save", "fat"), ("load",)])

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.format import contents
-from generator.bundle.push import Pushed, push
+from generator.bundle.push import push
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
+from generator.registry.publish import Published
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import simple
 from tests.bundle.test_load import places
@@ -26,13 +27,13 @@ def registry() -> Iterator[Loopback]:
         yield running
 
 
-def send(registry: Loopback, file: Path, *only: str, overwrite: bool = False) -> tuple[Pushed, ...]:
+def send(registry: Loopback, file: Path, *only: str, overwrite: bool = False) -> tuple[Published, ...]:
     environment = {"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}
     prefix, state = f"{registry.host}/inside/fate", file.parent / ".fategen"
-    pushed = push(
+    _, pushed = push(
         file, prefix, state=state, only=only, overwrite=overwrite, environment=environment, connect=registry.client
     )
-    return pushed.images
+    return pushed
 
 
 def sent(registry: Loopback) -> list[str]:
@@ -43,10 +44,11 @@ def sent(registry: Loopback) -> list[str]:
 def test_every_digest_is_kept_and_every_name(registry: Loopback, made: Made, file: Path) -> None:
     pushed = send(registry, file)
     targets = {image.label: image.target.digest for image in made.plan.index.images}
-    assert {p.references: (p.digest, p.state) for p in pushed} == {
-        (f"{registry.host}/inside/fate/a:1.0", f"{registry.host}/inside/fate/a:latest"): (targets["a"], "pushed"),
-        (f"{registry.host}/inside/fate/b:1.0",): (targets["b"], "pushed"),
-        (f"{registry.host}/inside/fate/m:1.0",): (targets["m"], "pushed"),
+    published = {(p.publication.path, p.publication.tags): (p.publication.target.digest, p.state) for p in pushed}
+    assert published == {
+        ("inside/fate/a", ("1.0", "latest")): (targets["a"], "pushed"),
+        ("inside/fate/b", ("1.0",)): (targets["b"], "pushed"),
+        ("inside/fate/m", ("1.0",)): (targets["m"], "pushed"),
     }
     for image in made.plan.index.images:
         kept = registry.manifests[f"inside/fate/{image.label}"]

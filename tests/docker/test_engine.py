@@ -78,12 +78,12 @@ def test_version(text: str, version: tuple[int, int, int] | None) -> None:
 def test_builder_of_the_engine() -> None:
     builder = parse_builder(INSPECT_DOCKER)
     assert (builder.name, builder.driver) == ("default", "docker")
-    assert builder.nodes == (Node("default", "default", "running", "v0.0.0+unknown", ("linux/amd64", "linux/arm64")),)
+    assert builder.nodes == (Node("running", "v0.0.0+unknown", ("linux/amd64", "linux/arm64")),)
 
 
 def test_builder_of_two_nodes() -> None:
     builder = parse_builder(INSPECT_FARM)
-    assert [node.endpoint for node in builder.nodes] == ["tcp://10.0.0.8:1234", "tcp://10.0.0.9:1234"]
+    assert len(builder.nodes) == 2
     assert builder.platforms == ("linux/amd64", "linux/386", "linux/arm64", "linux/arm/v7", "linux/arm/v6")
 
 

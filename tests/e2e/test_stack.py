@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from generator.project import find_project, packaged_data
-from generator.verify.stack import stack_name
+from generator.verify.origins import place
 from tests.e2e.conftest import Fategen, docker, make_project, succeeded
 
 SPACE = f"stack-{os.getpid()}"
@@ -45,7 +45,7 @@ def broken(project: Path, fategen: Fategen) -> Iterator[Path]:
 
 def left(project: Path) -> list[str]:
     """What compose made for the project and that is still there."""
-    ours = f"--filter=label=com.docker.compose.project={stack_name(find_project(project))}"
+    ours = f"--filter=label=com.docker.compose.project=fategen-{place(find_project(project).root)}"
     containers = docker("ps", "--all", ours, "--format", "{{.Names}}").split()
     networks = docker("network", "ls", ours, "--format", "{{.Name}}").split()
     volumes = docker("volume", "ls", ours, "--format", "{{.Name}}").split()

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from generator.errors import EngineError
-from generator.images.docker_save import BadStream, compress_layers, copy_blobs, grouped
+from generator.images.docker_save import compress_layers, copy_blobs, grouped
 from generator.images.layout import BlobStore
 from generator.images.oci import Descriptor
+from generator.images.strictjson import Malformed
 from tests.bundle.layouts import Layout, sha256
 from tests.bundle.tars import blob, tar
 
@@ -101,20 +102,20 @@ def test_a_cut_stream_is_never_taken_for_a_whole_one(files: dict[str, bytes | st
     data = tar(files)
     needed = data.rindex(json.dumps("Layers").encode())
     for length in range(0, needed, 211):
-        with pytest.raises(BadStream):
+        with pytest.raises(Malformed):
             compress_layers(io.BytesIO(data[:length]), IDS, store)
         assert not list(store.blobs.glob(".*")), "no half layer"
 
 
 def test_a_layer_that_is_missing_or_has_other_content_than_its_name_says_is_refused_known_or_not(store: Store) -> None:
     false = since_25({sha256(BASE): tar({"etc/base": b"other\n"})})
-    with pytest.raises(BadStream, match="are not those that its config names"):
+    with pytest.raises(Malformed, match="are not those that its config names"):
         compress(false, store)
     compress(since_25(), store)
     missing = since_25()
     del missing[blob(sha256(BASE))]
     for files in (false, missing):
-        with pytest.raises(BadStream, match="are not those that its config names"):
+        with pytest.raises(Malformed, match="are not those that its config names"):
             compress(files, store)
 
 
@@ -186,7 +187,7 @@ def test_every_blob_of_a_containerd_store_is_kept_under_its_digest_once(engine: 
 @pytest.mark.parametrize("content", [b"not that", b'{"not": "that"}'], ids=["a layer", "a document"])
 def test_a_blob_that_is_another_is_refused_and_not_kept(engine: Layout, store: Store, content: bytes) -> None:
     other = sha256(b"something else")
-    with pytest.raises(BadStream, match=f"{other} does not"):
+    with pytest.raises(Malformed, match=f"{other} does not"):
         copy_blobs(saved(engine.path, {blob(other): content}), store)
     assert other.removeprefix("sha256:") not in store.names()
 
@@ -194,13 +195,13 @@ def test_a_blob_that_is_another_is_refused_and_not_kept(engine: Layout, store: S
 @pytest.mark.parametrize("inside", [b"rootfs", b'"manifests"'], ids=["a blob", "the index"])
 def test_a_cut_stream_of_a_containerd_store_is_refused(engine: Layout, store: Store, inside: bytes) -> None:
     whole = saved(engine.path).getvalue()
-    with pytest.raises(BadStream):
+    with pytest.raises(Malformed):
         copy_blobs(io.BytesIO(whole[: whole.index(inside)]), store)
 
 
 def test_a_stream_without_an_index_is_refused(engine: Layout, store: Store) -> None:
     (engine.path / "index.json").unlink()
-    with pytest.raises(BadStream, match=r"no index\.json"):
+    with pytest.raises(Malformed, match=r"no index\.json"):
         copy_blobs(saved(engine.path), store)
 
 

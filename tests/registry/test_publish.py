@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from generator.errors import EngineError, InputError
+from generator.images.image import Contents, Layer, PlatformImage
 from generator.images.oci import OCI_CONFIG, OCI_GZIP, OCI_INDEX, OCI_MANIFEST, Descriptor
 from generator.registry.http import RegistryError
 from generator.registry.publish import (
@@ -55,7 +56,7 @@ def image(path: str, version: str, platforms: tuple[str, ...] = ("amd64", "arm64
         bytes_of[blob.digest] = data
         return blob
 
-    manifests, blobs = [], []
+    images, blobs = [], []
     for name in platforms:
         layer = keep(f"{path} {version} {name}".encode() * 999, OCI_GZIP)
         config = keep(
@@ -63,20 +64,19 @@ def image(path: str, version: str, platforms: tuple[str, ...] = ("amd64", "arm64
             OCI_CONFIG,
         )
         content = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": entry(config), "layers": [entry(layer)]}
-        manifests.append(keep(json.dumps(content).encode(), OCI_MANIFEST))
+        manifest = keep(json.dumps(content).encode(), OCI_MANIFEST)
+        images.append(PlatformImage(f"linux/{name}", manifest, config, (Layer(layer, layer.digest),)))
         blobs += [layer, config]
     children = [
-        entry(manifest, platform={"os": "linux", "architecture": name})
-        for manifest, name in zip(manifests, platforms, strict=True)
+        entry(image.manifest, platform={"os": "linux", "architecture": image.platform.rpartition("/")[2]})
+        for image in images
     ]
     index = keep(json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}).encode(), OCI_INDEX)
     return Publication(
         path=f"fate/{path}",
         tags=("1.0",),
         target=index,
-        platforms=tuple(f"linux/{name}" for name in platforms),
-        manifests=tuple(manifests),
-        blobs=tuple(blobs),
+        contents=Contents(tuple(images), tuple(image.manifest for image in images), tuple(blobs)),
         read=lambda blob: iter([bytes_of[blob.digest]]),
     )
 
@@ -153,7 +153,7 @@ def test_a_second_time_nothing_is_sent(registry: Loopback, tmp_path: Path) -> No
     publish(registry, release("1"), tmp_path)
     registry.asked.clear()
     again = publish(registry, release("1"), tmp_path)
-    assert [(image.changed, image.sent) for image in again] == [(False, 0)] * 3
+    assert [(image.state, image.sent) for image in again] == [("was there", 0)] * 3
     assert {method for method, path, _ in registry.asked if path != "/v2/"} == {"HEAD"}
 
 
@@ -332,13 +332,13 @@ def test_a_tag_that_points_to_another_image_does_not_move(registry: Loopback, tm
         publish(registry, release("2"), tmp_path)
     assert len(error.value.problems) == 3 and "--overwrite" in error.value.message
     assert tags(registry) == digests(release("1")) and not registry.paths("POST"), "nothing was uploaded"
-    assert all(image.changed for image in publish(registry, release("2"), tmp_path, overwrite=True))
+    assert all(image.state == "pushed" for image in publish(registry, release("2"), tmp_path, overwrite=True))
 
 
 def test_movable_tags_move(registry: Loopback, tmp_path: Path) -> None:
     for version in ("1", "2"):
         moved = [replace(image, tags=("latest", "nightly-7")) for image in release(version)]
-        assert all(image.changed for image in publish(registry, moved, tmp_path))
+        assert all(image.state == "pushed" for image in publish(registry, moved, tmp_path))
 
 
 def test_a_name_never_loses_a_platform(registry: Loopback, tmp_path: Path) -> None:
@@ -457,14 +457,15 @@ def test_the_next_run_goes_on_with_a_large_blob_where_this_one_broke(registry: L
     layer, state, one = bytes(9 << 20), tmp_path / "state", image("a", "1", ("amd64",))
     blob, small = described(layer, OCI_GZIP), one.read
     assert small is not None
-    one = replace(one, blobs=(blob, *one.blobs), read=lambda b: iter([layer]) if b == blob else small(b))
+    below = replace(one.contents, blobs=(blob, *one.contents.blobs))
+    one = replace(one, contents=below, read=lambda b: iter([layer]) if b == blob else small(b))
 
     def gone(handler: Handler) -> bool:
         return any(registry.uploads.values()) and handler.answer(503) is None
 
     registry.lies += [cutting(8 << 20, 1), gone]
     with pytest.raises(RegistryError):
-        publish(registry, [replace(one, blobs=(blob,))], state)
+        publish(registry, [replace(one, contents=replace(one.contents, blobs=(blob,)))], state)
     assert (state / "uploads.json").stat().st_mode & 0o777 == 0o600
     registry.lies.clear()
     registry.asked.clear()

@@ -40,7 +40,7 @@ def command(
     from generator.text import human, table
 
     with Bar("checking", quiet) as checking, Bar("pushing", quiet) as bar:
-        pushed = push(
+        root, pushed = push(
             file,
             prefix,
             bases=bases,
@@ -51,14 +51,15 @@ def command(
             progress=bar,
             state=state_directory(),
         )
-    if output_format == "json":
-        fields = ("references", "digest", "platforms", "state", "sent")
-        images = [{field: getattr(image, field) for field in fields} for image in pushed.images]
-        click.echo(json.dumps({"root": pushed.root, "images": images}, indent=2))
-        return
+    images: list[dict[str, object]] = []
     rows: list[tuple[str, ...]] = []
-    for image in pushed.images:
-        first, *others = image.references
-        rows.append((first, " ".join(image.platforms), image.digest, image.state, human(image.sent)))
-        rows += [(name, "", "", "", "") for name in others]
-    click.echo(table(("IMAGE", "PLATFORMS", "DIGEST", "", ">SENT"), rows))
+    for p in pushed:
+        names = [f"{prefix}/{p.publication.path.rpartition('/')[2]}:{tag}" for tag in p.publication.tags]
+        digest, platforms = p.publication.target.digest, p.publication.contents.platforms
+        images.append({"references": names, "digest": digest, "platforms": platforms, "state": p.state, "sent": p.sent})
+        rows.append((names[0], " ".join(platforms), digest, p.state, human(p.sent)))
+        rows += [(name, "", "", "", "") for name in names[1:]]
+    if output_format == "json":
+        click.echo(json.dumps({"root": root, "images": images}, indent=2))
+    else:
+        click.echo(table(("IMAGE", "PLATFORMS", "DIGEST", "", ">SENT"), rows))
