@@ -9,11 +9,18 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from generator.cli.common import change_options, directory_option, open_project, say_warnings
+from generator.cli.common import (
+    change_options,
+    directory_option,
+    format_option,
+    open_project,
+    quiet_option,
+    say_warnings,
+)
 from generator.cli.complete import images_and_groups
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
@@ -41,8 +48,8 @@ if TYPE_CHECKING:
               help="With --push: upload without tags, and write FILE for fategen join.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Let a push move tags that point to other images.")
 @click.option("--allow-dirty", is_flag=True, help="Push local sources with uncommitted changes to the release's tag.")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
+@format_option
+@quiet_option
 @click.option("-v", "--verbose", is_flag=True, help="Show the output of every step.")
 @directory_option
 @change_options
@@ -51,20 +58,15 @@ def command(
     push: bool,
     load: bool,
     verify: bool,
-    platforms: tuple[str, ...],
-    builder: str,
-    published_base: bool,
     show: bool,
-    no_cache: bool,
     digests: Path | None,
-    overwrite: bool,
-    allow_dirty: bool,
     output_format: str,
     quiet: bool,
     verbose: bool,
     directory: Path,
     sets: tuple[str, ...],
     sources: tuple[str, ...],
+    **flags: Any,
 ) -> None:
     """Build images and groups (default: the components); without --push and --load they stay in the build cache."""
     if push and load:
@@ -80,12 +82,10 @@ def command(
     docker = find_docker().at(project.root)
     with contextlib.ExitStack() as stack:
         # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
-        with contextlib.nullcontext() if show else asking(docker, builder) as answers:
+        with contextlib.nullcontext() if show else asking(docker, flags["builder"]) as answers:
             from generator import bake as baking
 
-            options = baking.Options(
-                output, platforms, builder, no_cache, published_base, allow_dirty, overwrite, digests is not None
-            )
+            options = baking.Options(output, untagged=digests is not None, **flags)
             if not show or sets or sources:
                 stack.enter_context(baking.lock_project(project))
             workspace, bake_file = baking.open_workspace(project, sets, sources)

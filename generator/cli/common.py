@@ -22,6 +22,19 @@ directory_option = click.option(
     help="The project, or a directory in it; default: the current one.",
 )
 
+format_option = click.option(
+    "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
+signature_option = click.option(
+    "--require-signature",
+    "key",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Refuse a bundle that is not signed by this key: an SSH public key or an allowed_signers file.",
+)
+file_argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+
 
 def change_options(function: F) -> F:
     """``--set`` and ``--source``: values that override ``.env`` for this run."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from generator.bake.checks import Check, examine
-from generator.cli.common import directory_option
+from generator.cli.common import directory_option, format_option
 from generator.docker.process import Docker
 from generator.text import WIDTH, table, wrap
 
@@ -18,7 +18,7 @@ SIGNS = {"ok": "✓", "note": "!", "missing": "✗"}
 
 @click.command()
 @directory_option
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option
 @click.pass_context
 def command(context: click.Context, directory: Path, output_format: str) -> None:
     """Show what this machine and this project have, what is missing, how to get it, and what works without it.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from generator.cli.common import change_options, directory_option, open_project, say_warnings
+from generator.cli.common import change_options, directory_option, format_option, open_project, say_warnings
 from generator.errors import EngineError
 from generator.progress import Bar
 
@@ -16,7 +16,7 @@ from generator.progress import Bar
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Move tags that point to other images.")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option
 @directory_option
 @change_options
 def command(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.cli.common import directory_option, open_project, say_warnings
+from generator.cli.common import directory_option, open_project, quiet_option, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.errors import BuildError, InputError, Problem
 from generator.progress import say
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "output_format", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True
 )
-@click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
+@quiet_option
 @directory_option
 def command(
     names: tuple[str, ...],

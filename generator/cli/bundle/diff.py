@@ -8,7 +8,7 @@ import click
 
 from generator.bundle.diff import diff
 from generator.bundle.reader import inspect
-from generator.cli.bundle.shared import format_option
+from generator.cli.common import format_option
 from generator.loader.commands import show
 
 

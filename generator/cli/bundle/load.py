@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from generator.cli.bundle.shared import format_option, quiet_option, signature_option
+from generator.cli.common import format_option, quiet_option, signature_option
 from generator.loader import commands
 
 

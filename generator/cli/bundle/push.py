@@ -4,53 +4,36 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from generator.cli.bundle.shared import base_option, format_option, quiet_option, signature_option
+from generator.cli.common import format_option, quiet_option, signature_option
 from generator.progress import Bar
+from generator.project import state_directory
+from generator.text import human, table
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("prefix", metavar="REGISTRY/PREFIX")
-@base_option
+@click.option("--base", "bases", multiple=True, type=click.Path(path_type=Path), metavar="OLD",
+              help="For a delta bundle: its base bundle. Repeatable.")  # fmt: skip
 @click.option("--image", "only", multiple=True, metavar="NAME", help="Push only this image. Repeatable.")
 @click.option("--overwrite", is_flag=True, help="Move tags that point to other images.")
 @signature_option
 @format_option
 @quiet_option
-def command(
-    file: Path,
-    prefix: str,
-    bases: tuple[Path, ...],
-    only: tuple[str, ...],
-    overwrite: bool,
-    key: Path | None,
-    output_format: str,
-    quiet: bool,
-) -> None:
+def command(file: Path, prefix: str, output_format: str, quiet: bool, **options: Any) -> None:
     """Check a bundle and push its images to REGISTRY/PREFIX/NAME:TAG, with the same digests.
 
     Every tag is written, or none, after everything is uploaded. Logins are Docker's (docker login). Blobs in the
     registry are not sent again: after an error, run the command again.
     """
     from generator.bundle.push import push
-    from generator.project import state_directory
-    from generator.text import human, table
 
     with Bar("checking", quiet) as checking, Bar("pushing", quiet) as bar:
-        root, pushed = push(
-            file,
-            prefix,
-            bases=bases,
-            only=only,
-            key=key,
-            overwrite=overwrite,
-            checking=checking,
-            progress=bar,
-            state=state_directory(),
-        )
+        root, pushed = push(file, prefix, **options, checking=checking, progress=bar, state=state_directory())
     images: list[dict[str, object]] = []
     rows: list[tuple[str, ...]] = []
     for p in pushed:

@@ -24,8 +24,14 @@ from generator.bundle.sources import (
     without_building,
 )
 from generator.bundle.writer import check_place
-from generator.cli.bundle.shared import format_option, quiet_option
-from generator.cli.common import change_options, directory_option, open_project, say_warnings
+from generator.cli.common import (
+    change_options,
+    directory_option,
+    format_option,
+    open_project,
+    quiet_option,
+    say_warnings,
+)
 from generator.cli.complete import images_of_bundle, plan_or_none
 from generator.docker.engine import asking
 from generator.docker.process import find_docker

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from generator.cli.bundle.shared import file_argument, format_option, quiet_option, signature_option
+from generator.cli.common import file_argument, format_option, quiet_option, signature_option
 from generator.loader import commands
 
 
