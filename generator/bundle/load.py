@@ -9,7 +9,6 @@ bundle says, the tags go back to what they were. Engines get members written her
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from generator.bundle.reader import Approve, Bundle, checksum_warning, iter_veri
 from generator.config import reference
 from generator.config.reference import familiar
 from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
-from generator.images.image import Image, Readable
+from generator.images.image import Image, Readable, sha256
 from generator.images.oci import ZSTD_TYPES, platform_name
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
@@ -252,7 +251,8 @@ class Names:
     def __init__(self, engine: Engine, chosen: BundleIndex) -> None:
         self._engine = engine
         self._images = {name: image for image in chosen.images for name in image.references}
-        self._keeps = {name: _keep_name(name) for name in self._images} if engine.drops_untagged() else {}
+        drops = engine.drops_untagged()
+        self._keeps = {name: f"fategen.invalid/keep:{sha256(name.encode())[7:23]}" for name in self._images if drops}
         known = engine.inspect([*self._images, *self._keeps.values()])
         self._before = {name: known[name] for name in self._images if name in known}
         self._kept: dict[str, str] = {}
@@ -335,11 +335,6 @@ class Names:
                 except EngineError:
                     lost.append(name)
         return lost
-
-
-def _keep_name(name: str) -> str:
-    """The name that keeps the image which has this name."""
-    return "fategen.invalid/keep:" + hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _ids(image: Image) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import stat
 import sys
 import threading
 from collections.abc import Generator, Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -139,8 +139,11 @@ class Stream:
 
     def __init__(self, source: int | Readable, name: str, position: int = 0) -> None:
         self._source, self.name, self.position = source, name, position
-        self.sha: hashlib._Hash | None = None
-        """of all that was read, if anybody wants it"""
+        self.pool: ThreadPoolExecutor | None = None
+        """where all that is read is hashed, one piece behind; None if nobody wants it"""
+        self.sha = hashlib.sha256()
+        self.hashing: Future[None] = Future()
+        self.hashing.set_result(None)
 
     def at(self, position: int) -> Stream:
         """The same file from another byte on."""
@@ -162,8 +165,9 @@ class Stream:
         except OSError as error:
             message = f"{self.name} cannot be read: {error.strerror}"
             raise BundleError(message, hint="check the disk or the connection") from error
-        if self.sha:
-            self.sha.update(data)
+        if self.pool:
+            self.hashing.result()
+            self.hashing = self.pool.submit(self.sha.update, data)
         return data
 
 
@@ -219,7 +223,8 @@ def open_bundle(source: Path | Readable, outcome: str = "") -> Iterator[Bundle]:
             regular = stat.S_ISREG(status.st_mode)
             file_size = status.st_size if regular else None
             stream = Stream(file.fileno() if regular else file, str(source))
-            stream.sha = hashlib.sha256() if regular and Path(f"{source}.sha256").is_file() else None
+            if regular and Path(f"{source}.sha256").is_file():
+                stream.pool = closing.enter_context(ThreadPoolExecutor(1))
         else:
             stream = Stream(source, str(getattr(source, "name", "the input")))
         yield Bundle(stream.name, _read_index(stream), stream, file_size, outcome)
@@ -368,12 +373,13 @@ def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[
 
 def checksum_warning(bundle: Bundle) -> str:
     """That the checksum beside an intact bundle, which was read in one pass, is another file's; "" if it is not."""
-    file, sha = Path(f"{bundle.name}.sha256"), bundle.stream.sha
-    if sha is None:
+    file, stream = Path(f"{bundle.name}.sha256"), bundle.stream
+    if stream.pool is None:
         return ""
-    sha.update(TRAILER)
+    stream.hashing.result()
+    stream.sha.update(TRAILER)
     with contextlib.suppress(OSError), file.open("rb") as opened:
-        if sha.hexdigest().encode() in opened.read(MAX_METADATA_SIZE).split():
+        if stream.sha.hexdigest().encode() in opened.read(MAX_METADATA_SIZE).split():
             return ""
     return f"warning: {file} is not the checksum of this file: one of the two was replaced"
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -193,12 +193,10 @@ def parse_builder(text: str) -> Builder:
     fields = _fields(head)
     nodes = [_fields(block) for block in re.split(r"\n(?=Name:)", tail.strip()) if block.strip()]
     error = fields.get("error", "") or next((node["error"] for node in nodes if "error" in node), "")
-    return Builder(fields.get("name", ""), fields.get("driver", ""), tuple(map(_node, nodes)), error)
-
-
-def _node(fields: Mapping[str, str]) -> Node:
-    status, buildkit, platforms = (fields.get(key, "") for key in ("status", "buildkit version", "platforms"))
-    return Node(status, buildkit, parse_platforms(platforms))
+    built = (
+        Node(n.get("status", ""), n.get("buildkit version", ""), parse_platforms(n.get("platforms", ""))) for n in nodes
+    )
+    return Builder(fields.get("name", ""), fields.get("driver", ""), tuple(built), error)
 
 
 def _fields(block: str) -> dict[str, str]:

@@ -31,10 +31,6 @@ def get_right(project: str) -> str:
     return f"ask for permission to push to project {project} (in Harbor, the role Developer or a robot that may push)"
 
 
-def get_project(project: str) -> str:
-    return f"create project {project} in Harbor, or correct PREFIX"
-
-
 def get_authority(host: str) -> str:
     return f"put the CA at /etc/docker/certs.d/{host}/ca.crt, here and where the builder runs"
 

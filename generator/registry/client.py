@@ -19,6 +19,8 @@ from pathlib import Path
 
 from generator.config.reference import Reference
 from generator.docker.credentials import HUB, certificates, docker_config, find_login
+from generator.docker.engine import ask_engine
+from generator.docker.process import find_docker
 from generator.errors import EngineError
 from generator.images.image import sha256
 from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_config, parse_index, parse_manifest
@@ -258,18 +260,10 @@ def access_to(host: str, environment: Mapping[str, str], insecure: Sequence[str]
     """
     login = find_login(docker_config(environment), host, environment)
     if insecure is None:
-        insecure = () if is_insecure(host, ()) else _insecure_registries()
+        insecure = ()
+        with contextlib.suppress(EngineError):
+            insecure = () if is_insecure(host, ()) else ask_engine(find_docker()).insecure
     return Access(host, login, environment, tuple(certificates(host, environment)), is_insecure(host, insecure))
-
-
-def _insecure_registries() -> tuple[str, ...]:
-    from generator.docker.engine import ask_engine
-    from generator.docker.process import find_docker
-
-    try:
-        return ask_engine(find_docker()).insecure
-    except EngineError:
-        return ()
 
 
 def host_of(reference: Reference) -> str:

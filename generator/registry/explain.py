@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from generator.docker.credentials import config_directory
-from generator.docker.hints import get_authority, get_login, get_project, get_right
+from generator.docker.hints import get_authority, get_login, get_right
 from generator.errors import Problem
 from generator.registry.client import refused_pushes
 from generator.registry.http import ErrorKind, RegistryError
@@ -33,7 +33,7 @@ _PULL: Texts = {
 _PUSH: Texts = {
     "no login": ("a push needs a login, and docker has none for it in {config}{quoted}", get_login("{host}")),
     "denied": ("{user} may not push {paths}{quoted}", get_right("{project}")),
-    "missing": ("it has no project {project}{quoted}", get_project("{project}")),
+    "missing": ("it has no project {project}{quoted}", "create project {project} in Harbor, or correct PREFIX"),
     "unknown": ("cannot tell whether it accepts a push: {detail}", ""),
 }
 

@@ -148,7 +148,8 @@ class Session:
             raise error
         delay = RETRY_DELAYS[failures - 1] if error.wait is None else error.wait
         self._note(f"{self.access.host}: {error.detail}; trying again in {delay:g} s")
-        self.pause(delay)
+        self._sleep(delay)
+        self.raise_if_stopped()
 
     def _with_token(self, method: str, address: str, *scopes: str, **options: Any) -> Response:
         header = self.authorization(scopes)
@@ -211,11 +212,6 @@ class Session:
                 return response
             url = join_url(url, response.location)
         raise RegistryError("unknown", f"it redirects more than {_REDIRECTS} times")
-
-    def pause(self, seconds: float) -> None:
-        """Sleeps. Raises Stopped if the session was ended."""
-        self._sleep(seconds)
-        self.raise_if_stopped()
 
     def raise_if_stopped(self) -> None:
         """Raises Stopped."""
