@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -32,17 +32,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) ->
             # the one with the most room beside its usual cell: few rows are wrapped
             emptiest = max((i for i in range(len(head)) if widths[i] > words[i]), key=lambda i: widths[i] - usual[i])
             widths[emptiest] -= 1
-        lines = [part for line in lines for part in _wrapped(line, widths)]
+        wrapped = ([wrap(cell, w).split("\n") for cell, w in zip(line, widths)] for line in lines)  # noqa: B905
+        lines = [part for cells_of in wrapped for part in zip_longest(*cells_of, fillvalue="")]
     return "\n".join(
         "  ".join(line[i].rjust(w) if right[i] else line[i].ljust(w) for i, w in enumerate(widths)).rstrip()
         for line in lines
     )
-
-
-def _wrapped(line: Sequence[str], widths: Sequence[int]) -> Iterator[Sequence[str]]:
-    """The lines that a row needs in columns of these widths."""
-    cells = (wrap(cell, widths[number]).split("\n") for number, cell in enumerate(line))
-    return zip_longest(*cells, fillvalue="")
 
 
 def wrap(text: str, width: int = WIDTH, indent: str = "") -> str:

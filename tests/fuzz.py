@@ -243,11 +243,8 @@ class Target:
         """Reads it together with a bundle that may be its base."""
         for pair in ((path, self._base), (self._base, path)):
             with open_blobs(pair[0], pair[1:]) as blobs:
-                for digest, blob in blobs.blobs.items():
-                    if blob.member.role == "layer":
-                        list(blobs.chunks(digest))
-                    else:
-                        b"".join(blobs.chunks(digest))
+                for blob in blobs.blobs.values():
+                    list(blob.chunks())
 
     def summary(self) -> str:
         return (

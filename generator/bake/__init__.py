@@ -2,7 +2,7 @@
 
 from generator.bake.job import Job, Options, make_job, not_built
 from generator.bake.prepare import lock_project, make_context, open_workspace, resolved
-from generator.bake.publish import Built, bake, build_layouts, result_table
+from generator.bake.publish import Built, bake, export_layouts, result_table
 from generator.bake.run import BakeContext
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "Job",
     "Options",
     "bake",
-    "build_layouts",
+    "export_layouts",
     "lock_project",
     "make_context",
     "make_job",

@@ -140,7 +140,7 @@ def _without_attestations(context: BakeContext) -> BakeContext:
 
 def _publish_layouts(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, Published], BakeResult]:
     """Builds OCI layouts and uploads these: what ``verify`` saw has the digest that is tagged."""
-    from generator.images.image import iter_verified, until_checked
+    from generator.images.image import read_pieces
     from generator.images.layout import Layout, top
 
     sources, result = export_layouts(context)
@@ -149,11 +149,7 @@ def _publish_layouts(context: BakeContext, verify: Verify | None) -> tuple[Mappi
 
     def publication(target: Target, source: SourceImage) -> Publication:
         layout = Layout(source.layout)
-
-        def read(blob: Descriptor) -> Iterator[bytes]:
-            with layout.open(blob) as stream:
-                yield from until_checked(iter_verified(stream, blob))
-
+        read = partial(read_pieces, layout, what=f"{target.name}: blob")
         return replace(_publication(target, layout, top(source)), read=read)
 
     return _publish(context, lambda _: list(map(publication, context.job.named, sources))), result
@@ -302,22 +298,18 @@ def loaded_sizes(context: BakeContext) -> dict[str, dict[str, int]]:
 # OCI layouts: what bundles are made of, and what is verified
 
 
-def build_layouts(context: BakeContext, platforms: Sequence[str]) -> tuple[SourceImage, ...]:
-    """Builds the job's targets as OCI layouts, with ``platforms`` in this order."""
-    clear_logs(context.state, context.job)
-    return export_layouts(context, platforms)[0]
-
-
 def export_layouts(
     context: BakeContext, platforms: Sequence[str] = (), *, again: bool = False
 ) -> tuple[tuple[SourceImage, ...], BakeResult]:
-    """Builds the job's images and writes each to ``.fategen/layouts/<target>``. Raises BuildError or EngineError.
+    """Builds the job's images and writes each to ``.fategen/layouts/<target>``, with ``platforms`` in this order.
 
     Layers are what a push sends: gzip, unless a base has others. ``again``: the images were built just now, so that no
-    build cache is written.
+    build cache is written. Raises BuildError or EngineError.
     """
     job = replace(context.job, targets=context.job.named)
     context = replace(context, job=job)
+    if not again:
+        clear_logs(context.state, job)
     platforms = platforms or tuple(dict.fromkeys(p for target in job.targets for p in target.platforms))
     layouts = {target.name: empty_layout(context.state / "layouts", target.name) for target in job.targets}
     images = source_images(job, platforms, layouts)

@@ -12,6 +12,7 @@ from generator.bundle.index import BundleIndex, short_root
 from generator.bundle.reader import Bundle, Checker, Damage, check_end, damaged, open_bundle
 from generator.errors import InputError, Problem
 from generator.images.image import Readable
+from generator.images.oci import Descriptor
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,11 @@ class Blobs:
     def index(self) -> BundleIndex:
         return self.bundle.index
 
-    def chunks(self, digest: str) -> Iterator[bytes]:
+    def chunks(self, blob: Descriptor) -> Iterator[bytes]:
         """The bytes of a blob; the last piece only when the whole blob is right. Raises BundleError if it is not."""
-        if digest not in self.blobs:
+        if blob.digest not in self.blobs:
             self.require_all()
-        return self.blobs[digest].chunks()
+        return self.blobs[blob.digest].chunks()
 
     def require_all(self) -> None:
         """Raises InputError if a delta's base bundles were not given."""

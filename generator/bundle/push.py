@@ -108,4 +108,4 @@ def _publication(blobs: Blobs, path: str, tags: Sequence[str], image: Image) -> 
     below = tuple(blob for blob in image.blobs() if blob not in (image.target, *manifests))
     everything = Contents(image.platform_images, manifests, below)
     absent = frozenset(blob.digest for blob in below if blob.digest not in blobs.blobs)
-    return Publication(path, tuple(tags), image.target, everything, lambda blob: blobs.chunks(blob.digest), absent)
+    return Publication(path, tuple(tags), image.target, everything, blobs.chunks, absent)

@@ -15,7 +15,7 @@ from generator.bundle.reader import inspect
 from generator.bundle.writer import check_place, check_space, output_file, write_checksum
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images.compression import compression_of
-from generator.images.image import BadBlob, BlobSource, iter_verified, sha256
+from generator.images.image import BlobSource, read_pieces, sha256
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import Descriptor, compressed_with
 from generator.images.strictjson import Malformed
@@ -144,17 +144,11 @@ def _planned(
 
 
 def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) -> Iterator[bytes]:
-    what = f"{', '.join(member.images)}: {member.role} {member.digest}"
-    try:
-        with source.open(blob) as file:
-            for number, chunk in enumerate(iter_verified(file, blob, hashed=hashed)):
-                if number == 0 and member.role == "layer" and compression_of(chunk) != compressed_with(blob.media_type):
-                    raise BadBlob("is not compressed as its media type says")
-                yield chunk
-    except OSError as error:
-        raise BundleError(f"{what} cannot be read: {error.strerror}", hint=source.hint) from error
-    except BadBlob as error:
-        raise BundleError(f"{what} {error}", hint=source.hint) from None
+    what = f"{', '.join(member.images)}: {member.role}"
+    for number, chunk in enumerate(read_pieces(source, blob, what, hashed=hashed)):
+        if number == 0 and member.role == "layer" and compression_of(chunk) != compressed_with(blob.media_type):
+            raise BundleError(f"{what} {blob.digest} is not compressed as its media type says", hint=source.hint)
+        yield chunk
 
 
 def _write(file: Writable, plan: Contents, read: Read, fetching: Fetch | None, progress: Progress) -> str:

@@ -66,20 +66,13 @@ def main() -> None:
             error.show()
             return error.exit_code
         except click.ClickException as error:
-            print(FategenError(_as_ours(error), hint=_next(error)).render(), file=sys.stderr)
+            # in the style of every other error
+            text = re.sub(r"\.? \(?Did you mean (?:one of: )?(.*?)\)?$", r"; did you mean \1", error.format_message())
+            context = getattr(error, "ctx", None)
+            hint = f"{context.command_path if context else 'fategen'} --help"
+            print(FategenError(text[:1].lower() + text[1:].removesuffix("."), hint=hint).render(), file=sys.stderr)
             return error.exit_code
 
     if sys.argv[1:2] == ["help"]:
         sys.argv[1:] = [*sys.argv[2:], "--help"]
     sys.exit(stdio.run(command))
-
-
-def _as_ours(error: click.ClickException) -> str:
-    """What click found wrong, in the style of every other error."""
-    text = re.sub(r"\.? \(?Did you mean (?:one of: )?(.*?)\)?$", r"; did you mean \1", error.format_message())
-    return text[:1].lower() + text[1:].removesuffix(".")
-
-
-def _next(error: click.ClickException) -> str:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    return f"{context.command_path if context else 'fategen'} --help"

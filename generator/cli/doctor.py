@@ -37,12 +37,7 @@ def _table(checks: list[Check]) -> str:
     for check in checks:
         if check.state != "ok":
             lines.append(f"\n{SIGNS[check.state]} {check.name}")
-            lines += [_indented(line) for line in f"get it: {check.get}\nwithout it: {check.without}".split("\n")]
+            for line in f"get it: {check.get}\nwithout it: {check.without}".split("\n"):
+                # a command, which is on a line of its own, stays on it: it is to be copied
+                lines.append(f"    {line}" if line.startswith("    ") else wrap(line.strip(), indent="    "))
     return "\n".join(lines)
-
-
-def _indented(line: str) -> str:
-    """A command, which stands on a line of its own, stays on it: it is to be copied."""
-    if line.startswith("    "):
-        return f"    {line}"
-    return wrap(line.strip(), indent="    ")

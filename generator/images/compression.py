@@ -9,11 +9,13 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import IO, Any, Literal
 
 from generator.errors import InputError, Problem
 from generator.images.image import Readable
 from generator.images.oci import OCI_GZIP, Descriptor
+from generator.images.strictjson import Malformed
 
 try:
     from isal import isal_zlib
@@ -25,8 +27,6 @@ Compression = Literal["", "gzip", "zstd"]
 """How a layer is compressed; "" for a plain tar."""
 PIECE = 1 << 20
 """bytes that are unpacked or compressed at a time"""
-NO_ZSTD = "this Python has no zstd (3.14 has)"
-_INSTALL = "pip install backports.zstd, where fategen is installed"
 _WINDOW_LOG = 27
 """zstd: at most 128 MiB of window, as ``zstd -d`` takes without being asked"""
 # the second is a skippable frame, with which a stream of several frames may begin
@@ -38,58 +38,56 @@ def compression_of(head: bytes) -> Compression:
     return "gzip" if head.startswith(b"\x1f\x8b\x08") else "zstd" if _ZSTD.match(head) else ""
 
 
-class DamagedStream(ValueError):
-    """A compressed stream cannot be unpacked; the message is the decompressor's."""
+def unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """A layer's tar, in pieces of at most ``PIECE`` bytes, never unpacked further than one piece ahead.
 
-
-class Decompressor:
-    """Unpacks a compressed stream whose bytes are given as they come, never more than one piece ahead.
-
-    Several streams may follow each other (pigz and others write so), and zeros the last. ``what`` begins the message
-    of an InputError: it is zstd, and this Python has none.
+    Several compressed streams may follow each other (pigz and others write so), and zeros the last. Raises Malformed;
+    InputError if it is zstd, and this Python has none.
     """
-
-    def __init__(self, kind: Literal["gzip", "zstd"], what: str) -> None:
-        self._new: Callable[[], Any] = lambda: zlib.decompressobj(wbits=31)
-        self._errors: tuple[type[Exception], ...] = (zlib.error,)
-        if kind == "zstd":
-            zstd = zstd_module(Problem(what, f"it is zstd-compressed, and {NO_ZSTD}"))
-            options = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
-            self._new, self._errors = (lambda: zstd.ZstdDecompressor(options=options)), (zstd.ZstdError, EOFError)
-        self._stream = self._new()
-
-    @property
-    def ended(self) -> bool:
-        """Whether a stream is at its end, and not in its middle."""
-        return bool(self._stream.eof)
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Pieces of at most ``PIECE`` bytes. Raises DamagedStream."""
+    head = b""
+    while len(head) < 4 and (piece := next(pieces, b"")):
+        head += piece
+    kind = compression_of(head)
+    if not kind:
+        yield head
+        yield from pieces
+        return
+    new: Callable[[], Any] = lambda: zlib.decompressobj(wbits=31)  # noqa: E731
+    errors: tuple[type[Exception], ...] = (zlib.error,)
+    if kind == "zstd":
+        zstd = zstd_module()
+        options = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+        new, errors = (lambda: zstd.ZstdDecompressor(options=options)), (zstd.ZstdError, EOFError)
+    stream = new()
+    for data in chain([head], pieces):
         more = False
         while data or more:
-            if self._stream.eof:
+            if stream.eof:
                 if not data.strip(b"\0"):
-                    return
-                self._stream = self._new()
+                    break
+                stream = new()
             try:
-                piece = self._stream.decompress(data, PIECE)
-            except self._errors as error:
-                raise DamagedStream(str(error)) from None
+                piece = stream.decompress(data, PIECE)
+            except errors as error:
+                raise Malformed(f"its compression is damaged ({error})") from None
             yield piece
             # zlib gives back what it has not read; zstd keeps it
-            data = self._stream.unused_data if self._stream.eof else getattr(self._stream, "unconsumed_tail", b"")
-            more = len(piece) == PIECE and not self._stream.eof
+            data = stream.unused_data if stream.eof else getattr(stream, "unconsumed_tail", b"")
+            more = len(piece) == PIECE and not stream.eof
+    if not stream.eof:
+        raise Malformed("its compression ends too early")
 
 
-def zstd_module(problem: Problem) -> Any:
-    """Python's zstd, or its backport. InputError with this problem if there is neither."""
+def zstd_module() -> Any:
+    """Python's zstd, or its backport. InputError if there is neither."""
     try:
         try:
             from compression import zstd  # type: ignore[import-not-found, unused-ignore]
         except ImportError:
             from backports import zstd  # type: ignore[import-not-found, no-redef, unused-ignore]
     except ImportError:
-        raise InputError(problem, hint=_INSTALL) from None
+        problem = Problem("a layer", "it is zstd-compressed, and this Python has no zstd (3.14 has)")
+        raise InputError(problem, hint="pip install backports.zstd, where fategen is installed") from None
     return zstd
 
 

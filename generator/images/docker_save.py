@@ -24,7 +24,7 @@ from typing import IO, Generic, TypeVar, cast
 from generator.config.reference import normalize
 from generator.docker.process import Child, Docker, signals_as_exceptions
 from generator.errors import EngineError
-from generator.images.image import CHUNK, BadBlob, Readable, sha256
+from generator.images.image import CHUNK, Readable, sha256
 from generator.images.layout import BlobStore
 from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import MAX_METADATA_SIZE, Malformed, fields, items, parse, text
@@ -227,10 +227,7 @@ def copy_blobs(stream: Readable, store: BlobStore) -> dict[str, Descriptor]:
     """Put all blobs of a containerd store's stream into ``store``; what each full name stands for. Raises Malformed."""
 
     def take(digest: str, layer: Readable, size: int) -> str:
-        try:
-            store.copy(layer, Descriptor(digest, size, ""))
-        except BadBlob as error:
-            raise Malformed(f"{digest} {error}") from None
+        store.copy(layer, Descriptor(digest, size, ""))
         return digest
 
     saved = read_stream(stream, take)

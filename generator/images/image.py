@@ -138,52 +138,48 @@ class Contents:
         return {image.platform: image.manifest.digest for image in self.platform_images}
 
 
-class BadBlob(ValueError):
-    """The bytes are not those that a descriptor announces; the message says why."""
-
-
 def sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def copy_hashed(stream: Readable, write: Callable[[bytes], object]) -> str:
-    """Hand everything in ``stream`` to ``write`` and return its digest."""
-    sha = hashlib.sha256()
-    while chunk := stream.read(CHUNK):
-        sha.update(chunk)
-        write(chunk)
-    return "sha256:" + sha.hexdigest()
-
-
 def iter_verified(stream: Readable, blob: Descriptor, *, hashed: bool = False) -> Iterator[bytes]:
-    """The bytes of a blob in pieces. BadBlob at the end if they are not the blob, or as soon as there are too many.
+    """The bytes of a blob in pieces, the last one only if all are right. Malformed if they are not the blob's.
 
     ``hashed``: its digest was checked a moment ago, so only its size is.
     """
-    total, sha = 0, hashlib.sha256()
+    total, sha, last = 0, hashlib.sha256(), b""
     while total <= blob.size and (chunk := stream.read(CHUNK)):
         total += len(chunk)
         if not hashed:
             sha.update(chunk)
-        if total <= blob.size:
-            yield chunk
+        if last:
+            yield last
+        last = chunk
     if total != blob.size:
-        raise BadBlob(f"does not have the {blob.size:,} bytes that its descriptor states")
+        raise Malformed(f"{blob.digest} does not have the {blob.size:,} bytes that its descriptor states")
     if not hashed and "sha256:" + sha.hexdigest() != blob.digest:
-        raise BadBlob("does not match its digest")
+        raise Malformed(f"{blob.digest} does not match its digest")
+    if last:
+        yield last
+
+
+def read_pieces(source: BlobSource, blob: Descriptor, what: str, *, hashed: bool = False) -> Iterator[bytes]:
+    """A blob as ``iter_verified`` gives it. ``what`` begins the message of a BundleError: ``egg: manifest``."""
+    try:
+        with source.open(blob) as stream:
+            yield from iter_verified(stream, blob, hashed=hashed)
+    except OSError as error:
+        raise BundleError(f"{what} {blob.digest} cannot be read: {error.strerror}", hint=source.hint) from error
+    except Malformed as error:
+        raise BundleError(f"{what} {error}", hint=source.hint) from None
 
 
 def read_blob(source: BlobSource, blob: Descriptor, what: str) -> bytes:
-    """A manifest, an index or a config, verified. ``what`` begins the message of a BundleError: ``egg: manifest``."""
-    try:
-        if blob.size > MAX_METADATA_SIZE:
-            raise BadBlob(f"has {blob.size:,} bytes, at most {MAX_METADATA_SIZE:,} are read")
-        with source.open(blob) as stream:
-            return b"".join(iter_verified(stream, blob))
-    except OSError as error:
-        raise BundleError(f"{what} {blob.digest} cannot be read: {error.strerror}", hint=source.hint) from error
-    except BadBlob as error:
-        raise BundleError(f"{what} {blob.digest} {error}", hint=source.hint) from None
+    """A manifest, an index or a config, whole; ``what`` as for ``read_pieces``."""
+    if blob.size > MAX_METADATA_SIZE:
+        message = f"{what} {blob.digest} has {blob.size:,} bytes, at most {MAX_METADATA_SIZE:,} are read"
+        raise BundleError(message, hint=source.hint)
+    return b"".join(read_pieces(source, blob, what))
 
 
 def resolve(
@@ -233,16 +229,6 @@ def contents(source: BlobSource, top: Descriptor, label: str) -> Contents:
             platform_images.append(image)
             blobs += [image.config, *(layer.blob for layer in image.layers)]
     return Contents(tuple(platform_images), tuple(child.descriptor for child in children), tuple(blobs))
-
-
-def until_checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same pieces, the last one only when ``pieces`` has ended without an error."""
-    last = b""
-    for piece in pieces:
-        if last:
-            yield last
-        last = piece
-    yield last
 
 
 def index_children(source: BlobSource, index: Descriptor, label: str) -> tuple[IndexEntry, ...]:

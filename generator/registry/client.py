@@ -158,8 +158,7 @@ class Registry(Session):
         """
         if self.has_blob(path, digest):
             return "was there"
-        upload = Upload(self, self._path(path), digest, size, content, lambda: self.has_blob(path, digest), uploads)
-        return upload.run(mount and self._path(mount))
+        return Upload(self, self._path(path), digest, size, content, uploads).run(mount and self._path(mount))
 
     def put_manifest(self, path: str, name: str, media_type: str, data: bytes) -> None:
         """Puts a manifest under a tag or its digest; RegistryError too if the registry reports another digest.

@@ -16,13 +16,16 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 import urllib3
 
 from generator.files import disk_errors, write_atomically
 from generator.registry.http import RegistryError, Response, join_url
 from generator.registry.session import Session, with_query
+
+if TYPE_CHECKING:
+    from generator.registry.client import Registry
 
 _CHUNK = 1 << 20
 _RESTARTS = 3
@@ -193,20 +196,18 @@ class Upload:
 
     def __init__(
         self,
-        session: Session,
+        registry: Registry,
         path: str,
         digest: str,
         size: int,
         content: Content,
-        stored: Callable[[], bool],
         uploads: OpenUploads | None = None,
     ) -> None:
-        """``stored`` asks whether the repository has the blob: the answer that said so may have been lost."""
-        self._session, self._path, self._stored = session, path, stored
+        self._session, self._path = registry, path
         self._digest, self._size, self._content = digest, size, content
         self._scope = f"repository:{path}:pull,push"
         self._uploads = uploads if size >= _LARGE else None
-        self._key = f"{session.access.host}/{path}@{digest}"
+        self._key = f"{registry.access.host}/{path}@{digest}"
 
     def run(self, mount: str = "") -> State:
         """``mount``: a repository that has the blob. Raises RegistryError, and whatever the content raises."""
@@ -226,7 +227,8 @@ class Upload:
             # 401: the token expired, the next try gets a new one; 404 and 416: the registry lost the upload, or a part
             if not problem.transient and problem.status not in (401, 404, 416) and problem.code != "DIGEST_INVALID":
                 raise problem
-            if self._stored():
+            if self._session.has_blob(self._path, self._digest):
+                # the answer that said so was lost
                 return "pushed"
             # what was damaged on its way is not gone on with
             start = self._begin() if problem.code == "DIGEST_INVALID" else self._resume()

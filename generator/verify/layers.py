@@ -8,15 +8,14 @@ are bounded, and a compressed layer is never inflated further than one piece ahe
 from __future__ import annotations
 
 import hashlib
-import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from generator.images.compression import DamagedStream, Decompressor, compression_of
-from generator.images.strictjson import fields, items, parse, text
+from generator.images.compression import unpacked
+from generator.images.strictjson import Malformed, fields, items, parse, text
 
 BLOCK = 512
 MOST_BYTES = 256 << 30
@@ -51,10 +50,6 @@ class Entry(NamedTuple):
 
 Listing = Mapping[str, Entry]
 """One layer: absolute paths in the order of its tar, whiteouts among them."""
-
-
-class BadLayer(ValueError):
-    """The bytes are not a layer that can be read; the message says what is wrong with them."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +163,9 @@ def read_layer(
 ) -> tuple[str, Listing]:
     """Reads a layer to its end: its diff ID (the digest of the uncompressed tar), and what it contains.
 
-    Raises BadLayer if it cannot be read, InputError if it is zstd and this Python has none.
+    Raises Malformed if it cannot be read, InputError if it is zstd and this Python has none.
     """
-    tar = _Tar(_unpacked(iter(pieces)), most_bytes)
+    tar = _Tar(unpacked(iter(pieces)), most_bytes)
     entries: dict[str, Entry] = {}
     extra: dict[str, str] = {}
     while block := tar.read_header():
@@ -182,27 +177,8 @@ def read_layer(
         entries.pop(path, None)  # what comes again comes last
         entries[path] = entry
         if len(entries) > most_entries:
-            raise BadLayer(f"it has more than {most_entries:,} entries")
+            raise Malformed(f"it has more than {most_entries:,} entries")
     return tar.digest(), entries
-
-
-def _unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    head = b""
-    while len(head) < 4 and (piece := next(pieces, b"")):
-        head += piece
-    kind = compression_of(head)
-    if not kind:
-        yield head
-        yield from pieces
-        return
-    decompressor = Decompressor(kind, "a layer")
-    try:
-        for piece in itertools.chain([head], pieces):
-            yield from decompressor.feed(piece)
-    except DamagedStream as error:
-        raise BadLayer(f"its compression is damaged ({error})") from None
-    if not decompressor.ended:
-        raise BadLayer("its compression ends too early")
 
 
 class _Tar:
@@ -228,7 +204,7 @@ class _Tar:
             return b""
         stated = block[148:156].strip(b" \0")
         if stated.strip(b"01234567") or int(stated or b"0", 8) != sum(block) - sum(block[148:156]) + 8 * 32:
-            raise BadLayer("there is no tar header where one belongs")
+            raise Malformed("there is no tar header where one belongs")
         return block
 
     def read(self, count: int, *, skip: bool = False) -> bytes:
@@ -236,7 +212,7 @@ class _Tar:
         parts = []
         while count:
             if self._at == len(self._data) and not self._next():
-                raise BadLayer("it ends in the middle of an entry")
+                raise Malformed("it ends in the middle of an entry")
             part = self._data[self._at : self._at + count]
             self._at += len(part)
             count -= len(part)
@@ -250,7 +226,7 @@ class _Tar:
         while not self._data and (piece := next(self._pieces, None)) is not None:
             self._total += len(piece)
             if self._total > self._most:
-                raise BadLayer(f"it has more than {self._most:,} bytes")
+                raise Malformed(f"it has more than {self._most:,} bytes")
             self._sha.update(piece)
             self._data = piece
         return bool(self._data)
@@ -260,7 +236,7 @@ def _read_extra(tar: _Tar, block: bytes) -> dict[str, str]:
     """What the next entry's own header has no room for, by its pax key."""
     kind, size = block[156:157], _number(block[124:136])
     if size > MAX_NAMES_SIZE:
-        raise BadLayer(f"the names of one entry have {size:,} bytes")
+        raise Malformed(f"the names of one entry have {size:,} bytes")
     content = tar.read(size + -size % BLOCK)[:size]
     if kind in (b"L", b"K"):
         return {"path" if kind == b"L" else "linkpath": _text(content)}
@@ -274,12 +250,12 @@ def _read_entry(tar: _Tar, block: bytes, extra: Mapping[str, str], entries: Mapp
         if key not in extra:
             return _number(field)
         if not re.fullmatch(r"[0-9]{1,19}", extra[key]):
-            raise BadLayer(f"the {key} of an entry is {extra[key][:20]!r}")
+            raise Malformed(f"the {key} of an entry is {extra[key][:20]!r}")
         return int(extra[key])
 
     kind = _TYPES.get(block[156:157], "")
     if not kind:
-        raise BadLayer(f"an entry is of the unknown type {block[156:157]!r}")
+        raise Malformed(f"an entry is of the unknown type {block[156:157]!r}")
     name = _text(block[:100])
     if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
         name = f"{prefix}/{name}"
@@ -291,7 +267,7 @@ def _read_entry(tar: _Tar, block: bytes, extra: Mapping[str, str], entries: Mapp
         # one more name of a file of this layer, whose content is counted once
         other = entries.get(_absolute(target))
         if other is None:
-            raise BadLayer(f"{path} is a hard link to {target}, which does not come before it")
+            raise Malformed(f"{path} is a hard link to {target}, which does not come before it")
         return path, other._replace(size=0)
     if kind != "file":
         return path, Entry(kind, mode, uid, gid, 0, target if kind == "link" else "")
@@ -316,10 +292,10 @@ def _parse_pax(content: bytes) -> dict[str, str]:
         space = content.find(b" ", position, position + 8)
         digits = content[position:space] if space > 0 else b""
         if not digits.isdigit() or (end := position + int(digits)) > len(content) or content[end - 1 : end] != b"\n":
-            raise BadLayer("a pax header is malformed")
+            raise Malformed("a pax header is malformed")
         key, equals, value = content[space + 1 : end - 1].partition(b"=")
         if not equals:
-            raise BadLayer("a pax header has a record without a value")
+            raise Malformed("a pax header has a record without a value")
         # others (times, extended attributes) are not asked for
         if key in (b"path", b"linkpath", b"size", b"uid", b"gid"):
             values[key.decode("ascii")] = value.decode("utf-8", "surrogateescape")
@@ -332,7 +308,7 @@ def _number(field: bytes) -> int:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")
     if digits.strip(b"01234567"):
-        raise BadLayer(f"{field!r} is not an octal number")
+        raise Malformed(f"{field!r} is not an octal number")
     return int(digits or b"0", 8)
 
 
@@ -343,5 +319,5 @@ def _text(field: bytes) -> str:
 def _absolute(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise BadLayer(f"{name[:200]!r} leads out of the layer")
+        raise Malformed(f"{name[:200]!r} leads out of the layer")
     return "/" + "/".join(parts)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from platform import node
 
-from generator.bundle.bases import Blobs, open_blobs
+from generator.bundle.bases import open_blobs
 from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine
 from generator.bundle.load import load
 from generator.bundle.reader import inspect
@@ -25,13 +25,13 @@ from generator.config import reference
 from generator.docker.process import Docker
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images.docker_save import DockerSave, read_saves, read_stream
-from generator.images.image import CHUNK, BadBlob, BlobSource, Image, Readable, iter_verified
+from generator.images.image import CHUNK, Image, Readable, read_pieces
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import Descriptor, platform_name
 from generator.images.strictjson import Malformed
 from generator.plan.plan import Plan, Target
 from generator.progress import Progress, say
-from generator.verify.layers import BadLayer, Content, Listing, content_of, read_layer
+from generator.verify.layers import Content, Listing, content_of, read_layer
 
 NAMES = "fategen.invalid/verify"
 """A registry that nobody can push to or pull from (RFC 2606); ``place`` follows."""
@@ -105,10 +105,7 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
         return {}
 
     def take(_name: str, stream: Readable, _size: int) -> Listing:
-        try:
-            return read_layer(iter(lambda: stream.read(CHUNK), b""))[1]
-        except BadLayer as error:
-            raise Malformed(str(error)) from error
+        return read_layer(iter(lambda: stream.read(CHUNK), b""))[1]
 
     def read(_: object, stream: Readable) -> dict[Subject, Content]:
         saved: DockerSave[Listing] = read_stream(stream, take)
@@ -161,13 +158,12 @@ def _read_stored(
                 if layer.diff_id not in layers:
                     diff_id, layers[layer.diff_id] = read_layer(pieces(source, blob))
                     if diff_id != layer.diff_id:
-                        raise BadLayer(f"unpacked it is {diff_id}, its config says {layer.diff_id}")
+                        raise Malformed(f"unpacked it is {diff_id}, its config says {layer.diff_id}")
             blob = image.config
             config = b"".join(source.pieces(blob))
             contents[subject] = content_of(config, [layers[layer.diff_id] for layer in image.layers])
-        except (OSError, BadBlob, BadLayer, Malformed) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise BundleError(f"{source.image.label}: blob {blob.digest}: {reason}", hint=source.hint) from error
+        except Malformed as error:
+            raise BundleError(f"{source.image.label}: blob {blob.digest}: {error}", hint=source.hint) from error
     return contents
 
 
@@ -179,12 +175,9 @@ def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], dire
         for target, resolved, source in zip(targets, images, sources, strict=True)
         for image in resolved.image.platform_images
     }
-
-    def opened(source: BlobSource, blob: Descriptor) -> Iterator[bytes]:
-        with source.open(blob) as stream:
-            yield from iter_verified(stream, blob)
-
-    stored = [_Stored(r.image, partial(opened, r.source), r.source.hint) for r in images]
+    stored = [
+        _Stored(r.image, partial(read_pieces, r.source, what=f"{r.image.label}: blob"), r.source.hint) for r in images
+    ]
     return Origin(
         tuple(layouts),
         lambda subjects, progress: _read_stored(stored, subjects, progress),
@@ -257,13 +250,8 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
 def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) -> dict[Subject, Content]:
     """Every byte of it is checked, even if nothing of it is wanted. Raises BundleError."""
     verify_bundle(file, progress=progress)
-
-    def pieces(blobs: Blobs, blob: Descriptor) -> Iterator[bytes]:
-        return blobs.chunks(blob.digest)
-
     with open_blobs(file) as blobs:
-        hint = "the bundle was made incorrectly"
-        stored = [_Stored(image, partial(pieces, blobs), hint) for image in blobs.index.images]
+        stored = [_Stored(image, blobs.chunks, "the bundle was made incorrectly") for image in blobs.index.images]
         return _read_stored(stored, subjects, progress)
 
 

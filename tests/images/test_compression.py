@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from generator.errors import InputError
-from generator.images.compression import DamagedStream, Decompressor, gzip_layer
+from generator.images.compression import gzip_layer, unpacked
+from generator.images.strictjson import Malformed
 from tests.bundle.layouts import sha256
 
 MIB = 1 << 20
@@ -46,12 +47,12 @@ def test_a_python_without_zstd_is_told_what_to_install(monkeypatch: pytest.Monke
     for name in ("compression", "backports"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InputError, match="a layer: it is zstd-compressed, and this Python has no zstd") as error:
-        Decompressor("zstd", "a layer")
+        list(unpacked(iter([bytes.fromhex("28b52ffd")])))
     assert "backports.zstd" in error.value.hint
 
 
 def test_a_zstd_window_of_gigabytes_is_refused() -> None:
     """RFC 8878, 3.1.1.1.2: the descriptor's byte says how much memory unpacking needs, here 2 GiB."""
     frame = bytes.fromhex("28b52ffd 00 a8 01 10 00") + bytes(512)
-    with pytest.raises(DamagedStream):
-        list(Decompressor("zstd", "a layer").feed(frame))
+    with pytest.raises(Malformed, match="its compression is damaged"):
+        list(unpacked(iter([frame])))

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
+from generator.images.strictjson import Malformed
 from generator.verify.layers import (
     MAX_NAMES_SIZE,
-    BadLayer,
     Content,
     Entry,
     Listing,
@@ -42,7 +42,7 @@ def listed(data: bytes, step: int = 1 << 20, **limits: int) -> dict[str, Entry]:
 
 
 def refused(data: bytes, **limits: int) -> str:
-    with pytest.raises(BadLayer) as caught:
+    with pytest.raises(Malformed) as caught:
         listed(data, **limits)
     return str(caught.value)
 

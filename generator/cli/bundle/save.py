@@ -170,7 +170,7 @@ def command(
                     quiet=quiet,
                     answers=answers,
                 )
-                layouts = baking.build_layouts(context, platforms)
+                layouts, _ = baking.export_layouts(context, platforms)
             else:
                 job = baking.make_job(plan, names, options)
                 for image, platform, reason in job.left_out:
