@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -100,15 +101,14 @@ def make_context(
     bake_file: str,
     names: Sequence[str],
     options: Options,
-    *,
-    process: Mapping[str, str],
     answers: Callable[[], Answers],
+    *,
     quiet: bool = False,
     verbose: bool = False,
 ) -> BakeContext:
     """Checks everything and builds nothing. Raises InputError or EngineError with every problem at once.
 
-    ``process`` is the caller's environment. ``answers`` waits for what docker and buildx were asked before.
+    ``answers`` waits for what docker and buildx were asked before.
     """
     plan, root = workspace.plan, workspace.project.root
     docker = docker.at(root).with_secrets(*passwords(plan))
@@ -129,7 +129,7 @@ def make_context(
         options = replace(options, platforms=(platform,))
         build = Build(workspace, make_job(plan, names, options))
     problems = build_problems(build, facts)
-    env, notes = make_environment(plan, options, process)
+    env, notes = make_environment(plan, options, os.environ)
     state = workspace.project.make_state()
     access, authorities = None, ca_bundle(plan, root)
     if options.output == "push":
@@ -208,21 +208,14 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
             say(f"{state.describe()}, not a git checkout: nobody will be able to tell what was published")
 
 
-def resolved(
-    docker: Docker,
-    workspace: Workspace,
-    bake_file: str,
-    names: Sequence[str],
-    options: Options,
-    process: Mapping[str, str],
-) -> str:
+def resolved(docker: Docker, workspace: Workspace, bake_file: str, names: Sequence[str], options: Options) -> str:
     """What bake makes of its file with the plan's values (``bake --print``), as JSON. Asks no builder."""
     plan = workspace.plan
     docker = docker.at(workspace.project.root).with_secrets(*passwords(plan))
     job = make_job(plan, names, options)
     files = [check for check in file_checks(Build(workspace, job)) if check.name == "files"]
     raise_problems([problem for check in files for problem in check.problems])
-    env, notes = make_environment(plan, options, process)
+    env, notes = make_environment(plan, options, os.environ)
     for note in notes:
         say(docker.redact(note))
     args = [*bake_command(job, bake_file, BUILDX_NEEDED), "--print", *(target.name for target in job.targets)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -398,7 +399,6 @@ def fetching_layouts(
     workspace: Workspace,
     job: Job,
     platforms: Sequence[str],
-    process: Mapping[str, str],
     quiet: bool,
     others: Sequence[str] = (),
     bases: Sequence[BundleIndex] = (),
@@ -414,7 +414,7 @@ def fetching_layouts(
     layout = partial(empty_layout, workspace.project.make_state("layouts"))
     images = [*planned_images(job.targets, platforms, layout), *other_images(others, platforms, layout)]
     bundle = ca_bundle(workspace.plan, workspace.project.root)
-    environment, _ = make_environment(workspace.plan, Options(), process)
+    environment, _ = make_environment(workspace.plan, Options(), os.environ)
     registries = Registries(environment, (bundle,) if bundle else ())
     without = frozenset(blob for base in bases for blob in base.blobs())
     with Bar("fetching", quiet) as bar, fetching(images, registries, without=without, progress=bar) as fetch:

@@ -6,6 +6,7 @@ Imported only for a push and by the doctor: the registry's client is slow to imp
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -71,9 +72,9 @@ def push_access(
     return replace(access, trusted=(*access.trusted, bundle)) if bundle else access
 
 
-def release_access(workspace: Workspace, process: Mapping[str, str]) -> Access:
+def release_access(workspace: Workspace) -> Access:
     """How a project's registry is reached without a build. Raises EngineError."""
-    environment, _ = make_environment(workspace.plan, Options(), process)
+    environment, _ = make_environment(workspace.plan, Options(), os.environ)
     access = push_access(workspace.plan, workspace.project.root, environment, None)
     if isinstance(access, EngineError):
         raise access

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,7 +171,6 @@ def without_building(
     platforms: Sequence[str],
     others: Sequence[str],
     bases: Sequence[BundleIndex],
-    process: Mapping[str, str],
     quiet: bool,
 ) -> Iterator[tuple[tuple[SourceImage, ...], Fetch | None]]:
     """The job's images in ``engine``, ``registry`` or ``layout:DIR``; a registry's are fetched until the block ends."""
@@ -181,7 +180,7 @@ def without_building(
     if kind == "layout":
         yield source_images(job, platforms, _find_layouts(Path(place), job)), None
     elif kind == "registry":
-        with fetching_layouts(workspace, job, platforms, process, quiet, others, bases) as fetch:
+        with fetching_layouts(workspace, job, platforms, quiet, others, bases) as fetch:
             yield fetch.images, fetch
     else:
         from generator.bundle.from_engine import fill_layouts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -92,18 +91,10 @@ def command(
             say_warnings(workspace.warnings)
             plan = workspace.plan
             if answers is None:
-                click.echo(baking.resolved(docker, workspace, bake_file, names, options, os.environ), nl=False)
+                click.echo(baking.resolved(docker, workspace, bake_file, names, options), nl=False)
                 return
             context = baking.make_context(
-                docker,
-                workspace,
-                bake_file,
-                names,
-                options,
-                process=os.environ,
-                quiet=quiet,
-                verbose=verbose,
-                answers=answers,
+                docker, workspace, bake_file, names, options, answers, quiet=quiet, verbose=verbose
             )
         if missing := baking.not_built(plan, names):
             say(missing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import click
@@ -41,7 +40,7 @@ def command(
 
     workspace = load(open_project(directory), sets=sets, sources=sources)
     say_warnings(workspace.warnings)
-    access = release_access(workspace, os.environ)
+    access = release_access(workspace)
     state = workspace.project.make_state()
     try:
         with Bar("publishing", quiet=False) as bar:

@@ -54,7 +54,7 @@ def _access(directory: Path, host: str) -> Access:
     from generator.workspace import load
 
     try:
-        access = release_access(load(find_project(directory)), os.environ)
+        access = release_access(load(find_project(directory)))
     except InputError:
         # no project, or one that is being edited
         return access_to(host, os.environ)

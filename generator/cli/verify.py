@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,7 +114,7 @@ def _from_registry(
     for image, platform, reason in job.left_out:
         say(f"{image} is not verified for {platform}: {reason}")
     wanted = platforms or workspace.plan.settings.platforms
-    with fetching_layouts(workspace, job, wanted, os.environ, quiet) as fetch:
+    with fetching_layouts(workspace, job, wanted, quiet) as fetch:
         return from_layouts(job.targets, fetch.images, workspace.project.make_state("verify"))
 
 

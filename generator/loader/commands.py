@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from generator.bundle import report
 from generator.bundle.engines import engine_from_name
@@ -40,25 +41,17 @@ def load(
     file: Path,
     bases: Sequence[Path],
     into: str,
-    only: Sequence[str],
-    platform: str,
-    retag: str,
     key: Path | None,
     output_format: str,
     quiet: bool,
+    **options: Any,
 ) -> None:
+    """``options`` are those of ``bundle.load``: ``only``, ``platform``, ``retag``."""
     approve = signature_check(key) if key else None
+    sources = [file_or_stdin(each) for each in (file, *bases)]
     with Bar("loading", quiet) as bar:
-        result = load_bundle(
-            file_or_stdin(file),
-            engine_from_name(into),
-            bases=[file_or_stdin(base) for base in bases],
-            only=only,
-            platform=platform,
-            retag=retag,
-            approve=approve,
-            progress=bar,
-        )
+        engine = engine_from_name(into)
+        result = load_bundle(sources[0], engine, bases=sources[1:], approve=approve, progress=bar, **options)
     show(output_format, report.loaded_json(result), report.loaded(result))
     if result.warning:
         say(result.warning)

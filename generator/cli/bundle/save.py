@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,23 +159,14 @@ def command(
             options = baking.Options(platforms=platforms, builder=builder, attestations=False)
             fetching: Fetch | None = None
             if answers is not None and origin == "bake":
-                context = baking.make_context(
-                    find_docker(),
-                    workspace,
-                    bake_file,
-                    names,
-                    options,
-                    process=os.environ,
-                    quiet=quiet,
-                    answers=answers,
-                )
+                context = baking.make_context(find_docker(), workspace, bake_file, names, options, answers, quiet=quiet)
                 layouts, _ = baking.export_layouts(context, platforms)
             else:
                 job = baking.make_job(plan, names, options)
                 for image, platform, reason in job.left_out:
                     say(f"{image} has no {platform}: {reason}")
                 layouts, fetching = closing.enter_context(
-                    without_building(workspace, job, origin, platforms, others, base_indexes, os.environ, quiet)
+                    without_building(workspace, job, origin, platforms, others, base_indexes, quiet)
                 )
         before = None if piped else root_digest(output)
         with Bar("saving", quiet) as bar:
