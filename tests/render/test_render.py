@@ -164,7 +164,7 @@ def test_a_project_s_own_template_comes_before_the_packaged_one_and_the_rest_sta
 
 
 PYTHON = "dockerfiles/python.Dockerfile.j2"
-MACROS = "{% macro apt_install(a, b) %}\n{{ nothing }}\n{% endmacro %}\n{% macro source_stages(s) %}{% endmacro %}\n"
+MACROS = "{% macro apt_stage() %}\n{{ nothing }}\n{% endmacro %}\n{% macro source_stages(s) %}{% endmacro %}\n"
 NO_NAME = "python has no parent, base, source or stage with this name; it has base-image"
 
 
