@@ -8,7 +8,7 @@ import pytest
 
 from generator.errors import InputError
 from generator.project import Project, packaged_data
-from generator.render.render import render
+from generator.render.render import BAKE_FILE, render
 from generator.workspace import load
 from tests.fate_plan import plan_of
 
@@ -281,12 +281,26 @@ def test_an_unknown_line_lists_the_known_ones(project_dir: Path) -> None:
     assert rendering(project_dir) == ".env:4: FATE_VERSION: no catalogue/9.9.yaml; there are lines 1.3, 1.11"
 
 
+@pytest.mark.parametrize("release", ["1.3.0", "1.11.4"])
+def test_the_bake_file_is_aligned_as_hclfmt_does(release: str) -> None:
+    """What stands line by line and is whole: the equals sign one column after the longest name."""
+    bake = render(plan_of(fate_version=release), [packaged_data("templates")])[BAKE_FILE]
+    for lines in re.findall(r"(?m)(?:^ +\S+ += .*[^({\n]\n)+", bake):
+        names = [line.split(" = ")[0] for line in lines.splitlines()]
+        assert {len(name) for name in names} == {max(len(name.rstrip()) for name in names)}, lines
+
+
+def test_every_target_has_a_description(project_dir: Path) -> None:
+    bake = load(Project(project_dir)).tree[BAKE_FILE]
+    assert re.findall(r'target "([^_].*)" {\n  (?!description )', bake) == []
+
+
 def test_image_names_in_the_bake_file_follow_the_variables_so_that_plain_bake_can_change_them(
     project_dir: Path,
 ) -> None:
     bake = load(Project(project_dir)).tree["out/docker-bake.hcl"]
-    assert 'tags      = ["${PREFIX}/federation:${TAG}"]' in bake
-    assert 'tags      = ["${PREFIX}/base-image:${BASE_TAG}"]' in bake
+    assert 'tags        = ["${PREFIX}/federation:${TAG}"]' in bake
+    assert 'tags        = ["${PREFIX}/base-image:${BASE_TAG}"]' in bake
 
 
 def test_a_license_that_the_catalogue_does_not_name_is_no_label(project_dir: Path) -> None:

@@ -123,33 +123,39 @@ target "_attest" {
 }
 
 target "packages" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/packages"
-  output    = ["type=cacheonly"]
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:packages"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:packages,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
+  description = "every Java artifact and FATE-Board's pages, built once on the build machine's own platform"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/packages"
+  output      = ["type=cacheonly"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:packages"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:packages,mode=max,ignore-error=true"] : []
   contexts = {
-    "eggroll" = EGGROLL_SOURCE
+    "eggroll"   = EGGROLL_SOURCE
     "fateboard" = FATEBOARD_SOURCE
   }
 }
 
 target "packages-linux-amd64" {
-  inherits  = ["packages"]
-  cache-to  = []
-  platforms = ["linux/amd64"]
+  description = "packages, for linux/amd64 alone"
+  inherits    = ["packages"]
+  cache-to    = []
+  platforms   = ["linux/amd64"]
   contexts = {
-    "eggroll" = EGGROLL_SOURCE
+    "eggroll"   = EGGROLL_SOURCE
     "fateboard" = FATEBOARD_SOURCE
   }
 }
 
 # no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu and ipcl-python 2.0.0 have no linux/arm64 wheel
 target "base-image" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/base-image"
-  tags      = ["${PREFIX}/base-image:${BASE_TAG}"]
+  description = "Python and the requirements that fateflow and eggroll share"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/base-image"
+  tags        = ["${PREFIX}/base-image:${BASE_TAG}"]
+  platforms   = ["linux/amd64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:base-image"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:base-image,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "base-image"
     "org.opencontainers.image.description" = "Python and the requirements that fateflow and eggroll share"
@@ -158,16 +164,17 @@ target "base-image" {
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
     "org.opencontainers.image.revision"    = "87dd4f63869b995b6bef3d49b1b7d1cb346806ec"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:base-image"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:base-image,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64"]
 }
 
 # no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
 target "fateflow" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/fateflow"
-  tags      = ["${PREFIX}/fateflow:${TAG}"]
+  description = "the scheduler of jobs, and the algorithms"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/fateflow"
+  tags        = ["${PREFIX}/fateflow:${TAG}"]
+  platforms   = ["linux/amd64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:fateflow"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateflow,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "fateflow"
     "org.opencontainers.image.description" = "the scheduler of jobs, and the algorithms"
@@ -176,21 +183,22 @@ target "fateflow" {
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE-Flow.git"
     "org.opencontainers.image.revision"    = "c8167883fbfc69afdcfedbdded2f400f8f7b289c"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:fateflow"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateflow,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64"]
   contexts = {
     "base-image" = BASE_IMAGE
-    "fateflow" = FATEFLOW_SOURCE
-    "eggroll" = EGGROLL_SOURCE
+    "fateflow"   = FATEFLOW_SOURCE
+    "eggroll"    = EGGROLL_SOURCE
   }
 }
 
 # no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
 target "eggroll" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/eggroll"
-  tags      = ["${PREFIX}/eggroll:${TAG}"]
+  description = "eggroll's cluster manager, node manager and rollsite; the command chooses"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/eggroll"
+  tags        = ["${PREFIX}/eggroll:${TAG}"]
+  platforms   = ["linux/amd64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:eggroll"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:eggroll,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "eggroll"
     "org.opencontainers.image.description" = "eggroll's cluster manager, node manager and rollsite; the command chooses"
@@ -199,21 +207,22 @@ target "eggroll" {
     "org.opencontainers.image.source"      = "https://github.com/WeBankFinTech/eggroll.git"
     "org.opencontainers.image.revision"    = "da7969f5fa330489fc2a0da3aabacb70916d6987"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:eggroll"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:eggroll,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64"]
   contexts = {
     "base-image" = BASE_IMAGE
-    "packages" = "target:packages-linux-amd64"
-    "fateflow" = FATEFLOW_SOURCE
-    "eggroll" = EGGROLL_SOURCE
+    "packages"   = "target:packages-linux-amd64"
+    "fateflow"   = FATEFLOW_SOURCE
+    "eggroll"    = EGGROLL_SOURCE
   }
 }
 
 target "fateboard" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/fateboard"
-  tags      = ["${PREFIX}/fateboard:${TAG}"]
+  description = "the web interface to jobs"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/fateboard"
+  tags        = ["${PREFIX}/fateboard:${TAG}"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:fateboard"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "fateboard"
     "org.opencontainers.image.description" = "the web interface to jobs"
@@ -222,9 +231,6 @@ target "fateboard" {
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE-Board.git"
     "org.opencontainers.image.revision"    = "ce465d745a461d61cbfbed67e586b80bf88ccada"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:fateboard"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
   }
@@ -232,9 +238,13 @@ target "fateboard" {
 
 # no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
 target "client" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/client"
-  tags      = ["${PREFIX}/client:${TAG}"]
+  description = "a notebook server with FATE's clients, pipeline and flow"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/client"
+  tags        = ["${PREFIX}/client:${TAG}"]
+  platforms   = ["linux/amd64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:client"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:client,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "client"
     "org.opencontainers.image.description" = "a notebook server with FATE's clients, pipeline and flow"
@@ -243,19 +253,17 @@ target "client" {
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
     "org.opencontainers.image.revision"    = "87dd4f63869b995b6bef3d49b1b7d1cb346806ec"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:client"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:client,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64"]
   contexts = {
     "base-image" = BASE_IMAGE
-    "fateflow" = FATEFLOW_SOURCE
+    "fateflow"   = FATEFLOW_SOURCE
   }
 }
 
 # no linux/arm64: Docker Hub has mysql:8.0.28 only for linux/amd64 (8.0.29 and later also for linux/arm64)
 target "mysql" {
-  inherits  = ["_attest"]
+  description       = "a copy of mysql:8.0.28"
+  inherits          = ["_attest"]
   dockerfile-inline = "FROM mysql:8.0.28\n"
-  tags      = ["mysql:8.0.28"]
-  platforms = ["linux/amd64"]
+  tags              = ["mysql:8.0.28"]
+  platforms         = ["linux/amd64"]
 }

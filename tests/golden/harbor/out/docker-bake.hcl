@@ -127,23 +127,28 @@ target "_attest" {
 }
 
 target "packages" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/packages"
-  output    = ["type=cacheonly"]
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:packages"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:packages,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
+  description = "every Java artifact, built once on the build machine's own platform"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/packages"
+  output      = ["type=cacheonly"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:packages"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:packages,mode=max,ignore-error=true"] : []
   contexts = {
-    "fate" = FATE_SOURCE
-    "eggroll" = EGGROLL_SOURCE
+    "fate"      = FATE_SOURCE
+    "eggroll"   = EGGROLL_SOURCE
     "fateboard" = FATEBOARD_SOURCE
   }
 }
 
 target "base-image" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/base-image"
-  tags      = ["${PREFIX}/base-image:${BASE_TAG}"]
+  description = "Python and the requirements that python and egg share"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/base-image"
+  tags        = ["${PREFIX}/base-image:${BASE_TAG}"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:base-image"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:base-image,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "base-image"
     "org.opencontainers.image.description" = "Python and the requirements that python and egg share"
@@ -151,19 +156,20 @@ target "base-image" {
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:base-image"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:base-image,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "requirements" = "python"
-    "fate" = FATE_SOURCE
+    "fate"         = FATE_SOURCE
   }
 }
 
 target "federation" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/federation"
-  tags      = ["${PREFIX}/federation:${TAG}"]
+  description = "carries tables between parties"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/federation"
+  tags        = ["${PREFIX}/federation:${TAG}"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:federation"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:federation,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "federation"
     "org.opencontainers.image.description" = "carries tables between parties"
@@ -171,18 +177,19 @@ target "federation" {
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:federation"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:federation,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
   }
 }
 
 target "proxy" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/proxy"
-  tags      = ["${PREFIX}/proxy:${TAG}"]
+  description = "the gate between parties"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/proxy"
+  tags        = ["${PREFIX}/proxy:${TAG}"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:proxy"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:proxy,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "proxy"
     "org.opencontainers.image.description" = "the gate between parties"
@@ -190,18 +197,19 @@ target "proxy" {
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:proxy"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:proxy,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
   }
 }
 
 target "roll" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/roll"
-  tags      = ["${PREFIX}/roll:${TAG}"]
+  description = "eggroll's scheduler of table operations"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/roll"
+  tags        = ["${PREFIX}/roll:${TAG}"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:roll"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:roll,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "roll"
     "org.opencontainers.image.description" = "eggroll's scheduler of table operations"
@@ -209,18 +217,19 @@ target "roll" {
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/WeBankFinTech/eggroll.git"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:roll"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:roll,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
   }
 }
 
 target "meta-service" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/meta-service"
-  tags      = ["${PREFIX}/meta-service:${TAG}"]
+  description = "eggroll's catalogue of tables, in MySQL"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/meta-service"
+  tags        = ["${PREFIX}/meta-service:${TAG}"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:meta-service"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:meta-service,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "meta-service"
     "org.opencontainers.image.description" = "eggroll's catalogue of tables, in MySQL"
@@ -228,18 +237,19 @@ target "meta-service" {
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/WeBankFinTech/eggroll.git"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:meta-service"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:meta-service,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
   }
 }
 
 target "fateboard" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/fateboard"
-  tags      = ["${PREFIX}/fateboard:${TAG}"]
+  description = "the web interface to jobs"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/fateboard"
+  tags        = ["${PREFIX}/fateboard:${TAG}"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:fateboard"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "fateboard"
     "org.opencontainers.image.description" = "the web interface to jobs"
@@ -248,18 +258,19 @@ target "fateboard" {
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE-Board.git"
     "org.opencontainers.image.revision"    = "c189b947e674afa1b57faa0bfa8e627172679253"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:fateboard"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "packages" = "target:packages"
   }
 }
 
 target "egg" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/egg"
-  tags      = ["${PREFIX}/egg:${TAG}"]
+  description = "eggroll's worker and its storage-service"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/egg"
+  tags        = ["${PREFIX}/egg:${TAG}"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:egg"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:egg,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "egg"
     "org.opencontainers.image.description" = "eggroll's worker and its storage-service"
@@ -267,22 +278,23 @@ target "egg" {
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/WeBankFinTech/eggroll.git"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:egg"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:egg,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "base-image" = BASE_IMAGE
-    "packages" = "target:packages"
-    "fate" = FATE_SOURCE
-    "eggroll" = EGGROLL_SOURCE
-    "lmdb-safe" = LMDB_SAFE_SOURCE
+    "packages"   = "target:packages"
+    "fate"       = FATE_SOURCE
+    "eggroll"    = EGGROLL_SOURCE
+    "lmdb-safe"  = LMDB_SAFE_SOURCE
   }
 }
 
 target "python" {
-  inherits  = ["_common", "_attest"]
-  context   = "dockerfiles/python"
-  tags      = ["${PREFIX}/python:${TAG}"]
+  description = "fate_flow, the scheduler of jobs, and the algorithms"
+  inherits    = ["_common", "_attest"]
+  context     = "dockerfiles/python"
+  tags        = ["${PREFIX}/python:${TAG}"]
+  platforms   = ["linux/amd64", "linux/arm64"]
+  cache-from  = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:python"] : []
+  cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:python,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "python"
     "org.opencontainers.image.description" = "fate_flow, the scheduler of jobs, and the algorithms"
@@ -290,26 +302,25 @@ target "python" {
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
   }
-  cache-from = CACHE_FROM != "" ? ["type=registry,ref=${CACHE_FROM}:python"] : []
-  cache-to   = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:python,mode=max,ignore-error=true"] : []
-  platforms = ["linux/amd64", "linux/arm64"]
   contexts = {
     "base-image" = BASE_IMAGE
-    "fate" = FATE_SOURCE
-    "eggroll" = EGGROLL_SOURCE
+    "fate"       = FATE_SOURCE
+    "eggroll"    = EGGROLL_SOURCE
   }
 }
 
 target "mysql" {
-  inherits  = ["_attest"]
+  description       = "a copy of 10.0.0.5:8443/dockerhub/library/mysql:8"
+  inherits          = ["_attest"]
   dockerfile-inline = "FROM 10.0.0.5:8443/dockerhub/library/mysql:8\n"
-  tags      = ["mysql:8"]
-  platforms = ["linux/amd64", "linux/arm64"]
+  tags              = ["mysql:8"]
+  platforms         = ["linux/amd64", "linux/arm64"]
 }
 
 target "redis" {
-  inherits  = ["_attest"]
+  description       = "a copy of 10.0.0.5:8443/dockerhub/library/redis:5"
+  inherits          = ["_attest"]
   dockerfile-inline = "FROM 10.0.0.5:8443/dockerhub/library/redis:5\n"
-  tags      = ["redis:5"]
-  platforms = ["linux/amd64", "linux/arm64"]
+  tags              = ["redis:5"]
+  platforms         = ["linux/amd64", "linux/arm64"]
 }
