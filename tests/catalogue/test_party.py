@@ -150,6 +150,10 @@ def test_routes_lead_to_the_other_partys_proxy_and_to_the_services_of_its_own(
         assert routes["9999"]["fateflow"] == [{"ip": "fateflow", "port": 9360}]
 
 
+def test_it_is_in_block_style(release: str) -> None:
+    assert not [event.start_mark for event in yaml.parse(text_of(release)) if getattr(event, "flow_style", False)]
+
+
 def test_nothing_is_filled_in_from_the_environment(release: str) -> None:
     assert "$" not in text_of(release)
 
