@@ -110,8 +110,18 @@ def completed(home: Path) -> Iterator[tuple[Values, Values]]:
     assert done.stderr == ""
 
 
+@contextlib.contextmanager
+def loaded_for_kubefate(home: Path) -> Iterator[tuple[Values, Values]]:
+    """What docs/kubefate.md loads under KubeFATE's own prefix is removed, too."""
+    try:
+        yield {}, {}
+    finally:
+        tidy("federatedai")
+
+
 PROVIDERS: dict[str, Provider] = {
     "completion.md": completed,
+    "kubefate.md": loaded_for_kubefate,
     "library.md": layout_and_types,
     "proxy.md": mirrors_and_proxy,
     "party.md": no_party_left,
