@@ -73,6 +73,7 @@ def main() -> None:
             print(FategenError(text[:1].lower() + text[1:].removesuffix("."), hint=hint).render(), file=sys.stderr)
             return error.exit_code
 
-    if sys.argv[1:2] == ["help"]:
-        sys.argv[1:] = [*sys.argv[2:], "--help"]
+    if "help" in sys.argv[1:3]:
+        sys.argv.remove("help")
+        sys.argv.append("--help")
     sys.exit(stdio.run(command))

@@ -99,7 +99,7 @@ def _say_skipped(targets: tuple[Target, ...]) -> None:
         for s in target.skipped:
             reasons.setdefault((s.platform, s.reason), []).append(target.name)
     for (platform, reason), names in reasons.items():
-        click.echo(f"no {platform} for {', '.join(names)}: {reason}", err=True)
+        click.echo(wrap(f"no {platform} for {', '.join(names)}: {reason}"), err=True)
 
 
 def _print_externals(workspace: Workspace, targets: Sequence[Target], output_format: str) -> None:

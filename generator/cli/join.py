@@ -13,7 +13,7 @@ from generator.progress import Bar
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Move tags that point to other images.")
 @format_option
 @directory_option

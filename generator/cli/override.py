@@ -9,7 +9,7 @@ import click
 from generator.cli.common import directory_option, open_project
 from generator.cli.complete import packaged
 from generator.render.overrides import copy, packaged_files
-from generator.text import table
+from generator.text import WIDTH, table
 from generator.workspace import load_settings_and_line
 
 
@@ -26,7 +26,7 @@ def command(files: tuple[str, ...], directory: Path) -> None:
     _, line = load_settings_and_line(project)
     known = packaged_files(project, line)
     if not files:
-        click.echo(table(("FILE", "WHOSE", "IMAGES"), [(f.name, f.state, " ".join(f.images)) for f in known]))
+        click.echo(table(("FILE", "WHOSE", "IMAGES"), [(f.name, f.state, " ".join(f.images)) for f in known], WIDTH))
         return
     for file in copy(project, known, files):
         click.echo(f"copied {file.name}" + (f", for {', '.join(file.images)}" if file.images else ""))

@@ -62,7 +62,7 @@ def no_files(project: Project) -> Iterator[Problem]:
 @dataclass(frozen=True)
 class Packaged:
     """A file that comes with fategen: ``name`` is its path in a project, ``state`` tells which copy is read
-    (``packaged``, ``own`` or ``own, unchanged``), ``images`` are rendered from it."""
+    (``packaged``, ``own``, or ``unchanged``: an own one that is the packaged one), ``images`` are rendered from it."""
 
     name: str
     path: Path
@@ -76,7 +76,7 @@ def packaged_files(project: Project, line: Line) -> tuple[Packaged, ...]:
     for name, path in packaged_names().items():
         override, state = project.root / name, "packaged"
         if override.is_file() and override.resolve() != path.resolve():
-            state = "own, unchanged" if override.read_bytes() == path.read_bytes() else "own"
+            state = "unchanged" if override.read_bytes() == path.read_bytes() else "own"
         images = tuple(i.name for i in line.images if f"templates/dockerfiles/{i.template}" == name)
         result.append(Packaged(name, path, state, images))
     return tuple(result)

@@ -36,6 +36,7 @@ def test_version(run: Run) -> None:
         ("bundle ls", "no such command 'ls'; it is inspect\n  next: fategen bundle --help"),
         ("bake --no-cash", "no such option '--no-cash'; did you mean '--no-cache'?\n  next: fategen bake --help"),
         ("bundle load", "missing argument 'FILE [BASE]...'\n  next: fategen bundle load --help"),
+        ("join x.json", "invalid value for 'FILE...': Path 'x.json' does not exist\n  next: fategen join --help"),
         ("doctor --format x", "invalid value for '--format': 'x' is not one of 'table', 'json'\n  next: fategen "
          "doctor --help"),
         ("images --set roll.platform=x", "--set: expected KEY=value, such as --set TAG=1.3.0-test; for an "
@@ -48,7 +49,8 @@ def test_what_is_typed_wrongly_is_told_as_every_other_error(run: Run, typed: str
 
 def test_help_is_a_command_too(run: Run) -> None:
     assert run("help") == run("--help")
-    assert run("help", "bundle", "save") == run("bundle", "save", "--help")
+    assert run("help", "bundle", "save") == run("bundle", "help", "save") == run("bundle", "save", "--help")
+    assert run("bundle", "help") == run("bundle", "--help")
 
 
 @pytest.mark.parametrize("asked", [["--version"], ["version"]])
@@ -190,12 +192,19 @@ def test_init_never_writes_over_an_env(run: Run, project_dir: Path) -> None:
     assert (project_dir / ".env").read_bytes() == before
 
 
+def test_override_lists_the_packaged_files_in_80_columns(run: Run) -> None:
+    code, out, _ = run("override")
+    assert code == 0
+    assert "templates/dockerfiles/python.Dockerfile.j2             packaged  python\n" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
 def test_images_lists_what_is_built_why_not_for_arm64_and_the_groups_that_bake_takes(run: Run) -> None:
     code, out, err = run("images")
     assert code == 0
     assert "federation    component    1.3.0-release  linux/amd64 linux/arm64  packages, jre\n" in out
     assert "\nbase images and components are federatedai/IMAGE:TAG\n" in out
-    assert max(map(len, out.splitlines())) <= 80
+    assert max(map(len, (out + err).splitlines())) <= 80
     assert err.startswith("no linux/arm64 for base-image, egg, python: tensorflow")
     groups = [line for line in out.rpartition("\n\n")[2].splitlines() if not line.startswith(" ")]
     assert [line.split()[0] for line in groups] == ["GROUP", "default", "base", "components", "third-party", "all"]
