@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from generator.registry.http import TIMEOUT, Connections, RegistryError, Response, is_insecure, proxy_of
+from generator.registry.http import TIMEOUT, Connections, RegistryError, Response, is_insecure, origin, proxy_of
 from tests.loopback import tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
@@ -387,3 +387,12 @@ def test_no_proxy_is_read_as_go_reads_it(no_proxy: str, excluded: list[str]) -> 
 )
 def test_insecure_registries_are_those_of_the_engine_and_loopback(host: str, insecure: bool) -> None:
     assert is_insecure(host, ("plain.example.com", "10.0.0.0/8")) == insecure
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [("https://HARBOR.example.com:443/b", True), ("https://harbor.example.com:8443/a", False),
+     ("http://harbor.example.com/a", False), ("http://harbor.example.com:443/a", False)],
+)  # fmt: skip
+def test_an_address_with_its_default_port_is_the_one_without_it(other: str, same: bool) -> None:
+    assert (origin("https://harbor.example.com/a") == origin(other)) == same

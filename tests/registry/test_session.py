@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from generator.config.reference import parse_reference
 from generator.docker.credentials import Login
 from generator.registry.client import Registries, Registry, refused_pushes
 from generator.registry.http import RegistryError
-from generator.registry.session import Access, Stopped
+from generator.registry.session import RETRY_DELAYS, Access, Stopped
 from tests.loopback import Handler, Loopback, sha256, tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
@@ -122,6 +123,28 @@ def test_a_token_that_is_over_is_asked_for_once_by_all_threads(registry: Loopbac
     for thread in threads:
         thread.join()
     assert sum(path.startswith("/token") for _, path, _ in registry.asked[before:]) == 1
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_token_service_that_fails_is_asked_as_often_as_any_server(registry: Loopback, breaks: bool) -> None:
+    """And not as often again by each request that needs the token."""
+    registry.token = "good"
+
+    def failing(handler: Handler) -> bool:
+        if handler.url.path != "/token":
+            return False
+        if breaks:
+            handler.close_connection = True
+            handler.connection.shutdown(socket.SHUT_RDWR)
+        else:
+            handler.answer(503)
+        return True
+
+    registry.lies.append(failing)
+    client = registry.client(Access(registry.host, LOGIN, insecure=True))
+    with pytest.raises(RegistryError):
+        client.has_blob("a", sha256(b""))
+    assert registry.slept == list(RETRY_DELAYS)
 
 
 # answers that are none
