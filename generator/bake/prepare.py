@@ -25,7 +25,6 @@ from generator.bake.checks import (
 from generator.bake.job import Job, Options, make_job, variables
 from generator.bake.run import NO_CACHE_EXPORT, BakeContext
 from generator.bake.view import make_view
-from generator.config.reference import parse_reference
 from generator.docker.engine import BUILDX_ALLOW, BUILDX_NEEDED, Answers, Facts, inspect
 from generator.docker.git import Checkout, checkouts, revision
 from generator.docker.process import Docker
@@ -119,8 +118,15 @@ def make_context(
         *(problem for check in file_checks(build) for problem in check.problems),
         *dirty_problems(build, states),
     ]
+    env, notes = make_environment(plan, options, os.environ)
+    access = None
     try:
         facts = inspect(docker, answers())
+        if options.output == "push":
+            # only here: its HTTP library takes longer to import than docker to answer
+            from generator.bake.push_checks import push_access
+
+            access = push_access(plan, root, env, facts.engine.insecure)
     except EngineError as error:
         raise_problems(inputs, [Problem("", error.message)] if inputs else [])
         raise
@@ -129,35 +135,21 @@ def make_context(
         options = replace(options, platforms=(platform,))
         build = Build(workspace, make_job(plan, names, options))
     problems = build_problems(build, facts)
-    env, notes = make_environment(plan, options, os.environ)
-    state = workspace.project.make_state()
-    access, authorities = None, ca_bundle(plan, root)
-    if options.output == "push":
-        # only here: its HTTP library takes longer to import than docker to answer
-        from generator.bake.push_checks import (
-            check_tags,
-            client_trust,
-            media_type_note,
-            push_access,
-            push_problems,
-        )
-        from generator.registry.client import host_of
+    state, authorities = workspace.project.make_state(), ca_bundle(plan, root)
+    if access is not None:
+        from generator.bake.push_checks import check_tags, client_trust, media_type_note, push_problems
         from generator.registry.publish import movable_tags
 
-        movable = movable_tags(plan.settings.movable_tags.split(), options.overwrite)
-        known = push_access(plan, root, env, facts.engine.insecure)
-        refused = [refusal.problem for refusal in push_problems(docker, build.job.targets, known)]
+        refused = [refusal.problem for refusal in push_problems(docker, build.job.targets, access)]
         problems += refused
-        if not isinstance(known, EngineError):
-            access = known
-            if not refused and not options.untagged:
-                lost, fixed = check_tags(build.job.targets, known, movable)
-                inputs += lost
-                exist = f"in the registry already: {', '.join(fixed)}; an image that differs needs --overwrite"
-                notes += [exist] if fixed else []
-        host = host_of(parse_reference(f"{plan.settings.prefix}/image"))
-        notes += filter(None, [media_type_note(host, plan.settings.media_types)])
-        env = {**env, **client_trust(host, env, authorities, state)}
+        if not refused and not options.untagged:
+            movable = movable_tags(plan.settings.movable_tags.split(), options.overwrite)
+            lost, fixed = check_tags(build.job.targets, access, movable)
+            inputs += lost
+            exist = f"in the registry already: {', '.join(fixed)}; an image that differs needs --overwrite"
+            notes += [exist] if fixed else []
+        notes += filter(None, [media_type_note(access.host, plan.settings.media_types)])
+        env = {**env, **client_trust(access.host, env, authorities, state)}
     # the catalogue knows the platforms of its own bases, and a base of another platform than the engine's does not run
     # there; what is published is looked at in any case
     others = any(platform != facts.engine.platform for target in build.job.involved for platform in target.platforms)

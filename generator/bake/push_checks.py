@@ -41,33 +41,25 @@ _DOCKER_TYPES_ONLY = {r"swr\..+\.myhuaweicloud\.(com|eu)": "Huawei SWR refuses O
 """Hosts that take no OCI media types, and how we know: none can be asked without leaving a manifest there."""
 
 
-def push_problems(docker: Docker, targets: Sequence[Target], access: Access | EngineError) -> list[Refusal]:
+def push_problems(docker: Docker, targets: Sequence[Target], access: Access) -> list[Refusal]:
     """Why these targets cannot be pushed. Every repository is asked: rights may differ (Docker Hub, Quay), and at some
     registries each must exist (ECR)."""
     references = [parse_reference(target.tags[0]) for target in targets if target.is_pushed]
     if not references:
         return []
-    if isinstance(access, EngineError):
-        what = f"cannot tell whether it accepts a push: {access.message}"
-        return [Refusal(host_of(references[0]), what, access.hint)]
     problems = find_push_problems(access, list(dict.fromkeys(reference.path for reference in references)))
     if access.login:
         docker = docker.with_secrets(access.login.password, access.login.basic)
     return [problem._replace(what=docker.redact(problem.what)) for problem in problems]
 
 
-def push_access(
-    plan: Plan, root: Path, environment: Mapping[str, str], insecure: Sequence[str] | None
-) -> Access | EngineError:
-    """How the registry in PREFIX is reached: as docker would, and with CA_BUNDLE's authorities; or why that is unknown.
+def push_access(plan: Plan, root: Path, environment: Mapping[str, str], insecure: Sequence[str] | None) -> Access:
+    """How the registry in PREFIX is reached: as docker would, and with CA_BUNDLE's authorities.
 
-    ``environment`` is bake's; ``insecure`` are the engine's insecure-registries (None: it is asked).
+    ``environment`` is bake's; ``insecure`` are the engine's insecure-registries (None: it is asked). Raises EngineError
+    if a credential helper does not answer.
     """
-    host = host_of(parse_reference(f"{plan.settings.prefix}/image"))
-    try:
-        access = access_to(host, environment, insecure)
-    except EngineError as error:
-        return error
+    access = access_to(host_of(parse_reference(f"{plan.settings.prefix}/image")), environment, insecure)
     bundle = ca_bundle(plan, root)
     return replace(access, trusted=(*access.trusted, bundle)) if bundle else access
 
@@ -75,10 +67,7 @@ def push_access(
 def release_access(workspace: Workspace) -> Access:
     """How a project's registry is reached without a build. Raises EngineError."""
     environment, _ = make_environment(workspace.plan, Options(), os.environ)
-    access = push_access(workspace.plan, workspace.project.root, environment, None)
-    if isinstance(access, EngineError):
-        raise access
-    return access
+    return push_access(workspace.plan, workspace.project.root, environment, None)
 
 
 def media_type_note(host: str, media_types: str) -> str:
@@ -156,7 +145,11 @@ def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapp
         return [login]
     docker = Docker("docker").with_secrets(*passwords(plan))
     values = make_environment(plan, Options(), environment)[0]
-    access = push_access(plan, workspace.project.root, values, facts.engine.insecure)
+    try:
+        access = push_access(plan, workspace.project.root, values, facts.engine.insecure)
+    except EngineError:
+        # the check of the login says why
+        return [login]
     problems = push_problems(docker, plan.targets, access)
     needed = f"{host} accepts a push (bake --push)"
     if problems:
