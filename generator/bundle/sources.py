@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from generator.docker.process import find_docker
 from generator.errors import EngineError, InputError, Problem, did_you_mean
 from generator.images.layout import SourceImage, empty_layout, names_image
 from generator.progress import Bar
@@ -184,7 +185,6 @@ def without_building(
             yield fetch.images, fetch
     else:
         from generator.bundle.from_engine import fill_layouts
-        from generator.docker.process import find_docker
 
         # the layouts of bake: what was exported before is not copied again
         state = workspace.project.make_state("layouts")

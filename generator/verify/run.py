@@ -48,7 +48,10 @@ def check_images(
         waiting = "waiting for another fategen verify in this project"
         with lock(state / ".lock", lambda: say(waiting)), origin.started(docker) as names:
             if not quiet:
-                _say_started(origin.subjects, [subject for subject in origin.subjects if subject in names])
+                images = dict.fromkeys(subject.image for subject in origin.subjects if subject in names)
+                others = dict.fromkeys(subject.platform for subject in origin.subjects if subject not in names)
+                parts = [f"starting {', '.join(images)}"] if images else []
+                say("; ".join([*parts, f"not started: {' '.join(others)}"] if others else parts))
             started = check_started(docker, list(names.values()), state, within)
             for subject, renamed in names.items():
                 results[subject] += tuple(started.get(renamed, ()))
@@ -113,11 +116,3 @@ def require_contracts(plan: Plan, names: Sequence[str]) -> None:
     if problems:
         hint = "fategen verify without names checks every image that has one; contract: in the catalogue adds one"
         raise InputError(problems, hint=hint)
-
-
-def _say_started(subjects: Sequence[Subject], started: Sequence[Subject]) -> None:
-    images = dict.fromkeys(subject.image for subject in started)
-    others = dict.fromkeys(subject.platform for subject in subjects if subject not in started)
-    parts = [f"starting {', '.join(images)}"] if images else []
-    parts += [f"not started: {' '.join(others)}"] if others else []
-    say("; ".join(parts))
