@@ -74,40 +74,22 @@ def with_manifest_as_layer(image: Image, other: PlatformImage) -> Image:
 
 
 FORGED: dict[str, tuple[int, Callable[[Image, PlatformImage], Image], str]] = {
-    "layers in another order": (
-        0,
-        lambda image, _: with_platform_image(image, layers=layers(image)[::-1]),
-        "other layers",
-    ),
-    "a layer less": (0, lambda image, _: with_platform_image(image, layers=layers(image)[:1]), "other layers"),
-    "a layer's media type": (0, lambda image, _: with_first_layer(image, TAR), "other layers"),
-    "diff ids swapped": (0, lambda image, _: with_diff_ids_swapped(image), "other diff ids"),
-    "another's config": (0, lambda image, other: with_platform_image(image, config=other.config), "another config"),
-    "another's manifest": (
-        0,
-        lambda image, other: with_platform_image(image, manifest=other.manifest),
-        "another config|other layers",
-    ),
-    "a platform that the index does not name": (
-        2,
-        lambda image, _: with_platform_image(image, platform="linux/s390x"),
-        "other platforms",
-    ),
-    "a platform that is not its config's": (
-        0,
-        lambda image, _: with_platform_image(image, platform="linux/arm64"),
-        "another platform",
-    ),
+    "layers in another order": (0, lambda i, _: with_platform_image(i, layers=layers(i)[::-1]), "other layers"),
+    "a layer less": (0, lambda i, _: with_platform_image(i, layers=layers(i)[:1]), "other layers"),
+    "a layer's media type": (0, lambda i, _: with_first_layer(i, TAR), "other layers"),
+    "diff ids swapped": (0, lambda i, _: with_diff_ids_swapped(i), "other diff ids"),
+    "another's config": (0, lambda i, other: with_platform_image(i, config=other.config), "another config"),
+    "another's manifest": (0, lambda i, other: with_platform_image(i, manifest=other.manifest),
+                           "another config|other layers"),
+    "a platform that the index does not name": (2, lambda i, _: with_platform_image(i, platform="linux/s390x"),
+                                                "other platforms"),
+    "a platform that is not its config's": (0, lambda i, _: with_platform_image(i, platform="linux/arm64"),
+                                            "another platform"),
     "a manifest that the index does not name": (2, with_first_platform, "other platforms"),
-    "a config as manifest": (
-        0,
-        lambda image, _: with_platform_image(
-            image, manifest=replace(image.platform_images[0].config, media_type=MANIFEST)
-        ),
-        "not what it must be",
-    ),
+    "a config as manifest": (0, lambda i, _: with_platform_image(
+        i, manifest=replace(i.platform_images[0].config, media_type=MANIFEST)), "not what it must be"),
     "another's manifest as a layer too": (0, with_manifest_as_layer, "both a layer and an index"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("number", "forge", "words"), FORGED.values(), ids=FORGED)

@@ -1,4 +1,4 @@
-"""What buildx reads is what was planned, whatever the names in the catalogue and the form of ``.env``."""
+"""What buildx reads is what was planned, whatever the names and texts in the catalogue and the form of ``.env``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ from generator.project import Project
 from generator.render.tree import write
 from generator.workspace import load
 from tests.catalogues import WORDS, as_text, catalogues
+from tests.e2e.conftest import Fategen, succeeded
+from tests.hostile import hostile_strings, unprinted
 
 TEMPLATE = """\
 # {{ header }}
@@ -36,32 +39,37 @@ quick = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, H
 
 
 @pytest.fixture(scope="module", params=["OLD", "NEW"])
-def shell(request: pytest.FixtureRequest) -> dict[str, str]:
-    """A shell with the oldest or a new buildx, and with a variable for each of the odd names."""
+def buildx(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment of the oldest or a new buildx."""
     config = os.environ.get(f"FATEGEN_SANDBOX_BUILDX_{request.param}")
     if not config:
         pytest.fail("no buildx: run scripts/test, or see tests/sandbox/README.md")
-    odd = {key_of(word): "from the shell" for word in WORDS if not word[0].isdigit()}
-    return {**odd, **os.environ, "DOCKER_CONFIG": config}
+    return {**os.environ, "DOCKER_CONFIG": config}
 
 
-def print_bake(directory: Path, shell: dict[str, str], *targets: str) -> Any:
+@pytest.fixture(scope="module")
+def shell(buildx: dict[str, str]) -> dict[str, str]:
+    """A shell with a variable for each of the odd names."""
+    return {**{key_of(word): "from the shell" for word in WORDS if not word[0].isdigit()}, **buildx}
+
+
+def print_bake(directory: Path, env: dict[str, str], *targets: str) -> Any:
     command = ["docker", "buildx", "bake", "-f", "out/docker-bake.hcl", "--print", *targets]
-    done = subprocess.run(command, cwd=directory, env=shell, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def plan_in(directory: Path, catalogue: dict[str, Any]) -> Plan:
-    files = {
-        ".env": REQUIRED + "FATE_VERSION=1.0.0\n",
-        "catalogue/1.0.yaml": as_text(catalogue),
-        "templates/dockerfiles/any.Dockerfile.j2": TEMPLATE,
-    }
+def put(directory: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         file = directory / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
+
+
+def plan_in(directory: Path, catalogue: dict[str, Any]) -> Plan:
+    env, template = REQUIRED + "FATE_VERSION=1.0.0\n", "templates/dockerfiles/any.Dockerfile.j2"
+    put(directory, {".env": env, "catalogue/1.0.yaml": as_text(catalogue), template: TEMPLATE})
     workspace = load(Project(directory))
     write(workspace.drift(), directory)
     return workspace.plan
@@ -114,3 +122,57 @@ def test_what_render_reads_in_an_env_buildx_can_read_too(shell: dict[str, str], 
         (Path(directory) / "out").mkdir()
         (Path(directory) / "out/docker-bake.hcl").write_text('target "default" {}\n', encoding="utf-8")
         print_bake(Path(directory), shell)
+
+
+VALUES = sorted(set(hostile_strings()))
+
+
+def test_hundreds_of_hostile_texts_go_from_the_catalogue_through_render_into_bake_unchanged(
+    buildx: dict[str, str], fategen: Fategen, tmp_path: Path
+) -> None:
+    values = [v for v in VALUES if v.isprintable()]  # the others are refused: tests/catalogue/test_catalogue.py
+    assert len(values) > 300
+    images = {
+        f"image{i}": {"kind": "component", "from": "base", "template": "x.j2", "description": value}
+        for i, value in enumerate(values)
+    }
+    line = {"line": "1.3", "releases": {"1.3.0": {}}, "sources": {}, "bases": {"base": {"image": "a:1"}}}
+    catalogue = yaml.safe_dump({**line, "images": images})
+    template = "# {{ header }}\nFROM scratch\n"
+    put(tmp_path, {".env": REQUIRED, "catalogue/1.3.yaml": catalogue, "templates/dockerfiles/x.j2": template})
+    succeeded(fategen("render", cwd=tmp_path))
+    targets = print_bake(tmp_path, buildx, "all")["target"]
+    seen = [targets[name]["labels"]["org.opencontainers.image.description"] for name in images]
+    if buildx["DOCKER_CONFIG"] == os.environ["FATEGEN_SANDBOX_BUILDX_NEW"]:
+        seen = [unprinted(text) for text in seen]
+    assert seen == values
+
+
+@pytest.mark.parametrize("key", ["FATE_SOURCE", "REQUIREMENTS", "PIP_INDEX_URL", "HTTP_PROXY", "PREFIX", "TAG"])
+def test_a_hostile_value_in_env_is_refused_with_its_line_or_survives(
+    registry: str, fategen: Fategen, tmp_path: Path, key: str
+) -> None:
+    survivors = []
+    for value in VALUES:
+        required = REQUIRED.replace(f"{key}=", f"{key}={value}")
+        text = required if key in REQUIRED else f"{REQUIRED}{key}={value}\n"
+        try:
+            survivors.append((text, parse_settings(text)[0]))
+        except InputError as error:
+            assert all(p.where.startswith(".env:") for p in error.problems), (value, error.problems)
+    for text, read in survivors[:: max(1, len(survivors) // 4)]:
+        (tmp_path / ".env").write_text(text, encoding="utf-8", newline="")
+        succeeded(fategen("render", cwd=tmp_path))
+        env = {**os.environ, "DOCKER_CONFIG": os.environ["FATEGEN_SANDBOX_BUILDX_OLD"]}
+        targets = print_bake(tmp_path, env, "all")["target"]
+        if key == "FATE_SOURCE" and read.sources:
+            assert targets["base-image"]["contexts"]["fate"] == read.sources[0].value
+
+
+def test_plain_bake_reads_the_committed_file_and_sees_the_tags_of_the_plan(
+    buildx: dict[str, str], fategen: Fategen
+) -> None:
+    root = Path(__file__).parents[2]
+    targets = print_bake(root, buildx, "all")["target"]
+    listed = fategen("images", "all", "--format", "references", cwd=root).out.split()
+    assert sorted(t for target in targets.values() for t in target.get("tags", [])) == sorted(listed)
