@@ -21,10 +21,6 @@ def run(project_dir: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch) -> Run
     return fategen
 
 
-def test_version(run: Run) -> None:
-    assert run("--version") == (0, f"fategen, version {__version__}\n", "")
-
-
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
@@ -69,13 +65,6 @@ def test_a_version_and_with_v_where_it_runs_from(
         == other
         == f"{short}from {Path(generator.cli.__file__).parent.parent}\nby {sys.executable}, Python {python_version()}\n"
     )
-
-
-def test_help_lists_every_command_without_importing_one(run: Run) -> None:
-    code, out, _ = run("--help")
-    assert code == 0
-    for name in ("init", "render", "images", "bake", "bundle", "doctor"):
-        assert name in out
 
 
 def test_render_writes_every_file_and_says_which(run: Run, project_dir: Path) -> None:
