@@ -148,7 +148,7 @@ def _sample(project: Project, release: str) -> str:
     if release not in known:
         raise InputError(
             Problem("--release", f"{release} is unknown; available: {', '.join(known)}"),
-            hint="choose one of these; docs/new-image.md shows how to add a release",
+            hint="choose one of these; fategen override copies the catalogue into a project, to add another",
         )
     keys = [key_of(source.name, "_SOURCE") for source in line.sources]
     keys += [key_of(name, "_IMAGE") for name in line.upstream_images]

@@ -207,7 +207,8 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
             text = environment.get_template(name).render(values).rstrip("\n") + "\n"
     except jinja2.TemplateNotFound as error:
         by = f", used by {wanted_by}" if wanted_by else ""
-        raise InputError(Problem(f"templates/{error.name}", f"template not found{by}")) from error
+        problem = Problem(f"templates/{error.name}", f"template not found{by}")
+        raise InputError(problem, hint="write it, or correct its name") from error
     except jinja2.TemplateSyntaxError as error:
         place = f"{template_name(Path(error.filename or f'/templates/{error.name}'))}:{error.lineno}"
         raise InputError(Problem(place, f"not a template: {error.message}")) from error

@@ -243,7 +243,8 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
             else:
                 say(f"{target.name} is not in {file.name} for {platform}")
     if not subjects:
-        raise InputError(Problem(str(file), "it has none of the images and platforms that were asked for"))
+        problem = Problem(str(file), "it has none of the images and platforms that were asked for")
+        raise InputError(problem, hint=f"fategen bundle inspect {file} lists what it has")
     return Origin(tuple(subjects), lambda subjects, progress: _read_bundle(file, subjects, progress), None)
 
 

@@ -11,7 +11,7 @@ import click
 from generator.cli.common import format_option, quiet_option, signature_option
 from generator.progress import Bar
 from generator.project import state_directory
-from generator.text import human, table
+from generator.text import human, short_digest, table
 
 
 @click.command()
@@ -40,7 +40,7 @@ def command(file: Path, prefix: str, output_format: str, quiet: bool, **options:
         names = [f"{prefix}/{p.publication.path.rpartition('/')[2]}:{tag}" for tag in p.publication.tags]
         digest, platforms = p.publication.target.digest, p.publication.contents.platforms
         images.append({"references": names, "digest": digest, "platforms": platforms, "state": p.state, "sent": p.sent})
-        rows.append((names[0], " ".join(platforms), digest, p.state, human(p.sent)))
+        rows.append((names[0], " ".join(platforms), short_digest(digest), p.state, human(p.sent)))
         rows += [(name, "", "", "", "") for name in names[1:]]
     if output_format == "json":
         click.echo(json.dumps({"root": root, "images": images}, indent=2))
