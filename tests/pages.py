@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from generator.catalogue.line import schema_text
+from generator.catalogue.line import LINE
 from generator.cli import cli
-from generator.config.settings import settings_table
+from generator.config.settings import KEYS
 
 ROOT = Path(__file__).parent.parent
 NOTE = "This page is generated: run `python -m tests.pages` to update it."
@@ -31,6 +32,23 @@ docker driver writes caches only with the containerd image store.
 {NOTE}
 
 {settings_table()}"""
+
+
+def settings_table() -> str:
+    """The keys as a Markdown table, one row a key or family."""
+    lines = ["| key | default | description |", "|---|---|---|"]
+    for row in KEYS:
+        default = "required" if row.required else f"`{row.default}`" if row.default else ""
+        example = f"; for example {' '.join(f'`{word}`' for word in row.example.split())}" if row.example else ""
+        local = "; may be in `.env.local`" if row.local else ""
+        lines.append(f"| `{row.name}` | {default} | {row.doc}{example}{local} |")
+    return "\n".join(lines) + "\n"
+
+
+def schema_text() -> str:
+    """catalogue/schema.json. What it lets through, the reader may still refuse: names that lead nowhere, cycles."""
+    head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "catalogue of fategen"}
+    return json.dumps({**head, **LINE.schema()}, indent=2, ensure_ascii=False) + "\n"
 
 
 def cli_page() -> str:

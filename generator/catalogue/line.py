@@ -278,14 +278,6 @@ class Line:
 LINE = Object("a FATE line: its releases and images", Line)
 
 
-def schema_text() -> str:
-    """catalogue/schema.json. What it lets through, the reader may still refuse: names that lead nowhere, cycles."""
-    import json
-
-    head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "catalogue of fategen"}
-    return json.dumps({**head, **LINE.schema()}, indent=2, ensure_ascii=False) + "\n"
-
-
 def parse_line(
     text: str, *, name: str, other: Callable[[str], str | None] = lambda line: None, extending: tuple[str, ...] = ()
 ) -> Line:

@@ -229,17 +229,6 @@ def sample_env(shown: Collection[str] = (), **given: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def settings_table() -> str:
-    """The keys as a Markdown table, one row a key or family, for the docs."""
-    lines = ["| key | default | description |", "|---|---|---|"]
-    for row in KEYS:
-        default = "required" if row.required else f"`{row.default}`" if row.default else ""
-        example = f"; for example {' '.join(f'`{word}`' for word in row.example.split())}" if row.example else ""
-        local = "; may be in `.env.local`" if row.local else ""
-        lines.append(f"| `{row.name}` | {default} | {row.doc}{example}{local} |")
-    return "\n".join(lines) + "\n"
-
-
 def key_of(name: str, suffix: str = "") -> str:
     """The key, or HCL variable, of a catalogue's name: ``LMDB_SAFE_SOURCE`` for lmdb-safe and ``_SOURCE``."""
     return name.upper().replace("-", "_") + suffix

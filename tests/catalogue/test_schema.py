@@ -12,9 +12,10 @@ import jsonschema
 import pytest
 import yaml
 
-from generator.catalogue.line import parse_line, schema_text
+from generator.catalogue.line import parse_line
 from generator.errors import InputError
 from generator.project import packaged_data
+from tests.pages import schema_text
 
 SCHEMA = json.loads(schema_text())
 CATALOGUE = packaged_data("catalogue") / "1.3.yaml"

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generator.config.env import parse_settings
-from generator.config.settings import KEYS, KNOWN_NAMES, Override, Settings, find_key, sample_env, settings_table
+from generator.config.settings import KEYS, KNOWN_NAMES, Override, Settings, find_key, sample_env
 from generator.errors import InputError, Problem
+from tests.pages import settings_table
 
 REQUIRED = "PREFIX=federatedai\nBASE_TAG=b\nTAG=t\n"
 
