@@ -1,3 +1,3 @@
-"""fategen renders, builds, verifies and ships the container images of FATE."""
+"""fategen renders, builds, verifies and ships a family of container images."""
 
 __version__ = "0.1.0"

@@ -10,6 +10,7 @@ from pathlib import Path
 from generator.errors import InputError, Problem
 
 STATE = ".fategen"
+FAMILY_FILE = "family.yaml"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,13 @@ class Project:
         return path
 
     def search_path(self, kind: str) -> list[Path]:
-        """Where ``templates`` or ``catalogue`` files are looked for: the project's own, then the packaged ones."""
+        """Where ``templates`` or ``catalogue`` files are looked for: the project's own, then the packaged ones.
+
+        A project whose catalogue has a family of its own has nothing of the packaged one.
+        """
         mine, packaged = self.root / kind, packaged_data(kind)
+        if kind == "catalogue" and os.path.lexists(mine / FAMILY_FILE):
+            return [mine]
         return [mine, packaged] if mine.is_dir() and mine.resolve() != packaged.resolve() else [packaged]
 
 

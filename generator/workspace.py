@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from generator.catalogue.line import Line, parse_line
+from generator.catalogue.line import Family, Line, parse_family, parse_line, read_root
 from generator.config import values
-from generator.config.env import parse_settings
-from generator.config.settings import Settings, key_of, sample_env
+from generator.config.env import parse_settings, value_of
+from generator.config.settings import Settings
 from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.files import write_atomically
 from generator.plan.plan import Plan, Target, make_plan
-from generator.project import Project
+from generator.project import FAMILY_FILE, Project, packaged_data
 from generator.render.overrides import never_read, no_files
 from generator.render.render import find_template, render
 from generator.render.tree import Change, compare, write
 
-IGNORED = (b".env.local", b".fategen/", b"*.fate.tar", b"*.fate.tar.*", b"fategen-load.*")
+IGNORED = (".env.local", ".fategen/", "*.{family}.tar", "*.{family}.tar.*", "fategen-load.*")
 """What git ignores of a project: passwords, caches and logs, bundles."""
 
 
@@ -60,11 +60,12 @@ class Workspace:
 
 def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:
     """Everything that a command works on. Raises InputError with every problem of the first file that has any."""
-    parse = partial(parse_settings, read_text(project.env), sets=sets, source_sets=sources, strict=strict)
-    committed, warnings = parse()
+    text = read_text(project.env)
     if odd := [*no_files(project)]:
         raise InputError(odd, hint="the packaged file would be used in its place: repair or remove it")
-    line = _load_line(project, committed.fate_version, committed.where("FATE_VERSION"))
+    line = _line_of(project, text, sets)
+    parse = partial(parse_settings, text, line.keys, sets=sets, source_sets=sources, strict=strict)
+    committed, warnings = parse()
     plan = make_plan(committed, line)
     read: set[str] = set()
     tree = render(plan, project.search_path("templates"), read)
@@ -88,7 +89,7 @@ def create(project: Project, release: str) -> Workspace:
     text = _sample(project, release)
     try:
         project.root.mkdir(parents=True, exist_ok=True)
-        _ignore(project.root / ".gitignore")
+        _ignore(project.root / ".gitignore", load_family(project).slug)
         write_atomically(project.env, text)
     except OSError as error:
         raise EngineError(f"cannot write .env and .gitignore into {project.root}: {error.strerror}") from error
@@ -103,8 +104,21 @@ def create(project: Project, release: str) -> Workspace:
 
 def load_settings_and_line(project: Project) -> tuple[Settings, Line]:
     """The settings of ``.env`` alone, and the line of its release. Raises InputError."""
-    settings, _ = parse_settings(read_text(project.env))
-    return settings, _load_line(project, settings.fate_version, settings.where("FATE_VERSION"))
+    text = read_text(project.env)
+    line = _line_of(project, text)
+    return parse_settings(text, line.keys)[0], line
+
+
+def all_lines(project: Project) -> list[Line]:
+    """Every line that a project could be of, older ones first. Raises InputError."""
+    family = load_family(project)
+    return [_load_line(project, family, name, "--release") for name in _lines(project)]
+
+
+def load_catalogue(project: Project, line: str) -> dict[str, tuple[str, str]]:
+    """Every value of a line's file, and of the packaged one that it changes, by its path: its text and its place."""
+    name, other = f"{line}.yaml", partial(_catalogue, project)
+    return dict(read_root(_catalogue(project, name) or "", _catalogue_name(project, name), other).places())
 
 
 def read_text(path: Path) -> str:
@@ -123,43 +137,64 @@ def read_text(path: Path) -> str:
         raise InputError(Problem(f"{path.name}:{line}", "is not UTF-8; save it as UTF-8")) from error
 
 
-def _load_line(project: Project, version: str, where: str) -> Line:
-    """The catalogue of the line that a release belongs to: ``1.3.0`` is in ``catalogue/1.3.yaml``."""
+def load_family(project: Project) -> Family:
+    """The family of a project's images: its own catalogue's, else the packaged one's. Raises InputError."""
+    return parse_family(_catalogue(project, FAMILY_FILE) or "", _catalogue_name(project, FAMILY_FILE))
+
+
+def _line_of(project: Project, text: str, sets: Sequence[str] = ()) -> Line:
+    """The line of the release that a ``.env`` chooses. Raises InputError."""
+    family = load_family(project)
+    version, where = value_of(family.version_key, text, sets)
+    version = version or family.release
+    try:
+        values.version(version)
+    except ValueError:
+        # it says what is wrong, with everything else; the value must not become a part of a path
+        parse_settings(text, family.env_keys(), sets=sets)
+        raise
+    return _load_line(project, family, version, where)
+
+
+def _load_line(project: Project, family: Family, version: str, where: str) -> Line:
+    """The catalogue of the line that a release belongs to: ``1.0.0`` is in ``catalogue/1.0.yaml``."""
     line = ".".join(version.split(".")[:2])
     name = f"{line}.yaml"
-    if (text := _catalogue(project, line)) is not None:
-        whose = "" if (project.root / "catalogue" / name).is_file() else "packaged "
-        return parse_line(text, name=f"{whose}catalogue/{name}", other=partial(_catalogue, project))
-    key = "" if where == "--release" else "FATE_VERSION: "
+    if (text := _catalogue(project, name)) is not None:
+        name, other = _catalogue_name(project, name), partial(_catalogue, project)
+        return parse_line(text, name=name, family=family, other=other)
+    key = "" if where == "--release" else f"{family.version_key}: "
     raise InputError(
         Problem(where, f"{key}no catalogue/{name}; there are lines {', '.join(_lines(project))}"),
-        hint=f"choose a release of one of these, or add a catalogue/{name} to the project",
+        hint=f"fategen init --release lists all releases; for another, add a catalogue/{name} to the project",
     )
 
 
 def _sample(project: Project, release: str) -> str:
     """The ``.env`` of a release, with the keys that its line has."""
+    family = load_family(project)
+    release = release or family.release
     try:
         values.version(release)
     except ValueError as error:
         raise InputError(Problem("--release", str(error))) from error
-    line = _load_line(project, release, "--release")
+    line = _load_line(project, family, release, "--release")
     known = [known.version for known in line.releases]
     if release not in known:
         raise InputError(
             Problem("--release", f"{release} is unknown; available: {', '.join(known)}"),
-            hint="choose one of these; fategen override copies the catalogue into a project, to add another",
+            hint="fategen init --release lists them all",
         )
-    keys = [key_of(source.name, "_SOURCE") for source in line.sources]
-    keys += [key_of(name, "_IMAGE") for name in line.upstream_images]
-    return sample_env(keys, BASE_TAG=f"{release}-release", TAG=f"{release}-release", FATE_VERSION=release)
+    tag = family.tag_of(release)
+    return line.keys.sample_env(**{"BASE_TAG": tag, "TAG": tag, family.version_key: release})
 
 
-def _ignore(file: Path) -> None:
+def _ignore(file: Path, family: str) -> None:
     """Adds to ``.gitignore`` what it lacks, with the line ends that it has."""
     text = file.read_bytes() if file.exists() else b""
     end = b"\r\n" if b"\r\n" in text else b"\n"
-    missing = [line for line in IGNORED if line not in text.splitlines()]
+    ignored = [line.format(family=family).encode() for line in IGNORED]
+    missing = [line for line in ignored if line not in text.splitlines()]
     if missing:
         start = text if not text or text.endswith(b"\n") else text + end
         write_atomically(file, start + end.join(missing) + end)
@@ -167,7 +202,8 @@ def _ignore(file: Path) -> None:
 
 def _lines(project: Project) -> list[str]:
     """Those that have a catalogue, the project's own too."""
-    names = {file.stem for directory in project.search_path("catalogue") for file in directory.glob("*.yaml")}
+    files = [file for directory in project.search_path("catalogue") for file in directory.glob("*.yaml")]
+    names = {file.stem for file in files if file.name != FAMILY_FILE}
     return sorted(names, key=lambda stem: [int(part) for part in re.findall("[0-9]+", stem)])
 
 
@@ -181,11 +217,20 @@ def _tags_of_another_release(project: Project, settings: Settings, line: Line) -
         if named is None or named[2] not in _lines(project):
             continue
         other = named[2] if named[2] != line.name else named[1] if key == "TAG" else ""
-        if other and not f"{other}.".startswith(f"{settings.fate_version.partition('-')[0]}."):
-            wrong = f"{key}: {tag} is a tag of FATE {other}, but FATE_VERSION is {settings.fate_version}"
+        if other and not f"{other}.".startswith(f"{settings.version.partition('-')[0]}."):
+            family = line.family
+            wrong = f"{key}: {tag} is a tag of {family.name} {other}, but {family.version_key} is {settings.version}"
             yield Problem(settings.where(key), wrong)
 
 
-def _catalogue(project: Project, line: str) -> str | None:
-    files = (directory / f"{line}.yaml" for directory in project.search_path("catalogue"))
-    return next((read_text(file) for file in files if os.path.lexists(file)), None)
+def _catalogue_name(project: Project, name: str) -> str:
+    """What messages call a file of the catalogue."""
+    whose = "" if (project.root / "catalogue" / name).is_file() else "packaged "
+    return f"{whose}catalogue/{name}"
+
+
+def _catalogue(project: Project, name: str) -> str | None:
+    """The text of a file of the catalogue, None if there is none; of ``packaged NAME`` that of the packaged one."""
+    packaged, _, name = name.rpartition(" ")
+    directories = [packaged_data("catalogue")] if packaged else project.search_path("catalogue")
+    return next((read_text(d / name) for d in directories if os.path.lexists(d / name)), None)

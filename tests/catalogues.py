@@ -42,6 +42,10 @@ def catalogues(draw: st.DrawFn) -> dict[str, Any]:
         image["sources"] = [source for source in copied if source not in parents]
         if only := draw(st.sampled_from(("", "linux/amd64", "linux/arm64/v8"))):
             image["platforms"] = {"only": [only], "because": "it is so"}
+        if draw(st.booleans()):
+            tags = st.sampled_from(("${tag}", "v${tag}-x", "latest", "a.b_c"))
+            image |= {"args": {"A": 'a "$" \\ b'}, "stage": "s-1", "versions": {"1.0.0": "2.0"}}
+            image["tags"] = draw(st.lists(tags, min_size=1, unique=True))
         images[name] = image
     return {
         "line": "1.0",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 from generator.bake.job import Job, Options, make_job
-from generator.catalogue.line import Line, parse_line
+from generator.catalogue.line import Family, Line, parse_family, parse_line
 from generator.config.settings import Settings
 from generator.plan.plan import Plan, make_plan
 from generator.project import packaged_data
@@ -16,17 +16,22 @@ BOTH = ("linux/amd64", "linux/arm64")
 
 def plan_of(**changes: object) -> Plan:
     """The plan of a project at ``localhost:5000/t``, with some of its settings changed."""
-    settings = replace(Settings("localhost:5000/t", "base-1", "1"), **changes)  # type: ignore[arg-type]
-    return make_plan(settings, packaged_line(settings.fate_version.rpartition(".")[0]))
+    settings = replace(Settings("localhost:5000/t", "base-1", "1", "1.3.0"), **changes)  # type: ignore[arg-type]
+    return make_plan(settings, packaged_line(settings.version.rpartition(".")[0]))
 
 
 @cache
 def packaged_line(name: str) -> Line:
-    return parse_line(_text(name), name=f"{name}.yaml", other=_text)
+    return parse_line(_text(f"{name}.yaml"), name=f"{name}.yaml", family=packaged_family(), other=_text)
+
+
+@cache
+def packaged_family() -> Family:
+    return parse_family(_text("family.yaml"), "family.yaml")
 
 
 def _text(name: str) -> str:
-    return (packaged_data("catalogue") / f"{name}.yaml").read_text(encoding="utf-8")
+    return (packaged_data("catalogue") / name).read_text(encoding="utf-8")
 
 
 def job_of(plan: Plan, *names: str, **options: object) -> Job:

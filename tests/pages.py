@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from generator.catalogue.line import LINE
+from generator.catalogue.line import FAMILY, LINE, PACKAGED
+from generator.catalogue.schema import JsonSchema
 from generator.cli import cli
-from generator.config.settings import KEYS
+from tests.fate_plan import packaged_family, packaged_line
 
 ROOT = Path(__file__).parent.parent
 NOTE = "This page is generated: run `python -m tests.pages` to update it."
@@ -36,19 +37,39 @@ docker driver writes caches only with the containerd image store.
 
 def settings_table() -> str:
     """The keys as a Markdown table, one row a key or family."""
-    lines = ["| key | default | description |", "|---|---|---|"]
-    for row in KEYS:
+    lines = [packaged_line(name).keys.names for name in ("1.3", "1.11")]
+    keys = packaged_family().env_keys(name for names in lines for name in names if name.endswith(("_SOURCE", "_IMAGE")))
+    table = ["| key | default | description |", "|---|---|---|"]
+    for row in keys.rows:
         default = "required" if row.required else f"`{row.default}`" if row.default else ""
-        example = f"; for example {' '.join(f'`{word}`' for word in row.example.split())}" if row.example else ""
+        shown = keys.names_of(row) if row.suffix else [row.example] if row.example else []
+        example = f"; for example {' '.join(f'`{word}`' for word in shown)}" if shown else ""
         local = "; may be in `.env.local`" if row.local else ""
-        lines.append(f"| `{row.name}` | {default} | {row.doc}{example}{local} |")
-    return "\n".join(lines) + "\n"
+        table.append(f"| `{row.name}` | {default} | {row.doc}{example}{local} |")
+    return "\n".join(table) + "\n"
+
+
+def partial_schema(schema: JsonSchema) -> JsonSchema:
+    """The schema of a text that changes another one: it may lack every key, and drop each with null."""
+
+    def nullable(value: JsonSchema) -> JsonSchema:
+        return {"description": value.get("description", ""), "anyOf": [{"type": "null"}, partial_schema(value)]}
+
+    changed = {name: value for name, value in schema.items() if name not in ("required", "allOf", "oneOf")}
+    if isinstance(properties := schema.get("properties"), dict):
+        changed["properties"] = {name: nullable(value) for name, value in properties.items()}
+    if isinstance(more := schema.get("additionalProperties"), dict):
+        changed["additionalProperties"] = nullable(more)
+    return changed
 
 
 def schema_text() -> str:
     """catalogue/schema.json. What it lets through, the reader may still refuse: names that lead nowhere, cycles."""
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "catalogue of fategen"}
-    return json.dumps({**head, **LINE.schema()}, indent=2, ensure_ascii=False) + "\n"
+    changing = {"properties": {"extends": {"const": PACKAGED}}, "required": ["extends"]}
+    lines = {"if": changing, "then": partial_schema(LINE.schema()), "else": LINE.schema()}
+    kinds = {"if": {"required": ["family"]}, "then": FAMILY.schema(), "else": lines}
+    return json.dumps({**head, **kinds}, indent=2, ensure_ascii=False) + "\n"
 
 
 def cli_page() -> str:

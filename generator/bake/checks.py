@@ -35,14 +35,12 @@ from generator.workspace import Workspace, load
 State = Literal["ok", "note", "missing"]
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-SECRET_FILES = ("CA_BUNDLE", "MAVEN_SETTINGS", "PIP_NETRC")
-"""HCL variables that hold the path of a file, which the build mounts as a secret."""
 
 OFFLINE = "render, images, bundle inspect and verify"
 """What needs no engine at all."""
 WITHOUT_PROJECT = "bundle inspect, verify and load"
 DISK_NEEDED = 10_000_000_000
-"""Bytes that a full build of FATE 1.3 takes: bases, Maven's and pip's caches, layers and their exported copies."""
+"""Bytes that a full build may take: bases, Maven's and pip's caches, layers and their exported copies."""
 SHOWN = 3
 """Missing paths that a message names."""
 CONTAINERD_STORE = '{"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json, then restart the daemon'
@@ -126,7 +124,7 @@ def file_checks(build: Build) -> list[Check]:
     """The files of this machine that the project names: local sources, build secrets, requirements."""
     settings = build.plan.settings
     sources = {source.name: source for t in build.job.involved for source in t.sources if source.local}
-    files = secret_files(build.plan) | ({"REQUIREMENTS": settings.requirements} if settings.requirements else {})
+    files = secret_files(build.plan) | build.plan.files
     missing = [
         Problem(settings.where(name), f"{name}: {path} is not a file")
         for name, path in files.items()
@@ -148,7 +146,9 @@ def file_checks(build: Build) -> list[Check]:
 
 
 def secret_files(plan: Plan) -> dict[str, str]:
-    return {v.name: v.value for v in plan.variables if v.name in SECRET_FILES and v.value}
+    """The files that the build mounts as secrets, by their keys."""
+    names = {"CA_BUNDLE", *(own.name for own in plan.family.keys if own.secret)}
+    return {v.name: v.value for v in plan.variables if v.name in names and v.value}
 
 
 def ca_bundle(plan: Plan, root: Path) -> Path | None:
@@ -405,7 +405,7 @@ def _project(start: Path) -> tuple[Project | None, Workspace | None, Check]:
         needed = "a .env without errors"
         return project, None, Check("project", "missing", error.message, needed, error.hint, WITHOUT_PROJECT)
     plan = workspace.plan
-    found = f"FATE {plan.release} → {plan.settings.prefix}, tag {plan.settings.tag}"
+    found = f"{plan.title} → {plan.settings.prefix}, tag {plan.settings.tag}"
     check = Check("project", "ok", found, needed)
     if stale := len(workspace.drift()):
         found += f"; {stale} generated file{'s' if stale > 1 else ''} not up to date"

@@ -97,7 +97,7 @@ _PLATFORM = re.compile(r"^(?:linux|windows|darwin|freebsd|wasi?|wasip1|js)/[a-z0
 
 
 def parse_name(name: str, targets: Sequence[str]) -> StepName:
-    """``[federation linux/arm64 stage-1 2/5] COPY …`` -> its parts; ``targets`` are all that the run builds.
+    """``[tool linux/arm64 stage-1 2/5] COPY …`` -> its parts; ``targets`` are all that the run builds.
 
     A name without a target (``[internal] load local bake definitions``, ``exporting to image``) keeps only its text.
     ``linux/amd64->arm64`` is BuildKit's way to say that a step of the build platform serves another one.

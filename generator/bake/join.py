@@ -185,7 +185,7 @@ def _uploaded(value: object) -> Uploaded:
 
 def _of_another_project(file: DigestsFile, expected: Mapping[str, str]) -> Iterator[Problem]:
     """How a file is not of this project, as it is now."""
-    names = {"release": "is of FATE", "prefix": "was uploaded to", "tag": "is of tag"}
+    names = {"release": "is of release", "prefix": "was uploaded to", "tag": "is of tag"}
     for key, what in names.items():
         if (value := file.release[key]) != expected[key]:
             yield Problem(file.file, f"{what} {value}, this project of {expected[key]}")

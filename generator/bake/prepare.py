@@ -153,7 +153,7 @@ def make_context(
     # the catalogue knows the platforms of its own bases, and a base of another platform than the engine's does not run
     # there; what is published is looked at in any case
     others = any(platform != facts.engine.platform for target in build.job.involved for platform in target.platforms)
-    if options.output == "push" or (others and (plan.settings.requirements or plan.settings.images)):
+    if options.output == "push" or (others and (plan.files or plan.settings.images)):
         from generator.bake.push_checks import base_problems
 
         files = [authorities] if authorities else []

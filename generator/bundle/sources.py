@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from generator.registry.fetch import Fetch
     from generator.workspace import Workspace
 
-DEFAULT = "fate"
+DEFAULT = "components"
 BUNDLES = {DEFAULT: ("components",), "third-party": ("third-party",), "all": ("base", "components", "third-party")}
 """The bundles that have names, and the plan's groups in them."""
 _COMPRESSED = (".gz", ".tgz", ".zst", ".xz", ".bz2", ".zip")
 
 
 def groups_of(name: str, plan: Plan) -> tuple[str, ...]:
-    """The groups of a bundle that the plan has: for some platforms there is no base-image, say."""
+    """The groups of a bundle that the plan has: for some platforms there is no base image, say."""
     known = {group.name for group in plan.groups}
     return tuple(group for group in BUNDLES[name] if group in known)
 
@@ -51,11 +51,13 @@ def check_bundle_names(names: Sequence[str], read_plan: Callable[[], Plan | None
     [name] = names
     if name in BUNDLES:
         return name
+    if (plan := read_plan()) and name == plan.family.slug:
+        return DEFAULT
     suggestion = did_you_mean(name, BUNDLES)
     hint = "for one image: fategen bundle save --image NAME; fategen images lists them"
     if bundle := next((bundle for bundle, groups in BUNDLES.items() if name in groups), ""):
         suggestion, hint = "", f"the group {name} is in: fategen bundle save {bundle}"
-    elif not suggestion and (plan := read_plan()):
+    elif not suggestion and plan:
         images = _bundle_of_image(plan)
         for image in difflib.get_close_matches(name, images, n=1):
             suggestion = "" if name == image else f"; did you mean {image}?"
@@ -72,7 +74,7 @@ def selected(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
         from generator.bake.job import not_built
 
         # no name at all would be bake's default
-        reason = not_built(plan, BUNDLES[name]) or f"FATE {plan.line} has none of its images"
+        reason = not_built(plan, BUNDLES[name]) or f"{plan.title} has none of its images"
         hint = "fategen images lists all images"
         raise InputError(Problem(name, f"this bundle would be empty: {reason}"), hint=hint)
     known = [target.name for target in plan.select(groups)]
@@ -124,9 +126,11 @@ def default_platform(engine: Engine, plan: Plan, names: Sequence[str], origin: s
     return engine.platform, note
 
 
-def default_file(title: str, platforms: Iterable[str]) -> Path:
-    """With the requested ``platforms``, the same for any order of them."""
-    return Path("-".join((title, *(platform.replace("/", "-") for platform in sorted(set(platforms))))) + ".fate.tar")
+def default_file(title: str, family: str, platforms: Iterable[str]) -> Path:
+    """With the family's name as a suffix, and the requested ``platforms``, the same for any order of them."""
+    return Path(
+        "-".join((title, *(platform.replace("/", "-") for platform in sorted(set(platforms))))) + f".{family}.tar"
+    )
 
 
 def check_output_name(output: Path, bases: Sequence[Path]) -> None:
@@ -134,9 +138,7 @@ def check_output_name(output: Path, bases: Sequence[Path]) -> None:
     if end := next((end for end in _COMPRESSED if output.name.endswith(end)), ""):
         wrong = f"{output} would not be {end}: a bundle is a plain tar with compressed layers"
         stem = str(output)[: -len(end)]
-        for suffix in (".tar", ".fate"):
-            stem = stem[: -len(suffix)] if stem.endswith(suffix) else stem
-        raise InputError(Problem("-o", wrong), hint=f"-o {stem}.fate.tar")
+        raise InputError(Problem("-o", wrong), hint=f"-o {stem.removesuffix('.tar')}.tar")
     for base in bases:
         if base.resolve() == output.resolve():
             message = f"{base} is the base bundle, and would be overwritten by its delta"

@@ -21,7 +21,7 @@ _BATCH = 32 << 20
 def check_place(output: Path) -> None:
     """Raises InputError if no file can be written to ``output``."""
     if output.is_dir():
-        raise InputError(Problem("-o", f"{output} is a directory"), hint=f"-o {output}/NAME.fate.tar")
+        raise InputError(Problem("-o", f"{output} is a directory"), hint=f"-o {output}/NAME.tar")
     if not output.parent.is_dir():
         why = "" if output.parent.exists() else ": it does not exist"
         raise InputError(Problem("-o", f"{output.parent} is not a directory{why}"), hint=f"mkdir -p {output.parent}")

@@ -1,16 +1,19 @@
-"""YAML text -> ``Line``, and every check that needs only the catalogue.
+"""YAML text -> ``Family`` and ``Line``, and every check that needs only the catalogue.
 
-A catalogue file describes one FATE line: which images it has, from what sources, how they depend on each other.
+``family.yaml`` has what all lines of a family share: its name, its keys of ``.env``. Each other file describes one
+line: which images it has, from what sources, how they depend on each other.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath as Path
 from typing import Literal
+
+from yaml.nodes import MappingNode
 
 from generator.catalogue.contract import (
     CONTRACT,
@@ -26,8 +29,20 @@ from generator.catalogue.contract import (
     merged,
     resolved,
 )
-from generator.catalogue.schema import Free, ListOf, MapOf, Object, Text, key, parse_yaml
+from generator.catalogue.schema import (
+    Free,
+    ListOf,
+    MapOf,
+    Node,
+    Object,
+    Text,
+    expand_matrix,
+    key,
+    merged_yaml,
+    parse_yaml,
+)
 from generator.config import values
+from generator.config.settings import Key, Keys, key_of
 from generator.errors import InputError, Problem, did_you_mean
 
 ImageKind = Literal["builder", "base", "component", "third-party"]
@@ -66,12 +81,21 @@ _NAME = Text(
     "[a-z0-9]+(?:[_-][a-z0-9]+)*",
     'is not a name: lower-case letters and digits, joined by "-" or "_"',
 )
-_IMAGE_REFERENCE = Text("an image with a tag or a digest, such as mysql:8", check=_wrong(values.image))
+_KEY_NAME = Text("a key of .env", "[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*", "is not a key: capital letters, digits and _")
+_LINE_OF_TEXT = Text("its value", check=_check_description, make=Pair)
+_OWN_VERSION = Text("a part of a tag", r"[\w.\-]+", "is no part of a tag: letters, digits, _, . and -", make=Pair)
+_TAG_PATTERN = Text("a tag", r"(?:[\w.\-]|\$\{tag\})+", "is not a tag, with ${tag} in it or not")
+_IMAGE_REFERENCE = Text("an image with a tag or a digest, such as debian:12", check=_wrong(values.image))
 _GIT_URL = Text(
     "its URL; releases say which commit",
     r"(?:https?|ssh|git)://[^\s#]+|[\w.\-]+@[\w.\-]+:[^\s#]+",
     'is not a git URL (https://…, ssh://…, git@host:path), without "#ref"',
     check=_wrong(values.check_git_url),
+)
+_OWN_PATH = Text(
+    "a directory in the project's own repository, relative to the project",
+    r"(?!(?:.*/)?\.\.(?:/|$))[\w.][\w./ \-]*",
+    "is not a path inside the project",
 )
 _LICENSES = Text(
     "its licenses, for the label of the images whose home it is; default: no such label",
@@ -90,14 +114,15 @@ _PLATFORM = Text(
 
 @dataclass(frozen=True)
 class Source:
-    """A git repository that images copy from.
+    """A git repository, or a directory of the project, that images copy from.
 
     ``fetch_in`` names the base (it has git, or apt-get to get it) in which a build stage fetches the commit without its
     submodules; "" leaves it to BuildKit's git contexts, which always fetch them (before BuildKit 0.24).
     """
 
     name: str
-    git: str = key(_GIT_URL, required=True)
+    git: str = key(_GIT_URL)
+    path: str = key(_OWN_PATH)
     fetch_in: str = key(
         Text("the base in which the commit is fetched, without submodules; default: BuildKit fetches it")
     )
@@ -120,6 +145,15 @@ class Release:
     version: str
     refs: tuple[Ref, ...]
     where: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that have a name together."""
+
+    name: str
+    images: tuple[str, ...]
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,9 +180,106 @@ class PlatformLimit:
         return self.because if not named or platform in normal else f"it is built only for {' '.join(self.only)}"
 
 
+IMAGE_LABELS = ("title", "description", "version", "source", "revision")
+KEY_TYPES: dict[str, Callable[[str], object]] = {
+    "text": str,
+    "url": values.url,
+    "urls": values.urls,
+    "hosts": values.hosts,
+    "apt-mirror": values.apt_mirror,
+    "file": values.copied_path,
+    "secret-file": values.secret_path,
+    "maven-settings": values.secret_path,
+}
+"""What a key's value may be. A secret-file is a build secret, maven-settings one with mirrors in it; a file becomes a
+named context of the images that list it; all others are build arguments."""
+DOWNLOADS = ("apt", "pip", "npm", "maven")
+
+
+@dataclass(frozen=True)
+class EnvKey:
+    """A key of ``.env`` that the templates of a family need. Steps that take it download ``downloads``: ``from_`` there
+    if it is not set, "" if nothing is downloaded then."""
+
+    name: str
+    type: str = key(Text("what its value is", choices=tuple(KEY_TYPES), wrong="is not a type"), required=True)
+    doc: str = key(Text("one line that says what it is for", check=_check_description), required=True)
+    example: str = key(Text("a value to show"))
+    default: str = key(Text("its value if it is not set"))
+    group: str = key(Text("its heading in .env; default: that of the key before it", check=_check_description))
+    id: str = key(
+        Text("the id of the build secret; default: the key in lower case, with - for _", "[a-z0-9-]+", "is no id")
+    )
+    downloads: str = key(Text("what steps that take it download", choices=DOWNLOADS, wrong="is not a kind of package"))
+    from_: str = key(Text("from where they do, if the key is not set; default: they do not then"))
+    where: str = ""
+
+    @property
+    def row(self) -> Key:
+        read, local = KEY_TYPES[self.type], bool(self.secret)
+        return Key(read, self.doc, self.example, self.default, self.group, self.name, local=local, attribute="others")
+
+    @property
+    def secret(self) -> str:
+        """The id of the build secret, "" if it is none."""
+        return (self.id or self.context) if self.type in ("secret-file", "maven-settings") else ""
+
+    @property
+    def context(self) -> str:
+        """The key in lower case: the name of a file's context."""
+        return self.name.lower().replace("_", "-")
+
+    @property
+    def is_argument(self) -> bool:
+        return not self.secret and self.type != "file"
+
+
+_KEYS = MapOf("keys of .env that templates need", Object("a key of .env", EnvKey), _KEY_NAME)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What all lines have in common. ``prefix`` and ``tag`` are values for a new ``.env``."""
+
+    name: str = key(Text("its name, as messages have it", check=_check_description), "family", required=True)
+    release: str = key(
+        Text("the release of a .env without the version key", check=_wrong(values.version)), required=True
+    )
+    version_key: str = key(replace(_KEY_NAME, about="the key of .env that chooses a release; default: NAME_VERSION"))
+    prefix: str = key(Text("PREFIX in a new .env", check=_wrong(values.prefix)), default="registry.example.com/team")
+    tag: str = key(
+        Text(
+            "TAG and BASE_TAG in a new .env; ${release} is the release",
+            check=lambda text: _wrong(values.tag)(text.replace("${release}", "1")),
+        ),
+        default="${release}",
+    )
+    labels: tuple[Pair, ...] = key(MapOf("labels of every image", _LINE_OF_TEXT))
+    keys: tuple[EnvKey, ...] = key(_KEYS)
+    where: str = ""
+
+    @property
+    def slug(self) -> str:
+        """Its name in file names: ``my-tools`` for My Tools."""
+        return re.sub("[^a-z0-9]+", "-", self.name.lower()).strip("-") or "images"
+
+    def tag_of(self, release: str) -> str:
+        return self.tag.replace("${release}", release)
+
+    def env_keys(self, upstream: Iterable[str] = ()) -> Keys:
+        """The keys that a project's ``.env`` may have; ``upstream`` are those of a line's sources and images."""
+        doc, tag = f"{self.name} release; a catalogue must have it", {"example": self.tag_of(self.release)}
+        version = {"name": self.version_key, "default": self.release, "doc": doc}
+        rows = (own.row for own in self.keys)
+        return Keys(rows, upstream, prefix={"example": self.prefix}, base_tag=tag, tag=tag, version=version)
+
+
+NO_FAMILY = Family("images", "1.0.0", "VERSION")
+FAMILY = Object("a family: what its lines have in common", Family)
+
 _KIND = Text(
     "builder: built for others, never published; base: for components to be built on; component: a part of "
-    "FATE; third-party: published by others, carried in bundles",
+    "the family; third-party: published by others, carried in bundles",
     choices=KINDS,
     wrong="is not a kind",
 )
@@ -170,13 +301,36 @@ class Image:
     from_: str = key(Text("the image or base in FROM"))
     needs: tuple[str, ...] = key(ListOf("other images and bases that it copies from", Text("an image or a base")))
     sources: tuple[str, ...] = key(ListOf("sources that it copies from", Text("a source")))
+    files: tuple[str, ...] = key(
+        ListOf("keys of .env whose files it copies, if they are set", Text("a key of type file"))
+    )
     main_source: str = key(Text("the source whose URL and commit its labels have"), "home")
     template: str = key(Text("a file below templates/dockerfiles/; default: NAME.Dockerfile.j2"))
     limit: PlatformLimit | None = key(
         Object("the only platforms that the image has, and why", PlatformLimit), "platforms"
     )
+    downloads: tuple[Pair, ...] = key(
+        MapOf(
+            "what it downloads besides, by the key of .env for it; nothing once a key for this kind of package is set",
+            Text("from where", make=Pair),
+        )
+    )
     contract: Contract = key(CONTRACT, default=Contract())
     params: tuple[Parameter, ...] = key(MapOf("values for its template", _PARAMETER), "with")
+    versions: tuple[Pair, ...] = key(
+        MapOf("of a release: the image's own version, which its tags have where TAG has the release", _OWN_VERSION)
+    )
+    tags: tuple[str, ...] = key(
+        ListOf("its tags; ${tag} is TAG, or BASE_TAG of a base; default: that alone", _TAG_PATTERN), default=("${tag}",)
+    )
+    args: tuple[Pair, ...] = key(MapOf("build arguments", _LINE_OF_TEXT, _KEY_NAME))
+    matrix: tuple[tuple[Parameter, ...], ...] = key(
+        MapOf(
+            "suffixes of its name: one image for each; ${suffix} and the names below it are filled in in its texts",
+            MapOf("names and their values", Text("its value", make=Parameter)),
+        )
+    )
+    stage: str = key(replace(_NAME, about="the stage of its Dockerfile that is built; default: the last"))
     where: str = ""
 
     @property
@@ -232,25 +386,30 @@ PARTY = Object("two parties to try the images with (out/compose.yaml)", Party)
 
 
 _OURS = (("from",), ("image",))
-_THIRD_PARTY = (("image",), ("from", "needs", "sources", "home", "template", "with"))
+_BUILT = ("versions", "tags", "args", "stage")
+_THIRD_PARTY = (("image",), ("from", "needs", "sources", "files", "home", "template", "downloads", "with", *_BUILT))
 _IMAGE = Object(
     "an image", Image, by="kind", rules={kind: _THIRD_PARTY if kind == "third-party" else _OURS for kind in KINDS}
 )
-_SOURCE = Object("a git repository that images copy from", Source)
+_SOURCE = Object(
+    "what images copy from: a git repository, or a directory of the project", Source, one_of=("git", "path")
+)
 _BASE = Object("an image of another publisher that our images are built from", Base)
 _RELEASE = MapOf("of each source", Object("the version of a source in a release", Ref), make=Release)
 _NAMED_CONTRACT = replace(CONTRACT, make=lambda name, contract, where: (name, contract))
+PACKAGED = "packaged"
 _EXTENDED = Text(
-    "another line, whose contracts this one inherits; a contract of the same name here replaces it",
-    r"[0-9]+\.[0-9]+",
-    "is not a line, such as 1.3",
+    "packaged: this file changes the line of its name that comes with fategen; or a line whose contracts this one "
+    "inherits; a contract of the same name here replaces it",
+    r"packaged|[0-9]+\.[0-9]+",
+    "is neither packaged nor a line, such as 1.0",
     make=as_item,
 )
 
 
 @dataclass(frozen=True)
 class Line:
-    """One FATE line, checked: every reference resolves, there is no cycle, ``images`` are in build order.
+    """One line, checked: every reference resolves, there is no cycle, ``images`` are in build order.
 
     ``contracts`` are those that images may name, also those of the line that this one extends.
     """
@@ -266,8 +425,19 @@ class Line:
     contracts: tuple[tuple[str, Contract], ...] = key(
         MapOf("contracts that images share, each after those it includes", _NAMED_CONTRACT, _NAME)
     )
+    own_keys: tuple[EnvKey, ...] = key(_KEYS, "keys")
+    groups: tuple[Group, ...] = key(
+        MapOf("more groups of images", ListOf("its images", Text("an image"), make=Group), _NAME)
+    )
     party: Party | None = key(PARTY)
+    family: Family = NO_FAMILY
     where: str = ""
+
+    @property
+    def keys(self) -> Keys:
+        """The keys that the ``.env`` of a project of this line may have."""
+        sources = (key_of(source.name, "_SOURCE") for source in self.sources)
+        return self.family.env_keys((*sources, *(key_of(name, "_IMAGE") for name in self.upstream_images)))
 
     @property
     def upstream_images(self) -> list[str]:
@@ -275,20 +445,40 @@ class Line:
         return [*(base.name for base in self.bases), *(i.name for i in self.images if i.kind == "third-party")]
 
 
-LINE = Object("a FATE line: its releases and images", Line)
+LINE = Object("a line: its releases and images", Line)
+
+
+def parse_family(text: str, name: str) -> Family:
+    """Reads ``family.yaml``, which messages call ``name``. Raises InputError with every problem, in line order."""
+    root = parse_yaml(text, name)
+    family: Family = FAMILY.read(root)
+    _check_own_keys(family.keys, root.problems)
+    for label in family.labels:
+        if label.name.startswith("org.opencontainers.image.") and label.name.rpartition(".")[2] in IMAGE_LABELS:
+            root.problems.append(Problem(label.where, f"{label.name}: every image has its own"))
+    _raise(root.problems, name)
+    return replace(family, version_key=family.version_key or key_of(family.slug, "_VERSION"))
 
 
 def parse_line(
-    text: str, *, name: str, other: Callable[[str], str | None] = lambda line: None, extending: tuple[str, ...] = ()
+    text: str,
+    *,
+    name: str,
+    family: Family = NO_FAMILY,
+    other: Callable[[str], str | None] = lambda line: None,
+    extending: tuple[str, ...] = (),
 ) -> Line:
-    """Reads one catalogue file, which messages call ``name``. Raises InputError with every problem, in line order.
+    """Reads one line's file, which messages call ``name``. Raises InputError with every problem, in line order.
 
-    ``other`` gives the text of another line's, for ``extends``, and None if there is none; ``extending`` are the
-    lines that extend this one.
+    ``other`` gives the text of another one (``1.0.yaml``) or of the packaged one (``packaged 1.0.yaml``), for
+    ``extends``, and None if there is none; ``extending`` are the lines that extend this one.
     """
-    root = parse_yaml(text, name)
+    root = read_root(text, name, other)
     problems = root.problems
     line: Line = LINE.read(root)
+    _check_own_keys(line.own_keys, problems)
+    keys = {own.name: own for own in (*family.keys, *line.own_keys)}
+    family = replace(family, keys=tuple(keys.values()))
     if line.name and "/" in name and Path(name).stem != line.name:
         wrong = f"line: {line.name} does not match the name of the file, {Path(name).stem}"
         problems.append(Problem(line.where, wrong))
@@ -296,10 +486,12 @@ def parse_line(
     if line.extends is not None:
         # without the other line's contracts each name of one would be a problem too
         _raise(problems, name)
-        contracts = dict(_extended(line.extends, other, (*extending, line.name)).contracts)
+        contracts = dict(_extended(line.extends, family, other, (*extending, line.name)).contracts)
     for contract_name, contract in line.contracts:
         contracts[contract_name] = resolved(contract, contracts, problems)
+    line = replace(line, family=family)
     _check_links(line, problems)
+    _check_keys(line, problems)
     if line.party is not None:
         _check_party(line.party, [image.name for image in line.images], problems)
     images: dict[str, Image] = {}
@@ -314,36 +506,73 @@ def parse_line(
     return replace(line, images=tuple(images.values()), contracts=tuple(contracts.items()))
 
 
+def read_root(text: str, name: str, other: Callable[[str], str | None]) -> Node:
+    """The root of a line's file; of one that changes the packaged line, of both together. Raises InputError."""
+    root = parse_yaml(text, name)
+    pairs = root.raw.value if isinstance(root.raw, MappingNode) else []
+    for key_node, value in pairs:
+        if key_node.value == "images":
+            expand_matrix(value, root.problems)
+    for pair in pairs:
+        if (pair[0].value, pair[1].value) == ("extends", PACKAGED):
+            below = other(f"{PACKAGED} {Path(name).name}")
+            if below is None:
+                wrong = f"extends: there is no packaged {Path(name).name}"
+                raise InputError(Problem(Node(pair[0], []).where, wrong))
+            pairs.remove(pair)
+            return merged_yaml(read_root(below, f"{PACKAGED} {name}", lambda line: None), root)
+    return root
+
+
+def _check_own_keys(keys: Iterable[EnvKey], problems: list[Problem]) -> None:
+    ours = Keys()
+    for own in keys:
+        for value in filter(None, (own.example, own.default)) if own.type in KEY_TYPES else ():
+            if wrong := _wrong(own.row.read)(value):
+                problems.append(Problem(own.where, f"{own.name}: {wrong}"))
+        if ours.find(own.name):
+            problems.append(Problem(own.where, f"{own.name}: every project has this key; choose another name"))
+
+
 def _raise(problems: Sequence[Problem], subject: str) -> None:
     if problems:
-        # all are of one file
-        raise InputError(sorted(problems, key=lambda problem: int(problem.where.rpartition(":")[2])), subject=subject)
+        # all are of one file, or of it and of the one that it changes
+        def place(problem: Problem) -> tuple[str, int]:
+            file, _, line = problem.where.rpartition(":")
+            return file, int(line)
+
+        one_file = len({place(problem)[0] for problem in problems}) == 1
+        raise InputError(sorted(problems, key=place), subject=subject if one_file else "")
 
 
-def _extended(line: Item, other: Callable[[str], str | None], extending: tuple[str, ...]) -> Line:
+def _extended(line: Item, family: Family, other: Callable[[str], str | None], extending: tuple[str, ...]) -> Line:
     if line.name in extending:
         path = " -> ".join((*extending, line.name))
         raise InputError(Problem(line.where, f"{line.name} extends itself: {path}"))
     file = f"catalogue/{line.name}.yaml"
     if len(extending) > LONGEST_EXTENDS:
         raise InputError(Problem(line.where, f"extends: more than {LONGEST_EXTENDS} lines, one behind the other"))
-    text = other(line.name)
+    text = other(f"{line.name}.yaml")
     if text is None:
         raise InputError(Problem(line.where, f"extends: no {file}"))
-    return parse_line(text, name=file, other=other, extending=extending)
+    return parse_line(text, name=file, family=family, other=other, extending=extending)
 
 
 def _check_links(line: Line, problems: list[Problem]) -> None:
     """Each base, image and source that is named has to be there, and in no other role; a release has every source."""
     bases = dict.fromkeys(base.name for base in line.bases)
     sources = dict.fromkeys(source.name for source in line.sources)
+    own = [source.name for source in line.sources if source.path]
     kinds = {image.name: image.kind for image in line.images}
     parents = {**bases, **kinds}
     for release in line.releases:
         taken = {ref.name for ref in release.refs}
-        problems += [Problem(release.where, f"{name}: missing") for name in sources if name not in taken]
+        missing = (source.name for source in line.sources if source.git and source.name not in taken)
+        problems += [Problem(release.where, f"{name}: missing") for name in missing]
         for ref in release.refs:
-            if ref.name not in sources:
+            if ref.name in own:
+                problems.append(Problem(ref.where, f"{ref.name}: is a directory of the project, and has no version"))
+            elif ref.name not in sources:
                 known = did_you_mean(ref.name, sources) or f"; known are {', '.join(sources)}"
                 problems.append(Problem(ref.where, f"{ref.name}: unknown source{known}"))
 
@@ -369,6 +598,24 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
         for name in sorted({*image.sources} & {*image.parents}):
             wrong = f"{image.name}: {name} is both a source and a parent; names must be unique"
             problems.append(Problem(image.where, wrong))
+
+
+def _check_keys(line: Line, problems: list[Problem]) -> None:
+    """Each key of ``.env`` that an image names has to be there, and be of the right type."""
+    files = [own.name for own in line.family.keys if own.type == "file"]
+    sources = [own.name for own in line.family.keys if own.downloads]
+    known = line.keys.names
+    for image in line.images:
+        lifted_by = [image.limit.lifted_by] if image.limit and image.limit.lifted_by else []
+        for where, names, fitting in (
+            ("lifted-by: {} is not a key of .env", lifted_by, known),
+            ("files: {} is not a key of .env of type file", image.files, files),
+            ("downloads: {} is not a key of .env with downloads", [pair.name for pair in image.downloads], sources),
+        ):
+            for name in names:
+                if name not in fitting:
+                    wrong = f"{image.name}: {where.format(name)}{did_you_mean(name, fitting)}"
+                    problems.append(Problem(image.where, wrong))
 
 
 def _check_party(party: Party, images: Sequence[str], problems: list[Problem]) -> None:

@@ -7,6 +7,7 @@ its line, and a harmless value is read in its place, so that one run lists them 
 
 from __future__ import annotations
 
+import io
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -38,12 +39,12 @@ DEEPEST, LARGEST = 50, 1_000_000
 class Node:
     """One value of a YAML file, with its place and the list that its problems go to."""
 
-    def __init__(self, raw: YamlNode, file: str, problems: list[Problem]) -> None:
-        self.raw, self._file, self.problems = raw, file, problems
+    def __init__(self, raw: YamlNode, problems: list[Problem]) -> None:
+        self.raw, self.problems = raw, problems
 
     @property
     def where(self) -> str:
-        return f"{self._file}:{self.raw.start_mark.line + 1}"
+        return f"{self.raw.start_mark.name}:{self.raw.start_mark.line + 1}"
 
     def problem(self, message: str) -> None:
         self.problems.append(Problem(self.where, message))
@@ -93,8 +94,21 @@ class Node:
             for raw in child if isinstance(child, tuple) else (child,):
                 yield from self._child(raw).texts_below()
 
+    def places(self, name: str = "") -> Iterator[tuple[str, tuple[str, str]]]:
+        """Every value with its path (``images.tool.from``): its text, and its place."""
+        if isinstance(self.raw, MappingNode):
+            for key, child in (self.entries() or {}).items():
+                yield from child.places(f"{name}.{key}" if name else key)
+        else:
+            words = (
+                [str(child.raw.value) for child in self.items()]
+                if isinstance(self.raw, SequenceNode)
+                else [self.text()]
+            )
+            yield name, (" ".join(words), self.where)
+
     def _child(self, raw: YamlNode) -> Node:
-        return Node(raw, self._file, self.problems)
+        return Node(raw, self.problems)
 
     def _unexpected(self, wanted: str) -> None:
         kind = "a list" if isinstance(self.raw, SequenceNode) else "a mapping"
@@ -103,10 +117,18 @@ class Node:
         self.problem(f"expected {wanted}, found {kind}")
 
 
+class _NamedText(io.StringIO):
+    """A text with the name that the marks of its nodes then have."""
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
 def parse_yaml(text: str, file: str) -> Node:
     """The root of a YAML text. Raises InputError, with the line, if it is not YAML or is empty."""
     try:
-        raw = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        raw = yaml.compose(_NamedText(text, file), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}" if mark else file
@@ -118,7 +140,63 @@ def parse_yaml(text: str, file: str) -> Node:
     if raw is None:
         raise InputError(Problem(file, "is empty"))
     _check_size(raw, file)
-    return Node(raw, file, [])
+    return Node(raw, [])
+
+
+def expand_matrix(entries: YamlNode, problems: list[Problem]) -> None:
+    """Replaces each entry of a mapping that has ``matrix`` by one for each suffix in it: ``tool`` by ``tool-a``, ….
+
+    In their texts ``${suffix}`` and the names below the suffix stand for their values.
+    """
+    if not isinstance(entries, MappingNode):
+        return
+    expanded = []
+    for key, value in entries.value:
+        pairs = value.value if isinstance(value, MappingNode) else []
+        matrix = next((Node(node, problems) for name, node in pairs if name.value == "matrix"), None)
+        if matrix is None:
+            expanded.append((key, value))
+            continue
+        rest = MappingNode(value.tag, [p for p in pairs if p[1] is not matrix.raw], value.start_mark, value.end_mark)
+        for suffix, child in (matrix.entries() or {}).items():
+            names = {"suffix": suffix, **{name: node.text() for name, node in (child.entries() or {}).items()}}
+            name = ScalarNode(key.tag, f"{key.value}{suffix}", key.start_mark, key.end_mark)
+            expanded.append((name, _filled(rest, names)))
+    entries.value = expanded
+
+
+def _filled(raw: YamlNode, names: Mapping[str, str]) -> Any:
+    """A copy of a node, its texts with the values of ``${name}``."""
+    if isinstance(raw, ScalarNode):
+        text = re.sub(r"\$\{(\w+)\}", lambda match: names.get(match[1], match[0]), str(raw.value))
+        return ScalarNode(raw.tag, text, raw.start_mark, raw.end_mark)
+    if isinstance(raw, MappingNode):
+        children = [(_filled(key, names), _filled(value, names)) for key, value in raw.value]
+        return MappingNode(raw.tag, children, raw.start_mark, raw.end_mark)
+    return SequenceNode(raw.tag, [_filled(child, names) for child in raw.value], raw.start_mark, raw.end_mark)
+
+
+def merged_yaml(below: Node, above: Node) -> Node:
+    """Two texts in one: of mappings in both, each key; else what is ``above``. A key that is null above is dropped."""
+
+    def merge(first: YamlNode, second: YamlNode) -> YamlNode:
+        if not isinstance(first, MappingNode) or not isinstance(second, MappingNode):
+            return second
+        pairs = {key.value: (key, value) for key, value in first.value}
+        seen: dict[str, YamlNode] = {}
+        for key, value in second.value:
+            name = str(key.value)
+            if name in seen:
+                twice = f"{name} is set twice, first at {Node(seen[name], []).where}"
+                above.problems.append(Problem(Node(key, []).where, twice))
+            seen[name] = key
+            if isinstance(value, ScalarNode) and _is_null(value) and name in pairs:
+                del pairs[name]
+            else:
+                pairs[name] = (key, merge(pairs[name][1], value) if name in pairs else value)
+        return MappingNode(second.tag, list(pairs.values()), second.start_mark, second.end_mark)
+
+    return Node(merge(below.raw, above.raw), above.problems)
 
 
 def _check_size(root: YamlNode, file: str) -> None:
@@ -272,11 +350,12 @@ class Object(Shape):
     """A mapping with the keys that the fields of the dataclass ``into`` declare and no others.
 
     ``rules`` say what else the value of the key ``by`` asks for: value -> (keys that must be there, keys that may not).
-    ``check`` looks at the whole node.
+    ``check`` looks at the whole node. Of the keys ``one_of`` exactly one must be there.
     """
 
     into: Any
     by: str = ""
+    one_of: tuple[str, ...] = ()
     rules: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
     check: Callable[[Node], object] = lambda node: None
 
@@ -312,6 +391,8 @@ class Object(Shape):
         for name in (*self.required, *present):
             if name not in entries:
                 node.problem(f"{name}: missing")
+        if self.one_of and len(entries.keys() & set(self.one_of)) != 1:
+            node.problem(f"expected one of {', '.join(self.one_of)}")
         for name in absent:
             if name in entries:
                 entries[name].problem(f"{name}: an image of {self.by} {choice} has none")
@@ -330,6 +411,7 @@ class Object(Shape):
             "required": self.required,
             "additionalProperties": False,
             **({"allOf": rules} if rules else {}),
+            **({"oneOf": [{"required": [name]} for name in self.one_of]} if self.one_of else {}),
         }
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "init": "write a commented .env and render the project",
     "render": "write the Dockerfiles and the bake file, or check them",
     "images": "list the images of the plan",
+    "explain": "show where the values of an image or a key come from",
     "bake": "build the images with docker buildx bake, and push or load them",
     "join": "publish one release that several machines uploaded",
     "rollback": "put back the tags that an interrupted publication wrote",
@@ -51,7 +52,7 @@ OTHERS = {
     __version__, prog_name="fategen", help="Show the version and exit; with -v, also where fategen runs from."
 )
 def cli() -> None:
-    """Build, verify and ship the container images of FATE, from one .env and one catalogue."""
+    """Build, verify and ship a family of container images, from one .env and one catalogue."""
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Build only this platform. Repeatable.")
 @click.option("--builder", default="", metavar="B", help="The buildx builder; default: the current one.")
-@click.option("--published-base", is_flag=True, help="Do not build base-image: use the published one in PREFIX.")
+@click.option("--published-base", is_flag=True, help="Do not build base images: use the published ones in PREFIX.")
 @click.option("--print", "show", is_flag=True, help="Print what bake would build, as JSON, and exit.")
 @click.option("--no-cache", is_flag=True, help="Run every step again, without the cache.")
 @click.option("--digests", metavar="FILE", type=click.Path(path_type=Path),
@@ -101,7 +101,7 @@ def command(
         if not quiet:
             used = context.facts.builder
             prefix = plan.settings.prefix
-            say(f"FATE {plan.release} → {prefix}   tag {plan.settings.tag}   builder {used.name} ({used.driver})")
+            say(f"{plan.title} → {prefix}   tag {plan.settings.tag}   builder {used.name} ({used.driver})")
         if digests:
             from generator.bake.join import source_commits, write_digests
 

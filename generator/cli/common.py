@@ -38,7 +38,7 @@ file_argument = click.argument("file", type=click.Path(path_type=Path, allow_das
 
 def change_options(function: F) -> F:
     """``--set`` and ``--source``: values that override ``.env`` for this run."""
-    where = "Build a source from a local checkout, such as fate=../FATE; DIR is relative to the project."
+    where = "Build a source from a local checkout, such as library=../library; DIR is relative to the project."
     for option in (
         click.option("--source", "sources", multiple=True, metavar="NAME=DIR", help=where),
         click.option(

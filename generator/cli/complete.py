@@ -20,7 +20,7 @@ def images_and_groups(context: click.Context, parameter: click.Parameter, typed:
     if (plan := plan_or_none(context)) is None:
         return []
     items = {t.name: t.description for t in plan.targets if not t.inherits}
-    return _fitting({**items, **{g.name: " ".join(g.targets) for g in plan.groups}}, context, parameter, typed)
+    return _fitting({**items, **{g.name: " ".join(g.images) for g in plan.groups}}, context, parameter, typed)
 
 
 def images_of_bundle(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:

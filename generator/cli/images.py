@@ -73,7 +73,7 @@ def command(
         if any(target.is_pushed for target in selected):
             click.echo(f"\nbase images and components are {plan.settings.prefix}/IMAGE:TAG")
         if not names:
-            groups = [(group.name, ", ".join(group.targets)) for group in plan.groups]
+            groups = [(group.name, ", ".join(group.images)) for group in plan.groups]
             click.echo(f"\n{table(('GROUP', 'IMAGES'), groups, WIDTH)}")
         _say_skipped(selected)
 
@@ -107,8 +107,9 @@ def _print_externals(workspace: Workspace, targets: Sequence[Target], output_for
     from generator.render.external import externals, skopeo_sync
 
     plan = workspace.plan
-    path = workspace.project.root / plan.settings.maven_settings
-    settings = read_text(path) if plan.settings.maven_settings and path.is_file() else ""
+    names = [plan.settings.other(own.name) for own in plan.family.keys if own.type == "maven-settings"]
+    files = [workspace.project.root / name for name in names if name]
+    settings = "".join(read_text(file) for file in files[:1] if file.is_file())
     wanted = linked(plan.targets, [target.name for target in targets])
     rows = externals(plan, workspace.tree, wanted, maven_settings=settings)
     if output_format == "json":

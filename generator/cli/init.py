@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from generator.config.settings import Settings
+from generator.config.env import parse_settings
+from generator.plan.plan import make_plan
 from generator.project import Project
-from generator.workspace import create
+from generator.text import WIDTH, table
+from generator.workspace import all_lines, create
+
+LIST = "?"
 
 
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
-@click.option("--release", metavar="VERSION", default=Settings.fate_version, help="The FATE release; default: 1.3.0.")
+@click.option(
+    "--release",
+    metavar="[VERSION]",
+    default="",
+    is_flag=False,
+    flag_value=LIST,
+    help="The release. Alone: list all.",
+)
 def command(directory: Path, release: str) -> None:
     """Write a commented .env into DIRECTORY (default: here) and render the project. An existing .env is kept."""
-    workspace = create(Project(directory.resolve()), release)
-    click.echo(f"wrote .env and {len(workspace.tree)} files for FATE {workspace.plan.release}")
+    project = Project(directory.resolve())
+    if release == LIST:
+        click.echo(table(("LINE", "RELEASES", "PLATFORMS", "IMAGES"), [*_rows(project)], WIDTH))
+        return
+    workspace = create(project, release)
+    click.echo(f"wrote .env and {len(workspace.tree)} files for {workspace.plan.title}")
     click.echo("next: review .env, run fategen render, commit the files, then run: fategen bake")
+
+
+def _rows(project: Project) -> Iterator[tuple[str, str, str, str]]:
+    """Of each line its releases, and its images by their platforms."""
+    for line in all_lines(project):
+        release = line.releases[-1].version
+        settings, _ = parse_settings(line.keys.sample_env(**{line.family.version_key: release}), line.keys)
+        images: dict[str, list[str]] = {}
+        for target in make_plan(settings, line).targets:
+            if target.is_pushed:
+                images.setdefault(" ".join(target.platforms), []).append(target.name)
+        cells = [line.name, " ".join(release.version for release in line.releases)]
+        for platforms, names in images.items():
+            yield cells[0], cells[1], platforms, " ".join(names)
+            cells = ["", ""]

@@ -36,6 +36,6 @@ def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
     stale = sum(change.kind == "stale" for change in changes)
     count = f"{len(changes) - stale} changed" if len(changes) > stale else "no change"
     count += f", {stale} removed" if stale else ""
-    click.echo(f"rendered {len(workspace.tree)} files for FATE {workspace.plan.release} ({count})")
+    click.echo(f"rendered {len(workspace.tree)} files for {workspace.plan.title} ({count})")
     for change in changes:
         click.echo(f"  {change.sign} {change.path}")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--platform", "platforms", multiple=True, metavar="P",
               help="Default: the engine's own; in a bundle, all; in a registry, the plan's. Repeatable.")  # fmt: skip
 @click.option(
-    "--tag", default="", metavar="T", help="Use another tag than that in .env or the bundle, also for base-image."
+    "--tag", default="", metavar="T", help="Use another tag than that in .env or the bundle, also for base images."
 )
 @click.option("--prefix", default="", metavar="R/NS", help="Use another registry and namespace than PREFIX.")
 @click.option("--no-start", is_flag=True, help="Run only the checks that start no container.")

@@ -1,4 +1,4 @@
-"""``.env`` text -> ``Settings``. The keys and their values are the table of ``settings``.
+"""``.env`` text -> ``Settings``. The keys and their values are those of ``settings.Keys``.
 
 How the text is read (python-dotenv's parser, 1.0 and later):
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.config import values
-from generator.config.settings import KEYS, KNOWN_NAMES, LOCAL_NAMES, Key, Override, Settings, find_key, key_of
+from generator.config.settings import Key, Keys, Override, Settings, key_of
 from generator.errors import InputError, Problem, did_you_mean
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -53,8 +53,15 @@ class _Entry:
         return Problem(self.where, f"{self.key}: {message}")
 
 
+def value_of(key: str, text: str, sets: Sequence[str] = ()) -> tuple[str, str]:
+    """The value that ``.env`` or ``--set`` has for one key, and where, before anything is checked; "" if none has."""
+    entries = _read_file(text, ENV, Keys(), set(), []) + _read_flags(sets, (), [])
+    return next(((entry.value.strip(), entry.where) for entry in reversed(entries) if entry.key == key), ("", ENV))
+
+
 def parse_settings(
     text: str,
+    keys: Keys,
     *,
     local_text: str | None = None,
     sets: Sequence[str] = (),
@@ -63,27 +70,27 @@ def parse_settings(
 ) -> tuple[Settings, tuple[Problem, ...]]:
     """The settings, and warnings: unknown keys that resemble no known one (``strict`` makes them errors).
 
-    ``text`` is the content of ``.env`` and ``local_text`` of ``.env.local``; ``sets`` are the ``KEY=VALUE`` of
-    ``--set`` and ``source_sets`` the ``NAME=DIR`` of ``--source``. Raises InputError with every problem of all of them;
-    each says where (``.env:7``, ``--set``, ``--source``), and none repeats a password.
+    ``text`` is the content of ``.env``, which may have ``keys``, and ``local_text`` of ``.env.local``; ``sets`` are the
+    ``KEY=VALUE`` of ``--set`` and ``source_sets`` the ``NAME=DIR`` of ``--source``. Raises InputError with every
+    problem of all of them; each says where (``.env:7``, ``--set``, ``--source``), and none repeats a password.
     """
     problems: list[Problem] = []
     warnings: list[Problem] = []
     named: set[str] = set()
-    entries = _read_file(text, ENV, named, problems)
-    entries += _read_file(local_text or "", LOCAL, set(), problems)
+    entries = _read_file(text, ENV, keys, named, problems)
+    entries += _read_file(local_text or "", LOCAL, keys, set(), problems)
     entries += _read_flags(sets, source_sets, problems)
 
     accepted: dict[str, tuple[Key, object, _Entry]] = {}
     for entry in entries:
-        row = find_key(entry.key)
+        row = keys.find(entry.key)
         if entry.file == LOCAL and not (row and row.local):
-            allowed = ", ".join(LOCAL_NAMES)
+            allowed = ", ".join(keys.local)
             wrong = f"is not allowed in {LOCAL}: only bake reads that file, so it may have only {allowed}"
             problems.append(entry.problem(wrong))
         elif row is None:
-            unknown = entry.problem("unknown key" + did_you_mean(entry.key.upper(), KNOWN_NAMES))
-            is_error = strict or entry.file == "--set" or _is_near(entry.key)
+            unknown = entry.problem("unknown key" + did_you_mean(entry.key.upper(), keys.names))
+            is_error = strict or entry.file == "--set" or _is_near(entry.key, keys.names)
             (problems if is_error else warnings).append(unknown)
         elif not entry.value.strip():
             accepted.pop(entry.key, None)
@@ -97,15 +104,15 @@ def parse_settings(
     named |= {entry.key for entry in entries}
     problems += [
         Problem(ENV, f"{row.name} is required: {row.doc}, such as {row.name}={row.example}")
-        for row in KEYS
+        for row in keys.rows
         if row.required and row.name not in named
     ]
     if problems:
         raise _all_at_once(problems)
-    return _build(accepted), tuple(warnings)
+    return _build(accepted, keys), tuple(warnings)
 
 
-def _read_file(text: str, name: str, named: set[str], problems: list[Problem]) -> list[_Entry]:
+def _read_file(text: str, name: str, keys: Keys, named: set[str], problems: list[Problem]) -> list[_Entry]:
     """The entries of a file. Every key, even of a malformed line, goes into ``named``: it is not missing too."""
     import io
 
@@ -128,7 +135,7 @@ def _read_file(text: str, name: str, named: set[str], problems: list[Problem]) -
             quote = " (is a closing quote missing, or is there text after it?)" if quoted else ""
             problems.append(Problem(where, f"expected KEY=value{quote}"))
         elif binding.key is not None and (not _KEY.fullmatch(binding.key) or binding.value is None):
-            what = f"{binding.key}: no value: " if find_key(binding.key) else ""
+            what = f"{binding.key}: no value: " if keys.find(binding.key) else ""
             problems.append(Problem(where, f"{what}expected KEY=value; a key has letters, digits and _"))
         elif name == ENV and not _FOR_BUILDX.fullmatch(original):
             advice = "write KEY=value, with neither quotes nor odd characters around KEY"
@@ -153,13 +160,13 @@ def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[
             buildx = (
                 "; for an attribute of a target: docker buildx bake -f out/docker-bake.hcl --set" if "." in key else ""
             )
-            problems.append(Problem("--set", f"expected KEY=value, such as --set TAG=1.3.0-test{buildx}"))
+            problems.append(Problem("--set", f"expected KEY=value, such as --set TAG=test{buildx}"))
     for text in source_sets:
         source, _, value = text.partition("=")
         if re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", source) and value.strip():
             entries.append(_Entry(key_of(source, "_SOURCE"), value, "--source", "--source"))
         else:
-            wrong = "expected NAME=DIR, such as --source fate=../FATE (lower case, as in the catalogue)"
+            wrong = "expected NAME=DIR, such as --source library=../library (lower case, as in the catalogue)"
             problems.append(Problem("--source", wrong))
     return entries
 
@@ -172,12 +179,18 @@ def _read_value(row: Key, entry: _Entry) -> object:
     return row.read(entry.value)
 
 
-def _build(accepted: dict[str, tuple[Key, object, _Entry]]) -> Settings:
+def _build(accepted: dict[str, tuple[Key, object, _Entry]], keys: Keys) -> Settings:
     fields: dict[str, Any] = {}
+    for row in keys.rows:
+        if row.default and row.name not in accepted:
+            value = row.read(row.default)
+            fields[row.attribute] = (*fields.get("others", ()), (row.name, value)) if row.is_other else value
     for name, (row, value, entry) in sorted(accepted.items()):
         if row.suffix:
             catalogued = name.removesuffix(row.suffix).lower().replace("_", "-")
             value = (*fields.get(row.attribute, ()), Override(catalogued, str(value), entry.where))
+        elif row.is_other:
+            value = (*fields.get(row.attribute, ()), (name, str(value)))
         fields[row.attribute] = value
     return Settings(**fields, origins=tuple((name, entry.where) for name, (*_, entry) in sorted(accepted.items())))
 
@@ -194,8 +207,8 @@ def _all_at_once(problems: list[Problem]) -> InputError:
     return InputError(sorted(problems, key=place), subject=places.pop() if len(places) == 1 else "")
 
 
-def _is_near(key: str) -> bool:
+def _is_near(key: str, known: Sequence[str]) -> bool:
     """Whether an unknown key is so like a known one that it must be a slip; in a short one, two letters swapped."""
     key = key.upper()
-    swapped = (sorted(key) == sorted(k) and sum(a != b for a, b in zip(key, k, strict=True)) <= 2 for k in KNOWN_NAMES)
-    return any(swapped) or bool(difflib.get_close_matches(key, KNOWN_NAMES, n=1, cutoff=0.75))
+    swapped = (sorted(key) == sorted(k) and sum(a != b for a, b in zip(key, k, strict=True)) <= 2 for k in known)
+    return any(swapped) or bool(difflib.get_close_matches(key, known, n=1, cutoff=0.75))

@@ -2,7 +2,7 @@
 
 Source: github.com/distribution/reference, regexp.go and reference.go (``domain[:port]/path[:tag][@digest]``), which
 docker, buildx, containerd and podman share. Two things are stricter here: a first part in upper case, as in
-``FederatedAI/egg``, is never a registry, and the 255 characters of a name include its registry (as docker before 25
+``MyTeam/tool``, is never a registry, and the 255 characters of a name include its registry (as docker before 25
 counted).
 
 Every ``check_…`` returns nothing and raises ValueError; its message is the part after ``KEY: "value" is not …:``.
@@ -18,7 +18,7 @@ from generator.text import without
 NAME_MAX = 255
 TAG_MAX = 128
 LONGEST_IMAGE_NAME = 32
-"""Room that a prefix leaves for an image's name; the longest of any FATE line is fateflow-spark-all-gpu (22)."""
+"""Room that a prefix leaves for an image's name."""
 
 _PATH_PART = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*", re.ASCII)
@@ -47,7 +47,7 @@ class Reference:
 
     @property
     def full(self) -> Reference:
-        """With what docker adds to a short name: ``docker.io/library/mysql`` for ``mysql``. A tag is not added."""
+        """With what docker adds to a short name: ``docker.io/library/debian`` for ``debian``. A tag is not added."""
         if self.domain not in ("", "docker.io", "index.docker.io"):
             return self
         path = self.path if "/" in self.path else f"library/{self.path}"
@@ -80,10 +80,10 @@ def parse_reference(text: str) -> Reference:
 
 
 def mirrored(image: str, registry: str) -> str:
-    """Where a mirror has an image: ``maven:3`` -> ``R/library/maven:3``, ``quay.io/x/y:1`` -> ``R/quay.io/x/y:1``.
+    """Where a mirror has an image: ``debian:12`` -> ``R/library/debian:12``, ``quay.io/x/y:1`` -> ``R/quay.io/x/y:1``.
 
     That is how pull-through caches and Harbor's proxy projects serve them. A mirror that is called ``R/docker.io`` has
-    each registry under its name, as ``skopeo sync --scoped`` writes it: ``R/docker.io/library/maven:3``.
+    each registry under its name, as ``skopeo sync --scoped`` writes it: ``R/docker.io/library/debian:12``.
     """
     reference = parse_reference(image).full
     if reference.domain == "docker.io":
@@ -122,7 +122,7 @@ def repository(reference: str) -> str:
 
 
 def short(reference: str) -> str:
-    """The last part of the name, without the tag: ``egg`` for ``docker.io/federatedai/egg:1.3.0``."""
+    """The last part of the name, without the tag: ``tool`` for ``docker.io/team/tool:1.0``."""
     return repository(reference).rpartition("/")[2]
 
 

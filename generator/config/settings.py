@@ -1,9 +1,12 @@
-"""``Settings``: one table that gives the keys of ``.env`` their types, defaults, documentation and fields."""
+"""``Settings``: one table that gives the keys of ``.env`` their types, defaults, documentation and fields.
+
+The catalogue adds keys of its own to it (``Family.keys``).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
@@ -16,9 +19,9 @@ class Key:
 
     ``name`` is the key, or ``<NAME>_SOURCE`` and ``<NAME>_IMAGE`` for a family of keys. ``read`` turns text into the
     field's value or raises ValueError. ``default`` is written as in ``.env``, "" for a key that is not set by default.
-    ``example`` is a value to show; for a family, the keys to show, with spaces between. ``local`` keys never reach a
-    rendered file, so ``.env.local`` may have them; a ``login`` key may have a password, and only there.
-    ``group`` is the heading of the keys from here on, "" if it stays. ``attribute`` is its field of Settings.
+    ``example`` is a value to show. ``local`` keys never reach a rendered file, so ``.env.local`` may have them; a
+    ``login`` key may have a password, and only there. ``group`` is its heading, "" if that is the one of the key before
+    it. ``attribute`` is its field of Settings.
     """
 
     read: Callable[[str], object]
@@ -33,14 +36,14 @@ class Key:
     attribute: str = ""
 
     @property
+    def is_other(self) -> bool:
+        """Whether it is a catalogue's own."""
+        return self.attribute == "others"
+
+    @property
     def suffix(self) -> str:
         """``_SOURCE`` or ``_IMAGE`` of a family, "" of a single key."""
         return self.name.partition(">")[2]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The keys to show: itself, or the examples of a family."""
-        return tuple(self.example.split()) if self.suffix else (self.name,)
 
 
 def key(read: Callable[[str], object], doc: str, **row: Any) -> Any:
@@ -54,7 +57,7 @@ def key(read: Callable[[str], object], doc: str, **row: Any) -> Any:
 class Override:
     """``<NAME>_SOURCE`` or ``<NAME>_IMAGE``: what replaces a source or an image of the catalogue.
 
-    ``name`` is the catalogue's name (``lmdb-safe`` for ``LMDB_SAFE_SOURCE``), ``where`` is ``.env:7`` or ``--set``.
+    ``name`` is the catalogue's name (``my-lib`` for ``MY_LIB_SOURCE``), ``where`` is ``.env:7`` or ``--set``.
     """
 
     name: str
@@ -69,15 +72,13 @@ class Settings:
     prefix: str = key(
         values.prefix,
         "registry and path in front of every image name",
-        example="federatedai",
+        example="registry.example.com/team",
         required=True,
         group="Image names",
     )
-    base_tag: str = key(values.tag, "tag of base-image", example="1.3.0-release", required=True)
-    tag: str = key(values.tag, "tag of the components", example="1.3.0-release", required=True)
-    fate_version: str = key(
-        values.version, "FATE release; a catalogue must have it", default="1.3.0", group="What is built"
-    )
+    base_tag: str = key(values.tag, "tag of the base images", example="1.0.0", required=True)
+    tag: str = key(values.tag, "tag of the components", example="1.0.0", required=True)
+    version: str = key(values.version, "release; a catalogue must have it", group="What is built")
     platforms: tuple[str, ...] = key(
         values.platforms, "platforms to build, separated by commas or spaces", default="linux/amd64,linux/arm64"
     )
@@ -85,7 +86,6 @@ class Settings:
         values.source,
         "git URL with #ref, or a path, for a source in the catalogue",
         name="<NAME>_SOURCE",
-        example="FATE_SOURCE EGGROLL_SOURCE FATEFLOW_SOURCE FATEBOARD_SOURCE LMDB_SAFE_SOURCE",
     )
     base_registry: str = key(
         values.mirror,
@@ -97,45 +97,13 @@ class Settings:
         values.image,
         "image with a tag or digest that replaces a base image or third-party image",
         name="<NAME>_IMAGE",
-        example="MAVEN_IMAGE NODE_IMAGE JRE_IMAGE PYTHON_BASE_IMAGE MYSQL_IMAGE REDIS_IMAGE",
-    )
-    apt_mirror: str = key(
-        values.apt_mirror,
-        "URL of a Debian mirror; its -security archive must be next to it",
-        example="http://mirror.example.com/debian",
-    )
-    pip_index_url: str = key(
-        values.url,
-        "Python package index, without a login",
-        example="https://pypi.example.com/simple",
-        group="Python and Node.js packages",
-    )
-    pip_extra_index_url: str = key(
-        values.urls, "more Python package indexes, separated by spaces", example="https://wheels.example.com/simple"
-    )
-    pip_trusted_host: str = key(
-        values.hosts, "index hosts without a valid certificate", example="pypi.example.com:8443"
-    )
-    requirements: str = key(
-        values.copied_path,
-        "requirements file that replaces FATE's own; base-image is then built for every platform",
-        example="requirements.txt",
-    )
-    npm_registry: str = key(
-        values.url, "npm registry, for lines that build web pages", example="https://npm.example.com"
-    )
-    maven_settings: str = key(
-        values.secret_path,
-        "Maven's settings.xml, with mirrors and their logins",
-        example="/etc/fategen/settings.xml",
-        local=True,
-        group="Files mounted as build secrets: never in a layer or in docker history",
-    )
-    pip_netrc: str = key(
-        values.secret_path, "netrc file with logins for package indexes", example="/etc/fategen/netrc", local=True
     )
     ca_bundle: str = key(
-        values.secret_path, "certificates (PEM) that the build trusts", example="/etc/ssl/certs/company.pem", local=True
+        values.secret_path,
+        "certificates (PEM) that the build trusts",
+        example="/etc/ssl/certs/company.pem",
+        local=True,
+        group="Files mounted as build secrets: never in a layer or in docker history",
     )
     http_proxy: str = key(
         values.proxy,
@@ -169,66 +137,87 @@ class Settings:
     cache_from: str = key(
         values.cache,
         "repository to read build caches from, with one tag per image",
-        example="10.0.0.5:8443/cache/fate",
+        example="10.0.0.5:8443/cache/team",
         group="Cache and attestations",
     )
     cache_to: str = key(
-        values.cache, "repository to write build caches to, with one tag per image", example="10.0.0.5:8443/cache/fate"
+        values.cache, "repository to write build caches to, with one tag per image", example="10.0.0.5:8443/cache/team"
     )
     provenance: bool = key(values.boolean, "attach a provenance attestation to pushed images", default="false")
     sbom: bool = key(values.boolean, "attach an SBOM (a list of packages) to pushed images", default="false")
+    others: tuple[tuple[str, str], ...] = ()
+    """the keys of the catalogue that have a value, and it"""
     origins: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     """each key that was given, and where"""
 
+    def other(self, key: str) -> str:
+        """The value of one of the catalogue's keys, "" if it is not set."""
+        return dict(self.others).get(key, "")
+
     def is_set(self, key: str) -> bool:
         """Whether a key that is empty by default, or the key of an image, has a value."""
-        return any(key == key_of(image.name, "_IMAGE") for image in self.images) or bool(getattr(self, key.lower(), ""))
+        image = any(key == key_of(image.name, "_IMAGE") for image in self.images)
+        return image or bool(self.other(key) or getattr(self, key.lower(), ""))
 
     def where(self, key: str) -> str:
         """``file:line`` of a key, for messages; ``.env`` if the key has its default."""
         return dict(self.origins).get(key, ".env")
 
 
-KEYS: tuple[Key, ...] = tuple(
+_OURS: tuple[Key, ...] = tuple(
     replace(f.metadata["key"], name=f.metadata["key"].name or f.name.upper(), attribute=f.name)
     for f in fields(Settings)
     if "key" in f.metadata
 )
 
-KNOWN_NAMES: tuple[str, ...] = tuple(name for key in KEYS for name in key.names)
-"""Every key that is spelt out somewhere, for suggestions."""
 
-LOCAL_NAMES: tuple[str, ...] = tuple(key.name for key in KEYS if key.local)
-"""The keys that ``.env.local`` may hold."""
+class Keys:
+    """The keys that ``.env`` may have: those of every project, and those of a catalogue.
 
-_BY_NAME = {key.name: key for key in KEYS if not key.suffix}
-
-
-def find_key(name: str) -> Key | None:
-    """The row of a key, or None: by its name, else by the family that it belongs to (``LMDB_SAFE_SOURCE``)."""
-    if name not in _BY_NAME and re.fullmatch(r"[A-Z0-9]+(_[A-Z0-9]+)+", name):
-        return next((key for key in KEYS if key.suffix and name.endswith(key.suffix)), None)
-    return _BY_NAME.get(name)
-
-
-def sample_env(shown: Collection[str] = (), **given: str) -> str:
-    """The commented ``.env`` that ``fategen init`` writes; ``given`` are values by key, which need no quotes.
-
-    ``shown`` are the keys of the line's own sources and images; without them those of every line are shown. Required
-    keys are set (to federatedai and 1.3.0-release unless given), each other one is a comment with its default.
+    ``changes`` are what a catalogue says of the former, by their fields; ``others`` are its own. ``upstream`` are the
+    keys of its sources and images, such as ``<NAME>_SOURCE`` stands for.
     """
-    lines = ["# Settings of fategen. Commented-out keys show their defaults; an empty value means not set."]
-    for row in KEYS:
-        if row.group:
-            lines += ["", f"## {row.group}"]
-        needs_example = row.example and not row.required and not row.suffix
-        lines.append(f"# {row.doc}" + (f" (for example {row.example})" if needs_example else ""))
-        for name in [key for key in shown if key.endswith(row.suffix)] if row.suffix and shown else row.names:
-            value = given.get(name, row.example if row.required else None)
-            lines.append(f"#{name}={row.default}" if value is None else f"{name}={value}")
-    return "\n".join(lines) + "\n"
+
+    def __init__(self, others: Iterable[Key] = (), upstream: Iterable[str] = (), **changes: Mapping[str, Any]) -> None:
+        group, rows = "", []
+        for row in (*_OURS, *others):
+            group = row.group or group
+            rows.append(replace(row, group=group, **changes.get(row.attribute, {})))
+        order = list(dict.fromkeys(row.group for row in rows))
+        self.rows = tuple(sorted(rows, key=lambda row: order.index(row.group)))
+        self._upstream = tuple(dict.fromkeys(upstream))
+        self._by_name = {row.name: row for row in self.rows if not row.suffix}
+        self.names = tuple(name for row in self.rows for name in self.names_of(row))
+        """each, for suggestions"""
+        self.local = tuple(row.name for row in self.rows if row.local)
+        """those that ``.env.local`` may hold"""
+
+    def find(self, name: str) -> Key | None:
+        """The row of a key, or None: by its name, else by the family that it belongs to."""
+        if name not in self._by_name and re.fullmatch(r"[A-Z0-9]+(_[A-Z0-9]+)+", name):
+            return next((row for row in self.rows if row.suffix and name.endswith(row.suffix)), None)
+        return self._by_name.get(name)
+
+    def sample_env(self, **given: str) -> str:
+        """The commented ``.env`` that ``fategen init`` writes; ``given`` are values by key, which need no quotes.
+
+        Required keys are set, to their example unless given; each other one is a comment with its default.
+        """
+        lines = ["# Settings of fategen. Commented-out keys show their defaults; an empty value means not set."]
+        for row in self.rows:
+            if (heading := f"## {row.group}") not in lines:
+                lines += ["", heading]
+            lines.append(f"# {row.doc}" + (f" (for example {row.example})" if row.example and not row.required else ""))
+            for name in self.names_of(row):
+                value = given.get(name, row.example if row.required else None)
+                lines.append(f"#{name}={row.default}" if value is None else f"{name}={value}")
+        return "\n".join(lines) + "\n"
+
+    def names_of(self, row: Key) -> tuple[str, ...]:
+        """The keys that a row stands for."""
+        return tuple(name for name in self._upstream if name.endswith(row.suffix)) if row.suffix else (row.name,)
 
 
 def key_of(name: str, suffix: str = "") -> str:
-    """The key, or HCL variable, of a catalogue's name: ``LMDB_SAFE_SOURCE`` for lmdb-safe and ``_SOURCE``."""
+    """The key, or HCL variable, of a catalogue's name: ``MY_LIB_SOURCE`` for my-lib and ``_SOURCE``."""
     return name.upper().replace("-", "_") + suffix

@@ -92,14 +92,14 @@ _repository = _checked(_check_untagged, "a repository")
 
 
 def version(text: str) -> str:
-    """A FATE release, ``1.3.0`` or ``1.7.2.2`` or ``2.0.0-beta``; whether a catalogue has it is the plan's question."""
+    """A release, ``1.0.0`` or ``1.0.0.2`` or ``2.0.0-beta``; whether a catalogue has it is the plan's question."""
     if not re.fullmatch(r"[0-9]+(\.[0-9]+){2,3}(-[a-z0-9.]+)?", text):
         advice = ""
         if re.match(r"v[0-9]", text):
             advice = ': leave out the "v"'
         elif re.fullmatch(r"[0-9]+\.[0-9]+", text):
             advice = f": did you mean {text}.0?"
-        raise ValueError(f"{shown(text)} is not a release such as 1.3.0{advice}")
+        raise ValueError(f"{shown(text)} is not a release such as 1.0.0{advice}")
     return text
 
 
@@ -213,7 +213,7 @@ def urls(text: str) -> str:
         if "@" in word:
             raise ValueError(
                 "a login in a URL is not allowed: the URL stays in the image's history"
-                " (for a Python index, put the login in the file that PIP_NETRC names; npm has no such file)"
+                " (what logs in with a file, as pip does with netrc, gets it as a build secret)"
             )
         _split_url(word)
     return " ".join(words)

@@ -32,7 +32,7 @@ class Checkout:
         return bool(self.changed or self.unknown)
 
     def describe(self) -> str:
-        """``fate: ../FATE at 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; not committed: a.py, b.py``."""
+        """``library: ../library at 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; not committed: a.py, b.py``."""
         text = f"{self.source.name}: {self.source.location}"
         if self.commit:
             text += f" at {self.commit[:12]}"
@@ -53,8 +53,8 @@ def checkouts(root: Path, targets: Iterable[Target]) -> dict[str, Checkout]:
 def look(directory: Path, source: PlannedSource) -> Checkout:
     """Asks git about one directory.
 
-    A directory inside a larger checkout is no checkout of its own: its commit is not the source's, but its
-    uncommitted changes are.
+    A directory inside a larger checkout is no checkout of its own: its commit is not the source's, unless the catalogue
+    names that directory, but its uncommitted changes are.
     """
     top = (directory / ".git").exists()
     if not top and not any((above / ".git").exists() for above in directory.resolve().parents):
@@ -71,7 +71,7 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
     if not done.ok:
         return Checkout(source, unknown=done.last_line)
     checkout = parse_status(done.stdout, source)
-    return checkout if top else replace(checkout, commit="")
+    return checkout if top or not source.release_commit else replace(checkout, commit="")
 
 
 def parse_status(text: str, source: PlannedSource) -> Checkout:

@@ -95,7 +95,7 @@ def gzip_layer(tar: Readable, file: IO[bytes]) -> tuple[str, Descriptor]:
     """Write a layer's tar to ``file`` as gzip; the tar's digest (the diff ID), and the blob.
 
     The bytes depend on the content alone: no name, no time. ISA-L, if there is one, is ten times as fast as gzip -6,
-    and the layers of FATE become 8 % larger; it, or another build of zlib, may write other bytes. Raises OSError.
+    and layers become 8 % larger; it, or another build of zlib, may write other bytes. Raises OSError.
     """
     deflate = (isal_zlib or zlib).compressobj(3, zlib.DEFLATED, 31)
     unpacked, packed, size = hashlib.sha256(), hashlib.sha256(), 0

@@ -88,7 +88,7 @@ class Image:
 
     @property
     def label(self) -> str:
-        """The image's name in messages: ``egg`` for ``docker.io/federatedai/egg:1.3.0-release``."""
+        """The image's name in messages: ``tool`` for ``docker.io/team/tool:1.0``."""
         return reference.short(self.references[0])
 
     @property
@@ -164,7 +164,7 @@ def iter_verified(stream: Readable, blob: Descriptor, *, hashed: bool = False) -
 
 
 def read_pieces(source: BlobSource, blob: Descriptor, what: str, *, hashed: bool = False) -> Iterator[bytes]:
-    """A blob as ``iter_verified`` gives it. ``what`` begins the message of a BundleError: ``egg: manifest``."""
+    """A blob as ``iter_verified`` gives it. ``what`` begins the message of a BundleError: ``tool: manifest``."""
     try:
         with source.open(blob) as stream:
             yield from iter_verified(stream, blob, hashed=hashed)

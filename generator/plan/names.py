@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from generator.catalogue.line import ImageKind, Line
 from generator.config.settings import key_of
-from generator.errors import Problem
+from generator.errors import Problem, did_you_mean
 
 GROUPS: Mapping[str, tuple[ImageKind, ...]] = {
     "default": ("component",),
@@ -21,13 +21,9 @@ GROUPS: Mapping[str, tuple[ImageKind, ...]] = {
 }
 """The kinds of images in each group. A plan's own groups are without the images that it has no platform for."""
 
-REQUIREMENTS = "requirements"
-"""The context of the directory that has the list in REQUIREMENTS."""
-
 TAKEN = {
     "scratch": "BuildKit's name of the empty image",
     "context": "BuildKit's name of the directory with the Dockerfile",
-    REQUIREMENTS: "the context of the file that REQUIREMENTS names",
     "bake": "the log of what belongs to no image",
     **dict.fromkeys(GROUPS, "a group of images"),
 }
@@ -35,7 +31,7 @@ TAKEN = {
 
 
 def image_variable(name: str) -> str:
-    """The HCL variable that links to a base image: ``BASE_IMAGE`` for base-image, ``TOOLS_IMAGE`` for tools.
+    """The HCL variable that links to a base image: ``TOOLS_IMAGE`` for tools and for tools-image.
 
     No other variable of ours ends with ``_IMAGE``, and none that a shell or docker has.
     """
@@ -46,9 +42,21 @@ def name_problems(line: Line) -> Iterator[Problem]:
     """What is wrong with the names of a catalogue, each with its line and that of the other one."""
     sources = [(f"source {source.name}", source.name, source.where) for source in line.sources]
     named = [*sources, *((f"image {image.name}", image.name, image.where) for image in line.images)]
+    files = {
+        own.context: f"the context of the file that {own.name} names" for own in line.family.keys if own.type == "file"
+    }
+    taken = {**TAKEN, **files}
+    images = [image.name for image in line.images]
+    for group in line.groups:
+        if group.name in (*taken, *images):
+            wrong = f"group {group.name}: {taken.get(group.name, 'an image')} has this name; choose another"
+            yield Problem(group.where, wrong)
+        for name in group.images:
+            if name not in images:
+                yield Problem(group.where, f"group {group.name}: unknown image {name}{did_you_mean(name, images)}")
     for what, name, where in named:
-        if name in TAKEN:
-            yield Problem(where, f"{what}: {name} is {TAKEN[name]}; choose another name")
+        if name in taken:
+            yield Problem(where, f"{what}: {name} is {taken[name]}; choose another name")
         elif name.isdigit():
             yield Problem(where, f"{what}: a Dockerfile would read it as the number of a stage; choose another name")
     made = [(key_of(name, "_SOURCE"), what, where) for what, name, where in sources]

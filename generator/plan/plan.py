@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from generator.catalogue.contract import Contract, filled
-from generator.catalogue.line import Image, ImageKind, Line, Party, Release, Source
+from generator.catalogue.contract import Contract, Pair, filled
+from generator.catalogue.line import EnvKey, Family, Group, Image, ImageKind, Line, Party, Release, Source
 from generator.catalogue.schema import Param
-from generator.config.reference import mirrored, normalize
-from generator.config.settings import KNOWN_NAMES, Override, Settings, key_of
+from generator.config.reference import check_tag, mirrored, normalize
+from generator.config.settings import Keys, Override, Settings, key_of
 from generator.errors import InputError, Problem, did_you_mean
-from generator.plan.names import GROUPS, REQUIREMENTS, clashes, image_variable, name_problems
+from generator.plan.names import GROUPS, clashes, image_variable, name_problems
 
 SBOM_SCANNER = "docker/buildkit-syft-scanner:stable-1"
 """What BuildKit runs for an SBOM unless told otherwise (moby/buildkit, docs/attestations/sbom-protocol.md)."""
@@ -76,8 +76,9 @@ class PlannedSource:
     """Where a source comes from. ``location`` is a git URL with ``#ref``, or a local directory (``local``).
 
     ``url`` is its repository (the catalogue's, for a local one) and ``revision`` the ref in it ("" for a local one).
-    ``release_commit`` is the commit that the release has of it, ``licenses`` is for a label ("": none). ``fetch_in``
-    is the image in which a build stage fetches the revision, "" if BuildKit's git context does.
+    ``release_commit`` is the commit that the release has of it ("" for a directory of the project), ``licenses`` is for
+    a label ("": none). ``fetch_in`` is the image in which a build stage fetches the revision, "" if BuildKit's git
+    context does.
     """
 
     name: str
@@ -116,6 +117,13 @@ class Target:
     template: str
     inherits: str
     params: tuple[tuple[str, Param], ...]
+    downloads: tuple[Pair, ...]
+    tag_patterns: tuple[str, ...]
+    """its tags as HCL templates"""
+    version: str
+    """its own tag, as an HCL expression"""
+    args: tuple[Pair, ...]
+    stage: str
     contract: Contract
 
     @property
@@ -145,16 +153,12 @@ def linked(
 
 
 @dataclass(frozen=True)
-class Group:
-    name: str
-    targets: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Plan:
     """What will be rendered, built, pushed and carried. ``targets`` are in build order, parents first."""
 
     settings: Settings
+    keys: Keys
+    family: Family
     line: str
     release: str
     variables: tuple[Variable, ...]
@@ -167,12 +171,23 @@ class Plan:
     party: Party | None
     """None if the line has none, or if one of its images has none of the settings' platforms"""
 
+    @property
+    def title(self) -> str:
+        """The family and the release, for messages."""
+        return f"{self.family.name} {self.release}"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that ``.env`` names for images to copy, by their keys."""
+        keys = (own.name for own in self.family.keys if own.type == "file")
+        return {name: value for name in keys if (value := self.settings.other(name))}
+
     def target(self, name: str) -> Target:
         return next(t for t in self.targets if t.name == name)
 
     def select(self, names: Iterable[str]) -> tuple[Target, ...]:
         """The targets of these images and groups, in build order. Raises InputError for names that are neither."""
-        groups = {g.name: g.targets for g in self.groups}
+        groups = {g.name: g.images for g in self.groups}
         known = {t.name for t in self.targets if not t.inherits}
         wanted: set[str] = set()
         problems = []
@@ -186,7 +201,7 @@ class Plan:
                 problems.append(Problem(name, f"not built for {' '.join(self.settings.platforms)} ({reasons})"))
             else:
                 near = did_you_mean(name, [*known, *groups])
-                problems.append(Problem(name, f"no image and no group of FATE {self.release}{near}"))
+                problems.append(Problem(name, f"no image and no group of {self.title}{near}"))
         if problems:
             raise InputError(problems, hint="fategen images lists them")
         return tuple(t for t in self.targets if t.name in wanted)
@@ -196,27 +211,29 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     """Decides everything. Raises InputError with every problem at once, each with its place in ``.env``."""
     if problems := [*name_problems(line)]:
         raise InputError(problems, subject=f"catalogue/{line.name}.yaml")
-    release = next((r for r in line.releases if r.version == settings.fate_version), None)
+    release = next((r for r in line.releases if r.version == settings.version), None)
     if release is None:
-        known, version = ", ".join(r.version for r in line.releases), settings.fate_version
+        known, version, key = ", ".join(r.version for r in line.releases), settings.version, line.family.version_key
         raise InputError(
-            Problem(settings.where("FATE_VERSION"), f"FATE_VERSION: {version} is unknown; available: {known}"),
-            hint=f"fategen override catalogue/{line.name}.yaml, then add {version} under releases: there",
+            Problem(settings.where(key), f"{key}: {version} is unknown; available: {known}"),
+            hint=f"add {version} under releases: in the project's catalogue/{line.name}.yaml (docs/new-image.md)",
         )
     _check_override_names(settings, line, problems)
-    for image in line.images:
-        if image.limit and image.limit.lifted_by not in ("", *KNOWN_NAMES):
-            key = image.limit.lifted_by
-            wrong = f"{image.name}: lifted-by: {key} is not a key of .env{did_you_mean(key, KNOWN_NAMES)}"
-            problems.append(Problem(image.where, wrong))
     bases = {b.name: _plan_base(b.name, b.image, settings) for b in line.bases}
     sources = {s.name: _plan_source(s, release, settings, bases, problems) for s in line.sources}
     targets: dict[str, Target] = {}
     for image in line.images:
-        targets[image.name] = _plan_image(image, settings, release, sources, bases, targets)
+        targets[image.name] = _plan_image(image, settings, line, release, sources, bases, targets)
     if not any(t.platforms for t in targets.values() if t.kind != "builder"):
         wrong = f"PLATFORMS: no image of this line is built for {' '.join(settings.platforms)}"
         problems.append(Problem(settings.where("PLATFORMS"), wrong))
+    for target in targets.values():
+        for tag in target.tags if target.is_pushed else ():
+            try:
+                check_tag(tag.rpartition(":")[2])
+            except ValueError as error:
+                own = "BASE_TAG" if target.kind == "base" else "TAG"
+                problems.append(Problem(settings.where(own), f"{own}: {tag}, a tag of {target.name}: {error}"))
     if problems:
         raise InputError(problems, subject=".env")
     kept = [t for t in targets.values() if t.platforms]
@@ -224,14 +241,17 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     if clashing := [*clashes(_names_and_tags(complete, line))]:
         raise InputError(clashing)
     groups = [Group(name, tuple(t.name for t in kept if t.kind in kinds)) for name, kinds in GROUPS.items()]
+    groups += [Group(group.name, tuple(t.name for t in kept if t.name in group.images)) for group in line.groups]
     return Plan(
         settings=settings,
+        keys=line.keys,
+        family=line.family,
         line=line.name,
         release=release.version,
-        variables=_variables(settings, sources.values(), kept),
+        variables=_variables(settings, line.family, sources.values(), kept),
         targets=complete,
         unavailable=tuple(t for t in targets.values() if not t.platforms),
-        groups=tuple(group for group in groups if group.targets),
+        groups=tuple(group for group in groups if group.images),
         sbom_scanner=_plan_base("sbom-scanner", SBOM_SCANNER, settings) if settings.sbom else None,
         party=line.party if line.party and line.party.images <= {target.name for target in kept} else None,
     )
@@ -248,18 +268,18 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
                 # --source is given the name itself
                 called = str if o.where == "--source" else partial(key_of, suffix=suffix)
                 hint = f"did you mean {called(near[0])}?" if near else f"known are {', '.join(map(called, known))}"
-                wrong = f"{called(o.name)}: FATE {line.name} has no such name; {hint}"
-                if called(o.name) in KNOWN_NAMES and not near:
-                    wrong += "; it belongs to another line: remove it"
+                wrong = f"{called(o.name)}: {line.family.name} {line.name} has no such name; {hint}"
                 problems.append(Problem(o.where, wrong))
 
 
 def _plan_source(
     source: Source, release: Release, settings: Settings, bases: dict[str, Base], problems: list[Problem]
 ) -> PlannedSource:
-    commit = next(r.commit for r in release.refs if r.name == source.name)
+    commit = next((r.commit for r in release.refs if r.name == source.name), "")
     override = _override(settings.sources, source.name)
-    location, where = (override.value, override.where) if override else (f"{source.git}#{commit}", "")
+    location, where = f"{source.git}#{commit}" if source.git else source.path, "" if source.git else source.where
+    if override:
+        location, where = override.value, override.where
     if "://" not in location and not re.match("git@.*:", location):
         return PlannedSource(source.name, location, True, source.git, "", commit, "", source.licenses, where)
     url, _, revision = location.partition("#")
@@ -289,6 +309,7 @@ def _plan_base(name: str, image: str, settings: Settings) -> Base:
 def _plan_image(
     image: Image,
     settings: Settings,
+    line: Line,
     release: Release,
     sources: dict[str, PlannedSource],
     bases: dict[str, Base],
@@ -296,13 +317,17 @@ def _plan_image(
 ) -> Target:
     parents = tuple(p for p in image.parents if p in planned)
     platforms, skipped = _platforms(image, settings, [planned[p] for p in parents])
+    own_version = next((own.value for own in image.versions if own.name == release.version), "")
+    version = "BASE_TAG" if image.kind == "base" else "TAG"
+    version = f'replace({version}, "{release.version}", "{own_version}")' if own_version else version
     if image.kind == "third-party":
         tags: tuple[str, ...] = (image.image,)
         own_bases: tuple[Base, ...] = (_plan_base(image.name, image.image, settings),)
         dockerfile = ""
     else:
         tag = {"base": settings.base_tag, "component": settings.tag}.get(image.kind, "")
-        tags = (f"{settings.prefix}/{image.name}:{tag}",) if tag else ()
+        tag = tag.replace(release.version, own_version) if own_version else tag
+        tags = tuple(f"{settings.prefix}/{image.name}:{t.replace('${tag}', tag)}" for t in image.tags) if tag else ()
         own_bases = tuple(bases[p] for p in image.parents if p in bases)
         dockerfile = f"dockerfiles/{image.name}/Dockerfile"
     own_sources = tuple(sources[s] for s in image.sources)
@@ -314,8 +339,9 @@ def _plan_image(
         "source": main_source.url if main_source else "",
     }
     contexts = [Context(p, p, image_variable(p) if planned[p].kind == "base" else "") for p in parents]
-    if image.kind == "base" and settings.requirements:
-        contexts.append(Context(REQUIREMENTS, value=settings.requirements.rpartition("/")[0] or "."))
+    for own in line.family.keys:
+        if own.name in image.files and (path := settings.other(own.name)):
+            contexts.append(Context(own.context, value=path.rpartition("/")[0] or "."))
     contexts += [Context(s.name, variable=key_of(s.name, "_SOURCE")) for s in own_sources if not s.fetch_in]
     return Target(
         name=image.name,
@@ -333,6 +359,11 @@ def _plan_image(
         template=image.template,
         inherits="",
         params=tuple((param.name, param.value) for param in image.params),
+        downloads=image.downloads,
+        tag_patterns=tuple(t.replace("${tag}", f"${{{version}}}") for t in image.tags),
+        version=version,
+        args=image.args,
+        stage=image.stage,
         contract=filled(image.contract, names),
     )
 
@@ -394,9 +425,13 @@ def _names_and_tags(targets: Iterable[Target], line: Line) -> Iterator[tuple[str
                 yield normalize(tag), f"the tag {tag}", f"image {image}", places[image]
 
 
-def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: Iterable[Target]) -> tuple[Variable, ...]:
+def _variables(
+    settings: Settings, family: Family, sources: Iterable[PlannedSource], targets: Iterable[Target]
+) -> tuple[Variable, ...]:
     """The HCL variables, in the order of the bake file; bake is given exactly these values for them."""
     s = settings
+    own = [Variable(key.name, s.other(key.name), _doc(key)) for key in family.keys if key.type != "file"]
+    arguments = {key.name for key in family.keys if key.is_argument}
     return (
         Variable("PREFIX", s.prefix, "registry and namespace of every image"),
         Variable("BASE_TAG", s.base_tag, "tag of the base images"),
@@ -413,17 +448,16 @@ def _variables(settings: Settings, sources: Iterable[PlannedSource], targets: It
             for p in sources
             if not p.fetch_in
         ),
-        Variable("APT_MIRROR", s.apt_mirror, "URL of a Debian mirror; its -security archive must be next to it"),
-        Variable("PIP_INDEX_URL", s.pip_index_url, "Python package index"),
-        Variable("PIP_EXTRA_INDEX_URL", s.pip_extra_index_url, "more Python package indexes"),
-        Variable("PIP_TRUSTED_HOST", s.pip_trusted_host, "index hosts without a valid certificate"),
-        Variable("NPM_REGISTRY", s.npm_registry, "npm registry"),
+        *(variable for variable in own if variable.name in arguments),
         Variable("CA_BUNDLE", s.ca_bundle, "file: certificates that the build trusts (a build secret)"),
-        Variable("MAVEN_SETTINGS", s.maven_settings, "file: Maven's settings.xml (a build secret)"),
-        Variable("PIP_NETRC", s.pip_netrc, "file: logins for package indexes (a build secret)"),
+        *(variable for variable in own if variable.name not in arguments),
         Variable("HTTP_PROXY", s.http_proxy, "proxy for the build", secret=True),
         Variable("HTTPS_PROXY", s.https_proxy, "proxy for the build", secret=True),
         Variable("NO_PROXY", s.no_proxy, "hosts to reach without the proxy"),
         Variable("CACHE_FROM", s.cache_from, "repository to read build caches from"),
         Variable("CACHE_TO", s.cache_to, "repository to write build caches to"),
     )
+
+
+def _doc(key: EnvKey) -> str:
+    return f"file: {key.doc} (a build secret)" if key.secret else key.doc

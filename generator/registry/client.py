@@ -50,7 +50,7 @@ class RawManifest:
 class Registry(Session):
     """A registry; thread-safe. Every method raises RegistryError.
 
-    ``path`` is a repository's path (``fate/roll``); ``name`` a tag or a digest. A digest must have been checked.
+    ``path`` is a repository's path (``team/tool``); ``name`` a tag or a digest. A digest must have been checked.
     """
 
     def check_push(self, path: str) -> None:

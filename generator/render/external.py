@@ -1,7 +1,7 @@
 """Everything that a build downloads: images, git repositories, packages. For mirroring it.
 
-It is read from the plan and from the rendered Dockerfiles: a step that takes ``APT_MIRROR``, a package index or Maven's
-settings says so in its text, and a URL in a template of the user's is listed too.
+It is read from the plan and from the rendered Dockerfiles: a step that takes a key of ``.env`` says so in its text, and
+the catalogue knows what a step with that key downloads. A URL in a template of the user's is listed too.
 """
 
 from __future__ import annotations
@@ -9,22 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 from xml.etree import ElementTree
 
+from generator.catalogue.line import DOWNLOADS
 from generator.config.reference import parse_reference
 from generator.config.settings import key_of
 from generator.plan.plan import Plan, Target
 from generator.render.dockerfile import names_in
 
-DownloadKind = Literal["image", "git", "apt", "pip", "npm", "maven", "url"]
-KINDS: tuple[DownloadKind, ...] = ("image", "git", "apt", "pip", "npm", "maven", "url")
-
-APT_DEFAULT = "the distribution's own archive, as set in the base image"
-PIP_DEFAULT = "pip's default index"
-LISTED_INDEXES = "the indexes in FATE's own requirements"
-NPM_DEFAULT = "npm's default registry"
-MAVEN_DEFAULT = "Maven Central, and the repositories in the sources' pom.xml"
+KINDS = ("image", "git", *DOWNLOADS, "url")
 
 # an address of the build machine itself is not listed (Maven's blocker of http is at 0.0.0.0)
 _URL = re.compile(r"https?://(?!0\.0\.0\.0|127\.|localhost\b)[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[^\s'\"$;|&)\\]*)?")
@@ -38,7 +31,7 @@ class External:
     template's own address), ``images`` are those that need it.
     """
 
-    kind: DownloadKind
+    kind: str
     upstream: str
     asked: str
     key: str
@@ -52,7 +45,7 @@ def externals(
 
     ``tree`` has the rendered Dockerfiles; ``maven_settings`` is the text of that file, "" if there is none.
     """
-    images: dict[tuple[DownloadKind, str, str, str], dict[str, None]] = {}
+    images: dict[tuple[str, str, str, str], dict[str, None]] = {}
     for target in targets:
         dockerfile = tree.get(target.dockerfile, "")
         for row in (*_images(plan, target, dockerfile), *_files(plan, target, dockerfile, maven_settings)):
@@ -61,7 +54,7 @@ def externals(
     return tuple(External(*row, tuple(names)) for row, names in rows)
 
 
-def _images(plan: Plan, target: Target, dockerfile: str) -> Iterator[tuple[DownloadKind, str, str, str]]:
+def _images(plan: Plan, target: Target, dockerfile: str) -> Iterator[tuple[str, str, str, str]]:
     bases = {base.reference: base for other in (*plan.targets, target) for base in other.bases}
     named = [name for name, _ in names_in(dockerfile) if "$" not in name]
     for name in named or [base.reference for base in target.bases]:
@@ -73,27 +66,22 @@ def _images(plan: Plan, target: Target, dockerfile: str) -> Iterator[tuple[Downl
         yield "image", plan.sbom_scanner.upstream, plan.sbom_scanner.reference, "BASE_REGISTRY"
 
 
-def _files(
-    plan: Plan, target: Target, dockerfile: str, maven_settings: str
-) -> Iterator[tuple[DownloadKind, str, str, str]]:
-    settings = plan.settings
+def _files(plan: Plan, target: Target, dockerfile: str, maven_settings: str) -> Iterator[tuple[str, str, str, str]]:
     for source in target.sources:
         if not source.local:
             yield "git", source.location, source.location, key_of(source.name, "_SOURCE")
     steps = "\n".join(line for line in dockerfile.splitlines() if not line.lstrip().startswith("#"))
-    arguments = set(re.findall(r"^ARG (\w+)", steps, re.MULTILINE))
-    if "APT_MIRROR" in arguments:
-        yield "apt", APT_DEFAULT, settings.apt_mirror or APT_DEFAULT, "APT_MIRROR"
-    if "PIP_INDEX_URL" in arguments:
-        yield "pip", PIP_DEFAULT, settings.pip_index_url or PIP_DEFAULT, "PIP_INDEX_URL"
-        listed = LISTED_INDEXES if "--extra-index-url" in steps and not settings.pip_index_url else ""
-        if more := settings.pip_extra_index_url or listed:
-            yield "pip", more, more, "PIP_EXTRA_INDEX_URL"
-    if "NPM_REGISTRY" in arguments:
-        yield "npm", NPM_DEFAULT, settings.npm_registry or NPM_DEFAULT, "NPM_REGISTRY"
-    if "id=maven-settings" in steps:
-        for url in maven_mirrors(maven_settings) or [MAVEN_DEFAULT]:
-            yield "maven", MAVEN_DEFAULT, url, "MAVEN_SETTINGS"
+    taken = set(re.findall(r"^ARG (\w+)|\bid=([\w-]+)", steps, re.MULTILINE))
+    given = {own: plan.settings.other(own.name) for own in plan.family.keys if own.downloads}
+    for own, value in given.items():
+        if taken & {(own.name, ""), ("", own.secret)}:
+            urls = maven_mirrors(maven_settings) if own.type == "maven-settings" else [value] * bool(value)
+            for url in urls or [own.from_] * bool(own.from_):
+                yield own.downloads, own.from_ or url, url, own.name
+    for pair in target.downloads:
+        kind = next(own.downloads for own in given if own.name == pair.name)
+        if not any(value for own, value in given.items() if own.downloads == kind):
+            yield kind, pair.value, pair.value, pair.name
     for url in _URL.findall(steps):
         if url not in {source.url for source in target.sources}:
             yield "url", url, url, ""
@@ -113,7 +101,7 @@ def skopeo_sync(rows: Sequence[External]) -> dict[str, dict[str, dict[str, list[
     """The images as ``skopeo sync --src yaml`` reads them: registry -> ``images`` -> repository -> tags or digests.
 
     (skopeo-sync(1), "YAML file content".) They are named as upstream has them: ``--scoped`` copies
-    ``docker.io/library/maven`` to ``MIRROR/docker.io/library/maven``, which BASE_REGISTRY=MIRROR/docker.io then uses.
+    ``docker.io/library/debian`` to ``MIRROR/docker.io/library/debian``, which BASE_REGISTRY=MIRROR/docker.io then uses.
     """
     registries: dict[str, dict[str, dict[str, list[str]]]] = {}
     for row in rows:

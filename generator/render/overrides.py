@@ -11,7 +11,7 @@ from pathlib import Path
 
 from generator.catalogue.line import Line
 from generator.errors import InputError, Problem, did_you_mean
-from generator.project import Project, packaged_data
+from generator.project import FAMILY_FILE, Project, packaged_data
 from generator.render.tree import Change, write
 
 MISNAMED = {
@@ -43,9 +43,9 @@ def never_read(project: Project, read: Collection[str], used: Mapping[str, str])
             instead = did_you_mean(name, sorted(known))
         yield Problem(f"templates/{name}", f"no image and no template uses it{instead}")
     for name in _own_files(project, "catalogue"):
-        if not re.fullmatch(r"[0-9]+\.[0-9]+\.yaml|schema\.json", name):
+        if not re.fullmatch(r"[0-9]+\.[0-9]+\.yaml|schema\.json|family\.yaml", name):
             near = did_you_mean(name, [file for file in _files(packaged_data("catalogue")) if file.endswith(".yaml")])
-            yield Problem(f"catalogue/{name}", f"is never read: a catalogue is named LINE.yaml, such as 1.3.yaml{near}")
+            yield Problem(f"catalogue/{name}", f"is never read: a catalogue is named LINE.yaml, such as 1.0.yaml{near}")
 
 
 def no_files(project: Project) -> Iterator[Problem]:
@@ -85,7 +85,9 @@ def packaged_files(project: Project, line: Line) -> tuple[Packaged, ...]:
 def packaged_names() -> dict[str, Path]:
     """Where a project's own would be -> the packaged file."""
     kinds = ("templates", "catalogue")
-    return {f"{kind}/{file}": packaged_data(kind) / file for kind in kinds for file in _files(packaged_data(kind))}
+    files = ((kind, file) for kind in kinds for file in _files(packaged_data(kind)))
+    # with a family.yaml of its own a project has no packaged line
+    return {f"{kind}/{file}": packaged_data(kind) / file for kind, file in files if file != FAMILY_FILE}
 
 
 def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> tuple[Packaged, ...]:
@@ -126,8 +128,8 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
 
 def _own_files(project: Project, kind: str) -> list[str]:
     """The files of the project's own directory, unless it is the packaged one."""
-    first, *packaged = project.search_path(kind)
-    return _files(first) if packaged else []
+    own = project.root / kind
+    return _files(own) if own.is_dir() and own.resolve() != packaged_data(kind).resolve() else []
 
 
 def _files(directory: Path) -> list[str]:

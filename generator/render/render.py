@@ -40,6 +40,10 @@ LONGEST_REPEAT = 1 << 20
 """Characters, or items, that ``*`` may make at once."""
 
 
+PACKAGED = "packaged/"
+"""What a template writes before the name of a packaged one, to extend that of its own name."""
+
+
 class TooMuchError(Exception):
     """A template has used up its time or memory."""
 
@@ -51,7 +55,8 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
     """
     environment = _environment(templates)
     header = f"{HEADER}{plan.line}.yaml: edit those or templates/, then run: fategen render"
-    common = {"plan": plan, "settings": plan.settings, "header": header}
+    keys = {own.name: plan.settings.other(own.name) for own in plan.family.keys}
+    common = {"plan": plan, "settings": plan.settings, "keys": keys, "header": header}
     tree = {}
     for target in plan.targets:
         if target.dockerfile and not target.inherits:
@@ -128,12 +133,15 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
         """Reads no file of the machine through a link: ``--diff`` would show it."""
 
         def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+            if template.startswith(PACKAGED):
+                return packaged.get_source(environment, template.removeprefix(PACKAGED))
             text, file, fresh = super().get_source(environment, template)
             if not any(Path(file).resolve().is_relative_to(directory) for directory in inside):
                 raise InputError(Problem(f"templates/{template}", "is a link that leads out of templates/"))
             return text, file, fresh
 
     inside = [directory.resolve() for directory in templates]
+    packaged = jinja2.FileSystemLoader(str(templates[-1]))
     environment = Sandbox(
         loader=Loader([str(t) for t in templates]),
         undefined=jinja2.StrictUndefined,

@@ -204,7 +204,7 @@ def _loaded(docker: Docker, layouts: Mapping[Subject, Path], directory: Path) ->
         yield {}
         return
     images = [SourceImage((new.reference,), layouts[subject], (platform,)) for subject, new in renamed.items()]
-    file = directory / "images.fate.tar"
+    file = directory / "images.tar"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         save(images, file, name="verify")

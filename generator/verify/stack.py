@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Service:
-    """One service, ``roll-10000``, as ``docker compose ps`` has it; without a container it is ``not created``."""
+    """One service, ``server-10000``, as ``docker compose ps`` has it; without a container it is ``not created``."""
 
     name: str
     state: str = "not created"
@@ -124,7 +124,7 @@ def verify_stack(
     if plan.party is None:
         platforms = " ".join(plan.settings.platforms)
         raise InputError(
-            Problem("--stack", f"FATE {plan.release} has no party whose images are all built for {platforms}"),
+            Problem("--stack", f"{plan.title} has no party whose images are all built for {platforms}"),
             hint="PLATFORMS with linux/amd64, or a party: in the catalogue",
         )
     _need_compose(docker)

@@ -196,7 +196,7 @@ class _Trial:
         self.remove(name)
 
     def read_only(self) -> Iterator[Result]:
-        """Its own configuration in volumes that it cannot write to, as KubeFATE's mounts may be."""
+        """Its own configuration in volumes that it cannot write to, as mounts may be."""
         directories = [pair for pair in self.contract.mounted if pair.value == "directory"]
         if not self.ports or not directories:
             return

@@ -85,7 +85,7 @@ def file_problems(root: Path, source: Path | None = None, **settings: str) -> li
 
 
 def test_a_source_or_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert file_problems(tmp_path, Path("../FATE"), ca_bundle="ca.pem", requirements="gone.txt") == [
+    assert file_problems(tmp_path, Path("../FATE"), ca_bundle="ca.pem", others=(("REQUIREMENTS", "gone.txt"),)) == [
         ".env:4: FATE_SOURCE: ../FATE is not a directory",
         ".env: CA_BUNDLE: ca.pem is not a file",
         ".env: REQUIREMENTS: gone.txt is not a file",
@@ -234,12 +234,12 @@ def test_the_command_for_a_builder_knows_the_site() -> None:
 def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan) -> None:
     native = facts("linux/amd64")
     assert not build_problems(build_of(plan, "roll"), native), "Java images only copy on the target's platform"
-    [problem] = build_problems(build_of(plan_of(requirements="requirements.txt"), "python"), native)
+    [problem] = build_problems(build_of(plan_of(others=(("REQUIREMENTS", "requirements.txt"),)), "python"), native)
     assert "cannot run linux/arm64 programs, which base-image" in problem.message
     assert "qemu-user-static" in problem.message
     idle = Node("inactive", "", ())
     two = replace(native, builder=replace(native.builder, nodes=(*native.builder.nodes, idle)))
-    assert build_problems(build_of(plan_of(requirements="requirements.txt"), "python"), two) == [problem]
+    assert build_problems(build_of(plan_of(others=(("REQUIREMENTS", "requirements.txt"),)), "python"), two) == [problem]
 
 
 @pytest.mark.parametrize(("inputs", "code"), [([Problem("egg", "a")], 2), ([], 3)])
@@ -326,7 +326,7 @@ def test_an_engine_too_old_to_build() -> None:
 def test_a_platform_that_no_image_runs_on_is_no_obstacle(workspace: Workspace) -> None:
     checks = checks_of(known=builder("docker", "linux/amd64"), workspace=workspace)
     assert states(checks) == {"linux/arm64": "note"}
-    build = build_of(plan_of(requirements="requirements.txt"), "python")
+    build = build_of(plan_of(others=(("REQUIREMENTS", "requirements.txt"),)), "python")
     needed = {check.name: check for check in platform_checks(facts("linux/amd64"), build)}["linux/arm64"]
     assert (needed.state, needed.needed) == ("missing", "for RUN steps of base-image")
 

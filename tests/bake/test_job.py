@@ -89,6 +89,6 @@ def test_platforms_and_images_with_one_reason_are_told_with_it_once() -> None:
     text = not_built(plan_of(platforms=("linux/s390x", *ARM, "linux/ppc64le")), ["base"])
     assert text.startswith("not built: base-image: no linux/s390x, linux/ppc64le (it is built only for linux/amd64), ")
     assert ", no linux/arm64 (tensorflow" in text
-    arm = plan_of(fate_version="1.11.4", platforms=ARM)
+    arm = plan_of(version="1.11.4", platforms=ARM)
     assert not_built(arm, ["all"]).startswith("not built: base-image, fateflow, eggroll, client: no linux/arm64 (")
     assert "have no linux/arm64 wheel); mysql: no linux/arm64 (Docker Hub" in not_built(arm, ["all", "third-party"])

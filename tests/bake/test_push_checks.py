@@ -146,7 +146,9 @@ def test_a_base_with_one_platform_is_told_of_images_with_others(tmp_path: Path) 
         registry.put_layout("both", "1", multi(tmp_path / "both", "both"))
         images = [("jre", f"{registry.host}/both:1"), ("python-base", f"{registry.host}/alone:1")]
         images += [("maven", f"{registry.host}/alone:1"), ("redis", f"{registry.host}/gone:1")]
-        plan = plan_of(requirements="own.txt", images=tuple(Override(*image, ".env:9") for image in images))
+        plan = plan_of(
+            others=(("REQUIREMENTS", "own.txt"),), images=tuple(Override(*image, ".env:9") for image in images)
+        )
         environment = {"DOCKER_CONFIG": str(tmp_path)}
         targets = [target for target in plan.targets if target.name in ("base-image", "roll", "packages", "redis")]
         [problem] = base_problems(targets, environment, (), (registry.host,))

@@ -115,7 +115,7 @@ def test_a_wrong_file_is_told_before_the_project_is_read(
     monkeypatch.chdir(tmp_path)
     code, _, printed = save(option, value)
     assert code == 2 and message in printed
-    assert ("next: -o x.fate.tar" in printed) == ("plain tar" in message)
+    assert ("next: -o x." in printed) == ("plain tar" in message)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_wrong_file_is_told_before_the_project_is_read(
 def test_the_platforms_that_were_asked_for_make_one_bundle_in_whatever_order(
     platforms: tuple[str, ...], name: str, saved: tuple[str, ...]
 ) -> None:
-    assert default_file("T", platforms) == Path(name)
+    assert default_file("T", "fate", platforms) == Path(name)
     assert in_order(platforms, plan_of()) == saved
 
 
@@ -175,7 +175,6 @@ def test_of_another_engine_the_default_is_the_projects_only_platform_or_has_to_b
 @pytest.mark.parametrize(
     ("word", "step"),
     [
-        ("components", "the group components is in: fategen bundle save fate"),
         ("base", "the group base is in: fategen bundle save all"),
         ("python", "for one image: fategen bundle save --image python"),
         ("mysql", "for one image: fategen bundle save third-party --image mysql"),
@@ -189,9 +188,13 @@ def test_what_no_bundle_is_called_is_told_with_the_bundle_that_holds_it(word: st
     with pytest.raises(InputError) as caught:
         check_bundle_names([word], plan_of)
     assert str(caught.value).startswith(f"{word}: no bundle has this name")
-    assert str(caught.value).endswith("; there are fate, third-party, all")
+    assert str(caught.value).endswith("; there are components, third-party, all")
     assert ("did you mean redis?" in str(caught.value)) == (word == "rediss")
     assert caught.value.hint == step
+
+
+def test_the_name_of_the_family_means_its_components() -> None:
+    assert check_bundle_names(["fate"], plan_of) == check_bundle_names(["components"], plan_of) == "components"
 
 
 @pytest.mark.parametrize(
@@ -200,11 +203,11 @@ def test_what_no_bundle_is_called_is_told_with_the_bundle_that_holds_it(word: st
         (("roll", "proxy"), "for these images: fategen bundle save --image roll --image proxy"),
         (("mysql", "redis"), "for these images: fategen bundle save third-party --image mysql --image redis"),
         (("roll", "redis"), "for these images: fategen bundle save all --image roll --image redis"),
-        (("fate", "third-party"), "fategen bundle save all"),
+        (("components", "third-party"), "fategen bundle save all"),
     ],
 )
 def test_several_names_are_told_with_the_command_that_takes_them(words: tuple[str, ...], step: str) -> None:
-    with pytest.raises(InputError, match="are 2 names, a bundle has one of fate, third-party, all") as caught:
+    with pytest.raises(InputError, match="are 2 names, a bundle has one of components, third-party, all") as caught:
         check_bundle_names(words, plan_of)
     assert caught.value.hint == step
 
@@ -214,7 +217,7 @@ def test_a_wrong_bundle_name_outside_of_a_project_is_told_all_the_same(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, _, said = fategen("bundle", "save", "mysql")
-    assert (code, "mysql: no bundle has this name; there are fate, third-party, all" in said) == (2, True)
+    assert (code, "mysql: no bundle has this name; there are components, third-party, all" in said) == (2, True)
 
 
 def test_images_that_the_platforms_leave_out_of_a_bundle_are_told(project: Path, fategen: Run) -> None:
@@ -230,5 +233,5 @@ def test_images_that_the_platforms_leave_out_of_a_bundle_are_told(project: Path,
 
 def test_a_bundle_none_of_whose_images_the_platforms_have_is_refused_with_the_reason() -> None:
     with pytest.raises(InputError) as caught:
-        selected(plan_of(fate_version="1.11.4", platforms=(ARM,)), "third-party", ())
+        selected(plan_of(version="1.11.4", platforms=(ARM,)), "third-party", ())
     assert str(caught.value).startswith("third-party: this bundle would be empty: not built: mysql: no linux/arm64 (")

@@ -41,7 +41,7 @@ def extending(more: str = "", above: str = "1.1", **lines: str) -> str:
     text = GOOD.replace('line: "1"', f'line: "1.2"\nextends: "{above}"').replace(
         "needs: [three]", "contract: {is: [known]}"
     )
-    given = {"1.1": ABOVE, **{name.replace("_", "."): line for name, line in lines.items()}}
+    given = {"1.1.yaml": ABOVE, **{f"{name.replace('_', '.')}.yaml": line for name, line in lines.items()}}
     return repr(parse_line(text + more, name="catalogue/1.2.yaml", other=given.get).images)
 
 
@@ -73,7 +73,7 @@ def test_a_contract_of_its_own_is_made_of_those_of_the_other_line() -> None:
             {"1_1": 'extends: "1.0"\n' + ABOVE, "1_0": 'extends: "1.1"\n' + ABOVE.replace('"1.1"', '"1.0"')},
             "catalogue/1.0.yaml:1: 1.1 extends itself: 1.2 -> 1.1 -> 1.0 -> 1.1",
         ),
-        ("../1.1", {}, 'catalogue/1.2.yaml:2: "../1.1" is not a line, such as 1.3'),
+        ("../1.1", {}, 'catalogue/1.2.yaml:2: "../1.1" is neither packaged nor a line, such as 1.0'),
         ("1.1", {"1_1": ABOVE + "  odd: {colour: red}\n"}, "catalogue/1.1.yaml:17: colour: unknown key"),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_line_that_cannot_be_extended_is_told(above: str, lines: dict[str, str
 
 def test_a_chain_of_lines_that_extend_each_other_has_an_end() -> None:
     def other(name: str) -> str:
-        minor = int(name.partition(".")[2])
+        minor = int(name.split(".")[1])
         return GOOD.replace('line: "1"', f'line: "1.{minor}"\nextends: "1.{minor + 1}"')
 
     with pytest.raises(
@@ -104,7 +104,7 @@ def test_a_chain_of_images_may_be_long_and_in_any_order(platforms: str) -> None:
     )
     line = parse_line(text.replace('"1"', '"1.0"'), name="1.0.yaml")
     assert [image.name for image in line.images] == [*names, "end"]
-    plan = make_plan(Settings("p", "t", "t", fate_version="1.0.0"), line)
+    plan = make_plan(Settings("p", "t", "t", version="1.0.0"), line)
     assert len(plan.targets) == (6001 if platforms else 3001)
 
 
@@ -132,7 +132,7 @@ BAD = [
      "c.yaml:13: two is set twice, first at c.yaml:11"),
     ("needs: [three]", "need: [three]", "c.yaml:11: need: unknown key; did you mean needs?"),
     ('line: "1"', 'line: "1"\nzzz: 1', "c.yaml:2: zzz: unknown key; known are line, extends, releases, sources, bases, "
-     "images, contracts, party"),
+     "images, contracts, keys, groups, party"),
     ('bases:\n  jre: {image: "jre:8"}\n', "", "c.yaml:1: bases: missing"),
     ("home: code", "platforms: {only: [arm64], because: x}, home: code",
      'c.yaml:10: "arm64" is not a platform: os/arch or os/arch/variant, such as linux/arm64'),

@@ -31,7 +31,7 @@ RELEASES = ("1.3.0", "1.11.0", "1.11.1", "1.11.4")
 
 
 def text_of(release: str = "1.3.0", **settings: object) -> str:
-    plan = plan_of(platforms=("linux/amd64",), fate_version=release, **settings)
+    plan = plan_of(platforms=("linux/amd64",), version=release, **settings)
     return render(plan, [packaged_data("templates")])[COMPOSE_FILE]
 
 
@@ -124,7 +124,7 @@ def test_only_proxies_are_in_the_network_between_the_parties(compose: dict[str, 
 def test_configuration_is_used_and_put_over_files_that_the_contracts_say_are_mounted(
     compose: dict[str, Any], release: str
 ) -> None:
-    plan = plan_of(platforms=("linux/amd64",), fate_version=release)
+    plan = plan_of(platforms=("linux/amd64",), version=release)
     assert plan.party is not None
     contracts = {target.name: target.contract for target in plan.targets}
     used = set()

@@ -35,7 +35,7 @@ def run(project_dir: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch) -> Run
         ("join x.json", "invalid value for 'FILE...': Path 'x.json' does not exist\n  next: fategen join --help"),
         ("doctor --format x", "invalid value for '--format': 'x' is not one of 'table', 'json'\n  next: fategen "
          "doctor --help"),
-        ("images --set roll.platform=x", "--set: expected KEY=value, such as --set TAG=1.3.0-test; for an "
+        ("images --set roll.platform=x", "--set: expected KEY=value, such as --set TAG=test; for an "
          "attribute of a target: docker buildx bake -f out/docker-bake.hcl --set"),
     ],
 )  # fmt: skip
@@ -165,7 +165,7 @@ def test_init_writes_the_env_of_a_release_with_the_keys_that_its_line_has_and_re
     [
         ("1.11.9", "1.11.9 is unknown; available: 1.11.0, 1.11.1"),
         ("1.9.0", "no catalogue/1.9.yaml; there are lines 1.3, 1.11"),
-        ("v1.11.2", 'is not a release such as 1.3.0: leave out the "v"'),
+        ("v1.11.2", 'is not a release such as 1.0.0: leave out the "v"'),
     ],
 )
 def test_init_of_a_release_that_is_none_writes_nothing(run: Run, project_dir: Path, release: str, said: str) -> None:

@@ -10,23 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generator.config.env import parse_settings
-from generator.config.settings import KEYS, KNOWN_NAMES, Override, Settings, find_key, sample_env
+from generator.config.settings import Override, Settings
 from generator.errors import InputError, Problem
+from tests.fate_plan import packaged_line
 from tests.pages import settings_table
 
+KEYS = packaged_line("1.3").keys
 REQUIRED = "PREFIX=federatedai\nBASE_TAG=b\nTAG=t\n"
 
 
 def parsed(extra: str = "", **options: object) -> Settings:
     """The settings of a file with the required keys in its first three lines, and no warning."""
-    settings, warnings = parse_settings(REQUIRED + extra, **options)  # type: ignore[arg-type]
+    settings, warnings = parse_settings(REQUIRED + extra, KEYS, **options)  # type: ignore[arg-type]
     assert warnings == ()
     return settings
 
 
 def problems(text: str, **options: object) -> list[str]:
     with pytest.raises(InputError) as caught:
-        parse_settings(text, **options)  # type: ignore[arg-type]
+        parse_settings(text, KEYS, **options)  # type: ignore[arg-type]
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -40,7 +42,7 @@ def problem(extra: str, **options: object) -> str:
 
 
 def test_three_keys_are_enough() -> None:
-    assert parsed() == Settings("federatedai", "b", "t")
+    assert parsed() == Settings("federatedai", "b", "t", "1.3.0")
 
 
 def test_the_place_of_each_key_is_kept() -> None:
@@ -101,14 +103,14 @@ def test_quotes_comments_and_export(line: str, value: str) -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_any_line_end_means_the_same(end: str) -> None:
-    settings, _ = parse_settings((REQUIRED + "\nSBOM=1\n").replace("\n", end))
+    settings, _ = parse_settings((REQUIRED + "\nSBOM=1\n").replace("\n", end), KEYS)
     assert settings == parsed("SBOM=1")
     assert settings.where("SBOM") == ".env:5"
 
 
 def test_a_byte_order_mark_is_refused_in_the_file_that_buildx_reads_too() -> None:
     with pytest.raises(InputError, match=r"^\.env:1: begins with a byte order mark, which buildx cannot read"):
-        parse_settings("\ufeff" + REQUIRED)
+        parse_settings("\ufeff" + REQUIRED, KEYS)
     assert parsed(local_text="\ufeffNO_PROXY=a").no_proxy == "a"
 
 
@@ -168,7 +170,7 @@ def test_a_key_on_a_broken_line_is_not_said_to_be_missing() -> None:
 def test_every_missing_key_is_named() -> None:
     assert problems("") == [
         ".env: PREFIX is required: registry and path in front of every image name, such as PREFIX=federatedai",
-        ".env: BASE_TAG is required: tag of base-image, such as BASE_TAG=1.3.0-release",
+        ".env: BASE_TAG is required: tag of the base images, such as BASE_TAG=1.3.0-release",
         ".env: TAG is required: tag of the components, such as TAG=1.3.0-release",
     ]
 
@@ -184,7 +186,7 @@ def test_an_empty_optional_key_has_its_default() -> None:
 
 @pytest.mark.parametrize("key", ["SERVING_TAG", "COMPOSE_PROJECT_NAME", "SSH_PORT", "MY_OWN"])
 def test_another_unknown_key_is_a_warning(key: str) -> None:
-    settings, warnings = parse_settings(REQUIRED + f"{key}=hunter2\n")
+    settings, warnings = parse_settings(REQUIRED + f"{key}=hunter2\n", KEYS)
     assert settings == parsed()
     assert [(w.where, w.message.split(";")[0]) for w in warnings] == [(".env:4", f"{key}: unknown key")]
     assert "hunter2" not in str(warnings)
@@ -196,7 +198,7 @@ def test_with_strict_it_is_an_error() -> None:
 
 def test_all_problems_come_at_once_in_the_order_of_their_lines() -> None:
     with pytest.raises(InputError) as caught:
-        parse_settings("PREFIX=federatedai\nBASE_TAG=1.3.0 release\n\n\n\n\nPLATFROMS=x\nwhat\nTAG=t")
+        parse_settings("PREFIX=federatedai\nBASE_TAG=1.3.0 release\n\n\n\n\nPLATFROMS=x\nwhat\nTAG=t", KEYS)
     assert caught.value.render() == (
         "error: 3 problems in .env\n"
         '  .env:2: BASE_TAG: "1.3.0 release" is not an image tag: a space is not allowed '
@@ -208,7 +210,7 @@ def test_all_problems_come_at_once_in_the_order_of_their_lines() -> None:
 
 def test_problems_of_several_files_are_not_said_to_be_in_one() -> None:
     with pytest.raises(InputError) as caught:
-        parse_settings(REQUIRED + "SBOM=x", local_text="TAG=x", sets=["TAG=-"])
+        parse_settings(REQUIRED + "SBOM=x", KEYS, local_text="TAG=x", sets=["TAG=-"])
     assert caught.value.message.startswith("3 problems\n  .env:4: SBOM")
     assert [p.where for p in caught.value.problems] == [".env:4", ".env.local:1", "--set"]
 
@@ -230,7 +232,7 @@ def test_env_local_may_hold_only_what_is_never_rendered(line: str) -> None:
     key = line.partition("=")[0]
     assert problem("", local_text="\n" + line) == (
         f".env.local:2: {key}: is not allowed in .env.local: only bake reads that file, so it may have only "
-        "MAVEN_SETTINGS, PIP_NETRC, CA_BUNDLE, HTTP_PROXY, HTTPS_PROXY, NO_PROXY"
+        "CA_BUNDLE, MAVEN_SETTINGS, PIP_NETRC, HTTP_PROXY, HTTPS_PROXY, NO_PROXY"
     )
 
 
@@ -250,10 +252,10 @@ def test_an_index_with_a_login_belongs_nowhere(key: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://u:hunter2@h:1", "http://u:hunter2@[h", "http://u:hunter2 @h", "//u:hunter2@h"])
 def test_no_message_repeats_a_password(url: str) -> None:
-    for line in (f"{key}={url}" for key in [*KNOWN_NAMES, "UNKNOWN", "PLATFROMS"]):
+    for line in (f"{key}={url}" for key in [*KEYS.names, "UNKNOWN", "PLATFROMS"]):
         for text, options in ((line, {}), ("", {"local_text": line}), ("", {"sets": [line]})):
             try:
-                _, warnings = parse_settings(REQUIRED + text, **options)
+                _, warnings = parse_settings(REQUIRED + text, KEYS, **options)
                 said = str(warnings)
             except InputError as error:
                 said = error.render()
@@ -266,8 +268,10 @@ def test_no_message_repeats_a_password(url: str) -> None:
 def test_set_wins_over_the_files_and_the_last_set_wins() -> None:
     settings = parsed("SBOM=1\nNO_PROXY=a", local_text="NO_PROXY=b", sets=["TAG=x", "TAG=y", "NO_PROXY=c", "SBOM="])
     assert (settings.tag, settings.no_proxy, settings.sbom) == ("y", "c", False)
-    settings, _ = parse_settings("PREFIX=a\nBASE_TAG=b", sets=["TAG=t", "REQUIREMENTS='a' # b"])
-    assert (settings.tag, settings.requirements) == ("t", "'a' # b"), "a required key, and a value taken as it is"
+    settings, _ = parse_settings("PREFIX=a\nBASE_TAG=b", KEYS, sets=["TAG=t", "REQUIREMENTS='a' # b"])
+    assert (settings.tag, settings.other("REQUIREMENTS")) == ("t", "'a' # b"), (
+        "a required key, and a value taken as it is"
+    )
 
 
 @pytest.mark.parametrize(
@@ -300,27 +304,26 @@ def test_what_is_wrong_with_a_source_flag_is_said(text: str) -> None:
 
 
 def test_the_sample_is_a_good_file_with_the_defaults() -> None:
-    settings, warnings = parse_settings(sample_env())
-    assert settings == Settings("federatedai", "1.3.0-release", "1.3.0-release")
+    settings, warnings = parse_settings(KEYS.sample_env(), KEYS)
+    assert settings == Settings("federatedai", "1.3.0-release", "1.3.0-release", "1.3.0")
     assert warnings == ()
-    assert parse_settings(sample_env(["FATE_SOURCE"], PREFIX="r.io/x"))[0].prefix == "r.io/x"
+    assert parse_settings(KEYS.sample_env(PREFIX="r.io/x"), KEYS)[0].prefix == "r.io/x"
 
 
 def test_a_sample_with_every_line_in_use_says_the_same() -> None:
-    text = re.sub(r"(?m)^#([A-Z])", r"\1", sample_env())
-    assert all(f"\n{name}=" in text for name in KNOWN_NAMES)
-    assert parse_settings(text) == parse_settings(sample_env())
+    text = re.sub(r"(?m)^#([A-Z])", r"\1", KEYS.sample_env())
+    assert all(f"\n{name}=" in text for name in KEYS.names)
+    assert parse_settings(text, KEYS) == parse_settings(KEYS.sample_env(), KEYS)
 
 
 def test_every_example_is_allowed_and_documented() -> None:
     table = settings_table()
-    for row in KEYS:
+    for row in KEYS.rows:
         assert f"| `{row.name}` |" in table
-        if row.suffix:
-            assert all(find_key(name) is row for name in row.names)
-        elif row.example:
+        if row.example:
             row.read(row.example)
-    assert table.count("\n") == len(KEYS) + 2
+    assert table.count("\n") == len(KEYS.rows) + 2
+    assert all(KEYS.find(name) for name in KEYS.names)
 
 
 # --- any text at all
@@ -329,11 +332,11 @@ def test_every_example_is_allowed_and_documented() -> None:
 _LINES = st.one_of(
     st.builds(
         lambda key, equals, quote, value, end: f"{key}{equals}{quote}{value}{quote}{end}",
-        st.sampled_from([*KNOWN_NAMES, "MY_OWN", "tag", "", "export TAG"]),
+        st.sampled_from([*KEYS.names, "MY_OWN", "tag", "", "export TAG"]),
         st.sampled_from(["=", " = ", "", "=="]),
         st.sampled_from(["", "'", '"']),
         st.one_of(
-            st.sampled_from([row.example or row.default for row in KEYS]),
+            st.sampled_from([row.example or row.default for row in KEYS.rows]),
             st.text(alphabet=string.printable, max_size=12),
             st.text(max_size=8),
         ),
@@ -349,7 +352,7 @@ def test_no_text_raises_anything_but_an_input_error(
     text: str, sets: list[str], local: str | None, strict: bool
 ) -> None:
     try:
-        settings, warnings = parse_settings(text, sets=sets, source_sets=sets, local_text=local, strict=strict)
+        settings, warnings = parse_settings(text, KEYS, sets=sets, source_sets=sets, local_text=local, strict=strict)
     except InputError as error:
         assert error.problems
     else:
@@ -361,7 +364,7 @@ def test_no_text_raises_anything_but_an_input_error(
 def test_an_accepted_file_says_the_same_with_crlf(extra: str) -> None:
     def outcome(text: str) -> object:
         try:
-            settings, warnings = parse_settings(text)
+            settings, warnings = parse_settings(text, KEYS)
         except InputError as error:
             return error.problems
         return settings, settings.origins, warnings

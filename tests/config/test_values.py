@@ -95,8 +95,8 @@ def test_what_comes_in_a_normal_form(read: Read, text: str, expected: object) ->
     ("read", "text", "expected"),
     [
         (values.boolean, "maybe", '"maybe" is neither true (1, yes, on) nor false (0, no, off)'),
-        (values.version, "1.3", '"1.3" is not a release such as 1.3.0: did you mean 1.3.0?'),
-        (values.version, "v1.3.0", '"v1.3.0" is not a release such as 1.3.0: leave out the "v"'),
+        (values.version, "1.3", '"1.3" is not a release such as 1.0.0: did you mean 1.3.0?'),
+        (values.version, "v1.3.0", '"v1.3.0" is not a release such as 1.0.0: leave out the "v"'),
         (values.prefix, "https://r.io/x", '"https://r.io/x" is not an image prefix: write it without...'),
         (values.mirror, "https://r.io", '"https://r.io" is not a registry: write it without...'),
         (values.tag, "a b", '"a b" is not an image tag: a space is not allowed...'),

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generator.config.env import parse_settings
-from generator.config.settings import key_of
+from generator.config.settings import Keys, key_of
 from generator.errors import InputError
 from generator.plan.plan import Context, Plan
 from generator.project import Project
@@ -23,6 +23,7 @@ from generator.render.tree import write
 from generator.workspace import load
 from tests.catalogues import WORDS, as_text, catalogues
 from tests.e2e.conftest import Fategen, succeeded
+from tests.fate_plan import packaged_line
 from tests.hostile import hostile_strings, unprinted
 
 TEMPLATE = """\
@@ -34,7 +35,7 @@ FROM {{ name }}
 {% endfor %}
 """
 FIXED = ("PREFIX", "BASE_TAG", "TAG", "HTTP_PROXY", "CACHE_TO")
-REQUIRED = "PREFIX=p\nBASE_TAG=b\nTAG=t\n"
+REQUIRED = "PREFIX=p\nBASE_TAG=b\nTAG=1.0.0-t\n"
 quick = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
@@ -99,8 +100,10 @@ def test_plain_bake_reads_the_graph_that_was_planned(shell: dict[str, str], cata
         assert read.get("contexts", {}) == {context.name: value(context) for context in target.contexts}
         assert read["platforms"] == list(target.platforms)
         assert target.inherits or read.get("tags", []) == list(target.tags)
+        assert {arg.name: arg.value for arg in target.args}.items() <= read.get("args", {}).items()
+        assert read.get("target", "") == target.stage
     for group in plan.groups:
-        assert sorted(found["group"][group.name]["targets"]) == sorted(group.targets)
+        assert sorted(found["group"][group.name]["targets"]) == sorted(group.images)
 
 
 PIECES = (
@@ -114,7 +117,7 @@ PIECES = (
 def test_what_render_reads_in_an_env_buildx_can_read_too(shell: dict[str, str], text: str) -> None:
     text = REQUIRED + f"MY_KEY=1\n{text}"
     try:
-        parse_settings(text)
+        parse_settings(text, Keys())
     except InputError:
         return
     with tempfile.TemporaryDirectory() as directory:
@@ -157,7 +160,7 @@ def test_a_hostile_value_in_env_is_refused_with_its_line_or_survives(
         required = REQUIRED.replace(f"{key}=", f"{key}={value}")
         text = required if key in REQUIRED else f"{REQUIRED}{key}={value}\n"
         try:
-            survivors.append((text, parse_settings(text)[0]))
+            survivors.append((text, parse_settings(text, packaged_line("1.3").keys)[0]))
         except InputError as error:
             assert all(p.where.startswith(".env:") for p in error.problems), (value, error.problems)
     for text, read in survivors[:: max(1, len(survivors) // 4)]:

@@ -13,12 +13,13 @@ from generator.config.settings import Override, Settings
 from generator.errors import InputError
 from generator.plan.plan import Plan, make_plan
 from tests.catalogues import COMMIT, as_text, catalogues
+from tests.fate_plan import packaged_family
 
-SETTINGS = Settings("p", "t", "t", fate_version="1.0.0")
+SETTINGS = Settings("p", "t", "t", version="1.0.0")
 
 
 def plan_of(text: str, settings: Settings = SETTINGS) -> Plan:
-    return make_plan(settings, parse_line(text, name="1.0.yaml"))
+    return make_plan(settings, parse_line(text, name="1.0.yaml", family=packaged_family()))
 
 
 @given(catalogues())
@@ -122,7 +123,7 @@ def test_a_name_with_an_underscore_can_be_overridden_too() -> None:
     bases = "j: {image: 'j:1'}\n  j_k: {image: 'j:2'}"
     text = catalogue("x_y: {git: https://h/s.git}", bases, "c: {kind: component, from: j_k, sources: [x_y]}")
     changed = Settings(
-        "p", "t", "t", fate_version="1.0.0",
+        "p", "t", "t", version="1.0.0",
         sources=(Override("x-y", "../x", ".env:4"),), images=(Override("j-k", "k:2", ".env:5"),),
     )  # fmt: skip
     target = plan_of(text, changed).target("c")

@@ -7,7 +7,7 @@ from generator.config.settings import Override, Settings
 from generator.errors import InputError
 from generator.plan.plan import Context, Plan, make_plan
 from generator.project import packaged_data
-from tests.fate_plan import plan_of
+from tests.fate_plan import packaged_family, plan_of
 
 
 def problems(**changes: object) -> list[str]:
@@ -29,7 +29,7 @@ def test_base_images_get_base_tag_components_tag_builders_none_and_a_third_party
 
 
 def test_groups_are_base_components_third_party_and_all_of_what_is_published() -> None:
-    groups = {g.name: g.targets for g in plan_of().groups}
+    groups = {g.name: g.images for g in plan_of().groups}
     components = ("federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python")
     assert groups == {
         "default": components,
@@ -60,16 +60,17 @@ def test_the_reason_for_another_platform_is_not_given() -> None:
 @pytest.mark.parametrize("written", ["linux/arm64", "linux/arm64/v8", "linux/aarch64", "linux/arm64/8"])
 def test_a_platform_means_the_same_however_the_catalogue_writes_it(written: str) -> None:
     text = (packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8")
-    line = parse_line(text.replace("only: [linux/amd64]", f"only: [linux/amd64, {written}]"), name="1.3.yaml")
-    plan = make_plan(Settings("p", "b", "t"), line)
+    text = text.replace("only: [linux/amd64]", f"only: [linux/amd64, {written}]")
+    line = parse_line(text, name="1.3.yaml", family=packaged_family())
+    plan = make_plan(Settings("p", "b", "t", "1.3.0"), line)
     assert plan.target("base-image").platforms == ("linux/amd64", "linux/arm64")
 
 
 def test_an_own_requirements_list_lifts_the_limit_of_the_packaged_one() -> None:
-    plan = plan_of(requirements="python/requirements.txt")
+    plan = plan_of(others=(("REQUIREMENTS", "python/requirements.txt"),))
     assert plan.target("python").platforms == ("linux/amd64", "linux/arm64")
     assert context(plan, "base-image", "requirements").value == "python"
-    assert context(plan_of(requirements="r.txt"), "base-image", "requirements").value == "."
+    assert context(plan_of(others=(("REQUIREMENTS", "r.txt"),)), "base-image", "requirements").value == "."
 
 
 def test_a_link_between_unequal_platform_sets_goes_through_a_narrowed_copy_of_the_parent() -> None:
@@ -149,12 +150,12 @@ def test_components_of_base_image_are_linked_through_a_variable_that_can_name_a_
 
 
 def test_an_unknown_release_lists_the_known_ones() -> None:
-    assert problems(fate_version="1.3.9", origins=(("FATE_VERSION", ".env:4"),)) == [
+    assert problems(version="1.3.9", origins=(("FATE_VERSION", ".env:4"),)) == [
         ".env:4: FATE_VERSION: 1.3.9 is unknown; available: 1.3.0"
     ]
     with pytest.raises(InputError) as error:
-        plan_of(fate_version="1.3.9")
-    assert error.value.hint == "fategen override catalogue/1.3.yaml, then add 1.3.9 under releases: there"
+        plan_of(version="1.3.9")
+    assert error.value.hint == "add 1.3.9 under releases: in the project's catalogue/1.3.yaml (docs/new-image.md)"
 
 
 def test_selecting_takes_images_and_groups_in_build_order_and_each_once() -> None:
@@ -172,14 +173,14 @@ def test_passwords_and_proxies_are_secret_variables() -> None:
 
 def test_a_platform_limit_lifted_by_an_unknown_key_is_an_error() -> None:
     text = (packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8")
-    line = parse_line(text.replace("lifted-by: REQUIREMENTS", "lifted-by: REQUIREMENT"), name="1.3.yaml")
+    wrong = text.replace("lifted-by: REQUIREMENTS", "lifted-by: REQUIREMENT")
     with pytest.raises(InputError, match=r"lifted-by: REQUIREMENT is not a key of .env; did you mean REQUIREMENTS?"):
-        make_plan(Settings("p", "b", "t"), line)
+        parse_line(wrong, name="1.3.yaml", family=packaged_family())
 
 
 def test_an_image_of_ones_own_lifts_the_limit_of_a_third_partys() -> None:
     def mysql(**changes: object) -> tuple[str, ...]:
-        return plan_of(fate_version="1.11.4", **changes).target("mysql").platforms
+        return plan_of(version="1.11.4", **changes).target("mysql").platforms
 
     assert mysql() == ("linux/amd64",)
     assert mysql(images=(Override("mysql", "h/mysql:8.4", ".env:4"),)) == ("linux/amd64", "linux/arm64")

@@ -40,7 +40,14 @@ def test_each_thing_is_listed_once_with_every_image_that_needs_it() -> None:
 
 OWN = Override("mysql", "own.example.com/db:1", ".env:4")
 PYPI, WHEELS, NPM = "https://pypi.example.com/simple", "https://wheels.example.com/", "https://npm.example.com"
-LINE_1_11 = {"fate_version": "1.11.4"}
+
+
+def key(name: str, value: str) -> dict[str, object]:
+    """Settings with a key of the catalogue."""
+    return {"others": ((name, value),)}
+
+
+LINE_1_11 = {"version": "1.11.4"}
 
 
 @pytest.mark.parametrize(
@@ -48,14 +55,14 @@ LINE_1_11 = {"fate_version": "1.11.4"}
     [
         ({"base_registry": "mirror.example.com"}, "mysql", "image", ["mirror.example.com/library/mysql:8"]),
         ({"base_registry": "mirror.example.com", "images": (OWN,)}, "mysql", "image", [OWN.value]),
-        ({"apt_mirror": "http://deb.example.com/debian"}, "base-image", "apt", ["http://deb.example.com/debian"]),
-        ({"pip_index_url": PYPI}, "base-image", "pip", [PYPI]),
+        (key("APT_MIRROR", "http://deb.example.com/debian"), "base-image", "apt", ["http://deb.example.com/debian"]),
+        (key("PIP_INDEX_URL", PYPI), "base-image", "pip", [PYPI]),
         # indexes that the requirements name are told until those of .env stand for them
         (LINE_1_11, "base-image", "pip", ["pip's default index", "the indexes in FATE's own requirements"]),
-        ({**LINE_1_11, "pip_index_url": PYPI}, "base-image", "pip", [PYPI]),
-        ({**LINE_1_11, "pip_extra_index_url": WHEELS}, "base-image", "pip", [WHEELS, "pip's default index"]),
+        ({**LINE_1_11, **key("PIP_INDEX_URL", PYPI)}, "base-image", "pip", [PYPI]),
+        ({**LINE_1_11, **key("PIP_EXTRA_INDEX_URL", WHEELS)}, "base-image", "pip", [WHEELS, "pip's default index"]),
         (LINE_1_11, "fateboard", "npm", ["npm's default registry"]),
-        ({**LINE_1_11, "npm_registry": NPM}, "fateboard", "npm", [NPM]),
+        ({**LINE_1_11, **key("NPM_REGISTRY", NPM)}, "fateboard", "npm", [NPM]),
     ],
 )
 def test_settings_say_where_things_are_asked_for(

@@ -15,7 +15,7 @@ from generator.render.overrides import packaged_names
 from generator.workspace import load
 from tests.conftest import Run
 
-CATALOGUE = "is never read: a catalogue is named LINE.yaml, such as 1.3.yaml; did you mean 1.3.yaml?"
+CATALOGUE = "is never read: a catalogue is named LINE.yaml, such as 1.0.yaml; did you mean 1.3.yaml?"
 TEMPLATE = "no image and no template uses it; did you mean dockerfiles/python.Dockerfile.j2?"
 
 SHARED = (
@@ -135,3 +135,17 @@ def test_the_packaged_ones_of_fategens_own_checkout_are_edited_where_they_are(
     monkeypatch.setattr("generator.render.overrides.packaged_data", lambda kind: project_dir / kind)
     code, _, said = override("egg")
     assert (code, "is the packaged file itself" in said) == (2, True)
+
+
+def test_a_template_extends_the_packaged_one_of_its_name_block_by_block(project_dir: Path) -> None:
+    own = project_dir / "templates/dockerfiles/java.Dockerfile.j2"
+    own.parent.mkdir(parents=True)
+    packaged = load(Project(project_dir)).tree["dockerfiles/roll/Dockerfile"]
+    own.write_text(
+        '{% extends "packaged/dockerfiles/java.Dockerfile.j2" %}\n{% block final %}\n{{ super() -}}\nUSER 1000\n'
+        "{% endblock %}\n",
+        encoding="utf-8",
+    )
+    workspace = load(Project(project_dir))
+    assert workspace.tree["dockerfiles/roll/Dockerfile"] == packaged + "USER 1000\n"
+    assert workspace.warnings == ()

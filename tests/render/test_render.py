@@ -22,7 +22,7 @@ def test_what_is_committed_is_what_the_project_renders(project: Path) -> None:
 
 
 def test_every_line_has_a_committed_project() -> None:
-    lines = {path.stem for path in (ROOT / "catalogue").glob("*.yaml")}
+    lines = {path.stem for path in (ROOT / "catalogue").glob("[0-9]*.yaml")}
     assert {load(Project(project)).plan.line for project in PROJECTS} == lines
 
 
@@ -54,14 +54,14 @@ def test_every_file_has_the_header_in_its_first_line(project_dir: Path) -> None:
 
 @pytest.mark.parametrize("release", ["1.3.0", "1.11.4"])
 def test_every_stage_has_a_name_and_every_script_begins_with_what_it_does(release: str) -> None:
-    tree = render(plan_of(fate_version=release), [packaged_data("templates")])
+    tree = render(plan_of(version=release), [packaged_data("templates")])
     for path, text in tree.items():
         assert not re.findall(r"(?m)^FROM (?!.* AS \w).*$", text), path
         assert not re.findall(r"(?m)^(?:RUN .*)?<<'EOF'\n(?!# \w).*$", text), path
 
 
 def test_the_pins_and_packages_that_a_line_changes_are_in_its_dockerfiles() -> None:
-    tree = render(plan_of(fate_version="1.11.4"), [packaged_data("templates")])
+    tree = render(plan_of(version="1.11.4"), [packaged_data("templates")])
     base = tree["dockerfiles/base-image/Dockerfile"]
     assert r"-e 's/^Flask==2\.0\.3[[:space:]]*$/Flask==2.0.3\nWerkzeug>=2.0,<3/'" in base
     assert "then sed -i '/^--extra-index-url /d' requirements.txt" in base
@@ -286,7 +286,7 @@ def test_an_unknown_line_lists_the_known_ones(project_dir: Path) -> None:
 @pytest.mark.parametrize("release", ["1.3.0", "1.11.4"])
 def test_the_bake_file_is_aligned_as_hclfmt_does(release: str) -> None:
     """What stands line by line and is whole: the equals sign one column after the longest name."""
-    bake = render(plan_of(fate_version=release), [packaged_data("templates")])[BAKE_FILE]
+    bake = render(plan_of(version=release), [packaged_data("templates")])[BAKE_FILE]
     for lines in re.findall(r"(?m)(?:^ +\S+ += .*[^({\n]\n)+", bake):
         names = [line.split(" = ")[0] for line in lines.splitlines()]
         assert {len(name) for name in names} == {max(len(name.rstrip()) for name in names)}, lines

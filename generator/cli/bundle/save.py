@@ -75,7 +75,7 @@ def _check_origin(_context: click.Context, _parameter: click.Parameter, value: s
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help='Default: NAME-TAG.fate.tar; --image, --platform and --base add to the name. "-": standard output.',
+    help='Default: named for the bundle, TAG, --image, --platform and --base. "-": standard output.',
 )
 @click.option("--add", "others", multiple=True, metavar="REFERENCE",
               help="With --from registry: add another image, with the same digest. Repeatable.")  # fmt: skip
@@ -109,10 +109,11 @@ def command(
 ) -> None:
     """Save a set of images in one file: bake builds them, or they come from where they already are.
 
-    "fate" (the default) has the components, "third-party" MySQL and Redis, "all" both and base-image (unlike the group
-    "all" of bake and images, which has no third-party images). The same images give the same file, byte for byte.
-    FILE.sha256 is written next to it, for sha256sum -c. With --base it is a delta bundle, which loads where OLD was
-    loaded, or together with OLD. With -o - the bundle goes to standard output, and the report to standard error.
+    "components" (the default, also under the family's name) has those, "third-party" the images of others, "all" both
+    and the base images (unlike the group "all" of bake and images, which has no third-party images). The same images
+    give the same file, byte for byte. FILE.sha256 is written next to it, for sha256sum -c. With --base it is a delta
+    bundle, which loads where OLD was loaded, or together with OLD. With -o - the bundle goes to standard output, and
+    the report to standard error.
     """
     name = check_bundle_names(bundle_names or (DEFAULT,), lambda: plan_or_none(click.get_current_context()))
     if builder and origin != "bake":
@@ -147,8 +148,9 @@ def command(
             names = selected(plan, name, images)
             if not images and (missing := baking.not_built(plan, BUNDLES[name])):
                 say(missing)
-            title = "-".join((name, *images, plan.settings.tag, *(["delta"] if bases else [])))
-            output = output or default_file(title, platforms)
+            of = plan.family.slug if name == DEFAULT else name
+            title = "-".join((of, *images, plan.settings.tag, *(["delta"] if bases else [])))
+            output = output or default_file(title, plan.family.slug, platforms)
             check_output_name(output, bases)
             platforms = in_order(platforms, plan)
             if answers is not None and not platforms:

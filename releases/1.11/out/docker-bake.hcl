@@ -33,11 +33,11 @@ variable "FATEBOARD_SOURCE" {
 variable "APT_MIRROR" {
   default = ""
 }
-# Python package index
+# Python package index, without a login
 variable "PIP_INDEX_URL" {
   default = ""
 }
-# more Python package indexes
+# more Python package indexes, separated by spaces
 variable "PIP_EXTRA_INDEX_URL" {
   default = ""
 }
@@ -45,7 +45,7 @@ variable "PIP_EXTRA_INDEX_URL" {
 variable "PIP_TRUSTED_HOST" {
   default = ""
 }
-# npm registry
+# npm registry, for lines that build web pages
 variable "NPM_REGISTRY" {
   default = ""
 }
@@ -53,11 +53,11 @@ variable "NPM_REGISTRY" {
 variable "CA_BUNDLE" {
   default = ""
 }
-# file: Maven's settings.xml (a build secret)
+# file: Maven's settings.xml, with mirrors and their logins (a build secret)
 variable "MAVEN_SETTINGS" {
   default = ""
 }
-# file: logins for package indexes (a build secret)
+# file: netrc file with logins for package indexes (a build secret)
 variable "PIP_NETRC" {
   default = ""
 }

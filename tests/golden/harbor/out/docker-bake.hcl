@@ -37,11 +37,11 @@ variable "LMDB_SAFE_SOURCE" {
 variable "APT_MIRROR" {
   default = ""
 }
-# Python package index
+# Python package index, without a login
 variable "PIP_INDEX_URL" {
   default = "https://pypi.example.com/simple"
 }
-# more Python package indexes
+# more Python package indexes, separated by spaces
 variable "PIP_EXTRA_INDEX_URL" {
   default = ""
 }
@@ -49,7 +49,7 @@ variable "PIP_EXTRA_INDEX_URL" {
 variable "PIP_TRUSTED_HOST" {
   default = ""
 }
-# npm registry
+# npm registry, for lines that build web pages
 variable "NPM_REGISTRY" {
   default = ""
 }
@@ -57,11 +57,11 @@ variable "NPM_REGISTRY" {
 variable "CA_BUNDLE" {
   default = "certs/ca.crt"
 }
-# file: Maven's settings.xml (a build secret)
+# file: Maven's settings.xml, with mirrors and their logins (a build secret)
 variable "MAVEN_SETTINGS" {
   default = ""
 }
-# file: logins for package indexes (a build secret)
+# file: netrc file with logins for package indexes (a build secret)
 variable "PIP_NETRC" {
   default = ""
 }

@@ -1,0 +1,79 @@
+"""``fategen explain``: where the values of an image, or of a key of ``.env``, come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+
+from generator.cli.common import change_options, directory_option, open_project
+from generator.cli.complete import images_and_groups
+from generator.config.env import LOCAL
+from generator.config.settings import key_of
+from generator.errors import InputError, Problem, did_you_mean
+from generator.plan.plan import Target
+from generator.render.render import template_name
+from generator.text import table
+from generator.workspace import Workspace, load, load_catalogue
+
+Row = tuple[str, str, str]
+"""A name, its value, and where that is from."""
+
+
+@click.command()
+@click.argument("name", metavar="IMAGE|KEY", shell_complete=images_and_groups)
+@directory_option
+@change_options
+def command(name: str, directory: Path, sets: tuple[str, ...], sources: tuple[str, ...]) -> None:
+    """Show where each value of an image, or the value of a key of .env, comes from: its file and line."""
+    workspace = load(open_project(directory), sets=sets, sources=sources)
+    plan = workspace.plan
+    targets = {target.name: target for target in (*plan.targets, *plan.unavailable) if not target.inherits}
+    if name in targets:
+        rows = [*_image(workspace, targets[name])]
+    elif name in plan.keys.names:
+        rows = [_key(workspace, name)]
+    else:
+        wrong = f"no image of {plan.title} and no key of .env{did_you_mean(name, [*targets, *plan.keys.names])}"
+        raise InputError(Problem(name, wrong), hint="fategen images lists the images, docs/settings.md the keys")
+    click.echo(table(("NAME", "FROM", "VALUE"), [(what, where, value) for what, value, where in rows]))
+
+
+def _image(workspace: Workspace, target: Target) -> Iterator[Row]:
+    plan, places = workspace.plan, load_catalogue(workspace.project, workspace.plan.line)
+    entry = f"images.{target.name}."
+    for place, (value, where) in places.items():
+        if place.startswith(entry) and not place.startswith(f"{entry}contract."):
+            yield place.removeprefix(entry), value, where
+    if target.dockerfile:
+        yield "template file", "", template_name(workspace.template(target))
+    for base in target.bases:
+        place = f"images.{base.name}.image" if target.kind == "third-party" else f"bases.{base.name}.image"
+        key = key_of(base.name, "_IMAGE")
+        yield f"base {base.name}", base.reference, dict(plan.settings.origins).get(key, places[place][1])
+    for source in target.sources:
+        commit = places.get(f"releases.{plan.release}.{source.name}.commit", ("", ""))[1]
+        yield f"source {source.name}", source.location, source.where or commit
+    if target.is_pushed:
+        yield from (_key(workspace, key) for key in ("PREFIX", "BASE_TAG" if target.kind == "base" else "TAG"))
+    for field in fields(target.contract):
+        value = getattr(target.contract, field.name)
+        for part in value if isinstance(value, tuple) else [value] if value else []:
+            if where := getattr(part, "where", ""):
+                yield f"contract.{field.name}", getattr(part, "name", ""), where
+
+
+def _key(workspace: Workspace, name: str) -> Row:
+    plan = workspace.plan
+    row, where = plan.keys.find(name), dict(plan.settings.origins).get(name, "")
+    if row is None or not where:
+        declared = [own.where for own in plan.family.keys if own.name == name]
+        return name, row.default if row else "", f"default ({declared[0]})" if declared else "default"
+    overrides = {key_of(o.name, "_SOURCE"): o.value for o in plan.settings.sources}
+    overrides |= {key_of(o.name, "_IMAGE"): o.value for o in plan.settings.images}
+    value = overrides.get(name) or plan.settings.other(name) or getattr(plan.settings, row.attribute)
+    shown = " ".join(value) if isinstance(value, tuple) else str(value)
+    # a value that no rendered file may have, such as a password
+    return name, "(not shown)" if where.startswith(LOCAL) else shown, where

@@ -1,0 +1,143 @@
+"""A project's catalogue that ``extends: packaged`` changes single parts of the packaged line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from generator.catalogue.line import Line, parse_line
+from generator.cli import cli
+from generator.errors import InputError
+from generator.project import Project, packaged_data
+from generator.workspace import load
+from tests.fate_plan import packaged_family, packaged_line
+from tests.pages import schema_text
+
+HEAD = 'line: "1.3"\nextends: packaged\n'
+CHANGES = (
+    HEAD
+    + """\
+releases:
+  1.3.1:
+    fate: {ref: v1.3.1, commit: "0123456789012345678901234567890123456789"}
+    eggroll: {ref: v1.1.5, commit: "0123456789012345678901234567890123456789"}
+    fateboard: {ref: v1.3.1, commit: "0123456789012345678901234567890123456789"}
+    lmdb-safe: {ref: master, commit: "0123456789012345678901234567890123456789"}
+bases:
+  jre: {image: "registry.example.com/jre:8"}
+contracts:
+  java: {size: 700 MB}
+keys:
+  CARGO_INDEX: {type: url, doc: index of crates}
+images:
+  roll:
+    with: {port: "9999"}
+  fateboard:
+  mysql: {image: "mysql:8.4"}
+  tools: {kind: component, from: jre, needs: [packages], template: java.Dockerfile.j2, with: {port: "1", command: [a]}}
+party:
+"""
+)
+
+
+def changed(text: str) -> Line:
+    packaged = (packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8")
+    given = {"packaged 1.3.yaml": packaged}
+    return parse_line(text, name="catalogue/1.3.yaml", family=packaged_family(), other=given.get)
+
+
+def test_what_is_not_changed_is_the_packaged_line() -> None:
+    images = {image.name: image for image in changed(HEAD).images}
+    packaged = {image.name: image for image in packaged_line("1.3").images}
+    assert images.keys() == packaged.keys()
+    assert images["roll"].params[0].value == packaged["roll"].params[0].value == "8011"
+
+
+def test_parts_are_changed_added_and_dropped_each_with_its_place() -> None:
+    line = changed(CHANGES)
+    images = {image.name: image for image in line.images}
+    assert "fateboard" not in images and images["tools"].from_ == "jre"
+    assert images["mysql"].image == "mysql:8.4"
+    roll = {param.name: param for param in images["roll"].params}
+    assert (roll["port"].value, roll["port"].where) == ("9999", "catalogue/1.3.yaml:17")
+    assert roll["command"].where.startswith("packaged catalogue/1.3.yaml:")
+    assert images["roll"].contract.size is not None and images["roll"].contract.size.name == "700 MB"
+    assert images["roll"].contract.workdir is not None, "the rest of the contract stays"
+    assert [release.version for release in line.releases] == ["1.3.0", "1.3.1"]
+    assert {base.name: base.image for base in line.bases}["jre"] == "registry.example.com/jre:8"
+    assert "CARGO_INDEX" in line.keys.names and "PIP_INDEX_URL" in line.keys.names
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("images: {rol: {with: {}}}\n", "catalogue/1.3.yaml:3: kind: missing"),
+        ("images: {roll: {form: jre}}\n", "catalogue/1.3.yaml:3: form: unknown key; did you mean from?"),
+        ("images: {roll: {from: jer}}\n", "catalogue/1.3.yaml:3: roll: unknown parent jer; did you mean jre?"),
+        ("images: {gone: }\n", "catalogue/1.3.yaml:3: expected a mapping, found nothing"),
+        ("images: {roll: {kind: base}, roll: {from: jre}}\n", "catalogue/1.3.yaml:3: roll is set twice, first at"),
+        ("bases: {jre: }\n", "packaged catalogue/1.3.yaml:"),
+        ("keys: {TAG: {type: text, doc: x}}\n", "catalogue/1.3.yaml:3: TAG: every project has this key"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_the_file_that_has_it(more: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        changed(HEAD + more)
+    assert any(str(problem).startswith(said) for problem in caught.value.problems)
+
+
+def test_a_line_that_is_not_packaged_cannot_be_changed() -> None:
+    with pytest.raises(InputError, match=r"^catalogue/1\.2\.yaml:2: extends: there is no packaged 1\.2\.yaml$"):
+        parse_line(HEAD.replace("1.3", "1.2"), name="catalogue/1.2.yaml")
+
+
+def test_the_schema_takes_what_changes_a_line_and_nothing_else() -> None:
+    validator = jsonschema.Draft7Validator(json.loads(schema_text()))
+    assert validator.is_valid(yaml.safe_load(CHANGES))
+    assert not validator.is_valid(yaml.safe_load(CHANGES.replace("extends: packaged\n", "")))
+    assert not validator.is_valid(yaml.safe_load(CHANGES.replace("with:", "wiht:")))
+
+
+def test_explain_says_which_file_and_line_a_value_is_from(project_dir: Path) -> None:
+    (project_dir / "catalogue").mkdir()
+    (project_dir / "catalogue/1.3.yaml").write_text(CHANGES.replace("  fateboard:\n", ""), encoding="utf-8")
+    (project_dir / ".env.local").write_text("NO_PROXY=secret.example.com\n", encoding="utf-8")
+    with (project_dir / ".env").open("a", encoding="utf-8") as env:
+        env.write("PIP_INDEX_URL=https://pypi.example.com\nFATE_SOURCE=../FATE\n")
+
+    def explained(name: str) -> dict[str, list[str]]:
+        ran = CliRunner().invoke(cli, ["explain", name, "-C", str(project_dir)])
+        rows = [re.split("  +", line) for line in ran.output.splitlines()]
+        return {row[0]: [re.sub(r"yaml:\d+", "yaml:N", cell) for cell in row[1:]] for row in rows}
+
+    roll = explained("roll")
+    assert roll["with.port"] == ["catalogue/1.3.yaml:N", "9999"]
+    assert roll["from"] == ["packaged catalogue/1.3.yaml:N", "jre"]
+    assert roll["base jre"] == ["catalogue/1.3.yaml:N", "registry.example.com/jre:8"]
+    assert roll["template file"] == ["packaged templates/dockerfiles/java.Dockerfile.j2"]
+    assert roll["contract.size"] == ["catalogue/1.3.yaml:N", "700 MB"]
+    assert roll["TAG"][0].startswith(".env:")
+    assert explained("python")["source fate"] == [".env:5", "../FATE"]
+    assert explained("PIP_INDEX_URL")["PIP_INDEX_URL"] == [".env:4", "https://pypi.example.com"]
+    assert explained("NPM_REGISTRY")["NPM_REGISTRY"] == ["default (packaged catalogue/family.yaml:N)"]
+    assert explained("NO_PROXY")["NO_PROXY"] == [".env.local:1", "(not shown)"]
+
+
+def test_what_is_neither_an_image_nor_a_key_cannot_be_explained(project_dir: Path) -> None:
+    ran = CliRunner().invoke(cli, ["explain", "rol", "-C", str(project_dir)])
+    assert str(ran.exception) == "rol: no image of FATE 1.3.0 and no key of .env; did you mean roll?"
+
+
+def test_a_project_has_the_changed_line_and_a_line_that_extends_it_its_contracts(project_dir: Path) -> None:
+    (project_dir / "catalogue").mkdir()
+    (project_dir / "catalogue/1.3.yaml").write_text(CHANGES.replace("  fateboard:\n", ""), encoding="utf-8")
+    tree = load(Project(project_dir)).tree
+    assert "EXPOSE 9999" in tree["dockerfiles/roll/Dockerfile"]
+    assert "FROM registry.example.com/jre:8" in tree["dockerfiles/proxy/Dockerfile"]
+    load(Project(project_dir), sets=["FATE_VERSION=1.11.4"])

@@ -1,0 +1,175 @@
+"""What is a family's own is in its catalogue: another family's project says nothing of FATE."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import generator
+from generator.catalogue.line import parse_family, parse_line
+from generator.cli import cli
+from generator.errors import InputError
+from generator.project import Project
+from generator.workspace import load
+from tests.fate_plan import packaged_family, packaged_line
+
+WITH_OTHER_MEANINGS = {"python", "client", "proxy", "packages", "node", "maven", "roll"}
+
+
+def test_the_code_names_no_family_no_image_and_no_release() -> None:
+    lines = [packaged_line(name) for name in ("1.3", "1.11")]
+    named = {packaged_family().name.lower(), "kubefate", packaged_family().prefix}
+    named |= {i.name for line in lines for i in (*line.images, *line.sources, *line.bases)} - WITH_OTHER_MEANINGS
+    named |= {release.version for line in lines for release in line.releases} | {line.name for line in lines}
+    name = re.compile(rf"(?i)(?<![\w.-])(?:{'|'.join(map(re.escape, sorted(named)))})(?![\w-]|\.\d)")
+    code = Path(generator.__file__).parent
+    found = [
+        f"{file.relative_to(code)}:{number}: {line.strip()}"
+        for file in sorted(code.rglob("*.py"))
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if name.search(line)
+    ]
+    assert found == []
+
+
+FAMILY = """\
+family: My Tools
+release: 2.0.0
+labels: {org.opencontainers.image.vendor: Example, com.example.team: tools}
+keys:
+  CARGO_INDEX: {type: url, doc: index of crates, example: "https://crates.example.com", group: Crates}
+  CARGO_LOGIN: {type: secret-file, doc: logins for it}
+  LOCKFILE: {type: file, doc: lock file to use}
+"""
+LINE = """\
+line: "2.0"
+releases: {2.0.0: {code: {ref: v2, commit: "0123456789012345678901234567890123456789"}}}
+sources: {code: {git: "https://example.com/code.git"}}
+bases: {debian: {image: "debian:12"}}
+images:
+  tool: {kind: component, description: a tool, from: debian, files: [LOCKFILE], template: tool.j2}
+"""
+TEMPLATE = (
+    "# {{ header }}\nFROM {{ bases.debian }} AS final\n{% if keys.LOCKFILE %}COPY --from=lockfile x y\n{% endif %}"
+)
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    for name, text in {
+        "catalogue/family.yaml": FAMILY,
+        "catalogue/2.0.yaml": LINE,
+        "templates/dockerfiles/tool.j2": TEMPLATE,
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def run(*arguments: object) -> str:
+    ran = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    return ran.output + str(ran.exception or "")
+
+
+def test_another_family_is_begun_rendered_and_listed_without_a_word_of_fate(tools: Path) -> None:
+    said = run("init", tools) + run("images", "-C", tools) + run("render", "-C", tools)
+    assert "wrote .env and 2 files for My Tools 2.0.0" in said
+    files = [tools / name for name in (".env", ".gitignore", "out/docker-bake.hcl", "dockerfiles/tool/Dockerfile")]
+    env, ignored, hcl, _ = texts = [file.read_text(encoding="utf-8") for file in files]
+    assert "MY_TOOLS_VERSION=2.0.0\n" in env and "\nTAG=2.0.0\n" in env and "\n## Crates\n" in env
+    assert "*.my-tools.tar" in ignored
+    assert not re.findall("(?i).*fate(?!gen).*|.*(?:pip|maven)_.*", "".join([said, *texts]))
+    assert '"com.example.team" = "tools"' in hcl and '"id=cargo-login,src=${CARGO_LOGIN}"' in hcl
+    assert 'CARGO_INDEX != "" ? CARGO_INDEX : null' in hcl and "LOCKFILE" not in hcl
+
+
+def test_a_project_of_it_has_its_keys_and_not_those_of_the_packaged_family(tools: Path) -> None:
+    run("init", tools)
+    (tools / ".env.local").write_text("CARGO_LOGIN=login\n", encoding="utf-8")
+    with (tools / ".env").open("a", encoding="utf-8") as env:
+        env.write("LOCKFILE=locks/a.lock\n")
+    assert "(2 changed)" in run("render", "-C", tools)
+    assert '"lockfile" = "locks"' in (tools / "out/docker-bake.hcl").read_text(encoding="utf-8")
+    for change, said in {
+        "PIP_NETRC=x": "--set: PIP_NETRC: unknown key",
+        "CARGO_INDEX=x": "--set: CARGO_INDEX: it is not an http:// or https:// URL",
+        "MY_TOOLS_VERSION=1.3.0": "--set: MY_TOOLS_VERSION: no catalogue/1.3.yaml; there are lines 2.0",
+    }.items():
+        with pytest.raises(InputError, match=f"^{re.escape(said)}"):
+            load(Project(tools), sets=[change])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("family: My Tools\n", "family: A\nfamly: B\n", "2: famly: unknown key; did you mean family?"),
+        ("release: 2.0.0", "release: 2.0", '2: "2.0" is not a release such as 1.0.0: did you mean 2.0.0?'),
+        ("type: url", "type: ulr", '5: "ulr" is not a type: '),
+        ('"https://crates.example.com"', "crates", "5: CARGO_INDEX: it is not an http:// or https:// URL"),
+        ("LOCKFILE", "lockfile", '7: "lockfile" is not a key'),
+        ("LOCKFILE", "CA_BUNDLE", "7: CA_BUNDLE: every project has this key; choose another name"),
+        ("LOCKFILE", "LOCK_IMAGE", "7: LOCK_IMAGE: every project has this key; choose another name"),
+        ("com.example.team", "org.opencontainers.image.title", "3: org.opencontainers.image.title: every "),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_family_is_said_with_its_line(old: str, new: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_family(FAMILY.replace(old, new), "catalogue/family.yaml")
+    assert str(caught.value).startswith(f"catalogue/family.yaml:{said}")
+
+
+@pytest.mark.parametrize("version", ["../2.0/x", "/etc/passwd", "2.0", "${x}"])
+def test_a_version_that_is_none_names_no_file(tools: Path, version: str) -> None:
+    run("init", tools)
+    with pytest.raises(InputError, match=r"^--set: MY_TOOLS_VERSION: .*(is not a release|is not allowed)"):
+        load(Project(tools), sets=[f"MY_TOOLS_VERSION={version}"])
+
+
+def test_all_releases_are_listed_with_the_platforms_of_their_images(tools: Path) -> None:
+    assert "1.3   1.3.0 " in run("init", "--release")
+    assert [line.split() for line in run("init", tools, "--release").splitlines()] == [
+        ["LINE", "RELEASES", "PLATFORMS", "IMAGES"],
+        ["2.0", "2.0.0", "linux/amd64", "linux/arm64", "tool"],
+    ]
+
+
+OWN_SOURCE = """\
+line: "2.0"
+releases: {2.0.0: {}}
+sources: {code: {path: services/api}}
+bases: {debian: {image: "debian:12"}}
+images:
+  tool: {kind: component, from: debian, sources: [code], home: code, template: tool.j2}
+"""
+
+
+def test_a_source_may_be_a_directory_of_the_project(tools: Path) -> None:
+    (tools / "catalogue/2.0.yaml").write_text(OWN_SOURCE, encoding="utf-8")
+    run("init", tools)
+    plan = load(Project(tools)).plan
+    assert [(source.location, source.local) for source in plan.target("tool").sources] == [("services/api", True)]
+    hcl = (tools / "out/docker-bake.hcl").read_text(encoding="utf-8")
+    assert 'variable "CODE_SOURCE" {\n  default = "services/api"\n}' in hcl
+    assert "image.source" not in hcl and "image.revision" not in hcl
+    plan = load(Project(tools), sources=["code=../other"]).plan
+    assert plan.target("tool").sources[0].location == "../other"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("path: services/api", "path: ../api", '3: "../api" is not a path inside the project'),
+        ("path: services/api", "path: a/..", '3: "a/.." is not a path inside the project'),
+        ("path: services/api", "path: /api", '3: "/api" is not a path inside the project'),
+        ("path: services/api", "licenses: MIT", "3: expected one of git, path"),
+        ("path: s", 'git: "https://h/x.git", path: s', "3: expected one of git, path"),
+        ("2.0.0: {}", "2.0.0: {code: {ref: a, commit: 0123456789012345678901234567890123456789}}", "2: code: is a dir"),
+    ],
+)
+def test_what_is_wrong_with_such_a_source_is_said_with_its_line(old: str, new: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_line(OWN_SOURCE.replace(old, new), name="2.0.yaml")
+    assert any(str(problem).startswith(f"2.0.yaml:{said}") for problem in caught.value.problems)

@@ -1,0 +1,65 @@
+"""An entry with a ``matrix`` is an image for each of its suffixes: only the pairs that are listed."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from generator.catalogue.line import parse_line
+from generator.errors import InputError
+from tests.catalogue.test_catalogue import GOOD
+from tests.pages import schema_text
+
+LINE = (
+    GOOD.partition("images:")[0]
+    + """\
+images:
+  tools:
+    kind: base
+    description: tools${suffix}, ${what}
+    from: jre
+    matrix: {"": {what: alone}, -nn: {what: with networks}, -gpu: {what: "for ${device}"}}
+  worker:
+    kind: component
+    from: tools${suffix}
+    template: worker.j2
+    args: {EDITION: "${edition}"}
+    contract: {labels: {org.opencontainers.image.title: "${image}"}}
+    matrix:
+      -nn: {edition: "1"}
+      -gpu: {edition: "2"}
+"""
+)
+
+
+def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
+    images = {image.name: image for image in parse_line(LINE, name="c.yaml").images}
+    assert list(images) == ["tools", "tools-nn", "tools-gpu", "worker-nn", "worker-gpu"]
+    assert [images[name].from_ for name in ("worker-nn", "worker-gpu")] == ["tools-nn", "tools-gpu"]
+    assert images["worker-gpu"].args[0].value == "2"
+    assert images["tools-nn"].description == "tools-nn, with networks"
+    assert images["worker-nn"].contract.labels[0].value == "${image}", "a name of contracts is left to them"
+    assert images["worker-nn"].where == images["worker-gpu"].where == "c.yaml:16"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("      -gpu: {edition", "      -x: {edition", "c.yaml:16: worker-x: unknown parent tools-x"),
+        ("-gpu: {edition", "-gpu: {edition: {}}\n      -x: {edition", "c.yaml:23: expected text, found a mapping"),
+        ('      -nn: {edition: "1"}', "      -nn: 1", 'c.yaml:22: expected a mapping, found "1"'),
+        ("      -gpu: {edition", "      -nn: {edition", "c.yaml:23: -nn is set twice, first at c.yaml:22"),
+        ("-nn: {what", "-NN: {what", 'c.yaml:11: "tools-NN" is not a name'),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(old: str, new: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_line(LINE.replace(old, new), name="c.yaml")
+    assert [str(p) for p in caught.value.problems if str(p).startswith(said)], str(caught.value)
+
+
+def test_the_schema_knows_it() -> None:
+    jsonschema.validate(yaml.safe_load(LINE), json.loads(schema_text()))

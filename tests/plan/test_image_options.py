@@ -1,0 +1,92 @@
+"""What an image's entry says of its tags, build arguments and stage, and a line of its groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from generator.catalogue.line import parse_line
+from generator.config.settings import Settings
+from generator.errors import InputError
+from generator.plan.plan import Plan, make_plan
+from generator.project import packaged_data
+from generator.render.render import BAKE_FILE, render
+
+LINE = """\
+line: "2.2"
+releases: {2.2.0: {s: {ref: v, commit: "0123456789012345678901234567890123456789"}}}
+sources: {s: {git: "https://example.com/s.git"}}
+bases: {j: {image: "j:1"}}
+images:
+  tools: {kind: base, from: j, template: any.j2}
+  one: {kind: component, from: tools, template: any.j2}
+  two: {kind: component, from: tools, template: any.j2}
+"""
+
+
+def plan_of(one: str = "", more: str = "", tag: str = "2.2.0-release") -> Plan:
+    text = LINE.replace("one: {", f"one: {{{one}") + more
+    return make_plan(Settings("p", "base-1", tag, "2.2.0"), parse_line(text, name="2.2.yaml"))
+
+
+def hcl_of(plan: Plan, tmp_path: Path) -> str:
+    """The target ``one`` as it is rendered."""
+    (tmp_path / "dockerfiles").mkdir(exist_ok=True)
+    (tmp_path / "dockerfiles/any.j2").write_text("# {{ header }}\nFROM scratch AS final\n", encoding="utf-8")
+    text = render(plan, [tmp_path, packaged_data("templates")])[BAKE_FILE]
+    return text.partition('target "one" {')[2].partition("\n}\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("tag", "tags"),
+    [("2.2.0-release", "3.2.0-release"), ("v2.2.0", "v3.2.0"), ("nightly", "nightly")],
+)
+def test_an_own_version_stands_in_the_tag_where_the_release_stood(tag: str, tags: str, tmp_path: Path) -> None:
+    plan = plan_of("versions: {2.2.0: 3.2.0}, ", tag=tag)
+    assert [plan.target(name).tags for name in ("one", "two")] == [(f"p/one:{tags}",), (f"p/two:{tag}",)]
+    hcl = hcl_of(plan, tmp_path)
+    assert 'tags        = ["${PREFIX}/one:${replace(TAG, "2.2.0", "3.2.0")}"]' in hcl
+    assert '"org.opencontainers.image.version"     = replace(TAG, "2.2.0", "3.2.0")' in hcl
+
+
+def test_the_version_of_another_release_is_not_meant() -> None:
+    assert plan_of("versions: {2.2.1: 3.2.1}, ").target("one").tags == ("p/one:2.2.0-release",)
+
+
+def test_an_image_may_have_several_tags(tmp_path: Path) -> None:
+    plan = plan_of('tags: ["${tag}", "${tag}-cpu", latest], ')
+    assert plan.target("one").tags == ("p/one:2.2.0-release", "p/one:2.2.0-release-cpu", "p/one:latest")
+    assert 'tags        = ["${PREFIX}/one:${TAG}", "${PREFIX}/one:${TAG}-cpu", "${PREFIX}/one:latest"]' in hcl_of(
+        plan, tmp_path
+    )
+
+
+def test_build_arguments_and_a_stage_are_the_targets(tmp_path: Path) -> None:
+    hcl = hcl_of(plan_of('args: {EDITION: "a ${b}"}, stage: service, '), tmp_path)
+    assert '  target      = "service"\n' in hcl and '  args = {\n    EDITION = "a $${b}"\n  }\n' in hcl
+
+
+def test_a_line_has_more_groups() -> None:
+    plan = plan_of(more="groups: {few: [two, tools]}\n")
+    assert [target.name for target in plan.select(["few"])] == ["tools", "two"]
+
+
+@pytest.mark.parametrize(
+    ("one", "more", "said"),
+    [
+        ('tags: ["a b"], ', "", '2.2.yaml:7: "a b" is not a tag'),
+        ('tags: ["${tga}"], ', "", '2.2.yaml:7: "${tga}" is not a tag'),
+        ("tags: [-a], ", "", '.env: TAG: p/one:-a, a tag of one: it must not begin with "-"'),
+        ('tags: [a, "a"], ', "", "2.2.yaml:7: image one: the tag p/one:a is that of image one too"),
+        ("stage: A B, ", "", '2.2.yaml:7: "A B" is not a name'),
+        ("args: {a: b}, ", "", '2.2.yaml:7: "a" is not a key'),
+        ("", "groups: {all: [one]}\n", "2.2.yaml:9: group all: a group of images has this name; choose another"),
+        ("", "groups: {one: [two]}\n", "2.2.yaml:9: group one: an image has this name; choose another"),
+        ("", "groups: {few: [tow]}\n", "2.2.yaml:9: group few: unknown image tow; did you mean two?"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(one: str, more: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        plan_of(one, more)
+    assert str(caught.value).startswith(said)
