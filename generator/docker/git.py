@@ -19,6 +19,7 @@ class Checkout:
     ``changed`` are paths whose content is not committed, untracked ones included (the build reads them too). What git
     ignores is left out: each developer's tree has a ``__pycache__`` or ``target/``, and a mark that is always there
     says nothing. ``unknown`` says why git could not tell. ``versioned``: it is in a checkout, if not one of its own.
+    ``same_files``: the commit is another one than the release's and has the same files, as when a tag was moved.
     """
 
     source: PlannedSource
@@ -26,6 +27,7 @@ class Checkout:
     changed: tuple[str, ...] = ()
     unknown: str = ""
     versioned: bool = True
+    same_files: bool = False
 
     @property
     def dirty(self) -> bool:
@@ -36,7 +38,7 @@ class Checkout:
         text = f"{self.source.name}: {self.source.location}"
         if self.commit:
             text += f" at {self.commit[:12]}"
-            if self.source.release_commit and self.commit != self.source.release_commit:
+            if self.source.release_commit not in ("", self.commit) and not self.same_files:
                 text += f", not the release's {self.source.release_commit[:12]}"
         if self.changed:
             text += f"; not committed: {', '.join(self.changed[:3])}"
@@ -65,13 +67,19 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
     # GIT_DIR and its like, as a hook has them, would make git look elsewhere
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        done = find_program("git").at(directory).run((*flags, *status), env=env, timeout=60)
+        git = find_program("git").at(directory)
+        done = git.run((*flags, *status), env=env, timeout=60)
+        if not done.ok:
+            return Checkout(source, unknown=done.last_line)
+        checkout = parse_status(done.stdout, source)
+        if source.release_commit and not top:
+            return replace(checkout, commit="")
+        if source.release_commit in ("", checkout.commit):
+            return checkout
+        same = git.run((*flags, "diff-tree", "--quiet", source.release_commit, "HEAD"), env=env, timeout=60)
     except EngineError as error:
         return Checkout(source, unknown=error.message)
-    if not done.ok:
-        return Checkout(source, unknown=done.last_line)
-    checkout = parse_status(done.stdout, source)
-    return checkout if top or not source.release_commit else replace(checkout, commit="")
+    return replace(checkout, same_files=same.ok)
 
 
 def parse_status(text: str, source: PlannedSource) -> Checkout:

@@ -64,7 +64,9 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
         asked.append(tuple(args))
         assert git.cwd == str(tmp_path)
         assert env["PATH"] == str(tmp_path / "bin") and not [name for name in env if name.startswith("GIT_")]
-        return Completed(tuple(args), 0, status("1 .M N... 100644 100644 100644 aaaa bbbb a.py"), "")
+        # 128: this clone does not have the release's commit
+        code = 128 if "diff-tree" in args else 0
+        return Completed(tuple(args), code, status("1 .M N... 100644 100644 100644 aaaa bbbb a.py"), "")
 
     (tmp_path / ".git").mkdir()
     (tmp_path / "bin").mkdir()
@@ -74,15 +76,17 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
         monkeypatch.setenv(name, "/elsewhere/.git")
     monkeypatch.setattr(Docker, "run", run)
     assert look(tmp_path, source) == Checkout(source, COMMIT, ("a.py",))
-    [(*flags, command)] = [args[: args.index("status") + 1] for args in asked]
-    assert command == "status" and "--no-optional-locks" in flags
-    assert {("-c", "core.fsmonitor=false"), ("-c", "core.quotePath=false")} <= set(itertools.pairwise(flags))
+    for args, command in zip(asked, ("status", "diff-tree"), strict=True):
+        flags = args[: args.index(command)]
+        assert "--no-optional-locks" in flags
+        assert {("-c", "core.fsmonitor=false"), ("-c", "core.quotePath=false")} <= set(itertools.pairwise(flags))
 
 
 def test_the_description_names_commit_release_and_changes(source: PlannedSource) -> None:
     said = Checkout(source, COMMIT, ("a", "b", "c", "d", "e")).describe()
     assert said == ("fate: ../FATE at 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; not committed: a, b, c and 2 more")
     assert Checkout(source, source.release_commit).describe() == "fate: ../FATE at e8a4a8c6d16d"
+    assert Checkout(source, COMMIT, same_files=True).describe() == "fate: ../FATE at 1a2b3c4d5e6f"
 
 
 def test_a_checkout_that_git_cannot_read_counts_as_dirty(source: PlannedSource) -> None:

@@ -19,7 +19,7 @@ variable "BASE_IMAGE" {
 }
 # a git URL with #commit, or a directory
 variable "EGGROLL_SOURCE" {
-  default = "https://github.com/WeBankFinTech/eggroll.git#da7969f5fa330489fc2a0da3aabacb70916d6987"
+  default = "https://github.com/FederatedAI/eggroll.git#7fef0e0795d81cea3ab26afd94a344405475620e"
 }
 # a git URL with #commit, or a directory
 variable "FATEFLOW_SOURCE" {
@@ -27,7 +27,7 @@ variable "FATEFLOW_SOURCE" {
 }
 # a git URL with #commit, or a directory
 variable "FATEBOARD_SOURCE" {
-  default = "https://github.com/FederatedAI/FATE-Board.git#ce465d745a461d61cbfbed67e586b80bf88ccada"
+  default = "https://github.com/FederatedAI/FATE-Board.git#bb7fa44361ac822091080f5ffc0534455101b69e"
 }
 # URL of a Debian mirror; its -security archive must be next to it
 variable "APT_MIRROR" {
@@ -204,8 +204,8 @@ target "eggroll" {
     "org.opencontainers.image.description" = "eggroll's cluster manager, node manager and rollsite; the command chooses"
     "org.opencontainers.image.version"     = TAG
     "org.opencontainers.image.licenses"    = "Apache-2.0"
-    "org.opencontainers.image.source"      = "https://github.com/WeBankFinTech/eggroll.git"
-    "org.opencontainers.image.revision"    = "da7969f5fa330489fc2a0da3aabacb70916d6987"
+    "org.opencontainers.image.source"      = "https://github.com/FederatedAI/eggroll.git"
+    "org.opencontainers.image.revision"    = "7fef0e0795d81cea3ab26afd94a344405475620e"
   }
   contexts = {
     "base-image" = BASE_IMAGE
@@ -229,7 +229,7 @@ target "fateboard" {
     "org.opencontainers.image.version"     = TAG
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE-Board.git"
-    "org.opencontainers.image.revision"    = "ce465d745a461d61cbfbed67e586b80bf88ccada"
+    "org.opencontainers.image.revision"    = "bb7fa44361ac822091080f5ffc0534455101b69e"
   }
   contexts = {
     "packages" = "target:packages"

@@ -8,14 +8,20 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 
-/** The table of nodes; its database is opened when somebody asks for one. */
+/** The table of nodes. As upstream's, it does not start without its database. */
 public final class ClusterManagerBootstrap implements BootstrapBase {
     private static final String KEY = "eggroll.resourcemanager.clustermanager.jdbc.";
 
     @Override
     public void start(String conf, String port) {
         LineServer server = new LineServer("clustermanager", conf);
-        server.log("database " + server.get(KEY + "url", ""));
+        String url = server.get(KEY + "url", "");
+        server.log("database " + url);
+        try (Connection connection = connection(server)) {
+            server.log("database answers");
+        } catch (SQLException failed) {
+            LineServer.fail("clustermanager", 1, url + ": " + failed.getMessage().split("\n")[0]);
+        }
         server.serve(port, question -> {
             if (question.equals("mysql")) {
                 return "mysql ok, a node at " + node(server, "%");
