@@ -137,6 +137,12 @@ def digest_of(reference: str) -> str:
     return re.findall("sha256:[0-9a-f]{64}", shown)[0]
 
 
+def layers_of(reference: str) -> list[str]:
+    """The diff IDs of an image in the engine."""
+    found: list[str] = json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", reference))
+    return found
+
+
 Once = Callable[[str, Callable[[], object]], None]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Fategen, make_project, registry_get, succeeded
+from tests.e2e.conftest import Fategen, docker, layers_of, make_project, registry_get, succeeded
 from tests.sample_project import SAMPLE_1_11
 
 pytestmark = pytest.mark.full
@@ -33,6 +34,27 @@ def test_every_image_is_in_the_registry_for_its_platforms(project: Path, registr
         assert isinstance(manifest, dict)
         found[name] = len(manifest.get("manifests", [manifest]))
     assert found == IMAGES
+
+
+def test_a_changed_file_changes_one_layer_and_a_changed_page_installs_nothing(
+    project: Path, fategen: Fategen, tmp_path: Path
+) -> None:
+    references = fategen("images", "eggroll", "fateboard", "--format", "references", cwd=project).out.split()
+    bake = ("bake", "eggroll", "fateboard", "--load", "--platform", "linux/amd64")
+    succeeded(fategen(*bake, cwd=project))
+    before = [layers_of(reference) for reference in references]
+    changed = []
+    for name, edited in (("eggroll", "Bootstrap.java"), ("fateboard", "index.html")):
+        copy = shutil.copytree(SAMPLE_1_11 / name, tmp_path / name, ignore=shutil.ignore_patterns("target"))
+        [file] = copy.rglob(edited)
+        file.write_text("\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
+        changed += ["--source", f"{name}={copy}"]
+    ran = succeeded(fategen(*bake, *changed, cwd=project))
+    assert "npm run build" in ran.err and "npm install" not in ran.err
+    for old, reference in zip(before, references, strict=True):
+        new = layers_of(reference)
+        assert (new[:-1], new[-1] != old[-1]) == (old[:-1], True)
+    docker("image", "rm", "--force", *references)
 
 
 def test_its_bundle_has_the_images_that_kubefate_names(project: Path, fategen: Fategen) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.checkouts import git, make_checkout, served_sources
-from tests.e2e.conftest import Fategen, docker, succeeded
+from tests.e2e.conftest import Fategen, docker, layers_of, succeeded
 from tests.sample_project import make_sample_project
 
 IMAGES = ("python", "roll")
@@ -66,6 +66,22 @@ def patched(own_sample: Path, fategen: Fategen, tmp_path: Path) -> Path:
     """A checkout of FATE beside a project (``../FATE`` seen from it)."""
     assert own_sample == tmp_path / "project"
     return make_checkout("fate", tmp_path / "FATE")
+
+
+def test_a_changed_java_file_changes_one_layer_of_each_image(own_sample: Path, fategen: Fategen) -> None:
+    images = ("roll", "egg")
+    references = fategen("images", *images, "--format", "references", cwd=own_sample).out.split()
+
+    def built() -> list[list[str]]:
+        succeeded(fategen("bake", *images, "--load", "--platform", "linux/amd64", cwd=own_sample))
+        return [layers_of(reference) for reference in references]
+
+    before = built()
+    [source] = (own_sample.parent / "sources/eggroll/core").rglob("LineServer.java")
+    source.write_text("// edited\n" + source.read_text(encoding="utf-8"), encoding="utf-8")
+    for old, new in zip(before, built(), strict=True):
+        assert (new[:-1], new[-1] != old[-1]) == (old[:-1], True)
+    docker("image", "rm", "--force", *references)
 
 
 def test_uncommitted_changes_reach_no_release_tag(own_sample: Path, patched: Path, fategen: Fategen) -> None:
