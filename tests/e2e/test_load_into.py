@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.format import contents
+from generator.bundle.format import Member, contents
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
@@ -153,17 +153,33 @@ def test_layers_in_zstd_where_the_engine_reads_them(engine: Target, chain: Chain
     assert engine.whole(Y)
 
 
-DAMAGE = ("flipped layer", "flipped index.json", "cut in a layer", "cut before the metadata")
-
-
 def damaged(path: Path, how: str) -> bytes:
     """The bundle's bytes with one thing wrong with its last image."""
     data, members = path.read_bytes(), contents(inspect(path).index).members
-    layer = [member for member in members if member.role == "layer"][-1]
-    if how.startswith("cut"):
-        return data[: layer.start + 10 if how == "cut in a layer" else members[-4].end]
-    at = layer.start + layer.size // 2 if how == "flipped layer" else members[-2].start + 20
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+    def last(role: str) -> Member:
+        return [member for member in members if member.role == role][-1]
+
+    def flipped(start: int) -> bytes:
+        return data[:start] + bytes([data[start] ^ 1]) + data[start + 1 :]
+
+    layer, config = last("layer"), last("config")
+    return {
+        "flipped layer": flipped(layer.start + layer.size // 2),
+        "flipped config": flipped(config.start + config.size // 2),
+        "flipped manifest": flipped(last("manifest").start + 20),
+        "flipped index.json": flipped(members[-2].start + 20),
+        "another config": data[: config.start] + data[config.start :].replace(b"/bin/true", b"/bin/evil", 1),
+        "cut in a layer": data[: layer.start + 10],
+        "cut before the metadata": data[: members[-4].end],
+        "cut after the metadata": data[:-1024],
+    }[how]
+
+
+DAMAGE = (
+    "flipped layer", "flipped config", "flipped manifest", "flipped index.json", "another config", "cut in a layer",
+    "cut before the metadata", "cut after the metadata",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

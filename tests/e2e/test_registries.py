@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +21,7 @@ from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from tests.bundle.layouts import simple
-from tests.e2e.conftest import Fategen, docker, succeeded
+from tests.e2e.conftest import Fategen, docker, make_project, succeeded
 from tests.loopback import Handler, Loopback
 
 AMD = "linux/amd64"
@@ -34,6 +40,66 @@ def test_third_party_images_come_from_the_mirror_under_their_own_names_and_other
     top = json.loads(docker("buildx", "imagetools", "inspect", mirrored, "--format", "{{json .Manifest}}"))
     published = {top["digest"], *(child["digest"] for child in top.get("manifests", ()))}
     assert {images[redis], images[mirrored]} <= published
+
+
+@pytest.mark.full
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
+    pushed: Path, fategen: Fategen, tmp_path: Path
+) -> None:
+    """kill -9 at random moments of the fetch: what came is kept, and nothing that came is wrong."""
+
+    def slow(handler: Handler) -> bool:
+        found = re.fullmatch(r"/v2/(.+)/blobs/(.+)", handler.path)
+        if handler.command != "GET" or found is None:
+            return False
+        data = handler.loopback.blobs[found[1]][found[2]]
+        start = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
+        part = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
+        handler.send_response(206 if start else 200)
+        for name, value in {"Content-Length": str(len(data) - start), **part}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        for position in range(start, len(data), 1 << 20):
+            time.sleep(0.1)
+            handler.wfile.write(data[position : position + (1 << 20)])
+        return True
+
+    def digest_of(path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    save_two = ("bundle", "save", "--image", "roll", "--image", "proxy", "--platform", AMD, "-q", "--from", "registry")
+    succeeded(fategen(*save_two, "-o", str(tmp_path / "filled.fate.tar"), cwd=pushed))
+    with Loopback() as registry:
+        for name in ("roll", "proxy"):
+            registry.put_layout(f"killed/{name}", "1.3.0-release", pushed / ".fategen/layouts" / name)
+        save_two = (*save_two, "--set", f"PREFIX={registry.host}/killed", "-o")
+        succeeded(fategen(*save_two, str(tmp_path / "whole.fate.tar"), cwd=pushed))
+        whole = digest_of(tmp_path / "whole.fate.tar")
+        other = make_project(fategen, tmp_path / "other")
+        output, blobs = other / "x.fate.tar", other / ".fategen/layouts/shared/sha256"
+        registry.lies.append(slow)
+        chance = random.Random(seed := random.randrange(1 << 32))
+        killed, grew = 0, 0
+        for _ in range(20):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "generator", *save_two, str(output)],
+                cwd=other, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.4 + chance.random())
+            process.send_signal(signal.SIGKILL)
+            killed += process.wait() == -signal.SIGKILL
+            grew += any(blobs.glob("*.partial"))
+            if output.exists():
+                # it came to its end in time, or was killed behind it: all from the beginning
+                assert digest_of(output) == whole, f"seed {seed}"
+                output.unlink()
+                shutil.rmtree(other / ".fategen/layouts")
+        assert killed > 10 and grew > 5, f"{killed} of 20 runs were killed, {grew} while they fetched (seed {seed})"
+        registry.lies.clear()
+        succeeded(fategen(*save_two, str(output), cwd=other))
+    assert digest_of(output) == whole, f"seed {seed}"
+    assert not list(blobs.glob("*.partial"))
 
 
 @pytest.mark.parametrize("command", ["push", "save"])

@@ -1,4 +1,4 @@
-"""Bundles of many images and of many gigabytes, and killed saves: the same file each time."""
+"""Bundles of many images and of many gigabytes, killed saves, other surroundings: the same file each time."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ MEMORY = 200 << 20
 """bytes that a process may take, whatever the size of the bundle"""
 
 SAVE = """
-import sys
+import os, sys
 from pathlib import Path
 from generator.images.layout import SourceImage
 from generator.bundle.save import save
-layout, output = sys.argv[1:]
+layout, output, umask = sys.argv[1:]
+os.umask(int(umask, 8))
 save([SourceImage(("fgtest/big:1.0",), Path(layout), ("linux/amd64",))], Path(output), name="big")
 """
 VERIFY = """
@@ -72,11 +73,12 @@ load(Path(sys.argv[1]), Sink())
 """
 
 
-def run(script: str, *args: str | Path) -> int:
+def run(script: str, *args: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> int:
     """Runs a script to its end; the bytes of memory that it took at most."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK + script, *map(str, args)],
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), **(env or {})},
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -111,7 +113,7 @@ def test_killed_at_any_moment_it_leaves_a_whole_file_or_none(big: Path, tmp_path
     moments = random.Random(2)
     killed = 0
     for _ in range(kills):
-        child = subprocess.Popen([sys.executable, "-c", SAVE, str(big), str(file)], stderr=subprocess.DEVNULL)
+        child = subprocess.Popen([sys.executable, "-c", SAVE, str(big), str(file), "022"], stderr=subprocess.DEVNULL)
         # the first byte of the hidden file starts the clock, not Python's own start
         while not part.exists() and child.poll() is None:
             time.sleep(0.001)
@@ -127,9 +129,29 @@ def test_killed_at_any_moment_it_leaves_a_whole_file_or_none(big: Path, tmp_path
         assert {path.name for path in out.iterdir()} <= {part.name, f"{file.name}.sha256", f".{file.name}.sha256.part"}
     assert killed
     for directory in (good, out):
-        run(SAVE, big, directory / file.name)
+        run(SAVE, big, directory / file.name, "022")
     assert {p.name: digest(p) for p in out.iterdir()} == {p.name: digest(p) for p in good.iterdir()}
     assert {path.name for path in out.iterdir()} == {file.name, f"{file.name}.sha256"}
+
+
+SURROUNDINGS = {
+    "hash seed 0": ({"PYTHONHASHSEED": "0"}, "022"),
+    "hash seed 1": ({"PYTHONHASHSEED": "1"}, "077"),
+    "time zone": ({"TZ": "Asia/Shanghai", "SOURCE_DATE_EPOCH": "1"}, "000"),
+    "locale C": ({"LC_ALL": "C", "PYTHONUTF8": "0"}, "027"),
+    "locale de_DE": ({"LC_ALL": "de_DE.UTF-8"}, "022"),
+}
+
+
+def test_the_same_file_in_all_surroundings(big: Path, tmp_path: Path) -> None:
+    found = set()
+    for number, (env, umask) in enumerate(SURROUNDINGS.values()):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        # another directory, too
+        run(SAVE, big, "big.fate.tar", umask, env=env, cwd=directory)
+        found.add(digest(directory / "big.fate.tar"))
+    assert len(found) == 1
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +174,7 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.full
 def test_ten_gigabytes_in_little_memory_and_no_temporary_disk(huge: Path, tmp_path: Path) -> None:
     file = tmp_path / "big.fate.tar"
-    assert run(SAVE, huge, file) < MEMORY
+    assert run(SAVE, huge, file, "022") < MEMORY
     try:
         assert file.stat().st_size > 10 * 10**9
         assert inspect(file).size == file.stat().st_size
