@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,12 @@ def test_a_changed_file_changes_one_layer_and_a_changed_page_installs_nothing(
     succeeded(fategen(*bake, cwd=project))
     before = [layers_of(reference) for reference in references]
     changed = []
-    for name, edited in (("eggroll", "Bootstrap.java"), ("fateboard", "index.html")):
+    # the text is new each time: what an earlier run built is cached
+    for name, edited, comment in (("eggroll", "Bootstrap.java", "// {}"), ("fateboard", "index.html", "<!-- {} -->")):
         copy = shutil.copytree(SAMPLE_1_11 / name, tmp_path / name, ignore=shutil.ignore_patterns("target"))
         [file] = copy.rglob(edited)
-        file.write_text("\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
+        file.write_text(f"{comment.format(time.time_ns())}\n{text}", encoding="utf-8")
         changed += ["--source", f"{name}={copy}"]
     ran = succeeded(fategen(*bake, *changed, cwd=project))
     assert "npm run build" in ran.err and "npm install" not in ran.err
