@@ -183,13 +183,10 @@ def merged_yaml(below: Node, above: Node) -> Node:
         if not isinstance(first, MappingNode) or not isinstance(second, MappingNode):
             return second
         pairs = {key.value: (key, value) for key, value in first.value}
-        seen: dict[str, YamlNode] = {}
+        # a key that is there twice is a problem, which is lost once it is merged
+        Node(second, above.problems).entries()
         for key, value in second.value:
             name = str(key.value)
-            if name in seen:
-                twice = f"{name} is set twice, first at {Node(seen[name], []).where}"
-                above.problems.append(Problem(Node(key, []).where, twice))
-            seen[name] = key
             if isinstance(value, ScalarNode) and _is_null(value) and name in pairs:
                 del pairs[name]
             else:
