@@ -12,6 +12,7 @@ from generator.plan.plan import Plan, make_plan
 from generator.project import packaged_data
 
 BOTH = ("linux/amd64", "linux/arm64")
+LINES = ("1.3", "1.11", "2.0", "2.1", "2.2")
 
 
 def plan_of(**changes: object) -> Plan:
@@ -22,16 +23,17 @@ def plan_of(**changes: object) -> Plan:
 
 @cache
 def packaged_line(name: str) -> Line:
-    return parse_line(_text(f"{name}.yaml"), name=f"{name}.yaml", family=packaged_family(), other=_text)
+    return parse_line(_text(f"{name}.yaml") or "", name=f"{name}.yaml", family=packaged_family(), other=_text)
 
 
 @cache
 def packaged_family() -> Family:
-    return parse_family(_text("family.yaml"), "family.yaml")
+    return parse_family(_text("family.yaml") or "", "family.yaml")
 
 
-def _text(name: str) -> str:
-    return (packaged_data("catalogue") / name).read_text(encoding="utf-8")
+def _text(name: str) -> str | None:
+    file = packaged_data("catalogue") / name.removeprefix("packaged ")
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def job_of(plan: Plan, *names: str, **options: object) -> Job:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from generator.catalogue.line import FAMILY, LINE, PACKAGED
+from generator.catalogue.line import FAMILY, LINE
 from generator.catalogue.schema import JsonSchema
 from generator.cli import cli
-from tests.fate_plan import packaged_family, packaged_line
+from tests.fate_plan import LINES, packaged_family, packaged_line
 
 ROOT = Path(__file__).parent.parent
 NOTE = "This page is generated: run `python -m tests.pages` to update it."
@@ -37,7 +37,7 @@ docker driver writes caches only with the containerd image store.
 
 def settings_table() -> str:
     """The keys as a Markdown table, one row a key or family."""
-    lines = [packaged_line(name).keys.names for name in ("1.3", "1.11")]
+    lines = [packaged_line(name).keys.names for name in LINES]
     keys = packaged_family().env_keys(name for names in lines for name in names if name.endswith(("_SOURCE", "_IMAGE")))
     table = ["| key | default | description |", "|---|---|---|"]
     for row in keys.rows:
@@ -60,14 +60,15 @@ def partial_schema(schema: JsonSchema) -> JsonSchema:
         changed["properties"] = {name: nullable(value) for name, value in properties.items()}
     if isinstance(more := schema.get("additionalProperties"), dict):
         changed["additionalProperties"] = nullable(more)
+    if isinstance(choices := schema.get("anyOf"), list):
+        changed["anyOf"] = [partial_schema(choice) for choice in choices]
     return changed
 
 
 def schema_text() -> str:
     """catalogue/schema.json. What it lets through, the reader may still refuse: names that lead nowhere, cycles."""
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "catalogue of fategen"}
-    changing = {"properties": {"extends": {"const": PACKAGED}}, "required": ["extends"]}
-    lines = {"if": changing, "then": partial_schema(LINE.schema()), "else": LINE.schema()}
+    lines = {"if": {"required": ["extends"]}, "then": partial_schema(LINE.schema()), "else": LINE.schema()}
     kinds = {"if": {"required": ["family"]}, "then": FAMILY.schema(), "else": lines}
     return json.dumps({**head, **kinds}, indent=2, ensure_ascii=False) + "\n"
 

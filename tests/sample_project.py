@@ -1,6 +1,6 @@
 """Makes a fategen project that builds tests/fate-sample: ``python3 tests/sample_project.py DIRECTORY [RELEASE]``.
 
-A release of 1.11 builds tests/fate-sample-1.11 instead.
+A release of 1.11 or 2.2 builds tests/fate-sample-1.11 or tests/fate-sample-2.2 instead.
 
 The engine, its registry, the mirror of base images and the CA are the ones that ``tests/sandbox env`` or ``use`` put
 into the environment.
@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 SAMPLE = Path(__file__).resolve().parent / "fate-sample"
-SAMPLE_1_11 = SAMPLE.with_name("fate-sample-1.11")
+SAMPLE_1_11, SAMPLE_2_2 = SAMPLE.with_name("fate-sample-1.11"), SAMPLE.with_name("fate-sample-2.2")
 
 
 def make_sample_project(
@@ -44,5 +44,5 @@ if __name__ == "__main__":
     given = parser.parse_args()
     if (given.directory / ".env").exists():
         parser.error(f"{given.directory}/.env is there already")
-    release = given.release
-    make_sample_project(given.directory, sample=SAMPLE_1_11 if release.startswith("1.11.") else SAMPLE, release=release)
+    own = SAMPLE.with_name(f"fate-sample-{given.release.rpartition('.')[0]}")
+    make_sample_project(given.directory, sample=own if own.is_dir() else SAMPLE, release=given.release)

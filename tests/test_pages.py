@@ -16,7 +16,7 @@ def test_a_file_made_from_the_code_is_current(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == PAGES[name](), "run: python -m tests.pages"
 
 
-@pytest.mark.parametrize("project", [ROOT, ROOT / "releases/1.11"], ids=["1.3", "1.11"])
+@pytest.mark.parametrize("project", [ROOT, ROOT / "releases/1.11", ROOT / "releases/2.2"], ids=["1.3", "1.11", "2.2"])
 def test_the_page_on_checkouts_names_what_the_images_copy(project: Path) -> None:
     workspace = load(Project(project))
     line = ".".join(workspace.plan.release.split(".")[:2])

@@ -21,10 +21,8 @@ from generator.catalogue.contract import (
     WITHIN,
     WORD,
     Contract,
-    Item,
     Pair,
     Parameter,
-    as_item,
     derived,
     merged,
     resolved,
@@ -49,7 +47,7 @@ ImageKind = Literal["builder", "base", "component", "third-party"]
 KINDS: tuple[ImageKind, ...] = ("builder", "base", "component", "third-party")
 
 LONGEST_EXTENDS = 20
-"""Lines, each of which extends the next."""
+"""Files, each of which extends the next."""
 
 
 def _check_description(text: str) -> str:
@@ -235,6 +233,11 @@ class EnvKey:
 
 
 _KEYS = MapOf("keys of .env that templates need", Object("a key of .env", EnvKey), _KEY_NAME)
+_CONTRACTS = MapOf(
+    "contracts that images share, each after those it includes",
+    replace(CONTRACT, make=lambda name, contract, where: (name, contract)),
+    _NAME,
+)
 
 
 @dataclass(frozen=True)
@@ -256,6 +259,7 @@ class Family:
     )
     labels: tuple[Pair, ...] = key(MapOf("labels of every image", _LINE_OF_TEXT))
     keys: tuple[EnvKey, ...] = key(_KEYS)
+    contracts: tuple[tuple[str, Contract], ...] = key(_CONTRACTS)
     where: str = ""
 
     @property
@@ -396,14 +400,12 @@ _SOURCE = Object(
 )
 _BASE = Object("an image of another publisher that our images are built from", Base)
 _RELEASE = MapOf("of each source", Object("the version of a source in a release", Ref), make=Release)
-_NAMED_CONTRACT = replace(CONTRACT, make=lambda name, contract, where: (name, contract))
 PACKAGED = "packaged"
 _EXTENDED = Text(
-    "packaged: this file changes the line of its name that comes with fategen; or a line whose contracts this one "
-    "inherits; a contract of the same name here replaces it",
+    "what this file changes. packaged: the line of its name that comes with fategen; a line, such as 1.0: all of that "
+    "one but its releases",
     r"packaged|[0-9]+\.[0-9]+",
     "is neither packaged nor a line, such as 1.0",
-    make=as_item,
 )
 
 
@@ -411,20 +413,18 @@ _EXTENDED = Text(
 class Line:
     """One line, checked: every reference resolves, there is no cycle, ``images`` are in build order.
 
-    ``contracts`` are those that images may name, also those of the line that this one extends.
+    ``contracts`` are those that images may name, also the family's.
     """
 
     name: str = key(Text("its name, the same as the file's"), "line", required=True)
-    extends: Item | None = key(_EXTENDED)
+    extends: str = key(_EXTENDED)
     releases: tuple[Release, ...] = key(MapOf("the version of each source in each release", _RELEASE), required=True)
     sources: tuple[Source, ...] = key(MapOf("git repositories that images copy from", _SOURCE, _NAME), required=True)
     bases: tuple[Base, ...] = key(
         MapOf("images of other publishers that our images are built from", _BASE, _NAME), required=True
     )
     images: tuple[Image, ...] = key(MapOf("the images", _IMAGE, _NAME), required=True)
-    contracts: tuple[tuple[str, Contract], ...] = key(
-        MapOf("contracts that images share, each after those it includes", _NAMED_CONTRACT, _NAME)
-    )
+    contracts: tuple[tuple[str, Contract], ...] = key(_CONTRACTS)
     own_keys: tuple[EnvKey, ...] = key(_KEYS, "keys")
     groups: tuple[Group, ...] = key(
         MapOf("more groups of images", ListOf("its images", Text("an image"), make=Group), _NAME)
@@ -453,6 +453,7 @@ def parse_family(text: str, name: str) -> Family:
     root = parse_yaml(text, name)
     family: Family = FAMILY.read(root)
     _check_own_keys(family.keys, root.problems)
+    _contracts(family.contracts, root.problems)
     for label in family.labels:
         if label.name.startswith("org.opencontainers.image.") and label.name.rpartition(".")[2] in IMAGE_LABELS:
             root.problems.append(Problem(label.where, f"{label.name}: every image has its own"))
@@ -466,12 +467,11 @@ def parse_line(
     name: str,
     family: Family = NO_FAMILY,
     other: Callable[[str], str | None] = lambda line: None,
-    extending: tuple[str, ...] = (),
 ) -> Line:
     """Reads one line's file, which messages call ``name``. Raises InputError with every problem, in line order.
 
     ``other`` gives the text of another one (``1.0.yaml``) or of the packaged one (``packaged 1.0.yaml``), for
-    ``extends``, and None if there is none; ``extending`` are the lines that extend this one.
+    ``extends``, and None if there is none.
     """
     root = read_root(text, name, other)
     problems = root.problems
@@ -482,13 +482,7 @@ def parse_line(
     if line.name and "/" in name and Path(name).stem != line.name:
         wrong = f"line: {line.name} does not match the name of the file, {Path(name).stem}"
         problems.append(Problem(line.where, wrong))
-    contracts = {}
-    if line.extends is not None:
-        # without the other line's contracts each name of one would be a problem too
-        _raise(problems, name)
-        contracts = dict(_extended(line.extends, family, other, (*extending, line.name)).contracts)
-    for contract_name, contract in line.contracts:
-        contracts[contract_name] = resolved(contract, contracts, problems)
+    contracts = _contracts((*family.contracts, *line.contracts), problems)
     line = replace(line, family=family)
     _check_links(line, problems)
     _check_keys(line, problems)
@@ -506,22 +500,48 @@ def parse_line(
     return replace(line, images=tuple(images.values()), contracts=tuple(contracts.items()))
 
 
-def read_root(text: str, name: str, other: Callable[[str], str | None]) -> Node:
-    """The root of a line's file; of one that changes the packaged line, of both together. Raises InputError."""
+def read_root(text: str, name: str, other: Callable[[str], str | None], extending: tuple[str, ...] = ()) -> Node:
+    """The root of a line's file; of one that changes another, of both together. Raises InputError.
+
+    ``extending`` are the files that extend this one.
+    """
     root = parse_yaml(text, name)
     pairs = root.raw.value if isinstance(root.raw, MappingNode) else []
     for key_node, value in pairs:
         if key_node.value == "images":
             expand_matrix(value, root.problems)
     for pair in pairs:
-        if (pair[0].value, pair[1].value) == ("extends", PACKAGED):
-            below = other(f"{PACKAGED} {Path(name).name}")
-            if below is None:
-                wrong = f"extends: there is no packaged {Path(name).name}"
-                raise InputError(Problem(Node(pair[0], []).where, wrong))
-            pairs.remove(pair)
-            return merged_yaml(read_root(below, f"{PACKAGED} {name}", lambda line: None), root)
+        extended = pair[1].value if pair[0].value == "extends" else None
+        if not isinstance(extended, str) or _EXTENDED.problem(extended):
+            continue  # nothing, or a problem that the reader of the whole line finds
+        where = Node(pair[0], []).where
+        file = Path(name).name if extended == PACKAGED else f"{extended}.yaml"
+        packaged = other(f"{PACKAGED} {file}")
+        below = packaged if extended == PACKAGED else other(file)
+        file = f"{f'{PACKAGED} ' if below == packaged else ''}catalogue/{file}"
+        if below is None:
+            raise InputError(Problem(where, f"extends: there is no {file}"))
+        if file in (chain := (*extending, name)) or len(chain) > LONGEST_EXTENDS:
+            wrong = f"a line cannot extend itself, or more than {LONGEST_EXTENDS} others"
+            raise InputError(Problem(where, f"extends: {wrong}: {' -> '.join((*chain, file))}"))
+        node = read_root(below, file, other, chain)
+        if extended != PACKAGED and isinstance(node.raw, MappingNode):
+            node.raw.value = [kept for kept in node.raw.value if kept[0].value != "releases"]
+        root.problems.extend(node.problems)
+        pairs.remove(pair)
+        return merged_yaml(node, root)
     return root
+
+
+def _contracts(named: Iterable[tuple[str, Contract]], problems: list[Problem]) -> dict[str, Contract]:
+    """Contracts by their names, those that they include filled in; what a name has twice is merged."""
+    contracts: dict[str, Contract] = {}
+    for name, contract in named:
+        contracts[name] = merged(contracts.get(name, Contract()), contract)
+    known: dict[str, Contract] = {}
+    for name, contract in contracts.items():
+        known[name] = resolved(contract, known, problems)
+    return known
 
 
 def _check_own_keys(keys: Iterable[EnvKey], problems: list[Problem]) -> None:
@@ -543,19 +563,6 @@ def _raise(problems: Sequence[Problem], subject: str) -> None:
 
         one_file = len({place(problem)[0] for problem in problems}) == 1
         raise InputError(sorted(problems, key=place), subject=subject if one_file else "")
-
-
-def _extended(line: Item, family: Family, other: Callable[[str], str | None], extending: tuple[str, ...]) -> Line:
-    if line.name in extending:
-        path = " -> ".join((*extending, line.name))
-        raise InputError(Problem(line.where, f"{line.name} extends itself: {path}"))
-    file = f"catalogue/{line.name}.yaml"
-    if len(extending) > LONGEST_EXTENDS:
-        raise InputError(Problem(line.where, f"extends: more than {LONGEST_EXTENDS} lines, one behind the other"))
-    text = other(f"{line.name}.yaml")
-    if text is None:
-        raise InputError(Problem(line.where, f"extends: no {file}"))
-    return parse_line(text, name=file, family=family, other=other, extending=extending)
 
 
 def _check_links(line: Line, problems: list[Problem]) -> None:

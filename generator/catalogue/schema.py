@@ -184,7 +184,8 @@ def merged_yaml(below: Node, above: Node) -> Node:
             return second
         pairs = {key.value: (key, value) for key, value in first.value}
         # a key that is there twice is a problem, which is lost once it is merged
-        Node(second, above.problems).entries()
+        for mapping in (first, second):
+            Node(mapping, above.problems).entries()
         for key, value in second.value:
             name = str(key.value)
             if isinstance(value, ScalarNode) and _is_null(value) and name in pairs:

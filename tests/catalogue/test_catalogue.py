@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from generator.catalogue.line import parse_line
+from generator.catalogue.contract import Item
+from generator.catalogue.line import Line, parse_family, parse_line
 from generator.config.settings import Settings
 from generator.errors import InputError
 from generator.plan.plan import make_plan
@@ -30,68 +31,82 @@ def problems(text: str) -> list[str]:
     return [str(p) for p in caught.value.problems]
 
 
-ABOVE = (
-    GOOD.replace('line: "1"', 'line: "1.1"')
-    + "contracts:\n  plain: {user: a, size: 1 MB}\n  known: {is: [plain], workdir: /a}\n"
-)
+OTHER = """\
+line: "1.2"
+extends: "1"
+releases:
+  1.2.0:
+    code: {ref: v2, commit: "0123456789012345678901234567890123456789"}
+bases:
+  jre: {image: "jre:11"}
+images:
+  two:
+"""
 
 
-def extending(more: str = "", above: str = "1.1", **lines: str) -> str:
-    """A line that extends another, with an image that is ``known``."""
-    text = GOOD.replace('line: "1"', f'line: "1.2"\nextends: "{above}"').replace(
-        "needs: [three]", "contract: {is: [known]}"
-    )
-    given = {"1.1.yaml": ABOVE, **{f"{name.replace('_', '.')}.yaml": line for name, line in lines.items()}}
-    return repr(parse_line(text + more, name="catalogue/1.2.yaml", other=given.get).images)
+def extending(text: str = OTHER, **others: str) -> Line:
+    """A line that extends another."""
+    given = {"1.1.yaml": GOOD, **{f"{name.replace('_', '.')}.yaml": line for name, line in others.items()}}
+    return parse_line(text.replace('"1"', '"1.1"'), name="catalogue/1.2.yaml", other=given.get)
 
 
-def test_a_line_has_the_contracts_of_the_one_that_it_extends() -> None:
-    assert all(said in extending() for said in ("name='/a'", "name='1 MB'", "catalogue/1.1.yaml:16"))
-
-
-def test_a_contract_of_its_own_comes_in_the_place_of_one_of_the_same_name() -> None:
-    found = extending("contracts: {known: {user: b}}\n")
-    assert "name='b'" in found and "name='/a'" not in found
-
-
-def test_a_contract_of_its_own_is_made_of_those_of_the_other_line() -> None:
-    assert "name='1 MB'" in extending("contracts: {known: {is: [plain]}}\n")
+def test_a_line_that_extends_another_is_that_one_with_changes_and_its_own_releases() -> None:
+    line = extending()
+    assert [image.name for image in line.images] == ["one", "three", "db"]
+    assert [(base.image, base.where) for base in line.bases] == [("jre:11", "catalogue/1.2.yaml:7")]
+    assert [release.version for release in line.releases] == ["1.2.0"]
+    assert line.sources[0].where == "catalogue/1.1.yaml:6"
 
 
 @pytest.mark.parametrize(
-    ("above", "lines", "said"),
+    ("text", "others", "said"),
     [
-        ("1.9", {}, "catalogue/1.2.yaml:2: extends: no catalogue/1.9.yaml"),
-        ("1.2", {}, "catalogue/1.2.yaml:2: 1.2 extends itself: 1.2 -> 1.2"),
+        (OTHER.replace('"1"', '"1.9"'), {}, "catalogue/1.2.yaml:2: extends: there is no packaged catalogue/1.9.yaml"),
         (
-            "1.1",
-            {"1_1": 'extends: "1.2"\n' + ABOVE},
-            "catalogue/1.1.yaml:1: 1.2 extends itself: 1.2 -> 1.1 -> 1.2",
+            OTHER,
+            {"1_1": OTHER.replace('"1"', '"1.2"'), "1_2": OTHER},
+            "catalogue/1.1.yaml:2: extends: a line cannot extend itself, or more than 20 others: catalogue/1.2.yaml -> "
+            "catalogue/1.1.yaml -> catalogue/1.2.yaml",
         ),
         (
-            "1.1",
-            {"1_1": 'extends: "1.0"\n' + ABOVE, "1_0": 'extends: "1.1"\n' + ABOVE.replace('"1.1"', '"1.0"')},
-            "catalogue/1.0.yaml:1: 1.1 extends itself: 1.2 -> 1.1 -> 1.0 -> 1.1",
+            OTHER.replace('"1"', '"../1.1"'),
+            {},
+            'catalogue/1.2.yaml:2: "../1.1" is neither packaged nor a line, such as 1.0',
         ),
-        ("../1.1", {}, 'catalogue/1.2.yaml:2: "../1.1" is neither packaged nor a line, such as 1.0'),
-        ("1.1", {"1_1": ABOVE + "  odd: {colour: red}\n"}, "catalogue/1.1.yaml:17: colour: unknown key"),
+        (OTHER, {"1_1": GOOD + "odd: 1\n"}, "catalogue/1.1.yaml:14: odd: unknown key"),
+        (OTHER, {"1_1": GOOD + "line: x\n"}, "catalogue/1.1.yaml:14: line is set twice, first at catalogue/1.1.yaml:1"),
     ],
 )
-def test_a_line_that_cannot_be_extended_is_told(above: str, lines: dict[str, str], said: str) -> None:
+def test_a_line_that_cannot_be_extended_is_told(text: str, others: dict[str, str], said: str) -> None:
     with pytest.raises(InputError) as caught:
-        extending("", above, **lines)
-    assert [str(problem)[: len(said)] for problem in caught.value.problems] == [said]
+        extending(text, **others)
+    assert any(str(problem).startswith(said) for problem in caught.value.problems), caught.value.problems
 
 
 def test_a_chain_of_lines_that_extend_each_other_has_an_end() -> None:
     def other(name: str) -> str:
-        minor = int(name.split(".")[1])
-        return GOOD.replace('line: "1"', f'line: "1.{minor}"\nextends: "1.{minor + 1}"')
+        return OTHER.replace('"1"', f'"1.{int(name.split(".")[1]) + 1}"')
 
-    with pytest.raises(
-        InputError, match=r"^catalogue/1\.21\.yaml:2: extends: more than 20 lines, one behind the other$"
-    ):
+    with pytest.raises(InputError, match=r":2: extends: .* more than 20 others: .* -> packaged catalogue/1\.22\.yaml$"):
         parse_line(other("1.1"), name="catalogue/1.1.yaml", other=other)
+
+
+FAMILY_CONTRACTS = """\
+family: A
+release: 1.0.0
+contracts:
+  plain: {user: a, size: 1 MB}
+  known: {is: [plain], workdir: /a}
+"""
+
+
+def test_images_have_the_contracts_of_the_family_as_the_line_changes_them() -> None:
+    family = parse_family(FAMILY_CONTRACTS, "catalogue/family.yaml")
+    text = GOOD.replace("needs: [three]", "contract: {is: [known]}") + "contracts: {plain: {size: 2 MB}}\n"
+    two = parse_line(text, name="c.yaml", family=family).images[1].contract
+    assert (two.workdir, two.size) == (Item("/a", "catalogue/family.yaml:5"), Item("2 MB", "c.yaml:14"))
+    with pytest.raises(InputError, match=r"^catalogue/family.yaml:4: unknown contract known$"):
+        parse_family(FAMILY_CONTRACTS.replace("user: a", "is: [known]"), "catalogue/family.yaml")
 
 
 @pytest.mark.parametrize("platforms", ["", ", platforms: {only: [linux/amd64], because: x}"])

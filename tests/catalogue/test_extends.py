@@ -93,7 +93,9 @@ def test_what_is_wrong_is_said_with_the_file_that_has_it(more: str, said: str) -
 
 
 def test_a_line_that_is_not_packaged_cannot_be_changed() -> None:
-    with pytest.raises(InputError, match=r"^catalogue/1\.2\.yaml:2: extends: there is no packaged 1\.2\.yaml$"):
+    with pytest.raises(
+        InputError, match=r"^catalogue/1\.2\.yaml:2: extends: there is no packaged catalogue/1\.2\.yaml$"
+    ):
         parse_line(HEAD.replace("1.3", "1.2"), name="catalogue/1.2.yaml")
 
 
@@ -134,10 +136,17 @@ def test_what_is_neither_an_image_nor_a_key_cannot_be_explained(project_dir: Pat
     assert str(ran.exception) == "rol: no image of FATE 1.3.0 and no key of .env; did you mean roll?"
 
 
-def test_a_project_has_the_changed_line_and_a_line_that_extends_it_its_contracts(project_dir: Path) -> None:
+def test_a_project_has_the_changed_line(project_dir: Path) -> None:
     (project_dir / "catalogue").mkdir()
     (project_dir / "catalogue/1.3.yaml").write_text(CHANGES.replace("  fateboard:\n", ""), encoding="utf-8")
     tree = load(Project(project_dir)).tree
     assert "EXPOSE 9999" in tree["dockerfiles/roll/Dockerfile"]
     assert "FROM registry.example.com/jre:8" in tree["dockerfiles/proxy/Dockerfile"]
-    load(Project(project_dir), sets=["FATE_VERSION=1.11.4"])
+
+
+def test_a_packaged_line_that_extends_another_one_has_the_changes_of_the_project(project_dir: Path) -> None:
+    (project_dir / "catalogue").mkdir()
+    changes = 'extends: packaged\nbases:\n  jre: {image: "registry.example.com/jre:8"}\n'
+    (project_dir / "catalogue/2.2.yaml").write_text(f'line: "2.2"\n{changes}', encoding="utf-8")
+    tree = load(Project(project_dir), sets=["FATE_VERSION=2.1.1"]).tree
+    assert "FROM registry.example.com/jre:8" in tree["dockerfiles/osx/Dockerfile"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import yaml
@@ -15,6 +15,7 @@ from generator.render.render import COMPOSE_FILE, render
 from tests.catalogue.test_catalogue import GOOD
 from tests.fate_plan import plan_of
 
+T = TypeVar("T")
 PARTY = """\
 party:
   ids: ["1", "2"]
@@ -25,9 +26,16 @@ party:
 """
 COMPONENTS = {
     "1.3.0": {"federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python", "mysql", "redis"},
-    "1.11.0": {"clustermanager", "nodemanager", "rollsite", "fateflow", "client", "fateboard", "mysql"},
+    "1.11": {"clustermanager", "nodemanager", "rollsite", "fateflow", "client", "fateboard", "mysql"},
+    "2": {"clustermanager", "nodemanager", "osx", "fateflow", "fateboard", "mysql"},
 }
-RELEASES = ("1.3.0", "1.11.0", "1.11.1", "1.11.4")
+RELEASES = ("1.3.0", "1.11.0", "1.11.1", "1.11.4", "2.2.0", "2.0.0")
+PROXIES = {"1.3.0": "proxy", "1.11": "rollsite", "2": "osx"}
+
+
+def of(release: str, by_release: dict[str, T]) -> T:
+    """What there is for a release or its line."""
+    return next(value for name, value in by_release.items() if f"{release}.".startswith(f"{name}."))
 
 
 def text_of(release: str = "1.3.0", **settings: object) -> str:
@@ -88,7 +96,7 @@ def test_a_project_without_one_of_the_images_has_no_compose_file() -> None:
 def test_every_component_is_there_once_for_each_party_and_known_to_it_alone(
     compose: dict[str, Any], release: str
 ) -> None:
-    names = COMPONENTS.get(release, COMPONENTS["1.11.0"])
+    names = of(release, COMPONENTS)
     wanted = {f"{name}-{party}" for name in (*names, "schema") for party in ("10000", "9999")}
     assert set(compose["services"]) == wanted
     for name, service in compose["services"].items():
@@ -106,7 +114,7 @@ def test_images_are_those_of_the_plan(compose: dict[str, Any], release: str) -> 
         assert images["roll-9999"] == "localhost:5000/t/roll:1"
         assert images["schema-9999"] == "localhost:5000/t/meta-service:1"
     else:
-        services = ("schema-9999", "clustermanager-9999", "nodemanager-9999", "rollsite-9999")
+        services = {"schema-9999", "clustermanager-9999", "nodemanager-9999", "rollsite-9999"} & set(images)
         assert {images[service] for service in services} == {"localhost:5000/t/eggroll:1"}
 
 
@@ -117,7 +125,7 @@ def test_third_party_images_come_from_the_mirror_where_there_is_one() -> None:
 
 def test_only_proxies_are_in_the_network_between_the_parties(compose: dict[str, Any], release: str) -> None:
     between = {name for name, service in compose["services"].items() if "between" in service.get("networks", ())}
-    proxy = "proxy" if release == "1.3.0" else "rollsite"
+    proxy = of(release, PROXIES)
     assert between == {f"{proxy}-10000", f"{proxy}-9999"}
 
 
@@ -146,7 +154,7 @@ def test_routes_lead_to_the_other_partys_proxy_and_to_the_services_of_its_own(
         assert routes["10000"] == {"default": [{"ip": "proxy-10000", "port": 9370}]}
         assert routes["9999"]["fate"] == [{"ip": "federation", "port": 9394}]
     else:
-        assert routes["10000"] == {"default": [{"ip": "rollsite-10000", "port": 9370}]}
+        assert routes["10000"] == {"default": [{"ip": f"{of(release, PROXIES)}-10000", "port": 9370}]}
         assert routes["9999"]["fateflow"] == [{"ip": "fateflow", "port": 9360}]
 
 
@@ -158,7 +166,7 @@ def test_nothing_is_filled_in_from_the_environment(release: str) -> None:
     assert "$" not in text_of(release)
 
 
-@pytest.mark.parametrize("release", RELEASES[1:], indirect=True)
+@pytest.mark.parametrize("release", RELEASES[1:4], indirect=True)
 def test_managers_that_do_not_register_themselves_are_put_into_the_table(compose: dict[str, Any], release: str) -> None:
     assert ("INSERT INTO server_node" in compose["configs"]["mysql"]["content"]) == (release != "1.11.4")
     settings = yaml.safe_load(compose["configs"]["fateflow-9999"]["content"])

@@ -164,7 +164,7 @@ def test_init_writes_the_env_of_a_release_with_the_keys_that_its_line_has_and_re
     ("release", "said"),
     [
         ("1.11.9", "1.11.9 is unknown; available: 1.11.0, 1.11.1"),
-        ("1.9.0", "no catalogue/1.9.yaml; there are lines 1.3, 1.11"),
+        ("1.9.0", "no catalogue/1.9.yaml; there are lines 1.3, 1.11, 2.0, 2.1, 2.2"),
         ("v1.11.2", 'is not a release such as 1.0.0: leave out the "v"'),
     ],
 )

@@ -17,7 +17,10 @@ IMAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "maven": (("library/maven:3.9-eclipse-temurin-8",), ("linux/amd64",)),
     "node": (("library/node:16-bullseye",), ("linux/amd64",)),
     "jre": (("library/eclipse-temurin:8-jre",), ("linux/amd64", "linux/arm64")),
-    "python": (("library/python:3.6-slim-bullseye", "library/python:3.8-slim-bookworm"), ("linux/amd64",)),
+    "python": (
+        tuple(f"library/python:{tag}" for tag in ("3.6-slim-bullseye", "3.8-slim-bookworm", "3.10-slim-bookworm")),
+        ("linux/amd64",),
+    ),
     "mysql": (("library/mysql:8", "library/mysql:8.0.28"), ("linux/amd64",)),
     "redis": (("library/redis:5",), ("linux/amd64",)),
 }

@@ -65,5 +65,5 @@ def test_a_tag_that_is_asked_for_comes_before_the_bundles(
     bundle = saved(project_dir, "fgtest/roll:2")
     code, out, err = fategen("verify", "-C", project_dir, "--bundle", bundle, "--no-start", "-q", *asked)
     assert code == 1
-    assert "org.opencontainers.image.version  (packaged catalogue/1.3.yaml" in out and f"expected  {tag}\n" in out
+    assert "org.opencontainers.image.version  (packaged catalogue/family.yaml" in out and f"expected  {tag}\n" in out
     assert ("TAG=2: by the names in x.fate.tar, not as .env says\n" in err) == (not asked)

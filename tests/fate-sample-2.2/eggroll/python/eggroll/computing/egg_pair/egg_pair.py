@@ -1,0 +1,3 @@
+import eggroll
+
+print(eggroll.__version__)

@@ -1,0 +1,1 @@
+exports.page = '<html>fateboard</html>'
