@@ -26,11 +26,11 @@ party:
 """
 COMPONENTS = {
     "1.3.0": {"federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python", "mysql", "redis"},
-    "1.11": {"clustermanager", "nodemanager", "rollsite", "fateflow", "client", "fateboard", "mysql"},
+    "1": {"clustermanager", "nodemanager", "rollsite", "fateflow", "client", "fateboard", "mysql"},
     "2": {"clustermanager", "nodemanager", "osx", "fateflow", "fateboard", "mysql"},
 }
-RELEASES = ("1.3.0", "1.11.0", "1.11.1", "1.11.4", "2.2.0", "2.0.0")
-PROXIES = {"1.3.0": "proxy", "1.11": "rollsite", "2": "osx"}
+RELEASES = ("1.3.0", "1.8.1", "1.10.0", "1.11.1", "1.11.4", "2.2.0", "2.0.0")
+PROXIES = {"1.3.0": "proxy", "1": "rollsite", "2": "osx"}
 
 
 def of(release: str, by_release: dict[str, T]) -> T:

@@ -13,6 +13,7 @@ import generator.cli
 from generator import __version__
 from generator.__main__ import main as start
 from tests.conftest import Run
+from tests.fate_plan import LINES
 
 
 @pytest.fixture
@@ -144,6 +145,7 @@ def test_outside_a_project_the_message_names_init(
     ("asked", "said", "lines", "keys"),
     [
         ((), "11 files for FATE 1.3.0", {"PREFIX=federatedai", "FATE_VERSION=1.3.0"}, {"#LMDB_SAFE_SOURCE"}),
+        (("--release", "1.8.0"), "9 files for FATE 1.8.0", {"TAG=1.8.0-release"}, {"#FATEFLOW_SOURCE", "#NODE_IMAGE"}),
         (("--release", "1.11.2"), "8 files for FATE 1.11.2", {"BASE_TAG=1.11.2-release", "TAG=1.11.2-release"},
          {"#FATEFLOW_SOURCE", "#NODE_IMAGE"}),
     ],
@@ -164,7 +166,7 @@ def test_init_writes_the_env_of_a_release_with_the_keys_that_its_line_has_and_re
     ("release", "said"),
     [
         ("1.11.9", "1.11.9 is unknown; available: 1.11.0, 1.11.1"),
-        ("1.9.0", "no catalogue/1.9.yaml; there are lines 1.3, 1.11, 2.0, 2.1, 2.2"),
+        ("1.2.0", f"no catalogue/1.2.yaml; there are lines {', '.join(LINES)}"),
         ("v1.11.2", 'is not a release such as 1.0.0: leave out the "v"'),
     ],
 )

@@ -1,0 +1,77 @@
+"""Every packaged line of FATE: what is true of all, and what sets one apart."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from generator.project import packaged_data
+from generator.render.render import render
+from tests.fate_plan import LINES, packaged_line, plan_of
+
+NEWEST = [packaged_line(name).releases[-1].version for name in LINES]
+
+
+@cache
+def rendered(release: str) -> dict[str, str]:
+    return dict(render(plan_of(version=release), [packaged_data("templates")]))
+
+
+def dockerfile(release: str, image: str) -> str:
+    return rendered(release)[f"dockerfiles/{image}/Dockerfile"]
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_every_release_has_a_plan_for_every_image(name: str) -> None:
+    line = packaged_line(name)
+    for release in line.releases:
+        assert release.version.startswith(f"{name}.")
+        plan = plan_of(version=release.version)
+        assert {image.name for image in line.images} <= {target.name for target in plan.targets}
+
+
+def test_a_tag_of_a_source_is_one_commit_in_all_lines() -> None:
+    commits: dict[tuple[str, str], set[str]] = {}
+    for line in map(packaged_line, LINES):
+        urls = {source.name: source.git for source in line.sources}
+        for release in line.releases:
+            for ref in release.refs:
+                commits.setdefault((urls[ref.name], ref.ref), set()).add(ref.commit)
+    assert {tag: found for tag, found in commits.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_every_image_of_ours_has_a_contract_and_each_gap_of_its_platforms_a_reason(name: str) -> None:
+    for image in packaged_line(name).images:
+        assert image.kind in ("builder", "third-party") or image.contract.where, image.name
+        assert image.limit is None or "linux/arm64" in image.limit.because, image.name
+
+
+def test_pages_are_built_where_the_sources_of_fateboard_do_not_have_them() -> None:
+    assert "npm run build" in dockerfile("1.8.1", "packages")
+    assert "resources-front-end" not in dockerfile("1.7.3", "packages")
+
+
+def test_python_nn_installs_what_base_image_leaves_out() -> None:
+    left_out = "sed -i -E -e '/^(tensorflow|torch|torch-model-archiver|torchvision|pytorch-lightning)"
+    for release in ("1.5.3", "1.6.1", "1.7.3", "1.8.1"):
+        assert left_out in dockerfile(release, "base-image")
+        assert "pip install --disable-pip-version-check -r /data/projects/python/requirements-nn.txt" in dockerfile(
+            release, "python-nn"
+        )
+    for release in ("1.4.6", "1.9.2"):
+        assert "requirements-nn" not in dockerfile(release, "base-image")
+
+
+@pytest.mark.parametrize(
+    ("release", "copied"),
+    [
+        ("1.4.6", ["arch/conf ../python/arch/conf", "federatedre[c] ../python/federatedrec"]),
+        ("1.6.1", ["conf ../conf", "python ../python"]),
+        ("1.8.1", ["conf ../conf", "python ../fate/python"]),
+    ],
+)
+def test_fates_python_is_where_its_kubefate_mounts_it(release: str, copied: list[str]) -> None:
+    text = dockerfile(release, "eggroll")
+    assert [path for path in copied if f"COPY --from=fate {path}\n" not in text] == []
