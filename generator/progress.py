@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from generator.text import duration, human, shorten
+from generator.text import duration, fold, human, shorten
 
 _ASCII = str.maketrans({"✓": "v", "✗": "x", "·": ".", "…": ".", **dict.fromkeys("⠋⠹⠼⠦⠇", "/"),
                         **dict.fromkeys("⠙⠸⠴⠧⠏", "-")})  # fmt: skip
@@ -26,8 +26,8 @@ def quiet(_what: str, _done: int, _total: int) -> None:
 
 
 def say(text: str) -> None:
-    """Prints a message or a note; results go to stdout instead."""
-    print(text, file=sys.stderr, flush=True)
+    """Prints a message or a note; results go to stdout instead. A terminal gets its lines folded between words."""
+    print(fold(text, _columns()) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
 
 
 def is_live() -> bool:

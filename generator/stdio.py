@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from generator.errors import FategenError, refused
+from generator.progress import say
 
 
 def escape() -> None:
@@ -24,10 +25,10 @@ def run(command: Callable[[], object]) -> int:
         code = command()
         flush()
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        say("stopped")
         return 130
     except FategenError as error:
-        print(error.render(), file=sys.stderr)
+        say(error.render())
         return error.exit_code
     except BrokenPipeError:
         # the reader of a pipe (head, less) went away: say nothing
@@ -35,7 +36,7 @@ def run(command: Callable[[], object]) -> int:
         return 141
     except OSError as error:
         refusal = refused(error)
-        print(refusal.render(), file=sys.stderr)
+        say(refusal.render())
         give_up()
         return refusal.exit_code
     return code if isinstance(code, int) else 0

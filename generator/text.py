@@ -40,18 +40,29 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) ->
     )
 
 
-def wrap(text: str, width: int = WIDTH, indent: str = "") -> str:
-    """The words of a text in lines of this width, each behind ``indent``; a longer word is not broken."""
+def wrap(text: str, width: int = WIDTH, indent: str = "", hanging: str = "") -> str:
+    """The words of a text in lines of this width, each behind ``indent``, all but the first behind ``hanging``, too;
+    a longer word is not broken."""
     import textwrap
 
     return textwrap.fill(
         text,
         width,
         initial_indent=indent,
-        subsequent_indent=indent,
+        subsequent_indent=indent + hanging,
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def fold(text: str, width: int) -> str:
+    """The text, with lines that are longer than this folded between words; what is folded is indented further."""
+    lines = []
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        long = cells(line) > width > len(indent) + 20
+        lines.append(wrap(line.lstrip(), width, indent, "  ") if long else line)
+    return "\n".join(lines)
 
 
 def short_digest(digest: str) -> str:

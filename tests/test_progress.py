@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from generator.progress import Bar, displayable
+from generator.progress import Bar, displayable, say
 
 
 class Terminal(io.TextIOWrapper):
@@ -70,6 +70,23 @@ def test_the_line_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     with Bar("checking", quiet=False) as show:
         show("egg", 1, 100_000_000)
     assert max(map(len, screen.text.split("\r\x1b[K"))) == 19
+
+
+def test_a_message_is_folded_between_words_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = "error: egg (linux/amd64) failed\n  | storage.cc:1: no such file\n  next: fix it"
+    say(message)
+    assert capsys.readouterr().err == f"{message}\n"
+    screen = on_terminal(monkeypatch)
+    monkeypatch.setattr(screen, "fileno", lambda: 2)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _fd: os.terminal_size((26, 24)))
+    say(message)
+    assert screen.text.splitlines() == [
+        "error: egg (linux/amd64)", "  failed",
+        "  | storage.cc:1: no such", "    file",
+        "  next: fix it",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("quiet", "term"), [(True, "xterm"), (False, "dumb")])

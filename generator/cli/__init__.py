@@ -10,6 +10,7 @@ import click
 from generator import __version__, stdio
 from generator.cli.common import LazyGroup
 from generator.errors import FategenError
+from generator.progress import say
 
 COMMANDS = {
     "init": "write a commented .env and render the project",
@@ -71,9 +72,12 @@ def main() -> None:
             text = re.sub(r"\.? \(?Did you mean (?:one of: )?(.*?)\)?$", r"; did you mean \1", error.format_message())
             context = getattr(error, "ctx", None)
             hint = f"{context.command_path if context else 'fategen'} --help"
-            print(FategenError(text[:1].lower() + text[1:].removesuffix("."), hint=hint).render(), file=sys.stderr)
+            say(FategenError(text[:1].lower() + text[1:].removesuffix("."), hint=hint).render())
             return error.exit_code
 
+    if sys.argv[1:2] in (["-C"], ["--directory"]):
+        # before the command, as for git and make
+        sys.argv[1:] = [*sys.argv[3:], *sys.argv[1:3]]
     if "help" in sys.argv[1:3]:
         sys.argv.remove("help")
         sys.argv.append("--help")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from generator.errors import Problem, did_you_mean
+from generator.progress import say
 from generator.project import Project, find_project
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -53,13 +54,13 @@ def open_project(directory: Path) -> Project:
     """The project at or above ``directory``; a note names one that is above, since its ``.env`` may be a stray one."""
     project = find_project(directory)
     if project.root != directory.resolve():
-        click.echo(f"note: using the project in {project.root}", err=True)
+        say(f"note: using the project in {project.root}")
     return project
 
 
 def say_warnings(warnings: Iterable[Problem]) -> None:
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}")
 
 
 class LazyGroup(click.Group):

@@ -15,6 +15,7 @@ from generator.cli.complete import images_and_groups
 from generator.config.reference import parse_reference
 from generator.errors import InputError, Problem
 from generator.plan.plan import Target, linked
+from generator.progress import say
 from generator.text import WIDTH, table, wrap
 from generator.workspace import Workspace, load, read_text
 
@@ -99,7 +100,7 @@ def _say_skipped(targets: tuple[Target, ...]) -> None:
         for s in target.skipped:
             reasons.setdefault((s.platform, s.reason), []).append(target.name)
     for (platform, reason), names in reasons.items():
-        click.echo(wrap(f"no {platform} for {', '.join(names)}: {reason}"), err=True)
+        say(wrap(f"no {platform} for {', '.join(names)}: {reason}"))
 
 
 def _print_externals(workspace: Workspace, targets: Sequence[Target], output_format: str) -> None:
@@ -132,4 +133,4 @@ def _print_externals(workspace: Workspace, targets: Sequence[Target], output_for
             about = "; ".join([*asked, f"set by {row.key or 'template'}", f"for {', '.join(row.images)}"])
             click.echo(wrap(about, indent=" " * kind))
         for name, location in {s.name: s.location for t in wanted for s in t.sources if s.local}.items():
-            click.echo(f"{name} is a local directory: {location}", err=True)
+            say(f"{name} is a local directory: {location}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from generator.cli.common import directory_option, open_project, say_warnings
+from generator.progress import say
 from generator.render.tree import write
 from generator.workspace import load
 
@@ -24,7 +25,7 @@ def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
     say_warnings(workspace.warnings)
     for target in workspace.plan.unavailable:
         reasons = "; ".join(f"no {lacking.platform}: {lacking.reason}" for lacking in target.skipped)
-        click.echo(f"{target.name} is not rendered: {reasons}", err=True)
+        say(f"{target.name} is not rendered: {reasons}")
     changes = workspace.drift()
     if diff:
         click.echo("".join(change.diff() for change in changes), nl=False)

@@ -44,6 +44,12 @@ def test_what_is_typed_wrongly_is_told_as_every_other_error(run: Run, typed: str
     assert run(*typed.split()) == (2, "", f"error: {said}\n")
 
 
+def test_the_project_is_named_before_or_after_the_command(fategen: Run, project_dir: Path, tmp_path: Path) -> None:
+    assert fategen("-C", project_dir, "images") == fategen("images", "-C", project_dir)
+    assert fategen("-C", project_dir, "images")[0] == 0
+    assert fategen("-C", project_dir) == (2, "", "error: no such option '-C'\n  next: fategen --help\n")
+
+
 def test_help_is_a_command_too(run: Run) -> None:
     assert run("help") == run("--help")
     assert run("help", "bundle", "save") == run("bundle", "help", "save") == run("bundle", "save", "--help")
