@@ -30,7 +30,7 @@ TEMPLATE = """\
 # {{ header }}
 {% import "macros.j2" as m %}
 {{ m.source_stages(image.sources) }}
-{% for name in image.parents + image.bases | map(attribute="reference") | list %}
+{% for name in image.parents | list + image.bases | map(attribute="reference") | list %}
 FROM {{ name }}
 {% endfor %}
 """
@@ -83,7 +83,7 @@ def test_plain_bake_reads_the_graph_that_was_planned(shell: dict[str, str], cata
         try:
             plan = plan_in(Path(directory), catalogue)
         except InputError as error:
-            assert all(problem.where for problem in error.problems)
+            assert all(problem.where.startswith(("catalogue/1.0.yaml:", ".env")) for problem in error.problems), error
             return
         # a variable with the name of one of ours is meant for it
         others = {name: value for name, value in shell.items() if name not in FIXED}
@@ -102,7 +102,8 @@ def test_plain_bake_reads_the_graph_that_was_planned(shell: dict[str, str], cata
         assert target.inherits or read.get("tags", []) == list(target.tags)
         assert {arg.name: arg.value for arg in target.args}.items() <= read.get("args", {}).items()
         assert read.get("target", "") == target.stage
-    for group in plan.groups:
+    # "default" is what was asked for
+    for group in (group for group in plan.groups if group.name != "default"):
         assert sorted(found["group"][group.name]["targets"]) == sorted(group.images)
 
 
