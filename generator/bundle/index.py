@@ -38,6 +38,7 @@ from generator.images.strictjson import (
     size,
     text,
 )
+from generator.text import without
 
 SCHEMA = 1
 MAX_MEMBERS = 100_000
@@ -92,7 +93,8 @@ class BundleIndex:
     """What a bundle holds. ``images`` are sorted by their first reference, references within an image too.
 
     A delta leaves out the ``missing`` layers, which its ``bases`` have; both are empty in a whole bundle. Indexes,
-    manifests and configs are always in the file. ``files`` are sorted by name.
+    manifests and configs are always in the file. ``files`` are sorted by name. ``prefix`` is that of names which have a
+    path of their own, such as ``web/api``, "" if none has.
     """
 
     name: str
@@ -100,6 +102,12 @@ class BundleIndex:
     bases: tuple[BaseBundle, ...] = ()
     missing: tuple[MissingLayer, ...] = ()
     files: tuple[SmallFile, ...] = ()
+    prefix: str = ""
+
+    def own_name(self, name: str) -> str:
+        """What stays of a reference under another prefix, without its tag: ``web/api``, else the last part."""
+        below = without(f"{self.prefix}/", reference.repository(name)) if self.prefix else ""
+        return below if below and below != reference.repository(name) else reference.short(name)
 
     def blobs(self) -> dict[str, Descriptor]:
         """Every blob once, by digest, in the order of first use; also those that a delta leaves out."""
@@ -151,13 +159,14 @@ class BundleIndex:
     def _json(self) -> dict[str, object]:
         values = asdict(self, dict_factory=lambda pairs: {_KEYS.get(name, name): value for name, value in pairs})
         base = {"bundles": values.pop("bases"), "absent": values.pop("missing")}
-        files = values.pop("files")
+        files, prefix = values.pop("files"), values.pop("prefix")
         return {
             **values,
             "schema": SCHEMA,
             "totals": {"blobs": len(self.blobs()), "bytes": self.size},
             **({"base": base} if self.bases else {}),
             **({"files": files} if files else {}),
+            **({"prefix": prefix} if prefix else {}),
         }
 
 
@@ -192,9 +201,11 @@ def arrange(
     files: Sequence[SmallFile] = (),
     bases: Sequence[BaseBundle] = (),
     missing: Sequence[MissingLayer] = (),
+    prefix: str = "",
 ) -> BundleIndex:
     """The index of a bundle, in canonical order and checked as if it had been read. Raises Malformed."""
-    return decode(_ordered(BundleIndex(name, tuple(images), tuple(bases), tuple(missing), tuple(files))).encode())
+    index = BundleIndex(name, tuple(images), tuple(bases), tuple(missing), tuple(files), prefix)
+    return decode(_ordered(index).encode())
 
 
 def _ordered(index: BundleIndex) -> BundleIndex:
@@ -212,7 +223,7 @@ def _ordered(index: BundleIndex) -> BundleIndex:
 def decode(data: bytes) -> BundleIndex:
     """The index in ``fategen/bundle.json``; raises Malformed if it is not one, or not in the canonical encoding."""
     document = parse(data)
-    optional = [key for key in ("base", "files") if isinstance(document, dict) and key in document]
+    optional = [key for key in ("base", "files", "prefix") if isinstance(document, dict) and key in document]
     keys = ("schema", "name", "images", "totals", "root", *optional)
     members = fields(document, "bundle.json", keys, closed=True)
     if members["schema"] != SCHEMA:
@@ -224,6 +235,7 @@ def decode(data: bytes) -> BundleIndex:
         _read([BaseBundle], base["bundles"], "base.bundles"),
         _read([MissingLayer], base["absent"], "base.absent"),
         _read([SmallFile], members.get("files", []), "files"),
+        text(members.get("prefix", ""), "prefix"),
     )
     for number, image in enumerate(index.images):
         _check_image(image, f"images[{number}]")
@@ -275,6 +287,8 @@ def _check(index: BundleIndex) -> None:
     if not index.images:
         raise Malformed("it holds no image")
     names = Counter(name for image in index.images for name in image.references)
+    if index.prefix and not any(name.startswith(f"{index.prefix}/") for name in names):
+        raise Malformed(f"no image is below its prefix {index.prefix[:80]!r}")
     if twice := sorted(name for name, count in names.items() if count > 1):
         raise Malformed(f"{twice[0]} is listed twice")
     sizes = {(blob.digest, blob.size) for image in index.images for blob in image.blobs()}

@@ -161,11 +161,11 @@ def _for_platform(index: BundleIndex, only: Sequence[str], platform: str, *, eve
         )
     if lacking:
         raise InputError(lacking, hint="--image loads the images that have it; --platform loads another platform")
-    return BundleIndex(index.name, tuple(images))
+    return BundleIndex(index.name, tuple(images), prefix=index.prefix)
 
 
 def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
-    """The same images under ``REGISTRY/PREFIX``, with the last part of their names.
+    """The same images under ``REGISTRY/PREFIX``, with the last part of their names, or all below the bundle's prefix.
 
     Raises InputError if two images would get the same name.
     """
@@ -173,7 +173,7 @@ def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
         return index
     images = []
     for image in index.images:
-        names = {f"{prefix.rstrip('/')}/{reference.short(name)}:{name.rpartition(':')[2]}" for name in image.references}
+        names = {f"{prefix.rstrip('/')}/{index.own_name(name)}:{name.rpartition(':')[2]}" for name in image.references}
         try:
             images.append(replace(image, references=tuple(sorted(map(reference.normalize, names)))))
         except ValueError as error:
@@ -182,7 +182,7 @@ def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
     twice = sorted({name for name in given if given.count(name) > 1})
     if twice:
         raise InputError([Problem("--retag", f"two images would be named {familiar(name)}") for name in twice])
-    return replace(index, images=tuple(sorted(images, key=lambda image: image.references[0])))
+    return replace(index, images=tuple(sorted(images, key=lambda image: image.references[0])), prefix="")
 
 
 def _present_layers(index: BundleIndex, chosen: BundleIndex, present: Present, own: str) -> frozenset[str]:

@@ -84,13 +84,13 @@ def _checked(prefix: str) -> Reference:
 
 
 def _publications(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[Publication]:
-    """The last part of a name is kept, as PREFIX in .env means it. Raises InputError if two images get one name."""
+    """A name is kept as PREFIX in .env means it: see ``own_name``. Raises InputError if two images get one name."""
     by_name: dict[tuple[str, str], Image] = {}
     problems = []
     for image in choose(blobs.index, only):
         for name in image.references:
             tag = name.rpartition(":")[2]
-            path = parse_reference(f"{prefix}/{reference.short(name)}").path
+            path = parse_reference(f"{prefix}/{blobs.index.own_name(name)}").path
             other = by_name.setdefault((path, tag), image)
             if other.target.digest != image.target.digest:
                 both = f"{reference.familiar(other.references[0])} and {reference.familiar(name)}"

@@ -13,13 +13,15 @@ from generator.bundle.format import TRAILER, Contents, Member, Writable, content
 from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, small_file
 from generator.bundle.reader import inspect
 from generator.bundle.writer import check_place, check_space, output_file, write_checksum
+from generator.config import reference
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.images.compression import compression_of
-from generator.images.image import BlobSource, read_pieces, sha256
+from generator.images.image import BlobSource, ResolvedImage, read_pieces, sha256
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import Descriptor, compressed_with
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
+from generator.text import without
 
 if TYPE_CHECKING:
     from generator.registry.fetch import Fetch
@@ -52,20 +54,22 @@ def save(
     name: str,
     bases: Sequence[BundleIndex] = (),
     files: Mapping[str, bytes] | None = None,
+    prefix: str = "",
     progress: Progress = quiet,
     fetching: Fetch | None = None,
 ) -> SaveResult:
     """Write ``images`` to ``output`` and, if it is a path, their checksum to ``output`` + ``.sha256``.
 
     Layers that ``bases`` have are left out. ``files`` are small files that go with them, by name: see
-    ``index.open_files``. Layers that ``fetching`` brings are waited for.
+    ``index.open_files``. ``prefix`` is for images with a path of their own below it, such as ``web/api``: another
+    registry gets them with it. Layers that ``fetching`` brings are waited for.
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
     fails). Whatever it raises, the file ``output`` is what it was before. A stream raises BrokenPipeError if nobody
     reads it any more; who reads it can tell whether it is complete, since a bundle has an end.
     """
-    plan, read = _planned(images, name, bases, files or {})
+    plan, read = _planned(images, name, bases, files or {}, prefix)
     if isinstance(output, Path):
         check_place(output)
         check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
@@ -95,7 +99,7 @@ def leave_out(index: BundleIndex, bases: Sequence[BundleIndex]) -> BundleIndex:
                 users.setdefault(digest, set()).update(manifests)
                 used.add(BaseBundle(base.name, base.root))
     missing = [MissingLayer(digest, tuple(sorted(manifests))) for digest, manifests in users.items()]
-    return arrange(index.name, index.images, index.files, tuple(used), missing) if missing else index
+    return arrange(index.name, index.images, index.files, tuple(used), missing, index.prefix) if missing else index
 
 
 def root_digest(output: Path) -> str | None:
@@ -117,7 +121,7 @@ With True its digest was checked a moment ago."""
 
 
 def _planned(
-    images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes]
+    images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes], prefix: str
 ) -> tuple[Contents, Read]:
     """What is written, and what reads it: from layouts, or from memory (a rewritten index, a small file)."""
     problems = []
@@ -127,7 +131,8 @@ def _planned(
         problems.append(Problem("", "a bundle needs at least one image"))
     resolved = read_all(images, problems)
     try:
-        index = arrange(name, [image.image for image in resolved], [small_file(*file) for file in files.items()])
+        small_files = [small_file(*file) for file in files.items()]
+        index = arrange(name, [image.image for image in resolved], small_files, prefix=_prefix(prefix, resolved))
     except Malformed as error:
         raise InputError(Problem("", f"cannot make a bundle of these images: {error}")) from None
     in_memory = {sha256(data): data for data in files.values()}
@@ -141,6 +146,14 @@ def _planned(
         return _stored(member, *stored[member.digest], hashed) if content is None else (content,)
 
     return contents(leave_out(index, bases)), read
+
+
+def _prefix(prefix: str, images: Sequence[ResolvedImage]) -> str:
+    """The full form of a prefix, "" if no image has a path of its own below it."""
+    full = reference.repository(reference.normalize(f"{prefix}/x")).rpartition("/")[0] if prefix else ""
+    names = (reference.repository(name) for image in images for name in image.image.references)
+    own = (without(f"{full}/", name) for name in names if full and name.startswith(f"{full}/"))
+    return full if any("/" in name for name in own) else ""
 
 
 def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath as Path
@@ -46,6 +47,7 @@ from generator.errors import InputError, Problem, did_you_mean
 ImageKind = Literal["builder", "base", "component", "third-party"]
 KINDS: tuple[ImageKind, ...] = ("builder", "base", "component", "third-party")
 
+DROPS_PARTY = "must drop the party too: party: with no value"
 LONGEST_EXTENDS = 20
 """Files, each of which extends the next."""
 
@@ -110,6 +112,17 @@ _PLATFORM = Text(
 )
 
 
+_REPOSITORY = Text(
+    "what follows PREFIX/ in its references, such as web/api; default: its name",
+    "[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*",
+    'is not a repository: lower-case letters and digits, joined by ".", "_", "-" or "/"',
+)
+_MATRIX = MapOf(
+    "suffixes of its name: one for each; ${suffix} and the names below it are filled in in its texts",
+    MapOf("names and their values", Text("its value", make=Parameter)),
+)
+
+
 @dataclass(frozen=True)
 class Source:
     """A git repository, or a directory of the project, that images copy from.
@@ -160,6 +173,7 @@ class Base:
 
     name: str
     image: str = key(_IMAGE_REFERENCE, required=True)
+    matrix: tuple[tuple[Parameter, ...], ...] = key(_MATRIX)
     where: str = ""
 
 
@@ -328,12 +342,8 @@ class Image:
         ListOf("its tags; ${tag} is TAG, or BASE_TAG of a base; default: that alone", _TAG_PATTERN), default=("${tag}",)
     )
     args: tuple[Pair, ...] = key(MapOf("build arguments", _LINE_OF_TEXT, _KEY_NAME))
-    matrix: tuple[tuple[Parameter, ...], ...] = key(
-        MapOf(
-            "suffixes of its name: one image for each; ${suffix} and the names below it are filled in in its texts",
-            MapOf("names and their values", Text("its value", make=Parameter)),
-        )
-    )
+    matrix: tuple[tuple[Parameter, ...], ...] = key(_MATRIX)
+    repository: str = key(_REPOSITORY)
     stage: str = key(replace(_NAME, about="the stage of its Dockerfile that is built; default: the last"))
     where: str = ""
 
@@ -390,7 +400,7 @@ PARTY = Object("two parties to try the images with (out/compose.yaml)", Party)
 
 
 _OURS = (("from",), ("image",))
-_BUILT = ("versions", "tags", "args", "stage")
+_BUILT = ("versions", "tags", "args", "stage", "repository")
 _THIRD_PARTY = (("image",), ("from", "needs", "sources", "files", "home", "template", "downloads", "with", *_BUILT))
 _IMAGE = Object(
     "an image", Image, by="kind", rules={kind: _THIRD_PARTY if kind == "third-party" else _OURS for kind in KINDS}
@@ -458,7 +468,8 @@ def parse_family(text: str, name: str) -> Family:
         if label.name.startswith("org.opencontainers.image.") and label.name.rpartition(".")[2] in IMAGE_LABELS:
             root.problems.append(Problem(label.where, f"{label.name}: every image has its own"))
     _raise(root.problems, name)
-    return replace(family, version_key=family.version_key or key_of(family.slug, "_VERSION"))
+    # no key begins with a digit
+    return replace(family, version_key=family.version_key or key_of(family.slug, "_VERSION").lstrip("0123456789_"))
 
 
 def parse_line(
@@ -508,7 +519,7 @@ def read_root(text: str, name: str, other: Callable[[str], str | None], extendin
     root = parse_yaml(text, name)
     pairs = root.raw.value if isinstance(root.raw, MappingNode) else []
     for key_node, value in pairs:
-        if key_node.value == "images":
+        if key_node.value in ("images", "bases"):
             expand_matrix(value, root.problems)
     for pair in pairs:
         extended = pair[1].value if pair[0].value == "extends" else None
@@ -569,7 +580,7 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
     """Each base, image and source that is named has to be there, and in no other role; a release has every source."""
     bases = dict.fromkeys(base.name for base in line.bases)
     sources = dict.fromkeys(source.name for source in line.sources)
-    own = [source.name for source in line.sources if source.path]
+    own = {source.name for source in line.sources if source.path}
     kinds = {image.name: image.kind for image in line.images}
     parents = {**bases, **kinds}
     for release in line.releases:
@@ -600,7 +611,8 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
                 problems.append(Problem(image.where, wrong))
         for name in (*image.sources, *filter(None, [image.main_source])):
             check(image, "source", name, sources)
-        for name in sorted({n for names in (image.parents, image.sources) for n in names if names.count(n) > 1}):
+        counts = (Counter(image.parents), Counter(image.sources))
+        for name in sorted({name for count in counts for name, times in count.items() if times > 1}):
             problems.append(Problem(image.where, f"{image.name}: {name} is listed twice"))
         for name in sorted({*image.sources} & {*image.parents}):
             wrong = f"{image.name}: {name} is both a source and a parent; names must be unique"
@@ -630,7 +642,8 @@ def _check_party(party: Party, images: Sequence[str], problems: list[Problem]) -
 
     def check(name: str, known: Sequence[str], where: str) -> None:
         if name and name not in known:
-            problems.append(Problem(where, f"unknown image {name}{did_you_mean(name, known)}"))
+            near = did_you_mean(name, known) or f"; a catalogue that drops it {DROPS_PARTY}"
+            problems.append(Problem(where, f"unknown image {name}{near}"))
 
     for service in party.services:
         check(service.value, images, service.where)

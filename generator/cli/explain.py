@@ -71,9 +71,8 @@ def _key(workspace: Workspace, name: str) -> Row:
     if row is None or not where:
         declared = [own.where for own in plan.family.keys if own.name == name]
         return name, row.default if row else "", f"default ({declared[0]})" if declared else "default"
-    overrides = {key_of(o.name, "_SOURCE"): o.value for o in plan.settings.sources}
-    overrides |= {key_of(o.name, "_IMAGE"): o.value for o in plan.settings.images}
-    value = overrides.get(name) or plan.settings.other(name) or getattr(plan.settings, row.attribute)
+    override = plan.settings.overrides.get(name)
+    value = override.value if override else plan.settings.other(name) or getattr(plan.settings, row.attribute)
     shown = " ".join(value) if isinstance(value, tuple) else str(value)
     # a value that no rendered file may have, such as a password
     return name, "(not shown)" if where.startswith(LOCAL) else shown, where

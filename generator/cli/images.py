@@ -64,7 +64,7 @@ def command(
             (
                 target.name,
                 target.kind,
-                " ".join(parse_reference(tag).tag for tag in target.tags) or "-",
+                " ".join(f"{_other_name(target)}{parse_reference(tag).tag}" for tag in target.tags) or "-",
                 " ".join(target.platforms) or "none",
                 ", ".join((*target.parents, *(base.name for base in target.bases))),
             )
@@ -77,6 +77,11 @@ def command(
             groups = [(group.name, ", ".join(group.images)) for group in plan.groups]
             click.echo(f"\n{table(('GROUP', 'IMAGES'), groups, WIDTH)}")
         _say_skipped(selected)
+
+
+def _other_name(target: Target) -> str:
+    """Its name in references where that is another than its own: ``web/api:``."""
+    return "" if target.repository == target.name or target.kind == "third-party" else f"{target.repository}:"
 
 
 def _as_json(target: Target) -> dict[str, object]:

@@ -32,6 +32,7 @@ def command(
     """
     from generator.bake.join import join
     from generator.bake.push_checks import release_access
+    from generator.config.reference import below
     from generator.registry.client import Registry
     from generator.registry.http import RegistryError
     from generator.registry.publish import not_written
@@ -63,7 +64,7 @@ def command(
         return
     rows = [
         (
-            p.publication.path.rpartition("/")[2],
+            below(workspace.plan.settings.prefix, p.publication.path),
             " ".join(p.publication.contents.platforms),
             " + ".join(human(size) for size in p.publication.contents.sizes.values()),
             short_digest(p.publication.target.digest),

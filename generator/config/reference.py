@@ -126,6 +126,11 @@ def short(reference: str) -> str:
     return repository(reference).rpartition("/")[2]
 
 
+def below(prefix: str, path: str) -> str:
+    """What follows a prefix in the path of a repository: ``web/api`` for ``host/team`` and ``team/web/api``."""
+    return without(parse_reference(f"{prefix}/image").path[: -len("image")], path)
+
+
 def check_prefix(text: str) -> None:
     """What stands before ``/<image>:<tag>``: a registry, a path, or both. Raises ValueError."""
     _check_scheme(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from generator.config import values
@@ -154,10 +155,15 @@ class Settings:
         """The value of one of the catalogue's keys, "" if it is not set."""
         return dict(self.others).get(key, "")
 
+    @cached_property
+    def overrides(self) -> dict[str, Override]:
+        """What replaces sources and images, by its key; a key has "_" for "-" too."""
+        named = ((self.sources, "_SOURCE"), (self.images, "_IMAGE"))
+        return {key_of(override.name, suffix): override for overrides, suffix in named for override in overrides}
+
     def is_set(self, key: str) -> bool:
         """Whether a key that is empty by default, or the key of an image, has a value."""
-        image = any(key == key_of(image.name, "_IMAGE") for image in self.images)
-        return image or bool(self.other(key) or getattr(self, key.lower(), ""))
+        return key in self.overrides or bool(self.other(key) or getattr(self, key.lower(), ""))
 
     def where(self, key: str) -> str:
         """``file:line`` of a key, for messages; ``.env`` if the key has its default."""

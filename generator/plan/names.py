@@ -46,9 +46,9 @@ def name_problems(line: Line) -> Iterator[Problem]:
         own.context: f"the context of the file that {own.name} names" for own in line.family.keys if own.type == "file"
     }
     taken = {**TAKEN, **files}
-    images = [image.name for image in line.images]
+    images = dict.fromkeys(image.name for image in line.images)
     for group in line.groups:
-        if group.name in (*taken, *images):
+        if group.name in taken or group.name in images:
             wrong = f"group {group.name}: {taken.get(group.name, 'an image')} has this name; choose another"
             yield Problem(group.where, wrong)
         for name in group.images:

@@ -10,13 +10,24 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 from generator.catalogue.contract import Contract, Pair, filled
-from generator.catalogue.line import EnvKey, Family, Group, Image, ImageKind, Line, Party, Release, Source
+from generator.catalogue.line import (
+    DROPS_PARTY,
+    EnvKey,
+    Family,
+    Group,
+    Image,
+    ImageKind,
+    Line,
+    Party,
+    Release,
+    Source,
+)
 from generator.catalogue.schema import Param
-from generator.config.reference import check_tag, mirrored, normalize
-from generator.config.settings import Keys, Override, Settings, key_of
+from generator.config.reference import check_tag, mirrored, normalize, parse_reference
+from generator.config.settings import Keys, Settings, key_of
 from generator.errors import InputError, Problem, did_you_mean
 from generator.plan.names import GROUPS, clashes, image_variable, name_problems
 
@@ -118,10 +129,12 @@ class Target:
     inherits: str
     params: tuple[tuple[str, Param], ...]
     downloads: tuple[Pair, ...]
+    repository: str
+    """what follows PREFIX/ in its tags; of a third-party image the last part of its name"""
     tag_patterns: tuple[str, ...]
-    """its tags as HCL templates"""
-    version: str
-    """its own tag, as an HCL expression"""
+    """its tags, with ``${tag}`` for its own version of TAG or BASE_TAG"""
+    versions: tuple[str, str]
+    """the release in TAG, and what its tags have in place of it; both "" if that is the same"""
     args: tuple[Pair, ...]
     stage: str
     contract: Contract
@@ -130,6 +143,21 @@ class Target:
     def is_pushed(self) -> bool:
         """Whether a release publishes it: it is no builder, and no third-party image."""
         return bool(self.tags) and self.kind != "third-party"
+
+    @property
+    def version(self) -> str:
+        """``${tag}`` of its patterns, as an HCL expression."""
+        key = "BASE_TAG" if self.kind == "base" else "TAG"
+        return 'replace({}, "{}", "{}")'.format(key, *self.versions) if any(self.versions) else key
+
+    def settings_of(self, tag: str) -> set[str]:
+        """The values of TAG, or BASE_TAG, with which it has this tag; none for one that it has in any case."""
+        values, (release, own) = set(), self.versions
+        for pattern in () if tag in self.tag_patterns else self.tag_patterns:
+            start, _, end = pattern.partition("${tag}")
+            if match := re.fullmatch(f"{re.escape(start)}(.+){re.escape(end)}", tag):
+                values.add(match[1].replace(own, release))
+        return values
 
     @property
     def reference(self) -> str:
@@ -182,8 +210,16 @@ class Plan:
         keys = (own.name for own in self.family.keys if own.type == "file")
         return {name: value for name in keys if (value := self.settings.other(name))}
 
+    @cached_property
+    def _by_name(self) -> dict[str, Target]:
+        return {target.name: target for target in self.targets}
+
     def target(self, name: str) -> Target:
-        return next(t for t in self.targets if t.name == name)
+        """For templates. Raises LookupError if there is none."""
+        if name not in self._by_name:
+            near = did_you_mean(name, self._by_name) or f"; a catalogue that drops it {DROPS_PARTY}"
+            raise LookupError(f"{self.title} has no image {name}{near}")
+        return self._by_name[name]
 
     def select(self, names: Iterable[str]) -> tuple[Target, ...]:
         """The targets of these images and groups, in build order. Raises InputError for names that are neither."""
@@ -220,7 +256,8 @@ def make_plan(settings: Settings, line: Line) -> Plan:
         )
     _check_override_names(settings, line, problems)
     bases = {b.name: _plan_base(b.name, b.image, settings) for b in line.bases}
-    sources = {s.name: _plan_source(s, release, settings, bases, problems) for s in line.sources}
+    commits = {ref.name: ref.commit for ref in release.refs}
+    sources = {s.name: _plan_source(s, commits.get(s.name, ""), settings, bases, problems) for s in line.sources}
     targets: dict[str, Target] = {}
     for image in line.images:
         targets[image.name] = _plan_image(image, settings, line, release, sources, bases, targets)
@@ -241,7 +278,9 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     if clashing := [*clashes(_names_and_tags(complete, line))]:
         raise InputError(clashing)
     groups = [Group(name, tuple(t.name for t in kept if t.kind in kinds)) for name, kinds in GROUPS.items()]
-    groups += [Group(group.name, tuple(t.name for t in kept if t.name in group.images)) for group in line.groups]
+    for group in line.groups:
+        members = set(group.images)
+        groups.append(Group(group.name, tuple(t.name for t in kept if t.name in members)))
     return Plan(
         settings=settings,
         keys=line.keys,
@@ -262,8 +301,9 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
         (settings.sources, "_SOURCE", [s.name for s in line.sources]),
         (settings.images, "_IMAGE", line.upstream_images),
     ):
+        keys = set(map(key_of, known))
         for o in overrides:
-            if key_of(o.name) not in map(key_of, known):
+            if key_of(o.name) not in keys:
                 near = difflib.get_close_matches(o.name, known, n=1)
                 # --source is given the name itself
                 called = str if o.where == "--source" else partial(key_of, suffix=suffix)
@@ -273,10 +313,9 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
 
 
 def _plan_source(
-    source: Source, release: Release, settings: Settings, bases: dict[str, Base], problems: list[Problem]
+    source: Source, commit: str, settings: Settings, bases: dict[str, Base], problems: list[Problem]
 ) -> PlannedSource:
-    commit = next((r.commit for r in release.refs if r.name == source.name), "")
-    override = _override(settings.sources, source.name)
+    override = settings.overrides.get(key_of(source.name, "_SOURCE"))
     location, where = f"{source.git}#{commit}" if source.git else source.path, "" if source.git else source.where
     if override:
         location, where = override.value, override.where
@@ -293,15 +332,9 @@ def _plan_source(
     return PlannedSource(source.name, location, False, url, revision, commit, fetch_in, source.licenses, where)
 
 
-def _override(overrides: Iterable[Override], name: str) -> Override | None:
-    """The one for a name of the catalogue: a key of ``.env`` has "_" for "-" too."""
-    return next((override for override in overrides if key_of(override.name) == key_of(name)), None)
-
-
 def _plan_base(name: str, image: str, settings: Settings) -> Base:
     """An override is taken as written; anything else comes from BASE_REGISTRY if that is set."""
-    override = _override(settings.images, name)
-    if override is not None:
+    if override := settings.overrides.get(key_of(name, "_IMAGE")):
         return Base(name, override.value, override.value)
     return Base(name, mirrored(image, settings.base_registry) if settings.base_registry else image, image)
 
@@ -317,17 +350,17 @@ def _plan_image(
 ) -> Target:
     parents = tuple(p for p in image.parents if p in planned)
     platforms, skipped = _platforms(image, settings, [planned[p] for p in parents])
-    own_version = next((own.value for own in image.versions if own.name == release.version), "")
-    version = "BASE_TAG" if image.kind == "base" else "TAG"
-    version = f'replace({version}, "{release.version}", "{own_version}")' if own_version else version
+    versions = next(((own.name, own.value) for own in image.versions if own.name == release.version), ("", ""))
+    repository = image.repository or image.name
     if image.kind == "third-party":
         tags: tuple[str, ...] = (image.image,)
+        repository = parse_reference(image.image).path.rpartition("/")[2]
         own_bases: tuple[Base, ...] = (_plan_base(image.name, image.image, settings),)
         dockerfile = ""
     else:
         tag = {"base": settings.base_tag, "component": settings.tag}.get(image.kind, "")
-        tag = tag.replace(release.version, own_version) if own_version else tag
-        tags = tuple(f"{settings.prefix}/{image.name}:{t.replace('${tag}', tag)}" for t in image.tags) if tag else ()
+        tag = tag.replace(*versions)
+        tags = tuple(f"{settings.prefix}/{repository}:{t.replace('${tag}', tag)}" for t in image.tags) if tag else ()
         own_bases = tuple(bases[p] for p in image.parents if p in bases)
         dockerfile = f"dockerfiles/{image.name}/Dockerfile"
     own_sources = tuple(sources[s] for s in image.sources)
@@ -360,8 +393,9 @@ def _plan_image(
         inherits="",
         params=tuple((param.name, param.value) for param in image.params),
         downloads=image.downloads,
-        tag_patterns=tuple(t.replace("${tag}", f"${{{version}}}") for t in image.tags),
-        version=version,
+        repository=repository,
+        tag_patterns=image.tags,
+        versions=versions,
         args=image.args,
         stage=image.stage,
         contract=filled(image.contract, names),

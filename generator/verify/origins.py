@@ -226,15 +226,15 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
         # what is not in it could neither be seen nor missed
         message = f"it is a delta bundle: most of its images is in {index.base_names}"
         raise InputError(Problem(str(file), message), hint="fategen bundle load both, then: fategen verify")
-    images = {image.label: image for image in index.images}
-    if missing := [name for name in wanted.named if name not in images]:
+    found = _of_targets(wanted.targets, index.images)
+    if missing := [name for name in wanted.named if name not in found]:
         problems = [Problem(name, f"is not in {file.name}") for name in missing]
-        raise InputError(problems, hint=f"it has {', '.join(images)}")
+        raise InputError(problems, hint=f"it has {', '.join(dict.fromkeys(image.label for image in index.images))}")
     subjects = []
     for target in wanted.targets:
-        if target.name not in images:
+        if target.name not in found:
             continue
-        image = images[target.name]
+        image = found[target.name]
         ids = {platform_image.platform: platform_image.manifest.digest for platform_image in image.platform_images}
         for platform in _platforms(target, wanted, image.platforms):
             if platform in ids:
@@ -256,18 +256,42 @@ def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) 
         return _read_stored(stored, subjects, progress)
 
 
+def _of_targets(targets: Iterable[Target], images: Iterable[Image]) -> dict[str, Image]:
+    """The images of a bundle by the names of their targets: below any prefix, and of several of a name that of its tag.
+
+    ``docker.io/team/web/api:1`` may be ``web/api`` or ``api``, in a bundle without a nearer one.
+    """
+    ends: dict[str, list[Image]] = {}
+    for image in images:
+        for name in dict.fromkeys(map(reference.repository, image.references)):
+            for start in range(len(parts := name.split("/"))):
+                ends.setdefault("/".join(parts[start:]), []).append(image)
+    found = {}
+    for target in targets:
+        tags = {tag.rpartition(":")[2] for tag in target.tags}
+
+        def misfit(image: Image, tags: set[str] = tags) -> tuple[bool, int]:
+            return tags.isdisjoint(name.rpartition(":")[2] for name in image.references), len(image.references[0])
+
+        if target.tags and target.repository in ends:
+            found[target.name] = min(ends[target.repository], key=misfit)
+    return found
+
+
 def tags_in(file: Path, plan: Plan) -> tuple[str, ...]:
-    """``TAG=…``, ``BASE_TAG=…`` if all images of that kind in a bundle have one tag, and it is not the plan's."""
-    kinds = {target.name: target.kind for target in plan.targets}
-    names = [(kinds.get(image.label), name) for image in inspect(file).index.images for name in image.references]
-    changes = []
+    """``TAG=…``, ``BASE_TAG=…`` with which the images of that kind have the tags in a bundle, if these are others."""
+    images, changes = _of_targets(plan.targets, inspect(file).index.images), []
     for key, kind, planned in (
         ("TAG", "component", plan.settings.tag),
         ("BASE_TAG", "base", plan.settings.base_tag),
     ):
-        tags = {name.rpartition(":")[2] for own, name in names if own == kind}
-        if len(tags) == 1 and tags != {planned}:
-            changes.append(f"{key}={tags.pop()}")
+        named = [
+            (t, name) for t in plan.targets if t.kind == kind and t.name in images for name in images[t.name].references
+        ]
+        fitting = [values for target, name in named if (values := target.settings_of(name.rpartition(":")[2]))]
+        common = set.intersection(*fitting) if fitting else set()
+        if len(common) == 1 and planned not in common:
+            changes.append(f"{key}={common.pop()}")
     return tuple(changes)
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.format import contents
+from generator.bundle.index import arrange
+from generator.bundle.load import renamed
 from generator.bundle.push import push
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
+from generator.images.strictjson import Malformed
 from generator.registry.publish import Published
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import simple
@@ -160,6 +163,43 @@ def test_a_registry_without_a_path_is_refused(file: Path, prefix: str) -> None:
     with pytest.raises(InputError, match=f'"{prefix}" is a registry without a path') as error:
         push(file, prefix, state=file.parent, environment={})
     assert error.value.hint.startswith(f"{prefix}/PROJECT")
+
+
+NAMES = ("localhost:5000/team/web/api:1", "localhost:5000/team/api:1", "docker.io/library/db:1")
+
+
+def with_paths(directory: Path, prefix: str) -> Path:
+    """A bundle of images of which one has a path of its own below the prefix."""
+    images = []
+    for number, name in enumerate(NAMES):
+        layout = simple(directory / str(number), "x", files={"opt/x": name.encode()})
+        index = layout / "index.json"
+        index.write_text(re.sub(r"docker\.io/fgtest/x:[\w.]+", name, index.read_text()))
+        images.append(SourceImage((name,), layout, ("linux/amd64",)))
+    return save(images, directory / "paths.tar", name="paths", prefix=prefix).path
+
+
+def test_a_path_of_an_image_s_own_stays_under_another_prefix(registry: Loopback, tmp_path: Path) -> None:
+    file = with_paths(tmp_path, "localhost:5000/team")
+    paths = {pushed.publication.path for pushed in send(registry, file)}
+    assert paths == {"inside/fate/web/api", "inside/fate/api", "inside/fate/db"}
+    moved = renamed(inspect(file).index, "r.example.com/p")
+    assert [image.references[0] for image in moved.images] == [
+        "r.example.com/p/api:1", "r.example.com/p/db:1", "r.example.com/p/web/api:1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["", "team", "localhost:5000/tea"])
+def test_of_any_other_name_the_last_part_stays(prefix: str, tmp_path: Path) -> None:
+    index = inspect(with_paths(tmp_path, prefix)).index
+    assert index.prefix == "" and [index.own_name(name) for name in NAMES] == ["api", "api", "db"]
+
+
+def test_a_prefix_that_no_image_has_is_not_one_of_a_bundle(tmp_path: Path) -> None:
+    images = inspect(with_paths(tmp_path, "")).index.images
+    for prefix in ("localhost:5000/other", "localhost:5000/team/", "\n"):
+        with pytest.raises(Malformed, match="no image is below its prefix"):
+            arrange("x", images, prefix=prefix)
 
 
 def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: Path) -> None:

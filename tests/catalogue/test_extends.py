@@ -92,6 +92,20 @@ def test_what_is_wrong_is_said_with_the_file_that_has_it(more: str, said: str) -
     assert any(str(problem).startswith(said) for problem in caught.value.problems)
 
 
+@pytest.mark.parametrize("image", ["redis", "mysql", "proxy"])
+def test_who_drops_an_image_of_the_party_is_told_to_drop_the_party(image: str, project_dir: Path) -> None:
+    """Whether a smoke command or out/compose.yaml needs it."""
+    (project_dir / "catalogue").mkdir()
+    line = project_dir / "catalogue/1.3.yaml"
+    line.write_text(f"{HEAD}images: {{{image}: }}\n", encoding="utf-8")
+    advice = f"{image}; a catalogue that drops it must drop the party too: party: with no value"
+    with pytest.raises(InputError, match=re.escape(advice)) as caught:
+        load(Project(project_dir))
+    assert all(problem.where.startswith("packaged ") for problem in caught.value.problems)
+    line.write_text(f"{HEAD}images: {{{image}: }}\nparty:\n", encoding="utf-8")
+    assert "out/compose.yaml" not in load(Project(project_dir)).tree
+
+
 def test_a_line_that_is_not_packaged_cannot_be_changed() -> None:
     with pytest.raises(
         InputError, match=r"^catalogue/1\.2\.yaml:2: extends: there is no packaged catalogue/1\.2\.yaml$"

@@ -45,6 +45,15 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
     assert images["worker-nn"].where == images["worker-gpu"].where == "c.yaml:16"
 
 
+def test_bases_have_one_too() -> None:
+    base = '  jdk: {image: "jdk:${version}", matrix: {-8: {version: "8"}, -17: {version: "17"}}}\nimages:'
+    line = parse_line(LINE.replace("images:", base).replace("from: jre", "from: jdk-17"), name="c.yaml")
+    assert {base.name: base.image for base in line.bases if base.name != "jre"} == {
+        "jdk-8": "jdk:8",
+        "jdk-17": "jdk:17",
+    }
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

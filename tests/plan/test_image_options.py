@@ -67,6 +67,27 @@ def test_build_arguments_and_a_stage_are_the_targets(tmp_path: Path) -> None:
     assert '  target      = "service"\n' in hcl and '  args = {\n    EDITION = "a $${b}"\n  }\n' in hcl
 
 
+def test_a_name_in_references_may_have_a_path_and_be_that_of_several_images(tmp_path: Path) -> None:
+    plan = plan_of("repository: web/two, tags: [a], ")
+    assert plan.target("one").tags == ("p/web/two:a",)
+    assert 'tags        = ["${PREFIX}/web/two:a"]' in hcl_of(plan, tmp_path)
+    assert plan_of("repository: two, tags: [a], ").target("one").tags == ("p/two:a",)
+
+
+@pytest.mark.parametrize(
+    ("one", "tag", "values"),
+    [
+        ("", "x", {"x"}),
+        ('tags: ["${tag}", "${tag}-cpu", latest], ', "x-cpu", {"x", "x-cpu"}),
+        ('tags: ["${tag}", latest], ', "latest", set()),
+        ("versions: {2.2.0: 3.2.0}, ", "3.2.0-mine", {"2.2.0-mine"}),
+        ('tags: ["v${tag}"], ', "x", set()),
+    ],
+)
+def test_a_tag_tells_which_settings_gave_it(one: str, tag: str, values: set[str]) -> None:
+    assert plan_of(one).target("one").settings_of(tag) == values
+
+
 def test_a_line_has_more_groups() -> None:
     plan = plan_of(more="groups: {few: [two, tools]}\n")
     assert [target.name for target in plan.select(["few"])] == ["tools", "two"]
@@ -79,6 +100,9 @@ def test_a_line_has_more_groups() -> None:
         ('tags: ["${tga}"], ', "", '2.2.yaml:7: "${tga}" is not a tag'),
         ("tags: [-a], ", "", '.env: TAG: p/one:-a, a tag of one: it must not begin with "-"'),
         ('tags: [a, "a"], ', "", "2.2.yaml:7: image one: the tag p/one:a is that of image one too"),
+        ("repository: A/b, ", "", '2.2.yaml:7: "A/b" is not a repository'),
+        ("repository: a//b, ", "", '2.2.yaml:7: "a//b" is not a repository'),
+        ("repository: two, ", "", "2.2.yaml:8: image two: the tag p/two:2.2.0-release is that of image one too"),
         ("stage: A B, ", "", '2.2.yaml:7: "A B" is not a name'),
         ("args: {a: b}, ", "", '2.2.yaml:7: "a" is not a key'),
         ("", "groups: {all: [one]}\n", "2.2.yaml:9: group all: a group of images has this name; choose another"),

@@ -132,7 +132,8 @@ def test_the_packaged_ones_of_fategens_own_checkout_are_edited_where_they_are(
 ) -> None:
     shutil.copytree(packaged_data("templates"), project_dir / "templates")
     shutil.copytree(packaged_data("catalogue"), project_dir / "catalogue")
-    monkeypatch.setattr("generator.render.overrides.packaged_data", lambda kind: project_dir / kind)
+    for module in ("project", "render.overrides"):
+        monkeypatch.setattr(f"generator.{module}.packaged_data", lambda kind: project_dir / kind)
     code, _, said = override("egg")
     assert (code, "is the packaged file itself" in said) == (2, True)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from generator.bundle.save import save
+from generator.catalogue.line import parse_line
+from generator.config.settings import Settings
 from generator.errors import InputError
 from generator.images.layout import SourceImage
-from generator.verify.origins import tags_in
+from generator.plan.plan import make_plan
+from generator.verify.origins import Wanted, from_bundle, tags_in
 from generator.verify.run import require_contracts
 from tests.bundle.layouts import simple
 from tests.conftest import Run
@@ -38,7 +42,8 @@ def saved(directory: Path, *names: str) -> Path:
     """A bundle with images of these names."""
     images = []
     for number, name in enumerate(names):
-        layout = simple(directory / str(number), name.split("/")[-1].split(":")[0], (name.rpartition(":")[2],))
+        own, _, tag = name.partition("/")[2].rpartition(":")
+        layout = simple(directory / str(number), own, (tag,))
         images.append(SourceImage((name,), layout, ("linux/amd64",)))
     return save(images, directory / "x.fate.tar", name="x").path
 
@@ -56,6 +61,31 @@ def test_a_bundle_is_checked_by_the_tag_that_its_images_have(
     tmp_path: Path, names: tuple[str, ...], tags: tuple[str, ...]
 ) -> None:
     assert tags_in(saved(tmp_path, *names), plan_of()) == tags
+
+
+OWN = """\
+line: "2.2"
+releases: {2.2.0: {}}
+sources: {}
+bases: {j: {image: "j:1"}}
+images:
+  api: {kind: component, from: j}
+  web-api: {kind: component, from: j, repository: web/api, versions: {2.2.0: 3.0.0}}
+  x-slim: {kind: component, from: j, repository: x, tags: ["${tag}-slim", slim]}
+  x-full: {kind: component, from: j, repository: x, tags: ["${tag}", full]}
+"""
+
+
+def test_images_with_versions_and_names_of_their_own_are_found_in_a_bundle(tmp_path: Path) -> None:
+    names = [f"fgtest/{own}" for own in ("web/api:3.0.0-mine", "api:2.2.0-mine", "x:2.2.0-mine-slim", "x:2.2.0-mine")]
+    bundle = saved(tmp_path, *names)
+    settings = Settings("q", "1", "2.2.0-release", "2.2.0")
+    assert tags_in(bundle, make_plan(settings, parse_line(OWN, name="2.2.yaml"))) == ("TAG=2.2.0-mine",)
+    plan = make_plan(replace(settings, tag="2.2.0-mine"), parse_line(OWN, name="2.2.yaml"))
+    found = from_bundle(bundle, Wanted(plan.targets, ("web-api",), ()))
+    assert {subject.image: subject.reference for subject in found.subjects} == {
+        "api": names[1], "web-api": names[0], "x-slim": names[2], "x-full": names[3],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("asked", "tag"), [((), "2"), (("--tag", "3"), "3")])

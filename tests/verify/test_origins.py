@@ -26,7 +26,7 @@ AMD, ARM = "linux/amd64", "linux/arm64"
 
 def targets(*names: str) -> tuple[Target, ...]:
     target = replace(plan_of().targets[0], contract=Contract(), skipped=())
-    return tuple(replace(target, name=name, tags=(f"fgtest/{name}:1.0",)) for name in names)
+    return tuple(replace(target, name=name, repository=name, tags=(f"fgtest/{name}:1.0",)) for name in names)
 
 
 def bundle(tmp_path: Path, *images: SourceImage, bases: Sequence[Path] = ()) -> Path:

@@ -31,13 +31,14 @@ def command(file: Path, prefix: str, output_format: str, quiet: bool, **options:
     registry are not sent again: after an error, run the command again.
     """
     from generator.bundle.push import push
+    from generator.config.reference import below
 
     with Bar("checking", quiet) as checking, Bar("pushing", quiet) as bar:
         root, pushed = push(file, prefix, **options, checking=checking, progress=bar, state=state_directory())
     images: list[dict[str, object]] = []
     rows: list[tuple[str, ...]] = []
     for p in pushed:
-        names = [f"{prefix}/{p.publication.path.rpartition('/')[2]}:{tag}" for tag in p.publication.tags]
+        names = [f"{prefix}/{below(prefix, p.publication.path)}:{tag}" for tag in p.publication.tags]
         digest, platforms = p.publication.target.digest, p.publication.contents.platforms
         images.append({"references": names, "digest": digest, "platforms": platforms, "state": p.state, "sent": p.sent})
         rows.append((names[0], " ".join(platforms), short_digest(digest), p.state, human(p.sent)))

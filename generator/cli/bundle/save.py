@@ -178,6 +178,7 @@ def command(
                 name=title,
                 bases=base_indexes,
                 files=contents,
+                prefix=plan.settings.prefix,
                 progress=bar if fetching is None else fetching.after(bar),
                 fetching=fetching,
             )
