@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os.path
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +42,16 @@ class Project:
             ignore.write_text("*\n", encoding="utf-8")
         return path
 
-    def search_path(self, kind: str) -> list[Path]:
-        """Where ``templates`` or ``catalogue`` files are looked for: the project's own, then the packaged ones.
+    @property
+    def has_own_family(self) -> bool:
+        """Whether its catalogue is that of a family of its own. It then has nothing of the packaged family."""
+        mine = self.root / "catalogue"
+        return os.path.lexists(mine / FAMILY_FILE) and mine.resolve() != packaged_data("catalogue").resolve()
 
-        A project whose catalogue has a family of its own has nothing of the packaged one.
-        """
+    def search_path(self, kind: str) -> list[Path]:
+        """Where ``templates`` or ``catalogue`` files are looked for: the project's own, then the packaged ones."""
         mine, packaged = self.root / kind, packaged_data(kind)
-        if kind == "catalogue" and os.path.lexists(mine / FAMILY_FILE):
+        if kind == "catalogue" and self.has_own_family:
             return [mine]
         return [mine, packaged] if mine.is_dir() and mine.resolve() != packaged.resolve() else [packaged]
 
@@ -56,6 +60,11 @@ def packaged_data(kind: str) -> Path:
     """The ``templates`` or ``catalogue`` directory that came with fategen: in the wheel, else in the checkout."""
     wheel = Path(__file__).parent / "data" / kind
     return wheel if wheel.is_dir() else Path(__file__).parent.parent / kind
+
+
+def is_of_family(name: str) -> bool:
+    """Whether a packaged file is the packaged family's own: a line, the template of an image, two parties of it."""
+    return re.search(r"^catalogue/.*\.yaml$|^templates/(dockerfiles/|.*compose\.yaml\.j2$)", name) is not None
 
 
 def find_project(start: Path) -> Project:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os.path
 import re
 import stat
@@ -22,6 +23,8 @@ from generator.render.overrides import never_read, no_files
 from generator.render.render import find_template, render
 from generator.render.tree import Change, compare, write
 
+STARTER = "examples/three-images"
+"""The project that a family of one's own begins as."""
 IGNORED = (".env.local", ".fategen/", "*.{family}.tar", "*.{family}.tar.*", "fategen-load.*")
 """What git ignores of a project: passwords, caches and logs, bundles."""
 
@@ -61,12 +64,26 @@ class Workspace:
 def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:
     """Everything that a command works on. Raises InputError with every problem of the first file that has any."""
     text = read_text(project.env)
+    return _workspace(project, text, _line_of(project, text, sets), sets=sets, sources=sources, strict=strict)
+
+
+def _workspace(
+    project: Project,
+    text: str,
+    line: Line,
+    *,
+    sets: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    strict: bool = False,
+) -> Workspace:
+    """What an ``.env`` with this text and this line make."""
     if odd := [*no_files(project)]:
         raise InputError(odd, hint="the packaged file would be used in its place: repair or remove it")
-    line = _line_of(project, text, sets)
     parse = partial(parse_settings, text, line.keys, sets=sets, source_sets=sources, strict=strict)
     committed, warnings = parse()
     plan = make_plan(committed, line)
+    if project.has_own_family and (lacking := [*_missing_templates(project, plan)]):
+        raise InputError(lacking, hint="write it, or correct its name in the catalogue")
     read: set[str] = set()
     tree = render(plan, project.search_path("templates"), read)
     if os.path.lexists(project.env_local):
@@ -77,29 +94,60 @@ def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] =
     return Workspace(project, plan, tree, (*warnings, *more))
 
 
-def create(project: Project, release: str) -> Workspace:
+def create(project: Project, release: str = "", family: str = "") -> Workspace:
     """Writes a new project: a commented ``.env`` for a release, a ``.gitignore``, and what that renders.
+
+    With the name of a ``family``, first a catalogue, templates and sources of a family of its own.
 
     Raises InputError if there is an ``.env`` already or the release is unknown, EngineError if the disk refuses;
     after a failure it can be run again.
     """
-    if project.env.exists() or project.env.is_symlink():
+    if os.path.lexists(project.env):
         problem = Problem(str(project.env), "already exists and was not changed")
         raise InputError(problem, hint="edit it, then run: fategen render")
-    text = _sample(project, release)
+    starter = _starter(family) if family else {}
+    if existing := [Problem(name, "already exists") for name in starter if os.path.lexists(project.root / name)]:
+        raise InputError(existing, hint="a family is begun in a directory without them; nothing was written")
+    made: list[Path] = []
     try:
+        for name, text in starter.items():
+            made.append(project.root / name)
+            made[-1].parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(made[-1], text)
+        text, line = _sample(project, release)
+        made.append(project.env)
         project.root.mkdir(parents=True, exist_ok=True)
-        _ignore(project.root / ".gitignore", load_family(project).slug)
+        _ignore(project.root / ".gitignore", line.family.slug)
         write_atomically(project.env, text)
-    except OSError as error:
-        raise EngineError(f"cannot write .env and .gitignore into {project.root}: {error.strerror}") from error
-    try:
-        workspace = load(project)
+        workspace = _workspace(project, text, line)
         write(workspace.drift(), project.root)
-    except BaseException:
-        project.env.unlink(missing_ok=True)
+    except BaseException as error:
+        for file in made:
+            file.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise EngineError(f"cannot write into {project.root}: {error.strerror}") from error
         raise
     return workspace
+
+
+def _starter(family: str) -> dict[str, str]:
+    """The files of a family of three images with this name; its user changes them into those of its own."""
+    directory, schema = packaged_data(STARTER), packaged_data("catalogue") / "schema.json"
+    files = [file for kind in ("catalogue", "templates", "app") for file in (directory / kind).rglob("*.*")]
+    texts = {file.relative_to(directory).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    name = f"catalogue/{FAMILY_FILE}"
+    texts[name] = texts[name].replace('"Greetings"', json.dumps(family, ensure_ascii=False))
+    return {**texts, "catalogue/schema.json": schema.read_text(encoding="utf-8")}
+
+
+def _missing_templates(project: Project, plan: Plan) -> Iterator[Problem]:
+    """Those that a family of its own lacks: the packaged ones of their names are the packaged family's."""
+    wanted = {f"dockerfiles/{target.template}": target.name for target in plan.targets if target.dockerfile}
+    if plan.party is not None:
+        wanted[plan.party.template] = "party:"
+    for name, user in wanted.items():
+        if not (project.root / "templates" / name).is_file():
+            yield Problem(f"templates/{name}", f"template not found, used by {user} in the catalogue")
 
 
 def load_settings_and_line(project: Project) -> tuple[Settings, Line]:
@@ -170,8 +218,8 @@ def _load_line(project: Project, family: Family, version: str, where: str) -> Li
     )
 
 
-def _sample(project: Project, release: str) -> str:
-    """The ``.env`` of a release, with the keys that its line has."""
+def _sample(project: Project, release: str) -> tuple[str, Line]:
+    """The ``.env`` of a release, with the keys that its line has, and the line."""
     family = load_family(project)
     release = release or family.release
     try:
@@ -186,7 +234,7 @@ def _sample(project: Project, release: str) -> str:
             hint="fategen init --release lists them all",
         )
     tag = family.tag_of(release)
-    return line.keys.sample_env(**{"BASE_TAG": tag, "TAG": tag, family.version_key: release})
+    return line.keys.sample_env(**{"BASE_TAG": tag, "TAG": tag, family.version_key: release}), line
 
 
 def _ignore(file: Path, family: str) -> None:

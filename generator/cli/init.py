@@ -1,4 +1,4 @@
-"""``fategen init``: a commented .env in this directory, and the files that it renders."""
+"""``fategen init``: a commented .env in this directory, and the files that it renders; a family of one's own."""
 
 from __future__ import annotations
 
@@ -26,15 +26,20 @@ LIST = "?"
     flag_value=LIST,
     help="The release. Alone: list all.",
 )
-def command(directory: Path, release: str) -> None:
+@click.option("--family", metavar="NAME", default="",
+              help="Begin an image family of your own: a catalogue, templates and sources too.")  # fmt: skip
+def command(directory: Path, release: str, family: str) -> None:
     """Write a commented .env into DIRECTORY (default: here) and render the project. An existing .env is kept."""
     project = Project(directory.resolve())
     if release == LIST:
         click.echo(table(("LINE", "RELEASES", "PLATFORMS", "IMAGES"), [*_rows(project)], WIDTH))
         return
-    workspace = create(project, release)
+    workspace = create(project, release, family)
     click.echo(f"wrote .env and {len(workspace.tree)} files for {workspace.plan.title}")
-    click.echo("next: review .env, run fategen render, commit the files, then run: fategen bake")
+    if family:
+        click.echo("next: put your images into catalogue/, templates/ and app/, run fategen render, then: fategen bake")
+    else:
+        click.echo("next: review .env, run fategen render, commit the files, then run: fategen bake")
 
 
 def _rows(project: Project) -> Iterator[tuple[str, str, str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from generator.catalogue.line import Line
 from generator.errors import InputError, Problem, did_you_mean
-from generator.project import FAMILY_FILE, Project, packaged_data
+from generator.project import FAMILY_FILE, Project, is_of_family, packaged_data
 from generator.render.tree import Change, write
 
 MISNAMED = {
@@ -71,9 +71,11 @@ class Packaged:
 
 
 def packaged_files(project: Project, line: Line) -> tuple[Packaged, ...]:
-    """All templates and catalogues that come with fategen."""
+    """All templates and catalogues that come with fategen, for a family of its own those that any family may use."""
     result = []
     for name, path in packaged_names().items():
+        if project.has_own_family and is_of_family(name):
+            continue
         override, state = project.root / name, "packaged"
         if override.is_file() and override.resolve() != path.resolve():
             state = "unchanged" if override.read_bytes() == path.read_bytes() else "own"

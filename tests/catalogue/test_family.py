@@ -84,7 +84,7 @@ def test_another_family_is_begun_rendered_and_listed_without_a_word_of_fate(tool
     assert "MY_TOOLS_VERSION=2.0.0\n" in env and "\nTAG=2.0.0\n" in env and "\n## Crates\n" in env
     assert "*.my-tools.tar" in ignored
     assert not re.findall("(?i).*fate(?!gen).*|.*(?:pip|maven)_.*", "".join([said, *texts]))
-    assert '"com.example.team" = "tools"' in hcl and '"id=cargo-login,src=${CARGO_LOGIN}"' in hcl
+    assert '"com.example.team"                     = "tools"' in hcl and '"id=cargo-login,src=${CARGO_LOGIN}"' in hcl
     assert 'CARGO_INDEX != "" ? CARGO_INDEX : null' in hcl and "LOCKFILE" not in hcl
 
 
@@ -102,6 +102,62 @@ def test_a_project_of_it_has_its_keys_and_not_those_of_the_packaged_family(tools
     }.items():
         with pytest.raises(InputError, match=f"^{re.escape(said)}"):
             load(Project(tools), sets=[change])
+
+
+ROOT = Path(generator.__file__).parents[1]
+OF_ANOTHER = re.compile("(?i).*(?:fate(?!gen)|apache|eggroll|federated).*")
+"""What no project of a family of its own has."""
+
+
+@pytest.mark.parametrize("name", ["Greetings", "My Shop: Größe 2", "3D", "東京"])
+def test_a_family_of_ones_own_is_begun_with_its_name_alone(name: str, tmp_path: Path) -> None:
+    said = run("init", tmp_path, "--family", name)
+    assert said.startswith(f"wrote .env and 4 files for {name} 1.0.0\n")
+    for command in ("images", "override", "explain hello", "render --check", "images --external"):
+        said += run(*command.split(), "-C", tmp_path)
+    assert "hello    component  1.0.0  linux/amd64 linux/arm64  runtime\n" in said and "rror" not in said
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert not OF_ANOTHER.findall("".join([said, *(file.read_text(encoding="utf-8") for file in files)]))
+
+
+def test_it_is_begun_as_the_example_is(tmp_path: Path) -> None:
+    run("init", tmp_path, "--family", "Greetings")
+    begun = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert begun.pop(Path("catalogue/schema.json")) == (ROOT / "catalogue/schema.json").read_bytes()
+    example = ROOT / "examples/three-images"
+    assert {file.relative_to(example): file.read_bytes() for file in example.rglob("*") if file.is_file()} == begun
+
+
+@pytest.mark.parametrize("existing", ["catalogue/family.yaml", "app/hello.sh", "catalogue/schema.json"])
+def test_it_is_not_begun_over_files_that_exist(existing: str, tmp_path: Path) -> None:
+    (tmp_path / existing).parent.mkdir()
+    (tmp_path / existing).write_text("mine", encoding="utf-8")
+    assert f"{existing}: already exists" in run("init", tmp_path, "--family", "Greetings")
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [tmp_path / existing]
+
+
+def test_one_that_could_not_be_begun_can_be_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way", encoding="utf-8")
+    assert "out" in run("init", tmp_path, "--family", "Greetings")
+    (tmp_path / "out").unlink()
+    assert run("init", tmp_path, "--family", "Greetings").startswith("wrote .env")
+
+
+def test_a_name_of_the_packaged_family_has_not_its_template(tools: Path) -> None:
+    for name in ("python", "egg"):
+        with (tools / "catalogue/2.0.yaml").open("a", encoding="utf-8") as line:
+            line.write(f"  {name}: {{kind: component, from: debian}}\n")
+    said = run("init", tools)
+    for name in ("python", "egg"):
+        assert (
+            f"templates/dockerfiles/{name}.Dockerfile.j2: template not found, used by {name} in the catalogue" in said
+        )
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").iterdir()), ids=lambda path: path.name)
+def test_an_example_has_no_word_of_the_packaged_family(example: Path) -> None:
+    files = [file for file in example.rglob("*") if file.is_file()]
+    assert files and not OF_ANOTHER.findall("".join(file.read_text(encoding="utf-8") for file in files))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,6 @@ def test_the_wheel_holds_its_data_and_no_test_and_no_sample(tmp_path: Path) -> N
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"generator", "fategen"}
-    for kind in ("templates", "catalogue"):
-        files = (file for file in (ROOT / kind).rglob("*") if file.suffix in (".j2", ".yaml", ".json"))
+    for kind in ("templates", "catalogue", "examples/three-images"):
+        files = (file for file in (ROOT / kind).rglob("*") if file.suffix in (".j2", ".yaml", ".json", ".sh"))
         assert {f"generator/data/{file.relative_to(ROOT)}" for file in files} <= names

@@ -1,0 +1,2 @@
+#!/bin/sh
+ready() { echo "shop: $1 is ready"; }

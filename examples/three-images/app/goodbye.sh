@@ -1,0 +1,1 @@
+echo "goodbye from $(id -u)"
