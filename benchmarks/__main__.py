@@ -19,6 +19,7 @@ from generator.text import table
 from generator.workspace import load
 from tests.sample_project import SAMPLE, make_sample_project
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 FATEGEN = [sys.executable, "-m", "generator"]
 
 
@@ -77,6 +78,23 @@ class Bench:
         return [
             slower("render, against importing its libraries", render, imports, 2),
             slower("--version, against bare Python", version, bare, 4),
+        ]
+
+    def scale(self) -> list[Row]:
+        """The monorepo of examples/ with more services: nothing may grow faster than they do."""
+        took = []
+        for count in (1000, 10_000):
+            project = self.work / f"services-{count}"
+            shutil.copytree(EXAMPLES / "monorepo", project)
+            line = project / "catalogue/1.0.yaml"
+            head, _, _ = line.read_text(encoding="utf-8").partition("      -cart:")
+            services = "".join(f"      -s{number}: {{name: s{number}}}\n" for number in range(count))
+            line.write_text(head + services, encoding="utf-8")
+            run([*FATEGEN, "render"], project)
+            took.append(seconds(lambda where=project: run([*FATEGEN, "render"], where), 3))  # type: ignore[misc]
+        return [
+            within("render of 1,000 images", took[0], 1),
+            slower("render of 10,000 images, against ten times that", took[1], 10 * took[0], 1.2),
         ]
 
     def cached(self) -> list[Row]:
@@ -248,6 +266,7 @@ def main(names: list[str]) -> int:
         bench = Bench(Path(directory))
         parts = {
             "start": bench.start,
+            "scale": bench.scale,
             "cached": bench.cached,
             "build": bench.build,
             "loop": bench.loop,
