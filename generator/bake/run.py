@@ -16,7 +16,7 @@ from generator.bake.events import Reader, Step, StepEvent
 from generator.bake.job import Job
 from generator.bake.view import View
 from generator.config.reference import parse_reference
-from generator.config.settings import key_of
+from generator.config.settings import Settings, key_of
 from generator.docker.engine import Facts
 from generator.docker.git import Checkout
 from generator.docker.hints import get_reachable
@@ -262,7 +262,10 @@ def bake_error(job: Job, reader: Reader, code: int, workspace: Workspace) -> Bak
         place = f" in stage {stage}, step {number}" if stage and "/" in number else ""
         lines = "".join(f"\n  | {line}" for line in (*cause(step.tail), _UNTOLD.sub("", step.error)))
         at = next(places(job, reader, workspace, name.target), "")
-        message, hint = f"{where} failed{place}: {one_line(name.text)}{lines}{at}", base_hint(job, name.text)
+        message, hint = (
+            f"{where} failed{place}: {one_line(name.text)}{lines}{at}",
+            base_hint(job, workspace.plan.settings, name.text),
+        )
         in_step = not name.text.startswith(EXPORTING)
         return BakeError(message, log_file(job, name.target), in_step, hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
@@ -301,14 +304,18 @@ def _numbers(template: Path, line: str) -> list[int]:
     return numbers
 
 
-def base_hint(job: Job, step: str) -> str:
+def base_hint(job: Job, settings: Settings, step: str) -> str:
     """The keys that say where a base image comes from, for a step that did not get one; "" for another step."""
+    own = {override.name: override.where for override in settings.images}
     wanted = step.removeprefix("load metadata for ")
     for base in (base for target in job.involved for base in target.bases):
         if wanted != step and wanted in (base.reference, str(parse_reference(base.reference).full)):
+            key, what = key_of(base.name, "_IMAGE"), f"{base.reference} is the base {base.name}"
+            if where := own.get(base.name):
+                return f"{what}, as {key} says: correct it ({where})"
             return (
-                f"{base.reference} is the base {base.name}: set BASE_REGISTRY in .env to a registry with the bases, or "
-                f"{key_of(base.name, '_IMAGE')} to another image; fategen images --external lists all"
+                f"{what}: set BASE_REGISTRY in .env to a registry with the bases, or {key} to another image; "
+                "fategen images --external lists all"
             )
     return ""
 

@@ -136,7 +136,7 @@ class LiveView(View):
     def end(self, *, failed: bool) -> None:
         self._live.stop()
         if failed or self._keep:
-            self._console.print(self._picture(final=True))
+            self._console.print(self._picture(final=True), no_wrap=True, overflow="ellipsis")
 
     def _picture(self, *, final: bool = False) -> Text:
         from rich.text import Text

@@ -225,7 +225,9 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
     except Exception as error:  # whatever a template does
         place, inside = _template_line(error, name)
         limits = {RecursionError: "it includes or calls itself without end", MemoryError: "it takes too much memory"}
-        raise InputError(Problem(place, f"{limits.get(type(error)) or error}{inside}")) from error
+        # of an object of ours a template's author knows the name of its class alone
+        what = limits.get(type(error)) or re.sub(r"'generator\.\S*?(\w+) object'", r"\1", str(error))
+        raise InputError(Problem(place, f"{what}{inside}")) from error
     if not is_generated(text):
         wrong = "renders no header, which marks generated files; begin it with: # {{ header }}"
         raise InputError(Problem(f"templates/{name}:1", wrong))

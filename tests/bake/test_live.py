@@ -106,7 +106,11 @@ def test_the_picture_makes_way_for_what_says_the_same(plan: Plan, failed: bool, 
 @pytest.mark.parametrize("columns", [2, 10, 20, 40])
 def test_a_narrow_terminal_breaks_no_line(plan: Plan, columns: int) -> None:
     terminal = Terminal(plan, "roll", columns=columns)
-    assert len(terminal.show(step("roll", "COPY 日本語 日本語 日本語", started=90.0))) == 3
+    failed = step("roll", "COPY 日本語 日本語 日本語", started=90.0, completed=91.0, error="x")
+    assert len(terminal.show(failed)) == 3
+    kept = Terminal(plan, "roll", columns=columns, keep=True)
+    kept.show(failed)
+    assert len(kept.lines) == 3
 
 
 def test_the_view_that_fits(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from generator.bake.events import Reader, StepEvent, parse_name
 from generator.bake.job import Job
 from generator.bake.run import FIX, BakeError, base_hint, busy_seconds, failure
 from generator.bake.run import bake_error as error_of
+from generator.config.settings import Override
 from generator.plan.plan import Plan
 from generator.project import Project
 from generator.workspace import Workspace, load
@@ -254,9 +255,16 @@ def test_a_parse_error_names_the_one_file(plan: Plan) -> None:
     ],
 )
 def test_a_base_that_cannot_be_had_names_the_keys_that_say_where_it_comes_from(step: str, key: str) -> None:
-    said = base_hint(job_of(plan_of(base_registry="mirror:5000"), "egg"), step)
+    plan = plan_of(base_registry="mirror:5000")
+    said = base_hint(job_of(plan, "egg"), plan.settings, step)
     assert bool(said) is bool(key)
     assert not key or (key in said and "BASE_REGISTRY" in said)
+
+
+def test_a_base_of_ones_own_names_the_line_that_says_it() -> None:
+    plan = plan_of(images=(Override("jre", "jre:8-typo", ".env:9"),))
+    said = base_hint(job_of(plan, "roll"), plan.settings, "load metadata for docker.io/library/jre:8-typo")
+    assert said == "jre:8-typo is the base jre, as JRE_IMAGE says: correct it (.env:9)"
 
 
 def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:

@@ -91,7 +91,7 @@ def project_1_11(project_dir: Path) -> Path:
     [
         ("Flask==2.0.3: Flask==2.0.3 Werkzeug>=2.0,<3", "torch==1.13.1+cpu: torch==1.13.1", r"torch==1\.13\.1\+cpu["),
         (
-            'pip: ["notebook>=6.5,<7"]',
+            'pip: ["notebook>=6.5,<7", setuptools<71]',
             """pip: ["a; python_version < '3.9'"]""",
             r"""'a; python_version < '"'"'3.9'"'"''""",
         ),
@@ -181,8 +181,7 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
         (
             PYTHON,
             '{% import "macros.j2" as m %}\n{{ m.source_stages(image.sourcez) }}\n',
-            f"templates/{PYTHON}:2: 'generator.plan.plan.Target object' has no attribute 'sourcez' (in packaged "
-            "templates/macros.j2:",
+            f"templates/{PYTHON}:2: Target has no attribute 'sourcez' (in packaged templates/macros.j2:",
         ),
         (PYTHON, '{% include "../../etc/passwd" %}\n', "templates/../../etc/passwd: template not found"),
         *(
