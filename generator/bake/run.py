@@ -130,8 +130,7 @@ def run_bake(
         try:
             return _run_once(context, title, outputs, overrides, no_cache)
         except BakeError as error:
-            reason = next((what for what, pattern in TRANSIENT.items() if pattern.search(error.message)), "")
-            if error.in_step or not reason:
+            if not (reason := passing(error)):
                 raise
             context.view.note(f"the engine {reason}; retrying")
             # one that restarts needs a moment
@@ -139,10 +138,19 @@ def run_bake(
     return _run_once(context, title, outputs, overrides, no_cache)
 
 
+def passing(error: BakeError) -> str:
+    """What the engine did, if it may do better in a moment; "" for another failure."""
+    found = (what for what, pattern in TRANSIENT.items() if pattern.search(error.message))
+    return "" if error.in_step else next(found, "")
+
+
 def failure(error: BakeError, consequence: str = "") -> BuildError | EngineError:
     """The error that a user sees: BuildError if a step of theirs failed, EngineError if the engine did."""
     message = f"{error.message}\n  full log: {error.log}" + (f"      {consequence}" if consequence else "")
-    hint = error.hint or (f"{reach}; {FIX}" if (reach := get_reachable(error.message)) else FIX)
+    again = (
+        f"the engine {reason}, {TRIES} times: wait, then run the same command" if (reason := passing(error)) else FIX
+    )
+    hint = error.hint or (f"{reach}; {FIX}" if (reach := get_reachable(error.message)) else again)
     return BuildError(message, hint=hint) if error.in_step else EngineError(message, hint=hint)
 
 

@@ -286,6 +286,16 @@ def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
     assert bake_error(job, Reader([], str), 7).message.endswith("exit code 7, no message")
 
 
+def test_of_an_engine_that_is_too_busy_nobody_has_anything_to_fix() -> None:
+    busy = BakeError(
+        "docker buildx bake failed: failed to solve: DeadlineExceeded: context deadline exceeded", "x", False
+    )
+    assert failure(busy).hint == (
+        "the engine stopped answering during the build, 5 times: wait, then run the same command"
+    )
+    assert failure(BakeError(busy.message, "x", in_step=True)).hint == FIX
+
+
 def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan) -> None:
     reader = Reader(["packages", "packages-linux-amd64", "egg"], str)
     for line in (
