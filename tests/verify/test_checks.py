@@ -28,6 +28,7 @@ FILES = {
     "/app/b.conf": FILE._replace(uid=5),
     "/app/now": Entry("link", 0o777, 0, 0, 0, "a.conf"),
     "/app/dead": Entry("link", 0o777, 0, 0, 0, "gone"),
+    "/tmp/empty": Entry("directory", 0o755, 0, 0, 0, ""),
     "/usr/bin/su": FILE._replace(mode=0o4755),
     "/usr/bin/env": FILE._replace(mode=0o2755, gid=42),
 }
@@ -69,6 +70,7 @@ def test_a_contract_that_asks_for_nothing_checks_nothing() -> None:
         (file("/app/*.conf", "file"), "file"),
         (Contract(mounted=(Pair("/app", "directory", HERE),)), "directory"),
         (Contract(absent=(Pair("/root/**", "a cache", HERE),)), "not there"),
+        (Contract(absent=(Pair("/tmp/**", "a leftover", HERE),)), "not there"),
         (Contract(setuid=(Item("/usr/bin/*", HERE),)), "only the allowed ones"),
         (Contract(size=Item("25 MB", HERE)), "25 MB"),
         (Contract(size=Item("1GB", HERE)), "25 MB"),
@@ -101,6 +103,7 @@ def test_what_is_as_it_is_asked_for_passes(contract: Contract, found: str) -> No
         (Contract(mounted=(Pair("/app/a.conf", "directory", HERE),)), "file"),
         (Contract(absent=(Pair("/app/*.conf", "", HERE),)), "/app/a.conf, /app/b.conf"),
         (Contract(absent=(Pair("/app/now", "", HERE),)), "/app/now"),
+        (Contract(absent=(Pair("/tmp/*", "", HERE),)), "/tmp/empty"),
         (Contract(setuid=(Item("/usr/bin/su", HERE),)), "/usr/bin/env (mode 2755, owner 0:42)"),
         (Contract(size=Item("24 MB", HERE)), "25 MB"),
     ],
