@@ -46,7 +46,8 @@ TOOLS = (
         r"The user requested |\S+ \S+ depends on |Expected (?:sha256|md5|or)|Got        |.*\(NewConnectionError|"
         r".*after connection broken by|Running setup\.py \w+ for \S+: finished with status 'error'",
         r"error: (?:subprocess-exited-with-error|metadata-generation-failed|legacy-install-failure)|"
-        r"ERROR: (?:ResolutionImpossible|Exception:)",
+        # the last of its tries says it
+        r"ERROR: (?:ResolutionImpossible|Exception:)|WARNING: Retrying \(Retry\(total=[1-9]",
         r"\[end of output\]",
     ),
     Tool("apt", r"E: |W: Failed to fetch|Err:\d+ |W: GPG error|\S+ : (?:Depends|Breaks|Conflicts|PreDepends): "),
