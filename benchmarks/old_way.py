@@ -24,6 +24,7 @@ JAVA = {
 VOLUME = "fategen-bench-m2"
 
 BASE = """\
+{{ m.apt_stage() }}
 FROM {{ python }}
 {{ m.apt_install(packages, cache) }}
 COPY requirements.txt /data/projects/python/
@@ -48,6 +49,7 @@ RUN ln -s fateboard-*.jar fateboard.jar
 CMD java -jar fateboard.jar
 """
 EGG = """\
+{{ m.apt_stage() }}
 FROM old-way/base-image:1
 COPY --from={{ jre }} /opt/java/openjdk /opt/java/openjdk
 {{ m.apt_install(packages, cache) }}
