@@ -154,7 +154,9 @@ def test_a_name_of_the_packaged_family_has_not_its_template(tools: Path) -> None
         )
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "example", sorted(env.parent for env in ROOT.glob("examples/*/.env")), ids=lambda path: path.name
+)
 def test_an_example_has_no_word_of_the_packaged_family(example: Path) -> None:
     files = [file for file in example.rglob("*") if file.is_file()]
     assert files and not OF_ANOTHER.findall("".join(file.read_text(encoding="utf-8") for file in files))

@@ -15,7 +15,7 @@ from tests.fate_plan import LINES, plan_of
 
 ROOT = Path(__file__).parents[2]
 PROJECTS = [ROOT, ROOT / "tests" / "golden" / "harbor", *sorted((ROOT / "releases").iterdir())]
-EXAMPLES = sorted((ROOT / "examples").iterdir())
+EXAMPLES = sorted(env.parent for env in ROOT.glob("examples/*/.env"))
 
 
 @pytest.mark.parametrize("project", [*PROJECTS, *EXAMPLES], ids=lambda path: path.name)
