@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from generator.errors import InputError, Problem, did_you_mean
@@ -49,9 +50,13 @@ class Job:
         """The targets that are images with names: no builders."""
         return tuple(target for target in self.targets if target.tags)
 
+    @cached_property
+    def _by_name(self) -> dict[str, Target]:
+        return {target.name: target for target in self.involved}
+
     def shown(self, name: str) -> str:
         """The image that a target belongs to: a copy for fewer platforms is reported as its original."""
-        return next((t.inherits or t.name for t in self.involved if t.name == name), name)
+        return self._by_name[name].inherits or name if name in self._by_name else name
 
     def sources(self, target: Target) -> set[str]:
         """The names of the sources that a target is built from in this run, its parents' included."""
@@ -61,7 +66,7 @@ class Job:
 
     def platform(self, name: str, platform: str) -> str:
         """A step's platform; BuildKit leaves it out if the target has only one."""
-        target = next((t for t in self.involved if t.name == name), None)
+        target = self._by_name.get(name)
         return platform or (target.platforms[0] if target and len(target.platforms) == 1 else "")
 
 
@@ -84,7 +89,7 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
         if platform not in known
     ]
     left_out: list[tuple[str, str, str]] = []
-    kept: list[str] = []
+    kept: dict[str, None] = {}
     for target in plan.select(names):
         for skipped in target.skipped:
             if skipped.platform not in options.platforms:
@@ -94,7 +99,7 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
             else:
                 left_out.append((target.name, skipped.platform, skipped.reason))
         if not options.platforms or set(target.platforms) & set(options.platforms):
-            kept.append(target.name)
+            kept[target.name] = None
     if not problems and not kept:
         problems.append(Problem("--platform", f"no image of {' '.join(names)} has {' '.join(options.platforms)}"))
     if problems:
@@ -119,8 +124,9 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
         if target.name not in copies
     )
     overrides = [f"{target.name}.platform={','.join(target.platforms)}" for target in involved]
+    originals = set(copies.values())
     for target in involved:
-        links = (context for context in target.contexts if context.target in copies.values())
+        links = (context for context in target.contexts if context.target in originals)
         overrides += [f"{target.name}.contexts.{context.name}=target:{context.target}" for context in links]
     return Job(tuple(t for t in involved if t.name in kept), involved, options, tuple(overrides), tuple(left_out))
 

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from generator.catalogue.line import DOWNLOADS
 from generator.config.reference import parse_reference
 from generator.config.settings import key_of
-from generator.plan.plan import Plan, Target
+from generator.plan.plan import Base, Plan, Target
 from generator.render.dockerfile import names_in
 
 KINDS = ("image", "git", *DOWNLOADS, "url")
@@ -45,17 +45,19 @@ def externals(
 
     ``tree`` has the rendered Dockerfiles; ``maven_settings`` is the text of that file, "" if there is none.
     """
+    bases = {base.reference: base for target in (*plan.targets, *targets) for base in target.bases}
     images: dict[tuple[str, str, str, str], dict[str, None]] = {}
     for target in targets:
         dockerfile = tree.get(target.dockerfile, "")
-        for row in (*_images(plan, target, dockerfile), *_files(plan, target, dockerfile, maven_settings)):
+        for row in (*_images(plan, target, dockerfile, bases), *_files(plan, target, dockerfile, maven_settings)):
             images.setdefault(row, {})[target.inherits or target.name] = None
     rows = sorted(images.items(), key=lambda item: (KINDS.index(item[0][0]), item[0]))
     return tuple(External(*row, tuple(names)) for row, names in rows)
 
 
-def _images(plan: Plan, target: Target, dockerfile: str) -> Iterator[tuple[str, str, str, str]]:
-    bases = {base.reference: base for other in (*plan.targets, target) for base in other.bases}
+def _images(
+    plan: Plan, target: Target, dockerfile: str, bases: Mapping[str, Base]
+) -> Iterator[tuple[str, str, str, str]]:
     named = [name for name, _ in names_in(dockerfile) if "$" not in name]
     for name in named or [base.reference for base in target.bases]:
         if name in bases:
