@@ -12,7 +12,6 @@ import click
 
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
-from generator.config.reference import parse_reference
 from generator.errors import InputError, Problem
 from generator.plan.plan import Target, linked
 from generator.progress import say
@@ -60,11 +59,13 @@ def command(
             for tag in target.tags if target.platforms else ():
                 click.echo(tag)
     else:
+        # of a name that is another than the image's, all that follows PREFIX
+        start = f"{plan.settings.prefix}/"
         rows = [
             (
                 target.name,
                 target.kind,
-                " ".join(f"{_other_name(target)}{parse_reference(tag).tag}" for tag in target.tags) or "-",
+                " ".join(tag.removeprefix(start).removeprefix(f"{target.name}:") for tag in target.tags) or "-",
                 " ".join(target.platforms) or "none",
                 ", ".join((*target.parents, *(base.name for base in target.bases))),
             )
@@ -77,11 +78,6 @@ def command(
             groups = [(group.name, ", ".join(group.images)) for group in plan.groups]
             click.echo(f"\n{table(('GROUP', 'IMAGES'), groups, WIDTH)}")
         _say_skipped(selected)
-
-
-def _other_name(target: Target) -> str:
-    """Its name in references where that is another than its own: ``web/api:``."""
-    return "" if target.repository == target.name or target.kind == "third-party" else f"{target.repository}:"
 
 
 def _as_json(target: Target) -> dict[str, object]:

@@ -163,6 +163,19 @@ def test_an_example_has_no_word_of_the_packaged_family(example: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("example", "row"),
+    [
+        ("three-images", ["hello", "component", "1.0.0"]),
+        ("versions", ["greeter-1", "component", "greeter:1.4.9"]),
+        ("monorepo", ["shop-cart", "component", "shop/cart:1.0.0"]),
+    ],
+)
+def test_images_are_listed_with_names_of_their_own(example: str, row: list[str]) -> None:
+    said = run("images", "-C", ROOT / "examples" / example)
+    assert row in [line.split()[:3] for line in said.splitlines()]
+
+
+@pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("family: My Tools\n", "family: A\nfamly: B\n", "2: famly: unknown key; did you mean family?"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -69,6 +70,16 @@ def test_the_pins_and_packages_that_a_line_changes_are_in_its_dockerfiles() -> N
     assert r"-e 's/^Flask==2\.0\.3[[:space:]]*$/Flask==2.0.3\nWerkzeug>=2.0,<3/'" in base
     assert "then sed -i '/^--extra-index-url /d' requirements.txt" in base
     assert "JSON.stringify(read, null, 2));' hmac_sha1\n" in tree["dockerfiles/packages/Dockerfile"]
+
+
+def test_a_pin_may_be_replaced_by_another_one_for_each_platform(project_dir: Path) -> None:
+    (project_dir / "catalogue").mkdir()
+    both = 'a==2+cpu;platform_machine=="x86_64" a==2;platform_machine=="aarch64"'
+    line = {"line": "1.3", "extends": "packaged", "images": {"base-image": {"with": {"replace-pins": {"a==1": both}}}}}
+    (project_dir / "catalogue/1.3.yaml").write_text(json.dumps(line), encoding="utf-8")
+    base = load(Project(project_dir)).tree["dockerfiles/base-image/Dockerfile"]
+    lines = 'a==2+cpu;platform_machine=="x86_64"\\na==2;platform_machine=="aarch64"'
+    assert f"-e 's/^a==1[[:space:]]*$/{lines}/'" in base
 
 
 def put_catalogue(project_dir: Path, line: str, old: str, new: str) -> None:
