@@ -41,10 +41,9 @@ def test_three_versions_in_two_variants_are_pushed_to_one_repository(
     others = {f"{alias}{variant}" for alias in ("oldstable", "stable", "latest") for variant in ("", "-bookworm")}
     listed = registry_get(registry, f"{NAMESPACE}/greeter/tags/list")
     assert isinstance(listed, dict) and set(listed["tags"]) == own | others
-    for tag, version in (("stable", "2.1"), ("latest-bookworm", "3.0"), ("1.4.9", "1.4")):
-        reference = f"{registry}/{NAMESPACE}/greeter:{tag}"
-        assert docker("run", "--rm", reference) == f"greeter {version}: good day"
-        docker("image", "rm", "--force", reference)
+    reference = f"{registry}/{NAMESPACE}/greeter:stable-bookworm"
+    assert docker("run", "--rm", reference) == "greeter 2.1: good day"
+    docker("image", "rm", "--force", reference)
     assert not OF_ANOTHER.findall(ran.out + ran.err)
 
 
@@ -53,13 +52,14 @@ def test_twelve_services_are_built_by_one_builder_and_carried_in_a_bundle(
     example: Path, fategen: Fategen, registry: str
 ) -> None:
     bundle, said = "shop-1.0.0.shop.tar", ""
-    for command in ("bake --load -q", "verify order -q", "bundle save -q", f"verify --bundle {bundle} -q",
-                    f"bundle load {bundle}", f"bundle push {bundle} {registry}/{NAMESPACE}-site"):  # fmt: skip
+    for command in ("bundle save", f"verify --bundle {bundle}", f"bundle load {bundle}",
+                    f"bundle push {bundle} {registry}/{NAMESPACE}-site"):  # fmt: skip
         ran = succeeded(fategen(*command.split(), cwd=example))
         said += ran.out + ran.err
     references = succeeded(fategen("images", "--format", "references", cwd=example)).out.split()
     assert len(references) == 12 and references[0] == f"{registry}/{NAMESPACE}/shop/cart:1.0.0"
     assert f"{registry}/{NAMESPACE}-site/shop/cart:1.0.0" in said
+    assert docker("run", "--rm", references[0]) == "shop: cart is ready"
     labels = docker("image", "inspect", "--format", "{{json .Config.Labels}}", references[0])
     assert json.loads(labels)["org.opencontainers.image.vendor"] == "Example Ltd"
     assert not OF_ANOTHER.findall(said + labels)
