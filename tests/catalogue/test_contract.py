@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
+import re
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +14,7 @@ from generator.catalogue.contract import Contract, filled
 from generator.catalogue.line import Image, parse_line
 from generator.errors import InputError
 from tests.catalogue.test_catalogue import GOOD
+from tests.fate_plan import packaged_family
 
 HEAD = GOOD[: GOOD.index("images:")]
 
@@ -107,3 +112,22 @@ ONE = "images:\n  one: {kind: base, from: jre}"
 )
 def test_what_is_wrong_in_a_contract_is_told_with_its_line(text: str, said: str) -> None:
     assert problems(text if text.startswith("images") else f"{text}\n{ONE}") == [said]
+
+
+@pytest.mark.parametrize(
+    ("pin", "installed", "same"),
+    [
+        ("0.16", "0.16.0", True), ("2.3.1", "2.3.1+cpu", True), ("2.3.1+cpu", "2.3.1", False), ("4.2b1", "4.2b1", True),
+        ("3.9.2.post1", "3.9.2.post1", True), ("2.3.1", "2.3.2", False),
+    ],
+)  # fmt: skip
+def test_an_installed_version_is_the_pinned_one_where_pip_thinks_so(
+    monkeypatch: pytest.MonkeyPatch, pin: str, installed: str, same: bool
+) -> None:
+    """ruamel-yaml==0.16 in FATE's own list is 0.16.0 once it is installed."""
+    (contract,) = (contract for name, contract in packaged_family().contracts if name == "requirements")
+    (script,) = (run.words[2] for run in contract.runs if run.name == "import of every requirement")
+    found = SimpleNamespace(version=installed, read_text=lambda file: "")
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: found)
+    with contextlib.nullcontext() if same else pytest.raises(AssertionError, match=f"a is {re.escape(installed)}, not"):
+        exec(script, {"open": lambda path: [f"a=={pin}\n"]})
