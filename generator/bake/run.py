@@ -19,7 +19,7 @@ from generator.config.reference import parse_reference
 from generator.config.settings import Settings, key_of
 from generator.docker.engine import Facts
 from generator.docker.git import Checkout
-from generator.docker.hints import get_reachable
+from generator.docker.hints import explain, get_reachable
 from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
 from generator.project import STATE
@@ -150,6 +150,8 @@ def failure(error: BakeError, consequence: str = "") -> BuildError | EngineError
     again = (
         f"the engine {reason}, {TRIES} times: wait, then run the same command" if (reason := passing(error)) else FIX
     )
+    if not error.in_step and (known := explain(error.message)):
+        again = known.hint
     hint = error.hint or (f"{reach}; {FIX}" if (reach := get_reachable(error.message)) else again)
     return BuildError(message, hint=hint) if error.in_step else EngineError(message, hint=hint)
 

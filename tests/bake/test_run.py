@@ -15,6 +15,7 @@ from generator.bake.job import Job
 from generator.bake.run import FIX, BakeError, base_hint, busy_seconds, failure
 from generator.bake.run import bake_error as error_of
 from generator.config.settings import Override
+from generator.docker.hints import GET_DAEMON
 from generator.plan.plan import Plan
 from generator.project import Project
 from generator.workspace import Workspace, load
@@ -294,6 +295,11 @@ def test_of_an_engine_that_is_too_busy_nobody_has_anything_to_fix() -> None:
         "the engine stopped answering during the build, 5 times: wait, then run the same command"
     )
     assert failure(BakeError(busy.message, "x", in_step=True)).hint == FIX
+
+
+def test_an_engine_that_ended_during_the_build_is_to_be_started() -> None:
+    ended = "docker buildx bake failed: Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?"
+    assert failure(BakeError(ended, "x", in_step=False)).hint == GET_DAEMON
 
 
 def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan) -> None:
