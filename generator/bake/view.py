@@ -107,23 +107,24 @@ class LiveView(View):
     def __init__(
         self, job: Job, console: Console, *, keep: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
-        from rich.live import Live
-
         super().__init__(job, clock=clock)
         self._console = console
         self._keep = keep
         self._title, self._begun = "", 0.0
+
+    def begin(self, title: str, steps: Mapping[str, Step]) -> None:
+        from rich.live import Live
+
+        self._title, self._steps, self._begun = title, steps, self._clock()
+        # a new one for each process: one that is started again wipes as many lines above it as it had
         self._live = Live(
-            console=console,
+            console=self._console,
             get_renderable=self._picture,
             refresh_per_second=10,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
-
-    def begin(self, title: str, steps: Mapping[str, Step]) -> None:
-        self._title, self._steps, self._begun = title, steps, self._clock()
         self._live.start(refresh=True)
 
     def show(self, event: StepEvent) -> None:

@@ -31,7 +31,8 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        lines = [line.rstrip() for line in screen_of(self.written.getvalue()).display]
+        written = self.written.getvalue().replace("\n", "\r\n")  # as a terminal does it
+        lines = [line.rstrip() for line in screen_of(written).display]
         return [line for line in lines if line]
 
     def show(self, *steps: Step) -> list[str]:
@@ -101,6 +102,15 @@ def test_the_picture_makes_way_for_what_says_the_same(plan: Plan, failed: bool, 
     terminal.view.end(failed=failed)
     assert len(terminal.lines) == left
     assert terminal.written.getvalue().rpartition("\x1b[?25")[2].startswith("h"), "the cursor is shown again"
+
+
+def test_the_picture_of_a_second_try_leaves_that_of_the_first(plan: Plan) -> None:
+    terminal = Terminal(plan, "roll", "egg")
+    terminal.show(step("roll"))
+    terminal.view.end(failed=True)
+    before = terminal.lines
+    terminal.show(step("roll"))
+    assert terminal.lines == before
 
 
 @pytest.mark.parametrize("columns", [2, 10, 20, 40])
