@@ -75,3 +75,11 @@ def test_python_nn_installs_what_base_image_leaves_out() -> None:
 def test_fates_python_is_where_its_kubefate_mounts_it(release: str, copied: list[str]) -> None:
     text = dockerfile(release, "eggroll")
     assert [path for path in copied if f"COPY --from=fate {path}\n" not in text] == []
+
+
+def test_fate_flow_accepts_connections_from_other_containers_without_a_mounted_configuration() -> None:
+    """Until 1.4 it listens on all addresses by itself."""
+    asked = {
+        release: "host: 0.0.0.0" in dockerfile(release, "python") for release in ("1.4.6", "1.5.3", "1.6.1", "1.8.1")
+    }
+    assert asked == {"1.4.6": False, "1.5.3": True, "1.6.1": True, "1.8.1": True}
