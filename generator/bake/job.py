@@ -56,7 +56,8 @@ class Job:
 
     def shown(self, name: str) -> str:
         """The image that a target belongs to: a copy for fewer platforms is reported as its original."""
-        return self._by_name[name].inherits or name if name in self._by_name else name
+        target = self._by_name.get(name)
+        return (target and target.inherits) or name
 
     def sources(self, target: Target) -> set[str]:
         """The names of the sources that a target is built from in this run, its parents' included."""

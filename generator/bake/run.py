@@ -144,15 +144,20 @@ def passing(error: BakeError) -> str:
     return "" if error.in_step else next(found, "")
 
 
+def _next_step(error: BakeError) -> str:
+    if reach := get_reachable(error.message):
+        return f"{reach}; {FIX}"
+    if not error.in_step and (known := explain(error.message)):
+        return known.hint
+    if reason := passing(error):
+        return f"the engine {reason}, {TRIES} times: wait, then run the same command"
+    return FIX
+
+
 def failure(error: BakeError, consequence: str = "") -> BuildError | EngineError:
     """The error that a user sees: BuildError if a step of theirs failed, EngineError if the engine did."""
     message = f"{error.message}\n  full log: {error.log}" + (f"      {consequence}" if consequence else "")
-    again = (
-        f"the engine {reason}, {TRIES} times: wait, then run the same command" if (reason := passing(error)) else FIX
-    )
-    if not error.in_step and (known := explain(error.message)):
-        again = known.hint
-    hint = error.hint or (f"{reach}; {FIX}" if (reach := get_reachable(error.message)) else again)
+    hint = error.hint or _next_step(error)
     return BuildError(message, hint=hint) if error.in_step else EngineError(message, hint=hint)
 
 
@@ -272,10 +277,8 @@ def bake_error(job: Job, reader: Reader, code: int, workspace: Workspace) -> Bak
         place = f" in stage {stage}, step {number}" if stage and "/" in number else ""
         lines = "".join(f"\n  | {line}" for line in (*cause(step.tail), _UNTOLD.sub("", step.error)))
         at = next(places(job, reader, workspace, name.target), "")
-        message, hint = (
-            f"{where} failed{place}: {one_line(name.text)}{lines}{at}",
-            base_hint(job, workspace.plan.settings, name.text),
-        )
+        message = f"{where} failed{place}: {one_line(name.text)}{lines}{at}"
+        hint = base_hint(job, workspace.plan.settings, name.text)
         in_step = not name.text.startswith(EXPORTING)
         return BakeError(message, log_file(job, name.target), in_step, hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)

@@ -38,7 +38,6 @@ from generator.images.strictjson import (
     size,
     text,
 )
-from generator.text import without
 
 SCHEMA = 1
 MAX_MEMBERS = 100_000
@@ -106,8 +105,8 @@ class BundleIndex:
 
     def own_name(self, name: str) -> str:
         """What stays of a reference under another prefix, without its tag: ``web/api``, else the last part."""
-        below = without(f"{self.prefix}/", reference.repository(name)) if self.prefix else ""
-        return below if below and below != reference.repository(name) else reference.short(name)
+        repository, start = reference.repository(name), f"{self.prefix}/"
+        return repository[len(start) :] if self.prefix and repository.startswith(start) else reference.short(name)
 
     def blobs(self) -> dict[str, Descriptor]:
         """Every blob once, by digest, in the order of first use; also those that a delta leaves out."""

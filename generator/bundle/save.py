@@ -21,7 +21,6 @@ from generator.images.layout import SourceImage, read_all
 from generator.images.oci import Descriptor, compressed_with
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
-from generator.text import without
 
 if TYPE_CHECKING:
     from generator.registry.fetch import Fetch
@@ -150,10 +149,12 @@ def _planned(
 
 def _prefix(prefix: str, images: Sequence[ResolvedImage]) -> str:
     """The full form of a prefix, "" if no image has a path of its own below it."""
-    full = reference.repository(reference.normalize(f"{prefix}/x")).rpartition("/")[0] if prefix else ""
+    if not prefix:
+        return ""
+    full = reference.repository(reference.normalize(f"{prefix}/x")).rpartition("/")[0]
     names = (reference.repository(name) for image in images for name in image.image.references)
-    own = (without(f"{full}/", name) for name in names if full and name.startswith(f"{full}/"))
-    return full if any("/" in name for name in own) else ""
+    own = any(name.startswith(f"{full}/") and "/" in name[len(full) + 1 :] for name in names)
+    return full if own else ""
 
 
 def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) -> Iterator[bytes]:
