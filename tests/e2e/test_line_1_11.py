@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -14,7 +15,8 @@ from tests.sample_project import SAMPLE_1_11
 
 pytestmark = pytest.mark.full
 RELEASE = "1.11.4"
-NAMESPACE = "line-1-11"
+NAMESPACE = f"line-1-11-{os.getpid()}"
+"""New each time: what an earlier run pushed is not found in place of this one's."""
 IMAGES = {"base-image": 1, "fateflow": 1, "eggroll": 1, "fateboard": 2, "client": 1}
 """image -> how many platforms it has"""
 

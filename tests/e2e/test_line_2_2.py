@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from tests.e2e.conftest import Fategen, make_project, registry_get, succeeded
 from tests.sample_project import SAMPLE_2_2
 
-NAMESPACE = "line-2-2"
+NAMESPACE = f"line-2-2-{os.getpid()}"
+"""New each time: what an earlier run pushed is not found in place of this one's."""
 TAGS = {"base-image": "2.2.0", "fateflow": "2.2.0", "eggroll": "3.2.0", "osx": "2.2.0", "fateboard": "2.1.1"}
 
 
