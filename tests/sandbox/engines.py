@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from .service import Service
 
 EXTRA_ENGINES = ("docker20", "docker28", "docker28_containerd", "offline", "graphdriver")
 SOCKETS = {name: f"unix://{STATE}/{name}.sock" for name in ("engine", *EXTRA_ENGINES)}
+ROOM_NEEDED = 20 * 10**9  # bytes; a full run of the tests filled 5 GB besides what was there
 CLASSIC = ("graphdriver", "docker28")
 """Engines with the classic image store, besides docker20, which knows no other."""
 
@@ -108,6 +110,17 @@ def wanted_extras(asked: list[str]) -> list[str]:
     return sorted({*asked, *started})
 
 
+def _make_room() -> None:
+    """Images that the tests of many days left are in no cache's bound. An engine whose disk is full fails a test at a
+    place of its own, so it starts empty instead: what a build needs is in the registry's mirror or made again."""
+    if not DATA.is_dir() or shutil.disk_usage(DATA).free >= ROOM_NEEDED:
+        return
+    for data in DATA.iterdir():
+        if not service.running(data.name):
+            say(f"{data.name}: its images and cache are deleted, {ROOM_NEEDED // 10**9} GB of disk are not free")
+            remove_tree(data)
+
+
 def up(extras: list[str]) -> None:
     machine.require_root()
     if str(STATE).startswith(("/run/", "/proc/", "/sys/", "/dev/")) or len(str(STATE)) > 80:
@@ -122,6 +135,7 @@ def up(extras: list[str]) -> None:
 
     remove_tree(TMP)
     TMP.mkdir(parents=True)
+    _make_room()
     roots.build(roots.FIRST, stop_users)
     roots.install_clients()
     subnet = network.up([name for name in ("engine", *extras) if name in network.BRIDGES])
