@@ -3,13 +3,13 @@
 An engine with the containerd image store saves the blobs as they are, so digests stay (Docker 24 and later; its index
 may name platforms that the engine does not have). One with a graphdriver saves uncompressed layers, which are
 compressed here, once, and found again by their diff IDs: Docker 25 and later write ``blobs/sha256/<diff ID>``, before
-it was ``<v1 ID>/layer.tar``, with a symbolic link for a layer that came before (moby: image/tarexport/save.go at v23.0
-and v28.0, daemon/containerd/image_exporter.go). The engine is trusted with everything already, so tarfile reads the
-stream; but it may be cut, so everything is checked.
+it was ``<v1 ID>/layer.tar``, with a symbolic link for a layer that came before (moby: image/tarexport/save.go). The
+engine is trusted with everything already, so tarfile reads the stream; but it may be cut, so everything is checked.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import posixpath
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import IO, Generic, TypeVar, cast
 
 from generator.config.reference import normalize
-from generator.docker.process import Child, Docker, signals_as_exceptions
+from generator.docker.process import Child, Docker
 from generator.errors import EngineError
 from generator.images.image import CHUNK, Readable, sha256
 from generator.images.layout import BlobStore
@@ -60,10 +60,7 @@ class DockerSave(Generic[T]):
         return {normalize(name): child.descriptor for child in children for name in child.names}
 
     def image(self, identity: str, platform: str = "") -> SavedImage | None:
-        """The image with this ID (the digest of an index, a manifest or a config); None if it lacks the platform.
-
-        Raises Malformed if a document of it is missing or none.
-        """
+        """The image with this ID (the digest of an index, a manifest or a config); None if it lacks the platform."""
         document = self._document(identity)
         content = fields(parse(document), "the document", ())
         if "manifests" in content:
@@ -98,10 +95,7 @@ class DockerSave(Generic[T]):
 
 
 def read_stream(stream: Readable, take: Callable[[str, Readable, int], T]) -> DockerSave[T]:
-    """Reads to the end of the archive; ``take`` gets the name, the bytes and the size of each layer as it comes.
-
-    Raises Malformed (also for a document that does not match its digest), and what ``take`` raises.
-    """
+    """Reads to the end of the archive; ``take`` gets the name, the bytes and the size of each layer as it comes."""
     documents: dict[str, bytes] = {}
     layers: dict[str, T] = {}
     links: dict[str, str] = {}
@@ -142,13 +136,8 @@ def read_saves(
     read: Callable[[Sequence[str], Readable], T],
     progress: Progress = quiet,
 ) -> list[T]:
-    """What ``read`` makes of each group of names and its ``docker save``; they run side by side, in threads.
-
-    The first stream that fails ends the others; then raises what ``read`` does, or EngineError.
-    """
-    lock = threading.Lock()
-    children: list[Child] = []
-    stopped, done = False, 0
+    """What ``read`` makes of each group of names and its ``docker save``; they run side by side, in threads."""
+    lock, done = threading.Lock(), 0
 
     def count(size: int) -> None:
         # the total is unknown until the end
@@ -157,21 +146,16 @@ def read_saves(
             done += size
             progress("docker save", done, 0)
 
-    def save(names: Sequence[str]) -> T:
-        with docker.start(["image", "save", *dict.fromkeys(names)], output="bytes") as child:
-            with lock:
-                children.append(child)
-                if stopped:
-                    child.abort()
-            stream = _Counted(child.output, count)
-            problem, value = None, None
-            try:
-                value = read(names, stream)
-            except Malformed as error:
-                problem = error
-            while stream.read(CHUNK):
-                pass  # what follows the archive's end: docker must not wait for a reader
-            completed = child.finish()
+    def save(names: Sequence[str], child: Child) -> T:
+        stream = _Counted(child.output, count)
+        problem, value = None, None
+        try:
+            value = read(names, stream)
+        except Malformed as error:
+            problem = error
+        while stream.read(CHUNK):
+            pass  # what follows the archive's end: docker must not wait for a reader
+        completed = child.finish()
         # a stream that ends in the middle is the engine's failure, and docker says which
         if not completed.ok:
             raise docker.failure(completed, hint=AGAIN) from problem
@@ -180,20 +164,17 @@ def read_saves(
             raise EngineError(message, hint=AGAIN) from problem
         return cast(T, value)
 
-    with signals_as_exceptions(), ThreadPoolExecutor(len(groups) or 1) as pool:
+    # an error ends the children first, and with them the threads that read from them
+    with ThreadPoolExecutor(len(groups) or 1) as pool, contextlib.ExitStack() as running:
         futures = []
-        try:
-            futures += [pool.submit(save, names) for names in groups]
-            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            with lock:
-                stopped = True
-                for child in children:
-                    child.abort()
-            raise
-    return [future.result() for future in futures]
+        for names in groups:
+            command = ["image", "save", *dict.fromkeys(names)]
+            child = running.enter_context(docker.start(command, output="bytes"))
+            running.callback(child.abort)
+            futures.append(pool.submit(save, names, child))
+        for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+            future.result()
+        return [future.result() for future in futures]
 
 
 class _Counted:
@@ -214,13 +195,14 @@ def grouped(images: Mapping[str, Sequence[str]], streams: int = _AT_ONCE) -> lis
     families: dict[tuple[str, ...], list[str]] = {}
     for name, layers in images.items():
         families.setdefault(tuple(layers[:2]), []).append(name)
-    groups: list[tuple[list[str], set[str]]] = [([], set()) for _ in range(min(streams, len(families)))]
-    layers_of = {names[0]: {layer for name in names for layer in images[name]} for names in families.values()}
-    for names in sorted(families.values(), key=lambda names: -len(layers_of[names[0]])):
-        group, has = min(groups, key=lambda candidate: len(candidate[1] | layers_of[names[0]]))
-        group.extend(names)
-        has |= layers_of[names[0]]
-    return [group for group, _ in groups]
+
+    def size(names: Sequence[str]) -> int:
+        return len({layer for name in names for layer in images[name]})
+
+    groups: list[list[str]] = [[] for _ in range(min(streams, len(families)))]
+    for names in sorted(families.values(), key=size, reverse=True):
+        min(groups, key=lambda group: size([*group, *names])).extend(names)
+    return groups
 
 
 def copy_blobs(stream: Readable, store: BlobStore) -> dict[str, Descriptor]:
