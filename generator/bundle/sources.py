@@ -37,34 +37,27 @@ def groups_of(name: str, plan: Plan) -> tuple[str, ...]:
 
 
 def check_bundle_names(names: Sequence[str], read_plan: Callable[[], Plan | None]) -> str:
-    """The only one of ``names``. Raises InputError if it is no bundle's; the hint knows of groups and images."""
-    if len(names) > 1:
-        hint = "fategen bundle save all"
-        if not BUNDLES.keys() & set(names):
-            plan = read_plan()
-            known = {bundle: plan.select(groups_of(bundle, plan)) for bundle in BUNDLES} if plan else {}
-            holding = (b for b, targets in known.items() if {t.name for t in targets}.issuperset(names))
-            flags = " ".join(f"--image {name}" for name in names)
-            hint = f"for these images: fategen bundle save {next(holding, 'all').replace(DEFAULT, '')} {flags}"
-        message = f"are {len(names)} names, a bundle has one of {', '.join(BUNDLES)}"
-        raise InputError(Problem(" ".join(names), message), hint=hint.replace("  ", " "))
-    [name] = names
-    if name in BUNDLES:
-        return name
-    if (plan := read_plan()) and name == plan.family.slug:
+    """The only one of ``names``. Raises InputError if it is no bundle's; the hint saves the images that were meant."""
+    if len(names) == 1 and names[0] in BUNDLES:
+        return names[0]
+    plan = read_plan()
+    if plan and [plan.family.slug] == list(names):
         return DEFAULT
-    suggestion = did_you_mean(name, BUNDLES)
-    hint = "for one image: fategen bundle save --image NAME; fategen images lists them"
-    if bundle := next((bundle for bundle, groups in BUNDLES.items() if name in groups), ""):
-        suggestion, hint = "", f"the group {name} is in: fategen bundle save {bundle}"
-    elif not suggestion and plan:
-        images = _bundle_of_image(plan)
-        for image in difflib.get_close_matches(name, images, n=1):
-            suggestion = "" if name == image else f"; did you mean {image}?"
-            of = "" if images[image] == DEFAULT else f"{images[image]} "
-            hint = f"for one image: fategen bundle save {of}--image {image}"
+    images = _bundle_of_image(plan) if plan else {}
+    meant = [next(iter(difflib.get_close_matches(name, images, n=1)), name) for name in names]
+    suggestion = f"; did you mean {' '.join(meant)}?" if meant != list(names) else ""
+    bundles = {images.get(name, "") for name in meant}
+    if {*BUNDLES, *BUNDLES["all"]}.issuperset(names):
+        hint = "fategen bundle save all"
+    elif "" in bundles:
+        suggestion = suggestion or did_you_mean(names[0], BUNDLES)
+        hint = "for one image: fategen bundle save --image NAME; fategen images lists them"
+    else:
+        bundle = bundles.pop() if len(bundles) == 1 else "all"
+        of = "" if bundle == DEFAULT else f"{bundle} "
+        hint = f"fategen bundle save {of}{' '.join(f'--image {name}' for name in meant)}"
     message = f"no bundle has this name{suggestion}; there are {', '.join(BUNDLES)}"
-    raise InputError(Problem(name, message), hint=hint)
+    raise InputError(Problem(" ".join(names), message), hint=hint)
 
 
 def selected(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
@@ -101,10 +94,7 @@ def in_order(platforms: Iterable[str], plan: Plan) -> tuple[str, ...]:
 
 
 def default_platform(engine: Engine, plan: Plan, names: Sequence[str], origin: str) -> tuple[str, str]:
-    """The platform that is saved if none is asked for: the engine's, or the project's only one; and a note, or "".
-
-    Raises EngineError if no engine answers, InputError if the project has several platforms without the engine's.
-    """
+    """The platform that is saved if none is asked for: the engine's, or the project's only one; and a note, or ""."""
     known = plan.settings.platforms
     if engine.problem is not None:
         # a remote builder needs no engine, only to be told for what to build
@@ -146,10 +136,7 @@ def check_output_name(output: Path, bases: Sequence[Path]) -> None:
 
 
 def _find_layouts(directory: Path, job: Job) -> dict[str, Path]:
-    """OCI layouts that others wrote (skopeo, crane, buildx): ``directory``/IMAGE, or one with all images by name.
-
-    Raises InputError for every image that is in neither.
-    """
+    """OCI layouts that others wrote (skopeo, crane, buildx): ``directory``/IMAGE, or one with all images by name."""
     layouts, problems = {}, []
     for target in job.targets:
         own = directory / target.name
