@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +15,9 @@ from typing import TYPE_CHECKING
 from generator.bundle.format import TRAILER, Contents, Member, Writable, contents, header, padding
 from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, small_file
 from generator.bundle.reader import inspect
-from generator.bundle.writer import check_place, check_space, output_file, write_checksum
 from generator.config import reference
 from generator.errors import BundleError, EngineError, InputError, Problem
+from generator.files import disk_errors, sync_directory, try_lock, write_atomically
 from generator.images.compression import compression_of
 from generator.images.image import BlobSource, ResolvedImage, read_pieces, sha256
 from generator.images.layout import SourceImage, read_all
@@ -24,6 +27,11 @@ from generator.progress import Progress, quiet
 
 if TYPE_CHECKING:
     from generator.registry.fetch import Fetch
+
+_MARGIN = 1 << 20
+_ANOTHER_DISK = "free some space there, or name a file on another disk with -o (FAT32 holds files of up to 4 GiB)"
+_BATCH = 32 << 20
+"""Bytes that are written before the disk is waited for."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,13 @@ def save(
     plan, read = _planned(images, name, bases, files or {}, prefix)
     if isinstance(output, Path):
         check_place(output)
-        check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
-        with output_file(output) as file:
+        _check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
+        with _output_file(output) as file:
             digest = _write(file, plan, read, fetching, progress)
-        write_checksum(output, digest)
+        sums = output.with_name(output.name + ".sha256")
+        with disk_errors(sums, _ANOTHER_DISK):
+            write_atomically(sums, f"{digest}  {output.name}\n", temporary=f".{sums.name}.part")
+            sync_directory(sums.parent)
         return SaveResult(output, plan.size, digest, plan.index)
     try:
         digest = _write(output, plan, read, fetching, progress)
@@ -113,16 +124,13 @@ def root_digest(output: Path) -> str | None:
         return None
 
 
-Read = Callable[[Member, bool], Iterable[bytes]]
-"""The verified content of a member, in pieces; BundleError at its end if it is not what its digest says.
-
-With True its digest was checked a moment ago."""
-
-
 def _planned(
     images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes], prefix: str
-) -> tuple[Contents, Read]:
-    """What is written, and what reads it: from layouts, or from memory (a rewritten index, a small file)."""
+) -> tuple[Contents, Callable[[Member], Iterable[bytes]]]:
+    """What is written, and what reads a member: from layouts, or from memory (a rewritten index, a small file).
+
+    Its pieces are verified: a BundleError comes at their end if they are not what its digest says.
+    """
     problems = []
     if not NAME.fullmatch(name):
         problems.append(Problem("", f"{name!r} is not a valid bundle name (letters, digits, '.', '_', '-')"))
@@ -140,9 +148,9 @@ def _planned(
         in_memory.update(image.rewritten)
         stored.update({blob.digest: (image.source, blob) for blob in image.image.blobs()})
 
-    def read(member: Member, hashed: bool) -> Iterable[bytes]:
+    def read(member: Member) -> Iterable[bytes]:
         content = in_memory.get(member.digest, member.content)
-        return _stored(member, *stored[member.digest], hashed) if content is None else (content,)
+        return _stored(member, *stored[member.digest]) if content is None else (content,)
 
     return contents(leave_out(index, bases)), read
 
@@ -157,15 +165,21 @@ def _prefix(prefix: str, images: Sequence[ResolvedImage]) -> str:
     return full if own else ""
 
 
-def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) -> Iterator[bytes]:
+def _stored(member: Member, source: BlobSource, blob: Descriptor) -> Iterator[bytes]:
     what = f"{', '.join(member.images)}: {member.role}"
-    for number, chunk in enumerate(read_pieces(source, blob, what, hashed=hashed)):
+    for number, chunk in enumerate(read_pieces(source, blob, what)):
         if number == 0 and member.role == "layer" and compression_of(chunk) != compressed_with(blob.media_type):
             raise BundleError(f"{what} {blob.digest} is not compressed as its media type says", hint=source.hint)
         yield chunk
 
 
-def _write(file: Writable, plan: Contents, read: Read, fetching: Fetch | None, progress: Progress) -> str:
+def _write(
+    file: Writable,
+    plan: Contents,
+    read: Callable[[Member], Iterable[bytes]],
+    fetching: Fetch | None,
+    progress: Progress,
+) -> str:
     """Writes all members; returns the sha256 of the written bytes, in hexadecimal."""
     whole = hashlib.sha256()
     done = 0
@@ -186,9 +200,10 @@ def _write(file: Writable, plan: Contents, read: Read, fetching: Fetch | None, p
 
         for member in plan.members:
             put(header(member.name, member.size))
-            # while a layer is waited for, errors of the output are noticed
-            hashed = fetching is not None and member.role == "layer" and fetching.wait(member.digest, lambda: put(b""))
-            for chunk in read(member, hashed):
+            if fetching is not None and member.role == "layer":
+                # while a layer is waited for, errors of the output are noticed
+                fetching.wait(member.digest, lambda: put(b""))
+            for chunk in read(member):
                 put(chunk)
                 progress(member.label, done, plan.size)
             put(bytes(padding(member.size)))
@@ -196,3 +211,86 @@ def _write(file: Writable, plan: Contents, read: Read, fetching: Fetch | None, p
         behind.result()
     progress("", done, plan.size)
     return whole.hexdigest()
+
+
+def check_place(output: Path) -> None:
+    """Raises InputError if no file can be written to ``output``."""
+    if output.is_dir():
+        raise InputError(Problem("-o", f"{output} is a directory"), hint=f"-o {output}/NAME.tar")
+    if not output.parent.is_dir():
+        why = "" if output.parent.exists() else ": it does not exist"
+        raise InputError(Problem("-o", f"{output.parent} is not a directory{why}"), hint=f"mkdir -p {output.parent}")
+
+
+def _check_space(output: Path, size: int, fetched: int) -> None:
+    """Raises EngineError if there is no room for ``size`` bytes and for the layers ``fetched`` onto the same disk."""
+    free = shutil.disk_usage(output.parent).free
+    if free < size + _MARGIN + fetched:
+        layers = f", and the layers that are fetched for it {fetched:,}" if fetched else ""
+        raise EngineError(
+            f"{output.parent} has {free:,} bytes free, the bundle needs {size + _MARGIN:,}{layers}",
+            hint="free some space there, or name a file on another disk with -o",
+        )
+
+
+@contextlib.contextmanager
+def _output_file(output: Path) -> Iterator[SyncedFile]:
+    """A hidden file beside ``output`` that takes its place at the end of the block; on any error it is removed.
+
+    Checksum and signature of an older file are deleted before the rename, so they never sit next to a bundle they
+    don't match. A killed run leaves only the hidden file, and the next one writes over it. Raises EngineError if the
+    disk is full or fails, or another fategen writes ``output``.
+    """
+    part = output.with_name(f".{output.name}.part")
+    with disk_errors(output, _ANOTHER_DISK):
+        locked = try_lock(part)
+        if locked is None:
+            message = f"{output} is being written by another fategen"
+            raise EngineError(message, hint="wait for it, or name another file with -o")
+        with locked:
+            try:
+                locked.truncate(0)
+                with ThreadPoolExecutor(1) as thread:
+                    file = SyncedFile(locked.fileno(), thread)
+                    yield file
+                    file.finish()
+                for suffix in (".sha256", ".sig"):
+                    output.with_name(output.name + suffix).unlink(missing_ok=True)
+                part.replace(output)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+        sync_directory(output.parent)
+
+
+class SyncedFile:
+    """An open file that ``thread`` has brought to the disk while more is written. Methods raise OSError.
+
+    So little is left for the end, no other program's pages have to leave the memory for it, and a disk that is full or
+    fails is noticed early.
+    """
+
+    def __init__(self, number: int, thread: ThreadPoolExecutor) -> None:
+        self._number, self._thread, self._unsynced = number, thread, 0
+        self._syncing: Future[None] = thread.submit(lambda: None)
+
+    def write(self, data: bytes, /) -> None:
+        """Write the next bytes; they are on the disk after ``finish``. Raises any error from earlier ones too."""
+        if self._syncing.done():
+            self._syncing.result()
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._number, left) :]
+        self._unsynced += len(data)
+        if self._unsynced >= _BATCH:
+            self._syncing.result()
+            self._syncing, self._unsynced = self._thread.submit(self._sync), 0
+
+    def finish(self) -> None:
+        """Returns when everything is on the disk."""
+        self._syncing.result()
+        os.fsync(self._number)
+
+    def _sync(self) -> None:
+        os.fdatasync(self._number)
+        os.posix_fadvise(self._number, 0, 0, os.POSIX_FADV_DONTNEED)

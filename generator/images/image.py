@@ -99,6 +99,11 @@ class Image:
     def platforms(self) -> tuple[str, ...]:
         return tuple(platform_image.platform for platform_image in self.platform_images)
 
+    @property
+    def manifests(self) -> dict[str, str]:
+        """The digest of each platform's manifest."""
+        return {platform_image.platform: platform_image.manifest.digest for platform_image in self.platform_images}
+
     def blobs(self) -> Iterator[Descriptor]:
         """Every blob of the image, some perhaps twice."""
         yield self.target
@@ -142,32 +147,28 @@ def sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def iter_verified(stream: Readable, blob: Descriptor, *, hashed: bool = False) -> Iterator[bytes]:
-    """The bytes of a blob in pieces, the last one only if all are right. Malformed if they are not the blob's.
-
-    ``hashed``: its digest was checked a moment ago, so only its size is.
-    """
+def iter_verified(stream: Readable, blob: Descriptor) -> Iterator[bytes]:
+    """The bytes of a blob in pieces, the last one only if all are right. Malformed if they are not the blob's."""
     total, sha, last = 0, hashlib.sha256(), b""
     while total <= blob.size and (chunk := stream.read(CHUNK)):
         total += len(chunk)
-        if not hashed:
-            sha.update(chunk)
+        sha.update(chunk)
         if last:
             yield last
         last = chunk
     if total != blob.size:
         raise Malformed(f"{blob.digest} does not have the {blob.size:,} bytes that its descriptor states")
-    if not hashed and "sha256:" + sha.hexdigest() != blob.digest:
+    if "sha256:" + sha.hexdigest() != blob.digest:
         raise Malformed(f"{blob.digest} does not match its digest")
     if last:
         yield last
 
 
-def read_pieces(source: BlobSource, blob: Descriptor, what: str, *, hashed: bool = False) -> Iterator[bytes]:
+def read_pieces(source: BlobSource, blob: Descriptor, what: str) -> Iterator[bytes]:
     """A blob as ``iter_verified`` gives it. ``what`` begins the message of a BundleError: ``tool: manifest``."""
     try:
         with source.open(blob) as stream:
-            yield from iter_verified(stream, blob, hashed=hashed)
+            yield from iter_verified(stream, blob)
     except OSError as error:
         raise BundleError(f"{what} {blob.digest} cannot be read: {error.strerror}", hint=source.hint) from error
     except Malformed as error:
@@ -187,8 +188,8 @@ def resolve(
 ) -> ResolvedImage:
     """The image at ``top``, an index or a manifest, for these platforms; ``references`` are full and sorted.
 
-    An index that names more than these platforms is rewritten. Raises InputError (a platform it lacks, layers that
-    cannot be stored in a bundle) and BundleError (a blob that is missing or not what its digest or media type says).
+    An index that names more is rewritten. Raises InputError (a platform it lacks, layers that cannot be in a bundle)
+    and BundleError (a blob that is missing or not what its digest or media type says).
     """
     label, blob = reference.short(references[0]), top.descriptor
     if blob.media_type in MANIFEST_TYPES:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import tarfile
 from collections import namedtuple
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from generator.bundle.save import save
+from generator.bundle.save import SyncedFile, save
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made
@@ -259,3 +263,43 @@ def test_a_stream_that_takes_no_more(sources: list[SourceImage], number: int, er
 
     with pytest.raises(error):
         save(sources, Full(), name="fate-1.0")
+
+
+BATCH = 32 << 20
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[SyncedFile]:
+    number = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            yield SyncedFile(number, thread)
+    finally:
+        os.close(number)
+
+
+@pytest.mark.parametrize("size", [0, 1, BATCH, 2 * BATCH + 513])
+@pytest.mark.parametrize("most", [1 << 30, 700_001])
+def test_it_holds_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, most: int) -> None:
+    """Also where the file system takes ``most`` bytes at a time."""
+    data, write = random.Random(size).randbytes(size), os.write
+    monkeypatch.setattr(os, "write", lambda number, piece: write(number, piece[:most]))
+    with opened(tmp_path / "x") as file:
+        for at in range(0, size, 5_000_000):
+            file.write(data[at : at + 5_000_000])
+        file.finish()
+    assert (tmp_path / "x").read_bytes() == data
+
+
+@pytest.mark.parametrize("call", ["write", "fdatasync", "fsync"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EFBIG])
+def test_what_the_disk_says_is_heard_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, fail)
+    with opened(tmp_path / "x") as file, pytest.raises(OSError, match=os.strerror(number)):
+        file.write(bytes(BATCH))
+        file.finish()

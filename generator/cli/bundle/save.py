@@ -11,6 +11,7 @@ import click
 
 from generator.bundle.index import open_files, short_root
 from generator.bundle.reader import inspect
+from generator.bundle.save import check_place, root_digest, save
 from generator.bundle.sources import (
     BUNDLES,
     DEFAULT,
@@ -22,7 +23,6 @@ from generator.bundle.sources import (
     selected,
     without_building,
 )
-from generator.bundle.writer import check_place
 from generator.cli.common import (
     change_options,
     directory_option,
@@ -138,7 +138,6 @@ def command(
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
             from generator import bake as baking
             from generator.bundle.report import saved, saved_json
-            from generator.bundle.save import root_digest, save
             from generator.loader import build
 
             closing.enter_context(baking.lock_project(project))
@@ -187,5 +186,5 @@ def command(
     if before not in (None, result.root):
         what = f"another bundle (root digest {short_root(before)})" if before else "no bundle"
         say(f"replaced {output}, which was {what}")
-    written = build.write_loader(result.path, result.index) if with_loader else None
-    show(output_format, saved_json(result, written), saved(result, base_indexes, written), err=piped)
+    loader = build.write_loader(result.path, result.index) if with_loader else ""
+    show(output_format, saved_json(result, loader), saved(result, base_indexes, loader), err=piped)
