@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generator.bundle.format import Member, header, padding
-from generator.bundle.index import BundleIndex, short_root
+from generator.bundle.index import short_root
 from generator.bundle.reader import Bundle, Checker, Damage, check_end, damaged, open_bundle
 from generator.errors import InputError, Problem
 from generator.images.image import Readable
@@ -39,43 +39,25 @@ class Blob:
 
 @dataclass(frozen=True)
 class Blobs:
-    """``blobs`` of a bundle by digest, each in its file or in a base bundle's. Thread-safe.
-
-    For a delta, ``blobs`` lacks the layers of base bundles that were not given.
-    """
+    """Blobs by digest, each in the bundle's file or in a base bundle's, without those of bases that were not given."""
 
     bundle: Bundle
     blobs: dict[str, Blob]
 
-    @property
-    def name(self) -> str:
-        return self.bundle.name
-
-    @property
-    def index(self) -> BundleIndex:
-        return self.bundle.index
-
     def chunks(self, blob: Descriptor) -> Iterator[bytes]:
-        """The bytes of a blob; the last piece only when the whole blob is right. Raises BundleError if it is not."""
-        if blob.digest not in self.blobs:
-            self.require_all()
-        return self.blobs[blob.digest].chunks()
-
-    def require_all(self) -> None:
-        """Raises InputError if a delta's base bundles were not given."""
-        missing = self.index.blobs().keys() - self.blobs.keys()
-        if missing:
-            count = "1 layer is" if len(missing) == 1 else f"{len(missing)} layers are"
-            message = f"is a delta bundle, and {count} in {self.index.base_names}"
-            raise InputError(Problem(self.name, message), hint="add that bundle with --base")
+        """The bytes of a blob; the last piece only when the whole blob is right. Raises BundleError if it is not,
+        InputError for a layer of a base bundle that was not given."""
+        if blob.digest in self.blobs:
+            return self.blobs[blob.digest].chunks()
+        missing = len(self.bundle.index.blobs().keys() - self.blobs.keys())
+        count = "1 layer is" if missing == 1 else f"{missing} layers are"
+        message = f"is a delta bundle, and {count} in {self.bundle.index.base_names}"
+        raise InputError(Problem(self.bundle.name, message), hint="add that bundle with --base")
 
 
 @contextlib.contextmanager
 def open_blobs(path: Path, bases: Sequence[Path] = (), outcome: str = "") -> Iterator[Blobs]:
-    """The blobs of a bundle, of a delta together with its base bundles. ``outcome`` ends the messages about damage.
-
-    Raises InputError if it cannot be read or is a pipe, BundleError if it is no bundle or does not end where it must.
-    """
+    """The blobs of a bundle, of a delta together with its base bundles. ``outcome`` ends the messages about damage."""
     with open_bundles((path, *bases), outcome) as (bundle, others):
         if bundle.file_size is None:
             raise InputError(Problem(bundle.name, "it must be a file, because its blobs are read in any order"))
@@ -88,8 +70,7 @@ def open_blobs(path: Path, bases: Sequence[Path] = (), outcome: str = "") -> Ite
 def open_bundles(sources: Sequence[Path | Readable], outcome: str) -> Iterator[tuple[Bundle, list[Bundle]]]:
     """The bundle among ``sources``, which is no base of another (the first of several), and its base bundles.
 
-    Raises InputError if one cannot be read, or is neither named as a base nor has layers that the bundle leaves out;
-    BundleError if one is not a bundle.
+    Raises InputError for one that is neither named as a base nor has layers that the bundle leaves out.
     """
     with contextlib.ExitStack() as closing:
         bundles = [closing.enter_context(open_bundle(source, outcome)) for source in sources]
@@ -99,16 +80,9 @@ def open_bundles(sources: Sequence[Path | Readable], outcome: str) -> Iterator[t
         unrelated = [b for b in bases if b.index.root not in roots and not layers_in_bases(top, [b])]
         if unrelated:
             incomplete = len(layers_in_bases(top, bases)) < len(top.index.missing)
-            other = "leave it out" if top.index.bases else "load them one after the other"
-            raise InputError(
-                [
-                    Problem(
-                        base.name, f"is {base.index.name} ({short_root(base.index.root)}), not a base of {top.name}"
-                    )
-                    for base in unrelated
-                ],
-                hint=f"it needs {missing_bases(top, bases)}" if incomplete else other,
-            )
+            hint = f"it needs {missing_bases(top, bases)}" if incomplete else "load them one after the other"
+            names = [(base.name, f"{base.index.name} ({short_root(base.index.root)})") for base in unrelated]
+            raise InputError([Problem(file, f"is {name}, not a base of {top.name}") for file, name in names], hint=hint)
         if pipes := [base.name for base in bases if base.file_size is None]:
             raise InputError([Problem(name, "a base must be a file: it is not read from a pipe") for name in pipes])
         yield top, bases

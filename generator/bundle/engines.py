@@ -44,10 +44,9 @@ class EngineImage:
 class Present:
     """What an engine need not be sent again.
 
-    ``chains`` are the diff ids of its images, from the lowest layer up: a graphdriver takes a layer that sits on the
-    same layers from there. ``manifests`` are those of images that are whole in a containerd store, blobs and all, or
-    the indexes of which the engine's own platform is. (That such a store has a layer by diff id is no help: seen on
-    Docker 26, 28 and ctr, the image then has a hole that only a later save or push shows.)
+    ``chains`` are the diff ids of a graphdriver's images, from the lowest layer up: it takes a layer on the same layers
+    from there. ``manifests`` are those of images that are whole in a containerd store, or the indexes of which its own
+    platform is. (A layer that it has by diff id is no help: on Docker 26, 28 and ctr the image then has a hole.)
     """
 
     chains: frozenset[tuple[str, ...]] = frozenset()
@@ -55,10 +54,9 @@ class Present:
 
 
 class Engine:
-    """An engine that images are loaded into by its command. Names are full references.
+    """An engine that images are loaded into by its command, as docker and podman have it. Names are full references.
 
-    Raises EngineError if the engine does not answer or refuses. What is here is what docker and podman share.
-    """
+    Methods raise EngineError if the engine does not answer or refuses."""
 
     _load: Sequence[str] = ("load",)
     _full = "is its disk full?"
@@ -79,12 +77,10 @@ class Engine:
         """Whether it unpacks layers in zstd."""
         return True
 
-    def drops_untagged(self) -> bool:
-        """Whether the engine deletes an image with its last name, so that another name must keep it meanwhile."""
-        return False
-
-    def keeps_indexes(self) -> bool:
-        """Whether an image of several platforms stays one, with the digest that registries know."""
+    @property
+    def containerd_store(self) -> bool:
+        """Whether containerd has its images: one of several platforms stays one, with the digest that registries know,
+        and what lost its last name may be deleted at once (seen on Docker 26): another name must keep it meanwhile."""
         return False
 
     def listed(self, names: Sequence[str]) -> frozenset[str]:
@@ -144,10 +140,7 @@ class Engine:
 
 
 def engine_from_name(name: str) -> Engine:
-    """``docker``, ``podman``, ``containerd`` or ``containerd:NAMESPACE`` (``default`` if it names none).
-
-    Raises InputError for any other name, EngineError if the engine's command is not installed.
-    """
+    """``docker``, ``podman``, ``containerd`` or ``containerd:NAMESPACE``. EngineError if its command is missing."""
     kind, colon, namespace = name.partition(":")
     if kind not in _KINDS or (colon and (kind != "containerd" or not _NAMESPACE.fullmatch(namespace))):
         known = "docker, podman, containerd or containerd:NAMESPACE"
@@ -185,7 +178,7 @@ def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
 
 
 class DockerEngine(Engine):
-    """Docker, with either image store. Commands and flags used exist since Docker 18.09."""
+    """Docker, with either image store."""
 
     _unreachable = "is it running, and may you use it? see docker version"
     _full = "see docker info and the engine's log; is its disk full?"
@@ -202,7 +195,6 @@ class DockerEngine(Engine):
 
     @property
     def containerd_store(self) -> bool:
-        """Which of its two image stores it has."""
         return self._facts.store == "containerd"
 
     def reads_zstd(self) -> bool:
@@ -210,14 +202,6 @@ class DockerEngine(Engine):
         major = self._facts.version.partition(".")[0]
         # podman's versions began anew: 1 to 5
         return self.containerd_store or not major.isdigit() or not 17 <= int(major) < 23
-
-    def drops_untagged(self) -> bool:
-        """A containerd store does (seen on Docker 26): what lost its last name may be collected at once."""
-        return self.containerd_store
-
-    def keeps_indexes(self) -> bool:
-        """A containerd store does."""
-        return self.containerd_store
 
     def present(self, names: Sequence[str] = ()) -> Present:
         """The layers of all its images; of a containerd store the images that it lists and shows with layers.
@@ -258,8 +242,7 @@ class DockerEngine(Engine):
 class PodmanEngine(Engine):
     """Podman (seen with 4.3, 5.4 and 5.8). An image's ID is the digest of its config.
 
-    Nothing counts as ``present``: of an archive of several images it wants every layer (and skips what it has). It
-    keeps images without a name.
+    Nothing counts as ``present``: of an archive of several images it wants every layer (and skips what it has).
     """
 
     _load = ("load", "--quiet")
@@ -273,10 +256,7 @@ class PodmanEngine(Engine):
 
 
 class ContainerdEngine(Engine):
-    """One namespace of a containerd on this machine (seen with 1.6, 1.7 and 2.1). An ID is a manifest's digest.
-
-    ``ctr`` takes the address of containerd from ``CONTAINERD_ADDRESS``. Its garbage collector removes what has no name.
-    """
+    """One namespace of a containerd on this machine (seen with 1.6, 1.7 and 2.1). An ID is a manifest's digest."""
 
     _unreachable = _full = "is containerd running, and may you use it? CONTAINERD_ADDRESS sets its socket"
 
@@ -289,10 +269,8 @@ class ContainerdEngine(Engine):
         """That of this machine: containerd is reached by a socket on it."""
         return docker_engine.engine_platform("linux", platform.machine())
 
-    def drops_untagged(self) -> bool:
-        return True
-
-    def keeps_indexes(self) -> bool:
+    @property
+    def containerd_store(self) -> bool:
         return True
 
     def listed(self, names: Sequence[str]) -> frozenset[str]:

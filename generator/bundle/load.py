@@ -66,13 +66,10 @@ def load(
 ) -> LoadResult:
     """Load a bundle, or the images of it that ``only`` names, for ``platform`` (default: the engine's own).
 
-    An engine that keeps indexes gets an image of several platforms as it is, unless ``platform`` is given, or a delta
-    and its bases lack layers of the others.
-
-    The whole bundle is checked, also what is not loaded or is in the engine already. A delta takes the layers that the
-    engine lacks from ``bases`` (which of all the files is the bundle follows from their indexes). ``retag`` puts the
-    images into another registry or namespace. ``approve`` is called before anything is sent: see
-    ``signature_check``.
+    A containerd store gets an image of several platforms as it is, unless ``platform`` is given, or a delta and its
+    bases lack layers of the others. The whole bundle is checked, also what is not loaded or is in the engine already. A
+    delta takes the layers that the engine lacks from ``bases`` (which of all the files is the bundle follows from their
+    indexes). ``retag`` is another registry and namespace. ``approve`` is called before anything is sent.
 
     Raises InputError (an image, a platform or a base bundle that is missing), BundleError (damaged or unsafe: no name
     was touched), EngineError (the engine failed: names are as they were).
@@ -83,21 +80,23 @@ def load(
             wanted_platform = platform_name(platform or engine.platform())
         except Malformed as error:
             raise InputError(Problem("--platform", str(error))) from None
-        own = platform_name(engine.platform()) if platform and engine.keeps_indexes() else wanted_platform
-        as_indexes = engine.keeps_indexes() and not platform
-        chosen = renamed(_for_platform(bundle.index, only, wanted_platform, every=as_indexes), retag)
-        # a delta's missing layers may be in any image; a whole bundle was loaded under its names, or never
-        images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
-        known = engine.present(tuple(dict.fromkeys(name for image in images for name in image.references)))
-        present = _present_layers(bundle.index, chosen, known, own)
-        from_bases, lost = _from_bases(bundle, others, chosen, present)
-        if lost and as_indexes:
-            # perhaps of other platforms alone
-            chosen = renamed(_for_platform(bundle.index, only, wanted_platform), retag)
+        own = platform_name(engine.platform()) if platform and engine.containerd_store else wanted_platform
+        # what a base is missing for may be other platforms alone
+        for as_indexes in (True, False) if engine.containerd_store and not platform else (False,):
+            chosen = renamed(_for_platform(bundle.index, only, wanted_platform, every=as_indexes), retag)
+            # a delta's missing layers may be in any image; a whole bundle was loaded under its names, or never
+            images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
+            known = engine.present(tuple(dict.fromkeys(name for image in images for name in image.references)))
             present = _present_layers(bundle.index, chosen, known, own)
             from_bases, lost = _from_bases(bundle, others, chosen, present)
-        if lost:
-            raise _missing_base(bundle, others, chosen, lost)
+            if not lost:
+                break
+        else:
+            users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
+            message = f"is a delta bundle, and its base is missing: {missing_bases(bundle, others)}"
+            problem = Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}")
+            hint = f"give the base bundle after {bundle.name} in the same command, or load the base first"
+            raise InputError(problem, hint=hint)
         _check_readable(engine, chosen, present)
         wanted = {blob_name(digest) for digest in chosen.blobs() if digest not in present} | {"blobs/", "blobs/sha256/"}
         names_before = Names(engine, chosen)
@@ -140,10 +139,7 @@ def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
 
 
 def _for_platform(index: BundleIndex, only: Sequence[str], platform: str, *, every: bool = False) -> BundleIndex:
-    """The index of what is sent: one platform of each image, with its manifest as the image itself.
-
-    Or ``every`` platform of them, this one first.
-    """
+    """The index of what is sent: of each image this platform, its manifest as the image; or ``every`` one, it first."""
     images, lacking = [], []
     for image in choose(index, only):
         taken = tuple(v for v in image.platform_images if v.platform == platform)
@@ -165,10 +161,7 @@ def _for_platform(index: BundleIndex, only: Sequence[str], platform: str, *, eve
 
 
 def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
-    """The same images under ``REGISTRY/PREFIX``, with the last part of their names, or all below the bundle's prefix.
-
-    Raises InputError if two images would get the same name.
-    """
+    """The same images under ``REGISTRY/PREFIX``, with the last part of their names, or all below the index's prefix."""
     if not prefix:
         return index
     images = []
@@ -222,14 +215,6 @@ def _from_bases(
     return [layers[digest] for digest in needed if digest in layers], [d for d in needed if d not in layers]
 
 
-def _missing_base(bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, lost: Sequence[str]) -> InputError:
-    """The error that names the base bundles which were not given."""
-    users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
-    message = f"is a delta bundle, and its base is missing: {missing_bases(bundle, bases)}"
-    hint = f"give the base bundle after {bundle.name} in the same command, or load the base first"
-    return InputError(Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}"), hint=hint)
-
-
 def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]) -> None:
     """Raises EngineError if the engine cannot unpack what it would be sent: otherwise it fails after gigabytes."""
     zstd = [
@@ -251,8 +236,8 @@ class Names:
     def __init__(self, engine: Engine, chosen: BundleIndex) -> None:
         self._engine = engine
         self._images = {name: image for image in chosen.images for name in image.references}
-        drops = engine.drops_untagged()
-        self._keeps = {name: f"fategen.invalid/keep:{sha256(name.encode())[7:23]}" for name in self._images if drops}
+        names = self._images if engine.containerd_store else ()
+        self._keeps = {name: f"fategen.invalid/keep:{sha256(name.encode())[7:23]}" for name in names}
         known = engine.inspect([*self._images, *self._keeps.values()])
         self._before = {name: known[name] for name in self._images if name in known}
         self._kept: dict[str, str] = {}
@@ -265,7 +250,12 @@ class Names:
         """Keeps the old images while the block runs, and gives them their names again when it fails."""
         lost: list[str] = []
         try:
-            self._keep()
+            for name, keep in self._keeps.items():
+                # what will lose its name, where the engine would delete it
+                image = self._before.get(name)
+                if image is not None and image.id not in _ids(self._images[name]):
+                    self._engine.tag(name, keep)
+                    self._kept[name] = keep
             yield
             for keep in self._left:
                 self._engine.untag(keep)
@@ -284,14 +274,6 @@ class Names:
             for name, keep in self._kept.items():
                 if name not in lost:
                     self._engine.untag(keep)
-
-    def _keep(self) -> None:
-        """Give what will lose its name another one, where the engine would delete it."""
-        for name, keep in self._keeps.items():
-            image = self._before.get(name)
-            if image is not None and image.id not in _ids(self._images[name]):
-                self._engine.tag(name, keep)
-                self._kept[name] = keep
 
     def confirm(self, output: str) -> tuple[Loaded, ...]:
         """Ask the engine what it has now; EngineError, with its ``output``, if that is not what was sent.

@@ -41,18 +41,16 @@ def push(
     """Push a bundle's images to ``prefix/NAME:TAG`` with docker's login; returns its root digest and what was pushed.
 
     The whole file is checked first (``checking`` is its progress), also what the registry has already; ``key`` must
-    have signed it. Everything is uploaded by digest before the first tag is written; then every tag is, or none. A tag
-    that points to another image is left alone, and with it everything, unless ``overwrite``; one never loses a
-    platform. ``state`` is a directory for the journal of tags; ``connect`` is for tests.
+    have signed it. Then every tag is written, or none. ``overwrite`` moves tags that point to other images; none ever
+    loses a platform. ``state`` is a directory for the journal of tags; ``connect`` is for tests.
 
     Raises InputError (the prefix, a file, a name, a tag that may not move), EngineError (every problem with the
-    registry before anything is sent, or what happened while sending), BundleError (damage or no
-    good signature: no tag is written).
+    registry before anything is sent, or what happened while sending), BundleError (damage or no good signature).
     """
     host = host_of(_checked(prefix))
     with open_blobs(file, bases, "no tag was written") as blobs:
         if key:
-            signature_check(key)(blobs.index, blobs.name)
+            signature_check(key)(blobs.bundle.index, blobs.bundle.name)
         publications = _publications(blobs, prefix, only)
         access = access_to(host, environment)
         paths = list(dict.fromkeys(publication.path for publication in publications))
@@ -62,7 +60,7 @@ def push(
         verify_rest(blobs.bundle, checking)
         try:
             publisher = Publisher(connect(access), publications, state, progress)
-            return blobs.index.root, publisher.publish(movable_tags((), overwrite))
+            return blobs.bundle.index.root, publisher.publish(movable_tags((), overwrite))
         except RegistryError as error:
             hint = "run the same command again: what it already has is not sent again"
             raise EngineError(f"{host}: {error.detail}; {not_written(state)}", hint=hint) from error
@@ -87,10 +85,10 @@ def _publications(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[Public
     """A name is kept as PREFIX in .env means it: see ``own_name``. Raises InputError if two images get one name."""
     by_name: dict[tuple[str, str], Image] = {}
     problems = []
-    for image in choose(blobs.index, only):
+    for image in choose(blobs.bundle.index, only):
         for name in image.references:
             tag = name.rpartition(":")[2]
-            path = parse_reference(f"{prefix}/{blobs.index.own_name(name)}").path
+            path = parse_reference(f"{prefix}/{blobs.bundle.index.own_name(name)}").path
             other = by_name.setdefault((path, tag), image)
             if other.target.digest != image.target.digest:
                 both = f"{reference.familiar(other.references[0])} and {reference.familiar(name)}"

@@ -252,7 +252,8 @@ def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) 
     """Every byte of it is checked, even if nothing of it is wanted. Raises BundleError."""
     verify_bundle(file, progress=progress)
     with open_blobs(file) as blobs:
-        stored = [_Stored(image, blobs.chunks, "the bundle was made incorrectly") for image in blobs.index.images]
+        images = blobs.bundle.index.images
+        stored = [_Stored(image, blobs.chunks, "the bundle was made incorrectly") for image in images]
         return _read_stored(stored, subjects, progress)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from generator.images.compression import zstd_module
+from generator.images.layout import SourceImage
 from tests.bundle.tars import tar as tar_of
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -101,6 +102,18 @@ class Layout:
 
 
 BASE = {"etc/base": b"base" * 500}
+
+
+def image(path: Path, name: str, *layers: Mapping[str, bytes], media_type: str = GZIP) -> SourceImage:
+    """A one-platform image of these layers, in the layout ``path``/NAME."""
+    layout = Layout(path / name)
+    manifest = layout.manifest([layout.layer(files, media_type) for files in layers])
+    layout.finish((manifest, f"docker.io/fgtest/{name}:1.0"))
+    return SourceImage((f"fgtest/{name}:1.0",), layout.path, ("linux/amd64",))
+
+
+def own(text: str) -> dict[str, bytes]:
+    return {"opt/own": text.encode() * 400}
 
 
 def simple(path: Path, name: str, tags: Sequence[str] = ("1.0",), files: Mapping[str, bytes] | None = None) -> Path:

@@ -20,7 +20,7 @@ from generator.errors import BundleError, EngineError, InputError
 from generator.images.image import Image
 from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made, bundle
-from tests.bundle.layouts import BASE, ZSTD, Layout, multi, simple
+from tests.bundle.layouts import BASE, ZSTD, image, multi, own
 from tests.bundle.test_reader import rewritten
 
 A, LATEST, B, M = (f"docker.io/fgtest/{n}" for n in ("a:1.0", "a:latest", "b:1.0", "m:1.0"))
@@ -30,15 +30,12 @@ OLD = EngineImage("sha256:" + "0" * 64, ("sha256:" + "1" * 64,))
 class Recorder(Engine):
     """Keeps what is sent, and takes it in as an engine with a containerd store would; it can be told to misbehave."""
 
-    def __init__(
-        self, *, platform: str = "linux/amd64", fault: str = "", forgets: bool = False, indexes: bool = False
-    ) -> None:
+    def __init__(self, *, platform: str = "linux/amd64", fault: str = "", containerd: bool = False) -> None:
         self.sent = bytearray()
         self.names: dict[str, EngineImage] = {}
         self.aborted = False
         self.finished = False
-        self.fault = fault
-        self.forgets, self.indexes = forgets, indexes
+        self.fault, self.containerd = fault, containerd
         self.zstd = True
         self.calls: list[str] = []
         self.has = Present()
@@ -50,11 +47,9 @@ class Recorder(Engine):
     def reads_zstd(self) -> bool:
         return self.zstd
 
-    def drops_untagged(self) -> bool:
-        return self.forgets
-
-    def keeps_indexes(self) -> bool:
-        return self.indexes
+    @property
+    def containerd_store(self) -> bool:
+        return self.containerd
 
     def listed(self, names: Sequence[str]) -> frozenset[str]:
         return frozenset() if self.fault == "hidden" else frozenset(self.names).intersection(names)
@@ -89,24 +84,22 @@ class Recorder(Engine):
         if self.fault == "no layers":
             layers = []
         digest = "sha256:" + str(item["Config"]).rpartition("/")[2]
-        if self.indexes:
+        if self.containerd:
             entries = json.loads(self.file("index.json"))["manifests"]
             digests = {entry["annotations"]["io.containerd.image.name"]: entry["digest"] for entry in entries}
             [digest] = {digests[name] for name in cast("list[str]", item["RepoTags"])}
         return EngineImage("sha256:" + "f" * 64 if self.fault == "other id" else digest, tuple(layers))
-
-    def file(self, name: str) -> bytes:
-        with tarfile.open(fileobj=io.BytesIO(bytes(self.sent))) as tar:
-            return tar.extractfile(name).read()  # type: ignore[union-attr]
 
     def files(self) -> dict[str, bytes]:
         """Every member and its content."""
         with tarfile.open(fileobj=io.BytesIO(bytes(self.sent))) as tar:
             return {info.name: tar.extractfile(info).read() if info.isfile() else b"" for info in tar}  # type: ignore[union-attr]
 
+    def file(self, name: str) -> bytes:
+        return self.files()[name]
+
     def members(self) -> list[str]:
-        with tarfile.open(fileobj=io.BytesIO(bytes(self.sent))) as tar:
-            return tar.getnames()
+        return list(self.files())
 
     def tag(self, image: str, name: str) -> None:
         self.calls.append(f"tag {image} {name}")
@@ -118,8 +111,7 @@ class Recorder(Engine):
 
 
 def test_a_one_platform_bundle_is_sent_as_it_is(tmp_path: Path) -> None:
-    sources = [SourceImage((f"fgtest/{n}:1.0",), simple(tmp_path / n, n), ("linux/amd64",)) for n in "ab"]
-    made = bundle(tmp_path, sources)
+    made = bundle(tmp_path, [image(tmp_path, name, BASE, own(name)) for name in "ab"])
     engine = Recorder()
     result = load(io.BytesIO(made.data), engine)
     sums = made.member("fategen/SHA256SUMS")
@@ -134,10 +126,8 @@ def test_a_one_platform_bundle_is_sent_as_it_is(tmp_path: Path) -> None:
     [("{sha}  fate-1.0.fate.tar\n", False), ("{sha}", False), ("{other}  fate-1.0.fate.tar\n", True), ("", True)],
 )
 def test_a_checksum_beside_the_file_that_is_not_its_own_is_told(
-    made: Made, tmp_path: Path, text: str, warned: bool
+    made: Made, file: Path, text: str, warned: bool
 ) -> None:
-    file = tmp_path / "fate-1.0.fate.tar"
-    file.write_bytes(made.data)
     sha, other = (hashlib.sha256(data).hexdigest() for data in (made.data, b""))
     Path(f"{file}.sha256").write_text(text.format(sha=sha, other=other))
     expected = f"warning: {file}.sha256 is not the checksum of this file: one of the two was replaced"
@@ -145,20 +135,17 @@ def test_a_checksum_beside_the_file_that_is_not_its_own_is_told(
 
 
 def test_layers_that_the_engine_cannot_read_are_told_before_anything_is_sent(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "a")
-    blob, diff_id = layout.layer(BASE, ZSTD)
-    layout.finish((layout.manifest([(blob, diff_id)]), "docker.io/fgtest/a:1.0"))
-    data = bundle(tmp_path, [SourceImage(("fgtest/a:1.0",), layout.path, ("linux/amd64",))]).data
+    made = bundle(tmp_path, [image(tmp_path, "a", BASE, media_type=ZSTD)])
     engine = Recorder()
     engine.zstd = False
     with pytest.raises(
         EngineError, match="the layers of a are compressed with zstd, which this Docker cannot read"
     ) as error:
-        load(io.BytesIO(data), engine)
+        load(io.BytesIO(made.data), engine)
     assert "compression=gzip" in error.value.hint
     assert not engine.sent
-    engine.has = Present(chains=frozenset({(diff_id,)}))
-    load(io.BytesIO(data), engine)
+    engine.has = Present(chains=frozenset({(made.plan.index.images[0].platform_images[0].layers[0].diff_id,)}))
+    load(io.BytesIO(made.data), engine)
 
 
 @pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
@@ -178,7 +165,7 @@ def test_one_platform_is_sent_as_flat_manifests(tmp_path: Path, platform: str) -
 def test_an_image_of_several_platforms_stays_one_where_the_engine_keeps_indexes(made: Made) -> None:
     a, b, m = made.plan.index.images
     for platform, layers in ((p.platform, tuple(layer.diff_id for layer in p.layers)) for p in m.platform_images):
-        engine = Recorder(platform=platform, indexes=True)
+        engine = Recorder(platform=platform, containerd=True)
         only = () if platform == "linux/amd64" else ("m",)
         result = load(io.BytesIO(made.data), engine, only=only)
         assert {i.reference: i.id for i in result.images}[M] == m.target.digest
@@ -192,7 +179,7 @@ def test_an_image_of_several_platforms_stays_one_where_the_engine_keeps_indexes(
 def test_of_an_index_in_the_engine_only_its_own_platform_is_sure_to_be_whole(made: Made) -> None:
     """Whoever pulls an index gets one platform of it."""
     m = made.plan.index.images[2]
-    engine = Recorder(indexes=True)
+    engine = Recorder(containerd=True)
     engine.has = Present(manifests=frozenset({m.target.digest}))
     load(io.BytesIO(made.data), engine, only=("m",))
     own, other = ({layer.blob.digest for layer in p.layers} for p in m.platform_images)
@@ -207,7 +194,7 @@ def sent_layers(engine: Recorder, image: Image) -> set[str]:
 
 
 def test_one_platform_that_is_asked_for_is_loaded_alone(made: Made) -> None:
-    engine = Recorder(indexes=True)
+    engine = Recorder(containerd=True)
     m = made.plan.index.images[2]
     for platform_image in m.platform_images:
         result = load(io.BytesIO(made.data), engine, only=("m",), platform=platform_image.platform)
@@ -310,9 +297,9 @@ def test_the_engine_is_cut_off_at_the_first_damage_and_all_damage_is_told(made: 
 
 
 @pytest.mark.parametrize("fault", ["hidden", "no layers", "other id", "fails after naming"])
-@pytest.mark.parametrize("forgets", [False, True])
-def test_names_go_back_when_the_engine_has_something_else(made: Made, fault: str, forgets: bool) -> None:
-    engine = Recorder(fault=fault, forgets=forgets)
+@pytest.mark.parametrize("containerd", [False, True])
+def test_names_go_back_when_the_engine_has_something_else(made: Made, fault: str, containerd: bool) -> None:
+    engine = Recorder(fault=fault, containerd=containerd)
     engine.names[B] = OLD
     with pytest.raises(EngineError) as error:
         load(io.BytesIO(made.data), engine)
@@ -341,7 +328,7 @@ def test_a_name_that_cannot_be_put_back_is_told(made: Made) -> None:
 
 
 def test_a_replaced_image_is_kept_until_the_new_one_is_confirmed(made: Made) -> None:
-    engine = Recorder(forgets=True)
+    engine = Recorder(containerd=True)
     engine.names[B] = OLD
     result = load(io.BytesIO(made.data), engine)
     assert [(i.reference, i.state) for i in result.images if i.before] == [(B, "replaced")]
@@ -358,7 +345,7 @@ class Killed(BaseException):
 
 
 def test_what_a_killed_load_kept_is_removed_by_the_next_one(made: Made) -> None:
-    engine = Recorder(forgets=True)
+    engine = Recorder(containerd=True)
     engine.names[B] = OLD
     untag = engine.untag
 

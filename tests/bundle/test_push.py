@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,10 @@ from generator.bundle.push import push
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
-from generator.images.layout import SourceImage
 from generator.images.strictjson import Malformed
 from generator.registry.publish import Published
 from tests.bundle.conftest import Made
-from tests.bundle.layouts import simple
+from tests.bundle.layouts import BASE, image, own
 from tests.bundle.test_load import places
 from tests.loopback import Handler, Loopback
 
@@ -30,13 +30,10 @@ def registry() -> Iterator[Loopback]:
         yield running
 
 
-def send(registry: Loopback, file: Path, *only: str, overwrite: bool = False) -> tuple[Published, ...]:
+def send(registry: Loopback, file: Path, *only: str, bases: Sequence[Path] = ()) -> tuple[Published, ...]:
     environment = {"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}
     prefix, state = f"{registry.host}/inside/fate", file.parent / ".fategen"
-    _, pushed = push(
-        file, prefix, state=state, only=only, overwrite=overwrite, environment=environment, connect=registry.client
-    )
-    return pushed
+    return push(file, prefix, state=state, only=only, bases=bases, environment=environment, connect=registry.client)[1]
 
 
 def sent(registry: Loopback) -> list[str]:
@@ -53,14 +50,13 @@ def test_every_digest_is_kept_and_every_name(registry: Loopback, made: Made, fil
         ("inside/fate/b", ("1.0",)): (targets["b"], "pushed"),
         ("inside/fate/m", ("1.0",)): (targets["m"], "pushed"),
     }
-    for image in made.plan.index.images:
-        kept = registry.manifests[f"inside/fate/{image.label}"]
+    for pushed_image in made.plan.index.images:
+        kept = registry.manifests[f"inside/fate/{pushed_image.label}"]
         media_type, data = kept["1.0"]
-        assert kept[image.target.digest][1] == data and media_type == image.target.media_type
-        blobs = registry.blobs[f"inside/fate/{image.label}"]
-        assert {blob.digest for v in image.platform_images for blob in (v.config, *(x.blob for x in v.layers))} == set(
-            blobs
-        )
+        assert (kept[pushed_image.target.digest][1], pushed_image.target.media_type) == (data, media_type)
+        manifests = {pushed_image.target.digest, *pushed_image.manifests.values()}
+        blobs = {blob.digest for blob in pushed_image.blobs()} - manifests
+        assert blobs == set(registry.blobs[f"inside/fate/{pushed_image.label}"])
 
 
 def test_what_images_share_is_sent_once_and_mounted(registry: Loopback, made: Made, file: Path) -> None:
@@ -170,12 +166,7 @@ NAMES = ("localhost:5000/team/web/api:1", "localhost:5000/team/api:1", "docker.i
 
 def with_paths(directory: Path, prefix: str) -> Path:
     """A bundle of images of which one has a path of its own below the prefix."""
-    images = []
-    for number, name in enumerate(NAMES):
-        layout = simple(directory / str(number), "x", files={"opt/x": name.encode()})
-        index = layout / "index.json"
-        index.write_text(re.sub(r"docker\.io/fgtest/x:[\w.]+", name, index.read_text()))
-        images.append(SourceImage((name,), layout, ("linux/amd64",)))
+    images = [replace(image(directory / name, "x", own(name)), references=(name,)) for name in NAMES]
     return save(images, directory / "paths.tar", name="paths", prefix=prefix).path
 
 
@@ -203,15 +194,7 @@ def test_a_prefix_that_no_image_has_is_not_one_of_a_bundle(tmp_path: Path) -> No
 
 
 def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: Path) -> None:
-    images = [
-        SourceImage(
-            (f"{place}/a:1.0",), simple(tmp_path / place, "a", files={"opt/a": place.encode()}), ("linux/amd64",)
-        )
-        for place in ("one", "two")
-    ]
-    for image in images:
-        index = image.layout / "index.json"
-        index.write_text(index.read_text().replace("fgtest", image.references[0].partition("/")[0]))
+    images = [replace(image(tmp_path / n, "a", own(n)), references=(f"{n}/a:1.0",)) for n in ("one", "two")]
     file = save(images, tmp_path / "two.tar", name="two").path
     with pytest.raises(InputError, match=r"would both be one/a:1\.0 and two/a:1\.0"):
         send(registry, file)
@@ -220,7 +203,7 @@ def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: P
 @pytest.fixture
 def delta(tmp_path: Path) -> tuple[Path, Path]:
     """``a``; and ``a`` and ``b`` as a delta on it: b has a's first layer."""
-    images = [SourceImage((f"fgtest/{n}:1.0",), simple(tmp_path / n, n), ("linux/amd64",)) for n in "ab"]
+    images = [image(tmp_path, name, BASE, own(name)) for name in "ab"]
     base = save(images[:1], tmp_path / "base.fate.tar", name="base")
     return base.path, save(images, tmp_path / "delta.fate.tar", name="delta", bases=[base.index]).path
 
@@ -248,10 +231,8 @@ def test_a_base_s_damaged_layer_is_not_sent_whole(registry: Loopback, delta: tup
     for layer in layers:
         data[layer.start] ^= 1
     base.write_bytes(data)
-    prefix, state = f"{registry.host}/inside/fate", file.parent / ".fategen"
-    environment = {"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}
     with pytest.raises(BundleError, match="is damaged") as error:
-        push(file, prefix, state=state, bases=[base], environment=environment, connect=registry.client)
+        send(registry, file, bases=[base])
     assert "no tag was written" in error.value.message
     assert not any(registry.manifests.values())
     for layer in layers:

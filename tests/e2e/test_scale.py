@@ -60,8 +60,7 @@ from generator.bundle.load import Names, load
 
 class Sink:  # takes all, has nothing
     def platform(self): return "linux/amd64"
-    def drops_untagged(self): return False
-    def keeps_indexes(self): return False
+    containerd_store = False
     def present(self, names=()): return Present()
     def inspect(self, names): return {}
     def load(self, platform, pieces): return "".join("" for piece in pieces)
