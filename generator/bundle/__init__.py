@@ -12,7 +12,7 @@ from generator.bundle.diff import Difference, diff
 from generator.bundle.engines import Engine, engine_from_name
 from generator.bundle.index import BundleIndex, open_files, short_root
 from generator.bundle.load import Loaded, LoadResult, load
-from generator.bundle.reader import Approve, Damage, DamagedError, Inspection, VerifyResult, extract, inspect, verify
+from generator.bundle.reader import Approve, Damage, DamagedError, Inspection, extract, inspect, verify
 from generator.bundle.save import SaveResult, save
 from generator.bundle.signature import sign, signature_check
 from generator.images.image import Image, PlatformImage
@@ -34,7 +34,6 @@ __all__ = [
     "Progress",
     "SaveResult",
     "SourceImage",
-    "VerifyResult",
     "diff",
     "engine_from_name",
     "extract",

@@ -18,10 +18,9 @@ State = Literal["new", "changed", "same", "gone"]
 
 @dataclass(frozen=True)
 class Change:
-    """One name. ``was`` is the name in the old bundle of the image that it is compared with, "" for a new one.
+    """One name. ``was`` is the old name of the image that it is compared with, "" for a new one.
 
-    ``same_layers``: both have the same layers. ``blobs`` and ``size`` (bytes) are what a delta carries for it; images
-    may share them.
+    ``blobs`` and ``size`` (bytes) are what a delta carries for it; images may share them.
     """
 
     reference: str
@@ -57,10 +56,7 @@ class Difference:
 
 
 def diff(old: BundleIndex, new: BundleIndex) -> Difference:
-    """Compare two bundles; deltas count with the layers that they leave out.
-
-    An image is compared with the old one of its name, else with the only old one of its repository.
-    """
+    """Compares each image with the old one of its name, else with the only old one of its repository."""
     carried, whole = leave_out(new, [old]).carried(), new.blobs()
     before, after = _by_name(old), _by_name(new)
     renamed = _renamed(before, after)

@@ -18,9 +18,8 @@ def fill_layouts(
 ) -> None:
     """Write each image, as the engine has it under its first name, into its layout directory.
 
-    A containerd store keeps manifests; for a graphdriver they are made, with OCI's media types or (``oci``) Docker's.
-    The layouts share one ``blobs`` directory, a cache. Raises InputError for every image and platform that the engine
-    lacks, and EngineError: a layout then has no index, as before.
+    For a graphdriver manifests are made, with OCI's or Docker's media types. The layouts share one ``blobs`` directory,
+    a cache. Raises InputError for every image and platform that the engine lacks; a layout then has no index.
     """
     engine = DockerEngine(docker)
     names = [image.references[0] for image in images]

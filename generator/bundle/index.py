@@ -1,7 +1,6 @@
-"""The bundle index: ``fategen/bundle.json``, the first member, to frozen dataclasses and back.
+"""The bundle index, ``fategen/bundle.json``: every key is known, every value typed, the encoding canonical.
 
-It is closed: every key is known, every value typed, and its bytes are the canonical encoding, which ``encode`` makes. A
-bundle file follows from its index and the content of its blobs: see ``format``.
+A bundle file follows from its index and the content of its blobs: see ``format``.
 """
 
 from __future__ import annotations
@@ -89,11 +88,10 @@ class SmallFile:
 
 @dataclass(frozen=True)
 class BundleIndex:
-    """What a bundle holds. ``images`` are sorted by their first reference, references within an image too.
+    """What a bundle holds, in canonical order.
 
-    A delta leaves out the ``missing`` layers, which its ``bases`` have; both are empty in a whole bundle. Indexes,
-    manifests and configs are always in the file. ``files`` are sorted by name. ``prefix`` is that of names which have a
-    path of their own, such as ``web/api``, "" if none has.
+    A delta leaves out the ``missing`` layers, which its ``bases`` have; both are empty in a whole bundle. ``prefix`` is
+    that of names which have a path of their own, such as ``web/api``, "" if none has.
     """
 
     name: str

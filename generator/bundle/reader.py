@@ -16,7 +16,7 @@ import stat
 import sys
 import threading
 from collections.abc import Generator, Hashable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,8 +64,10 @@ _COMPRESSED = {
     b"\xfd7zXZ": ("xz-compressed", "unxz"),
     b"PK\x03\x04": ("a zip file", "unzip"),
 }
-_DOCKER_ARCHIVE = re.compile(rb"manifest\.json|repositories|[0-9a-f]{64}(/.*|\.json|\.tar|\.tar\.gz)|sha256:.*")
-_OCI_LAYOUT = re.compile(rb"(\./)?(blobs/.*|index\.json|oci-layout|)")
+_IMAGE_ARCHIVE = re.compile(
+    rb"manifest\.json|repositories|[0-9a-f]{64}(/.*|\.json|\.tar|\.tar\.gz)|sha256:.*"
+    rb"|(\./)?(blobs/.*|index\.json|oci-layout|)"
+)
 
 
 class Approve(Protocol):
@@ -76,23 +78,18 @@ class Approve(Protocol):
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the index of a bundle states. ``file_size`` is the file's size in bytes, ``None`` for a pipe."""
+    """A bundle that was inspected or verified: ``size`` in bytes is what its file must have, ``file_size`` what it has,
+    None for a pipe. ``signer`` is that of a verified one, if asked."""
 
     name: str
     index: BundleIndex
     size: int
     file_size: int | None
-
-
-@dataclass(frozen=True)
-class VerifyResult:
-    """A bundle in which every byte is right: ``size`` in bytes, ``blobs`` that were hashed, ``signer`` if asked."""
-
-    path: str
-    index: BundleIndex
-    size: int
-    blobs: int
     signer: str = ""
+
+    @property
+    def blobs(self) -> int:
+        return len(self.index.carried())
 
 
 def inspect(source: Path | Readable) -> Inspection:
@@ -101,23 +98,16 @@ def inspect(source: Path | Readable) -> Inspection:
         return Inspection(bundle.name, bundle.index, bundle.contents.size, bundle.file_size)
 
 
-def verify(source: Path | Readable, *, approve: Approve | None = None, progress: Progress = quiet) -> VerifyResult:
-    """Check every byte of a bundle. Raises DamagedError with all damage, another BundleError if it is not a bundle.
-
-    ``approve`` is called first: see ``signature_check``. If the source is a file, all cores share the work.
-    """
+def verify(source: Path | Readable, *, approve: Approve | None = None, progress: Progress = quiet) -> Inspection:
+    """Check every byte of a bundle, of a file on all cores; ``approve`` is called first. DamagedError lists all."""
     with open_bundle(source) as bundle:
         signer = approve(bundle.index, bundle.name) if approve else ""
         verify_rest(bundle, progress)
-    blobs = sum(member.is_blob for member in bundle.contents.members)
-    return VerifyResult(bundle.name, bundle.index, bundle.contents.size, blobs, signer)
+        return Inspection(bundle.name, bundle.index, bundle.contents.size, bundle.file_size, signer)
 
 
 def extract(source: Path | Readable, name: str) -> bytes:
-    """The content of the small file ``fategen/NAME``, checked; what comes after it is not read.
-
-    Raises InputError if the bundle has no such file, BundleError if it is not a bundle or that file is damaged.
-    """
+    """The content of the small file ``fategen/NAME``, checked; what comes after it is not read."""
     with open_bundle(source) as bundle:
         names = [file.name for file in bundle.index.files]
         if name not in names:
@@ -139,11 +129,8 @@ class Stream:
 
     def __init__(self, source: int | Readable, name: str, position: int = 0) -> None:
         self._source, self.name, self.position = source, name, position
-        self.pool: ThreadPoolExecutor | None = None
-        """where all that is read is hashed, one piece behind; None if nobody wants it"""
-        self.sha = hashlib.sha256()
-        self.hashing: Future[None] = Future()
-        self.hashing.set_result(None)
+        self.sha: hashlib._Hash | None = None
+        """of all that is read, if somebody wants it"""
 
     def at(self, position: int) -> Stream:
         """The same file from another byte on."""
@@ -165,18 +152,15 @@ class Stream:
         except OSError as error:
             message = f"{self.name} cannot be read: {error.strerror}"
             raise BundleError(message, hint="check the disk or the connection") from error
-        if self.pool:
-            self.hashing.result()
-            self.hashing = self.pool.submit(self.sha.update, data)
+        if self.sha:
+            self.sha.update(data)
         return data
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An open bundle whose index has been read; ``stream`` continues after it. ``file_size`` is None for a pipe.
-
-    ``outcome`` ends the messages about its damage: what became of the command.
-    """
+    """An open bundle; ``stream`` continues after its index. ``file_size`` is None for a pipe. ``outcome`` ends the
+    messages about its damage: what became of the command."""
 
     name: str
     contents: Contents
@@ -190,10 +174,7 @@ class Bundle:
 
     @cached_property
     def documents(self) -> dict[str, set[tuple[str, Hashable]]]:
-        """What the index says about each OCI index, manifest and config, by digest: media type and ``_content``.
-
-        It decides what is loaded. That the layers unpack to their diff ids is for the engine to check.
-        """
+        """What the index says about each OCI index, manifest and config, by digest: media type and ``_content``."""
         documents: dict[str, set[tuple[str, Hashable]]] = {}
 
         def add(blob: Descriptor, content: Hashable) -> None:
@@ -224,7 +205,7 @@ def open_bundle(source: Path | Readable, outcome: str = "") -> Iterator[Bundle]:
             file_size = status.st_size if regular else None
             stream = Stream(file.fileno() if regular else file, str(source))
             if regular and Path(f"{source}.sha256").is_file():
-                stream.pool = closing.enter_context(ThreadPoolExecutor(1))
+                stream.sha = hashlib.sha256()
         else:
             stream = Stream(source, str(getattr(source, "name", "the input")))
         yield Bundle(stream.name, _read_index(stream), stream, file_size, outcome)
@@ -285,15 +266,11 @@ def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
         return f"it is cut short: it has {len(block)} bytes", _AGAIN
     if block[257:262] != b"ustar":
         return "it is not a tar, or its beginning is missing", _AGAIN
-    first = block[:100].partition(b"\0")[0]
-    unchecked = f"docker load -i {name} loads it, unchecked; its sender can make a bundle of it"
-    save = "fategen bundle save --from layout:DIR"
-    if _DOCKER_ARCHIVE.fullmatch(first):
-        hint = f"{unchecked}: skopeo copy docker-archive:{name} oci:DIR, then {save}"
-        return "it is a docker save archive", hint
-    if _OCI_LAYOUT.fullmatch(first):
-        hint = f"{unchecked}: skopeo copy oci-archive:{name} oci:DIR (or docker-archive:), then {save}"
-        return "it is an OCI layout, or a docker save archive since Docker 25", hint
+    if _IMAGE_ARCHIVE.fullmatch(block[:100].partition(b"\0")[0]):
+        unchecked = f"docker load -i {name} loads it, unchecked; its sender can make a bundle of it"
+        layout = f"skopeo copy docker-archive:{name} (or oci-archive:{name}) oci:DIR"
+        hint = f"{unchecked}: {layout}, then fategen bundle save --from layout:DIR"
+        return "it is a docker save archive or an OCI layout", hint
     return "", _AGAIN
 
 
@@ -355,8 +332,7 @@ def damaged(bundle: Bundle, damages: Sequence[Damage], *, end: int | None = None
 def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[Member, Iterator[bytes]]]:
     """Every member after the index and its bytes, in one pass; what the caller leaves unread is checked here.
 
-    After the first damaged member the rest is checked too, but no more of it is given; DamagedError then lists all
-    damage. Raises another BundleError if the file does not match its index.
+    After the first damaged member the rest is checked too, but no more of it is given; DamagedError lists all damage.
     """
     checker = Checker(bundle, progress)
     damages: list[Damage] = []
@@ -374,9 +350,8 @@ def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[
 def checksum_warning(bundle: Bundle) -> str:
     """That the checksum beside an intact bundle, which was read in one pass, is another file's; "" if it is not."""
     file, stream = Path(f"{bundle.name}.sha256"), bundle.stream
-    if stream.pool is None:
+    if stream.sha is None:
         return ""
-    stream.hashing.result()
     stream.sha.update(TRAILER)
     with contextlib.suppress(OSError), file.open("rb") as opened:
         if stream.sha.hexdigest().encode() in opened.read(MAX_METADATA_SIZE).split():
@@ -475,10 +450,7 @@ class Checker:
             yield pad
 
     def content(self, member: Member, stream: Stream) -> Generator[bytes, None, str]:
-        """The content of a member, which begins where ``stream`` is, in pieces; returns what is wrong with it.
-
-        The last piece comes only if it is right.
-        """
+        """The content of a member in pieces, the last one only if all is right; returns what is wrong with it."""
         document: list[bytes] = []
         sha, left, last = hashlib.sha256(), member.size, b""
         while left:
@@ -536,9 +508,7 @@ class Checker:
 
 def _content(data: bytes, media_type: str) -> tuple[Hashable, str]:
     """What must be as the bundle index says: the platforms and manifests of an index, the config and layers of a
-    manifest (digest, size, media type, order), the platform and diff ids of a config; and the words for others.
-    Raises Malformed.
-    """
+    manifest, the platform and diff ids of a config; and the words for others. Raises Malformed."""
     if media_type in INDEX_TYPES:
         children = parse_index(data, media_type)
         named = frozenset((child.platform, child.descriptor) for child in children)

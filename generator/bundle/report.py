@@ -4,51 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from generator.bundle.index import BundleIndex, short_root
 from generator.bundle.load import LoadResult
-from generator.bundle.reader import Inspection, VerifyResult
+from generator.bundle.reader import Inspection
 from generator.config.reference import familiar
+from generator.images.image import Image
 from generator.text import human, short_digest, table, without
 
 if TYPE_CHECKING:
     from generator.bundle.save import SaveResult
-    from generator.loader.build import LoaderFiles
 
+LOADER, LOADER_README = "fategen-load.pyz", "fategen-load.README.txt"
 _ZSTD_NOTE = "the layers are compressed with zstd: Docker 23 and later, podman and containerd load them"
 
 
-@dataclass(frozen=True)
-class ImageReport:
-    """One image. ``size`` in bytes, of which ``shared`` are in other images of the bundle too, ``unique`` are not.
-
-    ``digest`` is that of the index if it has several platforms; ``manifests`` has that of each platform.
-    """
-
-    name: str
-    references: tuple[str, ...]
-    platforms: tuple[str, ...]
-    digest: str
-    size: int
-    unique: int
-    shared: int
-    manifests: dict[str, str]
-
-
-def report(index: BundleIndex) -> tuple[ImageReport, ...]:
-    """Each image of a bundle with its bytes."""
-    sizes = [{blob.digest: blob.size for blob in image.blobs()} for image in index.images]
-    users = Counter(digest for blobs in sizes for digest in blobs)
-    reports = []
-    for image, blobs in zip(index.images, sizes):  # noqa: B905 (Python 3.8)
-        size = sum(blobs.values())
-        unique = sum(size for digest, size in blobs.items() if users[digest] == 1)
-        parts = image.label, image.references, image.platforms, image.target.digest
-        manifests = {platform.platform: platform.manifest.digest for platform in image.platform_images}
-        reports.append(ImageReport(*parts, size, unique, size - unique, manifests))
-    return tuple(reports)
+def sizes(index: BundleIndex) -> list[tuple[Image, int, int]]:
+    """The images of a bundle, each with its bytes and with those of them that no other image has."""
+    blobs = [{blob.digest: blob.size for blob in image.blobs()} for image in index.images]
+    users = Counter(digest for sizes_of in blobs for digest in sizes_of)
+    return [
+        (image, sum(sizes_of.values()), sum(size for digest, size in sizes_of.items() if users[digest] == 1))
+        for image, sizes_of in zip(index.images, blobs)  # noqa: B905 (Python 3.8)
+    ]
 
 
 def bundle_json(index: BundleIndex, size: int) -> dict[str, object]:
@@ -58,7 +38,19 @@ def bundle_json(index: BundleIndex, size: int) -> dict[str, object]:
         "root": index.root,
         "short_root": short_root(index.root),
         "size": size,
-        "images": [asdict(image) for image in report(index)],
+        "images": [
+            {
+                "name": image.label,
+                "references": image.references,
+                "platforms": image.platforms,
+                "digest": image.target.digest,
+                "size": total,
+                "unique": unique,
+                "shared": total - unique,
+                "manifests": image.manifests,
+            }
+            for image, total, unique in sizes(index)
+        ],
         "bases": [asdict(base) for base in index.bases],
         "absent": [layer.digest for layer in index.missing],
         "files": [asdict(file) for file in index.files],
@@ -80,13 +72,10 @@ def delta_note(index: BundleIndex, bases: Sequence[BundleIndex] = ()) -> str:
 def images_table(index: BundleIndex) -> str:
     """The images of a bundle as a table, with the digests of each; below, its small files and a note."""
     rows: list[tuple[str, ...]] = []
-    for image in report(index):
+    for image, total, unique in sizes(index):
         first, *others = (familiar(name) for name in image.references)
-        rows.append((first, human(image.size), human(image.unique), human(image.shared)))
-        digests = {
-            **({"index": image.digest} if image.digest not in image.manifests.values() else {}),
-            **image.manifests,
-        }
+        rows.append((first, human(total), human(unique), human(total - unique)))
+        digests = {**({"index": image.target.digest} if image.nested else {}), **image.manifests}
         below = [f"  {what:{max(map(len, digests))}}  {short_digest(digest)}" for what, digest in digests.items()]
         rows.extend((line, "", "", "") for line in (*others, *below))
     text = table(("IMAGE", ">SIZE", ">ITS OWN", ">SHARED"), rows)
@@ -117,23 +106,23 @@ def inspected_warning(inspection: Inspection) -> str:
     return f"warning: {name} is cut short: it has {file_size:,} of {size:,} bytes; copy bytes {missing} again"
 
 
-def verified(result: VerifyResult, seconds: float) -> str:
+def verified(result: Inspection, seconds: float) -> str:
     images = len(result.index.images)
     signed = f", signed by {result.signer}" if result.signer else ""
     return (
-        f"{result.path} is intact: {images} image{'s' * (images > 1)}, {result.blobs} blobs, {human(result.size)}, "
+        f"{result.name} is intact: {images} image{'s' * (images > 1)}, {result.blobs} blobs, {human(result.size)}, "
         f"{seconds:.1f} s{signed}\nroot digest {short_root(result.index.root)}: compare it with the sender's"
         + (f"\n{delta_note(result.index)}" if result.index.bases else "")
     )
 
 
-def verified_json(result: VerifyResult) -> dict[str, object]:
+def verified_json(result: Inspection) -> dict[str, object]:
     checked = {"blobs": result.blobs, "whole": True, "signer": result.signer}
     return {**bundle_json(result.index, result.size), **checked}
 
 
-def saved(result: SaveResult, bases: Sequence[BundleIndex], written: LoaderFiles | None) -> str:
-    """What save reports of a bundle; ``written``: the offline loader, if it was put beside it."""
+def saved(result: SaveResult, bases: Sequence[BundleIndex], loader: str) -> str:
+    """What save reports of a bundle; ``loader``: the SHA-256 of the offline loader, if it was put beside it."""
     piped = str(result.path) == "-"
     name = result.index.name if piped else str(result.path)
     lines = [images_table(result.index), "", summary(name, result.index, result.size)]
@@ -142,17 +131,17 @@ def saved(result: SaveResult, bases: Sequence[BundleIndex], written: LoaderFiles
         lines.append(delta_note(result.index, bases))
     elif result.shared:
         lines.append(f"deduplicated layers saved {human(result.shared)}")
-    if written:
-        lines.append(f"{written.loader.name}  sha256 {written.sha256}, and {written.readme.name}")
+    if loader:
+        lines.append(f"{LOADER}  sha256 {loader}, and {LOADER_README}")
     return "\n".join(lines)
 
 
-def saved_json(result: SaveResult, written: LoaderFiles | None) -> dict[str, object]:
+def saved_json(result: SaveResult, loader: str) -> dict[str, object]:
     return {
         "file": str(result.path),
         "sha256": result.sha256,
         "not_written_twice": result.shared,
-        **({"loader": str(written.loader), "loader_sha256": written.sha256} if written else {}),
+        **({"loader": str(result.path.with_name(LOADER)), "loader_sha256": loader} if loader else {}),
         **bundle_json(result.index, result.size),
     }
 

@@ -41,8 +41,7 @@ def compression_of(head: bytes) -> Compression:
 def unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """A layer's tar, in pieces of at most ``PIECE`` bytes, never unpacked further than one piece ahead.
 
-    Several compressed streams may follow each other (pigz and others write so), and zeros the last. Raises Malformed;
-    InputError if it is zstd, and this Python has none.
+    Several compressed streams may follow each other (pigz and others write so), and zeros the last. Raises Malformed.
     """
     head = b""
     while len(head) < 4 and (piece := next(pieces, b"")):
@@ -95,7 +94,7 @@ def gzip_layer(tar: Readable, file: IO[bytes]) -> tuple[str, Descriptor]:
     """Write a layer's tar to ``file`` as gzip; the tar's digest (the diff ID), and the blob.
 
     The bytes depend on the content alone: no name, no time. ISA-L, if there is one, is ten times as fast as gzip -6,
-    and layers become 8 % larger; it, or another build of zlib, may write other bytes. Raises OSError.
+    and layers become 8 % larger; it, or another build of zlib, may write other bytes.
     """
     deflate = (isal_zlib or zlib).compressobj(3, zlib.DEFLATED, 31)
     unpacked, packed, size = hashlib.sha256(), hashlib.sha256(), 0

@@ -95,11 +95,7 @@ def read_all(images: Sequence[SourceImage], problems: Sequence[Problem] = ()) ->
 
 
 def read(source: SourceImage) -> ResolvedImage:
-    """The image that ``source`` names.
-
-    Raises InputError if it is missing, lacks a platform or has layers that a bundle cannot hold, BundleError if the
-    layout is damaged or lies (a digest, a media type, a missing blob).
-    """
+    """The image that ``source`` names, checked as ``resolve`` does."""
     try:
         names = tuple(sorted({reference.normalize(name) for name in source.references}))
         platforms = tuple(dict.fromkeys(map(platform_name, source.platforms)))
@@ -136,10 +132,8 @@ def names_image(layout: Path, references: Sequence[str]) -> bool:
 
 
 def missing_platforms(source: SourceImage, top: Descriptor) -> list[Problem]:
-    """The requested platforms that ``top`` names, but of which blobs are missing. Raises BundleError.
-
-    An engine keeps an index as it was pulled, and of its platforms those that it needs.
-    """
+    """The requested platforms that ``top`` names, but of which blobs are missing: an engine keeps an index as it was
+    pulled, and of its platforms those that it needs."""
     if top.media_type not in INDEX_TYPES:
         return []
     layout, label = Layout(source.layout), reference.short(reference.normalize(source.references[0]))
@@ -197,9 +191,8 @@ def _described(blob: Descriptor) -> dict[str, object]:
 class BlobStore:
     """The blobs of layouts that fategen fills, in their ``blobs/sha256`` directory; threads may share it.
 
-    ``cache`` is a directory that remembers which uncompressed layer is in which blob. Losing it or a blob costs the
-    time to compress again and nothing else: whoever reads a blob verifies it. Methods raise EngineError if the disk
-    is full or fails, and then leave no part of a blob behind.
+    ``cache`` is a directory that remembers which uncompressed layer is in which blob. Losing it or a blob costs time
+    alone: whoever reads a blob verifies it. A disk that fails is an EngineError, and no part of a blob is left behind.
     """
 
     def __init__(self, directory: Path, cache: Path) -> None:
@@ -223,10 +216,7 @@ class BlobStore:
                 self._keep(file, blob.digest)
 
     def compress(self, tar: Readable, expected: str = "") -> str:
-        """Read a layer's tar to its end, keep it in gzip and return its diff ID.
-
-        ``expected`` is the diff ID that its source states: what is here already is only hashed.
-        """
+        """Read a layer's tar, keep it in gzip and return its diff ID; if ``expected`` is here, it is only hashed."""
         if expected and self.compressed(expected):
             sha = hashlib.sha256()
             while chunk := tar.read(CHUNK):

@@ -6,28 +6,22 @@ argparse and not click: the host has no pip.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from generator import __version__, stdio
 from generator.errors import FategenError
 from generator.loader import commands
 
-_COMMANDS: dict[str, Callable[..., None]] = {
-    "inspect": commands.inspect,
-    "verify": commands.verify,
-    "load": commands.load,
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is that of ``fategen bundle``."""
     options = vars(_parser().parse_args(arguments))
-    command = _COMMANDS[options.pop("command")]
+    run = options.pop("run")
 
     def work() -> None:
         try:
-            command(**options)
+            run(**options)
         except FategenError as error:
             if error.hint == "fategen doctor":
                 # this host has no fategen
@@ -43,11 +37,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Inspect, verify and load a bundle of container images. Needs only Python 3.8 or later.",
     )
     parser.add_argument("--version", action="version", version=f"fategen-load.pyz of fategen {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     inspecting = subparsers.add_parser("inspect", help="list the contents of a bundle, from its first bytes")
     verifying = subparsers.add_parser("verify", help="check every byte and list every damaged range")
     loading = subparsers.add_parser("load", help="check a bundle and load it into an engine")
-    for command in (inspecting, verifying, loading):
+    for command, run in ((inspecting, commands.inspect), (verifying, commands.verify), (loading, commands.load)):
+        command.set_defaults(run=run)
         command.add_argument("file", type=Path, metavar="FILE", help='the bundle; "-": standard input')
         command.add_argument("--format", dest="output_format", choices=("table", "json"), default="table")
     signed = "refuse a bundle that is not signed by this key: an SSH public key or an allowed_signers file"

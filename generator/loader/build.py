@@ -10,41 +10,27 @@ import ast
 import hashlib
 import io
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import generator
 from generator.bundle.index import BundleIndex, short_root
+from generator.bundle.report import LOADER, LOADER_README
 from generator.config.reference import familiar
-from generator.errors import EngineError
-from generator.files import write_atomically
-
-NAME = "fategen-load.pyz"
-README = "fategen-load.README.txt"
+from generator.files import disk_errors, write_atomically
 
 _SOURCES = Path(generator.__file__).parents[1]
 
 
-@dataclass(frozen=True)
-class LoaderFiles:
-    """The files written beside a bundle; ``sha256`` is the loader's, in hexadecimal."""
+def write_loader(bundle: Path, index: BundleIndex) -> str:
+    """Put the loader and its page into the directory of a bundle; the loader's SHA-256, in hexadecimal.
 
-    loader: Path
-    readme: Path
-    sha256: str
-
-
-def write_loader(bundle: Path, index: BundleIndex) -> LoaderFiles:
-    """Put the loader and its page into the directory of a bundle. Raises EngineError if it cannot."""
+    Raises EngineError if the disk is full or fails.
+    """
     data = pyz()
-    written = LoaderFiles(bundle.with_name(NAME), bundle.with_name(README), hashlib.sha256(data).hexdigest())
-    try:
-        write_atomically(written.loader, data)
-        write_atomically(written.readme, readme(bundle.name, index))
-    except OSError as error:
-        message = f"{NAME} cannot be written next to {bundle}: {error.strerror}"
-        raise EngineError(message, hint="check the disk") from error
-    return written
+    with disk_errors(bundle.with_name(LOADER)):
+        write_atomically(bundle.with_name(LOADER), data)
+        write_atomically(bundle.with_name(LOADER_README), readme(bundle.name, index))
+    return hashlib.sha256(data).hexdigest()
 
 
 def pyz() -> bytes:
@@ -101,17 +87,17 @@ Check for damage (not for forgery, since the checksum came with the file):
   sha256sum -c {file}.sha256
 
 {how}
-{NAME} checks every byte before the engine gets an image name, and lists damaged ranges. It needs Python 3.8 or later
+{LOADER} checks every byte before the engine gets an image name, and lists damaged ranges. It needs Python 3.8 or later
 with its standard library, and docker, podman or ctr:
-  python3 {NAME} inspect {file}
-  python3 {NAME} verify {file}
-  python3 {NAME} load {file}
-  python3 {NAME} load {file} --into containerd:k8s.io
-To load a split bundle: cat {file}.* | python3 {NAME} load -
+  python3 {LOADER} inspect {file}
+  python3 {LOADER} verify {file}
+  python3 {LOADER} load {file}
+  python3 {LOADER} load {file} --into containerd:k8s.io
+To load a split bundle: cat {file}.* | python3 {LOADER} load -
 
 With {file}.sig, and a public key that the sender gave you another way:
-  python3 {NAME} load {file} --require-signature KEY
-{NAME} itself came with the bundle: compare its sha256sum with the one that the sender saw.
+  python3 {LOADER} load {file} --require-signature KEY
+{LOADER} itself came with the bundle: compare its sha256sum with the one that the sender saw.
 
 Into a registry, with skopeo, or with an engine that has loaded the bundle:
   skopeo copy --all oci-archive:{file}:{first} docker://{target}
@@ -127,5 +113,5 @@ _WHOLE = """{who} it as it is:
   ctr -n k8s.io images import {file}
 """
 _DELTA = f"""It is a delta bundle: some of its layers are in {{bases}}.
-  python3 {NAME} load {{file}} BASE
+  python3 {LOADER} load {{file}} BASE
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.format import TRAILER
+from generator.bundle.format import TRAILER, header
 from generator.bundle.reader import verify
 from generator.errors import BundleError
 from tests.bundle.conftest import Made
@@ -131,3 +131,10 @@ def test_a_pipe_without_end_is_refused_in_little_memory(what: str, made: Made) -
     finally:
         tracemalloc.stop()
     assert stream.given < 8 * MIB
+
+
+def test_a_huge_index_is_not_read() -> None:
+    stream = Endless(header("fategen/bundle.json", 1 << 40))
+    with pytest.raises(BundleError, match="at most"):
+        verify(stream)
+    assert stream.given == 512

@@ -32,10 +32,8 @@ def member(name: str, content: bytes, size: int | None = None) -> bytes:
     return header(name, len(content) if size is None else size) + content + bytes(padding(len(content)))
 
 
-def test_a_good_bundle(made: Made, tmp_path: Path) -> None:
-    path = tmp_path / "x.fate.tar"
-    path.write_bytes(made.data)
-    result = verify(path)
+def test_a_good_bundle(made: Made, file: Path) -> None:
+    result = verify(file)
     assert result.index == made.plan.index
     assert (result.size, result.blobs) == (len(made.data), sum(m.content is None for m in made.plan.members))
 
@@ -262,21 +260,6 @@ def test_an_index_in_other_spelling(made: Made) -> None:
         check(member("fategen/bundle.json", content + b"\n") + made.data[made.plan.members[0].end :])
 
 
-def test_a_huge_index_is_not_read() -> None:
-    class Endless:
-        def __init__(self) -> None:
-            self.given = 0
-
-        def read(self, size: int, /) -> bytes:
-            self.given += size
-            return header("fategen/bundle.json", 1 << 40) if self.given == 512 else bytes(size)
-
-    stream = Endless()
-    with pytest.raises(BundleError, match="at most"):
-        verify(stream)
-    assert stream.given == 512
-
-
 def test_too_many_members(made: Made) -> None:
     document = json.loads(made.content("fategen/bundle.json"))
     layer = platform_image(document)["layers"][0]  # type: ignore[index]
@@ -298,14 +281,15 @@ OTHER_FILES = {
     "no tar": (b"\x7fELF" * 200, "it is not a tar, or its beginning is missing", "from its sender"),
     "docker save 20": (
         head("ab" * 32 + "/", 0, b"5"),
-        "it is a docker save archive",
-        "skopeo copy docker-archive:the input oci:DIR, then fategen bundle save --from layout:DIR",
+        "it is a docker save archive or an OCI layout",
+        "skopeo copy docker-archive:the input (or oci-archive:the input) oci:DIR, then "
+        "fategen bundle save --from layout:DIR",
     ),
     "podman save": (head("ab" * 32 + ".tar"), "it is a docker save archive", "docker-archive"),
     "crane pull": (head("sha256:" + "ab" * 32), "it is a docker save archive", "docker-archive"),
     "manifest.json first": (member("manifest.json", b"[]"), "it is a docker save archive", "docker-archive"),
-    "docker save 25": (head("blobs/", 0, b"5"), "it is an OCI layout", "skopeo copy oci-archive:"),
-    "an OCI layout": (head("./oci-layout"), "it is an OCI layout", "skopeo copy oci-archive:"),
+    "docker save 25": (head("blobs/", 0, b"5"), "it is a docker save archive", "or oci-archive:"),
+    "an OCI layout": (head("./oci-layout"), "or an OCI layout", "or oci-archive:"),
     "another tar": (head("etc/passwd"), "it is not a bundle|does not belong in a bundle", "from its sender"),
 }
 
@@ -318,23 +302,15 @@ def test_what_is_not_a_bundle_is_named_by_its_first_bytes(data: bytes, words: st
     assert "bundle save" not in error.value.hint or "its sender" in error.value.hint, "the receiver cannot run it"
 
 
-def test_something_behind_the_end(made: Made, tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(made.data + b"more")
-    with pytest.raises(DamagedError, match="has 4 bytes after it"):
-        verify(path)
-
-
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(InputError):
-            verify(path)
-
-
-def test_a_slip_in_a_files_name_has_an_answer(tmp_path: Path) -> None:
     (tmp_path / "fate-1.3.0.fate.tar").touch()
-    with pytest.raises(InputError, match=r"no such file; did you mean fate-1\.3\.0\.fate\.tar\?"):
-        verify(tmp_path / "fate-1.3.fate.tar")
+    for name, words in (
+        ("", "cannot be read"),
+        ("nowhere", "no such file$"),
+        ("fate-1.3.fate.tar", r"no such file; did you mean fate-1\.3\.0\.fate\.tar\?"),
+    ):
+        with pytest.raises(InputError, match=words):
+            verify(tmp_path / name)
 
 
 def damages(made: Made) -> dict[str, bytes]:
@@ -360,16 +336,15 @@ def damages(made: Made) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("threads", [1, 2, 16])
 def test_threads_tell_the_same_as_one_pass(
-    made: Made, tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+    made: Made, file: Path, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: range(threads))
     for what, data in damages(made).items():
-        path = tmp_path / "x.fate.tar"
-        path.write_bytes(data)
+        file.write_bytes(data)
         stream = io.BytesIO(data)
-        stream.name = str(path)
+        stream.name = str(file)
         with pytest.raises(BundleError) as apart:
-            verify(path)
+            verify(file)
         with pytest.raises(BundleError) as one:
             verify(stream)
         wanted = one.value.render().replace("has bytes after", "has 4 bytes after")
@@ -379,9 +354,7 @@ def test_threads_tell_the_same_as_one_pass(
         assert apart.value.render() == wanted, what
 
 
-def test_a_bad_sector_is_one_damaged_place(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "x.fate.tar"
-    path.write_bytes(made.data)
+def test_a_bad_sector_is_one_damaged_place(made: Made, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = made.member("layer:b")
     pread = os.pread
 
@@ -392,16 +365,14 @@ def test_a_bad_sector_is_one_damaged_place(made: Made, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "pread", read)
     with pytest.raises(DamagedError) as error:
-        verify(path)
+        verify(file)
     assert [d.what for d in error.value.damages] == [layer.label]
     assert "cannot be read: Input/output error" in str(error.value)
 
 
 @pytest.fixture(params=["a pipe", "threads"])
-def source(request: pytest.FixtureRequest, made: Made, tmp_path: Path) -> Path | io.BytesIO:
-    path = tmp_path / "x.fate.tar"
-    path.write_bytes(made.data)
-    return path if request.param == "threads" else io.BytesIO(made.data)
+def source(request: pytest.FixtureRequest, made: Made, file: Path) -> Path | io.BytesIO:
+    return file if request.param == "threads" else io.BytesIO(made.data)
 
 
 def test_progress_gets_bytes_that_grow_to_the_whole(made: Made, source: Path | io.BytesIO) -> None:

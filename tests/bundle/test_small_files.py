@@ -94,12 +94,7 @@ def test_damage_in_another_one_is_no_reason_to_refuse_it(carried: Made) -> None:
 @pytest.mark.parametrize(
     "files",
     [
-        [SmallFile("bundle.json", small_file("", b"").digest, 0)],
-        [SmallFile("SHA256SUMS", small_file("", b"").digest, 0)],
-        [SmallFile("..", small_file("", b"").digest, 0)],
-        [SmallFile("a/b", small_file("", b"").digest, 0)],
-        [SmallFile("-", small_file("", b"").digest, 0)],
-        [SmallFile("a" * 65, small_file("", b"").digest, 0)],
+        *([small_file(name, b"")] for name in ("bundle.json", "SHA256SUMS", "..", "a/b", "-", "a" * 65)),
         [SmallFile("a", "sha256:0", 0)],
         [SmallFile("a", small_file("", b"").digest, MAX_FILE + 1)],
         [small_file("a", b""), small_file("a", b"")],

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.format import contents
+from generator.bundle.report import LOADER
 from generator.bundle.save import SaveResult, save
 from generator.images.layout import SourceImage
-from generator.loader.build import NAME, modules, write_loader
+from generator.loader.build import modules, write_loader
 from tests.bundle.layouts import simple
 from tests.e2e.conftest import Fategen, Ran, docker, succeeded
 
@@ -52,7 +53,7 @@ class Host:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def load(self, *args: str, bundle: Path | None = None) -> Ran:
-        return self.run(NAME, *args, bundle=bundle)
+        return self.run(LOADER, *args, bundle=bundle)
 
 
 @pytest.fixture
@@ -68,8 +69,8 @@ def host(registry: str, tmp_path: Path) -> Iterator[Host]:
 
 def test_it_imports_each_of_its_modules_and_prints_what_fategen_prints(host: Host, fategen: Fategen) -> None:
     script = "import importlib, sys\nsys.path.append(sys.argv[1])\n"
-    succeeded(host.run("-c", script + "for name in sys.argv[2:]: importlib.import_module(name)", NAME, *modules()))
-    for args in (("inspect", "x.fate.tar"), ("inspect", "x.fate.tar", "--file", "compose.yaml"), ("verify", NAME)):
+    succeeded(host.run("-c", script + "for name in sys.argv[2:]: importlib.import_module(name)", LOADER, *modules()))
+    for args in (("inspect", "x.fate.tar"), ("inspect", "x.fate.tar", "--file", "compose.yaml"), ("verify", LOADER)):
         assert host.load(*args) == fategen("bundle", *args, cwd=host.directory)
 
 
@@ -115,6 +116,6 @@ def test_it_asks_for_a_signature(host: Host, fategen: Fategen) -> None:
 
 def test_an_older_python_is_told_which_it_needs(tmp_path: Path) -> None:
     source = SourceImage((IMAGE,), simple(tmp_path / "b", "b"), ("linux/amd64",))
-    written = write_loader(tmp_path / "x", save([source], tmp_path / "x", name="x").index)
-    refused = subprocess.run([installed("3.6"), written.loader], stderr=subprocess.PIPE, text=True)
+    write_loader(tmp_path / "x", save([source], tmp_path / "x", name="x").index)
+    refused = subprocess.run([installed("3.6"), tmp_path / LOADER], stderr=subprocess.PIPE, text=True)
     assert refused.stderr == "error: fategen-load.pyz needs Python 3.8 or later, this is 3.6\n"
