@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from generator.bundle.index import BundleIndex
-from generator.images.image import Image, sha256
-from generator.images.oci import OCI_INDEX, Descriptor, platform_object
+from generator.images.image import sha256
+from generator.images.oci import OCI_INDEX, Descriptor
 from generator.images.strictjson import encode
 
 BLOCK = 512
@@ -202,7 +202,15 @@ def loader_files(index: BundleIndex) -> tuple[tuple[str, bytes], ...]:
     oci = {
         "schemaVersion": 2,
         "mediaType": OCI_INDEX,
-        "manifests": [_entry(image, name) for image in index.images for name in image.references],
+        "manifests": [
+            {
+                **image.target.as_json("" if image.nested else image.platforms[0]),
+                # containerd and Docker read the first, skopeo and older podman the second
+                "annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name},
+            }
+            for image in index.images
+            for name in image.references
+        ],
         "annotations": {"io.fategen.bundle": "1"},
     }
     return (
@@ -215,15 +223,3 @@ def loader_files(index: BundleIndex) -> tuple[tuple[str, bytes], ...]:
 def blob_name(digest: str) -> str:
     """The member that holds a blob."""
     return "blobs/sha256/" + digest.partition(":")[2]
-
-
-def _entry(image: Image, name: str) -> dict[str, object]:
-    platform = {} if image.nested else {"platform": platform_object(image.platform_images[0].platform)}
-    return {
-        "mediaType": image.target.media_type,
-        "digest": image.target.digest,
-        "size": image.target.size,
-        # containerd and Docker read the first, skopeo and older podman the second
-        "annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name},
-        **platform,
-    }

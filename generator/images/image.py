@@ -23,12 +23,11 @@ from generator.images.oci import (
     IndexEntry,
     architecture,
     index_type,
-    nested_index,
     parse_config,
     parse_index,
     parse_manifest,
 )
-from generator.images.strictjson import MAX_METADATA_SIZE, Malformed
+from generator.images.strictjson import MAX_METADATA_SIZE, Malformed, encode
 
 CHUNK = 1 << 20
 """bytes that are read, hashed and written at a time"""
@@ -207,8 +206,10 @@ def resolve(
         blob = platform_images[0].manifest
     elif len(children) != len(platform_images):
         # if nothing is left out, the index and its digest, which a registry knows, stay
-        data = nested_index(sorted((name, manifests[name]) for name in platforms))
-        blob = Descriptor(sha256(data), len(data), index_type(platform_images[0].manifest.media_type))
+        media_type = index_type(platform_images[0].manifest.media_type)
+        entries = [manifests[name].as_json(name) for name in sorted(platforms)]
+        data = encode({"schemaVersion": 2, "mediaType": media_type, "manifests": entries})
+        blob = Descriptor(sha256(data), len(data), media_type)
         rewritten[blob.digest] = data
     return ResolvedImage(Image(references, blob, platform_images), source, rewritten)
 

@@ -116,8 +116,7 @@ def top(source: SourceImage) -> Descriptor:
 def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = ()) -> None:
     """Make ``layout`` an OCI layout of this image, whose blobs are already there. Raises OSError."""
     notes = {"annotations": {"org.opencontainers.image.ref.name": ",".join(names)}} if names else {}
-    entry = {**_described(top), **notes}
-    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{**top.as_json(), **notes}]}
     write_atomically(layout / "oci-layout", encode({"imageLayoutVersion": "1.0.0"}), sync=False)
     write_atomically(layout / "index.json", encode(index), sync=False)
 
@@ -184,10 +183,6 @@ def _same(stated: Sequence[str], names: Sequence[str]) -> bool:
         return False
 
 
-def _described(blob: Descriptor) -> dict[str, object]:
-    return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
-
-
 class BlobStore:
     """The blobs of layouts that fategen fills, in their ``blobs/sha256`` directory; threads may share it.
 
@@ -243,8 +238,8 @@ class BlobStore:
         manifest = {
             "schemaVersion": 2,
             "mediaType": types[0],
-            "config": _described(Descriptor(self.put(config), len(config), types[1])),
-            "layers": [_described(replace(layer, media_type=types[2])) for layer in layers],
+            "config": Descriptor(self.put(config), len(config), types[1]).as_json(),
+            "layers": [replace(layer, media_type=types[2]).as_json() for layer in layers],
         }
         data = encode(manifest)
         return Descriptor(self.put(data), len(data), types[0])

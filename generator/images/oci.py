@@ -7,11 +7,10 @@ confusion are those of CVE-2021-41190.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from generator.images.strictjson import Malformed, digest, encode, fields, items, parse, size, text
+from generator.images.strictjson import Malformed, digest, fields, items, parse, size, text
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -42,6 +41,11 @@ class Descriptor:
     digest: str
     size: int
     media_type: str
+
+    def as_json(self, platform: str = "") -> dict[str, object]:
+        """As manifests and indexes have it."""
+        stated = {"platform": platform_object(platform)} if platform else {}
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size, **stated}
 
 
 @dataclass(frozen=True)
@@ -152,15 +156,6 @@ def parse_index(data: bytes, media_type: str) -> tuple[IndexEntry, ...]:
 def index_type(manifest_type: str) -> str:
     """The media type of an index of such manifests."""
     return DOCKER_INDEX if manifest_type == DOCKER_MANIFEST else OCI_INDEX
-
-
-def nested_index(children: Sequence[tuple[str, Descriptor]]) -> bytes:
-    """An index of these platforms and their manifests, for an image whose own index names more than is taken."""
-    entries = [
-        {"mediaType": d.media_type, "digest": d.digest, "size": d.size, "platform": platform_object(platform)}
-        for platform, d in children
-    ]
-    return encode({"schemaVersion": 2, "mediaType": index_type(children[0][1].media_type), "manifests": entries})
 
 
 def parse_config(data: bytes) -> Config:
