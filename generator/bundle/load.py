@@ -164,17 +164,22 @@ def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
     """The same images under ``REGISTRY/PREFIX``, with the last part of their names, or all below the index's prefix."""
     if not prefix:
         return index
-    images = []
+    images, problems = [], []
+    named: dict[str, Image] = {}
     for image in index.images:
         names = {f"{prefix.rstrip('/')}/{index.own_name(name)}:{name.rpartition(':')[2]}" for name in image.references}
         try:
-            images.append(replace(image, references=tuple(sorted(map(reference.normalize, names)))))
+            references = tuple(sorted(map(reference.normalize, names)))
         except ValueError as error:
             raise InputError(Problem("--retag", str(error))) from None
-    given = [name for image in images for name in image.references]
-    twice = sorted({name for name in given if given.count(name) > 1})
-    if twice:
-        raise InputError([Problem("--retag", f"two images would be named {familiar(name)}") for name in twice])
+        for name in references:
+            other = named.setdefault(name, image)
+            if other.target != image.target:
+                both = f"{familiar(other.references[0])} and {familiar(image.references[0])}"
+                problems.append(Problem("", f"two images would be named {familiar(name)}: {both}"))
+        images.append(replace(image, references=references))
+    if problems:
+        raise InputError(problems, hint="take one of them with --image")
     return replace(index, images=tuple(sorted(images, key=lambda image: image.references[0])), prefix="")
 
 

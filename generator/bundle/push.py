@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from generator.bundle.bases import Blobs, open_blobs
-from generator.bundle.load import choose
+from generator.bundle.load import choose, renamed
 from generator.bundle.reader import verify_rest
 from generator.bundle.signature import signature_check
-from generator.config import reference
 from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import EngineError, InputError, Problem
 from generator.images.image import Contents, Image
@@ -82,28 +82,19 @@ def _checked(prefix: str) -> Reference:
 
 
 def _publications(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[Publication]:
-    """A name is kept as PREFIX in .env means it: see ``own_name``. Raises InputError if two images get one name."""
-    by_name: dict[tuple[str, str], Image] = {}
-    problems = []
-    for image in choose(blobs.bundle.index, only):
-        for name in image.references:
-            tag = name.rpartition(":")[2]
-            path = parse_reference(f"{prefix}/{blobs.bundle.index.own_name(name)}").path
-            other = by_name.setdefault((path, tag), image)
-            if other.target.digest != image.target.digest:
-                both = f"{reference.familiar(other.references[0])} and {reference.familiar(name)}"
-                problems.append(Problem(f"{path}:{tag}", f"would both be {both}"))
-    if problems:
-        raise InputError(problems, hint="push one of them with --image, to another prefix")
-    tags: dict[tuple[str, str], list[str]] = {}
-    for (path, tag), image in by_name.items():
-        tags.setdefault((path, image.target.digest), []).append(tag)
-    return [_publication(blobs, path, names, by_name[path, names[0]]) for (path, _), names in tags.items()]
+    index = blobs.bundle.index
+    tags: dict[tuple[str, str], dict[str, None]] = {}
+    images: dict[str, Image] = {}
+    for image in renamed(replace(index, images=choose(index, only)), prefix).images:
+        images[image.target.digest] = image
+        for name in map(parse_reference, image.references):
+            tags.setdefault((name.path, image.target.digest), {})[name.tag] = None
+    return [_publication(blobs, path, tuple(names), images[digest]) for (path, digest), names in tags.items()]
 
 
-def _publication(blobs: Blobs, path: str, tags: Sequence[str], image: Image) -> Publication:
+def _publication(blobs: Blobs, path: str, tags: tuple[str, ...], image: Image) -> Publication:
     manifests = tuple(platform_image.manifest for platform_image in image.platform_images)
     below = tuple(blob for blob in image.blobs() if blob not in (image.target, *manifests))
     everything = Contents(image.platform_images, manifests, below)
     absent = frozenset(blob.digest for blob in below if blob.digest not in blobs.blobs)
-    return Publication(path, tuple(tags), image.target, everything, blobs.chunks, absent)
+    return Publication(path, tags, image.target, everything, blobs.chunks, absent)

@@ -371,7 +371,7 @@ def test_retag_that_makes_one_of_two(chain: Chain, tmp_path: Path) -> None:
     two = [one, SourceImage(("other/x:1.0",), other.layout, other.platforms)]
     path = save(two, tmp_path / "two", name="two").path
     engine = Recorder()
-    with pytest.raises(InputError, match=r"two images would be named localhost:5000/p/x:1\.0"):
+    with pytest.raises(InputError, match=r"two images would be named localhost:5000/p/x:1\.0: fgtest/x:1\.0 and oth"):
         load(path, engine, retag="localhost:5000/p")
     assert not engine.sent
 
