@@ -14,6 +14,8 @@ def head(
     link: bytes | str = b"",
     *,
     field: bytes = b"",
+    mode: int = 0o644,
+    uid: bytes = b"0000000\0",
     magic: bytes = b"ustar\00000",
     prefix: bytes = b"",
 ) -> bytes:
@@ -22,7 +24,7 @@ def head(
     for at, text in ((0, name), (157, link), (345, prefix)):
         data = text.encode() if isinstance(text, str) else text
         block[at : at + len(data)] = data
-    block[100:124] = b"0000644\0" + b"0000000\0" * 2
+    block[100:124] = b"%07o\0" % mode + uid + b"0000000\0"
     block[124:136] = field or b"%011o\0" % size
     block[136:148] = b"00000000000\0"
     block[156:157] = kind
@@ -50,10 +52,10 @@ def pax(**records: str) -> bytes:
     return member("pax", body, kind=b"x")
 
 
-def tar(files: Mapping[str, bytes | str], *more: bytes) -> bytes:
+def tar(files: Mapping[str, bytes | str], *more: bytes, mode: int = 0o644) -> bytes:
     """A tar; text is the target of a symbolic link. ``more`` stands before the end mark."""
     members = [
-        head(name, 0, b"2", link=content) if isinstance(content, str) else member(name, content)
+        head(name, 0, b"2", link=content) if isinstance(content, str) else member(name, content, mode=mode)
         for name, content in files.items()
     ]
     return b"".join((*members, *more)) + TRAILER

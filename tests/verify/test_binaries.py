@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import struct
-import tarfile
 from collections.abc import Mapping
 
 import pytest
@@ -13,6 +11,7 @@ from generator.catalogue.contract import Contract
 from generator.verify.checks import check
 from generator.verify.layers import HEAD, Content, Entry, Settings, elf_of, overlaid, read_layer
 from generator.verify.results import Result
+from tests.bundle.tars import member, pax, tar
 
 HERE = "c.yaml:7"
 MACHINES = {  # bits, byte order of struct, e_machine
@@ -41,21 +40,6 @@ def program(architecture: str) -> bytes:
 AMD, ARM = program("amd64"), program("arm64")
 
 
-def layer(files: Files, mode: int = 0o755) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.mode = mode
-            if isinstance(content, str):
-                info.type, info.linkname = tarfile.SYMTYPE, content
-                tar.addfile(info)
-            else:
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
 def listed(data: bytes, step: int = 1 << 20) -> Mapping[str, Entry]:
     return read_layer(data[start : start + step] for start in range(0, len(data), step))[1]
 
@@ -63,7 +47,7 @@ def listed(data: bytes, step: int = 1 << 20) -> Mapping[str, Entry]:
 def results(*layers: Files, platform: str = "linux/arm64", path: str = "", where: str = HERE) -> tuple[Result, ...]:
     """What is said of the image that these layers make."""
     settings = Settings("", "/", (), {}, {"PATH": path} if path else {}, (), ())
-    files = overlaid([listed(layer(files)) for files in layers])
+    files = overlaid([listed(tar(files, mode=0o755)) for files in layers])
     return check("one", platform, Contract(where=where), Content(settings, files, 0))
 
 
@@ -153,15 +137,15 @@ def test_what_is_not_looked_at_gives_no_result(files: Files, platform: str, wher
 
 @pytest.mark.parametrize("step", [1, 19, 20, 511, 513, 532, 100_000])
 def test_the_pieces_that_a_program_comes_in_do_not_matter(step: int) -> None:
-    long = "l/" + "g" * 200
-    data = layer({"a": AMD, "b": AMD[:HEAD], "c": b"", "d": ARM, "e": b"\x7fELF", "f": AMD[: HEAD - 1], long: b"y"})
+    data = tar({"a": AMD, "b": AMD[:HEAD], "c": b"", "d": ARM, "e": b"\x7fELF", "f": AMD[: HEAD - 1]},
+               pax(path="l/" + "g" * 200) + member("l", b"y"), mode=0o755)  # fmt: skip
     elf = {path: entry.elf for path, entry in listed(data, step).items()}
     amd, arm = "64-bit LSB machine 62", "64-bit LSB machine 183"
-    assert elf == {"/a": amd, "/b": amd, "/c": "", "/d": arm, "/e": "", "/f": "", f"/{long}": ""}
+    assert elf == {"/a": amd, "/b": amd, "/c": "", "/d": arm, "/e": "", "/f": "", "/l/" + "g" * 200: ""}
 
 
 def test_what_nobody_may_execute_is_not_looked_at() -> None:
-    assert listed(layer({"lib/a.so": AMD}, mode=0o644))["/lib/a.so"].elf == ""
+    assert listed(tar({"lib/a.so": AMD}))["/lib/a.so"].elf == ""
 
 
 @pytest.mark.parametrize("change", [(0, b"\0"), (4, b"\3"), (4, b"\0"), (5, b"\0")])
