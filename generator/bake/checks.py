@@ -24,11 +24,10 @@ from generator.docker.engine import BUILDX_NEEDED, BUILDX_UNKNOWN, Answers, Fact
 from generator.docker.git import Checkout, uncommitted
 from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.docker.process import find_docker
-from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
+from generator.errors import EngineError, FategenError, InputError, Problem
 from generator.plan.plan import Plan, PlannedSource, Target
 from generator.project import Project, find_project
 from generator.render.dockerfile import copied, runs_on_target
-from generator.render.render import template_name
 from generator.text import show_version
 from generator.workspace import Workspace, load
 
@@ -151,52 +150,31 @@ def secret_files(plan: Plan) -> dict[str, str]:
     return {v.name: v.value for v in plan.variables if v.name in names and v.value}
 
 
-def ca_bundle(plan: Plan, root: Path) -> Path | None:
-    """The file that CA_BUNDLE names, if there is one."""
-    name = secret_files(plan).get("CA_BUNDLE")
-    return root / name if name and (root / name).is_file() else None
+def ca_files(plan: Plan, root: Path) -> tuple[Path, ...]:
+    """The file that CA_BUNDLE names, if there is one: authorities to trust besides the system's and docker's."""
+    name = secret_files(plan).get("CA_BUNDLE", "")
+    return (root / name,) if name and (root / name).is_file() else ()
 
 
 def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator[Problem]:
-    """Each local source that is missing, empty, or without paths that a Dockerfile copies from it.
-
-    If only Dockerfiles of the project's own templates want what is not there, then these are wrong.
-    """
-    dockerfiles = {target.dockerfile: build.workspace.tree.get(target.dockerfile, "") for target in build.job.involved}
-    names = {t.dockerfile: template_name(build.workspace.template(t)) for t in build.job.involved}
+    """Each local source that is missing, empty, or without paths that a Dockerfile copies from it."""
+    dockerfiles = {t.dockerfile: build.workspace.tree.get(t.dockerfile, "") for t in build.job.involved}
     for source in sources:
         directory = build.root / source.location
-        missing: dict[str, str] = {}
-        for dockerfile, text in dockerfiles.items():
-            for path in copied(text, source.name):
-                if path and directory.is_dir() and not any(directory.glob(path)):
-                    missing.setdefault(path, dockerfile)
-        if missing and not any(names[dockerfile].startswith("packaged ") for dockerfile in missing.values()):
-            for path, dockerfile in missing.items():
-                yield _copy_problem(source, directory, path, dockerfile, dockerfiles[dockerfile], names[dockerfile])
-            continue
         if not directory.is_dir():
             wrong = "is not a directory"
         elif not any(directory.iterdir()):
             wrong = "is empty: a checkout is expected"
-        elif missing:
+        else:
+            copies = ((path, file) for file, text in dockerfiles.items() for path in copied(text, source.name))
+            missing = {path: file for path, file in copies if path and not any(directory.glob(path))}
+            if not missing:
+                continue
             more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
             files = " and ".join(dict.fromkeys(missing.values()))
-            wrong = f"is not the expected checkout: it has no {', '.join([*missing][:SHOWN])}{more} (for {files})"
-        else:
-            continue
+            paths = ", ".join([*missing][:SHOWN])
+            wrong = f"has no {paths}{more}, for {files}: check out the right commit, or correct your template"
         yield Problem(source.where, f"{key_of(source.name, '_SOURCE')}: {source.location} {wrong}")
-
-
-def _copy_problem(
-    source: PlannedSource, directory: Path, path: str, dockerfile: str, text: str, template: str
-) -> Problem:
-    lines = enumerate(text.splitlines(), 1)
-    number = next((n for n, line in lines if f"--from={source.name}" in line and path in line), 1)
-    parent, _, name = path.rpartition("/")
-    near = did_you_mean(name, [file.name for file in (directory / parent).glob("*")])
-    wrong = f"COPY --from={source.name}: {source.location} has no {path}{near} (rendered from {template})"
-    return Problem(f"{dockerfile}:{number}", wrong)
 
 
 def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from generator.errors import InputError, Problem, did_you_mean
 from generator.plan.names import GROUPS, image_variable
-from generator.plan.plan import Plan, SkippedPlatform, Target, linked
+from generator.plan.plan import Plan, Target, lacking, linked
 
 Output = Literal["none", "push", "load"]
 
@@ -36,14 +36,14 @@ class Job:
     """One run. ``targets`` were asked for, ``involved`` adds what they are linked to; both in build order.
 
     Their platforms are final: with ``--platform`` they may be fewer than the file's, and ``overrides`` tell bake.
-    ``left_out`` has (image, platform, reason) for what a group has and this run does not build.
+    ``left_out`` says what a group has and this run does not build.
     """
 
     targets: tuple[Target, ...]
     involved: tuple[Target, ...]
     options: Options
     overrides: tuple[str, ...] = ()
-    left_out: tuple[tuple[str, str, str], ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def named(self) -> tuple[Target, ...]:
@@ -59,9 +59,19 @@ class Job:
         target = self._by_name.get(name)
         return (target and target.inherits) or name
 
+    @cached_property
+    def parts(self) -> dict[str, dict[str, Target]]:
+        """By each target's name, what it is built from in this run: itself and, by name, all that it is linked to."""
+        parts: dict[str, dict[str, Target]] = {}
+        for target in self.involved:
+            below = (parts.get(context.target, {}) for context in target.contexts)
+            parts[target.name] = {name: part for of_parent in below for name, part in of_parent.items()}
+            parts[target.name][target.name] = target
+        return parts
+
     def sources(self, target: Target) -> set[str]:
         """The names of the sources that a target is built from in this run, its parents' included."""
-        parts = linked(self.involved, [target.name])
+        parts = self.parts[target.name].values()
         labeled = {part.main_source.name for part in parts if part.main_source is not None}
         return labeled | {source.name for part in parts for source in part.sources}
 
@@ -89,18 +99,11 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
         for platform in options.platforms
         if platform not in known
     ]
-    left_out: list[tuple[str, str, str]] = []
-    kept: dict[str, None] = {}
-    for target in plan.select(names):
-        for skipped in target.skipped:
-            if skipped.platform not in options.platforms:
-                continue
-            if target.name in names:
-                problems.append(Problem(target.name, f"has no {skipped.platform}: {skipped.reason}"))
-            else:
-                left_out.append((target.name, skipped.platform, skipped.reason))
-        if not options.platforms or set(target.platforms) & set(options.platforms):
-            kept[target.name] = None
+    selected = plan.select(names)
+    for target in (target for target in selected if target.name in names):
+        missing = (skipped for skipped in target.skipped if skipped.platform in options.platforms)
+        problems += [Problem(target.name, f"has no {skipped.platform}: {skipped.reason}") for skipped in missing]
+    kept = {t.name for t in selected if not options.platforms or set(t.platforms) & set(options.platforms)}
     if not problems and not kept:
         problems.append(Problem("--platform", f"no image of {' '.join(names)} has {' '.join(options.platforms)}"))
     if problems:
@@ -129,22 +132,11 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
     for target in involved:
         links = (context for context in target.contexts if context.target in originals)
         overrides += [f"{target.name}.contexts.{context.name}=target:{context.target}" for context in links]
+    left_out = lacking((target for target in selected if target.name not in names), options.platforms)
     return Job(tuple(t for t in involved if t.name in kept), involved, options, tuple(overrides), tuple(left_out))
 
 
-def not_built(plan: Plan, names: Sequence[str]) -> str:
-    """A note that images of these groups are missing, as the settings have none of their platforms; "" if none is."""
+def not_built(plan: Plan, names: Sequence[str]) -> list[str]:
+    """What images of these groups lack that have none of the settings' platforms."""
     kinds = {kind for name in names or ("default",) for kind in GROUPS.get(name, ())}
-    groups: dict[tuple[SkippedPlatform, ...], list[str]] = {}
-    for target in plan.unavailable:
-        if target.kind in kinds:
-            groups.setdefault(target.skipped, []).append(target.name)
-    told = [f"{', '.join(images)}: {_lacking(skipped)}" for skipped, images in groups.items()]
-    return f"not built: {'; '.join(told)}" if told else ""
-
-
-def _lacking(skipped: Sequence[SkippedPlatform]) -> str:
-    reasons: dict[str, list[str]] = {}
-    for skip in skipped:
-        reasons.setdefault(skip.reason, []).append(skip.platform)
-    return ", ".join(f"no {', '.join(platforms)} ({reason})" for reason, platforms in reasons.items())
+    return lacking(target for target in plan.unavailable if target.kind in kinds)

@@ -96,13 +96,15 @@ def join(
     EngineError.
     """
     plan = workspace.plan
-    parts = _checked(workspace, files)
-    targets = [target for target in plan.targets if target.is_pushed]
+    uploads: dict[str, list[tuple[str, Uploaded]]] = {}
+    for file in _checked(workspace, files):
+        for image in file.images:
+            uploads.setdefault(image.image, []).append((file.file, image))
     publications: list[Publication] = []
     problems: list[Problem] = []
-    for target in targets:
+    for target in (target for target in plan.targets if target.is_pushed):
         try:
-            publications.append(_publication(registry, target, parts))
+            publications.append(_publication(registry, target, uploads[target.name]))
         except InputError as error:
             problems += error.problems
     if problems:
@@ -185,16 +187,13 @@ def _uploaded(value: object) -> Uploaded:
 
 def _of_another_project(file: DigestsFile, expected: Mapping[str, str]) -> Iterator[Problem]:
     """How a file is not of this project, as it is now."""
-    names = {"release": "is of release", "prefix": "was uploaded to", "tag": "is of tag"}
-    for key, what in names.items():
+    for key, what in {"release": "is of release", "prefix": "was uploaded to", "tag": "is of tag"}.items():
         if (value := file.release[key]) != expected[key]:
             yield Problem(file.file, f"{what} {value}, this project of {expected[key]}")
             return
     if file.release["settings"] != expected["settings"]:
-        yield Problem(
-            file.file,
-            "is stale: it was built with other settings, templates, catalogue or source paths than this project has",
-        )
+        stale = "is stale: it was built with other settings, templates, catalogue or source paths than this project has"
+        yield Problem(file.file, stale)
 
 
 def _other_sources(files: Sequence[DigestsFile]) -> Iterator[Problem]:
@@ -226,30 +225,26 @@ def _not_once(plan: Plan, files: Sequence[DigestsFile]) -> Iterator[Problem]:
 # the indexes
 
 
-def _publication(registry: Registry, target: Target, files: Sequence[DigestsFile]) -> Publication:
+def _publication(registry: Registry, target: Target, uploads: Sequence[tuple[str, Uploaded]]) -> Publication:
     """The image of all files. Raises InputError if the registry does not have what a file says."""
     names = [parse_reference(tag) for tag in target.tags]
-    path = names[0].path
+    path, tags = names[0].path, tuple(name.tag for name in names)
     entries: list[tuple[str, dict[str, Any]]] = []
     images: dict[str, PlatformImage] = {}
-    top = RawManifest("", "", b"")
-    for file in files:
-        for image in (image for image in file.images if image.image == target.name):
-            try:
-                top = registry.manifest(path, image.digest)
-            except RegistryError as error:
-                if error.kind != "missing":
-                    raise
-                missing = f"{target.name}: {registry.access.host}/{path} does not have {image.digest}"
-                raise InputError(Problem(file.file, missing)) from None
-            below = contents(Repository(registry, path), top.descriptor, target.name)
-            if set(below.platforms) != set(image.platforms):
-                expected = ", ".join(image.platforms)
-                has = f"{target.name}: {image.digest} is for {', '.join(below.platforms)}, not {expected}"
-                raise InputError(Problem(file.file, has))
-            images.update(zip(below.platforms, below.platform_images, strict=True))
-            entries += _entries(top, below.platforms[0])
-    tags = tuple(name.tag for name in names)
+    for file, image in uploads:
+        try:
+            top = registry.manifest(path, image.digest)
+        except RegistryError as error:
+            if error.kind != "missing":
+                raise
+            missing = f"{target.name}: {registry.access.host}/{path} does not have {image.digest}"
+            raise InputError(Problem(file, missing)) from None
+        below = contents(Repository(registry, path), top.descriptor, target.name)
+        if set(below.platforms) != set(image.platforms):
+            has = f"{target.name}: {image.digest} is for {', '.join(below.platforms)}, not {', '.join(image.platforms)}"
+            raise InputError(Problem(file, has))
+        images.update(zip(below.platforms, below.platform_images, strict=True))
+        entries += _entries(top, below.platforms[0])
     everything = Contents(tuple(images[platform] for platform in target.platforms), (), ())
     if len(images) == 1:
         return Publication(path, tags, top.descriptor, everything)

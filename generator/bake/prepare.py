@@ -13,7 +13,7 @@ from generator.bake.checks import (
     PROXIES,
     Build,
     build_problems,
-    ca_bundle,
+    ca_files,
     create_command,
     dirty_problems,
     engine_platform_alone,
@@ -83,10 +83,10 @@ def bake_command(
 ) -> tuple[str, ...]:
     """``buildx … bake`` without targets. ``-f`` is always given: bake would merge whatever files it finds.
 
-    ``readable`` are paths outside of the project; buildx requires --allow for them from 0.20 on. Paths in a bake file
-    start at the project's root, wherever the file is.
+    ``readable`` are paths outside of the project, for which newer buildx requires --allow.
     """
     builder = ("--builder", job.options.builder) if job.options.builder else ()
+    # paths in a bake file start at the project's root, wherever the file is
     tree = bake_file.removesuffix(BAKE_FILE)
     contexts = [f"{t.name}.context={tree}{Path(t.dockerfile).parent}" for t in job.involved if t.dockerfile and tree]
     allowed = [f"--allow=fs.read={path}" for path in readable] if buildx >= BUILDX_ALLOW else []
@@ -135,12 +135,12 @@ def make_context(
         options = replace(options, platforms=(platform,))
         build = Build(workspace, make_job(plan, names, options))
     problems = build_problems(build, facts)
-    state, authorities = workspace.project.make_state(), ca_bundle(plan, root)
+    state, authorities = workspace.project.make_state(), ca_files(plan, root)
     if access is not None:
         from generator.bake.push_checks import check_tags, client_trust, media_type_note, push_problems
         from generator.registry.publish import movable_tags
 
-        refused = [refusal.problem for refusal in push_problems(docker, build.job.targets, access)]
+        refused = [refusal.problem for refusal in push_problems(build.job.targets, access)]
         problems += refused
         if not refused and not options.untagged:
             movable = movable_tags(plan.settings.movable_tags.split(), options.overwrite)
@@ -156,8 +156,7 @@ def make_context(
     if options.output == "push" or (others and (plan.files or plan.settings.images)):
         from generator.bake.push_checks import base_problems
 
-        files = [authorities] if authorities else []
-        wrong = base_problems(build.job.involved, env, files, facts.engine.insecure)
+        wrong = base_problems(build.job.involved, env, authorities, facts.engine.insecure)
         if options.output == "push":
             inputs += wrong
         else:
@@ -191,8 +190,8 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
     """What the user should know of what is built, and from what."""
     for note in notes:
         say(docker.redact(note))
-    for image, platform, reason in build.job.left_out:
-        say(f"{image} is not built for {platform}: {reason}")
+    for note in build.job.left_out:
+        say(note)
     for state in states.values():
         if state.commit or state.dirty:
             say(state.describe())
@@ -218,8 +217,6 @@ def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -
     """The environment of bake's process: the plan's value for every HCL variable, whatever the caller has; and notes.
 
     To bake an environment variable silently overrides an HCL variable of its name; here it is ignored with a note.
-    Without PROVENANCE nothing notes the state of the project's git checkout, and buildx need
-    not start seven git processes for each target.
     """
     env, notes = dict(process), []
     for name, value in variables(plan, published_base=options.published_base).items():
@@ -238,6 +235,7 @@ def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -
     env.pop("BUILDX_METADATA_WARNINGS", None)
     env["BUILDX_METADATA_PROVENANCE"] = "disabled"
     if not plan.settings.provenance:
+        # else buildx would start seven git processes for each target, for what only a provenance shows
         env["BUILDX_GIT_INFO"] = "false"
     return env, notes
 
@@ -250,19 +248,12 @@ def revision_labels(job: Job, states: Mapping[str, Checkout]) -> Iterator[str]:
 
 
 def attestation(plan: Plan) -> list[str]:
-    """An override if a proxy has a password: a provenance of mode "max" would publish every build argument.
-
-    (docs.docker.com/build/metadata/attestations/slsa-provenance: "min" leaves their values out.)
-    """
+    """An override if a proxy has a password: a provenance of mode "max" publishes every build argument, "min" none."""
     return ["*.attest=type=provenance,mode=min"] if plan.settings.provenance and passwords(plan) else []
 
 
 def no_cache_export(facts: Facts, plan: Plan) -> str:
-    """Why CACHE_TO is ignored in this run, and what to do, or "".
-
-    buildx refuses the whole build there: "Cache export is not supported for the docker driver. Switch to a different
-    driver, or turn on the containerd image store" (seen with 0.13.1 and 0.29.1).
-    """
+    """Why CACHE_TO is ignored in this run, and what to do, or "": buildx would refuse the whole build."""
     if not plan.settings.cache_to or facts.builder.driver != "docker" or facts.engine.store == "containerd":
         return ""
     return (
@@ -278,7 +269,7 @@ def passwords(plan: Plan) -> list[str]:
 
 
 def outside(root: Path, plan: Plan, involved: Sequence[Target]) -> list[str]:
-    """Paths outside the project that the build reads: newer buildx requires ``--allow fs.read=…`` for each."""
+    """Paths outside the project that the build reads."""
     paths = [source.location for target in involved for source in target.sources if source.local]
     paths += secret_files(plan).values()
     root = root.resolve()

@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator.bake.checks import ca_bundle, create_command
+from generator.bake.checks import ca_files, create_command
 from generator.bake.job import Job, Options
 from generator.bake.prepare import make_environment
-from generator.bake.run import NO_CACHE_EXPORT, BakeContext, BakeError, BakeResult, clear_logs, failure, run_bake
+from generator.bake.run import BakeContext, BakeResult, clear_logs, run_bake
 from generator.config.reference import parse_reference
 from generator.docker.engine import BUILDX_APART
 from generator.docker.git import uncommitted
 from generator.docker.hints import explain_push
 from generator.errors import EngineError
 from generator.images.layout import SourceImage, empty_layout
-from generator.plan.plan import Target, linked
+from generator.plan.plan import Target
 from generator.progress import Bar, say
 from generator.text import Version, duration, human, parse_version, short_digest, table
 
@@ -41,10 +41,9 @@ Verify = Callable[[Sequence[SourceImage]], None]
 class Built:
     """One image of a run. ``digest`` is "" and ``sizes`` are empty if it was neither published nor loaded.
 
-    ``digest`` is that of the index if the image has several platforms; ``manifests`` has that of each platform, if the
-    image was published. ``sizes`` are bytes by platform: the compressed layers, or what the local engine reports of its
-    own platform. ``seconds`` is the time in which its own steps ran, without cached ones and without its parents';
-    ``cached``: no step had to run.
+    ``digest`` is that of the index if there are several platforms; ``manifests`` are theirs, of a published image.
+    ``sizes`` are bytes by platform: the compressed layers, or what the local engine reports. ``seconds`` is the time in
+    which its own steps ran; ``cached``: no step had to.
     """
 
     image: str
@@ -94,13 +93,8 @@ def bake(context: BakeContext, verify: Verify | None = None) -> tuple[Built, ...
         sources, result = export_layouts(_without_attestations(context))
         verify(sources)
     else:
-        result = _build(context)
+        result = run_bake(context, "building", {})
     return _report(context, result, published)
-
-
-def _build(context: BakeContext) -> BakeResult:
-    """Builds everything involved, into the builder's cache and nowhere else."""
-    return _run(context, "building", {}, no_cache=context.job.options.no_cache)
 
 
 def _load(context: BakeContext) -> BakeResult:
@@ -108,7 +102,7 @@ def _load(context: BakeContext) -> BakeResult:
     # the engine's own builder can keep the digest that a push or a bundle has; others send a tar in Docker's form
     types = f",{_media_types(context)}" if context.facts.builder.driver == "docker" else ""
     outputs = {target.name: f"type=docker{types}" for target in context.job.named}
-    return _run(context, "building and loading", outputs, no_cache=context.job.options.no_cache)
+    return run_bake(context, "building and loading", outputs)
 
 
 def _media_types(context: BakeContext) -> str:
@@ -119,16 +113,6 @@ def _media_types(context: BakeContext) -> str:
     versions = (parse_version(node.buildkit) for node in context.facts.builder.nodes)
     artifacts = any(version is not None and version >= (0, 32, 0) for version in versions)
     return f"oci-mediatypes={str(context.oci).lower()}{',oci-artifact=false' if artifacts else ''}"
-
-
-def _run(
-    context: BakeContext, title: str, outputs: Mapping[str, str], overrides: Sequence[str] = (), no_cache: bool = False
-) -> BakeResult:
-    """One bake process. Raises what a user sees if it fails."""
-    try:
-        return run_bake(context, title, outputs, overrides=overrides, no_cache=no_cache)
-    except BakeError as error:
-        raise failure(error, "nothing was published" if context.job.options.output == "push" else "") from error
 
 
 def _without_attestations(context: BakeContext) -> BakeContext:
@@ -148,12 +132,13 @@ def _publish_layouts(context: BakeContext, verify: Verify | None) -> tuple[Mappi
     if verify:
         verify(sources)
 
-    def publication(target: Target, source: SourceImage) -> Publication:
-        layout = Layout(source.layout)
-        read = partial(read_pieces, layout, what=f"{target.name}: blob")
-        return replace(_publication(target, layout, top(source)), read=read)
+    def publications(_: Registry) -> Iterator[Publication]:
+        for target, source in zip(context.job.named, sources, strict=True):
+            layout = Layout(source.layout)
+            read = partial(read_pieces, layout, what=f"{target.name}: blob")
+            yield replace(_publication(target, layout, top(source)), read=read)
 
-    return _publish(context, lambda _: list(map(publication, context.job.named, sources))), result
+    return _publish(context, publications), result
 
 
 def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published], BakeResult]:
@@ -163,7 +148,7 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published]
     """
     from generator.registry.client import Repository
 
-    result, targets = _build(context), context.job.named
+    result, targets = run_bake(context, "building", {}), context.job.named
     outputs = {
         target.name: f"type=image,{_media_types(context)},push=true,push-by-digest=true,name-canonical=true,"
         f"name={parse_reference(target.tags[0]).name}"
@@ -171,20 +156,19 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published]
     }
     untagged = [f"{target.name}.tags=" for target in targets]
     try:
-        digests = run_bake(context, "uploading", outputs, overrides=[NO_CACHE_EXPORT, *untagged]).digests
-    except BakeError as error:
-        advice = explain_push(error.message, parse_reference(targets[0].tags[0]).name)
-        raise EngineError(
-            f"{error.message}\n  full log: {error.log}      no tag was written",
-            hint=f"everything is built; {f'{advice}; then run' if advice else 'run'} the same command again",
-        ) from error
+        digests = run_bake(context, "uploading", outputs, overrides=untagged, again=True).digests
+    except EngineError as error:
+        if advice := explain_push(error.message, parse_reference(targets[0].tags[0]).name):
+            error.hint = f"{advice}; then run the same command again: everything is built"
+        raise
 
-    def publication(registry: Registry, target: Target) -> Publication:
-        path = parse_reference(target.tags[0]).path
-        manifest = registry.pushed(path, digests[target.name])
-        return _publication(target, Repository(registry, path), manifest.descriptor)
+    def publications(registry: Registry) -> Iterator[Publication]:
+        for target in targets:
+            path = parse_reference(target.tags[0]).path
+            manifest = registry.pushed(path, digests[target.name])
+            yield _publication(target, Repository(registry, path), manifest.descriptor)
 
-    return _publish(context, lambda registry: [publication(registry, target) for target in targets]), result
+    return _publish(context, publications), result
 
 
 def _publication(target: Target, source: BlobSource, top: Descriptor) -> Publication:
@@ -195,39 +179,33 @@ def _publication(target: Target, source: BlobSource, top: Descriptor) -> Publica
     return Publication(names[0].path, tuple(name.tag for name in names), top, contents(source, top, target.name))
 
 
-def _publish(context: BakeContext, make: Callable[[Registry], Sequence[Publication]]) -> Mapping[str, Published]:
+def _publish(context: BakeContext, make: Callable[[Registry], Iterator[Publication]]) -> Mapping[str, Published]:
     """Publishes, every tag or none. Raises InputError (tags that may not move) or EngineError."""
     from generator.registry.client import Registry
-    from generator.registry.explain import push_failure
+    from generator.registry.explain import not_published
     from generator.registry.http import RegistryError
-    from generator.registry.publish import Publisher, movable_tags, not_written
+    from generator.registry.publish import Publisher, movable_tags
 
     assert context.access is not None
-    options, access, settings = context.job.options, context.access, context.workspace.plan.settings
+    options, settings = context.job.options, context.workspace.plan.settings
     try:
-        registry = Registry(access)
-        publications = make(registry)
-        if options.untagged:
-            publications = [replace(publication, tags=()) for publication in publications]
+        registry = Registry(context.access)
+        publications = [replace(p, tags=()) if options.untagged else p for p in make(registry)]
         with Bar("uploading", context.quiet) as bar:
             publisher = Publisher(registry, publications, context.state, bar)
             published = publisher.publish(movable_tags(settings.movable_tags.split(), options.overwrite))
     except RegistryError as error:
-        paths = [parse_reference(target.tags[0]).path for target in context.job.named]
-        _, what, step = push_failure(access, paths, error)
-        run = f"{step}; then run" if step else "run"
-        raise EngineError(
-            f"{access.host}: {context.docker.redact(what)}\n  {not_written(context.state)}",
-            hint=f"{run} the same command again: what was uploaded is not sent again",
-        ) from error
+        raise not_published(context.access, settings.prefix, error, context.state) from error
     return {target.name: image for target, image in zip(context.job.named, published, strict=True)}
 
 
 def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Published]) -> tuple[Built, ...]:
-    options, built = context.job.options, []
+    job, options, built = context.job, context.job.options, []
     state = "uploaded" if options.untagged else {"none": "built", "push": "pushed", "load": "loaded"}[options.output]
     loaded = loaded_sizes(context) if options.output == "load" else {}
-    for target in context.job.targets:
+    asked = {job.shown(target.name) for target in job.targets}
+    for target in job.targets:
+        below = (name for name in map(job.shown, job.parts[target.name]) if name not in asked)
         image = Built(
             image=target.name,
             references=target.tags,
@@ -235,34 +213,24 @@ def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Pu
             platforms=target.platforms,
             sizes=loaded.get(target.name, {}),
             seconds=result.seconds.get(target.name, 0.0),
-            uncommitted=uncommitted(context.job.sources(target), context.states),
+            uncommitted=uncommitted(job.sources(target), context.states),
             cached=target.name in result.cached,
-            needed=_needed(context.job, target, result),
+            needed={name: 0.0 if name in result.cached else result.seconds.get(name, 0.0) for name in below},
             state=state,
         )
         if done := published.get(target.name):
-            digest, below = done.publication.target.digest, done.publication.contents
+            digest, contents = done.publication.target.digest, done.publication.contents
             replaced = next((old for old in done.before.values() if old != digest), "")
-            image = replace(image, digest=digest, sizes=below.sizes, manifests=below.digests, replaced=replaced)
+            image = replace(image, digest=digest, sizes=contents.sizes, manifests=contents.digests, replaced=replaced)
         built.append(image)
     return tuple(built)
-
-
-def _needed(job: Job, target: Target, result: BakeResult) -> dict[str, float]:
-    asked = {job.shown(target.name) for target in job.targets}
-    names = dict.fromkeys(job.shown(part.name) for part in linked(job.involved, [target.name]))
-    return {n: 0.0 if n in result.cached else result.seconds.get(n, 0.0) for n in names if n not in asked}
 
 
 # the report
 
 
 def result_table(built: Sequence[Built], total: float) -> str:
-    """For people: what was built and the ``total`` seconds; short digests, sizes by platform; no empty column.
-
-    An image with several platforms has the digest of its index, which is what its tag points to, and below it those of
-    its platforms.
-    """
+    """For people: what was built and the ``total`` seconds, without an empty column; below an index its platforms."""
     needed = {name: seconds for image in built for name, seconds in image.needed.items()}
     rows = [(name, duration(seconds) if seconds else "cached", "", "", "") for name, seconds in needed.items()]
     for image in built:
@@ -304,8 +272,7 @@ def export_layouts(
 ) -> tuple[tuple[SourceImage, ...], BakeResult]:
     """Builds the job's images and writes each to ``.fategen/layouts/<target>``, with ``platforms`` in this order.
 
-    Layers are what a push sends: gzip, unless a base has others. ``again``: the images were built just now, so that no
-    build cache is written. Raises BuildError or EngineError.
+    Layers are what a push sends: gzip, unless a base has others. ``again`` as for ``run_bake``.
     """
     job = replace(context.job, targets=context.job.named)
     context = replace(context, job=job)
@@ -329,7 +296,7 @@ def export_layouts(
             "  and add --builder fategen",
             hint="nothing was started",
         )
-    result = _first(context, "building and loading", {target.name: "type=docker" for target in job.targets}, again)
+    result = run_bake(context, "building and loading", {t.name: "type=docker" for t in job.targets}, again=again)
     from generator.bundle.from_engine import fill_layouts
 
     with Bar("reading it back", context.quiet) as bar:
@@ -346,12 +313,6 @@ def source_images(job: Job, platforms: Sequence[str], layouts: Mapping[str, Path
     )
 
 
-def _first(context: BakeContext, title: str, outputs: Mapping[str, str], again: bool) -> BakeResult:
-    """The run that builds, and writes build caches, unless the images were built just now (``again``)."""
-    overrides = [NO_CACHE_EXPORT] if again else []
-    return _run(context, title, outputs, overrides, no_cache=context.job.options.no_cache and not again)
-
-
 def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> BakeResult:
     """Has bake write the layouts; the blobs stay between runs, as a cache. Returns the result of what was built."""
     root = context.state.parent
@@ -362,10 +323,11 @@ def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> B
     leaders = sent_first(context.job, context.facts.buildx)
     rest = {name: output for name, output in outputs.items() if name not in leaders}
     if leaders:
-        result = _first(context, "exporting one image of each base", {name: outputs[name] for name in leaders}, again)
-        _run(context, "exporting", rest, [NO_CACHE_EXPORT])
+        first = {name: outputs[name] for name in leaders}
+        result = run_bake(context, "exporting one image of each base", first, again=again)
+        run_bake(context, "exporting", rest, again=True)
     else:
-        result = _first(context, "building and exporting", rest, again)
+        result = run_bake(context, "building and exporting", rest, again=again)
     missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]
     if missing:
         raise EngineError(
@@ -413,9 +375,8 @@ def fetching_layouts(
 
     layout = partial(empty_layout, workspace.project.make_state("layouts"))
     images = [*planned_images(job.targets, platforms, layout), *other_images(others, platforms, layout)]
-    bundle = ca_bundle(workspace.plan, workspace.project.root)
     environment, _ = make_environment(workspace.plan, Options(), os.environ)
-    registries = Registries(environment, (bundle,) if bundle else ())
+    registries = Registries(environment, ca_files(workspace.plan, workspace.project.root))
     without = frozenset(blob for base in bases for blob in base.blobs())
     with Bar("fetching", quiet) as bar, fetching(images, registries, without=without, progress=bar) as fetch:
         yield fetch

@@ -14,15 +14,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from generator.bake.checks import Check, ca_bundle
+from generator.bake.checks import Check, ca_files
 from generator.bake.job import Options
-from generator.bake.prepare import make_environment, passwords
+from generator.bake.prepare import make_environment
 from generator.config.reference import parse_reference
 from generator.config.settings import key_of
-from generator.docker.credentials import certificates, docker_config, find_login, trust_text
+from generator.docker.credentials import certificates, trust_text
 from generator.docker.engine import Facts
 from generator.docker.hints import get_login
-from generator.docker.process import Docker
 from generator.errors import EngineError, Problem
 from generator.images.oci import platform_name
 from generator.images.strictjson import Malformed
@@ -41,16 +40,11 @@ _DOCKER_TYPES_ONLY = {r"swr\..+\.myhuaweicloud\.(com|eu)": "Huawei SWR refuses O
 """Hosts that take no OCI media types, and how we know: none can be asked without leaving a manifest there."""
 
 
-def push_problems(docker: Docker, targets: Sequence[Target], access: Access) -> list[Refusal]:
+def push_problems(targets: Sequence[Target], access: Access) -> list[Refusal]:
     """Why these targets cannot be pushed. Every repository is asked: rights may differ (Docker Hub, Quay), and at some
     registries each must exist (ECR)."""
-    references = [parse_reference(target.tags[0]) for target in targets if target.is_pushed]
-    if not references:
-        return []
-    problems = find_push_problems(access, list(dict.fromkeys(reference.path for reference in references)))
-    if access.login:
-        docker = docker.with_secrets(access.login.password, access.login.basic)
-    return [problem._replace(what=docker.redact(problem.what)) for problem in problems]
+    paths = dict.fromkeys(parse_reference(target.tags[0]).path for target in targets if target.is_pushed)
+    return find_push_problems(access, list(paths)) if paths else []
 
 
 def push_access(plan: Plan, root: Path, environment: Mapping[str, str], insecure: Sequence[str] | None) -> Access:
@@ -60,8 +54,7 @@ def push_access(plan: Plan, root: Path, environment: Mapping[str, str], insecure
     if a credential helper does not answer.
     """
     access = access_to(host_of(parse_reference(f"{plan.settings.prefix}/image")), environment, insecure)
-    bundle = ca_bundle(plan, root)
-    return replace(access, trusted=(*access.trusted, bundle)) if bundle else access
+    return replace(access, trusted=(*access.trusted, *ca_files(plan, root)))
 
 
 def release_access(workspace: Workspace) -> Access:
@@ -138,46 +131,35 @@ def base_problems(
 
 def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapping[str, str]) -> list[Check]:
     """Docker's login for the registry; and, with a builder to push with, whether it accepts a push of every image."""
-    plan = workspace.plan
+    plan, root = workspace.plan, workspace.project.root
     host = host_of(parse_reference(f"{plan.settings.prefix}/image"))
-    login = _login_check(host, environment)
-    if facts is None:
-        return [login]
-    docker = Docker("docker").with_secrets(*passwords(plan))
+    needed = f"bake --push to {host}, unless it accepts pushes from everybody"
     values = make_environment(plan, Options(), environment)[0]
     try:
-        access = push_access(plan, workspace.project.root, values, facts.engine.insecure)
-    except EngineError:
-        # the check of the login says why
+        access = push_access(plan, root, values, facts.engine.insecure if facts else ())
+    except EngineError as error:
+        return [Check("login", "note", error.message, needed, error.hint, WITHOUT)]
+    login = Check("login", "note", "none", needed, get_login(host), WITHOUT)
+    if access.login:
+        login = Check("login", "ok", "a token" if access.login.identity else access.login.user, needed)
+    if facts is None:
         return [login]
-    problems = push_problems(docker, plan.targets, access)
-    needed = f"{host} accepts a push (bake --push)"
-    if problems:
+    accepts = f"{host} accepts a push (bake --push)"
+    if problems := push_problems(plan.targets, access):
         steps = dict.fromkeys(problem.step for problem in problems if problem.step)
         what = "; ".join(problem.what for problem in problems)
-        return [login, Check("registry", "note", what, needed, "; ".join(steps), WITHOUT)]
+        return [login, Check("registry", "note", what, accepts, "; ".join(steps), WITHOUT)]
     if login.state == "note":
-        login = Check("login", "ok", f"{login.found}; it accepts pushes from everybody", login.needed)
-    return [login, Check("registry", "ok", "accepts a push of every image", needed)]
+        login = Check("login", "ok", "none; it accepts pushes from everybody", needed)
+    return [login, Check("registry", "ok", "accepts a push of every image", accepts)]
 
 
-def _login_check(host: str, environment: Mapping[str, str]) -> Check:
-    needed = f"bake --push to {host}, unless it accepts pushes from everybody"
-    try:
-        login = find_login(docker_config(environment), host, environment)
-    except EngineError as error:
-        return Check("login", "note", error.message, needed, error.hint, WITHOUT)
-    if login is None:
-        return Check("login", "note", "none", needed, get_login(host), WITHOUT)
-    return Check("login", "ok", "a token" if login.identity else login.user, needed)
-
-
-def client_trust(host: str, environment: Mapping[str, str], bundle: Path | None, state: Path) -> dict[str, str]:
+def client_trust(host: str, environment: Mapping[str, str], authorities: Sequence[Path], state: Path) -> dict[str, str]:
     """What to add to bake's environment so that buildx, which fetches tokens itself, trusts what docker trusts.
 
     Writes a file with the system's authorities and the registry's into ``state`` if it has any of its own.
     """
-    files = [*certificates(host, environment), *([bundle] if bundle else [])]
+    files = [*certificates(host, environment), *authorities]
     if not files:
         return {}
     file = state / "registry-ca.pem"

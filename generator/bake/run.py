@@ -34,11 +34,8 @@ EXPORTING = ("exporting", "pushing", "sending", "importing", "unpacking")
 """How BuildKit's names of the steps after a Dockerfile's own begin."""
 
 NO_CACHE_EXPORT = "*.cache-to="
-"""The override for every run after the first, which already wrote the caches.
-
-Later runs read the caches again: a step that is found in a registry's cache is not fetched until it is exported, and
-without the cache it would be run (seen with BuildKit 0.17.0 on an empty builder).
-"""
+"""The override for every run after the first, which wrote the caches. It still reads them: BuildKit fetches a cached
+step only when it is exported, and would run it otherwise."""
 
 TRANSIENT = {
     # Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this
@@ -103,66 +100,53 @@ class BakeResult:
     cached: frozenset[str]
 
 
-class BakeError(Exception):
-    """One bake process failed. ``message`` names image, platform, step and its last lines; ``log`` has all of them.
-
-    ``in_step``: the user's own Dockerfile failed, and not an export or the engine.
-    """
-
-    def __init__(self, message: str, log: str, in_step: bool, hint: str = "") -> None:
-        super().__init__(message)
-        self.message, self.log, self.in_step, self.hint = message, log, in_step, hint
-
-
 def run_bake(
     context: BakeContext,
     title: str,
     outputs: Mapping[str, str],
     *,
     overrides: Sequence[str] = (),
-    no_cache: bool = False,
+    again: bool = False,
 ) -> BakeResult:
-    """Run one bake process for all required targets, retrying on engine failures. Raises BakeError.
+    """Runs one bake process for all involved targets, and again if the engine failed. Raises BuildError or EngineError.
 
-    ``outputs`` says where each target goes; the others stay in the builder's cache. What is built stays built.
+    ``outputs`` says where each target goes; the others stay in the builder's cache. ``again``: this run of fategen has
+    built them, so that no step is run again and no build cache is written.
     """
     for _ in range(TRIES - 1):
         try:
-            return _run_once(context, title, outputs, overrides, no_cache)
-        except BakeError as error:
-            if not (reason := passing(error)):
+            return _run_once(context, title, outputs, overrides, again)
+        except EngineError as error:
+            if not (reason := passing(error.message)):
                 raise
             context.view.note(f"the engine {reason}; retrying")
             # one that restarts needs a moment
             time.sleep(3)
-    return _run_once(context, title, outputs, overrides, no_cache)
+    return _run_once(context, title, outputs, overrides, again)
 
 
-def passing(error: BakeError) -> str:
+def passing(message: str) -> str:
     """What the engine did, if it may do better in a moment; "" for another failure."""
-    found = (what for what, pattern in TRANSIENT.items() if pattern.search(error.message))
-    return "" if error.in_step else next(found, "")
+    return next((what for what, pattern in TRANSIENT.items() if pattern.search(message)), "")
 
 
-def _next_step(error: BakeError) -> str:
-    if reach := get_reachable(error.message):
-        return f"{reach}; {FIX}"
-    if not error.in_step and (known := explain(error.message)):
-        return known.hint
-    if reason := passing(error):
-        return f"the engine {reason}, {TRIES} times: wait, then run the same command"
-    return FIX
-
-
-def failure(error: BakeError, consequence: str = "") -> BuildError | EngineError:
-    """The error that a user sees: BuildError if a step of theirs failed, EngineError if the engine did."""
-    message = f"{error.message}\n  full log: {error.log}" + (f"      {consequence}" if consequence else "")
-    hint = error.hint or _next_step(error)
-    return BuildError(message, hint=hint) if error.in_step else EngineError(message, hint=hint)
+def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: str = "") -> BuildError | EngineError:
+    """The error that a user sees: BuildError if a step of theirs failed, EngineError if an export or the engine did."""
+    if reach := get_reachable(message):
+        step = f"{reach}; {FIX}"
+    elif not in_step and (known := explain(message)):
+        step = known.hint
+    elif not in_step and (reason := passing(message)):
+        step = f"the engine {reason}, {TRIES} times: wait, then run the same command"
+    else:
+        step = FIX
+    consequence = "      nothing was published" if job.options.output == "push" else ""
+    message = f"{message}\n  full log: {log_file(job, target)}{consequence}"
+    return BuildError(message, hint=hint or step) if in_step else EngineError(message, hint=hint or step)
 
 
 def _run_once(
-    context: BakeContext, title: str, outputs: Mapping[str, str], overrides: Sequence[str], no_cache: bool
+    context: BakeContext, title: str, outputs: Mapping[str, str], overrides: Sequence[str], again: bool
 ) -> BakeResult:
     """Names linked targets too: buildx 0.13 exports one that is not named as an image without a name."""
     job, view = context.job, context.view
@@ -170,11 +154,12 @@ def _run_once(
     metadata = context.state / "metadata.json"
     metadata.unlink(missing_ok=True)
     overrides = [*(f"{name}.output={outputs.get(name, 'type=cacheonly')}" for name in names), *overrides]
+    overrides += [NO_CACHE_EXPORT] if again else []
     args = [
         *context.command,
         "--progress=rawjson",
         f"--metadata-file={metadata}",
-        *(["--no-cache"] if no_cache else []),
+        *(["--no-cache"] if job.options.no_cache and not again else []),
         *([] if job.options.attestations else ["--provenance=false", "--sbom=false"]),
         *(word for override in overrides for word in ("--set", override)),
         *names,
@@ -208,11 +193,8 @@ def _run_once(
 
 
 def _digests(metadata: Path, job: Job) -> dict[str, str]:
-    """Each target's ``containerimage.digest`` from bake's metadata file; a file that is missing is no error here."""
-    try:
-        content: Any = json.loads(metadata.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    """Each target's ``containerimage.digest`` from bake's metadata file."""
+    content: Any = json.loads(metadata.read_text(encoding="utf-8"))
     digests = {target.name: content.get(target.name, {}).get("containerimage.digest") for target in job.targets}
     return {name: str(digest) for name, digest in digests.items() if digest}
 
@@ -244,8 +226,8 @@ def _of_images(steps: Iterable[Step]) -> Iterator[Step]:
 def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:
     """What build caches in a registry (CACHE_FROM, CACHE_TO) did not do, each reason once with its images.
 
-    A cache never makes a build fail: BuildKit does without one that cannot be read, or that nobody has written yet;
-    ``ignore-error`` in the bake file forgives one that cannot be written (from BuildKit 0.12 on; tried with 0.13.2).
+    A cache never makes a build fail: BuildKit does without one that it cannot read, and ``ignore-error`` in the bake
+    file forgives one that it cannot write.
     """
     reasons: dict[tuple[str, str], set[str]] = {}
     for step in steps:
@@ -267,7 +249,7 @@ _UNTOLD = re.compile(
 """What a step's error repeats of its command, or tells of the engine's own disk."""
 
 
-def bake_error(job: Job, reader: Reader, code: int, workspace: Workspace) -> BakeError:
+def bake_error(job: Job, reader: Reader, code: int, workspace: Workspace) -> BuildError | EngineError:
     """The failure of a bake process: the step that broke it, else buildx's last message."""
     if step := reader.failed_step:
         name = step.name
@@ -280,13 +262,13 @@ def bake_error(job: Job, reader: Reader, code: int, workspace: Workspace) -> Bak
         message = f"{where} failed{place}: {one_line(name.text)}{lines}{at}"
         hint = base_hint(job, workspace.plan.settings, name.text)
         in_step = not name.text.startswith(EXPORTING)
-        return BakeError(message, log_file(job, name.target), in_step, hint)
+        return failure(job, message, target=name.target, in_step=in_step, hint=hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
     words = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
     in_dockerfile = "dockerfile parse error" in words
     target = re.match(r"target (\S+): ", words)
     at = next(places(job, reader, workspace, target[1] if target else ""), "") if in_dockerfile else ""
-    return BakeError(f"docker buildx bake failed: {words}{at}", log_file(job), in_dockerfile)
+    return failure(job, f"docker buildx bake failed: {words}{at}", in_step=in_dockerfile)
 
 
 def places(job: Job, reader: Reader, workspace: Workspace, failed: str) -> Iterator[str]:

@@ -19,9 +19,9 @@ from generator.errors import EngineError, InputError, Problem
 from generator.images.image import Contents, Image
 from generator.progress import Progress, quiet
 from generator.registry.client import Connect, Registry, access_to, host_of
-from generator.registry.explain import find_push_problems
+from generator.registry.explain import find_push_problems, not_published
 from generator.registry.http import RegistryError
-from generator.registry.publish import Publication, Published, Publisher, movable_tags, not_written
+from generator.registry.publish import Publication, Published, Publisher, movable_tags
 
 
 def push(
@@ -62,8 +62,7 @@ def push(
             publisher = Publisher(connect(access), publications, state, progress)
             return blobs.bundle.index.root, publisher.publish(movable_tags((), overwrite))
         except RegistryError as error:
-            hint = "run the same command again: what it already has is not sent again"
-            raise EngineError(f"{host}: {error.detail}; {not_written(state)}", hint=hint) from error
+            raise not_published(access, prefix, error, state) from error
 
 
 def _checked(prefix: str) -> Reference:

@@ -17,7 +17,7 @@ from generator.images.layout import SourceImage, empty_layout, names_image
 from generator.progress import Bar
 
 if TYPE_CHECKING:
-    from generator.bake import Job
+    from generator.bake.job import Job
     from generator.bundle.index import BundleIndex
     from generator.docker.engine import Engine
     from generator.plan.plan import Plan
@@ -67,7 +67,7 @@ def selected(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
         from generator.bake.job import not_built
 
         # no name at all would be bake's default
-        reason = not_built(plan, BUNDLES[name]) or f"{plan.title} has none of its images"
+        reason = "; ".join(not_built(plan, BUNDLES[name])) or f"{plan.title} has none of its images"
         hint = "fategen images lists all images"
         raise InputError(Problem(name, f"this bundle would be empty: {reason}"), hint=hint)
     known = [target.name for target in plan.select(groups)]

@@ -27,8 +27,8 @@ from generator.errors import InputError, Problem
 from generator.progress import say
 
 if TYPE_CHECKING:
-    from generator.bake import BakeContext
     from generator.bake.job import Output
+    from generator.bake.run import BakeContext
     from generator.images.layout import SourceImage
     from generator.workspace import Workspace
 
@@ -82,22 +82,22 @@ def command(
     with contextlib.ExitStack() as stack:
         # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
         with contextlib.nullcontext() if show else asking(docker, flags["builder"]) as answers:
-            from generator import bake as baking
+            from generator.bake.job import Options, not_built
+            from generator.bake.prepare import lock_project, make_context, open_workspace, resolved
+            from generator.bake.publish import bake, result_table
 
-            options = baking.Options(output, untagged=digests is not None, **flags)
+            options = Options(output, untagged=digests is not None, **flags)
             if not show or sets or sources:
-                stack.enter_context(baking.lock_project(project))
-            workspace, bake_file = baking.open_workspace(project, sets, sources)
+                stack.enter_context(lock_project(project))
+            workspace, bake_file = open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
             if answers is None:
-                click.echo(baking.resolved(docker, workspace, bake_file, names, options), nl=False)
+                click.echo(resolved(docker, workspace, bake_file, names, options), nl=False)
                 return
-            context = baking.make_context(
-                docker, workspace, bake_file, names, options, answers, quiet=quiet, verbose=verbose
-            )
-        if missing := baking.not_built(plan, names):
-            say(missing)
+            context = make_context(docker, workspace, bake_file, names, options, answers, quiet=quiet, verbose=verbose)
+        for note in not_built(plan, names):
+            say(note)
         if not quiet:
             used = context.facts.builder
             prefix = plan.settings.prefix
@@ -107,14 +107,14 @@ def command(
 
             commits = source_commits(context)
         begun = time.monotonic()
-        built = baking.bake(context, partial(_verify, context, workspace, output_format) if verify else None)
+        built = bake(context, partial(_verify, context, workspace, output_format) if verify else None)
         if digests:
             write_digests(digests, workspace, commits, built)
             say(f"uploaded without tags; publish it with the other machines' files: fategen join {digests} …")
     click.echo(
         json.dumps([image.as_json() for image in built], indent=2)
         if output_format == "json"
-        else baking.result_table(built, time.monotonic() - begun)
+        else result_table(built, time.monotonic() - begun)
     )
 
 

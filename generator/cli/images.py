@@ -13,7 +13,7 @@ import click
 from generator.cli.common import change_options, directory_option, open_project, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.errors import InputError, Problem
-from generator.plan.plan import Target, linked
+from generator.plan.plan import Target, lacking, linked
 from generator.progress import say
 from generator.text import WIDTH, table, wrap
 from generator.workspace import Workspace, load, read_text
@@ -77,7 +77,8 @@ def command(
         if not names:
             groups = [(group.name, ", ".join(group.images)) for group in plan.groups]
             click.echo(f"\n{table(('GROUP', 'IMAGES'), groups, WIDTH)}")
-        _say_skipped(selected)
+        for note in lacking(selected):
+            say(wrap(note))
 
 
 def _as_json(target: Target) -> dict[str, object]:
@@ -92,16 +93,6 @@ def _as_json(target: Target) -> dict[str, object]:
         "sources": {s.name: s.location for s in target.sources},
         "dockerfile": target.dockerfile,
     }
-
-
-def _say_skipped(targets: tuple[Target, ...]) -> None:
-    """Each reason once, with the images that it concerns."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for target in targets:
-        for s in target.skipped:
-            reasons.setdefault((s.platform, s.reason), []).append(target.name)
-    for (platform, reason), names in reasons.items():
-        say(wrap(f"no {platform} for {', '.join(names)}: {reason}"))
 
 
 def _print_externals(workspace: Workspace, targets: Sequence[Target], output_format: str) -> None:

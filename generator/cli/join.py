@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from generator.cli.common import change_options, directory_option, format_option, open_project, say_warnings
-from generator.errors import EngineError
 from generator.progress import Bar
 
 
@@ -34,8 +33,8 @@ def command(
     from generator.bake.push_checks import release_access
     from generator.config.reference import below
     from generator.registry.client import Registry
+    from generator.registry.explain import not_published
     from generator.registry.http import RegistryError
-    from generator.registry.publish import not_written
     from generator.text import human, short_digest, table
     from generator.workspace import load
 
@@ -47,8 +46,7 @@ def command(
         with Bar("publishing", quiet=False) as bar:
             published = join(workspace, files, Registry(access), state, overwrite=overwrite, progress=bar)
     except RegistryError as error:
-        message = f"{access.host}: {error.detail}; {not_written(state)}"
-        raise EngineError(message, hint="run the same command again") from error
+        raise not_published(access, workspace.plan.settings.prefix, error, state) from error
     if output_format == "json":
         images = [
             {

@@ -105,14 +105,15 @@ def _from_registry(
     workspace: Workspace, names: Sequence[str], platforms: Sequence[str], quiet: bool, locks: contextlib.ExitStack
 ) -> Origin:
     """Every platform that the plan has of each image, or the requested ones."""
-    from generator.bake import Options, lock_project, make_job
+    from generator.bake.job import Options, make_job
+    from generator.bake.prepare import lock_project
     from generator.bake.publish import fetching_layouts
     from generator.verify.origins import from_layouts
 
     locks.enter_context(lock_project(workspace.project))
     job = make_job(workspace.plan, names, Options(platforms=tuple(platforms)))
-    for image, platform, reason in job.left_out:
-        say(f"{image} is not verified for {platform}: {reason}")
+    for note in job.left_out:
+        say(note)
     wanted = platforms or workspace.plan.settings.platforms
     with fetching_layouts(workspace, job, wanted, quiet) as fetch:
         return from_layouts(job.targets, fetch.images, workspace.project.make_state("verify"))

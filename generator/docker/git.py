@@ -16,10 +16,9 @@ from generator.plan.plan import PlannedSource, Target
 class Checkout:
     """A local source. ``commit`` is "" for a directory that is no checkout of its own, or that git does not read.
 
-    ``changed`` are paths whose content is not committed, untracked ones included (the build reads them too). What git
-    ignores is left out: each developer's tree has a ``__pycache__`` or ``target/``, and a mark that is always there
-    says nothing. ``unknown`` says why git could not tell. ``versioned``: it is in a checkout, if not one of its own.
-    ``same_files``: the commit is another one than the release's and has the same files, as when a tag was moved.
+    ``changed`` are paths whose content is not committed: untracked ones too, since the build reads them, but not what
+    git ignores. ``unknown`` says why git could not tell. ``versioned``: it is in a checkout, if not one of its own.
+    ``same_files``: the commit is not the release's, but has the same files.
     """
 
     source: PlannedSource

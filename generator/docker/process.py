@@ -1,8 +1,7 @@
 """The one place that starts processes: argument lists, streamed output, signals passed on, secrets redacted.
 
-Every child gets a process group of its own, so that a Ctrl-C reaches this program alone and is passed on once, and so
-that ``docker`` and the plugin that it starts (``docker-buildx``) are stopped together. ``DOCKER_*`` variables of the
-caller's environment reach the child as they are.
+Every child gets a process group of its own: a Ctrl-C reaches this program alone and is passed on once, and ``docker``
+is stopped together with the plugin that it starts (``docker-buildx``).
 
 Standard library alone, for Python 3.8 too: the offline loader is made of it.
 """
@@ -62,10 +61,7 @@ class Completed:
 
 @dataclass(frozen=True)
 class Docker:
-    """The docker command, or another program. No message shows one of ``secrets``.
-
-    It runs in ``cwd`` ("": where the caller is).
-    """
+    """The docker command, or another program, run in ``cwd`` if that is set. No message shows one of ``secrets``."""
 
     binary: str
     secrets: tuple[str, ...] = ()

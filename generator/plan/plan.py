@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -178,6 +178,16 @@ def linked(
             reached.add(name)
             waiting += [context.target for context in by_name[name].contexts if context.target and follows(context)]
     return tuple(target for target in by_name.values() if target.name in reached)
+
+
+def lacking(targets: Iterable[Target], platforms: Collection[str] = ()) -> list[str]:
+    """Which of ``platforms`` (none: of all) these images lack: ``no linux/arm64 for api, web: REASON``."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for target in targets:
+        for skipped in target.skipped:
+            if not platforms or skipped.platform in platforms:
+                reasons.setdefault((skipped.platform, skipped.reason), []).append(target.name)
+    return [f"no {platform} for {', '.join(names)}: {reason}" for (platform, reason), names in reasons.items()]
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from generator.config.reference import parse_reference
 from generator.docker.credentials import config_directory
 from generator.docker.hints import get_authority, get_login, get_right
-from generator.errors import Problem
+from generator.errors import EngineError, Problem
 from generator.registry.client import refused_pushes
 from generator.registry.http import ErrorKind, RegistryError
+from generator.registry.publish import not_written
 from generator.registry.session import Access
 
 Texts = Mapping[ErrorKind, tuple[str, str]]
@@ -70,11 +73,15 @@ def find_push_problems(access: Access, paths: Sequence[str]) -> list[Refusal]:
     return [_push_problem(access, list(group), next(iter(group.values())), _PUSH) for group in groups.values()]
 
 
-def push_failure(access: Access, paths: Sequence[str], error: RegistryError) -> Refusal:
-    """Why an upload to these repositories of one project failed."""
+def not_published(access: Access, prefix: str, error: RegistryError, state: Path) -> EngineError:
+    """Why a publication below ``prefix`` failed before its first tag, and the next step."""
+    namespace = parse_reference(f"{prefix}/image").path.rpartition("/")[0]
     refused = error.code in ("MANIFEST_INVALID", "UNSUPPORTED")
     step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env" if refused else ""
-    return _push_problem(access, paths, error, {**_PUSH, "unknown": ("{detail}", step)})
+    _, what, step = _push_problem(access, [namespace], error, {**_PUSH, "unknown": ("{detail}", step)})
+    again = "run the same command again: what was uploaded is not sent again"
+    hint = f"{step}; then {again}" if step else again
+    return EngineError(f"{access.host}: {what}\n  {not_written(state)}", hint=hint)
 
 
 def _push_problem(access: Access, paths: Sequence[str], error: RegistryError, texts: Texts) -> Refusal:

@@ -14,10 +14,9 @@ from generator.text import duration, one_line, table, union_length
 class Result:
     """One check of one image and platform, or of one party (which has no platform).
 
-    ``check`` names what was looked at (``file: /opt/tool/conf``, ``port 8011``, ``ends on SIGTERM``);
-    ``where`` is the catalogue's ``file:line`` that asks for it. ``log`` has the container's last lines. ``seconds`` is
-    how long the check took (0.0 if it takes no time of its own) and ``begun`` its beginning, since 1970: checks run
-    in parallel. ``next`` is the next step after a failure with a likely cause.
+    ``check`` names what was looked at (``file: /opt/tool/conf``, ``port 8011``); ``where`` is the catalogue's
+    ``file:line`` that asks for it. ``log`` has the container's last lines. ``seconds`` is how long the check took and
+    ``begun`` its beginning (since 1970): checks run in parallel. ``next`` is the next step after a failure.
     """
 
     check: str

@@ -61,8 +61,7 @@ def check_images(
 def check_unstarted(origin: Origin, cache: Path, progress: Progress) -> dict[Subject, tuple[Result, ...]]:
     """The results of each subject; ``cache`` has those of the last runs.
 
-    An image's content follows from its digest, so a cached result is never out of date: its key is made of the
-    image, the contract and the checks themselves. A file that cannot be read is made again.
+    Their key is made of the image's digest, the contract and the checks themselves, so they are never out of date.
     """
     remembered = _read_cache(cache)
     keys = {subject: _key(subject) for subject in origin.subjects}

@@ -50,9 +50,7 @@ def check_started(
 ) -> dict[Subject, list[Result]]:
     """The results of each subject. No container and no volume is left, not even those of a run that was killed.
 
-    ``within``: seconds that a service has until it listens, instead of its contract's.
-
-    The caller lets one run at a time use ``state``, the project's directory for it.
+    One run at a time may use ``state``. ``within``: seconds that a service has until it listens; 0: its contract's.
     """
     engine_platform, containers = DockerEngine(docker).platform(), _Containers(docker, f"{LABEL}={place(state)}")
     containers.remove_all()
@@ -129,28 +127,22 @@ class _Trial:
 
     def attempt(self, check: Callable[[], Iterator[Result]]) -> list[Result]:
         """The results of one check, each with the time since the one before; if no container starts, one says so."""
+
+        def checked() -> Iterator[Result]:
+            try:
+                yield from check()
+            except EngineError as error:
+                yield Result("starts", self.started.where, "a container starts", error.message, False)
+
         results: list[Result] = []
-        begin = time.monotonic()
-
-        def add(result: Result) -> None:
-            nonlocal begin
-            seconds, begin = time.monotonic() - begin, time.monotonic()
+        begun = time.time()
+        for result in checked():
+            log, seconds = () if result.ok else result.log[-TAIL:], round(time.time() - begun, 3)
+            image, platform = self.subject.image, self.subject.platform
             results.append(
-                replace(
-                    result,
-                    image=self.subject.image,
-                    platform=self.subject.platform,
-                    log=() if result.ok else result.log[-TAIL:],
-                    seconds=round(seconds, 3),
-                    begun=round(time.time() - seconds, 3),
-                )
+                replace(result, image=image, platform=platform, log=log, seconds=seconds, begun=round(begun, 3))
             )
-
-        try:
-            for result in check():
-                add(result)
-        except EngineError as error:
-            add(Result("starts", self.started.where, "a container starts", error.message, False))
+            begun = time.time()
         return results
 
     def commands(self) -> Iterator[Result]:
@@ -234,9 +226,8 @@ class _Trial:
     def answers(self, name: str) -> list[Result]:
         """A result for each port, once all listen, the container has ended, or the time is over.
 
-        The kernel's own table says who listens, asked through ``docker exec``: a connection to a published port would
-        need an engine on this machine, and docker's own proxy accepts it whether anybody listens or not; a connection
-        from inside would not see that a service listens on loopback alone. It takes ``cat`` and works under emulation.
+        The kernel's own table says who listens: docker's proxy accepts a connection to a published port in any case,
+        and a connection from inside does not see that a service listens on loopback alone.
         """
         end = time.monotonic() + self.within
         while True:

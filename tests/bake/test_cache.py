@@ -8,7 +8,7 @@ from generator.bake.events import Reader, Step, StepEvent
 from generator.bake.run import busy_seconds, cache_notes, cached_images
 from generator.bake.view import View
 from tests.bake.test_live import Terminal
-from tests.bake.test_run import AT, vertex
+from tests.bake.test_run import AT, fed, vertex
 from tests.fate_plan import BOTH, job_of, plan_of
 
 CACHE = "localhost:5000/t/cache"
@@ -17,8 +17,7 @@ EXPORT = "[roll] exporting cache to registry"
 
 
 def read(*lines: str) -> tuple[Reader, list[StepEvent]]:
-    reader = Reader(["packages", "packages-linux-amd64", "roll"], str)
-    return reader, [event for line in lines for event in reader.feed(line)]
+    return fed(lines, ["packages", "packages-linux-amd64", "roll"])
 
 
 def over(name: str, error: str = "", *, start: int = 1, end: int = 2) -> str:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,12 +55,35 @@ def facts(
     *platforms: str,
     driver: str = "docker",
     store: Store = "containerd",
-    version: str = "26",
+    version: str = "26.1.5",
     problem: EngineError | None = None,
+    buildkit: str = "",
+    status: str = "running",
+    error: str = "",
 ) -> Facts:
-    node = Node("running", "", platforms or BOTH)
+    node = Node(status, buildkit, platforms or BOTH)
     engine = Engine("26", version, store, "linux/amd64", problem)
-    return Facts(engine, (0, 13, 1), Builder("default", driver, (node,)))
+    return Facts(engine, (0, 13, 1), Builder("default", driver, (node,), error))
+
+
+GONE = facts(driver="remote", version="", problem=EngineError("no Docker daemon answers", hint="start it"))
+NO_BUILDER = Completed(("docker",), 1, "", 'ERROR: no builder "farm" found\n')
+
+
+def rows(known: Facts, workspace: Workspace | None = None, **others: Any) -> dict[str, Check]:
+    """What the doctor prints; ``others`` are other answers of docker and buildx."""
+    answers = replace(Answers(known.engine, known.buildx, known.builder, NO_BUILDER), **others)
+    return {check.name: check for check in engine_checks(answers, workspace)}
+
+
+def states(checks: Mapping[str, Check]) -> dict[str, str]:
+    return {name: check.state for name, check in checks.items() if check.state != "ok"}
+
+
+@pytest.fixture
+def workspace(project_dir: Path) -> Workspace:
+    write(load(Project(project_dir)).drift(), project_dir)
+    return load(Project(project_dir))
 
 
 # flags and files
@@ -102,29 +126,12 @@ def test_sources_and_files_that_are_there_are_no_problem(tmp_path: Path) -> None
 
 def test_a_wrong_checkout_and_one_without_a_file_name_what_is_missing(tmp_path: Path) -> None:
     [problem] = file_problems(tmp_path, SAMPLE / "eggroll")
-    assert "is not the expected checkout: it has no arch/pom.xml, arch/proto, arch/core and " in problem
+    assert "eggroll has no arch/pom.xml, arch/proto, arch/core and " in problem
     assert "dockerfiles/packages/Dockerfile" in problem
     shutil.copytree(SAMPLE / "fate", tmp_path / "FATE")
     (tmp_path / "FATE/requirements.txt").unlink()
     [problem] = file_problems(tmp_path, Path("FATE"))
-    assert problem.endswith("it has no requirements.txt (for dockerfiles/base-image/Dockerfile)")
-
-
-def test_a_typo_in_the_projects_own_template_is_not_the_checkouts_fault(tmp_path: Path) -> None:
-    own = tmp_path / "templates/dockerfiles/python.Dockerfile.j2"
-    own.parent.mkdir(parents=True)
-    packaged = packaged_data("templates") / "dockerfiles/python.Dockerfile.j2"
-    own.write_text(packaged.read_text().replace("COPY --from=fate fate_flow", "COPY --from=fate fate_flw"))
-    plan = plan_of(sources=(Override("fate", str(SAMPLE / "fate"), ".env:4"),))
-    project = Project(tmp_path)
-    tree = render(plan, project.search_path("templates"))
-    job = make_job(plan, ("all",), Options())
-    [check] = file_checks(Build(Workspace(project, plan, tree, ()), job))
-    line = tree["dockerfiles/python/Dockerfile"].splitlines().index("COPY --from=fate fate_flw ./fate_flow") + 1
-    assert [str(problem) for problem in check.problems] == [
-        f"dockerfiles/python/Dockerfile:{line}: COPY --from=fate: {SAMPLE / 'fate'} has no fate_flw; did you mean "
-        "fate_flow? (rendered from templates/dockerfiles/python.Dockerfile.j2)"
-    ]
+    assert "FATE has no requirements.txt, for dockerfiles/base-image/Dockerfile: check out the right" in problem
 
 
 # uncommitted sources
@@ -163,13 +170,18 @@ def test_uncommitted_changes_that_are_no_problem(names: tuple[str, ...], asked: 
 # the builder and the engine
 
 
-def test_the_engines_builder_on_a_graphdriver_builds_one_platform(plan: Plan) -> None:
-    old = facts(store="graphdriver")
+def test_the_engines_builder_on_a_graphdriver_builds_one_platform(plan: Plan, workspace: Workspace) -> None:
+    old, other = facts(store="graphdriver"), facts(store="graphdriver", driver="docker-container")
     [problem] = build_problems(build_of(plan, "roll"), old)
     assert "docker buildx create --name fategen --driver docker-container --driver-opt network=host" in problem.message
     assert "--platform linux/amd64" in problem.message
     assert not build_problems(build_of(plan, "roll", platforms=("linux/amd64",), output="load"), old)
-    assert not build_problems(build_of(plan, "roll"), facts(store="graphdriver", driver="docker-container"))
+    assert not build_problems(build_of(plan, "roll"), other)
+    checks = rows(old, workspace)
+    assert states(checks) == {"image store": "note", "builder": "missing"}
+    assert "bundle save" in checks["image store"].without
+    assert "docker buildx create --name fategen" in checks["builder"].get
+    assert states(rows(other, workspace)) == {"image store": "note"}
 
 
 @pytest.mark.parametrize(("key", "asked"), [("PROVENANCE", {"provenance": True}), ("SBOM", {"sbom": True})])
@@ -189,11 +201,13 @@ def test_a_graphdriver_makes_no_attestations(key: str, asked: dict[str, bool]) -
 
 
 def test_an_old_buildkit_is_told_before_it_fails(plan: Plan) -> None:
-    [problem] = build_problems(build_of(plan, "roll"), facts(store="graphdriver", version="20.10.24+dfsg1"))
+    old = facts(store="graphdriver", version="20.10.24+dfsg1")
+    [problem] = build_problems(build_of(plan, "roll"), old)
     assert "Docker 20.10.24+dfsg1 is too old" in problem.message and "buildx create" in problem.message
+    row = rows(old)["builder"]
+    assert row.state == "missing" and "Docker 20.10.24" in row.found
     for buildkit, too_old in (("v0.9.3", "BuildKit v0.9.3"), ("v0.0.0+unknown", ""), ("v0.10.6", ""), ("", "")):
-        node = Node("running", buildkit, BOTH)
-        assert replace(facts(), builder=Builder("farm", "remote", (node,))).too_old == too_old
+        assert facts(driver="remote", buildkit=buildkit).too_old == too_old
 
 
 def test_load_needs_an_engine_that_keeps_what_is_built(plan: Plan) -> None:
@@ -202,8 +216,7 @@ def test_load_needs_an_engine_that_keeps_what_is_built(plan: Plan) -> None:
         [problem] = build_problems(build, facts(store="graphdriver", driver=driver))
         assert problem.where == "--load" and "containerd-snapshotter" in problem.message
         assert "--platform linux/amd64" in problem.message and "buildx create" not in problem.message
-    gone = facts(driver="remote", problem=EngineError("no Docker daemon answers", hint="start it"))
-    [problem] = build_problems(build, gone)
+    [problem] = build_problems(build, GONE)
     assert problem.message == "no Docker daemon answers: start it"
 
 
@@ -231,15 +244,17 @@ def test_the_command_for_a_builder_knows_the_site() -> None:
     assert "network=host" not in mirrored
 
 
-def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan) -> None:
-    native = facts("linux/amd64")
+def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan, workspace: Workspace) -> None:
+    native, python = facts("linux/amd64"), build_of(plan_of(others=(("REQUIREMENTS", "requirements.txt"),)), "python")
     assert not build_problems(build_of(plan, "roll"), native), "Java images only copy on the target's platform"
-    [problem] = build_problems(build_of(plan_of(others=(("REQUIREMENTS", "requirements.txt"),)), "python"), native)
+    assert states(rows(native, workspace)) == {"linux/arm64": "note"}
+    [problem] = build_problems(python, native)
     assert "cannot run linux/arm64 programs, which base-image" in problem.message
     assert "qemu-user-static" in problem.message
-    idle = Node("inactive", "", ())
-    two = replace(native, builder=replace(native.builder, nodes=(*native.builder.nodes, idle)))
-    assert build_problems(build_of(plan_of(others=(("REQUIREMENTS", "requirements.txt"),)), "python"), two) == [problem]
+    needed = {check.name: check for check in platform_checks(native, python)}["linux/arm64"]
+    assert (needed.state, needed.needed) == ("missing", "for RUN steps of base-image")
+    two = replace(native.builder, nodes=(*native.builder.nodes, Node("inactive", "", ())))
+    assert build_problems(python, replace(native, builder=two)) == [problem]
 
 
 @pytest.mark.parametrize(("inputs", "code"), [([Problem("egg", "a")], 2), ([], 3)])
@@ -252,83 +267,34 @@ def test_problems_become_one_error_with_the_right_exit_code(inputs: list[Problem
 
 # the doctor
 
-ENGINE = Engine("26.1.5", "26.1.5", "containerd", "linux/amd64")
-DOWN = Engine("28.2.2", "", "graphdriver", "linux/", EngineError("no Docker daemon answers", hint="start it"))
-NO_BUILDER = Completed(("docker",), 1, "", 'ERROR: no builder "farm" found\n')
-
-
-def builder(driver: str = "docker", *platforms: str, status: str = "running", error: str = "") -> Builder:
-    return Builder("default", driver, (Node(status, "v0.13.2", platforms or BOTH),), error)
-
-
-def checks_of(
-    engine: Engine = ENGINE,
-    buildx: tuple[int, int, int] | None = (0, 13, 1),
-    known: Builder | None = None,
-    workspace: Workspace | None = None,
-) -> dict[str, Check]:
-    return {check.name: check for check in engine_checks(Answers(engine, buildx, known, NO_BUILDER), workspace)}
-
-
-@pytest.fixture
-def workspace(project_dir: Path) -> Workspace:
-    write(load(Project(project_dir)).drift(), project_dir)
-    return load(Project(project_dir))
-
 
 def test_a_machine_with_everything(workspace: Workspace) -> None:
-    checks = checks_of(known=builder(), workspace=workspace)
+    checks = rows(facts(buildkit="v0.13.2"), workspace)
     assert {check.state for check in checks.values()} == {"ok"}
     assert list(checks) == ["docker", "engine", "image store", "buildx", "builder", "linux/amd64", "linux/arm64"]
     assert checks["builder"].found == "default, driver docker, 1 node, BuildKit v0.13.2"
 
 
-def states(checks: Mapping[str, Check]) -> dict[str, str]:
-    return {name: check.state for name, check in checks.items() if check.state != "ok"}
-
-
 def test_no_daemon_and_no_buildx() -> None:
-    checks = checks_of(DOWN, None)
+    checks = rows(GONE, buildx=None, builder=None)
     assert states(checks) == {"engine": "missing", "buildx": "missing"}
     assert checks["engine"].get == "start it" and "bundle inspect" in checks["engine"].without
     assert "docker-buildx-plugin" in checks["buildx"].get
-    old = checks_of(buildx=(0, 12, 1), known=builder())
+    old = rows(facts(), buildx=(0, 12, 1))
     assert states(old) == {"buildx": "missing"} and old["buildx"].found == "0.12.1" and "builder" not in old
-    assert checks_of(buildx=BUILDX_UNKNOWN, known=builder())["buildx"].found == "built without a version"
+    assert rows(facts(), buildx=BUILDX_UNKNOWN)["buildx"].found == "built without a version"
 
 
 def test_a_remote_builder_needs_no_daemon() -> None:
-    checks = checks_of(DOWN, known=builder("remote"))
+    checks = rows(GONE)
     assert states(checks) == {"engine": "note"} and "bundle save" in checks["engine"].without
 
 
 def test_a_builder_that_is_unknown_or_does_not_answer_or_does_not_run_yet() -> None:
-    assert checks_of()["builder"].found.endswith('no builder "farm" found')
-    assert states(checks_of(known=builder("remote", error="timed out"))) == {"builder": "missing"}
-    waiting = checks_of(known=builder("docker-container", status="inactive"))
+    assert rows(facts(), builder=None)["builder"].found.endswith('no builder "farm" found')
+    assert states(rows(facts(driver="remote", error="timed out"))) == {"builder": "missing"}
+    waiting = rows(facts(driver="docker-container", status="inactive"))
     assert not states(waiting) and "not running" in waiting["builder"].found and "platforms" not in waiting
-
-
-def test_a_graphdriver(workspace: Workspace) -> None:
-    old = replace(ENGINE, store="graphdriver")
-    checks = checks_of(old, known=builder(), workspace=workspace)
-    assert states(checks) == {"image store": "note", "builder": "missing"}
-    assert "bundle save" in checks["image store"].without
-    assert "docker buildx create --name fategen" in checks["builder"].get
-    assert states(checks_of(old, known=builder("docker-container"), workspace=workspace)) == {"image store": "note"}
-
-
-def test_an_engine_too_old_to_build() -> None:
-    checks = checks_of(replace(ENGINE, version="20.10.24", store="graphdriver"), known=builder())
-    assert checks["builder"].state == "missing" and "Docker 20.10.24" in checks["builder"].found
-
-
-def test_a_platform_that_no_image_runs_on_is_no_obstacle(workspace: Workspace) -> None:
-    checks = checks_of(known=builder("docker", "linux/amd64"), workspace=workspace)
-    assert states(checks) == {"linux/arm64": "note"}
-    build = build_of(plan_of(others=(("REQUIREMENTS", "requirements.txt"),)), "python")
-    needed = {check.name: check for check in platform_checks(facts("linux/amd64"), build)}["linux/arm64"]
-    assert (needed.state, needed.needed) == ("missing", "for RUN steps of base-image")
 
 
 def test_proxies_are_named_without_their_values() -> None:

@@ -32,8 +32,8 @@ def test_a_published_base_is_not_built(plan: Plan) -> None:
 def test_platform_narrows_everything_and_a_group_says_what_it_leaves_out(plan: Plan) -> None:
     job = job_of(plan, platforms=ARM)
     assert {target.platforms for target in job.involved} == {ARM}
-    assert [left[:2] for left in job.left_out] == [("egg", "linux/arm64"), ("python", "linux/arm64")]
-    assert "wheel" in job.left_out[0][2]
+    [note] = job.left_out
+    assert note.startswith("no linux/arm64 for egg, python: tensorflow") and "wheel" in note
 
 
 def test_a_copy_that_platform_makes_equal_to_its_original_is_built_once(plan: Plan) -> None:
@@ -81,14 +81,12 @@ def test_an_image_is_made_from_its_parents_sources_too(plan: Plan) -> None:
 )
 def test_images_that_are_not_built_are_those_of_the_groups_that_were_asked_for(names: list[str], left: str) -> None:
     said = not_built(plan_of(platforms=ARM), names)
-    assert said.startswith(f"not built: {left}: no linux/arm64 (") if left else said == ""
-    assert not_built(plan_of(), ["all"]) == ""
+    assert [note.partition(": tensorflow")[0] for note in said] == ([f"no linux/arm64 for {left}"] if left else [])
+    assert not_built(plan_of(), ["all"]) == []
 
 
-def test_platforms_and_images_with_one_reason_are_told_with_it_once() -> None:
-    text = not_built(plan_of(platforms=("linux/s390x", *ARM, "linux/ppc64le")), ["base"])
-    assert text.startswith("not built: base-image: no linux/s390x, linux/ppc64le (it is built only for linux/amd64), ")
-    assert ", no linux/arm64 (tensorflow" in text
+def test_images_with_one_reason_are_told_with_it_once() -> None:
     arm = plan_of(version="1.11.4", platforms=ARM)
-    assert not_built(arm, ["all"]).startswith("not built: base-image, fateflow, eggroll, client: no linux/arm64 (")
-    assert "have no linux/arm64 wheel); mysql: no linux/arm64 (Docker Hub" in not_built(arm, ["all", "third-party"])
+    wheels, mysql = not_built(arm, ["all", "third-party"])
+    assert wheels.startswith("no linux/arm64 for base-image, fateflow, eggroll, client: torch")
+    assert mysql.startswith("no linux/arm64 for mysql: Docker Hub")

@@ -188,25 +188,26 @@ def test_an_image_that_two_files_have_is_told(release: Release) -> None:
         release.join(amd, arm, copy)
 
 
+def with_settings(workspace: Workspace, **changes: str) -> Workspace:
+    plan = workspace.plan
+    return replace(workspace, plan=replace(plan, settings=replace(plan.settings, **changes)))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
-    ("key", "value", "says"),
+    ("other", "says"),
     [
-        ("prefix", "10.0.0.5/other", r"was uploaded to 10\.0\.0\.5/other, this project of "),
-        ("tag", "2", "is of tag 2"),
+        (lambda project: with_settings(project, prefix="10.0.0.5/other"),
+         r"was uploaded to 10\.0\.0\.5/other, this project of "),
+        (lambda project: with_settings(project, tag="2"), "is of tag 2"),
+        (lambda project: replace(project, tree={**project.tree, "dockerfiles/egg/Dockerfile": ""}), "is stale"),
     ],
-)
-def test_a_file_of_another_project_is_told(release: Release, key: str, value: str, says: str) -> None:
-    plan = release.workspace.plan
-    other = replace(release.workspace, plan=replace(plan, settings=replace(plan.settings, **{key: value})))
+)  # fmt: skip
+def test_a_file_of_another_project_or_of_other_templates_is_told(
+    release: Release, other: Callable[[Workspace], Workspace], says: str
+) -> None:
     with pytest.raises(InputError, match=rf"amd64\.json: {says}"):
-        release.join(release.machine(AMD, workspace=other), release.machine(ARM))
+        release.join(release.machine(AMD, workspace=other(release.workspace)), release.machine(ARM))
     assert not release.tagged
-
-
-def test_a_file_of_other_settings_or_templates_is_stale(release: Release) -> None:
-    tree = {**release.workspace.tree, "dockerfiles/egg/Dockerfile": "FROM scratch\n"}
-    with pytest.raises(InputError, match=r"amd64\.json: is stale"):
-        release.join(release.machine(AMD, workspace=replace(release.workspace, tree=tree)), release.machine(ARM))
 
 
 def test_files_of_other_commits_are_told(release: Release) -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from generator.bake.events import Reader, Step, StepName
+from generator.bake.events import Step, StepName
 from generator.bake.view import LiveView, View, image_rows, make_view
 from generator.plan.plan import Plan
+from tests.bake.test_run import fed, recorded
 from tests.fate_plan import job_of
 from tests.picture import screen_of
 from tests.test_progress import on_terminal
 
-DATA = Path(__file__).parent / "data"
 NOW = 100.0
 
 
@@ -54,9 +53,7 @@ def test_a_terminal_with_few_lines_shows_what_runs(plan: Plan) -> None:
 
 
 def test_a_recorded_run_ends_with_a_mark_and_a_time_for_each_image(plan: Plan) -> None:
-    reader = Reader(["packages", "federation", "egg"], str)
-    for line in (DATA / "rawjson-0.13.1-built.txt").read_text().splitlines():
-        list(reader.feed(line))
+    reader, _ = fed(recorded("rawjson-0.13.1-built.txt"))
     rows = image_rows(job_of(plan, "federation", "egg"), reader.steps.values(), NOW, final=True)
     assert [(row.image, row.mark) for row in rows] == [
         ("packages", "✓"), ("base-image", "·"), ("federation", "✓"), ("egg", "✓"),

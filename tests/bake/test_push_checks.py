@@ -20,9 +20,8 @@ from generator.bake.push_checks import (
     registry_checks,
 )
 from generator.config.settings import Override
-from generator.docker.engine import Builder, Engine, Facts, Node, parse_engine
+from generator.docker.engine import Builder, Engine, Facts, Node
 from generator.docker.hints import explain_push
-from generator.docker.process import Completed, Docker
 from generator.project import Project
 from generator.registry.session import Access
 from generator.workspace import Workspace, load
@@ -34,9 +33,8 @@ from tests.loopback import Loopback, sha256, tls
 pytestmark = pytest.mark.usefixtures("one_authority")
 
 
-def facts(driver: str = "docker", *, insecure: str = "") -> Facts:
-    engine = Engine("26", "26", "containerd", "linux/amd64", insecure=(insecure,) if insecure else ())
-    return Facts(engine, (0, 29, 1), Builder("farm", driver, (Node("running", "", BOTH),)))
+ENGINE = Engine("26", "26", "containerd", "linux/amd64")
+FACTS = Facts(ENGINE, (0, 29, 1), Builder("farm", "docker", (Node("running", "", BOTH),)))
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +65,8 @@ class Asked:
     def problems(self, path: str = "fate/nested", *, ca_bundle: str = "") -> list[str]:
         plan = plan_of(prefix=f"{self.host}/{path}", ca_bundle=ca_bundle)
         targets = [target for target in plan.targets if target.name in ("roll", "proxy", "mysql", "packages")]
-        access = push_access(plan, self.directory, self.environment, facts().engine.insecure)
-        problems = [refusal.problem for refusal in push_problems(Docker("docker"), targets, access)]
+        access = push_access(plan, self.directory, self.environment, ())
+        problems = [refusal.problem for refusal in push_problems(targets, access)]
         if not problems:
             problems, _ = check_tags(targets, access, lambda _: False)
         return [str(problem) for problem in problems]
@@ -172,24 +170,14 @@ def test_what_a_registry_does_not_take_is_told_before_the_build(host: str, types
 
 
 def test_nothing_to_push_asks_nobody(tmp_path: Path) -> None:
-    assert push_problems(Docker("docker"), [], Access("127.0.0.1:1")) == []
-
-
-def test_what_the_engine_says_of_registries() -> None:
-    config = {
-        "InsecureRegistryCIDRs": ["127.0.0.0/8"],
-        "IndexConfigs": {"docker.io": {"Secure": True}, "plain.example.com": {"Secure": False}},
-    }
-    info = {"ServerVersion": "26", "RegistryConfig": config}
-    engine, _ = parse_engine(Completed(("docker",), 0, json.dumps(info), ""))
-    assert engine.insecure == ("plain.example.com", "127.0.0.0/8")
+    assert push_problems([], Access("127.0.0.1:1")) == []
 
 
 def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Path, ca: trustme.CA) -> None:
     asked = Asked(tmp_path, "h.example.com").trust(ca)
-    given = client_trust("h.example.com", asked.environment, None, tmp_path)
+    given = client_trust("h.example.com", asked.environment, (), tmp_path)
     assert ca.cert_pem.bytes().decode() in Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8")
-    assert client_trust("other.example.com", asked.environment, None, tmp_path) == {}
+    assert client_trust("other.example.com", asked.environment, (), tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -261,7 +249,7 @@ def test_the_doctor_asks_what_a_push_would_ask(
 ) -> None:
     with Harbor(hooks={("POST", "busy/.*uploads"): (405, "UNSUPPORTED", "later")}) as harbor:
         asked = Asked(tmp_path, harbor.host, login)
-        _, registry = registry_checks(facts(), at(workspace, f"{harbor.host}/{path}"), asked.environment)
+        _, registry = registry_checks(FACTS, at(workspace, f"{harbor.host}/{path}"), asked.environment)
     assert (registry.state, says in registry.found, get in registry.get) == (state, True, True), registry
     assert "right-" not in json.dumps(registry.as_json())
 
@@ -269,5 +257,5 @@ def test_the_doctor_asks_what_a_push_would_ask(
 def test_a_registry_that_takes_pushes_from_all_needs_no_login(workspace: Workspace, tmp_path: Path) -> None:
     with Harbor(auth="none") as plain:
         environment = Asked(tmp_path, plain.host).environment
-        login, registry = registry_checks(facts(), at(workspace, f"{plain.host}/fate"), environment)
+        login, registry = registry_checks(FACTS, at(workspace, f"{plain.host}/fate"), environment)
     assert (login.state, login.found, registry.state) == ("ok", "none; it accepts pushes from everybody", "ok")

@@ -10,10 +10,8 @@ from generator.bake.publish import Built, result_table
 from generator.bake.run import clear_logs, writing_logs
 from generator.bake.view import View
 from generator.plan.plan import Plan
-from tests.bake.test_run import failing_reader
+from tests.bake.test_run import failing_reader, fed, recorded
 from tests.fate_plan import BOTH, job_of
-
-DATA = Path(__file__).parent / "data"
 
 
 def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
@@ -24,10 +22,8 @@ def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
     job = job_of(plan, "egg")
     clear_logs(state, job)
     with writing_logs(state, job, "building") as log:
-        recorded = Reader(["packages", "federation"], str)
-        for line in (DATA / "rawjson-0.13.1-built.txt").read_text().splitlines():
-            for event in recorded.feed(line):
-                log(event)
+        for event in fed(recorded("rawjson-0.13.1-built.txt"), ["packages", "federation"])[1]:
+            log(event)
         reader = failing_reader()
         [step] = [step for step in reader.steps.values() if step.name.target == "egg"]
         log(StepEvent("failed", step, "exit code: 2"))
@@ -40,7 +36,7 @@ def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
 def show(view: View, name: str) -> None:
     reader = Reader(["packages", "federation", "egg"], str)
     view.begin("building", reader.steps)
-    for line in (DATA / name).read_text().splitlines():
+    for line in recorded(name):
         for event in reader.feed(line):
             view.show(event)
         view.tick()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from generator.bake.events import Reader, StepEvent, parse_name
+from generator.bake.events import Reader, StepEvent, StepName, parse_name
 from generator.bake.job import Job
-from generator.bake.run import FIX, BakeError, base_hint, busy_seconds, failure
+from generator.bake.run import FIX, base_hint, busy_seconds, failure
 from generator.bake.run import bake_error as error_of
 from generator.config.settings import Override
 from generator.docker.hints import GET_DAEMON
+from generator.errors import BuildError, EngineError
 from generator.plan.plan import Plan
 from generator.project import Project
 from generator.workspace import Workspace, load
@@ -30,7 +31,7 @@ def workspace() -> Workspace:
     return load(Project(ROOT))
 
 
-def bake_error(job: Job, reader: Reader, code: int) -> BakeError:
+def bake_error(job: Job, reader: Reader, code: int) -> BuildError | EngineError:
     return error_of(job, reader, code, workspace())
 
 
@@ -38,10 +39,20 @@ TARGETS = ["packages", "federation", "egg"]
 AT = "2026-11-24T14:00:0{}.123456789Z"
 
 
-def read(name: str, targets: list[str] | None = None) -> tuple[Reader, list[StepEvent]]:
-    reader = Reader(TARGETS if targets is None else targets, lambda text: text.replace("line 2", "***"))
-    events = [event for line in (DATA / name).read_text(encoding="utf-8").splitlines() for event in reader.feed(line)]
-    return reader, events
+def fed(
+    lines: Iterable[str], targets: Sequence[str] = TARGETS, redact: Callable[[str], str] = str
+) -> tuple[Reader, list[StepEvent]]:
+    """A reader that has read these lines, and their events."""
+    reader = Reader(targets, redact)
+    return reader, [event for line in lines for event in reader.feed(line)]
+
+
+def recorded(name: str) -> list[str]:
+    return (DATA / name).read_text(encoding="utf-8").splitlines()
+
+
+def read(name: str) -> tuple[Reader, list[StepEvent]]:
+    return fed(recorded(name), redact=lambda text: text.replace("line 2", "***"))
 
 
 @pytest.mark.parametrize(
@@ -64,10 +75,7 @@ def read(name: str, targets: list[str] | None = None) -> tuple[Reader, list[Step
     ],
 )  # fmt: skip
 def test_names(name: str, target: str, platform: str, stage: str, text: str, internal: bool) -> None:
-    found = parse_name(name, TARGETS)
-    assert (found.target, found.platform, found.stage, found.text, found.internal) == (
-        target, platform, stage, text, internal,
-    )  # fmt: skip
+    assert parse_name(name, TARGETS) == StepName(target, platform, stage, text, internal)
 
 
 def test_a_run_of_one_target_leaves_its_name_out() -> None:
@@ -118,20 +126,17 @@ def log(name: str, text: str | bytes, stream: int = 1) -> str:
 
 
 def test_a_secret_that_two_chunks_share_is_redacted() -> None:
-    reader = Reader(TARGETS, lambda text: text.replace("hunter2", "***"))
     name = "[egg 1/2] RUN x"
     lines = [vertex(name, started=AT.format(1)), log(name, "pass hun"), log(name, "ter2 ok\nrest hunter2")]
-    events = [event for line in [*lines, vertex(name, completed=AT.format(3))] for event in reader.feed(line)]
+    _, events = fed([*lines, vertex(name, completed=AT.format(3))], redact=lambda text: text.replace("hunter2", "***"))
     assert [event.text for event in events if event.kind == "log"] == ["pass *** ok", "rest ***"]
 
 
 def test_a_letter_that_two_chunks_share_stays_whole_whatever_the_other_stream_says_in_between() -> None:
-    reader = Reader(TARGETS, str)
     name, (first, second) = "[egg 1/2] RUN x", ("größer\n".encode()[:3], "größer\n".encode()[3:])
     lines = [vertex(name, started=AT.format(1)), log(name, first), log(name, "warning\n", 2), log(name, second)]
     lines += [log(name, first), log(name, first, 2), vertex(name, completed=AT.format(3))]
-    said = [event.text for line in lines for event in reader.feed(line) if event.kind == "log"]
-    assert said == ["warning", "größer", "gr�", "gr�"]
+    assert [event.text for event in fed(lines)[1] if event.kind == "log"] == ["warning", "größer", "gr�", "gr�"]
 
 
 @pytest.mark.parametrize("note", ["{odd words of buildx", "{", "{\n  odd", "{\n  odd\n}", '{"cut": '])
@@ -139,18 +144,15 @@ def test_a_note_that_looks_like_json_hides_nothing_behind_it(note: str) -> None:
     name = "[egg 1/2] RUN x"
     many = json.dumps(json.loads(vertex(name, error="exit code: 2")), indent=2)
     for broken in (vertex(name, error="exit code: 2"), many):
-        reader = Reader(TARGETS, str)
-        said = [c for line in [*note.split("\n"), "ERROR: x", *broken.split("\n"), " y"] for c in reader.feed(line)]
+        reader, said = fed([*note.split("\n"), "ERROR: x", *broken.split("\n"), " y"])
         assert [c.text for c in said if c.kind == "note"][-2:] == ["ERROR: x", " y"]
         step = reader.failed_step
         assert step is not None and step.error == "exit code: 2"
 
 
 def test_words_between_the_lines_of_an_object_are_a_note() -> None:
-    reader = Reader(TARGETS, str)
     lines = json.dumps(json.loads(vertex("[egg 1/2] RUN x", started=AT.format(1))), indent=2).split("\n")
-    said = [event.kind for line in [*lines[:3], "WARNING: x", *lines[3:]] for event in reader.feed(line)]
-    assert said == ["note", "started"]
+    assert [event.kind for event in fed([*lines[:3], "WARNING: x", *lines[3:]])[1]] == ["note", "started"]
 
 
 @pytest.mark.parametrize(
@@ -159,25 +161,20 @@ def test_words_between_the_lines_of_an_object_are_a_note() -> None:
      '{"statuses": [{"vertex": "x", "total": 0}]}', '{"warnings": [{"short": "aGk="}]}', "null", "[1]", "Ω", ""],
 )  # fmt: skip
 def test_odd_lines_do_no_harm(line: str) -> None:
-    reader = Reader(TARGETS, str)
-    list(reader.feed(line))
-    list(reader.feed("}"))
-    assert next(reader.feed("ERROR: x")).kind == "note"
+    assert fed([line, "}", "ERROR: x"])[1][-1].kind == "note"
 
 
 def failing_reader() -> Reader:
-    reader = Reader(["base-image", "egg"], str)
     name = '[egg storage 3/5] RUN make "all"'
     error = 'process "/bin/sh -c make \\"all\\"" did not complete successfully: exit code: 2'
-    for line in (
+    lines = (
         vertex("[base-image 1/2] RUN y", started=AT.format(1), completed=AT.format(2), error="x: context canceled"),
         vertex(name, started=AT.format(1)),
         log(name, "".join(f"line {i}\n" for i in range(30)) + "storage.cc:1:10: fatal error: lmdb.h\n"),
         vertex(name, started=AT.format(1), completed=AT.format(4), error=error),
         'ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2',
-    ):
-        list(reader.feed(line))
-    return reader
+    )
+    return fed(lines, ["base-image", "egg"])[0]
 
 
 def test_a_failure_names_image_platform_step_and_cause(plan: Plan) -> None:
@@ -186,8 +183,10 @@ def test_a_failure_names_image_platform_step_and_cause(plan: Plan) -> None:
         'egg (linux/amd64) failed in stage storage, step 3/5: RUN make "all"',
         "  | storage.cc:1:10: fatal error: lmdb.h",
         "  | exit code: 2",
+        "  full log: .fategen/logs/egg.log",
     ]
-    assert error.log == ".fategen/logs/egg.log"
+    pushing = bake_error(job_of(plan, "egg", output="push"), failing_reader(), 1)
+    assert pushing.message.endswith("/egg.log      nothing was published")
 
 
 def shown_by_buildx(text: str, first: int, last: int) -> Iterator[str]:
@@ -207,7 +206,7 @@ def test_a_failure_has_a_place_in_the_dockerfile_and_in_its_template(plan: Plan)
         list(reader.feed(line))
     template = (ROOT / "templates/dockerfiles/egg.Dockerfile.j2").read_text().splitlines()
     at = f"  at: dockerfiles/egg/Dockerfile:{script}, from packaged templates/dockerfiles/egg.Dockerfile.j2:"
-    assert bake_error(job_of(plan, "egg"), reader, 1).message.splitlines()[-1] == (
+    assert bake_error(job_of(plan, "egg"), reader, 1).message.splitlines()[-2] == (
         f"{at}{template.index('# compile storage-service')}"
     )
 
@@ -215,23 +214,19 @@ def test_a_failure_has_a_place_in_the_dockerfile_and_in_its_template(plan: Plan)
 def test_a_line_that_a_template_fills_in_has_its_place_there_too(plan: Plan) -> None:
     text = workspace().tree["dockerfiles/roll/Dockerfile"]
     number = text.splitlines().index("COPY --from=packages /roll/conf/ ./conf/") + 1
-    reader = Reader(["roll"], str)
-    lines = [vertex("[final 4/5] COPY", started=AT.format(1), completed=AT.format(2), error="not found")]
-    for line in [*lines, *shown_by_buildx(text, number, number)]:
-        list(reader.feed(line))
+    line = vertex("[final 4/5] COPY", started=AT.format(1), completed=AT.format(2), error="not found")
+    reader, _ = fed([line, *shown_by_buildx(text, number, number)], ["roll"])
     template = (ROOT / "templates/dockerfiles/java.Dockerfile.j2").read_text().splitlines()
     expected = template.index("COPY --from=packages /{{ image.name }}/conf/ ./conf/") + 1
-    assert bake_error(job_of(plan, "roll"), reader, 1).message.endswith(f"java.Dockerfile.j2:{expected}")
+    assert f"java.Dockerfile.j2:{expected}\n" in bake_error(job_of(plan, "roll"), reader, 1).message
 
 
 def test_what_comes_from_a_macro_has_no_line_in_the_images_template(plan: Plan) -> None:
     text = workspace().tree["dockerfiles/base-image/Dockerfile"]
     apt = next(n for n, line in enumerate(text.splitlines()) if line.startswith("# apt-get install"))
-    reader = Reader(["base-image"], str)
-    lines = [vertex("[venv 2/6] RUN x", started=AT.format(1), completed=AT.format(2), error="exit code: 100")]
-    for line in [*lines, *shown_by_buildx(text, apt, apt + 2)]:
-        list(reader.feed(line))
-    assert bake_error(job_of(plan, "base-image"), reader, 1).message.endswith("/base-image.Dockerfile.j2")
+    line = vertex("[venv 2/6] RUN x", started=AT.format(1), completed=AT.format(2), error="exit code: 100")
+    reader, _ = fed([line, *shown_by_buildx(text, apt, apt + 2)], ["base-image"])
+    assert "/base-image.Dockerfile.j2\n" in bake_error(job_of(plan, "base-image"), reader, 1).message
 
 
 def test_a_parse_error_names_the_one_file(plan: Plan) -> None:
@@ -239,11 +234,12 @@ def test_a_parse_error_names_the_one_file(plan: Plan) -> None:
     number = text.splitlines().index("WORKDIR /data/projects/fate/python") + 1
     error = f"failed to solve: dockerfile parse error on line {number}: unknown instruction"
     for words in (f"ERROR: {error}", f"ERROR: target python: {error}"):
-        reader = Reader(["base-image", "egg", "python"], str)
-        for line in [*shown_by_buildx(text, number, number), words]:
-            list(reader.feed(line))
+        reader, _ = fed([*shown_by_buildx(text, number, number), words], ["base-image", "egg", "python"])
         failed = bake_error(job_of(plan, "all"), reader, 1)
-        assert failed.in_step and f"\n  at: dockerfiles/python/Dockerfile:{number}, from packaged" in failed.message
+        assert (
+            isinstance(failed, BuildError)
+            and f"\n  at: dockerfiles/python/Dockerfile:{number}, from packaged" in failed.message
+        )
 
 
 @pytest.mark.parametrize(
@@ -269,48 +265,46 @@ def test_a_base_of_ones_own_names_the_line_that_says_it() -> None:
 
 
 def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:
-    reader = Reader(["roll"], str)
     name = "[internal] load metadata for docker.io/library/eclipse-temurin:8-jre"
-    list(reader.feed(vertex(name, started=AT.format(1), completed=AT.format(2), error="not found")))
-    said = failure(bake_error(job_of(plan, "roll"), reader, 1)).render()
+    reader, _ = fed([vertex(name, started=AT.format(1), completed=AT.format(2), error="not found")], ["roll"])
+    said = bake_error(job_of(plan, "roll"), reader, 1).render()
     assert "next: eclipse-temurin:8-jre is the base jre" in said and "JRE_IMAGE" in said
 
 
 def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
-    reader, job = Reader(["egg"], str), job_of(plan, "egg")
-    list(reader.feed("ERROR: no such builder"))
-    list(reader.feed("and more"))
-    assert bake_error(job, reader, 1).message == "docker buildx bake failed: no such builder"
+    job = job_of(plan, "egg")
+    reader, _ = fed(["ERROR: no such builder", "and more"])
+    assert bake_error(job, reader, 1).message.splitlines() == [
+        "docker buildx bake failed: no such builder", "  full log: .fategen/logs/bake.log",
+    ]  # fmt: skip
     list(reader.feed("ERROR: failed to solve: dockerfile parse error on line 9: unknown instruction: LABLE"))
-    error = bake_error(job, reader, 1)
-    assert error.in_step
-    assert bake_error(job, Reader([], str), 7).message.endswith("exit code 7, no message")
+    assert isinstance(bake_error(job, reader, 1), BuildError)
+    assert "exit code 7, no message\n" in bake_error(job, Reader([], str), 7).message
 
 
-def test_of_an_engine_that_is_too_busy_nobody_has_anything_to_fix() -> None:
-    busy = BakeError(
-        "docker buildx bake failed: failed to solve: DeadlineExceeded: context deadline exceeded", "x", False
-    )
-    assert failure(busy).hint == (
-        "the engine stopped answering during the build, 5 times: wait, then run the same command"
-    )
-    assert failure(BakeError(busy.message, "x", in_step=True)).hint == FIX
-
-
-def test_an_engine_that_ended_during_the_build_is_to_be_started() -> None:
-    ended = "docker buildx bake failed: Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?"
-    assert failure(BakeError(ended, "x", in_step=False)).hint == GET_DAEMON
+@pytest.mark.parametrize(
+    ("said", "in_step", "hint"),
+    [
+        ("failed to solve: DeadlineExceeded: context deadline exceeded", False,
+         "the engine stopped answering during the build, 5 times: wait, then run the same command"),
+        ("failed to solve: DeadlineExceeded: context deadline exceeded", True, FIX),
+        ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", False, GET_DAEMON),
+    ],
+    ids=["too busy", "the user's own step", "ended during the build"],
+)  # fmt: skip
+def test_of_an_engine_that_failed_nobody_has_anything_to_fix(plan: Plan, said: str, in_step: bool, hint: str) -> None:
+    error = failure(job_of(plan, "egg"), f"docker buildx bake failed: {said}", in_step=in_step)
+    assert (error.hint, error.exit_code) == (hint, 1 if in_step else 3)
 
 
 def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan) -> None:
-    reader = Reader(["packages", "packages-linux-amd64", "egg"], str)
-    for line in (
+    lines = (
         vertex("[packages a 1/1] RUN x", started=AT.format(1), completed=AT.format(3)),
         vertex("[packages-linux-amd64 b 1/1] RUN y", started=AT.format(2), completed=AT.format(4)),
         vertex("[egg 1/1] RUN z", started=AT.format(2), completed=AT.format(9), cached=True),
         vertex("[egg internal] load metadata", started=AT.format(2), completed=AT.format(9)),
-    ):
-        list(reader.feed(line))
+    )
+    reader, _ = fed(lines, ["packages", "packages-linux-amd64", "egg"])
     assert busy_seconds(job_of(plan, "egg"), reader.steps.values()) == {"packages": pytest.approx(3.0)}
 
 
@@ -325,7 +319,7 @@ def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan
         ("storage-service.cc:41: fatal error: lmdb.h: No such file or directory", True),
     ],
 )
-def test_a_step_that_reached_nobody_is_told_what_lists_them(output: str, reached: bool) -> None:
-    error = failure(BakeError(output, "egg.log", True))
+def test_a_step_that_reached_nobody_is_told_what_lists_them(plan: Plan, output: str, reached: bool) -> None:
+    error = failure(job_of(plan, "egg"), output, target="egg", in_step=True)
     assert ("fategen images --external lists everything that a build downloads" in error.hint) is not reached
     assert error.hint.endswith(FIX)

@@ -114,7 +114,7 @@ def test_the_same_command_goes_on_after_an_error(registry: Loopback, file: Path)
     registry.lies.append(
         lambda handler: refuse[0] and handler.command == "PUT" and "/manifests/" in handler.path and _denies(handler)
     )
-    with pytest.raises(EngineError, match="inside/fate/a: 403 DENIED: the quota is used up; no tag was written"):
+    with pytest.raises(EngineError, match=r"inside/fate/a: 403 DENIED: the quota is used up\)\n  no tag was written"):
         send(registry, file)
     refuse[0] = False
     registry.asked.clear()

@@ -109,9 +109,14 @@ def test_engine_with_the_containerd_store() -> None:
             Architecture="x86_64",
             DriverStatus=[["driver-type", "io.containerd.snapshotter.v1"]],
             ClientInfo={"Version": "26.1.5+dfsg1", "Plugins": [{"Name": "buildx", "Version": "0.13.1+ds1"}]},
+            RegistryConfig={
+                "InsecureRegistryCIDRs": ["127.0.0.0/8"],
+                "IndexConfigs": {"docker.io": {"Secure": True}, "plain.example.com": {"Secure": False}},
+            },
         )
     )
-    assert engine == Engine("26.1.5+dfsg1", "26.1.5+dfsg1", "containerd", "linux/amd64")
+    insecure = ("plain.example.com", "127.0.0.0/8")
+    assert engine == Engine("26.1.5+dfsg1", "26.1.5+dfsg1", "containerd", "linux/amd64", None, insecure)
     assert buildx == (0, 13, 1)
 
 

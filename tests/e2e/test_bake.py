@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake import lock_project
+from generator.bake.prepare import lock_project
 from generator.project import Project
 from tests.e2e.conftest import Fategen, digest_of, is_pushed, registry_get, succeeded
 

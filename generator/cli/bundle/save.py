@@ -136,36 +136,38 @@ def command(
     asked = origin in ("bake", "engine") or not platforms
     with contextlib.ExitStack() as closing:
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
-            from generator import bake as baking
+            from generator.bake.job import Options, make_job, not_built
+            from generator.bake.prepare import lock_project, make_context, open_workspace
+            from generator.bake.publish import export_layouts
             from generator.bundle.report import saved, saved_json
             from generator.loader import build
 
-            closing.enter_context(baking.lock_project(project))
-            workspace, bake_file = baking.open_workspace(project, sets, sources)
+            closing.enter_context(lock_project(project))
+            workspace, bake_file = open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
             names = selected(plan, name, images)
-            if not images and (missing := baking.not_built(plan, BUNDLES[name])):
-                say(missing)
+            for note in () if images else not_built(plan, BUNDLES[name]):
+                say(note)
             of = plan.family.slug if name == DEFAULT else name
             title = "-".join((of, *images, plan.settings.tag, *(["delta"] if bases else [])))
             output = output or default_file(title, plan.family.slug, platforms)
             check_output_name(output, bases)
             platforms = in_order(platforms, plan)
             if answers is not None and not platforms:
-                platform, note = default_platform(answers().engine, plan, names, origin)
+                platform, only = default_platform(answers().engine, plan, names, origin)
                 platforms = (platform,)
-                if note:
-                    say(note)
-            options = baking.Options(platforms=platforms, builder=builder, attestations=False)
+                if only:
+                    say(only)
+            options = Options(platforms=platforms, builder=builder, attestations=False)
             fetching: Fetch | None = None
             if answers is not None and origin == "bake":
-                context = baking.make_context(find_docker(), workspace, bake_file, names, options, answers, quiet=quiet)
-                layouts, _ = baking.export_layouts(context, platforms)
+                context = make_context(find_docker(), workspace, bake_file, names, options, answers, quiet=quiet)
+                layouts, _ = export_layouts(context, platforms)
             else:
-                job = baking.make_job(plan, names, options)
-                for image, platform, reason in job.left_out:
-                    say(f"{image} has no {platform}: {reason}")
+                job = make_job(plan, names, options)
+                for note in job.left_out:
+                    say(note)
                 layouts, fetching = closing.enter_context(
                     without_building(workspace, job, origin, platforms, others, base_indexes, quiet)
                 )
