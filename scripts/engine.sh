@@ -1,9 +1,22 @@
 # Sourced by the other scripts: start_engine [--engine NAME]… puts a Docker engine into the environment, the machine's
 # own where it can do the work, else the sandbox (tests/sandbox); what was not up before is stopped when the script ends.
+# begin_engine does the same beside what the script does next, until use_engine waits for it.
+
+begin_engine() {
+  sandbox=$PWD/tests/sandbox engine=$(mktemp)
+  python3 "$sandbox" status > /dev/null 2>&1 || down=$sandbox
+  python3 "$sandbox" use "$@" > "$engine" &
+  use=$!
+  trap '[ -z "$use" ] || kill "$use" 2> /dev/null || :; rm -f "$engine"; [ -z "${down-}" ] || python3 "$down" down >&2' EXIT
+}
+
+use_engine() {
+  begun=$use use=
+  wait "$begun" || return
+  . "$engine"
+}
 
 start_engine() {
-  sandbox=$PWD/tests/sandbox
-  python3 "$sandbox" status > /dev/null 2>&1 || trap 'python3 "$sandbox" down >&2' EXIT
-  engine=$(python3 "$sandbox" use "$@") || return
-  eval "$engine"
+  begin_engine "$@"
+  use_engine
 }

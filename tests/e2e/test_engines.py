@@ -1,7 +1,8 @@
 """Engines that people have: Docker's classic image store builds, loads and saves one platform, and says so of more.
 
 ``FATEGEN_SANDBOX_GRAPHDRIVER`` is a current Docker with that store, ``FATEGEN_SANDBOX_DOCKER20`` one that is too old to
-build. What is saved through either is the same file, and loads everywhere.
+build. What is saved through either is the same file, and loads everywhere. What builds there, on caches of its own,
+runs with --full alone.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def bundle(classic: Classic) -> Path:
     return classic.project / "classic.fate.tar"
 
 
+@pytest.mark.full
 def test_the_engines_platform_is_loaded(classic: Classic) -> None:
     ran = succeeded(
         classic.fategen("bake", "federation", "base-image", "--load", "--platform", AMD, "--format", "json", "-q")
@@ -84,12 +86,14 @@ def test_the_engines_platform_is_loaded(classic: Classic) -> None:
         assert said == f"{one['digest']} amd64"
 
 
+@pytest.mark.full
 def test_saved_again_it_is_the_same_file(classic: Classic, bundle: Path) -> None:
     succeeded(classic.fategen("bundle", "save", *CHOSEN, "-o", "again.fate.tar", "-q"))
     assert (classic.project / "again.fate.tar").read_bytes() == bundle.read_bytes()
     succeeded(classic.fategen("bundle", "verify", str(bundle)))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", ["containerd", "docker20"])
 def test_it_loads_elsewhere_and_runs(engine: str, classic: Classic, bundle: Path) -> None:
     ran = succeeded(classic.fategen("bundle", "load", str(bundle), "--format", "json", engine=engine))
@@ -98,6 +102,7 @@ def test_it_loads_elsewhere_and_runs(engine: str, classic: Classic, bundle: Path
     assert "fate_flow" in listed.split()
 
 
+@pytest.mark.full
 def test_docker_save_of_an_older_engine_gives_the_same_image(
     classic: Classic, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +120,7 @@ def test_docker_save_of_an_older_engine_gives_the_same_image(
     assert {path.name for path in (tmp_path / "shared/sha256").iterdir()} <= there
 
 
+@pytest.mark.full
 def test_an_engine_that_ends_in_the_middle_leaves_no_bundle(classic: Classic, bundle: Path, tmp_path: Path) -> None:
     with cut(tmp_path / "cut.sock", classic.engines["graphdriver"], after=20_000_000) as host:
         ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "cut.fate.tar", "-q", host=host)
