@@ -26,7 +26,7 @@ from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.docker.process import find_docker
 from generator.errors import EngineError, FategenError, InputError, Problem
 from generator.plan.plan import Plan, PlannedSource, Target
-from generator.project import Project, find_project
+from generator.project import find_project
 from generator.render.dockerfile import copied, runs_on_target
 from generator.text import show_version
 from generator.workspace import Workspace, load
@@ -256,7 +256,7 @@ def builder_check(facts: Facts, build: Build | None) -> Check:
 def _graphdriver_problems(build: Build, facts: Facts, where: str, instead: str, *, several: bool) -> list[Problem]:
     """What the engine's own builder cannot do on a graphdriver; ``instead`` says how to get another builder."""
     settings, problems, driver = build.plan.settings, [], "the docker driver on this image store (graphdriver)"
-    if several and not _several_loaded(build):
+    if several and not several_loaded(build, facts):
         message = f"{driver} builds one platform at a time: {instead}, or build one platform: --platform "
         problems.append(Problem(where, message + facts.engine.platform))
     for key, asked in (("PROVENANCE", settings.provenance), ("SBOM", settings.sbom)):
@@ -305,7 +305,7 @@ def build_problems(build: Build, facts: Facts) -> list[Problem]:
         return problems
     if engine.problem is not None:
         problems.append(Problem("--load", f"{engine.problem.message}: {engine.problem.hint}"))
-    elif engine.store == "graphdriver" and (several := _several_loaded(build)):
+    elif several := several_loaded(build, facts):
         message = (
             f"this engine keeps one platform of an image, and {several.name} has {len(several.platforms)}: add "
             f"--platform {engine.platform}, or turn on its containerd image store ({CONTAINERD_STORE})"
@@ -314,18 +314,12 @@ def build_problems(build: Build, facts: Facts) -> list[Problem]:
     return problems
 
 
-def _several_loaded(build: Build) -> Target | None:
-    """The first image that is loaded for several platforms: no builder helps an engine to keep them."""
-    several = (target for target in build.job.targets if len(target.platforms) > 1)
-    return next(several, None) if build.options.output == "load" else None
-
-
-def engine_platform_alone(build: Build, facts: Facts) -> str:
-    """The platform to build if several would be loaded, none was asked for, and the engine keeps one; else ""."""
+def several_loaded(build: Build, facts: Facts) -> Target | None:
+    """The first image that would be loaded for several platforms into an engine that keeps one; no builder helps."""
     engine = facts.engine
-    if build.options.platforms or engine.problem or engine.store != "graphdriver" or not _several_loaded(build):
-        return ""
-    return engine.platform if all(engine.platform in target.platforms for target in build.job.targets) else ""
+    if build.options.output != "load" or engine.problem is not None or engine.store != "graphdriver":
+        return None
+    return next((target for target in build.job.targets if len(target.platforms) > 1), None)
 
 
 def create_command(plan: Plan) -> str:
@@ -345,7 +339,7 @@ def create_command(plan: Plan) -> str:
 
 def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
     """Every check of this machine and of the project at or above ``start``. Raises nothing that a machine can cause."""
-    project, workspace, project_check = _project(start)
+    workspace, project_check = _project(start)
     python = f"{__version__}, Python {sys.version.split()[0]}"
     checks = [Check("fategen", "ok", python, "Python 3.10 or later"), project_check]
     facts: Facts | None = None
@@ -358,7 +352,11 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
         checks += engine_checks(answers, workspace)
         with contextlib.suppress(EngineError):
             facts = answers.facts()
-    checks.append(disk_check(shutil.disk_usage(project.root if project else start).free))
+    # where the project is; a daemon elsewhere may have another disk
+    free, needed = shutil.disk_usage(start).free, f"{DISK_NEEDED / 1e9:.0f} GB for a full build and a bundle"
+    get = "docker buildx prune frees build caches; you can delete .fategen"
+    scarce = () if free >= DISK_NEEDED else (get, "small builds")
+    checks.append(Check("disk", "note" if scarce else "ok", f"{free / 1e9:.0f} GB free", needed, *scarce))
     needed = "to keep the rendered files under review"
     if git := shutil.which("git"):
         checks.append(Check("git", "ok", git, needed))
@@ -372,33 +370,23 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
     return [*checks, proxy_check(docker_config(environment), environment)]
 
 
-def _project(start: Path) -> tuple[Project | None, Workspace | None, Check]:
-    needed, project = "a directory with a .env", None
+def _project(start: Path) -> tuple[Workspace | None, Check]:
+    needed = "a directory with a .env"
     try:
         project = find_project(start)
+    except FategenError:
+        return None, Check("project", "note", "none", needed, "fategen init", WITHOUT_PROJECT)
+    try:
         workspace = load(project)
     except FategenError as error:
-        if project is None:
-            return None, None, Check("project", "note", "none", needed, "fategen init", WITHOUT_PROJECT)
-        needed = "a .env without errors"
-        return project, None, Check("project", "missing", error.message, needed, error.hint, WITHOUT_PROJECT)
+        return None, Check("project", "missing", error.message, "a .env without errors", error.hint, WITHOUT_PROJECT)
     plan = workspace.plan
     found = f"{plan.title} → {plan.settings.prefix}, tag {plan.settings.tag}"
-    check = Check("project", "ok", found, needed)
     if stale := len(workspace.drift()):
         found += f"; {stale} generated file{'s' if stale > 1 else ''} not up to date"
         needed, without = "the files that .env renders", "everything except bake"
-        check = Check("project", "missing", found, needed, "fategen render", without)
-    return project, workspace, check
-
-
-def disk_check(free: int) -> Check:
-    """``free`` bytes where the project is; a daemon elsewhere may have another disk."""
-    found, needed = f"{free / 1e9:.0f} GB free", f"{DISK_NEEDED / 1e9:.0f} GB for a full build and a bundle"
-    if free >= DISK_NEEDED:
-        return Check("disk", "ok", found, needed)
-    get = "docker buildx prune frees build caches; you can delete .fategen"
-    return Check("disk", "note", found, needed, get, "small builds")
+        return workspace, Check("project", "missing", found, needed, "fategen render", without)
+    return workspace, Check("project", "ok", found, needed)
 
 
 def proxy_check(config: Mapping[str, Any], environment: Mapping[str, str]) -> Check:

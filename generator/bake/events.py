@@ -205,10 +205,7 @@ class Reader:
     def _log(self, digest: str, log: dict[str, Any]) -> Iterator[StepEvent]:
         if digest not in self.steps:
             return
-        try:
-            data = base64.b64decode(str(log.get("data") or ""))
-        except ValueError:
-            data = b""
+        data = base64.b64decode(str(log.get("data") or ""))
         # a chunk may end mid-line or mid-character; emit whole lines so a secret is never split
         stream = digest, 2 if log.get("stream") == 2 else 1
         *lines, self._partial[stream] = (self._partial.get(stream, b"") + data).split(b"\n")

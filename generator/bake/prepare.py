@@ -16,11 +16,11 @@ from generator.bake.checks import (
     ca_files,
     create_command,
     dirty_problems,
-    engine_platform_alone,
     file_checks,
     flag_problems,
     raise_problems,
     secret_files,
+    several_loaded,
 )
 from generator.bake.job import Job, Options, make_job, variables
 from generator.bake.run import NO_CACHE_EXPORT, BakeContext
@@ -130,7 +130,8 @@ def make_context(
     except EngineError as error:
         raise_problems(inputs, [Problem("", error.message)] if inputs else [])
         raise
-    if platform := engine_platform_alone(build, facts):
+    platform = facts.engine.platform
+    if several_loaded(build, facts) and not options.platforms and platform in plan.settings.platforms:
         say(f"for {platform} only: this engine's image store (graphdriver) keeps one platform of an image")
         options = replace(options, platforms=(platform,))
         build = Build(workspace, make_job(plan, names, options))
@@ -204,8 +205,6 @@ def resolved(docker: Docker, workspace: Workspace, bake_file: str, names: Sequen
     plan = workspace.plan
     docker = docker.at(workspace.project.root).with_secrets(*passwords(plan))
     job = make_job(plan, names, options)
-    files = [check for check in file_checks(Build(workspace, job)) if check.name == "files"]
-    raise_problems([problem for check in files for problem in check.problems])
     env, notes = make_environment(plan, options, os.environ)
     for note in notes:
         say(docker.redact(note))

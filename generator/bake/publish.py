@@ -267,10 +267,8 @@ def loaded_sizes(context: BakeContext) -> dict[str, dict[str, int]]:
 # OCI layouts: what bundles are made of, and what is verified
 
 
-def export_layouts(
-    context: BakeContext, platforms: Sequence[str] = (), *, again: bool = False
-) -> tuple[tuple[SourceImage, ...], BakeResult]:
-    """Builds the job's images and writes each to ``.fategen/layouts/<target>``, with ``platforms`` in this order.
+def export_layouts(context: BakeContext, *, again: bool = False) -> tuple[tuple[SourceImage, ...], BakeResult]:
+    """Builds the job's images and writes each to ``.fategen/layouts/<target>``.
 
     Layers are what a push sends: gzip, unless a base has others. ``again`` as for ``run_bake``.
     """
@@ -278,9 +276,8 @@ def export_layouts(
     context = replace(context, job=job)
     if not again:
         clear_logs(context.state, job)
-    platforms = platforms or tuple(dict.fromkeys(p for target in job.targets for p in target.platforms))
     layouts = {target.name: empty_layout(context.state / "layouts", target.name) for target in job.targets}
-    images = source_images(job, platforms, layouts)
+    images = source_images(job, layouts)
     if context.facts.multi_platform:
         return images, _export(context, layouts, again)
     say(
@@ -304,13 +301,9 @@ def export_layouts(
     return images, result
 
 
-def source_images(job: Job, platforms: Sequence[str], layouts: Mapping[str, Path]) -> tuple[SourceImage, ...]:
-    """The job's images in their layouts (target -> directory), each with its platforms in the order asked for."""
-    order = {platform: number for number, platform in enumerate(platforms)}
-    return tuple(
-        SourceImage(target.tags, layouts[target.name], tuple(sorted(target.platforms, key=order.__getitem__)))
-        for target in job.targets
-    )
+def source_images(job: Job, layouts: Mapping[str, Path]) -> tuple[SourceImage, ...]:
+    """The job's images in their layouts (target -> directory)."""
+    return tuple(SourceImage(target.tags, layouts[target.name], target.platforms) for target in job.targets)
 
 
 def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> BakeResult:

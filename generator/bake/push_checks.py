@@ -36,8 +36,6 @@ from generator.workspace import Workspace
 PATIENCE = 10.0
 """Seconds in which the registries of bases have to answer."""
 WITHOUT = "everything except bake --push"
-_DOCKER_TYPES_ONLY = {r"swr\..+\.myhuaweicloud\.(com|eu)": "Huawei SWR refuses OCI indexes"}
-"""Hosts that take no OCI media types, and how we know: none can be asked without leaving a manifest there."""
 
 
 def push_problems(targets: Sequence[Target], access: Access) -> list[Refusal]:
@@ -64,10 +62,9 @@ def release_access(workspace: Workspace) -> Access:
 
 
 def media_type_note(host: str, media_types: str) -> str:
-    """What a registry is known not to take of this push, with the next step, or ""."""
-    for pattern, reason in _DOCKER_TYPES_ONLY.items():
-        if media_types == "oci" and re.fullmatch(pattern, host):
-            return f"warning: {reason}; MEDIA_TYPES=docker in .env makes images that it takes"
+    """What a registry is known not to take of this push, with the next step, or ""; it cannot be asked."""
+    if media_types == "oci" and re.fullmatch(r"swr\..+\.myhuaweicloud\.(com|eu)", host):
+        return "warning: Huawei SWR refuses OCI indexes; MEDIA_TYPES=docker in .env makes images that it takes"
     return ""
 
 

@@ -19,7 +19,7 @@ from generator.config.reference import parse_reference
 from generator.config.settings import Settings, key_of
 from generator.docker.engine import Facts
 from generator.docker.git import Checkout
-from generator.docker.hints import explain, get_reachable
+from generator.docker.hints import explain
 from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
 from generator.project import STATE
@@ -55,6 +55,13 @@ TRANSIENT = {
     ),
 }
 """What passes outside of a Dockerfile's own steps: what the engine did, and how its message says so."""
+UNREACHED = re.compile(
+    r"could not resolve host|temporary failure (?:in name resolution|resolving)|name or service not known|"
+    r"getaddrinfo e[a-z_]+|\beconnrefused\b|\betimedout\b|failed to establish a new connection|connection timed out|"
+    r"network is unreachable|could not transfer artifact|unable to connect to|failed to connect to",
+    re.IGNORECASE,
+)
+"""How the tools in a step say that a download failed."""
 TRIES = 5
 FIX = "fix it, then run the same command: finished steps are cached"
 
@@ -132,8 +139,8 @@ def passing(message: str) -> str:
 
 def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: str = "") -> BuildError | EngineError:
     """The error that a user sees: BuildError if a step of theirs failed, EngineError if an export or the engine did."""
-    if reach := get_reachable(message):
-        step = f"{reach}; {FIX}"
+    if UNREACHED.search(message):
+        step = f"a download failed: fategen images --external lists everything that a build downloads; {FIX}"
     elif not in_step and (known := explain(message)):
         step = known.hint
     elif not in_step and (reason := passing(message)):
@@ -189,14 +196,10 @@ def _run_once(
         view.note(note)
     if code:
         raise bake_error(job, reader, code, context.workspace)
-    return BakeResult(_digests(metadata, job), busy_seconds(job, steps), cached_images(job, steps))
-
-
-def _digests(metadata: Path, job: Job) -> dict[str, str]:
-    """Each target's ``containerimage.digest`` from bake's metadata file."""
     content: Any = json.loads(metadata.read_text(encoding="utf-8"))
     digests = {target.name: content.get(target.name, {}).get("containerimage.digest") for target in job.targets}
-    return {name: str(digest) for name, digest in digests.items() if digest}
+    exported = {name: str(digest) for name, digest in digests.items() if digest}
+    return BakeResult(exported, busy_seconds(job, steps), cached_images(job, steps))
 
 
 # what the steps say
@@ -256,10 +259,10 @@ def bake_error(job: Job, reader: Reader, code: int, workspace: Workspace) -> Bui
         platform = job.platform(name.target, name.platform)
         where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
         stage, _, number = name.stage.rpartition(" ")
-        place = f" in stage {stage}, step {number}" if stage and "/" in number else ""
+        stage = f" in stage {stage}, step {number}" if stage and "/" in number else ""
         lines = "".join(f"\n  | {line}" for line in (*cause(step.tail), _UNTOLD.sub("", step.error)))
-        at = next(places(job, reader, workspace, name.target), "")
-        message = f"{where} failed{place}: {one_line(name.text)}{lines}{at}"
+        at = place(job, reader, workspace, name.target)
+        message = f"{where} failed{stage}: {one_line(name.text)}{lines}{at}"
         hint = base_hint(job, workspace.plan.settings, name.text)
         in_step = not name.text.startswith(EXPORTING)
         return failure(job, message, target=name.target, in_step=in_step, hint=hint)
@@ -267,11 +270,11 @@ def bake_error(job: Job, reader: Reader, code: int, workspace: Workspace) -> Bui
     words = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {code}, no message"
     in_dockerfile = "dockerfile parse error" in words
     target = re.match(r"target (\S+): ", words)
-    at = next(places(job, reader, workspace, target[1] if target else ""), "") if in_dockerfile else ""
+    at = place(job, reader, workspace, target[1] if target else "") if in_dockerfile else ""
     return failure(job, f"docker buildx bake failed: {words}{at}", in_step=in_dockerfile)
 
 
-def places(job: Job, reader: Reader, workspace: Workspace, failed: str) -> Iterator[str]:
+def place(job: Job, reader: Reader, workspace: Workspace, failed: str) -> str:
     """Where the failed step is: the line of its Dockerfile, and that of the template if only one line is like it.
 
     BuildKit shows the lines, but names every file "Dockerfile": it is that of the ``failed`` target, if that is known,
@@ -285,7 +288,8 @@ def places(job: Job, reader: Reader, workspace: Workspace, failed: str) -> Itera
             template = workspace.template(target)
             found = [n for line in lines.values() if len(n := _numbers(template, line)) == 1]
             line = f":{found[0][0]}" if found else ""
-            yield f"\n  at: {target.dockerfile}:{number}, from {template_name(template)}{line}"
+            return f"\n  at: {target.dockerfile}:{number}, from {template_name(template)}{line}"
+    return ""
 
 
 def _numbers(template: Path, line: str) -> list[int]:

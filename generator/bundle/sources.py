@@ -168,7 +168,7 @@ def without_building(
 
     kind, _, place = origin.partition(":")
     if kind == "layout":
-        yield source_images(job, platforms, _find_layouts(Path(place), job)), None
+        yield source_images(job, _find_layouts(Path(place), job)), None
     elif kind == "registry":
         with fetching_layouts(workspace, job, platforms, quiet, others, bases) as fetch:
             yield fetch.images, fetch
@@ -177,7 +177,7 @@ def without_building(
 
         # the layouts of bake: what was exported before is not copied again
         state = workspace.project.make_state("layouts")
-        images = source_images(job, platforms, {t.name: empty_layout(state, t.name) for t in job.targets})
+        images = source_images(job, {t.name: empty_layout(state, t.name) for t in job.targets})
         with Bar("reading", quiet) as bar:
             fill_layouts(find_docker(), images, bar, oci=workspace.plan.settings.media_types == "oci")
         yield images, None

@@ -58,21 +58,6 @@ def explain(output: str) -> EngineError | None:
     return None
 
 
-_UNREACHED = re.compile(
-    r"could not resolve host|temporary failure (?:in name resolution|resolving)|name or service not known|"
-    r"getaddrinfo e[a-z_]+|\beconnrefused\b|\betimedout\b|failed to establish a new connection|connection timed out|"
-    r"network is unreachable|could not transfer artifact|unable to connect to|failed to connect to",
-    re.IGNORECASE,
-)
-
-
-def get_reachable(output: str) -> str:
-    """The next step after a build step that could not reach something; "" if the output does not say so."""
-    if _UNREACHED.search(output):
-        return "a download failed: fategen images --external lists everything that a build downloads"
-    return ""
-
-
 _PUSH_TOKEN = re.compile(r"fetch (?:oauth|anonymous) token.*(?:x509|certificate)", re.DOTALL)
 _PUSH_CERTIFICATE = re.compile(r"x509|certificate|gave HTTP response to HTTPS client")
 _PUSH_DENIED = re.compile(

@@ -163,7 +163,7 @@ def command(
             fetching: Fetch | None = None
             if answers is not None and origin == "bake":
                 context = make_context(find_docker(), workspace, bake_file, names, options, answers, quiet=quiet)
-                layouts, _ = export_layouts(context, platforms)
+                layouts, _ = export_layouts(context)
             else:
                 job = make_job(plan, names, options)
                 for note in job.left_out:
