@@ -124,13 +124,16 @@ def root_digest(output: Path) -> str | None:
         return None
 
 
+Read = Callable[[Member, bool], Iterable[bytes]]
+"""The verified content of a member, in pieces; BundleError at its end if it is not what its digest says.
+
+With True its digest was checked a moment ago."""
+
+
 def _planned(
     images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes], prefix: str
-) -> tuple[Contents, Callable[[Member], Iterable[bytes]]]:
-    """What is written, and what reads a member: from layouts, or from memory (a rewritten index, a small file).
-
-    Its pieces are verified: a BundleError comes at their end if they are not what its digest says.
-    """
+) -> tuple[Contents, Read]:
+    """What is written, and what reads it: from layouts, or from memory (a rewritten index, a small file)."""
     problems = []
     if not NAME.fullmatch(name):
         problems.append(Problem("", f"{name!r} is not a valid bundle name (letters, digits, '.', '_', '-')"))
@@ -148,9 +151,9 @@ def _planned(
         in_memory.update(image.rewritten)
         stored.update({blob.digest: (image.source, blob) for blob in image.image.blobs()})
 
-    def read(member: Member) -> Iterable[bytes]:
+    def read(member: Member, hashed: bool) -> Iterable[bytes]:
         content = in_memory.get(member.digest, member.content)
-        return _stored(member, *stored[member.digest]) if content is None else (content,)
+        return _stored(member, *stored[member.digest], hashed) if content is None else (content,)
 
     return contents(leave_out(index, bases)), read
 
@@ -165,21 +168,15 @@ def _prefix(prefix: str, images: Sequence[ResolvedImage]) -> str:
     return full if own else ""
 
 
-def _stored(member: Member, source: BlobSource, blob: Descriptor) -> Iterator[bytes]:
+def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) -> Iterator[bytes]:
     what = f"{', '.join(member.images)}: {member.role}"
-    for number, chunk in enumerate(read_pieces(source, blob, what)):
+    for number, chunk in enumerate(read_pieces(source, blob, what, hashed=hashed)):
         if number == 0 and member.role == "layer" and compression_of(chunk) != compressed_with(blob.media_type):
             raise BundleError(f"{what} {blob.digest} is not compressed as its media type says", hint=source.hint)
         yield chunk
 
 
-def _write(
-    file: Writable,
-    plan: Contents,
-    read: Callable[[Member], Iterable[bytes]],
-    fetching: Fetch | None,
-    progress: Progress,
-) -> str:
+def _write(file: Writable, plan: Contents, read: Read, fetching: Fetch | None, progress: Progress) -> str:
     """Writes all members; returns the sha256 of the written bytes, in hexadecimal."""
     whole = hashlib.sha256()
     done = 0
@@ -200,10 +197,9 @@ def _write(
 
         for member in plan.members:
             put(header(member.name, member.size))
-            if fetching is not None and member.role == "layer":
-                # while a layer is waited for, errors of the output are noticed
-                fetching.wait(member.digest, lambda: put(b""))
-            for chunk in read(member):
+            # while a layer is waited for, errors of the output are noticed
+            hashed = fetching is not None and member.role == "layer" and fetching.wait(member.digest, lambda: put(b""))
+            for chunk in read(member, hashed):
                 put(chunk)
                 progress(member.label, done, plan.size)
             put(bytes(padding(member.size)))

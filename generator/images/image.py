@@ -146,28 +146,32 @@ def sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def iter_verified(stream: Readable, blob: Descriptor) -> Iterator[bytes]:
-    """The bytes of a blob in pieces, the last one only if all are right. Malformed if they are not the blob's."""
+def iter_verified(stream: Readable, blob: Descriptor, *, hashed: bool = False) -> Iterator[bytes]:
+    """The bytes of a blob in pieces, the last one only if all are right. Malformed if they are not the blob's.
+
+    ``hashed``: its digest was checked a moment ago, so only its size is: of what is fetched that saves a quarter.
+    """
     total, sha, last = 0, hashlib.sha256(), b""
     while total <= blob.size and (chunk := stream.read(CHUNK)):
         total += len(chunk)
-        sha.update(chunk)
+        if not hashed:
+            sha.update(chunk)
         if last:
             yield last
         last = chunk
     if total != blob.size:
         raise Malformed(f"{blob.digest} does not have the {blob.size:,} bytes that its descriptor states")
-    if "sha256:" + sha.hexdigest() != blob.digest:
+    if not hashed and "sha256:" + sha.hexdigest() != blob.digest:
         raise Malformed(f"{blob.digest} does not match its digest")
     if last:
         yield last
 
 
-def read_pieces(source: BlobSource, blob: Descriptor, what: str) -> Iterator[bytes]:
+def read_pieces(source: BlobSource, blob: Descriptor, what: str, *, hashed: bool = False) -> Iterator[bytes]:
     """A blob as ``iter_verified`` gives it. ``what`` begins the message of a BundleError: ``tool: manifest``."""
     try:
         with source.open(blob) as stream:
-            yield from iter_verified(stream, blob)
+            yield from iter_verified(stream, blob, hashed=hashed)
     except OSError as error:
         raise BundleError(f"{what} {blob.digest} cannot be read: {error.strerror}", hint=source.hint) from error
     except Malformed as error:

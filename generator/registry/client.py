@@ -134,13 +134,13 @@ class Registry(Session):
 
     def fetch_blob(
         self, path: str, digest: str, size: int, directory: Path, received: Received = lambda _: None
-    ) -> None:
-        """Downloads a blob to ``directory/<hex>``, unless it is there.
+    ) -> bool:
+        """Downloads a blob to ``directory/<hex>``; False if it was there already.
 
         Raises RegistryError if the registry does not send it, or sends other bytes; EngineError if the disk fails.
         What was received is kept for the next try, except bytes that are proven wrong.
         """
-        Download(self, self._path(path), digest, size, received).into(directory)
+        return Download(self, self._path(path), digest, size, received).into(directory)
 
     def push_blob(
         self,

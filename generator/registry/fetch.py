@@ -125,21 +125,22 @@ class Fetch:
         self._pool, self._registries, self._remote, self._progress = pool, registries, remote, progress
         self._blobs = Path()
         self._layers: dict[str, _Layer] = {}
-        self._futures: dict[str, Future[None]] = {}
+        self._futures: dict[str, Future[bool]] = {}
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._done = 0
 
-    def wait(self, digest: str, alive: Callable[[], object]) -> None:
-        """Waits for this layer. Raises what stopped the fetching.
+    def wait(self, digest: str, alive: Callable[[], object]) -> bool:
+        """Waits for this layer; returns whether it was fetched, and so hashed, just now.
 
-        ``alive`` is called a few times a second meanwhile, and may raise.
+        ``alive`` is called a few times a second meanwhile, and may raise. Raises what stopped the fetching.
         """
         future = self._begin().get(digest)
         while future and not wait([future], _TICK).done:
             alive()
         if self._failure:
             raise self._failure
+        return bool(future and future.result())
 
     def finish(self) -> None:
         """Waits for every layer. Raises what stopped the fetching."""
@@ -208,7 +209,7 @@ class Fetch:
         self._blobs = (wanted.layout / "blobs/sha256").resolve()
         return image
 
-    def _begin(self) -> dict[str, Future[None]]:
+    def _begin(self) -> dict[str, Future[bool]]:
         """Starts the downloads, only now: whoever waits for a layer has checked its output first."""
         if not self._futures:
             self._futures = {digest: self._pool.submit(self._fetch, layer) for digest, layer in self._layers.items()}
@@ -220,8 +221,8 @@ class Fetch:
         missing = sum(max(blob.size - bytes_present(self._blobs, blob.digest), 0) for blob in blobs)
         return missing and missing + _MARGIN
 
-    def _fetch(self, layer: _Layer) -> None:
-        """The first failure stops the other downloads, and is raised by ``wait``."""
+    def _fetch(self, layer: _Layer) -> bool:
+        """False if it was there already. The first failure stops the other downloads, and is raised by ``wait``."""
         source, blob = layer.source, layer.blob
         total = sum(layer.blob.size for layer in self._layers.values())
 
@@ -232,8 +233,7 @@ class Fetch:
 
         failure: BaseException
         try:
-            self._registries.of(source).fetch_blob(source.path, blob.digest, blob.size, self._blobs, received)
-            return
+            return self._registries.of(source).fetch_blob(source.path, blob.digest, blob.size, self._blobs, received)
         except RegistryError as error:
             problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", error)
             failure = EngineError(str(problem), hint="finished downloads are kept: run the same command again")

@@ -66,17 +66,18 @@ class Download:
         self._digest, self._size, self._received = digest, size, received
         self._sha, self._have, self._restarts = hashlib.sha256(), 0, 0
 
-    def into(self, directory: Path) -> None:
-        """Downloads to ``directory/<hex>``, unless it is there. Raises RegistryError, or EngineError (disk)."""
+    def into(self, directory: Path) -> bool:
+        """Downloads to ``directory/<hex>``; False if already there. Raises RegistryError, or EngineError (disk)."""
         target = directory / self._digest.partition(":")[2]
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with disk_errors(directory):
             if target.exists() and target.stat().st_size == self._size:
                 self._received(self._size)
-                return
+                return False
             with os.fdopen(os.open(_partial(target), flags, 0o666), "r+b") as file:
                 self._fill(file)
             _partial(target).replace(target)
+        return True
 
     def _fill(self, file: IO[bytes]) -> None:
         while chunk := file.read(_CHUNK):

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from generator.bundle.reader import verify
 from generator.bundle.save import save
 from generator.config.reference import Reference, parse_reference
 from generator.errors import BundleError, EngineError, InputError
@@ -259,6 +260,26 @@ def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(registry: Loo
             save(fetched.images, Gone(), name="x", fetching=fetched)
         stay.set()
     assert waited == [True]
+
+
+def test_what_was_hashed_on_its_way_is_not_hashed_again(registry: Loopback, tmp_path: Path) -> None:
+    images = fetch(registry, wanted(registry, "a"), tmp_path)
+    [own] = own_layers(registry, "a", "b")
+    kept = tmp_path / "layouts/shared/sha256" / own[7:]
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    saved = save(images, tmp_path / "x.tar", name="x", fetching=Hashed())
+    with pytest.raises(BundleError, match=own):
+        verify(saved.path)
+
+
+class Hashed:
+    """Everything is here, and was hashed."""
+
+    def wait(self, digest: str, alive: object, /) -> bool:
+        return True
+
+    def missing_bytes(self, directory: Path, /) -> int:
+        return 0
 
 
 MARGIN = 1 << 20
