@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.bundle.format import Member, header, padding
+from generator.bundle.format import Member
 from generator.bundle.index import short_root
 from generator.bundle.reader import Bundle, Checker, Damage, check_end, damaged, open_bundle
 from generator.errors import InputError, Problem
@@ -29,12 +29,6 @@ class Blob:
         if wrong:
             damage = Damage(member.label, member.images, member.start, member.start + member.size, wrong)
             raise damaged(self.bundle, [damage])
-
-    def as_member(self) -> Iterator[bytes]:
-        """The same between a header and padding."""
-        yield header(self.member.name, self.member.size)
-        yield from self.chunks()
-        yield bytes(padding(self.member.size))
 
 
 @dataclass(frozen=True)

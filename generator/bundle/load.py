@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from generator.bundle.bases import Blob, layers_in_bases, missing_bases, open_bundles
+from generator.bundle.bases import layers_in_bases, missing_bases, open_bundles
 from generator.bundle.engines import Engine, Present
 from generator.bundle.format import TRAILER, blob_name, header, loader_files, padding
 from generator.bundle.index import BundleIndex
-from generator.bundle.reader import Approve, Bundle, checksum_warning, iter_verified
+from generator.bundle.reader import Approve, checksum_warning, iter_verified
 from generator.config import reference
 from generator.config.reference import familiar
 from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
@@ -81,6 +81,7 @@ def load(
         except Malformed as error:
             raise InputError(Problem("--platform", str(error))) from None
         own = platform_name(engine.platform()) if platform and engine.containerd_store else wanted_platform
+        in_bases = layers_in_bases(bundle, others)
         # what a base is missing for may be other platforms alone
         for as_indexes in (True, False) if engine.containerd_store and not platform else (False,):
             chosen = renamed(_for_platform(bundle.index, only, wanted_platform, every=as_indexes), retag)
@@ -88,7 +89,9 @@ def load(
             images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
             known = engine.present(tuple(dict.fromkeys(name for image in images for name in image.references)))
             present = _present_layers(bundle.index, chosen, known, own)
-            from_bases, lost = _from_bases(bundle, others, chosen, present)
+            missing = {layer.digest for layer in bundle.index.missing} - present
+            needed = [digest for digest in chosen.blobs() if digest in missing]
+            lost = [digest for digest in needed if digest not in in_bases]
             if not lost:
                 break
         else:
@@ -106,8 +109,11 @@ def load(
                 for member, pieces in iter_verified(bundle, progress):
                     if member.name in wanted:
                         yield from pieces
-                for layer in from_bases:
-                    yield from layer.as_member()
+                for digest in needed:
+                    layer = in_bases[digest]
+                    yield header(layer.member.name, layer.member.size)
+                    yield from layer.chunks()
+                    yield bytes(padding(layer.member.size))
                 names_before.may_change = True
                 for name, content in loader_files(chosen):
                     yield header(name, len(content)) + content + bytes(padding(len(content)))
@@ -208,16 +214,6 @@ def _present_layers(index: BundleIndex, chosen: BundleIndex, present: Present, o
             (known_layers if known_here else send).add(layer.blob.digest)
     # a layer that sits on other layers in one image is sent for that image
     return frozenset(known_layers - send)
-
-
-def _from_bases(
-    bundle: Bundle, bases: Sequence[Bundle], chosen: BundleIndex, present: frozenset[str]
-) -> tuple[list[Blob], list[str]]:
-    """The missing layers that must come from the base bundles, and those that are in none of these."""
-    missing = {layer.digest for layer in bundle.index.missing}
-    needed = [digest for digest in chosen.blobs() if digest in missing and digest not in present]
-    layers = layers_in_bases(bundle, bases)
-    return [layers[digest] for digest in needed if digest in layers], [d for d in needed if d not in layers]
 
 
 def _check_readable(engine: Engine, chosen: BundleIndex, present: frozenset[str]) -> None:

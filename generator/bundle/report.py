@@ -116,11 +116,6 @@ def verified(result: Inspection, seconds: float) -> str:
     )
 
 
-def verified_json(result: Inspection) -> dict[str, object]:
-    checked = {"blobs": result.blobs, "whole": True, "signer": result.signer}
-    return {**bundle_json(result.index, result.size), **checked}
-
-
 def saved(result: SaveResult, bases: Sequence[BundleIndex], loader: str) -> str:
     """What save reports of a bundle; ``loader``: the SHA-256 of the offline loader, if it was put beside it."""
     piped = str(result.path) == "-"
@@ -155,8 +150,3 @@ def loaded(result: LoadResult) -> str:
         state = {"new": "new", "same": "was there", "replaced": f"replaced {before}"}[image.state]
         rows.append((familiar(image.reference), " ".join(image.platforms), identity, state))
     return table(("IMAGE", "PLATFORMS", "ID", ""), rows)
-
-
-def loaded_json(result: LoadResult) -> dict[str, object]:
-    images = [{**asdict(image), "state": image.state} for image in result.images]
-    return {"root": result.index.root, "platform": result.platform, "signer": result.signer, "images": images}

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ def verify(file: Path, key: Path | None, output_format: str, quiet: bool) -> Non
     start = time.monotonic()
     with Bar("checking", quiet) as bar:
         result = verify_bundle(file_or_stdin(file), approve=signature_check(key) if key else None, progress=bar)
-    show(output_format, report.verified_json(result), report.verified(result, time.monotonic() - start))
+    checked = {"blobs": result.blobs, "whole": True, "signer": result.signer}
+    document = {**report.bundle_json(result.index, result.size), **checked}
+    show(output_format, document, report.verified(result, time.monotonic() - start))
 
 
 def load(
@@ -52,7 +55,9 @@ def load(
     with Bar("loading", quiet) as bar:
         engine = engine_from_name(into)
         result = load_bundle(sources[0], engine, bases=sources[1:], approve=approve, progress=bar, **options)
-    show(output_format, report.loaded_json(result), report.loaded(result))
+    images = [{**asdict(image), "state": image.state} for image in result.images]
+    document = {"root": result.index.root, "platform": result.platform, "signer": result.signer, "images": images}
+    show(output_format, document, report.loaded(result))
     if result.warning:
         say(result.warning)
 
