@@ -1,9 +1,9 @@
 """The bundle file, byte by byte: a tar with exactly one valid encoding, whose members follow from the bundle index.
 
 Python's tarfile has been fooled again and again (CVE-2024-12718, CVE-2025-4517, CVE-2026-11940), and two parsers that
-disagree about one header are an attack of their own (CVE-2025-62518). So a header is accepted only if its bytes are
-those that this module writes for the same name and size: no links, devices, PAX, GNU names or sparse files, no owner,
-no time. Layout: POSIX.1-2017 pax, "ustar Interchange Format"; sizes from 8 GiB on in GNU base-256.
+disagree about one header are an attack of their own (CVE-2025-62518). So no header is parsed: each must have the bytes
+that follow from the index. There are no links, devices, PAX, GNU names or sparse files, no owner, no time. Layout:
+POSIX.1-2017 pax, "ustar Interchange Format"; sizes from 8 GiB on in GNU base-256.
 
 Order of the members: the index first, so that ``inspect`` works on a pipe; what a loader looks for last, so that a cut
 file loads nowhere. The index, small files by name, the two directories, indexes and manifests by digest, configs by
@@ -24,16 +24,10 @@ from generator.images.strictjson import encode
 
 BLOCK = 512
 TRAILER = bytes(2 * BLOCK)
-OCTAL_LIMIT = 8 << 30
-"""first size that eleven octal digits do not hold"""
 FOLDER = "fategen/"
 INDEX_FILE = "fategen/bundle.json"
 SUMS = "fategen/SHA256SUMS"
 
-MEMBER_NAME = re.compile(
-    r"oci-layout|index\.json|manifest\.json|fategen/\.?[A-Za-z0-9][A-Za-z0-9._-]{0,62}|blobs/|blobs/sha256/"
-    r"|blobs/sha256/[0-9a-f]{64}"
-)
 Role = Literal["file", "directory", "index", "manifest", "config", "layer"]
 
 
@@ -43,25 +37,16 @@ class Writable(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-class HeaderError(ValueError):
-    """A header is not one that a bundle can have. ``damaged``: its checksum is wrong, so it is torn, not hostile."""
-
-    def __init__(self, message: str, *, damaged: bool = False) -> None:
-        super().__init__(message)
-        self.damaged = damaged
-
-
 def padding(size: int) -> int:
     """Zero bytes that follow ``size`` bytes of content up to the next block."""
     return -size % BLOCK
 
 
 def header(name: str, size: int) -> bytes:
-    """The 512 bytes before ``size`` bytes of content. ValueError for what is not a member."""
-    if not _is_member(name, size):
-        raise ValueError(f"not a member of a bundle: {name!r}, {size} bytes")
+    """The 512 bytes before ``size`` bytes of content."""
     folder = name.endswith("/")
-    number = b"%011o\0" % size if size < OCTAL_LIMIT else b"\x80" + size.to_bytes(11, "big")
+    # eleven octal digits hold less than 8 GiB
+    number = b"%011o\0" % size if size < 8 << 30 else b"\x80" + size.to_bytes(11, "big")
     head = bytearray(BLOCK)
     head[: len(name)] = name.encode("ascii")
     head[100:108] = b"0000755\0" if folder else b"0000644\0"
@@ -76,28 +61,11 @@ def header(name: str, size: int) -> bytes:
     return bytes(head)
 
 
-def parse_header(block: bytes) -> tuple[str, int]:
-    """Name and size that a header announces. ``HeaderError`` for every header but the one that ``header`` writes."""
-    if len(block) != BLOCK:
-        raise HeaderError("the file ends inside a header", damaged=True)
-    checksum = sum(block) - sum(block[148:156]) + 8 * 32
-    if block[148:156] not in (b"%06o\0 " % checksum, b"%07o\0" % checksum):
-        raise HeaderError("there is no tar header here", damaged=True)
-    name = block[:100].partition(b"\0")[0].decode("ascii", "backslashreplace")
-    field = block[124:136]
-    size = -1
-    if field[:1] == b"\x80":
-        size = int.from_bytes(field[1:], "big")
-    elif re.fullmatch(rb"[0-7]{11}\0", field):
-        size = int(field[:11], 8)
-    if not _is_member(name, size) or block != header(name, size):
-        kind = block[156:157].decode("ascii", "backslashreplace")
-        raise HeaderError(f"member {name!r} (type {kind!r}) does not belong in a bundle, or has another header there")
-    return name, size
-
-
-def _is_member(name: str, size: int) -> bool:
-    return bool(MEMBER_NAME.fullmatch(name)) and (size == 0 if name.endswith("/") else size >= 0)
+def index_size(block: bytes) -> int | None:
+    """The size of the bundle index if this is its header, None for every other header."""
+    digits = block[124:135]
+    size = int(digits, 8) if re.fullmatch(rb"[0-7]{11}", digits) else 0
+    return size if block == header(INDEX_FILE, size) else None
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,11 @@ from generator.bundle.format import (
     INDEX_FILE,
     TRAILER,
     Contents,
-    HeaderError,
     Member,
     contents,
     header,
+    index_size,
     padding,
-    parse_header,
 )
 from generator.bundle.index import BundleIndex, decode, short_root
 from generator.errors import BundleError, InputError, Problem, did_you_mean
@@ -233,13 +232,10 @@ def _read_index(stream: Stream) -> Contents:
     name, block = stream.name, stream.take(BLOCK)
     if not block:
         raise BundleError(f"{name} is empty", hint="copy it again")
-    try:
-        first, size = parse_header(block)
-        if first != INDEX_FILE:
-            raise HeaderError(f"it begins with {first!r}, a bundle with {INDEX_FILE!r}")
-    except HeaderError as error:
+    size = index_size(block)
+    if size is None:
         reason, hint = _what_it_is(block, name)
-        raise BundleError(f"{name} is not a bundle: {reason or error}", hint=hint) from None
+        raise BundleError(f"{name} is not a bundle: {reason}", hint=hint)
     if size > MAX_METADATA_SIZE:
         raise BundleError(
             f"{name} is damaged or unsafe: its index has {size:,} bytes, at most {MAX_METADATA_SIZE:,} are read"
@@ -258,7 +254,7 @@ def _read_index(stream: Stream) -> Contents:
 
 
 def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
-    """What a file that begins with ``block`` is ("": unknown), and how to make a bundle of it."""
+    """What a file that begins with ``block`` is, and how to make a bundle of it."""
     for magic, (what, unpack) in _COMPRESSED.items():
         if block.startswith(magic):
             return f"it is {what}", f"unpack it first: {unpack} {name}"
@@ -266,12 +262,14 @@ def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
         return f"it is cut short: it has {len(block)} bytes", _AGAIN
     if block[257:262] != b"ustar":
         return "it is not a tar, or its beginning is missing", _AGAIN
-    if _IMAGE_ARCHIVE.fullmatch(block[:100].partition(b"\0")[0]):
+    first = block[:100].partition(b"\0")[0]
+    if _IMAGE_ARCHIVE.fullmatch(first):
         unchecked = f"docker load -i {name} loads it, unchecked; its sender can make a bundle of it"
         layout = f"skopeo copy docker-archive:{name} (or oci-archive:{name}) oci:DIR"
         hint = f"{unchecked}: {layout}, then fategen bundle save --from layout:DIR"
         return "it is a docker save archive or an OCI layout", hint
-    return "", _AGAIN
+    begin = first.decode("ascii", "backslashreplace")
+    return f"it begins with {begin!r}, a bundle with the plain header of {INDEX_FILE}", _AGAIN
 
 
 @dataclass(frozen=True)
@@ -425,16 +423,13 @@ class Checker:
     def member(self, member: Member, stream: Stream, damages: list[Damage]) -> Iterator[bytes]:
         """A member, which begins where ``stream`` is: header, content and padding, in pieces.
 
-        Of one that is not right its end does not come, and ``damages`` gets what is wrong. Raises BundleError if
-        another member is there.
+        Of one that is not right its end does not come, and ``damages`` gets what is wrong.
         """
         expected, block = header(member.name, member.size), stream.take(BLOCK)
         whole = (member.label, member.images, member.offset, member.end)
         if len(block) < BLOCK:
             damages.append(Damage(*whole, _MISSING))
             return
-        if block != expected:
-            self._require_torn(block, member)
         yield expected
         wrong = yield from self.content(member, stream)
         pad = stream.take(padding(member.size))
@@ -484,19 +479,6 @@ class Checker:
         except Malformed as error:
             return f"is not what it must be: {error}"
         return ""
-
-    def _require_torn(self, block: bytes, member: Member) -> None:
-        """A whole header of something else is not damage but another archive: BundleError."""
-        try:
-            name, size = parse_header(block)
-            reason = f"member {name!r} of {size:,} bytes is where {member.name!r} of {member.size:,} belongs"
-        except HeaderError as error:
-            if error.damaged:
-                return
-            reason = str(error)
-        message = f"{self._bundle.name} does not match its bundle index: byte {member.offset:,}: {reason}"
-        message += f"\n  {self._bundle.outcome}" if self._bundle.outcome else ""
-        raise BundleError(message, hint="do not use it; get the file again from its sender")
 
     def _report(self, what: str, size: int) -> None:
         if self.stopped:

@@ -133,8 +133,9 @@ def test_a_pipe_without_end_is_refused_in_little_memory(what: str, made: Made) -
     assert stream.given < 8 * MIB
 
 
-def test_a_huge_index_is_not_read() -> None:
-    stream = Endless(header("fategen/bundle.json", 1 << 40))
-    with pytest.raises(BundleError, match="at most"):
+@pytest.mark.parametrize(("size", "words"), [((8 << 30) - 1, "at most"), (1 << 40, "is not a bundle")])
+def test_a_huge_index_is_not_read(size: int, words: str) -> None:
+    stream = Endless(header("fategen/bundle.json", size))
+    with pytest.raises(BundleError, match=words):
         verify(stream)
     assert stream.given == 512
