@@ -94,3 +94,29 @@ def test_an_image_is_read_and_does_not_hide_the_others(
     images = engine.inspect(["docker.io/library/x:1", "x:1", "y:1", "z:1"])
     assert images["y:1"] == EngineImage(ID, (LAYER,), "linux/amd64")
     assert "z:1" not in images
+
+
+@dataclass(frozen=True)
+class Info(Docker):
+    """``docker info`` of this engine."""
+
+    binary: str = "docker"
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def run(self, args: Sequence[str], **_: Any) -> Completed:
+        return Completed(tuple(args), 0, json.dumps(self.info), "")
+
+
+CONTAINERD = [["driver-type", "io.containerd.snapshotter.v1"]]
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "reads"),
+    [("20.10.24", [], False), ("22.9", [], False), ("23.0.0", [], True), ("28.1.1", [], True),
+     ("22.9", CONTAINERD, True), ("4.9.3", [], True), ("dev", [], True)],
+)  # fmt: skip
+def test_zstd_is_read_by_containerd_stores_docker_from_23_on_and_podman_on_dockers_socket(
+    version: str, status: list[list[str]], reads: bool
+) -> None:
+    engine = DockerEngine(Info(info={"ServerVersion": version, "DriverStatus": status}))
+    assert (engine.reads_zstd(), engine.containerd_store) == (reads, status == CONTAINERD)
