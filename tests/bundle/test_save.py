@@ -229,12 +229,12 @@ def test_ctrl_c_leaves_nothing(sources: list[SourceImage], tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_checksum_stands_beside_a_file_that_it_does_not_fit(
+def test_no_checksum_or_signature_stands_beside_a_file_that_it_does_not_fit(
     sources: list[SourceImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sums = tmp_path / "x.fate.tar.sha256"
-    sums.write_text("of the old file")
-
+    sums, signature = tmp_path / "x.fate.tar.sha256", tmp_path / "x.fate.tar.sig"
+    for file in (sums, signature):
+        file.write_text("of the old file")
     replace = Path.replace
 
     def stop(path: Path, target: Path) -> Path:
@@ -245,7 +245,7 @@ def test_no_checksum_stands_beside_a_file_that_it_does_not_fit(
     monkeypatch.setattr(Path, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
         save(sources, tmp_path / "x.fate.tar", name="x")
-    assert not sums.exists()
+    assert not sums.exists() and not signature.exists()
 
 
 def test_progress_ends_at_the_size_of_the_file(sources: list[SourceImage], tmp_path: Path) -> None:
