@@ -188,6 +188,7 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
             "update-ca-certificates",
         ),
         ("tls: failed to verify certificate: x509: certificate signed by unknown", "/etc/docker/certs.d/h:1/ca.crt"),
+        ("remote error: tls: bad certificate", "/etc/docker/certs.d/h:1/ca.crt"),
         ("unexpected status from PUT request to https://h:1/v2/: 403 Forbidden", "docker login h:1, or ask for pe"),
         ("server message: insufficient_scope: authorization failed", "push to project fate"),
         ("dial tcp: lookup h: no such host", "check that the builder can reach h:1"),

@@ -55,10 +55,11 @@ def test_a_directory_that_is_no_checkout_at_all(source: PlannedSource, tmp_path:
     assert look(tmp_path, source) == Checkout(source, versioned=False)
 
 
+@pytest.mark.parametrize("at_release", [False, True])
 def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
-    source: PlannedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at_release: bool, source: PlannedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked, commit = [], source.release_commit if at_release else COMMIT
 
     def run(git: Docker, args: Sequence[str], *, env: Mapping[str, str], timeout: float) -> Completed:
         asked.append(tuple(args))
@@ -66,7 +67,8 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
         assert env["PATH"] == str(tmp_path / "bin") and not [name for name in env if name.startswith("GIT_")]
         # 128: this clone does not have the release's commit
         code = 128 if "diff-tree" in args else 0
-        return Completed(tuple(args), code, status("1 .M N... 100644 100644 100644 aaaa bbbb a.py"), "")
+        changed = status("1 .M N... 100644 100644 100644 aaaa bbbb a.py").replace(COMMIT, commit)
+        return Completed(tuple(args), code, changed, "")
 
     (tmp_path / ".git").mkdir()
     (tmp_path / "bin").mkdir()
@@ -75,8 +77,8 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
     for name in ("GIT_DIR", "GIT_INDEX_FILE"):
         monkeypatch.setenv(name, "/elsewhere/.git")
     monkeypatch.setattr(Docker, "run", run)
-    assert look(tmp_path, source) == Checkout(source, COMMIT, ("a.py",))
-    for args, command in zip(asked, ("status", "diff-tree"), strict=True):
+    assert look(tmp_path, source) == Checkout(source, commit, ("a.py",))
+    for args, command in zip(asked, ("status",) if at_release else ("status", "diff-tree"), strict=True):
         flags = args[: args.index(command)]
         assert "--no-optional-locks" in flags
         assert {("-c", "core.fsmonitor=false"), ("-c", "core.quotePath=false")} <= set(itertools.pairwise(flags))

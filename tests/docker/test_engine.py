@@ -94,6 +94,7 @@ def test_builders_that_do_not_run() -> None:
     none = parse_builder("Name: default\nDriver:\nLast Activity: x\nError: Cannot connect to unix:///x\n")
     assert (none.driver, none.running, none.error) == ("", False, "Cannot connect to unix:///x")
     assert parse_builder(INSPECT_FARM).running
+    assert not parse_builder(INSPECT_FARM.replace("running", "inactive", 1)).running, "one of its nodes does not"
     assert parse_builder("Name: a\nDriver: remote\n\nNodes:\nName: a0\nError: timed out\n").error == "timed out"
 
 

@@ -128,6 +128,7 @@ def test_a_bomb_is_inflated_piece_by_piece_and_stopped() -> None:
     # a header that says 8 GB, then zeros: 4 MB of them in 4 kB
     big = gzip.compress(head(field=b"77777777777\0") + bytes(4 << 20))
     assert "more than 1,048,576 bytes" in refused(big, most_bytes=1 << 20)
+    assert listed(tar({"a": b"1"}), most_bytes=2048) and refused(tar({"a": b"1"}), most_bytes=2047)
 
 
 def test_entries_without_end_are_refused() -> None:
