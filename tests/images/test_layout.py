@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from generator.errors import BundleError, InputError
+from generator.images.image import CHUNK, iter_verified
 from generator.images.layout import Layout as Directory
 from generator.images.layout import SourceImage, empty_layout, missing_platforms, read
 from generator.images.oci import Descriptor
+from generator.images.strictjson import Malformed
 from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, TAR, Layout, multi, sha256, simple
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -191,3 +193,16 @@ def test_a_directory_in_the_place_of_a_layouts_link_is_replaced(tmp_path: Path) 
     layout = empty_layout(tmp_path, "egg")
     assert (layout / "blobs").resolve() == tmp_path / "shared"
     assert empty_layout(tmp_path, "egg") == layout
+
+
+def test_a_blob_that_is_longer_than_stated_is_not_read_to_its_end() -> None:
+    sizes = []
+
+    class Long:
+        def read(self, size: int, /) -> bytes:
+            sizes.append(size)
+            return bytes(size) if len(sizes) < 9 else b""
+
+    with pytest.raises(Malformed, match="does not have the 5 bytes"):
+        list(iter_verified(Long(), Descriptor(sha256(bytes(5)), 5, GZIP)))
+    assert sizes == [CHUNK]
