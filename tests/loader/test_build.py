@@ -24,6 +24,8 @@ def test_it_is_the_same_bytes_each_time_in_order_and_without_dates(monkeypatch: 
         names = archive.namelist()
         assert names == sorted(names) and {"__main__.py", "generator/bundle/load.py"} <= set(names)
         assert not [name for name in names if "/cli/" in name or name.endswith("/save.py")]
+        packages = [name for name in names if name.count("/") > 1 and name.endswith("/__init__.py")]
+        assert packages and not any(map(archive.read, packages)), "what a package imports is not here"
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
 

@@ -10,6 +10,7 @@ import pytest
 
 from generator.loader.__main__ import main
 from tests.bundle.conftest import Made
+from tests.bundle.test_load import Recorder
 from tests.conftest import Run
 
 
@@ -45,6 +46,17 @@ def test_where_docker_is_missing_no_command_of_fategen_is_advised(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(["load", str(file)]) == 3
     assert "docker is not installed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("checksum", ["", "0" * 64])
+def test_a_checksum_of_another_file_is_told(
+    checksum: str, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("generator.loader.commands.engine_from_name", lambda _: Recorder())
+    if checksum:
+        Path(f"{file}.sha256").write_text(checksum)
+    assert main(["load", str(file)]) == 0
+    assert ("is not the checksum of this file" in capsys.readouterr().err) == bool(checksum)
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
