@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+
+import pytest
 
 from generator.bake.job import Job, Options, make_job
 from generator.catalogue.line import Family, Line, parse_family, parse_line
 from generator.config.settings import Settings
+from generator.errors import InputError
 from generator.plan.plan import Plan, make_plan
 from generator.project import packaged_data
 
@@ -19,6 +23,13 @@ def plan_of(**changes: object) -> Plan:
     """The plan of a project at ``localhost:5000/t``, with some of its settings changed."""
     settings = replace(Settings("localhost:5000/t", "base-1", "1", "1.3.0"), **changes)  # type: ignore[arg-type]
     return make_plan(settings, packaged_line(".".join(settings.version.split(".")[:2])))
+
+
+def problems_of(action: Callable[[], object]) -> list[str]:
+    """All that the InputError which it raises says is wrong."""
+    with pytest.raises(InputError) as caught:
+        action()
+    return [str(problem) for problem in caught.value.problems]
 
 
 @cache

@@ -7,6 +7,7 @@ from generator.catalogue.line import Line, parse_family, parse_line
 from generator.config.settings import Settings
 from generator.errors import InputError
 from generator.plan.plan import make_plan
+from tests.fate_plan import problems_of
 
 GOOD = """\
 line: "1"
@@ -26,9 +27,7 @@ images:
 
 
 def problems(text: str) -> list[str]:
-    with pytest.raises(InputError) as caught:
-        parse_line(text, name="c.yaml")
-    return [str(p) for p in caught.value.problems]
+    return problems_of(lambda: parse_line(text, name="c.yaml"))
 
 
 OTHER = """\
@@ -78,9 +77,8 @@ def test_a_line_that_extends_another_is_that_one_with_changes_and_its_own_releas
     ],
 )
 def test_a_line_that_cannot_be_extended_is_told(text: str, others: dict[str, str], said: str) -> None:
-    with pytest.raises(InputError) as caught:
-        extending(text, **others)
-    assert any(str(problem).startswith(said) for problem in caught.value.problems), caught.value.problems
+    found = problems_of(lambda: extending(text, **others))
+    assert any(problem.startswith(said) for problem in found), found
 
 
 def test_a_chain_of_lines_that_extend_each_other_has_an_end() -> None:
@@ -124,9 +122,9 @@ def test_a_chain_of_images_may_be_long_and_in_any_order(platforms: str) -> None:
 
 
 def test_a_line_is_what_its_file_is_called() -> None:
-    with pytest.raises(InputError) as caught:
-        parse_line(GOOD.replace('line: "1"', 'line: "1.3"'), name="catalogue/1.4.yaml")
-    assert str(caught.value) == "catalogue/1.4.yaml:1: line: 1.3 does not match the name of the file, 1.4"
+    assert problems_of(lambda: parse_line(GOOD.replace('"1"', '"1.3"'), name="catalogue/1.4.yaml")) == [
+        "catalogue/1.4.yaml:1: line: 1.3 does not match the name of the file, 1.4"
+    ]
 
 
 def test_images_come_in_build_order_whatever_the_order_in_the_file() -> None:

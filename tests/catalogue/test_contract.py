@@ -12,9 +12,8 @@ import pytest
 
 from generator.catalogue.contract import Contract, filled
 from generator.catalogue.line import Image, parse_line
-from generator.errors import InputError
 from tests.catalogue.test_catalogue import GOOD
-from tests.fate_plan import packaged_family
+from tests.fate_plan import packaged_family, problems_of
 
 HEAD = GOOD[: GOOD.index("images:")]
 
@@ -24,9 +23,7 @@ def images(text: str) -> dict[str, Image]:
 
 
 def problems(text: str) -> list[str]:
-    with pytest.raises(InputError) as caught:
-        images(text)
-    return [str(problem) for problem in caught.value.problems]
+    return problems_of(lambda: images(text))
 
 
 def names(contract: Contract) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from generator.config.env import parse_settings
 from generator.config.settings import Override, Settings
 from generator.errors import InputError, Problem
-from tests.fate_plan import packaged_line
+from tests.fate_plan import packaged_line, problems_of
 from tests.pages import settings_table
 
 KEYS = packaged_line("1.3").keys
@@ -27,9 +27,7 @@ def parsed(extra: str = "", **options: object) -> Settings:
 
 
 def problems(text: str, **options: object) -> list[str]:
-    with pytest.raises(InputError) as caught:
-        parse_settings(text, KEYS, **options)  # type: ignore[arg-type]
-    return [str(problem) for problem in caught.value.problems]
+    return problems_of(lambda: parse_settings(text, KEYS, **options))  # type: ignore[arg-type]
 
 
 def problem(extra: str, **options: object) -> str:

@@ -13,7 +13,7 @@ from generator.config.settings import Override, Settings
 from generator.errors import InputError
 from generator.plan.plan import Plan, make_plan
 from tests.catalogues import COMMIT, as_text, catalogues
-from tests.fate_plan import packaged_family
+from tests.fate_plan import packaged_family, problems_of
 
 SETTINGS = Settings("p", "t", "t", version="1.0.0")
 
@@ -57,9 +57,7 @@ def catalogue(sources: str = "s: {git: https://h/s.git}", bases: str = 'j: {imag
 
 
 def refused(text: str, settings: Settings = SETTINGS) -> list[str]:
-    with pytest.raises(InputError) as caught:
-        plan_of(text, settings)
-    return [str(problem) for problem in caught.value.problems]
+    return problems_of(lambda: plan_of(text, settings))
 
 
 BASE, COMPONENT = "{kind: base, from: j}", "{kind: component, from: j}"

@@ -7,13 +7,11 @@ from generator.config.settings import Override, Settings
 from generator.errors import InputError
 from generator.plan.plan import Context, Plan, make_plan
 from generator.project import packaged_data
-from tests.fate_plan import packaged_family, plan_of
+from tests.fate_plan import packaged_family, plan_of, problems_of
 
 
 def problems(**changes: object) -> list[str]:
-    with pytest.raises(InputError) as caught:
-        plan_of(**changes)
-    return [str(p) for p in caught.value.problems]
+    return problems_of(lambda: plan_of(**changes))
 
 
 def context(plan: Plan, target: str, name: str) -> Context:
