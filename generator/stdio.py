@@ -58,9 +58,10 @@ def give_up() -> None:
 
 
 def leave(code: int) -> None:
-    """End the process. After a failure no thread is waited for: it may hang on a registry that never answers."""
-    threading = sys.modules.get("threading")
-    if code and threading is not None and threading.active_count() > 1:
+    """End the process. No thread is waited for: it may hang on a registry that never answers."""
+    import threading
+
+    if threading.active_count() > 1:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qs
 
-from tests.loopback import Handler, Loopback
+from tests.loopback import Handler, Loopback, error_of
 
 _REPOSITORY = re.compile(r"/v2/(?P<name>[a-z0-9._/-]+?)/(?:blobs|manifests|tags)/")
 
@@ -25,9 +25,8 @@ _REPOSITORY = re.compile(r"/v2/(?P<name>[a-z0-9._/-]+?)/(?:blobs|manifests|tags)
 class Harbor(Loopback):
     """``accounts`` have a password and whether they may push; ``projects`` exist. Both may change while it runs.
 
-    ``hooks`` answer in its place: method and a pattern for the path -> status, code and message. It has ``tokens`` by
-    account, each good for ``uses`` requests (0: all); where ``refresh`` has identity tokens it is another registry,
-    which exchanges them (OAuth2).
+    It has ``tokens`` by account, each good for ``uses`` requests (0: all); where ``refresh`` has identity tokens it is
+    another registry, which exchanges them (OAuth2).
     """
 
     accounts: dict[str, tuple[str, bool]] = field(
@@ -35,7 +34,6 @@ class Harbor(Loopback):
     )
     projects: set[str] = field(default_factory=lambda: {"fate"})
     auth: Literal["bearer", "basic", "none"] = "bearer"
-    hooks: dict[tuple[str, str], tuple[int, str, str]] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     uses: int = 0
     used: Counter[str] = field(default_factory=Counter)
@@ -57,9 +55,6 @@ class _Handler(Handler):
 
     def honest(self) -> None:
         harbor, path = self.loopback, self.url.path
-        for (method, pattern), answer in harbor.hooks.items():
-            if method == self.command and re.search(pattern, self.path):
-                return self.error(*answer)
         if path == "/service/token":
             return self.token()
         account = self.account()
@@ -122,4 +117,4 @@ class _Handler(Handler):
     def error(self, status: int, code: str, message: str, challenge: str | None = None) -> None:
         self.body()
         headers = {} if challenge is None else {"Www-Authenticate": challenge}
-        self.answer(status, json.dumps({"errors": [{"code": code, "message": message}]}).encode(), headers)
+        self.answer(status, error_of(code, message), headers)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import trustme
 
 Self = TypeVar("Self", bound="Loopback")
+Lie = Callable[["Handler"], bool]
 
 _BLOB = re.compile(r"/v2/(?P<name>.+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
 _MANIFEST = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>.+)")
@@ -48,7 +49,7 @@ class Loopback:
 
     blobs: dict[str, dict[str, bytes]] = field(default_factory=dict)
     manifests: dict[str, dict[str, tuple[str, bytes]]] = field(default_factory=dict)
-    lies: list[Callable[[Handler], bool]] = field(default_factory=list)
+    lies: list[Lie] = field(default_factory=list)
     token: str = ""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
@@ -173,7 +174,7 @@ class Handler(BaseHTTPRequestHandler):
             data = self.body()
             lacking = [d for d in re.findall(rb"sha256:[0-9a-f]{64}", data) if not self.knows(name, d.decode())]
             if lacking:
-                return self.answer(400, b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}')
+                return self.answer(400, error_of("MANIFEST_BLOB_UNKNOWN"))
             kept[reference] = kept[sha256(data)] = (self.headers["Content-Type"], data)
             return self.answer(201, headers={"Docker-Content-Digest": sha256(data)})
         if reference not in kept:
@@ -209,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "PATCH":
             return self.answer(202, headers={"Location": self.path})
         if sha256(have) != self.query.get("digest"):
-            return self.answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+            return self.answer(400, error_of("DIGEST_INVALID"))
         digest = self.loopback.put(identity.partition("/")[2], have)
         return self.answer(201, headers={"Docker-Content-Digest": digest})
 
@@ -248,7 +249,36 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or bool(cut) or status >= 400
 
 
-def transient(seed: int, share: float) -> Callable[[Handler], bool]:
+def says(
+    request: str,
+    status: int,
+    data: bytes = b"",
+    headers: dict[str, str] | None = None,
+    *,
+    times: int | None = None,
+    cut: int = 0,
+) -> Lie:
+    """An answer in place of the registry's own, always or so many ``times``, to each ``request`` such as
+    ``PUT /manifests/1.0$``: its method ("" for any), and a pattern in its path."""
+    method, _, pattern = request.partition(" ")
+    left = itertools.repeat(True) if times is None else iter([True] * times)
+
+    def lie(handler: Handler) -> bool:
+        if method not in ("", handler.command) or not re.search(pattern, handler.path) or not next(left, False):
+            return False
+        handler.body()
+        handler.answer(status, data, headers, cut)
+        return True
+
+    return lie
+
+
+def error_of(code: str, message: str = "") -> bytes:
+    """What a registry says when it refuses."""
+    return json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+
+
+def transient(seed: int, share: float) -> Lie:
     """A bad line and a busy registry: a share of the requests fails, but three of a kind in a repository at most."""
     dice, lock, failures = random.Random(seed), threading.Lock(), Counter[str]()
 

@@ -369,7 +369,7 @@ def fetching_layouts(
     layout = partial(empty_layout, workspace.project.make_state("layouts"))
     images = [*planned_images(job.targets, platforms, layout), *other_images(others, platforms, layout)]
     environment, _ = make_environment(workspace.plan, Options(), os.environ)
-    registries = Registries(environment, ca_files(workspace.plan, workspace.project.root))
+    registries = Registries(environment, authorities=ca_files(workspace.plan, workspace.project.root))
     without = frozenset(blob for base in bases for blob in base.blobs())
     with Bar("fetching", quiet) as bar, fetching(images, registries, without=without, progress=bar) as fetch:
         yield fetch

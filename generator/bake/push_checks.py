@@ -10,8 +10,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from generator.bake.checks import Check, ca_files
@@ -51,8 +49,8 @@ def push_access(plan: Plan, root: Path, environment: Mapping[str, str], insecure
     ``environment`` is bake's; ``insecure`` are the engine's insecure-registries (None: it is asked). Raises EngineError
     if a credential helper does not answer.
     """
-    access = access_to(host_of(parse_reference(f"{plan.settings.prefix}/image")), environment, insecure)
-    return replace(access, trusted=(*access.trusted, *ca_files(plan, root)))
+    host = host_of(parse_reference(f"{plan.settings.prefix}/image"))
+    return access_to(host, environment, insecure, ca_files(plan, root))
 
 
 def release_access(workspace: Workspace) -> Access:
@@ -105,7 +103,7 @@ def base_problems(
     for target in targets:
         for base in target.bases if target.kind != "builder" else ():
             users.setdefault(base, []).append(target)
-    registries = Registries(environment, authorities, partial(Registry, note=lambda _: None), insecure)
+    registries = Registries(environment, insecure, authorities)
 
     def ask(base: Base) -> Problem | None:
         reference = parse_reference(base.reference)
@@ -119,11 +117,12 @@ def base_problems(
                 return Problem(base.reference, f"{wrong}; {step}")
         return None
 
-    with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(ask, base) for base in users]
-        wait(asked, PATIENCE)
-        registries.stop()
-    return [problem for done in asked if (problem := done.result()) is not None]
+    pool = ThreadPoolExecutor(8)
+    asked = [pool.submit(ask, base) for base in users]
+    done, _ = wait(asked, PATIENCE)
+    registries.stop()
+    pool.shutdown(wait=False, cancel_futures=True)
+    return [problem for future in asked if future in done and (problem := future.result()) is not None]
 
 
 def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapping[str, str]) -> list[Check]:

@@ -18,7 +18,7 @@ from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import EngineError, InputError, Problem
 from generator.images.image import Contents, Image
 from generator.progress import Progress, quiet
-from generator.registry.client import Connect, Registry, access_to, host_of
+from generator.registry.client import Registry, access_to, host_of
 from generator.registry.explain import find_push_problems, not_published
 from generator.registry.http import RegistryError
 from generator.registry.publish import Publication, Published, Publisher, movable_tags
@@ -36,13 +36,12 @@ def push(
     checking: Progress = quiet,
     progress: Progress = quiet,
     environment: Mapping[str, str] = os.environ,
-    connect: Connect = Registry,
 ) -> tuple[str, tuple[Published, ...]]:
     """Push a bundle's images to ``prefix/NAME:TAG`` with docker's login; returns its root digest and what was pushed.
 
     The whole file is checked first (``checking`` is its progress), also what the registry has already; ``key`` must
     have signed it. Then every tag is written, or none. ``overwrite`` moves tags that point to other images; none ever
-    loses a platform. ``state`` is a directory for the journal of tags; ``connect`` is for tests.
+    loses a platform. ``state`` is a directory for the journal of tags.
 
     Raises InputError (the prefix, a file, a name, a tag that may not move), EngineError (every problem with the
     registry before anything is sent, or what happened while sending), BundleError (damage or no good signature).
@@ -59,7 +58,7 @@ def push(
             raise EngineError(message, hint="fix this, then run the same command again; nothing was sent")
         verify_rest(blobs.bundle, checking)
         try:
-            publisher = Publisher(connect(access), publications, state, progress)
+            publisher = Publisher(Registry(access), publications, state, progress)
             return blobs.bundle.index.root, publisher.publish(movable_tags((), overwrite))
         except RegistryError as error:
             raise not_published(access, prefix, error, state) from error

@@ -40,14 +40,9 @@ file_argument = click.argument("file", type=click.Path(path_type=Path, allow_das
 def change_options(function: F) -> F:
     """``--set`` and ``--source``: values that override ``.env`` for this run."""
     where = "Build a source from a local checkout, such as library=../library; DIR is relative to the project."
-    for option in (
-        click.option("--source", "sources", multiple=True, metavar="NAME=DIR", help=where),
-        click.option(
-            "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a value of .env for this run."
-        ),
-    ):
-        function = option(function)
-    return function
+    override = "Override a value of .env for this run."
+    function = click.option("--source", "sources", multiple=True, metavar="NAME=DIR", help=where)(function)
+    return click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help=override)(function)
 
 
 def open_project(directory: Path) -> Project:

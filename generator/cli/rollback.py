@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,9 +54,9 @@ def _access(directory: Path, host: str) -> Access:
     from generator.registry.client import access_to
     from generator.workspace import load
 
-    try:
+    # no project, or one that is being edited
+    with contextlib.suppress(InputError):
         access = release_access(load(find_project(directory)))
-    except InputError:
-        # no project, or one that is being edited
-        return access_to(host, os.environ)
-    return access if access.host == host else access_to(host, os.environ)
+        if access.host == host:
+            return access
+    return access_to(host, os.environ)

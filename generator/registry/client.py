@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_
 from generator.images.strictjson import Malformed
 from generator.images.strictjson import digest as checked_digest
 from generator.registry.http import ErrorKind, RegistryError, Response, is_insecure, join_url, origin
-from generator.registry.session import NOT_YET_VISIBLE, Access, Session, Stopped
+from generator.registry.session import NOT_YET_VISIBLE, Access, Session
 from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, OpenUploads, Received, State, Upload
 
 ACCEPT = ", ".join(sorted(INDEX_TYPES | MANIFEST_TYPES))
@@ -224,22 +224,19 @@ class Repository:
         return BytesIO(self.registry.small_blob(self.path, blob.digest))
 
 
-Connect = Callable[[Access], Registry]
-"""Connects to a registry: ``Registry``, or what a test puts in its place."""
-
-
 def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryError]:
     """Path of a repository -> why a push to it would be refused; a single key "" is about the whole registry.
 
     Raises nothing that a registry can cause.
     """
 
-    def ask(path: str) -> RegistryError | None:
+    refused: dict[str, RegistryError] = {}
+
+    def ask(path: str) -> None:
         try:
             registry.check_push(path)
         except RegistryError as error:
-            return error
-        return None
+            refused[path] = error
 
     try:
         registry = Registry(access)
@@ -247,22 +244,28 @@ def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryEr
     except RegistryError as error:
         return {"": error}
     with ThreadPoolExecutor(8) as pool:
-        results = zip(paths, pool.map(ask, paths), strict=True)
-        return {path: error for path, error in results if error is not None}
+        list(pool.map(ask, paths))
+    return {path: refused[path] for path in paths if path in refused}
 
 
-def access_to(host: str, environment: Mapping[str, str], insecure: Sequence[str] | None = None) -> Access:
+def access_to(
+    host: str,
+    environment: Mapping[str, str],
+    insecure: Sequence[str] | None = None,
+    authorities: Sequence[Path] = (),
+) -> Access:
     """How docker with this environment talks to ``host`` (``host[:port]``, or ``docker.io``).
 
-    ``insecure`` are the engine's insecure-registries (None: it is asked, if there is one). Raises EngineError if
-    a credential helper does not answer.
+    ``insecure`` are the engine's insecure-registries (None: it is asked, if there is one), ``authorities`` files with
+    certificates besides docker's own. Raises EngineError if a credential helper does not answer.
     """
     login = find_login(docker_config(environment), host, environment)
     if insecure is None:
         insecure = ()
         with contextlib.suppress(EngineError):
             insecure = () if is_insecure(host, ()) else ask_engine(find_docker()).insecure
-    return Access(host, login, environment, tuple(certificates(host, environment)), is_insecure(host, insecure))
+    trusted = (*certificates(host, environment), *authorities)
+    return Access(host, login, environment, trusted, is_insecure(host, insecure))
 
 
 def host_of(reference: Reference) -> str:
@@ -271,24 +274,15 @@ def host_of(reference: Reference) -> str:
 
 
 class Registries:
-    """One client for each registry, connected when it is first needed, with docker's logins and certificates.
-
-    ``authorities`` are files with certificates besides docker's own; ``insecure`` as for ``access_to``; ``connect`` is
-    for tests.
-    """
+    """One client for each registry, connected when it is first needed, as ``access_to`` has it."""
 
     def __init__(
-        self,
-        environment: Mapping[str, str],
-        authorities: Sequence[Path] = (),
-        connect: Connect = Registry,
-        insecure: Sequence[str] | None = None,
+        self, environment: Mapping[str, str], insecure: Sequence[str] | None = None, authorities: Sequence[Path] = ()
     ) -> None:
-        self._environment, self._authorities, self._connect = environment, tuple(authorities), connect
-        self._insecure = insecure
+        self._how = environment, insecure, authorities
         self._opened: dict[str, Registry | RegistryError] = {}
         self._lock = threading.Lock()
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def of(self, reference: Reference) -> Registry:
         """The client for a reference's registry.
@@ -298,25 +292,18 @@ class Registries:
         host = host_of(reference)
         with self._lock:
             if host not in self._opened:
-                access = access_to(host, self._environment, self._insecure)
+                access = access_to(host, *self._how)
                 try:
-                    registry = self._connect(replace(access, trusted=(*access.trusted, *self._authorities)))
+                    registry = Registry(access, stopped=self._stopped)
                     registry.log_in()
                     self._opened[host] = registry
                 except RegistryError as error:
                     self._opened[host] = error
             opened = self._opened[host]
-        # only now: ``stop`` either sees what was opened, or is seen here
-        if self._stopped:
-            raise Stopped
         if isinstance(opened, RegistryError):
             raise opened
         return opened
 
     def stop(self) -> None:
-        """Ends all requests, from another thread."""
-        self._stopped = True
-        # without the lock, which is taken while one is connected to
-        for registry in list(self._opened.values()):
-            if isinstance(registry, Registry):
-                registry.stop()
+        """As ``Session.stop``, for all of them."""
+        self._stopped.set()

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +99,10 @@ def fetching(
         fetch.describe(without)
         yield fetch
         fetch.finish()
-    except BaseException as error:
-        # does not wait for a registry that does not answer
+    except BaseException:
         registries.stop()
-        # Ctrl-C does not wait for a registry that does not answer
-        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+        # does not wait for a registry that does not answer
+        pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
 
@@ -136,7 +135,7 @@ class Fetch:
         ``alive`` is called a few times a second meanwhile, and may raise. Raises what stopped the fetching.
         """
         future = self._begin().get(digest)
-        while future and not wait([future], _TICK).done:
+        while future and not self._failure and not wait([future], _TICK).done:
             alive()
         if self._failure:
             raise self._failure
@@ -144,7 +143,7 @@ class Fetch:
 
     def finish(self) -> None:
         """Waits for every layer. Raises what stopped the fetching."""
-        wait(self._begin().values())
+        wait(self._begin().values(), return_when=FIRST_EXCEPTION)
         if self._failure:
             raise self._failure
 

@@ -47,7 +47,7 @@ class RegistryError(Exception):
     ``detail`` is the registry's message, or the network's: printable, without the password, and perhaps empty.
     ``broke``: a connection that stood was lost. Of a response: its ``status``, the registry's error ``code``
     (``MANIFEST_UNKNOWN``, or ""), and the seconds that it asks to ``wait``. ``transient``: the same request can succeed
-    later, and was not repeated yet.
+    later.
     """
 
     def __init__(
@@ -233,7 +233,6 @@ def _network_error(error: BaseException) -> RegistryError:
         if isinstance(cause, ssl.SSLCertVerificationError):
             kind: ErrorKind = "authority" if cause.verify_code in _UNKNOWN_AUTHORITY else "certificate"
             return RegistryError(kind, cause.verify_message)
-    for cause in causes:
         if isinstance(cause, ssl.SSLError):
             return RegistryError("certificate", f"it does not speak TLS ({cause.reason or cause})")
     if isinstance(error, exceptions.LocationValueError):

@@ -223,18 +223,6 @@ def movable_tags(patterns: Sequence[str], overwrite: bool) -> Callable[[str], bo
     return lambda tag: overwrite or any(fnmatch.fnmatchcase(tag, pattern) for pattern in patterns)
 
 
-def existing_platforms(registry: Registry, path: str, name: str) -> tuple[str, ...]:
-    """The platforms behind a tag; none if what it points to is damaged or incomplete: a push may repair it."""
-    try:
-        return registry.platforms(path, name)
-    except Malformed:
-        return ()
-    except RegistryError as error:
-        if error.kind != "missing":
-            raise
-        return ()
-
-
 def tag_problem(
     registry: Registry, tag: Tag, platforms: Collection[str], movable: Callable[[str], bool]
 ) -> Problem | None:
@@ -242,7 +230,14 @@ def tag_problem(
     where = f"{registry.access.host}/{tag}"
     if not tag.before:
         return None
-    if lost := sorted(set(existing_platforms(registry, tag.path, tag.before)).difference(platforms)):
+    try:
+        existing = registry.platforms(tag.path, tag.before)
+    except (Malformed, RegistryError) as error:
+        if isinstance(error, RegistryError) and error.kind != "missing":
+            raise
+        # damaged or incomplete: a push may repair it
+        existing = ()
+    if lost := sorted(set(existing).difference(platforms)):
         message = (
             f"has {', '.join(lost)}, which this image does not have ({', '.join(platforms)}): publish all "
             "platforms at once (bake them in one run, or fategen join; a bundle: save it with every --platform)"
@@ -350,27 +345,23 @@ def _write(registry: Registry, written: Sequence[Tag], tags: Sequence[Tag], stat
     with disk_errors(state):
         write_atomically(state / JOURNAL, json.dumps(content, indent=1))
     with signals_deferred() as signals:
-        failure: tuple[Tag, RegistryError] | None = None
         for tag, manifest in zip(tags, manifests, strict=True):
-            if signals:
-                break
-            failure = _put(registry, tag, manifest)
-            if failure:
+            error = None if signals else _put(registry, tag, manifest)
+            if signals or error:
                 break
         else:
             (state / JOURNAL).unlink()
             return
-        unanswered = failure[0] if failure and failure[1].kind in ("unreachable", "unknown") else None
+        unanswered = tag if error and error.kind in ("unreachable", "unknown") else None
         states = roll_back(registry, everything, state, unanswered)
-    if failure is None:
+    if error is None:
         say(f"interrupted while the tags were written; they point to\n{listed(registry, states)}")
         raise KeyboardInterrupt
-    tag, error = failure
     message = f"{registry.access.host}/{tag}: the tag was not written: {error.detail}\n{listed(registry, states)}"
     raise EngineError(message, hint=f"{ROLL_BACK}, or try again" if (state / JOURNAL).exists() else AGAIN) from error
 
 
-def _put(registry: Registry, tag: Tag, manifest: RawManifest) -> tuple[Tag, RegistryError] | None:
+def _put(registry: Registry, tag: Tag, manifest: RawManifest) -> RegistryError | None:
     """Writes a tag; the error if it is not there then."""
     try:
         registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
@@ -379,7 +370,7 @@ def _put(registry: Registry, tag: Tag, manifest: RawManifest) -> tuple[Tag, Regi
         with contextlib.suppress(RegistryError):
             if registry.digest(tag.path, tag.name) == tag.digest:
                 return None
-        return tag, error
+        return error
     return None
 
 

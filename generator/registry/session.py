@@ -6,11 +6,10 @@ oauth.md; docs: errors), RFC 9110 (11.6.1 challenges, 10.2.3 Retry-After).
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -72,18 +71,20 @@ class Stopped(Exception):
 class Session:
     """Thread-safe. Every method raises RegistryError if the registry or the network fails. ``sleep`` is for tests.
 
-    A password is sent to the registry itself and to its token service; a token to the registry alone. Each retry is
-    told to ``note``.
+    A password is sent to the registry itself and to its token service; a token to the registry alone. Sessions that
+    end together share ``stopped``.
     """
 
     def __init__(
-        self, access: Access, sleep: Callable[[float], object] | None = None, note: Callable[[str], object] = say
+        self,
+        access: Access,
+        sleep: Callable[[float], object] | None = None,
+        stopped: threading.Event | None = None,
     ) -> None:
-        self.access, self._note = access, note
-        self._stopped = threading.Event()
+        self.access = access
+        self._stopped = stopped or threading.Event()
         self._sleep = sleep or self._stopped.wait
         self._connections = Connections(access.trusted, access.environment)
-        self._reading: list[Response] = []
         self._headers: dict[tuple[str, ...], str] = {}
         # locked while a token is requested: all threads wait for the same one
         self._tokens_lock = threading.Lock()
@@ -91,14 +92,14 @@ class Session:
         self._base = f"https://{host}"
         response = None
         try:
-            response = self._patiently("GET", "/v2/")
+            response = self._first_response()
         except RegistryError as error:
             if error.status or not access.insecure:
                 raise
         # not in the block above: an error's cause would be that of https too
         if response is None:
             self._base = f"http://{host}"
-            response = self._patiently("GET", "/v2/")
+            response = self._first_response()
         if response.status not in (200, 401):
             raise self.error(response, "unknown")
         self._challenge = parse_challenge(response) if response.status == 401 else Challenge("")
@@ -107,9 +108,9 @@ class Session:
         """Checks the password on its own, as ``docker login`` does."""
         login = self.access.login
         if login is not None and self._challenge.scheme == "bearer":
-            self._token(self._challenge, ())
+            self.retried(lambda: self._token(self._challenge, ()))
         elif login is not None and self._challenge.scheme == "basic":
-            response = self._patiently("GET", "/v2/", f"Basic {login.basic}")
+            response = self.retried(lambda: self.once("GET", "/v2/", f"Basic {login.basic}"))
             if response.status == 401:
                 raise self.error(response, "refused")
 
@@ -120,12 +121,9 @@ class Session:
         """
         return self.retried(lambda: self._with_token(method, address, *scopes, **options))
 
-    def _patiently(self, method: str, address: str, authorization: str = "", **options: Any) -> Response:
-        """Like ``once``, with retries; but a registry that cannot be connected to at all is told at once."""
-        return self.retried(
-            lambda: self.once(method, address, authorization, **options),
-            lambda error: error.transient and (error.broke or error.status > 0),
-        )
+    def _first_response(self) -> Response:
+        """With retries, but not if there is no connection at all: its address may be wrong."""
+        return self.retried(lambda: self.once("GET", "/v2/"), lambda error: error.broke or error.status in TRANSIENT)
 
     def retried(
         self, action: Callable[[], T], worth: Callable[[RegistryError], bool] = lambda error: error.transient
@@ -144,10 +142,9 @@ class Session:
     def back_off(self, failures: int, error: RegistryError) -> None:
         """Waits before the next try, as long as the registry says if it does; raises ``error`` if it was the last."""
         if failures > len(RETRY_DELAYS):
-            error.transient = False
             raise error
         delay = RETRY_DELAYS[failures - 1] if error.wait is None else error.wait
-        self._note(f"{self.access.host}: {error.detail}; trying again in {delay:g} s")
+        say(f"{self.access.host}: {error.detail}; trying again in {delay:g} s")
         self._sleep(delay)
         self.raise_if_stopped()
 
@@ -204,8 +201,7 @@ class Session:
             verify = strict or not (self.access.insecure and self.is_own(url))
             response = self._connections.send(method, url, sent, body, timeout, verify)
             if not stream or response.status >= 300:
-                with self.reading(response):
-                    response.read()
+                response.read()
             if response.status in TRANSIENT:
                 raise self.error(response)
             if method not in ("GET", "HEAD") or not response.location:
@@ -218,24 +214,9 @@ class Session:
         if self._stopped.is_set():
             raise Stopped
 
-    @contextlib.contextmanager
-    def reading(self, response: Response) -> Iterator[None]:
-        """While the block reads the body of a response, ``stop`` ends it."""
-        self._reading.append(response)
-        try:
-            # only now: ``stop`` either sees the response, or is seen here
-            self.raise_if_stopped()
-            yield
-        finally:
-            self._reading.remove(response)
-
     def stop(self) -> None:
-        """For another thread: aborts pending reads and waits, after ``TIMEOUT`` at the latest."""
+        """Ends all requests of other threads: with the next bytes, or after ``TIMEOUT``."""
         self._stopped.set()
-        for response in list(self._reading):
-            # it ends a read in another thread, which closing does not
-            with contextlib.suppress(ValueError, RuntimeError, OSError):
-                response.body.shutdown()
 
     def is_own(self, url: str) -> bool:
         """Whether an address is the registry's own: the same scheme, host and port."""
@@ -267,10 +248,10 @@ class Session:
             form = {**query, "grant_type": "refresh_token", "refresh_token": login.password}
             form.update({"scope": " ".join(scopes)} if scopes else {})
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            response = self._patiently("POST", realm, headers=headers, body=urlencode(form).encode(), strict=True)
+            response = self.once("POST", realm, headers=headers, body=urlencode(form).encode(), strict=True)
         else:
             address = with_query(realm, *query.items(), *(("scope", scope) for scope in scopes))
-            response = self._patiently("GET", address, f"Basic {login.basic}" if login else "", strict=True)
+            response = self.once("GET", address, f"Basic {login.basic}" if login else "", strict=True)
         if response.status == 401:
             raise self.error(response, "refused" if login else "no login")
         if not scopes:

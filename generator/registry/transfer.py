@@ -83,6 +83,7 @@ class Download:
         while chunk := file.read(_CHUNK):
             self._sha.update(chunk)
             self._have += len(chunk)
+        self._session.raise_if_stopped()
         self._received(self._have)
         if self._have > self._size:
             self._restart(file)
@@ -124,8 +125,7 @@ class Download:
                 self._restart(file)
             if problem:
                 return problem
-            with self._session.reading(response):
-                self._read(response, file)
+            self._read(response, file)
         finally:
             response.close()
         whole = self._have == self._size
@@ -140,7 +140,6 @@ class Download:
                 return
             if not chunk:
                 return
-            # a connection that ``stop`` shuts down may give bytes that are not the blob's
             self._session.raise_if_stopped()
             file.write(chunk)
             self._sha.update(chunk)
@@ -257,7 +256,8 @@ class Upload:
         if start == 0:
             response = self._send("PUT", last, 0)
         else:
-            response = self._session.request("PUT", last, self._scope, timeout=UPLOAD_TIMEOUT)
+            header = self._session.authorization((self._scope,))
+            response = self._session.once("PUT", last, header, timeout=UPLOAD_TIMEOUT)
         if response.status != 201:
             raise self._session.error(response)
 

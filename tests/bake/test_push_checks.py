@@ -28,7 +28,7 @@ from generator.workspace import Workspace, load
 from tests.bundle.layouts import INDEX, MANIFEST, multi, simple
 from tests.fate_plan import BOTH, plan_of
 from tests.harbor import Harbor
-from tests.loopback import Loopback, sha256, tls
+from tests.loopback import Loopback, error_of, says, sha256, tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
@@ -238,7 +238,7 @@ def test_the_doctor_names_dockers_login_for_the_registry(
 
 
 @pytest.mark.parametrize(
-    ("login", "path", "state", "says", "get"),
+    ("login", "path", "state", "said", "get"),
     [
         ("writer:right-horse", "fate", "ok", "accepts a push of every image", ""),
         ("reader:right-mule", "fate", "note", "reader may not push fate/", "ask for permission to push"),
@@ -246,12 +246,12 @@ def test_the_doctor_names_dockers_login_for_the_registry(
     ],
 )
 def test_the_doctor_asks_what_a_push_would_ask(
-    login: str, path: str, state: str, says: str, get: str, workspace: Workspace, tmp_path: Path
+    login: str, path: str, state: str, said: str, get: str, workspace: Workspace, tmp_path: Path
 ) -> None:
-    with Harbor(hooks={("POST", "busy/.*uploads"): (405, "UNSUPPORTED", "later")}) as harbor:
+    with Harbor(lies=[says("POST busy/.*uploads", 405, error_of("UNSUPPORTED", "later"))]) as harbor:
         asked = Asked(tmp_path, harbor.host, login)
         _, registry = registry_checks(FACTS, at(workspace, f"{harbor.host}/{path}"), asked.environment)
-    assert (registry.state, says in registry.found, get in registry.get) == (state, True, True), registry
+    assert (registry.state, said in registry.found, get in registry.get) == (state, True, True), registry
     assert "right-" not in json.dumps(registry.as_json())
 
 

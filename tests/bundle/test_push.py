@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from generator.registry.publish import Published
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import BASE, image, own
 from tests.bundle.test_load import places
-from tests.loopback import Handler, Loopback
+from tests.loopback import Loopback, error_of, says
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def registry() -> Iterator[Loopback]:
 def send(registry: Loopback, file: Path, *only: str, bases: Sequence[Path] = ()) -> tuple[Published, ...]:
     environment = {"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}
     prefix, state = f"{registry.host}/inside/fate", file.parent / ".fategen"
-    return push(file, prefix, state=state, only=only, bases=bases, environment=environment, connect=registry.client)[1]
+    return push(file, prefix, state=state, only=only, bases=bases, environment=environment)[1]
 
 
 def sent(registry: Loopback) -> list[str]:
@@ -110,28 +109,17 @@ def test_of_a_bundle_that_ends_in_the_wrong_place_nothing_is_sent(
 
 
 def test_the_same_command_goes_on_after_an_error(registry: Loopback, file: Path) -> None:
-    refuse = [True]
-    registry.lies.append(
-        lambda handler: refuse[0] and handler.command == "PUT" and "/manifests/" in handler.path and _denies(handler)
-    )
+    registry.lies.append(says("PUT /manifests/", 403, error_of("DENIED", "the quota is used up")))
     with pytest.raises(EngineError, match=r"inside/fate/a: 403 DENIED: the quota is used up\)\n  no tag was written"):
         send(registry, file)
-    refuse[0] = False
+    registry.lies.clear()
     registry.asked.clear()
     assert {p.state for p in send(registry, file, "a")} == {"pushed"}
     assert not sent(registry), "its blobs were there"
 
 
-def _denies(handler: Handler) -> bool:
-    handler.body()
-    handler.answer(403, b'{"errors":[{"code":"DENIED","message":"the quota is used up"}]}')
-    return True
-
-
 def test_rights_are_asked_for_before_anything_is_sent(registry: Loopback, file: Path) -> None:
-    registry.lies.append(
-        lambda handler: bool(re.search(r"/(a|m)/blobs/uploads/$", handler.path)) and not handler.answer(403)
-    )
+    registry.lies.append(says(" /(a|m)/blobs/uploads/$", 403))
     with pytest.raises(EngineError) as error:
         send(registry, file)
     assert "inside/fate/a, inside/fate/m" in error.value.message
@@ -143,15 +131,9 @@ def test_rights_are_asked_for_before_anything_is_sent(registry: Loopback, file: 
 def test_a_registry_that_is_busy_when_rights_are_asked_for_is_asked_again(
     registry: Loopback, file: Path, status: int
 ) -> None:
-    busy = [True]
-
-    def answer_once(handler: Handler) -> bool:
-        now = handler.path.endswith("/b/blobs/uploads/") and busy.pop(0) if busy else False
-        return now and not handler.answer(status, headers={"Retry-After": "0"})
-
-    registry.lies.append(answer_once)
+    registry.lies.append(says("POST /b/blobs/uploads/$", status, headers={"Retry-After": "0"}, times=1))
     assert [pushed.state for pushed in send(registry, file, "b")] == ["pushed"]
-    assert not busy
+    assert registry.paths("POST")[:2] == ["/v2/inside/fate/b/blobs/uploads/"] * 2
 
 
 @pytest.mark.parametrize("prefix", ["10.0.0.5:8443", "harbor.example.com", "docker.io", "localhost"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ Complete = Callable[..., list[str]]
 def complete(project_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Complete:
     """What bash is offered for the last word of a command line; nothing may be said on stderr."""
     monkeypatch.chdir(project_dir)
+    # a worker of pytest has more threads, for which no command waits
+    monkeypatch.setattr(os, "_exit", sys.exit)
 
     def run(line: str, shell: str = "bash") -> list[str]:
         words = line.split(" ")

@@ -18,7 +18,7 @@ from generator.images.layout import SourceImage
 from tests.bundle.layouts import simple
 from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
 from tests.e2e.faults import Handler, Line
-from tests.loopback import transient
+from tests.loopback import says, transient
 
 _KINDS = ("oci.image.index.v1", "oci.image.manifest.v1", "docker.distribution.manifest.list.v2",
           "docker.distribution.manifest.v2")  # fmt: skip
@@ -124,14 +124,7 @@ def test_so_do_others(release: Release, seed: int) -> None:
 def test_a_refused_tag_leaves_every_tag_as_it_was(release: Release) -> None:
     *_, name = release.before
     path = f"/v2/{'/manifests/'.join(name.rsplit(':', 1))}"
-
-    def refuse(handler: Handler) -> bool:
-        if refused := handler.writes_tag and handler.path == path:
-            handler.body()
-            handler.answer(403)
-        return refused
-
-    release.line.lies += [refuse, transient(1, 0.02)]
+    release.line.lies += [says(f"PUT {path}$", 403), transient(1, 0.02)]
     ran = release.publish()
     assert ran.code == 3, ran.err
     assert f"/{name}: the tag was not written: 403" in ran.err

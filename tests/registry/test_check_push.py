@@ -14,7 +14,7 @@ from generator.registry.client import refused_pushes
 from generator.registry.http import trusting
 from generator.registry.session import Access
 from tests.harbor import Harbor
-from tests.loopback import tls
+from tests.loopback import error_of, says, tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
@@ -97,12 +97,13 @@ def test_every_upload_that_was_begun_is_canceled(harbor: Harbor, ca_file: Path) 
 
 
 def test_an_upload_that_cannot_be_cancelled_is_no_finding(harbor: Harbor, ca_file: Path) -> None:
-    harbor.hooks["DELETE", "/blobs/uploads/"] = (401, "UNAUTHORIZED", "action: delete")
+    harbor.lies.append(says("DELETE /blobs/uploads/", 401, error_of("UNAUTHORIZED", "action: delete")))
     assert kinds(ask(harbor, WRITER, ca_file)) == set()
 
 
 def test_rights_are_told_for_each_repository(harbor: Harbor, ca_file: Path) -> None:
-    harbor.hooks["POST", "/roll/"] = (403, "DENIED", "can not push artifact to a proxy project: fate")
+    denied = error_of("DENIED", "can not push artifact to a proxy project: fate")
+    harbor.lies.append(says("POST /roll/", 403, denied))
     assert [(path, kind) for path, (kind, _) in ask(harbor, WRITER, ca_file).items()] == [(PATHS[1], "denied")]
 
 
@@ -122,12 +123,12 @@ def test_a_loopback_registry_may_speak_plain_http_and_take_pushes_from_all() -> 
 
 
 def test_one_that_lets_everybody_read_asks_for_the_login_when_an_upload_begins(harbor: Harbor, ca_file: Path) -> None:
-    harbor.hooks["GET", "^/v2/$"] = (200, "", "")
+    harbor.lies.append(says("GET ^/v2/$", 200))
     assert kinds(ask(harbor, WRITER, ca_file)) == set()
     assert kinds(ask(harbor, READER, ca_file)) == {"denied"}
 
 
-UPLOAD, TOKEN = ("POST", "uploads"), ("GET", "/service/token.*scope=")
+UPLOAD, TOKEN = "POST uploads", "GET /service/token.*scope="
 
 
 @pytest.mark.parametrize(
@@ -145,15 +146,15 @@ UPLOAD, TOKEN = ("POST", "uploads"), ("GET", "/service/token.*scope=")
     ],
 )
 def test_only_definite_answers_are_more_than_unknown(
-    harbor: Harbor, ca_file: Path, asked: tuple[str, str], status: int, code: str, kind: str
+    harbor: Harbor, ca_file: Path, asked: str, status: int, code: str, kind: str
 ) -> None:
-    harbor.hooks[asked] = (status, code, "as it is")
+    harbor.lies.append(says(asked, status, error_of(code, "as it is")))
     assert kinds(ask(harbor, WRITER, ca_file)) == {kind}
 
 
 @pytest.mark.parametrize("status", [403, 404, 500, 503])
 def test_a_registry_that_does_not_answer_as_one_is_unknown(harbor: Harbor, ca_file: Path, status: int) -> None:
-    harbor.hooks["GET", "^/v2/$"] = (status, "", "maintenance")
+    harbor.lies.append(says("GET ^/v2/$", status, error_of("", "maintenance")))
     assert ask(harbor, WRITER, ca_file) == {"": ("unknown", f"{status} maintenance")}
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,11 @@ import pytest
 from generator.docker.credentials import Login
 from generator.registry.http import RegistryError
 from generator.registry.session import MAX_RETRY_AFTER, Access, Stopped
-from tests.loopback import Handler, Loopback, sha256
+from tests.loopback import Handler, Lie, Loopback, error_of, says, sha256
 
 DATA = bytes(range(256)) * 40
 SIZE = len(DATA)
-Lie = Callable[[Handler], bool]
+BLOB = "GET /blobs/"
 
 
 @pytest.fixture
@@ -30,39 +28,10 @@ def registry() -> Iterator[Loopback]:
         yield running
 
 
-def is_blob(handler: Handler) -> bool:
-    return "/blobs/" in handler.path and handler.command == "GET"
-
-
-def times(count: int, lie: Lie) -> Lie:
-    """A lie that is told for the first ``count`` blobs that are asked for."""
-    left = [count]
-
-    def told(handler: Handler) -> bool:
-        if not is_blob(handler) or not left[0]:
-            return False
-        left[0] -= 1
-        return lie(handler)
-
-    return told
-
-
-def says(status: int, data: bytes = b"", headers: dict[str, str] | None = None, cut: int = 0) -> Lie:
-    def lie(handler: Handler) -> bool:
-        handler.answer(status, data, headers, cut)
-        return True
-
-    return lie
-
-
-def no_ranges(handler: Handler) -> bool:
-    if is_blob(handler):
-        handler.answer(200, DATA)
-    return is_blob(handler)
-
-
 def cut_each(handler: Handler) -> bool:
     """Each answer ends after 4,000 bytes, whatever it promised."""
+    if "/blobs/" not in handler.path:
+        return False
     start = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
     data, status = DATA[start:], 206 if start else 200
     headers = {"Content-Range": f"bytes {start}-{SIZE - 1}/{SIZE}"} if start else {}
@@ -71,46 +40,45 @@ def cut_each(handler: Handler) -> bool:
 
 
 WRONG = DATA[:-1] + b"?"
-ALWAYS = 10**6
 HONEST_IN_THE_END: dict[str, list[Lie]] = {
-    "wrong bytes once": [times(1, says(200, WRONG))],
-    "cut at 90 %": [times(1, says(200, DATA, cut=SIZE // 10))],
-    "cut again and again": [times(ALWAYS, cut_each)],
-    "cut, and 200 for Range": [times(1, says(200, DATA, cut=SIZE // 10)), no_ranges],
+    "wrong bytes once": [says(BLOB, 200, WRONG, times=1)],
+    "cut at 90 %": [says(BLOB, 200, DATA, cut=SIZE // 10, times=1)],
+    "cut again and again": [cut_each],
+    "cut, and 200 for Range": [says(BLOB, 200, DATA, cut=SIZE // 10, times=1), says(BLOB, 200, DATA)],
     "a part that was not asked for": [
-        times(1, says(200, DATA, cut=100)),
-        times(1, says(206, DATA[5:], {"Content-Range": f"bytes 5-{SIZE - 1}/{SIZE}"})),
+        says(BLOB, 200, DATA, cut=100, times=1),
+        says(BLOB, 206, DATA[5:], {"Content-Range": f"bytes 5-{SIZE - 1}/{SIZE}"}, times=1),
     ],
-    "206 that does not say which part": [times(1, says(200, DATA, cut=100)), times(1, says(206, DATA[:50]))],
-    "a shorter blob once": [times(1, says(200, DATA[:50]))],
-    "a longer blob once": [times(1, says(200, DATA + DATA))],
-    "busy (429)": [times(2, says(429))],
-    "broken for a moment (503)": [times(3, says(503))],
-    "nothing at all": [times(1, says(200, DATA, cut=SIZE))],
-    "the range is gone (416)": [times(1, says(200, DATA, cut=100)), times(1, says(416))],
+    "206 that does not say which part": [says(BLOB, 200, DATA, cut=100, times=1), says(BLOB, 206, DATA[:50], times=1)],
+    "a shorter blob once": [says(BLOB, 200, DATA[:50], times=1)],
+    "a longer blob once": [says(BLOB, 200, DATA + DATA, times=1)],
+    "busy (429)": [says(BLOB, 429, times=2)],
+    "broken for a moment (503)": [says(BLOB, 503, times=3)],
+    "nothing at all": [says(BLOB, 200, DATA, cut=SIZE, times=1)],
+    "the range is gone (416)": [says(BLOB, 200, DATA, cut=100, times=1), says(BLOB, 416, times=1)],
 }
 LIES: dict[str, tuple[list[Lie], str]] = {
-    "wrong bytes": ([times(ALWAYS, says(200, WRONG))], "its 10,240 bytes are not those of the digest"),
-    "a shorter blob": ([times(ALWAYS, says(200, DATA[:50]))], "it has 50 bytes of it, the manifest says 10240"),
-    "a longer blob": ([times(ALWAYS, says(200, DATA + b"?"))], "it has 10241 bytes of it, the manifest says 10240"),
+    "wrong bytes": ([says(BLOB, 200, WRONG)], "its 10,240 bytes are not those of the digest"),
+    "a shorter blob": ([says(BLOB, 200, DATA[:50])], "it has 50 bytes of it, the manifest says 10240"),
+    "a longer blob": ([says(BLOB, 200, DATA + b"?")], "it has 10241 bytes of it, the manifest says 10240"),
     "cut, and 200 for Range": (
-        [times(ALWAYS, says(200, DATA, cut=1024))],
+        [says(BLOB, 200, DATA, cut=1024)],
         "broke after 9,216 of 10,240",
     ),
     "always the same part": (
-        [times(1, says(200, DATA, cut=100)), times(ALWAYS, says(206, b"x", {"Content-Range": "bytes 0-0/10240"}))],
+        [says(BLOB, 200, DATA, cut=100, times=1), says(BLOB, 206, b"x", {"Content-Range": "bytes 0-0/10240"})],
         "it sends bytes 0-0/10240",
     ),
-    "busy for ever": ([times(ALWAYS, says(429))], "429 Too Many Requests"),
-    "broken": ([times(ALWAYS, says(500))], "500 Internal Server Error"),
-    "not there": ([times(ALWAYS, says(404))], "404"),
-    "no right": ([times(ALWAYS, says(403, b'{"errors":[{"code":"DENIED","message":"no"}]}'))], "403 DENIED: no"),
+    "busy for ever": ([says(BLOB, 429)], "429 Too Many Requests"),
+    "broken": ([says(BLOB, 500)], "500 Internal Server Error"),
+    "not there": ([says(BLOB, 404)], "404"),
+    "no right": ([says(BLOB, 403, error_of("DENIED", "no"))], "403 DENIED: no"),
     "sends on in a circle": (
-        [times(ALWAYS, lambda h: says(307, headers={"Location": h.path})(h))],
+        [says(BLOB, 307, headers={"Location": f"/v2/fate/roll/blobs/{sha256(DATA)}"})],
         "it redirects more than 5 times",
     ),
     "sends on to a file": (
-        [times(ALWAYS, says(307, headers={"Location": "file:///etc/passwd"}))],
+        [says(BLOB, 307, headers={"Location": "file:///etc/passwd"})],
         "it redirects to an address that is not http (file:)",
     ),
 }
@@ -142,8 +110,8 @@ def test_a_lie_is_an_error_that_says_why_and_never_a_blob(registry: Loopback, tm
 def test_after_a_cut_only_the_rest_is_asked_for(registry: Loopback, tmp_path: Path) -> None:
     ranges: list[str] = []
     registry.lies += [
-        lambda handler: bool(ranges.append(handler.headers.get("Range", "")) if is_blob(handler) else None),
-        times(1, says(200, DATA, cut=1024)),
+        lambda handler: "/blobs/" in handler.path and ranges.append(handler.headers.get("Range", "")) is not None,
+        says(BLOB, 200, DATA, cut=1024, times=1),
     ]
     assert fetch(registry, tmp_path) == DATA
     assert ranges == ["", "bytes=9216-"]
@@ -201,34 +169,7 @@ def test_a_disk_that_takes_less_at_a_time_is_given_the_rest(
     assert fetch(registry, tmp_path) == DATA
 
 
-def test_a_conversation_that_was_ended_waits_for_nothing(registry: Loopback, tmp_path: Path) -> None:
-    client = registry.client()
-    received, ended = threading.Event(), threading.Event()
-
-    def half(handler: Handler) -> bool:
-        if is_blob(handler):
-            handler.send_response(200)
-            handler.send_header("Content-Length", str(SIZE))
-            handler.end_headers()
-            handler.wfile.write(DATA[: SIZE // 2])
-            ended.wait(20)
-        return is_blob(handler)
-
-    registry.lies.append(half)
-    with ThreadPoolExecutor(1) as pool:
-        fetching = pool.submit(
-            client.fetch_blob, "fate/roll", sha256(DATA), SIZE, tmp_path, lambda count: count == 0 and received.set()
-        )
-        received.wait(20)
-        client.stop()
-        with pytest.raises(Stopped):
-            fetching.result(15)
-        ended.set()
-    assert (tmp_path / f"{sha256(DATA)[7:]}.partial").exists()
-
-
-def test_bytes_that_come_after_the_end_of_the_session_are_not_kept(registry: Loopback, tmp_path: Path) -> None:
-    """Of a TLS connection that is shut down they would be ciphertext."""
+def test_a_download_ends_when_the_session_is_ended(registry: Loopback, tmp_path: Path) -> None:
     data = bytes(range(256)) * (3 << 12)
     digest, client = registry.put("fate/roll", data), registry.client()
     with pytest.raises(Stopped):
@@ -248,7 +189,7 @@ def test_bytes_that_come_after_the_end_of_the_session_are_not_kept(registry: Loo
 def test_it_waits_as_long_as_it_is_asked_to_but_not_for_ever(
     registry: Loopback, tmp_path: Path, status: int, asked: str, waited: float
 ) -> None:
-    registry.lies += [times(1, says(status, headers={"Retry-After": asked}))]
+    registry.lies += [says(BLOB, status, headers={"Retry-After": asked}, times=1)]
     fetch(registry, tmp_path)
     assert registry.slept == [waited]
 
@@ -280,8 +221,8 @@ def test_another_host_gets_neither_the_password_nor_the_token(registry: Loopback
     registry.token = "secret-token"
     login = Login("writer", "right-horse")
     with Loopback() as store:
-        store.lies.append(lambda handler: says(200, DATA)(handler))
-        registry.lies += [times(1, says(307, headers={"Location": f"http://{store.host}/bucket?signature=x"}))]
+        store.lies.append(says("GET", 200, DATA))
+        registry.lies += [says(BLOB, 307, headers={"Location": f"http://{store.host}/bucket?signature=x"}, times=1)]
         assert fetch(registry, tmp_path, Access(registry.host, login, insecure=True)) == DATA
         assert [(method, path) for method, path, _ in store.asked] == [("GET", "/bucket?signature=x")]
         assert {header for _, _, header in store.asked} == {""}
@@ -293,8 +234,8 @@ def test_a_registry_that_repeats_the_password_does_not_bring_it_into_a_message(
     registry: Loopback, tmp_path: Path
 ) -> None:
     login = Login("writer", "right-horse")
-    told = f'{{"errors":[{{"code":"DENIED","message":"not for right-horse or {login.basic}"}}]}}'.encode()
-    registry.lies += [times(ALWAYS, says(403, told))]
+    told = error_of("DENIED", f"not for right-horse or {login.basic}")
+    registry.lies += [says(BLOB, 403, told)]
     with pytest.raises(RegistryError, match=r"403 DENIED: not for \*\*\* or \*\*\*"):
         fetch(registry, tmp_path, Access(registry.host, login, insecure=True))
 
@@ -315,9 +256,7 @@ def test_a_manifest_is_what_its_digest_says(registry: Loopback) -> None:
 
 
 def test_a_tag_is_what_the_registry_promises(registry: Loopback) -> None:
-    registry.lies.append(
-        lambda h: "/manifests/" in h.path and says(200, b"{}", {"Docker-Content-Digest": sha256(b"!")})(h)
-    )
+    registry.lies.append(says("GET /manifests/", 200, b"{}", {"Docker-Content-Digest": sha256(b"!")}))
     with pytest.raises(RegistryError, match="it sent"):
         registry.client().manifest("fate/roll", "1.0")
 
@@ -325,7 +264,6 @@ def test_a_tag_is_what_the_registry_promises(registry: Loopback) -> None:
 @pytest.mark.parametrize("cut", [True, False], ids=["cut", "other bytes"])
 def test_a_manifest_that_did_not_come_right_is_asked_for_again(registry: Loopback, cut: bool) -> None:
     put_manifest(registry, DATA, sha256(DATA))
-    lie = says(200, DATA, {"Docker-Content-Digest": sha256(DATA)}, cut=9) if cut else says(200, DATA[:9])
-    left = [lie]
-    registry.lies.append(lambda handler: "/manifests/" in handler.path and bool(left) and left.pop()(handler))
+    digest = {"Docker-Content-Digest": sha256(DATA)} if cut else {}
+    registry.lies.append(says("GET /manifests/", 200, DATA if cut else DATA[:9], digest, times=1, cut=9 * cut))
     assert registry.client().manifest("fate/roll", sha256(DATA)).data == DATA

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 from generator.bundle.reader import verify
 from generator.bundle.save import save
-from generator.config.reference import Reference, parse_reference
+from generator.config.reference import parse_reference
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage, empty_layout
 from generator.registry.client import Registries
@@ -25,6 +25,11 @@ from tests.bundle.layouts import GZIP, INDEX, MANIFEST, Layout, multi, sha256, s
 from tests.loopback import Handler, Loopback
 
 AMD, ARM = "linux/amd64", "linux/arm64"
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generator.registry.session.RETRY_DELAYS", (0.0,) * 4)
 
 
 @pytest.fixture
@@ -37,35 +42,26 @@ def registry(tmp_path: Path) -> Iterator[Loopback]:
         yield running
 
 
-@dataclass(frozen=True)
-class Wanted:
-    references: tuple[str, ...]
-    source: Reference
-    directory: str
-    platforms: tuple[str, ...]
+def wanted(registry: Loopback, *names: str, platforms: Sequence[str] = (AMD,)) -> list[RemoteImage]:
+    return [remote(f"{registry.host}/fgtest/{name}:1.0", f"fgtest/{name}:1.0", name, platforms) for name in names]
 
 
-def wanted(registry: Loopback, *names: str, platforms: Sequence[str] = (AMD,)) -> list[Wanted]:
-    return [
-        Wanted((f"fgtest/{name}:1.0",), parse_reference(f"{registry.host}/fgtest/{name}:1.0"), name, (*platforms,))
-        for name in names
-    ]
+def remote(source: str, reference: str, layout: str, platforms: Sequence[str] = (AMD,)) -> RemoteImage:
+    return RemoteImage(parse_reference(source), SourceImage((reference,), Path(layout), (*platforms,)))
 
 
 @contextmanager
-def start(registry: Loopback, images: Sequence[Wanted], state: Path, **more: Any) -> Iterator[Fetch]:
+def start(images: Sequence[RemoteImage], state: Path, **more: Any) -> Iterator[Fetch]:
     """Fetches below ``state``, as the command line does."""
-    registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"}, connect=registry.client)
-    remote = [
-        RemoteImage(i.source, SourceImage(i.references, empty_layout(state / "layouts", i.directory), i.platforms))
-        for i in images
-    ]
-    with fetching(remote, registries, **more) as fetch:
+    registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
+    layouts = state / "layouts"
+    placed = [replace(i, image=replace(i.image, layout=empty_layout(layouts, str(i.image.layout)))) for i in images]
+    with fetching(placed, registries, **more) as fetch:
         yield fetch
 
 
-def fetch(registry: Loopback, images: Sequence[Wanted], state: Path, **more: Any) -> tuple[SourceImage, ...]:
-    with start(registry, images, state, **more) as fetched:
+def fetch(images: Sequence[RemoteImage], state: Path, **more: Any) -> tuple[SourceImage, ...]:
+    with start(images, state, **more) as fetched:
         return fetched.images
 
 
@@ -79,29 +75,29 @@ def test_a_bundle_of_what_was_pushed_is_that_of_what_was_built(registry: Loopbac
         *wanted(registry, "m", platforms=(AMD, ARM)),
         *wanted(registry, "proven", platforms=(ARM,)),
     ]
-    fetched = bundle(fetch(registry, images, tmp_path / "state"), tmp_path / "fetched.tar")
-    built = [SourceImage(i.references, tmp_path / "from" / i.directory, i.platforms) for i in images]
+    fetched = bundle(fetch(images, tmp_path / "state"), tmp_path / "fetched.tar")
+    built = [replace(i.image, layout=tmp_path / "from" / i.image.layout) for i in images]
     assert fetched == bundle(built, tmp_path / "built.tar")
 
 
 def test_what_images_share_is_asked_for_once_and_other_platforms_never(registry: Loopback, tmp_path: Path) -> None:
-    fetch(registry, wanted(registry, "a", "b", "m"), tmp_path)
+    fetch(wanted(registry, "a", "b", "m"), tmp_path)
     blobs = [path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path]
     assert len(blobs) == len(set(blobs)) == 8, "three configs; the shared layer, and one, one and two more"
 
 
 def test_a_second_run_asks_for_nothing_but_the_names(registry: Loopback, tmp_path: Path) -> None:
     images = wanted(registry, "a", "b", "m")
-    fetch(registry, images, tmp_path)
+    fetch(images, tmp_path)
     registry.asked.clear()
-    fetch(registry, images, tmp_path)
+    fetch(images, tmp_path)
     assert sorted(registry.paths("GET")) == ["/v2/", *(f"/v2/fgtest/{name}/manifests/1.0" for name in "abm")]
 
 
 def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path: Path) -> None:
-    base = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "base.tar", name="base").index
+    base = save(fetch(wanted(registry, "a"), tmp_path / "1"), tmp_path / "base.tar", name="base").index
     registry.asked.clear()
-    images = fetch(registry, wanted(registry, "a", "b"), tmp_path / "2", without=frozenset(base.blobs()))
+    images = fetch(wanted(registry, "a", "b"), tmp_path / "2", without=frozenset(base.blobs()))
     blobs = {path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path}
     assert not blobs & {layer.blob.digest for layer in base.images[0].platform_images[0].layers}
     delta = save(images, tmp_path / "delta.tar", name="delta", bases=[base]).index
@@ -110,9 +106,9 @@ def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path
 
 def test_a_name_that_moved_is_another_image(registry: Loopback, tmp_path: Path) -> None:
     images = wanted(registry, "a")
-    before = bundle(fetch(registry, images, tmp_path / "state"), tmp_path / "1.tar")
+    before = bundle(fetch(images, tmp_path / "state"), tmp_path / "1.tar")
     registry.put_layout("fgtest/a", "1.0", simple(tmp_path / "from/new", "a", files={"opt/a": b"new"}))
-    assert bundle(fetch(registry, images, tmp_path / "state"), tmp_path / "2.tar") != before
+    assert bundle(fetch(images, tmp_path / "state"), tmp_path / "2.tar") != before
 
 
 def test_every_problem_of_every_image_is_told_before_a_layer_comes(registry: Loopback, tmp_path: Path) -> None:
@@ -123,10 +119,10 @@ def test_every_problem_of_every_image_is_told_before_a_layer_comes(registry: Loo
     images = [
         *wanted(registry, "a", "gone", "z"),
         *wanted(registry, "m", platforms=("linux/s390x",)),
-        Wanted(("x/y:1",), parse_reference("127.0.0.1:1/x/y:1"), "y", (AMD,)),
+        remote("127.0.0.1:1/x/y:1", "x/y:1", "y"),
     ]
     with pytest.raises(InputError) as error:
-        fetch(registry, images, tmp_path / "state")
+        fetch(images, tmp_path / "state")
     told = "\n".join(map(str, error.value.problems))
     for part in ("gone:1.0: 127.0.0.1", "+encrypted", "not for linux/s390x", "127.0.0.1:1: it cannot be reached"):
         assert part in told
@@ -143,7 +139,7 @@ def test_an_index_in_an_index_is_not_followed(registry: Loopback, tmp_path: Path
     endless = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode()
     registry.manifests["fgtest/a"] = {"1.0": (INDEX, endless), sha256(b"next"): (media_type, endless)}
     with pytest.raises((EngineError, InputError)):
-        fetch(registry, wanted(registry, "a"), tmp_path)
+        fetch(wanted(registry, "a"), tmp_path)
     assert len([path for path in registry.paths("GET") if "/manifests/" in path]) < 8
 
 
@@ -152,7 +148,7 @@ def test_a_manifest_list_of_docker_keeps_its_digest(registry: Loopback, tmp_path
     _, data = registry.manifests["fgtest/m"]["1.0"]
     changed = json.dumps({**json.loads(data), "mediaType": kind}, indent=3).encode()
     registry.manifests["fgtest/m"]["1.0"] = (kind, changed)
-    images = fetch(registry, wanted(registry, "m", platforms=(AMD, ARM)), tmp_path / "state")
+    images = fetch(wanted(registry, "m", platforms=(AMD, ARM)), tmp_path / "state")
     [image] = save(images, tmp_path / "m.tar", name="m").index.images
     assert image.target.digest == sha256(changed) and image.target.media_type == kind
 
@@ -162,10 +158,10 @@ def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetch(registry, wanted(registry, "a", "b"), tmp_path, progress=stop)
+        fetch(wanted(registry, "a", "b"), tmp_path, progress=stop)
     kept = list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
     assert kept
-    assert fetch(registry, wanted(registry, "a", "b"), tmp_path)
+    assert fetch(wanted(registry, "a", "b"), tmp_path)
     assert not list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
 
 
@@ -184,10 +180,10 @@ def test_what_has_come_is_written_while_the_rest_is_on_its_way(registry: Loopbac
             written.set()
 
     registry.lies.append(late)
-    with start(registry, wanted(registry, "b", "a"), tmp_path / "state") as fetched:
+    with start(wanted(registry, "b", "a"), tmp_path / "state") as fetched:
         saved = save(fetched.images, tmp_path / "x.tar", name="x", progress=saving, fetching=fetched)
     registry.lies.clear()
-    later = fetch(registry, wanted(registry, "b", "a"), tmp_path / "other")
+    later = fetch(wanted(registry, "b", "a"), tmp_path / "other")
     assert saved.sha256 == save(later, tmp_path / "y.tar", name="x").sha256
 
 
@@ -195,7 +191,7 @@ def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(regi
     layers = [digest for digest, data in registry.blobs["fgtest/a"].items() if data[:1] != b"{"]
     with (
         pytest.raises(InputError, match="does not exist"),
-        start(registry, wanted(registry, "a"), tmp_path / "state") as fetched,
+        start(wanted(registry, "a"), tmp_path / "state") as fetched,
     ):
         save(fetched.images, tmp_path / "nowhere/x.tar", name="x", fetching=fetched)
     assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
@@ -205,10 +201,10 @@ def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(regi
 def test_room_is_needed_for_the_layers_and_the_bundle(
     registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
 ) -> None:
-    size = save(fetch(registry, wanted(registry, "a"), tmp_path / "1"), tmp_path / "1.tar", name="x").size
+    size = save(fetch(wanted(registry, "a"), tmp_path / "1"), tmp_path / "1.tar", name="x").size
     layers = sum(len(data) for data in registry.blobs["fgtest/a"].values() if data[:1] != b"{")
     room(monkeypatch, size + MARGIN + layers + MARGIN - short)
-    with start(registry, wanted(registry, "a"), tmp_path / "2") as fetched:
+    with start(wanted(registry, "a"), tmp_path / "2") as fetched:
         if not short:
             save(fetched.images, tmp_path / "2.tar", name="x", fetching=fetched)
             return
@@ -222,24 +218,23 @@ def test_what_has_come_before_needs_no_room_again(
     registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [own] = own_layers(registry, "a", "b")
-    fetch(registry, wanted(registry, "a"), tmp_path)
+    fetch(wanted(registry, "a"), tmp_path)
     kept = tmp_path / "layouts/shared/sha256" / own[7:]
     kept.with_name(f"{kept.name}.partial").write_bytes(kept.read_bytes()[:-10])
     kept.unlink()
     room(monkeypatch, MARGIN + 9)
     with pytest.raises(EngineError, match="are free, the layers need"):
-        fetch(registry, wanted(registry, "a"), tmp_path)
+        fetch(wanted(registry, "a"), tmp_path)
     room(monkeypatch, MARGIN + 10)
-    fetch(registry, wanted(registry, "a"), tmp_path)
+    fetch(wanted(registry, "a"), tmp_path)
 
 
 def test_layers_come_in_the_order_of_the_bundle(registry: Loopback, tmp_path: Path) -> None:
     [first], [second] = own_layers(registry, "b", "a"), own_layers(registry, "a", "b")
-    a, b = wanted(registry, "a", "b")
     # a short name is one of docker.io, and that is before another registry
-    fetch(
-        registry, [replace(a, references=("harbor.x:1/a:1",)), replace(b, references=("zz/b:1",))], tmp_path, at_once=1
-    )
+    names = {"a": "harbor.x:1/a:1", "b": "zz/b:1"}
+    images = [remote(f"{registry.host}/fgtest/{place}:1.0", name, place) for place, name in names.items()]
+    fetch(images, tmp_path, at_once=1)
     paths = registry.paths("GET")
     assert [path[-64:] for path in paths if path.endswith((first, second))] == [first[7:], second[7:]]
 
@@ -247,7 +242,7 @@ def test_layers_come_in_the_order_of_the_bundle(registry: Loopback, tmp_path: Pa
 def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(registry: Loopback, tmp_path: Path) -> None:
     stay, waited = threading.Event(), []
     [last] = own_layers(registry, "b", "a")
-    registry.lies.append(lambda handler: handler.path.endswith(last) and waited.append(stay.wait(5)))  # type: ignore[func-returns-value]
+    registry.lies.append(lambda handler: handler.path.endswith(last) and waited.append(stay.wait(5)))
 
     class Gone:
         def write(self, data: bytes, /) -> None:
@@ -255,7 +250,7 @@ def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(registry: Loo
             if data.startswith(f"blobs/sha256/{last[7:]}".encode()):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with start(registry, wanted(registry, "b"), tmp_path) as fetched:
+    with start(wanted(registry, "b"), tmp_path) as fetched:
         with pytest.raises(EngineError, match="cannot be written"):
             save(fetched.images, Gone(), name="x", fetching=fetched)
         stay.set()
@@ -263,7 +258,7 @@ def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(registry: Loo
 
 
 def test_what_was_hashed_on_its_way_is_not_hashed_again(registry: Loopback, tmp_path: Path) -> None:
-    images = fetch(registry, wanted(registry, "a"), tmp_path)
+    images = fetch(wanted(registry, "a"), tmp_path)
     [own] = own_layers(registry, "a", "b")
     kept = tmp_path / "layouts/shared/sha256" / own[7:]
     kept.write_bytes(kept.read_bytes()[:-1] + b"?")
@@ -293,7 +288,7 @@ def test_one_line_of_progress_at_a_time(registry: Loopback, tmp_path: Path) -> N
     told: list[str] = []
     stay, [last] = threading.Event(), own_layers(registry, "b", "a")
     registry.lies.append(lambda handler: handler.path.endswith(last) and not stay.wait(10))
-    with start(registry, wanted(registry, "b", "a"), tmp_path) as fetched:
+    with start(wanted(registry, "b", "a"), tmp_path) as fetched:
         saving = fetched.after(lambda what, done, total: told.append(what))
         saving("early", 1, 2)
         stay.set()
@@ -309,7 +304,7 @@ def test_a_layer_that_fails_ends_the_bundle_with_its_own_words(registry: Loopbac
     output.write_bytes(b"of yesterday")
     with (
         pytest.raises(EngineError, match=f"b: layer {last}: .* sent invalid data"),
-        start(registry, wanted(registry, "a", "b"), tmp_path / "state") as fetched,
+        start(wanted(registry, "a", "b"), tmp_path / "state") as fetched,
     ):
         save(fetched.images, output, name="x", fetching=fetched)
     assert output.read_bytes() == b"of yesterday" and not (tmp_path / ".x.tar.part").exists()
@@ -319,8 +314,24 @@ def test_after_a_layer_that_fails_no_other_is_asked_for(registry: Loopback, tmp_
     [first], [second] = own_layers(registry, "a", "b"), own_layers(registry, "b", "a")
     registry.blobs["fgtest/a"][first] += b"?"
     with pytest.raises(EngineError, match=first):
-        fetch(registry, wanted(registry, "a", "b"), tmp_path, at_once=1)
+        fetch(wanted(registry, "a", "b"), tmp_path, at_once=1)
     assert not [path for path in registry.paths("GET") if path.endswith(second)]
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_layer_that_fails_is_told_while_another_one_hangs(registry: Loopback, tmp_path: Path, saved: bool) -> None:
+    [wrong], [hanging] = own_layers(registry, "b", "a"), own_layers(registry, "a", "b")
+    stay, waited = threading.Event(), []
+    registry.blobs["fgtest/b"][wrong] += b"?"
+    registry.lies.append(lambda handler: handler.path.endswith(hanging) and waited.append(stay.wait(5)))
+    with (
+        pytest.raises(EngineError, match=f"b: layer {wrong}: .* sent invalid data"),
+        start(wanted(registry, "a", "b"), tmp_path) as fetched,
+    ):
+        if saved:
+            save(fetched.images, tmp_path / "x.tar", name="x", fetching=fetched)
+    assert not waited
+    stay.set()
 
 
 def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, tmp_path: Path) -> None:
@@ -342,7 +353,7 @@ def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, tmp_path: Pa
     registry.lies.append(half)
     with (
         pytest.raises(EngineError, match="full"),
-        start(registry, wanted(registry, "a", "b"), tmp_path) as fetched,
+        start(wanted(registry, "a", "b"), tmp_path) as fetched,
     ):
         fetched.wait("sha256:that is not fetched", lambda: None)
         asked.wait(10)
@@ -354,13 +365,13 @@ def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, tmp_path: Pa
 
 
 def test_what_was_there_before_is_hashed_again(registry: Loopback, tmp_path: Path) -> None:
-    fetch(registry, wanted(registry, "a"), tmp_path / "state")
+    fetch(wanted(registry, "a"), tmp_path / "state")
     [own] = own_layers(registry, "a", "b")
     kept = tmp_path / "state/layouts/shared/sha256" / own[7:]
     kept.write_bytes(kept.read_bytes()[:-1] + b"?")
     with (
         pytest.raises(BundleError, match=f"{own} does not match its digest"),
-        start(registry, wanted(registry, "a"), tmp_path / "state") as fetched,
+        start(wanted(registry, "a"), tmp_path / "state") as fetched,
     ):
         save(fetched.images, tmp_path / "x.tar", name="x", fetching=fetched)
 

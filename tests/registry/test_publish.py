@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +27,9 @@ from generator.registry.publish import (
     movable_tags,
     roll_back,
 )
-from tests.loopback import Handler, Loopback, sha256, transient
+from tests.loopback import Handler, Lie, Loopback, error_of, says, sha256, transient
 
 NAMES = ("a", "b", "c")
-Lie = Callable[[Handler], bool]
 
 
 @pytest.fixture
@@ -43,42 +42,28 @@ def described(data: bytes, media_type: str) -> Descriptor:
     return Descriptor(sha256(data), len(data), media_type)
 
 
-def entry(blob: Descriptor, **more: object) -> dict[str, object]:
-    return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size, **more}
-
-
 def image(path: str, version: str, platforms: tuple[str, ...] = ("amd64", "arm64")) -> Publication:
     """An image whose platforms have one layer each."""
-    bytes_of: dict[str, bytes] = {}
+    stored: dict[str, bytes] = {}
 
-    def keep(data: bytes, media_type: str) -> Descriptor:
-        blob = described(data, media_type)
-        bytes_of[blob.digest] = data
-        return blob
+    def keep(content: object, media_type: str) -> Descriptor:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        stored[sha256(data)] = data
+        return described(data, media_type)
 
-    images, blobs = [], []
+    images = []
     for name in platforms:
         layer = keep(f"{path} {version} {name}".encode() * 999, OCI_GZIP)
-        config = keep(
-            json.dumps({"os": "linux", "architecture": name, "rootfs": {"diff_ids": [layer.digest]}}).encode(),
-            OCI_CONFIG,
-        )
-        content = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": entry(config), "layers": [entry(layer)]}
-        manifest = keep(json.dumps(content).encode(), OCI_MANIFEST)
+        config = keep({"os": "linux", "architecture": name, "rootfs": {"diff_ids": [layer.digest]}}, OCI_CONFIG)
+        below = {"config": config.as_json(), "layers": [layer.as_json()]}
+        manifest = keep({"schemaVersion": 2, "mediaType": OCI_MANIFEST, **below}, OCI_MANIFEST)
         images.append(PlatformImage(f"linux/{name}", manifest, config, (Layer(layer, layer.digest),)))
-        blobs += [layer, config]
-    children = [
-        entry(image.manifest, platform={"os": "linux", "architecture": image.platform.rpartition("/")[2]})
-        for image in images
-    ]
-    index = keep(json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}).encode(), OCI_INDEX)
-    return Publication(
-        path=f"fate/{path}",
-        tags=("1.0",),
-        target=index,
-        contents=Contents(tuple(images), tuple(image.manifest for image in images), tuple(blobs)),
-        read=lambda blob: iter([bytes_of[blob.digest]]),
-    )
+    manifests = tuple(image.manifest for image in images)
+    blobs = tuple(blob for image in images for blob in (image.layers[0].blob, image.config))
+    children = [image.manifest.as_json(image.platform) for image in images]
+    index = keep({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}, OCI_INDEX)
+    everything = Contents(tuple(images), manifests, blobs)
+    return Publication(f"fate/{path}", ("1.0",), index, everything, read=lambda blob: iter([stored[blob.digest]]))
 
 
 def release(version: str) -> list[Publication]:
@@ -102,25 +87,18 @@ def digests(images: list[Publication]) -> list[str]:
     return [image.target.digest for image in images]
 
 
-def tag_written(handler: Handler, *names: str) -> bool:
-    """Whether a request writes the tag of one of these images."""
-    written = handler.command == "PUT" and handler.url.path.endswith("/manifests/1.0")
-    return written and any(handler.url.path.startswith(f"/v2/fate/{name}/") for name in names or NAMES)
+def tag_written(handler: Handler, name: str = "") -> bool:
+    """Whether a request writes the tag of an image, or of this one."""
+    return handler.command == "PUT" and handler.path.endswith(f"{name}/manifests/1.0")
 
 
-def refusing(status: int, *names: str, times: int = 99) -> Lie:
+DENIED = error_of("DENIED", "tag is immutable")
+NOT_DELETING = says("DELETE", 405)
+
+
+def refusing(status: int, *names: str, times: int | None = None) -> Lie:
     """Refuses to write tags, so many times."""
-    left = [times]
-
-    def lie(handler: Handler) -> bool:
-        if not tag_written(handler, *names) or not left[0]:
-            return False
-        left[0] -= 1
-        handler.body()
-        handler.answer(status, b'{"errors":[{"code":"DENIED","message":"tag is immutable"}]}')
-        return True
-
-    return lie
+    return says(f"PUT /fate/({'|'.join(names or NAMES)})/manifests/1.0$", status, DENIED, times=times)
 
 
 def deleting(handler: Handler) -> bool:
@@ -131,13 +109,6 @@ def deleting(handler: Handler) -> bool:
     name, _, tag = path.partition("/manifests/")
     handler.loopback.manifests[name].pop(tag)
     handler.answer(202)
-    return True
-
-
-def not_deleting(handler: Handler) -> bool:
-    if handler.command != "DELETE":
-        return False
-    handler.answer(405)
     return True
 
 
@@ -159,7 +130,7 @@ def test_a_second_time_nothing_is_sent(registry: Loopback, tmp_path: Path) -> No
 
 def test_what_was_uploaded_before_a_failure_is_not_sent_again(registry: Loopback, tmp_path: Path) -> None:
     registry.lies.append(refusing(403, "b", times=1))
-    registry.lies.append(not_deleting)
+    registry.lies.append(NOT_DELETING)
     with pytest.raises(EngineError):
         publish(registry, release("1"), tmp_path)
     registry.asked.clear()
@@ -190,7 +161,7 @@ def test_a_tag_that_did_not_exist_is_deleted(registry: Loopback, tmp_path: Path)
 
 
 def test_a_tag_that_cannot_be_deleted_is_named(registry: Loopback, tmp_path: Path) -> None:
-    registry.lies += [refusing(403, "c"), not_deleting]
+    registry.lies += [refusing(403, "c"), NOT_DELETING]
     with pytest.raises(EngineError) as error:
         publish(registry, release("1"), tmp_path)
     first = digests(release("1"))[0]
@@ -210,7 +181,7 @@ def test_a_tag_is_written_after_a_transient_error(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_a_refusal_is_not_repeated(registry: Loopback, tmp_path: Path, status: int) -> None:
-    registry.lies += [refusing(status), not_deleting]
+    registry.lies += [refusing(status), NOT_DELETING]
     with pytest.raises(EngineError, match=str(status)):
         publish(registry, release("1"), tmp_path)
     assert not registry.slept
@@ -220,18 +191,8 @@ def test_a_refusal_is_not_repeated(registry: Loopback, tmp_path: Path, status: i
 def test_a_registry_that_does_not_show_yet_what_was_pushed_is_waited_for(
     registry: Loopback, tmp_path: Path, lag: str
 ) -> None:
-    left = [2]
-
-    def late(handler: Handler) -> bool:
-        if handler.command != lag or "/manifests/" not in handler.path or not left[0]:
-            return False
-        left[0] -= 1
-        handler.body()
-        unknown = b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}' if lag == "PUT" else b""
-        handler.answer(404, unknown)
-        return True
-
-    registry.lies.append(late)
+    unknown = error_of("MANIFEST_BLOB_UNKNOWN") if lag == "PUT" else b""
+    registry.lies.append(says(f"{lag} /manifests/", 404, unknown, times=2))
     publish(registry, release("1"), tmp_path)
     assert tags(registry) == digests(release("1")) and len(registry.slept) == 2
 
@@ -348,34 +309,16 @@ def test_a_name_never_loses_a_platform(registry: Loopback, tmp_path: Path) -> No
     publish(registry, [image("a", "1", ("amd64", "arm64"))], tmp_path, overwrite=True)
 
 
-def answering(method: str, status: int) -> Lie:
-    """For manifests, without the digest that a registry says."""
-
-    def lie(handler: Handler) -> bool:
-        if handler.command != method or not handler.path.endswith("/manifests/1.0"):
-            return False
-        handler.answer(status)
-        return True
-
-    return lie
-
-
 def test_a_registry_that_says_no_digests_loses_no_platform_either(registry: Loopback, tmp_path: Path) -> None:
     publish(registry, [image("a", "1")], tmp_path)
-    registry.lies.append(answering("HEAD", 200))
+    registry.lies.append(says("HEAD /manifests/1.0$", 200))
     with pytest.raises(InputError, match="has linux/arm64"):
         publish(registry, [image("a", "2", ("amd64",))], tmp_path, overwrite=True)
 
 
 def test_a_registry_that_calls_a_manifest_otherwise_is_not_believed(registry: Loopback, tmp_path: Path) -> None:
-    def other(handler: Handler) -> bool:
-        if not tag_written(handler, "b"):
-            return False
-        handler.body()
-        handler.answer(201, headers={"Docker-Content-Digest": "sha256:" + "0" * 64})
-        return True
-
-    registry.lies += [other, deleting]
+    other = {"Docker-Content-Digest": "sha256:" + "0" * 64}
+    registry.lies += [says("PUT /fate/b/manifests/1.0$", 201, headers=other), deleting]
     with pytest.raises(EngineError, match="and reports it as sha256:000"):
         publish(registry, release("1"), tmp_path)
     assert tags(registry) == ["", "", ""]
@@ -411,10 +354,7 @@ def test_an_upload_goes_on_where_it_broke_as_often_as_it_brings_something(regist
 
 
 def test_an_upload_begins_again_where_the_registry_forgot_it(registry: Loopback, tmp_path: Path) -> None:
-    registry.lies += [
-        cutting(1000, 1),
-        lambda handler: handler.command == "GET" and "/upload/" in handler.path and not handler.answer(404),
-    ]
+    registry.lies += [cutting(1000, 1), says("GET /upload/", 404)]
     publish(registry, [image("a", "1", ("amd64",))], tmp_path)
     assert registry.manifests["fate/a"]["1.0"][1] and not registry.paths("PATCH")
 
@@ -537,14 +477,12 @@ def test_a_tag_whose_answer_was_lost_counts_as_written(registry: Loopback, tmp_p
 def test_a_tag_that_could_not_be_deleted_now_is_deleted_by_a_roll_back_later(
     registry: Loopback, tmp_path: Path, status: int
 ) -> None:
-    broken = [True]
-    registry.lies.append(refusing(403, "c"))
-    registry.lies.append(lambda handler: broken[0] and handler.command == "DELETE" and handler.answer(status) is None)
-    registry.lies.append(deleting)
+    broken = says("DELETE", status)
+    registry.lies += [refusing(403, "c"), broken, deleting]
     with pytest.raises(EngineError, match=rf"fate/a:1\.0 → unknown: {status}") as error:
         publish(registry, release("1"), tmp_path)
     assert "fategen rollback" in error.value.hint
-    broken[0] = False
+    registry.lies.remove(broken)
     _, left = interrupted(tmp_path)
     roll_back(registry.client(), left, tmp_path)
     assert tags(registry) == ["", "", ""] and interrupted(tmp_path) == ("", [])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from generator.docker.credentials import Login
 from generator.registry.client import Registries, Registry, refused_pushes
 from generator.registry.http import RegistryError
 from generator.registry.session import RETRY_DELAYS, Access, Stopped
-from tests.loopback import Handler, Loopback, sha256, tls
+from tests.loopback import Handler, Loopback, error_of, says, sha256, tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 LOGIN = Login("writer", "right-horse")
@@ -26,25 +24,6 @@ LOGIN = Login("writer", "right-horse")
 def registry() -> Iterator[Loopback]:
     with Loopback() as running:
         yield running
-
-
-def redirect(path: str, to: str) -> Callable[[Handler], bool]:
-    def answer(handler: Handler) -> bool:
-        if handler.url.path != path:
-            return False
-        handler.answer(307, headers={"Location": to})
-        return True
-
-    return answer
-
-
-def challenging(handler: Handler, *challenges: str) -> None:
-    """401 with these, each in a header of its own."""
-    handler.send_response(401)
-    for one in challenges:
-        handler.send_header("WWW-Authenticate", one)
-    handler.send_header("Content-Length", "0")
-    handler.end_headers()
 
 
 def refusal(registry: Loopback) -> tuple[str, str]:
@@ -60,7 +39,7 @@ def test_the_password_goes_no_further_than_the_address_for_tokens(registry: Loop
     registry.token = "good"
     with Loopback() as stranger:
         stranger.token = "good"
-        registry.lies.append(redirect("/token", f"http://{stranger.host}/token"))
+        registry.lies.append(says(" ^/token", 307, headers={"Location": f"http://{stranger.host}/token"}))
         refusal(registry)
     assert [authorization for _, _, authorization in stranger.asked] == [""] * len(stranger.asked) != []
 
@@ -69,7 +48,7 @@ def test_the_password_is_not_sent_on_from_https_to_http(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
     with Loopback(token="good", tls=tls(authority, "127.0.0.1")) as registry, Loopback(token="good") as plain:
-        registry.lies.append(redirect("/token", f"http://{plain.host}/token"))
+        registry.lies.append(says(" ^/token", 307, headers={"Location": f"http://{plain.host}/token"}))
         Registry(Access(registry.host, LOGIN, trusted=(tmp_path / "ca.crt",))).log_in()
     assert registry.asked[-1][1:] == ("/token?service=loopback&client_id=fategen", f"Basic {LOGIN.basic}")
     assert plain.asked == [("GET", "/token", "")]
@@ -79,8 +58,9 @@ def test_another_hosts_401_asks_for_no_login(registry: Loopback) -> None:
     """Storage that a registry sends on to has no say in who is asked for the password."""
     registry.token = "good"
     with Loopback() as storage:
-        storage.lies.append(lambda handler: challenging(handler, f'Bearer realm="http://{storage.host}/steal"') is None)
-        registry.lies.append(redirect(f"/v2/a/blobs/{sha256(b'')}", f"http://{storage.host}/blob"))
+        challenge = f'Bearer realm="http://{storage.host}/steal"'
+        storage.lies.append(says("", 401, headers={"WWW-Authenticate": challenge}))
+        registry.lies.append(says(" /blobs/", 307, headers={"Location": f"http://{storage.host}/blob"}))
         client = registry.client(Access(registry.host, LOGIN, insecure=True))
         with pytest.raises(RegistryError):
             client.has_blob("a", sha256(b""))
@@ -97,7 +77,11 @@ def test_of_several_challenges_the_bearer_one_with_its_own_realm_counts(registry
     def lie(handler: Handler) -> bool:
         if handler.url.path == "/token" or handler.headers.get("Authorization") == "Bearer good":
             return False
-        challenging(handler, f'Bearer realm="http://{registry.host}/token",service="x"', 'Basic realm="Gitea"')
+        handler.send_response(401)
+        for challenge in (f'Bearer realm="http://{registry.host}/token",service="x"', 'Basic realm="Gitea"'):
+            handler.send_header("WWW-Authenticate", challenge)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
         return True
 
     registry.lies.append(lie)
@@ -129,18 +113,9 @@ def test_a_token_that_is_over_is_asked_for_once_by_all_threads(registry: Loopbac
 def test_a_token_service_that_fails_is_asked_as_often_as_any_server(registry: Loopback, breaks: bool) -> None:
     """And not as often again by each request that needs the token."""
     registry.token = "good"
-
-    def failing(handler: Handler) -> bool:
-        if handler.url.path != "/token":
-            return False
-        if breaks:
-            handler.close_connection = True
-            handler.connection.shutdown(socket.SHUT_RDWR)
-        else:
-            handler.answer(503)
-        return True
-
-    registry.lies.append(failing)
+    registry.lies.append(
+        (lambda handler: handler.url.path == "/token" and handler.cut() is None) if breaks else says(" ^/token", 503)
+    )
     client = registry.client(Access(registry.host, LOGIN, insecure=True))
     with pytest.raises(RegistryError):
         client.has_blob("a", sha256(b""))
@@ -152,24 +127,19 @@ def test_a_token_service_that_fails_is_asked_as_often_as_any_server(registry: Lo
 
 @pytest.mark.parametrize("address", ["http://[x/", "http://h:99999/", "http://bob:hunter2@[x/", "ftp://bob:hunter2@x/"])
 def test_an_address_that_is_none(registry: Loopback, address: str) -> None:
-    registry.lies.append(redirect("/v2/", address))
+    registry.lies.append(says(" ^/v2/$", 307, headers={"Location": address}))
     kind, words = refusal(registry)
     assert kind == "unknown" and "it redirects to an" in words and "address" in words
     assert "hunter2" not in words, "an address may repeat a login"
 
 
 def test_a_realm_that_is_no_address(registry: Loopback) -> None:
-    registry.lies.append(lambda handler: challenging(handler, 'Bearer realm="https://[x/token"') is None)
+    registry.lies.append(says("", 401, headers={"WWW-Authenticate": 'Bearer realm="https://[x/token"'}))
     assert refusal(registry)[0] == "unknown"
 
 
 def test_an_upload_that_begins_nowhere(registry: Loopback) -> None:
-    def lie(handler: Handler) -> bool:
-        if handler.command == "POST":
-            handler.answer(202, headers={"Location": "http://[x/"})
-        return handler.command == "POST"
-
-    registry.lies.append(lie)
+    registry.lies.append(says("POST", 202, headers={"Location": "http://[x/"}))
     assert refusal(registry) == ("", "")
     with pytest.raises(RegistryError, match="invalid address"):
         registry.client().push_blob("a", sha256(b"x"), 1, lambda: iter([b"x"]))
@@ -180,18 +150,12 @@ def test_an_upload_that_begins_nowhere(registry: Loopback) -> None:
 )
 def test_a_token_that_is_none(registry: Loopback, body: str) -> None:
     registry.token = "good"
-
-    def lie(handler: Handler) -> bool:
-        if handler.url.path == "/token":
-            handler.answer(200, body.encode())
-        return handler.url.path == "/token"
-
-    registry.lies.append(lie)
+    registry.lies.append(says(" ^/token", 200, body.encode()))
     assert refusal(registry) == ("unknown", f"no token from {registry.host}: 200 OK")
 
 
 def test_an_error_nested_without_end(registry: Loopback) -> None:
-    registry.lies.append(lambda handler: handler.answer(500, b'{"errors":' + b"[" * 100_000) is None)
+    registry.lies.append(says("", 500, b'{"errors":' + b"[" * 100_000))
     assert refusal(registry) == ("unknown", "500 Internal Server Error")
 
 
@@ -209,8 +173,7 @@ def test_an_answer_without_end(registry: Loopback) -> None:
 
 
 def test_a_registrys_words_cannot_move_the_cursor(registry: Loopback) -> None:
-    error = {"errors": [{"code": "DENIED", "message": "\x1b[2Kall images were pushed\x07"}]}
-    registry.lies.append(lambda handler: handler.answer(500, json.dumps(error).encode()) is None)
+    registry.lies.append(says("", 500, error_of("DENIED", "\x1b[2Kall images were pushed\x07")))
     assert refusal(registry)[1] == "500 DENIED: ?[2Kall images were pushed?"
 
 
@@ -231,27 +194,6 @@ def test_registries_that_were_stopped_give_no_client(registry: Loopback) -> None
     registries.stop()
     with pytest.raises(Stopped):
         registries.of(parse_reference(f"{registry.host}/fate/roll:1"))
-
-
-def test_a_manifest_that_does_not_come_to_its_end_is_not_waited_for(registry: Loopback) -> None:
-    ended = threading.Event()
-
-    def half(handler: Handler) -> bool:
-        if "/manifests/" not in handler.path:
-            return False
-        handler.send_response(200)
-        handler.send_header("Content-Length", "100")
-        handler.end_headers()
-        handler.wfile.write(b"{")
-        threading.Timer(0.05, client.stop).start()
-        return ended.wait(5) or True
-
-    registry.lies.append(half)
-    client = registry.client()
-    with pytest.raises((Stopped, RegistryError)):
-        client.manifest("a", "1")
-    assert not ended.is_set()
-    ended.set()
 
 
 def test_a_redirect_without_end(registry: Loopback) -> None:
