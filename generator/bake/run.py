@@ -48,10 +48,11 @@ TRANSIENT = {
         r"code = Unavailable|error reading from server: EOF|no active sessions|transport is closing|"
         r"failed to solve: DeadlineExceeded"
     ),
-    # a busy registry, or a line that breaks; what was pushed is not sent again
+    # a busy registry, or a line that breaks; what was pushed is not sent again. An upload that is not found was ended
+    # by a request whose answer was lost (BuildKit 0.17 sends it again)
     "could not send everything to the registry": re.compile(
         r"unexpected status.*: (?:408|429|5\d\d)\b|connection reset by peer|broken pipe|unexpected EOF|i/o timeout|"
-        r"TLS handshake timeout|use of closed network connection|blob upload unknown"
+        r"TLS handshake timeout|use of closed network connection|blob upload unknown|/blobs/uploads/\S+: 404\b"
     ),
 }
 """What passes outside of a Dockerfile's own steps: what the engine did, and how its message says so."""
