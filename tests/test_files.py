@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,6 +76,23 @@ def test_the_lock_of_a_file_that_was_renamed_away_is_not_that_of_the_new_one(tmp
         (tmp_path / "part").rename(tmp_path / "whole")
         with lock(tmp_path / "part", lambda: pytest.fail("it is another file")):
             assert not file.closed
+
+
+def test_who_waited_for_a_lock_has_that_of_the_file_that_is_there_now(tmp_path: Path) -> None:
+    path, busy = tmp_path / "part", threading.Event()
+
+    def wait() -> bool:
+        with lock(path, busy.set) as file:
+            return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+
+    with ThreadPoolExecutor(1) as pool:
+        with lock(path):
+            waiting = pool.submit(wait)
+            busy.wait(10)
+            # it opens the file after that
+            time.sleep(0.2)
+            path.rename(tmp_path / "whole")
+        assert waiting.result(10)
 
 
 def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:

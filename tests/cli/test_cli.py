@@ -219,6 +219,7 @@ def test_a_project_above_is_named(run: Run, project_dir: Path) -> None:
 def test_images_as_references_and_json(run: Run) -> None:
     assert run("images", "third-party", "--format", "references") == (0, "mysql:8\nredis:5\n", "")
     assert run("images", "egg", "--format", "references", "--set", "TAG=other")[1] == "federatedai/egg:other\n"
+    assert "/egg:" not in run("images", "--format", "references", "--set", "PLATFORMS=linux/arm64")[1]
     (image,) = json.loads(run("images", "egg", "--format", "json")[1])
     assert image["tags"] == ["federatedai/egg:1.3.0-release"]
     assert image["skipped"][0]["platform"] == "linux/arm64"

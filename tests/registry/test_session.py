@@ -177,6 +177,13 @@ def test_a_registrys_words_cannot_move_the_cursor(registry: Loopback) -> None:
     assert refusal(registry)[1] == "500 DENIED: ?[2Kall images were pushed?"
 
 
+def test_a_registry_that_cannot_be_connected_to_is_told_at_once() -> None:
+    slept: list[float] = []
+    with pytest.raises(RegistryError, match="Connection refused"):
+        Registry(Access("127.0.0.1:1", insecure=True), sleep=slept.append)
+    assert slept == []
+
+
 # its end
 
 
