@@ -85,8 +85,6 @@ class Download:
             self._have += len(chunk)
         self._session.raise_if_stopped()
         self._received(self._have)
-        if self._have > self._size:
-            self._restart(file)
         failures = 0
         while True:
             before = self._have
