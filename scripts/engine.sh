@@ -7,7 +7,15 @@ begin_engine() {
   python3 "$sandbox" status > /dev/null 2>&1 || down=$sandbox
   python3 "$sandbox" use "$@" > "$engine" &
   use=$!
-  trap '[ -z "$use" ] || kill "$use" 2> /dev/null || :; rm -f "$engine"; [ -z "${down-}" ] || python3 "$down" down >&2' EXIT
+  trap end_engine EXIT
+  trap 'exit 130' INT # dash runs no trap of EXIT for a signal
+  trap 'exit 143' TERM
+}
+
+end_engine() {
+  [ -z "$use" ] || { kill "$use" 2> /dev/null && wait "$use"; } || :
+  rm -f "$engine"
+  [ -z "${down-}" ] || python3 "$down" down >&2
 }
 
 use_engine() {

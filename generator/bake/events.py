@@ -205,7 +205,10 @@ class Reader:
     def _log(self, digest: str, log: dict[str, Any]) -> Iterator[StepEvent]:
         if digest not in self.steps:
             return
-        data = base64.b64decode(str(log.get("data") or ""))
+        try:
+            data = base64.b64decode(str(log.get("data") or ""))
+        except ValueError:
+            data = b""
         # a chunk may end mid-line or mid-character; emit whole lines so a secret is never split
         stream = digest, 2 if log.get("stream") == 2 else 1
         *lines, self._partial[stream] = (self._partial.get(stream, b"") + data).split(b"\n")

@@ -158,8 +158,8 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published]
     try:
         digests = run_bake(context, "uploading", outputs, overrides=untagged, again=True).digests
     except EngineError as error:
-        if advice := explain_push(error.message, parse_reference(targets[0].tags[0]).name):
-            error.hint = f"{advice}; then run the same command again: everything is built"
+        advice = explain_push(error.message, parse_reference(targets[0].tags[0]).name)
+        error.hint = f"everything is built; {f'{advice}; then run' if advice else 'run'} the same command again"
         raise
 
     def publications(registry: Registry) -> Iterator[Publication]:
@@ -195,7 +195,8 @@ def _publish(context: BakeContext, make: Callable[[Registry], Iterator[Publicati
             publisher = Publisher(registry, publications, context.state, bar)
             published = publisher.publish(movable_tags(settings.movable_tags.split(), options.overwrite))
     except RegistryError as error:
-        raise not_published(context.access, settings.prefix, error, context.state) from error
+        step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env"
+        raise not_published(context.access, settings.prefix, error, context.state, step) from error
     return {target.name: image for target, image in zip(context.job.named, published, strict=True)}
 
 

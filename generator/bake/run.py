@@ -52,7 +52,8 @@ TRANSIENT = {
     # by a request whose answer was lost (BuildKit 0.17 sends it again)
     "could not send everything to the registry": re.compile(
         r"unexpected status.*: (?:408|429|5\d\d)\b|connection reset by peer|broken pipe|unexpected EOF|i/o timeout|"
-        r"TLS handshake timeout|use of closed network connection|blob upload unknown|/blobs/uploads/\S+: 404\b"
+        r"TLS handshake timeout|use of closed network connection|blob upload unknown|"
+        r"from (?:PUT|PATCH) request to \S+/blobs/uploads/\S+: 404\b"
     ),
 }
 """What passes outside of a Dockerfile's own steps: what the engine did, and how its message says so."""

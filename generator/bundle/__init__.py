@@ -1,6 +1,6 @@
 """Bundles: one file that carries images to an air-gapped site. docs/library.md shows a program that uses this.
 
-Written: ``index`` says what is in it, ``format`` lays out the members, ``save`` streams them into ``writer``.
+Written: ``index`` says what is in it, ``format`` lays out the members, ``save`` writes them.
 Read: ``reader`` checks every byte, alone (``verify``) or for ``load`` (into ``engines``) and ``push`` (to a registry).
 
 A function that reads takes a ``Path`` or anything with ``read``; one that takes long calls ``progress(what, done,

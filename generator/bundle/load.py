@@ -84,7 +84,7 @@ def load(
         in_bases = layers_in_bases(bundle, others)
         # what a base is missing for may be other platforms alone
         for as_indexes in (True, False) if engine.containerd_store and not platform else (False,):
-            chosen = renamed(_for_platform(bundle.index, only, wanted_platform, every=as_indexes), retag)
+            chosen = renamed(_for_platform(bundle.index, only, wanted_platform, every=as_indexes), retag, "--retag")
             # a delta's missing layers may be in any image; a whole bundle was loaded under its names, or never
             images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
             known = engine.present(tuple(dict.fromkeys(name for image in images for name in image.references)))
@@ -166,8 +166,11 @@ def _for_platform(index: BundleIndex, only: Sequence[str], platform: str, *, eve
     return BundleIndex(index.name, tuple(images), prefix=index.prefix)
 
 
-def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
-    """The same images under ``REGISTRY/PREFIX``, with the last part of their names, or all below the index's prefix."""
+def renamed(index: BundleIndex, prefix: str, where: str) -> BundleIndex:
+    """The same images under ``REGISTRY/PREFIX``, with the last part of their names, or all below the index's prefix.
+
+    Raises InputError, at ``where``, if different images would have one name.
+    """
     if not prefix:
         return index
     images, problems = [], []
@@ -177,13 +180,15 @@ def renamed(index: BundleIndex, prefix: str) -> BundleIndex:
         try:
             references = tuple(sorted(map(reference.normalize, names)))
         except ValueError as error:
-            raise InputError(Problem("--retag", str(error))) from None
+            raise InputError(Problem(where, str(error))) from None
         for name in references:
             other = named.setdefault(name, image)
             if other.target != image.target:
                 both = f"{familiar(other.references[0])} and {familiar(image.references[0])}"
-                problems.append(Problem("", f"two images would be named {familiar(name)}: {both}"))
-        images.append(replace(image, references=references))
+                problems.append(Problem(where, f"two images would be named {familiar(name)}: {both}"))
+        # an equal image may have its name already
+        if own := tuple(name for name in references if named[name] is image):
+            images.append(replace(image, references=own))
     if problems:
         raise InputError(problems, hint="take one of them with --image")
     return replace(index, images=tuple(sorted(images, key=lambda image: image.references[0])), prefix="")

@@ -83,7 +83,7 @@ def _publications(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[Public
     index = blobs.bundle.index
     tags: dict[tuple[str, str], dict[str, None]] = {}
     images: dict[str, Image] = {}
-    for image in renamed(replace(index, images=choose(index, only)), prefix).images:
+    for image in renamed(replace(index, images=choose(index, only)), prefix, "REGISTRY/PREFIX").images:
         images[image.target.digest] = image
         for name in map(parse_reference, image.references):
             tags.setdefault((name.path, image.target.digest), {})[name.tag] = None

@@ -269,7 +269,7 @@ def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
         hint = f"{unchecked}: {layout}, then fategen bundle save --from layout:DIR"
         return "it is a docker save archive or an OCI layout", hint
     begin = first.decode("ascii", "backslashreplace")
-    return f"it begins with {begin!r}, a bundle with the plain header of {INDEX_FILE}", _AGAIN
+    return f"it begins with {begin!r}; a bundle begins with {INDEX_FILE}", _AGAIN
 
 
 @dataclass(frozen=True)

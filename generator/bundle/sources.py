@@ -56,7 +56,10 @@ def check_bundle_names(names: Sequence[str], read_plan: Callable[[], Plan | None
         bundle = bundles.pop() if len(bundles) == 1 else "all"
         of = "" if bundle == DEFAULT else f"{bundle} "
         hint = f"fategen bundle save {of}{' '.join(f'--image {name}' for name in meant)}"
-    message = f"no bundle has this name{suggestion}; there are {', '.join(BUNDLES)}"
+    wrong = f"no bundle has this name{suggestion}; there are"
+    if len(names) > 1:
+        wrong = f"are {len(names)} names, a bundle has one of"
+    message = f"{wrong} {', '.join(BUNDLES)}"
     raise InputError(Problem(" ".join(names), message), hint=hint)
 
 

@@ -274,7 +274,7 @@ def host_of(reference: Reference) -> str:
 
 
 class Registries:
-    """One client for each registry, connected when it is first needed, as ``access_to`` has it."""
+    """One client for each registry, connected when it is first needed; the arguments are those of ``access_to``."""
 
     def __init__(
         self, environment: Mapping[str, str], insecure: Sequence[str] | None = None, authorities: Sequence[Path] = ()

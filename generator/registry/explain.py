@@ -73,12 +73,15 @@ def find_push_problems(access: Access, paths: Sequence[str]) -> list[Refusal]:
     return [_push_problem(access, list(group), next(iter(group.values())), _PUSH) for group in groups.values()]
 
 
-def not_published(access: Access, prefix: str, error: RegistryError, state: Path) -> EngineError:
-    """Why a publication below ``prefix`` failed before its first tag, and the next step."""
+def not_published(access: Access, prefix: str, error: RegistryError, state: Path, if_refused: str = "") -> EngineError:
+    """Why a publication below ``prefix`` failed before its first tag, and the next step.
+
+    ``if_refused``: what to do if the registry does not take a manifest as it is.
+    """
     namespace = parse_reference(f"{prefix}/image").path.rpartition("/")[0]
-    refused = error.code in ("MANIFEST_INVALID", "UNSUPPORTED")
-    step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env" if refused else ""
-    _, what, step = _push_problem(access, [namespace], error, {**_PUSH, "unknown": ("{detail}", step)})
+    step = if_refused if error.code in ("MANIFEST_INVALID", "UNSUPPORTED") else ""
+    texts: Texts = {**_PUSH, "missing": ("{detail}", ""), "unknown": ("{detail}", step)}
+    _, what, step = _push_problem(access, [namespace], error, texts)
     again = "run the same command again: what was uploaded is not sent again"
     hint = f"{step}; then {again}" if step else again
     return EngineError(f"{access.host}: {what}\n  {not_written(state)}", hint=hint)

@@ -119,7 +119,7 @@ class Session:
 
         ``options`` are those of ``once``. The caller repeats a request whose body cannot be sent twice.
         """
-        return self.retried(lambda: self._with_token(method, address, *scopes, **options))
+        return self.retried(lambda: self.once_with_token(method, address, *scopes, **options))
 
     def _first_response(self) -> Response:
         """With retries, but not if there is no connection at all: its address may be wrong."""
@@ -141,6 +141,7 @@ class Session:
 
     def back_off(self, failures: int, error: RegistryError) -> None:
         """Waits before the next try, as long as the registry says if it does; raises ``error`` if it was the last."""
+        self.raise_if_stopped()
         if failures > len(RETRY_DELAYS):
             raise error
         delay = RETRY_DELAYS[failures - 1] if error.wait is None else error.wait
@@ -148,7 +149,8 @@ class Session:
         self._sleep(delay)
         self.raise_if_stopped()
 
-    def _with_token(self, method: str, address: str, *scopes: str, **options: Any) -> Response:
+    def once_with_token(self, method: str, address: str, *scopes: str, **options: Any) -> Response:
+        """Like ``request``, without retries."""
         header = self.authorization(scopes)
         response = self.once(method, address, header, **options)
         if response.status != 401 or not self.is_own(response.url):

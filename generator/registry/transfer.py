@@ -254,8 +254,7 @@ class Upload:
         if start == 0:
             response = self._send("PUT", last, 0)
         else:
-            header = self._session.authorization((self._scope,))
-            response = self._session.once("PUT", last, header, timeout=UPLOAD_TIMEOUT)
+            response = self._session.once_with_token("PUT", last, self._scope, timeout=UPLOAD_TIMEOUT)
         if response.status != 201:
             raise self._session.error(response)
 

@@ -139,6 +139,13 @@ def test_a_letter_that_two_chunks_share_stays_whole_whatever_the_other_stream_sa
     assert [event.text for event in fed(lines)[1] if event.kind == "log"] == ["warning", "größer", "gr�", "gr�"]
 
 
+def test_a_chunk_that_is_no_base64_is_left_out() -> None:
+    name = "[egg 1/2] RUN x"
+    broken = json.dumps({"logs": [{"vertex": f"sha256:{name}", "stream": 1, "data": "a"}]})
+    _, events = fed([vertex(name, started=AT.format(1)), broken, log(name, "after\n")])
+    assert [event.text for event in events if event.kind == "log"] == ["after"]
+
+
 @pytest.mark.parametrize("note", ["{odd words of buildx", "{", "{\n  odd", "{\n  odd\n}", '{"cut": '])
 def test_a_note_that_looks_like_json_hides_nothing_behind_it(note: str) -> None:
     name = "[egg 1/2] RUN x"

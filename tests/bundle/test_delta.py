@@ -376,6 +376,15 @@ def test_retag_that_makes_one_of_two(chain: Chain, tmp_path: Path) -> None:
     assert not engine.sent
 
 
+def test_retag_that_gives_equal_images_one_name_loads_one(tmp_path: Path) -> None:
+    one = image(tmp_path, "x", BASE)
+    path = save([one, SourceImage(("other/x:1.0",), one.layout, one.platforms)], tmp_path / "two", name="two").path
+    engine = Recorder()
+    load(path, engine, retag="localhost:5000/p")
+    assert [*engine.names] == ["localhost:5000/p/x:1.0"]
+    assert len(json.loads(engine.file("index.json"))["manifests"]) == 1
+
+
 @pytest.mark.parametrize("prefix", ["UPPER/x", "a b", "-x"])
 def test_retag_to_what_is_no_name(chain: Chain, prefix: str) -> None:
     with pytest.raises(InputError, match="--retag"):

@@ -156,7 +156,7 @@ def test_a_path_of_an_image_s_own_stays_under_another_prefix(registry: Loopback,
     file = with_paths(tmp_path, "localhost:5000/team")
     paths = {pushed.publication.path for pushed in send(registry, file)}
     assert paths == {"inside/fate/web/api", "inside/fate/api", "inside/fate/db"}
-    moved = renamed(inspect(file).index, "r.example.com/p")
+    moved = renamed(inspect(file).index, "r.example.com/p", "--retag")
     assert [image.references[0] for image in moved.images] == [
         "r.example.com/p/api:1", "r.example.com/p/db:1", "r.example.com/p/web/api:1",
     ]  # fmt: skip

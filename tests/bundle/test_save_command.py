@@ -187,7 +187,8 @@ def test_what_no_bundle_is_called_is_told_with_the_command_that_saves_it(words: 
     with pytest.raises(InputError) as caught:
         check_bundle_names(words.split(), plan_of)
     meant = "; did you mean redis?" if words == "rediss" else ""
-    assert str(caught.value) == f"{words}: no bundle has this name{meant}; there are components, third-party, all"
+    wrong = "are 2 names, a bundle has one of" if " " in words else f"no bundle has this name{meant}; there are"
+    assert str(caught.value) == f"{words}: {wrong} components, third-party, all"
     assert caught.value.hint == step
 
 

@@ -35,7 +35,6 @@ FROM {{ name }}
 {% endfor %}
 """
 FIXED = ("PREFIX", "BASE_TAG", "TAG", "HTTP_PROXY", "CACHE_TO")
-OURS = ("_IMAGE", "_SOURCE")
 REQUIRED = "PREFIX=p\nBASE_TAG=b\nTAG=1.0.0-t\n"
 quick = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
@@ -87,7 +86,8 @@ def test_plain_bake_reads_the_graph_that_was_planned(shell: dict[str, str], cata
             assert all(problem.where.startswith(("catalogue/1.0.yaml:", ".env")) for problem in error.problems), error
             return
         # a variable with the name of one of ours is meant for it
-        others = {name: value for name, value in shell.items() if name not in FIXED and not name.endswith(OURS)}
+        ours = {v.name for v in plan.variables if v.name in FIXED or v.name.endswith(("_IMAGE", "_SOURCE"))}
+        others = {name: value for name, value in shell.items() if name not in ours}
         names = [named.name for named in (*plan.targets, *plan.groups)]
         found = print_bake(Path(directory), others, *names)
     values = {variable.name: variable.value for variable in plan.variables}
