@@ -33,7 +33,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONGEST = ("test_docs", "test_verify", "test_secrets", "test_offline", "test_stack", "test_line_1_11")
+LONGEST = ("test_docs", "test_scale", "test_verify", "test_secrets", "test_offline", "test_stack", "test_line_1_11")
 """These start first, so that no worker is left alone with one of them at the end."""
 
 
