@@ -37,6 +37,7 @@ from generator.images.strictjson import (
     size,
     text,
 )
+from generator.text import without
 
 SCHEMA = 1
 MAX_MEMBERS = 100_000
@@ -104,7 +105,7 @@ class BundleIndex:
     def own_name(self, name: str) -> str:
         """What stays of a reference under another prefix, without its tag: ``web/api``, else the last part."""
         repository, start = reference.repository(name), f"{self.prefix}/"
-        return repository[len(start) :] if self.prefix and repository.startswith(start) else reference.short(name)
+        return without(start, repository) if self.prefix and repository.startswith(start) else reference.short(name)
 
     def blobs(self) -> dict[str, Descriptor]:
         """Every blob once, by digest, in the order of first use; also those that a delta leaves out."""

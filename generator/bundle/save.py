@@ -24,6 +24,7 @@ from generator.images.layout import SourceImage, read_all
 from generator.images.oci import Descriptor, compressed_with
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
+from generator.text import without
 
 if TYPE_CHECKING:
     from generator.registry.fetch import Fetch
@@ -164,7 +165,7 @@ def _prefix(prefix: str, images: Sequence[ResolvedImage]) -> str:
         return ""
     full = reference.repository(reference.normalize(f"{prefix}/x")).rpartition("/")[0]
     names = (reference.repository(name) for image in images for name in image.image.references)
-    own = any(name.startswith(f"{full}/") and "/" in name[len(full) + 1 :] for name in names)
+    own = any(name.startswith(f"{full}/") and "/" in without(f"{full}/", name) for name in names)
     return full if own else ""
 
 

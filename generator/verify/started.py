@@ -135,14 +135,14 @@ class _Trial:
                 yield Result("starts", self.started.where, "a container starts", error.message, False)
 
         results: list[Result] = []
-        begun = time.time()
+        begun, clock = time.time(), time.monotonic()
         for result in checked():
-            log, seconds = () if result.ok else result.log[-TAIL:], round(time.time() - begun, 3)
+            log, seconds = () if result.ok else result.log[-TAIL:], round(time.monotonic() - clock, 3)
             image, platform = self.subject.image, self.subject.platform
             results.append(
                 replace(result, image=image, platform=platform, log=log, seconds=seconds, begun=round(begun, 3))
             )
-            begun = time.time()
+            begun, clock = time.time(), time.monotonic()
         return results
 
     def commands(self) -> Iterator[Result]:
