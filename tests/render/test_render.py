@@ -9,7 +9,7 @@ import pytest
 
 from generator.errors import InputError
 from generator.project import Project, packaged_data
-from generator.render.render import BAKE_FILE, render
+from generator.render.render import BAKE_FILE, COMPOSE_FILE, render
 from generator.workspace import load
 from tests.catalogue.test_lines import NEWEST
 from tests.fate_plan import LINES, plan_of
@@ -62,6 +62,14 @@ def test_every_stage_has_a_name_and_every_script_begins_with_what_it_does(releas
     for path, text in tree.items():
         assert not re.findall(r"(?m)^FROM (?!.* AS \w).*$", text), path
         assert not re.findall(r"(?m)^(?:RUN .*)?<<'EOF'\n(?!# \w).*$", text), path
+
+
+@pytest.mark.parametrize("release", [release for release in NEWEST if plan_of(version=release).party])
+def test_a_party_starts_one_python_processor_for_each_session(release: str) -> None:
+    """eggroll 1 ends a session whose processors are not all up after 5 s: on two cores, KubeFATE's 16 never are."""
+    compose = render(plan_of(version=release, tag=f"{release}-release"), [packaged_data("templates")])[COMPOSE_FILE]
+    counts = re.findall(r"(?m)^ +eggroll\.\S*(?:session\.max\.count|processors\.per\.node)=(.*)$", compose)
+    assert counts == ["1", "1"]
 
 
 def test_the_pins_and_packages_that_a_line_changes_are_in_its_dockerfiles() -> None:
