@@ -6,6 +6,7 @@ A check looks at one thing and gives a ``Check``: the row that the doctor prints
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import re
 import shlex
 import shutil
@@ -24,10 +25,11 @@ from generator.docker.engine import BUILDX_NEEDED, BUILDX_UNKNOWN, Answers, Fact
 from generator.docker.git import Checkout, uncommitted
 from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.docker.process import find_docker
-from generator.errors import EngineError, FategenError, InputError, Problem
+from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
 from generator.plan.plan import Plan, PlannedSource, Target
 from generator.project import find_project
 from generator.render.dockerfile import copied, runs_on_target
+from generator.render.render import template_name
 from generator.text import show_version
 from generator.workspace import Workspace, load
 
@@ -168,6 +170,9 @@ def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator
         else:
             copies = ((path, file) for file, text in dockerfiles.items() for path in copied(text, source.name))
             missing = {path: file for path, file in copies if path and not any(directory.glob(path))}
+            typos = {path: typo for path, file in missing.items() if (typo := _typo(build, source, path, file))}
+            yield from typos.values()
+            missing = {path: file for path, file in missing.items() if path not in typos}
             if not missing:
                 continue
             more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
@@ -175,6 +180,20 @@ def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator
             paths = ", ".join([*missing][:SHOWN])
             wrong = f"has no {paths}{more}, for {files}: check out the right commit, or correct your template"
         yield Problem(source.where, f"{key_of(source.name, '_SOURCE')}: {source.location} {wrong}")
+
+
+def _typo(build: Build, source: PlannedSource, path: str, dockerfile: str) -> Problem | None:
+    """The problem of a template of the project's own that copies what has nearly the name of what is there."""
+    target = next(target for target in build.job.involved if target.dockerfile == dockerfile)
+    template = template_name(build.workspace.template(target))
+    parent, name = posixpath.split(path)
+    near = did_you_mean(name, [file.name for file in (build.root / source.location / parent).glob("*")])
+    if not near or template.startswith("packaged "):
+        return None
+    lines = enumerate(build.workspace.tree[dockerfile].splitlines(), 1)
+    number = next((number for number, line in lines if f"--from={source.name}" in line and path in line), 1)
+    what = f"COPY --from={source.name}: {source.location} has no {path}{near} (rendered from {template})"
+    return Problem(f"{dockerfile}:{number}", what)
 
 
 def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Problem]:

@@ -134,6 +134,23 @@ def test_a_wrong_checkout_and_one_without_a_file_name_what_is_missing(tmp_path: 
     assert "FATE has no requirements.txt, for dockerfiles/base-image/Dockerfile: check out the right" in problem
 
 
+def test_a_typo_in_the_projects_own_template_is_not_the_checkouts_fault(tmp_path: Path) -> None:
+    own = tmp_path / "templates/dockerfiles/python.Dockerfile.j2"
+    own.parent.mkdir(parents=True)
+    packaged = packaged_data("templates") / "dockerfiles/python.Dockerfile.j2"
+    own.write_text(packaged.read_text().replace("COPY --from=fate fate_flow", "COPY --from=fate fate_flw"))
+    plan = plan_of(sources=(Override("fate", str(SAMPLE / "fate"), ".env:4"),))
+    project = Project(tmp_path)
+    tree = render(plan, project.search_path("templates"))
+    job = make_job(plan, ("all",), Options())
+    [check] = file_checks(Build(Workspace(project, plan, tree, ()), job))
+    line = tree["dockerfiles/python/Dockerfile"].splitlines().index("COPY --from=fate fate_flw ./fate_flow") + 1
+    assert [str(problem) for problem in check.problems] == [
+        f"dockerfiles/python/Dockerfile:{line}: COPY --from=fate: {SAMPLE / 'fate'} has no fate_flw; did you mean "
+        "fate_flow? (rendered from templates/dockerfiles/python.Dockerfile.j2)"
+    ]
+
+
 # uncommitted sources
 
 
