@@ -60,8 +60,7 @@ class DockerTarget:
 
     def remove(self, *names: str) -> None:
         """Takes names away, and images by their IDs that it keeps without one."""
-        for name in names:
-            _run(self.env, "docker", "image", "rm", "--force", name)
+        _run(self.env, "docker", "image", "rm", "--force", *names)
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,7 @@ class PodmanTarget:
         return _run(self.env, "podman", "save", "--output", "/dev/null", _full(name)).returncode == 0
 
     def remove(self, *names: str) -> None:
-        for name in names:
-            _run(self.env, "podman", "image", "rm", _full(name))
+        _run(self.env, "podman", "image", "rm", "--ignore", *map(_full, names))
 
 
 @dataclass(frozen=True)
@@ -116,9 +114,8 @@ class ContainerdTarget:
         return [line.split()[3] for line in lines] == ["complete"]
 
     def remove(self, *names: str) -> None:
-        for name in names:
-            # --sync: its blobs are gone, too, when it returns
-            self._ctr("images", "rm", "--sync", _full(name))
+        # --sync: their blobs are gone, too, when it returns
+        self._ctr("images", "rm", "--sync", *map(_full, names))
 
 
 Target = DockerTarget | PodmanTarget | ContainerdTarget
@@ -134,10 +131,10 @@ def target(kind: str, namespace: str) -> Target:
 
 
 KINDS = {
+    "docker 28, containerd store": "FATEGEN_SANDBOX_DOCKER28_CONTAINERD",
     "docker, containerd store": "DOCKER_HOST",
     "docker, graphdriver": "FATEGEN_SANDBOX_GRAPHDRIVER",
     "docker 20.10": "FATEGEN_SANDBOX_DOCKER20",
-    "docker 28, containerd store": "FATEGEN_SANDBOX_DOCKER28_CONTAINERD",
     "docker 28, graphdriver": "FATEGEN_SANDBOX_DOCKER28",
     "containerd": "FATEGEN_SANDBOX_CONTAINERD",
     "podman": "PATH",

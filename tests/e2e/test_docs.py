@@ -20,7 +20,7 @@ import pytest
 
 from tests.bundle.layouts import simple
 from tests.e2e.checkouts import served_sources
-from tests.e2e.conftest import bridge_address, docker
+from tests.e2e.conftest import bridge_address, docker, forget
 from tests.e2e.console import Session, outside, steps
 from tests.e2e.mirror import FORWARD, Mirror, packages
 from tests.sample_project import SAMPLE_1_11
@@ -30,7 +30,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # test_harbor runs its page: it needs more than a name in another's place
 PAGES = [p for p in PAGES if "```console" in p.read_text(encoding="utf-8") and p.name != "harbor.md"]
 
-LONG = ("air-gapped.md", "first-release.md", "lines.md", "party.md", "proxy.md", "publish.md", "verify.md")
+LONG = ("air-gapped.md", "first-release.md", "kubefate.md", "lines.md", "party.md", "proxy.md", "publish.md", "verify.md")
 """Pages that do for minutes what the README does, or tests of load_into, publish, stack, secrets and verify."""
 
 Values = dict[str, str]
@@ -206,7 +206,7 @@ def tidy(prefix: str) -> None:
     for reference in listed:
         if containers := docker("ps", "--all", "--quiet", f"--filter=ancestor={reference}").split():
             docker("rm", "--force", "--volumes", *containers)
-        docker("image", "rm", "--force", reference)
+        forget(reference)
 
 
 def test_every_page_is_named_in_the_readme() -> None:

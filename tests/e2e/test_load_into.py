@@ -100,17 +100,17 @@ def on(*kinds: str) -> pytest.MarkDecorator:
 
 
 EVERY = on(*KINDS)
-ONE = on("docker, containerd store")
-BOTH_STORES = on("docker, containerd store", "docker 20.10")
+# one that builds nothing: an engine with a build cache takes seconds for each image that is removed
+ONE = on("docker 28, containerd store")
+BOTH_STORES = on("docker 28, containerd store", "docker 20.10")
 # other engines are asked in another way
-DOCKERS = ("docker, containerd store", "docker 20.10", "docker 28, containerd store")
+DOCKERS = ("docker 28, containerd store", "docker 20.10", "docker, containerd store")
 TWO_DOCKERS = pytest.mark.parametrize("engine", DOCKERS[:2], indirect=True)
 
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest, registry: str, chain: Chain) -> Iterator[Target]:
     found = target(request.param, SPACE)
-    found.remove(X, Y, *MOVED, *chain.ids)
     yield found
     found.remove(X, Y, *MOVED, *chain.ids)
 

@@ -19,6 +19,7 @@ from generator.images.layout import SourceImage
 from generator.loader.build import modules, write_loader
 from tests.bundle.layouts import simple
 from tests.e2e.conftest import Fategen, Ran, docker, succeeded
+from tests.e2e.into import KINDS
 
 IMAGE = f"fgload-{os.getpid()}/b:1.0"
 
@@ -57,7 +58,8 @@ class Host:
 
 
 @pytest.fixture
-def host(registry: str, tmp_path: Path) -> Iterator[Host]:
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
+    monkeypatch.setenv("DOCKER_HOST", os.environ[KINDS["docker 28, containerd store"]])
     site = tmp_path / "site"
     site.mkdir()
     source = SourceImage((IMAGE,), simple(tmp_path / "b", "b"), ("linux/amd64",))

@@ -14,7 +14,7 @@ import pytest
 from generator.bundle.from_engine import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
-from tests.e2e.conftest import Fategen, docker, make_project, succeeded
+from tests.e2e.conftest import Fategen, forget, make_project, succeeded
 
 CHOSEN = ("--image", "roll", "--image", "python", "-q")
 
@@ -31,7 +31,7 @@ def built(fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     )
     shutil.move(project / ".fategen/layouts", project / "layouts")
     yield project
-    docker("image", "rm", "--force", *fategen("images", "--format", "references", cwd=project).out.split(), check=False)
+    forget(*fategen("images", "--format", "references", cwd=project).out.split())
 
 
 @pytest.mark.parametrize("origin", ["engine", "layout:layouts"])

@@ -15,7 +15,7 @@ import pytest
 
 from generator.project import find_project, packaged_data
 from generator.verify.origins import place
-from tests.e2e.conftest import Fategen, docker, make_project, succeeded
+from tests.e2e.conftest import Fategen, docker, forget, make_project, succeeded
 
 SPACE = f"stack-{os.getpid()}"
 
@@ -30,7 +30,7 @@ def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
     )
     yield directory
     listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"--filter=reference={registry}/{SPACE}/*")
-    docker("image", "rm", "--force", *listed.split(), check=False)
+    forget(*listed.split())
 
 
 @pytest.fixture
@@ -106,6 +106,7 @@ def test_what_is_configured_wrong_is_named_first(broken: Path, project: Path, fa
     assert left(project) == []
 
 
+@pytest.mark.full
 def test_ctrl_c_takes_everything_down(project: Path) -> None:
     command = [sys.executable, "-m", "generator", "verify", "--stack"]
     with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -24,7 +24,7 @@ import pytest
 from generator.project import packaged_data
 from generator.verify.origins import NAMES, place
 from generator.verify.started import LABEL
-from tests.e2e.conftest import Fategen, Ran, digest_of, docker, is_pushed, make_project, registry_get, succeeded
+from tests.e2e.conftest import Fategen, Ran, digest_of, docker, forget, is_pushed, make_project, registry_get, succeeded
 from tests.sample_project import make_sample_project
 
 SPACE = f"verify-{os.getpid()}"
@@ -108,8 +108,7 @@ def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
     yield Project(directory, registry, fategen)
     spaces = (f"{SPACE}/*", f"{SPACE}/broken/*", f"{SPACE}-fails/*")
     filters = [f"--filter=reference={registry}/{space}" for space in spaces]
-    names = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", *filters).split()
-    docker("image", "rm", "--force", *names, check=False)
+    forget(*docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", *filters).split())
 
 
 @pytest.fixture(scope="module")
