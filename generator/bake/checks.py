@@ -375,7 +375,7 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
     free, needed = shutil.disk_usage(start).free, f"{DISK_NEEDED / 1e9:.0f} GB for a full build and a bundle"
     get = "docker buildx prune frees build caches; you can delete .fategen"
     scarce = () if free >= DISK_NEEDED else (get, "small builds")
-    checks.append(Check("disk", "note" if scarce else "ok", f"{free / 1e9:.0f} GB free", needed, *scarce))
+    checks.append(Check("disk", "note" if scarce else "ok", f"{free // 10**9} GB free", needed, *scarce))
     needed = "to keep the rendered files under review"
     if git := shutil.which("git"):
         checks.append(Check("git", "ok", git, needed))
