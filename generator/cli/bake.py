@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 @click.option("--push", is_flag=True, help="Push to PREFIX after everything has built.")
 @click.option("--load", is_flag=True, help="Load the images into the local engine after everything has built.")
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")
+@click.option("--within", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
+              help="With --verify: how long a service has until it listens; default: as its contract says, or 120.")  # fmt: skip
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Build only this platform. Repeatable.")
 @click.option("--builder", default="", metavar="B", help="The buildx builder; default: the current one.")
 @click.option("--published-base", is_flag=True, help="Do not build base images: use the published ones in PREFIX.")
@@ -57,6 +59,7 @@ def command(
     push: bool,
     load: bool,
     verify: bool,
+    within: float,
     show: bool,
     digests: Path | None,
     output_format: str,
@@ -76,6 +79,8 @@ def command(
         raise InputError(Problem("--digests", "only with --push: it names what was uploaded"))
     if digests and not digests.parent.is_dir():
         raise InputError(Problem("--digests", f"{digests.parent} is not a directory"))
+    if within and not verify:
+        raise InputError(Problem("--within", "only with --verify: it is for services that are started"))
     output: Output = "push" if push else "load" if load else "none"
     project = open_project(directory)
     docker = find_docker().at(project.root)
@@ -107,7 +112,7 @@ def command(
 
             commits = source_commits(context)
         begun = time.monotonic()
-        built = bake(context, partial(_verify, context, workspace, output_format) if verify else None)
+        built = bake(context, partial(_verify, context, workspace, output_format, within) if verify else None)
         if digests:
             write_digests(digests, workspace, commits, built)
             say(f"uploaded without tags; publish it with the other machines' files: fategen join {digests} …")
@@ -118,7 +123,9 @@ def command(
     )
 
 
-def _verify(context: BakeContext, workspace: Workspace, output_format: str, sources: Sequence[SourceImage]) -> None:
+def _verify(
+    context: BakeContext, workspace: Workspace, output_format: str, within: float, sources: Sequence[SourceImage]
+) -> None:
     """Checks every platform against its contract, and starts the engine's own platform if there is an engine."""
     from generator.cli.verify import print_results
     from generator.verify.origins import from_layouts
@@ -129,7 +136,7 @@ def _verify(context: BakeContext, workspace: Workspace, output_format: str, sour
         say(f"nothing is started: {problem.message}")
     origin = from_layouts(targets, sources, context.state / "verify")
     docker = None if problem else context.docker
-    results = check_images(origin, workspace.project, docker, context.quiet, start_failed=False)
+    results = check_images(origin, workspace.project, docker, context.quiet, start_failed=False, within=within)
     consequence = "nothing was published" if context.job.options.output == "push" else ""
     print_results(results, output_format, only_failures=True, consequence=consequence)
     if not context.quiet:

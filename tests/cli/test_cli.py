@@ -38,6 +38,7 @@ def run(project_dir: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch) -> Run
          "doctor --help"),
         ("images --set roll.platform=x", "--set: expected KEY=value, such as --set TAG=test; for an "
          "attribute of a target: docker buildx bake -f out/docker-bake.hcl --set"),
+        ("bake --within 9", "--within: only with --verify: it is for services that are started"),
     ],
 )  # fmt: skip
 def test_what_is_typed_wrongly_is_told_as_every_other_error(run: Run, typed: str, said: str) -> None:
