@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--load", is_flag=True, help="Load the images into the local engine after everything has built.")
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")
 @click.option("--within", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
-              help="With --verify: how long a service has until it listens; default: as its contract says, or 120.")  # fmt: skip
+              help="With --verify: how long a service has to listen; default: its contract's, or 120.")  # fmt: skip
 @click.option("--platform", "platforms", multiple=True, metavar="P", help="Build only this platform. Repeatable.")
 @click.option("--builder", default="", metavar="B", help="The buildx builder; default: the current one.")
 @click.option("--published-base", is_flag=True, help="Do not build base images: use the published ones in PREFIX.")

@@ -30,7 +30,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # test_harbor runs its page: it needs more than a name in another's place
 PAGES = [p for p in PAGES if "```console" in p.read_text(encoding="utf-8") and p.name != "harbor.md"]
 
-LONG = ("air-gapped.md", "first-release.md", "kubefate.md", "lines.md", "party.md", "proxy.md", "publish.md", "verify.md")
+LONG = (
+    "air-gapped.md", "first-release.md", "kubefate.md", "lines.md", "party.md", "proxy.md", "publish.md", "verify.md",
+)  # fmt: skip
 """Pages that do for minutes what the README does, or tests of load_into, publish, stack, secrets and verify."""
 
 Values = dict[str, str]
