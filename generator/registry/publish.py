@@ -12,14 +12,14 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from generator.docker.process import signals_deferred
 from generator.errors import EngineError, InputError, Problem
 from generator.files import disk_errors, lock, write_atomically
 from generator.images.image import Contents
-from generator.images.oci import Descriptor
+from generator.images.oci import INDEX_TYPES, Descriptor, parse_index
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet, say
 from generator.registry.client import RawManifest, Registry
@@ -107,6 +107,7 @@ class Publisher:
         with locked(self._state):
             earlier = self._earlier()
             self._before = self._read_tags()
+            self._publications = [self._attested(publication, movable) for publication in self._publications]
             self._check_tags(movable)
             sent = self._upload_all()
             self._uploads.forget()
@@ -126,6 +127,27 @@ class Publisher:
         tags = [(publication.path, tag) for publication in self._publications for tag in publication.tags]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return dict(zip(tags, pool.map(lambda tag: self._registry.digest(*tag), tags), strict=True))
+
+    def _attested(self, publication: Publication, movable: Callable[[str], bool]) -> Publication:
+        """The publication; or, where its tags may not move, what they point to if only attestations differ.
+
+        Those of a second build state its time, so that the same images would never be pushed twice.
+        """
+        digests = {self._before[publication.path, tag] for tag in publication.tags}
+        if len(digests) != 1 or digests & {"", publication.target.digest} or any(map(movable, publication.tags)):
+            return publication
+        try:
+            existing = self._registry.manifest(publication.path, digests.pop())
+            children = parse_index(existing.data, existing.media_type) if existing.media_type in INDEX_TYPES else ()
+        except (Malformed, RegistryError):
+            # the check of the tags says what is wrong
+            return publication
+        images = {child.descriptor.digest for child in children if not child.attestation}
+        if images != set(publication.contents.digests.values()):
+            return publication
+        tags = ", ".join(publication.tags)
+        say(f"{publication.path}:{tags}: already points to these images, with the attestations of another build")
+        return replace(publication, target=existing.descriptor, read=None)
 
     def _check_tags(self, movable: Callable[[str], bool]) -> None:
         """Raises InputError with every tag that points to another image and may not move, or would lose a platform."""
@@ -246,8 +268,8 @@ def tag_problem(
     if movable(tag.name):
         return None
     message = (
-        f"already points to another image, {tag.before[:19]}…; --overwrite moves it, and MOVABLE_TAGS in .env "
-        "lists tags that bake --push always may move"
+        f"already points to another image, {tag.before[:19]}…: give this one another tag in .env (TAG; BASE_TAG for a "
+        "base image); or --overwrite moves the tag, and MOVABLE_TAGS lists tags that a push may always move"
     )
     return Problem(where, message)
 

@@ -42,7 +42,9 @@ def described(data: bytes, media_type: str) -> Descriptor:
     return Descriptor(sha256(data), len(data), media_type)
 
 
-def image(path: str, version: str, platforms: tuple[str, ...] = ("amd64", "arm64")) -> Publication:
+def image(
+    path: str, version: str, platforms: tuple[str, ...] = ("amd64", "arm64"), attestation: str = ""
+) -> Publication:
     """An image whose platforms have one layer each."""
     stored: dict[str, bytes] = {}
 
@@ -61,6 +63,12 @@ def image(path: str, version: str, platforms: tuple[str, ...] = ("amd64", "arm64
     manifests = tuple(image.manifest for image in images)
     blobs = tuple(blob for image in images for blob in (image.layers[0].blob, image.config))
     children = [image.manifest.as_json(image.platform) for image in images]
+    if attestation:
+        statement, config = keep(attestation.encode(), "application/vnd.in-toto+json"), keep({}, OCI_CONFIG)
+        content = {"schemaVersion": 2, "config": config.as_json(), "layers": [statement.as_json()]}
+        manifests += (keep(content, OCI_MANIFEST),)
+        blobs += (statement, config)
+        children.append(manifests[-1].as_json("unknown/unknown"))
     index = keep({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}, OCI_INDEX)
     everything = Contents(tuple(images), manifests, blobs)
     return Publication(f"fate/{path}", ("1.0",), index, everything, read=lambda blob: iter([stored[blob.digest]]))
@@ -294,6 +302,21 @@ def test_a_tag_that_points_to_another_image_does_not_move(registry: Loopback, tm
     assert len(error.value.problems) == 3 and "--overwrite" in error.value.message
     assert tags(registry) == digests(release("1")) and not registry.paths("POST"), "nothing was uploaded"
     assert all(image.state == "pushed" for image in publish(registry, release("2"), tmp_path, overwrite=True))
+
+
+@pytest.mark.parametrize("attestation", ["", "built at 9:00"])
+def test_the_same_images_with_other_attestations_are_there_already(
+    registry: Loopback, tmp_path: Path, attestation: str
+) -> None:
+    """With PROVENANCE=true each build states its time."""
+    published, again = (image("a", "1", attestation=text) for text in (attestation, "built at 10:00"))
+    publish(registry, [published], tmp_path)
+    registry.asked.clear()
+    [done] = publish(registry, [again], tmp_path)
+    assert (done.state, done.publication.target) == ("was there", published.target)
+    assert not registry.paths("PUT")
+    publish(registry, [again], tmp_path, overwrite=True)
+    assert tags(registry)[0] == again.target.digest
 
 
 def test_movable_tags_move(registry: Loopback, tmp_path: Path) -> None:
