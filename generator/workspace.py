@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os.path
 import re
@@ -124,6 +125,9 @@ def create(project: Project, release: str = "", family: str = "") -> Workspace:
     except BaseException as error:
         for file in made:
             file.unlink(missing_ok=True)
+        for directory in (project.root / parent for name in starter for parent in Path(name).parents[:-1]):
+            with contextlib.suppress(OSError):
+                directory.rmdir()  # unless there is something in it
         if isinstance(error, OSError):
             raise EngineError(f"cannot write into {project.root}: {error.strerror}") from error
         raise
@@ -214,7 +218,8 @@ def _load_line(project: Project, family: Family, version: str, where: str) -> Li
     key = "" if where == "--release" else f"{family.version_key}: "
     raise InputError(
         Problem(where, f"{key}no catalogue/{name}; there are lines {', '.join(_lines(project))}"),
-        hint=f"fategen init --release lists all releases; for another, add a catalogue/{name} to the project",
+        hint="fategen init --release lists all releases; another line is another file: in "
+        f'catalogue/{name} line: "{line}", extends: another line, and its releases (docs/your-own-family.md)',
     )
 
 

@@ -584,6 +584,10 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
     kinds = {image.name: image.kind for image in line.images}
     parents = {**bases, **kinds}
     for release in line.releases:
+        if not release.version.startswith(f"{line.name}."):
+            other = ".".join(release.version.split(".")[:2])
+            wrong = f"{release.version} is no release of the line {line.name}; it needs a catalogue/{other}.yaml"
+            problems.append(Problem(release.where, wrong))
         taken = {ref.name for ref in release.refs}
         missing = (source.name for source in line.sources if source.git and source.name not in taken)
         problems += [Problem(release.where, f"{name}: missing") for name in missing]

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from generator.config.env import parse_settings
+from generator.errors import InputError, Problem
 from generator.plan.plan import make_plan
 from generator.project import Project
 from generator.text import WIDTH, table
@@ -26,15 +27,17 @@ LIST = "?"
     flag_value=LIST,
     help="The release. Alone: list all.",
 )
-@click.option("--family", metavar="NAME", default="",
+@click.option("--family", metavar="NAME",
               help="Begin an image family of your own: a catalogue, templates and sources too.")  # fmt: skip
-def command(directory: Path, release: str, family: str) -> None:
+def command(directory: Path, release: str, family: str | None) -> None:
     """Write a commented .env into DIRECTORY (default: here) and render the project. An existing .env is kept."""
     project = Project(directory.resolve())
     if release == LIST:
         click.echo(table(("LINE", "RELEASES", "PLATFORMS", "IMAGES"), [*_rows(project)], WIDTH))
         return
-    workspace = create(project, release, family)
+    if family is not None and not family.strip():
+        raise InputError(Problem("--family", "the family needs a name, such as Greetings"))
+    workspace = create(project, release, family or "")
     click.echo(f"wrote .env and {len(workspace.tree)} files for {workspace.plan.title}")
     if family:
         click.echo("next: put your images into catalogue/, templates/ and app/, run fategen render, then: fategen bake")

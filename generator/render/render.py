@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator import __version__
-from generator.errors import FategenError, InputError, Problem
+from generator.errors import FategenError, InputError, Problem, did_you_mean
 from generator.project import packaged_data
 from generator.render import hcl
 from generator.render.dockerfile import names_in
@@ -227,6 +227,10 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
         limits = {RecursionError: "it includes or calls itself without end", MemoryError: "it takes too much memory"}
         # of an object of ours a template's author knows the name of its class alone
         what = limits.get(type(error)) or re.sub(r"'generator\.\S*?(\w+) object'", r"\1", str(error))
+        if missing := re.fullmatch(r"'dict object' has no attribute '(.*)'", what):
+            mappings = [values.get(name) for name in ("params", "bases", "keys")]
+            known = [name for mapping in mappings if isinstance(mapping, dict) for name in mapping]
+            what = f"params, bases and keys have no {missing[1]}{did_you_mean(missing[1], known)}"
         raise InputError(Problem(place, f"{what}{inside}")) from error
     if not is_generated(text):
         wrong = "renders no header, which marks generated files; begin it with: # {{ header }}"

@@ -122,7 +122,8 @@ def test_a_chain_of_images_may_be_long_and_in_any_order(platforms: str) -> None:
 
 
 def test_a_line_is_what_its_file_is_called() -> None:
-    assert problems_of(lambda: parse_line(GOOD.replace('"1"', '"1.3"'), name="catalogue/1.4.yaml")) == [
+    text = GOOD.replace('"1"', '"1.3"').replace("1.0.0:", "1.3.0:")
+    assert problems_of(lambda: parse_line(text, name="catalogue/1.4.yaml")) == [
         "catalogue/1.4.yaml:1: line: 1.3 does not match the name of the file, 1.4"
     ]
 
@@ -168,6 +169,7 @@ BAD = [
     ("{git: https://example.com/code.git}", "{git: https://example.com/code.git, fetch-in: jra}",
      "c.yaml:6: code: unknown base jra; did you mean jre?"),
     (f'    code: {{ref: v1, commit: "{SHA}"}}', "    {}", "c.yaml:4: code: missing"),
+    ("1.0.0:", "2.1.0:", "c.yaml:4: 2.1.0 is no release of the line 1; it needs a catalogue/2.1.yaml"),
     ("    code: {ref", "    coda: {ref", "c.yaml:4: coda: unknown source; did you mean code?"),
     ("  three:", "  one.two:",
      'c.yaml:12: "one.two" is not a name: lower-case letters and digits, joined by "-" or "_"'),

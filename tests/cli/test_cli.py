@@ -182,6 +182,16 @@ def test_init_of_a_release_that_is_none_writes_nothing(run: Run, project_dir: Pa
     assert (code, said in err, (project_dir / "new").exists()) == (2, True, False)
 
 
+def test_a_family_that_cannot_be_begun_leaves_nothing_behind(run: Run, project_dir: Path) -> None:
+    (project_dir / "new/app").mkdir(parents=True)
+    (project_dir / "new/app/mine").touch()
+    code, _, err = run("init", "new", "--family", "Shop", "--release", "2.0.0")
+    assert (code, "no catalogue/2.0.yaml; there are lines 1.0" in err) == (2, True)
+    left = [path for path in (project_dir / "new").rglob("*") if path.name != "mine"]
+    assert left == [project_dir / "new/app"]
+    assert run("init", "new", "--family", " ")[2].startswith("error: --family: the family needs a name")
+
+
 def test_init_never_writes_over_an_env(run: Run, project_dir: Path) -> None:
     before = (project_dir / ".env").read_bytes()
     code, _, err = run("init")

@@ -202,6 +202,11 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
             '{% import "macros.j2" as m %}\n{{ m.source_stages(image.sourcez) }}\n',
             f"templates/{PYTHON}:2: Target has no attribute 'sourcez' (in packaged templates/macros.j2:",
         ),
+        (
+            PYTHON,
+            "{{ keys.PIP_INDEX_URI }}{{ header }}\n",
+            f"templates/{PYTHON}:1: params, bases and keys have no PIP_INDEX_URI; did you mean PIP_INDEX_URL?",
+        ),
         (PYTHON, '{% include "../../etc/passwd" %}\n', "templates/../../etc/passwd: template not found"),
         *(
             (PYTHON, f"# {{{{ header }}}}\n{text}\n", f"templates/{PYTHON}:2: {said}")
