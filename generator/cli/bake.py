@@ -103,9 +103,9 @@ def command(
             context = make_context(docker, workspace, bake_file, names, options, answers, quiet=quiet, verbose=verbose)
         for note in not_built(plan, names):
             say(note)
+        prefix = plan.settings.prefix
         if not quiet:
             used = context.facts.builder
-            prefix = plan.settings.prefix
             say(f"{plan.title} → {prefix}   tag {plan.settings.tag}   builder {used.name} ({used.driver})")
         if digests:
             from generator.bake.join import source_commits, write_digests
@@ -116,6 +116,9 @@ def command(
         if digests:
             write_digests(digests, workspace, commits, built)
             say(f"uploaded without tags; publish it with the other machines' files: fategen join {digests} …")
+        elif push and not quiet:
+            pushed = (reference.removeprefix(f"{prefix}/") for image in built for reference in image.references)
+            say(f"pushed to {prefix}: {' '.join(pushed)}")
     click.echo(
         json.dumps([image.as_json() for image in built], indent=2)
         if output_format == "json"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.save import save
+from generator.catalogue.contract import Contract
 from generator.catalogue.line import parse_line
 from generator.config.settings import Settings
 from generator.errors import InputError
@@ -31,6 +32,14 @@ from tests.fate_plan import plan_of
 def test_what_has_no_contract_is_never_called_checked(name: str, said: str) -> None:
     with pytest.raises(InputError, match=f"^{name}: {said}"):
         require_contracts(plan_of(), ["roll", name])
+
+
+def test_a_family_without_contracts_is_told_how_to_write_one() -> None:
+    plan = plan_of()
+    bare = replace(plan, targets=tuple(replace(target, contract=Contract()) for target in plan.targets))
+    with pytest.raises(InputError, match=r"^no image of FATE .* has a contract") as error:
+        require_contracts(bare, ["all"])
+    assert error.value.hint == "add contract: to an image in the catalogue (docs/verify.md)"
 
 
 @pytest.mark.parametrize("name", ["all", "base", "components", "egg"])
