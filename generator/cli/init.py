@@ -38,10 +38,12 @@ def command(directory: Path, release: str, family: str | None) -> None:
     if family is not None and not family.strip():
         raise InputError(Problem("--family", "the family needs a name, such as Greetings"))
     workspace = create(project, release, family or "")
-    click.echo(f"wrote .env and {len(workspace.tree)} files for {workspace.plan.title}")
+    rendered = f"{len(workspace.tree)} files for {workspace.plan.title}"
     if family:
+        click.echo(f"wrote .env, catalogue/, templates/ and app/, and rendered {rendered}")
         click.echo("next: put your images into catalogue/, templates/ and app/, run fategen render, then: fategen bake")
     else:
+        click.echo(f"wrote .env and {rendered}")
         click.echo("next: review .env, run fategen render, commit the files, then run: fategen bake")
 
 

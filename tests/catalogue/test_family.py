@@ -112,7 +112,7 @@ OF_ANOTHER = re.compile("(?i).*(?:fate(?!gen)|apache|eggroll|federated).*")
 @pytest.mark.parametrize("name", ["Greetings", "My Shop: Größe 2", "3D", "東京"])
 def test_a_family_of_ones_own_is_begun_with_its_name_alone(name: str, tmp_path: Path) -> None:
     said = run("init", tmp_path, "--family", name)
-    assert said.startswith(f"wrote .env and 4 files for {name} 1.0.0\n")
+    assert said.startswith(f"wrote .env, catalogue/, templates/ and app/, and rendered 4 files for {name} 1.0.0\n")
     for command in ("images", "override", "explain hello", "render --check", "images --external"):
         said += run(*command.split(), "-C", tmp_path)
     assert "hello    component  1.0.0  linux/amd64 linux/arm64  runtime\n" in said and "rror" not in said
@@ -140,7 +140,7 @@ def test_one_that_could_not_be_begun_can_be_begun_again(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("in the way", encoding="utf-8")
     assert "out" in run("init", tmp_path, "--family", "Greetings")
     (tmp_path / "out").unlink()
-    assert run("init", tmp_path, "--family", "Greetings").startswith("wrote .env")
+    assert run("init", tmp_path, "--family", "Greetings").startswith("wrote .env, catalogue/")
 
 
 def test_a_name_of_the_packaged_family_has_not_its_template(tools: Path) -> None:
