@@ -206,8 +206,8 @@ def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Pro
         sources = {name for target in tagged for name in build.job.sources(target)}
         for name in uncommitted(sources, states) if settings.where(key) != "--set" else ():
             message = (
-                f"{states[name].describe()}; it is not pushed as {tag}, which is the release's tag: commit it, or give "
-                f"the push a tag of its own (--set {key}=…), or add --allow-dirty"
+                f"{states[name].describe()}; not pushed as {tag}, the release's tag: commit the changes, give the push "
+                f"a tag of its own (--set {key}=…), or add --allow-dirty"
             )
             yield Problem(states[name].source.where, message)
 

@@ -147,7 +147,7 @@ def make_context(
             movable = movable_tags(plan.settings.movable_tags.split(), options.overwrite)
             lost, fixed = check_tags(build.job.targets, access, movable)
             inputs += lost
-            exist = f"in the registry already: {', '.join(fixed)}; an image that differs needs --overwrite"
+            exist = f"already in the registry: {', '.join(fixed)}; pushing a different image there needs --overwrite"
             notes += [exist] if fixed else []
         notes += filter(None, [media_type_note(access.host, plan.settings.media_types)])
         env = {**env, **client_trust(access.host, env, authorities, state)}

@@ -33,10 +33,10 @@ class Checkout:
         return bool(self.changed or self.unknown)
 
     def describe(self) -> str:
-        """``library: ../library at 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; not committed: a.py, b.py``."""
+        """``library: ../library at commit 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; not committed: a.py, b.py``."""
         text = f"{self.source.name}: {self.source.location}"
         if self.commit:
-            text += f" at {self.commit[:12]}"
+            text += f" at commit {self.commit[:12]}"
             if self.source.release_commit not in ("", self.commit) and not self.same_files:
                 text += f", not the release's {self.source.release_commit[:12]}"
         if self.changed:

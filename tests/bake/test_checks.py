@@ -165,7 +165,7 @@ def dirty(names: tuple[str, ...], source: str = "fate", **options: object) -> li
 
 def test_uncommitted_changes_are_not_pushed_to_the_tags_of_env() -> None:
     [problem] = dirty(("components",))
-    assert problem.startswith(".env:5: fate: ../fate at 1a2b3c4d5e6f")
+    assert problem.startswith(".env:5: fate: ../fate at commit 1a2b3c4d5e6f")
     assert "--set TAG=…" in problem and "--allow-dirty" in problem
     assert len(dirty(("all",))) == 2, "BASE_TAG too"
 

@@ -86,9 +86,10 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
 
 def test_the_description_names_commit_release_and_changes(source: PlannedSource) -> None:
     said = Checkout(source, COMMIT, ("a", "b", "c", "d", "e")).describe()
-    assert said == ("fate: ../FATE at 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; not committed: a, b, c and 2 more")
-    assert Checkout(source, source.release_commit).describe() == "fate: ../FATE at e8a4a8c6d16d"
-    assert Checkout(source, COMMIT, same_files=True).describe() == "fate: ../FATE at 1a2b3c4d5e6f"
+    at = "fate: ../FATE at commit 1a2b3c4d5e6f, not the release's e8a4a8c6d16d"
+    assert said == f"{at}; not committed: a, b, c and 2 more"
+    assert Checkout(source, source.release_commit).describe() == "fate: ../FATE at commit e8a4a8c6d16d"
+    assert Checkout(source, COMMIT, same_files=True).describe() == "fate: ../FATE at commit 1a2b3c4d5e6f"
 
 
 def test_a_checkout_that_git_cannot_read_counts_as_dirty(source: PlannedSource) -> None:
