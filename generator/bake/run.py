@@ -45,7 +45,7 @@ TRANSIENT = {
     # it ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or lost the build, and restarts; the last
     # was met by two bakes at once on a busy machine (Docker 26.1.5, all steps cached)
     "stopped answering during the build": re.compile(
-        r"code = Unavailable|error reading from server: EOF|no active sessions|transport is closing|"
+        r"code = Unavailable|error reading from server:|no active sessions|transport is closing|"
         r"failed to solve: DeadlineExceeded"
     ),
     # a busy registry, or a line that breaks; what was pushed is not sent again. An upload that is not found was ended
