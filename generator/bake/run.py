@@ -45,8 +45,8 @@ TRANSIENT = {
     # it ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or lost the build, and restarts; the last
     # was met by two bakes at once on a busy machine (Docker 26.1.5, all steps cached)
     "stopped answering during the build": re.compile(
-        r"code = Unavailable|error reading from server:|no active sessions|transport is closing|"
-        r"failed to solve: DeadlineExceeded"
+        r"code = Unavailable|error reading from server:|error getting writer status: EOF|no active sessions|"
+        r"transport is closing|failed to solve: DeadlineExceeded"
     ),
     # a busy registry, or a line that breaks; what was pushed is not sent again. An upload that is not found was ended
     # by a request whose answer was lost (BuildKit 0.17 sends it again)

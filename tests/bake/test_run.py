@@ -298,10 +298,12 @@ def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
          False, "the engine could not send everything to the registry, 5 times: wait, then run the same command"),
         ("failed to copy: error reading from server: read unix /x.sock->@: read: connection reset by peer",
          False, "the engine stopped answering during the build, 5 times: wait, then run the same command"),
+        ("failed to get status: error getting writer status: EOF: unknown", False,
+         "the engine stopped answering during the build, 5 times: wait, then run the same command"),
         ("failed to solve: DeadlineExceeded: context deadline exceeded", True, FIX),
         ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", False, GET_DAEMON),
     ],
-    ids=["too busy", "an upload that was ended", "its own line broke", "the user's own step", "ended during the build"],
+    ids=["too busy", "an ended upload", "line broke", "line ended", "the user's own step", "ended during the build"],
 )  # fmt: skip
 def test_of_an_engine_that_failed_nobody_has_anything_to_fix(plan: Plan, said: str, in_step: bool, hint: str) -> None:
     error = failure(job_of(plan, "egg"), f"docker buildx bake failed: {said}", in_step=in_step)
