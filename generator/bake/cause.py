@@ -62,10 +62,15 @@ TOOLS = (
         "npm",
         r"npm (?:ERR!|error) \S",
         r"npm (?:ERR!|error) (?:A complete log|For a full report|\w+$|code \w+$|errno |syscall |404 (?:Note|tarball)|"
-        r"network (?:This is|In most|If you)|Fix the upstream|\S*/_logs/|node_modules/\S+$|path /|command sh|"
-        r"lifecycle|Exit status|This is probably not a problem|.*There is likely additional logging)",
+        r"network (?:This is|In most|If you|'proxy' config)|Fix the upstream|\S*/_logs/|node_modules/\S+$|path /|"
+        r"command sh|[Ll]ifecycle|Error: command failed|Exit status|This is probably not a problem|"
+        r".*There is likely additional logging)",
     ),
-    Tool("node", r"(?:gyp ERR! (?:stack Error|find \w+ \S)|Module not found|ERROR in )", r"gyp ERR! stack\s+at "),
+    Tool(
+        "node",
+        r"(?:gyp ERR! (?:stack Error|find \w+ \S)|Module not found|ERROR in )|\S+\(\d+,\d+\): error TS\d+: ",
+        r"gyp ERR! stack\s+at ",
+    ),
     Tool("git", r"fatal: |error: pathspec "),
     # the last line of a traceback in Python, an exception in Java, a thrown error in JavaScript
     Tool("exception", r"(?:Caused by: |Exception in thread .* )?(?:\w+\.)*(?:[A-Z]\w*)?(?:Error|Exception)(?:: |$)"),
