@@ -69,6 +69,12 @@ def test_torch_is_one_that_both_platforms_have(tree: dict[str, str]) -> None:
     assert pins == ([] if "python:3.8" in tree["dockerfiles/base-image/Dockerfile"] else ["torch==2.3.1"])
 
 
+def test_fateboards_pages_are_built_with_an_element_plus_that_they_compile_with(tree: dict[str, str]) -> None:
+    """Upstream has no lock file, and tsc fails with later ones."""
+    install = tree["dockerfiles/packages/Dockerfile"].partition("# npm install\n")[2].partition("\nEOF\n")[0]
+    assert install.index("element-plus@2.4.4\n") < install.index("npm install --")
+
+
 def test_an_image_has_one_tag_wherever_it_is_named(plan: Plan, tree: dict[str, str]) -> None:
     """Upstream builds eggroll as EGGROLL_TAG and pushes it as TAG."""
     wanted = dict.fromkeys(("fateflow", "osx", "client", "eggroll", "fateboard"), f"{plan.release}-release")
