@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from generator.catalogue.line import Family, Line, parse_family, parse_line, read_root
+from generator.catalogue.line import Family, Line, line_name, parse_family, parse_line, read_root
 from generator.config import values
 from generator.config.env import parse_settings, value_of
 from generator.config.settings import Settings
@@ -210,7 +210,7 @@ def _line_of(project: Project, text: str, sets: Sequence[str] = ()) -> Line:
 
 def _load_line(project: Project, family: Family, version: str, where: str) -> Line:
     """The catalogue of the line that a release belongs to: ``1.0.0`` is in ``catalogue/1.0.yaml``."""
-    line = ".".join(version.split(".")[:2])
+    line = line_name(version)
     name = f"{line}.yaml"
     if (text := _catalogue(project, name)) is not None:
         name, other = _catalogue_name(project, name), partial(_catalogue, project)

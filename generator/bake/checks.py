@@ -170,9 +170,10 @@ def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator
         else:
             copies = ((path, file) for file, text in dockerfiles.items() for path in copied(text, source.name))
             missing = {path: file for path, file in copies if path and not any(directory.glob(path))}
-            own = {path: p for path, file in missing.items() if (p := _own_mistake(build, source, path, file))}
-            yield from own.values()
-            missing = {path: file for path, file in missing.items() if path not in own}
+            for path, file in [*missing.items()]:
+                if problem := _own_mistake(build, source, path, file):
+                    yield problem
+                    del missing[path]
             if not missing:
                 continue
             more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
@@ -186,10 +187,10 @@ def _own_mistake(build: Build, source: PlannedSource, path: str, dockerfile: str
     """The problem of a template of the project's own that copies what is not there; None for a packaged template."""
     target = next(target for target in build.job.involved if target.dockerfile == dockerfile)
     template = template_name(build.workspace.template(target))
-    parent, name = posixpath.split(path)
-    near = did_you_mean(name, [file.name for file in (build.root / source.location / parent).glob("*")])
     if template.startswith("packaged "):
         return None
+    parent, name = posixpath.split(path)
+    near = did_you_mean(name, [file.name for file in (build.root / source.location / parent).glob("*")])
     lines = enumerate(build.workspace.tree[dockerfile].splitlines(), 1)
     number = next((number for number, line in lines if f"--from={source.name}" in line and path in line), 1)
     what = f"COPY --from={source.name}: {source.location} has no {path}{near} (rendered from {template})"

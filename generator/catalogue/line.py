@@ -576,6 +576,11 @@ def _raise(problems: Sequence[Problem], subject: str) -> None:
         raise InputError(sorted(problems, key=place), subject=subject if one_file else "")
 
 
+def line_name(version: str) -> str:
+    """The line that a release belongs to: ``1.0`` of ``1.0.0``."""
+    return ".".join(version.split(".")[:2])
+
+
 def _check_links(line: Line, problems: list[Problem]) -> None:
     """Each base, image and source that is named has to be there, and in no other role; a release has every source."""
     bases = dict.fromkeys(base.name for base in line.bases)
@@ -585,8 +590,8 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
     parents = {**bases, **kinds}
     for release in line.releases:
         if not release.version.startswith(f"{line.name}."):
-            other = ".".join(release.version.split(".")[:2])
-            wrong = f"{release.version} is no release of the line {line.name}; it needs a catalogue/{other}.yaml"
+            file = f"catalogue/{line_name(release.version)}.yaml"
+            wrong = f"{release.version} is no release of the line {line.name}; it needs a {file}"
             problems.append(Problem(release.where, wrong))
         taken = {ref.name for ref in release.refs}
         missing = (source.name for source in line.sources if source.git and source.name not in taken)

@@ -112,9 +112,10 @@ def require_contracts(plan: Plan, names: Sequence[str]) -> None:
             problems.append(Problem(name, "it is used only during the build: there is no image to verify"))
         elif not any(target.contract.where for target in targets):
             problems.append(Problem(name, "has no contract in the catalogue: there is nothing to check"))
-    if problems and not any(target.contract.where for target in plan.targets):
-        message = f"no image of {plan.title} has a contract: there is nothing to check"
-        raise InputError(Problem("", message), hint="add contract: to an image in the catalogue (docs/verify.md)")
-    if problems:
-        hint = "fategen verify without names checks every image that has one; contract: in the catalogue adds one"
-        raise InputError(problems, hint=hint)
+    if not problems:
+        return
+    hint = "fategen verify without names checks every image that has one; contract: in the catalogue adds one"
+    if not any(target.contract.where for target in plan.targets):
+        problems = [Problem("", f"no image of {plan.title} has a contract: there is nothing to check")]
+        hint = "add contract: to an image in the catalogue (docs/verify.md)"
+    raise InputError(problems, hint=hint)

@@ -94,10 +94,14 @@ def docker(*args: str, check: bool = True, timeout: float = 300) -> str:
 
 
 def forget(*references: str) -> None:
-    """Removes images, but not from the sandbox's engine: it drops all of its data where disk is short, and one removal
-    takes it three seconds, in which it goes through its whole build cache."""
-    if references and "FATEGEN_SANDBOX_STATE" not in os.environ:
-        docker("image", "rm", "--force", *references, check=False)
+    """Removes images by references or patterns of them, but not from the sandbox's engine: it drops all of its data
+    where disk is short, and one removal takes it three seconds, in which it goes through its whole build cache."""
+    # without a filter every image would be listed
+    if not references or "FATEGEN_SANDBOX_STATE" in os.environ:
+        return
+    filters = [f"--filter=reference={reference}" for reference in references]
+    if names := docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", *filters).split():
+        docker("image", "rm", "--force", *names, check=False)
 
 
 def gone(*command: str) -> bool:

@@ -208,7 +208,7 @@ def tidy(prefix: str) -> None:
     for reference in listed:
         if containers := docker("ps", "--all", "--quiet", f"--filter=ancestor={reference}").split():
             docker("rm", "--force", "--volumes", *containers)
-        forget(reference)
+    forget(f"{prefix}/*")
 
 
 def test_every_page_is_named_in_the_readme() -> None:

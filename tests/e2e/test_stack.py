@@ -29,8 +29,7 @@ def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
         namespace=SPACE,
     )
     yield directory
-    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"--filter=reference={registry}/{SPACE}/*")
-    forget(*listed.split())
+    forget(f"{registry}/{SPACE}/*")
 
 
 @pytest.fixture

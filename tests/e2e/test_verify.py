@@ -106,9 +106,7 @@ def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFa
         namespace=SPACE,
     )
     yield Project(directory, registry, fategen)
-    spaces = (f"{SPACE}/*", f"{SPACE}/broken/*", f"{SPACE}-fails/*")
-    filters = [f"--filter=reference={registry}/{space}" for space in spaces]
-    forget(*docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", *filters).split())
+    forget(*(f"{registry}/{space}/*" for space in (SPACE, f"{SPACE}/broken", f"{SPACE}-fails")))
 
 
 @pytest.fixture(scope="module")
