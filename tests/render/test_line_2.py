@@ -32,7 +32,7 @@ def test_osx_starts_the_class_that_there_is_with_the_messages_of_eggroll_3(tree:
 
 
 def test_the_messages_of_eggroll_2_and_3_are_apart(tree: dict[str, str]) -> None:
-    assert "rm -f /out/osx/lib/osx-pb-*.jar" in tree["dockerfiles/packages/Dockerfile"]
+    assert "rm -f $lib/osx-pb-*.jar" in tree["dockerfiles/packages/Dockerfile"]
 
 
 def test_fateflow_starts_its_server(tree: dict[str, str]) -> None:

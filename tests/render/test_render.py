@@ -185,6 +185,17 @@ def test_a_project_s_own_template_comes_before_the_packaged_one_and_the_rest_sta
     assert [path for path in before if before[path] != after[path]] == ["dockerfiles/python/Dockerfile"]
 
 
+@pytest.mark.parametrize("version", ["1.3.0", "1.11.4", "2.2.0"])
+def test_libraries_have_one_time_so_that_a_rebuild_does_not_push_them_again(version: str) -> None:
+    tree = render(plan_of(version=version, tag=version), [packaged_data("templates")])
+    stages = tree["dockerfiles/packages/Dockerfile"].split("\nFROM ")
+    collected = [stage for stage in stages if "/root/data/projects/fate/" in stage]
+    assert collected and all("touch -hd '1980-01-01 00:00:00'" in stage for stage in collected)
+    for path, text in tree.items():
+        if "/root/ /\n" in text:
+            assert text.index("/root/ /\n") < text.index("WORKDIR /data"), f"{path}: its parents would have other times"
+
+
 PYTHON = "dockerfiles/python.Dockerfile.j2"
 MACROS = "{% macro apt_stage() %}\n{{ nothing }}\n{% endmacro %}\n{% macro source_stages(s) %}{% endmacro %}\n"
 NO_NAME = "python has no parent, base, source or stage with this name; it has base-image"
@@ -200,14 +211,19 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
         (
             PYTHON,
             '{% import "macros.j2" as m %}\n{{ m.source_stages(image.sourcez) }}\n',
-            f"templates/{PYTHON}:2: Target has no attribute 'sourcez' (in packaged templates/macros.j2:",
+            f"templates/{PYTHON}:2: Target has no attribute 'sourcez'; did you mean sources? (in packaged templates/m",
         ),
         (
             PYTHON,
             "{{ keys.PIP_INDEX_URI }}{{ header }}\n",
             f"templates/{PYTHON}:1: params, bases and keys have no PIP_INDEX_URI; did you mean PIP_INDEX_URL?",
         ),
-        (PYTHON, '{% include "../../etc/passwd" %}\n', "templates/../../etc/passwd: template not found"),
+        (
+            PYTHON,
+            '\n{% include "../../etc/passwd" %}\n',
+            f"templates/{PYTHON}:2: templates/../../etc/passwd does not exist",
+        ),
+        (PYTHON, '{% import "macro.j2" as m %}\n', f"templates/{PYTHON}:1: templates/macro.j2 does not exist"),
         *(
             (PYTHON, f"# {{{{ header }}}}\n{text}\n", f"templates/{PYTHON}:2: {said}")
             for text, said in (
