@@ -1,4 +1,4 @@
-"""Builds everything, then publishes or loads it, or writes OCI layouts. After a failed build nothing is published."""
+"""Builds, and publishes, loads or writes OCI layouts. No tag is written before everything is built and uploaded."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Built:
 
 
 def bake(context: BakeContext, verify: Verify | None = None) -> tuple[Built, ...]:
-    """Builds, then publishes or loads as the options say. Raises BuildError, or EngineError once everything is built.
+    """Builds, then publishes or loads as the options say. Raises BuildError or EngineError.
 
     ``verify`` gets what is built, as OCI layouts, before anything is published: what it saw is what is uploaded.
     """
@@ -142,13 +142,13 @@ def _publish_layouts(context: BakeContext, verify: Verify | None) -> tuple[Mappi
 
 
 def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published], BakeResult]:
-    """Builds, then has BuildKit upload everything by digest: a remote builder's images do not come here.
+    """Has BuildKit upload each image by its digest as soon as it is built: a remote builder's images do not come here.
 
     The engine's own builder refuses this ("push-by-digest is currently not implemented for docker driver").
     """
     from generator.registry.client import Repository
 
-    result, targets = run_bake(context, "building", {}), context.job.named
+    targets = context.job.named
     outputs = {
         target.name: f"type=image,{_media_types(context)},push=true,push-by-digest=true,name-canonical=true,"
         f"name={parse_reference(target.tags[0]).name}"
@@ -156,16 +156,16 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published]
     }
     untagged = [f"{target.name}.tags=" for target in targets]
     try:
-        digests = run_bake(context, "uploading", outputs, overrides=untagged, again=True).digests
+        result = run_bake(context, "building and uploading", outputs, overrides=untagged)
     except EngineError as error:
-        advice = explain_push(error.message, parse_reference(targets[0].tags[0]).name)
-        error.hint = f"everything is built; {f'{advice}; then run' if advice else 'run'} the same command again"
+        if advice := explain_push(error.message, parse_reference(targets[0].tags[0]).name):
+            error.hint = f"{advice}; then run the same command again"
         raise
 
     def publications(registry: Registry) -> Iterator[Publication]:
         for target in targets:
             path = parse_reference(target.tags[0]).path
-            manifest = registry.pushed(path, digests[target.name])
+            manifest = registry.pushed(path, result.digests[target.name])
             yield _publication(target, Repository(registry, path), manifest.descriptor)
 
     return _publish(context, publications), result

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -60,7 +60,8 @@ TRANSIENT = {
 UNREACHED = re.compile(
     r"could not resolve host|temporary failure (?:in name resolution|resolving)|name or service not known|"
     r"getaddrinfo e[a-z_]+|\beconnrefused\b|\betimedout\b|failed to establish a new connection|connection timed out|"
-    r"network is unreachable|could not transfer artifact|unable to connect to|failed to connect to",
+    r"network is unreachable|could not transfer artifact|unable to connect to|failed to connect to|"
+    r"certificate[ _]verif\w+[ _]failed|self[-_]signed[-_ ]cert|unable to get local issuer certificate",
     re.IGNORECASE,
 )
 """How the tools in a step say that a download failed."""
@@ -122,16 +123,45 @@ def run_bake(
     ``outputs`` says where each target goes; the others stay in the builder's cache. ``again``: this run of fategen has
     built them, so that no step is run again and no build cache is written.
     """
-    for _ in range(TRIES - 1):
+
+    def once(part: Mapping[str, str], again: bool) -> BakeResult:
+        return _run_once(context, title, part, overrides, again)
+
+    return in_parts(once, outputs, context.view.note, again=again)
+
+
+def in_parts(
+    run: Callable[[Mapping[str, str], bool], BakeResult],
+    outputs: Mapping[str, str],
+    note: Callable[[str], None],
+    *,
+    again: bool = False,
+    pause: float = 3,
+) -> BakeResult:
+    """``run`` until it has made every output: after each failure that passes, of half as many at once.
+
+    An engine that is too busy to export nine large images in time exports four. An engine that restarts needs the
+    ``pause``, in seconds.
+    """
+    parts, tries, result = [dict(outputs)], 1, None
+    while parts:
         try:
-            return _run_once(context, title, outputs, overrides, again)
+            made = run(parts[0], again or result is not None)
         except EngineError as error:
-            if not (reason := passing(error.message)):
+            if not (reason := passing(error.message)) or tries == TRIES:
                 raise
-            context.view.note(f"the engine {reason}; retrying")
-            # one that restarts needs a moment
-            time.sleep(3)
-    return _run_once(context, title, outputs, overrides, again)
+            tries += 1
+            note(f"the engine {reason}; try {tries} of {TRIES}")
+            time.sleep(pause)
+            items = list(parts[0].items())
+            half = (len(items) + 1) // 2
+            parts[:1] = [dict(part) for part in (items[:half], items[half:]) if part] or [{}]
+            continue
+        result = replace(result, digests={**result.digests, **made.digests}) if result else made
+        parts.pop(0)
+        tries = 1
+    assert result
+    return result
 
 
 def passing(message: str) -> str:
@@ -142,7 +172,7 @@ def passing(message: str) -> str:
 def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: str = "") -> BuildError | EngineError:
     """The error that a user sees: BuildError if a step of theirs failed, EngineError if an export or the engine did."""
     if UNREACHED.search(message):
-        step = f"a download failed: fategen images --external lists everything that a build downloads; {FIX}"
+        step = f"a download failed: docs/proxy.md has mirrors, proxies and CA_BUNDLE; {FIX}"
     elif not in_step and (known := explain(message)):
         step = known.hint
     elif not in_step and (reason := passing(message)):

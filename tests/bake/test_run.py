@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from generator.bake.events import Reader, StepEvent, StepName, parse_name
 from generator.bake.job import Job
-from generator.bake.run import FIX, base_hint, busy_seconds, failure
+from generator.bake.run import FIX, BakeResult, base_hint, busy_seconds, failure, in_parts
 from generator.bake.run import bake_error as error_of
 from generator.config.settings import Override
 from generator.docker.hints import GET_DAEMON
@@ -310,6 +310,38 @@ def test_of_an_engine_that_failed_nobody_has_anything_to_fix(plan: Plan, said: s
     assert (error.hint, error.exit_code) == (hint, 1 if in_step else 3)
 
 
+BUSY = "docker buildx bake failed: failed to solve: DeadlineExceeded: context deadline exceeded"
+
+
+def test_an_engine_that_is_too_busy_exports_fewer_images_at_once() -> None:
+    runs: list[tuple[str, bool]] = []
+
+    def run(part: Mapping[str, str], again: bool) -> BakeResult:
+        runs.append((" ".join(part), again))
+        if len(part) > 2:
+            raise EngineError(BUSY)
+        return BakeResult(dict(part), {"a": len(runs)}, frozenset())
+
+    notes: list[str] = []
+    result = in_parts(run, {name: f"type={name}" for name in "abcde"}, notes.append, pause=0)
+    assert runs == [("a b c d e", False), ("a b c", False), ("a b", False), ("c", True), ("d e", True)]
+    assert (list(result.digests), result.seconds) == (list("abcde"), {"a": 3})
+    assert notes[-1] == "the engine stopped answering during the build; try 3 of 5"
+
+
+@pytest.mark.parametrize(("message", "runs"), [(BUSY, 5), ("docker buildx bake failed: no such builder", 1)])
+def test_only_a_failure_that_passes_is_tried_again_five_times_in_all(message: str, runs: int) -> None:
+    seen: list[Mapping[str, str]] = []
+
+    def run(part: Mapping[str, str], again: bool) -> BakeResult:
+        seen.append(part)
+        raise EngineError(message)
+
+    with pytest.raises(EngineError):
+        in_parts(run, {}, lambda note: None, pause=0)
+    assert seen == [{}] * runs
+
+
 def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan) -> None:
     lines = (
         vertex("[packages a 1/1] RUN x", started=AT.format(1), completed=AT.format(3)),
@@ -329,10 +361,13 @@ def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan
         ("WARNING: Retrying: Failed to establish a new connection: [Errno 111] Connection refused", False),
         ("W: Failed to fetch http://deb.example.com/x  Temporary failure resolving 'deb.example.com'", False),
         ("[ERROR] Could not transfer artifact junit:junit:pom:4.12 from/to central", False),
+        ("SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1108)')", False),
+        ("Certificate verification failed: The certificate is NOT trusted.", False),
+        ("npm error code SELF_SIGNED_CERT_IN_CHAIN", False),
         ("storage-service.cc:41: fatal error: lmdb.h: No such file or directory", True),
     ],
 )
-def test_a_step_that_reached_nobody_is_told_what_lists_them(plan: Plan, output: str, reached: bool) -> None:
+def test_a_failed_download_is_told_which_page_helps(plan: Plan, output: str, reached: bool) -> None:
     error = failure(job_of(plan, "egg"), output, target="egg", in_step=True)
-    assert ("fategen images --external lists everything that a build downloads" in error.hint) is not reached
+    assert ("docs/proxy.md" in error.hint) is not reached
     assert error.hint.endswith(FIX)
