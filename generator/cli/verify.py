@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 @click.option("--prefix", default="", metavar="R/NS", help="Use another registry and namespace than PREFIX.")
 @click.option("--no-start", is_flag=True, help="Run only the checks that start no container.")
 @click.option("--within", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
-              help="How long a service has until it listens; default: what its contract says, or 120.")  # fmt: skip
+              help="How long a service has until it listens, with --stack also each smoke command; default: what "
+              "the catalogue says, or 120.")  # fmt: skip
 @click.option("--stack", is_flag=True,
               help="Instead, start two parties with Docker Compose and run smoke commands in them.")  # fmt: skip
 @click.option(
@@ -64,8 +65,9 @@ def command(
     """
     if bundle and origin != "engine":
         raise InputError(Problem("--bundle", "and --from cannot be combined"))
-    if stack and (names or bundle or origin != "engine" or platforms or no_start or within):
-        raise InputError(Problem("--stack", "starts every component: it can be combined only with --tag and --prefix"))
+    if stack and (names or bundle or origin != "engine" or platforms or no_start):
+        message = "starts every component: it can be combined only with --tag, --prefix and --within"
+        raise InputError(Problem("--stack", message))
     from generator.docker.process import find_docker
     from generator.verify import origins
     from generator.verify.run import check_images, require_contracts
@@ -81,7 +83,7 @@ def command(
     say_warnings(workspace.warnings)
     if stack:
         notes = (lambda _: None) if quiet else say
-        print_results(verify_stack(find_docker().at(project.root), workspace, notes), output_format)
+        print_results(verify_stack(find_docker().at(project.root), workspace, notes, within=within), output_format)
         return
     names = names or ("all",)
     targets = workspace.plan.select(names)

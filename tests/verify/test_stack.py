@@ -96,7 +96,7 @@ def run(docker: Engine, workspace: Workspace) -> tuple[Result, ...]:
         ({"answers": {"roll-9999 ask rows": (1, "a\nb\nc\nd")}}, "exit code 1: b / c / d"),
         ({"answers": {"roll-9999 ask rows": (0, "12 rows")}}, "exit code 0: 12 rows"),
         ({"answers": {"roll-9999 ask rows": (0, "")}}, "exit code 0: nothing printed"),
-        ({"slow": "roll-9999 ask rows"}, "no answer within 5 s"),
+        ({"slow": "roll-9999 ask rows"}, "still running after 5 s; --within gives a busy machine more"),
     ],
 )
 def test_a_command_that_fails_is_named_with_its_service_its_output_and_how_to_repeat_it(
@@ -105,8 +105,14 @@ def test_a_command_that_fails_is_named_with_its_service_its_output_and_how_to_re
     (result,) = failures(run(engine(**answers), workspace))
     assert (result.image, result.check, result.where) == ("party 9999", "roll counts", "1.3.yaml:2")
     assert (result.expected, result.found) == ("roll-9999 prints ^2 rows", found)
-    assert result.next == "docker compose -f out/compose.yaml up --wait, then exec roll-9999 ask rows"
+    compose = "docker compose -f out/compose.yaml"
+    assert result.next == f"{compose} up --wait && {compose} exec -T roll-9999 ask rows"
     assert result.log == tuple(f"roll-9999 {number}" for number in range(12, 20))
+
+
+def test_within_is_the_time_of_each_command(workspace: Workspace) -> None:
+    results = verify_stack(engine(slow="roll-9999 ask rows"), workspace, lambda _: None, within=600, settle=0)
+    assert [result.found.partition(";")[0] for result in failures(results)] == ["still running after 600 s"]
 
 
 def test_a_log_is_shown_once_and_every_services_log_is_kept(workspace: Workspace) -> None:
