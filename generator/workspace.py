@@ -56,9 +56,12 @@ class Workspace:
         if changes := self.drift():
             count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
             listed = "".join(f"\n  {change}" for change in changes)
+            paths = [change.path for change in changes if change.kind == "changed"]
+            edited = next((target.name for target in self.plan.targets if target.dockerfile in paths), "")
             raise DriftError(
                 f"{count} out of date with .env, the catalogue and the templates{listed}",
-                hint="fategen render --diff shows the difference; fategen render updates the files, over manual edits",
+                hint="fategen render --diff shows the difference; fategen render updates the files, over manual edits"
+                + (f"; to keep an edit, make it in the template: fategen override {edited}" if edited else ""),
             )
 
 

@@ -97,7 +97,51 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"docs/settings.md": settings_page, "docs/cli.md": cli_page, "catalogue/schema.json": schema_text}
+def catalogue_page() -> str:
+    """Every key of the catalogue's files, a table for each object."""
+    sections: dict[str, list[str]] = {}
+    titles: dict[str, str] = {}
+
+    def value(schema: JsonSchema, name: str) -> str:
+        """What the key ``name`` has, with a link to the table of its keys."""
+        about = schema.get("description", "")
+        if properties := schema.get("properties"):
+            if about not in titles:
+                titles[about] = name
+                sections[about] = rows = [f"## {name}", "", f"{about[0].upper()}{about[1:]}.", ""]
+                rows += ["| key | value | description |", "|---|---|---|"]
+                rows += [row(key, below, key in schema.get("required", ())) for key, below in properties.items()]
+            return f"[{titles[about]}](#{titles[about]})"
+        if choices := schema.get("enum"):
+            return ", ".join(f"`{choice}`" for choice in choices)
+        if "items" in schema:
+            return "list of texts"
+        if isinstance(more := schema.get("additionalProperties"), dict):
+            return f"name: {value(more, name)}"
+        return "text" if "type" in schema else "text, list or mapping"
+
+    def row(name: str, schema: JsonSchema, required: bool) -> str:
+        needed = "; required" if required else ""
+        return f"| `{name}` | {value(schema, name)} | {schema.get('description', '')}{needed} |"
+
+    for shape, name in ((LINE, "line"), (FAMILY, "family")):
+        value(shape.schema(), name)
+    head = f"""# The catalogue
+
+`catalogue/LINE.yaml` describes a line, `catalogue/family.yaml` what all lines of a family share.
+[new-image.md](new-image.md) shows how to change them. For an editor that validates YAML there is
+[schema.json](../catalogue/schema.json).
+
+{NOTE}"""
+    return "\n\n".join([head, *("\n".join(rows) for rows in sections.values())]) + "\n"
+
+
+PAGES = {
+    "docs/settings.md": settings_page,
+    "docs/cli.md": cli_page,
+    "docs/catalogue.md": catalogue_page,
+    "catalogue/schema.json": schema_text,
+}
 
 if __name__ == "__main__":
     for page_name, page in PAGES.items():
