@@ -94,8 +94,8 @@ def docker(*args: str, check: bool = True, timeout: float = 300) -> str:
 
 
 def forget(*references: str) -> None:
-    """Removes images by references or patterns of them, but not from the sandbox's engine: it drops all of its data
-    where disk is short, and one removal takes it three seconds, in which it goes through its whole build cache."""
+    """Removes images by references or patterns of them, but not from the sandbox's engine: it starts without those of
+    earlier runs, and one removal takes it three seconds, in which it goes through its whole build cache."""
     # without a filter every image would be listed
     if not references or "FATEGEN_SANDBOX_STATE" in os.environ:
         return

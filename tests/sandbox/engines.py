@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from . import machine, network, roots, service, standins
-from .base import DATA, ID, STATE, TMP, SandboxError, mounts_below, read_state, remove_tree, say, update_state
+from .base import BIN, DATA, ID, STATE, TMP, SandboxError, mounts_below, read_state, remove_tree, say, update_state
 from .service import Service
 
 EXTRA_ENGINES = ("docker20", "docker28", "docker28_containerd", "offline", "graphdriver")
@@ -121,6 +122,15 @@ def _make_room() -> None:
             remove_tree(data)
 
 
+def _forget_images() -> None:
+    """Takes the names of earlier runs from the engine's images, so that they go when its build cache no longer needs
+    them. ctr does not wait for containerd's garbage collection, as Docker does for three seconds at each one."""
+    pid = service.first_process("engine")
+    ctr = (BIN / "ctr", "--address", f"/proc/{pid}/root/run/docker/containerd/containerd.sock", "-n", "moby", "images")
+    if names := subprocess.run([*ctr, "ls", "--quiet"], check=True, capture_output=True, text=True).stdout.split():
+        subprocess.run([*ctr, "rm", *names], check=True, stdout=subprocess.DEVNULL)
+
+
 def up(extras: list[str]) -> None:
     machine.require_root()
     if str(STATE).startswith(("/run/", "/proc/", "/sys/", "/dev/")) or len(str(STATE)) > 80:
@@ -141,7 +151,10 @@ def up(extras: list[str]) -> None:
     subnet = network.up([name for name in ("engine", *extras) if name in network.BRIDGES])
     port = registry_port()
     service.ensure(_registry(port))
+    ran = service.running("engine")
     _start_engine("engine", roots.ENGINE, subnet, port)
+    if service.running("engine") != ran:
+        _forget_images()
     network.emulate_arm64()  # needs the engine's namespace
     others = {root.target: root for name, root in roots.EXTRA_ROOTS.items() if name in extras}
     with ThreadPoolExecutor(1) as pool:

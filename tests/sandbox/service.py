@@ -67,6 +67,12 @@ def running(name: str) -> int | None:
     return pid if isinstance(pid, int) and start and start_time(pid) == start else None
 
 
+def first_process(name: str) -> int:
+    """The first process of a running service's own namespaces, whose root is the service's."""
+    (pid,) = _children(running(name) or 0)
+    return pid
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=5)
