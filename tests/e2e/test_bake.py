@@ -18,7 +18,7 @@ from generator.project import Project
 from tests.e2e.conftest import Fategen, digest_of, is_pushed, registry_get, succeeded
 
 JAVA = ("federation", "proxy", "roll", "meta-service", "fateboard")
-EACH_BUILDX = pytest.mark.parametrize("buildx", ["OLD", "NEW"])
+EACH_BUILDX = pytest.mark.parametrize("buildx", [pytest.param("OLD", marks=pytest.mark.full), "NEW"])
 
 
 def namespace(project: Path) -> str:

@@ -16,7 +16,7 @@ from generator.registry.session import Access
 from tests.harbor import Harbor
 from tests.loopback import error_of, says, tls
 
-pytestmark = pytest.mark.usefixtures("one_authority")
+pytestmark = pytest.mark.usefixtures("one_authority", "no_waits")
 
 WRITER = Login("writer", "right-horse")
 READER = Login("reader", "right-mule")

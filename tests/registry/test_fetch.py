@@ -26,10 +26,7 @@ from tests.loopback import Handler, Loopback
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 
-
-@pytest.fixture(autouse=True)
-def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("generator.registry.session.RETRY_DELAYS", (0.0,) * 4)
+pytestmark = pytest.mark.usefixtures("no_waits")
 
 
 @pytest.fixture

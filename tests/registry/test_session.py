@@ -154,6 +154,7 @@ def test_a_token_that_is_none(registry: Loopback, body: str) -> None:
     assert refusal(registry) == ("unknown", f"no token from {registry.host}: 200 OK")
 
 
+@pytest.mark.usefixtures("no_waits")
 def test_an_error_nested_without_end(registry: Loopback) -> None:
     registry.lies.append(says("", 500, b'{"errors":' + b"[" * 100_000))
     assert refusal(registry) == ("unknown", "500 Internal Server Error")
@@ -172,6 +173,7 @@ def test_an_answer_without_end(registry: Loopback) -> None:
     assert refusal(registry) == ("unknown", "a response of more than 4,194,304 bytes")
 
 
+@pytest.mark.usefixtures("no_waits")
 def test_a_registrys_words_cannot_move_the_cursor(registry: Loopback) -> None:
     registry.lies.append(says("", 500, error_of("DENIED", "\x1b[2Kall images were pushed\x07")))
     assert refusal(registry)[1] == "500 DENIED: ?[2Kall images were pushed?"
