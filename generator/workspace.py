@@ -154,7 +154,7 @@ def _missing_templates(project: Project, plan: Plan) -> Iterator[Problem]:
         wanted[plan.party.template] = "party:"
     for name, user in wanted.items():
         if not (project.root / "templates" / name).is_file():
-            yield Problem(f"templates/{name}", f"template not found, used by {user} in the catalogue")
+            yield Problem(f"templates/{name}", f"does not exist, used by {user} in the catalogue")
 
 
 def load_settings_and_line(project: Project) -> tuple[Settings, Line]:

@@ -115,9 +115,9 @@ def catalogue_page() -> str:
         if choices := schema.get("enum"):
             return ", ".join(f"`{choice}`" for choice in choices)
         if "items" in schema:
-            return "list of texts"
+            return "list of strings"
         if isinstance(more := schema.get("additionalProperties"), dict):
-            return f"name: {value(more, name)}"
+            return f"by name: {value(more, name)}"
         return "text" if "type" in schema else "text, list or mapping"
 
     def row(name: str, schema: JsonSchema, required: bool) -> str:

@@ -148,7 +148,7 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published]
     """
     from generator.registry.client import Repository
 
-    targets = context.job.named
+    options, targets = context.job.options, context.job.named
     outputs = {
         target.name: f"type=image,{_media_types(context)},push=true,push-by-digest=true,name-canonical=true,"
         f"name={parse_reference(target.tags[0]).name}"
@@ -156,9 +156,14 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published]
     }
     untagged = [f"{target.name}.tags=" for target in targets]
     try:
-        result = run_bake(context, "building and uploading", outputs, overrides=untagged)
+        # by itself where a retry of an upload would run every step again, or a refused one leave no build cache
+        apart = options.no_cache or context.workspace.plan.settings.cache_to
+        built = run_bake(context, "building", {}) if apart else None
+        title = "uploading" if built else "building and uploading"
+        result = run_bake(context, title, outputs, overrides=untagged, again=built is not None)
     except EngineError as error:
-        if advice := explain_push(error.message, parse_reference(targets[0].tags[0]).name):
+        name = parse_reference(targets[0].tags[0]).name
+        if "failed to push" in error.message and (advice := explain_push(error.message, name)):
             error.hint = f"{advice}; then run the same command again"
         raise
 
@@ -168,7 +173,7 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published]
             manifest = registry.pushed(path, result.digests[target.name])
             yield _publication(target, Repository(registry, path), manifest.descriptor)
 
-    return _publish(context, publications), result
+    return _publish(context, publications), built or result
 
 
 def _publication(target: Target, source: BlobSource, top: Descriptor) -> Publication:

@@ -37,6 +37,7 @@ NO_CACHE_EXPORT = "*.cache-to="
 """The override for every run after the first, which wrote the caches. It still reads them: BuildKit fetches a cached
 step only when it is exported, and would run it otherwise."""
 
+BUSY = "stopped answering during the build"
 TRANSIENT = {
     # Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this
     "failed to unpack a layer that images share": re.compile(
@@ -44,7 +45,7 @@ TRANSIENT = {
     ),
     # it ended during the build (BuildKit before 0.19 can: moby/buildkit#5606) or lost the build, and restarts; the last
     # was met by two bakes at once on a busy machine (Docker 26.1.5, all steps cached)
-    "stopped answering during the build": re.compile(
+    BUSY: re.compile(
         r"code = Unavailable|error reading from server:|error getting writer status: EOF|no active sessions|"
         r"transport is closing|failed to solve: DeadlineExceeded"
     ),
@@ -61,7 +62,7 @@ UNREACHED = re.compile(
     r"could not resolve host|temporary failure (?:in name resolution|resolving)|name or service not known|"
     r"getaddrinfo e[a-z_]+|\beconnrefused\b|\betimedout\b|failed to establish a new connection|connection timed out|"
     r"network is unreachable|could not transfer artifact|unable to connect to|failed to connect to|"
-    r"certificate[ _]verif\w+[ _]failed|self[-_]signed[-_ ]cert|unable to get local issuer certificate",
+    r"certificate[ _]verif\w+[ _]failed|self[-_ ]signed[-_ ]cert|unable to get local issuer certificate",
     re.IGNORECASE,
 )
 """How the tools in a step say that a download failed."""
@@ -127,10 +128,10 @@ def run_bake(
     def once(part: Mapping[str, str], again: bool) -> BakeResult:
         return _run_once(context, title, part, overrides, again)
 
-    return in_parts(once, outputs, context.view.note, again=again)
+    return with_retries(once, outputs, context.view.note, again=again)
 
 
-def in_parts(
+def with_retries(
     run: Callable[[Mapping[str, str], bool], BakeResult],
     outputs: Mapping[str, str],
     note: Callable[[str], None],
@@ -138,29 +139,26 @@ def in_parts(
     again: bool = False,
     pause: float = 3,
 ) -> BakeResult:
-    """``run`` until it has made every output: after each failure that passes, of half as many at once.
+    """``run`` for all outputs at once; after a transient failure again, if the engine was too busy with half as many.
 
-    An engine that is too busy to export nine large images in time exports four. An engine that restarts needs the
-    ``pause``, in seconds.
+    An engine that restarts needs the ``pause``, in seconds.
     """
-    parts, tries, result = [dict(outputs)], 1, None
-    while parts:
+    todo, size, tries = list(outputs.items()), len(outputs), 1
+    result: BakeResult | None = None
+    while todo or not result:
         try:
-            made = run(parts[0], again or result is not None)
+            made = run(dict(todo[:size]), again or result is not None)
         except EngineError as error:
             if not (reason := passing(error.message)) or tries == TRIES:
                 raise
             tries += 1
             note(f"the engine {reason}; try {tries} of {TRIES}")
             time.sleep(pause)
-            items = list(parts[0].items())
-            half = (len(items) + 1) // 2
-            parts[:1] = [dict(part) for part in (items[:half], items[half:]) if part] or [{}]
+            if reason == BUSY:
+                size = (size + 1) // 2
             continue
         result = replace(result, digests={**result.digests, **made.digests}) if result else made
-        parts.pop(0)
-        tries = 1
-    assert result
+        todo = todo[size:]
     return result
 
 
@@ -171,8 +169,9 @@ def passing(message: str) -> str:
 
 def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: str = "") -> BuildError | EngineError:
     """The error that a user sees: BuildError if a step of theirs failed, EngineError if an export or the engine did."""
-    if UNREACHED.search(message):
-        step = f"a download failed: docs/proxy.md has mirrors, proxies and CA_BUNDLE; {FIX}"
+    if in_step and UNREACHED.search(message):
+        step = "a download failed: fategen images --external lists everything that a build downloads, "
+        step += f"and docs/proxy.md has mirrors, proxies and CAs; {FIX}"
     elif not in_step and (known := explain(message)):
         step = known.hint
     elif not in_step and (reason := passing(message)):
@@ -245,10 +244,10 @@ def cached_images(job: Job, steps: Iterable[Step]) -> frozenset[str]:
 
 
 def busy_seconds(job: Job, steps: Iterable[Step]) -> dict[str, float]:
-    """Seconds in which a step of an image ran; steps beside each other count once, cached ones not at all."""
+    """Seconds in which an image's own steps ran, not its export. What ran beside each other counts once."""
     spans: dict[str, list[tuple[float, float]]] = {}
     for step in _of_images(steps):
-        if not step.cached and step.seconds:
+        if not step.cached and step.seconds and not step.name.text.startswith(EXPORTING):
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
 

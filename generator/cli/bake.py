@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
 @click.option("--push", is_flag=True, help="Push to PREFIX; no tag is written until everything is built.")
-@click.option("--load", is_flag=True, help="Load the images into the local engine after everything has built.")
+@click.option("--load", is_flag=True, help="Load the images into the local engine.")
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")
 @click.option("--within", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
               help="With --verify: how long a service has to listen; default: its contract's, or 120.")  # fmt: skip

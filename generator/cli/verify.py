@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 @click.option("--prefix", default="", metavar="R/NS", help="Use another registry and namespace than PREFIX.")
 @click.option("--no-start", is_flag=True, help="Run only the checks that start no container.")
 @click.option("--within", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
-              help="How long a service has until it listens, with --stack also each smoke command; default: what "
-              "the catalogue says, or 120.")  # fmt: skip
+              help="How long a service has until it listens; default: what its contract says, or 120. With --stack: "
+              "how long a smoke command has at least.")  # fmt: skip
 @click.option("--stack", is_flag=True,
               help="Instead, start two parties with Docker Compose and run smoke commands in them.")  # fmt: skip
 @click.option(

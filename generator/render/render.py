@@ -215,9 +215,11 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
             text = environment.get_template(name).render(values).rstrip("\n") + "\n"
     except jinja2.TemplateNotFound as error:
         by = f", used by {wanted_by}" if wanted_by else ""
-        problem = Problem(f"templates/{error.name}", f"template not found{by}")
-        if error.name != name:
-            problem = Problem(_template_line(error, name)[0], f"templates/{error.name} does not exist")
+        wanted = f"templates/{error.name}"
+        if error.name == name:
+            problem = Problem(wanted, f"does not exist{by}")
+        else:
+            problem = Problem(_template_line(error, name)[0], f"{wanted} does not exist")
         raise InputError(problem, hint="write it, or correct its name") from error
     except jinja2.TemplateSyntaxError as error:
         place = f"{template_name(Path(error.filename or f'/templates/{error.name}'))}:{error.lineno}"
@@ -235,7 +237,7 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
             what = f"params, bases and keys have no {missing[1]}{did_you_mean(missing[1], known)}"
         elif missing := re.fullmatch(r"(\w+) has no attribute '(.*)'", what):
             of_class = [value for value in values.values() if type(value).__name__ == missing[1]]
-            what += did_you_mean(missing[2], [known for value in of_class for known in dir(value)])
+            what += did_you_mean(missing[2], [known for value in of_class for known in dir(value) if known[0] != "_"])
         raise InputError(Problem(place, f"{what}{inside}")) from error
     if not is_generated(text):
         wrong = "renders no header, which marks generated files; begin it with: # {{ header }}"

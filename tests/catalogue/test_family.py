@@ -149,9 +149,7 @@ def test_a_name_of_the_packaged_family_has_not_its_template(tools: Path) -> None
             line.write(f"  {name}: {{kind: component, from: debian}}\n")
     said = run("init", tools)
     for name in ("python", "egg"):
-        assert (
-            f"templates/dockerfiles/{name}.Dockerfile.j2: template not found, used by {name} in the catalogue" in said
-        )
+        assert f"templates/dockerfiles/{name}.Dockerfile.j2: does not exist, used by {name} in the catalogue" in said
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,13 +73,15 @@ def test_a_changed_java_file_changes_one_layer_of_each_image(own_sample: Path, f
     images = ("roll", "egg")
     references = fategen("images", *images, "--format", "references", cwd=own_sample).out.split()
 
+    [source] = (own_sample.parent / "sources/eggroll/core").rglob("LineServer.java")
+
     def built() -> list[list[str]]:
+        """With another line, so that no build of another test has the same result already."""
+        source.write_text(f"// {time.time_ns()}\n" + source.read_text(encoding="utf-8"), encoding="utf-8")
         succeeded(fategen("bake", *images, "--load", "--platform", "linux/amd64", cwd=own_sample))
         return [layers_of(reference) for reference in references]
 
     before = built()
-    [source] = (own_sample.parent / "sources/eggroll/core").rglob("LineServer.java")
-    source.write_text("// edited\n" + source.read_text(encoding="utf-8"), encoding="utf-8")
     for old, new in zip(before, built(), strict=True):
         assert (new[:-1], new[-1] != old[-1]) == (old[:-1], True)
     forget(*references)

@@ -191,9 +191,16 @@ def test_libraries_have_one_time_so_that_a_rebuild_does_not_push_them_again(vers
     stages = tree["dockerfiles/packages/Dockerfile"].split("\nFROM ")
     collected = [stage for stage in stages if "/root/data/projects/fate/" in stage]
     assert collected and all("touch -hd '1980-01-01 00:00:00'" in stage for stage in collected)
+    places = set()
     for path, text in tree.items():
         if "/root/ /\n" in text:
-            assert text.index("/root/ /\n") < text.index("WORKDIR /data"), f"{path}: its parents would have other times"
+            before, after = text.split("/root/ /\n")
+            assert "WORKDIR /data" not in before, f"{path}: its parents would have other times"
+            name, home = before.rpartition("/")[2], re.findall("^WORKDIR (.*)", after, re.MULTILINE)[0]
+            places.add((name, home.removeprefix("/data/projects/fate/")))
+    assert ("fateboard", "fate_board" if version == "2.2.0" else "fateboard") in places and len(places) > 1
+    for name, home in places - {("egg", "eggroll")}:
+        assert re.search(f"stage {name} {home} |/out/{name}/root/data/projects/fate/{home}/lib", "".join(collected))
 
 
 PYTHON = "dockerfiles/python.Dockerfile.j2"
@@ -309,7 +316,7 @@ def test_a_stage_is_known_by_its_name_in_any_case_and_by_its_number(project_dir:
 
 def test_a_missing_template_says_which_image_wants_it(project_dir: Path) -> None:
     put_catalogue(project_dir, "1.3", "template: java.Dockerfile.j2", "template: jawa.Dockerfile.j2")
-    expected = "templates/dockerfiles/jawa.Dockerfile.j2: template not found, used by federation in the catalogue"
+    expected = "templates/dockerfiles/jawa.Dockerfile.j2: does not exist, used by federation in the catalogue"
     with pytest.raises(InputError, match=f"^{re.escape(expected)}$") as caught:
         load(Project(project_dir))
     assert caught.value.hint == "write it, or correct its name"

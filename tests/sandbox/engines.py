@@ -123,12 +123,20 @@ def _make_room() -> None:
 
 
 def _forget_images() -> None:
-    """Takes the names of earlier runs from the engine's images, so that they go when its build cache no longer needs
-    them. ctr does not wait for containerd's garbage collection, as Docker does for three seconds at each one."""
+    """Deletes the image names that earlier runs left; containerd keeps what the build cache needs. ctr does not wait
+    for its garbage collection, as Docker does for three seconds at each image."""
     pid = service.first_process("engine")
-    ctr = (BIN / "ctr", "--address", f"/proc/{pid}/root/run/docker/containerd/containerd.sock", "-n", "moby", "images")
-    if names := subprocess.run([*ctr, "ls", "--quiet"], check=True, capture_output=True, text=True).stdout.split():
-        subprocess.run([*ctr, "rm", *names], check=True, stdout=subprocess.DEVNULL)
+    address = f"/proc/{pid}/root/run/docker/containerd/containerd.sock"
+
+    def ctr(*args: str) -> list[str]:
+        command = [BIN / "ctr", "--address", address, "--namespace", "moby", "images", *args]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise SandboxError(f"the engine's containerd does not answer: {done.stderr.strip()}")
+        return done.stdout.split()
+
+    if names := ctr("ls", "--quiet"):
+        ctr("rm", *names)
 
 
 def up(extras: list[str]) -> None:

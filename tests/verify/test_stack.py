@@ -96,7 +96,7 @@ def run(docker: Engine, workspace: Workspace) -> tuple[Result, ...]:
         ({"answers": {"roll-9999 ask rows": (1, "a\nb\nc\nd")}}, "exit code 1: b / c / d"),
         ({"answers": {"roll-9999 ask rows": (0, "12 rows")}}, "exit code 0: 12 rows"),
         ({"answers": {"roll-9999 ask rows": (0, "")}}, "exit code 0: nothing printed"),
-        ({"slow": "roll-9999 ask rows"}, "still running after 5 s; --within gives a busy machine more"),
+        ({"slow": "roll-9999 ask rows"}, "no answer within 5 s; --within gives it more time"),
     ],
 )
 def test_a_command_that_fails_is_named_with_its_service_its_output_and_how_to_repeat_it(
@@ -110,9 +110,9 @@ def test_a_command_that_fails_is_named_with_its_service_its_output_and_how_to_re
     assert result.log == tuple(f"roll-9999 {number}" for number in range(12, 20))
 
 
-def test_within_is_the_time_of_each_command(workspace: Workspace) -> None:
+def test_within_is_the_least_that_a_command_has(workspace: Workspace) -> None:
     results = verify_stack(engine(slow="roll-9999 ask rows"), workspace, lambda _: None, within=600, settle=0)
-    assert [result.found.partition(";")[0] for result in failures(results)] == ["still running after 600 s"]
+    assert [result.found.partition(";")[0] for result in failures(results)] == ["no answer within 600 s"]
 
 
 def test_a_log_is_shown_once_and_every_services_log_is_kept(workspace: Workspace) -> None:
