@@ -301,9 +301,11 @@ def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
         ("failed to get status: error getting writer status: EOF: unknown", False,
          "the engine stopped answering during the build, 5 times: wait, then run the same command"),
         ("failed to solve: DeadlineExceeded: context deadline exceeded", True, FIX),
+        ("failed to push r/roll:1: dial tcp 10.0.0.5:8443: connection timed out", False, FIX),
         ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", False, GET_DAEMON),
     ],
-    ids=["too busy", "an ended upload", "line broke", "line ended", "the user's own step", "ended during the build"],
+    ids=["too busy", "an ended upload", "line broke", "line ended", "the user's own step", "no download",
+         "ended during the build"],
 )  # fmt: skip
 def test_of_an_engine_that_failed_nobody_has_anything_to_fix(plan: Plan, said: str, in_step: bool, hint: str) -> None:
     error = failure(job_of(plan, "egg"), f"docker buildx bake failed: {said}", in_step=in_step)

@@ -156,6 +156,7 @@ def test_what_was_killed_while_it_uploaded_has_written_no_tag_and_goes_on(releas
     assert release.line.uploaded - release.sent < COUNT * SIZE + 5 * SIZE, sent
 
 
+@pytest.mark.full
 def test_docker_media_types_for_registries_that_refuse_oci(
     own_sample: Path, fategen: Fategen, registry: str, tmp_path: Path
 ) -> None:

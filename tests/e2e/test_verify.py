@@ -1,7 +1,8 @@
 """``fategen verify`` on the sample's images as they are built, and on images that misbehave when they are started.
 
 The broken images are built by one bake, one of each component, and verified in one run. Each is found by the check that
-is meant for it, before any other, with the line that asks for it. tests/verify/test_broken.py has what needs no start.
+is meant for it, with the line that asks for it, and passes the others. tests/verify/test_broken.py has what needs no
+start.
 """
 
 from __future__ import annotations
@@ -32,17 +33,22 @@ TAG = "1.3.0-release"
 ALL = ("base-image", "federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python")
 JAVA = ("federation", "proxy", "roll", "meta-service", "fateboard")
 HOME = "/data/projects/fate"
+READ_ONLY = "starts with its configuration mounted read-only"
 
 
 @dataclass(frozen=True)
 class Broken:
-    """An image, the line of a Dockerfile that breaks it, the check that has to say so, and what its line says."""
+    """An image, the line of a Dockerfile that breaks it, the check that has to say so, and what its line says.
+
+    ``also`` is another check that fails for it; all others pass.
+    """
 
     image: str
     line: str
     check: str
     asks: str
     found: str = ""
+    also: str = ""
 
 
 def wrapped(script: str) -> str:
@@ -54,11 +60,12 @@ def wrapped(script: str) -> str:
 
 ACTS = {
     "it ignores SIGTERM": Broken(
-        "federation", wrapped('trap "" TERM'), "ends on SIGTERM, idle", 'answers: ["8889"]', "killed"
+        "federation", wrapped('trap "" TERM'), "ends on SIGTERM, idle", 'answers: ["8889"]', "killed",
+        "ends on SIGTERM, busy",
     ),
     "it listens on another port": Broken(
         "proxy", f"RUN sed -i s/9370/9371/ {HOME}/proxy/conf/proxy.properties", "port 9370", 'port: "9370"',
-        "nothing listens after 20 s; what listens: 9371",
+        "nothing listens after 20 s; what listens: 9371", READ_ONLY,
     ),
     "another JRE": Broken(
         "roll", wrapped("""[ "$1" != -version ] || exec echo 'openjdk version "11.0.2"'"""), "java -version",
@@ -69,7 +76,7 @@ ACTS = {
         "is: [java]", 'Exception in thread "main" java.lang.IllegalStateException',
     ),
     "it writes to its configuration": Broken(
-        "fateboard", wrapped("touch conf/started || exit 1"), "starts with its configuration mounted read-only",
+        "fateboard", wrapped("touch conf/started || exit 1"), READ_ONLY,
         "conf: directory", "the container exited with 1",
     ),
     "upstream's egg: it does not start a second time": Broken(
@@ -78,7 +85,7 @@ ACTS = {
     ),
     "it listens for itself alone": Broken(
         "python", f"RUN sed -i 's/(IP, HTTP/(\"127.0.0.1\", HTTP/' {HOME}/python/fate_flow/fate_flow_server.py",
-        "port 9380", 'ports: ["9360", "9380"]', "it accepts connections only from inside the container",
+        "port 9380", 'ports: ["9360", "9380"]', "it accepts connections only from inside the container", READ_ONLY,
     ),
     "a requirement cannot be imported": Broken(
         "base-image", "RUN rm -r /data/projects/python/venv/lib/python3*/site-packages/tqdm",
@@ -136,14 +143,16 @@ def results(project: Project) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("case", ACTS.values(), ids=ACTS)
 def test_what_an_image_does_is_checked_against_its_contract(case: Broken, results: list[dict[str, Any]]) -> None:
-    first = next(result for result in results if result["image"] == case.image and not result["ok"])
-    assert first["check"] == case.check
+    failed = [result for result in results if result["image"] == case.image and not result["ok"]]
+    assert [result["check"] for result in failed] == [case.check, *filter(None, [case.also])]
+    first = failed[0]
     assert case.found in first["found"]
     file, _, number = first["where"].partition(":")
     lines = (packaged_data("catalogue") / Path(file).name).read_text(encoding="utf-8").splitlines()
     assert case.asks in lines[int(number) - 1]
 
 
+@pytest.mark.full
 def test_the_sample_keeps_its_contract(project: Project) -> None:
     ran = succeeded(project.verify("--format", "junit"))
     root = ElementTree.fromstring(ran.out)
