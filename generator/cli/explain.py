@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import click
 
+from generator.catalogue.contract import Pair, Words
 from generator.cli.common import change_options, directory_option, open_project
 from generator.cli.complete import images_and_groups
 from generator.config.env import LOCAL
@@ -62,7 +64,15 @@ def _image(workspace: Workspace, target: Target) -> Iterator[Row]:
         value = getattr(target.contract, field.name)
         for part in value if isinstance(value, tuple) else [value] if value else []:
             if where := getattr(part, "where", ""):
-                yield f"contract.{field.name}", getattr(part, "name", ""), where
+                yield f"contract.{field.name}", _shown(part), where
+
+
+def _shown(part: object) -> str:
+    """A part of a contract: a command's words, a name with its value if it has one, "" in quotes."""
+    if isinstance(part, Words):
+        return shlex.join(part.words) or '""'
+    name = getattr(part, "name", "")
+    return f"{name}: {part.value}" if isinstance(part, Pair) else name or '""'
 
 
 def _key(workspace: Workspace, name: str) -> Row:
