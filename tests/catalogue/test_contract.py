@@ -111,6 +111,15 @@ def test_what_is_wrong_in_a_contract_is_told_with_its_line(text: str, said: str)
     assert problems(text if text.startswith("images") else f"{text}\n{ONE}") == [said]
 
 
+def import_requirements(monkeypatch: pytest.MonkeyPatch, pin: str, name: str, version: str) -> None:
+    """Runs the contract's script for a list of one pin where one distribution is installed."""
+    (contract,) = (contract for name, contract in packaged_family().contracts if name == "requirements")
+    (script,) = (run.words[2] for run in contract.runs if run.name == "import of every requirement")
+    found = SimpleNamespace(metadata={"Name": name}, version=version, read_text=lambda file: "")
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: [found])
+    exec(script, {"open": lambda path: [f"{pin}\n"]})
+
+
 @pytest.mark.parametrize(
     ("pin", "installed", "same"),
     [
@@ -122,9 +131,13 @@ def test_an_installed_version_is_the_pinned_one_where_pip_thinks_so(
     monkeypatch: pytest.MonkeyPatch, pin: str, installed: str, same: bool
 ) -> None:
     """ruamel-yaml==0.16 in FATE's own list is 0.16.0 once it is installed."""
-    (contract,) = (contract for name, contract in packaged_family().contracts if name == "requirements")
-    (script,) = (run.words[2] for run in contract.runs if run.name == "import of every requirement")
-    found = SimpleNamespace(version=installed, read_text=lambda file: "")
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: found)
     with contextlib.nullcontext() if same else pytest.raises(AssertionError, match=f"a is {re.escape(installed)}, not"):
-        exec(script, {"open": lambda path: [f"a=={pin}\n"]})
+        import_requirements(monkeypatch, f"a=={pin}", "a", installed)
+
+
+@pytest.mark.parametrize("name", ["ruamel-yaml", "ruamel.yaml", "Ruamel_YAML"])
+def test_an_installed_distribution_is_found_as_pip_finds_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """importlib.metadata itself does not find ruamel-yaml before Python 3.10: real FATE 1.11.4 failed for it."""
+    import_requirements(monkeypatch, f"{name}==0.16.10", "ruamel.yaml", "0.16.10")
+    with pytest.raises(AssertionError, match="ruamel is not installed"):
+        import_requirements(monkeypatch, "ruamel==0.16.10", "ruamel.yaml", "0.16.10")
