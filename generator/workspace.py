@@ -21,7 +21,7 @@ from generator.files import write_atomically
 from generator.plan.plan import Plan, Target, make_plan
 from generator.project import FAMILY_FILE, Project, packaged_data
 from generator.render.overrides import never_read, no_files
-from generator.render.render import find_template, render
+from generator.render.render import find_template, render, template_name
 from generator.render.tree import Change, compare, write
 
 STARTER = "examples/three-images"
@@ -57,11 +57,15 @@ class Workspace:
             count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
             listed = "".join(f"\n  {change}" for change in changes)
             paths = [change.path for change in changes if change.kind == "changed"]
-            edited = next((target.name for target in self.plan.targets if target.dockerfile in paths), "")
+            edited = next((target for target in self.plan.targets if target.dockerfile in paths), None)
+            hint = "fategen render --diff shows the difference; fategen render overwrites the files, manual edits too"
+            if edited:
+                template = template_name(self.template(edited))
+                place = f"fategen override {edited.name}" if template.startswith("packaged ") else template
+                hint += f"; to keep an edit of {edited.dockerfile}, make it in its template: {place}"
             raise DriftError(
                 f"{count} out of date with .env, the catalogue and the templates{listed}",
-                hint="fategen render --diff shows the difference; fategen render updates the files, over manual edits"
-                + (f"; to keep an edit, make it in the template: fategen override {edited}" if edited else ""),
+                hint=hint,
             )
 
 

@@ -21,7 +21,7 @@ def settings_page() -> str:
 
 A project's settings are in `.env`. Values come from the file alone: a `TAG` in your shell changes nothing, and
 `fategen bake` says so. `--set KEY=VALUE` and `--source NAME=DIR` change a value for one run. buildx before 0.26
-reads the file too, without using it: what it could not read, such as a byte order mark, is refused.
+reads the file too, so what it cannot parse, such as a byte order mark, is refused.
 
 Proxies with passwords and files of this machine belong in `.env.local`, which git ignores and only `fategen bake`
 reads. Credentials in `.env` are refused.
@@ -128,9 +128,9 @@ def catalogue_page() -> str:
         value(shape.schema(), name)
     head = f"""# The catalogue
 
-`catalogue/LINE.yaml` describes a line, `catalogue/family.yaml` what all lines of a family share.
-[new-image.md](new-image.md) shows how to change them. For an editor that validates YAML there is
-[schema.json](../catalogue/schema.json).
+`catalogue/LINE.yaml` describes a line, `catalogue/family.yaml` what all lines of a family share, such as contracts.
+[new-image.md](new-image.md) shows how to change them: a file that `extends:` another one has only what differs.
+For an editor that validates YAML there is [schema.json](../catalogue/schema.json).
 
 {NOTE}"""
     return "\n\n".join([head, *("\n".join(rows) for rows in sections.values())]) + "\n"

@@ -65,9 +65,10 @@ def command(
     """
     if bundle and origin != "engine":
         raise InputError(Problem("--bundle", "and --from cannot be combined"))
-    if stack and (names or bundle or origin != "engine" or platforms or no_start):
-        message = "starts every component: it can be combined only with --tag, --prefix and --within"
-        raise InputError(Problem("--stack", message))
+    others = {"--bundle": bundle, "--from": origin != "engine", "--platform": platforms, "--no-start": no_start}
+    if stack and (wrong := [*names, *(flag for flag, given in others.items() if given)]):
+        message = f"starts every component: {', '.join(wrong)} cannot be combined with it"
+        raise InputError(Problem("--stack", message), hint="it takes --tag, --prefix and --within")
     from generator.docker.process import find_docker
     from generator.verify import origins
     from generator.verify.run import check_images, require_contracts

@@ -207,12 +207,38 @@ def _bounded() -> Iterator[None]:
         signal.signal(signal.SIGPROF, old)
 
 
+def _check_blocks(environment: jinja2.Environment, name: str) -> None:
+    """A block that no extended template has would be dropped without a word."""
+    from jinja2 import nodes
+
+    def parsed(template: str) -> nodes.Template:
+        assert environment.loader
+        return environment.parse(environment.loader.get_source(environment, template)[0], template)
+
+    tree = parsed(name)
+    own = [node for node in tree.body if isinstance(node, nodes.Block)]
+    above, known = [name], set[str]()
+    while (extends := tree.find(nodes.Extends)) and isinstance(extends.template, nodes.Const):
+        if extends.template.value in above:
+            return  # rendering it says what is wrong
+        above.append(extends.template.value)
+        tree = parsed(above[-1])
+        known |= {block.name for block in tree.find_all(nodes.Block)}
+    for block in own if above[1:] else []:
+        if block.name not in known:
+            wrong = f"{above[1]} has no block {block.name}{did_you_mean(block.name, known)}"
+            raise InputError(Problem(f"templates/{name}:{block.lineno}", wrong))
+
+
 def _fill(environment: jinja2.Environment, name: str, values: dict[str, object], wanted_by: str = "") -> str:
     import jinja2
 
     try:
         with _bounded():
-            text = environment.get_template(name).render(values).rstrip("\n") + "\n"
+            template = environment.get_template(name)
+            if not template_name(Path(template.filename or "")).startswith("packaged "):
+                _check_blocks(environment, name)
+            text = template.render(values).rstrip("\n") + "\n"
     except jinja2.TemplateNotFound as error:
         by = f", used by {wanted_by}" if wanted_by else ""
         wanted = f"templates/{error.name}"
@@ -230,7 +256,7 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
         place, inside = _template_line(error, name)
         limits = {RecursionError: "it includes or calls itself without end", MemoryError: "it takes too much memory"}
         # of an object of ours a template's author knows the name of its class alone
-        what = limits.get(type(error)) or re.sub(r"'generator\.\S*?(\w+) object'", r"\1", str(error))
+        what = limits.get(type(error)) or re.sub(r"'(?:generator|jinja2)\.\S*?(\w+) object'", r"\1", str(error))
         if missing := re.fullmatch(r"'dict object' has no attribute '(.*)'", what):
             mappings = [values.get(name) for name in ("params", "bases", "keys")]
             known = [name for mapping in mappings if isinstance(mapping, dict) for name in mapping]

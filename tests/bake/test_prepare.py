@@ -127,6 +127,23 @@ def test_where_buildx_would_refuse_the_build_the_cache_is_left_out(driver: str, 
     assert no_cache_export(facts, plan_of()) == ""
 
 
+def test_a_manual_edit_is_told_where_it_belongs(project_dir: Path) -> None:
+    project = Project(project_dir)
+    write(load(project).drift(), project_dir)
+    with (project_dir / "dockerfiles/roll/Dockerfile").open("a", encoding="utf-8") as dockerfile:
+        dockerfile.write("ENV X=1\n")
+    keep = "to keep an edit of dockerfiles/roll/Dockerfile, make it in its template: "
+    with pytest.raises(DriftError) as raised:
+        load(project).require_current()
+    assert raised.value.hint.endswith(f"{keep}fategen override roll")
+    own = project_dir / "templates/dockerfiles/java.Dockerfile.j2"
+    own.parent.mkdir(parents=True)
+    own.write_text('{% extends "packaged/dockerfiles/java.Dockerfile.j2" %}\n', encoding="utf-8")
+    with pytest.raises(DriftError) as raised:
+        load(project).require_current()
+    assert raised.value.hint.endswith(f"{keep}templates/dockerfiles/java.Dockerfile.j2")
+
+
 def test_a_value_that_changes_no_rendered_file_builds_the_committed_ones(project_dir: Path) -> None:
     project = Project(project_dir)
     with pytest.raises(DriftError, match=r"files are out of date with \.env"):

@@ -230,6 +230,11 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
             '\n{% include "../../etc/passwd" %}\n',
             f"templates/{PYTHON}:2: templates/../../etc/passwd does not exist",
         ),
+        (
+            PYTHON,
+            f'{{% extends "packaged/{PYTHON}" %}}\n{{% block finl %}}\n{{{{ super() }}}}\n{{% endblock %}}\n',
+            f"templates/{PYTHON}:2: packaged/{PYTHON} has no block finl; did you mean final?",
+        ),
         (PYTHON, '{% import "macro.j2" as m %}\n', f"templates/{PYTHON}:1: templates/macro.j2 does not exist"),
         *(
             (PYTHON, f"# {{{{ header }}}}\n{text}\n", f"templates/{PYTHON}:2: {said}")
