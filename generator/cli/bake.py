@@ -142,5 +142,8 @@ def _verify(
     results = check_images(origin, workspace.project, docker, context.quiet, start_failed=False, within=within)
     consequence = "nothing was published" if context.job.options.output == "push" else ""
     print_results(results, output_format, only_failures=True, consequence=consequence)
-    if not context.quiet:
-        say(f"verified: {len(results)} checks of {', '.join(target.name for target in targets)}")
+    if bare := [target.name for target in targets if not target.contract.where]:
+        say(f"warning: not verified, since the catalogue has no contract for it: {', '.join(bare)}")
+    if not context.quiet and results:
+        names = ", ".join(target.name for target in targets if target.name not in bare)
+        say(f"verified: {len(results)} checks of {names}")
