@@ -98,8 +98,9 @@ def _check_names(dockerfile: str, target: Target, template: str) -> None:
     names, stages, numbers = {"scratch", *contexts, *sources}, set[str](), set[str]()
     for name, stage in names_in(dockerfile):
         if name.lower() not in names | stages | numbers and not re.search(r"[/:@$]", name):
-            known = ", ".join(sorted(names | stages))
-            wrong = f"{name}: {target.name} has no parent, base, source or stage with this name; it has {known}"
+            known = sorted(names | stages)
+            wrong = f"{name}: {target.name} has no parent, base, source or stage with this name; it has "
+            wrong += ", ".join(known) + did_you_mean(name, known)
             raise InputError(Problem(template, wrong), hint="declare it in from:, needs: or sources: in the catalogue")
         if stage is None:
             continue
