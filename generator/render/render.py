@@ -64,7 +64,7 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
             values = {**common, "image": target, "params": dict(target.params), "bases": bases}
             template = f"dockerfiles/{target.template}"
             text = _fill(environment, template, values, f"{target.name} in the catalogue")
-            _check_names(text, target, template_name(find_template(templates, template)))
+            _check_names(text, target, find_template(templates, template))
             tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", common)
     if plan.party is not None:
@@ -87,12 +87,13 @@ def template_name(file: Path) -> str:
     return f"templates/{str(file).rpartition('/templates/')[2]}"
 
 
-def _check_names(dockerfile: str, target: Target, template: str) -> None:
+def _check_names(dockerfile: str, target: Target, file: Path) -> None:
     """Every bare name in ``FROM`` and ``--from=`` must be known: BuildKit looks for any other on Docker Hub.
 
     A stage's name must be its own: of two, BuildKit takes the last, and a named context replaces a stage. The stage of
     a source is there to be replaced.
     """
+    template = template_name(file)
     sources = {source.name for source in target.sources}
     contexts = {context.name for context in target.contexts} - sources
     names, stages, numbers = {"scratch", *contexts, *sources}, set[str](), set[str]()
@@ -101,7 +102,10 @@ def _check_names(dockerfile: str, target: Target, template: str) -> None:
             known = sorted(names | stages)
             wrong = f"{name}: {target.name} has no parent, base, source or stage with this name; it has "
             wrong += ", ".join(known) + did_you_mean(name, known)
-            raise InputError(Problem(template, wrong), hint="declare it in from:, needs: or sources: in the catalogue")
+            lines = file.read_text(encoding="utf-8").splitlines()
+            said = [n for n, line in enumerate(lines, 1) if re.search(rf"(?i)from[= ]{re.escape(name)}(?![\w-])", line)]
+            place = f"{template}:{said[0]}" if len(said) == 1 else template
+            raise InputError(Problem(place, wrong), hint="declare it in from:, needs: or sources: in the catalogue")
         if stage is None:
             continue
         numbers.add(str(len(numbers)))

@@ -255,7 +255,7 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
         (PYTHON, "FROM base-image\n", f"templates/{PYTHON}:1: renders no header"),
         # BuildKit would pull each of these
         *(
-            (PYTHON, f"# {{{{ header }}}}\nFROM base-image\n{line}\n", f"templates/{PYTHON}: {name}: {NO_NAME}")
+            (PYTHON, f"# {{{{ header }}}}\nFROM base-image\n{line}\n", f"templates/{PYTHON}:3: {name}: {NO_NAME}")
             for line, name in (
                 ("FROM roll", "roll"),
                 ("COPY --from=fatte a b", "fatte"),
