@@ -135,9 +135,18 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
             return super().call_binop(context, operator, left, right)
 
     class Loader(jinja2.FileSystemLoader):
-        """Reads no file of the machine through a link: ``--diff`` would show it."""
+        """Reads no file of the machine through a link: ``--diff`` would show it.
+
+        What is wrong with a template's blocks is told here, once for all images that share it.
+        """
 
         def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+            text, file, fresh = self._read(environment, template)
+            if "extends" in text:
+                _check_blocks(environment, template, text, lambda name: self._read(environment, name)[0])
+            return text, file, fresh
+
+        def _read(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
             if template.startswith(PACKAGED):
                 return packaged.get_source(environment, template.removeprefix(PACKAGED))
             text, file, fresh = super().get_source(environment, template)
@@ -212,23 +221,23 @@ def _bounded() -> Iterator[None]:
         signal.signal(signal.SIGPROF, old)
 
 
-def _check_blocks(environment: jinja2.Environment, name: str) -> None:
-    """A block that no extended template has would be dropped without a word."""
+def _check_blocks(environment: jinja2.Environment, name: str, text: str, read: Callable[[str], str]) -> None:
+    """A block that no extended template has would be dropped without a word. ``read`` gives a template's text."""
+    import jinja2
     from jinja2 import nodes
 
-    def parsed(template: str) -> nodes.Template:
-        assert environment.loader
-        return environment.parse(environment.loader.get_source(environment, template)[0], template)
-
-    tree = parsed(name)
-    own = [node for node in tree.body if isinstance(node, nodes.Block)]
     above, known = [name], set[str]()
-    while (extends := tree.find(nodes.Extends)) and isinstance(extends.template, nodes.Const):
-        if extends.template.value in above:
-            return  # rendering it says what is wrong
-        above.append(extends.template.value)
-        tree = parsed(above[-1])
-        known |= {block.name for block in tree.find_all(nodes.Block)}
+    try:
+        tree = environment.parse(text)
+        own = [node for node in tree.body if isinstance(node, nodes.Block)]
+        while (extends := tree.find(nodes.Extends)) and isinstance(extends.template, nodes.Const):
+            above.append(extends.template.value)
+            if above[-1] in above[:-1]:
+                return
+            tree = environment.parse(read(above[-1]))
+            known |= {block.name for block in tree.find_all(nodes.Block)}
+    except jinja2.TemplateError:
+        return  # rendering it says what is wrong
     for block in own if above[1:] else []:
         if block.name not in known:
             wrong = f"{above[1]} has no block {block.name}{did_you_mean(block.name, known)}"
@@ -240,10 +249,7 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
 
     try:
         with _bounded():
-            template = environment.get_template(name)
-            if not template_name(Path(template.filename or "")).startswith("packaged "):
-                _check_blocks(environment, name)
-            text = template.render(values).rstrip("\n") + "\n"
+            text = environment.get_template(name).render(values).rstrip("\n") + "\n"
     except jinja2.TemplateNotFound as error:
         by = f", used by {wanted_by}" if wanted_by else ""
         wanted = f"templates/{error.name}"

@@ -344,12 +344,13 @@ def test_only_a_failure_that_passes_is_tried_again_five_times_in_all(message: st
     assert seen == [{}] * runs
 
 
-def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan) -> None:
+def test_busy_seconds_count_overlaps_once_and_cached_steps_and_exports_not_at_all(plan: Plan) -> None:
     lines = (
         vertex("[packages a 1/1] RUN x", started=AT.format(1), completed=AT.format(3)),
         vertex("[packages-linux-amd64 b 1/1] RUN y", started=AT.format(2), completed=AT.format(4)),
         vertex("[egg 1/1] RUN z", started=AT.format(2), completed=AT.format(9), cached=True),
         vertex("[egg internal] load metadata", started=AT.format(2), completed=AT.format(9)),
+        vertex("[egg] exporting to image", started=AT.format(2), completed=AT.format(9)),
     )
     reader, _ = fed(lines, ["packages", "packages-linux-amd64", "egg"])
     assert busy_seconds(job_of(plan, "egg"), reader.steps.values()) == {"packages": pytest.approx(3.0)}
@@ -373,4 +374,5 @@ def test_busy_seconds_count_overlaps_once_and_cached_steps_not_at_all(plan: Plan
 def test_a_failed_download_is_told_which_page_helps(plan: Plan, output: str, reached: bool) -> None:
     error = failure(job_of(plan, "egg"), output, target="egg", in_step=True)
     assert ("fategen images --external lists everything that a build downloads" in error.hint) is not reached
+    assert ("docs/proxy.md" in error.hint) is not reached
     assert error.hint.endswith(FIX)

@@ -218,7 +218,8 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
         (
             PYTHON,
             '{% import "macros.j2" as m %}\n{{ m.source_stages(image.sourcez) }}\n',
-            f"templates/{PYTHON}:2: Target has no attribute 'sourcez'; did you mean sources? (in packaged templates/m",
+            f"templates/{PYTHON}:2: Target has no attribute 'sourcez'; did you mean sources?"
+            " (in packaged templates/macros.j2:",
         ),
         (
             PYTHON,
