@@ -20,8 +20,8 @@ from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.files import write_atomically
 from generator.plan.plan import Plan, Target, make_plan
 from generator.project import FAMILY_FILE, Project, packaged_data
-from generator.render.overrides import never_read, no_files
-from generator.render.render import find_template, render, template_name
+from generator.render.overrides import never_read, never_used, no_files
+from generator.render.render import BAKE_FILE, find_template, render, template_name
 from generator.render.tree import Change, compare, write
 
 STARTER = "examples/three-images"
@@ -57,7 +57,9 @@ class Workspace:
             count = "1 generated file is" if len(changes) == 1 else f"{len(changes)} generated files are"
             listed = "".join(f"\n  {change}" for change in changes)
             paths = [change.path for change in changes if change.kind == "changed"]
-            edited = next((target for target in self.plan.targets if target.dockerfile in paths), None)
+            # a change of .env or the catalogue changes the bake file too
+            dockerfiles = paths if BAKE_FILE not in paths else []
+            edited = next((target for target in self.plan.targets if target.dockerfile in dockerfiles), None)
             hint = "fategen render --diff shows the difference; fategen render overwrites the files, manual edits too"
             if edited:
                 template = template_name(self.template(edited))
@@ -98,7 +100,8 @@ def _workspace(
         private, warnings = parse(local_text=read_text(project.env_local))
         plan = make_plan(private, line)
     used = {image.name: image.template if image.kind != "third-party" else "" for image in line.images}
-    more = (*_tags_of_another_release(project, committed, line), *never_read(project, read, used))
+    unused = (*never_read(project, read, used), *never_used(project, read, line.images))
+    more = (*_tags_of_another_release(project, committed, line), *unused)
     return Workspace(project, plan, tree, (*warnings, *more))
 
 

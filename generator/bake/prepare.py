@@ -141,7 +141,8 @@ def make_context(
         from generator.bake.push_checks import check_tags, client_trust, media_type_note, push_problems
         from generator.registry.publish import movable_tags
 
-        refused = [refusal.problem for refusal in push_problems(build.job.targets, access)]
+        prefix = plan.settings.where("PREFIX")
+        refused = [Problem(prefix, f"PREFIX: {r.problem}") for r in push_problems(build.job.targets, access)]
         problems += refused
         if not refused and not options.untagged:
             movable = movable_tags(plan.settings.movable_tags.split(), options.overwrite)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -147,6 +148,7 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published]
     The engine's own builder refuses this ("push-by-digest is currently not implemented for docker driver").
     """
     from generator.registry.client import Repository
+    from generator.registry.publish import AT_ONCE
 
     options, targets = context.job.options, context.job.named
     outputs = {
@@ -168,10 +170,13 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published]
         raise
 
     def publications(registry: Registry) -> Iterator[Publication]:
-        for target in targets:
+        def read(target: Target) -> Publication:
             path = parse_reference(target.tags[0]).path
             manifest = registry.pushed(path, result.digests[target.name])
-            yield _publication(target, Repository(registry, path), manifest.descriptor)
+            return _publication(target, Repository(registry, path), manifest.descriptor)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            yield from pool.map(read, targets)
 
     return _publish(context, publications), built or result
 
@@ -228,6 +233,8 @@ def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Pu
             digest, contents = done.publication.target.digest, done.publication.contents
             replaced = next((old for old in done.before.values() if old != digest), "")
             image = replace(image, digest=digest, sizes=contents.sizes, manifests=contents.digests, replaced=replaced)
+            if done.before and {*done.before.values()} == {digest}:
+                image = replace(image, state="unchanged")
         built.append(image)
     return tuple(built)
 

@@ -336,16 +336,15 @@ def _numbers(template: Path, line: str) -> list[int]:
 
 def base_hint(job: Job, settings: Settings, step: str) -> str:
     """The keys that say where a base image comes from, for a step that did not get one; "" for another step."""
-    own = {override.name: override.where for override in settings.images}
     wanted = step.removeprefix("load metadata for ")
     for base in (base for target in job.involved for base in target.bases):
         if wanted != step and wanted in (base.reference, str(parse_reference(base.reference).full)):
             key, what = key_of(base.name, "_IMAGE"), f"{base.reference} is the base {base.name}"
-            if where := own.get(base.name):
-                return f"{what}, as {key} says: correct it ({where})"
+            if key in settings.overrides:
+                return f"{what}, as {key} says: correct it ({base.where})"
             return (
-                f"{what}: set BASE_REGISTRY in .env to a registry with the bases, or {key} to another image; "
-                "fategen images --external lists all"
+                f"{what} ({base.where}): set BASE_REGISTRY in .env to a registry with the bases, or {key} to another "
+                "image; fategen images --external lists all"
             )
     return ""
 

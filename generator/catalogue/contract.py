@@ -195,7 +195,8 @@ def resolved(contract: Contract, known: Mapping[str, Contract], problems: list[P
         if item.name in known:
             included = merged(included, known[item.name])
         else:
-            problems.append(Problem(item.where, f"unknown contract {item.name}{did_you_mean(item.name, known)}"))
+            near = did_you_mean(item.name, known) or f"; known are {', '.join(known) or 'none'}"
+            problems.append(Problem(item.where, f"unknown contract {item.name}{near}"))
     return merged(included, replace(contract, is_=()))
 
 

@@ -507,7 +507,10 @@ def parse_line(
             contract = merged(images[image.from_].contract, contract)
         template = image.template or f"{image.name}.Dockerfile.j2"
         images[image.name] = replace(image, template=template, contract=contract)
-    _raise(problems, name)
+    packaged = f"{PACKAGED} {Path(name).name}"
+    whole = "/" in name and not name.startswith(packaged[:9]) and not re.search("^extends *:", text, re.MULTILINE)
+    hint = f"without extends: {PACKAGED} it is a whole line, and changes nothing of the packaged one"
+    _raise(problems, name, hint if whole and other(packaged) is not None else "")
     return replace(line, images=tuple(images.values()), contracts=tuple(contracts.items()))
 
 
@@ -565,7 +568,7 @@ def _check_own_keys(keys: Iterable[EnvKey], problems: list[Problem]) -> None:
             problems.append(Problem(own.where, f"{own.name}: every project has this key; choose another name"))
 
 
-def _raise(problems: Sequence[Problem], subject: str) -> None:
+def _raise(problems: Sequence[Problem], subject: str, hint: str = "") -> None:
     if problems:
         # all are of one file, or of it and of the one that it changes
         def place(problem: Problem) -> tuple[str, int]:
@@ -573,7 +576,7 @@ def _raise(problems: Sequence[Problem], subject: str) -> None:
             return file, int(line)
 
         one_file = len({place(problem)[0] for problem in problems}) == 1
-        raise InputError(sorted(problems, key=place), subject=subject if one_file else "")
+        raise InputError(sorted(problems, key=place), subject=subject if one_file else "", hint=hint)
 
 
 def line_name(version: str) -> str:
@@ -611,6 +614,9 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
         if source.fetch_in:
             check(source, "base", source.fetch_in, bases)
     for image in line.images:
+        others = [name for name in kinds if name != image.name]
+        if not image.kind and (near := did_you_mean(image.name, others)):
+            problems.append(Problem(image.where, f"{image.name}: a new image without a kind{near}"))
         if image.name in bases:
             problems.append(Problem(image.where, f"{image.name} is also the name of a base; names must be unique"))
         for name in image.parents:

@@ -117,8 +117,10 @@ def command(
             write_digests(digests, workspace, commits, built)
             say(f"uploaded without tags; publish it with the other machines' files: fategen join {digests} …")
         elif push and not quiet:
-            pushed = (reference.removeprefix(f"{prefix}/") for image in built for reference in image.references)
-            say(f"pushed to {prefix}: {' '.join(pushed)}")
+            for state, said in (("pushed", "pushed to"), ("unchanged", "already in")):
+                shown = [name.removeprefix(f"{prefix}/") for b in built if b.state == state for name in b.references]
+                if shown:
+                    say(f"{said} {prefix}: {' '.join(shown)}")
     click.echo(
         json.dumps([image.as_json() for image in built], indent=2)
         if output_format == "json"

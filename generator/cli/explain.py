@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from generator.cli.complete import images_and_groups
 from generator.config.env import LOCAL
 from generator.config.settings import key_of
 from generator.errors import InputError, Problem, did_you_mean
-from generator.plan.plan import Target
+from generator.plan.plan import Plan, Target
 from generator.render.render import template_name
 from generator.text import table
 from generator.workspace import Workspace, load, load_catalogue
@@ -51,13 +51,8 @@ def _image(workspace: Workspace, target: Target) -> Iterator[Row]:
             yield place.removeprefix(entry), value, where
     if target.dockerfile:
         yield "template file", "", template_name(workspace.template(target))
-    for base in target.bases:
-        place = f"images.{base.name}.image" if target.kind == "third-party" else f"bases.{base.name}.image"
-        key = key_of(base.name, "_IMAGE")
-        yield f"base {base.name}", base.reference, dict(plan.settings.origins).get(key, places[place][1])
-    for source in target.sources:
-        commit = places.get(f"releases.{plan.release}.{source.name}.commit", ("", ""))[1]
-        yield f"source {source.name}", source.location, source.where or commit
+    yield "built for", " ".join(target.platforms) or "no platform", _key(workspace, "PLATFORMS")[2]
+    yield from ((what, value, where) for what, _, value, where in _upstream(plan, target, places))
     if target.is_pushed:
         yield from (_key(workspace, key) for key in ("PREFIX", "BASE_TAG" if target.kind == "base" else "TAG"))
     for field in fields(target.contract):
@@ -65,6 +60,15 @@ def _image(workspace: Workspace, target: Target) -> Iterator[Row]:
         for part in value if isinstance(value, tuple) else [value] if value else []:
             if where := getattr(part, "where", ""):
                 yield f"contract.{field.name}", _shown(part), where
+
+
+def _upstream(plan: Plan, target: Target, places: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, str, str, str]]:
+    """Each base and source of a target: what it is called, the key that replaces it, its value, where that is from."""
+    for base in target.bases:
+        yield f"base {base.name}", key_of(base.name, "_IMAGE"), base.reference, base.where
+    for source in target.sources:
+        commit = places.get(f"releases.{plan.release}.{source.name}.commit", ("", ""))[1]
+        yield f"source {source.name}", key_of(source.name, "_SOURCE"), source.location, source.where or commit
 
 
 def _shown(part: object) -> str:
@@ -79,6 +83,11 @@ def _key(workspace: Workspace, name: str) -> Row:
     plan = workspace.plan
     row, where = plan.keys.find(name), dict(plan.settings.origins).get(name, "")
     if row is None or not where:
+        places = load_catalogue(workspace.project, plan.line)
+        for target in (*plan.targets, *plan.unavailable):
+            for _, key, value, place in _upstream(plan, target, places):
+                if key == name:
+                    return name, value, place
         declared = [own.where for own in plan.family.keys if own.name == name]
         return name, row.default if row else "", f"default ({declared[0]})" if declared else "default"
     override = plan.settings.overrides.get(name)

@@ -74,12 +74,14 @@ class SkippedPlatform:
 class Base:
     """A base image of the catalogue as this project pulls it: overridden or behind BASE_REGISTRY.
 
-    ``upstream`` is what that is a copy of: the catalogue's own reference, or the override itself.
+    ``upstream`` is what that is a copy of: the catalogue's own reference, or the override itself. ``where`` are the
+    lines that say so.
     """
 
     name: str
     reference: str
     upstream: str
+    where: str
 
 
 @dataclass(frozen=True)
@@ -265,7 +267,7 @@ def make_plan(settings: Settings, line: Line) -> Plan:
             hint=f"add {version} under releases: in the project's catalogue/{line.name}.yaml (docs/new-image.md)",
         )
     _check_override_names(settings, line, problems)
-    bases = {b.name: _plan_base(b.name, b.image, settings) for b in line.bases}
+    bases = {b.name: _plan_base(b.name, b.image, settings, b.where) for b in line.bases}
     commits = {ref.name: ref.commit for ref in release.refs}
     sources = {s.name: _plan_source(s, commits.get(s.name, ""), settings, bases, problems) for s in line.sources}
     targets: dict[str, Target] = {}
@@ -342,11 +344,14 @@ def _plan_source(
     return PlannedSource(source.name, location, False, url, revision, commit, fetch_in, source.licenses, where)
 
 
-def _plan_base(name: str, image: str, settings: Settings) -> Base:
+def _plan_base(name: str, image: str, settings: Settings, where: str = "") -> Base:
     """An override is taken as written; anything else comes from BASE_REGISTRY if that is set."""
     if override := settings.overrides.get(key_of(name, "_IMAGE")):
-        return Base(name, override.value, override.value)
-    return Base(name, mirrored(image, settings.base_registry) if settings.base_registry else image, image)
+        return Base(name, override.value, override.value, override.where)
+    if not settings.base_registry:
+        return Base(name, image, image, where)
+    origin = settings.where("BASE_REGISTRY")
+    return Base(name, mirrored(image, settings.base_registry), image, f"{where}, {origin}" if where else origin)
 
 
 def _plan_image(
@@ -365,7 +370,7 @@ def _plan_image(
     if image.kind == "third-party":
         tags: tuple[str, ...] = (image.image,)
         repository = parse_reference(image.image).path.rpartition("/")[2]
-        own_bases: tuple[Base, ...] = (_plan_base(image.name, image.image, settings),)
+        own_bases: tuple[Base, ...] = (_plan_base(image.name, image.image, settings, image.where),)
         dockerfile = ""
     else:
         tag = {"base": settings.base_tag, "component": settings.tag}.get(image.kind, "")

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.catalogue.line import Line
+from generator.catalogue.line import Image, Line
 from generator.errors import InputError, Problem, did_you_mean
 from generator.project import FAMILY_FILE, Project, is_of_family, packaged_data
+from generator.render.render import PACKAGED, find_template
 from generator.render.tree import Change, write
 
 MISNAMED = {
@@ -46,6 +47,26 @@ def never_read(project: Project, read: Collection[str], used: Mapping[str, str])
         if not re.fullmatch(r"[0-9]+\.[0-9]+\.yaml|schema\.json|family\.yaml", name):
             near = did_you_mean(name, [file for file in _files(packaged_data("catalogue")) if file.endswith(".yaml")])
             yield Problem(f"catalogue/{name}", f"is never read: a catalogue is named LINE.yaml, such as 1.0.yaml{near}")
+
+
+def never_used(project: Project, read: Collection[str], images: Sequence[Image]) -> Iterator[Problem]:
+    """A warning for each value below ``with:`` that no template mentions: a misspelt one changes nothing.
+
+    ``read`` are the templates that were read.
+    """
+    search = project.search_path("templates")
+    texts = {}
+    for name in read:
+        # what a template extends by this name is the packaged one of its own name
+        directories = search[-1:] if name.startswith(PACKAGED) else search
+        texts[name] = find_template(directories, name.removeprefix(PACKAGED)).read_text(encoding="utf-8")
+    everything = "\n".join(texts.values())
+    words = {*re.findall(r"[\w-]+", everything)}
+    for image in images:
+        for param in image.params if f"dockerfiles/{image.template}" in texts else ():
+            if param.name not in words:
+                near = did_you_mean(param.name, re.findall(r"params(?:\.|\[[\"'])([\w-]+)", everything))
+                yield Problem(param.where, f"with: the template of {image.name} does not use {param.name}{near}")
 
 
 def no_files(project: Project) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from platform import node
 
 from generator.bundle.bases import open_blobs
-from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine
+from generator.bundle.engines import NOT_IN_ENGINE, DockerEngine
 from generator.bundle.load import load
 from generator.bundle.reader import inspect
 from generator.bundle.reader import verify as verify_bundle
@@ -81,8 +81,10 @@ def from_engine(docker: Docker, wanted: Wanted) -> Origin:
     """What the engine has under the plan's names. InputError names those that it does not have."""
     references = [target.tags[0] for target in wanted.targets]
     known = DockerEngine(docker).inspect(references)
-    if missing := [name for name in references if name not in known]:
-        raise InputError([Problem(name, NOT_IN_ENGINE) for name in missing], hint=GET_IMAGES)
+    if missing := [target for target in wanted.targets if target.tags[0] not in known]:
+        names = " ".join(target.name for target in missing)
+        problems = [Problem(target.tags[0], NOT_IN_ENGINE) for target in missing]
+        raise InputError(problems, hint=f"fategen bake {names} --load builds and loads it, docker pull a published one")
     subjects = tuple(
         Subject(target.name, target.tags[0], platform, known[target.tags[0]].id, target.contract)
         for target in wanted.targets
@@ -109,16 +111,22 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
 
     def read(_: object, stream: Readable) -> dict[Subject, Content]:
         saved: DockerSave[Listing] = read_stream(stream, take)
-        contents = {}
+        contents, absent = {}, []
         for subject in subjects:
             image = saved.image(subject.id, subject.platform)
             if image is None:
+                absent.append(subject)
                 continue
             if missing := [name for name in image.layers if name not in saved.layers]:
                 # "docker save" of an incomplete image in a containerd store says nothing of it
                 message = f"docker save wrote no layer {missing[0]} of image {subject.id}"
                 raise EngineError(message, hint="pull or load it again")
             contents[subject] = content_of(image.config, [saved.layers[name] for name in image.layers])
+        if absent:
+            problems = [Problem(s.reference, f"the engine does not have it for {s.platform}") for s in absent]
+            names = " ".join(dict.fromkeys(s.image for s in absent))
+            platforms = ",".join(dict.fromkeys(s.platform for s in absent))
+            raise InputError(problems, hint=f"fategen bake {names} --load --platform {platforms} builds and loads it")
         return contents
 
     return read_saves(docker, [[subject.id for subject in subjects]], read, progress)[0]

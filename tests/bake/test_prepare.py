@@ -144,6 +144,16 @@ def test_a_manual_edit_is_told_where_it_belongs(project_dir: Path) -> None:
     assert raised.value.hint.endswith(f"{keep}templates/dockerfiles/java.Dockerfile.j2")
 
 
+def test_a_changed_env_is_not_taken_for_a_manual_edit(project_dir: Path) -> None:
+    project = Project(project_dir)
+    write(load(project).drift(), project_dir)
+    with (project_dir / ".env").open("a", encoding="utf-8") as env:
+        env.write("BASE_REGISTRY=mirror.example.com\n")
+    with pytest.raises(DriftError) as raised:
+        load(project).require_current()
+    assert "dockerfiles/roll/Dockerfile" in raised.value.message and "keep an edit" not in raised.value.hint
+
+
 def test_a_value_that_changes_no_rendered_file_builds_the_committed_ones(project_dir: Path) -> None:
     project = Project(project_dir)
     with pytest.raises(DriftError, match=r"files are out of date with \.env"):

@@ -262,7 +262,7 @@ def test_a_base_that_cannot_be_had_names_the_keys_that_say_where_it_comes_from(s
     plan = plan_of(base_registry="mirror:5000")
     said = base_hint(job_of(plan, "egg"), plan.settings, step)
     assert bool(said) is bool(key)
-    assert not key or (key in said and "BASE_REGISTRY" in said)
+    assert not key or (key in said and "BASE_REGISTRY" in said and "1.3.yaml:" in said)
 
 
 def test_a_base_of_ones_own_names_the_line_that_says_it() -> None:

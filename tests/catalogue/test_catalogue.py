@@ -103,7 +103,7 @@ def test_images_have_the_contracts_of_the_family_as_the_line_changes_them() -> N
     text = GOOD.replace("needs: [three]", "contract: {is: [known]}") + "contracts: {plain: {size: 2 MB}}\n"
     two = parse_line(text, name="c.yaml", family=family).images[1].contract
     assert (two.workdir, two.size) == (Item("/a", "catalogue/family.yaml:5"), Item("2 MB", "c.yaml:14"))
-    with pytest.raises(InputError, match=r"^catalogue/family.yaml:4: unknown contract known$"):
+    with pytest.raises(InputError, match=r"^catalogue/family.yaml:4: unknown contract known; known are none$"):
         parse_family(FAMILY_CONTRACTS.replace("user: a", "is: [known]"), "catalogue/family.yaml")
 
 

@@ -88,7 +88,10 @@ ONE = "images:\n  one: {kind: base, from: jre}"
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("images:\n  one: {kind: base, from: jre, contract: {is: [al]}}", "c.yaml:10: unknown contract al"),
+        (
+            "images:\n  one: {kind: base, from: jre, contract: {is: [al]}}",
+            "c.yaml:10: unknown contract al; known are none",
+        ),
         ("contracts: {a: {file: {}}}", "c.yaml:9: file: unknown key; did you mean files?"),
         (
             "contracts: {a: {files: {/x: {type: dir}}}}",

@@ -78,6 +78,7 @@ def test_parts_are_changed_added_and_dropped_each_with_its_place() -> None:
     ("more", "said"),
     [
         ("images: {rol: {with: {}}}\n", "catalogue/1.3.yaml:3: kind: missing"),
+        ("images: {rol: {with: {}}}\n", "catalogue/1.3.yaml:3: rol: a new image without a kind; did you mean roll?"),
         ("images: {roll: {form: jre}}\n", "catalogue/1.3.yaml:3: form: unknown key; did you mean from?"),
         ("images: {roll: {from: jer}}\n", "catalogue/1.3.yaml:3: roll: unknown parent jer; did you mean jre?"),
         ("images: {gone: }\n", "catalogue/1.3.yaml:3: expected a mapping, found nothing"),
@@ -88,6 +89,14 @@ def test_parts_are_changed_added_and_dropped_each_with_its_place() -> None:
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_the_file_that_has_it(more: str, said: str) -> None:
     assert any(problem.startswith(said) for problem in problems_of(lambda: changed(HEAD + more)))
+
+
+def test_a_file_that_only_lacks_extends_is_told_so(project_dir: Path) -> None:
+    (project_dir / "catalogue").mkdir()
+    (project_dir / "catalogue/1.3.yaml").write_text("line: '1.3'\nimages: {roll: {from: jre}}\n", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load(Project(project_dir))
+    assert caught.value.hint == "without extends: packaged it is a whole line, and changes nothing of the packaged one"
 
 
 @pytest.mark.parametrize("image", ["redis", "mysql", "proxy"])
@@ -141,6 +150,9 @@ def test_explain_says_which_file_and_line_a_value_is_from(project_dir: Path) -> 
     assert roll["contract.environment"][1].startswith("JAVA_HOME: ")
     assert roll["TAG"][0].startswith(".env:")
     assert explained("python")["source fate"] == [".env:5", "../FATE"]
+    assert roll["built for"] == ["default", "linux/amd64 linux/arm64"]
+    assert explained("JRE_IMAGE")["JRE_IMAGE"] == ["catalogue/1.3.yaml:N", "registry.example.com/jre:8"]
+    assert explained("FATE_SOURCE")["FATE_SOURCE"] == [".env:5", "../FATE"]
     assert explained("PIP_INDEX_URL")["PIP_INDEX_URL"] == [".env:4", "https://pypi.example.com"]
     assert explained("NPM_REGISTRY")["NPM_REGISTRY"] == ["default (packaged catalogue/family.yaml:N)"]
     assert explained("NO_PROXY")["NO_PROXY"] == [".env.local:1", "(not shown)"]

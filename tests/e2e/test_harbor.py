@@ -89,6 +89,7 @@ def test_basic_authentication_and_a_wrong_password(site: Site) -> None:
     (site.config / "config.json").write_text(json.dumps(logins), encoding="utf-8")
     ran = site.push()
     assert ran.code == 3 and "refuses the login of writer" in ran.err and "nothing was started" in ran.err
+    assert "error: --set: PREFIX: " in ran.err
     kept = b"".join(file.read_bytes() for file in (site.project / ".fategen").rglob("*") if file.is_file())
     for password in (b"right-horse", b"wrong-horse", *(base64.b64encode(b"writer:" + p) for p in (b"right-horse",))):
         assert password not in kept and password.decode() not in ran.err

@@ -152,6 +152,13 @@ def test_what_an_image_does_is_checked_against_its_contract(case: Broken, result
     assert case.asks in lines[int(number) - 1]
 
 
+def test_a_platform_that_the_engine_does_not_have_of_an_image_is_no_fault_of_the_image(project: Project) -> None:
+    ran = project.verify("roll", "--platform", "linux/arm64")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{project.registry}/{SPACE}/roll:1.3.0-release: the engine does not have it for linux/arm64" in ran.err
+    assert "  next: fategen bake roll --load --platform linux/arm64 builds and loads it" in ran.err
+
+
 @pytest.mark.full
 def test_the_sample_keeps_its_contract(project: Project) -> None:
     ran = succeeded(project.verify("--format", "junit"))
@@ -189,15 +196,22 @@ def test_the_java_components_keep_it_on_another_platform_too_under_emulation(pro
 SAVE = ("bundle", "save", "--image", "roll", "--image", "egg", "--from", "engine", "--set", "TAG=none")
 
 
-@pytest.mark.parametrize("command", [("verify", "roll", "egg", "--tag", "none"), SAVE], ids=["verify", "save"])
+@pytest.mark.parametrize(
+    ("command", "step"),
+    [
+        (("verify", "roll", "egg", "--tag", "none"), "fategen bake egg roll --load builds and loads it, docker pull"),
+        (SAVE, "fategen bake all --load loads your own images, docker pull others"),
+    ],
+    ids=["verify", "save"],
+)
 def test_every_image_that_the_engine_lacks_is_named_with_the_next_step(
-    project: Project, command: tuple[str, ...]
+    project: Project, command: tuple[str, ...], step: str
 ) -> None:
     ran = project.run(*command, "-q", cwd=project.directory)
     assert (ran.code, ran.out) == (2, "")
     for name in ("roll", "egg"):
         assert f"{project.registry}/{SPACE}/{name}:none: the engine has no image of this name" in ran.err
-    assert "  next: fategen bake all --load loads your own images, docker pull others" in ran.err
+    assert f"  next: {step}" in ran.err
     assert not list(project.directory.glob("*.fate.tar*"))
 
 

@@ -71,6 +71,22 @@ def test_what_is_read_and_what_is_nobodys_mistake_is_not_worth_a_word(project_di
     assert warnings(project_dir) == []
 
 
+CHANGED = "line: '1.3'\nextends: packaged\nimages:\n  roll:\n    with: {%s: x}\n"
+
+
+def test_a_value_that_no_template_uses(project_dir: Path) -> None:
+    put(project_dir, "catalogue/1.3.yaml", CHANGED % "directry")
+    expected = "with: the template of roll does not use directry; did you mean directory?"
+    assert warnings(project_dir) == [f"catalogue/1.3.yaml:5: {expected}"]
+
+
+def test_a_value_that_only_the_packaged_template_below_uses_is_used(project_dir: Path) -> None:
+    put(project_dir, "catalogue/1.3.yaml", CHANGED % "directory")
+    template = "dockerfiles/java.Dockerfile.j2"
+    put(project_dir, f"templates/{template}", f'{{% extends "packaged/{template}" %}}')
+    assert warnings(project_dir) == []
+
+
 @pytest.fixture
 def override(project_dir: Path, fategen: Run) -> Run:
     return partial(fategen, "override", "-C", project_dir)
