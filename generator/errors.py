@@ -75,6 +75,19 @@ class BundleError(FategenError):
     exit_code = 4
 
 
+def raise_all(problems: Sequence[Problem], *, hint: str = "") -> None:
+    """Raises InputError with the problems, if there are any, by file and line; those without a line are last."""
+
+    def place(problem: Problem) -> tuple[bool, str, int]:
+        file, _, line = problem.where.rpartition(":")
+        return not file, file, int(line) if file else 0
+
+    if problems:
+        places = {problem.where.rpartition(":")[0] or problem.where for problem in problems}
+        subject = places.pop() if len(places) == 1 else ""
+        raise InputError(sorted(problems, key=place), subject=subject, hint=hint)
+
+
 def refused(error: OSError) -> EngineError:
     """The error for an OSError that ended a command: its reason, and the file if known."""
     reason = error.strerror or str(error) or type(error).__name__

@@ -12,39 +12,37 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 from generator.errors import EngineError
 
 FREE_SPACE = "free some space there, then run the same command again"
 
 
-def write_atomically(
-    path: Path, content: str | bytes, *, sync: bool = True, temporary: str = "", mode: int = 0o644
-) -> None:
+@contextlib.contextmanager
+def temporary_file(directory: Path, prefix: str = ".", mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """A new file in ``directory``, which is gone after the block unless it was renamed. Raises OSError."""
+    with tempfile.NamedTemporaryFile(prefix=prefix, dir=directory, delete=False) as file:
+        try:
+            # it is its owner's alone; a file system without modes (vfat) refuses a change
+            with contextlib.suppress(PermissionError):
+                os.fchmod(file.fileno(), mode)
+            yield cast(IO[bytes], file)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes, *, sync: bool = True, mode: int = 0o644) -> None:
     """Write a small file: whole or not at all, and no other file is left behind. Raises OSError.
 
-    ``sync`` waits until its bytes are on the disk; a cache that can be made again needs no wait. ``temporary`` is a
-    fixed name to write under, if nobody else writes ``path``: a killed run then leaves one file that the next replaces.
+    ``sync`` waits until its bytes are on the disk; a cache that can be made again needs no wait.
     """
-    if temporary:
-        temporary = str(path.with_name(temporary))
-        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    else:
-        number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        # mkstemp keeps the file to its owner; a file system without modes (vfat) refuses a change
-        with contextlib.suppress(PermissionError):
-            os.fchmod(number, mode)
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with temporary_file(path.parent, f".{path.name}.", mode) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+        Path(file.name).replace(path)
 
 
 def sync_directory(path: Path) -> None:
@@ -60,26 +58,16 @@ def sync_directory(path: Path) -> None:
         os.close(number)
 
 
-def try_lock(path: Path) -> BinaryIO | None:
-    """Open ``path`` for reading and writing, unbuffered, and lock it; None if another process or thread has it.
-
-    The file is made if it is missing and never truncated. Closing it releases the lock. Raises OSError.
-    """
-    try:
-        return _open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return None
-
-
 @contextlib.contextmanager
 def lock(path: Path, when_busy: Callable[[], object] = lambda: None) -> Iterator[BinaryIO]:
-    """Lock ``path`` as ``try_lock`` does for as long as the block runs, which gets the open file. Raises OSError.
+    """Open ``path`` for reading and writing, unbuffered, and lock it as long as the block runs. Raises OSError.
 
-    Where another process or thread has it, ``when_busy`` is called once (it may raise to give up); then its end is
-    waited for.
+    The file is made if it is missing and never truncated. Where another process or thread has it, ``when_busy`` is
+    called once (it may raise to give up); then its end is waited for.
     """
-    file = try_lock(path)
-    if file is None:
+    try:
+        file = _open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         when_busy()
         file = _open_locked(path, fcntl.LOCK_EX)
     with file:

@@ -12,6 +12,8 @@ from generator.errors import InputError, Problem
 
 STATE = ".fategen"
 FAMILY_FILE = "family.yaml"
+LINE_FILE = re.compile(r"[0-9]+\.[0-9]+\.yaml")
+"""How the files of lines are called."""
 
 
 @dataclass(frozen=True)

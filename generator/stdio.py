@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import sys
 from collections.abc import Callable
 
 from generator.errors import FategenError, refused
 from generator.progress import say
+
+
+def show(output_format: str, document: object, text: str, *, err: bool = False) -> None:
+    """Print a result as ``--format`` asks for it; with ``err`` to standard error."""
+    out = sys.stderr if err else sys.stdout
+    print(json.dumps(document, indent=2) if output_format == "json" else text, file=out, flush=True)
 
 
 def escape() -> None:

@@ -19,9 +19,9 @@ from generator.config.settings import Settings
 from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.files import write_atomically
 from generator.plan.plan import Plan, Target, make_plan
-from generator.project import FAMILY_FILE, Project, packaged_data
+from generator.project import FAMILY_FILE, LINE_FILE, Project, packaged_data
 from generator.render.overrides import never_read, never_used, no_files
-from generator.render.render import BAKE_FILE, find_template, render, template_name
+from generator.render.render import BAKE_FILE, render, template_name
 from generator.render.tree import Change, compare, write
 
 STARTER = "examples/three-images"
@@ -49,7 +49,8 @@ class Workspace:
 
     def template(self, target: Target) -> Path:
         """The template that a target's Dockerfile is rendered from."""
-        return find_template(self.project.search_path("templates"), f"dockerfiles/{target.template}")
+        files = [path / "dockerfiles" / target.template for path in self.project.search_path("templates")]
+        return next((file for file in files if file.is_file()), files[-1])
 
     def require_current(self) -> None:
         """Raises DriftError, which lists what ``drift`` finds."""
@@ -74,19 +75,7 @@ class Workspace:
 def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:
     """Everything that a command works on. Raises InputError with every problem of the first file that has any."""
     text = read_text(project.env)
-    return _workspace(project, text, _line_of(project, text, sets), sets=sets, sources=sources, strict=strict)
-
-
-def _workspace(
-    project: Project,
-    text: str,
-    line: Line,
-    *,
-    sets: Sequence[str] = (),
-    sources: Sequence[str] = (),
-    strict: bool = False,
-) -> Workspace:
-    """What an ``.env`` with this text and this line make."""
+    line = _line_of(project, text, sets)
     if odd := [*no_files(project)]:
         raise InputError(odd, hint="the packaged file would be used in its place: repair or remove it")
     parse = partial(parse_settings, text, line.keys, sets=sets, source_sets=sources, strict=strict)
@@ -94,13 +83,13 @@ def _workspace(
     plan = make_plan(committed, line)
     if project.has_own_family and (lacking := [*_missing_templates(project, plan)]):
         raise InputError(lacking, hint="write it, or correct its name in the catalogue")
-    read: set[str] = set()
+    read: dict[str, Path] = {}
     tree = render(plan, project.search_path("templates"), read)
     if os.path.lexists(project.env_local):
         private, warnings = parse(local_text=read_text(project.env_local))
         plan = make_plan(private, line)
     used = {image.name: image.template if image.kind != "third-party" else "" for image in line.images}
-    unused = (*never_read(project, read, used), *never_used(project, read, line.images))
+    unused = (*never_read(project, read, used), *never_used(read, line.images))
     more = (*_tags_of_another_release(project, committed, line), *unused)
     return Workspace(project, plan, tree, (*warnings, *more))
 
@@ -130,7 +119,7 @@ def create(project: Project, release: str = "", family: str = "") -> Workspace:
         project.root.mkdir(parents=True, exist_ok=True)
         _ignore(project.root / ".gitignore", line.family.slug)
         write_atomically(project.env, text)
-        workspace = _workspace(project, text, line)
+        workspace = load(project)
         write(workspace.drift(), project.root)
     except BaseException as error:
         for file in made:
@@ -266,7 +255,7 @@ def _ignore(file: Path, family: str) -> None:
 def _lines(project: Project) -> list[str]:
     """Those that have a catalogue, the project's own too."""
     files = [file for directory in project.search_path("catalogue") for file in directory.glob("*.yaml")]
-    names = {file.stem for file in files if file.name != FAMILY_FILE}
+    names = {file.stem for file in files if LINE_FILE.fullmatch(file.name)}
     return sorted(names, key=lambda stem: [int(part) for part in re.findall("[0-9]+", stem)])
 
 

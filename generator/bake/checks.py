@@ -76,18 +76,6 @@ class Build:
     workspace: Workspace
     job: Job
 
-    @property
-    def plan(self) -> Plan:
-        return self.workspace.plan
-
-    @property
-    def root(self) -> Path:
-        return self.workspace.project.root
-
-    @property
-    def options(self) -> Options:
-        return self.job.options
-
 
 def build_everything(workspace: Workspace) -> Build:
     """The build that the doctor has in mind: all images, for every platform of the settings."""
@@ -108,7 +96,7 @@ def raise_problems(inputs: Sequence[Problem], engine: Sequence[Problem] = ()) ->
 
 def flag_problems(build: Build) -> Iterator[Problem]:
     """Flags that the named images do not go with."""
-    output = build.options.output
+    output = build.job.options.output
     for target in build.job.targets:
         if output == "push" and target.kind == "third-party":
             instead = "bundle it with fategen bundle save third-party, or mirror it and set BASE_REGISTRY"
@@ -117,19 +105,19 @@ def flag_problems(build: Build) -> Iterator[Problem]:
             yield Problem(
                 target.name, f"it is used only during the build and has no tag to {output}; remove --{output}"
             )
-        if build.options.published_base and target.kind == "base":
+        if build.job.options.published_base and target.kind == "base":
             yield Problem("--published-base", f"{target.name} is not built; name the components instead")
 
 
 def file_checks(build: Build) -> list[Check]:
     """The files of this machine that the project names: local sources, build secrets, requirements."""
-    settings = build.plan.settings
+    settings = build.workspace.plan.settings
     sources = {source.name: source for t in build.job.involved for source in t.sources if source.local}
-    files = secret_files(build.plan) | build.plan.files
+    files = secret_files(build.workspace.plan) | build.workspace.plan.files
     missing = [
         Problem(settings.where(name), f"{name}: {path} is not a file")
         for name, path in files.items()
-        if not (build.root / path).is_file()
+        if not (build.workspace.project.root / path).is_file()
     ]
     locations = [source.location for source in sources.values()]
     get = "correct the path in .env or .env.local, or check out the right commit there"
@@ -162,7 +150,7 @@ def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator
     """Each local source that is missing, empty, or without paths that a Dockerfile copies from it."""
     dockerfiles = {t.dockerfile: build.workspace.tree.get(t.dockerfile, "") for t in build.job.involved}
     for source in sources:
-        directory = build.root / source.location
+        directory = build.workspace.project.root / source.location
         if not directory.is_dir():
             wrong = "is not a directory"
         elif not any(directory.iterdir()):
@@ -190,7 +178,8 @@ def _own_mistake(build: Build, source: PlannedSource, path: str, dockerfile: str
     if template.startswith("packaged "):
         return None
     parent, name = posixpath.split(path)
-    near = did_you_mean(name, [file.name for file in (build.root / source.location / parent).glob("*")])
+    directory = build.workspace.project.root / source.location / parent
+    near = did_you_mean(name, [file.name for file in directory.glob("*")])
     lines = enumerate(build.workspace.tree[dockerfile].splitlines(), 1)
     number = next((number for number, line in lines if f"--from={source.name}" in line and path in line), 1)
     what = f"COPY --from={source.name}: {source.location} has no {path}{near} (rendered from {template})"
@@ -199,7 +188,7 @@ def _own_mistake(build: Build, source: PlannedSource, path: str, dockerfile: str
 
 def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Problem]:
     """Uncommitted sources must not become the release that ``.env`` names; a push to another tag may have them."""
-    options, settings = build.options, build.plan.settings
+    options, settings = build.job.options, build.workspace.plan.settings
     if options.output != "push" or options.allow_dirty:
         return
     for key, tag in (("BASE_TAG", settings.base_tag), ("TAG", settings.tag)):
@@ -251,16 +240,16 @@ def engine_checks(answers: Answers, workspace: Workspace | None) -> list[Check]:
 def builder_check(facts: Facts, build: Build | None) -> Check:
     """Whether the builder supports this build: several platforms at once, attestations."""
     builder = facts.builder
-    where, versions = f"builder {builder.name}", {node.buildkit for node in builder.nodes}
-    create = create_command(build.plan) if build else "docker buildx create --name fategen --bootstrap"
+    where, count = f"builder {builder.name}", len(builder.buildkits)
+    create = create_command(build.workspace.plan) if build else "docker buildx create --name fategen --bootstrap"
     instead = f"create a builder with\n    {create}\n  and add --builder fategen"
     if facts.too_old:
         needed, get = "Docker 23 or BuildKit 0.10, or later, for named contexts", f"update it, or {instead}"
         problem = Problem(where, f"{facts.too_old} is too old to build (needed: {needed}): {get}")
         found, without = f"{builder.name}, {facts.too_old}", f"{OFFLINE}, bundle load"
         return Check("builder", "missing", found, needed, get, without, (problem,))
-    nodes = f"{len(builder.nodes)} node{'s' if len(builder.nodes) != 1 else ''}"
-    buildkits = sorted(version for version in versions if version and "unknown" not in version)
+    nodes = f"{count} node{'s' if count != 1 else ''}"
+    buildkits = sorted({version for version in builder.buildkits if version and "unknown" not in version})
     found = ", ".join([builder.name, f"driver {builder.driver}", nodes])
     found += "" if builder.running else ", not running (bake starts it)"
     found += f", BuildKit {' '.join(buildkits)}" if buildkits else ""
@@ -275,15 +264,16 @@ def builder_check(facts: Facts, build: Build | None) -> Check:
 
 def _graphdriver_problems(build: Build, facts: Facts, where: str, instead: str, *, several: bool) -> list[Problem]:
     """What the engine's own builder cannot do on a graphdriver; ``instead`` says how to get another builder."""
-    settings, problems, driver = build.plan.settings, [], "the docker driver on this image store (graphdriver)"
+    settings, problems = build.workspace.plan.settings, []
+    driver = "the docker driver on this image store (graphdriver)"
     if several and not several_loaded(build, facts):
         message = f"{driver} builds one platform at a time: {instead}, or build one platform: --platform "
         problems.append(Problem(where, message + facts.engine.platform))
     for key, asked in (("PROVENANCE", settings.provenance), ("SBOM", settings.sbom)):
-        if asked and build.options.attestations:
+        if asked and build.job.options.attestations:
             # buildx: "Attestation is not supported for the docker driver" (0.13.1), whatever is done with the image
             off = f"turn it off: --set {key}=false"
-            other = off if build.options.output == "load" else f"{instead}, or {off}"
+            other = off if build.job.options.output == "load" else f"{instead}, or {off}"
             problems.append(Problem(settings.where(key), f"{key}: {driver} makes no attestations: {other}"))
     return problems
 
@@ -298,7 +288,7 @@ def platform_checks(facts: Facts, build: Build | None) -> list[Check]:
         return [Check("platforms", "ok", " ".join(builder.platforms), "")]
     job, tree, checks = build.job, build.workspace.tree, []
     running = [target for target in job.involved if runs_on_target(tree.get(target.dockerfile, ""))]
-    for platform in build.options.platforms or build.plan.settings.platforms:
+    for platform in build.job.options.platforms or build.workspace.plan.settings.platforms:
         if platform in builder.platforms:
             checks.append(Check(platform, "ok", "native or emulated", "in PLATFORMS"))
             continue
@@ -321,7 +311,7 @@ def build_problems(build: Build, facts: Facts) -> list[Problem]:
     engine = facts.engine
     checks = (builder_check(facts, build), *platform_checks(facts, build))
     problems = [problem for check in checks for problem in check.problems]
-    if build.options.output != "load" or facts.too_old:
+    if build.job.options.output != "load" or facts.too_old:
         return problems
     if engine.problem is not None:
         problems.append(Problem("--load", f"{engine.problem.message}: {engine.problem.hint}"))
@@ -337,7 +327,7 @@ def build_problems(build: Build, facts: Facts) -> list[Problem]:
 def several_loaded(build: Build, facts: Facts) -> Target | None:
     """The first image that would be loaded for several platforms into an engine that keeps one; no builder helps."""
     engine = facts.engine
-    if build.options.output != "load" or engine.problem is not None or engine.store != "graphdriver":
+    if build.job.options.output != "load" or engine.problem is not None or engine.store != "graphdriver":
         return None
     return next((target for target in build.job.targets if len(target.platforms) > 1), None)
 

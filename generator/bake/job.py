@@ -59,19 +59,13 @@ class Job:
         target = self._by_name.get(name)
         return (target and target.inherits) or name
 
-    @cached_property
-    def parts(self) -> dict[str, dict[str, Target]]:
-        """By each target's name, what it is built from in this run: itself and, by name, all that it is linked to."""
-        parts: dict[str, dict[str, Target]] = {}
-        for target in self.involved:
-            below = (parts.get(context.target, {}) for context in target.contexts)
-            parts[target.name] = {name: part for of_parent in below for name, part in of_parent.items()}
-            parts[target.name][target.name] = target
-        return parts
+    def parts(self, target: Target) -> tuple[Target, ...]:
+        """What a target is built from in this run: itself and all that it is linked to, in build order."""
+        return linked(self.involved, (target.name,))
 
     def sources(self, target: Target) -> set[str]:
         """The names of the sources that a target is built from in this run, its parents' included."""
-        parts = self.parts[target.name].values()
+        parts = self.parts(target)
         labeled = {part.main_source.name for part in parts if part.main_source is not None}
         return labeled | {source.name for part in parts for source in part.sources}
 
@@ -112,26 +106,10 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
     needed = linked(plan.targets, kept, lambda c: not c.variable or values[c.variable].startswith("target:"))
     if not options.platforms:
         return Job(tuple(target for target in needed if target.name in kept), needed, options)
-    narrowed = {
-        target.name: replace(target, platforms=tuple(p for p in target.platforms if p in options.platforms))
-        for target in needed
-    }
-    # a copy of a target for fewer platforms may now have the platforms of its original: that is built once
-    copies = {
-        target.name: target.inherits
-        for target in narrowed.values()
-        if target.inherits in narrowed and target.platforms == narrowed[target.inherits].platforms
-    }
     involved = tuple(
-        replace(target, contexts=tuple(replace(c, target=copies.get(c.target, c.target)) for c in target.contexts))
-        for target in narrowed.values()
-        if target.name not in copies
+        replace(target, platforms=tuple(p for p in target.platforms if p in options.platforms)) for target in needed
     )
-    overrides = [f"{target.name}.platform={','.join(target.platforms)}" for target in involved]
-    originals = set(copies.values())
-    for target in involved:
-        links = (context for context in target.contexts if context.target in originals)
-        overrides += [f"{target.name}.contexts.{context.name}=target:{context.target}" for context in links]
+    overrides = (f"{target.name}.platform={','.join(target.platforms)}" for target in involved)
     left_out = lacking((target for target in selected if target.name not in names), options.platforms)
     return Job(tuple(t for t in involved if t.name in kept), involved, options, tuple(overrides), tuple(left_out))
 

@@ -197,7 +197,7 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
     for state in states.values():
         if state.commit or state.dirty:
             say(state.describe())
-        elif not state.versioned and build.options.output == "push":
+        elif not state.versioned and build.job.options.output == "push":
             say(f"{state.describe()}, not a git checkout: nobody will be able to tell what was published")
 
 

@@ -27,11 +27,8 @@ from generator.text import Version, duration, human, parse_version, short_digest
 
 if TYPE_CHECKING:
     from generator.bundle.index import BundleIndex
-    from generator.images.image import BlobSource
-    from generator.images.oci import Descriptor
-    from generator.registry.client import Registry
     from generator.registry.fetch import Fetch
-    from generator.registry.publish import Publication, Published
+    from generator.registry.publish import Published
     from generator.workspace import Workspace
 
 Verify = Callable[[Sequence[SourceImage]], None]
@@ -82,10 +79,7 @@ def bake(context: BakeContext, verify: Verify | None = None) -> tuple[Built, ...
     output = context.job.options.output
     published: Mapping[str, Published] = {}
     if output == "push":
-        if verify or context.facts.builder.driver == "docker":
-            published, result = _publish_layouts(context, verify)
-        else:
-            published, result = _publish_from_builder(context)
+        published, result = _publish(context, verify)
     elif output == "load":
         result = _load(context)
         if verify:
@@ -111,7 +105,7 @@ def _media_types(context: BakeContext) -> str:
 
     From 0.32 on attestations are OCI artifacts, which some registries refuse (gitlab.com on the first push).
     """
-    versions = (parse_version(node.buildkit) for node in context.facts.builder.nodes)
+    versions = map(parse_version, context.facts.builder.buildkits)
     artifacts = any(version is not None and version >= (0, 32, 0) for version in versions)
     return f"oci-mediatypes={str(context.oci).lower()}{',oci-artifact=false' if artifacts else ''}"
 
@@ -124,32 +118,58 @@ def _without_attestations(context: BakeContext) -> BakeContext:
 # publishing
 
 
-def _publish_layouts(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, Published], BakeResult]:
-    """Builds OCI layouts and uploads these: what ``verify`` saw has the digest that is tagged."""
-    from generator.images.image import read_pieces
+def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, Published], BakeResult]:
+    """Builds, uploads by digest and then writes the tags: every one or none.
+
+    Raises InputError (tags that may not move), BuildError or EngineError.
+    """
+    from generator.images.image import contents, read_pieces
     from generator.images.layout import Layout, top
+    from generator.registry.client import Registry, Repository
+    from generator.registry.explain import not_published
+    from generator.registry.http import RegistryError
+    from generator.registry.publish import AT_ONCE, Publication, Publisher, movable_tags
 
-    sources, result = export_layouts(context)
-    if verify:
-        verify(sources)
+    assert context.access is not None
+    options, settings, targets = context.job.options, context.workspace.plan.settings, context.job.named
+    layouts: dict[str, SourceImage] = {}
+    if verify or context.facts.builder.driver == "docker":
+        sources, result = export_layouts(context)
+        if verify:
+            verify(sources)
+        # what it saw has the digest that is tagged
+        layouts = {target.name: source for target, source in zip(targets, sources, strict=True)}
+    else:
+        result = _upload_from_builder(context)
 
-    def publications(_: Registry) -> Iterator[Publication]:
-        for target, source in zip(context.job.named, sources, strict=True):
-            layout = Layout(source.layout)
+    def publication(target: Target) -> Publication:
+        names = [parse_reference(tag) for tag in target.tags]
+        path, tags = names[0].path, () if options.untagged else tuple(name.tag for name in names)
+        if image := layouts.get(target.name):
+            layout, entry = Layout(image.layout), top(image)
             read = partial(read_pieces, layout, what=f"{target.name}: blob")
-            yield replace(_publication(target, layout, top(source)), read=read)
+            return Publication(path, tags, entry, contents(layout, entry, target.name), read)
+        entry = registry.pushed(path, result.digests[target.name]).descriptor
+        return Publication(path, tags, entry, contents(Repository(registry, path), entry, target.name))
 
-    return _publish(context, publications), result
+    try:
+        registry = Registry(context.access)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            publications = list(pool.map(publication, targets))
+        with Bar("uploading", context.quiet) as bar:
+            publisher = Publisher(registry, publications, context.state, bar)
+            published = publisher.publish(movable_tags(settings.movable_tags.split(), options.overwrite))
+    except RegistryError as error:
+        step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env"
+        raise not_published(context.access, settings.prefix, error, context.state, step) from error
+    return {target.name: image for target, image in zip(targets, published, strict=True)}, result
 
 
-def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published], BakeResult]:
+def _upload_from_builder(context: BakeContext) -> BakeResult:
     """Has BuildKit upload each image by its digest as soon as it is built: a remote builder's images do not come here.
 
     The engine's own builder refuses this ("push-by-digest is currently not implemented for docker driver").
     """
-    from generator.registry.client import Repository
-    from generator.registry.publish import AT_ONCE
-
     options, targets = context.job.options, context.job.named
     outputs = {
         target.name: f"type=image,{_media_types(context)},push=true,push-by-digest=true,name-canonical=true,"
@@ -159,55 +179,16 @@ def _publish_from_builder(context: BakeContext) -> tuple[Mapping[str, Published]
     untagged = [f"{target.name}.tags=" for target in targets]
     try:
         # by itself where a retry of an upload would run every step again, or a refused one leave no build cache
-        apart = options.no_cache or context.workspace.plan.settings.cache_to
-        built = run_bake(context, "building", {}) if apart else None
-        title = "uploading" if built else "building and uploading"
-        result = run_bake(context, title, outputs, overrides=untagged, again=built is not None)
+        if not (options.no_cache or context.workspace.plan.settings.cache_to):
+            return run_bake(context, "building and uploading", outputs, overrides=untagged)
+        built = run_bake(context, "building", {})
+        uploaded = run_bake(context, "uploading", outputs, overrides=untagged, again=True)
     except EngineError as error:
         name = parse_reference(targets[0].tags[0]).name
         if "failed to push" in error.message and (advice := explain_push(error.message, name)):
             error.hint = f"{advice}; then run the same command again"
         raise
-
-    def publications(registry: Registry) -> Iterator[Publication]:
-        def read(target: Target) -> Publication:
-            path = parse_reference(target.tags[0]).path
-            manifest = registry.pushed(path, result.digests[target.name])
-            return _publication(target, Repository(registry, path), manifest.descriptor)
-
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            yield from pool.map(read, targets)
-
-    return _publish(context, publications), built or result
-
-
-def _publication(target: Target, source: BlobSource, top: Descriptor) -> Publication:
-    from generator.images.image import contents
-    from generator.registry.publish import Publication
-
-    names = [parse_reference(tag) for tag in target.tags]
-    return Publication(names[0].path, tuple(name.tag for name in names), top, contents(source, top, target.name))
-
-
-def _publish(context: BakeContext, make: Callable[[Registry], Iterator[Publication]]) -> Mapping[str, Published]:
-    """Publishes, every tag or none. Raises InputError (tags that may not move) or EngineError."""
-    from generator.registry.client import Registry
-    from generator.registry.explain import not_published
-    from generator.registry.http import RegistryError
-    from generator.registry.publish import Publisher, movable_tags
-
-    assert context.access is not None
-    options, settings = context.job.options, context.workspace.plan.settings
-    try:
-        registry = Registry(context.access)
-        publications = [replace(p, tags=()) if options.untagged else p for p in make(registry)]
-        with Bar("uploading", context.quiet) as bar:
-            publisher = Publisher(registry, publications, context.state, bar)
-            published = publisher.publish(movable_tags(settings.movable_tags.split(), options.overwrite))
-    except RegistryError as error:
-        step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env"
-        raise not_published(context.access, settings.prefix, error, context.state, step) from error
-    return {target.name: image for target, image in zip(context.job.named, published, strict=True)}
+    return replace(built, digests=uploaded.digests)
 
 
 def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Published]) -> tuple[Built, ...]:
@@ -216,7 +197,7 @@ def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Pu
     loaded = loaded_sizes(context) if options.output == "load" else {}
     asked = {job.shown(target.name) for target in job.targets}
     for target in job.targets:
-        below = (name for name in map(job.shown, job.parts[target.name]) if name not in asked)
+        below = (name for name in (job.shown(part.name) for part in job.parts(target)) if name not in asked)
         image = Built(
             image=target.name,
             references=target.tags,
@@ -225,8 +206,8 @@ def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Pu
             sizes=loaded.get(target.name, {}),
             seconds=result.seconds.get(target.name, 0.0),
             uncommitted=uncommitted(job.sources(target), context.states),
-            cached=target.name in result.cached,
-            needed={name: 0.0 if name in result.cached else result.seconds.get(name, 0.0) for name in below},
+            cached=target.name not in result.seconds,
+            needed={name: result.seconds.get(name, 0.0) for name in below},
             state=state,
         )
         if done := published.get(target.name):

@@ -19,7 +19,7 @@ from generator.config.reference import parse_reference
 from generator.config.settings import key_of
 from generator.docker.credentials import certificates, trust_text
 from generator.docker.engine import Facts
-from generator.docker.hints import get_login
+from generator.docker.hints import GET_LOGIN
 from generator.errors import EngineError, Problem
 from generator.images.oci import platform_name
 from generator.images.strictjson import Malformed
@@ -135,7 +135,7 @@ def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapp
         access = push_access(plan, root, values, facts.engine.insecure if facts else ())
     except EngineError as error:
         return [Check("login", "note", error.message, needed, error.hint, WITHOUT)]
-    login = Check("login", "note", "none", needed, get_login(host), WITHOUT)
+    login = Check("login", "note", "none", needed, GET_LOGIN.format(host=host), WITHOUT)
     if access.login:
         login = Check("login", "ok", "a token" if access.login.identity else access.login.user, needed)
     if facts is None:

@@ -49,6 +49,8 @@ TRANSIENT = {
         r"code = Unavailable|error reading from server:|error getting writer status: EOF|no active sessions|"
         r"transport is closing|failed to solve: DeadlineExceeded"
     ),
+    # builds at once that share steps, of which one ends (moby/buildkit#2303)
+    "lost track of the build's steps": re.compile("inconsistent graph state"),
     # a busy registry, or a line that breaks; what was pushed is not sent again. An upload that is not found was ended
     # by a request whose answer was lost (BuildKit 0.17 sends it again)
     "could not send everything to the registry": re.compile(
@@ -101,14 +103,11 @@ class BakeContext:
 
 @dataclass(frozen=True)
 class BakeResult:
-    """One bake process that succeeded: each target's digest (absent if nothing was exported) and busy seconds.
-
-    ``cached`` are the images for which no step had to run.
-    """
+    """One bake process that succeeded: each target's digest (absent if nothing was exported) and busy seconds (absent
+    if no step had to run)."""
 
     digests: Mapping[str, str]
     seconds: Mapping[str, float]
-    cached: frozenset[str]
 
 
 def run_bake(
@@ -230,24 +229,20 @@ def _run_once(
     content: Any = json.loads(metadata.read_text(encoding="utf-8"))
     digests = {target.name: content.get(target.name, {}).get("containerimage.digest") for target in job.targets}
     exported = {name: str(digest) for name, digest in digests.items() if digest}
-    return BakeResult(exported, busy_seconds(job, steps), cached_images(job, steps))
+    return BakeResult(exported, busy_seconds(job, steps))
 
 
 # what the steps say
 
 
-def cached_images(job: Job, steps: Iterable[Step]) -> frozenset[str]:
-    """The images for which only the export ran."""
-    worked = (step for step in _of_images(steps) if not step.was_noop and not step.name.text.startswith(EXPORTING))
-    images = {job.shown(target.name) for target in job.involved}
-    return frozenset(images - {job.shown(step.name.target) for step in worked})
-
-
 def busy_seconds(job: Job, steps: Iterable[Step]) -> dict[str, float]:
-    """Seconds in which an image's own steps ran, not its export. What ran beside each other counts once."""
+    """Seconds in which an image's own steps ran, not its export. What ran beside each other counts once.
+
+    An image for which only the export ran has none.
+    """
     spans: dict[str, list[tuple[float, float]]] = {}
     for step in _of_images(steps):
-        if not step.cached and step.seconds and not step.name.text.startswith(EXPORTING):
+        if not step.was_noop and not step.name.text.startswith(EXPORTING):
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
 

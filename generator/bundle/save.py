@@ -17,7 +17,7 @@ from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, 
 from generator.bundle.reader import inspect
 from generator.config import reference
 from generator.errors import BundleError, EngineError, InputError, Problem
-from generator.files import disk_errors, sync_directory, try_lock, write_atomically
+from generator.files import disk_errors, lock, sync_directory, write_atomically
 from generator.images.compression import compression_of
 from generator.images.image import BlobSource, ResolvedImage, read_pieces, sha256
 from generator.images.layout import SourceImage, read_all
@@ -85,7 +85,7 @@ def save(
             digest = _write(file, plan, read, fetching, progress)
         sums = output.with_name(output.name + ".sha256")
         with disk_errors(sums, _ANOTHER_DISK):
-            write_atomically(sums, f"{digest}  {output.name}\n", temporary=f".{sums.name}.part")
+            write_atomically(sums, f"{digest}  {output.name}\n")
             sync_directory(sums.parent)
         return SaveResult(output, plan.size, digest, plan.index)
     try:
@@ -239,12 +239,13 @@ def _output_file(output: Path) -> Iterator[SyncedFile]:
     disk is full or fails, or another fategen writes ``output``.
     """
     part = output.with_name(f".{output.name}.part")
+
+    def busy() -> None:
+        message = f"{output} is being written by another fategen"
+        raise EngineError(message, hint="wait for it, or name another file with -o")
+
     with disk_errors(output, _ANOTHER_DISK):
-        locked = try_lock(part)
-        if locked is None:
-            message = f"{output} is being written by another fategen"
-            raise EngineError(message, hint="wait for it, or name another file with -o")
-        with locked:
+        with lock(part, busy) as locked:
             try:
                 locked.truncate(0)
                 with ThreadPoolExecutor(1) as thread:

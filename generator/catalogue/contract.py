@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, cast
 
 from generator.catalogue.schema import ListOf, MapOf, Node, Object, Param, Text, key
+from generator.config.reference import is_port
 from generator.errors import Problem, did_you_mean
 
 NAMES = ("image", "release", "tag", "source")
@@ -66,7 +67,7 @@ def _check_seconds(text: str) -> str:
 
 
 def _check_port(text: str) -> str:
-    return "" if text.isdecimal() and 0 < int(text) < 65536 else f'"{text}" is not a port'
+    return "" if is_port(text) else f'"{text[:20]}" is not a port'
 
 
 def _check_expression(text: str) -> str:
@@ -117,9 +118,11 @@ class Run:
 class Started:
     """How an image starts on its own: the ports that must accept ``within`` seconds, and its environment variables.
 
-    ``traces`` is an expression for the stack traces that it may log; "" allows none.
+    ``traces`` is an expression for the stack traces that it may log; "" allows none. An image that ``needs`` something
+    is not started.
     """
 
+    needs: str = key(Text("what it needs besides, such as a database; it is not started on its own then"))
     answers: tuple[Item, ...] = key(ListOf("ports that must accept connections; default: ports", _PORT))
     within: float = key(replace(WITHIN, about="seconds until they do; default: 120"), default=120.0)
     environment: tuple[Pair, ...] = key(MapOf("environment variables of the container", Text("its value", make=Pair)))

@@ -42,7 +42,7 @@ from generator.catalogue.schema import (
 )
 from generator.config import values
 from generator.config.settings import Key, Keys, key_of
-from generator.errors import InputError, Problem, did_you_mean
+from generator.errors import InputError, Problem, did_you_mean, raise_all
 
 ImageKind = Literal["builder", "base", "component", "third-party"]
 KINDS: tuple[ImageKind, ...] = ("builder", "base", "component", "third-party")
@@ -90,7 +90,6 @@ _GIT_URL = Text(
     "its URL; releases say which commit",
     r"(?:https?|ssh|git)://[^\s#]+|[\w.\-]+@[\w.\-]+:[^\s#]+",
     'is not a git URL (https://…, ssh://…, git@host:path), without "#ref"',
-    check=_wrong(values.check_git_url),
 )
 _OWN_PATH = Text(
     "a directory in the project's own repository, relative to the project",
@@ -467,7 +466,7 @@ def parse_family(text: str, name: str) -> Family:
     for label in family.labels:
         if label.name.startswith("org.opencontainers.image.") and label.name.rpartition(".")[2] in IMAGE_LABELS:
             root.problems.append(Problem(label.where, f"{label.name}: every image has its own"))
-    _raise(root.problems, name)
+    raise_all(root.problems)
     # no key begins with a digit
     return replace(family, version_key=family.version_key or key_of(family.slug, "_VERSION").lstrip("0123456789_"))
 
@@ -510,7 +509,7 @@ def parse_line(
     packaged = f"{PACKAGED} {Path(name).name}"
     whole = "/" in name and not name.startswith(packaged[:9]) and not re.search("^extends *:", text, re.MULTILINE)
     hint = f"without extends: {PACKAGED} it is a whole line, and changes nothing of the packaged one"
-    _raise(problems, name, hint if whole and other(packaged) is not None else "")
+    raise_all(problems, hint=hint if whole and other(packaged) is not None else "")
     return replace(line, images=tuple(images.values()), contracts=tuple(contracts.items()))
 
 
@@ -568,17 +567,6 @@ def _check_own_keys(keys: Iterable[EnvKey], problems: list[Problem]) -> None:
             problems.append(Problem(own.where, f"{own.name}: every project has this key; choose another name"))
 
 
-def _raise(problems: Sequence[Problem], subject: str, hint: str = "") -> None:
-    if problems:
-        # all are of one file, or of it and of the one that it changes
-        def place(problem: Problem) -> tuple[str, int]:
-            file, _, line = problem.where.rpartition(":")
-            return file, int(line)
-
-        one_file = len({place(problem)[0] for problem in problems}) == 1
-        raise InputError(sorted(problems, key=place), subject=subject if one_file else "", hint=hint)
-
-
 def line_name(version: str) -> str:
     """The line that a release belongs to: ``1.0`` of ``1.0.0``."""
     return ".".join(version.split(".")[:2])
@@ -613,6 +601,10 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
     for source in line.sources:
         if source.fetch_in:
             check(source, "base", source.fetch_in, bases)
+        # git itself needs no .git at the end
+        url = f"{source.git.removesuffix('.git')}.git" if source.fetch_in else source.git
+        if url and (wrong := _wrong(values.source)(f"{url}#commit")):
+            problems.append(Problem(source.where, f"{source.name}: git: {wrong}"))
     for image in line.images:
         others = [name for name in kinds if name != image.name]
         if not image.kind and (near := did_you_mean(image.name, others)):

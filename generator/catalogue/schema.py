@@ -117,18 +117,12 @@ class Node:
         self.problem(f"expected {wanted}, found {kind}")
 
 
-class _NamedText(io.StringIO):
-    """A text with the name that the marks of its nodes then have."""
-
-    def __init__(self, text: str, name: str) -> None:
-        super().__init__(text)
-        self.name = name
-
-
 def parse_yaml(text: str, file: str) -> Node:
     """The root of a YAML text. Raises InputError, with the line, if it is not YAML or is empty."""
+    stream = io.StringIO(text)
+    stream.name = file  # of the marks of its nodes
     try:
-        raw = yaml.compose(_NamedText(text, file), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        raw = yaml.compose(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}" if mark else file
@@ -182,7 +176,7 @@ def merged_yaml(below: Node, above: Node) -> Node:
     def merge(first: YamlNode, second: YamlNode) -> YamlNode:
         if not isinstance(first, MappingNode) or not isinstance(second, MappingNode):
             return second
-        pairs = {key.value: (key, value) for key, value in first.value}
+        pairs = {str(key.value): (key, value) for key, value in first.value}
         # a key that is there twice is a problem, which is lost once it is merged
         for mapping in (first, second):
             Node(mapping, above.problems).entries()

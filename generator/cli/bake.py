@@ -17,6 +17,7 @@ from generator.cli.common import (
     directory_option,
     format_option,
     open_project,
+    platform_option,
     quiet_option,
     say_warnings,
 )
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
 @click.option("--push", is_flag=True, help="Push to PREFIX; no tag is written until everything is built.")
 @click.option("--load", is_flag=True, help="Load the images into the local engine.")
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")
-@click.option("--within", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
+@click.option("--within", type=click.IntRange(min=0), default=0, metavar="SECONDS",
               help="With --verify: how long a service has to listen; default: its contract's, or 120.")  # fmt: skip
-@click.option("--platform", "platforms", multiple=True, metavar="P", help="Build only this platform. Repeatable.")
+@platform_option("Build only this platform. Repeatable.")
 @click.option("--builder", default="", metavar="B", help="The buildx builder; default: the current one.")
 @click.option("--published-base", is_flag=True, help="Do not build base images: use the published ones in PREFIX.")
 @click.option("--print", "show", is_flag=True, help="Print what bake would build, as JSON, and exit.")
@@ -59,7 +60,7 @@ def command(
     push: bool,
     load: bool,
     verify: bool,
-    within: float,
+    within: int,
     show: bool,
     digests: Path | None,
     output_format: str,
@@ -136,7 +137,7 @@ def _verify(
     from generator.verify.origins import from_layouts
     from generator.verify.run import check_images
 
-    targets, problem = context.job.targets, context.facts.engine.problem
+    targets, problem = context.job.named, context.facts.engine.problem
     if problem is not None:
         say(f"nothing is started: {problem.message}")
     origin = from_layouts(targets, sources, context.state / "verify")

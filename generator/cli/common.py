@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from generator.errors import Problem, did_you_mean
+from generator.errors import InputError, Problem, did_you_mean
 from generator.progress import say
 from generator.project import Project, find_project
 
@@ -34,7 +34,20 @@ signature_option = click.option(
     metavar="KEY",
     help="Refuse a bundle that is not signed by this key: an SSH public key or an allowed_signers file.",
 )
-file_argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+
+
+def platform_option(text: str) -> Callable[[F], F]:
+    """``--platform``, repeatable: the platforms in containerd's normal form."""
+    return click.option("--platform", "platforms", multiple=True, metavar="P", callback=_normal, help=text)
+
+
+def _normal(context: click.Context, option: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+    from generator.config.values import one_platform
+
+    try:
+        return tuple(map(one_platform, words))
+    except ValueError as error:
+        raise InputError(Problem("--platform", str(error))) from error
 
 
 def change_options(function: F) -> F:
@@ -77,8 +90,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._help:
             return None
-        command: click.Command = importlib.import_module(f"{self._package}.{cmd_name}").command
-        return command
+        known = super().get_command(ctx, cmd_name)
+        return known or importlib.import_module(f"{self._package}.{cmd_name}").command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -116,7 +116,7 @@ def _print_externals(workspace: Workspace, targets: Sequence[Target], output_for
 
         click.echo(yaml.safe_dump(skopeo_sync(rows), sort_keys=True), nl=False)
     else:
-        kind = max(len(row.kind) for row in rows) + 2
+        kind = max((len(row.kind) for row in rows), default=0) + 2
         for row in rows:
             # a commit is known by its first digits; JSON has all of them
             what = re.sub("(#[0-9a-f]{12})[0-9a-f]{28}$", r"\1", row.upstream)

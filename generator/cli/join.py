@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from generator.cli.common import change_options, directory_option, format_option, open_project, say_warnings
 from generator.progress import Bar
+from generator.stdio import show
 
 
 @click.command()
@@ -47,19 +47,16 @@ def command(
             published = join(workspace, files, Registry(access), state, overwrite=overwrite, progress=bar)
     except RegistryError as error:
         raise not_published(access, workspace.plan.settings.prefix, error, state) from error
-    if output_format == "json":
-        images = [
-            {
-                "references": [f"{access.host}/{p.publication.path}:{tag}" for tag in p.publication.tags],
-                "digest": p.publication.target.digest,
-                "platforms": list(p.publication.contents.platforms),
-                "sizes": p.publication.contents.sizes,
-                "state": p.state,
-            }
-            for p in published
-        ]
-        click.echo(json.dumps(images, indent=2))
-        return
+    images = [
+        {
+            "references": [f"{access.host}/{p.publication.path}:{tag}" for tag in p.publication.tags],
+            "digest": p.publication.target.digest,
+            "platforms": list(p.publication.contents.platforms),
+            "sizes": p.publication.contents.sizes,
+            "state": p.state,
+        }
+        for p in published
+    ]
     rows = [
         (
             below(workspace.plan.settings.prefix, p.publication.path),
@@ -70,4 +67,4 @@ def command(
         )
         for p in published
     ]
-    click.echo(table(("IMAGE", "PLATFORMS", ">SIZE", "DIGEST", ""), rows))
+    show(output_format, images, table(("IMAGE", "PLATFORMS", ">SIZE", "DIGEST", ""), rows))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.cli.common import directory_option, open_project, quiet_option, say_warnings
+from generator.cli.common import directory_option, open_project, platform_option, quiet_option, say_warnings
 from generator.cli.complete import images_and_groups
 from generator.errors import BuildError, InputError, Problem
 from generator.progress import say
@@ -27,14 +27,13 @@ if TYPE_CHECKING:
               help="Where the images are; in a registry, all platforms are checked, the engine's started.")  # fmt: skip
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE",
               help="Check the images in a bundle, without loading or starting them.")  # fmt: skip
-@click.option("--platform", "platforms", multiple=True, metavar="P",
-              help="Default: the engine's own; in a bundle, all; in a registry, the plan's. Repeatable.")  # fmt: skip
+@platform_option("Default: the engine's own; in a bundle, all; in a registry, the plan's. Repeatable.")
 @click.option(
     "--tag", default="", metavar="T", help="Use another tag than that in .env or the bundle, also for base images."
 )
 @click.option("--prefix", default="", metavar="R/NS", help="Use another registry and namespace than PREFIX.")
 @click.option("--no-start", is_flag=True, help="Run only the checks that start no container.")
-@click.option("--within", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",
+@click.option("--within", type=click.IntRange(min=0), default=0, metavar="SECONDS",
               help="How long a service has until it listens; default: what its contract says, or 120. With --stack: "
               "how long a smoke command has at least.")  # fmt: skip
 @click.option("--stack", is_flag=True,
@@ -52,7 +51,7 @@ def command(
     tag: str,
     prefix: str,
     no_start: bool,
-    within: float,
+    within: int,
     stack: bool,
     output_format: str,
     quiet: bool,

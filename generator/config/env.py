@@ -24,7 +24,7 @@ from typing import Any
 
 from generator.config import values
 from generator.config.settings import Key, Keys, Override, Settings, key_of
-from generator.errors import InputError, Problem, did_you_mean
+from generator.errors import Problem, did_you_mean, raise_all
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _LINE_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII | re.MULTILINE)
@@ -107,8 +107,7 @@ def parse_settings(
         for row in keys.rows
         if row.required and row.name not in named
     ]
-    if problems:
-        raise _all_at_once(problems)
+    raise_all(problems)
     return _build(accepted, keys), tuple(warnings)
 
 
@@ -193,18 +192,6 @@ def _build(accepted: dict[str, tuple[Key, object, _Entry]], keys: Keys) -> Setti
             value = (*fields.get(row.attribute, ()), (name, str(value)))
         fields[row.attribute] = value
     return Settings(**fields, origins=tuple((name, entry.where) for name, (*_, entry) in sorted(accepted.items())))
-
-
-def _all_at_once(problems: list[Problem]) -> InputError:
-    """One error, its problems in the order of the files and of their lines, those of flags last."""
-    files = (ENV, LOCAL)
-
-    def place(problem: Problem) -> tuple[int, int]:
-        file, _, line = problem.where.rpartition(":")
-        return (files.index(file), int(line)) if file in files else (len(files), 0)
-
-    places = {problem.where.rpartition(":")[0] or problem.where for problem in problems}
-    return InputError(sorted(problems, key=place), subject=places.pop() if len(places) == 1 else "")
 
 
 def _is_near(key: str, known: Sequence[str]) -> bool:

@@ -51,34 +51,20 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Node:
-    """One BuildKit of a builder. ``platforms`` include emulated ones, without CPU levels such as ``/v8``."""
-
-    status: str
-    buildkit: str
-    platforms: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Builder:
     """A buildx builder; its driver is ``docker``, ``docker-container``, ``remote`` or ``kubernetes``.
 
-    The driver is "" and ``error`` says why if buildx cannot tell. A node that is not running has no platforms yet.
+    The driver is "" and ``error`` says why if buildx cannot tell. ``buildkits`` are the versions of its nodes ("" if
+    one does not say); ``platforms`` are those that one of them can build, emulated ones too, without CPU levels such as
+    ``/v8``. A node that is not running has no platforms yet.
     """
 
     name: str
     driver: str
-    nodes: tuple[Node, ...]
+    running: bool = False
+    buildkits: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
     error: str = ""
-
-    @property
-    def running(self) -> bool:
-        return bool(self.nodes) and all(node.status == "running" for node in self.nodes)
-
-    @property
-    def platforms(self) -> tuple[str, ...]:
-        """Every platform that one of its nodes can build, each once, in the builder's own order."""
-        return tuple(dict.fromkeys(platform for node in self.nodes for platform in node.platforms))
 
 
 @dataclass(frozen=True)
@@ -100,10 +86,10 @@ class Facts:
         engine = parse_version(self.engine.version)
         if self.builder.driver == "docker" and engine is not None and engine < DOCKER_NEEDED:
             return f"Docker {self.engine.version}"
-        for node in self.builder.nodes:
-            buildkit = parse_version(node.buildkit)
-            if buildkit is not None and (0, 0, 0) < buildkit < BUILDKIT_NEEDED:
-                return f"BuildKit {node.buildkit}"
+        for buildkit in self.builder.buildkits:
+            version = parse_version(buildkit)
+            if version is not None and (0, 0, 0) < version < BUILDKIT_NEEDED:
+                return f"BuildKit {buildkit}"
         return ""
 
 
@@ -193,10 +179,14 @@ def parse_builder(text: str) -> Builder:
     fields = _fields(head)
     nodes = [_fields(block) for block in re.split(r"\n(?=Name:)", tail.strip()) if block.strip()]
     error = fields.get("error", "") or next((node["error"] for node in nodes if "error" in node), "")
-    built = (
-        Node(n.get("status", ""), n.get("buildkit version", ""), parse_platforms(n.get("platforms", ""))) for n in nodes
+    return Builder(
+        fields.get("name", ""),
+        fields.get("driver", ""),
+        running=bool(nodes) and all(node.get("status") == "running" for node in nodes),
+        buildkits=tuple(node.get("buildkit version", "") for node in nodes),
+        platforms=tuple(dict.fromkeys(p for node in nodes for p in parse_platforms(node.get("platforms", "")))),
+        error=error,
     )
-    return Builder(fields.get("name", ""), fields.get("driver", ""), tuple(built), error)
 
 
 def _fields(block: str) -> dict[str, str]:

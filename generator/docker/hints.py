@@ -21,19 +21,9 @@ GET_PERMISSION = (
     'join the group of the socket ("sudo usermod -aG docker $USER", then log in again), or run a rootless engine'
 )
 GET_DAEMON = "start it (systemctl start docker), or choose another one with DOCKER_HOST or docker context use"
-
-
-def get_login(host: str) -> str:
-    return f"docker login {host}"
-
-
-def get_right(project: str) -> str:
-    return f"ask for permission to push to project {project} (in Harbor, the role Developer or a robot that may push)"
-
-
-def get_authority(host: str) -> str:
-    return f"put the CA at /etc/docker/certs.d/{host}/ca.crt, here and where the builder runs"
-
+GET_LOGIN = "docker login {host}"
+GET_RIGHT = "ask for permission to push to project {project} (in Harbor, the role Developer or a robot that may push)"
+GET_AUTHORITY = "put the CA at /etc/docker/certs.d/{host}/ca.crt, here and where the builder runs"
 
 _NO_DAEMON = re.compile(
     r"cannot connect to the docker daemon|failed to connect to the docker api|error during connect", re.IGNORECASE
@@ -75,9 +65,9 @@ def explain_push(output: str, repository: str) -> str:
             "certificates where the engine runs (update-ca-certificates) and restart it, or use a newer buildx"
         )
     if _PUSH_CERTIFICATE.search(output):
-        return get_authority(host)
+        return GET_AUTHORITY.format(host=host)
     if _PUSH_DENIED.search(output):
-        return f"{get_login(host)}, or {get_right(path.partition('/')[0])}"
+        return f"{GET_LOGIN}, or {GET_RIGHT}".format(host=host, project=path.partition("/")[0])
     if _PUSH_UNREACHABLE.search(output):
         return f"check that the builder can reach {host}"
     return ""

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -228,7 +227,9 @@ class Child:
             for number in (signal.SIGINT, signal.SIGTERM) if self.process.stdin is None else ():
                 if self.process.poll() is None:
                     self._kill(number)
-                    self._drain()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        # what it still prints is dropped: a full pipe must not keep it
+                        self.process.communicate(timeout=GRACE)
         finally:
             self.abort()
         if self.process.stdout is not None:
@@ -245,15 +246,6 @@ class Child:
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
-
-    def _drain(self) -> None:
-        """Wait ``GRACE`` seconds for its end; what it still prints is dropped, so that a full pipe does not keep it."""
-        end = time.monotonic() + GRACE
-        if self.process.stdout is not None:
-            for _ in self.lines(0.05):
-                if time.monotonic() > end:
-                    return
-        self.wait(max(0.1, end - time.monotonic()))
 
     def wait(self, seconds: float) -> bool:
         """Whether it ended within that time."""
@@ -299,7 +291,10 @@ def _handled_by(handler: Callable[[int, FrameType | None], object], *numbers: si
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    old = {number: signal.signal(number, handler) for number in numbers}
+    # nohup has SIGHUP ignored: it stays so
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    heeded = [number for number in numbers if number != signal.SIGHUP or not ignored]
+    old = {number: signal.signal(number, handler) for number in heeded}
     try:
         yield
     finally:

@@ -6,19 +6,16 @@ Source: opencontainers/image-spec, image-layout.md. A digest becomes a path only
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO, cast
+from typing import IO
 
 from generator.config import reference
 from generator.errors import BundleError, InputError, Problem
-from generator.files import disk_errors, write_atomically
+from generator.files import disk_errors, temporary_file, write_atomically
 from generator.images.compression import gzip_layer
 from generator.images.image import (
     CHUNK,
@@ -205,7 +202,7 @@ class BlobStore:
     def copy(self, stream: Readable, blob: Descriptor) -> None:
         """Keep a blob as it is. Skips blobs already present; raises Malformed on a mismatch."""
         if not self._has(blob):
-            with self._temporary() as file:
+            with disk_errors(self._directory), temporary_file(self._directory) as file:
                 for chunk in iter_verified(stream, blob):
                     file.write(chunk)
                 self._keep(file, blob.digest)
@@ -217,7 +214,7 @@ class BlobStore:
             while chunk := tar.read(CHUNK):
                 sha.update(chunk)
             return f"sha256:{sha.hexdigest()}"
-        with self._temporary() as file:
+        with disk_errors(self._directory), temporary_file(self._directory) as file:
             diff_id, blob = gzip_layer(tar, file)
             self._keep(file, blob.digest)
             write_atomically(self._cache / diff_id.partition(":")[2], f"{blob.digest} {blob.size}", sync=False)
@@ -244,18 +241,8 @@ class BlobStore:
         data = encode(manifest)
         return Descriptor(self.put(data), len(data), types[0])
 
-    @contextlib.contextmanager
-    def _temporary(self) -> Iterator[IO[bytes]]:
-        """A file beside the blobs, which is removed unless ``_keep`` makes it one."""
-        with disk_errors(self._directory), NamedTemporaryFile(prefix=".", dir=self._directory, delete=False) as file:
-            try:
-                yield cast(IO[bytes], file)
-            finally:
-                Path(file.name).unlink(missing_ok=True)
-
     def _keep(self, file: IO[bytes], digest: str) -> None:
         file.flush()
-        os.fchmod(file.fileno(), 0o644)
         Path(file.name).replace(self._path(digest))
 
     def _has(self, blob: Descriptor) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from generator.bundle.reader import inspect as inspect_bundle
 from generator.bundle.reader import verify as verify_bundle
 from generator.bundle.signature import signature_check
 from generator.progress import Bar, say
+from generator.stdio import show
 
 
 def inspect(file: Path, name: str, output_format: str) -> None:
@@ -60,9 +60,3 @@ def load(
     show(output_format, document, report.loaded(result))
     if result.warning:
         say(result.warning)
-
-
-def show(output_format: str, document: object, text: str, *, err: bool = False) -> None:
-    """Print a result as ``--format`` asks for it; with ``err`` to standard error."""
-    out = sys.stderr if err else sys.stdout
-    print(json.dumps(document, indent=2) if output_format == "json" else text, file=out, flush=True)

@@ -111,7 +111,8 @@ class Registry(Session):
             if response.status != 200:
                 raise self.error(response)
             digest = sha256(response.data)
-            expected = name if ":" in name else response.headers.get("Docker-Content-Digest", digest)
+            said = response.headers.get("Docker-Content-Digest", "")
+            expected = name if ":" in name else said if said.startswith("sha256:") else digest
             if digest != expected:
                 # a proxy in between may have cut it
                 raise RegistryError("unknown", f"it sent {digest}, not {expected}", code="DIGEST_INVALID")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from generator.config.reference import parse_reference
 from generator.docker.credentials import config_directory
-from generator.docker.hints import get_authority, get_login, get_right
+from generator.docker.hints import GET_AUTHORITY, GET_LOGIN, GET_RIGHT
 from generator.errors import EngineError, Problem
 from generator.registry.client import refused_pushes
 from generator.registry.http import ErrorKind, RegistryError
@@ -19,23 +19,23 @@ Texts = Mapping[ErrorKind, tuple[str, str]]
 """Kind of an error -> what is wrong, and the next step."""
 _REGISTRY: Texts = {
     "unreachable": ("it cannot be reached: {detail}", "check its name, the network, HTTPS_PROXY and NO_PROXY"),
-    "authority": ("its certificate is signed by an unknown authority{quoted}", get_authority("{host}")),
+    "authority": ("its certificate is signed by an unknown authority{quoted}", GET_AUTHORITY),
     "certificate": ("no secure connection: {detail}", "correct its certificate, or {name}"),
     "refused": (
         "it refuses {login}{quoted}: the password is wrong, or the account is expired or disabled",
-        get_login("{host}"),
+        GET_LOGIN,
     ),
 }
 """What is about the whole registry, or the way to it."""
 _PULL: Texts = {
-    "no login": ("{host} requires a login to pull it{quoted}", get_login("{host}")),
+    "no login": ("{host} requires a login to pull it{quoted}", GET_LOGIN),
     "denied": ("{host} does not let this login pull it{quoted}", "ask for permission to pull it"),
     "missing": ("{host} does not have it{quoted}", "push it first, or correct its name"),
     "unknown": ("{host} sent invalid data: {detail}", ""),
 }
 _PUSH: Texts = {
-    "no login": ("a push needs a login, and docker has none for it in {config}{quoted}", get_login("{host}")),
-    "denied": ("{user} may not push {paths}{quoted}", get_right("{project}")),
+    "no login": ("a push needs a login, and docker has none for it in {config}{quoted}", GET_LOGIN),
+    "denied": ("{user} may not push {paths}{quoted}", GET_RIGHT),
     "missing": ("it has no project {project}{quoted}", "create project {project} in Harbor, or correct PREFIX"),
     "unknown": ("cannot tell whether it accepts a push: {detail}", ""),
 }

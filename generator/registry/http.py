@@ -144,7 +144,7 @@ class Connections:
                 timeout=urllib3.Timeout(connect=timeout[0], read=timeout[1]),
             )
         except (exceptions.HTTPError, OSError) as error:
-            raise _network_error(error) from error
+            raise _network_error(error, timeout) from error
         return Response(url, response.status, response.headers, response)
 
     def _pool(self, url: str, verify: bool) -> urllib3.PoolManager:
@@ -161,7 +161,8 @@ class Connections:
                         options |= {"proxy_url": proxy, "proxy_headers": urllib3.make_headers(proxy_basic_auth=login)}
                     self._pools[proxy, verify] = (urllib3.ProxyManager if proxy else urllib3.PoolManager)(**options)
                 except ValueError as error:
-                    raise RegistryError("unknown", "the address of its proxy is invalid") from error
+                    wrong = "the address of its proxy is invalid, or is not one of http:// and https://"
+                    raise RegistryError("unknown", wrong) from error
             return self._pools[proxy, verify]
 
 
@@ -226,7 +227,7 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or port_by_scheme[parts.scheme]
 
 
-def _network_error(error: BaseException) -> RegistryError:
+def _network_error(error: BaseException, timeout: tuple[float, float] = TIMEOUT) -> RegistryError:
     """A network error as a RegistryError; the innermost reason says more than urllib3's own message."""
     causes = list(_causes(error))
     for cause in causes:
@@ -238,7 +239,7 @@ def _network_error(error: BaseException) -> RegistryError:
     if isinstance(error, exceptions.LocationValueError):
         return RegistryError("unknown", type(error).__name__)
     if isinstance(error, exceptions.TimeoutError) and not isinstance(error, exceptions.NewConnectionError):
-        seconds = TIMEOUT[0 if isinstance(error, exceptions.ConnectTimeoutError) else 1]
+        seconds = timeout[0 if isinstance(error, exceptions.ConnectTimeoutError) else 1]
         return RegistryError("unreachable", f"no answer in {seconds:g} s")
     detail = f"the connection broke ({type(causes[-1]).__name__})"
     for cause in causes:

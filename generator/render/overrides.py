@@ -11,8 +11,7 @@ from pathlib import Path
 
 from generator.catalogue.line import Image, Line
 from generator.errors import InputError, Problem, did_you_mean
-from generator.project import FAMILY_FILE, Project, is_of_family, packaged_data
-from generator.render.render import PACKAGED, find_template
+from generator.project import FAMILY_FILE, LINE_FILE, Project, is_of_family, packaged_data
 from generator.render.tree import Change, write
 
 MISNAMED = {
@@ -44,22 +43,17 @@ def never_read(project: Project, read: Collection[str], used: Mapping[str, str])
             instead = did_you_mean(name, sorted(known))
         yield Problem(f"templates/{name}", f"no image and no template uses it{instead}")
     for name in _own_files(project, "catalogue"):
-        if not re.fullmatch(r"[0-9]+\.[0-9]+\.yaml|schema\.json|family\.yaml", name):
+        if not LINE_FILE.fullmatch(name) and name not in (FAMILY_FILE, "schema.json"):
             near = did_you_mean(name, [file for file in _files(packaged_data("catalogue")) if file.endswith(".yaml")])
             yield Problem(f"catalogue/{name}", f"is never read: a catalogue is named LINE.yaml, such as 1.0.yaml{near}")
 
 
-def never_used(project: Project, read: Collection[str], images: Sequence[Image]) -> Iterator[Problem]:
+def never_used(read: Mapping[str, Path], images: Sequence[Image]) -> Iterator[Problem]:
     """A warning for each value below ``with:`` that no template mentions: a misspelt one changes nothing.
 
-    ``read`` are the templates that were read.
+    ``read`` are the templates that were read, and their files.
     """
-    search = project.search_path("templates")
-    texts = {}
-    for name in read:
-        # what a template extends by this name is the packaged one of its own name
-        directories = search[-1:] if name.startswith(PACKAGED) else search
-        texts[name] = find_template(directories, name.removeprefix(PACKAGED)).read_text(encoding="utf-8")
+    texts = {name: file.read_text(encoding="utf-8") for name, file in read.items()}
     everything = "\n".join(texts.values())
     words = {*re.findall(r"[\w-]+", everything)}
     for image in images:

@@ -48,10 +48,10 @@ class TooMuchError(Exception):
     """A template has used up its time or memory."""
 
 
-def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) -> dict[str, str]:
+def render(plan: Plan, templates: Sequence[Path], read: dict[str, Path] | None = None) -> dict[str, str]:
     """The tree of a plan: path relative to the project -> text. ``templates`` are searched in order, file by file.
 
-    ``read`` gets the name of every template that was used.
+    ``read`` gets the file of every template that was used, by its name.
     """
     environment = _environment(templates)
     header = f"{HEADER}{plan.line}.yaml: edit those or templates/, then run: fategen render"
@@ -64,19 +64,14 @@ def render(plan: Plan, templates: Sequence[Path], read: set[str] | None = None) 
             values = {**common, "image": target, "params": dict(target.params), "bases": bases}
             template = f"dockerfiles/{target.template}"
             text = _fill(environment, template, values, f"{target.name} in the catalogue")
-            _check_names(text, target, find_template(templates, template))
+            _check_names(text, target, Path(environment.get_template(template).filename or template))
             tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", common)
     if plan.party is not None:
         tree[COMPOSE_FILE] = _fill(environment, plan.party.template, common, f"party: in catalogue/{plan.line}.yaml")
     if read is not None and environment.cache is not None:
-        read.update(name for _, name in environment.cache)
+        read.update({name: Path(template.filename or "") for (_, name), template in environment.cache.items()})
     return tree
-
-
-def find_template(templates: Sequence[Path], name: str) -> Path:
-    """The file that is read for a template: the first in the search path."""
-    return next((file for directory in templates if (file := directory / name).is_file()), templates[-1] / name)
 
 
 def template_name(file: Path) -> str:

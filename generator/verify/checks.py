@@ -115,7 +115,9 @@ def matching(pattern: str, content: Content) -> list[str]:
     """The paths that match a pattern, in order."""
     if not _WILD.search(pattern):
         return [pattern] if content.resolve(pattern) in content.files else []
-    expression = _compiled(pattern)
+    # the directory before the first sign may be a link, as /bin is in Debian
+    head = _WILD.split(pattern, maxsplit=1)[0].rpartition("/")[0]
+    expression = _compiled((content.resolve(f"{head}/.") if head else "") + pattern[len(head) :])
     return sorted(path for path in content.files if expression.fullmatch(path))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from generator.bake.events import Reader, Step, StepEvent
-from generator.bake.run import busy_seconds, cache_notes, cached_images
+from generator.bake.run import busy_seconds, cache_notes
 from generator.bake.view import View
 from tests.bake.test_live import Terminal
 from tests.bake.test_run import AT, fed, vertex
@@ -68,5 +68,4 @@ def test_the_time_of_a_cache_is_not_the_images() -> None:
                      over(IMPORT), over(EXPORT, start=2, end=9))  # fmt: skip
     job = job_of(plan_of(), "roll")
     assert busy_seconds(job, reader.steps.values()) == {}
-    assert cached_images(job, reader.steps.values()) == {"packages", "roll"}
     assert job.targets[0].platforms == BOTH

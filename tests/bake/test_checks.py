@@ -28,7 +28,7 @@ from generator.bake.checks import (
 )
 from generator.bake.job import Options, make_job
 from generator.config.settings import Override
-from generator.docker.engine import BUILDX_UNKNOWN, Answers, Builder, Engine, Facts, Node, Store
+from generator.docker.engine import BUILDX_UNKNOWN, Answers, Builder, Engine, Facts, Store
 from generator.docker.git import Checkout
 from generator.docker.process import Completed
 from generator.errors import EngineError, FategenError, Problem
@@ -61,9 +61,9 @@ def facts(
     status: str = "running",
     error: str = "",
 ) -> Facts:
-    node = Node(status, buildkit, platforms or BOTH)
+    builder = Builder("default", driver, status == "running", (buildkit,), platforms or BOTH, error)
     engine = Engine("26", version, store, "linux/amd64", problem)
-    return Facts(engine, (0, 13, 1), Builder("default", driver, (node,), error))
+    return Facts(engine, (0, 13, 1), builder)
 
 
 GONE = facts(driver="remote", version="", problem=EngineError("no Docker daemon answers", hint="start it"))
@@ -270,7 +270,7 @@ def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan, workspace: 
     assert "qemu-user-static" in problem.message
     needed = {check.name: check for check in platform_checks(native, python)}["linux/arm64"]
     assert (needed.state, needed.needed) == ("missing", "for RUN steps of base-image")
-    two = replace(native.builder, nodes=(*native.builder.nodes, Node("inactive", "", ())))
+    two = replace(native.builder, running=False, buildkits=("", ""))
     assert build_problems(python, replace(native, builder=two)) == [problem]
 
 

@@ -20,7 +20,7 @@ from generator.bake.push_checks import (
     registry_checks,
 )
 from generator.config.settings import Override
-from generator.docker.engine import Builder, Engine, Facts, Node
+from generator.docker.engine import Builder, Engine, Facts
 from generator.docker.hints import explain_push
 from generator.project import Project
 from generator.registry.session import Access
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("one_authority")
 
 
 ENGINE = Engine("26", "26", "containerd", "linux/amd64")
-FACTS = Facts(ENGINE, (0, 29, 1), Builder("farm", "docker", (Node("running", "", BOTH),)))
+FACTS = Facts(ENGINE, (0, 29, 1), Builder("farm", "docker", True, ("",), BOTH))
 
 
 @pytest.fixture(scope="module")

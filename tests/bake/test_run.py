@@ -300,11 +300,13 @@ def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
          False, "the engine stopped answering during the build, 5 times: wait, then run the same command"),
         ("failed to get status: error getting writer status: EOF: unknown", False,
          "the engine stopped answering during the build, 5 times: wait, then run the same command"),
+        ("failed to solve: failed to get edge: inconsistent graph state", False,
+         "the engine lost track of the build's steps, 5 times: wait, then run the same command"),
         ("failed to solve: DeadlineExceeded: context deadline exceeded", True, FIX),
         ("failed to push r/roll:1: dial tcp 10.0.0.5:8443: connection timed out", False, FIX),
         ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", False, GET_DAEMON),
     ],
-    ids=["too busy", "an ended upload", "line broke", "line ended", "the user's own step", "no download",
+    ids=["too busy", "an ended upload", "line broke", "line ended", "lost track", "the user's own step", "no download",
          "ended during the build"],
 )  # fmt: skip
 def test_of_an_engine_that_failed_nobody_has_anything_to_fix(plan: Plan, said: str, in_step: bool, hint: str) -> None:
@@ -322,7 +324,7 @@ def test_an_engine_that_is_too_busy_exports_fewer_images_at_once() -> None:
         runs.append((" ".join(part), again))
         if len(part) > 2:
             raise EngineError(TOO_BUSY)
-        return BakeResult(dict(part), {"a": len(runs)}, frozenset())
+        return BakeResult(dict(part), {"a": len(runs)})
 
     notes: list[str] = []
     result = with_retries(run, {name: f"type={name}" for name in "abcde"}, notes.append, pause=0)

@@ -103,6 +103,7 @@ ONE = "images:\n  one: {kind: base, from: jre}"
         ),
         ("contracts: {a: {size: big}}", 'c.yaml:9: "big" is not a size, such as 300 MB or 2 GB'),
         ("contracts: {a: {ports: [70000]}}", 'c.yaml:9: "70000" is not a port'),
+        (f"contracts: {{a: {{ports: [{'9' * 5000}]}}}}", 'c.yaml:9: "99999999999999999999" is not a port'),
         ("contracts: {a: {runs: {x: {}}}}", "c.yaml:9: command: missing"),
         (
             "contracts: {a: {runs: {x: {command: [a], prints: '('}}}}",

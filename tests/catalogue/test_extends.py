@@ -113,6 +113,12 @@ def test_who_drops_an_image_of_the_party_is_told_to_drop_the_party(image: str, p
     assert "out/compose.yaml" not in load(Project(project_dir)).tree
 
 
+def test_a_key_that_is_no_text_in_an_extended_line_is_told() -> None:
+    texts = {"1.0.yaml": "line: '1.0'\n? [a]\n: b\n"}
+    with pytest.raises(InputError, match=r"catalogue/1\.0\.yaml:2: expected text, found a list"):
+        parse_line("line: '1.1'\nextends: '1.0'\n", name="catalogue/1.1.yaml", other=texts.get)
+
+
 def test_a_line_that_is_not_packaged_cannot_be_changed() -> None:
     with pytest.raises(
         InputError, match=r"^catalogue/1\.2\.yaml:2: extends: there is no packaged catalogue/1\.2\.yaml$"

@@ -182,6 +182,19 @@ def test_init_of_a_release_that_is_none_writes_nothing(run: Run, project_dir: Pa
     assert (code, said in err, (project_dir / "new").exists()) == (2, True, False)
 
 
+def test_a_stray_file_in_the_catalogue_is_no_line(run: Run, project_dir: Path) -> None:
+    (project_dir / "catalogue").mkdir()
+    (project_dir / "catalogue/notes.yaml").write_text("notes: []\n", encoding="utf-8")
+    code, out, _ = run("init", "--release")
+    assert code == 0 and "notes" not in out
+
+
+def test_a_platform_in_other_words_is_understood_or_told(run: Run) -> None:
+    assert run("verify", "--platform", "arm64")[2].startswith(
+        'error: --platform: "arm64" is not a platform such as linux/amd64: write linux/arm64'
+    )
+
+
 def test_a_family_that_cannot_be_begun_leaves_nothing_behind(run: Run, project_dir: Path) -> None:
     (project_dir / "new/app").mkdir(parents=True)
     (project_dir / "new/app/mine").touch()

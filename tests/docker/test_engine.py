@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 
 import pytest
 
@@ -12,13 +13,12 @@ from generator.docker.engine import (
     BUILDX_NEEDED,
     Builder,
     Engine,
-    Node,
     engine_platform,
     parse_builder,
     parse_engine,
 )
 from generator.docker.hints import explain
-from generator.docker.process import Completed, Docker, find_docker
+from generator.docker.process import Completed, Docker, find_docker, signals_as_exceptions
 from generator.errors import EngineError
 from generator.text import parse_version
 
@@ -78,17 +78,18 @@ def test_version(text: str, version: tuple[int, int, int] | None) -> None:
 def test_builder_of_the_engine() -> None:
     builder = parse_builder(INSPECT_DOCKER)
     assert (builder.name, builder.driver) == ("default", "docker")
-    assert builder.nodes == (Node("running", "v0.0.0+unknown", ("linux/amd64", "linux/arm64")),)
+    assert (builder.running, builder.buildkits) == (True, ("v0.0.0+unknown",))
+    assert builder.platforms == ("linux/amd64", "linux/arm64")
 
 
 def test_builder_of_two_nodes() -> None:
     builder = parse_builder(INSPECT_FARM)
-    assert len(builder.nodes) == 2
+    assert builder.buildkits == ("v0.17.0", "v0.17.0")
     assert builder.platforms == ("linux/amd64", "linux/386", "linux/arm64", "linux/arm/v7", "linux/arm/v6")
 
 
 def test_builders_that_do_not_run() -> None:
-    assert parse_builder("") == Builder("", "", ())
+    assert parse_builder("") == Builder("", "")
     gone = parse_builder("Name: gone\nDriver: remote\n\nNodes:\nName: gone0\nEndpoint: tcp://h:9\nStatus: inactive\n")
     assert (gone.running, gone.error, gone.platforms) == (False, "", ())
     none = parse_builder("Name: default\nDriver:\nLast Activity: x\nError: Cannot connect to unix:///x\n")
@@ -204,3 +205,12 @@ def test_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
         find_docker()
     assert "not installed" in caught.value.message
     assert "install Docker Engine with buildx" in caught.value.hint
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_as_exceptions():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -159,6 +159,17 @@ def test_a_platform_that_the_engine_does_not_have_of_an_image_is_no_fault_of_the
     assert "  next: fategen bake roll --load --platform linux/arm64 builds and loads it" in ran.err
 
 
+def test_an_image_that_needs_another_service_is_not_started(project: Project, tmp_path: Path) -> None:
+    directory = make_project(project.run, tmp_path, namespace=SPACE)
+    (directory / "catalogue").mkdir()
+    needs = "line: '1.3'\nextends: packaged\nimages:\n  roll:\n    contract: {started: {needs: a database}}\n"
+    (directory / "catalogue/1.3.yaml").write_text(needs, encoding="utf-8")
+    ran = succeeded(project.run("verify", "roll", "--format", "json", cwd=directory))
+    assert "roll is not started on its own: it needs a database (catalogue/1.3.yaml:5)" in ran.err
+    checks = {result["check"] for result in json.loads(ran.out)}
+    assert "java -version" in checks and not {check for check in checks if check.startswith(("port ", "starts"))}
+
+
 @pytest.mark.full
 def test_the_sample_keeps_its_contract(project: Project) -> None:
     ran = succeeded(project.verify("--format", "junit"))

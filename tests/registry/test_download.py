@@ -261,6 +261,11 @@ def test_a_tag_is_what_the_registry_promises(registry: Loopback) -> None:
         registry.client().manifest("fate/roll", "1.0")
 
 
+def test_a_tag_whose_digest_is_not_of_sha256_has_that_of_its_bytes(registry: Loopback) -> None:
+    registry.lies.append(says(" /manifests/", 200, b"{}", {"Docker-Content-Digest": f"sha512:{'0' * 128}"}))
+    assert registry.client().digest("fate/roll", "1.0") == sha256(b"{}")
+
+
 @pytest.mark.parametrize("cut", [True, False], ids=["cut", "other bytes"])
 def test_a_manifest_that_did_not_come_right_is_asked_for_again(registry: Loopback, cut: bool) -> None:
     put_manifest(registry, DATA, sha256(DATA))

@@ -468,8 +468,13 @@ def test_a_signal_while_tags_are_written_puts_them_back(
         return False
 
     registry.lies.append(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        publish(registry, release("2"), tmp_path, overwrite=True)
+    # the tests may run below nohup
+    heeded = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            publish(registry, release("2"), tmp_path, overwrite=True)
+    finally:
+        signal.signal(signal.SIGHUP, heeded)
     assert tags(registry) == digests(release("1")) and not tmp_path.exists()
     assert "interrupted while the tags were written" in capsys.readouterr().err
 

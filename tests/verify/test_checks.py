@@ -129,3 +129,9 @@ def test_everything_that_may_be_setuid_is_named_so_that_everything_else_is_a_sur
 def test_a_star_stops_at_a_slash_and_two_do_not(pattern: str, paths: list[str]) -> None:
     found = Content(SETTINGS, dict.fromkeys(["/a/x.cc", "/a/b/y.cc", "/a/b/c/z.cc", "/b/x.cc"], FILE), 0)
     assert set(matching(pattern, found)) == set(paths)
+
+
+def test_a_pattern_finds_what_is_behind_a_linked_directory() -> None:
+    link = Entry("link", 0o777, 0, 0, 0, "usr/bin")
+    found = Content(SETTINGS, {"/bin": link, "/usr/bin": FILE, "/usr/bin/gcc-12": FILE}, 0)
+    assert matching("/bin/gcc*", found) == ["/usr/bin/gcc-12"]

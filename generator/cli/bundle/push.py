@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from generator.cli.common import format_option, quiet_option, signature_option
 from generator.progress import Bar
 from generator.project import state_directory
+from generator.stdio import show
 from generator.text import human, short_digest, table
 
 
@@ -43,7 +43,5 @@ def command(file: Path, prefix: str, output_format: str, quiet: bool, **options:
         images.append({"references": names, "digest": digest, "platforms": platforms, "state": p.state, "sent": p.sent})
         rows.append((names[0], " ".join(platforms), short_digest(digest), p.state, human(p.sent)))
         rows += [(name, "", "", "", "") for name in names[1:]]
-    if output_format == "json":
-        click.echo(json.dumps({"root": root, "images": images}, indent=2))
-    else:
-        click.echo(table(("IMAGE", "PLATFORMS", "DIGEST", "", ">SENT"), rows))
+    document = {"root": root, "images": images}
+    show(output_format, document, table(("IMAGE", "PLATFORMS", "DIGEST", "", ">SENT"), rows))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.bundle.index import open_files, short_root
+from generator.bundle.index import NAME, open_files, short_root
 from generator.bundle.reader import inspect
 from generator.bundle.save import check_place, root_digest, save
 from generator.bundle.sources import (
@@ -28,6 +28,7 @@ from generator.cli.common import (
     directory_option,
     format_option,
     open_project,
+    platform_option,
     quiet_option,
     say_warnings,
 )
@@ -35,8 +36,8 @@ from generator.cli.complete import images_of_bundle, plan_or_none
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
 from generator.errors import InputError, Problem, did_you_mean
-from generator.loader.commands import show
 from generator.progress import Bar, say
+from generator.stdio import show
 
 if TYPE_CHECKING:
     from generator.registry.fetch import Fetch
@@ -67,7 +68,7 @@ def _check_origin(_context: click.Context, _parameter: click.Parameter, value: s
     callback=_check_origin,
     help="Source of the images: a build from the cache, the engine, the registry, or OCI layouts in DIR/IMAGE or DIR.",
 )
-@click.option("--platform", "platforms", multiple=True, metavar="P", help="Default: the engine's own. Repeatable.")
+@platform_option("Default: the engine's own. Repeatable.")
 @click.option("--image", "images", multiple=True, metavar="NAME", help="Save only this image. Repeatable.",
               shell_complete=images_of_bundle)  # fmt: skip
 @click.option(
@@ -151,6 +152,9 @@ def command(
                 say(note)
             of = plan.family.slug if name == DEFAULT else name
             title = "-".join((of, *images, plan.settings.tag, *(["delta"] if bases else [])))
+            if not NAME.fullmatch(title):
+                wrong = f"the bundle's name would be {title[:60]}… ({len(title)} characters, at most 200)"
+                raise InputError(Problem("--image", wrong), hint="save fewer images into one bundle, or all of them")
             output = output or default_file(title, plan.family.slug, platforms)
             check_output_name(output, bases)
             platforms = in_order(platforms, plan)
