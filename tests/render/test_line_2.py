@@ -25,6 +25,16 @@ def tree(plan: Plan) -> dict[str, str]:
     return render(plan, [packaged_data("templates")])
 
 
+def test_the_script_that_counts_gpus_can_be_started(tree: dict[str, str]) -> None:
+    """It has mode 644 in eggroll's repository: node managers log "Permission denied" and see no GPU."""
+    assert "chmod 755 bin/gpu/*.sh" in tree["dockerfiles/eggroll/Dockerfile"]
+
+
+def test_what_python_3_10_cannot_import_is_not_installed(tree: dict[str, str]) -> None:
+    """cachetools 3.0.0 in FATE-Flow's requirements wants collections.MutableMapping; no code imports it."""
+    assert r"-e 's/^cachetools==3\.0\.0[[:space:]]*$//'" in tree["dockerfiles/base-image/Dockerfile"]
+
+
 def test_osx_starts_the_class_that_there_is_with_the_messages_of_eggroll_3(tree: dict[str, str]) -> None:
     """Upstream starts com.osx.broker.Bootstrap, and without pb_lib (F#5561, F#5575)."""
     command = tree["dockerfiles/osx/Dockerfile"].rpartition("CMD ")[2]
