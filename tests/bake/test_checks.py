@@ -280,6 +280,7 @@ def test_problems_become_one_error_with_the_right_exit_code(inputs: list[Problem
     with pytest.raises(FategenError) as caught:
         raise_problems(inputs, [Problem("builder x", "b")])
     assert caught.value.exit_code == code and "builder x: b" in str(caught.value)
+    assert "nothing was started" in caught.value.hint
 
 
 # the doctor

@@ -7,13 +7,9 @@ runs with --full alone.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +24,7 @@ from tests.e2e.conftest import Fategen, Ran, make_project, succeeded
 SPACE = f"engines-{os.getpid()}"
 IMAGES = ("base-image", "federation", "python")
 CHOSEN = ("--image", "federation", "--image", "python")
-CREATE = "docker buildx create --name fategen --driver docker-container"
-AMD, ARM = "linux/amd64", "linux/arm64"
+AMD = "linux/amd64"
 
 
 @dataclass(frozen=True)
@@ -120,65 +115,8 @@ def test_docker_save_of_an_older_engine_gives_the_same_image(
     assert {path.name for path in (tmp_path / "shared/sha256").iterdir()} <= there
 
 
-@pytest.mark.full
-def test_an_engine_that_ends_in_the_middle_leaves_no_bundle(classic: Classic, bundle: Path, tmp_path: Path) -> None:
-    with cut(tmp_path / "cut.sock", classic.engines["graphdriver"], after=20_000_000) as host:
-        ran = classic.fategen("bundle", "save", *CHOSEN, "-o", "cut.fate.tar", "-q", host=host)
-    assert ran.code == 3, ran.err
-    assert "error: docker image save" in ran.err and "unexpected EOF" in ran.err and "  next: run the same" in ran.err
-    assert not list(classic.project.glob("*cut.fate.tar*"))
-
-
-@pytest.mark.parametrize(
-    "command", [("bake", "federation"), ("bundle", "save", "--image", "federation", "--platform", ARM)]
-)
-def test_more_than_the_engines_platform_is_refused_with_the_next_step(
-    command: tuple[str, ...], classic: Classic
-) -> None:
-    ran = classic.fategen(*command)
-    assert (ran.code, ran.out) == (3, ""), ran.err
-    assert CREATE in ran.err and "nothing was started" in ran.err
-    assert f"--driver-opt image={os.environ['FATEGEN_BASE_REGISTRY']}/moby/buildkit:" in ran.err
-
-
-@pytest.mark.parametrize("command", [("bundle", "save", *CHOSEN), ("bake", "federation")])
-def test_an_engine_too_old_to_build_is_told_with_what_to_do(classic: Classic, command: tuple[str, ...]) -> None:
-    ran = classic.fategen(*command, engine="docker20")
-    assert ran.code == 3
-    assert "Docker 20.10" in ran.err and "too old to build" in ran.err and CREATE in ran.err
-    doctor = classic.fategen("doctor", engine="docker20")
-    assert (doctor.code, CREATE in doctor.out) == (1, True)
-
-
 def test_without_a_daemon_a_save_asks_for_the_platform(classic: Classic, tmp_path: Path) -> None:
     """A remote builder saves without one; what to build for is then not to be guessed."""
     ran = classic.fategen("bundle", "save", *CHOSEN, host=f"unix://{tmp_path}/none.sock")
     assert ran.code == 3
     assert "no Docker daemon answers" in ran.err and "--platform linux/amd64" in ran.err
-
-
-@contextlib.contextmanager
-def cut(address: Path, engine: str, *, after: int) -> Iterator[str]:
-    """The host of a socket before an engine's that ends each connection after so many bytes from the engine."""
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, there = server.accept()[0], socket.socket(socket.AF_UNIX)
-                there.connect(engine.removeprefix("unix://"))
-                for args in ((client, there, sys.maxsize), (there, client, after)):
-                    threading.Thread(target=pump, args=args, daemon=True).start()
-
-    def pump(source: socket.socket, target: socket.socket, left: int) -> None:
-        with contextlib.suppress(OSError):
-            while (data := source.recv(1 << 16)) and (left := left - len(data)) >= 0:
-                target.sendall(data)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(address))
-        server.listen()
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"unix://{address}"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
-from generator.images.docker_save import compress_layers, copy_blobs, grouped
+from generator.images.docker_save import AGAIN, compress_layers, copy_blobs, grouped, read_saves
 from generator.images.layout import BlobStore
 from generator.images.oci import Descriptor
 from generator.images.strictjson import Malformed
@@ -105,6 +110,34 @@ def test_a_cut_stream_is_never_taken_for_a_whole_one(files: dict[str, bytes | st
         with pytest.raises(Malformed):
             compress_layers(io.BytesIO(data[:length]), IDS, store)
         assert not list(store.blobs.glob(".*")), "no half layer"
+
+
+@dataclass(frozen=True)
+class Saving(Docker):
+    """``docker save`` that writes this, and ends with these words unless they are empty."""
+
+    binary: str = "docker"
+    stream: bytes = b""
+    problem: str = ""
+
+    @contextlib.contextmanager
+    def start(self, args: Sequence[str], **_: Any) -> Iterator[Any]:
+        done = Completed(("docker", *args), int(bool(self.problem)), "", self.problem)
+        yield SimpleNamespace(output=io.BytesIO(self.stream), finish=lambda: done, abort=lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        ("unexpected EOF", "docker image save sha256:.* failed: unexpected EOF"),
+        ("", "what docker save wrote cannot be read: "),
+    ],
+)
+def test_of_a_stream_that_ends_in_the_middle_docker_says_why(problem: str, words: str, store: Store) -> None:
+    engine = Saving(stream=tar(since_25())[:2000], problem=problem)
+    with pytest.raises(EngineError, match=f"^{words}") as refused:
+        read_saves(engine, [IDS], lambda ids, stream: compress_layers(stream, ids, store))
+    assert refused.value.hint == AGAIN
 
 
 def test_a_layer_that_is_missing_or_has_other_content_than_its_name_says_is_refused_known_or_not(store: Store) -> None:
