@@ -223,8 +223,9 @@ def test_a_platform_that_is_not_in_it(made: Made) -> None:
     engine = Recorder(platform="linux/arm64")
     with pytest.raises(InputError) as error:
         load(io.BytesIO(made.data), engine)
-    assert [p.where for p in error.value.problems] == ["a", "b"]
-    assert not engine.sent
+    lacks = "is in the bundle for linux/amd64, not linux/arm64"
+    assert [str(problem) for problem in error.value.problems] == [f"a: {lacks}", f"b: {lacks}"]
+    assert not engine.sent and not engine.calls
     assert load(io.BytesIO(made.data), engine, only=("m",)).platform == "linux/arm64"
     assert load(io.BytesIO(made.data), engine, platform="linux/amd64").platform == "linux/amd64"
     with pytest.raises(InputError, match="the bundle has no image for linux/s390x; it has linux/amd64, linux/arm64"):
@@ -250,6 +251,8 @@ def places(made: Made) -> dict[str, bytes]:
     found = {
         "flipped layer": made.flipped(middle.start + 20),
         "flipped padding": made.flipped(middle.end - 1),
+        "flipped config": made.flipped(config.start + config.size // 2),
+        "flipped manifest": made.flipped(made.member("manifest:b").start + 20),
         "swapped config": made.data[: config.start] + other + made.data[config.start + config.size :],
         "layer of an image that is not loaded": made.flipped(made.member("layer:m").start),
         "bundle index": made.flipped(700),
