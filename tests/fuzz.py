@@ -25,7 +25,7 @@ from pathlib import Path
 from generator.bundle import SourceImage, extract, inspect, save, verify
 from generator.bundle.bases import open_blobs
 from generator.errors import BundleError, InputError
-from tests.bundle.layouts import multi, simple
+from tests.bundle.layouts import image, multi
 from tests.bundle.test_hostile_archives import MEMBERS
 from tests.bundle.test_reader import RAW
 
@@ -158,7 +158,7 @@ def split(data: bytes) -> list[bytes]:
 def seeds(files: Sequence[Path]) -> list[bytes]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
-        images = [SourceImage(("fgtest/a:1.0",), simple(path / "a", "a"), ("linux/amd64",)),
+        images = [image(path, "a"),
                   SourceImage(("fgtest/m:1.0",), multi(path / "m", "m"), ("linux/amd64", "linux/arm64"))]  # fmt: skip
         whole = save(images, path / "whole", name="whole", files={"compose.yaml": b"services: {}"}).path
         delta = save(images, path / "delta", name="delta", bases=[inspect(whole).index]).path

@@ -25,7 +25,7 @@ from generator.docker.hints import explain_push
 from generator.project import Project
 from generator.registry.session import Access
 from generator.workspace import Workspace, load
-from tests.bundle.layouts import INDEX, MANIFEST, multi, simple
+from tests.bundle.layouts import INDEX, MANIFEST, image, multi
 from tests.fate_plan import BOTH, plan_of
 from tests.harbor import Harbor
 from tests.loopback import Loopback, error_of, says, sha256, tls
@@ -140,7 +140,7 @@ def test_a_tag_that_exists_is_told_before_the_build_unless_it_may_move(may_move:
 
 def test_a_base_with_one_platform_is_told_of_images_with_others(tmp_path: Path) -> None:
     with Loopback() as registry:
-        registry.put_layout("alone", "1", simple(tmp_path / "alone", "alone"))
+        registry.put_layout("alone", "1", image(tmp_path, "alone").layout)
         registry.put_layout("both", "1", multi(tmp_path / "both", "both"))
         images = [("jre", f"{registry.host}/both:1"), ("python-base", f"{registry.host}/alone:1")]
         images += [("maven", f"{registry.host}/alone:1"), ("redis", f"{registry.host}/gone:1")]

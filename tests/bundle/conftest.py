@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from generator.bundle.format import Contents, Member, contents
+from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
-from tests.bundle.layouts import multi, simple
+from tests.bundle.layouts import image, multi
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,29 @@ def bundle(directory: Path, images: list[SourceImage], name: str = "fate-1.0") -
     return Made(result.path.read_bytes(), contents(result.index))
 
 
+class Chain:
+    """A; B, a delta on A in which x is new; C, a delta on B in which y is new; ``whole`` is C as one file.
+
+    ``make`` makes the image of a name, as the first, second or third of them has it.
+    """
+
+    def __init__(self, path: Path, make: Callable[[str, str], SourceImage]) -> None:
+        first = [make("1", name) for name in "xy"]
+        second = [make("2", "x"), first[1]]
+        third = [second[0], make("3", "y")]
+        self.a = save(first, path / "a.fate.tar", name="a").path
+        self.b = save(second, path / "b.fate.tar", name="b", bases=[inspect(self.a).index]).path
+        self.c = save(third, path / "c.fate.tar", name="c", bases=[inspect(self.b).index]).path
+        self.whole = save(third, path / "whole.fate.tar", name="c").path
+
+
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> list[SourceImage]:
     """Two one-platform images with a shared layer, and one for two platforms with attestations in its index."""
     path = tmp_path_factory.mktemp("layouts")
     return [
-        SourceImage(("fgtest/b:1.0",), simple(path / "b", "b"), ("linux/amd64",)),
-        SourceImage(
-            ("fgtest/a:latest", "docker.io/fgtest/a:1.0"), simple(path / "a", "a", ("1.0", "latest")), ("linux/amd64",)
-        ),
+        image(path, "b"),
+        replace(image(path, "a", tags=("1.0", "latest")), references=("fgtest/a:latest", "docker.io/fgtest/a:1.0")),
         SourceImage(("fgtest/m:1.0",), multi(path / "m", "m", attestations=2), ("linux/amd64", "linux/arm64")),
     ]
 

@@ -104,32 +104,37 @@ class Layout:
 BASE = {"etc/base": b"base" * 500}
 
 
-def image(path: Path, name: str, *layers: Mapping[str, bytes], media_type: str = GZIP) -> SourceImage:
-    """A one-platform image of these layers, in the layout ``path``/NAME."""
-    layout = Layout(path / name)
-    manifest = layout.manifest([layout.layer(files, media_type) for files in layers])
-    layout.finish((manifest, f"docker.io/fgtest/{name}:1.0"))
-    return SourceImage((f"fgtest/{name}:1.0",), layout.path, ("linux/amd64",))
+def image(
+    path: Path,
+    name: str,
+    *layers: Mapping[str, bytes],
+    space: str = "fgtest",
+    tags: Sequence[str] = ("1.0",),
+    media_type: str = GZIP,
+    diff_ids: Sequence[str] | None = None,
+) -> SourceImage:
+    """A one-platform image in the layout ``path``/NAME, of these layers, or of ``BASE`` and one of its own."""
+    layout, references = Layout(path / name), tuple(f"{space}/{name}:{tag}" for tag in tags)
+    made = [layout.layer(files, media_type) for files in layers or (BASE, {f"opt/{name}": name.encode() * 300})]
+    layout.finish((layout.manifest(made, diff_ids=diff_ids), ",".join(f"docker.io/{name}" for name in references)))
+    return SourceImage(references, layout.path, ("linux/amd64",))
 
 
 def own(text: str) -> dict[str, bytes]:
     return {"opt/own": text.encode() * 400}
 
 
-def simple(path: Path, name: str, tags: Sequence[str] = ("1.0",), files: Mapping[str, bytes] | None = None) -> Path:
-    """A one-platform image with a layer that all images share and one of its own."""
+def multi(path: Path, name: str, text: str = "", *, attestations: int = 0) -> Path:
+    """An image for amd64 and arm64 whose second layer is the same on both, or with ``text`` a platform's own."""
     layout = Layout(path)
-    own = files or {f"opt/{name}": name.encode() * 300}
-    manifest = layout.manifest([layout.layer(BASE), layout.layer(own)])
-    return layout.finish((manifest, ",".join(f"docker.io/fgtest/{name}:{tag}" for tag in tags)))
-
-
-def multi(path: Path, name: str, *, attestations: int = 0) -> Path:
-    """An image for amd64 and arm64 whose second layer is the same on both."""
-    layout = Layout(path)
-    jar = layout.layer({"opt/app.jar": b"jar" * 400})
     manifests = {
-        platform: layout.manifest([layout.layer({"arch": platform.encode()}), jar], platform)
+        platform: layout.manifest(
+            [
+                layout.layer({"arch": platform.encode()}),
+                layout.layer({"opt/app.jar": (text + platform if text else "jar").encode() * 400}),
+            ],
+            platform,
+        )
         for platform in ("linux/amd64", "linux/arm64")
     }
     return layout.finish((layout.index(manifests, attestations=attestations), f"docker.io/fgtest/{name}:1.0"))

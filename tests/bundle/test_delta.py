@@ -21,29 +21,17 @@ from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.image import Image
 from generator.images.layout import SourceImage, read
-from tests.bundle.conftest import Made
-from tests.bundle.layouts import BASE, Layout, image, own, sha256
+from tests.bundle.conftest import Chain, Made
+from tests.bundle.layouts import BASE, Layout, image, multi, own, sha256
 from tests.bundle.test_forged import written
 from tests.bundle.test_load import Recorder
 from tests.bundle.test_reader import rewritten
 
 
-class Chain:
-    """A; B, a delta on A in which x is new; C, a delta on B in which y is new; ``whole`` is C as one file."""
-
-    def __init__(self, path: Path) -> None:
-        first = [image(path / "1", "x", BASE, own("x1")), image(path / "1", "y", BASE, own("y1"))]
-        second = [image(path / "2", "x", BASE, own("x2")), first[1]]
-        third = [second[0], image(path / "3", "y", BASE, own("y3"))]
-        self.a = save(first, path / "a.fate.tar", name="a").path
-        self.b = save(second, path / "b.fate.tar", name="b", bases=[inspect(self.a).index]).path
-        self.c = save(third, path / "c.fate.tar", name="c", bases=[inspect(self.b).index]).path
-        self.whole = save(third, path / "whole.fate.tar", name="c").path
-
-
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    return Chain(tmp_path_factory.mktemp("chain"))
+    path = tmp_path_factory.mktemp("chain")
+    return Chain(path, lambda release, name: image(path / release, name, BASE, own(name + release)))
 
 
 def index(path: Path) -> BundleIndex:
@@ -215,15 +203,7 @@ def test_a_base_image_that_was_removed_is_missed(chain: Chain) -> None:
 
 
 def two_platforms(path: Path, text: str) -> SourceImage:
-    layout = Layout(path)
-    manifests = {
-        platform: layout.manifest(
-            [layout.layer({"arch": platform.encode()}), layout.layer(own(text + platform))], platform
-        )
-        for platform in ("linux/amd64", "linux/arm64")
-    }
-    layout.finish((layout.index(manifests), "docker.io/fgtest/t:1.0"))
-    return SourceImage(("fgtest/t:1.0",), path, ("linux/amd64", "linux/arm64"))
+    return SourceImage(("fgtest/t:1.0",), multi(path, "t", text), ("linux/amd64", "linux/arm64"))
 
 
 def test_a_delta_on_an_index_in_the_engine_is_loaded_for_its_platform_and_with_the_base_as_an_index(

@@ -22,7 +22,7 @@ from generator.bundle.save import SyncedFile, save
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made
-from tests.bundle.layouts import BASE, GZIP, Layout, multi, simple
+from tests.bundle.layouts import BASE, GZIP, Layout, image, multi
 from tests.images.test_layout import broken
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -129,7 +129,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["no image", "same name twice"])
 def test_not_a_bundle(tmp_path: Path, case: str) -> None:
-    images = [SourceImage(("fgtest/a:1.0",), simple(tmp_path / d, "a"), (AMD,)) for d in "ab"]
+    images = [image(tmp_path / d, "a") for d in "ab"]
     with pytest.raises(InputError):
         save([] if case == "no image" else images, tmp_path / "x", name="x")
 

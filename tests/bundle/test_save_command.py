@@ -22,7 +22,7 @@ from generator.bundle.sources import (
 )
 from generator.docker.engine import Engine
 from generator.errors import InputError
-from tests.bundle.layouts import ZSTD, Layout
+from tests.bundle.layouts import BASE, GZIP, ZSTD, image
 from tests.conftest import Run
 from tests.fate_plan import BOTH, plan_of
 
@@ -39,19 +39,14 @@ def save(fategen: Run) -> Run:
 def project(tmp_path: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / ".env").write_text("PREFIX=fgtest\nBASE_TAG=1.3\nTAG=1.3\n")
     for name in ("proxy", "roll"):
-        write_image(tmp_path / "built" / name, name)
+        write_image(tmp_path / "built", name)
     monkeypatch.chdir(tmp_path)
     assert fategen("render")[0] == 0
     return tmp_path
 
 
-def write_image(path: Path, name: str, *media_type: str) -> None:
-    layout = Layout(path)
-    layers = [
-        layout.layer({"base": b"base" * 500}, *media_type),
-        layout.layer({name: random.Random(name).randbytes(700_000)}, *media_type),
-    ]
-    layout.finish((layout.manifest(layers), f"docker.io/fgtest/{name}:1.3"))
+def write_image(path: Path, name: str, media_type: str = GZIP) -> None:
+    image(path, name, BASE, {name: random.Random(name).randbytes(700_000)}, tags=("1.3",), media_type=media_type)
 
 
 def test_a_pipe_gets_the_bytes_that_a_file_gets(project: Path, save: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +63,7 @@ def test_a_pipe_gets_the_bytes_that_a_file_gets(project: Path, save: Run, monkey
 def test_zstd_layers_are_reported_and_a_base_whose_layers_are_compressed_another_way(project: Path, save: Run) -> None:
     assert save("-o", "gzip.fate.tar")[0] == 0
     for name in ("proxy", "roll"):
-        write_image(project / "built" / name, name, ZSTD)
+        write_image(project / "built", name, ZSTD)
     said = save("--base", "gzip.fate.tar", "-o", "new.fate.tar")[1]
     assert "no base has any of these layers (their layers are gzip)" in said
     assert "the layers are compressed with zstd: Docker 23 and later" in said

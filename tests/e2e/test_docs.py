@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundle.layouts import simple
+from tests.bundle.layouts import image
 from tests.e2e.checkouts import served_sources
 from tests.e2e.conftest import bridge_address, docker, forget
 from tests.e2e.console import Session, outside, steps
@@ -89,7 +89,7 @@ def sources_of_1_11(home: Path) -> Iterator[tuple[Values, Values]]:
 @contextlib.contextmanager
 def layout_and_types(home: Path) -> Iterator[tuple[Values, Values]]:
     """docs/library.md's program carries an image that a layout holds, and has its types right."""
-    simple(home / "layouts/egg", "egg")
+    image(home / "layouts", "egg")
     yield {}, {}
     command = [sys.executable, "-m", "mypy", "--strict", str(home / "carry.py")]
     checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

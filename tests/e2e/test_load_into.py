@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from generator.bundle.format import contents
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
-from tests.bundle.layouts import GZIP, TAR, ZSTD, Layout, multi, sha256
+from tests.bundle import conftest
+from tests.bundle.layouts import TAR, ZSTD, Layout, image, multi, own, sha256
 from tests.e2e.conftest import Fategen, Ran, docker, gone, succeeded
 from tests.e2e.into import KINDS, PodmanTarget, Target, target
 
@@ -25,45 +27,33 @@ SPACE = f"fginto-{os.getpid()}"
 X, Y = f"{SPACE}/x:1.0", f"{SPACE}/y:1.0"
 
 
-def image(path: Path, name: str, text: str, media_type: str = GZIP, diff_ids: list[str] | None = None) -> SourceImage:
-    """An image with the layer that all have, and one of its own; ``diff_ids`` are what its config says of them."""
-    layout = Layout(path / name)
-    # no other test's: an engine that has it from there needs no base
-    layers = [
-        layout.layer({"base": SPACE.encode() * 500}, media_type),
-        layout.layer({"own": text.encode() * 500}, media_type),
-    ]
-    layout.finish((layout.manifest(layers, diff_ids=diff_ids), f"docker.io/{SPACE}/{name}:1.0"))
-    return SourceImage((f"{SPACE}/{name}:1.0",), layout.path, ("linux/amd64",))
-
-
-class Chain:
-    """A; B, a delta on A with another x; C, a delta on B with another y. ``raw`` is A with layers as plain tars.
+class Chain(conftest.Chain):
+    """``raw`` is A with layers as plain tars.
 
     In ``bare`` x has no layers. ``zstd`` is the whole of C with layers in zstd; in ``both`` x has two platforms; in
     ``wrong`` every digest is right, and y's config says of a layer what it does not unpack to.
     """
 
     def __init__(self, path: Path) -> None:
-        first = [image(path / "1", n, f"{n}1 {SPACE}") for n in "xy"]
-        second = [image(path / "2", "x", f"x2 {SPACE}"), first[1]]
-        third = [second[0], image(path / "3", "y", f"y3 {SPACE}")]
-        raw = [image(path / "raw", n, f"{n}1 {SPACE}", TAR) for n in "xy"]
-        self.a = save(first, path / "a.fate.tar", name="a").path
-        self.b = save(second, path / "b.fate.tar", name="b", bases=[inspect(self.a).index]).path
-        self.c = save(third, path / "c.fate.tar", name="c", bases=[inspect(self.b).index]).path
-        self.whole = save(third, path / "whole.fate.tar", name="whole").path
+        def make(release: str, name: str, place: str = "", **options: Any) -> SourceImage:
+            # no other test has their layers: an engine that has them from there needs no base
+            layers = own(SPACE), own(f"{name}{release} {SPACE}")
+            return image(path / (place or release), name, *layers, space=SPACE, **options)
+
+        super().__init__(path, make)
+        y = make("1", "y")
+        raw = [make("1", name, "raw", media_type=TAR) for name in "xy"]
         self.raw = save(raw, path / "raw.fate.tar", name="raw").path
-        zstd = [image(path / "zstd", n, text, ZSTD) for n, text in (("x", f"x2 {SPACE}"), ("y", f"y3 {SPACE}"))]
+        zstd = [make(release, name, "zstd", media_type=ZSTD) for release, name in (("2", "x"), ("3", "y"))]
         self.zstd = save(zstd, path / "zstd.fate.tar", name="zstd").path
         both = SourceImage((X,), multi(path / "both", "x"), ("linux/amd64", "linux/arm64"))
-        self.both = save([both, first[1]], path / "both.fate.tar", name="both").path
+        self.both = save([both, y], path / "both.fate.tar", name="both").path
         empty = Layout(path / "bare")
         empty.finish((empty.manifest([]), f"docker.io/{X}"))
         bare = SourceImage((X,), empty.path, ("linux/amd64",))
-        self.bare = save([bare, first[1]], path / "bare.fate.tar", name="bare").path
-        wrong = image(path / "wrong", "y", f"y4 {SPACE}", diff_ids=[sha256(b"x"), sha256(b"y")])
-        self.wrong = save([second[0], wrong], path / "wrong.fate.tar", name="wrong").path
+        self.bare = save([bare, y], path / "bare.fate.tar", name="bare").path
+        wrong = make("4", "y", diff_ids=[sha256(b"x"), sha256(b"y")])
+        self.wrong = save([make("2", "x"), wrong], path / "wrong.fate.tar", name="wrong").path
 
     @property
     def ids(self) -> set[str]:

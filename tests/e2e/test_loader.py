@@ -15,13 +15,13 @@ import pytest
 from generator.bundle.format import contents
 from generator.bundle.report import LOADER
 from generator.bundle.save import SaveResult, save
-from generator.images.layout import SourceImage
 from generator.loader.build import modules, write_loader
-from tests.bundle.layouts import simple
+from tests.bundle.layouts import BASE, image, own
 from tests.e2e.conftest import Fategen, Ran, docker, succeeded
 from tests.e2e.into import KINDS
 
-IMAGE = f"fgload-{os.getpid()}/b:1.0"
+SPACE = f"fgload-{os.getpid()}"
+IMAGE = f"{SPACE}/b:1.0"
 
 
 def installed(version: str) -> str:
@@ -62,7 +62,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
     monkeypatch.setenv("DOCKER_HOST", os.environ[KINDS["docker 28, containerd store"]])
     site = tmp_path / "site"
     site.mkdir()
-    source = SourceImage((IMAGE,), simple(tmp_path / "b", "b"), ("linux/amd64",))
+    source = image(tmp_path, "b", space=SPACE)
     saved = save([source], site / "x.fate.tar", name="x", files={"compose.yaml": b"services: {}\n"})
     write_loader(saved.path, saved.index)
     yield Host(site, saved, installed("3.8"))
@@ -98,8 +98,7 @@ def test_of_a_damaged_bundle_nothing_is_loaded(host: Host, fategen: Fategen) -> 
 
 
 def test_it_loads_a_delta_with_its_base(host: Host, tmp_path: Path) -> None:
-    files = {"opt/new": b"new" * 100}
-    newer = SourceImage((IMAGE,), simple(tmp_path / "new", "b", files=files), ("linux/amd64",))
+    newer = image(tmp_path / "new", "b", BASE, own("new"), space=SPACE)
     delta = save([newer], host.directory / "new.fate.tar", name="new", bases=[host.saved.index])
     assert delta.index.missing
     alone = host.load("load", "new.fate.tar")
@@ -117,7 +116,7 @@ def test_it_asks_for_a_signature(host: Host, fategen: Fategen) -> None:
 
 
 def test_an_older_python_is_told_which_it_needs(tmp_path: Path) -> None:
-    source = SourceImage((IMAGE,), simple(tmp_path / "b", "b"), ("linux/amd64",))
+    source = image(tmp_path, "b", space=SPACE)
     write_loader(tmp_path / "x", save([source], tmp_path / "x", name="x").index)
     refused = subprocess.run([installed("3.6"), tmp_path / LOADER], stderr=subprocess.PIPE, text=True)
     assert refused.stderr == "error: fategen-load.pyz needs Python 3.8 or later, this is 3.6\n"

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.save import save
-from generator.images.layout import SourceImage
-from tests.bundle.layouts import simple
+from tests.bundle.layouts import BASE, image
 from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
 from tests.e2e.faults import Handler, Line
 from tests.loopback import says, transient
@@ -30,14 +29,7 @@ SIZE, COUNT = 300_000, 8
 def bundle_of(directory: Path, release: int) -> Path:
     """Eight images; each release has other bytes."""
     dice = random.Random(release)
-    images = [
-        SourceImage(
-            (f"fgtest/{name}:1.0",),
-            simple(directory / f"{release}-{name}", name, files={f"opt/{name}": dice.randbytes(SIZE)}),
-            ("linux/amd64",),
-        )
-        for name in "abcdefgh"
-    ]
+    images = [image(directory / str(release), name, BASE, {f"opt/{name}": dice.randbytes(SIZE)}) for name in "abcdefgh"]
     return save(images, directory / f"{release}.fate.tar", name="fate").path
 
 

@@ -19,8 +19,7 @@ import pytest
 
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
-from generator.images.layout import SourceImage
-from tests.bundle.layouts import simple
+from tests.bundle.layouts import image
 from tests.e2e.conftest import Fategen, docker, make_project, succeeded
 from tests.loopback import Handler, Loopback
 
@@ -116,7 +115,7 @@ def test_ctrl_c_does_not_wait_for_a_registry_that_says_nothing(sample: Path, com
         prefix, file = f"{registry.host}/fate", str(tmp_path / "x.fate.tar")
         arguments = ["push", file, prefix]
         if command == "push":
-            save([SourceImage(("fgtest/a:1.0",), simple(tmp_path / "a", "a"), (AMD,))], Path(file), name="a")
+            save([image(tmp_path, "a")], Path(file), name="a")
         else:
             arguments = ["save", "--from", "registry", "--platform", AMD, "--set", f"PREFIX={prefix}", "-o", file]
         process = subprocess.Popen(

@@ -6,14 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from generator.bundle.save import save
-from generator.images.layout import SourceImage
-from tests.bundle.layouts import simple
+from tests.bundle.layouts import BASE, image
 from tests.e2e.conftest import Fategen, Ran, succeeded
 from tests.picture import on_terminal
 
@@ -53,8 +52,7 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path, fategen: Fategen) -> Site:
     (tmp_path / "other").mkdir()
-    source = SourceImage(("fgtest/b:1.0",), simple(tmp_path / "b", "b"), ("linux/amd64",))
-    result = save([source], tmp_path / "x.fate.tar", name="x", files={"notes": b"1"})
+    result = save([image(tmp_path, "b")], tmp_path / "x.fate.tar", name="x", files={"notes": b"1"})
     return Site(result.path, *ssh(tmp_path), ssh(tmp_path / "other")[1], fategen)
 
 
@@ -75,11 +73,10 @@ def test_without_a_signature_of_this_key_nothing_is_read(site: Site, verb: tuple
 
 
 def test_a_signature_is_for_one_content_names_tags_and_files_included(signed: Site, tmp_path: Path) -> None:
-    renamed = SourceImage(("fgtest/b:2.0",), tmp_path / "b", ("linux/amd64",))
-    same = SourceImage(("fgtest/b:1.0",), tmp_path / "b", ("linux/amd64",))
-    layer = SourceImage(("fgtest/b:1.0",), simple(tmp_path / "c", "b", files={"x": b"evil"}), ("linux/amd64",))
-    for number, (image, files) in enumerate([(renamed, {"notes": b"1"}), (same, {"notes": b"2"}), (layer, {})]):
-        forged = save([image], tmp_path / f"{number}.fate.tar", name="x", files=files).path
+    same, layer = image(tmp_path, "b"), image(tmp_path / "c", "b", BASE, {"x": b"evil"})
+    renamed = replace(same, references=("fgtest/b:2.0",))
+    for number, (source, files) in enumerate([(renamed, {"notes": b"1"}), (same, {"notes": b"2"}), (layer, {})]):
+        forged = save([source], tmp_path / f"{number}.fate.tar", name="x", files=files).path
         shutil.copy(signed.signature, f"{forged}.sig")
         succeeded(signed.run("verify", forged))
         assert signed.verify(forged).code == 4

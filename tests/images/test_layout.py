@@ -13,17 +13,16 @@ from generator.images.layout import Layout as Directory
 from generator.images.layout import SourceImage, empty_layout, missing_platforms, read
 from generator.images.oci import Descriptor
 from generator.images.strictjson import Malformed
-from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, TAR, Layout, multi, sha256, simple
+from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, TAR, Layout, image, multi, sha256
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 
 
 def test_one_platform(tmp_path: Path) -> None:
-    found = read(SourceImage(("fgtest/a:1.0",), simple(tmp_path, "a"), (AMD,)))
-    image = found.image
-    assert image.references == ("docker.io/fgtest/a:1.0",)
-    assert (image.label, image.nested, image.platforms) == ("a", False, (AMD,))
-    assert len(image.platform_images[0].layers) == 2
+    found = read(image(tmp_path, "a")).image
+    assert found.references == ("docker.io/fgtest/a:1.0",)
+    assert (found.label, found.nested, found.platforms) == ("a", False, (AMD,))
+    assert len(found.platform_images[0].layers) == 2
 
 
 def test_several_platforms_keep_an_index_that_is_right_as_it_is(tmp_path: Path) -> None:
@@ -48,10 +47,10 @@ def test_one_platform_of_several(tmp_path: Path) -> None:
 
 
 def test_blobs_may_be_a_link_to_a_shared_directory(tmp_path: Path) -> None:
-    path = simple(tmp_path / "a", "a")
-    (path / "blobs").rename(tmp_path / "shared")
-    (path / "blobs").symlink_to("../shared")
-    assert read(SourceImage(("fgtest/a:1.0",), path, (AMD,))).image.label == "a"
+    source = image(tmp_path, "a")
+    (source.layout / "blobs").rename(tmp_path / "shared")
+    (source.layout / "blobs").symlink_to("../shared")
+    assert read(source).image.label == "a"
 
 
 def test_the_right_one_of_several_descriptors(tmp_path: Path) -> None:
@@ -153,7 +152,7 @@ def test_a_platform_that_was_not_built(tmp_path: Path) -> None:
 )
 def test_odd_names_and_platforms(tmp_path: Path, names: tuple[str, ...], platforms: tuple[str, ...]) -> None:
     with pytest.raises(InputError):
-        read(SourceImage(names, simple(tmp_path, "a"), platforms))
+        read(SourceImage(names, image(tmp_path, "a").layout, platforms))
 
 
 def test_a_platform_that_an_index_names_and_whose_blobs_are_missing(tmp_path: Path) -> None:

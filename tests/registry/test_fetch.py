@@ -21,7 +21,7 @@ from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage, empty_layout
 from generator.registry.client import Registries
 from generator.registry.fetch import Fetch, RemoteImage, fetching, other_images
-from tests.bundle.layouts import GZIP, INDEX, MANIFEST, Layout, multi, sha256, simple
+from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, Layout, image, multi, sha256
 from tests.loopback import Handler, Loopback
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.usefixtures("no_waits")
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Loopback]:
     with Loopback() as running:
-        running.put_layout("fgtest/a", "1.0", simple(tmp_path / "from/a", "a"))
-        running.put_layout("fgtest/b", "1.0", simple(tmp_path / "from/b", "b"))
+        running.put_layout("fgtest/a", "1.0", image(tmp_path / "from", "a").layout)
+        running.put_layout("fgtest/b", "1.0", image(tmp_path / "from", "b").layout)
         running.put_layout("fgtest/m", "1.0", multi(tmp_path / "from/m", "m"))
         running.put_layout("fgtest/proven", "1.0", multi(tmp_path / "from/proven", "proven", attestations=1))
         yield running
@@ -104,7 +104,7 @@ def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path
 def test_a_name_that_moved_is_another_image(registry: Loopback, tmp_path: Path) -> None:
     images = wanted(registry, "a")
     before = bundle(fetch(images, tmp_path / "state"), tmp_path / "1.tar")
-    registry.put_layout("fgtest/a", "1.0", simple(tmp_path / "from/new", "a", files={"opt/a": b"new"}))
+    registry.put_layout("fgtest/a", "1.0", image(tmp_path / "new", "a", BASE, {"opt/a": b"new"}).layout)
     assert bundle(fetch(images, tmp_path / "state"), tmp_path / "2.tar") != before
 
 

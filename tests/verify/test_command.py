@@ -12,11 +12,10 @@ from generator.catalogue.contract import Contract
 from generator.catalogue.line import parse_line
 from generator.config.settings import Settings
 from generator.errors import InputError
-from generator.images.layout import SourceImage
 from generator.plan.plan import make_plan
 from generator.verify.origins import Wanted, from_bundle, tags_in
 from generator.verify.run import require_contracts
-from tests.bundle.layouts import simple
+from tests.bundle.layouts import image
 from tests.conftest import Run
 from tests.fate_plan import plan_of
 
@@ -52,8 +51,7 @@ def saved(directory: Path, *names: str) -> Path:
     images = []
     for number, name in enumerate(names):
         own, _, tag = name.partition("/")[2].rpartition(":")
-        layout = simple(directory / str(number), own, (tag,))
-        images.append(SourceImage((name,), layout, ("linux/amd64",)))
+        images.append(image(directory / str(number), own, tags=(tag,)))
     return save(images, directory / "x.fate.tar", name="x").path
 
 

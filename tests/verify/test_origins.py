@@ -18,7 +18,7 @@ from generator.plan.plan import Target
 from generator.progress import quiet
 from generator.verify.layers import Content
 from generator.verify.origins import Origin, Wanted, from_bundle, from_layouts
-from tests.bundle.layouts import BASE, Layout, multi, simple
+from tests.bundle.layouts import BASE, Layout, image, multi
 from tests.fate_plan import plan_of
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -32,10 +32,6 @@ def targets(*names: str) -> tuple[Target, ...]:
 def bundle(tmp_path: Path, *images: SourceImage, bases: Sequence[Path] = ()) -> Path:
     olds = [inspect(base).index for base in bases]
     return save(images, tmp_path / f"{len(images)}.fate.tar", name=str(len(images)), bases=olds).path
-
-
-def source(tmp_path: Path, name: str) -> SourceImage:
-    return SourceImage((f"fgtest/{name}:1.0",), simple(tmp_path / name, name), (AMD,))
 
 
 def in_bundle(file: Path, *names: str) -> Origin:
@@ -56,14 +52,14 @@ def test_every_platform_of_a_layout_is_read(tmp_path: Path) -> None:
 
 
 def test_a_bundle_is_read_in_one_pass(tmp_path: Path) -> None:
-    contents = read(in_bundle(bundle(tmp_path, source(tmp_path, "a"), source(tmp_path, "b")), "a", "b"))
+    contents = read(in_bundle(bundle(tmp_path, image(tmp_path, "a"), image(tmp_path, "b")), "a", "b"))
     assert [set(contents[name, AMD].files) for name in "ab"] == [{"/etc/base", "/opt/a"}, {"/etc/base", "/opt/b"}]
     assert contents["a", AMD].size == len(BASE["etc/base"]) + 300
     assert contents["a", AMD].settings.command == ("/bin/true",)
 
 
 def test_every_byte_of_a_bundle_is_checked_also_when_nothing_of_it_is_read(tmp_path: Path) -> None:
-    file = bundle(tmp_path, source(tmp_path, "a"))
+    file = bundle(tmp_path, image(tmp_path, "a"))
     origin = in_bundle(file, "a")
     data = bytearray(file.read_bytes())
     data[-len(TRAILER) - 10_000] ^= 1
@@ -92,23 +88,23 @@ def lying(tmp_path: Path, kind: str) -> SourceImage:
     ],
 )
 def test_a_layer_that_is_not_what_its_config_says_is_refused(tmp_path: Path, kind: str, message: str) -> None:
-    image = lying(tmp_path, kind)
+    wrong = lying(tmp_path, kind)
     with pytest.raises(BundleError, match=message):
-        read(in_bundle(bundle(tmp_path, image), "a"))
+        read(in_bundle(bundle(tmp_path, wrong), "a"))
     with pytest.raises(BundleError, match=message):
-        read(from_layouts(targets("a"), [image], tmp_path))
+        read(from_layouts(targets("a"), [wrong], tmp_path))
 
 
 def test_a_delta_bundle_is_refused(tmp_path: Path) -> None:
     """What it leaves out would count as not there, under the digests of whole images."""
-    first = bundle(tmp_path, source(tmp_path, "a"))
-    delta = bundle(tmp_path, source(tmp_path, "a"), source(tmp_path, "b"), bases=[first])
+    first = bundle(tmp_path, image(tmp_path, "a"))
+    delta = bundle(tmp_path, image(tmp_path, "a"), image(tmp_path, "b"), bases=[first])
     with pytest.raises(InputError, match="it is a delta bundle: most of its images is in 1"):
         read(in_bundle(delta, "a", "b"))
 
 
 def test_what_was_named_and_is_not_in_the_bundle_is_an_error(tmp_path: Path) -> None:
-    file = bundle(tmp_path, source(tmp_path, "a"))
+    file = bundle(tmp_path, image(tmp_path, "a"))
     with pytest.raises(InputError, match=r"b: is not in 1\.fate\.tar"):
         from_bundle(file, Wanted(targets("a", "b"), ("b",), ()))
     with pytest.raises(InputError, match="it has none of the images and platforms"):
