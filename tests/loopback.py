@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import re
+import selectors
 import socket
 import ssl
 import threading
@@ -44,7 +45,8 @@ def tls(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 class Loopback:
     """``blobs`` and ``manifests`` by repository; ``lies`` answer in its place where they return True.
 
-    ``token``: what it wants as a Bearer token ("" for nothing); its own ``/token`` gives it out. ``asked`` is its log.
+    ``token``: what it wants as a Bearer token ("" for nothing); its own ``/token`` gives it out. ``asked`` is its log,
+    ``heads`` the requests without their bodies. It listens at ``address``, or with a ``listener``.
     """
 
     blobs: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -52,16 +54,21 @@ class Loopback:
     lies: list[Lie] = field(default_factory=list)
     token: str = ""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     tls: ssl.SSLContext | None = None
     address: str = "127.0.0.1"
+    listener: socket.socket | None = None
 
     def __enter__(self: Self) -> Self:
         bound = type("Bound", (self.handler(),), {"loopback": self})
-        self._server = ThreadingHTTPServer((self.address, 0), bound)
+        self._server = ThreadingHTTPServer((self.address, 0), bound, bind_and_activate=False)
         self._server.daemon_threads = True
+        self._server.socket.close()
+        self._server.socket = self.listener or socket.create_server((self.address, 0), backlog=64)
+        self.address, self.port = self._server.socket.getsockname()
         if self.tls is not None:
             self._server.socket = self.tls.wrap_socket(self._server.socket, True, do_handshake_on_connect=False)
         threading.Thread(target=self._serve, daemon=True).start()
@@ -83,7 +90,7 @@ class Loopback:
 
     @property
     def host(self) -> str:
-        return f"{self.address}:{self._server.server_address[1]}"
+        return f"{self.address}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -135,10 +142,11 @@ class Handler(BaseHTTPRequestHandler):
         self.url = urlsplit(self.path)
         self.query = {key: values[0] for key, values in parse_qs(self.url.query).items()}
         self.loopback.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
+        self.loopback.heads.append(f"{self.requestline}\n{self.headers}")
         if not any(lie(self) for lie in self.loopback.lies):
             self.honest()
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = do
 
     def honest(self) -> None:
         if self.url.path == "/token":
@@ -234,6 +242,23 @@ class Handler(BaseHTTPRequestHandler):
     def cut(self) -> None:
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
+
+    def tunnel(self, target: str) -> None:
+        """Carries bytes both ways until one side ends."""
+        host, _, port = target.rpartition(":")
+        self.close_connection = True
+        with socket.create_connection((host, int(port)), 30) as server, selectors.DefaultSelector() as ready:
+            self.send_response(200)
+            self.end_headers()
+            other = {self.connection: server, server: self.connection}
+            for side in other:
+                ready.register(side, selectors.EVENT_READ)
+            while True:
+                for key, _ in ready.select():
+                    assert isinstance(key.fileobj, socket.socket)
+                    if not (data := key.fileobj.recv(1 << 16)):
+                        return
+                    other[key.fileobj].sendall(data)
 
     def answer(self, status: int, data: bytes = b"", headers: dict[str, str] | None = None, cut: int = 0) -> None:
         """``cut`` bytes of the answer are promised and never sent."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,72 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from generator.registry.http import TIMEOUT, Connections, RegistryError, Response, is_insecure, origin, proxy_of
-from tests.loopback import tls
+from tests.loopback import Handler, Lie, Loopback, says, tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
-EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
-
-class Server:
-    """Takes connections on loopback, each on a thread; ``lines`` are the heads of the requests that it read."""
-
-    def __init__(self, serve: Callable[[Server, socket.socket], None], tls: ssl.SSLContext | None = None) -> None:
-        self.lines: list[str] = []
-        self.connections = 0
-        self._serve, self._tls = serve, tls
-
-    def __enter__(self) -> Server:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                line, _ = self._socket.accept()
-                self.connections += 1
-                threading.Thread(target=self._run, args=(line,), daemon=True).start()
-
-    def _run(self, line: socket.socket) -> None:
-        with contextlib.suppress(OSError), line:
-            if self._tls is None:
-                self._serve(self, line)
-                return
-            with self._tls.wrap_socket(line, server_side=True) as safe:
-                self._serve(self, safe)
-
-    def head(self, line: socket.socket) -> str:
-        """A request's head; "" where the client is gone."""
-        data = b""
-        while not data.endswith(b"\r\n\r\n"):
-            # not a byte more than the head; TLS cannot look ahead, and gives single bytes out of what it has unpacked
-            seen = b"" if isinstance(line, ssl.SSLSocket) else line.recv(1 << 16, socket.MSG_PEEK)
-            end = (data[-3:] + seen).find(b"\r\n\r\n")
-            piece = line.recv(1 if end < 0 else end + 4 - len(data[-3:]))
-            if not piece:
-                return ""
-            data += piece
-        self.lines.append(data.decode())
-        return data.decode()
-
-
-def answering(*answers: bytes) -> Callable[[Server, socket.socket], None]:
-    """The answers in turn on each connection, the last one again and again."""
-
-    def serve(server: Server, line: socket.socket) -> None:
-        for answer in (*answers, *(answers[-1:] * 100)):
-            if not server.head(line):
-                return
-            line.sendall(answer)
-
-    return serve
+OK = says("", 200)
 
 
 def ask(
@@ -160,7 +97,10 @@ def test_an_authority_without_key_usage_is_trusted_on_every_python(
         context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
         return context
 
-    with Server(answering(EMPTY), harbors_recipe(tmp_path)) as registry, Server(tunnel(registry.host)) as proxy:
+    with (
+        Loopback(lies=[OK], tls=harbors_recipe(tmp_path)) as registry,
+        Loopback(lies=[tunnel(registry.host)]) as proxy,
+    ):
         monkeypatch.setattr(ssl, "create_default_context", as_from_3_13_on)
         url, trusted = "https://registry.example:8443/v2/", (tmp_path / "ca.crt",)
         assert ask(url, environment(proxy.host), trusted=trusted).status == 200
@@ -171,33 +111,39 @@ def test_an_authority_without_key_usage_is_trusted_on_every_python(
 
 
 def test_an_answer_is_read_and_neither_redirect_nor_cookie_is_followed() -> None:
-    head = b"HTTP/1.1 307 Elsewhere\r\nLocation: /other\r\nSet-Cookie: a=b\r\n"
-    challenges = b'WWW-Authenticate: Basic realm="x"\r\nwww-authenticate: Bearer realm="y"\r\n'
-    with Server(answering(head + challenges + b'Content-Length: 8\r\n\r\n{"a": 1}')) as server:
+    clients = set()
+
+    def lie(handler: Handler) -> bool:
+        clients.add(handler.client_address)
+        challenges = {"WWW-Authenticate": 'Basic realm="x"', "www-authenticate": 'Bearer realm="y"'}
+        handler.answer(307, b'{"a": 1}', {"Location": "/other", "Set-Cookie": "a=b", **challenges})
+        return True
+
+    with Loopback(lies=[lie]) as server:
         connections = Connections((), {})
         for _ in range(2):
             answer = connections.send("GET", f"http://{server.host}/a?c=d", {"X-One": "1"}, None, TIMEOUT)
             answer.read()
-    assert server.lines[0].startswith("GET /a?c=d HTTP/1.1\r\n")
-    assert f"Host: {server.host}\r\n" in server.lines[0] and "X-One: 1\r\n" in server.lines[0]
-    assert len(server.lines) == 2 and "cookie" not in "".join(server.lines).lower()
+    assert server.heads[0].startswith("GET /a?c=d HTTP/1.1\n")
+    assert f"\nHost: {server.host}\n" in server.heads[0] and "\nX-One: 1\n" in server.heads[0]
+    assert len(server.heads) == 2 and "cookie" not in "".join(server.heads).lower()
     assert (answer.status, answer.location, answer.json) == (307, "/other", {"a": 1})
     assert answer.headers.get("Www-Authenticate") == 'Basic realm="x", Bearer realm="y"'
-    assert server.connections == 1, "a connection is kept"
+    assert len(clients) == 1, "a connection is kept"
 
 
 def test_a_server_that_refuses_a_body_half_way_is_heard() -> None:
-    def serve(server: Server, line: socket.socket) -> None:
-        server.head(line)
-        line.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        line.shutdown(socket.SHUT_WR)
-        while line.recv(1 << 16):
+    def lie(handler: Handler) -> bool:
+        handler.answer(413)
+        handler.connection.shutdown(socket.SHUT_WR)
+        while handler.rfile.read(1 << 16):
             pass
+        return True
 
-    with Server(serve) as server:
+    with Loopback(lies=[lie]) as server:
         body = iter([bytes(1 << 16)] * 64)
         assert ask(f"http://{server.host}/", method="PUT", body=body, length=1 << 22).status == 413
-    assert "transfer-encoding" not in server.lines[0].lower()
+    assert "transfer-encoding" not in server.heads[0].lower()
 
 
 def test_what_a_body_raises_is_not_the_networks_fault() -> None:
@@ -205,7 +151,7 @@ def test_what_a_body_raises_is_not_the_networks_fault() -> None:
         yield b"abc"
         raise KeyError("damaged")
 
-    with Server(answering(EMPTY)) as server, pytest.raises(KeyError):
+    with Loopback(lies=[OK]) as server, pytest.raises(KeyError):
         ask(f"http://{server.host}/", method="PUT", body=damaged(), length=6)
 
 
@@ -217,12 +163,12 @@ def test_nobody_listens(nobody: str) -> None:
 
 
 def test_nobody_answers() -> None:
-    def serve(server: Server, line: socket.socket) -> None:
-        server.head(line)
+    def lie(handler: Handler) -> bool:
         time.sleep(1)
+        return True
 
     connections = Connections((), {})
-    with Server(serve) as server, pytest.raises(RegistryError, match=r"no answer in 0\.05 s") as refused:
+    with Loopback(lies=[lie]) as server, pytest.raises(RegistryError, match=r"no answer in 0\.05 s") as refused:
         connections.send("GET", f"http://{server.host}/", {}, None, (1.0, 0.05))
     assert refused.value.kind == "unreachable"
 
@@ -236,11 +182,12 @@ def test_nobody_answers() -> None:
     ],
 )
 def test_what_is_not_an_answer(answer: bytes, words: str) -> None:
-    def serve(server: Server, line: socket.socket) -> None:
-        server.head(line)
-        line.sendall(answer)
+    def lie(handler: Handler) -> bool:
+        handler.wfile.write(answer)
+        handler.cut()
+        return True
 
-    with Server(serve) as server:
+    with Loopback(lies=[lie]) as server:
         assert refusal(f"http://{server.host}/") == ("unreachable", words)
 
 
@@ -255,47 +202,39 @@ def environment(proxy: str) -> dict[str, str]:
     return {"HTTP_PROXY": f"http://user:pass%2Fword@{proxy}", "HTTPS_PROXY": f"http://user:pass%2Fword@{proxy}"}
 
 
-LOGIN = "proxy-authorization: Basic dXNlcjpwYXNzL3dvcmQ=\r\n"
+LOGIN = "\nproxy-authorization: Basic dXNlcjpwYXNzL3dvcmQ=\n"
 
 
 def test_a_proxy_is_asked_for_plain_http() -> None:
-    with Server(answering(EMPTY)) as proxy:
+    with Loopback(lies=[OK]) as proxy:
         assert ask("http://registry.example/v2/?a=b", environment(proxy.host)).status == 200
-    assert proxy.lines[0].startswith("GET http://registry.example/v2/?a=b HTTP/1.1\r\n")
-    assert "Host: registry.example\r\n" in proxy.lines[0] and LOGIN in proxy.lines[0]
+    assert proxy.heads[0].startswith("GET http://registry.example/v2/?a=b HTTP/1.1\n")
+    assert "\nHost: registry.example\n" in proxy.heads[0] and LOGIN in proxy.heads[0]
 
 
-def tunnel(target: str) -> Callable[[Server, socket.socket], None]:
-    def carry(one: socket.socket, other: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := one.recv(1 << 16):
-                other.sendall(data)
-            other.shutdown(socket.SHUT_WR)
+def tunnel(target: str) -> Lie:
+    """Whatever the tunnel is asked for, it ends there."""
 
-    def serve(server: Server, line: socket.socket) -> None:
-        server.head(line)
-        host, port = target.split(":")
-        with socket.create_connection((host, int(port))) as other:
-            line.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
-            threading.Thread(target=carry, args=(other, line), daemon=True).start()
-            carry(line, other)
+    def lie(handler: Handler) -> bool:
+        handler.tunnel(target)
+        return True
 
-    return serve
+    return lie
 
 
 def test_a_proxy_carries_tls_and_sees_nothing_of_it(authority: trustme.CA, tmp_path: Path) -> None:
     with (
-        Server(answering(EMPTY), tls(authority, "registry.example")) as registry,
-        Server(tunnel(registry.host)) as proxy,
+        Loopback(lies=[OK], tls=tls(authority, "registry.example")) as registry,
+        Loopback(lies=[tunnel(registry.host)]) as proxy,
     ):
         url = "https://registry.example:8443/v2/"
         assert ask(url, environment(proxy.host), trusted=(tmp_path / "ca.crt",)).status == 200
         assert refusal(url, environment(proxy.host))[0] == "authority"
-    assert len(proxy.lines) == 2
-    assert all(line.startswith("CONNECT registry.example:8443 HTTP/1.") for line in proxy.lines)
-    assert LOGIN in proxy.lines[0]
-    assert registry.lines[0].startswith("GET /v2/ HTTP/1.1\r\n")
-    assert "proxy-authorization" not in registry.lines[0].lower()
+    assert len(proxy.heads) == 2
+    assert all(head.startswith("CONNECT registry.example:8443 HTTP/1.") for head in proxy.heads)
+    assert LOGIN in proxy.heads[0]
+    assert registry.heads[0].startswith("GET /v2/ HTTP/1.1\n")
+    assert "proxy-authorization" not in registry.heads[0].lower()
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -310,8 +249,7 @@ def test_a_proxy_whose_address_is_none() -> None:
 
 
 def test_a_proxy_that_refuses() -> None:
-    answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-    with Server(answering(answer)) as proxy:
+    with Loopback(lies=[says("CONNECT ", 407)]) as proxy:
         words = "the proxy: Tunnel connection failed: 407 Proxy Authentication Required"
         assert refusal("https://registry.example/v2/", environment(proxy.host)) == ("unreachable", words)
 
