@@ -7,12 +7,10 @@ of the engine that has no route.
 from __future__ import annotations
 
 import base64
-import contextlib
 import ctypes
 import io
 import os
 import re
-import selectors
 import socket
 import ssl
 import subprocess
@@ -20,15 +18,16 @@ import threading
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 from xml.etree import ElementTree
+
+from tests import loopback
 
 PORT = 5000
 _CLONE_NEWNET = 0x40000000
-_PASSED_ON = ("Content-Type", "Content-Range", "Docker-Content-Digest", "Last-Modified", "Etag")
+_PASSED_ON = ("Content-Length", "Content-Type", "Content-Range", "Docker-Content-Digest", "Last-Modified", "Etag")
 FORWARD = {"http://": "http://"}
 """The upstreams of a proxy: a whole URL is fetched as it is."""
 
@@ -50,174 +49,86 @@ def listen(address: str, namespace: str) -> socket.socket:
     return sockets[0]
 
 
-class Mirror:
-    """``upstreams`` maps the beginning of a path to where it is fetched; ``asked`` are the paths that were asked for.
+@dataclass
+class Mirror(loopback.Loopback):
+    """``upstreams`` maps the beginning of a path to where it is fetched.
 
-    As a proxy it passes CONNECT on, or opens TLS itself with ``tls``, a certificate of the site. It asks for one of
+    As a proxy it passes CONNECT on, or opens TLS itself with a certificate of the site. It asks for one of
     ``proxy_logins`` (password by user), and for the one of ``logins`` (user and password by host) of what is behind it;
     ``hosts`` are the hosts that were reached with all of them.
     """
 
-    def __init__(
-        self,
-        upstreams: Mapping[str, str],
-        *,
-        tls: ssl.SSLContext | None = None,
-        proxy_logins: Mapping[str, str] | None = None,
-        logins: Mapping[str, tuple[str, str]] | None = None,
-    ) -> None:
-        self.upstreams = {**upstreams, "/files/": "https://"}
-        self.tls = tls
-        self.proxy_logins = proxy_logins
-        self.logins = logins or {}
-        self.open = True
-        self.address = ""
-        self.asked: list[str] = []
-        self.hosts: set[str] = set()
+    upstreams: Mapping[str, str] = field(default_factory=dict)
+    certificate: ssl.SSLContext | None = None
+    proxy_logins: Mapping[str, str] | None = None
+    logins: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    hosts: set[str] = field(default_factory=set)
 
-    @contextlib.contextmanager
-    def serve(self, listener: socket.socket) -> Iterator[Mirror]:
-        """Answers at ``listener``, whose ``host:port`` is ``address``, and closes it."""
-        mirror = self
-
-        class Handler(_Handler):
-            site = mirror
-
-        self.address = "{}:{}".format(*listener.getsockname())
-        server = ThreadingHTTPServer(listener.getsockname()[:2], Handler, bind_and_activate=False)
-        server.socket.close()
-        server.socket = listener
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield self
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
-
-    @contextlib.contextmanager
-    def closed(self) -> Iterator[None]:
-        """No login is good enough while this lasts."""
-        self.open = False
-        try:
-            yield
-        finally:
-            self.open = True
+    def handler(self) -> type[loopback.Handler]:
+        return Handler
 
 
-class _Handler(BaseHTTPRequestHandler):
-    site: Mirror
+class Handler(loopback.Handler):
+    loopback: Mirror
     host = ""
-    protocol_version = "HTTP/1.1"
-    # headers and body are two packets: without this the second waits for the first one's acknowledgement
-    disable_nagle_algorithm = True
     # who tries TLS first goes on with plain HTTP only after an answer that looks like HTTP
     default_request_version = "HTTP/1.0"
 
-    def log_message(self, *_: object) -> None:
-        """The list of paths is the log."""
+    def honest(self) -> None:
+        mirror = self.loopback
+        if self.command == "CONNECT":
+            return self.connect() if self.may_pass() else None
+        if mirror.logins and not self.host:
+            if not self.may_pass():
+                return None
+            host, path = self.url.hostname or "", self.url.path
+        else:
+            host, path = self.host, self.path
+        user, password = mirror.logins.get(host, ("", ""))
+        if user and self.headers.get("Authorization") != _basic(user, password):
+            return self.answer(401, headers={"WWW-Authenticate": 'Basic realm="site"'})
+        mirror.hosts.add(host)
+        return self.answer(*self.fetch(path))
 
-    def do_CONNECT(self) -> None:
-        if not self._proxy_login():
-            return
-        if self.site.tls is None:
-            self.site.asked.append(self.path)
-            self._tunnel()
-            return
+    def connect(self) -> None:
+        if self.loopback.certificate is None:
+            return self.tunnel(self.path)
         self.send_response(200)
         self.end_headers()
         self.host = self.path.partition(":")[0]
-        try:
-            self.connection = self.site.tls.wrap_socket(self.connection, server_side=True)
-        except OSError:
-            self.close_connection = True
-            return
+        self.connection = self.loopback.certificate.wrap_socket(self.connection, server_side=True)
         self.rfile = self.connection.makefile("rb")
         self.wfile = self.connection.makefile("wb", buffering=0)
+        return None
 
-    def do_GET(self) -> None:
-        host = self.host
-        if self.site.logins and not host:
-            url = urlsplit(self.path)
-            host, self.path = url.hostname or "", url.path
-            if not self._proxy_login():
-                return
-        user, password = self.site.logins.get(host, ("", ""))
-        if user and self.headers.get("Authorization") != _basic(user, password):
-            self._refuse(401, "WWW-Authenticate")
-            return
-        self.site.hosts.add(host)
-        self.site.asked.append(self.path)
-        status, headers, body = self._fetch()
-        self.send_response(status)
-        for name in _PASSED_ON:
-            if headers.get(name):
-                self.send_header(name, headers[name])
-        self.send_header("Content-Length", headers.get("Content-Length") or str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.wfile.write(body)
-
-    do_HEAD = do_GET
-
-    def _fetch(self) -> tuple[int, dict[str, str], bytes]:
-        start = next((start for start in self.site.upstreams if self.path.startswith(start)), None)
+    def fetch(self, path: str) -> tuple[int, bytes, dict[str, str]]:
+        upstreams = {**self.loopback.upstreams, "/files/": "https://"}
+        start = next((start for start in upstreams if path.startswith(start)), None)
         if start is None:
-            return 404, {}, b""
+            return 404, b"", {}
         index = start == "/simple/"
-        url = self.site.upstreams[start] + self.path.removeprefix(start)
-        request = urllib.request.Request(url, method=self.command)
+        request = urllib.request.Request(upstreams[start] + path.removeprefix(start), method=self.command)
         for name in ("Accept", "Range"):
             for value in self.headers.get_all(name) or ():
                 request.add_header(name, "text/html" if index else value)
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
-                headers, body, status = {n.title(): v for n, v in answer.headers.items()}, answer.read(), answer.status
+                found, body, status = {n.title(): v for n, v in answer.headers.items()}, answer.read(), answer.status
         except urllib.error.HTTPError as error:
-            return error.code, {}, b""
+            return error.code, b"", {}
         if index:
             # the files of an index are on another host, which cannot be reached from there
             body = re.sub(rb'href="https://', b'href="/files/', body)
-            headers["Content-Length"] = str(len(body))
-        return status, headers, body
+            found["Content-Length"] = str(len(body))
+        return status, body, {name: found[name] for name in _PASSED_ON if found.get(name)}
 
-    def _proxy_login(self) -> bool:
-        if self.site.proxy_logins is None:
-            return True
-        logins = [_basic(user, password) for user, password in self.site.proxy_logins.items()]
-        good = self.site.open and self.headers.get("Proxy-Authorization") in logins
+    def may_pass(self) -> bool:
+        """Whether it has a login of the proxy's; else it is told."""
+        logins = self.loopback.proxy_logins
+        good = logins is None or self.headers.get("Proxy-Authorization") in (_basic(*login) for login in logins.items())
         if not good:
-            self._refuse(407, "Proxy-Authenticate")
+            self.answer(407, headers={"Proxy-Authenticate": 'Basic realm="site"'})
         return good
-
-    def _refuse(self, status: int, header: str) -> None:
-        self.send_response(status)
-        self.send_header(header, 'Basic realm="site"')
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def _tunnel(self) -> None:
-        """Carries bytes both ways until one side ends."""
-        host, _, port = self.path.rpartition(":")
-        self.close_connection = True
-        with (
-            socket.create_connection((host, int(port)), 30) as server,
-            selectors.DefaultSelector() as ready,
-            contextlib.suppress(OSError),
-        ):
-            self.send_response(200)
-            self.end_headers()
-            other = {self.connection: server, server: self.connection}
-            for side in other:
-                ready.register(side, selectors.EVENT_READ)
-            while True:
-                for key, _ in ready.select():
-                    assert isinstance(key.fileobj, socket.socket)
-                    if not (data := key.fileobj.recv(65536)):
-                        return
-                    other[key.fileobj].sendall(data)
 
 
 def _basic(user: str, password: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -53,21 +52,25 @@ def mirrors_and_proxy(home: Path) -> Iterator[tuple[Values, Values]]:
     """What docs/proxy.md needs: a proxy, mirrors of Debian, a package index and a Maven repository, a CA."""
     address = bridge_address()
     (home / "company.pem").write_bytes(Path(os.environ["FATEGEN_SANDBOX_CA"]).read_bytes())
-    proxy, mirror = Mirror(FORWARD), Mirror(packages())
-    with proxy.serve(socket.create_server((address, 0))), mirror.serve(socket.create_server((address, 0))):
+    with (
+        Mirror(address=address, upstreams=FORWARD) as proxy,
+        Mirror(address=address, upstreams=packages()) as mirror,
+    ):
         names = {
-            "http://proxy.example.com:3128": f"http://{proxy.address}",
-            "http://mirror.example.com/debian": f"http://{mirror.address}/debian",
-            "https://pypi.example.com/simple": f"http://{mirror.address}/simple",
+            "http://proxy.example.com:3128": f"http://{proxy.host}",
+            "http://mirror.example.com/debian": f"http://{mirror.host}/debian",
+            "https://pypi.example.com/simple": f"http://{mirror.host}/simple",
             "pypi.example.com": address,
-            "https://maven.example.com/repository/public": f"http://{mirror.address}/maven2",
+            "https://maven.example.com/repository/public": f"http://{mirror.host}/maven2",
             "/etc/ssl/certs/company.pem": str(home / "company.pem"),
         }
         yield names, {}
         assert proxy.asked, "nothing went through the proxy"
         # Maven's is asked where its results are not cached: tests/e2e/test_offline.py has it cold
         for start in ("/debian/", "/simple/"):
-            assert any(path.startswith(start) for path in mirror.asked), f"nothing was asked of the mirror's {start}"
+            assert any(path.startswith(start) for _, path, _ in mirror.asked), (
+                f"nothing was asked of the mirror's {start}"
+            )
 
 
 @contextlib.contextmanager

@@ -36,8 +36,8 @@ def namespace() -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def mirror(namespace: tuple[str, str], registry: str) -> Iterator[Mirror]:
     pid, address = namespace
-    served = Mirror({"/v2/": f"http://{registry}/v2/", **packages()})
-    with served.serve(listen(address, f"/proc/{pid}/ns/net")):
+    upstreams = {"/v2/": f"http://{registry}/v2/", **packages()}
+    with Mirror(listener=listen(address, f"/proc/{pid}/ns/net"), upstreams=upstreams) as served:
         yield served
 
 
@@ -102,7 +102,7 @@ def test_everything_is_built_from_mirrors_and_they_are_asked_for_what_is_listed(
     ran = fategen(project, namespace, "bake", "all", "third-party", "--no-cache", "--platform", "linux/amd64")
     assert ran.returncode == 0, ran.stderr
     listed = json.loads(fategen(project, namespace, "images", "--external", "--format", "json").stdout)
-    asked = seen(mirror.asked, f"{namespace[1]}:{PORT}")
+    asked = seen([path for _, path, _ in mirror.asked], f"{namespace[1]}:{PORT}")
     git_log = (project / "git.log").read_text(encoding="utf-8")
     asked |= {("git", path) for path in re.findall(r"Request upload-pack for '(/.+?)'", git_log)}
     wanted = {(row["kind"], row["asked"]) for row in listed if row["kind"] != "git"}

@@ -13,7 +13,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tarfile
 import zlib
@@ -61,13 +60,13 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def proxy(markers: dict[str, str], authority: trustme.CA) -> Iterator[Mirror]:
-    opened = Mirror(
-        packages(),
-        tls=tls(authority, "*.site.test"),
+    with Mirror(
+        address=bridge_address(),
+        upstreams=packages(),
+        certificate=tls(authority, "*.site.test"),
         proxy_logins={"web": markers["http-proxy"], "tls": markers["https-proxy"]},
         logins={"pypi.site.test": ("reader", markers["index"]), "maven.site.test": ("builder", markers["maven"])},
-    )
-    with opened.serve(socket.create_server((bridge_address(), 0))):
+    ) as opened:
         yield opened
 
 
@@ -89,8 +88,8 @@ def site(
     (directory / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
     local = [
         f"# {markers['env-local-comment']}",
-        f"HTTP_PROXY=http://web:{quote(markers['http-proxy'], safe='')}@{proxy.address}",
-        f"HTTPS_PROXY=http://tls:{quote(markers['https-proxy'], safe='')}@{proxy.address}",
+        f"HTTP_PROXY=http://web:{quote(markers['http-proxy'], safe='')}@{proxy.host}",
+        f"HTTPS_PROXY=http://tls:{quote(markers['https-proxy'], safe='')}@{proxy.host}",
         "CA_BUNDLE=secret/ca.pem", "MAVEN_SETTINGS=secret/settings.xml", "PIP_NETRC=secret/netrc",
     ]  # fmt: skip
     (directory / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
@@ -275,10 +274,16 @@ def test_no_secret_is_in_the_builders_records(runs: list[Ran], markers: dict[str
 
 
 def test_a_build_that_the_proxy_refuses_says_so_without_the_password(
-    runs: list[Ran], site: Path, proxy: Mirror, environment: dict[str, str], markers: dict[str, str], fategen: Fategen
+    runs: list[Ran],
+    site: Path,
+    proxy: Mirror,
+    environment: dict[str, str],
+    markers: dict[str, str],
+    fategen: Fategen,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with proxy.closed():
-        ran = fategen("bake", "base-image", "--no-cache", cwd=site, env=dict(environment))
+    monkeypatch.setattr(proxy, "proxy_logins", {})
+    ran = fategen("bake", "base-image", "--no-cache", cwd=site, env=dict(environment))
     assert ran.code == 1
     assert "407" in ran.err
     search = Search(markers)
