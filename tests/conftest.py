@@ -7,9 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    import trustme
+
+    from tests.harbor import Harbor
+    from tests.loopback import Loopback
 
 # how long an example takes is the machine's business
 hypothesis.settings.register_profile("fategen", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -69,6 +76,36 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_authority(authorities: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system trusts one authority, a stranger: to read a real one's hundreds takes longer than the test."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    import trustme
+
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(ca: trustme.CA, tmp_path: Path) -> Path:
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    return tmp_path / "ca.crt"
+
+
+@pytest.fixture
+def harbor(ca: trustme.CA) -> Iterator[Harbor]:
+    from tests.harbor import Harbor
+    from tests.loopback import tls
+
+    with Harbor(tls=tls(ca, "127.0.0.1")) as running:
+        yield running
+
+
+@pytest.fixture
+def registry() -> Iterator[Loopback]:
+    from tests.loopback import Loopback
+
+    with Loopback() as running:
+        yield running
 
 
 Run = Callable[..., tuple[int, str, str]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,10 @@ class Release:
 
 
 @pytest.fixture
-def release(project_dir: Path, tmp_path: Path) -> Iterator[Release]:
-    with Loopback() as registry:
-        env = f"PREFIX={registry.host}/fate\nBASE_TAG=1.3.0-release\nTAG=1.3.0-release\n"
-        (project_dir / ".env").write_text(env, encoding="utf-8")
-        yield Release(load(Project(project_dir)), registry, tmp_path)
+def release(registry: Loopback, project_dir: Path, tmp_path: Path) -> Release:
+    env = f"PREFIX={registry.host}/fate\nBASE_TAG=1.3.0-release\nTAG=1.3.0-release\n"
+    (project_dir / ".env").write_text(env, encoding="utf-8")
+    return Release(load(Project(project_dir)), registry, tmp_path)
 
 
 def test_the_indexes_are_those_that_buildkit_writes(release: Release) -> None:

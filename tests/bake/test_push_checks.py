@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,24 +27,13 @@ from generator.workspace import Workspace, load
 from tests.bundle.layouts import INDEX, MANIFEST, image, multi
 from tests.fate_plan import BOTH, plan_of
 from tests.harbor import Harbor
-from tests.loopback import Loopback, error_of, says, sha256, tls
+from tests.loopback import Loopback, error_of, says, sha256
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
 
 ENGINE = Engine("26", "26", "containerd", "linux/amd64")
 FACTS = Facts(ENGINE, (0, 29, 1), Builder("farm", "docker", True, ("",), BOTH))
-
-
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def harbor(ca: trustme.CA) -> Iterator[Harbor]:
-    with Harbor(tls=tls(ca, "127.0.0.1")) as running:
-        yield running
 
 
 class Asked:
@@ -121,35 +109,30 @@ def tag_roll(registry: Loopback, *entries: object) -> str:
     return tag
 
 
-def test_a_tag_that_would_lose_a_platform_stops_a_push_before_the_build(tmp_path: Path) -> None:
+def test_a_tag_that_would_lose_a_platform_stops_a_push_before_the_build(registry: Loopback, tmp_path: Path) -> None:
     platform = {"os": "windows", "architecture": "amd64"}
-    with Loopback() as registry:
-        tag = tag_roll(registry, {"mediaType": MANIFEST, "digest": sha256(b""), "size": 1, "platform": platform})
-        [problem] = Asked(tmp_path, registry.host).problems("fate")
+    tag = tag_roll(registry, {"mediaType": MANIFEST, "digest": sha256(b""), "size": 1, "platform": platform})
+    [problem] = Asked(tmp_path, registry.host).problems("fate")
     assert f"{registry.host}/fate/roll:{tag}: has windows/amd64, which this image does not have" in problem
 
 
 @pytest.mark.parametrize("may_move", [False, True])
-def test_a_tag_that_exists_is_told_before_the_build_unless_it_may_move(may_move: bool) -> None:
-    with Loopback() as registry:
-        tag = tag_roll(registry)
-        plan = plan_of(prefix=f"{registry.host}/fate")
-        _, fixed = check_tags(plan.targets, Access(registry.host, insecure=True), lambda _: may_move)
+def test_a_tag_that_exists_is_told_before_the_build_unless_it_may_move(registry: Loopback, may_move: bool) -> None:
+    tag = tag_roll(registry)
+    plan = plan_of(prefix=f"{registry.host}/fate")
+    _, fixed = check_tags(plan.targets, Access(registry.host, insecure=True), lambda _: may_move)
     assert fixed == ([] if may_move else [f"roll:{tag}"])
 
 
-def test_a_base_with_one_platform_is_told_of_images_with_others(tmp_path: Path) -> None:
-    with Loopback() as registry:
-        registry.put_layout("alone", "1", image(tmp_path, "alone").layout)
-        registry.put_layout("both", "1", multi(tmp_path / "both", "both"))
-        images = [("jre", f"{registry.host}/both:1"), ("python-base", f"{registry.host}/alone:1")]
-        images += [("maven", f"{registry.host}/alone:1"), ("redis", f"{registry.host}/gone:1")]
-        plan = plan_of(
-            others=(("REQUIREMENTS", "own.txt"),), images=tuple(Override(*image, ".env:9") for image in images)
-        )
-        environment = {"DOCKER_CONFIG": str(tmp_path)}
-        targets = [target for target in plan.targets if target.name in ("base-image", "roll", "packages", "redis")]
-        [problem] = base_problems(targets, environment, (), (registry.host,))
+def test_a_base_with_one_platform_is_told_of_images_with_others(registry: Loopback, tmp_path: Path) -> None:
+    registry.put_layout("alone", "1", image(tmp_path, "alone").layout)
+    registry.put_layout("both", "1", multi(tmp_path / "both", "both"))
+    images = [("jre", f"{registry.host}/both:1"), ("python-base", f"{registry.host}/alone:1")]
+    images += [("maven", f"{registry.host}/alone:1"), ("redis", f"{registry.host}/gone:1")]
+    plan = plan_of(others=(("REQUIREMENTS", "own.txt"),), images=tuple(Override(*image, ".env:9") for image in images))
+    environment = {"DOCKER_CONFIG": str(tmp_path)}
+    targets = [target for target in plan.targets if target.name in ("base-image", "roll", "packages", "redis")]
+    [problem] = base_problems(targets, environment, (), (registry.host,))
     assert str(problem) == (
         f"{registry.host}/alone:1: it is for linux/amd64 alone: base-image for linux/arm64 would have its programs; "
         "set PYTHON_BASE_IMAGE to an image with all platforms, or add --platform linux/amd64"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +21,6 @@ from tests.bundle.conftest import Made
 from tests.bundle.layouts import BASE, image, own
 from tests.bundle.test_load import places
 from tests.loopback import Loopback, error_of, says
-
-
-@pytest.fixture
-def registry() -> Iterator[Loopback]:
-    with Loopback() as running:
-        yield running
 
 
 def send(registry: Loopback, file: Path, *only: str, bases: Sequence[Path] = ()) -> tuple[Published, ...]:

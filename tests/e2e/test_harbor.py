@@ -56,11 +56,6 @@ class Site:
         )
 
 
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
 @pytest.fixture
 def site(registry: str, ca: trustme.CA, fategen: Fategen, tmp_path: Path) -> Iterator[Site]:
     address = bridge_address()

@@ -54,16 +54,11 @@ def markers() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def proxy(markers: dict[str, str], authority: trustme.CA) -> Iterator[Mirror]:
+def proxy(markers: dict[str, str], ca: trustme.CA) -> Iterator[Mirror]:
     with Mirror(
         address=bridge_address(),
         upstreams=packages(),
-        certificate=tls(authority, "*.site.test"),
+        certificate=tls(ca, "*.site.test"),
         proxy_logins={"web": markers["http-proxy"], "tls": markers["https-proxy"]},
         logins={"pypi.site.test": ("reader", markers["index"]), "maven.site.test": ("builder", markers["maven"])},
     ) as opened:
@@ -71,9 +66,7 @@ def proxy(markers: dict[str, str], authority: trustme.CA) -> Iterator[Mirror]:
 
 
 @pytest.fixture(scope="module")
-def site(
-    proxy: Mirror, authority: trustme.CA, markers: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def site(proxy: Mirror, ca: trustme.CA, markers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project of such a site. Its secrets are in ``.env.local`` and in the files that it names."""
     root = tmp_path_factory.mktemp("site")
     directory = make_sample_project(root / "project", namespace="secrets")
@@ -95,7 +88,7 @@ def site(
     (directory / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
     secret = directory / "secret"
     secret.mkdir()
-    certificate = authority.cert_pem.bytes().decode()
+    certificate = ca.cert_pem.bytes().decode()
     (secret / "ca.pem").write_text(f"# {markers['ca-comment']}\n{certificate}", encoding="utf-8")
     (secret / "netrc").write_text(
         f"# {markers['netrc-comment']}\n"

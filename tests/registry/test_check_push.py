@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,23 +21,6 @@ WRITER = Login("writer", "right-horse")
 READER = Login("reader", "right-mule")
 WRONG = Login("writer", "wrong-horse")
 PATHS = ("fate/nested/egg", "fate/nested/roll")
-
-
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def ca_file(ca: trustme.CA, tmp_path: Path) -> Path:
-    ca.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
-    return tmp_path / "ca.crt"
-
-
-@pytest.fixture
-def harbor(ca: trustme.CA) -> Iterator[Harbor]:
-    with Harbor(tls=tls(ca, "127.0.0.1")) as running:
-        yield running
 
 
 def refusals(access: Access, paths: tuple[str, ...] = PATHS) -> dict[str, tuple[str, str]]:

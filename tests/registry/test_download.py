@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ BLOB = "GET /blobs/"
 
 
 @pytest.fixture
-def registry() -> Iterator[Loopback]:
-    with Loopback() as running:
-        running.put("fate/roll", DATA)
-        yield running
+def registry(registry: Loopback) -> Loopback:
+    registry.put("fate/roll", DATA)
+    return registry
 
 
 def cut_each(handler: Handler) -> bool:

@@ -30,13 +30,12 @@ pytestmark = pytest.mark.usefixtures("no_waits")
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Loopback]:
-    with Loopback() as running:
-        running.put_layout("fgtest/a", "1.0", image(tmp_path / "from", "a").layout)
-        running.put_layout("fgtest/b", "1.0", image(tmp_path / "from", "b").layout)
-        running.put_layout("fgtest/m", "1.0", multi(tmp_path / "from/m", "m"))
-        running.put_layout("fgtest/proven", "1.0", multi(tmp_path / "from/proven", "proven", attestations=1))
-        yield running
+def registry(registry: Loopback, tmp_path: Path) -> Loopback:
+    registry.put_layout("fgtest/a", "1.0", image(tmp_path / "from", "a").layout)
+    registry.put_layout("fgtest/b", "1.0", image(tmp_path / "from", "b").layout)
+    registry.put_layout("fgtest/m", "1.0", multi(tmp_path / "from/m", "m"))
+    registry.put_layout("fgtest/proven", "1.0", multi(tmp_path / "from/proven", "proven", attestations=1))
+    return registry
 
 
 def wanted(registry: Loopback, *names: str, platforms: Sequence[str] = (AMD,)) -> list[RemoteImage]:

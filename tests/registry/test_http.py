@@ -50,13 +50,6 @@ def nobody() -> Iterator[str]:
         yield f"127.0.0.1:{unused.getsockname()[1]}"
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> trustme.CA:
-    made = trustme.CA()
-    made.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
-    return made
-
-
 # what is trusted
 
 
@@ -222,13 +215,13 @@ def tunnel(target: str) -> Lie:
     return lie
 
 
-def test_a_proxy_carries_tls_and_sees_nothing_of_it(authority: trustme.CA, tmp_path: Path) -> None:
+def test_a_proxy_carries_tls_and_sees_nothing_of_it(ca: trustme.CA, ca_file: Path) -> None:
     with (
-        Loopback(lies=[OK], tls=tls(authority, "registry.example")) as registry,
+        Loopback(lies=[OK], tls=tls(ca, "registry.example")) as registry,
         Loopback(lies=[tunnel(registry.host)]) as proxy,
     ):
         url = "https://registry.example:8443/v2/"
-        assert ask(url, environment(proxy.host), trusted=(tmp_path / "ca.crt",)).status == 200
+        assert ask(url, environment(proxy.host), trusted=(ca_file,)).status == 200
         assert refusal(url, environment(proxy.host))[0] == "authority"
     assert len(proxy.heads) == 2
     assert all(head.startswith("CONNECT registry.example:8443 HTTP/1.") for head in proxy.heads)

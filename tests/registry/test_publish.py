@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from dataclasses import replace
 from pathlib import Path
@@ -30,12 +29,6 @@ from generator.registry.publish import (
 from tests.loopback import Handler, Lie, Loopback, error_of, says, sha256, transient
 
 NAMES = ("a", "b", "c")
-
-
-@pytest.fixture
-def registry() -> Iterator[Loopback]:
-    with Loopback() as running:
-        yield running
 
 
 def described(data: bytes, media_type: str) -> Descriptor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from tests.loopback import Handler, Loopback, error_of, says, sha256, tls
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 LOGIN = Login("writer", "right-horse")
-
-
-@pytest.fixture
-def registry() -> Iterator[Loopback]:
-    with Loopback() as running:
-        yield running
 
 
 def refusal(registry: Loopback) -> tuple[str, str]:
@@ -44,12 +37,10 @@ def test_the_password_goes_no_further_than_the_address_for_tokens(registry: Loop
     assert [authorization for _, _, authorization in stranger.asked] == [""] * len(stranger.asked) != []
 
 
-def test_the_password_is_not_sent_on_from_https_to_http(tmp_path: Path) -> None:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
-    with Loopback(token="good", tls=tls(authority, "127.0.0.1")) as registry, Loopback(token="good") as plain:
+def test_the_password_is_not_sent_on_from_https_to_http(ca: trustme.CA, ca_file: Path) -> None:
+    with Loopback(token="good", tls=tls(ca, "127.0.0.1")) as registry, Loopback(token="good") as plain:
         registry.lies.append(says(" ^/token", 307, headers={"Location": f"http://{plain.host}/token"}))
-        Registry(Access(registry.host, LOGIN, trusted=(tmp_path / "ca.crt",))).log_in()
+        Registry(Access(registry.host, LOGIN, trusted=(ca_file,))).log_in()
     assert registry.asked[-1][1:] == ("/token?service=loopback&client_id=fategen", f"Basic {LOGIN.basic}")
     assert plain.asked == [("GET", "/token", "")]
 
