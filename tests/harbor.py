@@ -11,7 +11,6 @@ import base64
 import json
 import re
 import secrets
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qs
@@ -25,8 +24,8 @@ _REPOSITORY = re.compile(r"/v2/(?P<name>[a-z0-9._/-]+?)/(?:blobs|manifests|tags)
 class Harbor(Loopback):
     """``accounts`` have a password and whether they may push; ``projects`` exist. Both may change while it runs.
 
-    It has ``tokens`` by account, each good for ``uses`` requests (0: all); where ``refresh`` has identity tokens it is
-    another registry, which exchanges them (OAuth2).
+    It has ``tokens`` by account; where ``refresh`` has identity tokens it is another registry, which exchanges them
+    (OAuth2).
     """
 
     accounts: dict[str, tuple[str, bool]] = field(
@@ -35,8 +34,6 @@ class Harbor(Loopback):
     projects: set[str] = field(default_factory=lambda: {"fate"})
     auth: Literal["bearer", "basic", "none"] = "bearer"
     tokens: dict[str, str] = field(default_factory=dict)
-    uses: int = 0
-    used: Counter[str] = field(default_factory=Counter)
     refresh: dict[str, str] = field(default_factory=dict)
 
     def handler(self) -> type[Handler]:
@@ -78,9 +75,7 @@ class _Handler(Handler):
         """Whose password or token it is; "" for nobody's."""
         kind, _, value = self.headers.get("Authorization", "").partition(" ")
         if kind == "Bearer":
-            self.loopback.used[value] += 1
-            over = self.loopback.uses and self.loopback.used[value] > self.loopback.uses
-            return "" if over else self.loopback.tokens.get(value, "")
+            return self.loopback.tokens.get(value, "")
         if kind == "Basic":
             name, _, password = base64.b64decode(value).decode().partition(":")
             known = self.loopback.accounts.get(name)

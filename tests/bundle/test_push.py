@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 
 from generator.bundle.format import contents
 from generator.bundle.index import arrange
@@ -20,6 +23,7 @@ from generator.registry.publish import Published
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import BASE, image, own
 from tests.bundle.test_load import places
+from tests.harbor import Harbor
 from tests.loopback import Loopback, error_of, says
 
 
@@ -57,6 +61,19 @@ def test_what_images_share_is_sent_once_and_mounted(registry: Loopback, made: Ma
     roles = {member.digest: member.role for member in made.plan.members}
     assert len(sent(registry)) == len([role for role in roles.values() if role in ("config", "layer")])
     assert any("mount=" in path and "from=inside%2Ffate%2Fa" in path for path in registry.paths("POST"))
+
+
+@pytest.mark.usefixtures("one_authority")
+def test_it_logs_in_with_dockers_login_and_trusts_its_authorities(
+    harbor: Harbor, ca: trustme.CA, file: Path, tmp_path: Path
+) -> None:
+    (certificates := tmp_path / "certs.d" / harbor.host).mkdir(parents=True)
+    ca.cert_pem.write_to_path(str(certificates / "ca.crt"))
+    auth = base64.b64encode(b"writer:right-horse").decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {harbor.host: {"auth": auth}}}), encoding="utf-8")
+    environment = {"DOCKER_CONFIG": str(tmp_path), "HOME": "/"}
+    _, pushed = push(file, f"{harbor.host}/fate/x", state=tmp_path / ".fategen", environment=environment)
+    assert [image.state for image in pushed] == ["pushed"] * 3
 
 
 def test_one_image_alone(registry: Loopback, file: Path) -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 import trustme
 
-from generator.bundle.reader import inspect
 from tests.e2e.conftest import Fategen, Ran, bridge_address, make_project, succeeded
 from tests.harbor import Harbor
 from tests.loopback import tls
@@ -90,16 +89,6 @@ def test_basic_authentication_and_a_wrong_password(site: Site) -> None:
         assert password not in kept and password.decode() not in ran.err
 
 
-def test_tokens_that_expire_in_the_middle(site: Site) -> None:
-    site.login("writer", "right-horse")
-    site.harbor.uses = 12
-    succeeded(site.push())
-    assert any(count > site.harbor.uses for count in site.harbor.used.values()), "one was used when it had expired"
-    assert not any(header.startswith("Basic") for _, path, header in site.harbor.asked if path.startswith("/v2/"))
-    for image in IMAGES:
-        assert "1.3.0-release" in site.harbor.manifests[f"{NESTED}/{image}"]
-
-
 def test_the_login_of_a_credential_helper_is_used(site: Site, tmp_path: Path) -> None:
     """A helper as docker-credential-helpers describes them: ``get``, the host on stdin, JSON on stdout."""
     helper = tmp_path / "bin/docker-credential-fategentest"
@@ -143,21 +132,3 @@ def test_the_commands_of_the_how_to_page(site: Site, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"FATE 1.3.0 → {site.harbor.host}/fate/release" in done.stderr
     assert "POST /v2/fate/release/roll/blobs/uploads/" in site.harbor.lines
-
-
-def test_a_bundle_is_pushed_and_saved_again_with_the_same_digests(site: Site, tmp_path: Path) -> None:
-    site.login("writer", "right-horse")
-    chosen = ("--image", "roll", "--image", "proxy", "--platform", "linux/amd64", "-q")
-    env = {"DOCKER_CONFIG": str(site.config)}
-    bundle, back = tmp_path / "bundle.fate.tar", tmp_path / "back.fate.tar"
-    prefix = f"{site.harbor.host}/{NESTED}/carried"
-    registry = ("--from", "registry", "--set", f"PREFIX={prefix}")
-    for args in (
-        ("save", *chosen, "-o", str(bundle)),
-        ("push", str(bundle), prefix),
-        ("save", *chosen, *registry, "-o", str(back)),
-    ):
-        succeeded(site.fategen("bundle", *args, cwd=site.project, env=env))
-    assert any("mount=" in line for line in site.harbor.lines), "what both images have is mounted"
-    digests = [[image.target.digest for image in inspect(file).index.images] for file in (bundle, back)]
-    assert digests[0] == digests[1]
