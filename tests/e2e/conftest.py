@@ -93,17 +93,6 @@ def docker(*args: str, check: bool = True, timeout: float = 300) -> str:
     return done.stdout.strip()
 
 
-def forget(*references: str) -> None:
-    """Removes images by references or patterns of them, but not from the sandbox's engine: it starts without those of
-    earlier runs, and one removal takes it three seconds, in which it goes through its whole build cache."""
-    # without a filter every image would be listed
-    if not references or "FATEGEN_SANDBOX_STATE" in os.environ:
-        return
-    filters = [f"--filter=reference={reference}" for reference in references]
-    if names := docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", *filters).split():
-        docker("image", "rm", "--force", *names, check=False)
-
-
 def gone(*command: str) -> bool:
     """Whether all that docker lists now is gone soon: what another run has there lives for seconds."""
     listed = set(docker(*command).split())

@@ -19,7 +19,7 @@ import pytest
 
 from tests.bundle.layouts import image
 from tests.e2e.checkouts import served_sources
-from tests.e2e.conftest import bridge_address, docker, forget
+from tests.e2e.conftest import bridge_address, docker
 from tests.e2e.console import Session, outside, steps
 from tests.e2e.mirror import FORWARD, Mirror, packages
 from tests.sample_project import SAMPLE_1_11
@@ -116,18 +116,8 @@ def completed(home: Path) -> Iterator[tuple[Values, Values]]:
     assert done.stderr == ""
 
 
-@contextlib.contextmanager
-def loaded_for_kubefate(home: Path) -> Iterator[tuple[Values, Values]]:
-    """What docs/kubefate.md loads under KubeFATE's own prefix is removed, too."""
-    try:
-        yield {}, {}
-    finally:
-        tidy("federatedai")
-
-
 PROVIDERS: dict[str, Provider] = {
     "completion.md": completed,
-    "kubefate.md": loaded_for_kubefate,
     "library.md": layout_and_types,
     "proxy.md": mirrors_and_proxy,
     "party.md": no_party_left,
@@ -207,12 +197,11 @@ def test_a_page_is_run_as_it_stands(page: Path, home: Path, sources: tuple[Path,
 
 
 def tidy(prefix: str) -> None:
-    """Removes the containers and images of the pages."""
+    """Removes the containers of the pages."""
     listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"--filter=reference={prefix}/*").split()
     for reference in listed:
         if containers := docker("ps", "--all", "--quiet", f"--filter=ancestor={reference}").split():
             docker("rm", "--force", "--volumes", *containers)
-    forget(f"{prefix}/*")
 
 
 def test_every_page_is_named_in_the_readme() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.catalogue.test_family import OF_ANOTHER
-from tests.e2e.conftest import Fategen, docker, forget, registry_get, succeeded
+from tests.e2e.conftest import Fategen, docker, registry_get, succeeded
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = f"example-{os.getpid()}"
@@ -43,7 +43,6 @@ def test_three_versions_in_two_variants_are_pushed_to_one_repository(
     assert isinstance(listed, dict) and set(listed["tags"]) == own | others
     reference = f"{registry}/{NAMESPACE}/greeter:stable-bookworm"
     assert docker("run", "--rm", reference) == "greeter 2.1: good day"
-    forget(reference)
     assert not OF_ANOTHER.findall(ran.out + ran.err)
 
 
@@ -63,4 +62,3 @@ def test_twelve_services_are_built_by_one_builder_and_carried_in_a_bundle(
     labels = docker("image", "inspect", "--format", "{{json .Config.Labels}}", references[0])
     assert json.loads(labels)["org.opencontainers.image.vendor"] == "Example Ltd"
     assert not OF_ANOTHER.findall(said + labels)
-    forget(*references)

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,13 @@ import pytest
 from generator.bundle.from_engine import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
-from tests.e2e.conftest import Fategen, forget, make_project, succeeded
+from tests.e2e.conftest import Fategen, make_project, succeeded
 
 CHOSEN = ("--image", "roll", "--image", "python", "-q")
 
 
 @pytest.fixture(scope="module")
-def built(fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def built(fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose roll and python are in the engine, and their bundle by way of bake."""
     project = make_project(
         fategen,
@@ -30,8 +29,7 @@ def built(fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         namespace=f"origins-{os.getpid()}",
     )
     shutil.move(project / ".fategen/layouts", project / "layouts")
-    yield project
-    forget(*fategen("images", "--format", "references", cwd=project).out.split())
+    return project
 
 
 @pytest.mark.parametrize("origin", ["engine", "layout:layouts"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.checkouts import git, make_checkout, served_sources
-from tests.e2e.conftest import Fategen, docker, forget, layers_of, succeeded
+from tests.e2e.conftest import Fategen, docker, layers_of, succeeded
 from tests.sample_project import make_sample_project
 
 IMAGES = ("python", "roll")
@@ -41,7 +41,6 @@ def test_images_are_built_from_git_repositories(git_project: Path, sources: dict
     revisions = {r.split("/")[-1].split(":")[0]: docker("image", "inspect", "-f", REVISION, r) for r in references}
     assert revisions["python"] == sources["FATE_SOURCE"].partition("#")[2]
     assert revisions["roll"] == sources["EGGROLL_SOURCE"].partition("#")[2]
-    forget(*references)
 
 
 def test_plain_bake_builds_them_too(git_project: Path, fategen: Fategen) -> None:
@@ -84,7 +83,6 @@ def test_a_changed_java_file_changes_one_layer_of_each_image(own_sample: Path, f
     before = built()
     for old, new in zip(before, built(), strict=True):
         assert (new[:-1], new[-1] != old[-1]) == (old[:-1], True)
-    forget(*references)
 
 
 def test_uncommitted_changes_reach_no_release_tag(own_sample: Path, patched: Path, fategen: Fategen) -> None:
@@ -101,7 +99,6 @@ def test_uncommitted_changes_reach_no_release_tag(own_sample: Path, patched: Pat
         docker("pull", "--quiet", built["references"][0])
         revision = docker("image", "inspect", "-f", REVISION, built["references"][0])
         assert revision == git(patched, "rev-parse", "HEAD") + "-dirty"
-        forget(built["references"][0])
 
 
 def test_what_is_not_committed_above_a_source_reaches_no_release_tag(

@@ -15,21 +15,19 @@ import pytest
 
 from generator.project import find_project, packaged_data
 from generator.verify.origins import place
-from tests.e2e.conftest import Fategen, docker, forget, make_project, succeeded
+from tests.e2e.conftest import Fategen, docker, make_project, succeeded
 
 SPACE = f"stack-{os.getpid()}"
 
 
 @pytest.fixture(scope="module")
-def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    directory = make_project(
+def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(
         fategen,
         tmp_path_factory.mktemp("stack"),
         ("bake", "--load", "-q", "--platform", "linux/amd64"),
         namespace=SPACE,
     )
-    yield directory
-    forget(f"{registry}/{SPACE}/*")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ import pytest
 from generator.project import packaged_data
 from generator.verify.origins import NAMES, place
 from generator.verify.started import LABEL
-from tests.e2e.conftest import Fategen, Ran, digest_of, docker, forget, is_pushed, make_project, registry_get, succeeded
+from tests.e2e.conftest import Fategen, Ran, digest_of, docker, is_pushed, make_project, registry_get, succeeded
 from tests.sample_project import make_sample_project
 
 SPACE = f"verify-{os.getpid()}"
@@ -105,15 +105,14 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(registry: str, fategen: Fategen, tmp_path_factory: pytest.TempPathFactory) -> Project:
     directory = make_project(
         fategen,
         tmp_path_factory.mktemp("verify"),
         ("bake", "all", "--load", "-q", "--platform", "linux/amd64"),
         namespace=SPACE,
     )
-    yield Project(directory, registry, fategen)
-    forget(*(f"{registry}/{space}/*" for space in (SPACE, f"{SPACE}/broken", f"{SPACE}-fails")))
+    return Project(directory, registry, fategen)
 
 
 @pytest.fixture(scope="module")
