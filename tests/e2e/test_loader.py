@@ -72,8 +72,21 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
 def test_it_imports_each_of_its_modules_and_prints_what_fategen_prints(host: Host, fategen: Fategen) -> None:
     script = "import importlib, sys\nsys.path.append(sys.argv[1])\n"
     succeeded(host.run("-c", script + "for name in sys.argv[2:]: importlib.import_module(name)", LOADER, *modules()))
-    for args in (("inspect", "x.fate.tar"), ("inspect", "x.fate.tar", "--file", "compose.yaml"), ("verify", LOADER)):
+    data = bytearray(host.saved.path.read_bytes())
+    data[next(member for member in contents(host.saved.index).members if member.role == "layer").start] ^= 1
+    (host.directory / "damaged.fate.tar").write_bytes(data)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host.directory / "key"], check=True)
+    signed = ("verify", "x.fate.tar", "--require-signature", "key.pub")
+    for args in (
+        ("inspect", "x.fate.tar"),
+        ("inspect", "x.fate.tar", "--file", "compose.yaml"),
+        ("verify", LOADER),
+        ("verify", "damaged.fate.tar"),
+        signed,
+    ):
         assert host.load(*args) == fategen("bundle", *args, cwd=host.directory)
+    succeeded(fategen("bundle", "sign", "x.fate.tar", "--key", "key", cwd=host.directory))
+    assert "signed by key.pub" in succeeded(host.load(*signed)).out
 
 
 def test_it_loads_from_a_file_and_from_a_pipe(host: Host) -> None:
@@ -84,19 +97,6 @@ def test_it_loads_from_a_file_and_from_a_pipe(host: Host) -> None:
     assert "was there" in host.load("load", "-", bundle=host.saved.path).out
 
 
-def test_of_a_damaged_bundle_nothing_is_loaded(host: Host, fategen: Fategen) -> None:
-    data = bytearray(host.saved.path.read_bytes())
-    layer = next(member for member in contents(host.saved.index).members if member.role == "layer")
-    data[layer.start] ^= 1
-    host.saved.path.write_bytes(data)
-    damaged = host.load("verify", "x.fate.tar")
-    assert damaged == fategen("bundle", "verify", "x.fate.tar", cwd=host.directory)
-    assert damaged.code == 4
-    refused = host.load("load", "x.fate.tar")
-    assert (refused.code, "nothing was loaded" in refused.err) == (4, True)
-    assert docker("image", "ls", "--quiet", IMAGE) == ""
-
-
 def test_it_loads_a_delta_with_its_base(host: Host, tmp_path: Path) -> None:
     newer = image(tmp_path / "new", "b", BASE, own("new"), space=SPACE)
     delta = save([newer], host.directory / "new.fate.tar", name="new", bases=[host.saved.index])
@@ -105,14 +105,6 @@ def test_it_loads_a_delta_with_its_base(host: Host, tmp_path: Path) -> None:
     assert (alone.code, "x (root digest" in alone.err) == (2, True)
     succeeded(host.load("load", "new.fate.tar", "x.fate.tar"))
     assert docker("image", "inspect", "--format", "{{.Id}}", IMAGE) == delta.index.images[0].target.digest
-
-
-def test_it_asks_for_a_signature(host: Host, fategen: Fategen) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host.directory / "key"], check=True)
-    unsigned = host.load("load", "x.fate.tar", "--require-signature", "key.pub")
-    assert (unsigned.code, docker("image", "ls", "--quiet", IMAGE)) == (4, "")
-    succeeded(fategen("bundle", "sign", "x.fate.tar", "--key", "key", cwd=host.directory))
-    succeeded(host.load("load", "x.fate.tar", "--require-signature", "key.pub"))
 
 
 def test_an_older_python_is_told_which_it_needs(tmp_path: Path) -> None:
