@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from generator.bundle.format import Contents, Member, contents
+from generator.bundle.format import Contents, Member, contents, header, padding
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
+from generator.images.strictjson import encode
 from tests.bundle.layouts import image, multi
 
 
@@ -68,6 +71,56 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[SourceImage]:
         replace(image(path, "a", tags=("1.0", "latest")), references=("fgtest/a:latest", "docker.io/fgtest/a:1.0")),
         SourceImage(("fgtest/m:1.0",), multi(path / "m", "m", attestations=2), ("linux/amd64", "linux/arm64")),
     ]
+
+
+def member(name: str, content: bytes, size: int | None = None) -> bytes:
+    return header(name, len(content) if size is None else size) + content + bytes(padding(len(content)))
+
+
+def rewritten(made: Made, change: object) -> bytes:
+    """A bundle with a changed document whose root digest is right again; ``change`` gets the document as a dict."""
+    document = json.loads(made.content("fategen/bundle.json"))
+    assert callable(change)
+    change(document)
+    del document["root"]
+    document["root"] = "sha256:" + hashlib.sha256(encode(document)).hexdigest()
+    return member("fategen/bundle.json", encode(document)) + made.data[made.plan.members[0].end :]
+
+
+def broken(made: Made) -> dict[str, bytes]:
+    """Bundles with something wrong, of which nothing may be taken; what is in b is wanted, what is in m is not."""
+    config, end = made.member("config:b"), len(made.data)
+    index, manifest = made.member("index.json"), made.member("manifest.json")
+    several = bytearray(made.data)
+    for number in [*(member.start for member in made.plan.members[4:]), made.plan.members[5].offset + 7, end - 3]:
+        several[number] ^= 1
+    other = made.content("config:b").replace(b"/bin/true", b"/bin/evil")
+    renamed = made.data[manifest.offset : manifest.start]
+    found = {
+        "several": bytes(several),
+        "cut and flipped": bytes(several[: end // 2]),
+        "bundle index": made.flipped(700),
+        "bundle index that says another name": rewritten(
+            made, lambda r: r["images"][0].update(references=["docker.io/library/alpine:3"])
+        ),
+        "another config": made.data[: config.start] + other + made.data[config.start + config.size :],
+        "another name": made.data[: index.offset] + renamed + made.data[index.start :],
+        "end": made.flipped(end - 1),
+        "start of the end": made.flipped(made.plan.members[-1].end + 5),
+        "more": made.data + b"more",
+        "cut at the end mark": made.data[:-600],
+        "cut before the end mark": made.data[:-1024],
+    }
+    blobs = [f"{role}:{image}" for role in ("manifest", "config", "layer") for image in "bm"]
+    files = ["blobs/", "index:m", *blobs, "fategen/SHA256SUMS", "manifest.json", "index.json", "oci-layout"]
+    for name, part in ((name, made.member(name)) for name in files):
+        found[f"header of {name}"] = made.flipped(part.offset)
+        found[f"cut before {name}"], found[f"cut in {name}"] = made.data[: part.offset], made.data[: part.start + 1]
+        if part.size:
+            found[name] = made.flipped(part.start + part.size // 2)
+            found[f"last byte of {name}"] = made.flipped(part.start + part.size - 1)
+            found[f"padding of {name}"] = made.flipped(part.end - 1)
+    return found
 
 
 @pytest.fixture

@@ -21,11 +21,10 @@ from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.image import Image
 from generator.images.layout import SourceImage, read
-from tests.bundle.conftest import Chain, Made
+from tests.bundle.conftest import Chain, Made, rewritten
 from tests.bundle.layouts import BASE, Layout, image, multi, own, sha256
 from tests.bundle.test_forged import written
 from tests.bundle.test_load import Recorder
-from tests.bundle.test_reader import rewritten
 
 
 @pytest.fixture(scope="session")

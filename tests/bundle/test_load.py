@@ -19,9 +19,8 @@ from generator.bundle.load import load
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.image import Image
 from generator.images.layout import SourceImage
-from tests.bundle.conftest import Made, bundle
+from tests.bundle.conftest import Made, broken, bundle
 from tests.bundle.layouts import BASE, ZSTD, image, multi, own
-from tests.bundle.test_reader import rewritten
 
 A, LATEST, B, M = (f"docker.io/fgtest/{n}" for n in ("a:1.0", "a:latest", "b:1.0", "m:1.0"))
 OLD = EngineImage("sha256:" + "0" * 64, ("sha256:" + "1" * 64,))
@@ -243,37 +242,8 @@ def test_without_docker_the_hint_says_what_to_do_at_a_site_without_internet(monk
     assert "this site's packages" in error.value.hint and "--into" in error.value.hint
 
 
-def places(made: Made) -> dict[str, bytes]:
-    middle = made.member("layer:b")
-    config = made.member("config:b")
-    other = made.content("config:b").replace(b"/bin/true", b"/bin/evil")
-    last = made.plan.members[-1]
-    found = {
-        "flipped layer": made.flipped(middle.start + 20),
-        "flipped padding": made.flipped(middle.end - 1),
-        "flipped config": made.flipped(config.start + config.size // 2),
-        "flipped manifest": made.flipped(made.member("manifest:b").start + 20),
-        "swapped config": made.data[: config.start] + other + made.data[config.start + config.size :],
-        "layer of an image that is not loaded": made.flipped(made.member("layer:m").start),
-        "bundle index": made.flipped(700),
-        "bundle index that says another name": rewritten(
-            made, lambda r: r["images"][0].update(references=["docker.io/library/alpine:3"])
-        ),
-        "sums": made.flipped(made.member("fategen/SHA256SUMS").start + 3),
-        "end": made.flipped(last.end + 5),
-        "more": made.data + b"x",
-    }
-    for name in ("manifest.json", "index.json", "oci-layout"):
-        found[name] = made.flipped(made.member(name).start + 5)
-    for name in ("layer:b", "config:b", "manifest.json", "index.json", "oci-layout"):
-        for what, at in (("before", made.member(name).offset), ("inside", made.member(name).start + 1)):
-            found[f"cut {what} {name}"] = made.data[:at]
-    found["cut before the end mark"] = made.data[:-1024]
-    return found
-
-
 def test_nothing_is_named_when_anything_is_wrong(made: Made) -> None:
-    for what, data in places(made).items():
+    for what, data in broken(made).items():
         engine = Recorder()
         engine.names[B] = OLD
         with pytest.raises(BundleError) as error:

@@ -20,9 +20,8 @@ from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.strictjson import Malformed
 from generator.registry.publish import Published
-from tests.bundle.conftest import Made
+from tests.bundle.conftest import Made, broken
 from tests.bundle.layouts import BASE, image, own
-from tests.bundle.test_load import places
 from tests.harbor import Harbor
 from tests.loopback import Loopback, error_of, says
 
@@ -81,23 +80,9 @@ def test_one_image_alone(registry: Loopback, file: Path) -> None:
     assert set(registry.manifests) == {"inside/fate/b"}
 
 
-def damages(made: Made) -> dict[str, bytes]:
-    """A byte of each member's header, content and padding, and what ``load`` is tested with."""
-    found = {}
-    for member in made.plan.members[1:]:
-        for what, at in (("name", 0), ("size", 124), ("time", 136), ("type", 156), ("magic", 257), ("device", 329)):
-            found[f"{what} of {member.name}"] = made.flipped(member.offset + at)
-        if member.size:
-            found[f"first byte of {member.name}"] = made.flipped(member.start)
-            found[f"last byte of {member.name}"] = made.flipped(member.start + member.size - 1)
-        if member.end > member.start + member.size:
-            found[f"padding of {member.name}"] = made.flipped(member.end - 1)
-    return {**found, **places(made)}
-
-
 def test_of_a_damaged_bundle_nothing_is_sent(registry: Loopback, made: Made, file: Path) -> None:
     """Whatever ``verify`` refuses: also what would not be sent, or is there already."""
-    for what, data in damages(made).items():
+    for what, data in broken(made).items():
         file.write_bytes(data)
         with pytest.raises(BundleError) as error:
             send(registry, file, "b")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import gzip
-import hashlib
 import io
 import json
 import os
@@ -15,21 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator.bundle.format import header, padding
+from generator.bundle.format import header
 from generator.bundle.index import MAX_MEMBERS, decode, short_root
 from generator.bundle.reader import DamagedError, inspect, iter_verified, open_bundle, verify
 from generator.errors import BundleError, InputError
 from generator.images.strictjson import MAX_METADATA_SIZE, Malformed, encode
-from tests.bundle.conftest import Made
+from tests.bundle.conftest import Made, broken, member, rewritten
 from tests.bundle.tars import head
 
 
 def check(data: bytes) -> None:
     verify(io.BytesIO(data))
-
-
-def member(name: str, content: bytes, size: int | None = None) -> bytes:
-    return header(name, len(content) if size is None else size) + content + bytes(padding(len(content)))
 
 
 def test_a_good_bundle(made: Made, file: Path) -> None:
@@ -174,16 +169,6 @@ def test_swapped_layers(made: Made) -> None:
     assert error.value.damages[0].what == min(first, second, key=lambda layer: layer.offset).label
 
 
-def rewritten(made: Made, change: object) -> bytes:
-    """A bundle with a changed document whose root digest is right again; ``change`` gets the document as a dict."""
-    document = json.loads(made.content("fategen/bundle.json"))
-    assert callable(change)
-    change(document)
-    del document["root"]
-    document["root"] = "sha256:" + hashlib.sha256(encode(document)).hexdigest()
-    return member("fategen/bundle.json", encode(document)) + made.data[made.plan.members[0].end :]
-
-
 def platform_image(document: dict[str, object]) -> dict[str, object]:
     return document["images"][0]["variants"][0]  # type: ignore[index, no-any-return]
 
@@ -314,33 +299,12 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             verify(tmp_path / name)
 
 
-def damages(made: Made) -> dict[str, bytes]:
-    """Bundles that are wrong in some way."""
-    several = bytearray(made.data)
-    for member in made.plan.members[4:]:
-        several[member.start] ^= 1
-    several[made.plan.members[5].offset + 7] ^= 1
-    several[-3] ^= 1
-    return {
-        "several": bytes(several),
-        "cut": made.data[: len(made.data) // 2],
-        "cut and flipped": bytes(several[: len(several) // 2]),
-        "cut at the end mark": made.data[:-600],
-        "padding": made.flipped(made.plan.members[-2].end - 1),
-        "end": made.flipped(len(made.data) - 1),
-        "more": made.data + b"more",
-        "another name": made.data[: made.member("index.json").offset]
-        + made.data[made.member("manifest.json").offset : made.member("manifest.json").start]
-        + made.data[made.member("index.json").start :],
-    }
-
-
 @pytest.mark.parametrize("threads", [1, 2, 16])
 def test_threads_tell_the_same_as_one_pass(
     made: Made, file: Path, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: range(threads))
-    for what, data in damages(made).items():
+    for what, data in broken(made).items():
         file.write_bytes(data)
         stream = io.BytesIO(data)
         stream.name = str(file)

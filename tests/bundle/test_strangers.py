@@ -13,9 +13,8 @@ from generator.docker.process import Completed, Docker
 from generator.errors import FategenError
 from generator.images.layout import SourceImage, read
 from generator.registry.http import RegistryError
-from tests.bundle.conftest import Made
+from tests.bundle.conftest import Made, rewritten
 from tests.bundle.layouts import CONFIG, Layout, multi
-from tests.bundle.test_reader import rewritten
 
 HOSTILE = "x\x1b]0;title\x07\u202e\n  next: rm -r / #\u2028\x85y"
 
