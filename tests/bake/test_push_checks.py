@@ -71,9 +71,20 @@ def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_pa
     ("login", "path", "says", "next_step"),
     [
         ("", "fate", "needs a login", "docker login {host}"),
-        ("writer:wrong-horse", "fate", "refuses the login of writer", "docker login {host}"),
-        ("reader:right-mule", "fate", "reader may not push fate/", "ask for permission to push to project fate"),
-        ("writer:right-horse", "nosuch/nested", "no project nosuch", "create project nosuch in Harbor"),
+        ("writer:wrong-horse", "fate", "refuses the login of writer (401 UNAUTHORIZED): ", "docker login {host}"),
+        (
+            "reader:right-mule",
+            "fate",
+            "reader may not push fate/proxy, fate/roll "
+            "(401 UNAUTHORIZED: unauthorized to access repository: fate/proxy, action: push): ",
+            "ask for permission to push to project fate",
+        ),
+        (
+            "writer:right-horse",
+            "nosuch/nested",
+            "no project nosuch (401 UNAUTHORIZED: project nosuch not found): ",
+            "create project nosuch in Harbor",
+        ),
     ],
 )
 def test_what_any_push_would_be_told_stops_it_with_the_next_step(

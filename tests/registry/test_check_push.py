@@ -23,15 +23,13 @@ WRONG = Login("writer", "wrong-horse")
 PATHS = ("fate/nested/egg", "fate/nested/roll")
 
 
-def refusals(access: Access, paths: tuple[str, ...] = PATHS) -> dict[str, tuple[str, str]]:
+def refusals(access: Access) -> dict[str, tuple[str, str]]:
     """Path -> kind and words; a repository that takes the push is not in it."""
-    return {path: (refusal.kind, refusal.detail) for path, refusal in refused_pushes(access, paths).items()}
+    return {path: (refusal.kind, refusal.detail) for path, refusal in refused_pushes(access, PATHS).items()}
 
 
-def ask(
-    harbor: Harbor, login: Login | None, *trusted: Path, paths: tuple[str, ...] = PATHS
-) -> dict[str, tuple[str, str]]:
-    return refusals(Access(harbor.host, login, {}, trusted), paths)
+def ask(harbor: Harbor, login: Login | None, *trusted: Path) -> dict[str, tuple[str, str]]:
+    return refusals(Access(harbor.host, login, {}, trusted))
 
 
 def kinds(refused: dict[str, tuple[str, str]]) -> set[str]:
@@ -41,35 +39,10 @@ def kinds(refused: dict[str, tuple[str, str]]) -> set[str]:
 # what Harbor says
 
 
-@pytest.mark.parametrize(
-    ("login", "paths", "expected"),
-    [
-        pytest.param(WRITER, PATHS, {}, id="may push"),
-        pytest.param(WRONG, PATHS, {"": ("refused", "401 UNAUTHORIZED")}, id="wrong password, told once"),
-        pytest.param(
-            READER,
-            PATHS[:1],
-            {PATHS[0]: ("denied", f"401 UNAUTHORIZED: unauthorized to access repository: {PATHS[0]}, action: push")},
-            id="may only pull",
-        ),
-        pytest.param(
-            WRITER,
-            ("elsewhere/egg",),
-            {"elsewhere/egg": ("missing", "401 UNAUTHORIZED: project elsewhere not found")},
-            id="no such project",
-        ),
-    ],
-)
-def test_what_harbor_says_of_a_login(
-    harbor: Harbor, ca_file: Path, login: Login, paths: tuple[str, ...], expected: dict[str, tuple[str, str]]
-) -> None:
+def test_with_a_wrong_password_no_upload_begins(harbor: Harbor, ca_file: Path) -> None:
     """Harbor gives a client with a wrong password tokens all the same."""
-    assert ask(harbor, login, ca_file, paths=paths) == expected
-    assert "" not in expected or not [line for line in harbor.lines if "uploads" in line]
-
-
-def test_without_a_login_the_registry_asks_for_one(harbor: Harbor, ca_file: Path) -> None:
-    assert kinds(ask(harbor, None, ca_file)) == {"no login"}
+    assert kinds(ask(harbor, WRONG, ca_file)) == {"refused"}
+    assert not [line for line in harbor.lines if "uploads" in line]
 
 
 def test_every_upload_that_was_begun_is_canceled(harbor: Harbor, ca_file: Path) -> None:
