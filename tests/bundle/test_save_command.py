@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from generator.errors import InputError
 from tests.bundle.layouts import BASE, GZIP, ZSTD, image
 from tests.conftest import Run
 from tests.fate_plan import BOTH, plan_of
+from tests.test_progress import on_terminal
 
 AMD, ARM = BOTH
 ASKED = ("--from", "layout:built", "--platform", AMD, "--image", "proxy", "--image", "roll", "--quiet")
@@ -58,6 +60,14 @@ def test_a_pipe_gets_the_bytes_that_a_file_gets(project: Path, save: Run, monkey
     code, _, said = save("-o", "-", "--with-loader")
     assert (code, "--with-loader: writes files next to the bundle" in said) == (2, True)
     assert out.getvalue() == (project / "x.fate.tar").read_bytes()
+
+
+@pytest.mark.usefixtures("project")
+def test_on_a_terminal_a_line_says_how_far_it_is_and_goes(fategen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_terminal(monkeypatch)
+    assert fategen("bundle", "save", *ASKED[:-1], "-o", "x.fate.tar")[0] == 0
+    assert re.search(r"\x1b\[Ksaving +\d+ %  [\d.]+ k?M?B of 1\.4 MB", screen.text), screen.text
+    assert screen.text.rpartition("\x1b[K")[2] == ""
 
 
 def test_zstd_layers_are_reported_and_a_base_whose_layers_are_compressed_another_way(project: Path, save: Run) -> None:
