@@ -105,14 +105,6 @@ def test_transient_faults_end_in_success(release: Release) -> None:
     assert release.published() == release.tags() != release.before
 
 
-@pytest.mark.full
-@bundled
-@pytest.mark.parametrize("seed", range(2, 9))
-def test_so_do_others(release: Release, seed: int) -> None:
-    release.line.lies.append(transient(seed, 0.05))
-    assert release.published() == release.tags() != release.before
-
-
 def test_a_refused_tag_leaves_every_tag_as_it_was(release: Release) -> None:
     *_, name = release.before
     path = f"/v2/{'/manifests/'.join(name.rsplit(':', 1))}"
