@@ -163,7 +163,7 @@ def test_what_a_registry_does_not_take_is_told_before_the_build(host: str, types
     assert ("MEDIA_TYPES=docker" in media_type_note(host, types)) == warned
 
 
-def test_nothing_to_push_asks_nobody(tmp_path: Path) -> None:
+def test_nothing_to_push_asks_nobody() -> None:
     assert push_problems([], Access("127.0.0.1:1")) == []
 
 

@@ -66,7 +66,7 @@ def test_a_delta_on_a_delta_leaves_out_what_its_base_leaves_out(chain: Chain) ->
     assert set(delta.carried()) & set(layers(chain.c, "x") + layers(chain.c, "y")) == {layers(chain.c, "y")[1]}
 
 
-def test_several_bases_are_named_when_each_has_something(chain: Chain, tmp_path: Path) -> None:
+def test_several_bases_are_named_when_each_has_something(tmp_path: Path) -> None:
     one = image(tmp_path, "x", BASE, own("x1"))
     other = image(tmp_path / "o", "x", own("other"))
     bases = [save([source], tmp_path / f"{n}.tar", name=n).index for n, source in (("p", one), ("q", other))]
@@ -345,7 +345,7 @@ def test_retag(chain: Chain, prefix: str) -> None:
     assert names == sorted(engine.names)
 
 
-def test_retag_that_makes_one_of_two(chain: Chain, tmp_path: Path) -> None:
+def test_retag_that_makes_one_of_two(tmp_path: Path) -> None:
     one, other = image(tmp_path, "x", BASE), image(tmp_path / "o", "x", own("o"))
     two = [one, SourceImage(("other/x:1.0",), other.layout, other.platforms)]
     path = save(two, tmp_path / "two", name="two").path

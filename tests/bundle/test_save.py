@@ -74,7 +74,7 @@ def test_the_closure_of_a_nested_index_is_complete(made: Made) -> None:
     assert {child["digest"] for child in children} <= digests
 
 
-def test_sums(made: Made, tmp_path: Path) -> None:
+def test_sums(made: Made) -> None:
     lines = made.content("fategen/SHA256SUMS").decode().splitlines()
     with tarfile.open(fileobj=io.BytesIO(made.data)) as tar:
         for line in lines:

@@ -45,7 +45,7 @@ def test_what_is_typed_wrongly_is_told_as_every_other_error(run: Run, typed: str
     assert run(*typed.split()) == (2, "", f"error: {said}\n")
 
 
-def test_the_project_is_named_before_or_after_the_command(fategen: Run, project_dir: Path, tmp_path: Path) -> None:
+def test_the_project_is_named_before_or_after_the_command(fategen: Run, project_dir: Path) -> None:
     assert fategen("-C", project_dir, "images") == fategen("images", "-C", project_dir)
     assert fategen("-C", project_dir, "images")[0] == 0
     assert fategen("-C", project_dir) == (2, "", "error: no such option '-C'\n  next: fategen --help\n")
@@ -275,7 +275,7 @@ def test_an_init_that_failed_can_be_run_again(run: Run, project_dir: Path, in_th
     assert run("init", "new")[0] == 0
 
 
-def test_verify_takes_nothing_that_stack_has_no_use_for(run: Run, project_dir: Path) -> None:
+def test_verify_takes_nothing_that_stack_has_no_use_for(run: Run) -> None:
     code, _, err = run("verify", "roll", "--stack")
     assert code == 2
     assert "--stack: starts every component" in err

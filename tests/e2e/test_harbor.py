@@ -107,7 +107,7 @@ def test_the_login_of_a_credential_helper_is_used(site: Site, tmp_path: Path) ->
     assert missing.code == 3 and "docker-credential-fategentest cannot be started" in missing.err
 
 
-def test_the_commands_of_the_how_to_page(site: Site, tmp_path: Path) -> None:
+def test_the_commands_of_the_how_to_page(site: Site) -> None:
     """docs/harbor.md as it stands, but for the host, the place of the CA (this machine's own is left alone), the
     sample's sources in place of FATE's, and two images in place of all."""
     page = (Path(__file__).parents[2] / "docs/harbor.md").read_text(encoding="utf-8")

@@ -43,7 +43,7 @@ def test_images_are_built_from_git_repositories(git_project: Path, sources: dict
     assert revisions["roll"] == sources["EGGROLL_SOURCE"].partition("#")[2]
 
 
-def test_plain_bake_builds_them_too(git_project: Path, fategen: Fategen) -> None:
+def test_plain_bake_builds_them_too(git_project: Path) -> None:
     done = subprocess.run(
         ["docker", "buildx", "bake", "-f", "out/docker-bake.hcl", "federation", "--set", "*.platform=linux/amd64"],
         cwd=git_project, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -62,7 +62,7 @@ def test_a_commit_that_the_repository_lacks_is_named(
 
 
 @pytest.fixture
-def patched(own_sample: Path, fategen: Fategen, tmp_path: Path) -> Path:
+def patched(own_sample: Path, tmp_path: Path) -> Path:
     """A checkout of FATE beside a project (``../FATE`` seen from it)."""
     assert own_sample == tmp_path / "project"
     return make_checkout("fate", tmp_path / "FATE")
