@@ -37,7 +37,7 @@ NO_CACHE_EXPORT = "*.cache-to="
 """The override for every run after the first, which wrote the caches. It still reads them: BuildKit fetches a cached
 step only when it is exported, and would run it otherwise."""
 
-BUSY = "stopped answering during the build"
+BUSY, LOST = "stopped answering during the build", "lost track of the build's steps"
 TRANSIENT = {
     # Docker 26 with the containerd store unpacks every image that it exports; two that share a layer can meet in this
     "failed to unpack a layer that images share": re.compile(
@@ -49,8 +49,8 @@ TRANSIENT = {
         r"code = Unavailable|error reading from server:|error getting writer status: EOF|no active sessions|"
         r"transport is closing|failed to solve: DeadlineExceeded"
     ),
-    # builds at once that share steps, of which one ends (moby/buildkit#2303)
-    "lost track of the build's steps": re.compile("inconsistent graph state"),
+    # builds at once that share steps, of which one ends (moby/buildkit#2303); Docker 26 stayed so until a restart
+    LOST: re.compile("inconsistent graph state"),
     # a busy registry, or a line that breaks; what was pushed is not sent again. An upload that is not found was ended
     # by a request whose answer was lost (BuildKit 0.17 sends it again)
     "could not send everything to the registry": re.compile(
@@ -174,7 +174,8 @@ def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: st
     elif not in_step and (known := explain(message)):
         step = known.hint
     elif not in_step and (reason := passing(message)):
-        step = f"the engine {reason}, {TRIES} times: wait, then run the same command"
+        again = "restart it" if reason == LOST else "wait"
+        step = f"the engine {reason}, {TRIES} times: {again}, then run the same command"
     else:
         step = FIX
     consequence = "      nothing was published" if job.options.output == "push" else ""

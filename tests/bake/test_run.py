@@ -301,7 +301,7 @@ def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
         ("failed to get status: error getting writer status: EOF: unknown", False,
          "the engine stopped answering during the build, 5 times: wait, then run the same command"),
         ("failed to solve: failed to get edge: inconsistent graph state", False,
-         "the engine lost track of the build's steps, 5 times: wait, then run the same command"),
+         "the engine lost track of the build's steps, 5 times: restart it, then run the same command"),
         ("failed to solve: DeadlineExceeded: context deadline exceeded", True, FIX),
         ("failed to push r/roll:1: dial tcp 10.0.0.5:8443: connection timed out", False, FIX),
         ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", False, GET_DAEMON),
