@@ -53,6 +53,13 @@ def test_pages_are_built_where_the_sources_of_fateboard_do_not_have_them() -> No
     assert "resources-front-end" not in dockerfile("1.7.3", "packages")
 
 
+def test_pages_that_import_a_package_of_which_one_version_is_left_get_that_one() -> None:
+    """FATE-Board 1.8's import hmac_sha1; from 1.9 on none does, and package.json still wants ^0.1.1, which is gone."""
+    assert "' hmac_sha1@0.1.0-beta.1\n" in dockerfile("1.8.0", "packages")
+    assert "delete read.dependencies" not in dockerfile("1.8.0", "packages")
+    assert "delete read.dependencies[name];" in dockerfile("1.9.2", "packages")
+
+
 def test_python_nn_installs_what_base_image_leaves_out() -> None:
     left_out = "sed -i -E -e '/^(tensorflow|torch|torch-model-archiver|torchvision|pytorch-lightning)"
     for release in ("1.5.3", "1.6.1", "1.7.3", "1.8.1"):
