@@ -106,10 +106,26 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
     needed = linked(plan.targets, kept, lambda c: not c.variable or values[c.variable].startswith("target:"))
     if not options.platforms:
         return Job(tuple(target for target in needed if target.name in kept), needed, options)
+    narrowed = {
+        target.name: replace(target, platforms=tuple(p for p in target.platforms if p in options.platforms))
+        for target in needed
+    }
+    # a copy of a target for fewer platforms may now have the platforms of its original: that is built once
+    copies = {
+        target.name: target.inherits
+        for target in narrowed.values()
+        if target.inherits in narrowed and target.platforms == narrowed[target.inherits].platforms
+    }
     involved = tuple(
-        replace(target, platforms=tuple(p for p in target.platforms if p in options.platforms)) for target in needed
+        replace(target, contexts=tuple(replace(c, target=copies.get(c.target, c.target)) for c in target.contexts))
+        for target in narrowed.values()
+        if target.name not in copies
     )
-    overrides = (f"{target.name}.platform={','.join(target.platforms)}" for target in involved)
+    overrides = [f"{target.name}.platform={','.join(target.platforms)}" for target in involved]
+    originals = set(copies.values())
+    for target in involved:
+        links = (context for context in target.contexts if context.target in originals)
+        overrides += [f"{target.name}.contexts.{context.name}=target:{context.target}" for context in links]
     left_out = lacking((target for target in selected if target.name not in names), options.platforms)
     return Job(tuple(t for t in involved if t.name in kept), involved, options, tuple(overrides), tuple(left_out))
 

@@ -36,12 +36,11 @@ def test_platform_narrows_everything_and_a_group_says_what_it_leaves_out(plan: P
     assert note.startswith("no linux/arm64 for egg, python: tensorflow") and "wheel" in note
 
 
-def test_a_copy_for_fewer_platforms_keeps_its_name(plan: Plan) -> None:
+def test_a_copy_that_platform_makes_equal_to_its_original_is_built_once(plan: Plan) -> None:
     job = job_of(plan, "federation", "egg", platforms=("linux/amd64",))
-    assert [target.name for target in job.involved] == [
-        "packages", "packages-linux-amd64", "base-image", "federation", "egg",
-    ]  # fmt: skip
-    assert "packages.platform=linux/amd64" in job.overrides and "egg.platform=linux/amd64" in job.overrides
+    assert [target.name for target in job.involved] == ["packages", "base-image", "federation", "egg"]
+    assert "egg.contexts.packages=target:packages" in job.overrides
+    assert "egg.platform=linux/amd64" in job.overrides
     assert job_of(plan, "federation", "egg").overrides == ()
 
 
