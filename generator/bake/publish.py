@@ -197,7 +197,7 @@ def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Pu
     loaded = loaded_sizes(context) if options.output == "load" else {}
     asked = {job.shown(target.name) for target in job.targets}
     for target in job.targets:
-        below = (name for name in (job.shown(part.name) for part in job.parts(target)) if name not in asked)
+        below = (name for name in map(job.shown, job.parts[target.name]) if name not in asked)
         image = Built(
             image=target.name,
             references=target.tags,
@@ -214,8 +214,7 @@ def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Pu
             digest, contents = done.publication.target.digest, done.publication.contents
             replaced = next((old for old in done.before.values() if old != digest), "")
             image = replace(image, digest=digest, sizes=contents.sizes, manifests=contents.digests, replaced=replaced)
-            if done.before and {*done.before.values()} == {digest}:
-                image = replace(image, state="unchanged")
+            image = image if options.untagged else replace(image, state=done.state)
         built.append(image)
     return tuple(built)
 

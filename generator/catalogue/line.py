@@ -506,10 +506,9 @@ def parse_line(
             contract = merged(images[image.from_].contract, contract)
         template = image.template or f"{image.name}.Dockerfile.j2"
         images[image.name] = replace(image, template=template, contract=contract)
-    packaged = f"{PACKAGED} {Path(name).name}"
-    whole = "/" in name and not name.startswith(packaged[:9]) and not re.search("^extends *:", text, re.MULTILINE)
+    whole = bool(problems) and name.startswith("catalogue/") and not re.search("^extends *:", text, re.MULTILINE)
     hint = f"without extends: {PACKAGED} it is a whole line, and changes nothing of the packaged one"
-    raise_all(problems, hint=hint if whole and other(packaged) is not None else "")
+    raise_all(problems, hint=hint if whole and other(f"{PACKAGED} {Path(name).name}") is not None else "")
     return replace(line, images=tuple(images.values()), contracts=tuple(contracts.items()))
 
 
@@ -606,8 +605,7 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
         if url and (wrong := _wrong(values.source)(f"{url}#commit")):
             problems.append(Problem(source.where, f"{source.name}: git: {wrong}"))
     for image in line.images:
-        others = [name for name in kinds if name != image.name]
-        if not image.kind and (near := did_you_mean(image.name, others)):
+        if not image.kind and (near := did_you_mean(image.name, [name for name in kinds if name != image.name])):
             problems.append(Problem(image.where, f"{image.name}: a new image without a kind{near}"))
         if image.name in bases:
             problems.append(Problem(image.where, f"{image.name} is also the name of a base; names must be unique"))

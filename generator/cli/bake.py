@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from generator.docker.engine import asking
 from generator.docker.process import find_docker
 from generator.errors import InputError, Problem
 from generator.progress import say
+from generator.stdio import show
 
 if TYPE_CHECKING:
     from generator.bake.job import Output
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @platform_option("Build only this platform. Repeatable.")
 @click.option("--builder", default="", metavar="B", help="The buildx builder; default: the current one.")
 @click.option("--published-base", is_flag=True, help="Do not build base images: use the published ones in PREFIX.")
-@click.option("--print", "show", is_flag=True, help="Print what bake would build, as JSON, and exit.")
+@click.option("--print", "only_print", is_flag=True, help="Print what bake would build, as JSON, and exit.")
 @click.option("--no-cache", is_flag=True, help="Run every step again, without the cache.")
 @click.option("--digests", metavar="FILE", type=click.Path(path_type=Path),
               help="With --push: upload without tags, and write FILE for fategen join.")  # fmt: skip
@@ -61,7 +61,7 @@ def command(
     load: bool,
     verify: bool,
     within: int,
-    show: bool,
+    only_print: bool,
     digests: Path | None,
     output_format: str,
     quiet: bool,
@@ -87,13 +87,13 @@ def command(
     docker = find_docker().at(project.root)
     with contextlib.ExitStack() as stack:
         # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
-        with contextlib.nullcontext() if show else asking(docker, flags["builder"]) as answers:
+        with contextlib.nullcontext() if only_print else asking(docker, flags["builder"]) as answers:
             from generator.bake.job import Options, not_built
             from generator.bake.prepare import lock_project, make_context, open_workspace, resolved
             from generator.bake.publish import bake, result_table
 
             options = Options(output, untagged=digests is not None, **flags)
-            if not show or sets or sources:
+            if not only_print or sets or sources:
                 stack.enter_context(lock_project(project))
             workspace, bake_file = open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
@@ -118,15 +118,11 @@ def command(
             write_digests(digests, workspace, commits, built)
             say(f"uploaded without tags; publish it with the other machines' files: fategen join {digests} …")
         elif push and not quiet:
-            for state, said in (("pushed", "pushed to"), ("unchanged", "already in")):
+            for state, said in (("pushed", "pushed to"), ("was there", "already in")):
                 shown = [name.removeprefix(f"{prefix}/") for b in built if b.state == state for name in b.references]
                 if shown:
                     say(f"{said} {prefix}: {' '.join(shown)}")
-    click.echo(
-        json.dumps([image.as_json() for image in built], indent=2)
-        if output_format == "json"
-        else result_table(built, time.monotonic() - begun)
-    )
+    show(output_format, [image.as_json() for image in built], result_table(built, time.monotonic() - begun))
 
 
 def _verify(

@@ -22,6 +22,8 @@ from generator.workspace import Workspace, load, load_catalogue
 
 Row = tuple[str, str, str]
 """A name, its value, and where that is from."""
+Places = Mapping[str, tuple[str, str]]
+"""Each value of the catalogue by its path: its text, and where that is."""
 
 
 @click.command()
@@ -31,30 +33,30 @@ Row = tuple[str, str, str]
 def command(name: str, directory: Path, sets: tuple[str, ...], sources: tuple[str, ...]) -> None:
     """Show where each value of an image, or the value of a key of .env, comes from: its file and line."""
     workspace = load(open_project(directory), sets=sets, sources=sources)
-    plan = workspace.plan
+    plan, places = workspace.plan, load_catalogue(workspace.project, workspace.plan.line)
     targets = {target.name: target for target in (*plan.targets, *plan.unavailable) if not target.inherits}
     if name in targets:
-        rows = [*_image(workspace, targets[name])]
+        rows = [*_image(workspace, targets[name], places)]
     elif name in plan.keys.names:
-        rows = [_key(workspace, name)]
+        rows = [_key(workspace, name, places)]
     else:
         wrong = f"no image of {plan.title} and no key of .env{did_you_mean(name, [*targets, *plan.keys.names])}"
         raise InputError(Problem(name, wrong), hint="fategen images lists the images, docs/settings.md the keys")
     click.echo(table(("NAME", "FROM", "VALUE"), [(what, where, value) for what, value, where in rows]))
 
 
-def _image(workspace: Workspace, target: Target) -> Iterator[Row]:
-    plan, places = workspace.plan, load_catalogue(workspace.project, workspace.plan.line)
+def _image(workspace: Workspace, target: Target, places: Places) -> Iterator[Row]:
+    plan = workspace.plan
     entry = f"images.{target.name}."
     for place, (value, where) in places.items():
         if place.startswith(entry) and not place.startswith(f"{entry}contract."):
             yield place.removeprefix(entry), value, where
     if target.dockerfile:
         yield "template file", "", template_name(workspace.template(target))
-    yield "built for", " ".join(target.platforms) or "no platform", _key(workspace, "PLATFORMS")[2]
+    yield "built for", " ".join(target.platforms) or "no platform", _key(workspace, "PLATFORMS", places)[2]
     yield from ((what, value, where) for what, _, value, where in _upstream(plan, target, places))
     if target.is_pushed:
-        yield from (_key(workspace, key) for key in ("PREFIX", "BASE_TAG" if target.kind == "base" else "TAG"))
+        yield from (_key(workspace, key, places) for key in ("PREFIX", "BASE_TAG" if target.kind == "base" else "TAG"))
     for field in fields(target.contract):
         value = getattr(target.contract, field.name)
         for part in value if isinstance(value, tuple) else [value] if value else []:
@@ -62,7 +64,7 @@ def _image(workspace: Workspace, target: Target) -> Iterator[Row]:
                 yield f"contract.{field.name}", _shown(part), where
 
 
-def _upstream(plan: Plan, target: Target, places: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, str, str, str]]:
+def _upstream(plan: Plan, target: Target, places: Places) -> Iterator[tuple[str, str, str, str]]:
     """Each base and source of a target: what it is called, the key that replaces it, its value, where that is from."""
     for base in target.bases:
         yield f"base {base.name}", key_of(base.name, "_IMAGE"), base.reference, base.where
@@ -79,11 +81,10 @@ def _shown(part: object) -> str:
     return f"{name}: {part.value}" if isinstance(part, Pair) else name or '""'
 
 
-def _key(workspace: Workspace, name: str) -> Row:
+def _key(workspace: Workspace, name: str, places: Places) -> Row:
     plan = workspace.plan
     row, where = plan.keys.find(name), dict(plan.settings.origins).get(name, "")
     if row is None or not where:
-        places = load_catalogue(workspace.project, plan.line)
         for target in (*plan.targets, *plan.unavailable):
             for _, key, value, place in _upstream(plan, target, places):
                 if key == name:

@@ -125,8 +125,8 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
         if absent:
             problems = [Problem(s.reference, f"the engine does not have it for {s.platform}") for s in absent]
             names = " ".join(dict.fromkeys(s.image for s in absent))
-            platforms = ",".join(dict.fromkeys(s.platform for s in absent))
-            raise InputError(problems, hint=f"fategen bake {names} --load --platform {platforms} builds and loads it")
+            platforms = " ".join(dict.fromkeys(f"--platform {s.platform}" for s in absent))
+            raise InputError(problems, hint=f"fategen bake {names} --load {platforms} builds and loads it")
         return contents
 
     return read_saves(docker, [[subject.id for subject in subjects]], read, progress)[0]

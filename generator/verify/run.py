@@ -45,9 +45,9 @@ def check_images(
     if not start_failed and failures([result for each in results.values() for result in each]):
         say("nothing is started: a check of the images' content failed")
     elif docker is not None and origin.started is not None:
-        for image, trial in {subject.image: subject.contract.started for subject in origin.subjects}.items():
-            if trial and trial.needs:
-                say(f"{image} is not started on its own: it needs {trial.needs} ({trial.where})")
+        for image, alone in {subject.image: subject.contract.started for subject in origin.subjects}.items():
+            if alone and alone.needs:
+                say(f"{image} is not started on its own: it needs {alone.needs} ({alone.where})")
         waiting = "waiting for another fategen verify in this project"
         with lock(state / ".lock", lambda: say(waiting)), origin.started(docker) as names:
             if not quiet:
