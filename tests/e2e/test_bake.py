@@ -26,14 +26,14 @@ def namespace(project: Path) -> str:
     return (project / ".env").read_text(encoding="utf-8").splitlines()[0].partition("/")[2]
 
 
-def test_all_is_pushed_and_what_is_reported_is_what_the_registry_has(
+def test_a_release_that_is_pushed_again_was_there_and_is_reported_as_the_registry_has_it(
     pushed: Path, fategen: Fategen, registry: str
 ) -> None:
     ran = succeeded(fategen("bake", "all", "--push", "--format", "json", cwd=pushed))
     result = {one["image"]: one for one in json.loads(ran.out)}
     assert set(result) == {"base-image", *JAVA, "egg", "python"}
     for image, one in result.items():
-        assert one["state"] == "pushed"
+        assert one["state"] == "was there"
         (name,) = one["references"]
         assert digest_of(name) == one["digest"]
         both = ["linux/amd64", "linux/arm64"]
