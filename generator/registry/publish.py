@@ -362,7 +362,8 @@ def _write(registry: Registry, written: Sequence[Tag], tags: Sequence[Tag], stat
     if not everything:
         return
     # read before the loop: it waits for a registry that does not show yet what was pushed
-    manifests = [registry.pushed(tag.path, tag.digest) for tag in tags]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        manifests = [*pool.map(lambda tag: registry.pushed(tag.path, tag.digest), tags)]
     content = {"registry": registry.access.host, "tags": [asdict(tag) for tag in everything]}
     with disk_errors(state):
         write_atomically(state / JOURNAL, json.dumps(content, indent=1))
