@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from generator.errors import InputError, Problem, did_you_mean
-from generator.plan.names import GROUPS, image_variable
+from generator.plan.names import image_variable
 from generator.plan.plan import Plan, Target, lacking, linked
 
 Output = Literal["none", "push", "load"]
@@ -138,5 +138,5 @@ def make_job(plan: Plan, names: Sequence[str], options: Options) -> Job:
 
 def not_built(plan: Plan, names: Sequence[str]) -> list[str]:
     """What images of these groups lack that have none of the settings' platforms."""
-    kinds = {kind for name in names or ("default",) for kind in GROUPS.get(name, ())}
-    return lacking(target for target in plan.unavailable if target.kind in kinds)
+    members = {image for name in names or ("default",) for image in plan.members.get(name, ())}
+    return lacking(target for target in plan.unavailable if target.name in members)

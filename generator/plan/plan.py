@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -204,8 +204,11 @@ class Plan:
     variables: tuple[Variable, ...]
     targets: tuple[Target, ...]
     unavailable: tuple[Target, ...]
-    """images that have none of the settings' platforms; they are in no group and are not rendered"""
+    """images that have none of the settings' platforms; they are not rendered"""
     groups: tuple[Group, ...]
+    """without unavailable images, and without groups that would be empty"""
+    members: Mapping[str, Collection[str]]
+    """the images of every group, unavailable ones too"""
     sbom_scanner: Base | None
     """the image that BuildKit makes an SBOM with, if one is asked for"""
     party: Party | None
@@ -244,7 +247,7 @@ class Plan:
                 wanted.update(groups[name])
             elif name in known:
                 wanted.add(name)
-            elif lacking := [t for t in self.unavailable if t.name == name]:
+            elif lacking := [t for t in self.unavailable if t.name in self.members.get(name, (name,))]:
                 reasons = "; ".join(f"{k.platform}: {k.reason}" for k in lacking[0].skipped)
                 problems.append(Problem(name, f"not built for {' '.join(self.settings.platforms)} ({reasons})"))
             else:
@@ -289,10 +292,9 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     complete = _with_narrowed_parents(kept)
     if clashing := [*clashes(_names_and_tags(complete, line))]:
         raise InputError(clashing)
-    groups = [Group(name, tuple(t.name for t in kept if t.kind in kinds)) for name, kinds in GROUPS.items()]
-    for group in line.groups:
-        members = set(group.images)
-        groups.append(Group(group.name, tuple(t.name for t in kept if t.name in members)))
+    members = {name: {t.name for t in targets.values() if t.kind in kinds} for name, kinds in GROUPS.items()}
+    members.update((group.name, set(group.images)) for group in line.groups)
+    groups = (Group(name, tuple(t.name for t in kept if t.name in images)) for name, images in members.items())
     return Plan(
         settings=settings,
         keys=line.keys,
@@ -303,6 +305,7 @@ def make_plan(settings: Settings, line: Line) -> Plan:
         targets=complete,
         unavailable=tuple(t for t in targets.values() if not t.platforms),
         groups=tuple(group for group in groups if group.images),
+        members=members,
         sbom_scanner=_plan_base("sbom-scanner", SBOM_SCANNER, settings) if settings.sbom else None,
         party=line.party if line.party and line.party.images <= {target.name for target in kept} else None,
     )

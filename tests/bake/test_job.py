@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from generator.bake.job import not_built, variables
+from generator.catalogue.line import Group
 from generator.errors import InputError
-from generator.plan.plan import Plan
-from tests.fate_plan import job_of, plan_of
+from generator.plan.plan import Plan, make_plan
+from tests.fate_plan import job_of, packaged_line, plan_of
 
 ARM = ("linux/arm64",)
 
@@ -83,6 +86,12 @@ def test_images_that_are_not_built_are_those_of_the_groups_that_were_asked_for(n
     said = not_built(plan_of(platforms=ARM), names)
     assert [note.partition(": tensorflow")[0] for note in said] == ([f"no linux/arm64 for {left}"] if left else [])
     assert not_built(plan_of(), ["all"]) == []
+
+
+def test_of_a_line_s_own_group_it_is_said_too_what_is_not_built() -> None:
+    line = replace(packaged_line("1.3"), groups=(Group("few", ("roll", "egg")),))
+    plan = make_plan(replace(plan_of().settings, platforms=ARM), line)
+    assert [note.partition(": ")[0] for note in not_built(plan, ["few"])] == ["no linux/arm64 for egg"]
 
 
 def test_images_with_one_reason_are_told_with_it_once() -> None:

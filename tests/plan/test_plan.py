@@ -91,6 +91,8 @@ def test_images_without_any_of_the_platforms_are_unavailable_and_in_no_group() -
     assert "base" not in {g.name for g in plan.groups}
     with pytest.raises(InputError, match=r"python: not built for linux/arm64 .*tensorflow"):
         plan.select(["python"])
+    with pytest.raises(InputError, match=r"base: not built for linux/arm64 .*tensorflow"):
+        plan.select(["base"])
 
 
 def test_a_default_source_is_the_release_s_commit() -> None:
