@@ -6,7 +6,7 @@ The patterns are tried on logs of the tools themselves, in tests/bake/data/cause
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from generator.text import shorten
@@ -22,13 +22,15 @@ LAST = 20
 class Tool:
     """``cause`` finds the lines that say why, but for those that ``noise`` finds too; both from a line's first letter.
 
-    ``last``: the line before a match of this says why.
+    ``last``: the line before a match of this says why. ``past``: a match says that the tool went on in spite of what it
+    said before.
     """
 
     name: str
     cause: str
     noise: str = ""
     last: str = ""
+    past: str = ""
 
 
 TOOLS = (
@@ -49,11 +51,14 @@ TOOLS = (
         # the last of its tries says it
         r"ERROR: (?:ResolutionImpossible|Exception:)|WARNING: Retrying \(Retry\(total=[1-9]",
         r"\[end of output\]",
+        # one of several indexes may not answer
+        r"Collecting \S|Installing collected packages: ",
     ),
     Tool("apt", r"E: |W: Failed to fetch|Err:\d+ |W: GPG error|\S+ : (?:Depends|Breaks|Conflicts|PreDepends): "),
     Tool(
         "gcc",
-        r"\S+:\d+(?::\d+)?: (?:fatal )?error: |\d+ \| +\S|(?:\S*: )?(?:undefined reference to|multiple definition of)|"
+        r"(?:\S+:\d+(?::\d+)?|<command-line>): (?:fatal )?error: |\d+ \| +\S|"
+        r"(?:\S*: )?(?:undefined reference to|multiple definition of)|"
         r"\S+:\(\S+\): undefined reference to|\S*\bld(?:\.\w+)?: (?:cannot find|.*error)|(?:cc1\S*|g\S+): .*error",
         r"collect2: ",
     ),
@@ -95,12 +100,16 @@ def cause(lines: Sequence[str]) -> list[str]:
     return [*why[:FIRST], f"… {len(why) - SHOWN} more", *why[-last:]]
 
 
-def _causes(lines: Sequence[str]) -> Iterator[str]:
+def _causes(lines: Sequence[str]) -> list[str]:
+    causes: list[tuple[Tool, str]] = []
     for number, line in enumerate(lines):
         text = line.strip()
         for tool in TOOLS:
-            if tool.last and number and re.match(tool.last, text):
-                yield lines[number - 1]
+            if tool.past and re.match(tool.past, text):
+                causes = [cause for cause in causes if cause[0] is not tool]
+            elif tool.last and number and re.match(tool.last, text):
+                causes.append((tool, lines[number - 1]))
             elif re.match(tool.cause, text) and not (tool.noise and re.match(tool.noise, text)):
-                yield line
+                causes.append((tool, line))
                 break
+    return [line for _, line in causes]
