@@ -71,7 +71,8 @@ def test_the_lock_of_a_file_that_was_renamed_away_is_not_that_of_the_new_one(tmp
             assert not file.closed
 
 
-def test_who_waited_for_a_lock_has_that_of_the_file_that_is_there_now(tmp_path: Path) -> None:
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_who_waited_for_a_lock_has_that_of_the_file_that_is_there_now(tmp_path: Path, made_anew: bool) -> None:
     path, busy = tmp_path / "part", threading.Event()
 
     def wait() -> bool:
@@ -85,6 +86,8 @@ def test_who_waited_for_a_lock_has_that_of_the_file_that_is_there_now(tmp_path: 
             # it opens the file after that
             time.sleep(0.2)
             path.rename(tmp_path / "whole")
+            if made_anew:
+                path.touch()
         assert waiting.result(10)
 
 

@@ -63,6 +63,15 @@ def test_of_a_stream_of_unknown_length_the_line_has_bytes_and_rate(monkeypatch: 
     assert screen.text.split("\r\x1b[K")[1] == "reading  40 MB  20 MB/s  egg"
 
 
+def test_the_line_is_written_ten_times_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_terminal(monkeypatch)
+    now = [10.0]
+    with Bar("reading", quiet=False, clock=lambda: now[0]) as show:
+        for done, now[0] in ((1, 10.0), (2, 10.05), (3, 10.2)):
+            show("egg", done, 0)
+    assert [line[9:12] for line in screen.text.split("\r\x1b[K")[1:-1]] == ["1 B", "3 B"]
+
+
 def test_the_line_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch)
     monkeypatch.setattr(screen, "fileno", lambda: 2)

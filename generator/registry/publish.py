@@ -329,10 +329,10 @@ def roll_back(
     A write of ``unanswered`` may still arrive at the registry. The journal is removed if another roll-back would change
     nothing: it stays with a problem that may pass, and with an unanswered tag.
     """
-    states = {tag: _put_back(registry, tag, tag == unanswered) for tag in reversed(tags)}
+    states = {tag: _put_back(registry, tag, tag == unanswered) for tag in tags}
     if unanswered is None and not any(state.problem and not state.final for state in states.values()):
         (state / JOURNAL).unlink(missing_ok=True)
-    return {tag: states[tag] for tag in tags}
+    return states
 
 
 def _put_back(registry: Registry, tag: Tag, unanswered: bool) -> TagState:

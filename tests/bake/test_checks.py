@@ -353,3 +353,11 @@ def test_the_command(project_dir: Path, fategen: Run) -> None:
     rows = json.loads(out)
     assert code == 1 and {row["name"] for row in rows} >= {"fategen", "project", "docker", "disk", "git", "proxies"}
     assert set(rows[0]) == {"name", "state", "found", "needed", "get", "without"}
+
+
+def test_the_command_shows_no_login(fategen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Check("engine", "missing", "nobody answers at tcp://me:hunter2@h:1", "a daemon")
+    monkeypatch.setattr("generator.cli.doctor.examine", lambda *_: [engine])
+    for output_format in ("table", "json"):
+        code, out, _ = fategen("doctor", "--format", output_format)
+        assert (code, "hunter2" in out, "tcp://***@h:1" in out) == (1, False, True)

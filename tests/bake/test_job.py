@@ -47,6 +47,12 @@ def test_a_copy_that_platform_makes_equal_to_its_original_is_built_once(plan: Pl
     assert job_of(plan, "federation", "egg").overrides == ()
 
 
+def test_a_copy_that_platform_leaves_smaller_than_its_original_stays(plan: Plan) -> None:
+    job = job_of(plan, platforms=("linux/amd64", *ARM))
+    assert {"packages", "packages-linux-amd64"} <= {target.name for target in job.involved}
+    assert not [override for override in job.overrides if ".contexts." in override]
+
+
 @pytest.mark.parametrize(
     ("names", "platforms", "problems"),
     [

@@ -157,6 +157,12 @@ def test_a_note_that_looks_like_json_hides_nothing_behind_it(note: str) -> None:
         assert step is not None and step.error == "exit code: 2"
 
 
+def test_the_step_that_broke_the_build_is_the_first_that_ended_with_an_error() -> None:
+    ended = {"[egg 1/3] RUN x": "", "[egg 2/3] RUN y": AT.format(3), "[egg 3/3] RUN z": AT.format(2)}
+    reader, _ = fed(vertex(name, completed=at, started=AT.format(1), error="no") for name, at in ended.items())
+    assert reader.failed_step is not None and reader.failed_step.name.text == "RUN z"
+
+
 def test_words_between_the_lines_of_an_object_are_a_note() -> None:
     lines = json.dumps(json.loads(vertex("[egg 1/2] RUN x", started=AT.format(1))), indent=2).split("\n")
     assert [event.kind for event in fed([*lines[:3], "WARNING: x", *lines[3:]])[1]] == ["note", "started"]

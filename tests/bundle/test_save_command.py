@@ -82,10 +82,12 @@ def test_zstd_layers_are_reported_and_a_base_whose_layers_are_compressed_another
 def test_a_delta_does_not_overwrite_its_base(project: Path, save: Run) -> None:
     assert save("-o", "x.fate.tar")[0] == 0
     before = (project / "x.fate.tar").read_bytes()
-    code, _, printed = save("--base", "./x.fate.tar", "-o", "x.fate.tar")
-    assert code == 2
-    assert "is the base bundle, and would be overwritten by its delta" in printed
-    assert "next: write to another file with -o" in printed
+    (project / "link.fate.tar").symlink_to("x.fate.tar")
+    for base in ("./x.fate.tar", "link.fate.tar"):
+        code, _, printed = save("--base", base, "-o", "x.fate.tar")
+        assert code == 2
+        assert "is the base bundle, and would be overwritten by its delta" in printed
+        assert "next: write to another file with -o" in printed
     assert (project / "x.fate.tar").read_bytes() == before
 
 

@@ -59,6 +59,11 @@ def test_an_image_shows_too_what_its_parent_has_to_show() -> None:
     assert two.workdir is not None and two.workdir.name == "/two"
 
 
+def test_all_its_ports_are_those_that_an_image_says_itself() -> None:
+    text = SHARED.replace("files: {/etc/b: {}}}", "ports: [80]}").replace("{workdir: /two}", "{ports: [8080]}")
+    assert [port.name for port in images(text)["two"].contract.ports] == ["8080"]
+
+
 def test_of_an_image_without_a_contract_nothing_is_asked() -> None:
     assert images(SHARED)["three"].contract == Contract()
 

@@ -39,6 +39,11 @@ def run(project_dir: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch) -> Run
         ("images --set roll.platform=x", "--set: expected KEY=value, such as --set TAG=test; for an "
          "attribute of a target: docker buildx bake -f out/docker-bake.hcl --set"),
         ("bake --within 9", "--within: only with --verify: it is for services that are started"),
+        ("bake --push --load",
+         "--load: --push and --load cannot be combined: run bake twice, the second run is cached"),
+        ("bake --digests x.json", "--digests: only with --push: it names what was uploaded"),
+        ("bake --push --digests gone/x.json", "--digests: gone is not a directory"),
+        ("verify --bundle x --from registry", "--bundle: and --from cannot be combined"),
     ],
 )  # fmt: skip
 def test_what_is_typed_wrongly_is_told_as_every_other_error(run: Run, typed: str, said: str) -> None:
@@ -287,6 +292,9 @@ def test_verify_takes_nothing_that_stack_has_no_use_for(run: Run) -> None:
         (KeyboardInterrupt(), 130, "stopped\n"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ".fategen/logs/bake.log"), 3,
          "error: .fategen/logs/bake.log cannot be written: No space left on device\n  next: free some space there and "
+         "where the temporary files are (TMPDIR), then run the same command again\n"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", ".env"), 3,
+         "error: .env cannot be written: Disk quota exceeded\n  next: free some space there and "
          "where the temporary files are (TMPDIR), then run the same command again\n"),
         (PermissionError(errno.EACCES, "Permission denied", ".fategen"), 3,
          "error: .fategen: Permission denied\n  next: check its owner and permissions\n"),

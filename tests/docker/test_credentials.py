@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generator.docker.credentials import Login, certificates, docker_config, find_login, parse_login, trust_text
-from generator.docker.process import Completed
+from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
 
 
@@ -31,6 +31,18 @@ def test_docker_hub_has_a_key_of_its_own_and_another_port_is_another_registry() 
 @pytest.mark.parametrize("entry", [{}, {"auth": "%%%"}, {"auth": ""}, "text", None])
 def test_an_entry_without_a_password_is_no_login(entry: object) -> None:
     assert find_login({"auths": {"h.example.com": entry}}, "h.example.com", {}) is None
+
+
+@pytest.mark.parametrize(("host", "asked"), [("h:1", "own"), ("h:2", "all")])
+def test_a_registry_s_own_helper_comes_before_that_of_all_and_both_before_what_is_written(
+    host: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(helper: Docker, args: list[str], **_: object) -> Completed:
+        return Completed((helper.binary, *args), 0, json.dumps({"Username": helper.binary, "Secret": "s"}), "")
+
+    monkeypatch.setattr(Docker, "run", answer)
+    config = {"credHelpers": {"h:1": "own"}, "credsStore": "all", "auths": {host: auth("x", "y")}}
+    assert find_login(config, host, {}) == Login(f"docker-credential-{asked}", "s")
 
 
 def test_an_identity_token_comes_before_a_password() -> None:

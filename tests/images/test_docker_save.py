@@ -152,6 +152,13 @@ def test_a_layer_that_is_missing_or_has_other_content_than_its_name_says_is_refu
             compress(files, store)
 
 
+@each_stream
+def test_a_config_that_is_another_than_its_name_says_is_refused(files: dict[str, bytes | str], store: Store) -> None:
+    [name] = {blob(IDS[0]), f"{IDS[0][7:]}.json"} & files.keys()
+    with pytest.raises(Malformed, match=f"{IDS[0]} does not match its digest"):
+        compress({**files, name: config("a")[:-1] + b', "author": "another"}'}, store)
+
+
 def test_a_layer_that_was_compressed_before_is_not_written_again(store: Store, tmp_path: Path) -> None:
     compress(since_25(), store)
     layers = [layer for content in (BASE, *OWN.values()) if (layer := store.compressed(sha256(content)))]

@@ -28,6 +28,7 @@ def test_it_is_the_same_bytes_each_time_in_order_and_without_dates(monkeypatch: 
         assert packages and not any(map(archive.read, packages)), "what a package imports is not here"
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert {info.external_attr >> 16 for info in archive.infolist()} == {0o644}, "what unzip makes of them"
 
 
 def test_its_page_says_what_to_type(made: Made, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from generator.errors import EngineError
 from generator.loader.__main__ import main
 from tests.bundle.conftest import Made
 from tests.bundle.test_load import Recorder
@@ -39,6 +40,28 @@ def test_both_print_the_same(
         file.write_bytes(made.flipped(made.member("layer:b").start))
     code = main([args[0], str(file), *args[1:]])
     assert (code, *capsys.readouterr()) == fategen("bundle", args[0], file, *args[1:])
+
+
+@pytest.mark.parametrize("command", ["verify", "load"])
+def test_a_bundle_without_the_signature_that_is_asked_for_is_refused(
+    command: str, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("generator.loader.commands.engine_from_name", lambda _: Recorder())
+    key = file.with_name("key.pub")
+    key.write_text("ssh-ed25519 AAAA sender\n", encoding="utf-8")
+    assert main([command, str(file), "--require-signature", str(key)]) == 4
+    assert "it is not signed" in capsys.readouterr().err
+
+
+def test_no_next_step_is_a_command_of_fategen_which_this_host_lacks(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: str) -> None:
+        raise EngineError("no", hint="fategen doctor")
+
+    monkeypatch.setattr("generator.loader.commands.engine_from_name", fail)
+    assert main(["load", str(file)]) == 3
+    assert capsys.readouterr().err == "error: no\n  next: see docker info\n"
 
 
 @pytest.mark.parametrize("checksum", ["", "0" * 64])

@@ -112,6 +112,11 @@ def test_a_base_image_may_be_called_like_a_variable(name: str) -> None:
     assert [v.value for v in plan.variables if v.name == variable] == [f"target:{name}"]
 
 
+def test_a_source_that_buildkit_fetches_has_no_stage_whose_name_is_taken() -> None:
+    plan = plan_of(catalogue(sources="x: {git: https://h/s.git}", images=f"x-git: {COMPONENT}"))
+    assert plan.target("x-git").tags == ("p/x-git:t",)
+
+
 def test_what_is_listed_twice_is_refused() -> None:
     text = catalogue(images="c: {kind: component, from: j, needs: [j], sources: [s, s]}")
     assert refused(text) == ["1.0.yaml:8: c: j is listed twice", "1.0.yaml:8: c: s is listed twice"]

@@ -56,6 +56,15 @@ def test_an_upload_that_cannot_be_cancelled_is_no_finding(harbor: Harbor, ca_fil
     assert kinds(ask(harbor, WRITER, ca_file)) == set()
 
 
+def test_nothing_is_deleted_where_an_answer_leads_elsewhere(harbor: Harbor, ca_file: Path, ca: trustme.CA) -> None:
+    with Harbor(tls=tls(ca, "127.0.0.1")) as other:
+        places = (f"https://{other.host}/v2/fate/blobs/uploads/1", "/v2/fate/manifests/1.0")
+        for place in places:
+            harbor.lies[:] = [says("POST uploads", 202, headers={"Location": place})]
+            assert kinds(ask(harbor, WRITER, ca_file)) == set()
+        assert not [line for line in (*harbor.lines, *other.lines) if line.startswith("DELETE")]
+
+
 def test_rights_are_told_for_each_repository(harbor: Harbor, ca_file: Path) -> None:
     denied = error_of("DENIED", "can not push artifact to a proxy project: fate")
     harbor.lies.append(says("POST /roll/", 403, denied))

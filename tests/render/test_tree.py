@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.errors import InputError
+from generator.errors import EngineError, InputError
 from generator.render.tree import HEADER, Change, compare, write
 
 TEXT = f"# {HEADER}\nFROM scratch\n"
@@ -43,6 +43,14 @@ def test_a_generated_file_that_is_no_longer_rendered_goes_with_its_empty_directo
     assert [(c.sign, c.path) for c in write_tree(tmp_path, {"out/a": TEXT})] == [("-", "dockerfiles/old/Dockerfile")]
     assert not (tmp_path / "dockerfiles").exists()
     assert tmp_path.exists()
+
+
+def test_what_is_stale_stays_until_everything_else_is_written(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"dockerfiles/old/Dockerfile": TEXT})
+    (tmp_path / "out").touch()
+    with pytest.raises(EngineError):
+        write_tree(tmp_path, {"out/a": TEXT})
+    assert (tmp_path / "dockerfiles/old/Dockerfile").is_file()
 
 
 def test_a_file_of_the_user_s_is_neither_stale_nor_removed(tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ def test_gzip_of_several_members_is_read_to_its_end_and_its_digest_is_that_of_th
     assert (digest, list(entries)) == ("sha256:" + hashlib.sha256(data).hexdigest(), ["/a", "/b"])
 
 
+@pytest.mark.parametrize("step", [7, 1 << 20])
+def test_zeros_behind_gzip_are_padding(step: int) -> None:
+    assert list(listed(gzip.compress(tar({"a": b"1"})) + bytes(1000), step)) == ["/a"]
+
+
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
 def test_long_names_and_targets_are_read_in_both_ways_of_writing_them(form: int) -> None:
     found = listed(tar_of("n" * 300, form=form, type=tarfile.SYMTYPE, linkname="t" * 300))
