@@ -54,6 +54,14 @@ def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fa
     assert tag.endswith("/roll:1.3.0-release")
 
 
+def test_a_base_that_the_engine_lacks_is_loaded_before_the_images_that_share_it(
+    pushed: Path, fategen: Fategen, registry: str
+) -> None:
+    bake = ("bake", "proxy", "roll", "--load", "--platform", "linux/amd64", "--set", f"PREFIX={registry}/unpacked")
+    assert "loading one image of each base: proxy" in succeeded(fategen(*bake, cwd=pushed)).err
+    assert "building and loading: proxy, roll" in succeeded(fategen(*bake, cwd=pushed)).err
+
+
 def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fategen, registry: str) -> None:
     source = own_sample.parent / "sources/eggroll/storage/storage-service-cxx/src/Stores.cc"
     source.write_text(source.read_text(encoding="utf-8") + "\nthis is not C++\n", encoding="utf-8")
