@@ -69,7 +69,8 @@ TOOLS = (
         r"npm (?:ERR!|error) (?:A complete log|For a full report|\w+$|code \w+$|errno |syscall |404 (?:Note|tarball)|"
         r"network (?:This is|In most|If you|'proxy' config)|Fix the upstream|\S*/_logs/|node_modules/\S+$|path /|"
         r"command sh|[Ll]ifecycle|Error: command failed|Exit status|This is probably not a problem|"
-        r".*There is likely additional logging)",
+        r".*There is likely additional logging|"
+        r"gyp (?:info|verb) |gyp ERR! (?:System |command |cwd |node |node-gyp |not ok|stack +at ))",
     ),
     Tool(
         "node",

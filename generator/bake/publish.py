@@ -103,7 +103,7 @@ def _load(context: BakeContext) -> BakeResult:
 def _loaded_first(context: BakeContext) -> tuple[str, ...]:
     """One image of each base, where the engine has not unpacked a base yet.
 
-    It unpacks images beside each other without seeing what they share: FATE 2.2's base of 6 GB five times at once.
+    It unpacks images beside each other without seeing what they share: a base of 6 GB five times at once (measured).
     """
     engine, builder, named = context.facts.engine, context.facts.builder, context.job.named
     if builder.driver != "docker" or engine.store != "containerd":
