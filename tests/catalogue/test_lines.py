@@ -60,6 +60,12 @@ def test_pages_that_import_a_package_of_which_one_version_is_left_get_that_one()
     assert "delete read.dependencies[name];" in dockerfile("1.9.2", "packages")
 
 
+def test_requirements_that_cannot_be_imported_together_are_not_installed_together() -> None:
+    """FATE 1.7 and 1.8 want importlib_metadata<2.0.0, with which markdown 3.3.5 raises TypeError."""
+    for release in ("1.7.3", "1.8.1"):
+        assert r"-e 's/^markdown==3\.3\.5[[:space:]]*$/markdown==3.3.4/'" in dockerfile(release, "base-image")
+
+
 def test_python_nn_installs_what_base_image_leaves_out() -> None:
     left_out = "sed -i -E -e '/^(tensorflow|torch|torch-model-archiver|torchvision|pytorch-lightning)"
     for release in ("1.5.3", "1.6.1", "1.7.3", "1.8.1"):
