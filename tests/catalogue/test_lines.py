@@ -61,9 +61,12 @@ def test_pages_that_import_a_package_of_which_one_version_is_left_get_that_one()
 
 
 def test_requirements_that_cannot_be_imported_together_are_not_installed_together() -> None:
-    """FATE 1.7 and 1.8 want importlib_metadata<2.0.0, with which markdown 3.3.5 raises TypeError."""
+    """FATE 1.7 and 1.8 want importlib_metadata<2.0.0, with which markdown 3.3.5 raises TypeError, and a kfserving that
+    brings a cloudevents of Python 3.8."""
     for release in ("1.7.3", "1.8.1"):
-        assert r"-e 's/^markdown==3\.3\.5[[:space:]]*$/markdown==3.3.4/'" in dockerfile(release, "base-image")
+        text = dockerfile(release, "base-image")
+        assert r"-e 's/^markdown==3\.3\.5[[:space:]]*$/markdown==3.3.4/'" in text
+        assert r"$/kfserving==0.5.1\ncloudevents<1.11/'" in text
 
 
 def test_python_nn_installs_what_base_image_leaves_out() -> None:
