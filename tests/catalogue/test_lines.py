@@ -73,7 +73,7 @@ def test_python_nn_installs_what_base_image_leaves_out() -> None:
     left_out = "    -e '/^(tensorflow|torch|torch-model-archiver|torchvision|pytorch-lightning)"
     for release in ("1.5.3", "1.6.1", "1.7.3", "1.8.1"):
         assert left_out in dockerfile(release, "base-image")
-        assert "pip install --disable-pip-version-check -r /data/projects/python/requirements-nn.txt" in dockerfile(
+        assert "--constraint /tmp/installed.txt -r /data/projects/python/requirements-nn.txt" in dockerfile(
             release, "python-nn"
         )
     for release in ("1.4.6", "1.9.2"):
