@@ -107,10 +107,10 @@ def _causes(lines: Sequence[str]) -> list[str]:
         text = line.strip()
         for tool in TOOLS:
             if tool.past and re.match(tool.past, text):
-                causes = [cause for cause in causes if cause[0] is not tool]
+                causes = [(by, told) for by, told in causes if by is not tool]
             elif tool.last and number and re.match(tool.last, text):
                 causes.append((tool, lines[number - 1]))
             elif re.match(tool.cause, text) and not (tool.noise and re.match(tool.noise, text)):
                 causes.append((tool, line))
                 break
-    return [line for _, line in causes]
+    return [told for _, told in causes]

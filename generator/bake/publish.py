@@ -23,7 +23,7 @@ from generator.errors import EngineError
 from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import Target
 from generator.progress import Bar, say
-from generator.text import duration, human, parse_version, short_digest, table
+from generator.text import Version, duration, human, parse_version, short_digest, table
 
 if TYPE_CHECKING:
     from generator.bundle.index import BundleIndex
@@ -105,11 +105,10 @@ def _loaded_first(context: BakeContext) -> tuple[str, ...]:
 
     It unpacks images beside each other without seeing what they share: a base of 6 GB five times at once (measured).
     """
-    engine, builder, named = context.facts.engine, context.facts.builder, context.job.named
-    if builder.driver != "docker" or engine.store != "containerd":
+    if context.facts.builder.driver != "docker" or context.facts.engine.store != "containerd":
         return ()
-    first = one_of_each_base(replace(context.job, targets=named))
-    tags = [target.tags[0] for target in named if target.name in first]
+    first = one_of_each_base(context.job)
+    tags = [target.tags[0] for target in context.job.named if target.name in first]
     return first if tags and not context.docker.run(["image", "inspect", "--format", "{{.Id}}", *tags]).ok else ()
 
 
@@ -319,8 +318,7 @@ def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> B
         name: f"type=oci,tar=false,{_media_types(context)},dest={path.relative_to(root)}"
         for name, path in layouts.items()
     }
-    first = one_of_each_base(context.job) if context.facts.buildx >= BUILDX_APART else ()
-    result = _run_in_turn(context, "exporting", outputs, first, again)
+    result = _run_in_turn(context, "exporting", outputs, sent_first(context.job, context.facts.buildx), again)
     missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]
     if missing:
         raise EngineError(
@@ -330,21 +328,26 @@ def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> B
     return result
 
 
-def one_of_each_base(job: Job) -> tuple[str, ...]:
-    """Targets to export before the others, which then find the layers of their base; none if that would save nothing.
+def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
+    """Targets to export before the others.
 
     From buildx 0.20 on (containerd 2) images that are exported beside each other do not see each other's layers, so
     that a base would come once for each image that stands on it: at 1 GB of images, twice the time.
     """
+    return one_of_each_base(job) if buildx >= BUILDX_APART else ()
+
+
+def one_of_each_base(job: Job) -> tuple[str, ...]:
+    """Images that bring every base which the others stand on; none if these are all of the job's images."""
     builders = {target.name for target in job.involved if target.kind == "builder"}
     sent: set[str] = set()
     first = []
-    for target in job.targets:
+    for target in job.named:
         below = {base.name for base in target.bases} | {*target.parents} - builders
         if not below & sent:
             first.append(target.name)
             sent |= below
-    return tuple(first) if len(first) < len(job.targets) else ()
+    return tuple(first) if len(first) < len(job.named) else ()
 
 
 def _run_in_turn(

@@ -205,8 +205,6 @@ class Plan:
     targets: tuple[Target, ...]
     unavailable: tuple[Target, ...]
     """images that have none of the settings' platforms; they are not rendered"""
-    groups: tuple[Group, ...]
-    """without unavailable images, and without groups that would be empty"""
     members: Mapping[str, Collection[str]]
     """the images of every group, unavailable ones too"""
     sbom_scanner: Base | None
@@ -218,6 +216,12 @@ class Plan:
     def title(self) -> str:
         """The family and the release, for messages."""
         return f"{self.family.name} {self.release}"
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Without unavailable images, and without groups that would be empty."""
+        groups = (Group(name, tuple(t.name for t in self.targets if t.name in m)) for name, m in self.members.items())
+        return tuple(group for group in groups if group.images)
 
     @property
     def files(self) -> dict[str, str]:
@@ -294,7 +298,6 @@ def make_plan(settings: Settings, line: Line) -> Plan:
         raise InputError(clashing)
     members = {name: {t.name for t in targets.values() if t.kind in kinds} for name, kinds in GROUPS.items()}
     members.update((group.name, set(group.images)) for group in line.groups)
-    groups = (Group(name, tuple(t.name for t in kept if t.name in images)) for name, images in members.items())
     return Plan(
         settings=settings,
         keys=line.keys,
@@ -304,7 +307,6 @@ def make_plan(settings: Settings, line: Line) -> Plan:
         variables=_variables(settings, line.family, sources.values(), kept),
         targets=complete,
         unavailable=tuple(t for t in targets.values() if not t.platforms),
-        groups=tuple(group for group in groups if group.images),
         members=members,
         sbom_scanner=_plan_base("sbom-scanner", SBOM_SCANNER, settings) if settings.sbom else None,
         party=line.party if line.party and line.party.images <= {target.name for target in kept} else None,

@@ -16,7 +16,7 @@ from generator.bake.prepare import (
     outside,
     passwords,
 )
-from generator.bake.publish import one_of_each_base
+from generator.bake.publish import sent_first
 from generator.config.settings import Override
 from generator.docker.engine import Builder, Engine, Facts, Store
 from generator.errors import DriftError
@@ -24,22 +24,24 @@ from generator.plan.plan import Plan
 from generator.project import Project
 from generator.render.render import BAKE_FILE
 from generator.render.tree import compare, write
+from generator.text import Version
 from generator.workspace import load
 from tests.fate_plan import job_of, plan_of
 
 
 @pytest.mark.parametrize(
-    ("names", "first"),
+    ("buildx", "names", "leaders"),
     [
-        (("components", "third-party"), ("federation", "python", "mysql", "redis")),
-        (("egg", "python"), ("egg",)),
-        (("federation", "python"), ()),
+        ((0, 29, 1), ("components", "third-party"), ("federation", "python", "mysql", "redis")),
+        ((0, 29, 1), ("egg", "python"), ("egg",)),
+        ((0, 29, 1), ("federation", "python"), ()),
+        ((0, 13, 1), ("components", "third-party"), ()),
     ],
 )
-def test_one_image_of_each_base_goes_before_the_others_that_have_it(
-    plan: Plan, names: tuple[str, ...], first: tuple[str, ...]
+def test_one_image_of_each_base_goes_first_where_buildx_would_send_the_base_with_every_image(
+    plan: Plan, buildx: Version, names: tuple[str, ...], leaders: tuple[str, ...]
 ) -> None:
-    assert one_of_each_base(job_of(plan, *names, platforms=("linux/amd64",))) == first
+    assert sent_first(job_of(plan, *names, platforms=("linux/amd64",)), buildx) == leaders
 
 
 def test_paths_outside_of_the_project(tmp_path: Path) -> None:
