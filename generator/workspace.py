@@ -217,8 +217,8 @@ def _load_line(project: Project, family: Family, version: str, where: str) -> Li
     key = "" if where == "--release" else f"{family.version_key}: "
     raise InputError(
         Problem(where, f"{key}no catalogue/{name}; there are lines {', '.join(_lines(project))}"),
-        hint="fategen init --release lists all releases; another line is another file: in "
-        f'catalogue/{name} line: "{line}", extends: another line, and its releases (docs/your-own-family.md)',
+        hint="fategen init --release lists all releases; a new line is a file of yours, "
+        f'catalogue/{name}, with line: "{line}", extends: and releases: (docs/your-own-family.md)',
     )
 
 

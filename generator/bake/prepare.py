@@ -26,7 +26,7 @@ from generator.bake.job import Job, Options, make_job, variables
 from generator.bake.run import NO_CACHE_EXPORT, BakeContext
 from generator.bake.view import make_view
 from generator.docker.engine import BUILDX_ALLOW, BUILDX_NEEDED, Answers, Facts, inspect
-from generator.docker.git import Checkout, checkouts, revision
+from generator.docker.git import Checkout, checkouts, uncommitted
 from generator.docker.process import Docker
 from generator.errors import EngineError, Problem
 from generator.files import lock
@@ -198,7 +198,7 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
         if state.commit or state.dirty:
             say(state.describe())
         elif not state.versioned and build.job.options.output == "push":
-            say(f"{state.describe()}, not a git checkout: nobody will be able to tell what was published")
+            say(f"{state.describe()}, not a git checkout: the published images cannot be traced to a commit")
 
 
 def resolved(docker: Docker, workspace: Workspace, bake_file: str, names: Sequence[str], options: Options) -> str:
@@ -241,10 +241,16 @@ def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -
 
 
 def revision_labels(job: Job, states: Mapping[str, Checkout]) -> Iterator[str]:
-    """Overrides that name the commits of local sources in the labels; the committed bake file cannot know them."""
+    """Overrides that name the commits of local sources in the labels; the committed bake file cannot know them.
+
+    It is the commit of an image's main source, with ``-dirty`` if any source of the image has uncommitted changes.
+    """
     for target in job.involved:
-        if target.tags and target.dockerfile and (commit := revision(target, job.sources(target), states)):
-            yield f"{target.name}.labels.org.opencontainers.image.revision={commit}"
+        source, dirty = target.main_source, uncommitted(job.sources(target), states)
+        if source and target.tags and target.dockerfile and (source.name in states or dirty):
+            commit = states[source.name].commit if source.name in states else source.revision
+            if commit:
+                yield f"{target.name}.labels.org.opencontainers.image.revision={commit}{'-dirty' if dirty else ''}"
 
 
 def attestation(plan: Plan) -> list[str]:

@@ -83,7 +83,7 @@ _NAME = Text(
 )
 _KEY_NAME = Text("a key of .env", "[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*", "is not a key: capital letters, digits and _")
 _LINE_OF_TEXT = Text("its value", check=_check_description, make=Pair)
-_OWN_VERSION = Text("a part of a tag", r"[\w.\-]+", "is no part of a tag: letters, digits, _, . and -", make=Pair)
+_OWN_VERSION = Text("a part of a tag", r"[\w.\-]+", "is not part of a tag: letters, digits, _, . and -", make=Pair)
 _TAG_PATTERN = Text("a tag", r"(?:[\w.\-]|\$\{tag\})+", "is not a tag, with ${tag} in it or not")
 _IMAGE_REFERENCE = Text("an image with a tag or a digest, such as debian:12", check=_wrong(values.image))
 _GIT_URL = Text(
@@ -219,7 +219,7 @@ class EnvKey:
     default: str = key(Text("its value if it is not set"))
     group: str = key(Text("its heading in .env; default: that of the key before it", check=_check_description))
     id: str = key(
-        Text("the id of the build secret; default: the key in lower case, with - for _", "[a-z0-9-]+", "is no id")
+        Text("the id of the build secret; default: the key in lower case, with - for _", "[a-z0-9-]+", "is not an id")
     )
     downloads: str = key(Text("what steps that take it download", choices=DOWNLOADS, wrong="is not a kind of package"))
     from_: str = key(Text("from where they do, if the key is not set; default: they do not then"))
@@ -507,7 +507,7 @@ def parse_line(
         template = image.template or f"{image.name}.Dockerfile.j2"
         images[image.name] = replace(image, template=template, contract=contract)
     whole = bool(problems) and name.startswith("catalogue/") and not re.search("^extends *:", text, re.MULTILINE)
-    hint = f"without extends: {PACKAGED} it is a whole line, and changes nothing of the packaged one"
+    hint = f"this file replaces the whole packaged line; to change only parts of it, add extends: {PACKAGED}"
     raise_all(problems, hint=hint if whole and other(f"{PACKAGED} {Path(name).name}") is not None else "")
     return replace(line, images=tuple(images.values()), contracts=tuple(contracts.items()))
 
@@ -581,7 +581,7 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
     for release in line.releases:
         if not release.version.startswith(f"{line.name}."):
             file = f"catalogue/{line_name(release.version)}.yaml"
-            wrong = f"{release.version} is no release of the line {line.name}; it needs a {file}"
+            wrong = f"{release.version} is not a release of line {line.name}; it needs a {file}"
             problems.append(Problem(release.where, wrong))
         taken = {ref.name for ref in release.refs}
         missing = (source.name for source in line.sources if source.git and source.name not in taken)

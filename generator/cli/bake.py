@@ -20,7 +20,7 @@ from generator.cli.common import (
     quiet_option,
     say_warnings,
 )
-from generator.cli.complete import images_and_groups
+from generator.cli.complete import complete_images
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
 from generator.errors import InputError, Problem
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
+@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=complete_images)
 @click.option("--push", is_flag=True, help="Push to PREFIX; no tag is written until everything is built.")
 @click.option("--load", is_flag=True, help="Load the images into the local engine.")
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")

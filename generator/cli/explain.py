@@ -11,7 +11,7 @@ import click
 
 from generator.catalogue.contract import Pair, Words
 from generator.cli.common import change_options, directory_option, open_project
-from generator.cli.complete import images_and_groups
+from generator.cli.complete import complete_images
 from generator.config.env import LOCAL
 from generator.config.settings import key_of
 from generator.errors import InputError, Problem, did_you_mean
@@ -27,7 +27,7 @@ Places = Mapping[str, tuple[str, str]]
 
 
 @click.command()
-@click.argument("name", metavar="IMAGE|KEY", shell_complete=images_and_groups)
+@click.argument("name", metavar="IMAGE|KEY", shell_complete=complete_images)
 @directory_option
 @change_options
 def command(name: str, directory: Path, sets: tuple[str, ...], sources: tuple[str, ...]) -> None:
@@ -91,8 +91,7 @@ def _key(workspace: Workspace, name: str, places: Places) -> Row:
                     return name, value, place
         declared = [own.where for own in plan.family.keys if own.name == name]
         return name, row.default if row else "", f"default ({declared[0]})" if declared else "default"
-    override = plan.settings.overrides.get(name)
-    value = override.value if override else plan.settings.other(name) or getattr(plan.settings, row.attribute)
+    value = plan.settings.overrides.get(name) or plan.settings.other(name) or getattr(plan.settings, row.attribute)
     shown = " ".join(value) if isinstance(value, tuple) else str(value)
     # a value that no rendered file may have, such as a password
     return name, "(not shown)" if where.startswith(LOCAL) else shown, where

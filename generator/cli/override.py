@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from generator.cli.common import directory_option, open_project
-from generator.cli.complete import packaged
+from generator.cli.complete import complete_images
 from generator.render.overrides import copy, packaged_files
 from generator.text import WIDTH, table
 from generator.workspace import load_settings_and_line
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="[FILE|IMAGE]...", shell_complete=packaged)
+@click.argument("files", nargs=-1, metavar="[FILE|IMAGE]...", shell_complete=complete_images)
 @directory_option
 def command(files: tuple[str, ...], directory: Path) -> None:
     """Copy packaged templates and catalogues into the project, to edit them. Without FILE, list them.

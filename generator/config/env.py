@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.config import values
-from generator.config.settings import Key, Keys, Override, Settings, key_of
+from generator.config.settings import Key, Keys, Settings, key_of
 from generator.errors import Problem, did_you_mean, raise_all
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -184,11 +184,8 @@ def _build(accepted: dict[str, tuple[Key, object, _Entry]], keys: Keys) -> Setti
         if row.default and row.name not in accepted:
             value = row.read(row.default)
             fields[row.attribute] = (*fields.get("others", ()), (row.name, value)) if row.is_other else value
-    for name, (row, value, entry) in sorted(accepted.items()):
-        if row.suffix:
-            catalogued = name.removesuffix(row.suffix).lower().replace("_", "-")
-            value = (*fields.get(row.attribute, ()), Override(catalogued, str(value), entry.where))
-        elif row.is_other:
+    for name, (row, value, _) in sorted(accepted.items()):
+        if row.suffix or row.is_other:
             value = (*fields.get(row.attribute, ()), (name, str(value)))
         fields[row.attribute] = value
     return Settings(**fields, origins=tuple((name, entry.where) for name, (*_, entry) in sorted(accepted.items())))

@@ -55,18 +55,6 @@ def key(read: Callable[[str], object], doc: str, **row: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Override:
-    """``<NAME>_SOURCE`` or ``<NAME>_IMAGE``: what replaces a source or an image of the catalogue.
-
-    ``name`` is the catalogue's name (``my-lib`` for ``MY_LIB_SOURCE``), ``where`` is ``.env:7`` or ``--set``.
-    """
-
-    name: str
-    value: str
-    where: str
-
-
-@dataclass(frozen=True)
 class Settings:
     """The typed content of ``.env``. Empty text means "not set"; paths are as written, relative to the project."""
 
@@ -83,7 +71,7 @@ class Settings:
     platforms: tuple[str, ...] = key(
         values.platforms, "platforms to build, separated by commas or spaces", default="linux/amd64,linux/arm64"
     )
-    sources: tuple[Override, ...] = key(
+    sources: tuple[tuple[str, str], ...] = key(
         values.source,
         "git URL with #ref, or a path, for a source in the catalogue",
         name="<NAME>_SOURCE",
@@ -94,7 +82,7 @@ class Settings:
         example="10.0.0.5:8443/dockerhub",
         group="Base images and mirrors",
     )
-    images: tuple[Override, ...] = key(
+    images: tuple[tuple[str, str], ...] = key(
         values.image,
         "image with a tag or digest that replaces a base image or third-party image",
         name="<NAME>_IMAGE",
@@ -156,10 +144,9 @@ class Settings:
         return dict(self.others).get(key, "")
 
     @cached_property
-    def overrides(self) -> dict[str, Override]:
-        """What replaces sources and images, by its key; a key has "_" for "-" too."""
-        named = ((self.sources, "_SOURCE"), (self.images, "_IMAGE"))
-        return {key_of(override.name, suffix): override for overrides, suffix in named for override in overrides}
+    def overrides(self) -> dict[str, str]:
+        """What replaces sources and images, by its key: ``MY_LIB_SOURCE`` for the source ``my-lib``."""
+        return dict((*self.sources, *self.images))
 
     def is_set(self, key: str) -> bool:
         """Whether a key that is empty by default, or the key of an image, has a value."""

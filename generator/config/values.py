@@ -284,7 +284,7 @@ def _words(text: str) -> list[str]:
         raise ValueError("a URL is not allowed here")
     words = [word for word in re.split(r"[,\s]+", text) if word]
     if not words:
-        raise ValueError("it names none")
+        raise ValueError("the list is empty")
     return words
 
 

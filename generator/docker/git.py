@@ -101,15 +101,3 @@ def parse_status(text: str, source: PlannedSource) -> Checkout:
 def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[str, ...]:
     """Of these sources: those with uncommitted changes, or if git cannot tell."""
     return tuple(sorted(name for name in names if name in states and states[name].dirty))
-
-
-def revision(target: Target, names: Iterable[str], states: Mapping[str, Checkout]) -> str:
-    """The value of a target's revision label, if it differs from the rendered one; "" if unknown.
-
-    It is the commit of its main source, with ``-dirty`` if any of the sources ``names`` has uncommitted changes.
-    """
-    source, dirty = target.main_source, uncommitted(names, states)
-    if source is None or (source.name not in states and not dirty):
-        return ""
-    commit = states[source.name].commit if source.name in states else source.revision
-    return f"{commit}-dirty" if commit and dirty else commit

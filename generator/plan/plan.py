@@ -318,30 +318,31 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
         (settings.sources, "_SOURCE", [s.name for s in line.sources]),
         (settings.images, "_IMAGE", line.upstream_images),
     ):
-        keys = set(map(key_of, known))
-        for o in overrides:
-            if key_of(o.name) not in keys:
-                near = difflib.get_close_matches(o.name, known, n=1)
+        keys = {key_of(name, suffix) for name in known}
+        for key, _ in overrides:
+            if key not in keys:
+                name, where = key.removesuffix(suffix).lower().replace("_", "-"), settings.where(key)
+                near = difflib.get_close_matches(name, known, n=1)
                 # --source is given the name itself
-                called = str if o.where == "--source" else partial(key_of, suffix=suffix)
+                called = str if where == "--source" else partial(key_of, suffix=suffix)
                 hint = f"did you mean {called(near[0])}?" if near else f"known are {', '.join(map(called, known))}"
-                wrong = f"{called(o.name)}: {line.family.name} {line.name} has no such name; {hint}"
-                problems.append(Problem(o.where, wrong))
+                wrong = f"{called(name)}: {line.family.name} {line.name} has no source or image with this name; {hint}"
+                problems.append(Problem(where, wrong))
 
 
 def _plan_source(
     source: Source, commit: str, settings: Settings, bases: dict[str, Base], problems: list[Problem]
 ) -> PlannedSource:
-    override = settings.overrides.get(key_of(source.name, "_SOURCE"))
+    key = key_of(source.name, "_SOURCE")
     location, where = f"{source.git}#{commit}" if source.git else source.path, "" if source.git else source.where
-    if override:
-        location, where = override.value, override.where
+    if key in settings.overrides:
+        location, where = settings.overrides[key], settings.where(key)
     if "://" not in location and not re.match("git@.*:", location):
         return PlannedSource(source.name, location, True, source.git, "", commit, "", source.licenses, where)
     url, _, revision = location.partition("#")
     if source.fetch_in and not re.fullmatch("[0-9a-f]{40}", revision):
         wrong = (
-            f"{key_of(source.name, '_SOURCE')}: #{revision} is not a commit; {source.name} is fetched without its "
+            f"{key}: #{revision} is not a commit; {source.name} is fetched without its "
             f"submodules, which needs 40 hexadecimal digits (git ls-remote {url} {revision} prints them)"
         )
         problems.append(Problem(where, wrong))
@@ -351,8 +352,9 @@ def _plan_source(
 
 def _plan_base(name: str, image: str, settings: Settings, where: str = "") -> Base:
     """An override is taken as written; anything else comes from BASE_REGISTRY if that is set."""
-    if override := settings.overrides.get(key_of(name, "_IMAGE")):
-        return Base(name, override.value, override.value, override.where)
+    key = key_of(name, "_IMAGE")
+    if override := settings.overrides.get(key):
+        return Base(name, override, override, settings.where(key))
     if not settings.base_registry:
         return Base(name, image, image, where)
     origin = settings.where("BASE_REGISTRY")

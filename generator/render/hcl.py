@@ -41,15 +41,6 @@ def comment(text: str) -> str:
     return "\n".join(f"# {line}".rstrip() for line in text.splitlines() or [""])
 
 
-def dockerfile_value(text: str) -> str:
-    """A value in double quotes for ARG, ENV and LABEL that BuildKit reads back as exactly ``text``, no variable filled
-    in, with the default escape character. Raises ValueError for a line break, a NUL and a surrogate."""
-    _check_text(text)
-    if re.search("[\n\r\x00]", text):
-        raise ValueError("a Dockerfile value must be one line, without NUL")
-    return '"' + re.sub(r'[\\"$]', r"\\\g<0>", text) + '"'
-
-
 def dockerfile_json(items: Sequence[str]) -> str:
     """The exec form of CMD and ENTRYPOINT: a JSON list on one line. Raises ValueError for a text, no items and a
     surrogate."""
@@ -77,7 +68,6 @@ FILTERS: dict[str, Callable[..., str]] = {
     "hcl": quote,
     "hcl_list": string_list,
     "comment": comment,
-    "quoted": dockerfile_value,
     "exec_form": dockerfile_json,
     "sed_pattern": sed_pattern,
     "sed_text": sed_text,

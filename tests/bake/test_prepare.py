@@ -17,7 +17,6 @@ from generator.bake.prepare import (
     passwords,
 )
 from generator.bake.publish import sent_first
-from generator.config.settings import Override
 from generator.docker.engine import Builder, Engine, Facts, Store
 from generator.errors import DriftError
 from generator.plan.plan import Plan
@@ -46,9 +45,7 @@ def test_one_image_of_each_base_goes_first_where_buildx_would_send_the_base_with
 
 def test_paths_outside_of_the_project(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
-    far = plan_of(
-        sources=(Override("fate", "../FATE", ""), Override("eggroll", "in/eggroll", "")), ca_bundle="/etc/ca.pem"
-    )
+    far = plan_of(sources=(("FATE_SOURCE", "../FATE"), ("EGGROLL_SOURCE", "in/eggroll")), ca_bundle="/etc/ca.pem")
     paths = outside(tmp_path / "p", far, job_of(far).involved)
     assert paths == [str((tmp_path / "FATE").resolve()), "/etc/ca.pem"]
 

@@ -175,7 +175,7 @@ BAD = [
     ("{git: https://example.com/code.git}", "{git: https://example.com/code.git, fetch-in: jra}",
      "c.yaml:6: code: unknown base jra; did you mean jre?"),
     (f'    code: {{ref: v1, commit: "{SHA}"}}', "    {}", "c.yaml:4: code: missing"),
-    ("1.0.0:", "2.1.0:", "c.yaml:4: 2.1.0 is no release of the line 1; it needs a catalogue/2.1.yaml"),
+    ("1.0.0:", "2.1.0:", "c.yaml:4: 2.1.0 is not a release of line 1; it needs a catalogue/2.1.yaml"),
     ("    code: {ref", "    coda: {ref", "c.yaml:4: coda: unknown source; did you mean code?"),
     ("  three:", "  one.two:",
      'c.yaml:12: "one.two" is not a name: lower-case letters and digits, joined by "-" or "_"'),

@@ -96,7 +96,10 @@ def test_a_file_that_only_lacks_extends_is_told_so(project_dir: Path) -> None:
     (project_dir / "catalogue/1.3.yaml").write_text("line: '1.3'\nimages: {roll: {from: jre}}\n", encoding="utf-8")
     with pytest.raises(InputError) as caught:
         load(Project(project_dir))
-    assert caught.value.hint == "without extends: packaged it is a whole line, and changes nothing of the packaged one"
+    assert (
+        caught.value.hint
+        == "this file replaces the whole packaged line; to change only parts of it, add extends: packaged"
+    )
 
 
 @pytest.mark.parametrize("image", ["redis", "mysql", "proxy"])

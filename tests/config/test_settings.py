@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generator.config.env import parse_settings
-from generator.config.settings import Override, Settings
+from generator.config.settings import Settings
 from generator.errors import InputError, Problem
 from tests.fate_plan import packaged_line, problems_of
 from tests.pages import settings_table
@@ -54,10 +54,10 @@ def test_the_place_of_each_key_is_kept() -> None:
 def test_sources_and_images_are_named_as_in_the_catalogue_and_sorted() -> None:
     settings = parsed("LMDB_SAFE_SOURCE=../lmdb-safe\nFATE_SOURCE=/src/fate\nMYSQL_IMAGE=mysql:8.0.28\n")
     assert settings.sources == (
-        Override("fate", "/src/fate", ".env:5"),
-        Override("lmdb-safe", "../lmdb-safe", ".env:4"),
+        ("FATE_SOURCE", "/src/fate"),
+        ("LMDB_SAFE_SOURCE", "../lmdb-safe"),
     )
-    assert settings.images == (Override("mysql", "mysql:8.0.28", ".env:6"),)
+    assert settings.images == (("MYSQL_IMAGE", "mysql:8.0.28"),)
 
 
 def test_a_password_is_not_shown_when_settings_are_printed() -> None:
@@ -96,7 +96,7 @@ def test_a_password_is_not_shown_when_settings_are_printed() -> None:
     ],
 )
 def test_quotes_comments_and_export(line: str, value: str) -> None:
-    assert [source.value for source in parsed(line).sources] == [value] * bool(value)
+    assert [value for _, value in parsed(line).sources] == [value] * bool(value)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -289,7 +289,7 @@ def test_what_is_wrong_with_a_set_is_said(text: str, expected: str) -> None:
 
 def test_source_replaces_a_source() -> None:
     settings = parsed("LMDB_SAFE_SOURCE=a", sets=["LMDB_SAFE_SOURCE=b"], source_sets=["lmdb-safe=../c"])
-    assert settings.sources == (Override("lmdb-safe", "../c", "--source"),)
+    assert settings.sources == (("LMDB_SAFE_SOURCE", "../c"),)
     assert settings.where("LMDB_SAFE_SOURCE") == "--source"
 
 

@@ -116,7 +116,7 @@ def test_what_comes_in_a_normal_form(read: Read, text: str, expected: object) ->
          '"linux/amd64/x": a variant is v and a number, such as linux/arm/v7'),
         (values.platforms, "linux/amd64/v2/v3",
          '"linux/amd64/v2/v3": a variant is v and a number, such as linux/arm/v7'),
-        (values.platforms, ",", "it names none"),
+        (values.platforms, ",", "the list is empty"),
         (values.path, "~/src", '"~/src": ~ is not expanded; write the full path'),
         (values.path, "# none", '"# none" looks like a comment: quote it, or write ./ before it'),
         (values.path, "file:///x", '"file:///x" is a URL; expected a path to a file'),

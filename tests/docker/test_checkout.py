@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from generator.bake.prepare import revision_labels
-from generator.config.settings import Override
 from generator.docker.git import Checkout, look, parse_status
 from generator.docker.process import Completed, Docker
 from generator.plan.plan import Plan, PlannedSource
@@ -20,7 +19,7 @@ COMMIT = "1a2b3c4d5e6f" + "0" * 28
 
 @pytest.fixture
 def plan() -> Plan:
-    return plan_of(sources=(Override("fate", "../FATE", ".env:5"),))
+    return plan_of(sources=(("FATE_SOURCE", "../FATE"),))
 
 
 @pytest.fixture

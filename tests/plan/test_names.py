@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from generator.catalogue.line import parse_line
-from generator.config.settings import Override, Settings
+from generator.config.settings import Settings
 from generator.errors import InputError
 from generator.plan.plan import Plan, make_plan
 from tests.catalogues import COMMIT, as_text, catalogues
@@ -127,7 +127,7 @@ def test_a_name_with_an_underscore_can_be_overridden_too() -> None:
     text = catalogue("x_y: {git: https://h/s.git}", bases, "c: {kind: component, from: j_k, sources: [x_y]}")
     changed = Settings(
         "p", "t", "t", version="1.0.0",
-        sources=(Override("x-y", "../x", ".env:4"),), images=(Override("j-k", "k:2", ".env:5"),),
+        sources=(("X_Y_SOURCE", "../x"),), images=(("J_K_IMAGE", "k:2"),),
     )  # fmt: skip
     target = plan_of(text, changed).target("c")
     assert (target.sources[0].location, target.bases[0].reference) == ("../x", "k:2")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from generator.catalogue.line import parse_line
-from generator.config.settings import Override, Settings
+from generator.config.settings import Settings
 from generator.errors import InputError
 from generator.plan.plan import Context, Plan, make_plan
 from generator.project import packaged_data
@@ -102,7 +102,7 @@ def test_a_default_source_is_the_release_s_commit() -> None:
 
 
 def test_a_local_source_is_a_context_and_has_no_revision() -> None:
-    plan = plan_of(sources=(Override("eggroll", "../eggroll", ".env:4"),))
+    plan = plan_of(sources=(("EGGROLL_SOURCE", "../eggroll"),))
     assert context(plan, "egg", "eggroll").variable == "EGGROLL_SOURCE"
     home = plan.target("egg").main_source
     assert home is not None
@@ -110,20 +110,20 @@ def test_a_local_source_is_a_context_and_has_no_revision() -> None:
 
 
 def test_a_source_without_submodules_must_be_pinned_to_a_commit() -> None:
-    (problem,) = problems(sources=(Override("eggroll", "https://git.example.com/e.git#v1.1.4", ".env:4"),))
-    assert problem.startswith(".env:4: EGGROLL_SOURCE: #v1.1.4 is not a commit")
+    (problem,) = problems(sources=(("EGGROLL_SOURCE", "https://git.example.com/e.git#v1.1.4"),))
+    assert problem.startswith(".env: EGGROLL_SOURCE: #v1.1.4 is not a commit")
     assert "git ls-remote https://git.example.com/e.git v1.1.4" in problem
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"sources": (Override("fateboards", "x", ".env:9"),)},
-         ".env:9: FATEBOARDS_SOURCE: FATE 1.3 has no such name; did you mean FATEBOARD_SOURCE?"),
-        ({"sources": (Override("fat", "x", "--source"),)},
-         "--source: fat: FATE 1.3 has no such name; did you mean fate?"),
-        ({"images": (Override("zzz", "x:1", ".env:9"),)},
-         ".env:9: ZZZ_IMAGE: FATE 1.3 has no such name; "
+        ({"sources": (("FATEBOARDS_SOURCE", "x"),), "origins": (("FATEBOARDS_SOURCE", ".env:9"),)},
+         ".env:9: FATEBOARDS_SOURCE: FATE 1.3 has no source or image with this name; did you mean FATEBOARD_SOURCE?"),
+        ({"sources": (("FAT_SOURCE", "x"),), "origins": (("FAT_SOURCE", "--source"),)},
+         "--source: fat: FATE 1.3 has no source or image with this name; did you mean fate?"),
+        ({"images": (("ZZZ_IMAGE", "x:1"),)},
+         ".env: ZZZ_IMAGE: FATE 1.3 has no source or image with this name; "
          "known are MAVEN_IMAGE, JRE_IMAGE, PYTHON_BASE_IMAGE, MYSQL_IMAGE, REDIS_IMAGE"),
     ],
 )  # fmt: skip
@@ -132,7 +132,7 @@ def test_an_override_of_an_unknown_name_says_which_are_known(changes: dict[str, 
 
 
 def test_a_mirror_stands_before_every_base_but_not_before_an_override() -> None:
-    plan = plan_of(base_registry="10.0.0.5/hub", images=(Override("jre", "own/jre:8", ".env:5"),))
+    plan = plan_of(base_registry="10.0.0.5/hub", images=(("JRE_IMAGE", "own/jre:8"),))
     bases = {b.name: b.reference for t in plan.targets for b in t.bases}
     assert bases == {
         "maven": "10.0.0.5/hub/library/maven:3.9-eclipse-temurin-8",
@@ -183,7 +183,7 @@ def test_an_image_of_ones_own_lifts_the_limit_of_a_third_partys() -> None:
         return plan_of(version="1.11.4", **changes).target("mysql").platforms
 
     assert mysql() == ("linux/amd64",)
-    assert mysql(images=(Override("mysql", "h/mysql:8.4", ".env:4"),)) == ("linux/amd64", "linux/arm64")
+    assert mysql(images=(("MYSQL_IMAGE", "h/mysql:8.4"),)) == ("linux/amd64", "linux/arm64")
 
 
 def test_the_licenses_of_an_image_are_those_of_its_home() -> None:

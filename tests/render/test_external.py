@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from generator.config.settings import Override
 from generator.plan.plan import Plan, linked
 from generator.project import packaged_data
 from generator.render.external import External, externals, maven_mirrors, skopeo_sync
@@ -38,7 +37,7 @@ def test_each_thing_is_listed_once_with_every_image_that_needs_it() -> None:
     assert (apt.images, apt.key) == (("base-image", "egg"), "APT_MIRROR")
 
 
-OWN = Override("mysql", "own.example.com/db:1", ".env:4")
+OWN = ("MYSQL_IMAGE", "own.example.com/db:1")
 PYPI, WHEELS, NPM = "https://pypi.example.com/simple", "https://wheels.example.com/", "https://npm.example.com"
 
 
@@ -54,7 +53,7 @@ LINE_1_11 = {"version": "1.11.4"}
     ("settings", "image", "kind", "asked"),
     [
         ({"base_registry": "mirror.example.com"}, "mysql", "image", ["mirror.example.com/library/mysql:8"]),
-        ({"base_registry": "mirror.example.com", "images": (OWN,)}, "mysql", "image", [OWN.value]),
+        ({"base_registry": "mirror.example.com", "images": (OWN,)}, "mysql", "image", [OWN[1]]),
         (key("APT_MIRROR", "http://deb.example.com/debian"), "base-image", "apt", ["http://deb.example.com/debian"]),
         (key("PIP_INDEX_URL", PYPI), "base-image", "pip", [PYPI]),
         # indexes that the requirements name are told until those of .env stand for them
@@ -77,7 +76,7 @@ def test_a_mirror_is_named_beside_what_it_is_a_mirror_of() -> None:
 
 
 def test_a_local_source_is_asked_of_nobody() -> None:
-    plan = plan_of(sources=(Override("fate", "../FATE", ".env:5"),))
+    plan = plan_of(sources=(("FATE_SOURCE", "../FATE"),))
     assert not [row for row in listed(plan, "python")["git"] if "FATE" in row.upstream]
 
 

@@ -38,19 +38,6 @@ def read_hcl(literal: str) -> str:
     return out
 
 
-def read_dockerfile(word: str) -> str:
-    """One double-quoted Dockerfile word -> its text. AssertionError where it would end or be filled in."""
-    assert word[0] == word[-1] == '"'
-    body, out, i = word[1:-1], "", 0
-    while i < len(body):
-        char = body[i]
-        assert char not in '"$\n\r\x00', f"{char!r} is not literal"
-        if char == "\\" and body[i + 1 : i + 2] in ('"', "$", "\\"):
-            char, i = body[i + 1], i + 1
-        out, i = out + char, i + 1
-    return out
-
-
 # --- HCL strings
 
 
@@ -115,31 +102,6 @@ def test_nothing_gets_out_of_a_comment(text: str) -> None:
 
 
 # --- Dockerfiles
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("plain value", '"plain value"'),
-        ("$HOME ${x}", r'"\$HOME \${x}"'),
-        ('say "x"', r'"say \"x\""'),
-        ("ends with \\", r'"ends with \\"'),
-        ("tab\t# é", '"tab\t# é"'),
-    ],
-)
-def test_a_dockerfile_value_escapes_dollar_quote_and_backslash(text: str, word: str) -> None:
-    assert hcl.dockerfile_value(text) == word
-
-
-@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\x00b", "\ud800"])
-def test_a_dockerfile_value_with_a_line_break_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"one line|not text"):
-        hcl.dockerfile_value(text)
-
-
-@given(hostile_text().filter(lambda text: not re.search("[\n\r\x00]", text)))
-def test_any_line_survives_a_dockerfile(text: str) -> None:
-    assert read_dockerfile(hcl.dockerfile_value(text)) == text
 
 
 def test_a_command_is_a_json_list_on_one_line() -> None:

@@ -32,7 +32,7 @@ from generator.cli.common import (
     quiet_option,
     say_warnings,
 )
-from generator.cli.complete import images_of_bundle, plan_or_none
+from generator.cli.complete import complete_images, plan_or_none
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
 from generator.errors import InputError, Problem, did_you_mean
@@ -70,7 +70,7 @@ def _check_origin(_context: click.Context, _parameter: click.Parameter, value: s
 )
 @platform_option("Default: the engine's own. Repeatable.")
 @click.option("--image", "images", multiple=True, metavar="NAME", help="Save only this image. Repeatable.",
-              shell_complete=images_of_bundle)  # fmt: skip
+              shell_complete=complete_images)  # fmt: skip
 @click.option(
     "-o",
     "--output",
