@@ -1,4 +1,7 @@
-"""stdout that cannot show or take every byte (a plain terminal, a closed pipe, a full disk), and how a process ends."""
+"""stdout that cannot show or take every byte (a plain terminal, a closed pipe, a full disk), and how a process ends.
+
+Standard library alone, for Python 3.8 too: the offline loader is made of it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from generator.errors import FategenError, refused
 from generator.progress import say
@@ -26,11 +32,13 @@ def escape() -> None:
 
 
 def run(command: Callable[[], object]) -> int:
-    """Run a command; its exit code. An error becomes a message on stderr, Ctrl-C becomes 130."""
+    """Run a command; its exit code. An error becomes a message on stderr; Ctrl-C, SIGTERM and SIGHUP become 130."""
     escape()
     try:
-        code = command()
-        flush()
+        # for all of it: whatever it started or wrote is ended and removed, as after Ctrl-C
+        with signals_as_exceptions():
+            code = command()
+            flush()
     except KeyboardInterrupt:
         say("stopped")
         return 130
@@ -66,11 +74,47 @@ def give_up() -> None:
 
 def leave(code: int) -> None:
     """End the process. No thread is waited for: it may hang on a registry that never answers."""
-    import threading
-
     if threading.active_count() > 1:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def signals_as_exceptions() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block like Ctrl-C. Only the main thread may set handlers; elsewhere: no-op."""
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    with _handled_by(handler, signal.SIGTERM, signal.SIGHUP):
+        yield
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[list[int]]:
+    """The numbers of the signals that would end the process and came during the block, which looks at them itself.
+
+    Only the main thread may set handlers; elsewhere none is deferred.
+    """
+    came: list[int] = []
+    with _handled_by(lambda number, _: came.append(number), signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        yield came
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # nohup has SIGHUP ignored: it stays so
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    heeded = [number for number in numbers if number != signal.SIGHUP or not ignored]
+    old = {number: signal.signal(number, handler) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from generator.cli.common import directory_option, open_project, platform_option, quiet_option, say_warnings
-from generator.cli.complete import images_and_groups
+from generator.cli.complete import complete_images
 from generator.errors import BuildError, InputError, Problem
 from generator.progress import say
 from generator.workspace import load
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=images_and_groups)
+@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=complete_images)
 @click.option("--from", "origin", type=click.Choice(["engine", "registry"]), default="engine", show_default=True,
               help="Where the images are; in a registry, all platforms are checked, the engine's started.")  # fmt: skip
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE",
@@ -59,11 +59,11 @@ def command(
 ) -> None:
     """Check images against their contracts in the catalogue (default: all).
 
-    The results of an image are cached by its digest. Then each image is started on its own, stopped, and
-    started again. Exit code 1 if a check fails.
+    First the content of each image is checked; these results are cached by its digest. Then each image is
+    started on its own, stopped, and started again. Exit code 1 if a check fails.
     """
     if bundle and origin != "engine":
-        raise InputError(Problem("--bundle", "and --from cannot be combined"))
+        raise InputError(Problem("--bundle", "cannot be combined with --from"))
     others = {"--bundle": bundle, "--from": origin != "engine", "--platform": platforms, "--no-start": no_start}
     if stack and (wrong := [*names, *(flag for flag, given in others.items() if given)]):
         message = f"starts every component: {', '.join(wrong)} cannot be combined with it"

@@ -17,11 +17,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import IO, Literal
 
 from generator.docker.hints import GET_DOCKER, explain
@@ -142,9 +140,8 @@ class Docker:
         becomes an EngineError with the engine's own last line. ``output``: what is kept is in ``finish()``; of
         ``lines``, ``lines()`` gives stdout and stderr while it runs; of ``bytes``, ``output`` is its stdout.
         """
-        # The handlers come first: a SIGTERM between a start and its handler would leave the child behind.
-        # Output that nobody reads line by line goes to files: no thread is needed, and no full pipe can block.
-        with signals_as_exceptions(), tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        # output that nobody reads line by line goes to files: no thread is needed, and no full pipe can block
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             command = (self.binary, *args)
             try:
                 process = subprocess.Popen(
@@ -262,44 +259,6 @@ class Child:
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode("utf-8", "replace")
-
-
-@contextlib.contextmanager
-def signals_as_exceptions() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block like Ctrl-C. Only the main thread may set handlers; elsewhere: no-op."""
-
-    def handler(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    with _handled_by(handler, signal.SIGTERM, signal.SIGHUP):
-        yield
-
-
-@contextlib.contextmanager
-def signals_deferred() -> Iterator[list[int]]:
-    """The numbers of the signals that would end the process and came during the block, which looks at them itself.
-
-    Only the main thread may set handlers; elsewhere none is deferred.
-    """
-    came: list[int] = []
-    with _handled_by(lambda number, _: came.append(number), signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        yield came
-
-
-@contextlib.contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # nohup has SIGHUP ignored: it stays so
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    heeded = [number for number in numbers if number != signal.SIGHUP or not ignored]
-    old = {number: signal.signal(number, handler) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, previous in old.items():
-            signal.signal(number, previous)
 
 
 def find_program(name: str, hint: str = "") -> Docker:

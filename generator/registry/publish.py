@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from generator.docker.process import signals_deferred
 from generator.errors import EngineError, InputError, Problem
 from generator.files import disk_errors, lock, write_atomically
 from generator.images.image import Contents
@@ -25,6 +24,7 @@ from generator.progress import Progress, quiet, say
 from generator.registry.client import RawManifest, Registry
 from generator.registry.http import RegistryError
 from generator.registry.transfer import OpenUploads
+from generator.stdio import signals_deferred
 
 AT_ONCE = 4
 """Blobs that are uploaded side by side."""

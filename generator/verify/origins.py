@@ -90,6 +90,8 @@ def from_engine(docker: Docker, wanted: Wanted) -> Origin:
         for target in wanted.targets
         for platform in _platforms(target, wanted, (platform_name(known[target.tags[0]].platform),))
     )
+    if not subjects:
+        raise InputError(Problem("--platform", f"no image of these is built for {' '.join(wanted.platforms)}"))
     return Origin(
         subjects,
         lambda subjects, progress: _read_engine(docker, subjects, progress),

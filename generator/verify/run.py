@@ -112,7 +112,7 @@ def require_contracts(plan: Plan, names: Sequence[str]) -> None:
     for name in names:
         targets = plan.select([name])
         if not any(target.tags for target in targets):
-            problems.append(Problem(name, "it is used only during the build: there is no image to verify"))
+            problems.append(Problem(name, "is used only during the build: there is no image to verify"))
         elif not any(target.contract.where for target in targets):
             problems.append(Problem(name, "has no contract in the catalogue: there is nothing to check"))
     if not problems:

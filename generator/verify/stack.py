@@ -16,7 +16,7 @@ from pathlib import Path
 
 from generator.catalogue.line import Party, Smoke
 from generator.docker.hints import GET_COMPOSE
-from generator.docker.process import Completed, Docker, signals_as_exceptions
+from generator.docker.process import Completed, Docker
 from generator.errors import EngineError, InputError, Problem
 from generator.render.render import COMPOSE_FILE
 from generator.text import Version, parse_version, show_version
@@ -44,12 +44,14 @@ class Service:
     state: str = "not created"
     exit_code: int = 0
     health: str = ""
+    ends: bool = False
+    """another service waits for its end"""
 
     @property
     def ok(self) -> bool:
-        """Healthy, or a container that only carries files and has ended well."""
+        """Healthy, or it did its work and has ended well."""
         if self.state == "exited":
-            return self.exit_code == 0 and self.name.startswith("schema-")
+            return self.exit_code == 0 and self.ends
         return self.state == "running" and self.health in ("", "healthy")
 
     @property
@@ -94,13 +96,15 @@ class Stack:
         """In the order of the file: a service comes after those that it needs."""
         import yaml
 
+        services = yaml.safe_load(self.file.read_text(encoding="utf-8"))["services"]
+        waited = [service["depends_on"] for service in services.values() if "depends_on" in (service or ())]
+        ends = {n for of in waited for n, on in of.items() if on["condition"] == "service_completed_successfully"}
         rows = map(json.loads, self.run("ps", "--all", "--format", "json").stdout.splitlines())
         started = {
             row["Service"]: Service(row["Service"], row["State"], row["ExitCode"], row.get("Health", ""))
             for row in rows
         }
-        names = yaml.safe_load(self.file.read_text(encoding="utf-8"))["services"]
-        return tuple(started.get(name, Service(name)) for name in names)
+        return tuple(replace(started.get(name, Service(name)), ends=name in ends) for name in services)
 
     def down(self) -> Completed:
         return self.run("down", "--volumes", "--remove-orphans", "--timeout", "3")
@@ -127,35 +131,34 @@ def verify_stack(
         platforms = " ".join(plan.settings.platforms)
         raise InputError(
             Problem("--stack", f"{plan.title} has no party whose images are all built for {platforms}"),
-            hint="PLATFORMS with linux/amd64, or a party: in the catalogue",
+            hint="add linux/amd64 to PLATFORMS, or a party: to the catalogue",
         )
     _need_compose(docker)
     file = workspace.project.make_state("stack") / "compose.yaml"
     file.write_text(workspace.tree[COMPOSE_FILE], encoding="utf-8")
     # the same name in every run: what a killed one left is found
     stack = Stack(docker, f"fategen-{place(workspace.project.root)}", file, workspace.project.make_state("logs"))
-    with signals_as_exceptions():
-        try:
-            stack.down()
-            say("starting the containers of two parties")
-            services = stack.up(settle)
-            results = _health(stack, services)
-            if not all(result.ok for result in results):
-                say("not every service is healthy: no smoke command is run")
-                return results
-            say(f"running the smoke commands of {' and '.join(plan.party.ids)}")
-            results += tuple(_smoke(stack, plan.party, within))
-            if not all(result.ok for result in results):
-                for service in services:  # the cause may be at the other end of a wire
-                    stack.keep_log(service.name)
+    try:
+        stack.down()
+        say("starting the containers of two parties")
+        services = stack.up(settle)
+        results = _health(stack, services)
+        if not all(result.ok for result in results):
+            say("not every service is healthy: no smoke command is run")
             return results
-        finally:
-            try:
-                say("taking them down")
-            finally:  # even if nobody reads that any more: a closed pipe
-                done = stack.down()
-            if not done.ok:
-                say(f"warning: some of it still runs: {done.last_line}; docker compose -p {stack.name} down --volumes")
+        say(f"running the smoke commands of {' and '.join(plan.party.ids)}")
+        results += tuple(_smoke(stack, plan.party, within))
+        if not all(result.ok for result in results):
+            for service in services:  # the cause may be at the other end of a wire
+                stack.keep_log(service.name)
+        return results
+    finally:
+        try:
+            say("taking them down")
+        finally:  # even if nobody reads that any more: a closed pipe
+            done = stack.down()
+        if not done.ok:
+            say(f"warning: some of it still runs: {done.last_line}; docker compose -p {stack.name} down --volumes")
 
 
 def _need_compose(docker: Docker) -> None:
@@ -214,7 +217,8 @@ def _run_smoke(stack: Stack, smoke: Smoke, party: Party, number: str, within: fl
     except EngineError as error:  # it took too long
         ok, found = False, f"{error.message}; --within gives it more time"
     shown = shlex.join(command)
-    compose = "docker compose -f out/compose.yaml"
+    # what ran, with other tags than those of .env if some were given
+    compose = f"docker compose -f {stack.file}"
     by_hand = f" && {compose} exec -T {service} {shown}"
     if "\n" in shown:
         by_hand = f"; then run the command of {smoke.where}"

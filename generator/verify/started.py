@@ -17,7 +17,7 @@ from typing import Any
 
 from generator.bundle.engines import DockerEngine
 from generator.catalogue.contract import Started
-from generator.docker.process import Completed, Docker, signals_as_exceptions
+from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
 from generator.text import timestamp
 from generator.verify.origins import Subject, place
@@ -57,7 +57,6 @@ def check_started(
     trials = [_Trial(s, containers, 1 if s.platform == engine_platform else EMULATED, within) for s in subjects]
     results: dict[Subject, list[Result]] = {subject: [] for subject in subjects}
     with contextlib.ExitStack() as closing:
-        closing.enter_context(signals_as_exceptions())
         closing.callback(containers.stop)
         pool = closing.enter_context(ThreadPoolExecutor(max(2, 2 * (os.cpu_count() or 1))))
         closing.callback(pool.shutdown, cancel_futures=True)

@@ -43,7 +43,7 @@ def run(project_dir: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch) -> Run
          "--load: --push and --load cannot be combined: run bake twice, the second run is cached"),
         ("bake --digests x.json", "--digests: only with --push: it names what was uploaded"),
         ("bake --push --digests gone/x.json", "--digests: gone is not a directory"),
-        ("verify --bundle x --from registry", "--bundle: and --from cannot be combined"),
+        ("verify --bundle x --from registry", "--bundle: cannot be combined with --from"),
     ],
 )  # fmt: skip
 def test_what_is_typed_wrongly_is_told_as_every_other_error(run: Run, typed: str, said: str) -> None:

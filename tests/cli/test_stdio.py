@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -41,3 +43,25 @@ def test_a_stdout_that_was_closed_from_the_start_takes_everything(monkeypatch: p
     stdio.escape()
     stdio.flush()
     stdio.give_up()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_like_ctrl_c(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    cleared = []
+
+    def command() -> None:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            cleared.append(number)
+
+    assert (stdio.run(command), cleared) == (130, [number])
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert stdio.run(lambda: os.kill(os.getpid(), signal.SIGHUP)) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 
 import pytest
 
@@ -18,7 +17,7 @@ from generator.docker.engine import (
     parse_engine,
 )
 from generator.docker.hints import explain
-from generator.docker.process import Completed, Docker, find_docker, signals_as_exceptions
+from generator.docker.process import Completed, Docker, find_docker
 from generator.errors import EngineError
 from generator.text import parse_version
 
@@ -205,12 +204,3 @@ def test_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
         find_docker()
     assert "not installed" in caught.value.message
     assert "install Docker Engine with buildx" in caught.value.hint
-
-
-def test_what_nohup_ignores_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with signals_as_exceptions():
-            os.kill(os.getpid(), signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)

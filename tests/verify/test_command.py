@@ -23,7 +23,7 @@ from tests.fate_plan import plan_of
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("packages", "it is used only during the build"),
+        ("packages", "is used only during the build"),
         ("mysql", "has no contract in the catalogue"),
         ("third-party", "has no contract in the catalogue"),
     ],

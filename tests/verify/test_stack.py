@@ -79,7 +79,9 @@ def workspace(tmp_path: Path) -> Workspace:
     plan = plan_of(platforms=("linux/amd64",))
     assert plan.party is not None
     plan = replace(plan, party=replace(plan.party, smoke=SMOKE))
-    return Workspace(Project(tmp_path), plan, {COMPOSE_FILE: f"services: {json.dumps(dict.fromkeys(SERVICES))}\n"}, ())
+    ends = {name: {"condition": "service_completed_successfully"} for name in SERVICES if name.startswith("schema")}
+    services = {**dict.fromkeys(SERVICES), "roll-10000": {"depends_on": ends}}
+    return Workspace(Project(tmp_path), plan, {COMPOSE_FILE: f"services: {json.dumps(services)}\n"}, ())
 
 
 def engine(**answers: Any) -> Engine:
@@ -105,7 +107,7 @@ def test_a_command_that_fails_is_named_with_its_service_its_output_and_how_to_re
     (result,) = failures(run(engine(**answers), workspace))
     assert (result.image, result.check, result.where) == ("party 9999", "roll counts", "1.3.yaml:2")
     assert (result.expected, result.found) == ("roll-9999 prints ^2 rows", found)
-    compose = "docker compose -f out/compose.yaml"
+    compose = f"docker compose -f {workspace.project.root}/.fategen/stack/compose.yaml"
     assert result.next == f"{compose} up --wait && {compose} exec -T roll-9999 ask rows"
     assert result.log == tuple(f"roll-9999 {number}" for number in range(12, 20))
 
