@@ -73,8 +73,9 @@ def open_bundles(sources: Sequence[Path | Readable], outcome: str) -> Iterator[t
         bases = [bundle for bundle in bundles if bundle is not top]
         unrelated = [b for b in bases if b.index.root not in roots and not layers_in_bases(top, [b])]
         if unrelated:
-            incomplete = len(layers_in_bases(top, bases)) < len(top.index.missing)
-            hint = f"it needs {missing_bases(top, bases)}" if incomplete else "load them one after the other"
+            hint = "give only the bundle and its bases; run the command again for each other bundle"
+            if len(layers_in_bases(top, bases)) < len(top.index.missing):
+                hint = f"it needs {missing_bases(top, bases)}"
             names = [(base.name, f"{base.index.name} ({short_root(base.index.root)})") for base in unrelated]
             raise InputError([Problem(file, f"is {name}, not a base of {top.name}") for file, name in names], hint=hint)
         if pipes := [base.name for base in bases if base.file_size is None]:

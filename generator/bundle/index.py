@@ -303,7 +303,7 @@ def _check(index: BundleIndex) -> None:
     if any(layer.digest not in layers for layer in index.missing):
         raise Malformed("it leaves out a blob that is not a layer of its images")
     if bool(index.bases) != bool(index.missing):
-        raise Malformed("it has base bundles and leaves out no layer, or the other way round")
+        raise Malformed("base bundles and left-out layers must come together")
     for file in index.files:
         if wrong := _wrong_file_name(file.name):
             raise Malformed(f"files: {wrong}")

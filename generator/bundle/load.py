@@ -18,7 +18,7 @@ from generator.bundle.bases import layers_in_bases, missing_bases, open_bundles
 from generator.bundle.engines import Engine, Present
 from generator.bundle.format import TRAILER, blob_name, header, loader_files, padding
 from generator.bundle.index import BundleIndex
-from generator.bundle.reader import Approve, checksum_warning, iter_verified
+from generator.bundle.reader import Approve, iter_verified
 from generator.config import reference
 from generator.config.reference import familiar
 from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
@@ -49,8 +49,6 @@ class LoadResult:
     platform: str
     images: tuple[Loaded, ...]
     signer: str = ""
-    warning: str = ""
-    """what is wrong with the checksum beside the file"""
 
 
 def load(
@@ -120,7 +118,7 @@ def load(
                 yield TRAILER
 
             loaded = names_before.confirm(engine.load("" if as_indexes else wanted_platform, archive()))
-    return LoadResult(bundle.index, wanted_platform, loaded, signer, checksum_warning(bundle))
+    return LoadResult(bundle.index, wanted_platform, loaded, signer)
 
 
 def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
@@ -268,11 +266,15 @@ class Names:
         except BaseException as error:
             if not self.may_change:
                 raise
+            # until they are back: a second Ctrl-C, or an engine that ends here, must leave the old images somewhere
+            lost = [*self._kept]
             lost = self._restore()
             if lost:
                 ways = ", ".join(f"{familiar(n)} → {self._kept.get(n) or self._before[n].id}" for n in lost)
                 message = f"{error}\n  and these names could not be restored: {ways}"
-                raise EngineError(message, hint="docker tag them") from error
+                raise EngineError(
+                    message, hint="tag them again with docker tag, podman tag or ctr images tag"
+                ) from error
             if isinstance(error, FategenError):
                 raise EngineError(f"{error.message}\n  no name was changed", hint=error.hint) from error
             raise

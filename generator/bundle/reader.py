@@ -128,8 +128,6 @@ class Stream:
 
     def __init__(self, source: int | Readable, name: str, position: int = 0) -> None:
         self._source, self.name, self.position = source, name, position
-        self.sha: hashlib._Hash | None = None
-        """of all that is read, if somebody wants it"""
 
     def at(self, position: int) -> Stream:
         """The same file from another byte on."""
@@ -151,8 +149,6 @@ class Stream:
         except OSError as error:
             message = f"{self.name} cannot be read: {error.strerror}"
             raise BundleError(message, hint="check the disk or the connection") from error
-        if self.sha:
-            self.sha.update(data)
         return data
 
 
@@ -203,15 +199,15 @@ def open_bundle(source: Path | Readable, outcome: str = "") -> Iterator[Bundle]:
             regular = stat.S_ISREG(status.st_mode)
             file_size = status.st_size if regular else None
             stream = Stream(file.fileno() if regular else file, str(source))
-            if regular and Path(f"{source}.sha256").is_file():
-                stream.sha = hashlib.sha256()
         else:
             stream = Stream(source, str(getattr(source, "name", "the input")))
         yield Bundle(stream.name, _read_index(stream), stream, file_size, outcome)
 
 
 def file_or_stdin(file: Path) -> Path | Readable:
-    """A file of a command line, or standard input for "-"."""
+    """A file of a command line, or standard input for "-". Raises InputError if that was closed from the start."""
+    if str(file) == "-" and sys.stdin is None:
+        raise InputError(Problem("-", "standard input is closed"), hint="pipe a bundle into this command")
     return sys.stdin.buffer if str(file) == "-" else file
 
 
@@ -315,7 +311,7 @@ def damaged(bundle: Bundle, damages: Sequence[Damage], *, end: int | None = None
         ]
         images = ", ".join(dict.fromkeys(image for damage in missing for image in damage.images))
         message = f"{name} is cut short: it has {end:,} of {size:,} bytes{images and f'; lost: parts of {images}'}"
-        message += f"\n  and before that it is damaged:{listed}" if damages else ""
+        message += f"\n  it is also damaged before that point:{listed}" if damages else ""
         damages += missing
         again = f"bytes {end:,}-{size - 1:,}"
     elif len(damages) == 1:
@@ -343,18 +339,6 @@ def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[
         if damages and damages[-1].missing:
             raise damaged(bundle, damages[:-1], end=bundle.stream.position)
     check_end(bundle, damages)
-
-
-def checksum_warning(bundle: Bundle) -> str:
-    """That the checksum beside an intact bundle, which was read in one pass, is another file's; "" if it is not."""
-    file, stream = Path(f"{bundle.name}.sha256"), bundle.stream
-    if stream.sha is None:
-        return ""
-    stream.sha.update(TRAILER)
-    with contextlib.suppress(OSError), file.open("rb") as opened:
-        if stream.sha.hexdigest().encode() in opened.read(MAX_METADATA_SIZE).split():
-            return ""
-    return f"warning: {file} is not the checksum of this file: one of the two was replaced"
 
 
 def verify_rest(bundle: Bundle, progress: Progress = quiet) -> None:
@@ -406,8 +390,8 @@ def check_end(bundle: Bundle, damages: Sequence[Damage] = ()) -> None:
         damages.append(Damage("the end mark", (), size - len(TRAILER), size, "is not zero"))
     elif stream.take(1):
         # of a pipe it is not known how many
-        end, count = (size + 1, "") if bundle.file_size is None else (end, f"{end - size:,} ")
-        damages.append(Damage("the end", (), size, end, f"has {count}bytes after it"))
+        end, count = (size + 1, "more") if bundle.file_size is None else (end, f"{end - size:,} more")
+        damages.append(Damage("the end", (), size, end, f"is followed by {count} bytes"))
     if damages:
         raise damaged(bundle, damages)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from generator.bundle.save import SaveResult
 
 LOADER, LOADER_README = "fategen-load.pyz", "fategen-load.README.txt"
-_ZSTD_NOTE = "the layers are compressed with zstd: Docker 23 and later, podman and containerd load them"
+_ZSTD_NOTE = "layers are compressed with zstd: Docker 23 and later, podman and containerd load them"
 
 
 def sizes(index: BundleIndex) -> list[tuple[Image, int, int]]:
@@ -62,7 +62,7 @@ def delta_note(index: BundleIndex, bases: Sequence[BundleIndex] = ()) -> str:
     if not index.bases:
         other = sorted({name or "plain tars" for base in bases for name in base.compressions - index.compressions})
         why = f" (their layers are {' and '.join(other)})" if other else ""
-        return f"no base has any of these layers{why}: this is a complete bundle"
+        return f"the bases share no layer with these images{why}: this is a complete bundle"
     blobs = index.blobs()
     size = sum(blobs[layer.digest].size for layer in index.missing)
     many = "1 layer is" if len(index.missing) == 1 else f"{len(index.missing)} layers are"
@@ -101,7 +101,7 @@ def inspected_warning(inspection: Inspection) -> str:
     if file_size is None or file_size == size:
         return ""
     if file_size > size:
-        return f"warning: {name} has {file_size - size:,} bytes after its end; copy it again"
+        return f"warning: {name} is {file_size - size:,} bytes too long; copy it again"
     missing = f"{file_size:,}-{size - 1:,}"
     return f"warning: {name} is cut short: it has {file_size:,} of {size:,} bytes; copy bytes {missing} again"
 

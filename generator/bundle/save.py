@@ -74,14 +74,16 @@ def save(
 
     The same layouts give the same bytes, on every host and on every run. Raises InputError (all problems of all images
     at once), BundleError (a layout that is damaged or lies; names image and digest), EngineError (the disk is full or
-    fails). Whatever it raises, the file ``output`` is what it was before. A stream raises BrokenPipeError if nobody
-    reads it any more; who reads it can tell whether it is complete, since a bundle has an end.
+    fails). Whatever it raises, the file ``output`` is what it was before, or whole and without its checksum. A stream
+    raises BrokenPipeError if nobody reads it any more; who reads it can tell whether it is complete, since a bundle has
+    an end.
     """
     plan, read = _planned(images, name, bases, files or {}, prefix)
     if isinstance(output, Path):
         check_place(output)
-        _check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
         with _output_file(output) as file:
+            # what a killed save left of this file is freed now
+            _check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
             digest = _write(file, plan, read, fetching, progress)
         sums = output.with_name(output.name + ".sha256")
         with disk_errors(sums, _ANOTHER_DISK):

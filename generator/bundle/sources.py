@@ -56,11 +56,8 @@ def check_bundle_names(names: Sequence[str], read_plan: Callable[[], Plan | None
         bundle = bundles.pop() if len(bundles) == 1 else "all"
         of = "" if bundle == DEFAULT else f"{bundle} "
         hint = f"fategen bundle save {of}{' '.join(f'--image {name}' for name in meant)}"
-    wrong = f"no bundle has this name{suggestion}; there are"
-    if len(names) > 1:
-        wrong = f"are {len(names)} names, a bundle has one of"
-    message = f"{wrong} {', '.join(BUNDLES)}"
-    raise InputError(Problem(" ".join(names), message), hint=hint)
+    wrong = f"no bundle has this name{suggestion}" if len(names) == 1 else f"expected one bundle name, got {len(names)}"
+    raise InputError(Problem(" ".join(names), f"{wrong}; there are {', '.join(BUNDLES)}"), hint=hint)
 
 
 def selected(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:

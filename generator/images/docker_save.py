@@ -75,7 +75,7 @@ class DockerSave(Generic[T]):
             layers = self._layers_in_manifest_json(identity)
         parsed = parse_config(self._document(config))
         if len(layers) != len(parsed.diff_ids):
-            raise Malformed(f"the layers of image {identity} are not those that its config names")
+            raise Malformed(f"the layers of image {identity} do not match the diff IDs in its config")
         if platform not in ("", parsed.platform):
             return None
         return SavedImage(self._document(config), parsed.diff_ids, tuple(layers))
@@ -232,7 +232,7 @@ def compress_layers(
     for identity in ids:
         image = saved.image(identity)
         if image is None or tuple(saved.layers.get(layer) for layer in image.layers) != image.diff_ids:
-            raise Malformed(f"the layers of image {identity} are not those that its config names")
+            raise Malformed(f"the layers of image {identity} do not match the diff IDs in its config")
         layers = [layer for diff_id in image.diff_ids if (layer := store.compressed(diff_id))]
         manifests[identity] = store.put_manifest(image.config, layers, oci=oci)
     return manifests

@@ -30,7 +30,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members: dict[str, object] = {}
     for key, value in pairs:
         if key in members:
-            raise Malformed(f"the key {key[:40]!r} stands twice")
+            raise Malformed(f"duplicate key {key[:40]!r}")
         members[key] = value
     return members
 

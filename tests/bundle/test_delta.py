@@ -119,7 +119,7 @@ def test_what_is_no_base_is_told_before_a_byte_is_sent(chain: Chain, tmp_path: P
     same_names = [image(tmp_path, name, own("evil")) for name in "xy"]
     wrong = save(same_names, tmp_path / "wrong.fate.tar", name="a").path
     newer = save([image(tmp_path / "n", "x", BASE, own("x1"))], tmp_path / "newer.fate.tar", name="newer").path
-    each = "load them one after the other"
+    each = "give only the bundle and its bases; run the command again for each other bundle"
     for file, base, name, hint in (
         (chain.b, wrong, "a", f"it needs a (root digest {short_root(index(chain.a).root)})"),
         (chain.a, chain.whole, "c", each),

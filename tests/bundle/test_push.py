@@ -91,7 +91,7 @@ def test_of_a_damaged_bundle_nothing_is_sent(registry: Loopback, made: Made, fil
 
 
 @pytest.mark.parametrize(
-    ("cut", "more", "said"), [(None, bytes(3000), "has 3,000 bytes after it"), (-700, b"", "is cut short"),
+    ("cut", "more", "said"), [(None, bytes(3000), "is followed by 3,000 more bytes"), (-700, b"", "is cut short"),
                               (-1, b"x", "the end mark")]
 )  # fmt: skip
 def test_of_a_bundle_that_ends_in_the_wrong_place_nothing_is_sent(
@@ -106,8 +106,10 @@ def test_of_a_bundle_that_ends_in_the_wrong_place_nothing_is_sent(
 
 def test_the_same_command_goes_on_after_an_error(registry: Loopback, file: Path) -> None:
     registry.lies.append(says("PUT /manifests/", 403, error_of("DENIED", "the quota is used up")))
-    with pytest.raises(EngineError, match=r"inside/fate/a: 403 DENIED: the quota is used up\)\n  no tag was written"):
+    full = r"project inside is full \(.*inside/fate/a: 403 DENIED: the quota is used up\)\n  no tag was written"
+    with pytest.raises(EngineError, match=full) as error:
         send(registry, file)
+    assert "free space in project inside, or have its quota raised" in error.value.hint
     registry.lies.clear()
     registry.asked.clear()
     assert {p.state for p in send(registry, file, "a")} == {"pushed"}

@@ -312,9 +312,10 @@ def test_threads_tell_the_same_as_one_pass(
             verify(file)
         with pytest.raises(BundleError) as one:
             verify(stream)
-        wanted = one.value.render().replace("has bytes after", "has 4 bytes after")
+        wanted = one.value.render().replace("followed by more", "followed by 4 more")
         wanted = wanted.replace(
-            f"-{len(made.data):,} of the file, has 4", f"-{len(made.data) + 3:,} of the file, has 4"
+            f"-{len(made.data):,} of the file, is followed by 4",
+            f"-{len(made.data) + 3:,} of the file, is followed by 4",
         )
         assert apart.value.render() == wanted, what
 

@@ -75,8 +75,8 @@ def test_zstd_layers_are_reported_and_a_base_whose_layers_are_compressed_another
     for name in ("proxy", "roll"):
         write_image(project / "built", name, ZSTD)
     said = save("--base", "gzip.fate.tar", "-o", "new.fate.tar")[1]
-    assert "no base has any of these layers (their layers are gzip)" in said
-    assert "the layers are compressed with zstd: Docker 23 and later" in said
+    assert "the bases share no layer with these images (their layers are gzip)" in said
+    assert "layers are compressed with zstd: Docker 23 and later" in said
 
 
 def test_a_delta_does_not_overwrite_its_base(project: Path, save: Run) -> None:
@@ -194,7 +194,9 @@ def test_what_no_bundle_is_called_is_told_with_the_command_that_saves_it(words: 
     with pytest.raises(InputError) as caught:
         check_bundle_names(words.split(), plan_of)
     meant = "; did you mean redis?" if words == "rediss" else ""
-    wrong = "are 2 names, a bundle has one of" if " " in words else f"no bundle has this name{meant}; there are"
+    wrong = (
+        "expected one bundle name, got 2; there are" if " " in words else f"no bundle has this name{meant}; there are"
+    )
     assert str(caught.value) == f"{words}: {wrong} components, third-party, all"
     assert caught.value.hint == step
 

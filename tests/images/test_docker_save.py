@@ -142,13 +142,13 @@ def test_of_a_stream_that_ends_in_the_middle_docker_says_why(problem: str, words
 
 def test_a_layer_that_is_missing_or_has_other_content_than_its_name_says_is_refused_known_or_not(store: Store) -> None:
     false = since_25({sha256(BASE): tar({"etc/base": b"other\n"})})
-    with pytest.raises(Malformed, match="are not those that its config names"):
+    with pytest.raises(Malformed, match="do not match the diff IDs in its config"):
         compress(false, store)
     compress(since_25(), store)
     missing = since_25()
     del missing[blob(sha256(BASE))]
     for files in (false, missing):
-        with pytest.raises(Malformed, match="are not those that its config names"):
+        with pytest.raises(Malformed, match="do not match the diff IDs in its config"):
             compress(files, store)
 
 
