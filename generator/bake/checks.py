@@ -103,7 +103,7 @@ def flag_problems(build: Build) -> Iterator[Problem]:
             yield Problem(target.name, f"a third-party image keeps its own name and is never pushed; {instead}")
         if output != "none" and target.kind == "builder":
             yield Problem(
-                target.name, f"it is used only during the build and has no tag to {output}; remove --{output}"
+                target.name, f"it is a build-only image without a tag, so it cannot be {output}ed: remove --{output}"
             )
         if build.job.options.published_base and target.kind == "base":
             yield Problem("--published-base", f"{target.name} is not built; name the components instead")
@@ -364,7 +364,7 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
             facts = answers.facts()
     # where the project is; a daemon elsewhere may have another disk
     free, needed = shutil.disk_usage(start).free, f"{DISK_NEEDED / 1e9:.0f} GB for a full build and a bundle"
-    get = "docker buildx prune frees build caches; you can delete .fategen"
+    get = "docker buildx prune frees build caches; you can delete .fategen/layouts and .fategen/logs"
     scarce = () if free >= DISK_NEEDED else (get, "small builds")
     checks.append(Check("disk", "note" if scarce else "ok", f"{free // 10**9} GB free", needed, *scarce))
     needed = "to keep the rendered files under review"

@@ -63,7 +63,7 @@ def source_commits(context: BakeContext) -> dict[str, str]:
         commits[source.name] = state.commit if state else source.revision
         if state and (state.dirty or not state.commit):
             why = "has uncommitted changes" if state.dirty else "is not a git checkout of its own"
-            problems.append(Problem(source.location, f"{why}: nothing tells whether another machine builds the same"))
+            problems.append(Problem(source.location, f"{why}: another machine might build something else"))
     if problems:
         raise InputError(problems, hint="commit everything, then run the same command again")
     return commits
@@ -187,9 +187,9 @@ def _uploaded(value: object) -> Uploaded:
 
 def _of_another_project(file: DigestsFile, expected: Mapping[str, str]) -> Iterator[Problem]:
     """How a file is not of this project, as it is now."""
-    for key, what in {"release": "is of release", "prefix": "was uploaded to", "tag": "is of tag"}.items():
+    for key, to in {"release": "for release", "prefix": "to", "tag": "for tag"}.items():
         if (value := file.release[key]) != expected[key]:
-            yield Problem(file.file, f"{what} {value}, this project of {expected[key]}")
+            yield Problem(file.file, f"was uploaded {to} {value}; the {key} of this project is {expected[key]}")
             return
     if file.release["settings"] != expected["settings"]:
         stale = "is stale: it was built with other settings, templates, catalogue or source paths than this project has"

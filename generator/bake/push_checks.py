@@ -17,7 +17,7 @@ from generator.bake.job import Options
 from generator.bake.prepare import make_environment
 from generator.config.reference import parse_reference
 from generator.config.settings import key_of
-from generator.docker.credentials import certificates, trust_text
+from generator.docker.credentials import certificates, system_bundle
 from generator.docker.engine import Facts
 from generator.docker.hints import GET_LOGIN
 from generator.errors import EngineError, Problem
@@ -34,6 +34,7 @@ from generator.workspace import Workspace
 PATIENCE = 10.0
 """Seconds in which the registries of bases have to answer."""
 WITHOUT = "everything except bake --push"
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
 def push_problems(targets: Sequence[Target], access: Access) -> list[Refusal]:
@@ -112,7 +113,7 @@ def base_problems(
             wanted = [(t.name, p) for t in users[base] for p in t.platforms if platform_name(p) != platform_name(only)]
             if only and wanted:
                 images, others = (" ".join(dict.fromkeys(words)) for words in zip(*wanted, strict=True))
-                wrong = f"it is for {only} alone: {images} for {others} would have its programs"
+                wrong = f"it exists only for {only}: {images} for {others} would contain its binaries"
                 step = f"set {key_of(base.name, '_IMAGE')} to an image with all platforms, or add --platform {only}"
                 return Problem(base.reference, f"{wrong}; {step}")
         return None
@@ -151,13 +152,14 @@ def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapp
 
 
 def client_trust(host: str, environment: Mapping[str, str], authorities: Sequence[Path], state: Path) -> dict[str, str]:
-    """What to add to bake's environment so that buildx, which fetches tokens itself, trusts what docker trusts.
+    """What to add to bake's environment so that buildx trusts what docker trusts: a file in ``state``, if needed.
 
-    Writes a file with the system's authorities and the registry's into ``state`` if it has any of its own.
+    buildx fetches tokens itself and trusts the system's authorities alone, whatever certs.d says ("failed to fetch
+    oauth token … certificate signed by unknown authority"). Only certificates are copied: such a file may hold a key.
     """
-    files = [*certificates(host, environment), *authorities]
-    if not files:
+    if not (files := [*certificates(host, environment), *authorities]):
         return {}
-    file = state / "registry-ca.pem"
-    file.write_text(trust_text(files, environment), encoding="utf-8")
+    bundle, file = system_bundle(environment), state / "registry-ca.pem"
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in ([bundle, *files] if bundle else files)]
+    file.write_text("".join(f"{found}\n" for text in texts for found in _CERTIFICATE.findall(text)), encoding="utf-8")
     return {"SSL_CERT_FILE": str(file)}

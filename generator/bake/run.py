@@ -69,7 +69,7 @@ UNREACHED = re.compile(
 )
 """How the tools in a step say that a download failed."""
 TRIES = 5
-FIX = "fix it, then run the same command: finished steps are cached"
+FIX = "fix it, then run the same command again: finished steps are cached"
 
 TICK = 0.2
 """Seconds between two looks at the clock of a live view."""
@@ -124,8 +124,10 @@ def run_bake(
     built them, so that no step is run again and no build cache is written.
     """
 
+    seconds: dict[str, float] = {}
+
     def once(part: Mapping[str, str], again: bool) -> BakeResult:
-        return _run_once(context, title, part, overrides, again)
+        return _run_once(context, title, part, overrides, again, seconds)
 
     return with_retries(once, outputs, context.view.note, again=again)
 
@@ -175,7 +177,7 @@ def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: st
         step = known.hint
     elif not in_step and (reason := passing(message)):
         again = "restart it" if reason == LOST else "wait"
-        step = f"the engine {reason}, {TRIES} times: {again}, then run the same command"
+        step = f"the engine {reason} ({TRIES} attempts): {again}, then run the same command again"
     else:
         step = FIX
     consequence = "      nothing was published" if job.options.output == "push" else ""
@@ -184,9 +186,17 @@ def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: st
 
 
 def _run_once(
-    context: BakeContext, title: str, outputs: Mapping[str, str], overrides: Sequence[str], again: bool
+    context: BakeContext,
+    title: str,
+    outputs: Mapping[str, str],
+    overrides: Sequence[str],
+    again: bool,
+    seconds: dict[str, float],
 ) -> BakeResult:
-    """Names linked targets too: buildx 0.13 exports one that is not named as an image without a name."""
+    """Names linked targets too: buildx 0.13 exports one that is not named as an image without a name.
+
+    ``seconds`` gets what each image took: the next try finds the steps of one that failed in the cache.
+    """
     job, view = context.job, context.view
     names = [target.name for target in job.involved]
     metadata = context.state / "metadata.json"
@@ -223,6 +233,8 @@ def _run_once(
     finally:
         view.end(failed=code != 0)
     steps = reader.steps.values()
+    for image, busy in busy_seconds(job, steps).items():
+        seconds[image] = seconds.get(image, 0.0) + busy
     for note in cache_notes(job, steps):
         view.note(note)
     if code:
@@ -230,7 +242,7 @@ def _run_once(
     content: Any = json.loads(metadata.read_text(encoding="utf-8"))
     digests = {target.name: content.get(target.name, {}).get("containerimage.digest") for target in job.targets}
     exported = {name: str(digest) for name, digest in digests.items() if digest}
-    return BakeResult(exported, busy_seconds(job, steps))
+    return BakeResult(exported, seconds)
 
 
 # what the steps say

@@ -47,24 +47,13 @@ def command(
             published = join(workspace, files, Registry(access), state, overwrite=overwrite, progress=bar)
     except RegistryError as error:
         raise not_published(access, workspace.plan.settings.prefix, error, state) from error
-    images = [
-        {
-            "references": [f"{access.host}/{p.publication.path}:{tag}" for tag in p.publication.tags],
-            "digest": p.publication.target.digest,
-            "platforms": list(p.publication.contents.platforms),
-            "sizes": p.publication.contents.sizes,
-            "state": p.state,
-        }
-        for p in published
-    ]
-    rows = [
-        (
-            below(workspace.plan.settings.prefix, p.publication.path),
-            " ".join(p.publication.contents.platforms),
-            " + ".join(human(size) for size in p.publication.contents.sizes.values()),
-            short_digest(p.publication.target.digest),
-            p.state,
-        )
-        for p in published
-    ]
+    images: list[dict[str, object]] = []
+    rows: list[tuple[str, ...]] = []
+    for p in published:
+        path, digest, contents = p.publication.path, p.publication.target.digest, p.publication.contents
+        names = [f"{access.host}/{path}:{tag}" for tag in p.publication.tags]
+        known = {"platforms": list(contents.platforms), "sizes": contents.sizes, "state": p.state}
+        images.append({"references": names, "digest": digest, **known})
+        sizes, name = " + ".join(map(human, contents.sizes.values())), below(workspace.plan.settings.prefix, path)
+        rows.append((name, " ".join(contents.platforms), sizes, short_digest(digest), p.state))
     show(output_format, images, table(("IMAGE", "PLATFORMS", ">SIZE", "DIGEST", ""), rows))

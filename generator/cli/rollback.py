@@ -44,7 +44,7 @@ def command(directory: Path) -> None:
     if any(left.problem and not left.final for left in states.values()):
         raise EngineError("not every tag could be put back", hint="run fategen rollback again")
     if any(left.problem for left in states.values()):
-        raise EngineError("new tags are left", hint="delete them in the registry itself")
+        raise EngineError("some new tags could not be deleted", hint="delete them in the registry itself")
 
 
 def _access(directory: Path, host: str) -> Access:

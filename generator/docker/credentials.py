@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,19 +141,3 @@ def system_bundle(environment: Mapping[str, str]) -> Path | None:
     """The file with the system's authorities, as Go would choose it."""
     named = environment.get("SSL_CERT_FILE")
     return next((Path(path) for path in ([named] if named else BUNDLES) if Path(path).is_file()), None)
-
-
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
-
-
-def trust_text(files: Sequence[Path], environment: Mapping[str, str]) -> str:
-    """The system's authorities and those in ``files``, in one text for ``SSL_CERT_FILE``. OSError as reading has it.
-
-    buildx fetches tokens itself and trusts the system's authorities alone (its auth provider is given no TLS
-    configuration), whatever certs.d says: "failed to fetch oauth token … certificate signed by unknown authority".
-    Only certificates are taken over: what else such a file holds (a key, a remark) is not to be copied.
-    """
-    bundle = system_bundle(environment)
-    paths = [*([bundle] if bundle else []), *files]
-    texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
-    return "".join(f"{certificate}\n" for text in texts for certificate in _CERTIFICATE.findall(text))

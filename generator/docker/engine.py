@@ -162,29 +162,21 @@ def inspect(docker: Docker, answers: Answers) -> Facts:
     return replace(answers, builder=parse_builder(started.stdout)).facts()
 
 
-def parse_platforms(text: str) -> tuple[str, ...]:
-    """``linux/amd64*, linux/amd64/v2, linux/arm64`` -> the platforms, without marks and CPU levels.
-
-    ``*`` marks a platform that the user set; ``/v2`` on amd64 and ``/v8`` on arm64 are levels of the same platform,
-    while ``linux/arm/v7`` and ``linux/arm/v6`` differ (containerd's platforms package).
-    """
-    names = (name.strip().rstrip("*") for name in text.split(","))
-    plain = (re.sub(r"^([^/]+/(?:amd64|arm64))/.*$", r"\1", name) for name in names if name)
-    return tuple(dict.fromkeys(plain))
-
-
 def parse_builder(text: str) -> Builder:
     """Read what ``docker buildx inspect`` prints: the builder's own lines, then one block for each node."""
     head, _, tail = text.partition("\nNodes:")
     fields = _fields(head)
     nodes = [_fields(block) for block in re.split(r"\n(?=Name:)", tail.strip()) if block.strip()]
     error = fields.get("error", "") or next((node["error"] for node in nodes if "error" in node), "")
+    names = (name.strip().rstrip("*") for node in nodes for name in node.get("platforms", "").split(","))
+    # "*": the user set it; /v2 of amd64 and /v8 of arm64 are levels of one platform, arm/v6 and arm/v7 are two
+    platforms = dict.fromkeys(re.sub(r"^([^/]+/(?:amd64|arm64))/.*$", r"\1", name) for name in names if name)
     return Builder(
         fields.get("name", ""),
         fields.get("driver", ""),
         running=bool(nodes) and all(node.get("status") == "running" for node in nodes),
         buildkits=tuple(node.get("buildkit version", "") for node in nodes),
-        platforms=tuple(dict.fromkeys(p for node in nodes for p in parse_platforms(node.get("platforms", "")))),
+        platforms=tuple(platforms),
         error=error,
     )
 

@@ -23,6 +23,7 @@ GET_PERMISSION = (
 GET_DAEMON = "start it (systemctl start docker), or choose another one with DOCKER_HOST or docker context use"
 GET_LOGIN = "docker login {host}"
 GET_RIGHT = "ask for permission to push to project {project} (in Harbor, the role Developer or a robot that may push)"
+GET_QUOTA = "free space in project {project}, or have its quota raised"
 GET_AUTHORITY = "put the CA at /etc/docker/certs.d/{host}/ca.crt, here and where the builder runs"
 
 _NO_DAEMON = re.compile(
@@ -53,6 +54,8 @@ _PUSH_CERTIFICATE = re.compile(r"x509|certificate|gave HTTP response to HTTPS cl
 _PUSH_DENIED = re.compile(
     r"40[13] (?:Unauthorized|Forbidden)|unauthorized|insufficient_scope|denied|authorization failed"
 )
+QUOTA = re.compile(r"\bquota\b|exceed the configured", re.IGNORECASE)
+"""How a registry that is full says so (Harbor: 403 DENIED, as for a missing right)."""
 _PUSH_UNREACHABLE = re.compile(r"no such host|connection refused|i/o timeout|network is unreachable|no route to host")
 
 
@@ -66,8 +69,9 @@ def explain_push(output: str, repository: str) -> str:
         )
     if _PUSH_CERTIFICATE.search(output):
         return GET_AUTHORITY.format(host=host)
-    if _PUSH_DENIED.search(output):
-        return f"{GET_LOGIN}, or {GET_RIGHT}".format(host=host, project=path.partition("/")[0])
+    if (full := QUOTA.search(output)) or _PUSH_DENIED.search(output):
+        advice = GET_QUOTA if full else f"{GET_LOGIN}, or {GET_RIGHT}"
+        return advice.format(host=host, project=path.partition("/")[0])
     if _PUSH_UNREACHABLE.search(output):
         return f"check that the builder can reach {host}"
     return ""

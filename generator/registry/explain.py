@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from generator.config.reference import parse_reference
 from generator.docker.credentials import config_directory
-from generator.docker.hints import GET_AUTHORITY, GET_LOGIN, GET_RIGHT
+from generator.docker.hints import GET_AUTHORITY, GET_LOGIN, GET_QUOTA, GET_RIGHT, QUOTA
 from generator.errors import EngineError, Problem
 from generator.registry.client import refused_pushes
 from generator.registry.http import ErrorKind, RegistryError
@@ -81,6 +81,9 @@ def not_published(access: Access, prefix: str, error: RegistryError, state: Path
     namespace = parse_reference(f"{prefix}/image").path.rpartition("/")[0]
     step = if_refused if error.code in ("MANIFEST_INVALID", "UNSUPPORTED") else ""
     texts: Texts = {**_PUSH, "missing": ("{detail}", ""), "unknown": ("{detail}", step)}
+    if QUOTA.search(error.detail):
+        full = ("project {project} is full{quoted}", GET_QUOTA)
+        texts = {**texts, "denied": full, "no login": full}
     _, what, step = _push_problem(access, [namespace], error, texts)
     again = "run the same command again: what was uploaded is not sent again"
     hint = f"{step}; then {again}" if step else again
@@ -94,7 +97,7 @@ def _push_problem(access: Access, paths: Sequence[str], error: RegistryError, te
         "host": access.host,
         "name": "its name in PREFIX; one without TLS must be among the engine's insecure-registries",
         "login": f"the login of {user}" if user else "docker's login",
-        "user": user or ("docker's login" if login else "who is not logged in"),
+        "user": user or ("docker's login" if login else "an anonymous user"),
         "config": str(config_directory(access.environment) / "config.json"),
     }
     project = paths[0].partition("/")[0]

@@ -214,7 +214,7 @@ def join_url(base: str, address: str) -> str:
         url = urljoin(base, address)
         urlsplit(url).port  # noqa: B018 - reading it checks it
     except ValueError as error:
-        raise RegistryError("unknown", "it redirects to an invalid address") from error
+        raise RegistryError("unknown", "it sent an invalid address") from error
     if (scheme := urlsplit(url).scheme) not in ("http", "https"):
         # not the address: it may repeat a login
         raise RegistryError("unknown", f"it redirects to an address that is not http ({scheme[:20]}:)")

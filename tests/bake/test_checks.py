@@ -27,7 +27,7 @@ from generator.bake.checks import (
     several_loaded,
 )
 from generator.bake.job import Options, make_job
-from generator.config.settings import Override
+from generator.config.settings import key_of
 from generator.docker.engine import BUILDX_UNKNOWN, Answers, Builder, Engine, Facts, Store
 from generator.docker.git import Checkout
 from generator.docker.process import Completed
@@ -92,7 +92,7 @@ def workspace(project_dir: Path) -> Workspace:
 @pytest.mark.parametrize(
     ("name", "options", "problem"),
     [
-        ("packages", {"output": "push"}, "packages: it is used only during the build and has no tag to push"),
+        ("packages", {"output": "push"}, "packages: it is a build-only image without a tag, so it cannot be pushed"),
         ("mysql", {"output": "push"}, "mysql: a third-party image keeps its own name"),
         ("base-image", {"published_base": True}, "--published-base: base-image is not built"),
     ],
@@ -103,19 +103,19 @@ def test_a_flag_that_does_not_go_with_an_image(plan: Plan, name: str, options: d
 
 
 def file_problems(root: Path, source: Path | None = None, **settings: str) -> list[str]:
-    overrides = (Override("fate", str(source), ".env:4"),) if source else ()
+    overrides = (("FATE_SOURCE", str(source)),) if source else ()
     build = build_of(plan_of(sources=overrides, **settings), "all", root=root)
     return [str(problem) for check in file_checks(build) for problem in check.problems]
 
 
 def test_a_source_or_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert file_problems(tmp_path, Path("../FATE"), ca_bundle="ca.pem", others=(("REQUIREMENTS", "gone.txt"),)) == [
-        ".env:4: FATE_SOURCE: ../FATE is not a directory",
+        ".env: FATE_SOURCE: ../FATE is not a directory",
         ".env: CA_BUNDLE: ca.pem is not a file",
         ".env: REQUIREMENTS: gone.txt is not a file",
     ]
     (tmp_path / "FATE").mkdir()
-    assert file_problems(tmp_path, Path("FATE")) == [".env:4: FATE_SOURCE: FATE is empty: a checkout is expected"]
+    assert file_problems(tmp_path, Path("FATE")) == [".env: FATE_SOURCE: FATE is empty: a checkout is expected"]
 
 
 def test_sources_and_files_that_are_there_are_no_problem(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_typo_in_the_projects_own_template_is_not_the_checkouts_fault(tmp_path
     own.parent.mkdir(parents=True)
     packaged = packaged_data("templates") / "dockerfiles/python.Dockerfile.j2"
     own.write_text(packaged.read_text().replace("COPY --from=fate fate_flow", "COPY --from=fate fate_flw"))
-    plan = plan_of(sources=(Override("fate", str(SAMPLE / "fate"), ".env:4"),))
+    plan = plan_of(sources=(("FATE_SOURCE", str(SAMPLE / "fate")),))
     project = Project(tmp_path)
     tree = render(plan, project.search_path("templates"))
     job = make_job(plan, ("all",), Options())
@@ -155,7 +155,7 @@ def test_a_typo_in_the_projects_own_template_is_not_the_checkouts_fault(tmp_path
 
 
 def dirty(names: tuple[str, ...], source: str = "fate", **options: object) -> list[str]:
-    plan = plan_of(sources=(Override(source, f"../{source}", ".env:5"),))
+    plan = plan_of(sources=((key_of(source, "_SOURCE"), f"../{source}"),))
     if options.pop("own_tag", False):
         plan = replace(plan, settings=replace(plan.settings, origins=(("TAG", "--set"),)))
     local = next(s for t in plan.targets for s in t.sources if s.name == source)
@@ -165,7 +165,7 @@ def dirty(names: tuple[str, ...], source: str = "fate", **options: object) -> li
 
 def test_uncommitted_changes_are_not_pushed_to_the_tags_of_env() -> None:
     [problem] = dirty(("components",))
-    assert problem.startswith(".env:5: fate: ../fate at commit 1a2b3c4d5e6f")
+    assert problem.startswith(".env: fate: ../fate at commit 1a2b3c4d5e6f")
     assert "--set TAG=…" in problem and "--allow-dirty" in problem
     assert len(dirty(("all",))) == 2, "BASE_TAG too"
 

@@ -196,8 +196,8 @@ def with_settings(workspace: Workspace, **changes: str) -> Workspace:
     ("other", "says"),
     [
         (lambda project: with_settings(project, prefix="10.0.0.5/other"),
-         r"was uploaded to 10\.0\.0\.5/other, this project of "),
-        (lambda project: with_settings(project, tag="2"), "is of tag 2"),
+         r"was uploaded to 10\.0\.0\.5/other; the prefix of this project is "),
+        (lambda project: with_settings(project, tag="2"), "was uploaded for tag 2; the tag"),
         (lambda project: replace(project, tree={**project.tree, "dockerfiles/egg/Dockerfile": ""}), "is stale"),
     ],
 )  # fmt: skip

@@ -18,7 +18,6 @@ from generator.bake.push_checks import (
     push_problems,
     registry_checks,
 )
-from generator.config.settings import Override
 from generator.docker.engine import Builder, Engine, Facts
 from generator.docker.hints import explain_push
 from generator.project import Project
@@ -138,15 +137,15 @@ def test_a_tag_that_exists_is_told_before_the_build_unless_it_may_move(registry:
 def test_a_base_with_one_platform_is_told_of_images_with_others(registry: Loopback, tmp_path: Path) -> None:
     registry.put_layout("alone", "1", image(tmp_path, "alone").layout)
     registry.put_layout("both", "1", multi(tmp_path / "both", "both"))
-    images = [("jre", f"{registry.host}/both:1"), ("python-base", f"{registry.host}/alone:1")]
-    images += [("maven", f"{registry.host}/alone:1"), ("redis", f"{registry.host}/gone:1")]
-    plan = plan_of(others=(("REQUIREMENTS", "own.txt"),), images=tuple(Override(*image, ".env:9") for image in images))
+    images = [("JRE_IMAGE", f"{registry.host}/both:1"), ("PYTHON_BASE_IMAGE", f"{registry.host}/alone:1")]
+    images += [("MAVEN_IMAGE", f"{registry.host}/alone:1"), ("REDIS_IMAGE", f"{registry.host}/gone:1")]
+    plan = plan_of(others=(("REQUIREMENTS", "own.txt"),), images=tuple(images))
     environment = {"DOCKER_CONFIG": str(tmp_path)}
     targets = [target for target in plan.targets if target.name in ("base-image", "roll", "packages", "redis")]
     [problem] = base_problems(targets, environment, (), (registry.host,))
     assert str(problem) == (
-        f"{registry.host}/alone:1: it is for linux/amd64 alone: base-image for linux/arm64 would have its programs; "
-        "set PYTHON_BASE_IMAGE to an image with all platforms, or add --platform linux/amd64"
+        f"{registry.host}/alone:1: it exists only for linux/amd64: base-image for linux/arm64 would contain "
+        "its binaries; set PYTHON_BASE_IMAGE to an image with all platforms, or add --platform linux/amd64"
     )
     assert not [path for method, path, _ in registry.asked if method == "GET" and "both" in path], "that is a pull"
 
@@ -171,6 +170,13 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
     asked = Asked(tmp_path, "h.example.com").trust(ca)
     given = client_trust("h.example.com", asked.environment, (), tmp_path)
     assert ca.cert_pem.bytes().decode() in Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8")
+    system, own = (f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n" for name in ("system", "own"))
+    (tmp_path / "system.pem").write_text(system, encoding="utf-8")
+    key = "-----BEGIN PRIVATE KEY-----\nkey\n-----END PRIVATE KEY-----\n"
+    (tmp_path / "own.pem").write_text(f"# a remark\n{key}{own.rstrip()}", encoding="utf-8")
+    environment = {"SSL_CERT_FILE": str(tmp_path / "system.pem")}
+    given = client_trust("other.example.com", environment, [tmp_path / "own.pem"], tmp_path)
+    assert Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8") == system + own
     assert client_trust("other.example.com", asked.environment, (), tmp_path) == {}
 
 
@@ -184,6 +190,7 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
         ("tls: failed to verify certificate: x509: certificate signed by unknown", "/etc/docker/certs.d/h:1/ca.crt"),
         ("remote error: tls: bad certificate", "/etc/docker/certs.d/h:1/ca.crt"),
         ("unexpected status from PUT request to https://h:1/v2/: 403 Forbidden", "docker login h:1, or ask for pe"),
+        ("403 Forbidden: adding 9 MiB of storage will exceed the configured upper limit", "free space in project fate"),
         ("server message: insufficient_scope: authorization failed", "push to project fate"),
         ("dial tcp: lookup h: no such host", "check that the builder can reach h:1"),
         ("no space left on device", ""),

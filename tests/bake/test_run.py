@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from generator.bake.events import Reader, StepEvent, StepName, parse_name
 from generator.bake.job import Job
-from generator.bake.run import FIX, BakeResult, base_hint, busy_seconds, failure, with_retries
+from generator.bake.run import FIX, BakeContext, BakeResult, base_hint, busy_seconds, failure, run_bake, with_retries
 from generator.bake.run import bake_error as error_of
-from generator.config.settings import Override
+from generator.bake.view import View
+from generator.docker.engine import Builder, Engine, Facts
 from generator.docker.hints import GET_DAEMON
+from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
 from generator.plan.plan import Plan
-from generator.project import Project
+from generator.project import STATE, Project
 from generator.workspace import Workspace, load
 from tests.fate_plan import job_of, plan_of
 
@@ -71,6 +76,8 @@ def read(name: str) -> tuple[Reader, list[StepEvent]]:
         ("[egg] resolving provenance for metadata file", "egg", "", "", "resolving provenance for metadata file", True),
         ("[auth] library/redis:pull token for registry", "", "", "auth", "library/redis:pull token for registry", True),
         ("importing cache manifest from x", "", "", "", "importing cache manifest from x", True),
+        ("[egg auth 2/3] RUN make", "egg", "", "auth 2/3", "RUN make", False),
+        ("[egg linux/amd64 context 1/1] RUN x", "egg", "linux/amd64", "context 1/1", "RUN x", False),
         ("[egg storage 2/2] RUN <<EOF (a\nb)", "egg", "", "storage 2/2", "RUN <<EOF (a\nb)", False),
     ],
 )  # fmt: skip
@@ -272,9 +279,9 @@ def test_a_base_that_cannot_be_had_names_the_keys_that_say_where_it_comes_from(s
 
 
 def test_a_base_of_ones_own_names_the_line_that_says_it() -> None:
-    plan = plan_of(images=(Override("jre", "jre:8-typo", ".env:9"),))
+    plan = plan_of(images=(("JRE_IMAGE", "jre:8-typo"),))
     said = base_hint(job_of(plan, "roll"), plan.settings, "load metadata for docker.io/library/jre:8-typo")
-    assert said == "jre:8-typo is the base jre, as JRE_IMAGE says: correct it (.env:9)"
+    assert said == "jre:8-typo is the base jre, as JRE_IMAGE says: correct it (.env)"
 
 
 def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:
@@ -299,15 +306,16 @@ def test_a_failure_of_buildx_itself_gives_its_own_words(plan: Plan) -> None:
     ("said", "in_step", "hint"),
     [
         ("failed to solve: DeadlineExceeded: context deadline exceeded", False,
-         "the engine stopped answering during the build, 5 times: wait, then run the same command"),
+         "the engine stopped answering during the build (5 attempts): wait, then run the same command again"),
         ("unexpected status from PUT request to http://r/v2/fate/roll/blobs/uploads/1?digest=sha256%3A1: 404 Not Found",
-         False, "the engine could not send everything to the registry, 5 times: wait, then run the same command"),
+         False, "the engine could not send everything to the registry (5 attempts): wait, then run the same command "
+         "again"),
         ("failed to copy: error reading from server: read unix /x.sock->@: read: connection reset by peer",
-         False, "the engine stopped answering during the build, 5 times: wait, then run the same command"),
+         False, "the engine stopped answering during the build (5 attempts): wait, then run the same command again"),
         ("failed to get status: error getting writer status: EOF: unknown", False,
-         "the engine stopped answering during the build, 5 times: wait, then run the same command"),
+         "the engine stopped answering during the build (5 attempts): wait, then run the same command again"),
         ("failed to solve: failed to get edge: inconsistent graph state", False,
-         "the engine lost track of the build's steps, 5 times: restart it, then run the same command"),
+         "the engine lost track of the build's steps (5 attempts): restart it, then run the same command again"),
         ("failed to solve: DeadlineExceeded: context deadline exceeded", True, FIX),
         ("failed to push r/roll:1: dial tcp 10.0.0.5:8443: connection timed out", False, FIX),
         ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", False, GET_DAEMON),
@@ -350,6 +358,29 @@ def test_only_a_failure_that_passes_is_tried_again_five_times_in_all(message: st
     with pytest.raises(EngineError):
         with_retries(run, {}, lambda note: None, pause=0)
     assert seen == [{}] * runs
+
+
+def test_what_a_try_that_failed_built_is_no_cached_image(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = vertex("[packages-linux-amd64 a 1/1] RUN x", started=AT.format(1), completed=AT.format(4))
+    tries = [([ran, f"ERROR: {TOO_BUSY}"], 1), (list[str](), 0)]
+
+    class Trying(Docker):
+        @contextlib.contextmanager
+        def start(self, args: Sequence[str], **_: object) -> Iterator[Any]:
+            lines, code = tries.pop(0)
+            (state / "metadata.json").write_text("{}", encoding="utf-8")
+            yield SimpleNamespace(lines=lambda tick: lines, finish=lambda: SimpleNamespace(code=code))
+
+    state, job = tmp_path / STATE, job_of(plan, "egg")
+    (state / "logs").mkdir(parents=True)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    facts = Facts(Engine("26", "26", "containerd", "linux/amd64"), (0, 29, 1), Builder("default", "docker"))
+    context = BakeContext(Trying("docker"), workspace(), state, job, ("buildx", "bake"), facts, {}, View(job, print))
+    assert run_bake(context, "building", {}).seconds == {"packages": pytest.approx(3.0)}
+    assert not tries
 
 
 def test_busy_seconds_count_overlaps_once_and_cached_steps_and_exports_not_at_all(plan: Plan) -> None:

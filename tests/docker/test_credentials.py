@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.docker.credentials import Login, certificates, docker_config, find_login, parse_login, trust_text
+from generator.docker.credentials import Login, certificates, docker_config, find_login, parse_login
 from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
 
@@ -94,12 +94,3 @@ def test_certificates_are_those_of_the_engine_of_docker_desktop_and_of_rootless_
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("", encoding="utf-8")
     assert certificates("h:1", {"HOME": str(home)}, system) == expected
-
-
-def test_the_client_trusts_the_systems_authorities_and_the_registrys(tmp_path: Path) -> None:
-    system, own = (f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n" for name in ("system", "own"))
-    (tmp_path / "system.pem").write_text(system, encoding="utf-8")
-    key = "-----BEGIN PRIVATE KEY-----\nkey\n-----END PRIVATE KEY-----\n"
-    (tmp_path / "ca.crt").write_text(f"# a remark\n{key}{own.rstrip()}", encoding="utf-8")
-    text = trust_text([tmp_path / "ca.crt"], {"SSL_CERT_FILE": str(tmp_path / "system.pem")})
-    assert text == system + own

@@ -172,7 +172,7 @@ def test_a_hostile_value_in_env_is_refused_with_its_line_or_survives(
         env = {**os.environ, "DOCKER_CONFIG": os.environ["FATEGEN_SANDBOX_BUILDX_OLD"]}
         targets = print_bake(tmp_path, env, "all")["target"]
         if key == "FATE_SOURCE" and read.sources:
-            assert targets["base-image"]["contexts"]["fate"] == read.sources[0].value
+            assert targets["base-image"]["contexts"]["fate"] == read.sources[0][1]
 
 
 def test_plain_bake_reads_the_committed_file_and_sees_the_tags_of_the_plan(
