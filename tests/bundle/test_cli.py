@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def test_inspect_sees_a_wrong_size(made: Made, file: Path, fategen: Run) -> None
         file.write_bytes(data)
         code, _, err = fategen("bundle", "inspect", file)
         assert (code, said in err) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_a_standard_input_that_was_closed_from_the_start(
+    fategen: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = fategen("bundle", command, "-")
+    assert (code, err.splitlines()[0]) == (2, "error: -: standard input is closed")
 
 
 def test_the_table_tells_an_index_from_its_platforms(made: Made) -> None:

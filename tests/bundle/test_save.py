@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import io
 import json
 import os
-import random
 import shutil
 import tarfile
 from collections import namedtuple
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from generator.bundle.save import SyncedFile, save
+from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made
-from tests.bundle.layouts import BASE, GZIP, Layout, image, multi
+from tests.bundle.layouts import BASE, GZIP, TAR, Layout, image, multi
 from tests.images.test_layout import broken
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -195,21 +191,42 @@ def test_a_planted_link_is_not_followed(sources: list[SourceImage], tmp_path: Pa
     assert victim.read_text() == "precious"
 
 
+@pytest.mark.parametrize("call", ["write", "fdatasync", "fsync"])
 @pytest.mark.parametrize(
     ("number", "words"),
     [(errno.ENOSPC, "No space left"), (errno.EFBIG, "File too large"), (errno.EIO, "Input/output error")],
 )
 def test_the_disk_fails(
-    sources: list[SourceImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+    sources: list[SourceImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, words: str
 ) -> None:
-    def fail(_fd: int) -> None:
+    def fail(*_: object) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "fsync", fail)
+    # large enough for the disk to be asked before the end
+    large = image(tmp_path / "from", "large", {"large": bytes(33 << 20)}, media_type=TAR)
+    (out := tmp_path / "out").mkdir()
+    monkeypatch.setattr(os, call, fail)
     with pytest.raises(EngineError, match=f"x.fate.tar cannot be written: {words}") as error:
-        save(sources, tmp_path / "x.fate.tar", name="x")
+        save([*sources, large], out / "x.fate.tar", name="x")
     assert "another disk with -o" in error.value.hint
-    assert list(tmp_path.iterdir()) == []
+    assert list(out.iterdir()) == []
+
+
+def test_a_disk_that_takes_less_at_a_time_gets_the_rest(
+    sources: list[SourceImage], made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda number, piece: write(number, piece[:701]))
+    assert save(sources, tmp_path / "fate-1.0.fate.tar", name="fate-1.0").path.read_bytes() == made.data
+
+
+def test_what_a_killed_save_left_of_this_file_is_no_reason_for_a_lack_of_space(
+    sources: list[SourceImage], made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage, left = namedtuple("usage", "total used free"), tmp_path / ".x.fate.tar.part"
+    left.write_bytes(bytes(1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(0, 0, 0 if left.stat().st_size else 1 << 40))
+    save(sources, tmp_path / "x.fate.tar", name="x")
 
 
 def test_the_disk_is_too_small(sources: list[SourceImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,43 +280,3 @@ def test_a_stream_that_takes_no_more(sources: list[SourceImage], number: int, er
 
     with pytest.raises(error):
         save(sources, Full(), name="fate-1.0")
-
-
-BATCH = 32 << 20
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[SyncedFile]:
-    number = os.open(path, os.O_WRONLY | os.O_CREAT)
-    try:
-        with ThreadPoolExecutor(1) as thread:
-            yield SyncedFile(number, thread)
-    finally:
-        os.close(number)
-
-
-@pytest.mark.parametrize("size", [0, 1, BATCH, 2 * BATCH + 513])
-@pytest.mark.parametrize("most", [1 << 30, 700_001])
-def test_it_holds_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, most: int) -> None:
-    """Also where the file system takes ``most`` bytes at a time."""
-    data, write = random.Random(size).randbytes(size), os.write
-    monkeypatch.setattr(os, "write", lambda number, piece: write(number, piece[:most]))
-    with opened(tmp_path / "x") as file:
-        for at in range(0, size, 5_000_000):
-            file.write(data[at : at + 5_000_000])
-        file.finish()
-    assert (tmp_path / "x").read_bytes() == data
-
-
-@pytest.mark.parametrize("call", ["write", "fdatasync", "fsync"])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EFBIG])
-def test_what_the_disk_says_is_heard_before_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
-) -> None:
-    def fail(*_: object) -> int:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, call, fail)
-    with opened(tmp_path / "x") as file, pytest.raises(OSError, match=os.strerror(number)):
-        file.write(bytes(BATCH))
-        file.finish()

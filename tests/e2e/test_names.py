@@ -117,7 +117,8 @@ PIECES = (
 @quick
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_what_render_reads_in_an_env_buildx_can_read_too(shell: dict[str, str], text: str) -> None:
-    text = REQUIRED + f"MY_KEY=1\n{text}"
+    # most texts of their own are refused: a value in any form is what the two read differently
+    text = f"{REQUIRED}MY_KEY={text}"
     try:
         parse_settings(text, Keys())
     except InputError:
@@ -154,25 +155,24 @@ def test_hundreds_of_hostile_texts_go_from_the_catalogue_through_render_into_bak
     assert seen == values
 
 
-@pytest.mark.parametrize("key", ["FATE_SOURCE", "REQUIREMENTS", "PIP_INDEX_URL", "HTTP_PROXY", "PREFIX", "TAG"])
 def test_a_hostile_value_in_env_is_refused_with_its_line_or_survives(
-    registry: str, fategen: Fategen, tmp_path: Path, key: str
+    buildx: dict[str, str], fategen: Fategen, tmp_path: Path
 ) -> None:
     survivors = []
     for value in VALUES:
-        required = REQUIRED.replace(f"{key}=", f"{key}={value}")
-        text = required if key in REQUIRED else f"{REQUIRED}{key}={value}\n"
+        text = f"{REQUIRED}FATE_SOURCE={value}\n"
         try:
-            survivors.append((text, parse_settings(text, packaged_line("1.3").keys)[0]))
+            read = parse_settings(text, packaged_line("1.3").keys)[0]
         except InputError as error:
             assert all(p.where.startswith(".env:") for p in error.problems), (value, error.problems)
-    for text, read in survivors[:: max(1, len(survivors) // 4)]:
+        else:
+            survivors += [(text, source) for _, source in read.sources]
+    assert len(survivors) > 10
+    for text, source in survivors[:: len(survivors) // 5]:
         (tmp_path / ".env").write_text(text, encoding="utf-8", newline="")
         succeeded(fategen("render", cwd=tmp_path))
-        env = {**os.environ, "DOCKER_CONFIG": os.environ["FATEGEN_SANDBOX_BUILDX_OLD"]}
-        targets = print_bake(tmp_path, env, "all")["target"]
-        if key == "FATE_SOURCE" and read.sources:
-            assert targets["base-image"]["contexts"]["fate"] == read.sources[0][1]
+        found = print_bake(tmp_path, buildx, "all")["target"]["base-image"]["contexts"]["fate"]
+        assert found == source or unprinted(found) == source
 
 
 def test_plain_bake_reads_the_committed_file_and_sees_the_tags_of_the_plan(

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from generator.bundle.engines import EngineImage
 from generator.bundle.save import save
 from generator.catalogue.contract import Contract
 from generator.catalogue.line import parse_line
 from generator.config.settings import Settings
+from generator.docker.process import Docker
 from generator.errors import InputError
 from generator.plan.plan import make_plan
-from generator.verify.origins import Wanted, from_bundle, tags_in
+from generator.verify.origins import Wanted, from_bundle, from_engine, tags_in
 from generator.verify.run import require_contracts
 from tests.bundle.layouts import image
 from tests.conftest import Run
@@ -44,6 +46,15 @@ def test_a_family_without_contracts_is_told_how_to_write_one() -> None:
 @pytest.mark.parametrize("name", ["all", "base", "components", "egg"])
 def test_what_has_a_contract_is_checked(name: str) -> None:
     require_contracts(plan_of(), [name])
+
+
+def test_no_image_of_a_platform_is_nothing_to_succeed_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of()
+    base, platform = plan.target("base-image"), "linux/arm64"
+    known = {base.tags[0]: EngineImage("sha256:1", (), "linux/amd64")}
+    monkeypatch.setattr("generator.bundle.engines.DockerEngine.inspect", lambda *_: known)
+    with pytest.raises(InputError, match="no image of these is built for linux/arm64"):
+        from_engine(Docker("docker"), Wanted((base,), (), (platform,)))
 
 
 def saved(directory: Path, *names: str) -> Path:
