@@ -97,10 +97,17 @@ def signals_as_exceptions() -> Iterator[None]:
 def signals_deferred() -> Iterator[list[int]]:
     """The numbers of the signals that would end the process and came during the block, which looks at them itself.
 
-    Only the main thread may set handlers; elsewhere none is deferred.
+    The second one ends the block: what it waits for may never come. Only the main thread may set handlers; elsewhere
+    none is deferred.
     """
     came: list[int] = []
-    with _handled_by(lambda number, _: came.append(number), signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        if came:
+            raise KeyboardInterrupt(signal.Signals(number).name)
+        came.append(number)
+
+    with _handled_by(handler, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         yield came
 
 

@@ -356,7 +356,8 @@ def _put_back(registry: Registry, tag: Tag, unanswered: bool) -> TagState:
 def _write(registry: Registry, written: Sequence[Tag], tags: Sequence[Tag], state: Path) -> None:
     """The loop over ``tags``; ``written`` are those that an earlier run wrote of the same publication.
 
-    A signal is looked at between two tags: a write that is cut off could still arrive.
+    A signal is looked at between two tags: a write that is cut off could still arrive. A second one ends the loop where
+    it is, and the journal tells the next run.
     """
     everything = [*written, *tags]
     if not everything:

@@ -28,8 +28,6 @@ COMPOSE_NEEDED: Version = (2, 23, 1)
 """The first Docker Compose that takes a config's content from the compose file itself."""
 START_SECONDS = 300
 """Time for all services to become healthy: the real ones need a minute on two busy cores."""
-SETTLE_SECONDS = 15.0
-"""Time for the other services after one has failed: a second one may fail too."""
 TAIL, LINES = 8, 3
 """Lines of a container's log, and of a command's output, in a result."""
 
@@ -80,16 +78,12 @@ class Stack:
         project = ["compose", "--ansi", "never", "--project-name", self.name, "--file", str(self.file)]
         return self.docker.run([*project, *args], timeout=timeout)
 
-    def up(self, settle: float) -> tuple[Service, ...]:
+    def up(self) -> tuple[Service, ...]:
         """The services, started; one that does not get healthy is no error here."""
         done = self.run("up", "--wait", "--wait-timeout", str(START_SECONDS), "--quiet-pull")
         services = self.services()
         if not done.ok and all(service.state == "not created" for service in services):
             raise self.docker.failure(done, hint="build the images with fategen bake --load or bake --push")
-        end = time.monotonic() + settle
-        while not all(service.ok or service.failed for service in services) and time.monotonic() < end:
-            time.sleep(0.5)
-            services = self.services()
         return services
 
     def services(self) -> tuple[Service, ...]:
@@ -118,9 +112,7 @@ class Stack:
         return tuple(text.splitlines()[-TAIL:])
 
 
-def verify_stack(
-    docker: Docker, workspace: Workspace, say: Say, *, within: float = 0.0, settle: float = SETTLE_SECONDS
-) -> tuple[Result, ...]:
+def verify_stack(docker: Docker, workspace: Workspace, say: Say, *, within: float = 0.0) -> tuple[Result, ...]:
     """Starts both parties, runs every smoke command in each, and takes them down whatever happens.
 
     ``within``: seconds that each command has at least.
@@ -141,7 +133,7 @@ def verify_stack(
     try:
         stack.down()
         say("starting the containers of two parties")
-        services = stack.up(settle)
+        services = stack.up()
         results = _health(stack, services)
         if not all(result.ok for result in results):
             say("not every service is healthy: no smoke command is run")

@@ -33,7 +33,7 @@ def test_inspect_as_json(made: Made, file: Path, fategen: Run) -> None:
 
 
 def test_inspect_sees_a_wrong_size(made: Made, file: Path, fategen: Run) -> None:
-    for data, said in ((made.data[:-100], "cut short"), (made.data + b"x", "is 1 bytes too long")):
+    for data, said in ((made.data[:-100], "cut short"), (made.data + b"x", "is too long by 1 B")):
         file.write_bytes(data)
         code, _, err = fategen("bundle", "inspect", file)
         assert (code, said in err) == (0, True)

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from dataclasses import replace
 from pathlib import Path
@@ -455,9 +457,11 @@ def test_a_signal_while_tags_are_written_puts_them_back(
 ) -> None:
     publish(registry, release("1"), tmp_path)
 
+    numbers = [number]
+
     def interrupt(handler: Handler) -> bool:
-        if tag_written(handler, "b"):
-            os.kill(os.getpid(), number)
+        if tag_written(handler, "b") and numbers:
+            os.kill(os.getpid(), numbers.pop())
         return False
 
     registry.lies.append(interrupt)
@@ -470,6 +474,28 @@ def test_a_signal_while_tags_are_written_puts_them_back(
         signal.signal(signal.SIGHUP, heeded)
     assert tags(registry) == digests(release("1")) and not tmp_path.exists()
     assert "interrupted while the tags were written" in capsys.readouterr().err
+
+
+def test_a_second_signal_ends_the_wait_for_a_registry_and_leaves_the_journal(
+    registry: Loopback, tmp_path: Path
+) -> None:
+    publish(registry, release("1"), tmp_path)
+    over = threading.Event()
+
+    def hang(handler: Handler) -> bool:
+        if tag_written(handler, "b"):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.1)
+            over.wait(30)
+        return False
+
+    registry.lies.append(hang)
+    with pytest.raises(KeyboardInterrupt):
+        publish(registry, release("2"), tmp_path, overwrite=True)
+    over.set()
+    _, left = interrupted(tmp_path)
+    assert [tag.before for tag in left] == digests(release("1"))
 
 
 def test_a_tag_whose_answer_was_lost_counts_as_written(registry: Loopback, tmp_path: Path) -> None:

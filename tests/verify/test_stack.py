@@ -89,7 +89,7 @@ def engine(**answers: Any) -> Engine:
 
 
 def run(docker: Engine, workspace: Workspace) -> tuple[Result, ...]:
-    return verify_stack(docker, workspace, lambda _: None, settle=0)
+    return verify_stack(docker, workspace, lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_command_that_fails_is_named_with_its_service_its_output_and_how_to_re
 
 
 def test_within_is_the_least_that_a_command_has(workspace: Workspace) -> None:
-    results = verify_stack(engine(slow="roll-9999 ask rows"), workspace, lambda _: None, within=600, settle=0)
+    results = verify_stack(engine(slow="roll-9999 ask rows"), workspace, lambda _: None, within=600)
     assert [result.found.partition(";")[0] for result in failures(results)] == ["no answer within 600 s"]
 
 
