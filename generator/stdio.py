@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -97,14 +98,19 @@ def signals_as_exceptions() -> Iterator[None]:
 def signals_deferred() -> Iterator[list[int]]:
     """The numbers of the signals that would end the process and came during the block, which looks at them itself.
 
-    The second one ends the block: what it waits for may never come. Only the main thread may set handlers; elsewhere
-    none is deferred.
+    One that comes a second or more after the first ends the block: what it waits for may never come. Only the main
+    thread may set handlers; elsewhere none is deferred.
     """
     came: list[int] = []
+    again = 0.0
 
     def handler(number: int, _frame: FrameType | None) -> None:
-        if came:
+        nonlocal again
+        if came and time.monotonic() > again:
             raise KeyboardInterrupt(signal.Signals(number).name)
+        if not came:
+            say("stopping as soon as the registry has answered; Ctrl-C once more stops at once")
+            again = time.monotonic() + 1
         came.append(number)
 
     with _handled_by(handler, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -141,6 +140,7 @@ def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, 
     from generator.registry.explain import not_published
     from generator.registry.http import RegistryError
     from generator.registry.publish import AT_ONCE, Publication, Publisher, movable_tags
+    from generator.registry.session import workers
 
     assert context.access is not None
     options, settings, targets = context.job.options, context.workspace.plan.settings, context.job.named
@@ -166,7 +166,7 @@ def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, 
 
     try:
         registry = Registry(context.access)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with workers(AT_ONCE) as pool:
             publications = list(pool.map(publication, targets))
         with Bar("uploading", context.quiet) as bar:
             publisher = Publisher(registry, publications, context.state, bar)

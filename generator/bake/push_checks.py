@@ -28,7 +28,7 @@ from generator.registry.client import Registries, Registry, access_to, host_of
 from generator.registry.explain import Refusal, find_push_problems
 from generator.registry.http import RegistryError
 from generator.registry.publish import Tag, tag_problem
-from generator.registry.session import Access, Stopped
+from generator.registry.session import Access, Stopped, workers
 from generator.workspace import Workspace
 
 PATIENCE = 10.0
@@ -88,7 +88,7 @@ def check_tags(
                 elif tag.before and not movable(tag.name):
                     fixed.append(f"{target.name}:{tag.name}")
 
-    with ThreadPoolExecutor(8) as pool:
+    with workers(8) as pool:
         list(pool.map(ask, [target for target in targets if target.is_pushed]))
     return problems, sorted(fixed)
 
@@ -161,5 +161,7 @@ def client_trust(host: str, environment: Mapping[str, str], authorities: Sequenc
         return {}
     bundle, file = system_bundle(environment), state / "registry-ca.pem"
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in ([bundle, *files] if bundle else files)]
-    file.write_text("".join(f"{found}\n" for text in texts for found in _CERTIFICATE.findall(text)), encoding="utf-8")
+    file.write_text(
+        "".join(f"{certificate}\n" for text in texts for certificate in _CERTIFICATE.findall(text)), encoding="utf-8"
+    )
     return {"SSL_CERT_FILE": str(file)}

@@ -255,7 +255,8 @@ def busy_seconds(job: Job, steps: Iterable[Step]) -> dict[str, float]:
     """
     spans: dict[str, list[tuple[float, float]]] = {}
     for step in _of_images(steps):
-        if not step.was_noop and not step.name.text.startswith(EXPORTING):
+        # of a run that was broken off some steps were only announced
+        if step.completed and not step.was_noop and not step.name.text.startswith(EXPORTING):
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
 

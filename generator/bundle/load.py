@@ -25,8 +25,10 @@ from generator.errors import EngineError, FategenError, InputError, Problem, did
 from generator.images.image import Image, Readable, sha256
 from generator.images.oci import ZSTD_TYPES, platform_name
 from generator.images.strictjson import Malformed
-from generator.progress import Progress, quiet
+from generator.progress import Progress, quiet, say
 from generator.text import printable
+
+_TAG_THEM = "tag them again with docker tag, podman tag or ctr images tag"
 
 
 @dataclass(frozen=True)
@@ -266,15 +268,17 @@ class Names:
         except BaseException as error:
             if not self.may_change:
                 raise
-            # until they are back: a second Ctrl-C, or an engine that ends here, must leave the old images somewhere
-            lost = [*self._kept]
-            lost = self._restore()
+            # so it stays if an engine ends here, or somebody presses Ctrl-C again: the old images keep a name
+            lost = [*self._before]
+            try:
+                with contextlib.suppress(EngineError):
+                    lost = self._restore()
+            except KeyboardInterrupt:
+                say(f"names were not restored: {self._ways(lost)}; {_TAG_THEM}")
+                raise
             if lost:
-                ways = ", ".join(f"{familiar(n)} → {self._kept.get(n) or self._before[n].id}" for n in lost)
-                message = f"{error}\n  and these names could not be restored: {ways}"
-                raise EngineError(
-                    message, hint="tag them again with docker tag, podman tag or ctr images tag"
-                ) from error
+                message = f"{error}\n  and these names could not be restored: {self._ways(lost)}"
+                raise EngineError(message, hint=_TAG_THEM) from error
             if isinstance(error, FategenError):
                 raise EngineError(f"{error.message}\n  no name was changed", hint=error.hint) from error
             raise
@@ -307,6 +311,10 @@ class Names:
             last = "".join(f"\n  its last output: {printable(line)}" for line in output.strip().splitlines()[-1:])
             raise EngineError(f"the engine did not load the bundle correctly:{lines}{last}", hint="is its disk full?")
         return tuple(loaded)
+
+    def _ways(self, lost: Sequence[str]) -> str:
+        """Each name, and what to give it to again."""
+        return ", ".join(f"{familiar(name)} → {self._kept.get(name) or self._before[name].id}" for name in lost)
 
     def _restore(self) -> list[str]:
         """Put every name back; the names for which that failed."""

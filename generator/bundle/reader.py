@@ -390,8 +390,8 @@ def check_end(bundle: Bundle, damages: Sequence[Damage] = ()) -> None:
         damages.append(Damage("the end mark", (), size - len(TRAILER), size, "is not zero"))
     elif stream.take(1):
         # of a pipe it is not known how many
-        end, count = (size + 1, "more") if bundle.file_size is None else (end, f"{end - size:,} more")
-        damages.append(Damage("the end", (), size, end, f"is followed by {count} bytes"))
+        end, count = (size + 1, "") if bundle.file_size is None else (end, f" ({end - size:,} B)")
+        damages.append(Damage("the end", (), size, end, f"is followed by other data{count}"))
     if damages:
         raise damaged(bundle, damages)
 

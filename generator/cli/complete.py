@@ -19,7 +19,9 @@ def complete_images(context: click.Context, parameter: click.Parameter, typed: s
     """For ``[IMAGE|GROUP]...``, elsewhere without groups: those that are not on the line yet."""
     if (plan := plan_or_none(context)) is None:
         return []
-    words = {t.name: t.description for t in plan.targets if not t.inherits}
+    # override takes what has a template
+    shown = [t for t in plan.targets if not t.inherits and (t.dockerfile or parameter.name != "files")]
+    words = {t.name: t.description for t in shown}
     if parameter.name == "names":
         words.update((g.name, " ".join(g.images)) for g in plan.groups)
     given = context.params.get(parameter.name or "") or ()

@@ -54,7 +54,9 @@ _PUSH_CERTIFICATE = re.compile(r"x509|certificate|gave HTTP response to HTTPS cl
 _PUSH_DENIED = re.compile(
     r"40[13] (?:Unauthorized|Forbidden)|unauthorized|insufficient_scope|denied|authorization failed"
 )
-QUOTA = re.compile(r"\bquota\b|exceed the configured", re.IGNORECASE)
+QUOTA = re.compile(
+    r"(?<!disk )\bquota (?:is|was|has been|will be|exceeded)\b|exceed the configured upper limit", re.IGNORECASE
+)
 """How a registry that is full says so (Harbor: 403 DENIED, as for a missing right)."""
 _PUSH_UNREACHABLE = re.compile(r"no such host|connection refused|i/o timeout|network is unreachable|no route to host")
 
@@ -69,8 +71,8 @@ def explain_push(output: str, repository: str) -> str:
         )
     if _PUSH_CERTIFICATE.search(output):
         return GET_AUTHORITY.format(host=host)
-    if (full := QUOTA.search(output)) or _PUSH_DENIED.search(output):
-        advice = GET_QUOTA if full else f"{GET_LOGIN}, or {GET_RIGHT}"
+    if _PUSH_DENIED.search(output):
+        advice = GET_QUOTA if QUOTA.search(output) else f"{GET_LOGIN}, or {GET_RIGHT}"
         return advice.format(host=host, project=path.partition("/")[0])
     if _PUSH_UNREACHABLE.search(output):
         return f"check that the builder can reach {host}"

@@ -24,6 +24,7 @@ from typing import IO, Literal
 
 from generator.docker.hints import GET_DOCKER, explain
 from generator.errors import EngineError
+from generator.stdio import signals_as_exceptions
 from generator.text import printable
 
 GRACE = 10.0
@@ -140,8 +141,9 @@ class Docker:
         becomes an EngineError with the engine's own last line. ``output``: what is kept is in ``finish()``; of
         ``lines``, ``lines()`` gives stdout and stderr while it runs; of ``bytes``, ``output`` is its stdout.
         """
-        # output that nobody reads line by line goes to files: no thread is needed, and no full pipe can block
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        # The handlers, for who calls this as a library, come first: a SIGTERM before them would leave the child behind.
+        # Output that nobody reads line by line goes to files: no thread is needed, and no full pipe can block.
+        with signals_as_exceptions(), tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             command = (self.binary, *args)
             try:
                 process = subprocess.Popen(

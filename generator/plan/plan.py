@@ -318,7 +318,7 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
         (settings.sources, "_SOURCE", [s.name for s in line.sources]),
         (settings.images, "_IMAGE", line.upstream_images),
     ):
-        keys = {key_of(name, suffix) for name in known}
+        keys, kind = {key_of(name, suffix) for name in known}, suffix.strip("_").lower()
         for key, _ in overrides:
             if key not in keys:
                 name, where = key.removesuffix(suffix).lower().replace("_", "-"), settings.where(key)
@@ -326,7 +326,7 @@ def _check_override_names(settings: Settings, line: Line, problems: list[Problem
                 # --source is given the name itself
                 called = str if where == "--source" else partial(key_of, suffix=suffix)
                 hint = f"did you mean {called(near[0])}?" if near else f"known are {', '.join(map(called, known))}"
-                wrong = f"{called(name)}: {line.family.name} {line.name} has no source or image with this name; {hint}"
+                wrong = f"{called(name)}: {line.family.name} {line.name} has no {kind} with this name; {hint}"
                 problems.append(Problem(where, wrong))
 
 

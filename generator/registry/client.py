@@ -12,7 +12,6 @@ import contextlib
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +26,7 @@ from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_
 from generator.images.strictjson import Malformed
 from generator.images.strictjson import digest as checked_digest
 from generator.registry.http import ErrorKind, RegistryError, Response, is_insecure, join_url, origin
-from generator.registry.session import NOT_YET_VISIBLE, Access, Session
+from generator.registry.session import NOT_YET_VISIBLE, Access, Session, workers
 from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, OpenUploads, Received, State, Upload
 
 ACCEPT = ", ".join(sorted(INDEX_TYPES | MANIFEST_TYPES))
@@ -244,7 +243,7 @@ def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryEr
         registry.log_in()
     except RegistryError as error:
         return {"": error}
-    with ThreadPoolExecutor(8) as pool:
+    with workers(8) as pool:
         list(pool.map(ask, paths))
     return {path: refused[path] for path in paths if path in refused}
 

@@ -217,7 +217,7 @@ def join_url(base: str, address: str) -> str:
         raise RegistryError("unknown", "it sent an invalid address") from error
     if (scheme := urlsplit(url).scheme) not in ("http", "https"):
         # not the address: it may repeat a login
-        raise RegistryError("unknown", f"it redirects to an address that is not http ({scheme[:20]}:)")
+        raise RegistryError("unknown", f"it sent an address that is not http ({scheme[:20]}:)")
     return url
 
 

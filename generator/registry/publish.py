@@ -11,7 +11,7 @@ import fnmatch
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet, say
 from generator.registry.client import RawManifest, Registry
 from generator.registry.http import RegistryError
+from generator.registry.session import workers
 from generator.registry.transfer import OpenUploads
 from generator.stdio import signals_deferred
 
@@ -125,7 +126,7 @@ class Publisher:
 
     def _read_tags(self) -> dict[tuple[str, str], str]:
         tags = [(publication.path, tag) for publication in self._publications for tag in publication.tags]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with workers(AT_ONCE) as pool:
             return dict(zip(tags, pool.map(lambda tag: self._registry.digest(*tag), tags), strict=True))
 
     def _attested(self, publication: Publication, movable: Callable[[str], bool]) -> Publication:
@@ -210,17 +211,14 @@ class Publisher:
     def _upload(self, publication: Publication) -> int:
         """Sends blobs, then the manifests, then the index; returns the bytes of blobs that were sent."""
         assert publication.read is not None
-        pool = ThreadPoolExecutor(AT_ONCE)
-        try:
+        with workers(AT_ONCE) as pool:
             futures = [pool.submit(self._send, publication, blob) for blob in dict.fromkeys(publication.contents.blobs)]
-            # in the order in which they end: the first refusal ends it all
-            sent = sum(future.result() for future in as_completed(futures))
-        except BaseException:
-            self._registry.stop()
-            # does not wait for a registry that does not answer: its timeout is five minutes
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        pool.shutdown()
+            try:
+                # in the order in which they end: the first refusal ends it all
+                sent = sum(future.result() for future in as_completed(futures))
+            except BaseException:
+                self._registry.stop()
+                raise
         for manifest in dict.fromkeys((*publication.contents.manifests, publication.target)):
             data = b"".join(publication.read(manifest))
             self._registry.put_manifest(publication.path, manifest.digest, manifest.media_type, data)
@@ -363,21 +361,25 @@ def _write(registry: Registry, written: Sequence[Tag], tags: Sequence[Tag], stat
     if not everything:
         return
     # read before the loop: it waits for a registry that does not show yet what was pushed
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with workers(AT_ONCE) as pool:
         manifests = [*pool.map(lambda tag: registry.pushed(tag.path, tag.digest), tags)]
     content = {"registry": registry.access.host, "tags": [asdict(tag) for tag in everything]}
     with disk_errors(state):
         write_atomically(state / JOURNAL, json.dumps(content, indent=1))
-    with signals_deferred() as signals:
-        for tag, manifest in zip(tags, manifests, strict=True):
-            error = None if signals else _put(registry, tag, manifest)
-            if signals or error:
-                break
-        else:
-            (state / JOURNAL).unlink()
-            return
-        unanswered = tag if error and error.kind in ("unreachable", "unknown") else None
-        states = roll_back(registry, everything, state, unanswered)
+    try:
+        with signals_deferred() as signals:
+            for tag, manifest in zip(tags, manifests, strict=True):
+                error = None if signals else _put(registry, tag, manifest)
+                if signals or error:
+                    break
+            else:
+                (state / JOURNAL).unlink()
+                return
+            unanswered = tag if error and error.kind in ("unreachable", "unknown") else None
+            states = roll_back(registry, everything, state, unanswered)
+    except KeyboardInterrupt:
+        say(f"some tags may be written and others not: {ROLL_BACK}, or run the same command again")
+        raise
     if error is None:
         say(f"interrupted while the tags were written; they point to\n{listed(registry, states)}")
         raise KeyboardInterrupt

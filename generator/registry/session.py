@@ -6,10 +6,12 @@ oauth.md; docs: errors), RFC 9110 (11.6.1 challenges, 10.2.3 Retry-After).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -62,6 +64,18 @@ class Challenge(NamedTuple):
     scheme: str
     realm: str = ""
     service: str = ""
+
+
+@contextlib.contextmanager
+def workers(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that a block which fails does not wait for: a registry that does not answer would keep it."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 class Stopped(Exception):

@@ -96,7 +96,7 @@ def write(changes: tuple[Change, ...], root: Path) -> None:
     except OSError as error:
         raise EngineError(
             f"cannot write {error.filename or root}: {error.strerror}",
-            hint="free some space or fix the permissions, then run the same command; no half-written file was left",
+            hint="free some space or fix the permissions, then run the same command again; no file was half written",
         ) from error
 
 

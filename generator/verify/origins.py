@@ -91,7 +91,10 @@ def from_engine(docker: Docker, wanted: Wanted) -> Origin:
         for platform in _platforms(target, wanted, (platform_name(known[target.tags[0]].platform),))
     )
     if not subjects:
-        raise InputError(Problem("--platform", f"no image of these is built for {' '.join(wanted.platforms)}"))
+        names = " ".join(target.name for target in wanted.targets)
+        platforms = wanted.platforms or sorted({image.platform for image in known.values()})
+        problem = Problem("--platform", f"no image of {names} has {' '.join(platforms)}")
+        raise InputError(problem, hint="fategen images lists every image's platforms, and why it lacks one")
     return Origin(
         subjects,
         lambda subjects, progress: _read_engine(docker, subjects, progress),

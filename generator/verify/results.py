@@ -44,7 +44,7 @@ def report_table(results: Sequence[Result]) -> str:
         failed, seconds = len(failures(group)), _elapsed(group)
         verdict = f"{failed} failed" if failed else "ok"
         rows.append((image, platform, str(len(group)), verdict, duration(seconds) if seconds else ""))
-    head = ("IMAGE", "PLATFORM", ">CHECKS", "RESULT", ">START TIME")
+    head = ("IMAGE", "PLATFORM", ">CHECKS", "RESULT", ">TIME")
     columns = len(head) if any(row[-1] for row in rows) else len(head) - 1
     summary = table(head[:columns], [row[:columns] for row in rows])
     return "\n\n".join([*map(_failure, failures(results)), summary])

@@ -91,8 +91,10 @@ class Stack:
         import yaml
 
         services = yaml.safe_load(self.file.read_text(encoding="utf-8"))["services"]
-        waited = [service["depends_on"] for service in services.values() if "depends_on" in (service or ())]
-        ends = {n for of in waited for n, on in of.items() if on["condition"] == "service_completed_successfully"}
+        needs = [(service or {}).get("depends_on") for service in services.values()]
+        # the short form, a list, waits for a start alone
+        waits = [pair for need in needs if isinstance(need, dict) for pair in need.items()]
+        ends = {name for name, wait in waits if (wait or {}).get("condition") == "service_completed_successfully"}
         rows = map(json.loads, self.run("ps", "--all", "--format", "json").stdout.splitlines())
         started = {
             row["Service"]: Service(row["Service"], row["State"], row["ExitCode"], row.get("Health", ""))
@@ -210,7 +212,7 @@ def _run_smoke(stack: Stack, smoke: Smoke, party: Party, number: str, within: fl
         ok, found = False, f"{error.message}; --within gives it more time"
     shown = shlex.join(command)
     # what ran, with other tags than those of .env if some were given
-    compose = f"docker compose -f {stack.file}"
+    compose = f"docker compose -p {stack.name} -f {shlex.quote(str(stack.file))}"
     by_hand = f" && {compose} exec -T {service} {shown}"
     if "\n" in shown:
         by_hand = f"; then run the command of {smoke.where}"

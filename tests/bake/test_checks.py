@@ -104,18 +104,19 @@ def test_a_flag_that_does_not_go_with_an_image(plan: Plan, name: str, options: d
 
 def file_problems(root: Path, source: Path | None = None, **settings: str) -> list[str]:
     overrides = (("FATE_SOURCE", str(source)),) if source else ()
-    build = build_of(plan_of(sources=overrides, **settings), "all", root=root)
+    origins = (("FATE_SOURCE", ".env:4"),)
+    build = build_of(plan_of(sources=overrides, origins=origins, **settings), "all", root=root)
     return [str(problem) for check in file_checks(build) for problem in check.problems]
 
 
 def test_a_source_or_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert file_problems(tmp_path, Path("../FATE"), ca_bundle="ca.pem", others=(("REQUIREMENTS", "gone.txt"),)) == [
-        ".env: FATE_SOURCE: ../FATE is not a directory",
+        ".env:4: FATE_SOURCE: ../FATE is not a directory",
         ".env: CA_BUNDLE: ca.pem is not a file",
         ".env: REQUIREMENTS: gone.txt is not a file",
     ]
     (tmp_path / "FATE").mkdir()
-    assert file_problems(tmp_path, Path("FATE")) == [".env: FATE_SOURCE: FATE is empty: a checkout is expected"]
+    assert file_problems(tmp_path, Path("FATE")) == [".env:4: FATE_SOURCE: FATE is empty: a checkout is expected"]
 
 
 def test_sources_and_files_that_are_there_are_no_problem(tmp_path: Path) -> None:

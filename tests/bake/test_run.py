@@ -279,9 +279,9 @@ def test_a_base_that_cannot_be_had_names_the_keys_that_say_where_it_comes_from(s
 
 
 def test_a_base_of_ones_own_names_the_line_that_says_it() -> None:
-    plan = plan_of(images=(("JRE_IMAGE", "jre:8-typo"),))
+    plan = plan_of(images=(("JRE_IMAGE", "jre:8-typo"),), origins=(("JRE_IMAGE", ".env:9"),))
     said = base_hint(job_of(plan, "roll"), plan.settings, "load metadata for docker.io/library/jre:8-typo")
-    assert said == "jre:8-typo is the base jre, as JRE_IMAGE says: correct it (.env)"
+    assert said == "jre:8-typo is the base jre, as JRE_IMAGE says: correct it (.env:9)"
 
 
 def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:
@@ -364,7 +364,8 @@ def test_what_a_try_that_failed_built_is_no_cached_image(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = vertex("[packages-linux-amd64 a 1/1] RUN x", started=AT.format(1), completed=AT.format(4))
-    tries = [([ran, f"ERROR: {TOO_BUSY}"], 1), (list[str](), 0)]
+    announced = vertex("[egg 1/1] RUN y")
+    tries = [([ran, announced, f"ERROR: {TOO_BUSY}"], 1), (list[str](), 0)]
 
     class Trying(Docker):
         @contextlib.contextmanager

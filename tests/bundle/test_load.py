@@ -279,7 +279,9 @@ def test_an_engine_that_dies_while_it_is_sent(made: Made) -> None:
 
 
 @pytest.mark.parametrize("cut", [KeyboardInterrupt(), EngineError("no Docker engine answers")])
-def test_the_old_image_is_somewhere_when_putting_its_name_back_is_cut_short(made: Made, cut: BaseException) -> None:
+def test_the_old_image_is_somewhere_when_putting_its_name_back_is_cut_short(
+    made: Made, cut: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
     engine = Recorder(fault="fails after naming", containerd=True)
     engine.names[B] = OLD
     inspect, asked = engine.inspect, list[object]()
@@ -292,9 +294,10 @@ def test_the_old_image_is_somewhere_when_putting_its_name_back_is_cut_short(made
         return inspect(names)
 
     engine.inspect = once  # type: ignore[method-assign]
-    with pytest.raises(type(cut)):
+    with pytest.raises(type(cut)) as error:
         load(io.BytesIO(made.data), engine)
-    assert OLD in engine.names.values()
+    [keep] = (name for name, image in engine.names.items() if image == OLD)
+    assert f"fgtest/b:1.0 → {keep}" in str(error.value) + capsys.readouterr().err
 
 
 def test_a_name_that_cannot_be_put_back_is_told(made: Made) -> None:

@@ -91,7 +91,7 @@ def test_of_a_damaged_bundle_nothing_is_sent(registry: Loopback, made: Made, fil
 
 
 @pytest.mark.parametrize(
-    ("cut", "more", "said"), [(None, bytes(3000), "is followed by 3,000 more bytes"), (-700, b"", "is cut short"),
+    ("cut", "more", "said"), [(None, bytes(3000), "followed by other data .3,000 B"), (-700, b"", "is cut short"),
                               (-1, b"x", "the end mark")]
 )  # fmt: skip
 def test_of_a_bundle_that_ends_in_the_wrong_place_nothing_is_sent(

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import tarfile
 from collections import namedtuple
@@ -218,6 +219,13 @@ def test_a_disk_that_takes_less_at_a_time_gets_the_rest(
     write = os.write
     monkeypatch.setattr(os, "write", lambda number, piece: write(number, piece[:701]))
     assert save(sources, tmp_path / "fate-1.0.fate.tar", name="fate-1.0").path.read_bytes() == made.data
+
+
+def test_what_is_brought_to_the_disk_on_the_way_is_whole(tmp_path: Path) -> None:
+    large = image(tmp_path / "from", "large", {"large": random.Random(1).randbytes(33 << 20)}, media_type=TAR)
+    saved, stream = save([large], tmp_path / "x.fate.tar", name="x"), io.BytesIO()
+    save([large], stream, name="x")
+    assert saved.path.read_bytes() == stream.getvalue()
 
 
 def test_what_a_killed_save_left_of_this_file_is_no_reason_for_a_lack_of_space(

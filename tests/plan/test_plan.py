@@ -110,8 +110,10 @@ def test_a_local_source_is_a_context_and_has_no_revision() -> None:
 
 
 def test_a_source_without_submodules_must_be_pinned_to_a_commit() -> None:
-    (problem,) = problems(sources=(("EGGROLL_SOURCE", "https://git.example.com/e.git#v1.1.4"),))
-    assert problem.startswith(".env: EGGROLL_SOURCE: #v1.1.4 is not a commit")
+    (problem,) = problems(
+        sources=(("EGGROLL_SOURCE", "https://git.example.com/e.git#v1.1.4"),), origins=(("EGGROLL_SOURCE", ".env:4"),)
+    )
+    assert problem.startswith(".env:4: EGGROLL_SOURCE: #v1.1.4 is not a commit")
     assert "git ls-remote https://git.example.com/e.git v1.1.4" in problem
 
 
@@ -119,11 +121,11 @@ def test_a_source_without_submodules_must_be_pinned_to_a_commit() -> None:
     ("changes", "expected"),
     [
         ({"sources": (("FATEBOARDS_SOURCE", "x"),), "origins": (("FATEBOARDS_SOURCE", ".env:9"),)},
-         ".env:9: FATEBOARDS_SOURCE: FATE 1.3 has no source or image with this name; did you mean FATEBOARD_SOURCE?"),
+         ".env:9: FATEBOARDS_SOURCE: FATE 1.3 has no source with this name; did you mean FATEBOARD_SOURCE?"),
         ({"sources": (("FAT_SOURCE", "x"),), "origins": (("FAT_SOURCE", "--source"),)},
-         "--source: fat: FATE 1.3 has no source or image with this name; did you mean fate?"),
+         "--source: fat: FATE 1.3 has no source with this name; did you mean fate?"),
         ({"images": (("ZZZ_IMAGE", "x:1"),)},
-         ".env: ZZZ_IMAGE: FATE 1.3 has no source or image with this name; "
+         ".env: ZZZ_IMAGE: FATE 1.3 has no image with this name; "
          "known are MAVEN_IMAGE, JRE_IMAGE, PYTHON_BASE_IMAGE, MYSQL_IMAGE, REDIS_IMAGE"),
     ],
 )  # fmt: skip

@@ -77,7 +77,7 @@ LIES: dict[str, tuple[list[Lie], str]] = {
     ),
     "sends on to a file": (
         [says(BLOB, 307, headers={"Location": "file:///etc/passwd"})],
-        "it redirects to an address that is not http (file:)",
+        "it sent an address that is not http (file:)",
     ),
 }
 

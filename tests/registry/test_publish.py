@@ -477,7 +477,7 @@ def test_a_signal_while_tags_are_written_puts_them_back(
 
 
 def test_a_second_signal_ends_the_wait_for_a_registry_and_leaves_the_journal(
-    registry: Loopback, tmp_path: Path
+    registry: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(registry, release("1"), tmp_path)
     over = threading.Event()
@@ -486,7 +486,7 @@ def test_a_second_signal_ends_the_wait_for_a_registry_and_leaves_the_journal(
         if tag_written(handler, "b"):
             for _ in range(2):
                 os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(0.1)
+                time.sleep(1.1)
             over.wait(30)
         return False
 
@@ -496,6 +496,8 @@ def test_a_second_signal_ends_the_wait_for_a_registry_and_leaves_the_journal(
     over.set()
     _, left = interrupted(tmp_path)
     assert [tag.before for tag in left] == digests(release("1"))
+    first, second = capsys.readouterr().err.splitlines()
+    assert "Ctrl-C once more" in first and "fategen rollback" in second
 
 
 def test_a_tag_whose_answer_was_lost_counts_as_written(registry: Loopback, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_no_image_of_a_platform_is_nothing_to_succeed_with(monkeypatch: pytest.M
     base, platform = plan.target("base-image"), "linux/arm64"
     known = {base.tags[0]: EngineImage("sha256:1", (), "linux/amd64")}
     monkeypatch.setattr("generator.bundle.engines.DockerEngine.inspect", lambda *_: known)
-    with pytest.raises(InputError, match="no image of these is built for linux/arm64"):
+    with pytest.raises(InputError, match="no image of base-image has linux/arm64"):
         from_engine(Docker("docker"), Wanted((base,), (), (platform,)))
 
 

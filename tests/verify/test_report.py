@@ -21,9 +21,9 @@ def test_failures_come_first_with_expected_found_line_and_log() -> None:
         "  | boom",
         "  | ?[2J",
         "",
-        "IMAGE  PLATFORM     CHECKS  RESULT    START TIME",
+        "IMAGE  PLATFORM     CHECKS  RESULT     TIME",
         "roll   linux/amd64       1  ok",
-        "egg    linux/amd64       1  1 failed       1.5 s",
+        "egg    linux/amd64       1  1 failed  1.5 s",
     ]
 
 

@@ -15,13 +15,14 @@ from generator.docker.process import Completed, Docker
 from generator.errors import EngineError, InputError
 from generator.project import Project
 from generator.render.render import COMPOSE_FILE
+from generator.verify.origins import place
 from generator.verify.results import Result, failures
 from generator.verify.stack import verify_stack
 from generator.workspace import Workspace
 from tests.fate_plan import plan_of
 
 ENDED = {"State": "exited", "ExitCode": 1, "Health": ""}
-SERVICES = [f"{name}-{party}" for name in ("schema", "meta-service", "roll", "python") for party in (10000, 9999)]
+SERVICES = [f"{name}-{party}" for name in ("migrate", "meta-service", "roll", "python") for party in (10000, 9999)]
 SMOKE = (
     Smoke("roll reaches egg", "roll", ("ask", "egg"), "", 5.0, "1.3.yaml:1"),
     Smoke("roll counts", "roll", ("ask", "rows"), "^2 rows", 5.0, "1.3.yaml:2"),
@@ -59,7 +60,7 @@ class Engine(Docker):
             for name in (SERVICES if not self.up or self.states else [])
         }
         for name in rows:
-            rows[name] |= {"State": "exited", "Health": ""} if name.startswith("schema") else {}
+            rows[name] |= {"State": "exited", "Health": ""} if name.startswith("migrate") else {}
             rows[name] |= self.states.get(name, {})
         return 0, "\n".join(json.dumps({**row, "Service": name}) for name, row in rows.items()), ""
 
@@ -79,8 +80,12 @@ def workspace(tmp_path: Path) -> Workspace:
     plan = plan_of(platforms=("linux/amd64",))
     assert plan.party is not None
     plan = replace(plan, party=replace(plan.party, smoke=SMOKE))
-    ends = {name: {"condition": "service_completed_successfully"} for name in SERVICES if name.startswith("schema")}
-    services = {**dict.fromkeys(SERVICES), "roll-10000": {"depends_on": ends}}
+    ends = {name: {"condition": "service_completed_successfully"} for name in SERVICES if name.startswith("migrate")}
+    services = {
+        **dict.fromkeys(SERVICES),
+        "roll-10000": {"depends_on": ends},
+        "roll-9999": {"depends_on": ["python-9999"]},
+    }
     return Workspace(Project(tmp_path), plan, {COMPOSE_FILE: f"services: {json.dumps(services)}\n"}, ())
 
 
@@ -107,7 +112,8 @@ def test_a_command_that_fails_is_named_with_its_service_its_output_and_how_to_re
     (result,) = failures(run(engine(**answers), workspace))
     assert (result.image, result.check, result.where) == ("party 9999", "roll counts", "1.3.yaml:2")
     assert (result.expected, result.found) == ("roll-9999 prints ^2 rows", found)
-    compose = f"docker compose -f {workspace.project.root}/.fategen/stack/compose.yaml"
+    project = workspace.project.root
+    compose = f"docker compose -p fategen-{place(project)} -f {project}/.fategen/stack/compose.yaml"
     assert result.next == f"{compose} up --wait && {compose} exec -T roll-9999 ask rows"
     assert result.log == tuple(f"roll-9999 {number}" for number in range(12, 20))
 
@@ -153,9 +159,9 @@ def test_services_that_are_not_healthy_in_time_are_named_in_the_order_of_the_fil
     assert found == [("meta-service is healthy", "running, starting"), ("python is healthy", "running, starting")]
 
 
-def test_the_schemas_container_may_end_but_not_fail(workspace: Workspace) -> None:
-    (result,) = failures(run(engine(up=1, states={"schema-9999": ENDED}), workspace))
-    assert (result.image, result.check) == ("party 9999", "schema is healthy")
+def test_a_service_whose_end_others_wait_for_may_end_but_not_fail(workspace: Workspace) -> None:
+    (result,) = failures(run(engine(up=1, states={"migrate-9999": ENDED}), workspace))
+    assert (result.image, result.check) == ("party 9999", "migrate is healthy")
 
 
 def test_everything_is_taken_down_where_nobody_listens_any_more(workspace: Workspace) -> None:
