@@ -55,7 +55,12 @@ def test_a_signal_ends_a_command_like_ctrl_c(number: int, capsys: pytest.Capture
         finally:
             cleared.append(number)
 
-    assert (stdio.run(command), cleared) == (130, [number])
+    # the tests may run below nohup
+    heeded = signal.signal(number, signal.SIG_DFL)
+    try:
+        assert (stdio.run(command), cleared) == (130, [number])
+    finally:
+        signal.signal(number, heeded)
     assert capsys.readouterr().err == "stopped\n"
 
 
