@@ -109,7 +109,9 @@ def signals_deferred() -> Iterator[list[int]]:
         if came and time.monotonic() > again:
             raise KeyboardInterrupt(signal.Signals(number).name)
         if not came:
-            say("stopping as soon as the registry has answered; Ctrl-C once more stops at once")
+            # the terminal may be what went away
+            with contextlib.suppress(OSError):
+                say("stopping as soon as the registry has answered; Ctrl-C once more stops at once")
             again = time.monotonic() + 1
         came.append(number)
 

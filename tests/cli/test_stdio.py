@@ -64,6 +64,16 @@ def test_a_signal_ends_a_command_like_ctrl_c(number: int, capsys: pytest.Capture
     assert capsys.readouterr().err == "stopped\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_a_signal_is_deferred_though_its_terminal_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(full, write_through=True))
+        with stdio.signals_deferred() as came:
+            os.kill(os.getpid(), signal.SIGTERM)
+        monkeypatch.undo()
+    assert came == [signal.SIGTERM]
+
+
 def test_what_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
