@@ -35,6 +35,9 @@ _FOR_BUILDX = re.compile(
     re.ASCII | re.DOTALL,
 )
 """A statement that python-dotenv and compose's parser (compose-go, dotenv/parser.go) both read."""
+_SINGLE_QUOTED = re.compile(r"[^=\n]*=[ \t]*'")
+_VARIABLES = re.compile(r"(?:[^$]|\$\$|\$[A-Za-z_]\w*|\$\{[A-Za-z_]\w*\})*", re.ASCII)
+"""A value whose dollars compose's parser can read where they are not in single quotes (compose-go, template)."""
 
 
 ENV, LOCAL = ".env", ".env.local"
@@ -129,6 +132,8 @@ def _read_file(text: str, name: str, keys: Keys, named: set[str], problems: list
         line = binding.original.line + original[: len(original) - len(original.lstrip())].count("\n")
         where = f"{name}:{line}"
         named.update(_LINE_KEY.findall(original))
+        # python-dotenv before 1.2 took the comment of "KEY= # comment" for the value.
+        value = "" if _COMMENT_ALONE.match(original) else binding.value or ""
         if binding.error:
             quoted = re.search("=\\s*['\"]", original)
             quote = " (is a closing quote missing, or is there text after it?)" if quoted else ""
@@ -139,12 +144,20 @@ def _read_file(text: str, name: str, keys: Keys, named: set[str], problems: list
         elif name == ENV and not _FOR_BUILDX.fullmatch(original):
             advice = "write KEY=value, with neither quotes nor odd characters around KEY"
             problems.append(Problem(where, f"buildx reads this file too, and not this line: {advice}"))
+        elif (
+            name == ENV
+            and not (_SINGLE_QUOTED.match(original) or _VARIABLES.fullmatch(value))
+            and (
+                # that no key of ours may have it is said by ``values``
+                "${" not in value or keys.find(binding.key or "") is None
+            )
+        ):
+            wrong = "buildx reads this file too, and not this value: put a value with $ into single quotes"
+            problems.append(Problem(where, f"{binding.key}: {wrong}"))
         elif binding.key in entries:
             first = entries[binding.key].where
             problems.append(Problem(where, f"{binding.key}: set twice, first at {first}; keep one"))
         elif binding.key and binding.value is not None:
-            # python-dotenv before 1.2 took the comment of "KEY= # comment" for the value.
-            value = "" if _COMMENT_ALONE.match(original) else binding.value
             entries[binding.key] = _Entry(binding.key, value, where, name)
     return list(entries.values())
 

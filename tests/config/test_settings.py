@@ -117,6 +117,18 @@ def test_a_line_that_buildx_could_not_read_is_refused(line: str) -> None:
     assert problem(line).startswith(".env:4: buildx reads this file too, and not this line: ")
 
 
+@pytest.mark.parametrize("value", ["a$", "$1", "$$$", '"$ "'])
+def test_a_dollar_that_buildx_cannot_read_is_refused(value: str) -> None:
+    wrong = "buildx reads this file too, and not this value: put a value with $ into single quotes"
+    assert problem(f"FATE_SOURCE={value}\n") == f".env:4: FATE_SOURCE: {wrong}"
+    assert [read for _, read in parsed(f"FATE_SOURCE='{value}'\n").sources] == [value]
+
+
+@pytest.mark.parametrize("value", ["${", "${a", '"${"'])
+def test_a_key_of_nobody_must_be_readable_too(value: str) -> None:
+    assert problem(f"MY_KEY={value}\n").startswith(".env:4: MY_KEY: buildx reads this file too")
+
+
 def test_a_file_may_end_without_a_line_end() -> None:
     assert parsed("SBOM=1").sbom is True
 
