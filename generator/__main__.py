@@ -1,5 +1,6 @@
 """``python -m generator`` and the console script; ``--version`` needs no click, whose import takes longer."""
 
+import gc
 import sys
 
 from generator import __version__
@@ -15,12 +16,15 @@ def main() -> None:
             number = ".".join(map(str, sys.version_info[:3]))
             print(f"from {Path(__file__).parent}\nby {sys.executable}, Python {number}")
         return
+    # imports make many objects and no garbage: to look for some is a seventh of a short command, half of it at its end
+    gc.set_threshold(50_000)
     from generator import stdio
     from generator.cli import main as run
 
     try:
         run()
     except SystemExit as ended:
+        gc.freeze()
         stdio.leave(ended.code if isinstance(ended.code, int) else 0)
 
 
