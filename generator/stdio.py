@@ -95,11 +95,11 @@ def signals_as_exceptions() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signals_deferred() -> Iterator[list[int]]:
+def signals_deferred(note: str) -> Iterator[list[int]]:
     """The numbers of the signals that would end the process and came during the block, which looks at them itself.
 
-    One that comes a second or more after the first ends the block: what it waits for may never come. Only the main
-    thread may set handlers; elsewhere none is deferred.
+    The first one prints the ``note``. One that comes a second or more later ends the block: what it waits for may never
+    come. Only the main thread may set handlers; elsewhere none is deferred.
     """
     came: list[int] = []
     again = 0.0
@@ -111,7 +111,7 @@ def signals_deferred() -> Iterator[list[int]]:
         if not came:
             # the terminal may be what went away
             with contextlib.suppress(OSError):
-                say("stopping as soon as the registry has answered; Ctrl-C once more stops at once")
+                say(note)
             again = time.monotonic() + 1
         came.append(number)
 

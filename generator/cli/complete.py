@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 
 def complete_images(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """For ``[IMAGE|GROUP]...``, elsewhere without groups: those that are not on the line yet."""
+    from generator.bundle.sources import BUNDLES, DEFAULT, groups_of
+
     if (plan := plan_or_none(context)) is None:
         return []
+    shown = plan.targets
+    if parameter.name == "images":
+        # of the bundle; at an option without its value click stops reading, and leaves the argument where it was
+        named = [word for word in (*context.args, *(context.params["bundle_names"] or ())) if word in BUNDLES]
+        shown = plan.select(groups_of(named[0] if named else DEFAULT, plan))
     # override takes what has a template
-    shown = [t for t in plan.targets if not t.inherits and (t.dockerfile or parameter.name != "files")]
-    words = {t.name: t.description for t in shown}
+    words = {t.name: t.description for t in shown if not t.inherits and (t.dockerfile or parameter.name != "files")}
     if parameter.name == "names":
         words.update((g.name, " ".join(g.images)) for g in plan.groups)
     given = context.params.get(parameter.name or "") or ()

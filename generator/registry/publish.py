@@ -27,6 +27,7 @@ from generator.registry.session import workers
 from generator.registry.transfer import OpenUploads
 from generator.stdio import signals_deferred
 
+STOPPING = "stopping as soon as the registry has answered; Ctrl-C once more stops at once"
 AT_ONCE = 4
 """Blobs that are uploaded side by side."""
 JOURNAL = "publish.json"
@@ -367,7 +368,7 @@ def _write(registry: Registry, written: Sequence[Tag], tags: Sequence[Tag], stat
     with disk_errors(state):
         write_atomically(state / JOURNAL, json.dumps(content, indent=1))
     try:
-        with signals_deferred() as signals:
+        with signals_deferred(STOPPING) as signals:
             for tag, manifest in zip(tags, manifests, strict=True):
                 error = None if signals else _put(registry, tag, manifest)
                 if signals or error:

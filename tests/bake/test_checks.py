@@ -156,9 +156,9 @@ def test_a_typo_in_the_projects_own_template_is_not_the_checkouts_fault(tmp_path
 
 
 def dirty(names: tuple[str, ...], source: str = "fate", **options: object) -> list[str]:
-    plan = plan_of(sources=((key_of(source, "_SOURCE"), f"../{source}"),))
-    if options.pop("own_tag", False):
-        plan = replace(plan, settings=replace(plan.settings, origins=(("TAG", "--set"),)))
+    key = key_of(source, "_SOURCE")
+    origins = ((key, ".env:5"), *([("TAG", "--set")] if options.pop("own_tag", False) else []))
+    plan = plan_of(sources=((key, f"../{source}"),), origins=origins)
     local = next(s for t in plan.targets for s in t.sources if s.name == source)
     state = {source: Checkout(local, COMMIT, ("a.py",))}
     return [str(p) for p in dirty_problems(build_of(plan, *names, **{"output": "push", **options}), state)]
@@ -166,7 +166,7 @@ def dirty(names: tuple[str, ...], source: str = "fate", **options: object) -> li
 
 def test_uncommitted_changes_are_not_pushed_to_the_tags_of_env() -> None:
     [problem] = dirty(("components",))
-    assert problem.startswith(".env: fate: ../fate at commit 1a2b3c4d5e6f")
+    assert problem.startswith(".env:5: fate: ../fate at commit 1a2b3c4d5e6f")
     assert "--set TAG=…" in problem and "--allow-dirty" in problem
     assert len(dirty(("all",))) == 2, "BASE_TAG too"
 

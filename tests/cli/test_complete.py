@@ -44,7 +44,20 @@ def test_images_and_groups_of_the_project(complete: Complete, command: str) -> N
     assert "egg" not in complete(f"fategen {command} egg "), "it is on the line"
 
 
-@pytest.mark.parametrize("command", ["explain", "override", "bundle save --image"])
+def test_the_images_of_the_bundle_that_is_named(complete: Complete) -> None:
+    assert complete("fategen bundle save --image r") == ["roll"]
+    assert complete("fategen bundle save third-party --image ") == ["mysql", "redis"]
+    assert {"mysql", "base-image"} <= set(complete("fategen bundle save all --image "))
+
+
+def test_a_bundle_of_groups_that_a_platform_has_not(complete: Complete, project_dir: Path) -> None:
+    with (project_dir / ".env").open("a", encoding="utf-8") as env:
+        env.write("PLATFORMS=linux/arm64\n")
+    found = complete("fategen bundle save all --image ")
+    assert "roll" in found and "mysql" in found and "base-image" not in found
+
+
+@pytest.mark.parametrize("command", ["explain", "override"])
 def test_images_without_groups(complete: Complete, command: str) -> None:
     found = complete(f"fategen {command} ")
     assert {"roll", "base-image"} <= set(found) and "all" not in found

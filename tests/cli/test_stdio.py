@@ -68,7 +68,7 @@ def test_a_signal_ends_a_command_like_ctrl_c(number: int, capsys: pytest.Capture
 def test_a_signal_is_deferred_though_its_terminal_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
     with Path("/dev/full").open("wb", buffering=0) as full:
         monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(full, write_through=True))
-        with stdio.signals_deferred() as came:
+        with stdio.signals_deferred("stopping") as came:
             os.kill(os.getpid(), signal.SIGTERM)
         monkeypatch.undo()
     assert came == [signal.SIGTERM]

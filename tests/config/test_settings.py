@@ -58,6 +58,8 @@ def test_sources_and_images_are_named_as_in_the_catalogue_and_sorted() -> None:
         ("LMDB_SAFE_SOURCE", "../lmdb-safe"),
     )
     assert settings.images == (("MYSQL_IMAGE", "mysql:8.0.28"),)
+    places = [settings.where(key) for key in ("FATE_SOURCE", "LMDB_SAFE_SOURCE", "MYSQL_IMAGE")]
+    assert places == [".env:5", ".env:4", ".env:6"]
 
 
 def test_a_password_is_not_shown_when_settings_are_printed() -> None:
@@ -96,7 +98,7 @@ def test_a_password_is_not_shown_when_settings_are_printed() -> None:
     ],
 )
 def test_quotes_comments_and_export(line: str, value: str) -> None:
-    assert [value for _, value in parsed(line).sources] == [value] * bool(value)
+    assert [read for _, read in parsed(line).sources] == [value] * bool(value)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -124,8 +124,8 @@ def test_a_source_without_submodules_must_be_pinned_to_a_commit() -> None:
          ".env:9: FATEBOARDS_SOURCE: FATE 1.3 has no source with this name; did you mean FATEBOARD_SOURCE?"),
         ({"sources": (("FAT_SOURCE", "x"),), "origins": (("FAT_SOURCE", "--source"),)},
          "--source: fat: FATE 1.3 has no source with this name; did you mean fate?"),
-        ({"images": (("ZZZ_IMAGE", "x:1"),)},
-         ".env: ZZZ_IMAGE: FATE 1.3 has no image with this name; "
+        ({"images": (("ZZZ_IMAGE", "x:1"),), "origins": (("ZZZ_IMAGE", ".env:9"),)},
+         ".env:9: ZZZ_IMAGE: FATE 1.3 has no image with this name; "
          "known are MAVEN_IMAGE, JRE_IMAGE, PYTHON_BASE_IMAGE, MYSQL_IMAGE, REDIS_IMAGE"),
     ],
 )  # fmt: skip
