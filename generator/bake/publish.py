@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.bake.checks import ca_files, create_command
+from generator.bake.inputs import inputs_digest
 from generator.bake.job import Job, Options
 from generator.bake.prepare import make_environment
 from generator.bake.run import BakeContext, BakeResult, clear_logs, run_bake
@@ -19,17 +21,21 @@ from generator.docker.engine import BUILDX_APART
 from generator.docker.git import uncommitted
 from generator.docker.hints import explain_push
 from generator.errors import EngineError
+from generator.files import write_atomically
 from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import Target
 from generator.progress import Bar, say
+from generator.render.render import BAKE_FILE
 from generator.text import Version, duration, human, parse_version, short_digest, table
 
 if TYPE_CHECKING:
     from generator.bundle.index import BundleIndex
+    from generator.registry.client import Registry
     from generator.registry.fetch import Fetch
     from generator.registry.publish import Published
     from generator.workspace import Workspace
 
+PUBLISHED = "published.json"
 Verify = Callable[[Sequence[SourceImage]], None]
 """Checks the built images, which are OCI layouts, and raises if any of them must not be published."""
 
@@ -144,15 +150,9 @@ def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, 
 
     assert context.access is not None
     options, settings, targets = context.job.options, context.workspace.plan.settings, context.job.named
+    movable = movable_tags(settings.movable_tags.split(), options.overwrite)
+    inputs = _release_inputs(context, movable)
     layouts: dict[str, SourceImage] = {}
-    if verify or context.facts.builder.driver == "docker":
-        sources, result = export_layouts(context)
-        if verify:
-            verify(sources)
-        # what it saw has the digest that is tagged
-        layouts = {target.name: source for target, source in zip(targets, sources, strict=True)}
-    else:
-        result = _upload_from_builder(context)
 
     def publication(target: Target) -> Publication:
         names = [parse_reference(tag) for tag in target.tags]
@@ -166,15 +166,62 @@ def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, 
 
     try:
         registry = Registry(context.access)
+        if not verify and (digests := _still_published(context, registry, inputs)):
+            say("nothing has changed since these images were published: not built again (--no-cache builds them)")
+            result = BakeResult(digests, {})
+        elif verify or context.facts.builder.driver == "docker":
+            sources, result = export_layouts(context)
+            if verify:
+                verify(sources)
+            # what it saw has the digest that is tagged
+            layouts = {target.name: source for target, source in zip(targets, sources, strict=True)}
+        else:
+            result = _upload_from_builder(context)
         with workers(AT_ONCE) as pool:
             publications = list(pool.map(publication, targets))
         with Bar("uploading", context.quiet) as bar:
-            publisher = Publisher(registry, publications, context.state, bar)
-            published = publisher.publish(movable_tags(settings.movable_tags.split(), options.overwrite))
+            published = Publisher(registry, publications, context.state, bar).publish(movable)
     except RegistryError as error:
         step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env"
         raise not_published(context.access, settings.prefix, error, context.state, step) from error
-    return {target.name: image for target, image in zip(targets, published, strict=True)}, result
+    images = {target.name: image for target, image in zip(targets, published, strict=True)}
+    if inputs:
+        made = {name: image.publication.target.digest for name, image in images.items()}
+        # without it the next run builds, and finds the same
+        with contextlib.suppress(OSError):
+            write_atomically(context.state / PUBLISHED, json.dumps({"inputs": inputs, "digests": made}))
+    return images, result
+
+
+def _release_inputs(context: BakeContext, movable: Callable[[str], bool]) -> str:
+    """The digest of everything that a publication is made of; "" if the same command may publish another image."""
+    job, options, workspace = context.job, context.job.options, context.workspace
+    tags = [tag for target in job.named for tag in target.tags]
+    if any(movable(parse_reference(tag).tag) for tag in tags):
+        return ""
+    if options.no_cache or options.published_base or options.untagged:
+        return ""
+    how = (context.command, _media_types(context), tags, workspace.tree[BAKE_FILE])
+    return inputs_digest(workspace, job, [target.name for target in job.named], how)
+
+
+def _still_published(context: BakeContext, registry: Registry, inputs: str) -> dict[str, str]:
+    """Image -> the digest that the last run published of the same ``inputs``, if every tag still points to it; else
+    none."""
+    from generator.registry.http import RegistryError
+
+    try:
+        last = json.loads((context.state / PUBLISHED).read_text(encoding="utf-8"))
+        if last["inputs"] != inputs:
+            return {}
+        digests = {target.name: str(last["digests"][target.name]) for target in context.job.named}
+        for target in context.job.named:
+            for name in map(parse_reference, target.tags):
+                if registry.digest(name.path, name.tag) != digests[target.name]:
+                    return {}
+    except (OSError, ValueError, LookupError, TypeError, RegistryError):
+        return {}
+    return digests
 
 
 def _upload_from_builder(context: BakeContext) -> BakeResult:
@@ -313,18 +360,29 @@ def source_images(job: Job, layouts: Mapping[str, Path]) -> tuple[SourceImage, .
 
 def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> BakeResult:
     """Has bake write the layouts; the blobs stay between runs, as a cache. Returns the result of what was built."""
-    root = context.state.parent
+    job, root = context.job, context.state.parent
+    first = sent_first(job, context.facts.buildx)
+    bases = sorted({base.reference for target in job.named for base in target.bases})
+    inputs = first and inputs_digest(context.workspace, job, _parents(job), bases)
+    sent = context.state / "layouts/shared" / f"bases-{inputs}"
+    if inputs and sent.exists() and not job.options.no_cache:
+        # bases whose layers are here are not sent again; should the engine have made new ones of the same inputs, each
+        # image brings its own: slower, but no error
+        first = ()
     outputs = {
         name: f"type=oci,tar=false,{_media_types(context)},dest={path.relative_to(root)}"
         for name, path in layouts.items()
     }
-    result = _run_in_turn(context, "exporting", outputs, sent_first(context.job, context.facts.buildx), again)
+    result = _run_in_turn(context, "exporting", outputs, first, again)
     missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]
     if missing:
         raise EngineError(
             f"docker buildx bake succeeded, but wrote no OCI layout for {', '.join(missing)}",
             hint="docker buildx inspect shows the builder; one with the docker-container driver can write them",
         )
+    if inputs:
+        with contextlib.suppress(OSError):
+            sent.touch()
     return result
 
 
@@ -337,13 +395,19 @@ def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
     return one_of_each_base(job) if buildx >= BUILDX_APART else ()
 
 
+def _parents(job: Job) -> set[str]:
+    """The targets that the job's images stand on."""
+    builders = {target.name for target in job.involved if target.kind == "builder"}
+    return {parent for target in job.named for parent in target.parents} - builders
+
+
 def one_of_each_base(job: Job) -> tuple[str, ...]:
     """Images that bring every base which the others stand on; none if these are all of the job's images."""
-    builders = {target.name for target in job.involved if target.kind == "builder"}
+    parents = _parents(job)
     sent: set[str] = set()
     first = []
     for target in job.named:
-        below = {base.name for base in target.bases} | {*target.parents} - builders
+        below = {base.name for base in target.bases} | parents.intersection(target.parents)
         if not below & sent:
             first.append(target.name)
             sent |= below

@@ -140,6 +140,22 @@ def test_what_was_killed_while_it_uploaded_has_written_no_tag_and_goes_on(releas
     assert release.line.uploaded - release.sent < COUNT * SIZE + 5 * SIZE, sent
 
 
+def test_a_finished_release_is_built_again_only_if_it_could_be_another(own_sample: Path, fategen: Fategen) -> None:
+    def push(*more: str) -> Ran:
+        return fategen("bake", "roll", "--push", "--allow-dirty", "--format", "json", *more, cwd=own_sample)
+
+    unchanged = "nothing has changed since these images were published: not built again"
+    first, second = succeeded(push()), succeeded(push())
+    assert unchanged not in first.err and unchanged in second.err
+    assert json.loads(first.out)[0]["digest"] == json.loads(second.out)[0]["digest"]
+    assert unchanged not in succeeded(push("--overwrite")).err
+    (own_sample.parent / "sources/fate/new.txt").write_text("a local source has another file")
+    assert unchanged not in succeeded(push()).err
+    types = ("--set", "MEDIA_TYPES=docker")
+    for other in (push(*types), succeeded(push(*types, "--overwrite")) and push()):
+        assert other.code == 2 and "already points to another image" in other.err
+
+
 @pytest.mark.full
 def test_docker_media_types_for_registries_that_refuse_oci(
     own_sample: Path, fategen: Fategen, registry: str, tmp_path: Path
