@@ -1,4 +1,4 @@
-"""What images are built from, as a digest: equal digests, and a build has nothing new to do."""
+"""What images are built from, as a digest: if two are equal, a build would change nothing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from generator.workspace import Workspace
 
 
 def inputs_digest(workspace: Workspace, job: Job, names: Iterable[str], *more: object) -> str:
-    """SHA-256, in hex, of everything that these targets are built from, but for their tags, and of ``more``.
+    """SHA-256, in hex, of everything that these targets are built from, except their tags, and of ``more``.
 
-    Local files count by path, size and time. "" if a source is a branch or a tag, which may move, or cannot be read.
-    That the tag of a base image moves is not seen.
+    Local files count by path, mode, size and time. "" if a source is a branch or a tag, which may move, or cannot be
+    read. A base image's tag that moves is not noticed.
     """
     plan, root = workspace.plan, workspace.project.root
     parts = {name: part for parent in names for name, part in job.parts[parent].items()}.values()
@@ -31,23 +31,24 @@ def inputs_digest(workspace: Workspace, job: Job, names: Iterable[str], *more: o
     for part in parts:
         definition = replace(part, tags=(), contract=Contract())
         sha.update(repr((definition, workspace.tree.get(part.dockerfile))).encode())
-    contexts = {str(Path(part.dockerfile).parent) for part in parts if part.dockerfile}
+    directories = {source.location for source in sources if source.local}
+    directories |= {str(Path(part.dockerfile).parent) for part in parts if part.dockerfile}
+    directories |= {context.value for part in parts for context in part.contexts if context.value}
     try:
-        for place in sorted({s.location for s in sources if s.local} | contexts | {*plan.files.values()}):
-            for path, stat in _files(root / place):
-                sha.update(repr((path, stat.st_mode, stat.st_size, stat.st_mtime_ns)).encode())
+        for directory in sorted(directories):
+            for entry in _entries(root / directory):
+                sha.update(repr(entry).encode())
     except OSError:
         return ""
     return sha.hexdigest()
 
 
-def _files(place: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """What is below a directory, or a file itself; links are not followed."""
-    if not place.is_dir():
-        yield str(place), place.stat()
-        return
-    for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
+def _entries(directory: Path) -> Iterator[tuple[object, ...]]:
+    """Everything below a directory, without what git and fategen keep there; links are not followed."""
+    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+        stat = entry.stat(follow_symlinks=False)
         if not entry.is_dir(follow_symlinks=False):
-            yield entry.path, entry.stat(follow_symlinks=False)
+            yield entry.path, stat.st_mode, stat.st_size, stat.st_mtime_ns
         elif entry.name not in (".git", STATE):
-            yield from _files(Path(entry.path))
+            yield entry.path, stat.st_mode
+            yield from _entries(Path(entry.path))

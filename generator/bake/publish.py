@@ -20,7 +20,7 @@ from generator.config.reference import parse_reference
 from generator.docker.engine import BUILDX_APART
 from generator.docker.git import uncommitted
 from generator.docker.hints import explain_push
-from generator.errors import EngineError
+from generator.errors import EngineError, FategenError
 from generator.files import write_atomically
 from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import Target
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from generator.bundle.index import BundleIndex
     from generator.registry.client import Registry
     from generator.registry.fetch import Fetch
-    from generator.registry.publish import Published
+    from generator.registry.publish import Publication, Published
     from generator.workspace import Workspace
 
-PUBLISHED = "published.json"
+LAST_PUSH = "last-push.json"
 Verify = Callable[[Sequence[SourceImage]], None]
 """Checks the built images, which are OCI layouts, and raises if any of them must not be published."""
 
@@ -80,9 +80,10 @@ def bake(context: BakeContext, verify: Verify | None = None) -> tuple[Built, ...
 
     ``verify`` gets what is built, as OCI layouts, before anything is published: what it saw is what is uploaded.
     """
-    clear_logs(context.state, context.job)
     output = context.job.options.output
     published: Mapping[str, Published] = {}
+    if output != "push":  # which may find that nothing is to be built
+        clear_logs(context.state, context.job)
     if output == "push":
         published, result = _publish(context, verify)
     elif output == "load":
@@ -140,88 +141,117 @@ def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, 
 
     Raises InputError (tags that may not move), BuildError or EngineError.
     """
-    from generator.images.image import contents, read_pieces
-    from generator.images.layout import Layout, top
-    from generator.registry.client import Registry, Repository
+    from generator.registry.client import Registry
     from generator.registry.explain import not_published
     from generator.registry.http import RegistryError
-    from generator.registry.publish import AT_ONCE, Publication, Publisher, movable_tags
-    from generator.registry.session import workers
+    from generator.registry.publish import Publisher, movable_tags
 
     assert context.access is not None
-    options, settings, targets = context.job.options, context.workspace.plan.settings, context.job.named
-    movable = movable_tags(settings.movable_tags.split(), options.overwrite)
+    settings, result = context.workspace.plan.settings, BakeResult({}, {})
+    movable = movable_tags(settings.movable_tags.split(), context.job.options.overwrite)
     inputs = _release_inputs(context, movable)
-    layouts: dict[str, SourceImage] = {}
-
-    def publication(target: Target) -> Publication:
-        names = [parse_reference(tag) for tag in target.tags]
-        path, tags = names[0].path, () if options.untagged else tuple(name.tag for name in names)
-        if image := layouts.get(target.name):
-            layout, entry = Layout(image.layout), top(image)
-            read = partial(read_pieces, layout, what=f"{target.name}: blob")
-            return Publication(path, tags, entry, contents(layout, entry, target.name), read)
-        entry = registry.pushed(path, result.digests[target.name]).descriptor
-        return Publication(path, tags, entry, contents(Repository(registry, path), entry, target.name))
-
     try:
-        registry = Registry(context.access)
-        if not verify and (digests := _still_published(context, registry, inputs)):
-            say("nothing has changed since these images were published: not built again (--no-cache builds them)")
-            result = BakeResult(digests, {})
-        elif verify or context.facts.builder.driver == "docker":
-            sources, result = export_layouts(context)
-            if verify:
-                verify(sources)
-            # what it saw has the digest that is tagged
-            layouts = {target.name: source for target, source in zip(targets, sources, strict=True)}
+        if publications := _published_before(context, inputs) if inputs and not verify else ():
+            say("already published from the same sources and settings: not built again (--overwrite builds them again)")
         else:
-            result = _upload_from_builder(context)
-        with workers(AT_ONCE) as pool:
-            publications = list(pool.map(publication, targets))
+            publications, result = _build(context, verify)
         with Bar("uploading", context.quiet) as bar:
-            published = Publisher(registry, publications, context.state, bar).publish(movable)
+            publisher = Publisher(Registry(context.access), publications, context.state, bar)
+            published = publisher.publish(movable)
     except RegistryError as error:
         step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env"
         raise not_published(context.access, settings.prefix, error, context.state, step) from error
-    images = {target.name: image for target, image in zip(targets, published, strict=True)}
+    images = {target.name: image for target, image in zip(context.job.named, published, strict=True)}
     if inputs:
-        made = {name: image.publication.target.digest for name, image in images.items()}
+        digests = {name: image.publication.target.digest for name, image in images.items()}
         # without it the next run builds, and finds the same
         with contextlib.suppress(OSError):
-            write_atomically(context.state / PUBLISHED, json.dumps({"inputs": inputs, "digests": made}))
+            write_atomically(context.state / LAST_PUSH, json.dumps({"inputs": inputs, "digests": digests}), sync=False)
     return images, result
 
 
+def _build(context: BakeContext, verify: Verify | None) -> tuple[Sequence[Publication], BakeResult]:
+    """Builds what is published: uploaded by the builder already, or to be uploaded from the layouts that it wrote."""
+    from generator.images.image import contents, read_pieces
+    from generator.images.layout import Layout, top
+    from generator.registry.client import Registry
+    from generator.registry.publish import AT_ONCE, Publication
+    from generator.registry.session import workers
+
+    assert context.access is not None
+    targets = context.job.named
+    if not verify and context.facts.builder.driver != "docker":
+        result = _upload_from_builder(context)
+        registry = Registry(context.access)
+        with workers(AT_ONCE) as pool:
+            digests = [result.digests[target.name] for target in targets]
+            return [*pool.map(partial(_uploaded, context, registry), targets, digests)], result
+    sources, result = export_layouts(context)
+    if verify:
+        verify(sources)
+    # what it saw has the digest that is tagged
+    publications = []
+    for target, source in zip(targets, sources, strict=True):
+        layout, entry = Layout(source.layout), top(source)
+        read = partial(read_pieces, layout, what=f"{target.name}: blob")
+        below = contents(layout, entry, target.name)
+        publications.append(Publication(*_path_and_tags(context, target), entry, below, read))
+    return publications, result
+
+
+def _path_and_tags(context: BakeContext, target: Target) -> tuple[str, tuple[str, ...]]:
+    names = [parse_reference(tag) for tag in target.tags]
+    return names[0].path, () if context.job.options.untagged else tuple(name.tag for name in names)
+
+
+def _uploaded(context: BakeContext, registry: Registry, target: Target, digest: str) -> Publication:
+    """The publication of an image that the registry has."""
+    from generator.images.image import contents
+    from generator.registry.client import Repository
+    from generator.registry.publish import Publication
+
+    path, tags = _path_and_tags(context, target)
+    entry = registry.pushed(path, digest).descriptor
+    return Publication(path, tags, entry, contents(Repository(registry, path), entry, target.name))
+
+
 def _release_inputs(context: BakeContext, movable: Callable[[str], bool]) -> str:
-    """The digest of everything that a publication is made of; "" if the same command may publish another image."""
+    """The digest of everything that a release is made of; "" if a build could publish another image in its place."""
     job, options, workspace = context.job, context.job.options, context.workspace
     tags = [tag for target in job.named for tag in target.tags]
     if any(movable(parse_reference(tag).tag) for tag in tags):
         return ""
-    if options.no_cache or options.published_base or options.untagged:
+    if options.no_cache or options.published_base or options.untagged or workspace.plan.settings.cache_to:
         return ""
-    how = (context.command, _media_types(context), tags, workspace.tree[BAKE_FILE])
+    how = (context.command, _media_types(context), context.states, tags, workspace.tree[BAKE_FILE])
     return inputs_digest(workspace, job, [target.name for target in job.named], how)
 
 
-def _still_published(context: BakeContext, registry: Registry, inputs: str) -> dict[str, str]:
-    """Image -> the digest that the last run published of the same ``inputs``, if every tag still points to it; else
-    none."""
-    from generator.registry.http import RegistryError
+def _published_before(context: BakeContext, inputs: str) -> Sequence[Publication]:
+    """What the last push published of the same ``inputs``, if the registry still has it behind every tag; else none."""
+    from generator.images.strictjson import digest, fields, parse
+    from generator.registry.client import Registry
+    from generator.registry.publish import AT_ONCE
+    from generator.registry.session import workers
 
+    assert context.access is not None
     try:
-        last = json.loads((context.state / PUBLISHED).read_text(encoding="utf-8"))
-        if last["inputs"] != inputs:
-            return {}
-        digests = {target.name: str(last["digests"][target.name]) for target in context.job.named}
-        for target in context.job.named:
+        last = fields(parse((context.state / LAST_PUSH).read_bytes()), LAST_PUSH, ("inputs", "digests"))
+        names = [target.name for target in context.job.named]
+        digests = fields(last["digests"], "digests", names if last["inputs"] == inputs else ["another push"])
+        registry = Registry(context.access)
+
+        def unless_moved(target: Target) -> Publication:
+            expected = digest(digests[target.name], "its digest")
             for name in map(parse_reference, target.tags):
-                if registry.digest(name.path, name.tag) != digests[target.name]:
-                    return {}
-    except (OSError, ValueError, LookupError, TypeError, RegistryError):
-        return {}
-    return digests
+                if registry.digest(name.path, name.tag) != expected:
+                    raise ValueError(f"{name} points to another image")
+            return _uploaded(context, registry, target, expected)
+
+        with workers(AT_ONCE) as pool:
+            return [*pool.map(unless_moved, context.job.named)]
+    except (OSError, ValueError, FategenError):
+        return ()
 
 
 def _upload_from_builder(context: BakeContext) -> BakeResult:
@@ -230,6 +260,7 @@ def _upload_from_builder(context: BakeContext) -> BakeResult:
     The engine's own builder refuses this ("push-by-digest is currently not implemented for docker driver").
     """
     options, targets = context.job.options, context.job.named
+    clear_logs(context.state, context.job)
     outputs = {
         target.name: f"type=image,{_media_types(context)},push=true,push-by-digest=true,name-canonical=true,"
         f"name={parse_reference(target.tags[0]).name}"
@@ -362,8 +393,7 @@ def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> B
     """Has bake write the layouts; the blobs stay between runs, as a cache. Returns the result of what was built."""
     job, root = context.job, context.state.parent
     first = sent_first(job, context.facts.buildx)
-    bases = sorted({base.reference for target in job.named for base in target.bases})
-    inputs = first and inputs_digest(context.workspace, job, _parents(job), bases)
+    inputs = bases_digest(context.workspace, job) if first else ""
     sent = context.state / "layouts/shared" / f"bases-{inputs}"
     if inputs and sent.exists() and not job.options.no_cache:
         # bases whose layers are here are not sent again; should the engine have made new ones of the same inputs, each
@@ -395,19 +425,20 @@ def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
     return one_of_each_base(job) if buildx >= BUILDX_APART else ()
 
 
-def _parents(job: Job) -> set[str]:
-    """The targets that the job's images stand on."""
-    builders = {target.name for target in job.involved if target.kind == "builder"}
-    return {parent for target in job.named for parent in target.parents} - builders
+def bases_digest(workspace: Workspace, job: Job) -> str:
+    """The ``inputs_digest`` of what the job's images stand on, for their platforms; builders do not count."""
+    parents = {parent for target in job.named for parent in target.parents}
+    built = [target.name for target in job.involved if target.kind != "builder" and job.shown(target.name) in parents]
+    return inputs_digest(workspace, job, built, [(target.platforms, target.bases) for target in job.named])
 
 
 def one_of_each_base(job: Job) -> tuple[str, ...]:
     """Images that bring every base which the others stand on; none if these are all of the job's images."""
-    parents = _parents(job)
+    builders = {target.name for target in job.involved if target.kind == "builder"}
     sent: set[str] = set()
     first = []
     for target in job.named:
-        below = {base.name for base in target.bases} | parents.intersection(target.parents)
+        below = {base.name for base in target.bases} | {*target.parents} - builders
         if not below & sent:
             first.append(target.name)
             sent |= below

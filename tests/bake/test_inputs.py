@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from generator.bake.inputs import inputs_digest
+from generator.bake.publish import bases_digest
 from generator.project import Project
 from generator.workspace import Workspace
-from tests.fate_plan import job_of, plan_of
+from tests.fate_plan import BOTH, job_of, plan_of
 
 LOCAL = (("FATE_SOURCE", "fate"), ("EGGROLL_SOURCE", "eggroll"), ("LMDB_SAFE_SOURCE", "lmdb"))
 
@@ -33,10 +34,19 @@ def test_a_new_tag_or_registry_changes_nothing(project: Project) -> None:
     assert digest(project) == digest(project, tag="2", base_tag="2", prefix="localhost:5000/u") != ""
 
 
-@pytest.mark.parametrize("name", ["fate/code.py", "lmdb/code.cc", "dockerfiles/egg/config"])
-def test_a_file_that_a_build_reads(project: Project, name: str) -> None:
+@pytest.mark.parametrize("name", ["fate/code.py", "lmdb/code.cc", "dockerfiles/egg/config", "fate/empty/"])
+def test_a_file_or_directory_that_a_build_reads(project: Project, name: str) -> None:
     before = digest(project)
-    (project.root / name).write_text("22")
+    if name.endswith("/"):
+        (project.root / name).mkdir()
+    else:
+        (project.root / name).write_text("22")
+    assert digest(project) not in (before, "")
+
+
+def test_a_mode(project: Project) -> None:
+    before = digest(project)
+    (project.root / "fate").joinpath("code.py").chmod(0o755)
     assert digest(project) not in (before, "")
 
 
@@ -61,3 +71,22 @@ def test_a_source_that_cannot_be_read_is_unknown(project: Project) -> None:
     (project.root / "lmdb/code.cc").unlink()
     (project.root / "lmdb").rmdir()
     assert digest(project) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        (("egg", "python"), {}),
+        (("components",), {"published_base": True}),
+        (("egg", "python"), {"platforms": BOTH[:1]}),
+    ],
+)
+def test_bases_have_a_digest_of_their_own(project: Project, names: tuple[str, ...], options: dict[str, object]) -> None:
+    plan = plan_of(sources=LOCAL)
+    job = job_of(plan, *names, **options)
+
+    def bases(text: str, image: str) -> str:
+        return bases_digest(Workspace(project, plan, {f"dockerfiles/{image}/Dockerfile": text}, ()), job)
+
+    assert bases("FROM a", "egg") == bases("FROM b", "egg") != ""
+    assert (bases("FROM a", "base-image") == bases("FROM b", "base-image")) == ("published_base" in options)

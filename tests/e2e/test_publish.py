@@ -144,7 +144,7 @@ def test_a_finished_release_is_built_again_only_if_it_could_be_another(own_sampl
     def push(*more: str) -> Ran:
         return fategen("bake", "roll", "--push", "--allow-dirty", "--format", "json", *more, cwd=own_sample)
 
-    unchanged = "nothing has changed since these images were published: not built again"
+    unchanged = "already published from the same sources and settings: not built again"
     first, second = succeeded(push()), succeeded(push())
     assert unchanged not in first.err and unchanged in second.err
     assert json.loads(first.out)[0]["digest"] == json.loads(second.out)[0]["digest"]
