@@ -39,7 +39,7 @@ class Mutator:
 
     def __init__(self, stock: Sequence[bytes], random: random.Random) -> None:
         self._stock, self.random = list(stock), random
-        self._hostile, self._documents = list(MEMBERS.values()), list(RAW.values())
+        self._hostile, self._documents = list(MEMBERS.values()), [change for change, _ in RAW.values()]
 
     def fresh(self) -> bytes:
         return self.mutate(self.random.choice(self._stock))
@@ -110,14 +110,15 @@ class Mutator:
         if not places:
             return members
         at = self.random.choice(places)
+        right = members[at][512:].rstrip(b"\0")
         try:
-            value = json.loads(members[at][512:].rstrip(b"\0"))
+            value = json.loads(right)
         except (ValueError, RecursionError):
             return members
         content = (
             json.dumps(self._value(value)).encode()
             if self.random.random() < 0.9
-            else self.random.choice(self._documents)
+            else self.random.choice(self._documents)(right)
         )
         head = bytearray(members[at][:512])
         head[124:136] = b"%011o\0" % len(content)

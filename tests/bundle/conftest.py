@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from generator.bundle.format import Contents, Member, contents, header, padding
+from generator.bundle.format import TRAILER, Contents, Member, contents, header, padding
+from generator.bundle.index import BundleIndex
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
@@ -42,8 +45,15 @@ class Made:
 
 
 def bundle(directory: Path, images: list[SourceImage], name: str = "fate-1.0") -> Made:
-    result = save(images, directory / f"{name}.fate.tar", name=name)
-    return Made(result.path.read_bytes(), contents(result.index))
+    return made_of(save(images, directory / f"{name}.fate.tar", name=name).path)
+
+
+def made_of(path: Path) -> Made:
+    return Made(path.read_bytes(), contents(inspect(path).index))
+
+
+Change = Callable[[Any], object]
+"""Changes a bundle's index; it gets the JSON document."""
 
 
 class Chain:
@@ -73,18 +83,50 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[SourceImage]:
     ]
 
 
-def member(name: str, content: bytes, size: int | None = None) -> bytes:
-    return header(name, len(content) if size is None else size) + content + bytes(padding(len(content)))
+def member(name: str, content: bytes) -> bytes:
+    return header(name, len(content)) + content + bytes(padding(len(content)))
 
 
-def rewritten(made: Made, change: object) -> bytes:
-    """A bundle with a changed document whose root digest is right again; ``change`` gets the document as a dict."""
+def rewritten(made: Made, change: Change) -> bytes:
+    """A bundle with a changed index whose root digest is right again, and the members that it had."""
     document = json.loads(made.content("fategen/bundle.json"))
-    assert callable(change)
     change(document)
     del document["root"]
     document["root"] = "sha256:" + hashlib.sha256(encode(document)).hexdigest()
     return member("fategen/bundle.json", encode(document)) + made.data[made.plan.members[0].end :]
+
+
+def forged(made: Made, change: Change, more: Mapping[str, bytes] = {}) -> bytes:
+    """The archive that follows from a changed index, right in every byte. ``more`` are blobs by what is their digest.
+
+    Raises BundleError if no archive can, since the index contradicts itself.
+    """
+    return written(inspect(io.BytesIO(rewritten(made, change))).index, {**blobs_of(made), **more})
+
+
+def descriptors(document: Any) -> Iterator[dict[str, Any]]:
+    """Every descriptor in a part of a bundle's index, some perhaps twice."""
+    if isinstance(document, dict) and "media_type" in document:
+        yield document
+    elif isinstance(document, (dict, list)):
+        for part in document.values() if isinstance(document, dict) else document:
+            yield from descriptors(part)
+
+
+def add_up(document: Any) -> None:
+    """Make the totals of an index right again."""
+    sizes = {blob["digest"]: blob["size"] for blob in descriptors(document["images"])}
+    document["totals"] = {"blobs": len(sizes), "bytes": sum(sizes.values())}
+
+
+def written(index: BundleIndex, blobs: Mapping[str, bytes]) -> bytes:
+    """The archive of an index, with whatever the forger has under each digest."""
+    members = contents(index).members
+    return b"".join(member(m.name, blobs[m.digest] if m.content is None else m.content) for m in members) + TRAILER
+
+
+def blobs_of(made: Made) -> dict[str, bytes]:
+    return {m.digest: made.data[m.start : m.start + m.size] for m in made.plan.members if m.content is None}
 
 
 def broken(made: Made) -> dict[str, bytes]:

@@ -7,23 +7,32 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from generator.bundle.bases import open_blobs
 from generator.bundle.diff import Difference, diff
 from generator.bundle.engines import Present
-from generator.bundle.format import contents
+from generator.bundle.format import blob_name
 from generator.bundle.index import BundleIndex, arrange, short_root
 from generator.bundle.load import load
 from generator.bundle.reader import DamagedError, inspect, verify
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.image import Image
-from generator.images.layout import SourceImage, read
-from tests.bundle.conftest import Chain, Made, rewritten
-from tests.bundle.layouts import BASE, Layout, image, multi, own, sha256
-from tests.bundle.test_forged import written
+from generator.images.layout import SourceImage
+from tests.bundle.conftest import (
+    Chain,
+    Change,
+    add_up,
+    blobs_of,
+    descriptors,
+    forged,
+    made_of,
+    rewritten,
+)
+from tests.bundle.layouts import BASE, image, multi, own, sha256
 from tests.bundle.test_load import Recorder
 
 
@@ -143,12 +152,9 @@ def test_whatever_bundle_has_the_layers_is_a_base(chain: Chain, tmp_path: Path) 
 
 
 def test_a_layer_of_the_base_that_is_damaged(chain: Chain, tmp_path: Path) -> None:
-    data = bytearray(chain.a.read_bytes())
-    layer = layers(chain.a, "y")[1]
-    at = data.find(b"blobs/sha256/" + layer[7:].encode()) + 512
-    data[at] ^= 1
+    made, layer = made_of(chain.a), layers(chain.a, "y")[1]
     bad = tmp_path / "a.fate.tar"
-    bad.write_bytes(bytes(data))
+    bad.write_bytes(made.flipped(made.member(blob_name(layer)).start))
     engine = Recorder()
     with pytest.raises(DamagedError) as error:
         load(chain.b, engine, bases=[bad])
@@ -161,9 +167,8 @@ def test_a_layer_of_the_base_that_is_damaged(chain: Chain, tmp_path: Path) -> No
 
 def test_a_damaged_header_in_a_base_does_not_matter(chain: Chain, tmp_path: Path) -> None:
     """A layer of a base is known by its digest, and the engine gets a header that is written anew."""
-    data = bytearray(chain.a.read_bytes())
-    data[data.find(b"blobs/sha256/" + layers(chain.a, "y")[1][7:].encode()) + 130] ^= 1
-    (tmp_path / "a.fate.tar").write_bytes(bytes(data))
+    made = made_of(chain.a)
+    (tmp_path / "a.fate.tar").write_bytes(made.flipped(made.member(blob_name(layers(chain.a, "y")[1])).offset + 130))
     load(chain.b, torn := Recorder(), bases=[tmp_path / "a.fate.tar"])
     load(chain.b, whole := Recorder(), bases=[chain.a])
     assert torn.sent == whole.sent
@@ -244,33 +249,39 @@ def test_what_is_there_is_not_sent_again_but_still_checked(chain: Chain) -> None
         load(chain.whole, engine)
         assert sent_layers(engine, chain.whole) == set()
         assert engine.members()[-3:] == ["manifest.json", "index.json", "oci-layout"]
-    data = bytearray(chain.whole.read_bytes())
-    data[data.find(layers(chain.whole, "x")[1][7:].encode()) + 520] ^= 1
-    with pytest.raises(BundleError):
-        load(io.BytesIO(bytes(data)), engine)
+    made = made_of(chain.whole)
+    with pytest.raises(DamagedError):
+        load(io.BytesIO(made.flipped(made.member(blob_name(layers(chain.whole, "x")[1])).start + 21)), engine)
 
 
-def made_of(path: Path) -> Made:
-    return Made(path.read_bytes(), contents(index(path)))
+RECORDS: dict[str, tuple[Change, str]] = {
+    "no base": (lambda r: r["base"].update(bundles=[]), "must come together"),
+    "nothing absent": (lambda r: r["base"].update(absent=[]), "must come together"),
+    "absent twice": (lambda r: r["base"]["absent"].append(r["base"]["absent"][-1]), "it is not canonical"),
+    "a manifest is absent": (lambda r: r["base"]["absent"].append({
+        "digest": r["images"][0]["target"]["digest"], "manifests": [],
+    }), "a blob that is not a layer"),
+    "a blob of others is absent": (lambda r: r["base"]["absent"].insert(0, {
+        "digest": "sha256:" + "0" * 64, "manifests": [],
+    }), "a blob that is not a layer"),
+    "a path as root": (lambda r: r["base"]["bundles"][0].update(root="../x"), "is not a sha256 digest"),
+    "a name with a slash": (lambda r: r["base"]["bundles"][0].update(name="../x"), "'../x' is not a bundle name"),
+    "unknown key": (lambda r: r["base"].update(more=1), "unknown key 'more'"),
+    "base is text": (lambda r: r.update(base="x"), "base is not an object"),
+}  # fmt: skip
 
 
-RECORDS = {
-    "no base": lambda r: r["base"].update(bundles=[]),
-    "nothing absent": lambda r: r["base"].update(absent=[]),
-    "absent twice": lambda r: r["base"]["absent"].append(r["base"]["absent"][-1]),
-    "a manifest is absent": lambda r: r["base"]["absent"].insert(0, {"digest": "sha256:" + "0" * 64, "manifests": []}),
-    "a path as root": lambda r: r["base"]["bundles"][0].update(root="../x"),
-    "a name with a slash": lambda r: r["base"]["bundles"][0].update(name="../x"),
-    "unknown key": lambda r: r["base"].update(more=1),
-    "base is text": lambda r: r.update(base="x"),
-    "no base at all": lambda r: r.pop("base"),
-}
+@pytest.mark.parametrize(("change", "words"), RECORDS.values(), ids=RECORDS)
+def test_an_index_that_lies_about_its_base(chain: Chain, change: Change, words: str) -> None:
+    made = made_of(chain.b)
+    left_out = blobs_of(made_of(chain.a))
+    with pytest.raises(BundleError, match=words):
+        verify(io.BytesIO(forged(made, change, left_out)))
 
 
-@pytest.mark.parametrize("change", RECORDS.values(), ids=RECORDS)
-def test_an_index_that_lies_about_its_base(chain: Chain, change: object) -> None:
-    with pytest.raises(BundleError):
-        verify(io.BytesIO(rewritten(made_of(chain.b), change)))
+def test_a_delta_that_says_it_is_whole_lacks_its_layers(chain: Chain) -> None:
+    with pytest.raises(DamagedError, match="cut short"):
+        verify(io.BytesIO(rewritten(made_of(chain.b), lambda r: r.pop("base"))))
 
 
 def states(difference: Difference) -> list[tuple[str, str]]:
@@ -380,17 +391,18 @@ def test_push_reads_a_delta_together_with_its_bases(chain: Chain) -> None:
 
 def test_nothing_is_taken_from_a_base_that_lies_about_a_layer(chain: Chain, tmp_path: Path) -> None:
     """The delta does not name it as a base: a longer layer would put other bytes behind the right ones."""
-    layout = Layout(tmp_path / "y")
-    blob, diff_id = layout.layer(own("y1"))
-    data = (layout.path / "blobs/sha256" / str(blob["digest"])[7:]).read_bytes()
-    (layout.path / "blobs/sha256" / str(blob["digest"])[7:]).write_bytes(data + b"GET /evil HTTP/1.1\r\n" * 40)
-    longer = {**blob, "size": len(data) + 800}
-    layout.finish((layout.manifest([layout.layer(BASE), (longer, diff_id)]), "docker.io/fgtest/y:1.0"))
-    found = read(SourceImage(("fgtest/y:1.0",), layout.path, ("linux/amd64",)))
-    lying = arrange("evil", [found.image])
-    blobs = {digest: (layout.path / "blobs/sha256" / digest[7:]).read_bytes() for digest in lying.blobs()}
-    (tmp_path / "evil.fate.tar").write_bytes(written(lying, blobs))
-    with open_blobs(chain.b, [tmp_path / "evil.fate.tar", chain.a]) as opened:
-        assert b"evil" not in b"".join(opened.chunks(opened.bundle.index.blobs()[str(blob["digest"])]))
-    with open_blobs(chain.b, [tmp_path / "evil.fate.tar"]) as opened, pytest.raises(InputError, match="is a delta"):
-        opened.chunks(opened.bundle.index.blobs()[str(blob["digest"])])
+    made, digest = made_of(chain.a), layers(chain.a, "y")[1]
+    longer = blobs_of(made)[digest] + b"GET /evil HTTP/1.1\r\n" * 40
+
+    def lie(document: Any) -> None:
+        for blob in descriptors(document):
+            blob.update(size=len(longer) if blob["digest"] == digest else blob["size"])
+        add_up(document)
+
+    evil = tmp_path / "evil.fate.tar"
+    evil.write_bytes(forged(made, lie, {digest: longer}))
+    layer = index(chain.b).blobs()[digest]
+    with open_blobs(chain.b, [evil, chain.a]) as opened:
+        assert b"evil" not in b"".join(opened.chunks(layer))
+    with open_blobs(chain.b, [evil]) as opened, pytest.raises(InputError, match="is a delta"):
+        opened.chunks(layer)

@@ -5,118 +5,140 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from generator.bundle.format import TRAILER, contents, header, padding
-from generator.bundle.index import BundleIndex
 from generator.bundle.reader import verify
 from generator.errors import BundleError
-from generator.images.image import Image, Layer, PlatformImage
-from generator.images.oci import Descriptor, parse_config, parse_index, parse_manifest
-from generator.images.strictjson import MAX_SIZE, Malformed, digest, size
+from generator.images.oci import parse_config, parse_index, parse_manifest
+from generator.images.strictjson import MAX_METADATA_SIZE, MAX_SIZE, Malformed, digest, size
 from generator.verify.layers import parse_settings
-from tests.bundle.conftest import Made
+from tests.bundle.conftest import Change, Made, add_up, forged
 from tests.bundle.layouts import INDEX, MANIFEST, TAR, sha256
 
-
-def written(index: BundleIndex, blobs: dict[str, bytes]) -> bytes:
-    """The archive of an index, with whatever the forger has under each digest."""
-    out = b""
-    for member in contents(index).members:
-        content = member.content if member.content is not None else blobs[member.digest]
-        out += header(member.name, member.size) + content + bytes(padding(member.size))
-    return out + TRAILER
+Json = Any
 
 
-def blobs_of(made: Made) -> dict[str, bytes]:
-    return {m.digest: made.data[m.start : m.start + m.size] for m in made.plan.members if m.content is None}
+def platform_image(document: Json, image: int = 0) -> Json:
+    """The first platform of an image: the only one of 0 and 1, one of two of 2."""
+    return document["images"][image]["variants"][0]
 
 
-def changed(made: Made, number: int, change: Callable[[Image], Image]) -> BundleIndex:
-    images = list(made.plan.index.images)
-    images[number] = change(images[number])
-    return replace(made.plan.index, images=tuple(images))
+def config(document: Json) -> Json:
+    return platform_image(document)["config"]
 
 
-def with_platform_image(image: Image, **more: object) -> Image:
-    platform_image = replace(image.platform_images[0], **more)  # type: ignore[arg-type]
-    target = platform_image.manifest if not image.nested else image.target
-    return replace(image, target=target, platform_images=(platform_image, *image.platform_images[1:]))
+def layers(document: Json) -> Json:
+    return platform_image(document)["layers"]
 
 
-def layers(image: Image) -> tuple[Layer, ...]:
-    return image.platform_images[0].layers
+def set_manifest(document: Json, blob: Json) -> None:
+    """Image 0 has another manifest, which of one platform is also its target."""
+    document["images"][0].update(target=blob)
+    platform_image(document).update(manifest=blob)
 
 
-def with_diff_ids_swapped(image: Image) -> Image:
-    first, second = layers(image)
-    return with_platform_image(
-        image, layers=(replace(first, diff_id=second.diff_id), replace(second, diff_id=first.diff_id))
-    )
+def set_names(document: Json, *names: str) -> None:
+    document["images"][0].update(references=names)
 
 
-def with_first_layer(image: Image, media_type: str) -> Image:
-    first, *others = layers(image)
-    return with_platform_image(image, layers=(replace(first, blob=replace(first.blob, media_type=media_type)), *others))
+DIGEST, SIZE = "is not a sha256 digest in lower case", "is not a number of bytes"
+ROOT, ORDER = "its root digest is not that of its content", "it is not canonical"
 
-
-def with_first_platform(image: Image, platform_image: PlatformImage) -> Image:
-    named = replace(platform_image, platform=image.platforms[0])
-    return replace(image, platform_images=(named, *image.platform_images[1:]))
-
-
-def with_manifest_as_layer(image: Image, other: PlatformImage) -> Image:
-    first, *others = layers(image)
-    forged = replace(first, blob=replace(first.blob, digest=other.manifest.digest, size=other.manifest.size))
-    return with_platform_image(image, layers=(forged, *others))
-
-
-FORGED: dict[str, tuple[int, Callable[[Image, PlatformImage], Image], str]] = {
-    "layers in another order": (0, lambda i, _: with_platform_image(i, layers=layers(i)[::-1]), "other layers"),
-    "a layer less": (0, lambda i, _: with_platform_image(i, layers=layers(i)[:1]), "other layers"),
-    "a layer's media type": (0, lambda i, _: with_first_layer(i, TAR), "other layers"),
-    "diff ids swapped": (0, lambda i, _: with_diff_ids_swapped(i), "other diff ids"),
-    "another's config": (0, lambda i, other: with_platform_image(i, config=other.config), "another config"),
-    "another's manifest": (0, lambda i, other: with_platform_image(i, manifest=other.manifest),
-                           "another config|other layers"),
-    "a platform that the index does not name": (2, lambda i, _: with_platform_image(i, platform="linux/s390x"),
-                                                "other platforms"),
-    "a platform that is not its config's": (0, lambda i, _: with_platform_image(i, platform="linux/arm64"),
-                                            "another platform"),
-    "a manifest that the index does not name": (2, with_first_platform, "other platforms"),
-    "a config as manifest": (0, lambda i, _: with_platform_image(
-        i, manifest=replace(i.platform_images[0].config, media_type=MANIFEST)), "not what it must be"),
-    "another's manifest as a layer too": (0, with_manifest_as_layer, "both a layer and an index"),
+INDEXES: dict[str, tuple[Change, str]] = {
+    "upper case digest": (lambda d: config(d).update(digest="sha256:" + "AB" * 32), DIGEST),
+    "traversal": (lambda d: config(d).update(digest="sha256:../../etc/passwd"), DIGEST),
+    "negative size": (lambda d: config(d).update(size=-1), SIZE),
+    "overflowing size": (lambda d: layers(d)[0]["blob"].update(size=1 << 63), SIZE),
+    "size as text": (lambda d: config(d).update(size="10"), SIZE),
+    "size as bool": (lambda d: config(d).update(size=True), SIZE),
+    "size as float": (lambda d: config(d).update(size=1e3), SIZE),
+    "huge manifest": (lambda d: platform_image(d, 2)["manifest"].update(size=MAX_METADATA_SIZE + 1),
+                      r"images\[2\]: a manifest has 4,194,305 bytes, at most"),
+    "media type": (lambda d: layers(d)[0]["blob"].update(media_type="application/x-sh"),
+                   "a layer has the media type 'application/x-sh'"),
+    "another target": (lambda d: d["images"][0].update(target=d["images"][1]["target"]), "target is not its manifest"),
+    "another manifest below the target": (lambda d: d["images"][0].update(variants=d["images"][1]["variants"]),
+                                          "target is not its manifest"),
+    "short name": (lambda d: set_names(d, "fgtest/a:1.0"), "'fgtest/a:1.0' is not a full reference"),
+    "option as name": (lambda d: set_names(d, "--help"), '"--help" is not an image reference'),
+    "name with a newline": (lambda d: set_names(d, "docker.io/fgtest/a:1.0\n"), "is not an image reference: its tag"),
+    "unicode name": (lambda d: set_names(d, "docker.io/fgtest/\u0430:1.0"), "is not an image reference"),
+    "no name": (lambda d: set_names(d), r"images\[0\] has no name"),
+    "name twice": (lambda d: d["images"][1].update(references=d["images"][0]["references"]), "a:1.0 is listed twice"),
+    "images out of order": (lambda d: d["images"].reverse(), ORDER),
+    "no images": (lambda d: d.update(images=[]), "it holds no image"),
+    "images are text": (lambda d: d.update(images="x"), "images is not a list"),
+    "image is text": (lambda d: d.update(images=["x"]), r"images\[0\] is not an object"),
+    "no variants": (lambda d: d["images"][0].update(variants=[]), "has no platform, or one twice"),
+    "platform twice": (lambda d: d["images"][2].update(variants=[platform_image(d, 2)] * 2),
+                       "has no platform, or one twice"),
+    "platform": (lambda d: platform_image(d).update(platform="linux/amd64/../x"), "is not a platform"),
+    "nested without children": (lambda d: d["images"][2]["variants"].pop(), r"images\[2\]\.target has the media type"),
+    "two sizes": (lambda d: layers(d)[0]["blob"].update(size=1), "a blob has two sizes"),
+    "another's manifest as a layer too": (lambda d: layers(d)[0].update(blob={
+        **layers(d)[0]["blob"], "digest": d["images"][1]["target"]["digest"], "size": d["images"][1]["target"]["size"],
+    }), "both a layer and an index"),
+    "schema": (lambda d: d.update(schema=2), "its schema is '2', this fategen reads 1"),
+    "unknown key": (lambda d: d.update(absent=[]), "unknown key 'absent'"),
+    "missing key": (lambda d: d.pop("totals"), "lacks 'totals'"),
+    "totals": (lambda d: d["totals"].update(bytes=1), ROOT),
+    "bundle name": (lambda d: d.update(name="../x"), "'../x' is not a bundle name"),
 }  # fmt: skip
+"""What an index says that none may say, and the words of the check that sees it."""
 
 
-@pytest.mark.parametrize(("number", "forge", "words"), FORGED.values(), ids=FORGED)
-def test_an_index_against_its_blobs(
-    made: Made, number: int, forge: Callable[[Image, PlatformImage], Image], words: str
-) -> None:
-    [other] = made.plan.index.images[1].platform_images
-    index = changed(made, number, lambda image: forge(image, other))
-    data = written(index, blobs_of(made))
+@pytest.mark.parametrize(("change", "words"), INDEXES.values(), ids=INDEXES)
+def test_an_index_against_itself(made: Made, change: Change, words: str) -> None:
     with pytest.raises(BundleError, match=words):
+        verify(io.BytesIO(forged(made, change)))
+
+
+FORGED: dict[str, tuple[Change, str]] = {
+    "layers in another order": (lambda d: layers(d).reverse(), "other layers"),
+    "a layer less": (lambda d: layers(d).pop(), "other layers"),
+    "a layer's media type": (lambda d: layers(d)[0]["blob"].update(media_type=TAR), "other layers"),
+    "diff id": (lambda d: layers(d)[0].update(diff_id="sha256:" + "0" * 64), "other diff ids"),
+    "diff ids swapped": (lambda d: platform_image(d).update(layers=[
+        {**one, "diff_id": other["diff_id"]} for one, other in zip(layers(d), reversed(layers(d)), strict=True)
+    ]), "other diff ids"),
+    "another's config": (lambda d: platform_image(d).update(config=platform_image(d, 1)["config"]), "another config"),
+    "another's manifest": (lambda d: set_manifest(d, d["images"][1]["target"]), "another config or other layers"),
+    "a platform that the index does not name": (lambda d: platform_image(d, 2).update(platform="linux/s390x"),
+                                                "other platforms"),
+    "a platform that is not its config's": (lambda d: platform_image(d).update(platform="linux/arm64"),
+                                            "another platform"),
+    "a manifest that the index does not name": (
+        lambda d: d["images"][2]["variants"].__setitem__(0, platform_image(d, 1)), "other platforms or manifests"),
+    "a config as manifest": (lambda d: set_manifest(d, {**config(d), "media_type": MANIFEST}),
+                             "its schemaVersion is not 2"),
+}  # fmt: skip
+"""What an index says of its blobs that they are not."""
+
+
+@pytest.mark.parametrize(("change", "words"), FORGED.values(), ids=FORGED)
+def test_an_index_against_its_blobs(made: Made, change: Change, words: str) -> None:
+    data = forged(made, lambda document: (change(document), add_up(document)))
+    with pytest.raises(BundleError, match=f"is not what it must be: .*{words}"):
         verify(io.BytesIO(data))
 
 
-def other_blob(made: Made, old: Descriptor, data: bytes) -> tuple[Descriptor, dict[str, bytes]]:
-    """A blob in place of ``old``, with a right digest."""
-    return replace(old, digest=sha256(data), size=len(data)), {**blobs_of(made), sha256(data): data}
-
-
-@pytest.mark.parametrize("more", [{"manifests": []}, {"mediaType": INDEX}, {"schemaVersion": 1}])
-def test_a_manifest_that_is_also_an_index(made: Made, more: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"manifests": []}, "it is a manifest and an index at once"),
+        ({"mediaType": INDEX}, "its media type is .*index"),
+        ({"schemaVersion": 1}, "its schemaVersion is not 2"),
+    ],
+)
+def test_a_manifest_that_is_also_an_index(made: Made, more: dict[str, object], words: str) -> None:
     """CVE-2021-41190: what one program reads as a manifest, another reads as an index."""
-    manifest = made.plan.index.images[0].platform_images[0].manifest
-    content = json.dumps({**json.loads(blobs_of(made)[manifest.digest]), **more}).encode()
-    blob, blobs = other_blob(made, manifest, content)
-    index = changed(made, 0, lambda image: with_platform_image(image, manifest=blob))
-    with pytest.raises(BundleError, match="not what it must be"):
-        verify(io.BytesIO(written(index, blobs)))
+    content = json.dumps({**json.loads(made.content("manifest:a")), **more}).encode()
+    blob = {"digest": sha256(content), "size": len(content), "media_type": MANIFEST}
+    data = forged(made, lambda d: (set_manifest(d, blob), add_up(d)), {sha256(content): content})
+    with pytest.raises(BundleError, match=f"not what it must be: {words}"):
+        verify(io.BytesIO(data))
 
 
 DOCUMENTS: list[tuple[Callable[[bytes], object], bytes]] = [

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.format import contents, loader_files
+from generator.bundle.format import loader_files
 from generator.bundle.index import MAX_FILE, MAX_FILES, BundleIndex, SmallFile, arrange, open_files, small_file
 from generator.bundle.reader import DamagedError, extract, inspect, verify
 from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage
 from generator.images.strictjson import Malformed
-from tests.bundle.conftest import Made, member
+from tests.bundle.conftest import Made, made_of, member
 from tests.conftest import Run
 
 FILES = {"compose.yaml": b"services: {}\n", ".env": b"TAG=1.0\n", "Chart-1.0.tgz": bytes(range(256)) * 9, "empty": b""}
@@ -26,8 +26,7 @@ FILES = {"compose.yaml": b"services: {}\n", ".env": b"TAG=1.0\n", "Chart-1.0.tgz
 @pytest.fixture(scope="module")
 def carried(sources: list[SourceImage], tmp_path_factory: pytest.TempPathFactory) -> Made:
     path = tmp_path_factory.mktemp("files") / "fate-1.0.fate.tar"
-    result = save(sources, path, name="fate-1.0", files=FILES)
-    return Made(path.read_bytes(), contents(result.index))
+    return made_of(save(sources, path, name="fate-1.0", files=FILES).path)
 
 
 def test_they_stand_behind_the_index_and_every_byte_of_them_is_checked(carried: Made) -> None:
