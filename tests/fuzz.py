@@ -1,8 +1,8 @@
 """Throws broken and hostile archives at the reader of bundles: ``python -m tests.fuzz [SECONDS] [FILE…]``.
 
 From seeds (bundles, and the files given) it makes others: single bytes, members taken out,
-doubled, moved, renamed, of another kind or size, JSON with other values, headers with right checksums all the while, so
-that what is behind them is reached.
+doubled, moved, renamed, of another kind or size, JSON with other values, headers with right checksums all the while, and
+some with right digests too, so that what is behind them is reached.
 
 Each is inspected, verified as a file and as a pipe, extracted from, and verified with a base bundle. It fails on any
 exception but BundleError and InputError, on a file opened for writing, on one archive that takes more than 5 s, and on
@@ -11,6 +11,7 @@ more than 200 MB of memory beside the fuzzer's own.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -21,11 +22,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from generator.bundle import SourceImage, extract, inspect, save, verify
 from generator.bundle.bases import open_blobs
+from generator.bundle.format import contents
 from generator.errors import BundleError, InputError
-from tests.bundle.layouts import image, multi
+from generator.images.strictjson import encode
+from tests.bundle.conftest import Made, add_up, descriptors, forged, rewritten
+from tests.bundle.layouts import image, multi, sha256
+from tests.bundle.tars import sealed
 from tests.bundle.test_hostile_archives import MEMBERS
 from tests.bundle.test_reader import RAW
 
@@ -51,9 +57,11 @@ class Mutator:
 
     def _once(self, data: bytes) -> bytes:
         rng = self.random
-        kind = rng.randrange(10)
+        kind = rng.randrange(13)
         if kind == 0:
             return self._bytes(data)
+        if kind > 9:
+            return self._forged(data)
         if kind == 1:
             return data[: rng.randrange(len(data) + 1)]
         members = split(data)
@@ -100,9 +108,7 @@ class Mutator:
             block[157:257] = rng.choice((b"../x", b"manifest.json", b"x", b"../a1/layer.tar")).ljust(100, b"\0")
         else:
             block[rng.randrange(512)] = rng.randrange(256)
-        block[148:156] = b" " * 8
-        block[148:156] = b"%06o\0 " % sum(block)
-        return bytes(block) + member[512:]
+        return sealed(bytes(block)) + member[512:]
 
     def _document(self, members: list[bytes]) -> list[bytes]:
         """Another value somewhere in a JSON document, or another document in its place; the size is right."""
@@ -116,16 +122,38 @@ class Mutator:
         except (ValueError, RecursionError):
             return members
         content = (
-            json.dumps(self._value(value)).encode()
-            if self.random.random() < 0.9
-            else self.random.choice(self._documents)(right)
+            encode(self._value(value)) if self.random.random() < 0.9 else self.random.choice(self._documents)(right)
         )
-        head = bytearray(members[at][:512])
-        head[124:136] = b"%011o\0" % len(content)
-        head[148:156] = b" " * 8
-        head[148:156] = b"%06o\0 " % sum(head)
-        members[at] = bytes(head) + content + bytes(-len(content) % 512)
+        head = members[at][:124] + b"%011o\0" % len(content) + members[at][136:512]
+        members[at] = sealed(head) + content + bytes(-len(content) % 512)
         return members
+
+    def _forged(self, data: bytes) -> bytes:
+        """A bundle with another value in its index or in a document, of which every digest and total is right."""
+        try:
+            made = Made(data, contents(inspect(io.BytesIO(data)).index))
+            index, *others = made.plan.members
+            member = self.random.choice([index, *(m for m in others if m.role in ("index", "manifest", "config"))])
+            value = self._value(json.loads(made.content(member.name)))
+        except (BundleError, ValueError, RecursionError):
+            return data
+        content = encode(value)
+
+        def change(document: Any) -> None:
+            if member is index and isinstance(value, dict):
+                document.clear()
+                document.update(value)
+            with contextlib.suppress(KeyError, TypeError):
+                for blob in descriptors(document):
+                    if blob["digest"] == member.digest:
+                        blob.update(digest=sha256(content), size=len(content))
+                add_up(document)
+
+        try:
+            return forged(made, change, {sha256(content): content})
+        except (BundleError, KeyError):
+            # no archive follows from this index, or the blobs for it are not here
+            return rewritten(made, change)
 
     def _value(self, value: object) -> object:
         rng = self.random
@@ -180,7 +208,7 @@ class Target:
         self._directory = directory
         self._base = directory / "base.tar"
         self._base.write_bytes(base)
-        self._inside = os.fsencode(directory) + b"/"
+        self._inside = f"{directory}/"
         self._watching = False
         self._start = self._said = time.monotonic()
         self.count = self.runs = self.refused = 0
@@ -204,8 +232,9 @@ class Target:
         else:
             return
         for path in paths:
-            if isinstance(path, (str, bytes)) and b"/" in os.fsencode(path) and os.fsencode(path) != b"/dev/null":
-                assert os.path.normpath(os.fsencode(path)).startswith(self._inside), f"{event} {path!r}"
+            if isinstance(path, (str, bytes)) and os.fsdecode(path) != "/dev/null":
+                place = os.path.normpath(Path(os.fsdecode(path)).absolute())
+                assert place.startswith(self._inside), f"{event} {path!r}"
 
     def __call__(self, data: bytes) -> None:
         path = self._directory / "in.tar"

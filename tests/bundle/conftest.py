@@ -91,7 +91,7 @@ def rewritten(made: Made, change: Change) -> bytes:
     """A bundle with a changed index whose root digest is right again, and the members that it had."""
     document = json.loads(made.content("fategen/bundle.json"))
     change(document)
-    del document["root"]
+    document.pop("root", None)
     document["root"] = "sha256:" + hashlib.sha256(encode(document)).hexdigest()
     return member("fategen/bundle.json", encode(document)) + made.data[made.plan.members[0].end :]
 

@@ -16,22 +16,24 @@ def head(
     field: bytes = b"",
     mode: int = 0o644,
     uid: bytes = b"0000000\0",
-    magic: bytes = b"ustar\00000",
-    prefix: bytes = b"",
 ) -> bytes:
     """A header. ``field``: other bytes in the place of the size. Names are not cut nor checked."""
     block = bytearray(BLOCK)
-    for at, text in ((0, name), (157, link), (345, prefix)):
+    for at, text in ((0, name), (157, link)):
         data = text.encode() if isinstance(text, str) else text
         block[at : at + len(data)] = data
     block[100:124] = b"%07o\0" % mode + uid + b"0000000\0"
     block[124:136] = field or b"%011o\0" % size
     block[136:148] = b"00000000000\0"
     block[156:157] = kind
-    block[257:265] = magic
-    block[148:156] = b" " * 8
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    block[257:265] = b"ustar\00000"
+    return sealed(bytes(block))
+
+
+def sealed(block: bytes) -> bytes:
+    """The same header with a right checksum."""
+    total = sum(block[:148] + b" " * 8 + block[156:])
+    return block[:148] + b"%06o\0 " % total + block[156:]
 
 
 def member(name: bytes | str, content: bytes = b"", **more: object) -> bytes:
