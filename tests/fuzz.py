@@ -1,8 +1,8 @@
 """Throws broken and hostile archives at the reader of bundles: ``python -m tests.fuzz [SECONDS] [FILE…]``.
 
-From seeds (bundles, and the files given) it makes others: single bytes, members taken out,
-doubled, moved, renamed, of another kind or size, JSON with other values, headers with right checksums all the while, and
-some with right digests too, so that what is behind them is reached.
+From seeds (bundles, and the files given) it makes others: single bytes, members taken out, doubled, moved, renamed, of
+another kind or size, JSON with other values, headers with right checksums all the while, and some with right digests
+too, so that what is behind them is reached.
 
 Each is inspected, verified as a file and as a pipe, extracted from, and verified with a base bundle. It fails on any
 exception but BundleError and InputError, on a file opened for writing, on one archive that takes more than 5 s, and on

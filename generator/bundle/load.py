@@ -47,6 +47,8 @@ class Loaded:
 
 @dataclass(frozen=True)
 class LoadResult:
+    """A bundle that was loaded: the platform of its images, their names, and who signed it, if that was asked."""
+
     index: BundleIndex
     platform: str
     images: tuple[Loaded, ...]

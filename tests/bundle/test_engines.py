@@ -92,6 +92,7 @@ def test_an_image_is_read_and_does_not_hide_the_others(
     expected = EngineImage(ID, layers, platform)
     assert engine.inspect([ID]) == {ID: expected}
     images = engine.inspect(["docker.io/library/x:1", "x:1", "y:1", "z:1"])
+    assert images["x:1"] == expected
     assert images["y:1"] == EngineImage(ID, (LAYER,), "linux/amd64")
     assert "z:1" not in images
 

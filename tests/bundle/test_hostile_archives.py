@@ -86,7 +86,12 @@ MEMBERS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("members", MEMBERS.values(), ids=MEMBERS)
-def test_no_such_member_in_a_bundle(members: bytes, made: Made, tmp_path: Path) -> None:
+def test_no_such_member_in_a_bundle(
+    members: bytes, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what is extracted lands here, or above it
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
     path = tmp_path / "a.fate.tar"
     for at in (0, made.plan.members[1].offset, made.member("index.json").offset, len(made.data) - len(TRAILER)):
         path.write_bytes(made.data[:at] + members + made.data[at:])
@@ -95,7 +100,7 @@ def test_no_such_member_in_a_bundle(members: bytes, made: Made, tmp_path: Path) 
                 verify(source)
             assert failed.value.exit_code == 4
             assert "\x1b" not in failed.value.render()
-    assert list(tmp_path.iterdir()) == [path]
+    assert {*tmp_path.rglob("*")} == {path, here}
 
 
 class Endless(io.RawIOBase):

@@ -48,11 +48,14 @@ def forged(value: Any) -> Iterator[Any]:
 
 
 def test_a_bundle_index(made: Made) -> None:
+    texts = []
     for document in forged(json.loads(made.content("fategen/bundle.json"))):
         document.setdefault("root", "")
         data = rewritten(made, lambda old, new=document: (old.clear(), old.update(new)))
         shown = told(lambda wrong=data: verify(io.BytesIO(wrong)))
         assert is_safe(shown), shown
+        texts.append(shown)
+    assert any("title" in shown for shown in texts), "a stranger's words were shown"
 
 
 def test_the_documents_of_a_layout(tmp_path: Path) -> None:
@@ -81,10 +84,13 @@ def test_the_documents_of_a_layout(tmp_path: Path) -> None:
 
 def test_the_index_of_a_layout(tmp_path: Path) -> None:
     path = multi(tmp_path / "m", "m")
+    texts = []
     for document in forged(json.loads((path / "index.json").read_text())):
         (path / "index.json").write_text(json.dumps(document))
         shown = told(lambda: read(SourceImage(("fgtest/m:1.0",), path, ("linux/amd64", "linux/arm64"))))
         assert is_safe(shown), shown
+        texts.append(shown)
+    assert any("title" in shown for shown in texts), "a stranger's words were shown"
 
 
 def test_a_registry_and_an_engine() -> None:
