@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -26,29 +27,26 @@ A, LATEST, B, M = (f"docker.io/fgtest/{n}" for n in ("a:1.0", "a:latest", "b:1.0
 OLD = EngineImage("sha256:" + "0" * 64, ("sha256:" + "1" * 64,))
 
 
+@dataclass(kw_only=True)
 class Recorder(Engine):
     """Keeps what is sent, and takes it in as an engine with a containerd store would; it can be told to misbehave."""
 
-    def __init__(self, *, platform: str = "linux/amd64", fault: str = "", containerd: bool = False) -> None:
-        self.sent = bytearray()
-        self.names: dict[str, EngineImage] = {}
-        self.aborted = False
-        self.finished = False
-        self.fault, self.containerd = fault, containerd
-        self.zstd = True
-        self.calls: list[str] = []
-        self.has = Present()
-        self._platform = platform
+    fault: str = ""
+    containerd_store: bool = False
+    own: str = "linux/amd64"
+    zstd: bool = True
+    has: Present = field(default_factory=Present)
+    names: dict[str, EngineImage] = field(default_factory=dict)
+    sent: bytearray = field(default_factory=bytearray)
+    aborted: bool = False
+    finished: bool = False
+    calls: list[str] = field(default_factory=list)
 
     def platform(self) -> str:
-        return self._platform
+        return self.own
 
     def reads_zstd(self) -> bool:
         return self.zstd
-
-    @property
-    def containerd_store(self) -> bool:
-        return self.containerd
 
     def listed(self, names: Sequence[str]) -> frozenset[str]:
         return frozenset() if self.fault == "hidden" else frozenset(self.names).intersection(names)
@@ -83,7 +81,7 @@ class Recorder(Engine):
         if self.fault == "no layers":
             layers = []
         digest = "sha256:" + str(item["Config"]).rpartition("/")[2]
-        if self.containerd:
+        if self.containerd_store:
             entries = json.loads(self.file("index.json"))["manifests"]
             digests = {entry["annotations"]["io.containerd.image.name"]: entry["digest"] for entry in entries}
             [digest] = {digests[name] for name in cast("list[str]", item["RepoTags"])}
@@ -99,6 +97,10 @@ class Recorder(Engine):
 
     def members(self) -> list[str]:
         return list(self.files())
+
+    def blobs(self) -> set[str]:
+        """The digests of the blobs among them."""
+        return {f"sha256:{name[13:]}" for name in self.files() if name.startswith("blobs/sha256/")}
 
     def tag(self, image: str, name: str) -> None:
         self.calls.append(f"tag {image} {name}")
@@ -135,8 +137,7 @@ def test_a_checksum_beside_the_file_that_is_not_its_own_is_told(
 
 def test_layers_that_the_engine_cannot_read_are_told_before_anything_is_sent(tmp_path: Path) -> None:
     made = bundle(tmp_path, [image(tmp_path, "a", BASE, media_type=ZSTD)])
-    engine = Recorder()
-    engine.zstd = False
+    engine = Recorder(zstd=False)
     with pytest.raises(
         EngineError, match="the layers of a are compressed with zstd, which this Docker cannot read"
     ) as error:
@@ -150,13 +151,12 @@ def test_layers_that_the_engine_cannot_read_are_told_before_anything_is_sent(tmp
 @pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
 def test_one_platform_is_sent_as_flat_manifests(tmp_path: Path, platform: str) -> None:
     made = bundle(tmp_path, [SourceImage((M,), multi(tmp_path / "m", "m"), ("linux/amd64", "linux/arm64"))])
-    engine = Recorder(platform=platform)
+    engine = Recorder(own=platform)
     load(io.BytesIO(made.data), engine)
     platform_image = next(v for v in made.plan.index.images[0].platform_images if v.platform == platform)
     index = json.loads(engine.file("index.json"))
     assert [entry["digest"] for entry in index["manifests"]] == [platform_image.manifest.digest]
-    blobs = {name[13:] for name in engine.members() if name.startswith("blobs/sha256/")}
-    assert blobs == {blob.digest[7:] for blob in platform_image.blobs()}
+    assert engine.blobs() == {blob.digest for blob in platform_image.blobs()}
     assert engine.members()[-3:] == ["manifest.json", "index.json", "oci-layout"]
     assert engine.sent.endswith(bytes(1024))
 
@@ -164,22 +164,20 @@ def test_one_platform_is_sent_as_flat_manifests(tmp_path: Path, platform: str) -
 def test_an_image_of_several_platforms_stays_one_where_the_engine_keeps_indexes(made: Made) -> None:
     a, b, m = made.plan.index.images
     for platform, layers in ((p.platform, tuple(layer.diff_id for layer in p.layers)) for p in m.platform_images):
-        engine = Recorder(platform=platform, containerd=True)
+        engine = Recorder(own=platform, containerd_store=True)
         only = () if platform == "linux/amd64" else ("m",)
         result = load(io.BytesIO(made.data), engine, only=only)
         assert {i.reference: i.id for i in result.images}[M] == m.target.digest
         assert engine.names[M].layers == layers, "the engine's own platform is in manifest.json, which podman reads"
         assert {i.reference: set(i.platforms) for i in result.images}[M] == {"linux/amd64", "linux/arm64"}
-        blobs = {f"sha256:{name[13:]}" for name in engine.members() if name.startswith("blobs/sha256/")} - {"sha256:"}
-        assert blobs == {blob.digest for image in ((m,) if only else (a, b, m)) for blob in image.blobs()}
+        assert engine.blobs() == {blob.digest for image in ((m,) if only else (a, b, m)) for blob in image.blobs()}
         assert {i.state for i in load(io.BytesIO(made.data), engine, only=only).images} == {"same"}
 
 
 def test_of_an_index_in_the_engine_only_its_own_platform_is_sure_to_be_whole(made: Made) -> None:
     """Whoever pulls an index gets one platform of it."""
     m = made.plan.index.images[2]
-    engine = Recorder(containerd=True)
-    engine.has = Present(manifests=frozenset({m.target.digest}))
+    engine = Recorder(containerd_store=True, has=Present(manifests=frozenset({m.target.digest})))
     load(io.BytesIO(made.data), engine, only=("m",))
     own, other = ({layer.blob.digest for layer in p.layers} for p in m.platform_images)
     assert sent_layers(engine, m) == other - own
@@ -188,12 +186,11 @@ def test_of_an_index_in_the_engine_only_its_own_platform_is_sure_to_be_whole(mad
 
 
 def sent_layers(engine: Recorder, image: Image) -> set[str]:
-    layers = {layer.blob.digest for p in image.platform_images for layer in p.layers}
-    return {digest for digest in layers if f"blobs/sha256/{digest[7:]}" in engine.members()}
+    return engine.blobs() & {layer.blob.digest for p in image.platform_images for layer in p.layers}
 
 
 def test_one_platform_that_is_asked_for_is_loaded_alone(made: Made) -> None:
-    engine = Recorder(containerd=True)
+    engine = Recorder(containerd_store=True)
     m = made.plan.index.images[2]
     for platform_image in m.platform_images:
         result = load(io.BytesIO(made.data), engine, only=("m",), platform=platform_image.platform)
@@ -219,7 +216,7 @@ def test_a_name_that_is_not_in_it(made: Made) -> None:
 
 
 def test_a_platform_that_is_not_in_it(made: Made) -> None:
-    engine = Recorder(platform="linux/arm64")
+    engine = Recorder(own="linux/arm64")
     with pytest.raises(InputError) as error:
         load(io.BytesIO(made.data), engine)
     lacks = "is in the bundle for linux/amd64, not linux/arm64"
@@ -244,8 +241,7 @@ def test_without_docker_the_hint_says_what_to_do_at_a_site_without_internet(monk
 
 def test_nothing_is_named_when_anything_is_wrong(made: Made) -> None:
     for what, data in broken(made).items():
-        engine = Recorder()
-        engine.names[B] = OLD
+        engine = Recorder(names={B: OLD})
         with pytest.raises(BundleError) as error:
             load(io.BytesIO(data), engine, only=("b",))
         assert not engine.finished, what
@@ -272,8 +268,7 @@ def test_the_engine_is_cut_off_at_the_first_damage_and_all_damage_is_told(made: 
 @pytest.mark.parametrize("fault", ["hidden", "no layers", "other id", "fails after naming"])
 @pytest.mark.parametrize("containerd", [False, True])
 def test_names_go_back_when_the_engine_has_something_else(made: Made, fault: str, containerd: bool) -> None:
-    engine = Recorder(fault=fault, containerd=containerd)
-    engine.names[B] = OLD
+    engine = Recorder(fault=fault, containerd_store=containerd, names={B: OLD})
     with pytest.raises(EngineError) as error:
         load(io.BytesIO(made.data), engine)
     assert engine.names == {B: OLD}
@@ -284,8 +279,7 @@ def test_names_go_back_when_the_engine_has_something_else(made: Made, fault: str
 
 
 def test_an_engine_that_dies_while_it_is_sent(made: Made) -> None:
-    engine = Recorder(fault="dies")
-    engine.names[B] = OLD
+    engine = Recorder(fault="dies", names={B: OLD})
     with pytest.raises(EngineError, match="no space left"):
         load(io.BytesIO(made.data), engine)
     assert engine.names == {B: OLD}
@@ -296,8 +290,7 @@ def test_an_engine_that_dies_while_it_is_sent(made: Made) -> None:
 def test_the_old_image_is_somewhere_when_putting_its_name_back_is_cut_short(
     made: Made, cut: BaseException, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine = Recorder(fault="fails after naming", containerd=True)
-    engine.names[B] = OLD
+    engine = Recorder(fault="fails after naming", containerd_store=True, names={B: OLD})
     inspect, asked = engine.inspect, list[object]()
 
     def once(names: Sequence[str]) -> Mapping[str, EngineImage]:
@@ -315,16 +308,14 @@ def test_the_old_image_is_somewhere_when_putting_its_name_back_is_cut_short(
 
 
 def test_a_name_that_cannot_be_put_back_is_told(made: Made) -> None:
-    engine = Recorder(fault="hidden")
-    engine.names[B] = OLD
+    engine = Recorder(fault="hidden", names={B: OLD})
     engine.tag = lambda image, name: (_ for _ in ()).throw(EngineError("no such image"))  # type: ignore[method-assign]
     with pytest.raises(EngineError, match=f"could not be restored: fgtest/b:1.0 → {OLD.id}"):
         load(io.BytesIO(made.data), engine)
 
 
 def test_a_replaced_image_is_kept_until_the_new_one_is_confirmed(made: Made) -> None:
-    engine = Recorder(containerd=True)
-    engine.names[B] = OLD
+    engine = Recorder(containerd_store=True, names={B: OLD})
     result = load(io.BytesIO(made.data), engine)
     assert [(i.reference, i.state) for i in result.images if i.before] == [(B, "replaced")]
     keep = engine.calls[0].split()[-1]
@@ -340,8 +331,7 @@ class Killed(BaseException):
 
 
 def test_what_a_killed_load_kept_is_removed_by_the_next_one(made: Made) -> None:
-    engine = Recorder(containerd=True)
-    engine.names[B] = OLD
+    engine = Recorder(containerd_store=True, names={B: OLD})
     untag = engine.untag
 
     def killed(name: str) -> None:
