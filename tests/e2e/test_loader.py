@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.format import contents
 from generator.bundle.report import LOADER
 from generator.bundle.save import SaveResult, save
 from generator.loader.build import modules, write_loader
+from tests.bundle.conftest import made_of
 from tests.bundle.layouts import BASE, image, own
 from tests.e2e.conftest import Fategen, Ran, docker, succeeded
 from tests.e2e.into import KINDS
@@ -72,9 +72,8 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
 def test_it_imports_each_of_its_modules_and_prints_what_fategen_prints(host: Host, fategen: Fategen) -> None:
     script = "import importlib, sys\nsys.path.append(sys.argv[1])\n"
     succeeded(host.run("-c", script + "for name in sys.argv[2:]: importlib.import_module(name)", LOADER, *modules()))
-    data = bytearray(host.saved.path.read_bytes())
-    data[next(member for member in contents(host.saved.index).members if member.role == "layer").start] ^= 1
-    (host.directory / "damaged.fate.tar").write_bytes(data)
+    made = made_of(host.saved.path)
+    (host.directory / "damaged.fate.tar").write_bytes(made.flipped(made.member("layer:b").start))
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host.directory / "key"], check=True)
     signed = ("verify", "x.fate.tar", "--require-signature", "key.pub")
     for args in (
