@@ -60,11 +60,10 @@ class Layout:
         *,
         diff_ids: Sequence[str] | None = None,
     ) -> Json:
-        system, architecture, *variant = platform.split("/")
+        system, architecture = platform.split("/")
         config: Json = {
             "architecture": architecture,
             "os": system,
-            **({"variant": variant[0]} if variant else {}),
             "config": {"Cmd": ["/bin/true"]},
             "rootfs": {"type": "layers", "diff_ids": list(diff_ids or [d for _, d in layers])},
             "history": [{"created_by": "test", **({} if layers else {"empty_layer": True})}],
@@ -80,9 +79,8 @@ class Layout:
     def index(self, manifests: Mapping[str, Json], *, attestations: int = 0) -> Json:
         entries: list[Json] = []
         for platform, manifest in manifests.items():
-            system, architecture, *variant = platform.split("/")
-            place = {"os": system, "architecture": architecture, **({"variant": variant[0]} if variant else {})}
-            entries.append({**manifest, "platform": place})
+            system, architecture = platform.split("/")
+            entries.append({**manifest, "platform": {"os": system, "architecture": architecture}})
         for number in range(attestations):
             proof = self.put(b'{"schemaVersion":2,"n":%d}' % number, MANIFEST)
             proof["annotations"] = {"vnd.docker.reference.type": "attestation-manifest"}

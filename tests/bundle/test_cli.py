@@ -69,12 +69,6 @@ def test_verify(made: Made, file: Path, fategen: Run) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("args", [("verify", "nowhere"), ("inspect", "."), ("save", "fat"), ("load",)])
-def test_wrong_arguments(args: tuple[str, ...], fategen: Run) -> None:
-    code, _, err = fategen("bundle", *args)
-    assert (code, "Traceback" in err) == (2, False)
-
-
 @pytest.mark.parametrize(
     ("reference", "full", "shown", "last"),
     [

@@ -40,16 +40,18 @@ class Inspecting(Docker):
 
 
 @dataclass(frozen=True)
-class Loading(Docker):
-    """``docker load`` that prints this and ends well."""
+class Saying(Docker):
+    """A docker whose commands print this and end well."""
 
     binary: str = "docker"
     output: str = ""
 
+    def run(self, args: Sequence[str], **_: Any) -> Completed:
+        return Completed(tuple(args), 0, self.output, "")
+
     @contextlib.contextmanager
     def start(self, args: Sequence[str], **_: Any) -> Iterator[Any]:
-        done = Completed(tuple(args), 0, self.output, "")
-        yield SimpleNamespace(pipe=io.BytesIO(), finish=lambda: done)
+        yield SimpleNamespace(pipe=io.BytesIO(), finish=lambda: self.run(args))
 
 
 LOADED = "Loaded image: fgtest/b:1.0\n"
@@ -62,11 +64,11 @@ FALSE_ALARM = "Error unpacking image fgtest/b:1.0: NotFound: content digest sha2
 
 def test_a_layer_that_docker_28_cannot_unpack_is_an_error_although_it_exits_with_0() -> None:
     with pytest.raises(EngineError, match=r"Error unpacking image fgtest/b:1\.0: apply layer error .*unexpected EOF"):
-        DockerEngine(Loading(output=LOADED + NOT_UNPACKED)).load("linux/amd64", [b"x"])
+        DockerEngine(Saying(output=LOADED + NOT_UNPACKED)).load("linux/amd64", [b"x"])
 
 
 def test_of_a_child_of_an_index_that_is_not_loaded_docker_28_may_complain_in_vain() -> None:
-    assert DockerEngine(Loading(output=LOADED + FALSE_ALARM)).load("", [b"x"]) == LOADED + FALSE_ALARM
+    assert DockerEngine(Saying(output=LOADED + FALSE_ALARM)).load("", [b"x"]) == LOADED + FALSE_ALARM
 
 
 def shown(name: str, **more: Any) -> dict[str, Any]:
@@ -97,17 +99,6 @@ def test_an_image_is_read_and_does_not_hide_the_others(
     assert "z:1" not in images
 
 
-@dataclass(frozen=True)
-class Info(Docker):
-    """``docker info`` of this engine."""
-
-    binary: str = "docker"
-    info: Mapping[str, Any] = field(default_factory=dict)
-
-    def run(self, args: Sequence[str], **_: Any) -> Completed:
-        return Completed(tuple(args), 0, json.dumps(self.info), "")
-
-
 CONTAINERD = [["driver-type", "io.containerd.snapshotter.v1"]]
 
 
@@ -119,5 +110,5 @@ CONTAINERD = [["driver-type", "io.containerd.snapshotter.v1"]]
 def test_zstd_is_read_by_containerd_stores_docker_from_23_on_and_podman_on_dockers_socket(
     version: str, status: list[list[str]], reads: bool
 ) -> None:
-    engine = DockerEngine(Info(info={"ServerVersion": version, "DriverStatus": status}))
+    engine = DockerEngine(Saying(output=json.dumps({"ServerVersion": version, "DriverStatus": status})))
     assert (engine.reads_zstd(), engine.containerd_store) == (reads, status == CONTAINERD)

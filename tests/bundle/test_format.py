@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from generator.bundle.format import BLOCK, header, padding
+from generator.bundle.format import BLOCK, header
 from generator.bundle.reader import verify
 from generator.errors import BundleError
 from tests.bundle.conftest import Made
@@ -25,14 +25,6 @@ NAMES = ["oci-layout", "index.json", "manifest.json", "fategen/bundle.json", "fa
 def test_every_tar_reads_a_header(name: str, size: int) -> None:
     info = tarfile.TarInfo.frombuf(header(name, size), "ascii", "strict")
     assert (info.name, info.size, info.mode, info.uid, info.mtime, info.type) == (name, size, 0o644, 0, 0, b"0")
-
-
-def test_directories() -> None:
-    assert tarfile.TarInfo.frombuf(header("blobs/sha256/", 0), "ascii", "strict").isdir()
-
-
-def test_padding_fills_the_block() -> None:
-    assert [padding(n) for n in (0, 1, 511, 512, 513)] == [0, 511, 1, 0, 511]
 
 
 def other(name: str, kind: bytes = tarfile.REGTYPE, form: int = tarfile.USTAR_FORMAT, **more: object) -> bytes:

@@ -75,11 +75,6 @@ def test_it_logs_in_with_dockers_login_and_trusts_its_authorities(
     assert [image.state for image in pushed] == ["pushed"] * 3
 
 
-def test_one_image_alone(registry: Loopback, file: Path) -> None:
-    send(registry, file, "b")
-    assert set(registry.manifests) == {"inside/fate/b"}
-
-
 def test_of_a_damaged_bundle_nothing_is_sent(registry: Loopback, made: Made, file: Path) -> None:
     """Whatever ``verify`` refuses: also what would not be sent, or is there already."""
     for what, data in broken(made).items():
@@ -132,6 +127,7 @@ def test_a_registry_that_is_busy_when_rights_are_asked_for_is_asked_again(
     registry.lies.append(says("POST /b/blobs/uploads/$", status, headers={"Retry-After": "0"}, times=1))
     assert [pushed.state for pushed in send(registry, file, "b")] == ["pushed"]
     assert registry.paths("POST")[:2] == ["/v2/inside/fate/b/blobs/uploads/"] * 2
+    assert set(registry.manifests) == {"inside/fate/b"}, "one image alone"
 
 
 @pytest.mark.parametrize("prefix", ["10.0.0.5:8443", "harbor.example.com", "docker.io", "localhost"])

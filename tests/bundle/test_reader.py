@@ -22,6 +22,7 @@ from generator.errors import BundleError, InputError
 from generator.images.strictjson import Malformed, encode
 from tests.bundle.conftest import Made, broken, member
 from tests.bundle.tars import head
+from tests.images.test_compression import Short
 
 
 def check(data: bytes) -> None:
@@ -42,20 +43,10 @@ def test_inspect_reads_the_first_member_only(made: Made) -> None:
     assert len(short_root(found.index.root)) == 14
 
 
-class Dribble(io.RawIOBase):
-    """A pipe: gives a few bytes at a time."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
-
-    def read(self, size: int = -1, /) -> bytes:
-        return self._data.read(min(size, 700))
-
-
 def test_a_pipe_gives_pieces(made: Made) -> None:
-    assert verify(Dribble(made.data)).size == len(made.data)
+    assert verify(Short(made.data, 700)).size == len(made.data)
     with pytest.raises(DamagedError, match="cut short"):
-        verify(Dribble(made.data[:-700]))
+        verify(Short(made.data[:-700], 700))
 
 
 def test_of_a_member_that_is_read_in_part_the_rest_is_checked_too(made: Made) -> None:

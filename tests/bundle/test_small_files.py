@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import sys
@@ -38,9 +39,14 @@ def test_they_stand_behind_the_index_and_every_byte_of_them_is_checked(carried: 
         verify(io.BytesIO(carried.flipped(carried.member("fategen/compose.yaml").start)))
 
 
-def test_plain_sha256sum_knows_them(carried: Made) -> None:
-    line = f"{small_file('', FILES['.env']).digest[7:]}  fategen/.env"
-    assert line in carried.content("fategen/SHA256SUMS").decode().splitlines()
+def test_plain_sha256sum_knows_them_and_every_blob(carried: Made) -> None:
+    lines = carried.content("fategen/SHA256SUMS").decode().splitlines()
+    with tarfile.open(fileobj=io.BytesIO(carried.data)) as tar:
+        for line in lines:
+            digest, name = line.split("  ")
+            assert hashlib.sha256(tar.extractfile(name).read()).hexdigest() == digest  # type: ignore[union-attr]
+        files = [m.name for m in tar if m.isfile()]
+    assert [line.split("  ")[1] for line in lines] == files[:-4]
 
 
 def test_the_root_digest_covers_name_and_content(made: Made, carried: Made) -> None:

@@ -13,16 +13,9 @@ from generator.images.layout import Layout as Directory
 from generator.images.layout import SourceImage, empty_layout, missing_platforms, read
 from generator.images.oci import Descriptor
 from generator.images.strictjson import Malformed
-from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, TAR, Layout, image, multi, sha256
+from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, Layout, image, multi, sha256
 
 AMD, ARM = "linux/amd64", "linux/arm64"
-
-
-def test_one_platform(tmp_path: Path) -> None:
-    found = read(image(tmp_path, "a")).image
-    assert found.references == ("docker.io/fgtest/a:1.0",)
-    assert (found.label, found.nested, found.platforms) == ("a", False, (AMD,))
-    assert len(found.platform_images[0].layers) == 2
 
 
 def test_several_platforms_keep_an_index_that_is_right_as_it_is(tmp_path: Path) -> None:
@@ -46,13 +39,6 @@ def test_one_platform_of_several(tmp_path: Path) -> None:
     assert (found.image.nested, found.image.platforms) == (False, (ARM,))
 
 
-def test_blobs_may_be_a_link_to_a_shared_directory(tmp_path: Path) -> None:
-    source = image(tmp_path, "a")
-    (source.layout / "blobs").rename(tmp_path / "shared")
-    (source.layout / "blobs").symlink_to("../shared")
-    assert read(source).image.label == "a"
-
-
 def test_the_right_one_of_several_descriptors(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     old = layout.manifest([layout.layer({"f": b"old"})])
@@ -62,13 +48,6 @@ def test_the_right_one_of_several_descriptors(tmp_path: Path) -> None:
     assert found.image.target.digest == new["digest"]
     with pytest.raises(InputError, match=r"no image named docker\.io/fgtest/a:2\.0"):
         read(SourceImage(("fgtest/a:2.0",), tmp_path, (AMD,)))
-
-
-def test_plain_tar_layers(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    layout.finish((layout.manifest([layout.layer(BASE, TAR)]), "docker.io/fgtest/a:1.0"))
-    layer = read(SourceImage(("fgtest/a:1.0",), tmp_path, (AMD,))).image.platform_images[0].layers[0]
-    assert layer.blob.digest == layer.diff_id
 
 
 def broken(path: Path, case: str) -> Path:
