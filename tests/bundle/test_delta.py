@@ -22,16 +22,7 @@ from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.image import Image
 from generator.images.layout import SourceImage
-from tests.bundle.conftest import (
-    Chain,
-    Change,
-    add_up,
-    blobs_of,
-    descriptors,
-    forged,
-    made_of,
-    rewritten,
-)
+from tests.bundle.conftest import Chain, Change, add_up, blobs_of, descriptors, forged, made_of, rewritten
 from tests.bundle.layouts import BASE, image, multi, own, sha256
 from tests.bundle.test_load import Recorder
 

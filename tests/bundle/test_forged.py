@@ -58,6 +58,9 @@ INDEXES: dict[str, tuple[Change, str]] = {
                       r"images\[2\]: a manifest has 4,194,305 bytes, at most"),
     "media type": (lambda d: layers(d)[0]["blob"].update(media_type="application/x-sh"),
                    "a layer has the media type 'application/x-sh'"),
+    "media type of a config": (lambda d: config(d).update(media_type=TAR), "a config has the media type"),
+    "media type of a manifest": (lambda d: platform_image(d, 2)["manifest"].update(media_type=INDEX),
+                                 "a manifest has the media type"),
     "another target": (lambda d: d["images"][0].update(target=d["images"][1]["target"]), "target is not its manifest"),
     "another manifest below the target": (lambda d: d["images"][0].update(variants=d["images"][1]["variants"]),
                                           "target is not its manifest"),
@@ -75,6 +78,8 @@ INDEXES: dict[str, tuple[Change, str]] = {
     "platform twice": (lambda d: d["images"][2].update(variants=[platform_image(d, 2)] * 2),
                        "has no platform, or one twice"),
     "platform": (lambda d: platform_image(d).update(platform="linux/amd64/../x"), "is not a platform"),
+    "platform in a longer form": (lambda d: platform_image(d).update(platform="linux/amd64/v1"),
+                                  "is not in its short form"),
     "nested without children": (lambda d: d["images"][2]["variants"].pop(), r"images\[2\]\.target has the media type"),
     "two sizes": (lambda d: layers(d)[0]["blob"].update(size=1), "a blob has two sizes"),
     "another's manifest as a layer too": (lambda d: layers(d)[0].update(blob={
