@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
@@ -11,6 +12,7 @@ from generator.render.render import render
 from tests.fate_plan import LINES, packaged_line, plan_of
 
 NEWEST = [packaged_line(name).releases[-1].version for name in LINES]
+FATE_2 = ("2.0.0", "2.1.1", "2.2.0")
 
 
 @cache
@@ -99,3 +101,33 @@ def test_fate_flow_accepts_connections_from_other_containers_without_a_mounted_c
         release: "host: 0.0.0.0" in dockerfile(release, "python") for release in ("1.4.6", "1.5.3", "1.6.1", "1.8.1")
     }
     assert asked == {"1.4.6": False, "1.5.3": True, "1.6.1": True, "1.8.1": True}
+
+
+@pytest.mark.parametrize("release", FATE_2)
+def test_every_image_of_fate_2_is_built_for_both_platforms(release: str) -> None:
+    """Upstream has linux/amd64 alone: its tini, its Python and its torch are downloads of that."""
+    assert [t.name for t in plan_of(version=release).targets if t.dockerfile and len(t.platforms) != 2] == []
+
+
+@pytest.mark.parametrize("release", FATE_2)
+def test_nothing_of_fate_2_is_downloaded_but_from_package_indexes(release: str) -> None:
+    """Upstream fetches tini, Python, OpenSSL and torch from hosts of their own, and names an index of its country."""
+    own = {"github.com", "mirror", "localhost", "0.0.0.0", "127.0.0.1", "fateflow", "namenode"}
+    for path, text in rendered(release).items():
+        assert set(re.findall(r"https?://([\w.-]+)", text)) <= own, path
+
+
+def test_the_lines_of_fate_2_have_the_same_images() -> None:
+    names = [[image.name for image in packaged_line(name).images] for name in LINES if name.startswith("2.")]
+    assert names[0] == names[1] == [name for name in names[2] if name != "standalone"]
+
+
+@pytest.mark.parametrize("release", FATE_2[:2])
+def test_what_fate_2_2_changed_is_as_it_was_in_2_0_and_2_1(release: str) -> None:
+    """2.2 has versions of their own for eggroll and FATE-Board, fate_board where KubeFATE mounts, and pins torch."""
+    plan = plan_of(version=release, tag=f"{release}-release")
+    tags = [tag.rpartition(":")[2] for target in plan.targets if target.kind == "component" for tag in target.tags]
+    assert set(tags) == {f"{release}-release"}
+    assert "WORKDIR /data/projects/fate/fateboard\n" in dockerfile(release, "fateboard")
+    pins = re.findall(r"-e 's/\^(\w+)==", dockerfile(release, "base-image"))
+    assert pins == ["Flask", "cachetools"]
