@@ -1,10 +1,11 @@
-"""Plans and jobs of FATE for the tests of bake, without a project on the disk; of 1.3 unless told otherwise."""
+"""Plans and jobs of FATE, of 1.3 unless told otherwise and without a project on the disk; files for those with one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,12 @@ def plan_of(**changes: object) -> Plan:
     """The plan of a project at ``localhost:5000/t``, with some of its settings changed."""
     settings = replace(Settings("localhost:5000/t", "base-1", "1", "1.3.0"), **changes)  # type: ignore[arg-type]
     return make_plan(settings, packaged_line(".".join(settings.version.split(".")[:2])))
+
+
+def put(directory: Path, name: str, text: str = "") -> None:
+    """A file with this text, and the directories that lead to it."""
+    (directory / name).parent.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_text(text, encoding="utf-8")
 
 
 def problems_of(action: Callable[[], object]) -> list[str]:

@@ -16,7 +16,7 @@ from generator.cli import cli
 from generator.errors import InputError
 from generator.project import Project, packaged_data
 from generator.workspace import load
-from tests.fate_plan import packaged_family, packaged_line, problems_of
+from tests.fate_plan import packaged_family, packaged_line, problems_of, put
 from tests.pages import schema_text
 
 HEAD = 'line: "1.3"\nextends: packaged\n'
@@ -92,8 +92,7 @@ def test_what_is_wrong_is_said_with_the_file_that_has_it(more: str, said: str) -
 
 
 def test_a_file_that_only_lacks_extends_is_told_so(project_dir: Path) -> None:
-    (project_dir / "catalogue").mkdir()
-    (project_dir / "catalogue/1.3.yaml").write_text("line: '1.3'\nimages: {roll: {from: jre}}\n", encoding="utf-8")
+    put(project_dir, "catalogue/1.3.yaml", "line: '1.3'\nimages: {roll: {from: jre}}\n")
     with pytest.raises(InputError) as caught:
         load(Project(project_dir))
     assert (
@@ -105,14 +104,12 @@ def test_a_file_that_only_lacks_extends_is_told_so(project_dir: Path) -> None:
 @pytest.mark.parametrize("image", ["redis", "mysql", "proxy"])
 def test_who_drops_an_image_of_the_party_is_told_to_drop_the_party(image: str, project_dir: Path) -> None:
     """Whether a smoke command or out/compose.yaml needs it."""
-    (project_dir / "catalogue").mkdir()
-    line = project_dir / "catalogue/1.3.yaml"
-    line.write_text(f"{HEAD}images: {{{image}: }}\n", encoding="utf-8")
+    put(project_dir, "catalogue/1.3.yaml", f"{HEAD}images: {{{image}: }}\n")
     advice = f"{image}; a catalogue that drops it must drop the party too: party: with no value"
     with pytest.raises(InputError, match=re.escape(advice)) as caught:
         load(Project(project_dir))
     assert all(problem.where.startswith("packaged ") for problem in caught.value.problems)
-    line.write_text(f"{HEAD}images: {{{image}: }}\nparty:\n", encoding="utf-8")
+    put(project_dir, "catalogue/1.3.yaml", f"{HEAD}images: {{{image}: }}\nparty:\n")
     assert "out/compose.yaml" not in load(Project(project_dir)).tree
 
 
@@ -137,9 +134,8 @@ def test_the_schema_takes_what_changes_a_line_and_nothing_else() -> None:
 
 
 def test_explain_says_which_file_and_line_a_value_is_from(project_dir: Path) -> None:
-    (project_dir / "catalogue").mkdir()
-    (project_dir / "catalogue/1.3.yaml").write_text(CHANGES.replace("  fateboard:\n", ""), encoding="utf-8")
-    (project_dir / ".env.local").write_text("NO_PROXY=secret.example.com\n", encoding="utf-8")
+    put(project_dir, "catalogue/1.3.yaml", CHANGES.replace("  fateboard:\n", ""))
+    put(project_dir, ".env.local", "NO_PROXY=secret.example.com\n")
     with (project_dir / ".env").open("a", encoding="utf-8") as env:
         env.write("PIP_INDEX_URL=https://pypi.example.com\nFATE_SOURCE=../FATE\n")
 
@@ -173,16 +169,14 @@ def test_what_is_neither_an_image_nor_a_key_cannot_be_explained(project_dir: Pat
 
 
 def test_a_project_has_the_changed_line(project_dir: Path) -> None:
-    (project_dir / "catalogue").mkdir()
-    (project_dir / "catalogue/1.3.yaml").write_text(CHANGES.replace("  fateboard:\n", ""), encoding="utf-8")
+    put(project_dir, "catalogue/1.3.yaml", CHANGES.replace("  fateboard:\n", ""))
     tree = load(Project(project_dir)).tree
     assert "EXPOSE 9999" in tree["dockerfiles/roll/Dockerfile"]
     assert "FROM registry.example.com/jre:8" in tree["dockerfiles/proxy/Dockerfile"]
 
 
 def test_a_packaged_line_that_extends_another_one_has_the_changes_of_the_project(project_dir: Path) -> None:
-    (project_dir / "catalogue").mkdir()
     changes = 'extends: packaged\nbases:\n  jre: {image: "registry.example.com/jre:8"}\n'
-    (project_dir / "catalogue/2.2.yaml").write_text(f'line: "2.2"\n{changes}', encoding="utf-8")
+    put(project_dir, "catalogue/2.2.yaml", f'line: "2.2"\n{changes}')
     tree = load(Project(project_dir), sets=["FATE_VERSION=2.1.1"]).tree
     assert "FROM registry.example.com/jre:8" in tree["dockerfiles/osx/Dockerfile"]

@@ -14,7 +14,7 @@ from generator.cli import cli
 from generator.errors import InputError
 from generator.project import Project
 from generator.workspace import load
-from tests.fate_plan import LINES, packaged_family, packaged_line, problems_of
+from tests.fate_plan import LINES, packaged_family, packaged_line, problems_of, put
 
 WITH_OTHER_MEANINGS = {"python", "client", "proxy", "packages", "node", "maven", "roll"}
 
@@ -61,13 +61,9 @@ TEMPLATE = (
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
-    for name, text in {
-        "catalogue/family.yaml": FAMILY,
-        "catalogue/2.0.yaml": LINE,
-        "templates/dockerfiles/tool.j2": TEMPLATE,
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    put(tmp_path, "catalogue/family.yaml", FAMILY)
+    put(tmp_path, "catalogue/2.0.yaml", LINE)
+    put(tmp_path, "templates/dockerfiles/tool.j2", TEMPLATE)
     return tmp_path
 
 
@@ -130,8 +126,7 @@ def test_it_is_begun_as_the_example_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("existing", ["catalogue/family.yaml", "app/hello.sh", "catalogue/schema.json"])
 def test_it_is_not_begun_over_files_that_exist(existing: str, tmp_path: Path) -> None:
-    (tmp_path / existing).parent.mkdir()
-    (tmp_path / existing).write_text("mine", encoding="utf-8")
+    put(tmp_path, existing, "mine")
     assert f"{existing}: already exists" in run("init", tmp_path, "--family", "Greetings")
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [tmp_path / existing]
 

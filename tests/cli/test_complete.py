@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from generator.__main__ import main
+from tests.fate_plan import put
 
 Complete = Callable[..., list[str]]
 
@@ -65,12 +66,8 @@ def test_images_without_groups(complete: Complete, command: str) -> None:
 
 
 def test_images_of_a_catalogue_of_the_project_s_own(complete: Complete, project_dir: Path) -> None:
-    (project_dir / "catalogue").mkdir()
-    (project_dir / "catalogue/1.3.yaml").write_text(
-        'line: "1.3"\nreleases: {1.3.0: {}}\nsources: {}\nbases: {jre: {image: "jre:8"}}\n'
-        "images: {my-tools: {kind: component, from: jre}}\n",
-        encoding="utf-8",
-    )
+    head = 'line: "1.3"\nreleases: {1.3.0: {}}\nsources: {}\nbases: {jre: {image: "jre:8"}}\n'
+    put(project_dir, "catalogue/1.3.yaml", f"{head}images: {{my-tools: {{kind: component, from: jre}}}}\n")
     assert complete("fategen bake my") == ["my-tools"]
 
 
@@ -100,8 +97,7 @@ def test_zsh_and_fish_show_what_an_image_is_for(complete: Complete) -> None:
 
 
 def test_no_template_is_read_while_the_shell_waits(complete: Complete, project_dir: Path) -> None:
-    (project_dir / "templates").mkdir()
-    (project_dir / "templates/docker-bake.hcl.j2").write_text("{{ broken", encoding="utf-8")
+    put(project_dir, "templates/docker-bake.hcl.j2", "{{ broken")
     assert complete("fategen bake ro") == ["roll"]
 
 

@@ -14,6 +14,7 @@ from generator.project import Project, packaged_data
 from generator.render.overrides import packaged_names
 from generator.workspace import load
 from tests.conftest import Run
+from tests.fate_plan import put
 
 CATALOGUE = "is never read: a catalogue is named LINE.yaml, such as 1.0.yaml; did you mean 1.3.yaml?"
 TEMPLATE = "no image and no template uses it; did you mean dockerfiles/python.Dockerfile.j2?"
@@ -22,11 +23,6 @@ SHARED = (
     "no image and no template uses it; "
     "roll is rendered from dockerfiles/java.Dockerfile.j2 (template: in the catalogue)"
 )
-
-
-def put(directory: Path, name: str, text: str = "") -> None:
-    (directory / name).parent.mkdir(parents=True, exist_ok=True)
-    (directory / name).write_text(text, encoding="utf-8")
 
 
 def warnings(directory: Path) -> list[str]:
@@ -155,14 +151,10 @@ def test_the_packaged_ones_of_fategens_own_checkout_are_edited_where_they_are(
 
 
 def test_a_template_extends_the_packaged_one_of_its_name_block_by_block(project_dir: Path) -> None:
-    own = project_dir / "templates/dockerfiles/java.Dockerfile.j2"
-    own.parent.mkdir(parents=True)
     packaged = load(Project(project_dir)).tree["dockerfiles/roll/Dockerfile"]
-    own.write_text(
-        '{% extends "packaged/dockerfiles/java.Dockerfile.j2" %}\n{% block final %}\n{{ super() -}}\nUSER 1000\n'
-        "{% endblock %}\n",
-        encoding="utf-8",
-    )
+    java = "dockerfiles/java.Dockerfile.j2"
+    text = f'{{% extends "packaged/{java}" %}}\n{{% block final %}}\n{{{{ super() -}}}}\nUSER 1000\n{{% endblock %}}\n'
+    put(project_dir, f"templates/{java}", text)
     workspace = load(Project(project_dir))
     assert workspace.tree["dockerfiles/roll/Dockerfile"] == packaged + "USER 1000\n"
     assert workspace.warnings == ()

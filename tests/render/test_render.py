@@ -11,7 +11,7 @@ from generator.project import Project, packaged_data
 from generator.render.render import BAKE_FILE, render
 from generator.workspace import load
 from tests.catalogue.test_lines import NEWEST
-from tests.fate_plan import LINES, plan_of
+from tests.fate_plan import LINES, plan_of, put
 
 ROOT = Path(__file__).parents[2]
 PROJECTS = [ROOT, ROOT / "tests" / "golden" / "harbor", *sorted((ROOT / "releases").iterdir())]
@@ -62,8 +62,7 @@ def put_catalogue(project_dir: Path, line: str, old: str, new: str) -> None:
     """A catalogue of the project's own, with one change."""
     text = (packaged_data("catalogue") / f"{line}.yaml").read_text(encoding="utf-8")
     assert old in text
-    (project_dir / "catalogue").mkdir()
-    (project_dir / f"catalogue/{line}.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    put(project_dir, f"catalogue/{line}.yaml", text.replace(old, new))
 
 
 @pytest.fixture
@@ -139,12 +138,6 @@ def test_private_values_never_reach_a_rendered_file(project_dir: Path) -> None:
     assert {v.name: v.value for v in workspace.plan.variables}["CA_BUNDLE"] == "/marker/ca.crt"
 
 
-def edit_template(project_dir: Path, name: str, text: str) -> None:
-    file = project_dir / "templates" / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-
-
 def rendering(project_dir: Path) -> str:
     with pytest.raises(InputError) as caught:
         load(Project(project_dir))
@@ -218,7 +211,7 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
     ],
 )
 def test_what_is_wrong_in_a_template_is_told_with_its_place(project_dir: Path, name: str, text: str, said: str) -> None:
-    edit_template(project_dir, name, text)
+    put(project_dir, f"templates/{name}", text)
     assert rendering(project_dir).startswith(said)
 
 
@@ -237,23 +230,24 @@ def test_a_template_that_would_go_on_and_on_ends_in_an_error(
     project_dir: Path, monkeypatch: pytest.MonkeyPatch, bound: str, text: str, said: str
 ) -> None:
     monkeypatch.setattr(f"generator.render.render.{bound}", 0)
-    edit_template(project_dir, PYTHON, f"# {{{{ header }}}}\n{text}\n")
+    put(project_dir, f"templates/{PYTHON}", f"# {{{{ header }}}}\n{text}\n")
     assert rendering(project_dir) == f"templates/{PYTHON}:2: it takes more than {said}"
 
 
-@pytest.mark.parametrize("link", ["secret", "deep"])
-def test_a_template_reads_no_file_outside_of_templates_through_a_link(project_dir: Path, link: str) -> None:
-    (project_dir / "deep").mkdir()
+@pytest.mark.parametrize(("link", "included"), [("secret", "secret"), ("deep", "deep/secret")])
+def test_a_template_reads_no_file_outside_of_templates_through_a_link(
+    project_dir: Path, link: str, included: str
+) -> None:
     for name in ("secret", "deep/secret"):
-        (project_dir / name).write_text("hunter2\n", encoding="utf-8")
-    edit_template(project_dir, PYTHON, f"# {{{{ header }}}}\n{{% include '{link}{'/secret' * (link == 'deep')}' %}}\n")
+        put(project_dir, name, "hunter2\n")
+    put(project_dir, f"templates/{PYTHON}", f"# {{{{ header }}}}\n{{% include '{included}' %}}\n")
     (project_dir / "templates" / link).symlink_to(project_dir / link)
     said = rendering(project_dir)
     assert said.endswith("is a link that leads out of templates/") and "hunter2" not in said
 
 
 def test_templates_may_themselves_be_a_link(project_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    edit_template(project_dir, PYTHON, "# {{ header }}\nFROM base-image\n")
+    put(project_dir, f"templates/{PYTHON}", "# {{ header }}\nFROM base-image\n")
     elsewhere = tmp_path_factory.mktemp("shared") / "templates"
     (project_dir / "templates").rename(elsewhere)
     (project_dir / "templates").symlink_to(elsewhere)
@@ -264,7 +258,7 @@ def test_a_stage_is_known_by_its_name_in_any_case_and_by_its_number(project_dir:
     text = "# {{ header }}\nFROM a:1 AS Build\nFROM b:1\nFROM base-image\n" + "".join(
         f"COPY --from={name} /x /y\n" for name in ("build", "BUILD", "0", "1")
     )
-    edit_template(project_dir, PYTHON, text)
+    put(project_dir, f"templates/{PYTHON}", text)
     assert "FROM a:1 AS Build" in load(Project(project_dir)).tree["dockerfiles/python/Dockerfile"]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from generator.errors import EngineError, InputError
 from generator.render.tree import HEADER, Change, compare, write
+from tests.fate_plan import put
 
 TEXT = f"# {HEADER}\nFROM scratch\n"
 
@@ -71,8 +72,7 @@ def test_a_file_of_the_user_s_that_mentions_the_header_further_down_stays_too(tm
 
 
 def test_a_file_of_the_user_s_in_the_way_is_not_overwritten_and_nothing_is_written(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "b").write_text("FROM mine\n", encoding="utf-8")
+    put(tmp_path, "out/b", "FROM mine\n")
     with pytest.raises(InputError, match="out/b: is not a generated file"):
         write_tree(tmp_path, {"out/a": TEXT, "out/b": TEXT})
     assert not (tmp_path / "out" / "a").exists()
@@ -90,9 +90,7 @@ def test_a_file_of_the_user_s_in_the_way_is_not_overwritten_and_nothing_is_writt
     ],
 )
 def test_a_file_that_only_quotes_the_header_or_is_a_copy_is_not_stale(tmp_path: Path, path: str, text: str) -> None:
-    file = tmp_path / path
-    file.parent.mkdir(parents=True)
-    file.write_text(text, encoding="utf-8")
+    put(tmp_path, path, text)
     assert compare({}, tmp_path) == ()
 
 
