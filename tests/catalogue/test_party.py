@@ -37,8 +37,8 @@ def of(release: str, by_release: dict[str, T]) -> T:
     return next(value for name, value in by_release.items() if f"{release}.".startswith(f"{name}."))
 
 
-def text_of(release: str = "1.3.0", **settings: object) -> str:
-    plan = plan_of(platforms=("linux/amd64",), version=release, **settings)
+def text_of(release: str) -> str:
+    plan = plan_of(platforms=("linux/amd64",), version=release)
     return render(plan, [packaged_data("templates")])[COMPOSE_FILE]
 
 
@@ -105,20 +105,12 @@ def test_every_component_is_there_once_for_each_party_and_known_to_it_alone(
         assert ("retries" in service.get("healthcheck", {})) == (component != "schema")
 
 
-def test_images_are_those_of_the_plan(compose: dict[str, Any], release: str) -> None:
+@pytest.mark.parametrize("release", RELEASES[1:], indirect=True)
+def test_images_are_those_of_the_plan(compose: dict[str, Any]) -> None:
     images = {name: service["image"] for name, service in compose["services"].items()}
     assert images["mysql-9999"].startswith("mysql:8")
-    if release == "1.3.0":
-        assert images["roll-9999"] == "localhost:5000/t/roll:1"
-        assert images["schema-9999"] == "localhost:5000/t/meta-service:1"
-    else:
-        services = {"schema-9999", "clustermanager-9999", "nodemanager-9999", "rollsite-9999"} & set(images)
-        assert {images[service] for service in services} == {"localhost:5000/t/eggroll:1"}
-
-
-def test_third_party_images_come_from_the_mirror_where_there_is_one() -> None:
-    services = yaml.safe_load(text_of(base_registry="mirror.example.com/hub"))["services"]
-    assert services["redis-9999"]["image"] == "mirror.example.com/hub/library/redis:5"
+    services = {"schema-9999", "clustermanager-9999", "nodemanager-9999", "rollsite-9999"} & set(images)
+    assert {images[service] for service in services} == {"localhost:5000/t/eggroll:1"}
 
 
 def test_only_proxies_are_in_the_network_between_the_parties(compose: dict[str, Any], release: str) -> None:
@@ -144,25 +136,13 @@ def test_configuration_is_used_and_put_over_files_that_the_contracts_say_are_mou
     assert used == set(compose["configs"])
 
 
+@pytest.mark.parametrize("release", RELEASES[1:], indirect=True)
 def test_routes_lead_to_the_other_partys_proxy_and_to_the_services_of_its_own(
     compose: dict[str, Any], release: str
 ) -> None:
     routes = json.loads(compose["configs"]["routes-9999"]["content"])["route_table"]
-    if release == "1.3.0":
-        assert routes["10000"] == {"default": [{"ip": "proxy-10000", "port": 9370}]}
-        assert routes["9999"]["fate"] == [{"ip": "federation", "port": 9394}]
-    else:
-        assert routes["10000"] == {"default": [{"ip": f"{of(release, PROXIES)}-10000", "port": 9370}]}
-        assert routes["9999"]["fateflow"] == [{"ip": "fateflow", "port": 9360}]
-
-
-@pytest.mark.parametrize("release", RELEASES[:1], indirect=True)
-def test_a_processor_reports_the_address_that_egg_waits_for(compose: dict[str, Any]) -> None:
-    """Upstream's roll has it report the name in the node table, and egg does not hear of it."""
-    (mounted,) = [row["target"] for row in compose["services"]["egg-9999"]["configs"] if "starter" in row["source"]]
-    assert f"bootstrap.script={mounted}\n" in compose["configs"]["egg-9999"]["content"]
-    started = compose["configs"]["processor-starter"]["content"]
-    assert started.endswith("""--engine-addr "$$(hostname -i | cut -d' ' -f1)"\n""")
+    assert routes["10000"] == {"default": [{"ip": f"{of(release, PROXIES)}-10000", "port": 9370}]}
+    assert routes["9999"]["fateflow"] == [{"ip": "fateflow", "port": 9360}]
 
 
 def test_it_is_in_block_style(release: str) -> None:
@@ -173,8 +153,14 @@ def test_nothing_is_filled_in_from_the_environment(release: str) -> None:
     assert "$" not in text_of(release).replace("$$", "")
 
 
-@pytest.mark.parametrize("release", RELEASES[1:4], indirect=True)
-def test_managers_that_do_not_register_themselves_are_put_into_the_table(compose: dict[str, Any], release: str) -> None:
-    assert ("INSERT INTO server_node" in compose["configs"]["mysql"]["content"]) == (release != "1.11.4")
+@pytest.mark.parametrize(
+    ("release", "inserted"),
+    [("1.8.1", True), ("1.10.0", True), ("1.11.1", True), ("1.11.4", False)],
+    indirect=["release"],
+)
+def test_managers_that_do_not_register_themselves_are_put_into_the_table(
+    compose: dict[str, Any], inserted: bool
+) -> None:
+    assert ("INSERT INTO server_node" in compose["configs"]["mysql"]["content"]) == inserted
     settings = yaml.safe_load(compose["configs"]["fateflow-9999"]["content"])
     assert (settings["party_id"], settings["fateflow"]["host"]) == (9999, "fateflow")
