@@ -1,16 +1,12 @@
-"""What an image's entry says of its tags, build arguments and stage, and a line of its groups."""
+"""What an image's entry says of its tags, and a line of its groups (what bake makes of it: tests/e2e/test_names.py)."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from generator.catalogue.line import parse_line
 from generator.config.settings import Settings
 from generator.plan.plan import Plan, make_plan
-from generator.project import packaged_data
-from generator.render.render import BAKE_FILE, render
 from tests.fate_plan import problems_of
 
 LINE = """\
@@ -30,47 +26,21 @@ def plan_of(one: str = "", more: str = "", tag: str = "2.2.0-release") -> Plan:
     return make_plan(Settings("p", "base-1", tag, "2.2.0"), parse_line(text, name="2.2.yaml"))
 
 
-def hcl_of(plan: Plan, tmp_path: Path) -> str:
-    """The target ``one`` as it is rendered."""
-    (tmp_path / "dockerfiles").mkdir(exist_ok=True)
-    (tmp_path / "dockerfiles/any.j2").write_text("# {{ header }}\nFROM scratch AS final\n", encoding="utf-8")
-    text = render(plan, [tmp_path, packaged_data("templates")])[BAKE_FILE]
-    return text.partition('target "one" {')[2].partition("\n}\n")[0]
-
-
 @pytest.mark.parametrize(
     ("tag", "tags"),
     [("2.2.0-release", "3.2.0-release"), ("v2.2.0", "v3.2.0"), ("nightly", "nightly")],
 )
-def test_an_own_version_stands_in_the_tag_where_the_release_stood(tag: str, tags: str, tmp_path: Path) -> None:
+def test_an_own_version_stands_in_the_tag_where_the_release_stood(tag: str, tags: str) -> None:
     plan = plan_of("versions: {2.2.0: 3.2.0}, ", tag=tag)
     assert [plan.target(name).tags for name in ("one", "two")] == [(f"p/one:{tags}",), (f"p/two:{tag}",)]
-    hcl = hcl_of(plan, tmp_path)
-    assert 'tags        = ["${PREFIX}/one:${replace(TAG, "2.2.0", "3.2.0")}"]' in hcl
-    assert '"org.opencontainers.image.version"     = replace(TAG, "2.2.0", "3.2.0")' in hcl
 
 
 def test_the_version_of_another_release_is_not_meant() -> None:
     assert plan_of("versions: {2.2.1: 3.2.1}, ").target("one").tags == ("p/one:2.2.0-release",)
 
 
-def test_an_image_may_have_several_tags(tmp_path: Path) -> None:
-    plan = plan_of('tags: ["${tag}", "${tag}-cpu", latest], ')
-    assert plan.target("one").tags == ("p/one:2.2.0-release", "p/one:2.2.0-release-cpu", "p/one:latest")
-    assert 'tags        = ["${PREFIX}/one:${TAG}", "${PREFIX}/one:${TAG}-cpu", "${PREFIX}/one:latest"]' in hcl_of(
-        plan, tmp_path
-    )
-
-
-def test_build_arguments_and_a_stage_are_the_targets(tmp_path: Path) -> None:
-    hcl = hcl_of(plan_of('args: {EDITION: "a ${b}"}, stage: service, '), tmp_path)
-    assert '  target      = "service"\n' in hcl and '  args = {\n    EDITION = "a $${b}"\n  }\n' in hcl
-
-
-def test_a_name_in_references_may_have_a_path_and_be_that_of_several_images(tmp_path: Path) -> None:
-    plan = plan_of("repository: web/two, tags: [a], ")
-    assert plan.target("one").tags == ("p/web/two:a",)
-    assert 'tags        = ["${PREFIX}/web/two:a"]' in hcl_of(plan, tmp_path)
+def test_a_name_in_references_may_have_a_path_and_be_that_of_several_images() -> None:
+    assert plan_of("repository: web/two, tags: [a], ").target("one").tags == ("p/web/two:a",)
     assert plan_of("repository: two, tags: [a], ").target("one").tags == ("p/two:a",)
 
 
