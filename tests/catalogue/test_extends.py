@@ -16,7 +16,7 @@ from generator.cli import cli
 from generator.errors import InputError
 from generator.project import Project, packaged_data
 from generator.workspace import load
-from tests.fate_plan import packaged_family, packaged_line, problems_of, put
+from tests.fate_plan import packaged_family, problems_of, put
 from tests.pages import schema_text
 
 HEAD = 'line: "1.3"\nextends: packaged\n'
@@ -50,13 +50,6 @@ def changed(text: str) -> Line:
     packaged = (packaged_data("catalogue") / "1.3.yaml").read_text(encoding="utf-8")
     given = {"packaged 1.3.yaml": packaged}
     return parse_line(text, name="catalogue/1.3.yaml", family=packaged_family(), other=given.get)
-
-
-def test_what_is_not_changed_is_the_packaged_line() -> None:
-    images = {image.name: image for image in changed(HEAD).images}
-    packaged = {image.name: image for image in packaged_line("1.3").images}
-    assert images.keys() == packaged.keys()
-    assert images["roll"].params[0].value == packaged["roll"].params[0].value == "8011"
 
 
 def test_parts_are_changed_added_and_dropped_each_with_its_place() -> None:
@@ -119,13 +112,6 @@ def test_a_key_that_is_no_text_in_an_extended_line_is_told() -> None:
         parse_line("line: '1.1'\nextends: '1.0'\n", name="catalogue/1.1.yaml", other=texts.get)
 
 
-def test_a_line_that_is_not_packaged_cannot_be_changed() -> None:
-    with pytest.raises(
-        InputError, match=r"^catalogue/1\.2\.yaml:2: extends: there is no packaged catalogue/1\.2\.yaml$"
-    ):
-        parse_line(HEAD.replace("1.3", "1.2"), name="catalogue/1.2.yaml")
-
-
 def test_the_schema_takes_what_changes_a_line_and_nothing_else() -> None:
     validator = jsonschema.Draft7Validator(json.loads(schema_text()))
     assert validator.is_valid(yaml.safe_load(CHANGES))
@@ -166,13 +152,6 @@ def test_explain_says_which_file_and_line_a_value_is_from(project_dir: Path) -> 
 def test_what_is_neither_an_image_nor_a_key_cannot_be_explained(project_dir: Path) -> None:
     ran = CliRunner().invoke(cli, ["explain", "rol", "-C", str(project_dir)])
     assert str(ran.exception) == "rol: no image of FATE 1.3.0 and no key of .env; did you mean roll?"
-
-
-def test_a_project_has_the_changed_line(project_dir: Path) -> None:
-    put(project_dir, "catalogue/1.3.yaml", CHANGES.replace("  fateboard:\n", ""))
-    tree = load(Project(project_dir)).tree
-    assert "EXPOSE 9999" in tree["dockerfiles/roll/Dockerfile"]
-    assert "FROM registry.example.com/jre:8" in tree["dockerfiles/proxy/Dockerfile"]
 
 
 def test_a_packaged_line_that_extends_another_one_has_the_changes_of_the_project(project_dir: Path) -> None:
