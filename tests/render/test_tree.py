@@ -54,23 +54,6 @@ def test_what_is_stale_stays_until_everything_else_is_written(tmp_path: Path) ->
     assert (tmp_path / "dockerfiles/old/Dockerfile").is_file()
 
 
-def test_a_file_of_the_user_s_is_neither_stale_nor_removed(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "notes.txt").write_text("mine\n", encoding="utf-8")
-    assert write_tree(tmp_path, {"out/a": TEXT})[0].path == "out/a"
-    assert (tmp_path / "out" / "notes.txt").exists()
-
-
-def test_a_file_of_the_user_s_that_mentions_the_header_further_down_stays_too(tmp_path: Path) -> None:
-    mine = f"{'mine ' * 80}\n{TEXT}"
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "notes.txt").write_text(mine, encoding="utf-8")
-    assert compare({}, tmp_path) == (), "it is not stale"
-    with pytest.raises(InputError, match=r"out/notes\.txt: is not a generated file"):
-        write_tree(tmp_path, {"out/notes.txt": TEXT})
-    assert (tmp_path / "out" / "notes.txt").read_text(encoding="utf-8") == mine
-
-
 def test_a_file_of_the_user_s_in_the_way_is_not_overwritten_and_nothing_is_written(tmp_path: Path) -> None:
     put(tmp_path, "out/b", "FROM mine\n")
     with pytest.raises(InputError, match="out/b: is not a generated file"):
@@ -130,13 +113,6 @@ def test_two_that_write_at_once_do_not_disturb_each_other(tmp_path: Path) -> Non
 
     for number in range(20):
         once(number)
-
-
-def test_a_link_is_not_taken_for_a_generated_file(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").write_text(TEXT, encoding="utf-8")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
-    assert compare({}, tmp_path) == ()
 
 
 def test_a_directory_where_a_file_belongs_is_an_error_not_a_traceback(tmp_path: Path) -> None:
