@@ -14,28 +14,7 @@ from generator.cli import cli
 from generator.errors import InputError
 from generator.project import Project
 from generator.workspace import load
-from tests.fate_plan import LINES, packaged_family, packaged_line, problems_of, put
-
-WITH_OTHER_MEANINGS = {"python", "client", "proxy", "packages", "node", "maven", "roll"}
-
-
-def test_the_code_names_no_family_no_image_and_no_release() -> None:
-    lines = [packaged_line(name) for name in LINES]
-    named = {packaged_family().name.lower(), "kubefate", packaged_family().prefix}
-    named |= {i.name for line in lines for i in (*line.images, *line.sources, *line.bases)} - WITH_OTHER_MEANINGS
-    named |= {release.version for line in lines for release in line.releases}
-    # versions of containerd and Dockerfile's frontend, a section of a standard, a number of seconds
-    named |= {line.name for line in lines} - {"1.4", "1.5", "1.6", "1.7", "2.0", "2.1", "2.2"}
-    name = re.compile(rf"(?i)(?<![\w.-])(?:{'|'.join(map(re.escape, sorted(named)))})(?![\w-]|\.\d)")
-    code = Path(generator.__file__).parent
-    found = [
-        f"{file.relative_to(code)}:{number}: {line.strip()}"
-        for file in sorted(code.rglob("*.py"))
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
-        if name.search(line)
-    ]
-    assert found == []
-
+from tests.fate_plan import problems_of, put
 
 FAMILY = """\
 family: My Tools
