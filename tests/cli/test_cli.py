@@ -44,6 +44,9 @@ def run(project_dir: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch) -> Run
         ("bake --digests x.json", "--digests: only with --push: it names what was uploaded"),
         ("bake --push --digests gone/x.json", "--digests: gone is not a directory"),
         ("verify --bundle x --from registry", "--bundle: cannot be combined with --from"),
+        ("verify --platform arm64", '--platform: "arm64" is not a platform such as linux/amd64: write linux/arm64'),
+        ("verify roll --stack", "--stack: starts every component: roll cannot be combined with it\n  next: it takes "
+         "--tag, --prefix and --within"),
     ],
 )  # fmt: skip
 def test_what_is_typed_wrongly_is_told_as_every_other_error(run: Run, typed: str, said: str) -> None:
@@ -123,15 +126,6 @@ def test_diff_shows_the_lines_and_bytes_that_are_no_text_escaped(run: Run, proje
     assert out.endswith("-# caf\\udce9\n")
 
 
-def test_a_broken_template_writes_nothing(run: Run, project_dir: Path) -> None:
-    (project_dir / "templates").mkdir()
-    (project_dir / "templates" / "docker-bake.hcl.j2").write_text("{{ header }\n", encoding="utf-8")
-    code, _, err = run("render")
-    assert code == 2
-    assert err.startswith("error: templates/docker-bake.hcl.j2:1: not a template: ")
-    assert not (project_dir / "dockerfiles").exists()
-
-
 def test_an_unknown_key_is_a_warning_and_with_strict_an_error(run: Run, project_dir: Path) -> None:
     with (project_dir / ".env").open("a", encoding="utf-8") as env:
         env.write("WHATEVER=1\n")
@@ -191,12 +185,6 @@ def test_a_stray_file_in_the_catalogue_is_no_line(run: Run, project_dir: Path) -
     assert code == 0 and "notes" not in out
 
 
-def test_a_platform_in_other_words_is_understood_or_told(run: Run) -> None:
-    assert run("verify", "--platform", "arm64")[2].startswith(
-        'error: --platform: "arm64" is not a platform such as linux/amd64: write linux/arm64'
-    )
-
-
 def test_a_family_that_cannot_be_begun_leaves_nothing_behind(run: Run, project_dir: Path) -> None:
     put(project_dir, "new/app/mine")
     code, _, err = run("init", "new", "--family", "Shop", "--release", "2.0.0")
@@ -212,13 +200,6 @@ def test_init_never_writes_over_an_env(run: Run, project_dir: Path) -> None:
     assert code == 2
     assert "already exists and was not changed" in err
     assert (project_dir / ".env").read_bytes() == before
-
-
-def test_override_lists_the_packaged_files_in_80_columns(run: Run) -> None:
-    code, out, _ = run("override")
-    assert code == 0
-    assert "templates/dockerfiles/python.Dockerfile.j2             packaged  python\n" in out
-    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_images_lists_what_is_built_why_not_for_arm64_and_the_groups_that_bake_takes(run: Run) -> None:
@@ -274,12 +255,6 @@ def test_an_init_that_failed_can_be_run_again(run: Run, project_dir: Path, in_th
     file.unlink()
     file.parent.rmdir()
     assert run("init", "new")[0] == 0
-
-
-def test_verify_takes_nothing_that_stack_has_no_use_for(run: Run) -> None:
-    code, _, err = run("verify", "roll", "--stack")
-    assert code == 2
-    assert "--stack: starts every component" in err
 
 
 @pytest.mark.parametrize(

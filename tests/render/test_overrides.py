@@ -97,7 +97,9 @@ def test_a_packaged_file_becomes_the_projects_own(project_dir: Path, override: R
         assert (project_dir / name).read_text() == packaged_names()[name].read_text()
     assert warnings(project_dir) == []
     put(project_dir, "templates/macros.j2", "{# mine #}")
-    states = {line.split()[0]: line.split()[1:3] for line in override()[1].splitlines()}
+    listed = override()[1].splitlines()
+    assert max(map(len, listed)) <= 80
+    states = {line.split()[0]: line.split()[1:3] for line in listed}
     assert states["templates/macros.j2"] == ["own"]
     assert states[java][0] == "unchanged"
     assert states["templates/dockerfiles/egg.Dockerfile.j2"] == ["packaged", "egg"]
