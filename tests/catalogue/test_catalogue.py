@@ -128,10 +128,6 @@ def test_a_line_is_what_its_file_is_called() -> None:
     ]
 
 
-def test_images_come_in_build_order_whatever_the_order_in_the_file() -> None:
-    assert [i.name for i in parse_line(GOOD, name="c.yaml").images] == ["one", "three", "two", "db"]
-
-
 SHA = "0123456789012345678901234567890123456789"
 BAD = [
     ("three: {kind: builder, from: jre}", "three: {kind: builder, from: two}",
@@ -152,8 +148,6 @@ BAD = [
      'c.yaml:10: "arm64" is not a platform: os/arch or os/arch/variant, such as linux/arm64'),
     ("home: code", "platforms: {only: [linux/amd46], because: x}, home: code",
      'c.yaml:10: "linux/amd46": unknown architecture; did you mean amd64?'),
-    ("home: code", "platforms: {only: [windows/amd64], because: x}, home: code",
-     'c.yaml:10: "windows/amd64": every image is a Linux image'),
     ("home: code", "platforms: {only: [linux/amd64]}, home: code", "c.yaml:10: because: missing"),
     ("kind: component", "kind: components",
      'c.yaml:11: "components" is not a kind: builder, base, component, third-party; did you mean component?'),
@@ -161,14 +155,7 @@ BAD = [
     ('image: "db:1"', "from: jre", "c.yaml:13: image: missing"),
     ('image: "db:1"', "from: jre", "c.yaml:13: from: an image of kind third-party has none"),
     ('"jre:8"', '"jre"', 'c.yaml:8: "jre" is not an image reference: it needs a tag or a digest'),
-    ('"jre:8"', '"Jre:8"', 'c.yaml:8: "Jre:8" is not an image reference: '),
     (f'"{SHA}"', "abc123", 'c.yaml:4: "abc123" is not a commit: 40 lower-case hexadecimal digits'),
-    ("https://example.com/code.git", '"https://example.com/$x.git"',
-     'c.yaml:6: code: git: "$" is not allowed in a git URL'),
-    ("https://example.com/code.git", '"git@example.com:it\'s"',
-     'c.yaml:6: code: git: "\'" is not allowed in a git URL'),
-    ("https://example.com/code.git", "https://example.com/code", 'c.yaml:6: code: git: '),
-    ("https://example.com/code.git", "alice@example.com:code.git", "c.yaml:6: code: git: "),
     ("https://example.com/code.git", "https://me:secret@example.com/code.git",
      "c.yaml:6: code: git: a login in a git URL would be written into rendered files"),
     ("code.git", "code.git#v1", 'c.yaml:6: "https://example.com/code.git#v1" is not a git URL'),
@@ -183,8 +170,6 @@ BAD = [
     ("from: one, needs", "from: , needs", "c.yaml:11: expected text, found nothing"),
     ("{git: https://example.com/code.git}", "[1]", "c.yaml:6: expected a mapping, found a list"),
     ("home: code", r'home: code, description: "two\nlines"', "c.yaml:10: the description is not "),
-    ("home: code", r'home: code, description: "\x07"', "c.yaml:10: the description is not "),
-    ("home: code", r'home: code, description: "\u2028"', "c.yaml:10: the description is not "),
     ("home: code", r'home: code, description: "e\u0301"', "c.yaml:10: the description is not "),
 ]  # fmt: skip
 
