@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
-import jsonschema
 import pytest
-import yaml
 
 from generator.catalogue.line import parse_line
 from tests.catalogue.test_catalogue import GOOD
 from tests.fate_plan import problems_of
-from tests.pages import schema_text
 
 LINE = (
     GOOD.partition("images:")[0]
@@ -45,15 +40,6 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
     assert images["worker-nn"].where == images["worker-gpu"].where == "c.yaml:16"
 
 
-def test_bases_have_one_too() -> None:
-    base = '  jdk: {image: "jdk:${version}", matrix: {-8: {version: "8"}, -17: {version: "17"}}}\nimages:'
-    line = parse_line(LINE.replace("images:", base).replace("from: jre", "from: jdk-17"), name="c.yaml")
-    assert {base.name: base.image for base in line.bases if base.name != "jre"} == {
-        "jdk-8": "jdk:8",
-        "jdk-17": "jdk:17",
-    }
-
-
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -67,7 +53,3 @@ def test_bases_have_one_too() -> None:
 def test_what_is_wrong_is_said_with_its_line(old: str, new: str, said: str) -> None:
     found = problems_of(lambda: parse_line(LINE.replace(old, new), name="c.yaml"))
     assert any(problem.startswith(said) for problem in found), found
-
-
-def test_the_schema_knows_it() -> None:
-    jsonschema.validate(yaml.safe_load(LINE), json.loads(schema_text()))

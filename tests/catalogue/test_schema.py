@@ -100,6 +100,7 @@ RIGHT: dict[str, Change] = {
     "a mapping for a template": lambda c: c["images"]["roll"].update({"with": {"a": {"b": True}}}),
     "a digest": lambda c: c["bases"]["jre"].update(image="jre@sha256:" + "0" * 64),
     "ssh": lambda c: c["sources"]["fate"].update(git="git@example.com:fate.git"),
+    "a matrix": lambda c: c["images"]["roll"].update(matrix={"": {"heap": "1g"}, "-big": {"heap": "8g"}}),
 }
 
 

@@ -99,16 +99,3 @@ def test_zsh_and_fish_show_what_an_image_is_for(complete: Complete) -> None:
 def test_no_template_is_read_while_the_shell_waits(complete: Complete, project_dir: Path) -> None:
     put(project_dir, "templates/docker-bake.hcl.j2", "{{ broken")
     assert complete("fategen bake ro") == ["roll"]
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_the_script_for_a_shell(
-    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """bash's is in tests/e2e, since click asks bash for its version."""
-    monkeypatch.setattr(sys, "argv", ["fategen"])
-    monkeypatch.setenv("_FATEGEN_COMPLETE", f"{shell}_source")
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 0
-    assert f"_FATEGEN_COMPLETE={shell}_complete" in capsys.readouterr().out
