@@ -17,7 +17,17 @@ NOTE = "This page is generated: run `python -m tests.pages` to update it."
 
 
 def settings_page() -> str:
-    return f"""# Settings
+    """How ``.env`` is read, and its keys as a table, one row a key or family."""
+    lines = [packaged_line(name).keys.names for name in LINES]
+    keys = packaged_family().env_keys(name for names in lines for name in names if name.endswith(("_SOURCE", "_IMAGE")))
+    table = ["| key | default | description |", "|---|---|---|"]
+    for row in keys.rows:
+        default = "required" if row.required else f"`{row.default}`" if row.default else ""
+        shown = keys.names_of(row) if row.suffix else [row.example] if row.example else []
+        example = f"; for example {' '.join(f'`{word}`' for word in shown)}" if shown else ""
+        local = "; may be in `.env.local`" if row.local else ""
+        table.append(f"| `{row.name}` | {default} | {row.doc}{example}{local} |")
+    head = f"""# Settings
 
 A project's settings are in `.env`. Values come from the file alone: a `TAG` in your shell changes nothing, and
 `fategen bake` says so. `--set KEY=VALUE` and `--source NAME=DIR` change a value for one run. buildx before 0.26
@@ -30,23 +40,8 @@ reads. Credentials in `.env` are refused.
 so that a new builder rebuilds only what changed. A cache that cannot be read or written never fails the build. The
 docker driver writes caches only with the containerd image store.
 
-{NOTE}
-
-{settings_table()}"""
-
-
-def settings_table() -> str:
-    """The keys as a Markdown table, one row a key or family."""
-    lines = [packaged_line(name).keys.names for name in LINES]
-    keys = packaged_family().env_keys(name for names in lines for name in names if name.endswith(("_SOURCE", "_IMAGE")))
-    table = ["| key | default | description |", "|---|---|---|"]
-    for row in keys.rows:
-        default = "required" if row.required else f"`{row.default}`" if row.default else ""
-        shown = keys.names_of(row) if row.suffix else [row.example] if row.example else []
-        example = f"; for example {' '.join(f'`{word}`' for word in shown)}" if shown else ""
-        local = "; may be in `.env.local`" if row.local else ""
-        table.append(f"| `{row.name}` | {default} | {row.doc}{example}{local} |")
-    return "\n".join(table) + "\n"
+{NOTE}"""
+    return "\n".join([head, "", *table]) + "\n"
 
 
 def partial_schema(schema: JsonSchema) -> JsonSchema:

@@ -7,14 +7,11 @@ import pytest
 from generator.text import cells, duration, human, one_line, shorten, table, timestamp, union_length
 
 
-def test_a_steps_name_is_one_line_without_its_mounts() -> None:
-    text = "RUN --mount=type=cache,id=a \\\n   --mount=type=secret,id=b   make  all"
-    assert one_line(text) == "RUN \\ make all"
-
-
 @pytest.mark.parametrize(
     ("step", "name"),
     [
+        ("RUN --mount=type=cache,id=a \\\n   --mount=type=secret,id=b   make  all", "RUN \\ make all"),
+        ("RUN printf \x1b[2J", "RUN printf ?[2J"),
         ("RUN <<'EOF' (# compile storage-service...)", "compile storage-service"),
         ("RUN --mount=type=cache,target=/x <<-EOF (#pip install (all)...)", "pip install (all)"),
         ("RUN <<EOF (# one line)", "one line"),
@@ -22,12 +19,8 @@ def test_a_steps_name_is_one_line_without_its_mounts() -> None:
         ("COPY <<'EOF' /bin/x (# x...)", "COPY <<'EOF' /bin/x (# x...)"),
     ],
 )
-def test_a_script_is_named_by_the_comment_that_begins_it(step: str, name: str) -> None:
+def test_a_step_is_named_in_one_line_and_a_script_by_the_comment_that_begins_it(step: str, name: str) -> None:
     assert one_line(step) == name
-
-
-def test_a_steps_name_cannot_move_the_cursor() -> None:
-    assert one_line("RUN printf \x1b[2J") == "RUN printf ?[2J"
 
 
 @pytest.mark.parametrize(
