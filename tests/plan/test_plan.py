@@ -70,9 +70,13 @@ def test_a_source_without_submodules_must_be_pinned_to_a_commit() -> None:
         ({"images": (("ZZZ_IMAGE", "x:1"),), "origins": (("ZZZ_IMAGE", ".env:9"),)},
          ".env:9: ZZZ_IMAGE: FATE 1.3 has no image with this name; "
          "known are MAVEN_IMAGE, JRE_IMAGE, PYTHON_BASE_IMAGE, MYSQL_IMAGE, REDIS_IMAGE"),
+        ({"version": "1.3.9", "origins": (("FATE_VERSION", ".env:9"),)},
+         ".env:9: FATE_VERSION: 1.3.9 is unknown; available: 1.3.0"),
     ],
 )  # fmt: skip
-def test_an_override_of_an_unknown_name_says_which_are_known(changes: dict[str, object], expected: str) -> None:
+def test_a_setting_that_the_catalogue_does_not_know_says_what_it_does(
+    changes: dict[str, object], expected: str
+) -> None:
     assert problems(**changes) == [expected]
 
 
