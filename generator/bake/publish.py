@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from generator.registry.publish import Publication, Published
     from generator.workspace import Workspace
 
-LAST_PUSH = "last-push.json"
+PUSHES = "pushes.json"
+KEPT_PUSHES = 20
 Verify = Callable[[Sequence[SourceImage]], None]
 """Checks the built images, which are OCI layouts, and raises if any of them must not be published."""
 
@@ -147,12 +148,14 @@ def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, 
     from generator.registry.publish import Publisher, movable_tags
 
     assert context.access is not None
-    settings, result = context.workspace.plan.settings, BakeResult({}, {})
-    movable = movable_tags(settings.movable_tags.split(), context.job.options.overwrite)
-    inputs = _release_inputs(context, movable)
+    options, settings, result = context.job.options, context.workspace.plan.settings, BakeResult({}, {})
+    movable = movable_tags(settings.movable_tags.split(), options.overwrite)
+    inputs = _release_inputs(context)
+    # a push that may move tags, or that looks at the images once more, builds in any case
+    looked_up = inputs and not (verify or options.overwrite or options.no_cache)
     try:
-        if publications := _published_before(context, inputs) if inputs and not verify else ():
-            say("already published from the same sources and settings: not built again (--overwrite builds them again)")
+        if publications := _published_before(context, inputs) if looked_up else ():
+            say("unchanged since it was pushed, and the registry still has it: not built again")
         else:
             publications, result = _build(context, verify)
         with Bar("uploading", context.quiet) as bar:
@@ -164,9 +167,10 @@ def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, 
     images = {target.name: image for target, image in zip(context.job.named, published, strict=True)}
     if inputs:
         digests = {name: image.publication.target.digest for name, image in images.items()}
+        kept = [*_pushes(context.state).items()][1 - KEPT_PUSHES :]
         # without it the next run builds, and finds the same
         with contextlib.suppress(OSError):
-            write_atomically(context.state / LAST_PUSH, json.dumps({"inputs": inputs, "digests": digests}), sync=False)
+            write_atomically(context.state / PUSHES, json.dumps({**dict(kept), inputs: digests}), sync=False)
     return images, result
 
 
@@ -215,34 +219,48 @@ def _uploaded(context: BakeContext, registry: Registry, target: Target, digest: 
     return Publication(path, tags, entry, contents(Repository(registry, path), entry, target.name))
 
 
-def _release_inputs(context: BakeContext, movable: Callable[[str], bool]) -> str:
+def _release_inputs(context: BakeContext) -> str:
     """The digest of everything that a release is made of; "" if a build could publish another image in its place."""
+    from generator.registry.publish import movable_tags
+
     job, options, workspace = context.job, context.job.options, context.workspace
-    tags = [tag for target in job.named for tag in target.tags]
-    if any(movable(parse_reference(tag).tag) for tag in tags):
+    settings, tags = workspace.plan.settings, [tag for target in job.named for tag in target.tags]
+    moves = movable_tags(settings.movable_tags.split(), False)
+    if any(moves(parse_reference(tag).tag) for tag in tags) or settings.cache_to:
         return ""
-    if options.no_cache or options.published_base or options.untagged or workspace.plan.settings.cache_to:
+    if options.published_base or options.untagged:
         return ""
     how = (context.command, _media_types(context), context.states, tags, workspace.tree[BAKE_FILE])
     return inputs_digest(workspace, job, [target.name for target in job.named], how)
 
 
+def _pushes(state: Path) -> dict[str, object]:
+    """The last pushes: the digest of their inputs -> the digest of each image, the newest last."""
+    from generator.images.strictjson import fields, parse
+
+    try:
+        return fields(parse((state / PUSHES).read_bytes()), PUSHES, ())
+    except (OSError, ValueError):
+        return {}
+
+
 def _published_before(context: BakeContext, inputs: str) -> Sequence[Publication]:
-    """What the last push published of the same ``inputs``, if the registry still has it behind every tag; else none."""
-    from generator.images.strictjson import digest, fields, parse
+    """What an earlier push published of the same ``inputs``; none if a tag has moved or the registry lost a part."""
+    from generator.images.strictjson import digest, fields
     from generator.registry.client import Registry
+    from generator.registry.http import RegistryError
     from generator.registry.publish import AT_ONCE
     from generator.registry.session import workers
 
     assert context.access is not None
+    if not (pushed := _pushes(context.state).get(inputs)):
+        return ()
     try:
-        last = fields(parse((context.state / LAST_PUSH).read_bytes()), LAST_PUSH, ("inputs", "digests"))
-        names = [target.name for target in context.job.named]
-        digests = fields(last["digests"], "digests", names if last["inputs"] == inputs else ["another push"])
+        digests = fields(pushed, PUSHES, [target.name for target in context.job.named])
         registry = Registry(context.access)
 
         def unless_moved(target: Target) -> Publication:
-            expected = digest(digests[target.name], "its digest")
+            expected = digest(digests[target.name], target.name)
             for name in map(parse_reference, target.tags):
                 if registry.digest(name.path, name.tag) != expected:
                     raise ValueError(f"{name} points to another image")
@@ -250,7 +268,8 @@ def _published_before(context: BakeContext, inputs: str) -> Sequence[Publication
 
         with workers(AT_ONCE) as pool:
             return [*pool.map(unless_moved, context.job.named)]
-    except (OSError, ValueError, FategenError):
+    except (ValueError, FategenError, RegistryError):
+        # a tag has moved, or the registry lost a part: what is built now is compared with it, or sent again
         return ()
 
 

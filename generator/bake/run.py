@@ -153,10 +153,12 @@ def with_retries(
             if not (reason := passing(error.message)) or tries == TRIES:
                 raise
             tries += 1
-            note(f"the engine {reason}; try {tries} of {TRIES}")
+            fewer = reason == BUSY and size > 1
+            size = (size + 1) // 2 if fewer else size
+            note(
+                f"the engine {reason}; try {tries} of {TRIES}{', with half as many images at a time' if fewer else ''}"
+            )
             time.sleep(pause)
-            if reason == BUSY:
-                size = (size + 1) // 2
             continue
         result = replace(result, digests={**result.digests, **made.digests}) if result else made
         todo = todo[size:]

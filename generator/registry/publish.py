@@ -148,7 +148,8 @@ class Publisher:
         if images != set(publication.contents.digests.values()):
             return publication
         tags = ", ".join(publication.tags)
-        say(f"{publication.path}:{tags}: already points to these images, with the attestations of another build")
+        name = f"{self._registry.access.host}/{publication.path}:{tags}"
+        say(f"{name}: already points to these images, with the attestations of another build")
         return replace(publication, target=existing.descriptor, read=None)
 
     def _check_tags(self, movable: Callable[[str], bool]) -> None:
@@ -191,10 +192,12 @@ class Publisher:
         return [tag for tag in tags if tag.before != digest]
 
     def _missing(self, publication: Publication) -> bool:
-        """Whether the repository lacks the image; one that has its manifest has everything below it."""
-        if publication.tags and not self._changed(publication):
-            return False
-        return not self._registry.digest(publication.path, publication.target.digest)
+        """Whether the repository lacks the image, or a manifest below its index (a clean-up may have taken that).
+
+        A manifest that is there has its blobs.
+        """
+        path, manifests = publication.path, (publication.target, *publication.contents.manifests)
+        return not all(self._registry.digest(path, manifest.digest) for manifest in manifests)
 
     def _find_absent(self, uploads: Sequence[Publication]) -> None:
         """Finds a repository for each blob that a source lacks; else its ``read`` raises before anything is sent."""

@@ -141,19 +141,34 @@ def test_what_was_killed_while_it_uploaded_has_written_no_tag_and_goes_on(releas
 
 
 def test_a_finished_release_is_built_again_only_if_it_could_be_another(own_sample: Path, fategen: Fategen) -> None:
+    unchanged = "unchanged since it was pushed, and the registry still has it: not built again"
+
     def push(*more: str) -> Ran:
         return fategen("bake", "roll", "--push", "--allow-dirty", "--format", "json", *more, cwd=own_sample)
 
-    unchanged = "already published from the same sources and settings: not built again"
-    first, second = succeeded(push()), succeeded(push())
+    first, second = succeeded(push("--overwrite")), succeeded(push())
     assert unchanged not in first.err and unchanged in second.err
     assert json.loads(first.out)[0]["digest"] == json.loads(second.out)[0]["digest"]
-    assert unchanged not in succeeded(push("--overwrite")).err
+    succeeded(push("--set", "TAG=another"))
+    assert unchanged in succeeded(push()).err, "another push between them does not matter"
     (own_sample.parent / "sources/fate/new.txt").write_text("a local source has another file")
     assert unchanged not in succeeded(push()).err
     types = ("--set", "MEDIA_TYPES=docker")
     for other in (push(*types), succeeded(push(*types, "--overwrite")) and push()):
         assert other.code == 2 and "already points to another image" in other.err
+
+
+def test_what_a_clean_up_of_the_registry_took_from_a_release_is_sent_again(
+    own_sample: Path, fategen: Fategen, registry: str
+) -> None:
+    push = ("bake", "roll", "--push", "--allow-dirty", "--format", "json")
+    [built] = json.loads(succeeded(fategen(*push, cwd=own_sample)).out)
+    path = f"http://{registry}/v2/{built['references'][0].partition('/')[2].rpartition(':')[0]}/manifests/"
+    lost = path + built["manifests"]["linux/arm64"]
+    urllib.request.urlopen(urllib.request.Request(lost, method="DELETE"), timeout=10).close()
+    succeeded(fategen(*push, cwd=own_sample))
+    with urllib.request.urlopen(urllib.request.Request(lost, headers={"Accept": ACCEPT}), timeout=10) as answer:
+        assert answer.status == 200
 
 
 @pytest.mark.full

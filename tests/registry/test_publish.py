@@ -131,6 +131,15 @@ def test_a_second_time_nothing_is_sent(registry: Loopback, tmp_path: Path) -> No
     assert {method for method, path, _ in registry.asked if path != "/v2/"} == {"HEAD"}
 
 
+def test_a_platform_that_the_registry_lost_is_sent_again(registry: Loopback, tmp_path: Path) -> None:
+    images = release("1")
+    publish(registry, images, tmp_path)
+    kept, lost = registry.manifests["fate/b"], images[1].contents.manifests[1].digest
+    before = kept.pop(lost)
+    publish(registry, release("1"), tmp_path)
+    assert kept[lost] == before
+
+
 def test_what_was_uploaded_before_a_failure_is_not_sent_again(registry: Loopback, tmp_path: Path) -> None:
     registry.lies.append(refusing(403, "b", times=1))
     registry.lies.append(NOT_DELETING)

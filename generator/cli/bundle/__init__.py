@@ -85,7 +85,8 @@ def _sign(file: Path, key: Path) -> None:
     from generator.bundle.signature import SUFFIX, sign
 
     index = sign(file, key)
-    click.echo(f"{file}{SUFFIX}  {len(index.images)} images, root digest {short_root(index.root)}")
+    count = f"{len(index.images)} image{'s' if len(index.images) != 1 else ''}"
+    click.echo(f"{file}{SUFFIX}  {count}, root digest {short_root(index.root)}")
 
 
 @command.command("diff")
