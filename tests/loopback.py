@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 import random
@@ -11,6 +12,7 @@ import selectors
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -46,7 +48,8 @@ class Loopback:
     """``blobs`` and ``manifests`` by repository; ``lies`` answer in its place where they return True.
 
     ``token``: what it wants as a Bearer token ("" for nothing); its own ``/token`` gives it out. ``asked`` is its log,
-    ``heads`` the requests without their bodies. It listens at ``address``, or with a ``listener``.
+    ``heads`` the requests without their bodies. It listens at ``address``, or with a ``listener``. ``pace`` is how many
+    seconds it waits between two MiB of an answer.
     """
 
     blobs: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class Loopback:
     tls: ssl.SSLContext | None = None
     address: str = "127.0.0.1"
     listener: socket.socket | None = None
+    pace: float = 0
 
     def __enter__(self: Self) -> Self:
         bound = type("Bound", (self.handler(),), {"loopback": self})
@@ -269,8 +273,10 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data[: len(data) - cut])
+        sent = data[: len(data) - cut] if self.command != "HEAD" else b""
+        for begin in range(0, len(sent), 1 << 20):
+            time.sleep(self.loopback.pace if begin else 0)
+            self.wfile.write(sent[begin : begin + (1 << 20)])
         self.close_connection = self.close_connection or bool(cut) or status >= 400
 
 
@@ -282,17 +288,28 @@ def says(
     *,
     times: int | None = None,
     cut: int = 0,
+    done: bool = False,
 ) -> Lie:
     """An answer in place of the registry's own, always or so many ``times``, to each ``request`` such as
-    ``PUT /manifests/1.0$``: its method ("" for any), and a pattern in its path."""
+    ``PUT /manifests/1.0$``: its method ("" for any), and a pattern in its path.
+
+    ``done``: the registry does what it was asked, but its answer is lost. Status 0 is a line that breaks."""
     method, _, pattern = request.partition(" ")
     left = itertools.repeat(True) if times is None else iter([True] * times)
 
     def lie(handler: Handler) -> bool:
         if method not in ("", handler.command) or not re.search(pattern, handler.path) or not next(left, False):
             return False
-        handler.body()
-        handler.answer(status, data, headers, cut)
+        if done:
+            line, handler.wfile = handler.wfile, io.BytesIO()
+            handler.honest()
+            handler.wfile = line
+        else:
+            handler.body()
+        if status:
+            handler.answer(status, data, headers, cut)
+        else:
+            handler.cut()
         return True
 
     return lie

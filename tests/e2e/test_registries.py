@@ -6,13 +6,11 @@ import contextlib
 import hashlib
 import json
 import random
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -47,22 +45,6 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
 ) -> None:
     """kill -9 at random moments of the fetch: what came is kept, and nothing that came is wrong."""
 
-    def slow(handler: Handler) -> bool:
-        found = re.fullmatch(r"/v2/(.+)/blobs/(.+)", handler.path)
-        if handler.command != "GET" or found is None:
-            return False
-        data = handler.loopback.blobs[found[1]][found[2]]
-        start = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
-        part = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
-        handler.send_response(206 if start else 200)
-        for name, value in {"Content-Length": str(len(data) - start), **part}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        for position in range(start, len(data), 1 << 20):
-            time.sleep(0.1)
-            handler.wfile.write(data[position : position + (1 << 20)])
-        return True
-
     def digest_of(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -76,7 +58,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
         whole = digest_of(tmp_path / "whole.fate.tar")
         other = make_project(fategen, tmp_path / "other")
         output, blobs = other / "x.fate.tar", other / ".fategen/layouts/shared/sha256"
-        registry.lies.append(slow)
+        registry.pace = 0.1
         chance = random.Random(seed := random.randrange(1 << 32))
         killed, grew = 0, 0
         for _ in range(20):
@@ -95,7 +77,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
                 output.unlink()
                 shutil.rmtree(other / ".fategen/layouts")
         assert killed > 10 and grew > 5, f"{killed} of 20 runs were killed, {grew} while they fetched (seed {seed})"
-        registry.lies.clear()
+        registry.pace = 0
         succeeded(fategen(*save_two, str(output), cwd=other))
     assert digest_of(output) == whole, f"seed {seed}"
     assert not list(blobs.glob("*.partial"))

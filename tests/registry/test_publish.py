@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
@@ -511,24 +510,10 @@ def test_a_second_signal_ends_the_wait_for_a_registry_and_leaves_the_journal(
 
 def test_a_tag_whose_answer_was_lost_counts_as_written(registry: Loopback, tmp_path: Path) -> None:
     """Its second write is refused where tags are immutable."""
-    written = []
-
-    def lose(handler: Handler) -> bool:
-        if not tag_written(handler, "b"):
-            return False
-        written.append(handler.path)
-        if len(written) > 1:
-            handler.body()
-            handler.answer(412)
-            return True
-        data = handler.body()
-        handler.loopback.manifests["fate/b"]["1.0"] = (handler.headers["Content-Type"], data)
-        handler.connection.shutdown(socket.SHUT_RDWR)
-        return True
-
-    registry.lies.append(lose)
+    registry.lies += [says("PUT /fate/b/manifests/1.0$", 0, done=True, times=1), refusing(412, "b")]
     publish(registry, release("1"), tmp_path)
     assert tags(registry) == digests(release("1"))
+    assert registry.paths("PUT").count("/v2/fate/b/manifests/1.0") == 2
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])
@@ -574,17 +559,6 @@ def test_one_publication_at_a_time_has_a_journal_s_directory(registry: Loopback,
 
 @pytest.mark.parametrize("status", [504, 0])
 def test_a_blob_whose_last_answer_was_lost_is_not_sent_again(registry: Loopback, tmp_path: Path, status: int) -> None:
-    def lose(handler: Handler) -> bool:
-        if handler.command != "PUT" or not handler.url.path.startswith("/upload/"):
-            return False
-        data = handler.body()
-        handler.loopback.put(handler.url.path.rpartition("/upload/")[2].partition("/")[2], data)
-        if status:
-            handler.answer(status)
-        else:
-            handler.connection.shutdown(socket.SHUT_RDWR)
-        return True
-
-    registry.lies.append(lose)
+    registry.lies.append(says("PUT ^/upload/", status, done=True))
     publish(registry, [image("a", "1", ("amd64",))], tmp_path)
     assert len([path for path in registry.paths("PUT") if path.startswith("/upload/")]) == 2
