@@ -27,6 +27,7 @@ from generator.registry.publish import (
     movable_tags,
     roll_back,
 )
+from generator.registry.transfer import pieces
 from tests.loopback import Handler, Lie, Loopback, error_of, says, sha256, transient
 
 NAMES = ("a", "b", "c")
@@ -349,6 +350,15 @@ def test_an_upload_goes_on_where_it_broke_as_often_as_it_brings_something(regist
     starts = [path for path in registry.paths("POST") if path.endswith("/uploads/")]
     # one to ask for the right, one for each of two blobs
     assert len(starts) <= 3 and len(registry.paths("PATCH")) >= 8
+
+
+def test_no_byte_goes_behind_the_end_of_a_body() -> None:
+    """A server would read the next request there."""
+    sent = bytearray()
+    with pytest.raises(ValueError, match="more than 10 bytes"):
+        for piece in pieces(iter([b"12345", b"6789012"]), 0, 10):
+            sent += piece
+    assert sent == b"12345"
 
 
 def test_an_upload_begins_again_where_the_registry_forgot_it(registry: Loopback, tmp_path: Path) -> None:

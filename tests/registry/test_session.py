@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-import trustme
 
 from generator.config.reference import parse_reference
 from generator.docker.credentials import Login
 from generator.registry.client import Registries, Registry, refused_pushes
 from generator.registry.http import RegistryError
 from generator.registry.session import RETRY_DELAYS, Access, Stopped
-from tests.loopback import Handler, Loopback, error_of, says, sha256, tls
+from tests.loopback import Handler, Loopback, error_of, says, sha256
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 LOGIN = Login("writer", "right-horse")
@@ -34,15 +33,8 @@ def test_the_password_goes_no_further_than_the_address_for_tokens(registry: Loop
         stranger.token = "good"
         registry.lies.append(says(" ^/token", 307, headers={"Location": f"http://{stranger.host}/token"}))
         refusal(registry)
+    assert ("GET", "/token?service=loopback&client_id=fategen", f"Basic {LOGIN.basic}") in registry.asked
     assert [authorization for _, _, authorization in stranger.asked] == [""] * len(stranger.asked) != []
-
-
-def test_the_password_is_not_sent_on_from_https_to_http(ca: trustme.CA, ca_file: Path) -> None:
-    with Loopback(token="good", tls=tls(ca, "127.0.0.1")) as registry, Loopback(token="good") as plain:
-        registry.lies.append(says(" ^/token", 307, headers={"Location": f"http://{plain.host}/token"}))
-        Registry(Access(registry.host, LOGIN, trusted=(ca_file,))).log_in()
-    assert registry.asked[-1][1:] == ("/token?service=loopback&client_id=fategen", f"Basic {LOGIN.basic}")
-    assert plain.asked == [("GET", "/token", "")]
 
 
 def test_another_hosts_401_asks_for_no_login(registry: Loopback) -> None:
@@ -68,11 +60,8 @@ def test_of_several_challenges_the_bearer_one_with_its_own_realm_counts(registry
     def lie(handler: Handler) -> bool:
         if handler.url.path == "/token" or handler.headers.get("Authorization") == "Bearer good":
             return False
-        handler.send_response(401)
-        for challenge in (f'Bearer realm="http://{registry.host}/token",service="x"', 'Basic realm="Gitea"'):
-            handler.send_header("WWW-Authenticate", challenge)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
+        own = f'Bearer realm="http://{registry.host}/token",service="x"'
+        handler.answer(401, headers={"WWW-Authenticate": own, "www-authenticate": 'Basic realm="Gitea"'})
         return True
 
     registry.lies.append(lie)
@@ -98,6 +87,20 @@ def test_a_token_that_is_over_is_asked_for_once_by_all_threads(registry: Loopbac
     for thread in threads:
         thread.join()
     assert sum(path.startswith("/token") for _, path, _ in registry.asked[before:]) == 1
+
+
+def test_a_token_may_go_out_of_date_while_a_blob_is_sent(registry: Loopback) -> None:
+    registry.token = "old"
+
+    def over(handler: Handler) -> bool:
+        if handler.command == "PUT" and registry.token == "old":
+            registry.token = "new"
+        return False
+
+    registry.lies.append(over)
+    client = registry.client(Access(registry.host, LOGIN, insecure=True))
+    assert client.push_blob("a", sha256(b"12345"), 5, lambda: iter([b"12345"])) == "pushed"
+    assert registry.blobs["a"] == {sha256(b"12345"): b"12345"}
 
 
 @pytest.mark.parametrize("breaks", [False, True])
@@ -152,16 +155,15 @@ def test_an_error_nested_without_end(registry: Loopback) -> None:
 
 
 def test_an_answer_without_end(registry: Loopback) -> None:
-
-    def lie(handler: Handler) -> bool:
-        handler.send_response(401)
-        handler.send_header("Content-Length", str(1 << 40))
-        handler.end_headers()
-        while True:
-            handler.wfile.write(bytes(1 << 16))
-
-    registry.lies.append(lie)
+    registry.lies.append(says("", 401, bytes(5 << 20), {"Content-Length": str(1 << 40)}))
     assert refusal(registry) == ("unknown", "a response of more than 4,194,304 bytes")
+
+
+def test_a_redirect_without_end(registry: Loopback) -> None:
+    headers = {"Location": "/elsewhere", "Content-Length": str(1 << 40)}
+    registry.lies.append(says(" /blobs/", 307, bytes(5 << 20), headers))
+    with pytest.raises(RegistryError, match="more than 4,194,304 bytes"):
+        registry.client().request("GET", f"/v2/a/blobs/{sha256(b'')}", stream=True)
 
 
 @pytest.mark.usefixtures("no_waits")
@@ -196,18 +198,16 @@ def test_registries_that_were_stopped_give_no_client(registry: Loopback) -> None
         registries.of(parse_reference(f"{registry.host}/fate/roll:1"))
 
 
-def test_a_redirect_without_end(registry: Loopback) -> None:
+def test_an_upload_ends_when_the_session_is_ended(registry: Loopback) -> None:
+    pieces_read: list[int] = []
+    client = registry.client()
 
-    def lie(handler: Handler) -> bool:
-        if "/blobs/" not in handler.path:
-            return False
-        handler.send_response(307)
-        handler.send_header("Location", "/elsewhere")
-        handler.send_header("Content-Length", str(1 << 40))
-        handler.end_headers()
-        while True:
-            handler.wfile.write(bytes(1 << 16))
+    def content() -> Iterator[bytes]:
+        for number in range(9):
+            pieces_read.append(number)
+            yield b"x"
+            client.stop()
 
-    registry.lies.append(lie)
-    with pytest.raises(RegistryError, match="more than 4,194,304 bytes"):
-        registry.client().request("GET", f"/v2/a/blobs/{sha256(b'')}", stream=True)
+    with pytest.raises(Stopped):
+        client.push_blob("a", sha256(bytes(9)), 9, content)
+    assert pieces_read == [0, 1]
