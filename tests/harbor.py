@@ -39,11 +39,6 @@ class Harbor(Loopback):
     def handler(self) -> type[Handler]:
         return _Handler
 
-    @property
-    def lines(self) -> list[str]:
-        """What was asked of it: method and path."""
-        return [f"{method} {path}" for method, path, _ in self.asked]
-
 
 class _Handler(Handler):
     # with what marks it for an upload: only then it is canceled

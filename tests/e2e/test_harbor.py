@@ -131,4 +131,4 @@ def test_the_commands_of_the_how_to_page(site: Site) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"FATE 1.3.0 → {site.harbor.host}/fate/release" in done.stderr
-    assert "POST /v2/fate/release/roll/blobs/uploads/" in site.harbor.lines
+    assert "/v2/fate/release/roll/blobs/uploads/" in site.harbor.paths("POST")
