@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from generator.bake.events import Reader, Step, StepEvent
-from generator.bake.run import busy_seconds, cache_notes
+from generator.bake.events import Reader, StepEvent
+from generator.bake.run import cache_notes
 from generator.bake.view import View
 from tests.bake.test_live import Terminal
 from tests.bake.test_run import AT, fed, vertex
-from tests.fate_plan import BOTH, job_of, plan_of
+from tests.fate_plan import job_of, plan_of
 
 CACHE = "localhost:5000/t/cache"
 IMPORT = f"[roll] importing cache manifest from {CACHE}:roll"
@@ -20,8 +20,8 @@ def read(*lines: str) -> tuple[Reader, list[StepEvent]]:
     return fed(lines, ["packages", "packages-linux-amd64", "roll"])
 
 
-def over(name: str, error: str = "", *, start: int = 1, end: int = 2) -> str:
-    return vertex(name, started=AT.format(start), completed=AT.format(end), error=error)
+def over(name: str, error: str = "") -> str:
+    return vertex(name, started=AT.format(1), completed=AT.format(2), error=error)
 
 
 def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apart() -> None:
@@ -44,12 +44,6 @@ def test_a_cache_of_no_image_and_one_that_works_are_not_worth_a_word(importing: 
     assert not list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values()))
 
 
-def test_a_step_that_fails_is_the_reason_and_not_the_cache_that_failed_before_it() -> None:
-    reader, _ = read(over(IMPORT, "connection refused"), over("[roll 1/2] RUN x", "exit code: 2", start=3, end=4))
-    step = reader.failed_step
-    assert isinstance(step, Step) and step.name.text == "RUN x"
-
-
 def test_a_cache_that_fails_is_no_failed_image() -> None:
     plan, terminal, said = plan_of(), Terminal(plan_of(), "roll"), list[str]()
     reader, events = read(over("[roll 1/2] RUN x"), over(IMPORT, "connection refused"))
@@ -61,11 +55,3 @@ def test_a_cache_that_fails_is_no_failed_image() -> None:
         view.end(failed=True)
     assert "✓" in terminal.lines[2] and "✗" not in terminal.written.getvalue()
     assert not [line for line in said if line.endswith("failed")]
-
-
-def test_the_time_of_a_cache_is_not_the_images() -> None:
-    reader, _ = read(vertex("[roll 1/2] RUN x", started=AT.format(1), completed=AT.format(1), cached=True),
-                     over(IMPORT), over(EXPORT, start=2, end=9))  # fmt: skip
-    job = job_of(plan_of(), "roll")
-    assert busy_seconds(job, reader.steps.values()) == {}
-    assert job.targets[0].platforms == BOTH

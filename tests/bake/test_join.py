@@ -125,17 +125,9 @@ def test_an_edited_file_is_refused(release: Release, edit: Edit) -> None:
 
 def signed(**changes: object) -> str:
     """A file whose checksum is right, whatever it says."""
-    content: dict[str, object] = {
-        "version": 1,
-        "release": "1",
-        "prefix": "p",
-        "tag": "t",
-        "settings": "s",
-        "sources": {},
-    }
-    content.update({"images": [], **changes})
-    checksum = sha256(json.dumps(content, sort_keys=True).encode())
-    return json.dumps({**content, "checksum": checksum})
+    content = {"version": 1, "release": "1", "prefix": "p", "tag": "t", "settings": "s", "sources": {}, "images": []}
+    content |= changes
+    return json.dumps({**content, "checksum": sha256(json.dumps(content, sort_keys=True).encode())})
 
 
 @pytest.mark.parametrize(

@@ -71,21 +71,12 @@ def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_pa
     [
         ("", "fate", "needs a login", "docker login {host}"),
         ("writer:wrong-horse", "fate", "refuses the login of writer (401 UNAUTHORIZED): ", "docker login {host}"),
-        (
-            "reader:right-mule",
-            "fate",
-            "reader may not push fate/proxy, fate/roll "
-            "(401 UNAUTHORIZED: unauthorized to access repository: fate/proxy, action: push): ",
-            "ask for permission to push to project fate",
-        ),
-        (
-            "writer:right-horse",
-            "nosuch/nested",
-            "no project nosuch (401 UNAUTHORIZED: project nosuch not found): ",
-            "create project nosuch in Harbor",
-        ),
+        ("reader:right-mule", "fate", "reader may not push fate/proxy, fate/roll (401 UNAUTHORIZED: unauthorized to "
+         "access repository: fate/proxy, action: push): ", "ask for permission to push to project fate"),
+        ("writer:right-horse", "nosuch/nested", "no project nosuch (401 UNAUTHORIZED: project nosuch not found): ",
+         "create project nosuch in Harbor"),
     ],
-)
+)  # fmt: skip
 def test_what_any_push_would_be_told_stops_it_with_the_next_step(
     harbor: Harbor, ca: trustme.CA, tmp_path: Path, login: str, path: str, says: str, next_step: str
 ) -> None:
@@ -183,10 +174,8 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
 @pytest.mark.parametrize(
     ("said", "advice"),
     [
-        (
-            'failed to fetch oauth token: Post "https://h:1/service/token": tls: x509: certificate signed by unknown',
-            "update-ca-certificates",
-        ),
+        ('failed to fetch oauth token: Post "https://h:1/service/token": tls: x509: certificate signed by unknown',
+         "update-ca-certificates"),
         ("tls: failed to verify certificate: x509: certificate signed by unknown", "/etc/docker/certs.d/h:1/ca.crt"),
         ("remote error: tls: bad certificate", "/etc/docker/certs.d/h:1/ca.crt"),
         ("unexpected status from PUT request to https://h:1/v2/: 403 Forbidden", "docker login h:1, or ask for pe"),
@@ -195,7 +184,7 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
         ("dial tcp: lookup h: no such host", "check that the builder can reach h:1"),
         ("no space left on device", ""),
     ],
-)
+)  # fmt: skip
 def test_a_push_that_fails_all_the_same_says_the_next_step(said: str, advice: str) -> None:
     found = explain_push(said, "h:1/fate/nested/egg")
     assert advice in found and bool(found) == bool(advice)
