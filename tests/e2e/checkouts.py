@@ -28,12 +28,17 @@ def git(directory: Path, *args: str) -> str:
     return done.stdout.strip()
 
 
-def make_checkout(name: str, directory: Path) -> Path:
-    """A checkout of its own of one of the sample's sources, with one commit."""
-    shutil.copytree(SAMPLE / name, directory, ignore=shutil.ignore_patterns("target"))
+def commit_all(directory: Path) -> None:
+    """Makes it a checkout, if it is none."""
     git(directory, "init", "--quiet")
     git(directory, "add", "--all")
     git(directory, "commit", "--quiet", "-m", "the sample")
+
+
+def make_checkout(name: str, directory: Path) -> Path:
+    """A checkout of its own of one of the sample's sources, with one commit."""
+    shutil.copytree(SAMPLE / name, directory, ignore=shutil.ignore_patterns("target"))
+    commit_all(directory)
     return directory
 
 

@@ -8,30 +8,21 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.checkouts import git
+from tests.e2e.checkouts import commit_all
 from tests.e2e.conftest import Fategen, digest_of, succeeded
-
-PLATFORMS = ("linux/amd64", "linux/arm64")
-
-
-@pytest.fixture
-def release(own_sample: Path, fategen: Fategen) -> Path:
-    """A project whose sources are checkouts, and in it the files of two machines that built one platform each."""
-    for source in filter(Path.is_dir, (own_sample.parent / "sources").iterdir()):
-        git(source, "init", "--quiet")
-        git(source, "add", "--all")
-        git(source, "commit", "--quiet", "-m", "the sample")
-    for platform in PLATFORMS:
-        push = ("bake", "all", "--push", "--platform", platform, "--digests", f"{platform[6:]}.json")
-        succeeded(fategen(*push, cwd=own_sample))
-    return own_sample
 
 
 @pytest.mark.full  # docs/publish.md joins two files, too
-def test_two_machines_make_the_release_of_one(release: Path, fategen: Fategen) -> None:
+def test_two_machines_make_the_release_of_one(own_sample: Path, fategen: Fategen) -> None:
     def images(*args: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(succeeded(fategen(*args, "--format", "json", cwd=release)).out)
+        found: list[dict[str, Any]] = json.loads(succeeded(fategen(*args, "--format", "json", cwd=own_sample)).out)
         return found
+
+    for source in filter(Path.is_dir, (own_sample.parent / "sources").iterdir()):
+        commit_all(source)
+    for platform in ("linux/amd64", "linux/arm64"):
+        push = ("bake", "all", "--push", "--platform", platform, "--digests", f"{platform[6:]}.json")
+        succeeded(fategen(*push, cwd=own_sample))
 
     joined = {image["references"][0]: image["digest"] for image in images("join", "amd64.json", "arm64.json")}
     assert {reference: digest_of(reference) for reference in joined} == joined
