@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from generator.registry.client import ACCEPT
 from tests.sample_project import SAMPLE, make_sample_project
 
 
@@ -33,7 +34,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONGEST = ("test_docs", "test_scale", "test_verify", "test_secrets", "test_offline", "test_stack", "test_line_1_11")
+LONGEST = ("test_docs", "test_scale", "test_verify", "test_secrets", "test_offline", "test_stack", "test_lines")
 """These start first, so that no worker is left alone with one of them at the end."""
 
 
@@ -110,12 +111,7 @@ def bridge_address() -> str:
 
 def registry_get(registry: str, path: str) -> object:
     """JSON of the registry's API, for manifests of every kind."""
-    kinds = (
-        "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
-    request = urllib.request.Request(f"http://{registry}/v2/{path}", headers={"Accept": ", ".join(kinds)})
+    request = urllib.request.Request(f"http://{registry}/v2/{path}", headers={"Accept": ACCEPT})
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
 

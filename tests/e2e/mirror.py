@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import base64
 import ctypes
-import io
 import os
 import re
 import socket
 import ssl
-import subprocess
 import threading
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from xml.etree import ElementTree
 
 from tests import loopback
 
@@ -135,36 +131,15 @@ def _basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def default_index() -> str:
-    """What this machine's pip asks when nobody tells it otherwise, or what its configuration names."""
-    from pip._internal.models.index import PyPI
-
-    done = subprocess.run(["pip", "config", "get", "global.index-url"], capture_output=True, text=True)
-    return (done.stdout.strip() if done.returncode == 0 else PyPI.simple_url).rstrip("/") + "/"
-
-
 def packages() -> dict[str, str]:
-    """Upstreams of mirrors of Debian, a package index and Maven Central."""
+    """Upstreams of mirrors of Debian, the Python package index and Maven Central."""
     debian = os.environ["FATEGEN_SANDBOX_APT_MIRROR"]
-    image = f"{os.environ['FATEGEN_BASE_REGISTRY']}/library/maven:3.9-eclipse-temurin-8"
     return {
         "/debian/": f"{debian}/",
         "/debian-security/": f"{debian}-security/",
-        "/simple/": default_index(),
-        "/maven2/": maven_central(image),
+        "/simple/": "https://pypi.org/simple/",
+        "/maven2/": "https://repo.maven.apache.org/maven2/",
     }
-
-
-def maven_central(image: str) -> str:
-    """Where Maven looks when no settings say otherwise: its super POM has it, in an archive of its installation."""
-    script = 'cat "$(find / -xdev -name "maven-model-builder*.jar" | head -n 1)"'
-    jar = subprocess.run(
-        ["docker", "run", "--rm", "--entrypoint", "sh", image, "-c", script], check=True, capture_output=True
-    ).stdout
-    with zipfile.ZipFile(io.BytesIO(jar)) as archive:
-        (name,) = [n for n in archive.namelist() if re.fullmatch(r".*/pom-4\.0\.0\.xml", n)]
-        root = ElementTree.fromstring(archive.read(name))
-    return next(e.text or "" for e in root.iter() if e.tag.rpartition("}")[2] == "url").rstrip("/") + "/"
 
 
 def inside(pid: str, command: Sequence[str]) -> list[str]:

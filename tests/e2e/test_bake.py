@@ -1,4 +1,4 @@
-"""fategen bake and doctor on a real engine: what is pushed and refused, what a failure and a signal leave behind."""
+"""fategen bake on a real engine: what is pushed and refused, what a failure, a signal and Ctrl-C leave behind."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from generator.bake.prepare import lock_project
 from generator.project import Project
 from tests.e2e.conftest import Fategen, digest_of, is_pushed, registry_get, succeeded
+from tests.picture import on_terminal
 
 JAVA = ("federation", "proxy", "roll", "meta-service", "fateboard")
 EACH_BUILDX = pytest.mark.parametrize("buildx", [pytest.param("OLD", marks=pytest.mark.full), "NEW"])
@@ -106,6 +107,26 @@ def test_a_signal_leaves_no_process(own_sample: Path, number: signal.Signals) ->
     assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     wait_for(lambda: not started_by(own_sample), 15)
     assert b"Traceback" not in (own_sample / "said").read_bytes()
+
+
+def test_ctrl_c_leaves_a_clean_terminal(own_sample: Path) -> None:
+    source = own_sample.parent / "sources/eggroll/storage/storage-service-cxx/src/Stores.cc"
+    source.write_text(source.read_text(encoding="utf-8") + f"\n// {time.time()}\n", encoding="utf-8")
+    code, written = on_terminal(
+        [sys.executable, "-m", "generator", "bake", "egg"],
+        own_sample,
+        columns=80,
+        typed=("egg .*storage .*compile", "\x03"),
+        TERM="xterm",
+        LANG="C.UTF-8",
+        NO_COLOR="1",
+    )
+    drawn = written.decode().replace("\r\n", "\n")
+    assert code == 130, drawn
+    assert "Traceback" not in drawn
+    last = drawn[drawn.rindex("stopping") :]
+    assert re.search(r"egg +· not finished\n", last)
+    assert last.splitlines()[-1] == "stopped", "on a line of its own, below the picture"
 
 
 def test_a_second_run_in_a_project_waits_for_the_first(pushed: Path) -> None:

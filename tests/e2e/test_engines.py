@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 from generator.bundle.from_engine import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
-from tests.e2e.conftest import Fategen, Ran, make_project, succeeded
+from tests.e2e.conftest import Fategen, Ran, docker, make_project, succeeded
 
 SPACE = f"engines-{os.getpid()}"
 IMAGES = ("base-image", "federation", "python")
@@ -39,9 +38,7 @@ class Classic:
         return self.run(*args, cwd=self.project, env={"DOCKER_HOST": host or self.engines[engine]})
 
     def docker(self, engine: str, *args: str) -> str:
-        env = {**os.environ, "DOCKER_HOST": self.engines[engine]}
-        done = subprocess.run(["docker", *args], env=env, capture_output=True, text=True, timeout=120)
-        return done.stdout.strip()
+        return docker("-H", self.engines[engine], *args, check=False)
 
     def reference(self, image: str) -> str:
         prefix = (self.project / ".env").read_text(encoding="utf-8").splitlines()[0].removeprefix("PREFIX=")

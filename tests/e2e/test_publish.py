@@ -14,14 +14,12 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.save import save
+from generator.registry.client import ACCEPT
 from tests.bundle.layouts import BASE, image
 from tests.e2e.conftest import Fategen, Ran, docker, registry_get, succeeded
 from tests.e2e.faults import Handler, Line
 from tests.loopback import says, transient
 
-_KINDS = ("oci.image.index.v1", "oci.image.manifest.v1", "docker.distribution.manifest.list.v2",
-          "docker.distribution.manifest.v2")  # fmt: skip
-ACCEPT = ", ".join(f"application/vnd.{kind}+json" for kind in _KINDS)
 SIZE, COUNT = 300_000, 8
 """Bytes of each image's own layer, which nothing compresses, and how many images a bundle has."""
 
