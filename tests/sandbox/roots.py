@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import machine
-from .base import BIN, CACHE, HERE, STATE, TMP, SandboxError, digest, remove_tree, run, say, step, write
+from .base import BIN, CACHE, HERE, STATE, TMP, digest, remove_tree, run, say, step, write
 
 ENGINE = CACHE / "engine"
 DOCKER20 = CACHE / "docker20"
@@ -174,12 +174,5 @@ def prepare(root: Path) -> None:
 
 
 def apt_mirror() -> str:
-    """Also where this machine names none: mmdebstrap then wrote its default into the engine's root."""
-    mirror = machine.debian_mirror()
-    if mirror:
-        return mirror
-    for path in [ENGINE / "etc/apt/sources.list", *(ENGINE / "etc/apt/sources.list.d").glob("*.list")]:
-        for word in path.read_text().split() if path.is_file() else ():
-            if word.startswith(("http://", "https://")):
-                return word.rstrip("/")
-    raise SandboxError(f"no Debian mirror found in {ENGINE}/etc/apt; delete {ENGINE} and run `up` again")
+    """Also where this machine names none: then it is mmdebstrap's default."""
+    return machine.debian_mirror() or "http://deb.debian.org/debian"
