@@ -31,7 +31,7 @@ _LINE_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)", re.A
 _COMMENT_ALONE = re.compile(r"[^=]*=[^\S\n]+#")
 _FOR_BUILDX = re.compile(
     r"""[ \t\n]*(?:(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=[ \t]*"""
-    r"""(?:'(?:[^'\\]|\\.)*'[ \t]*|"(?:[^"\\]|\\.)*"[ \t]*|[^'"\n][^\n]*|))?(?:\#[^\n]*)?\n?""",
+    r"""(?:'(?:[^'\\]|\\.)*'[ \t]*|"(?:[^"\\]|\\.)*"[ \t]*|[^'"\s\x85\xa0][^\n]*|))?(?:\#[^\n]*)?\n?""",
     re.ASCII | re.DOTALL,
 )
 """A statement that python-dotenv and compose's parser (compose-go, dotenv/parser.go) both read."""
@@ -123,6 +123,9 @@ def _read_file(text: str, name: str, keys: Keys, named: set[str], problems: list
     if text.startswith("\ufeff") and name == ENV:
         wrong = "begins with a byte order mark, which buildx cannot read: save it as UTF-8 without one"
         problems.append(Problem(f"{name}:1", wrong))
+    if name == ENV and (alone := re.search(r"\r(?!\n)", text)):
+        wrong = "has a carriage return that ends no line for buildx: save it with LF or CRLF line ends"
+        problems.append(Problem(f"{name}:{len(text[: alone.start()].splitlines())}", wrong))
     # One kind of line end first: after an error python-dotenv would count CRLF as two lines.
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     entries: dict[str, _Entry] = {}
@@ -134,6 +137,9 @@ def _read_file(text: str, name: str, keys: Keys, named: set[str], problems: list
         named.update(_LINE_KEY.findall(original))
         # python-dotenv before 1.2 took the comment of "KEY= # comment" for the value.
         value = "" if _COMMENT_ALONE.match(original) else binding.value or ""
+        # to compose's parser a comment of an unquoted value begins with a space before the #
+        plain = original.partition("=")[2].strip()
+        read_by_buildx = value if plain.startswith(('"', "'")) else plain.partition(" #")[0]
         if binding.error:
             quoted = re.search("=\\s*['\"]", original)
             quote = " (is a closing quote missing, or is there text after it?)" if quoted else ""
@@ -146,7 +152,7 @@ def _read_file(text: str, name: str, keys: Keys, named: set[str], problems: list
             problems.append(Problem(where, f"buildx reads this file too, and not this line: {advice}"))
         elif (
             name == ENV
-            and not (_SINGLE_QUOTED.match(original) or _VARIABLES.fullmatch(value))
+            and not (_SINGLE_QUOTED.match(original) or _VARIABLES.fullmatch(read_by_buildx))
             and (
                 # that no key of ours may have it is said by ``values``
                 "${" not in value or keys.find(binding.key or "") is None
