@@ -58,7 +58,16 @@ def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fa
 def test_a_base_that_the_engine_lacks_is_loaded_before_the_images_that_share_it(
     pushed: Path, fategen: Fategen, registry: str
 ) -> None:
-    bake = ("bake", "proxy", "roll", "--load", "--platform", "linux/amd64", "--set", f"PREFIX={registry}/unpacked")
+    bake = (
+        "bake",
+        "proxy",
+        "roll",
+        "--load",
+        "--platform",
+        "linux/amd64",
+        "--set",
+        f"PREFIX={registry}/unpacked-{os.getpid()}",
+    )
     assert "loading one image of each base: proxy" in succeeded(fategen(*bake, cwd=pushed)).err
     assert "building and loading: proxy, roll" in succeeded(fategen(*bake, cwd=pushed)).err
 
