@@ -198,7 +198,7 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
         if state.commit or state.dirty:
             say(state.describe())
         elif not state.versioned and build.job.options.output == "push":
-            say(f"{state.describe()}, not a git checkout: the published images cannot be traced to a commit")
+            say(f"{state.describe()} is not a git checkout: the published images cannot be traced to a commit")
 
 
 def resolved(docker: Docker, workspace: Workspace, bake_file: str, names: Sequence[str], options: Options) -> str:

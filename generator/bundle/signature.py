@@ -74,7 +74,7 @@ def signature_check(key: Path) -> Approve:
         else:
             reason = f"it is not signed, or its signature {signature} is missing"
             hint = f"get {signature.name} from its sender and put it next to the bundle; a pipe cannot have one"
-        unread = f"nothing else of it was read; its root digest is {short_root(index.root)}"
+        unread = f"nothing else in the file was read; its root digest is {short_root(index.root)}"
         raise BundleError(f"{name} is refused: {reason}\n  {unread}", hint=hint)
 
     return approve

@@ -98,7 +98,7 @@ def parse_settings(
         elif not entry.value.strip():
             accepted.pop(entry.key, None)
             if row.required:
-                problems.append(entry.problem("it is required, but empty"))
+                problems.append(entry.problem("is required but empty"))
         else:
             try:
                 accepted[entry.key] = row, _read_value(row, entry), entry

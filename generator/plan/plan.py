@@ -256,7 +256,7 @@ class Plan:
                 problems.append(Problem(name, f"not built for {' '.join(self.settings.platforms)} ({reasons})"))
             else:
                 near = did_you_mean(name, [*known, *groups])
-                problems.append(Problem(name, f"no image and no group of {self.title}{near}"))
+                problems.append(Problem(name, f"{self.title} has no image or group of this name{near}"))
         if problems:
             raise InputError(problems, hint="fategen images lists them")
         return tuple(t for t in self.targets if t.name in wanted)

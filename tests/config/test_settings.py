@@ -197,7 +197,7 @@ def test_every_missing_key_is_named() -> None:
 
 @pytest.mark.parametrize("value", ["", '""', "' '", " # later"])
 def test_an_empty_required_key_is_an_error(value: str) -> None:
-    assert problems(f"PREFIX=a\nBASE_TAG=b\nTAG={value}\n") == [".env:3: TAG: it is required, but empty"]
+    assert problems(f"PREFIX=a\nBASE_TAG=b\nTAG={value}\n") == [".env:3: TAG: is required but empty"]
 
 
 def test_an_empty_optional_key_has_its_default() -> None:
@@ -299,7 +299,7 @@ def test_set_wins_over_the_files_and_the_last_set_wins() -> None:
     [
         ("TAG", "--set: expected KEY=value"),
         ("a b=c", "--set: expected KEY=value"),
-        ("TAG=", "--set: TAG: it is required, but empty"),
+        ("TAG=", "--set: TAG: is required but empty"),
         ("TAG=a b", '--set: TAG: "a b" is not an image tag'),
         ("REQUIREMENTS=a\nb", "--set: REQUIREMENTS: a value must be on one line"),
         ("MY_OWN=x", "--set: MY_OWN: unknown key"),

@@ -84,7 +84,7 @@ def test_selecting_takes_images_and_groups_in_build_order_and_each_once() -> Non
     assert [t.name for t in plan_of().select(["python", "base", "roll", "base-image"])] == [
         "base-image", "roll", "python"
     ]  # fmt: skip
-    with pytest.raises(InputError, match=r"pyton: no image and no group of FATE 1.3.0; did you mean python?"):
+    with pytest.raises(InputError, match=r"pyton: FATE 1.3.0 has no image or group of this name; did you mean python?"):
         plan_of().select(["pyton"])
 
 
