@@ -35,7 +35,6 @@ _FOR_BUILDX = re.compile(
     re.ASCII | re.DOTALL,
 )
 """A statement that python-dotenv and compose's parser (compose-go, dotenv/parser.go) both read."""
-_SINGLE_QUOTED = re.compile(r"[^=\n]*=[ \t]*'")
 _VARIABLES = re.compile(r"(?:[^$]|\$\$|\$[A-Za-z_]\w*|\$\{[A-Za-z_]\w*\})*", re.ASCII)
 """A value whose dollars compose's parser can read where they are not in single quotes (compose-go, template)."""
 
@@ -137,9 +136,9 @@ def _read_file(text: str, name: str, keys: Keys, named: set[str], problems: list
         named.update(_LINE_KEY.findall(original))
         # python-dotenv before 1.2 took the comment of "KEY= # comment" for the value.
         value = "" if _COMMENT_ALONE.match(original) else binding.value or ""
-        # to compose's parser a comment of an unquoted value begins with a space before the #
+        # where compose's parser looks for variables: not in single quotes, and to it a comment begins with " #"
         plain = original.partition("=")[2].strip()
-        read_by_buildx = value if plain.startswith(('"', "'")) else plain.partition(" #")[0]
+        with_variables = {"'": "", '"': value}.get(plain[:1], plain.partition(" #")[0])
         if binding.error:
             quoted = re.search("=\\s*['\"]", original)
             quote = " (is a closing quote missing, or is there text after it?)" if quoted else ""
@@ -152,7 +151,7 @@ def _read_file(text: str, name: str, keys: Keys, named: set[str], problems: list
             problems.append(Problem(where, f"buildx reads this file too, and not this line: {advice}"))
         elif (
             name == ENV
-            and not (_SINGLE_QUOTED.match(original) or _VARIABLES.fullmatch(read_by_buildx))
+            and not _VARIABLES.fullmatch(with_variables)
             and (
                 # that no key of ours may have it is said by ``values``
                 "${" not in value or keys.find(binding.key or "") is None

@@ -131,7 +131,8 @@ def test_a_line_that_buildx_could_not_read_is_refused(line: str) -> None:
 def test_a_dollar_that_buildx_cannot_read_is_refused(value: str) -> None:
     wrong = "buildx reads this file too, and not this value: put a value with $ into single quotes"
     assert problem(f"FATE_SOURCE={value}\n") == f".env:4: FATE_SOURCE: {wrong}"
-    assert [read for _, read in parsed(f"FATE_SOURCE='{value}'\n").sources] == [value]
+    for before in ("", "\n", "# comment\n\n"):
+        assert [read for _, read in parsed(f"{before}FATE_SOURCE='{value}'\n").sources] == [value]
 
 
 @pytest.mark.parametrize("value", ["${", "${a", '"${"', " # ${", "a\t# ${"])
