@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from generator.workspace import Workspace
 
 PUSHES = "pushes.json"
+"""What the last pushes from this project published, in ``.fategen``: a cache."""
 KEPT_PUSHES = 20
 Verify = Callable[[Sequence[SourceImage]], None]
 """Checks the built images, which are OCI layouts, and raises if any of them must not be published."""
@@ -82,12 +83,11 @@ def bake(context: BakeContext, verify: Verify | None = None) -> tuple[Built, ...
     ``verify`` gets what is built, as OCI layouts, before anything is published: what it saw is what is uploaded.
     """
     output = context.job.options.output
-    published: Mapping[str, Published] = {}
-    if output != "push":  # which may find that nothing is to be built
-        clear_logs(context.state, context.job)
     if output == "push":
         published, result = _publish(context, verify)
-    elif output == "load":
+        return _report(context, result, published)
+    clear_logs(context.state, context.job)
+    if output == "load":
         result = _load(context)
         if verify:
             verify(export_layouts(_without_attestations(context), again=True)[0])
@@ -96,7 +96,7 @@ def bake(context: BakeContext, verify: Verify | None = None) -> tuple[Built, ...
         verify(sources)
     else:
         result = run_bake(context, "building", {})
-    return _report(context, result, published)
+    return _report(context, result, {})
 
 
 def _load(context: BakeContext) -> BakeResult:
@@ -142,7 +142,6 @@ def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, 
 
     Raises InputError (tags that may not move), BuildError or EngineError.
     """
-    from generator.registry.client import Registry
     from generator.registry.explain import not_published
     from generator.registry.http import RegistryError
     from generator.registry.publish import Publisher, movable_tags
@@ -154,13 +153,13 @@ def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, 
     # a push that may move tags, or that looks at the images once more, builds in any case
     looked_up = inputs and not (verify or options.overwrite or options.no_cache)
     try:
-        if publications := _published_before(context, inputs) if looked_up else ():
+        if found := _published_before(context, inputs) if looked_up else None:
+            registry, publications = found
             say("unchanged since it was pushed, and the registry still has it: not built again")
         else:
-            publications, result = _build(context, verify)
+            registry, publications, result = _build(context, verify)
         with Bar("uploading", context.quiet) as bar:
-            publisher = Publisher(Registry(context.access), publications, context.state, bar)
-            published = publisher.publish(movable)
+            published = Publisher(registry, publications, context.state, bar).publish(movable)
     except RegistryError as error:
         step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env"
         raise not_published(context.access, settings.prefix, error, context.state, step) from error
@@ -174,8 +173,11 @@ def _publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, 
     return images, result
 
 
-def _build(context: BakeContext, verify: Verify | None) -> tuple[Sequence[Publication], BakeResult]:
-    """Builds what is published: uploaded by the builder already, or to be uploaded from the layouts that it wrote."""
+def _build(context: BakeContext, verify: Verify | None) -> tuple[Registry, Sequence[Publication], BakeResult]:
+    """Builds what is published: uploaded by the builder already, or to be uploaded from the layouts that it wrote.
+
+    The registry is new: a connection that was idle during a build may be dead.
+    """
     from generator.images.image import contents, read_pieces
     from generator.images.layout import Layout, top
     from generator.registry.client import Registry
@@ -185,11 +187,12 @@ def _build(context: BakeContext, verify: Verify | None) -> tuple[Sequence[Public
     assert context.access is not None
     targets = context.job.named
     if not verify and context.facts.builder.driver != "docker":
+        clear_logs(context.state, context.job)
         result = _upload_from_builder(context)
         registry = Registry(context.access)
         with workers(AT_ONCE) as pool:
             digests = [result.digests[target.name] for target in targets]
-            return [*pool.map(partial(_uploaded, context, registry), targets, digests)], result
+            return registry, [*pool.map(partial(_uploaded, context, registry), targets, digests)], result
     sources, result = export_layouts(context)
     if verify:
         verify(sources)
@@ -200,7 +203,7 @@ def _build(context: BakeContext, verify: Verify | None) -> tuple[Sequence[Public
         read = partial(read_pieces, layout, what=f"{target.name}: blob")
         below = contents(layout, entry, target.name)
         publications.append(Publication(*_path_and_tags(context, target), entry, below, read))
-    return publications, result
+    return Registry(context.access), publications, result
 
 
 def _path_and_tags(context: BakeContext, target: Target) -> tuple[str, tuple[str, ...]]:
@@ -244,8 +247,8 @@ def _pushes(state: Path) -> dict[str, object]:
         return {}
 
 
-def _published_before(context: BakeContext, inputs: str) -> Sequence[Publication]:
-    """What an earlier push published of the same ``inputs``; none if a tag has moved or the registry lost a part."""
+def _published_before(context: BakeContext, inputs: str) -> tuple[Registry, Sequence[Publication]] | None:
+    """What an earlier push published of the same ``inputs``; None if a tag has moved or the registry lost a part."""
     from generator.images.strictjson import digest, fields
     from generator.registry.client import Registry
     from generator.registry.http import RegistryError
@@ -254,7 +257,7 @@ def _published_before(context: BakeContext, inputs: str) -> Sequence[Publication
 
     assert context.access is not None
     if not (pushed := _pushes(context.state).get(inputs)):
-        return ()
+        return None
     try:
         digests = fields(pushed, PUSHES, [target.name for target in context.job.named])
         registry = Registry(context.access)
@@ -267,10 +270,10 @@ def _published_before(context: BakeContext, inputs: str) -> Sequence[Publication
             return _uploaded(context, registry, target, expected)
 
         with workers(AT_ONCE) as pool:
-            return [*pool.map(unless_moved, context.job.named)]
+            return registry, [*pool.map(unless_moved, context.job.named)]
     except (ValueError, FategenError, RegistryError):
         # a tag has moved, or the registry lost a part: what is built now is compared with it, or sent again
-        return ()
+        return None
 
 
 def _upload_from_builder(context: BakeContext) -> BakeResult:
@@ -279,7 +282,6 @@ def _upload_from_builder(context: BakeContext) -> BakeResult:
     The engine's own builder refuses this ("push-by-digest is currently not implemented for docker driver").
     """
     options, targets = context.job.options, context.job.named
-    clear_logs(context.state, context.job)
     outputs = {
         target.name: f"type=image,{_media_types(context)},push=true,push-by-digest=true,name-canonical=true,"
         f"name={parse_reference(target.tags[0]).name}"

@@ -176,7 +176,9 @@ class Publisher:
 
     def _upload_all(self) -> dict[Publication, int]:
         """Sends what the registry lacks, by digest; the bytes that were sent for each publication."""
-        uploads = [p for p in self._publications if p.read is not None and self._missing(p)]
+        readable = [publication for publication in self._publications if publication.read is not None]
+        with workers(AT_ONCE) as pool:
+            uploads = [p for p, missing in zip(readable, pool.map(self._missing, readable), strict=True) if missing]
         self._find_absent(uploads)
         sent = {}
         for publication in uploads:

@@ -46,7 +46,7 @@ def test_a_file_or_directory_that_a_build_reads(project: Project, name: str) -> 
 
 def test_a_mode(project: Project) -> None:
     before = digest(project)
-    (project.root / "fate").joinpath("code.py").chmod(0o755)
+    (project.root / "fate/code.py").chmod(0o755)
     assert digest(project) not in (before, "")
 
 
