@@ -39,6 +39,7 @@ from generator.catalogue.schema import (
     key,
     merged_yaml,
     parse_yaml,
+    place_of,
 )
 from generator.config import values
 from generator.config.settings import Key, Keys, key_of
@@ -595,7 +596,8 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
 
     def check(by: Source | Image, what: str, name: str, known: Collection[str]) -> None:
         if name not in known:
-            problems.append(Problem(by.where, f"{by.name}: unknown {what} {name}{did_you_mean(name, known)}"))
+            wrong = f"{by.name}: unknown {what} {name}{did_you_mean(name, known)}"
+            problems.append(Problem(place_of(name, by.where), wrong))
 
     for source in line.sources:
         if source.fetch_in:
@@ -613,7 +615,7 @@ def _check_links(line: Line, problems: list[Problem]) -> None:
             check(image, "parent", name, parents)
             if kinds.get(name) == "third-party":
                 wrong = f"{image.name}: parent {name} is third-party; add it to bases instead"
-                problems.append(Problem(image.where, wrong))
+                problems.append(Problem(place_of(name, image.where), wrong))
         for name in (*image.sources, *filter(None, [image.main_source])):
             check(image, "source", name, sources)
         counts = (Counter(image.parents), Counter(image.sources))
@@ -639,7 +641,7 @@ def _check_keys(line: Line, problems: list[Problem]) -> None:
             for name in names:
                 if name not in fitting:
                     wrong = f"{image.name}: {where.format(name)}{did_you_mean(name, fitting)}"
-                    problems.append(Problem(image.where, wrong))
+                    problems.append(Problem(place_of(name, image.where), wrong))
 
 
 def _check_party(party: Party, images: Sequence[str], problems: list[Problem]) -> None:
@@ -648,7 +650,7 @@ def _check_party(party: Party, images: Sequence[str], problems: list[Problem]) -
     def check(name: str, known: Sequence[str], where: str) -> None:
         if name and name not in known:
             near = did_you_mean(name, known) or f"; a catalogue that drops it {DROPS_PARTY}"
-            problems.append(Problem(where, f"unknown image {name}{near}"))
+            problems.append(Problem(place_of(name, where), f"unknown image {name}{near}"))
 
     for service in party.services:
         check(service.value, images, service.where)

@@ -36,6 +36,17 @@ DEEPEST, LARGEST = 50, 1_000_000
 """Levels and values of a YAML file."""
 
 
+class Placed(str):
+    """A text that knows its place, for what is wrong with it beside others."""
+
+    where: str
+
+
+def place_of(text: str, otherwise: str) -> str:
+    """The ``file:line`` of a text that was read; of a default, ``otherwise``."""
+    return text.where if isinstance(text, Placed) else otherwise
+
+
 class Node:
     """One value of a YAML file, with its place and the list that its problems go to."""
 
@@ -267,7 +278,8 @@ class Text(Shape):
         return self.check(text) if self.check else ""
 
     def _value(self, node: Node, name: str) -> str:
-        text = node.text()
+        text = Placed(node.text())
+        text.where = node.where
         if node.scalar() is not None and (wrong := self.problem(text)):
             node.problem(wrong)
         return text

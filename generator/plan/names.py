@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from generator.catalogue.line import ImageKind, Line
+from generator.catalogue.schema import place_of
 from generator.config.settings import key_of
 from generator.errors import Problem, did_you_mean
 
@@ -53,7 +54,8 @@ def name_problems(line: Line) -> Iterator[Problem]:
             yield Problem(group.where, wrong)
         for name in group.images:
             if name not in images:
-                yield Problem(group.where, f"group {group.name}: unknown image {name}{did_you_mean(name, images)}")
+                wrong = f"group {group.name}: unknown image {name}{did_you_mean(name, images)}"
+                yield Problem(place_of(name, group.where), wrong)
     for what, name, where in named:
         if name in taken:
             yield Problem(where, f"{what}: {name} is {taken[name]}; choose another name")

@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 
@@ -49,8 +50,13 @@ class RawManifest:
 class Registry(Session):
     """A registry; thread-safe. Every method raises RegistryError.
 
-    ``path`` is a repository's path (``team/tool``); ``name`` a tag or a digest. A digest must have been checked.
+    ``path`` is a repository's path (``team/tool``); ``name`` a tag or a digest. A digest must have been checked. A
+    manifest is fetched once for each digest.
     """
+
+    @cached_property
+    def _manifests(self) -> dict[tuple[str, str], RawManifest]:
+        return {}
 
     def check_push(self, path: str) -> None:
         """Raises RegistryError if a push to this repository would be refused. Leaves nothing behind."""
@@ -74,9 +80,13 @@ class Registry(Session):
 
     def manifest(self, path: str, name: str) -> RawManifest:
         """The manifest with this tag or digest; RegistryError too if its digest is a different one."""
+        if manifest := self._manifests.get((path, name)):
+            return manifest
         response = self._get(path, "manifests", name)
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-        return RawManifest(sha256(response.data), media_type, response.data)
+        manifest = RawManifest(sha256(response.data), media_type, response.data)
+        self._manifests[path, manifest.digest] = manifest
+        return manifest
 
     def platforms(self, path: str, name: str) -> tuple[str, ...]:
         """The platforms of the image with this tag or digest. Raises Malformed if it is damaged."""

@@ -34,6 +34,7 @@ JOURNAL = "publish.json"
 UPLOADS = "uploads.json"
 AGAIN = "everything is uploaded: the same command again only writes the tags"
 ROLL_BACK = "fategen rollback puts back the tags that were written"
+ANOTHER_TAG = "set a new TAG in .env (BASE_TAG for base images), or in MOVABLE_TAGS the tags that every push may move"
 Read = Callable[[Descriptor], Iterator[bytes]]
 """Yields a blob's bytes, the last piece only when all of them are right; else it raises an error of its own."""
 
@@ -114,7 +115,7 @@ class Publisher:
             sent = self._upload_all()
             self._uploads.forget()
             # an upload takes its time, in which another machine may have published
-            if (now := self._read_tags()) != self._before:
+            if sent and (now := self._read_tags()) != self._before:
                 self._before = now
                 self._check_tags(movable)
             tags = [tag for publication in self._publications for tag in self._changed(publication)]
@@ -161,7 +162,7 @@ class Publisher:
             if (problem := tag_problem(self._registry, tag, publication.contents.platforms, movable))
         ]
         if problems:
-            raise InputError(problems, hint=f"{not_written(self._state)}; fix this, then run the same command again")
+            raise InputError(problems, hint=f"{not_written(self._state)}; {ANOTHER_TAG}")
 
     def _earlier(self) -> list[Tag]:
         """The tags of this publication's earlier run, if it was killed. EngineError if it was another publication."""
@@ -271,11 +272,7 @@ def tag_problem(
         return Problem(where, message)
     if movable(tag.name):
         return None
-    message = (
-        f"already points to another image, {tag.before[:19]}…: give this one another tag in .env (TAG; BASE_TAG for a "
-        "base image); or --overwrite moves the tag, and MOVABLE_TAGS lists tags that a push may always move"
-    )
-    return Problem(where, message)
+    return Problem(where, f"already points to another image, {tag.before[:19]}…; --overwrite moves the tag")
 
 
 # the tag loop and its journal

@@ -135,6 +135,8 @@ BAD = [
     ("from: jre, sources", "from: one, sources",
      "c.yaml:10: cycle: one -> one; an image cannot be built from itself"),
     ("needs: [three]", "needs: [tree]", "c.yaml:11: two: unknown parent tree; did you mean three?"),
+    ("needs: [three]", "needs: [jre,\n    tree]", "c.yaml:12: two: unknown parent tree; did you mean three?"),
+    ("needs: [three]", "files: [\n    SECRET]", "c.yaml:12: two: files: SECRET is not a key of .env of type file"),
     ("needs: [three]", "needs: [db]", "c.yaml:11: two: parent db is third-party; add it to bases instead"),
     ("sources: [code]", "sources: [cod]", "c.yaml:10: one: unknown source cod; did you mean code?"),
     ("home: code", "home: cods", "c.yaml:10: one: unknown source cods; did you mean code?"),

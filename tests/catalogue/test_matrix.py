@@ -43,7 +43,7 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("      -gpu: {edition", "      -x: {edition", "c.yaml:16: worker-x: unknown parent tools-x"),
+        ("      -gpu: {edition", "      -x: {edition", "c.yaml:17: worker-x: unknown parent tools-x"),
         ("-gpu: {edition", "-gpu: {edition: {}}\n      -x: {edition", "c.yaml:23: expected text, found a mapping"),
         ('      -nn: {edition: "1"}', "      -nn: 1", 'c.yaml:22: expected a mapping, found "1"'),
         ("      -gpu: {edition", "      -nn: {edition", "c.yaml:23: -nn is set twice, first at c.yaml:22"),

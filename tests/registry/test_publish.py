@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from generator.errors import EngineError, InputError
-from generator.images.image import Contents, Layer, PlatformImage
+from generator.images.image import Contents, Layer, PlatformImage, contents
 from generator.images.oci import OCI_CONFIG, OCI_GZIP, OCI_INDEX, OCI_MANIFEST, Descriptor
+from generator.registry.client import Repository
 from generator.registry.http import RegistryError
 from generator.registry.publish import (
     JOURNAL,
@@ -276,6 +277,20 @@ def test_a_damaged_journal_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / JOURNAL).write_text(content)
     with pytest.raises(EngineError, match="not a journal of fategen"):
         interrupted(tmp_path)
+
+
+def test_what_a_builder_uploaded_is_fetched_once_and_its_tags_are_read_once(registry: Loopback, tmp_path: Path) -> None:
+    publish(registry, release("1"), tmp_path)
+    registry.asked.clear()
+    client = registry.client()
+    uploaded = []
+    for of_release in release("1"):
+        target = client.pushed(of_release.path, of_release.target.digest).descriptor
+        below = contents(Repository(client, of_release.path), target, of_release.path)
+        uploaded.append(Publication(of_release.path, ("2.0",), target, below))
+    Publisher(client, uploaded, tmp_path).publish(lambda tag: False)
+    fetched = registry.paths("GET")
+    assert len(fetched) == len(set(fetched)) and len(registry.paths("HEAD")) == len(NAMES)
 
 
 def test_a_tag_that_points_to_another_image_does_not_move(registry: Loopback, tmp_path: Path) -> None:
