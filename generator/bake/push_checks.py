@@ -24,7 +24,7 @@ from generator.errors import EngineError, Problem
 from generator.images.oci import platform_name
 from generator.images.strictjson import Malformed
 from generator.plan.plan import Base, Plan, Target
-from generator.registry.client import Registries, Registry, access_to, host_of
+from generator.registry.client import Registries, Registry, access_to
 from generator.registry.explain import Refusal, find_push_problems
 from generator.registry.http import RegistryError
 from generator.registry.publish import Tag, tag_problem
@@ -50,7 +50,7 @@ def push_access(plan: Plan, root: Path, environment: Mapping[str, str], insecure
     ``environment`` is bake's; ``insecure`` are the engine's insecure-registries (None: it is asked). Raises EngineError
     if a credential helper does not answer.
     """
-    host = host_of(parse_reference(f"{plan.settings.prefix}/image"))
+    host = parse_reference(f"{plan.settings.prefix}/image").full.domain
     return access_to(host, environment, insecure, ca_files(plan, root))
 
 
@@ -129,7 +129,7 @@ def base_problems(
 def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapping[str, str]) -> list[Check]:
     """Docker's login for the registry; and, with a builder to push with, whether it accepts a push of every image."""
     plan, root = workspace.plan, workspace.project.root
-    host = host_of(parse_reference(f"{plan.settings.prefix}/image"))
+    host = parse_reference(f"{plan.settings.prefix}/image").full.domain
     needed = f"bake --push to {host}, unless it accepts pushes from everybody"
     values = make_environment(plan, Options(), environment)[0]
     try:

@@ -18,7 +18,7 @@ from generator.config.reference import Reference, check_prefix, parse_reference
 from generator.errors import EngineError, InputError, Problem
 from generator.images.image import Contents, Image
 from generator.progress import Progress, quiet
-from generator.registry.client import Registry, access_to, host_of
+from generator.registry.client import Registry, access_to
 from generator.registry.explain import find_push_problems, not_published
 from generator.registry.http import RegistryError
 from generator.registry.publish import Publication, Published, Publisher, movable_tags
@@ -46,7 +46,7 @@ def push(
     Raises InputError (the prefix, a file, a name, a tag that may not move), EngineError (every problem with the
     registry before anything is sent, or what happened while sending), BundleError (damage or no good signature).
     """
-    host = host_of(_checked(prefix))
+    host = _checked(prefix).full.domain
     with open_blobs(file, bases, "no tag was written") as blobs:
         if key:
             signature_check(key)(blobs.bundle.index, blobs.bundle.name)

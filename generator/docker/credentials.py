@@ -20,7 +20,6 @@ from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
 
 HUB = "docker.io"
-HUB_KEY = "https://index.docker.io/v1/"
 SYSTEM_CERTS = Path("/etc/docker/certs.d")
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -30,9 +29,6 @@ BUNDLES = (
     "/etc/ssl/cert.pem",
 )
 """Where Go looks for the system's certificates (crypto/x509, root_linux.go): docker's plugins trust the first."""
-
-HELPER_TIMEOUT = 30.0
-"""Seconds for a credential helper; some ask a server."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def mapping(config: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def find_login(config: Mapping[str, Any], host: str, environment: Mapping[str, str]) -> Login | None:
     """docker's login for a registry; None if it has none. Raises EngineError if a credential helper does not answer."""
-    key = HUB_KEY if host == HUB else host
+    key = "https://index.docker.io/v1/" if host == HUB else host
     helper = mapping(config, "credHelpers").get(key) or config.get("credsStore")
     if helper:
         return _ask_helper(str(helper), key, environment)
@@ -107,7 +103,8 @@ def _ask_helper(name: str, key: str, environment: Mapping[str, str]) -> Login | 
     helper = Docker(f"docker-credential-{name}")
     hint = f"{config_directory(environment) / 'config.json'} names it: correct it there, or see why it fails"
     try:
-        done = helper.run(["get"], input=key.encode(), env=environment, timeout=HELPER_TIMEOUT)
+        # seconds: some helpers ask a server
+        done = helper.run(["get"], input=key.encode(), env=environment, timeout=30)
         return parse_login(done, key)
     except EngineError as error:
         raise EngineError(error.message, hint=hint) from error

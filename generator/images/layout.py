@@ -54,6 +54,11 @@ class SourceImage:
     layout: Path
     platforms: tuple[str, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its references in full. Raises ValueError."""
+        return tuple(sorted({reference.normalize(name) for name in self.references}))
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -94,20 +99,18 @@ def read_all(images: Sequence[SourceImage], problems: Sequence[Problem] = ()) ->
 def read(source: SourceImage) -> ResolvedImage:
     """The image that ``source`` names, checked as ``resolve`` does."""
     try:
-        names = tuple(sorted({reference.normalize(name) for name in source.references}))
+        names = source.names
         platforms = tuple(dict.fromkeys(map(platform_name, source.platforms)))
     except ValueError as error:
         raise InputError(Problem(str(source.layout), str(error))) from None
     if not names or not platforms:
         raise InputError(Problem(str(source.layout), "an image needs a name and a platform"))
-    layout = Layout(source.layout)
-    return resolve(layout, _entry(layout, names, reference.short(names[0])), names, platforms)
+    return resolve(Layout(source.layout), _entry(source), names, platforms)
 
 
 def top(source: SourceImage) -> Descriptor:
     """The index or manifest of the image that ``source`` names, as the layout has it. Raises as ``read`` does."""
-    names = tuple(sorted({reference.normalize(name) for name in source.references}))
-    return _entry(Layout(source.layout), names, reference.short(names[0])).descriptor
+    return _entry(source).descriptor
 
 
 def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = ()) -> None:
@@ -154,8 +157,10 @@ def _complete(layout: Layout, top: Descriptor) -> bool:
     return all(layout.blob_path(blob.digest).is_file() for blob in (manifest.config, *manifest.layers))
 
 
-def _entry(layout: Layout, names: Sequence[str], label: str) -> IndexEntry:
+def _entry(source: SourceImage) -> IndexEntry:
     """The entry of index.json: the only one, or the one that carries exactly these names."""
+    layout, names = Layout(source.layout), source.names
+    label = reference.short(names[0])
     try:
         (layout.path / "oci-layout").stat()
         with (layout.path / "index.json").open("rb") as file:

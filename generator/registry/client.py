@@ -240,13 +240,12 @@ def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryEr
     Raises nothing that a registry can cause.
     """
 
-    refused: dict[str, RegistryError] = {}
-
-    def ask(path: str) -> None:
+    def refusal(path: str) -> RegistryError | None:
         try:
             registry.check_push(path)
         except RegistryError as error:
-            refused[path] = error
+            return error
+        return None
 
     try:
         registry = Registry(access)
@@ -254,8 +253,7 @@ def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryEr
     except RegistryError as error:
         return {"": error}
     with workers(8) as pool:
-        list(pool.map(ask, paths))
-    return {path: refused[path] for path in paths if path in refused}
+        return {path: error for path, error in zip(paths, pool.map(refusal, paths), strict=True) if error}
 
 
 def access_to(
@@ -278,11 +276,6 @@ def access_to(
     return Access(host, login, environment, trusted, is_insecure(host, insecure))
 
 
-def host_of(reference: Reference) -> str:
-    """The registry of a reference: ``host[:port]``, or ``docker.io``."""
-    return reference.full.domain or HUB
-
-
 class Registries:
     """One client for each registry, connected when it is first needed; the arguments are those of ``access_to``."""
 
@@ -299,7 +292,7 @@ class Registries:
 
         Raises RegistryError, the same one for all its images; EngineError if a credential helper does not answer.
         """
-        host = host_of(reference)
+        host = reference.full.domain
         with self._lock:
             if host not in self._opened:
                 access = access_to(host, *self._how)

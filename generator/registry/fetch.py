@@ -26,9 +26,10 @@ from generator.images.oci import Descriptor, IndexEntry, platform_name
 from generator.images.strictjson import Malformed
 from generator.plan.plan import Target
 from generator.progress import Progress, quiet
-from generator.registry.client import Registries, Repository, host_of
+from generator.registry.client import Registries, Repository
 from generator.registry.explain import pull_problem
 from generator.registry.http import RegistryError
+from generator.registry.session import workers
 from generator.registry.transfer import bytes_present
 from generator.text import human
 
@@ -93,18 +94,15 @@ def fetching(
     room), and then has fetched no layer; EngineError, with image, digest and registry, for a registry that fails later
     or lies. What was received is kept for the next run, which needs new ``registries``: these were ended.
     """
-    pool = ThreadPoolExecutor(at_once)
-    fetch = Fetch(pool, registries, images, progress)
-    try:
-        fetch.describe(without)
-        yield fetch
-        fetch.finish()
-    except BaseException:
-        registries.stop()
-        # does not wait for a registry that does not answer
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
+    with workers(at_once) as pool:
+        fetch = Fetch(pool, registries, images, progress)
+        try:
+            fetch.describe(without)
+            yield fetch
+            fetch.finish()
+        except BaseException:
+            registries.stop()
+            raise
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ class Fetch:
         others: list[Problem] = []
         described: list[tuple[Image, Reference]] = []
         for remote, future in [(remote, self._pool.submit(self._describe, remote)) for remote in self._remote]:
-            host, name = host_of(remote.source), str(remote.source)
+            host, name = remote.source.full.domain, str(remote.source)
             try:
                 described.append((future.result(), remote.source))
             except InputError as error:
@@ -199,11 +197,8 @@ class Fetch:
         top = registry.manifest(source.path, source.digest or source.tag or "latest")
         blobs = _FetchedBlobs(Repository(registry, source.path), Layout(wanted.layout))
         blobs.keep(top.descriptor, top.data)
-        names = tuple(sorted(map(reference.normalize, wanted.references)))
         platforms = tuple(dict.fromkeys(map(platform_name, wanted.platforms)))
-        if not platforms:
-            raise InputError(Problem(reference.short(names[0]), "no platform is given"))
-        image = resolve(blobs, IndexEntry(top.descriptor, "", False, ()), names, platforms).image
+        image = resolve(blobs, IndexEntry(top.descriptor, "", False, ()), wanted.names, platforms).image
         write_layout(wanted.layout, top.descriptor, wanted.references)
         self._blobs = (wanted.layout / "blobs/sha256").resolve()
         return image
@@ -234,7 +229,7 @@ class Fetch:
         try:
             return self._registries.of(source).fetch_blob(source.path, blob.digest, blob.size, self._blobs, received)
         except RegistryError as error:
-            problem = pull_problem(host_of(source), f"{layer.label}: layer {blob.digest}", error)
+            problem = pull_problem(source.full.domain, f"{layer.label}: layer {blob.digest}", error)
             failure = EngineError(str(problem), hint="finished downloads are kept: run the same command again")
         except BaseException as error:
             failure = error

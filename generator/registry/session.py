@@ -7,7 +7,6 @@ oauth.md; docs: errors), RFC 9110 (11.6.1 challenges, 10.2.3 Retry-After).
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -104,12 +103,12 @@ class Session:
         self._tokens_lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
         self._base = f"https://{host}"
-        response = None
         try:
             response = self._first_response()
         except RegistryError as error:
             if error.status or not access.insecure:
                 raise
+            response = None
         # not in the block above: an error's cause would be that of https too
         if response is None:
             self._base = f"http://{host}"
@@ -143,15 +142,16 @@ class Session:
         self, action: Callable[[], T], worth: Callable[[RegistryError], bool] = lambda error: error.transient
     ) -> T:
         """What ``action`` returns; it is tried again, with back-off, after an error that is ``worth`` it."""
-        for failures in itertools.count(1):
+        failures = 0
+        while True:
             self.raise_if_stopped()
             try:
                 return action()
             except RegistryError as error:
                 if not worth(error):
                     raise
+                failures += 1
                 self.back_off(failures, error)
-        raise AssertionError("unreachable")
 
     def back_off(self, failures: int, error: RegistryError) -> None:
         """Waits before the next try, as long as the registry says if it does; raises ``error`` if it was the last."""

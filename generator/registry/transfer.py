@@ -155,11 +155,9 @@ class Download:
             if match is None or int(match[1]) != self._have:
                 return f"asked for bytes {self._have:,} and on, it sends {stated or 'others'}"
             length = match[2].strip("*")
-        return (
-            f"it has {length} bytes of it, the manifest says {self._size}"
-            if length not in ("", str(self._size))
-            else ""
-        )
+        if length in ("", str(self._size)):
+            return ""
+        return f"it has {length} bytes of it, the manifest says {self._size}"
 
 
 class OpenUploads:
