@@ -63,15 +63,21 @@ def lock(path: Path, when_busy: Callable[[], object] = lambda: None) -> Iterator
     """Open ``path`` for reading and writing, unbuffered, and lock it as long as the block runs. Raises OSError.
 
     The file is made if it is missing and never truncated. Where another process or thread has it, ``when_busy`` is
-    called once (it may raise to give up); then its end is waited for.
+    called (it may raise to give up); then its end is waited for.
     """
-    try:
-        file = _open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        when_busy()
-        file = _open_locked(path, fcntl.LOCK_EX)
-    with file:
-        yield file
+    flags, locked = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, False
+    while not locked:
+        with os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                when_busy()
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # its last owner may have renamed or removed it between our open and our lock
+            with contextlib.suppress(FileNotFoundError):
+                locked = os.path.samestat(path.stat(), os.fstat(file.fileno()))
+            if locked:
+                yield file
 
 
 @contextlib.contextmanager
@@ -81,21 +87,3 @@ def disk_errors(path: Path, hint: str = FREE_SPACE) -> Iterator[None]:
         yield
     except OSError as error:
         raise EngineError(f"{path} cannot be written: {error.strerror}", hint=hint) from error
-
-
-def _open_locked(path: Path, operation: int) -> BinaryIO:
-    while True:
-        file = os.fdopen(
-            os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+b", buffering=0
-        )
-        try:
-            fcntl.flock(file, operation)
-            # its last owner may have renamed or removed it between our open and our lock
-            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                return file
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            file.close()
-            raise
-        file.close()

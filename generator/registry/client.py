@@ -28,7 +28,7 @@ from generator.images.strictjson import Malformed
 from generator.images.strictjson import digest as checked_digest
 from generator.registry.http import ErrorKind, RegistryError, Response, is_insecure, join_url, origin
 from generator.registry.session import NOT_YET_VISIBLE, Access, Session, workers
-from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, OpenUploads, Received, State, Upload
+from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, OpenUploads, Received, Upload
 
 ACCEPT = ", ".join(sorted(INDEX_TYPES | MANIFEST_TYPES))
 _NO_PROJECT = re.compile(r"project \S+ not found|repository .*does not exist|NAME_UNKNOWN", re.IGNORECASE)
@@ -160,14 +160,14 @@ class Registry(Session):
         content: Content,
         mount: str = "",
         uploads: OpenUploads | None = None,
-    ) -> State:
-        """Makes sure that the repository has this blob: it is there, mounted from the repository ``mount``, or sent.
+    ) -> bool:
+        """Makes sure that the repository has this blob; whether it had to be sent.
 
-        ``uploads`` are those that an earlier run began.
+        Else it is there, or was mounted from the repository ``mount``. ``uploads`` are those that an earlier run began.
         Raises RegistryError, and whatever ``content`` raises; then the registry has no new blob.
         """
         if self.has_blob(path, digest):
-            return "was there"
+            return False
         return Upload(self, self._path(path), digest, size, content, uploads).run(mount and self._path(mount))
 
     def put_manifest(self, path: str, name: str, media_type: str, data: bytes) -> None:

@@ -196,7 +196,6 @@ class Fetch:
         registry = self._registries.of(source)
         top = registry.manifest(source.path, source.digest or source.tag or "latest")
         blobs = _FetchedBlobs(Repository(registry, source.path), Layout(wanted.layout))
-        blobs.keep(top.descriptor, top.data)
         platforms = tuple(dict.fromkeys(map(platform_name, wanted.platforms)))
         image = resolve(blobs, IndexEntry(top.descriptor, "", False, ()), wanted.names, platforms).image
         write_layout(wanted.layout, top.descriptor, wanted.references)
@@ -251,8 +250,5 @@ class _FetchedBlobs:
         with suppress(OSError):
             if sha256(self.layout.blob_path(blob.digest).read_bytes()) == blob.digest:
                 return self.layout.open(blob)
-        self.keep(blob, self.repository.open(blob).read())
+        write_atomically(self.layout.blob_path(blob.digest), self.repository.open(blob).read(), sync=False)
         return self.layout.open(blob)
-
-    def keep(self, blob: Descriptor, data: bytes) -> None:
-        write_atomically(self.layout.blob_path(blob.digest), data, sync=False)

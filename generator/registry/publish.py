@@ -236,13 +236,13 @@ class Publisher:
         path, read = publication.path, publication.read
         repository = self._repositories.get(blob.digest, path)
         mount = repository if repository != path else ""
-        state = self._registry.push_blob(path, blob.digest, blob.size, lambda: read(blob), mount, self._uploads)
+        sent = self._registry.push_blob(path, blob.digest, blob.size, lambda: read(blob), mount, self._uploads)
         with self._lock:
             if blob.digest not in self._repositories:
                 self._repositories[blob.digest] = path
                 self._done += blob.size
             self._progress(f"blob {blob.digest}", self._done, self._total)
-        return blob.size if state == "pushed" else 0
+        return blob.size if sent else 0
 
 
 def movable_tags(patterns: Sequence[str], overwrite: bool) -> Callable[[str], bool]:

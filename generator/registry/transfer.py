@@ -16,7 +16,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 import urllib3
 
@@ -41,7 +41,6 @@ Received: TypeAlias = Callable[[int], None]
 """Called with the number of bytes received, negative if they were discarded; by several threads. It may raise."""
 Content: TypeAlias = Callable[[], Iterator[bytes]]
 """Yields a blob's bytes from the start; raises before the last ones if they are wrong."""
-State = Literal["pushed", "mounted", "was there"]
 
 
 def bytes_present(directory: Path, digest: str) -> int:
@@ -204,19 +203,22 @@ class Upload:
         self._uploads = uploads if size >= _LARGE else None
         self._key = f"{registry.access.host}/{path}@{digest}"
 
-    def run(self, mount: str = "") -> State:
-        """``mount``: a repository that has the blob. Raises RegistryError, and whatever the content raises."""
+    def run(self, mount: str = "") -> bool:
+        """Whether it was sent: not if it was mounted from the repository ``mount``, which has it.
+
+        Raises RegistryError, and whatever the content raises.
+        """
         self._location = self._uploads.get(self._key) if self._uploads else ""
         start = self._resume() if self._location else self._begin(mount)
         if not self._location:
-            return "mounted"
+            return False
         furthest, failures = start, 0
         while True:
             if self._uploads:
                 self._uploads.put(self._key, self._location)
             try:
                 self._send_from(start)
-                return "pushed"
+                return True
             except RegistryError as error:
                 problem = error
             # 401: the token expired, the next try gets a new one; 404 and 416: the registry lost the upload, or a part
@@ -224,7 +226,7 @@ class Upload:
                 raise problem
             if self._session.has_blob(self._path, self._digest):
                 # the answer that said so was lost
-                return "pushed"
+                return True
             # what was damaged on its way is not gone on with
             start = self._begin() if problem.code == "DIGEST_INVALID" else self._resume()
             # no failure: a connection that breaks again and again, but each time brings something, comes to its end
