@@ -23,8 +23,6 @@ except ImportError:
     # a platform for which it is not built, and fategen-load.pyz
     isal_zlib = None  # type: ignore[assignment]
 
-Compression = Literal["", "gzip", "zstd"]
-"""How a layer is compressed; "" for a plain tar."""
 PIECE = 1 << 20
 """bytes that are unpacked or compressed at a time"""
 _WINDOW_LOG = 27
@@ -33,8 +31,8 @@ _WINDOW_LOG = 27
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 
 
-def compression_of(head: bytes) -> Compression:
-    """How a layer that begins with these bytes (four are enough) is compressed."""
+def compression_of(head: bytes) -> Literal["", "gzip", "zstd"]:
+    """How a layer that begins with these bytes (four are enough) is compressed; "" for a plain tar."""
     return "gzip" if head.startswith(b"\x1f\x8b\x08") else "zstd" if _ZSTD.match(head) else ""
 
 

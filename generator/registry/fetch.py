@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,9 +141,8 @@ class Fetch:
 
     def finish(self) -> None:
         """Waits for every layer. Raises what stopped the fetching."""
-        wait(self._begin().values(), return_when=FIRST_EXCEPTION)
-        if self._failure:
-            raise self._failure
+        for digest in self._layers:
+            self.wait(digest, lambda: None)
 
     def missing_bytes(self, directory: Path) -> int:
         """Bytes that are still to be fetched onto the disk that ``directory`` is on."""
