@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, cast
 
-from generator.catalogue.schema import ListOf, MapOf, Node, Object, Param, Text, key
+from generator.catalogue.schema import ListOf, MapOf, Node, Object, Param, Text, key, unknown
 from generator.config.reference import is_port
 from generator.errors import Problem, did_you_mean
 
@@ -58,24 +58,24 @@ def _as_words(name: str, words: tuple[str, ...], where: str) -> Words:
     return Words(words, where)
 
 
-def _as_seconds(name: str, text: str, where: str) -> float:
-    return 0.0 if _check_seconds(text) else float(text)
+def _seconds(text: str) -> float:
+    if not re.fullmatch("[0-9]+", text):
+        raise ValueError(f'"{text}" is not a number of seconds')
+    return float(text)
 
 
-def _check_seconds(text: str) -> str:
-    return "" if text.isdecimal() and text.isascii() else f'"{text}" is not a number of seconds'
+def _port(text: str) -> str:
+    if not is_port(text):
+        raise ValueError(f'"{text[:20]}" is not a port')
+    return text
 
 
-def _check_port(text: str) -> str:
-    return "" if is_port(text) else f'"{text[:20]}" is not a port'
-
-
-def _check_expression(text: str) -> str:
+def _expression(text: str) -> str:
     try:
         re.compile(text)
     except re.error as error:
-        return f'"{text}" is not a regular expression ({error})'
-    return ""
+        raise ValueError(f'"{text}" is not a regular expression ({error})') from None
+    return text
 
 
 _PATH = Text(
@@ -85,10 +85,10 @@ _PATH = Text(
     wrong="is not a path",
 )
 _VALUE = Text("its value; * matches anything", make=Pair)
-_PORT = Text("a TCP port", check=_check_port, make=as_item)
+_PORT = Text("a TCP port", parse=_port, make=as_item)
 WORD = Text("a word")
-PRINTS = Text("a regular expression that its output must match", check=_check_expression)
-WITHIN = Text("seconds; default: 120", check=_check_seconds, make=_as_seconds)
+PRINTS = Text("a regular expression that its output must match", parse=_expression)
+WITHIN = Text("seconds; default: 120", parse=_seconds)
 
 
 @dataclass(frozen=True)
@@ -195,11 +195,9 @@ def resolved(contract: Contract, known: Mapping[str, Contract], problems: list[P
     """The contract merged with those that it ``is``, which ``known`` has by name."""
     included = Contract()
     for item in contract.is_:
-        if item.name in known:
-            included = merged(included, known[item.name])
-        else:
-            near = did_you_mean(item.name, known) or f"; known are {', '.join(known) or 'none'}"
-            problems.append(Problem(item.where, f"unknown contract {item.name}{near}"))
+        included = merged(included, known.get(item.name, Contract()))
+        all_known = f"; known are {', '.join(known) or 'none'}"
+        problems += unknown(item.name, known, item.where, f"unknown contract {item.name}", all_known)
     return merged(included, replace(contract, is_=()))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath as Path
 from typing import Literal
@@ -40,6 +40,7 @@ from generator.catalogue.schema import (
     merged_yaml,
     parse_yaml,
     place_of,
+    unknown,
 )
 from generator.config import values
 from generator.config.settings import Key, Keys, key_of
@@ -53,28 +54,24 @@ LONGEST_EXTENDS = 20
 """Files, each of which extends the next."""
 
 
-def _check_description(text: str) -> str:
+def _description(text: str) -> str:
     """It goes into a comment of the Dockerfile and into a label: one line of text that HCL keeps as it is."""
-    if text.isprintable() and unicodedata.is_normalized("NFC", text):
-        return ""
-    return "the description is not one line of printable text in Unicode NFC form"
+    if not text.isprintable() or not unicodedata.is_normalized("NFC", text):
+        raise ValueError("the description is not one line of printable text in Unicode NFC form")
+    return text
 
 
-def _wrong(check: Callable[[str], object]) -> Callable[[str], str]:
-    """What a check that raises ValueError says is wrong, "" if it raises nothing."""
-
-    def wrong(text: str) -> str:
-        try:
-            check(text)
-        except ValueError as error:
-            return str(error)
-        return ""
-
-    return wrong
+def _tag_of_family(text: str) -> str:
+    values.tag(text.replace("${release}", "1"))
+    return text
 
 
-def _normal_platform(name: str, text: str, where: str) -> str:
-    return text if _wrong(values.one_platform)(text) else values.one_platform(text)
+def _wrong(read: Callable[[str], object], text: str) -> Iterator[str]:
+    """What is wrong with a text, for a reader of it that raises ValueError."""
+    try:
+        read(text)
+    except ValueError as error:
+        yield str(error)
 
 
 _NAME = Text(
@@ -83,10 +80,10 @@ _NAME = Text(
     'is not a name: lower-case letters and digits, joined by "-" or "_"',
 )
 _KEY_NAME = Text("a key of .env", "[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*", "is not a key: capital letters, digits and _")
-_LINE_OF_TEXT = Text("its value", check=_check_description, make=Pair)
+_LINE_OF_TEXT = Text("its value", parse=_description, make=Pair)
 _OWN_VERSION = Text("a part of a tag", r"[\w.\-]+", "is not part of a tag: letters, digits, _, . and -", make=Pair)
 _TAG_PATTERN = Text("a tag", r"(?:[\w.\-]|\$\{tag\})+", "is not a tag, with ${tag} in it or not")
-_IMAGE_REFERENCE = Text("an image with a tag or a digest, such as debian:12", check=_wrong(values.image))
+_IMAGE_REFERENCE = Text("an image with a tag or a digest, such as debian:12", parse=values.image)
 _GIT_URL = Text(
     "its URL; releases say which commit",
     r"(?:https?|ssh|git)://[^\s#]+|[\w.\-]+@[\w.\-]+:[^\s#]+",
@@ -107,8 +104,7 @@ _PLATFORM = Text(
     "os/arch or os/arch/variant",
     "[a-z0-9]+/[a-z0-9_-]+(?:/v?[0-9]+)?",
     "is not a platform: os/arch or os/arch/variant, such as linux/arm64",
-    check=_wrong(values.one_platform),
-    make=_normal_platform,
+    parse=values.one_platform,
 )
 
 
@@ -188,7 +184,7 @@ class PlatformLimit:
     def reason(self, platform: str) -> str:
         """Why it lacks ``platform``: ``because``, unless that names other platforms than this one."""
         named = re.findall(r"\blinux/[a-z0-9_-]+(?:/v?[0-9]+)?", self.because)
-        normal = [_normal_platform("", name, "") for name in named]
+        normal = [values.one_platform(name) for name in named if not [*_wrong(values.one_platform, name)]]
         return self.because if not named or platform in normal else f"it is built only for {' '.join(self.only)}"
 
 
@@ -215,10 +211,10 @@ class EnvKey:
 
     name: str
     type: str = key(Text("what its value is", choices=tuple(KEY_TYPES), wrong="is not a type"), required=True)
-    doc: str = key(Text("one line that says what it is for", check=_check_description), required=True)
+    doc: str = key(Text("one line that says what it is for", parse=_description), required=True)
     example: str = key(Text("a value to show"))
     default: str = key(Text("its value if it is not set"))
-    group: str = key(Text("its heading in .env; default: that of the key before it", check=_check_description))
+    group: str = key(Text("its heading in .env; default: that of the key before it", parse=_description))
     id: str = key(
         Text("the id of the build secret; default: the key in lower case, with - for _", "[a-z0-9-]+", "is not an id")
     )
@@ -258,18 +254,12 @@ _CONTRACTS = MapOf(
 class Family:
     """What all lines have in common. ``prefix`` and ``tag`` are values for a new ``.env``."""
 
-    name: str = key(Text("its name, as messages have it", check=_check_description), "family", required=True)
-    release: str = key(
-        Text("the release of a .env without the version key", check=_wrong(values.version)), required=True
-    )
+    name: str = key(Text("its name, as messages have it", parse=_description), "family", required=True)
+    release: str = key(Text("the release of a .env without the version key", parse=values.version), required=True)
     version_key: str = key(replace(_KEY_NAME, about="the key of .env that chooses a release; default: NAME_VERSION"))
-    prefix: str = key(Text("PREFIX in a new .env", check=_wrong(values.prefix)), default="registry.example.com/team")
+    prefix: str = key(Text("PREFIX in a new .env", parse=values.prefix), default="registry.example.com/team")
     tag: str = key(
-        Text(
-            "TAG and BASE_TAG in a new .env; ${release} is the release",
-            check=lambda text: _wrong(values.tag)(text.replace("${release}", "1")),
-        ),
-        default="${release}",
+        Text("TAG and BASE_TAG in a new .env; ${release} is the release", parse=_tag_of_family), default="${release}"
     )
     labels: tuple[Pair, ...] = key(MapOf("labels of every image", _LINE_OF_TEXT))
     keys: tuple[EnvKey, ...] = key(_KEYS)
@@ -314,7 +304,7 @@ class Image:
 
     name: str
     kind: ImageKind = key(_KIND, required=True)
-    description: str = key(Text("a one-line description", check=_check_description))
+    description: str = key(Text("a one-line description", parse=_description))
     image: str = key(_IMAGE_REFERENCE)
     from_: str = key(Text("the image or base in FROM"))
     needs: tuple[str, ...] = key(ListOf("other images and bases that it copies from", Text("an image or a base")))
@@ -421,10 +411,7 @@ _EXTENDED = Text(
 
 @dataclass(frozen=True)
 class Line:
-    """One line, checked: every reference resolves, there is no cycle, ``images`` are in build order.
-
-    ``contracts`` are those that images may name, also the family's.
-    """
+    """One line, checked: every reference resolves, there is no cycle, ``images`` are in build order."""
 
     name: str = key(Text("its name, the same as the file's"), "line", required=True)
     extends: str = key(_EXTENDED)
@@ -462,7 +449,7 @@ def parse_family(text: str, name: str) -> Family:
     """Reads ``family.yaml``, which messages call ``name``. Raises InputError with every problem, in line order."""
     root = parse_yaml(text, name)
     family: Family = FAMILY.read(root)
-    _check_own_keys(family.keys, root.problems)
+    root.problems += _own_key_problems(family.keys)
     _contracts(family.contracts, root.problems)
     for label in family.labels:
         if label.name.startswith("org.opencontainers.image.") and label.name.rpartition(".")[2] in IMAGE_LABELS:
@@ -487,18 +474,13 @@ def parse_line(
     root = read_root(text, name, other)
     problems = root.problems
     line: Line = LINE.read(root)
-    _check_own_keys(line.own_keys, problems)
     keys = {own.name: own for own in (*family.keys, *line.own_keys)}
-    family = replace(family, keys=tuple(keys.values()))
+    line = replace(line, family=replace(family, keys=tuple(keys.values())))
+    contracts = _contracts((*family.contracts, *line.contracts), problems)
+    problems += (*_own_key_problems(line.own_keys), *_link_problems(line), *_key_problems(line), *_party_problems(line))
     if line.name and "/" in name and Path(name).stem != line.name:
         wrong = f"line: {line.name} does not match the name of the file, {Path(name).stem}"
         problems.append(Problem(line.where, wrong))
-    contracts = _contracts((*family.contracts, *line.contracts), problems)
-    line = replace(line, family=family)
-    _check_links(line, problems)
-    _check_keys(line, problems)
-    if line.party is not None:
-        _check_party(line.party, [image.name for image in line.images], problems)
     images: dict[str, Image] = {}
     for image in _build_order(line.images, problems):
         contract = derived(resolved(image.contract, contracts, problems), image.params)
@@ -510,7 +492,7 @@ def parse_line(
     whole = bool(problems) and name.startswith("catalogue/") and not re.search("^extends *:", text, re.MULTILINE)
     hint = f"this file replaces the whole packaged line; to change only parts of it, add extends: {PACKAGED}"
     raise_all(problems, hint=hint if whole and other(f"{PACKAGED} {Path(name).name}") is not None else "")
-    return replace(line, images=tuple(images.values()), contracts=tuple(contracts.items()))
+    return replace(line, images=tuple(images.values()))
 
 
 def read_root(text: str, name: str, other: Callable[[str], str | None], extending: tuple[str, ...] = ()) -> Node:
@@ -525,7 +507,7 @@ def read_root(text: str, name: str, other: Callable[[str], str | None], extendin
             expand_matrix(value, root.problems)
     for pair in pairs:
         extended = pair[1].value if pair[0].value == "extends" else None
-        if not isinstance(extended, str) or _EXTENDED.problem(extended):
+        if not isinstance(extended, str) or not re.fullmatch(_EXTENDED.pattern, extended):
             continue  # nothing, or a problem that the reader of the whole line finds
         where = Node(pair[0], []).where
         file = Path(name).name if extended == PACKAGED else f"{extended}.yaml"
@@ -557,14 +539,13 @@ def _contracts(named: Iterable[tuple[str, Contract]], problems: list[Problem]) -
     return known
 
 
-def _check_own_keys(keys: Iterable[EnvKey], problems: list[Problem]) -> None:
+def _own_key_problems(keys: Iterable[EnvKey]) -> Iterator[Problem]:
     ours = Keys()
     for own in keys:
         for value in filter(None, (own.example, own.default)) if own.type in KEY_TYPES else ():
-            if wrong := _wrong(own.row.read)(value):
-                problems.append(Problem(own.where, f"{own.name}: {wrong}"))
+            yield from (Problem(own.where, f"{own.name}: {wrong}") for wrong in _wrong(own.row.read, value))
         if ours.find(own.name):
-            problems.append(Problem(own.where, f"{own.name}: every project has this key; choose another name"))
+            yield Problem(own.where, f"{own.name}: every project has this key; choose another name")
 
 
 def line_name(version: str) -> str:
@@ -572,94 +553,81 @@ def line_name(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _check_links(line: Line, problems: list[Problem]) -> None:
+def _link_problems(line: Line) -> Iterator[Problem]:
     """Each base, image and source that is named has to be there, and in no other role; a release has every source."""
-    bases = dict.fromkeys(base.name for base in line.bases)
-    sources = dict.fromkeys(source.name for source in line.sources)
+    bases = [base.name for base in line.bases]
+    sources = [source.name for source in line.sources]
     own = {source.name for source in line.sources if source.path}
     kinds = {image.name: image.kind for image in line.images}
-    parents = {**bases, **kinds}
     for release in line.releases:
         if not release.version.startswith(f"{line.name}."):
             file = f"catalogue/{line_name(release.version)}.yaml"
-            wrong = f"{release.version} is not a release of line {line.name}; it needs a {file}"
-            problems.append(Problem(release.where, wrong))
+            yield Problem(release.where, f"{release.version} is not a release of line {line.name}; it needs a {file}")
         taken = {ref.name for ref in release.refs}
-        missing = (source.name for source in line.sources if source.git and source.name not in taken)
-        problems += [Problem(release.where, f"{name}: missing") for name in missing]
+        for source in line.sources:
+            if source.git and source.name not in taken:
+                yield Problem(release.where, f"{source.name}: missing")
         for ref in release.refs:
             if ref.name in own:
-                problems.append(Problem(ref.where, f"{ref.name}: is a directory of the project, and has no version"))
-            elif ref.name not in sources:
-                known = did_you_mean(ref.name, sources) or f"; known are {', '.join(sources)}"
-                problems.append(Problem(ref.where, f"{ref.name}: unknown source{known}"))
-
-    def check(by: Source | Image, what: str, name: str, known: Collection[str]) -> None:
-        if name not in known:
-            wrong = f"{by.name}: unknown {what} {name}{did_you_mean(name, known)}"
-            problems.append(Problem(place_of(name, by.where), wrong))
-
+                yield Problem(ref.where, f"{ref.name}: is a directory of the project, and has no version")
+            known = f"; known are {', '.join(sources)}"
+            yield from unknown(ref.name, sources, ref.where, f"{ref.name}: unknown source", known)
     for source in line.sources:
-        if source.fetch_in:
-            check(source, "base", source.fetch_in, bases)
+        wrong = f"{source.name}: unknown base {source.fetch_in}"
+        yield from unknown(source.fetch_in, bases, source.where, wrong)
         # git itself needs no .git at the end
         url = f"{source.git.removesuffix('.git')}.git" if source.fetch_in else source.git
-        if url and (wrong := _wrong(values.source)(f"{url}#commit")):
-            problems.append(Problem(source.where, f"{source.name}: git: {wrong}"))
+        for wrong in _wrong(values.source, f"{url}#commit") if url else ():
+            yield Problem(source.where, f"{source.name}: git: {wrong}")
     for image in line.images:
         if not image.kind and (near := did_you_mean(image.name, [name for name in kinds if name != image.name])):
-            problems.append(Problem(image.where, f"{image.name}: a new image without a kind{near}"))
+            yield Problem(image.where, f"{image.name}: a new image without a kind{near}")
         if image.name in bases:
-            problems.append(Problem(image.where, f"{image.name} is also the name of a base; names must be unique"))
+            yield Problem(image.where, f"{image.name} is also the name of a base; names must be unique")
         for name in image.parents:
-            check(image, "parent", name, parents)
+            yield from unknown(name, [*bases, *kinds], image.where, f"{image.name}: unknown parent {name}")
             if kinds.get(name) == "third-party":
                 wrong = f"{image.name}: parent {name} is third-party; add it to bases instead"
-                problems.append(Problem(place_of(name, image.where), wrong))
-        for name in (*image.sources, *filter(None, [image.main_source])):
-            check(image, "source", name, sources)
+                yield Problem(place_of(name, image.where), wrong)
+        for name in (*image.sources, image.main_source):
+            yield from unknown(name, sources, image.where, f"{image.name}: unknown source {name}")
         counts = (Counter(image.parents), Counter(image.sources))
         for name in sorted({name for count in counts for name, times in count.items() if times > 1}):
-            problems.append(Problem(image.where, f"{image.name}: {name} is listed twice"))
+            yield Problem(image.where, f"{image.name}: {name} is listed twice")
         for name in sorted({*image.sources} & {*image.parents}):
-            wrong = f"{image.name}: {name} is both a source and a parent; names must be unique"
-            problems.append(Problem(image.where, wrong))
+            yield Problem(image.where, f"{image.name}: {name} is both a source and a parent; names must be unique")
 
 
-def _check_keys(line: Line, problems: list[Problem]) -> None:
+def _key_problems(line: Line) -> Iterator[Problem]:
     """Each key of ``.env`` that an image names has to be there, and be of the right type."""
     files = [own.name for own in line.family.keys if own.type == "file"]
     sources = [own.name for own in line.family.keys if own.downloads]
-    known = line.keys.names
     for image in line.images:
-        lifted_by = [image.limit.lifted_by] if image.limit and image.limit.lifted_by else []
-        for where, names, fitting in (
-            ("lifted-by: {} is not a key of .env", lifted_by, known),
-            ("files: {} is not a key of .env of type file", image.files, files),
-            ("downloads: {} is not a key of .env with downloads", [pair.name for pair in image.downloads], sources),
+        lifted_by = [image.limit.lifted_by] if image.limit else []
+        for what, names, kind, known in (
+            ("lifted-by", lifted_by, "", line.keys.names),
+            ("files", image.files, " of type file", files),
+            ("downloads", [pair.name for pair in image.downloads], " with downloads", sources),
         ):
             for name in names:
-                if name not in fitting:
-                    wrong = f"{image.name}: {where.format(name)}{did_you_mean(name, fitting)}"
-                    problems.append(Problem(place_of(name, image.where), wrong))
+                wrong = f"{image.name}: {what}: {name} is not a key of .env{kind}"
+                yield from unknown(name, known, image.where, wrong)
 
 
-def _check_party(party: Party, images: Sequence[str], problems: list[Problem]) -> None:
-    """Adds what is wrong with the names in a party; ``images`` are those of its line."""
-
-    def check(name: str, known: Sequence[str], where: str) -> None:
-        if name and name not in known:
-            near = did_you_mean(name, known) or f"; a catalogue that drops it {DROPS_PARTY}"
-            problems.append(Problem(place_of(name, where), f"unknown image {name}{near}"))
-
+def _party_problems(line: Line) -> Iterator[Problem]:
+    """What is wrong with the names in a party."""
+    if (party := line.party) is None:
+        return
+    images, drops = [image.name for image in line.images], f"; a catalogue that drops it {DROPS_PARTY}"
     for service in party.services:
-        check(service.value, images, service.where)
+        yield from unknown(service.value, images, service.where, f"unknown image {service.value}", drops)
         if service.name in images:
-            problems.append(Problem(service.where, f"{service.name}: is already the name of an image"))
+            yield Problem(service.where, f"{service.name}: is already the name of an image")
+    services = [*images, *(service.name for service in party.services)]
     for smoke in party.smoke:
-        check(smoke.service, [*images, *(service.name for service in party.services)], smoke.where)
+        yield from unknown(smoke.service, services, smoke.where, f"unknown image {smoke.service}", drops)
     if len(set(party.ids)) != 2:
-        problems.append(Problem(party.where, f"ids: expected two, found {len(set(party.ids))}"))
+        yield Problem(party.where, f"ids: expected two, found {len(set(party.ids))}")
 
 
 def _build_order(images: Sequence[Image], problems: list[Problem]) -> tuple[Image, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
@@ -21,8 +21,6 @@ from yaml.nodes import Node as YamlNode
 
 from generator.errors import InputError, Problem, did_you_mean
 
-Check = Callable[[str], str]
-"""Text -> what is wrong with it, or ``""``."""
 Make = Callable[[str, Any, str], Any]
 """Name, value and ``file:line`` -> what is kept of a value."""
 JsonSchema = dict[str, object]
@@ -45,6 +43,15 @@ class Placed(str):
 def place_of(text: str, otherwise: str) -> str:
     """The ``file:line`` of a text that was read; of a default, ``otherwise``."""
     return text.where if isinstance(text, Placed) else otherwise
+
+
+def unknown(name: str, known: Collection[str], where: str, wrong: str, otherwise: str = "") -> Iterator[Problem]:
+    """A problem if a name is not known: what is ``wrong``, and the known name that is near, or what to say instead.
+
+    An empty one is a problem already, or an absent key.
+    """
+    if name and name not in known:
+        yield Problem(place_of(name, where), wrong + (did_you_mean(name, known) or otherwise))
 
 
 class Node:
@@ -260,29 +267,33 @@ class Shape(ABC):
 class Text(Shape):
     """A scalar, read as text. ``pattern`` is for the whole text, in what Python's and ECMA-262's expressions share.
 
-    ``wrong`` completes the message '"TEXT" …'. ``check`` is what no pattern can say; the JSON Schema lacks it.
+    ``wrong`` completes the message '"TEXT" …'. ``parse`` makes the value of the text and raises ValueError for what no
+    pattern can say; the JSON Schema lacks it.
     """
 
     pattern: str = ""
     wrong: str = ""
     choices: tuple[str, ...] = ()
-    check: Check | None = None
+    parse: Callable[[str], Any] = lambda text: text
     empty = ""
 
-    def problem(self, text: str) -> str:
-        """What is wrong with a text, or ``""``."""
+    def parsed(self, text: str) -> Any:
+        """The value of a text. Raises ValueError that says what is wrong with it."""
         if self.choices and text not in self.choices:
-            return f'"{text}" {self.wrong}: {", ".join(self.choices)}{did_you_mean(text, self.choices)}'
+            near = did_you_mean(text, self.choices)
+            raise ValueError(f'"{text}" {self.wrong}: {", ".join(self.choices)}{near}')
         if self.pattern and not re.fullmatch(self.pattern, text, re.ASCII):
-            return f'"{text}" {self.wrong}'
-        return self.check(text) if self.check else ""
+            raise ValueError(f'"{text}" {self.wrong}')
+        return self.parse(text)
 
-    def _value(self, node: Node, name: str) -> str:
+    def _value(self, node: Node, name: str) -> Any:
         text = Placed(node.text())
         text.where = node.where
-        if node.scalar() is not None and (wrong := self.problem(text)):
-            node.problem(wrong)
-        return text
+        try:
+            return text if node.scalar() is None else self.parsed(text)
+        except ValueError as error:
+            node.problem(str(error))
+            return text
 
     def _schema(self) -> JsonSchema:
         if self.choices:
@@ -307,18 +318,20 @@ class MapOf(Shape):
     """A mapping whose keys are names of the user's own, all with one kind of value; read as a tuple of the values."""
 
     value: Shape
-    key: Text | None = None
+    key: Text = Text("any text")
     empty = ()
 
     def _value(self, node: Node, name: str) -> tuple[Any, ...]:
         entries = node.entries() or {}
         for key, child in entries.items():
-            if self.key and (wrong := self.key.problem(key)):
-                child.problem(wrong)
+            try:
+                self.key.parsed(key)
+            except ValueError as error:
+                child.problem(str(error))
         return tuple(self.value.read(child, key) for key, child in entries.items())
 
     def _schema(self) -> JsonSchema:
-        names = {"propertyNames": {"pattern": f"^(?:{self.key.pattern})$"}} if self.key else {}
+        names = {"propertyNames": {"pattern": f"^(?:{self.key.pattern})$"}} if self.key.pattern else {}
         return {"type": "object", "additionalProperties": self.value.schema(), **names}
 
 

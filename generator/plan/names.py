@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from generator.catalogue.line import ImageKind, Line
-from generator.catalogue.schema import place_of
+from generator.catalogue.schema import unknown
 from generator.config.settings import key_of
-from generator.errors import Problem, did_you_mean
+from generator.errors import Problem
 
 GROUPS: Mapping[str, tuple[ImageKind, ...]] = {
     "default": ("component",),
@@ -53,9 +53,7 @@ def name_problems(line: Line) -> Iterator[Problem]:
             wrong = f"group {group.name}: {taken.get(group.name, 'an image')} has this name; choose another"
             yield Problem(group.where, wrong)
         for name in group.images:
-            if name not in images:
-                wrong = f"group {group.name}: unknown image {name}{did_you_mean(name, images)}"
-                yield Problem(place_of(name, group.where), wrong)
+            yield from unknown(name, images, group.where, f"group {group.name}: unknown image {name}")
     for what, name, where in named:
         if name in taken:
             yield Problem(where, f"{what}: {name} is {taken[name]}; choose another name")
