@@ -17,6 +17,7 @@ taken as it is, without quotes or comments, and an empty one takes a key back to
 from __future__ import annotations
 
 import difflib
+import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from generator.config.settings import Key, Keys, Settings, key_of
 from generator.errors import Problem, did_you_mean, raise_all
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_LINE_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII | re.MULTILINE)
+_LINE_KEY = re.compile(r"(?:\A\ufeff|^|\r)[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII | re.MULTILINE)
 _COMMENT_ALONE = re.compile(r"[^=]*=[^\S\n]+#")
 _FOR_BUILDX = re.compile(
     r"""[ \t\n]*(?:(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=[ \t]*"""
@@ -44,12 +45,11 @@ ENV, LOCAL = ".env", ".env.local"
 
 @dataclass(frozen=True)
 class _Entry:
-    """One ``KEY=value`` that was read, before it is checked; ``file`` is ``.env``, ``.env.local`` or a flag."""
+    """One ``KEY=value`` that was read, before it is checked; ``where`` is a line of a file, or a flag."""
 
     key: str
     value: str
     where: str
-    file: str
 
     def problem(self, message: str) -> Problem:
         return Problem(self.where, f"{self.key}: {message}")
@@ -57,7 +57,7 @@ class _Entry:
 
 def value_of(key: str, text: str, sets: Sequence[str] = ()) -> tuple[str, str]:
     """The value that ``.env`` or ``--set`` has for one key, and where, before anything is checked; "" if none has."""
-    entries = _read_file(text, ENV, Keys(), set(), []) + _read_flags(sets, (), [])
+    entries = _read_file(text, ENV, Keys(), []) + _read_flags(sets, (), [])
     return next(((entry.value.strip(), entry.where) for entry in reversed(entries) if entry.key == key), ("", ENV))
 
 
@@ -78,21 +78,20 @@ def parse_settings(
     """
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    named: set[str] = set()
-    entries = _read_file(text, ENV, keys, named, problems)
-    entries += _read_file(local_text or "", LOCAL, keys, set(), problems)
+    entries = _read_file(text, ENV, keys, problems)
+    entries += _read_file(local_text or "", LOCAL, keys, problems)
     entries += _read_flags(sets, source_sets, problems)
 
-    accepted: dict[str, tuple[Key, object, _Entry]] = {}
+    accepted: dict[str, tuple[Key, object, str]] = {}
     for entry in entries:
-        row = keys.find(entry.key)
-        if entry.file == LOCAL and not (row and row.local):
+        row, is_local = keys.find(entry.key), entry.where.startswith(LOCAL)
+        if is_local and not (row and row.local):
             allowed = ", ".join(keys.local)
             wrong = f"is not allowed in {LOCAL}: only bake reads that file, so it may have only {allowed}"
             problems.append(entry.problem(wrong))
         elif row is None:
             unknown = entry.problem("unknown key" + did_you_mean(entry.key.upper(), keys.names))
-            is_error = strict or entry.file == "--set" or _is_near(entry.key, keys.names)
+            is_error = strict or entry.where == "--set" or _is_near(entry.key, keys.names)
             (problems if is_error else warnings).append(unknown)
         elif not entry.value.strip():
             accepted.pop(entry.key, None)
@@ -100,10 +99,17 @@ def parse_settings(
                 problems.append(entry.problem("is required but empty"))
         else:
             try:
-                accepted[entry.key] = row, _read_value(row, entry), entry
+                values.check_characters(entry.value)
+                # any "@": a password may be written with a "/"
+                if row.login and not is_local and "@" in entry.value:
+                    raise ValueError(
+                        f"it has a login, which belongs in {LOCAL} (git ignores it, and only bake reads it)"
+                    )
+                accepted[entry.key] = row, row.read(entry.value), entry.where
             except ValueError as error:
                 problems.append(entry.problem(str(error)))
-    named |= {entry.key for entry in entries}
+    # a key of a malformed line is not missing too
+    named = {*_LINE_KEY.findall(text), *(entry.key for entry in entries)}
     problems += [
         Problem(ENV, f"{row.name} is required: {row.doc}, such as {row.name}={row.example}")
         for row in keys.rows
@@ -113,10 +119,7 @@ def parse_settings(
     return _build(accepted, keys), tuple(warnings)
 
 
-def _read_file(text: str, name: str, keys: Keys, named: set[str], problems: list[Problem]) -> list[_Entry]:
-    """The entries of a file. Every key, even of a malformed line, goes into ``named``: it is not missing too."""
-    import io
-
+def _read_file(text: str, name: str, keys: Keys, problems: list[Problem]) -> list[_Entry]:
     from dotenv.parser import parse_stream
 
     if text.startswith("\ufeff") and name == ENV:
@@ -133,37 +136,31 @@ def _read_file(text: str, name: str, keys: Keys, named: set[str], problems: list
         original = binding.original.string
         line = binding.original.line + original[: len(original) - len(original.lstrip())].count("\n")
         where = f"{name}:{line}"
-        named.update(_LINE_KEY.findall(original))
         # python-dotenv before 1.2 took the comment of "KEY= # comment" for the value.
         value = "" if _COMMENT_ALONE.match(original) else binding.value or ""
         # where compose's parser looks for variables: not in single quotes, and to it a comment begins with " #"
         plain = original.partition("=")[2].strip()
         with_variables = {"'": "", '"': value}.get(plain[:1], plain.partition(" #")[0])
+        known = keys.find(binding.key or "")
         if binding.error:
             quoted = re.search("=\\s*['\"]", original)
             quote = " (is a closing quote missing, or is there text after it?)" if quoted else ""
             problems.append(Problem(where, f"expected KEY=value{quote}"))
         elif binding.key is not None and (not _KEY.fullmatch(binding.key) or binding.value is None):
-            what = f"{binding.key}: no value: " if keys.find(binding.key) else ""
+            what = f"{binding.key}: no value: " if known else ""
             problems.append(Problem(where, f"{what}expected KEY=value; a key has letters, digits and _"))
         elif name == ENV and not _FOR_BUILDX.fullmatch(original):
             advice = "write KEY=value, with neither quotes nor odd characters around KEY"
             problems.append(Problem(where, f"buildx reads this file too, and not this line: {advice}"))
-        elif (
-            name == ENV
-            and not _VARIABLES.fullmatch(with_variables)
-            and (
-                # that no key of ours may have it is said by ``values``
-                "${" not in value or keys.find(binding.key or "") is None
-            )
-        ):
+        elif name == ENV and not _VARIABLES.fullmatch(with_variables) and not ("${" in value and known):
+            # that no key of ours may have ${ is said by ``values``
             wrong = "buildx reads this file too, and not this value: put a value with $ into single quotes"
             problems.append(Problem(where, f"{binding.key}: {wrong}"))
         elif binding.key in entries:
             first = entries[binding.key].where
             problems.append(Problem(where, f"{binding.key}: set twice, first at {first}; keep one"))
         elif binding.key and binding.value is not None:
-            entries[binding.key] = _Entry(binding.key, value, where, name)
+            entries[binding.key] = _Entry(binding.key, value, where)
     return list(entries.values())
 
 
@@ -172,31 +169,22 @@ def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[
     for text in sets:
         key, equals, value = text.partition("=")
         if equals and _KEY.fullmatch(key):
-            entries.append(_Entry(key, value, "--set", "--set"))
+            entries.append(_Entry(key, value, "--set"))
         else:
-            buildx = (
-                "; for an attribute of a target: docker buildx bake -f out/docker-bake.hcl --set" if "." in key else ""
-            )
-            problems.append(Problem("--set", f"expected KEY=value, such as --set TAG=test{buildx}"))
+            buildx = "; for an attribute of a target: docker buildx bake -f out/docker-bake.hcl --set"
+            wrong = f"expected KEY=value, such as --set TAG=test{buildx if '.' in key else ''}"
+            problems.append(Problem("--set", wrong))
     for text in source_sets:
         source, _, value = text.partition("=")
         if re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", source) and value.strip():
-            entries.append(_Entry(key_of(source, "_SOURCE"), value, "--source", "--source"))
+            entries.append(_Entry(key_of(source, "_SOURCE"), value, "--source"))
         else:
             wrong = "expected NAME=DIR, such as --source library=../library (lower case, as in the catalogue)"
             problems.append(Problem("--source", wrong))
     return entries
 
 
-def _read_value(row: Key, entry: _Entry) -> object:
-    values.check_characters(entry.value)
-    # any "@": a password may be written with a "/"
-    if row.login and entry.file != LOCAL and "@" in entry.value:
-        raise ValueError("it has a login, which belongs in .env.local (git ignores it, and only bake reads it)")
-    return row.read(entry.value)
-
-
-def _build(accepted: dict[str, tuple[Key, object, _Entry]], keys: Keys) -> Settings:
+def _build(accepted: dict[str, tuple[Key, object, str]], keys: Keys) -> Settings:
     fields: dict[str, Any] = {}
     for row in keys.rows:
         if row.default and row.name not in accepted:
@@ -206,7 +194,7 @@ def _build(accepted: dict[str, tuple[Key, object, _Entry]], keys: Keys) -> Setti
         if row.suffix or row.is_other:
             value = (*fields.get(row.attribute, ()), (name, str(value)))
         fields[row.attribute] = value
-    return Settings(**fields, origins=tuple((name, entry.where) for name, (*_, entry) in sorted(accepted.items())))
+    return Settings(**fields, origins=tuple((name, where) for name, (*_, where) in sorted(accepted.items())))
 
 
 def _is_near(key: str, known: Sequence[str]) -> bool:
