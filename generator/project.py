@@ -64,11 +64,6 @@ def packaged_data(kind: str) -> Path:
     return wheel if wheel.is_dir() else Path(__file__).parent.parent / kind
 
 
-def is_of_family(name: str) -> bool:
-    """Whether a packaged file is the packaged family's own: a line, the template of an image, two parties of it."""
-    return re.search(r"^catalogue/.*\.yaml$|^templates/(dockerfiles/|.*compose\.yaml\.j2$)", name) is not None
-
-
 def find_project(start: Path) -> Project:
     """The nearest directory at or above ``start`` that has a ``.env``. Raises InputError if none has."""
     start = start.resolve()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from generator.catalogue.line import Image, Line
 from generator.errors import InputError, Problem, did_you_mean
-from generator.project import FAMILY_FILE, LINE_FILE, Project, is_of_family, packaged_data
+from generator.project import FAMILY_FILE, LINE_FILE, Project, packaged_data
 from generator.render.tree import Change, write
 
 MISNAMED = {
@@ -20,6 +20,8 @@ MISNAMED = {
     "catalogues": ("catalogue", "*.y*ml"),
 }
 """Misnamed directory -> the right name, and the files by which it is recognized."""
+_OF_FAMILY = re.compile(r"catalogue/.*\.yaml|templates/(dockerfiles/.*|.*compose\.yaml\.j2)")
+"""Packaged files that are the packaged family's own: a line, the template of an image, two parties of it."""
 
 
 def never_read(project: Project, read: Collection[str], used: Mapping[str, str]) -> Iterator[Problem]:
@@ -88,8 +90,11 @@ class Packaged:
 def packaged_files(project: Project, line: Line) -> tuple[Packaged, ...]:
     """All templates and catalogues that come with fategen, for a family of its own those that any family may use."""
     result = []
-    for name, path in packaged_names().items():
-        if project.has_own_family and is_of_family(name):
+    packaged = [packaged_data(kind) for kind in ("templates", "catalogue")]
+    for path in (directory / file for directory in packaged for file in _files(directory)):
+        name = path.relative_to(packaged[0].parent).as_posix()
+        # with a family.yaml of its own a project has no packaged line
+        if path.name == FAMILY_FILE or (project.has_own_family and _OF_FAMILY.fullmatch(name)):
             continue
         override, state = project.root / name, "packaged"
         if override.is_file() and override.resolve() != path.resolve():
@@ -97,14 +102,6 @@ def packaged_files(project: Project, line: Line) -> tuple[Packaged, ...]:
         images = tuple(i.name for i in line.images if f"templates/dockerfiles/{i.template}" == name)
         result.append(Packaged(name, path, state, images))
     return tuple(result)
-
-
-def packaged_names() -> dict[str, Path]:
-    """Where a project's own would be -> the packaged file."""
-    kinds = ("templates", "catalogue")
-    files = ((kind, file) for kind in kinds for file in _files(packaged_data(kind)))
-    # with a family.yaml of its own a project has no packaged line
-    return {f"{kind}/{file}": packaged_data(kind) / file for kind, file in files if file != FAMILY_FILE}
 
 
 def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> tuple[Packaged, ...]:

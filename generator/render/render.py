@@ -245,6 +245,7 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
     try:
         with _bounded():
             text = environment.get_template(name).render(values).rstrip("\n") + "\n"
+        text.encode()  # as it will be written
     except jinja2.TemplateNotFound as error:
         by = f", used by {wanted_by}" if wanted_by else ""
         wanted = f"templates/{error.name}"
@@ -260,7 +261,11 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
         raise
     except Exception as error:  # whatever a template does
         place, inside = _template_line(error, name)
-        limits = {RecursionError: "it includes or calls itself without end", MemoryError: "it takes too much memory"}
+        limits = {
+            RecursionError: "it includes or calls itself without end",
+            MemoryError: "it takes too much memory",
+            UnicodeEncodeError: "it renders half of a UTF-16 pair, which is not text",
+        }
         # of an object of ours a template's author knows the name of its class alone
         what = limits.get(type(error)) or re.sub(r"'(?:generator|jinja2)\.\S*?(\w+) object'", r"\1", str(error))
         if missing := re.fullmatch(r"'dict object' has no attribute '(.*)'", what):

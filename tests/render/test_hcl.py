@@ -66,7 +66,7 @@ def test_a_string_is_quoted_by_the_rules_of_hcl(text: str, literal: str) -> None
 
 @pytest.mark.parametrize("text", UNREPRESENTABLE)
 def test_text_that_hcl_would_change_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"HCL would change it|not text"):
+    with pytest.raises(ValueError, match="HCL would change it"):
         hcl.quote(text)
 
 
@@ -110,9 +110,9 @@ def test_a_command_is_a_json_list_on_one_line() -> None:
 
 @pytest.mark.parametrize(
     ("words", "problem"),
-    [([], "at least one word"), (["\ud800"], "not text"), ("java -jar x", "is text; expected a list")],
+    [([], "at least one word"), ("java -jar x", "is text; expected a list")],
 )
-def test_a_command_without_words_or_of_what_is_no_text_is_refused(words: list[str], problem: str) -> None:
+def test_a_command_without_words_or_of_a_text_is_refused(words: list[str], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         hcl.dockerfile_json(words)
 

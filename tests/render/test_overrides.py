@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from generator.project import Project, packaged_data
-from generator.render.overrides import packaged_names
 from generator.workspace import load
 from tests.conftest import Run
 from tests.fate_plan import put
@@ -94,7 +93,7 @@ def test_a_packaged_file_becomes_the_projects_own(project_dir: Path, override: R
     java = "templates/dockerfiles/java.Dockerfile.j2"
     assert f"copied {java}, for federation, proxy, roll, meta-service, fateboard" in out
     for name in ("templates/macros.j2", java):
-        assert (project_dir / name).read_text() == packaged_names()[name].read_text()
+        assert (project_dir / name).read_text() == (packaged_data("templates").parent / name).read_text()
     assert warnings(project_dir) == []
     put(project_dir, "templates/macros.j2", "{# mine #}")
     listed = override()[1].splitlines()

@@ -193,6 +193,10 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
                 ("{{ plan.target('none') }}", "FATE 1.3.0 has no image none; a catalogue that drops it must drop"),
             )
         ),
+        *(
+            (PYTHON, f"# {{{{ header }}}}\n{{{{ {half} }}}}\n", f"templates/{PYTHON}: it renders half of a UTF-16 pair")
+            for half in (r"'\ud800'", r"'x\udfffy' | hcl", r"'\ud800' | comment", r"['\ud800'] | exec_form")
+        ),
         # without it, the file could not be told from the user's
         (PYTHON, "FROM base-image\n", f"templates/{PYTHON}:1: renders no header"),
         # BuildKit would pull each of these
