@@ -186,12 +186,9 @@ def _read_flags(sets: Iterable[str], source_sets: Iterable[str], problems: list[
 
 def _build(accepted: dict[str, tuple[Key, object, str]], keys: Keys) -> Settings:
     fields: dict[str, Any] = {}
-    for row in keys.rows:
-        if row.default and row.name not in accepted:
-            value = row.read(row.default)
-            fields[row.attribute] = (*fields.get("others", ()), (row.name, value)) if row.is_other else value
-    for name, (row, value, _) in sorted(accepted.items()):
-        if row.suffix or row.is_other:
+    defaults = {row.name: (row, row.read(row.default), "") for row in keys.rows if row.default}
+    for name, (row, value, _) in sorted((defaults | accepted).items()):
+        if row.suffix or row.attribute == "others":
             value = (*fields.get(row.attribute, ()), (name, str(value)))
         fields[row.attribute] = value
     return Settings(**fields, origins=tuple((name, where) for name, (*_, where) in sorted(accepted.items())))

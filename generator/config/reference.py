@@ -165,9 +165,8 @@ def check_mirror(text: str) -> None:
 def check_tag(text: str) -> None:
     """``[A-Za-z0-9_][A-Za-z0-9._-]{0,127}``. Raises ValueError."""
     allowed = f'(letters, digits, ".", "_", "-", at most {TAG_MAX})'
-    for char in text:
-        if not re.fullmatch(r"[A-Za-z0-9._-]", char):
-            raise ValueError(f"{describe(char)} is not allowed {allowed}")
+    if odd := re.search(r"[^A-Za-z0-9._-]", text):
+        raise ValueError(f"{describe(odd[0])} is not allowed {allowed}")
     if text[:1] in (".", "-"):
         raise ValueError(f'it must not begin with "{text[0]}" (a letter, a digit or "_")')
     if not text:

@@ -37,11 +37,6 @@ class Key:
     attribute: str = ""
 
     @property
-    def is_other(self) -> bool:
-        """Whether it is a catalogue's own."""
-        return self.attribute == "others"
-
-    @property
     def suffix(self) -> str:
         """``_SOURCE`` or ``_IMAGE`` of a family, "" of a single key."""
         return self.name.partition(">")[2]

@@ -179,9 +179,12 @@ def source(text: str) -> str:
         return path(text)
     if scheme and scheme[1] not in ("https", "http", "ssh", "git"):
         raise ValueError(f"{scheme[1]}:// is not supported: a source is an https, http, ssh or git URL, or a path")
-    check_git_url(text)
-    url, hash_sign, ref = text.partition("#")
-    if not hash_sign or not ref:
+    # a build stage may hand the URL to git in a command
+    odd = re.search(r"[^!-~]|[\"'$\\`]", text)
+    if odd:
+        raise ValueError(f"{reference.describe(odd[0])} is not allowed in a git URL: write it percent-encoded")
+    url, _, ref = text.partition("#")
+    if not ref:
         raise ValueError(
             "a git URL needs #ref (a tag, branch or commit): without it, the build changes whenever the repository does"
         )
@@ -197,13 +200,6 @@ def source(text: str) -> str:
     if scheme and scheme[1] in ("https", "http") and not url.endswith(".git"):
         raise ValueError('an http(s) git URL must end in ".git" before "#": docker would download any other as a file')
     return text
-
-
-def check_git_url(text: str) -> None:
-    """Refuses what a shell or BuildKit would not take as it is: a build stage may hand the URL to git in a command."""
-    odd = re.search(r"[^!-~]|[\"'$\\`]", text)
-    if odd:
-        raise ValueError(f"{reference.describe(odd[0])} is not allowed in a git URL: write it percent-encoded")
 
 
 def urls(text: str) -> str:
@@ -247,30 +243,24 @@ def proxy(text: str) -> str:
 
 def hosts(text: str) -> str:
     """Hosts with an optional port, spaces or commas between them; returned with single spaces."""
-    words = _words(text)
-    for word in words:
+
+    def fits(word: str) -> bool:
         match = _HOST_PORT.fullmatch(word)
-        if not match or (match[2] is not None and not reference.is_port(match[2])):
-            raise ValueError(f"{shown(word)} is not host or host:port")
-    return " ".join(words)
+        return match is not None and (match[2] is None or reference.is_port(match[2]))
+
+    return " ".join(_words(text, fits, "host or host:port"))
 
 
 def tag_patterns(text: str) -> str:
     """Tags with the wildcards ``*`` and ``?``, spaces or commas between them; returned with single spaces."""
-    words = _words(text)
-    for word in words:
-        if not re.fullmatch(r"[\w*?][\w.*?-]{0,127}", word, re.ASCII):
-            raise ValueError(f"{shown(word)} is not a tag or a pattern of tags such as nightly-*")
-    return " ".join(words)
+    pattern = re.compile(r"[\w*?][\w.*?-]{0,127}", re.ASCII)
+    return " ".join(_words(text, pattern.fullmatch, "a tag or a pattern of tags such as nightly-*"))
 
 
 def no_proxy(text: str) -> str:
     """Host names, ``.suffixes``, addresses and ranges; returned with single commas, which every reader takes."""
-    words = _words(text)
-    for word in words:
-        if not re.fullmatch(r"\*|(\*?\.)?[A-Za-z0-9_\[:][A-Za-z0-9_.:\[\]/-]*", word):
-            raise ValueError(f"{shown(word)} is not a host, a .suffix, an address or a range such as 10.0.0.0/8")
-    return ",".join(words)
+    pattern = re.compile(r"\*|(\*?\.)?[A-Za-z0-9_\[:][A-Za-z0-9_.:\[\]/-]*")
+    return ",".join(_words(text, pattern.fullmatch, "a host, a .suffix, an address or a range such as 10.0.0.0/8"))
 
 
 def _url_words(text: str) -> list[str]:
@@ -278,13 +268,19 @@ def _url_words(text: str) -> list[str]:
     return re.split(r"\s+|,+\s*(?=https?://)", text.strip().strip(","), flags=re.IGNORECASE)
 
 
-def _words(text: str) -> list[str]:
-    """The words of a list, commas or spaces between. None is a URL, so that a message can show a word."""
+def _words(text: str, fits: Callable[[str], object] = bool, what: str = "") -> list[str]:
+    """The words of a list, commas or spaces between; each must be ``what`` it is to be.
+
+    None is a URL, so that a message can show a word.
+    """
     if "@" in text or "://" in text:
         raise ValueError("a URL is not allowed here")
     words = [word for word in re.split(r"[,\s]+", text) if word]
     if not words:
         raise ValueError("the list is empty")
+    for word in words:
+        if not fits(word):
+            raise ValueError(f"{shown(word)} is not {what}")
     return words
 
 

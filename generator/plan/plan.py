@@ -15,7 +15,6 @@ from functools import cached_property, partial
 from generator.catalogue.contract import Contract, Pair, filled
 from generator.catalogue.line import (
     DROPS_PARTY,
-    EnvKey,
     Family,
     Group,
     Image,
@@ -486,8 +485,8 @@ def _variables(
 ) -> tuple[Variable, ...]:
     """The HCL variables, in the order of the bake file; bake is given exactly these values for them."""
     s = settings
-    own = [Variable(key.name, s.other(key.name), _doc(key)) for key in family.keys if key.type != "file"]
-    arguments = {key.name for key in family.keys if key.is_argument}
+    arguments = [Variable(own.name, s.other(own.name), own.doc) for own in family.keys if own.is_argument]
+    secrets = [(own.name, f"file: {own.doc} (a build secret)") for own in family.keys if own.secret]
     return (
         Variable("PREFIX", s.prefix, "registry and namespace of every image"),
         Variable("BASE_TAG", s.base_tag, "tag of the base images"),
@@ -504,16 +503,12 @@ def _variables(
             for p in sources
             if not p.fetch_in
         ),
-        *(variable for variable in own if variable.name in arguments),
+        *arguments,
         Variable("CA_BUNDLE", s.ca_bundle, "file: certificates that the build trusts (a build secret)"),
-        *(variable for variable in own if variable.name not in arguments),
+        *(Variable(name, s.other(name), doc) for name, doc in secrets),
         Variable("HTTP_PROXY", s.http_proxy, "proxy for the build", secret=True),
         Variable("HTTPS_PROXY", s.https_proxy, "proxy for the build", secret=True),
         Variable("NO_PROXY", s.no_proxy, "hosts to reach without the proxy"),
         Variable("CACHE_FROM", s.cache_from, "repository to read build caches from"),
         Variable("CACHE_TO", s.cache_to, "repository to write build caches to"),
     )
-
-
-def _doc(key: EnvKey) -> str:
-    return f"file: {key.doc} (a build secret)" if key.secret else key.doc

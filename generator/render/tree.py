@@ -59,11 +59,9 @@ def compare(tree: Mapping[str, str], root: Path) -> tuple[Change, ...]:
     changes = []
     for path, new in tree.items():
         old = _read(root, path)
-        if old is None:
-            changes.append(Change(path, "missing", "", new))
-        elif old != new:
-            changes.append(Change(path, "changed", old, new))
-    for path in sorted(found.relative_to(root).as_posix() for pattern in GENERATED for found in root.glob(pattern)):
+        if old != new:
+            changes.append(Change(path, "missing" if old is None else "changed", old or "", new))
+    for path in (found.relative_to(root).as_posix() for pattern in GENERATED for found in root.glob(pattern)):
         if path not in tree and not _link(root, path):
             old = _read(root, path) or ""
             changes += [Change(path, "stale", old, "")] if is_generated(old) else []
