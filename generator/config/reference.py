@@ -134,8 +134,7 @@ def below(prefix: str, path: str) -> str:
 def check_prefix(text: str) -> None:
     """What stands before ``/<image>:<tag>``: a registry, a path, or both. Raises ValueError."""
     _check_scheme(text)
-    if "@" in text:
-        raise ValueError('"@" is not allowed: log in with docker login, not in the name')
+    refuse(text, "@", ": log in with docker login, not in the name")
     if text.endswith("/") and text.strip("/"):
         raise ValueError(f'"/" at the end is not allowed: write {text.rstrip("/")}')
     domain, path = _split_domain(text + "/")
@@ -165,8 +164,7 @@ def check_mirror(text: str) -> None:
 def check_tag(text: str) -> None:
     """``[A-Za-z0-9_][A-Za-z0-9._-]{0,127}``. Raises ValueError."""
     allowed = f'(letters, digits, ".", "_", "-", at most {TAG_MAX})'
-    if odd := re.search(r"[^A-Za-z0-9._-]", text):
-        raise ValueError(f"{describe(odd[0])} is not allowed {allowed}")
+    refuse(text, "[^A-Za-z0-9._-]", f" {allowed}")
     if text[:1] in (".", "-"):
         raise ValueError(f'it must not begin with "{text[0]}" (a letter, a digit or "_")')
     if not text:
@@ -203,6 +201,12 @@ def is_port(text: str) -> bool:
     return bool(re.fullmatch(r"[0-9]{1,5}", text)) and 1 <= int(text) <= 65535
 
 
+def refuse(text: str, pattern: str, rule: str, start: str = "") -> None:
+    """Raises ValueError for the first character that a pattern finds: ``CHARACTER is not allowed`` and the rule."""
+    if odd := re.search(pattern, text):
+        raise ValueError(f"{start}{describe(odd[0])} is not allowed{rule}")
+
+
 def describe(char: str) -> str:
     """A character for a message: ``a space``, ``"%"``, ``U+00E9 "é"``."""
     if char == " ":
@@ -222,13 +226,9 @@ def _check_path(path: str) -> None:
     for part in path.split("/"):
         if not part:
             raise ValueError('a part between two "/" is empty, or the first or last one')
-        odd = re.search(r"[^a-z0-9._-]", part)
-        if odd and re.match(r"[A-Z]", odd[0]):
+        if re.match("[a-z0-9._-]*[A-Z]", part):
             raise ValueError(f"upper case is not allowed in a repository path (write {part.lower()})")
-        if odd:
-            raise ValueError(
-                f'{describe(odd[0])} is not allowed in a repository path (a-z, 0-9, ".", "_", "-", "/" between parts)'
-            )
+        refuse(part, "[^a-z0-9._-]", ' in a repository path (a-z, 0-9, ".", "_", "-", "/" between parts)')
         if not _PATH_PART.fullmatch(part):
             raise ValueError(
                 f'"{part}" must begin and end with a letter or digit, with one ".", one or two "_", or any "-" between'

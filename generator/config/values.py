@@ -145,9 +145,7 @@ def path(text: str) -> str:
 
 def copied_path(text: str) -> str:
     """A path that goes into COPY, where BuildKit fills in variables and looks for patterns."""
-    odd = re.search(r"[$*?\[\\]", text)
-    if odd:
-        raise ValueError(f"{shown(text)}: {reference.describe(odd[0])} is not allowed in the path of a file to copy")
+    reference.refuse(text, r"[$*?\[\\]", " in the path of a file to copy", f"{shown(text)}: ")
     if text.endswith("/"):
         raise ValueError(f"{shown(text)} is a directory; expected a file")
     return path(text)
@@ -155,9 +153,7 @@ def copied_path(text: str) -> str:
 
 def secret_path(text: str) -> str:
     """A path that goes into bake's ``id=…,src=…``, a CSV line (docker/buildx, util/buildflags/secrets.go)."""
-    for char in ',"':
-        if char in text:
-            raise ValueError(f"{shown(text)}: {reference.describe(char)} is not allowed in the path of a build secret")
+    reference.refuse(text, '[,"]', " in the path of a build secret", f"{shown(text)}: ")
     return path(text)
 
 
@@ -180,16 +176,13 @@ def source(text: str) -> str:
     if scheme and scheme[1] not in ("https", "http", "ssh", "git"):
         raise ValueError(f"{scheme[1]}:// is not supported: a source is an https, http, ssh or git URL, or a path")
     # a build stage may hand the URL to git in a command
-    odd = re.search(r"[^!-~]|[\"'$\\`]", text)
-    if odd:
-        raise ValueError(f"{reference.describe(odd[0])} is not allowed in a git URL: write it percent-encoded")
+    reference.refuse(text, r"[^!-~]|[\"'$\\`]", " in a git URL: write it percent-encoded")
     url, _, ref = text.partition("#")
     if not ref:
         raise ValueError(
             "a git URL needs #ref (a tag, branch or commit): without it, the build changes whenever the repository does"
         )
-    if ":" in ref:
-        raise ValueError('":" is not allowed after "#": a source is a whole repository, not a directory in one')
+    reference.refuse(ref, ":", ' after "#": a source is a whole repository, not a directory in one')
     if scheme:
         login = url.partition("://")[2].rpartition("@")[0]
         if login and (scheme[1] != "ssh" or ":" in login):
@@ -217,8 +210,7 @@ def urls(text: str) -> str:
 
 def url(text: str) -> str:
     """One http(s) URL without a login."""
-    if re.search(r"\s", text):
-        raise ValueError("a space is not allowed in a URL")
+    reference.refuse(text, r"\s", " in a URL")
     if len(_url_words(text)) > 1:
         raise ValueError("expected one URL, found several with commas between them")
     return urls(text)
@@ -226,16 +218,13 @@ def url(text: str) -> str:
 
 def apt_mirror(text: str) -> str:
     """One URL that ends in a path: a build step puts it into apt's sources with sed, and -security after it."""
-    odd = re.search("[?#&]", text)
-    if odd:
-        raise ValueError(f"{reference.describe(odd[0])} is not allowed: a mirror's URL ends with its path")
+    reference.refuse(text, "[?#&]", ": a mirror's URL ends with its path")
     return url(text)
 
 
 def proxy(text: str) -> str:
     """``http(s)://[user:password@]host[:port]``; the caller decides whether a login is allowed there."""
-    if re.search(r"\s", text):
-        raise ValueError("a space is not allowed in a URL (in a password: %20)")
+    reference.refuse(text, r"\s", " in a URL (in a password: %20)")
     if _split_url(text) not in ("", "/"):
         raise ValueError('a proxy URL ends after the port; in a password "/", "?", "#", "@" are %2F, %3F, %23, %40')
     return text
@@ -305,9 +294,7 @@ def _split_url(text: str, schemes: str = "https?") -> str:
     """Checks a URL; returns what comes after host and port."""
     if not re.match(f"{schemes}://", text, re.IGNORECASE):
         raise ValueError("it is not an http:// or https:// URL")
-    odd = re.search(r"[^!-~]|[\"<>\\^`{|}]", text)
-    if odd:
-        raise ValueError(f"{reference.describe(odd[0])} is not allowed in a URL: write it percent-encoded")
+    reference.refuse(text, r"[^!-~]|[\"<>\\^`{|}]", " in a URL: write it percent-encoded")
     after = text.partition("://")[2]
     authority = re.split(r"[/?#]", after, maxsplit=1)[0]
     match = _HOST_PORT.fullmatch(authority.rpartition("@")[2])
