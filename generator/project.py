@@ -64,6 +64,14 @@ def packaged_data(kind: str) -> Path:
     return wheel if wheel.is_dir() else Path(__file__).parent.parent / kind
 
 
+def template_name(file: Path) -> str:
+    """What messages call it: ``templates/macros.j2``, or ``packaged templates/macros.j2`` if it came with fategen."""
+    packaged = packaged_data("templates")
+    if file.is_relative_to(packaged):
+        return f"packaged templates/{file.relative_to(packaged)}"
+    return f"templates/{str(file).rpartition('/templates/')[2]}"
+
+
 def find_project(start: Path) -> Project:
     """The nearest directory at or above ``start`` that has a ``.env``. Raises InputError if none has."""
     start = start.resolve()

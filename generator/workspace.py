@@ -19,10 +19,9 @@ from generator.config.settings import Settings
 from generator.errors import DriftError, EngineError, InputError, Problem
 from generator.files import write_atomically
 from generator.plan.plan import Plan, Target, make_plan
-from generator.project import FAMILY_FILE, LINE_FILE, Project, packaged_data
+from generator.project import FAMILY_FILE, LINE_FILE, Project, packaged_data, template_name
 from generator.render.overrides import never_read, never_used, no_files
-from generator.render.render import BAKE_FILE, render, template_name
-from generator.render.tree import Change, compare, write
+from generator.render.tree import BAKE_FILE, Change, compare, write
 
 STARTER = "examples/three-images"
 """The project that a family of one's own begins as."""
@@ -74,6 +73,8 @@ class Workspace:
 
 def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:
     """Everything that a command works on. Raises InputError with every problem of the first file that has any."""
+    from generator.render.render import render
+
     text = read_text(project.env)
     line = _line_of(project, text, sets)
     if odd := [*no_files(project)]:

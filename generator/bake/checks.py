@@ -27,9 +27,8 @@ from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
 from generator.docker.process import find_docker
 from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
 from generator.plan.plan import Plan, PlannedSource, Target
-from generator.project import find_project
+from generator.project import find_project, template_name
 from generator.render.dockerfile import copied, runs_on_target
-from generator.render.render import template_name
 from generator.text import show_version
 from generator.workspace import Workspace, load
 

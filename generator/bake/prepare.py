@@ -33,8 +33,7 @@ from generator.files import lock
 from generator.plan.plan import Plan, Target
 from generator.progress import say
 from generator.project import Project
-from generator.render.render import BAKE_FILE
-from generator.render.tree import compare, write
+from generator.render.tree import BAKE_FILE, compare, write
 from generator.text import Version
 from generator.workspace import Workspace, load
 

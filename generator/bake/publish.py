@@ -25,7 +25,7 @@ from generator.files import write_atomically
 from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import Target
 from generator.progress import Bar, say
-from generator.render.render import BAKE_FILE
+from generator.render.tree import BAKE_FILE
 from generator.text import Version, duration, human, parse_version, short_digest, table
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from generator.docker.git import Checkout
 from generator.docker.hints import explain
 from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
-from generator.project import STATE
-from generator.render.render import template_name
+from generator.project import STATE, template_name
 from generator.text import one_line, union_length
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from generator.config.env import LOCAL
 from generator.config.settings import key_of
 from generator.errors import InputError, Problem, did_you_mean
 from generator.plan.plan import Plan, Target
-from generator.render.render import template_name
+from generator.project import template_name
 from generator.text import table
 from generator.workspace import Workspace, load, load_catalogue
 

@@ -62,10 +62,9 @@ def name_problems(line: Line) -> Iterator[Problem]:
     made = [(key_of(name, "_SOURCE"), what, where) for what, name, where in sources]
     made += [(key_of(base.name, "_IMAGE"), f"base {base.name}", base.where) for base in line.bases]
     for image in line.images:
-        if image.kind == "third-party":
-            made.append((key_of(image.name, "_IMAGE"), f"image {image.name}", image.where))
-        elif image.kind == "base":
-            made.append((image_variable(image.name), f"image {image.name}", image.where))
+        if image.kind in ("base", "third-party"):
+            variable = image_variable(image.name) if image.kind == "base" else key_of(image.name, "_IMAGE")
+            made.append((variable, f"image {image.name}", image.where))
     yield from clashes((variable, f"the variable {variable}", what, where) for variable, what, where in made)
     places = {name: (what, where) for what, name, where in named}
     for source in line.sources:

@@ -228,16 +228,13 @@ class Plan:
         keys = (own.name for own in self.family.keys if own.type == "file")
         return {name: value for name in keys if (value := self.settings.other(name))}
 
-    @cached_property
-    def _by_name(self) -> dict[str, Target]:
-        return {target.name: target for target in self.targets}
-
     def target(self, name: str) -> Target:
         """For templates. Raises LookupError if there is none."""
-        if name not in self._by_name:
-            near = did_you_mean(name, self._by_name) or f"; a catalogue that drops it {DROPS_PARTY}"
+        targets = {target.name: target for target in self.targets}
+        if name not in targets:
+            near = did_you_mean(name, targets) or f"; a catalogue that drops it {DROPS_PARTY}"
             raise LookupError(f"{self.title} has no image {name}{near}")
-        return self._by_name[name]
+        return targets[name]
 
     def select(self, names: Iterable[str]) -> tuple[Target, ...]:
         """The targets of these images and groups, in build order. Raises InputError for names that are neither."""

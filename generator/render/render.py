@@ -3,7 +3,7 @@
 
 Pure: the same plan and the same templates give the same text. ``StrictUndefined`` turns a misspelt name in a template
 into an error with the template's file and line. Templates may be a stranger's (CI checks what a pull request renders):
-they run in Jinja's sandbox, with bounds on time and memory.
+they run in Jinja's sandbox, with bounds on time and memory. Jinja is slow to import: so is this module.
 """
 
 from __future__ import annotations
@@ -16,30 +16,26 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from generator import __version__
 from generator.errors import FategenError, InputError, Problem, did_you_mean
-from generator.project import packaged_data
+from generator.plan.plan import Plan, Target
+from generator.project import template_name
 from generator.render import hcl
 from generator.render.dockerfile import names_in
-from generator.render.tree import HEADER, is_generated
+from generator.render.tree import BAKE_FILE, COMPOSE_FILE, HEADER, is_generated
 
-if TYPE_CHECKING:
-    import jinja2
-
-    from generator.plan.plan import Plan, Target
-
-BAKE_FILE = "out/docker-bake.hcl"
-COMPOSE_FILE = "out/compose.yaml"
 SECONDS = 20
 """of the processor that one file may take; the largest packaged one takes 0.03"""
 MEMORY_KB = 1 << 20
 TICK = 0.2
 LONGEST_REPEAT = 1 << 20
 """Characters, or items, that ``*`` may make at once."""
-
-
 PACKAGED = "packaged/"
 """What a template writes before the name of a packaged one, to extend that of its own name."""
 
@@ -74,14 +70,6 @@ def render(plan: Plan, templates: Sequence[Path], read: dict[str, Path] | None =
     return tree
 
 
-def template_name(file: Path) -> str:
-    """What messages call it: ``templates/macros.j2``, or ``packaged templates/macros.j2`` if it came with fategen."""
-    packaged = packaged_data("templates")
-    if file.is_relative_to(packaged):
-        return f"packaged templates/{file.relative_to(packaged)}"
-    return f"templates/{str(file).rpartition('/templates/')[2]}"
-
-
 def _check_names(dockerfile: str, target: Target, file: Path) -> None:
     """Every bare name in ``FROM`` and ``--from=`` must be known: BuildKit looks for any other on Docker Hub.
 
@@ -112,80 +100,99 @@ def _check_names(dockerfile: str, target: Target, file: Path) -> None:
         stages |= {stage} - {""}
 
 
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """What one operation could take without end is refused; the rest is bounded by ``_bounded``."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**":
+            raise TooMuchError("** is not available in templates")
+        for one, other in ((left, right), (right, left)):
+            if isinstance(one, Sized) and isinstance(other, int) and len(one) * other > LONGEST_REPEAT:
+                raise TooMuchError(f"* makes {len(one) * other} characters or items")
+        return super().call_binop(context, operator, left, right)
+
+
+class _Loader(jinja2.FileSystemLoader):
+    """Reads no file of the machine through a link: ``--diff`` would show it.
+
+    What is wrong with a template's blocks is told here, once for all images that share it.
+    """
+
+    def __init__(self, templates: Sequence[Path]) -> None:
+        super().__init__([str(directory) for directory in templates])
+        self.packaged = jinja2.FileSystemLoader(str(templates[-1]))
+        self.inside = [directory.resolve() for directory in templates]
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        text, file, fresh = self._read(environment, template)
+        if "extends" in text:
+            self._check_blocks(environment, template, text)
+        return text, file, fresh
+
+    def _read(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        if template.startswith(PACKAGED):
+            return self.packaged.get_source(environment, template.removeprefix(PACKAGED))
+        text, file, fresh = super().get_source(environment, template)
+        if not any(Path(file).resolve().is_relative_to(directory) for directory in self.inside):
+            raise InputError(Problem(f"templates/{template}", "is a link that leads out of templates/"))
+        return text, file, fresh
+
+    def _check_blocks(self, environment: jinja2.Environment, name: str, text: str) -> None:
+        """A block that no extended template has would be dropped without a word."""
+        above, known = [name], set[str]()
+        try:
+            tree = environment.parse(text)
+            own = [node for node in tree.body if isinstance(node, nodes.Block)]
+            while (extends := tree.find(nodes.Extends)) and isinstance(extends.template, nodes.Const):
+                above.append(extends.template.value)
+                if above[-1] in above[:-1]:
+                    return
+                tree = environment.parse(self._read(environment, above[-1])[0])
+                known |= {block.name for block in tree.find_all(nodes.Block)}
+        except jinja2.TemplateError:
+            return  # rendering it says what is wrong
+        for block in own if above[1:] else []:
+            if block.name not in known:
+                wrong = f"{above[1]} has no block {block.name}{did_you_mean(block.name, known)}"
+                raise InputError(Problem(f"templates/{name}:{block.lineno}", wrong))
+
+
+class _Cache(jinja2.FileSystemBytecodeCache):
+    """Compiled templates: compiling them is a third of a run's time."""
+
+    def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        try:
+            super().load_bytecode(bucket)
+        except Exception:  # damaged, in whatever way pickle and marshal put it
+            bucket.reset()
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        # what cannot be kept is compiled again
+        with contextlib.suppress(OSError):
+            Path(self.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+            super().dump_bytecode(bucket)
+
+
 def _environment(templates: Sequence[Path]) -> jinja2.Environment:
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        """What one operation could take without end is refused; the rest is bounded by ``_bounded``."""
-
-        intercepted_binops = frozenset({"*", "**"})
-
-        def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
-            if operator == "**":
-                raise TooMuchError("** is not available in templates")
-            for one, other in ((left, right), (right, left)):
-                if isinstance(one, Sized) and isinstance(other, int) and len(one) * other > LONGEST_REPEAT:
-                    raise TooMuchError(f"* makes {len(one) * other} characters or items")
-            return super().call_binop(context, operator, left, right)
-
-    class Loader(jinja2.FileSystemLoader):
-        """Reads no file of the machine through a link: ``--diff`` would show it.
-
-        What is wrong with a template's blocks is told here, once for all images that share it.
-        """
-
-        def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
-            text, file, fresh = self._read(environment, template)
-            if "extends" in text:
-                _check_blocks(environment, template, text, lambda name: self._read(environment, name)[0])
-            return text, file, fresh
-
-        def _read(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
-            if template.startswith(PACKAGED):
-                return packaged.get_source(environment, template.removeprefix(PACKAGED))
-            text, file, fresh = super().get_source(environment, template)
-            if not any(Path(file).resolve().is_relative_to(directory) for directory in inside):
-                raise InputError(Problem(f"templates/{template}", "is a link that leads out of templates/"))
-            return text, file, fresh
-
-    inside = [directory.resolve() for directory in templates]
-    packaged = jinja2.FileSystemLoader(str(templates[-1]))
-    environment = Sandbox(
-        loader=Loader([str(t) for t in templates]),
+    home = os.environ.get("HOME")
+    directory = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
+    # Jinja's own key is a template's text; the compiler and our filters change what it becomes
+    compiler = Path(jinja2.__file__).with_name("compiler.py").stat().st_mtime_ns
+    cache = f"{directory}/fategen/templates-{__version__}-sandbox-{compiler:x}"
+    environment = _Sandbox(
+        loader=_Loader(templates),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        bytecode_cache=_bytecode_cache(),
+        # none for a user without a home
+        bytecode_cache=_Cache(cache) if directory else None,
     )
     environment.filters |= hcl.FILTERS
     return environment
-
-
-def _bytecode_cache() -> jinja2.BytecodeCache | None:
-    """Compiled templates: compiling them is a quarter of a run's time. None for a user without a home."""
-    import jinja2
-
-    class Cache(jinja2.FileSystemBytecodeCache):
-        def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
-            try:
-                super().load_bytecode(bucket)
-            except Exception:  # damaged, in whatever way pickle and marshal put it
-                bucket.reset()
-
-        def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
-            # what cannot be kept is compiled again
-            with contextlib.suppress(OSError):
-                Path(self.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-                super().dump_bytecode(bucket)
-
-    home = os.environ.get("HOME")
-    directory = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
-    # Jinja's own key is a template's text; the compiler and our filters change what it becomes
-    compiler = Path(jinja2.__file__).with_name("compiler.py").stat().st_mtime_ns
-    return Cache(f"{directory}/fategen/templates-{__version__}-sandbox-{compiler:x}") if directory else None
 
 
 @contextlib.contextmanager
@@ -216,32 +223,7 @@ def _bounded() -> Iterator[None]:
         signal.signal(signal.SIGPROF, old)
 
 
-def _check_blocks(environment: jinja2.Environment, name: str, text: str, read: Callable[[str], str]) -> None:
-    """A block that no extended template has would be dropped without a word. ``read`` gives a template's text."""
-    import jinja2
-    from jinja2 import nodes
-
-    above, known = [name], set[str]()
-    try:
-        tree = environment.parse(text)
-        own = [node for node in tree.body if isinstance(node, nodes.Block)]
-        while (extends := tree.find(nodes.Extends)) and isinstance(extends.template, nodes.Const):
-            above.append(extends.template.value)
-            if above[-1] in above[:-1]:
-                return
-            tree = environment.parse(read(above[-1]))
-            known |= {block.name for block in tree.find_all(nodes.Block)}
-    except jinja2.TemplateError:
-        return  # rendering it says what is wrong
-    for block in own if above[1:] else []:
-        if block.name not in known:
-            wrong = f"{above[1]} has no block {block.name}{did_you_mean(block.name, known)}"
-            raise InputError(Problem(f"templates/{name}:{block.lineno}", wrong))
-
-
 def _fill(environment: jinja2.Environment, name: str, values: dict[str, object], wanted_by: str = "") -> str:
-    import jinja2
-
     try:
         with _bounded():
             text = environment.get_template(name).render(values).rstrip("\n") + "\n"

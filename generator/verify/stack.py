@@ -18,7 +18,7 @@ from generator.catalogue.line import Party, Smoke
 from generator.docker.hints import GET_COMPOSE
 from generator.docker.process import Completed, Docker
 from generator.errors import EngineError, InputError, Problem
-from generator.render.render import COMPOSE_FILE
+from generator.render.tree import COMPOSE_FILE
 from generator.text import Version, parse_version, show_version
 from generator.verify.origins import place
 from generator.verify.results import Result

@@ -21,8 +21,7 @@ from generator.docker.engine import Builder, Engine, Facts, Store
 from generator.errors import DriftError
 from generator.plan.plan import Plan
 from generator.project import Project
-from generator.render.render import BAKE_FILE
-from generator.render.tree import compare, write
+from generator.render.tree import BAKE_FILE, compare, write
 from generator.text import Version
 from generator.workspace import load
 from tests.fate_plan import job_of, plan_of

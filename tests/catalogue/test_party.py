@@ -10,7 +10,8 @@ import yaml
 
 from generator.catalogue.line import Smoke, parse_line
 from generator.project import packaged_data
-from generator.render.render import COMPOSE_FILE, render
+from generator.render.render import render
+from generator.render.tree import COMPOSE_FILE
 from tests.catalogue.test_catalogue import GOOD
 from tests.fate_plan import plan_of, problems_of
 

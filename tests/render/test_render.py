@@ -8,7 +8,8 @@ import pytest
 
 from generator.errors import InputError
 from generator.project import Project, packaged_data
-from generator.render.render import BAKE_FILE, render
+from generator.render.render import render
+from generator.render.tree import BAKE_FILE
 from generator.workspace import load
 from tests.catalogue.test_lines import NEWEST
 from tests.fate_plan import LINES, plan_of, put

@@ -14,7 +14,7 @@ from generator.catalogue.line import Smoke
 from generator.docker.process import Completed, Docker
 from generator.errors import EngineError, InputError
 from generator.project import Project
-from generator.render.render import COMPOSE_FILE
+from generator.render.tree import COMPOSE_FILE
 from generator.verify.origins import place
 from generator.verify.results import Result, failures
 from generator.verify.stack import verify_stack
