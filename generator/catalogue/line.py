@@ -573,8 +573,8 @@ def _link_problems(line: Line) -> Iterator[Problem]:
             known = f"; known are {', '.join(sources)}"
             yield from unknown(ref.name, sources, ref.where, f"{ref.name}: unknown source", known)
     for source in line.sources:
-        wrong = f"{source.name}: unknown base {source.fetch_in}"
-        yield from unknown(source.fetch_in, bases, source.where, wrong)
+        if name := source.fetch_in:
+            yield from unknown(name, bases, source.where, f"{source.name}: unknown base {name}")
         # git itself needs no .git at the end
         url = f"{source.git.removesuffix('.git')}.git" if source.fetch_in else source.git
         for wrong in _wrong(values.source, f"{url}#commit") if url else ():
@@ -589,7 +589,7 @@ def _link_problems(line: Line) -> Iterator[Problem]:
             if kinds.get(name) == "third-party":
                 wrong = f"{image.name}: parent {name} is third-party; add it to bases instead"
                 yield Problem(place_of(name, image.where), wrong)
-        for name in (*image.sources, image.main_source):
+        for name in (*image.sources, *filter(None, [image.main_source])):
             yield from unknown(name, sources, image.where, f"{image.name}: unknown source {name}")
         counts = (Counter(image.parents), Counter(image.sources))
         for name in sorted({name for count in counts for name, times in count.items() if times > 1}):
@@ -603,7 +603,7 @@ def _key_problems(line: Line) -> Iterator[Problem]:
     files = [own.name for own in line.family.keys if own.type == "file"]
     sources = [own.name for own in line.family.keys if own.downloads]
     for image in line.images:
-        lifted_by = [image.limit.lifted_by] if image.limit else []
+        lifted_by = [image.limit.lifted_by] if image.limit and image.limit.lifted_by else []
         for what, names, kind, known in (
             ("lifted-by", lifted_by, "", line.keys.names),
             ("files", image.files, " of type file", files),
@@ -620,12 +620,14 @@ def _party_problems(line: Line) -> Iterator[Problem]:
         return
     images, drops = [image.name for image in line.images], f"; a catalogue that drops it {DROPS_PARTY}"
     for service in party.services:
-        yield from unknown(service.value, images, service.where, f"unknown image {service.value}", drops)
         if service.name in images:
             yield Problem(service.where, f"{service.name}: is already the name of an image")
     services = [*images, *(service.name for service in party.services)]
-    for smoke in party.smoke:
-        yield from unknown(smoke.service, services, smoke.where, f"unknown image {smoke.service}", drops)
+    named = [(service.value, images, service.where) for service in party.services]
+    named += [(smoke.service, services, smoke.where) for smoke in party.smoke]
+    for name, known, where in named:
+        if name:
+            yield from unknown(name, known, where, f"unknown image {name}", drops)
     if len(set(party.ids)) != 2:
         yield Problem(party.where, f"ids: expected two, found {len(set(party.ids))}")
 

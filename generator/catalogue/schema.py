@@ -46,11 +46,8 @@ def place_of(text: str, otherwise: str) -> str:
 
 
 def unknown(name: str, known: Collection[str], where: str, wrong: str, otherwise: str = "") -> Iterator[Problem]:
-    """A problem if a name is not known: what is ``wrong``, and the known name that is near, or what to say instead.
-
-    An empty one is a problem already, or an absent key.
-    """
-    if name and name not in known:
+    """A problem if a name is not known: what is ``wrong``, and the known name that is near, or what to say instead."""
+    if name not in known:
         yield Problem(place_of(name, where), wrong + (did_you_mean(name, known) or otherwise))
 
 
@@ -107,10 +104,8 @@ class Node:
         """Every text in it, keys and values at any depth, with its place."""
         if isinstance(self.raw, ScalarNode):
             yield str(self.raw.value), self
-            return
-        for child in self.raw.value:
-            for raw in child if isinstance(child, tuple) else (child,):
-                yield from self._child(raw).texts_below()
+        for raw in _children(self.raw):
+            yield from self._child(raw).texts_below()
 
     def places(self, name: str = "") -> Iterator[tuple[str, tuple[str, str]]]:
         """Every value with its path (``images.tool.from``): its text, and its place."""
@@ -218,21 +213,15 @@ def _check_size(root: YamlNode, file: str) -> None:
 
     def measure(node: YamlNode, depth: int) -> tuple[int, int]:
         """Its nodes, itself included, and its height."""
-        wrong = ""
-        if id(node) not in measured and depth < DEEPEST:
-            raws = node.value if isinstance(node, (MappingNode, SequenceNode)) else ()
-            children = [child for raw in raws for child in (raw if isinstance(raw, tuple) else (raw,))]
-            below = [measure(child, depth + 1) for child in children]
-            measured[id(node)] = (
-                1 + sum(nodes for nodes, _ in below),
-                1 + max((height for _, height in below), default=0),
-            )
-        nodes, height = measured.get(id(node), (1, 1))
-        if depth + height > DEEPEST:
-            wrong = "nested too deeply, or an alias for what it is part of"
-        elif nodes > LARGEST:
+        if id(node) not in measured:
+            below = [measure(child, depth + 1) for child in _children(node)] if depth < DEEPEST else []
+            height = 1 + max((height for _, height in below), default=0)
+            measured[id(node)] = 1 + sum(nodes for nodes, _ in below), height
+        nodes, height = measured[id(node)]
+        if depth + height > DEEPEST or nodes > LARGEST:
             wrong = f"more than {LARGEST} values with those that aliases stand for"
-        if wrong:
+            if depth + height > DEEPEST:
+                wrong = "nested too deeply, or an alias for what it is part of"
             raise InputError(Problem(f"{file}:{node.start_mark.line + 1}", f"not readable as YAML: {wrong}"))
         return nodes, height
 
@@ -430,6 +419,13 @@ class Object(Shape):
             **({"allOf": rules} if rules else {}),
             **({"oneOf": [{"required": [name]} for name in self.one_of]} if self.one_of else {}),
         }
+
+
+def _children(raw: YamlNode) -> list[YamlNode]:
+    """The items of a list; the keys and values of a mapping."""
+    if isinstance(raw, MappingNode):
+        return [child for pair in raw.value for child in pair]
+    return list(raw.value) if isinstance(raw, SequenceNode) else []
 
 
 def _is_null(raw: ScalarNode) -> bool:

@@ -139,6 +139,7 @@ BAD = [
     ("needs: [three]", "files: [\n    SECRET]", "c.yaml:12: two: files: SECRET is not a key of .env of type file"),
     ("needs: [three]", "needs: [db]", "c.yaml:11: two: parent db is third-party; add it to bases instead"),
     ("sources: [code]", "sources: [cod]", "c.yaml:10: one: unknown source cod; did you mean code?"),
+    ("sources: [code]", 'sources: [code, ""]', "c.yaml:10: one: unknown source "),
     ("home: code", "home: cods", "c.yaml:10: one: unknown source cods; did you mean code?"),
     ("  three: {kind: builder, from: jre}", "  three: {kind: builder, from: jre}\n  two: {}",
      "c.yaml:13: two is set twice, first at c.yaml:11"),
