@@ -347,7 +347,9 @@ class Smoke:
     """A command in a container of ``service`` that must exit with 0 and print ``prints``, ``within`` seconds."""
 
     name: str
-    service: str = key(Text("the service: an image, or a name in services"), "in", required=True)
+    service: str = key(
+        Text("the service: an image, or a name in services", ".+", "is not the name of a service"), "in", required=True
+    )
     command: tuple[str, ...] = key(
         ListOf("the command; $PARTY and $OTHER: the ids of its party and of the other", WORD), required=True
     )
@@ -363,7 +365,7 @@ class Party:
     )
     template: str = key(Text("a file below templates/; default: compose.yaml.j2"), default="compose.yaml.j2")
     services: tuple[Pair, ...] = key(
-        MapOf("services whose names differ from their images", Text("the image", make=Pair))
+        MapOf("services whose names differ from their images", Text("the image", ".+", "is not the name of an image", make=Pair))
     )
     smoke: tuple[Smoke, ...] = key(
         MapOf(

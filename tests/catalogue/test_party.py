@@ -75,6 +75,8 @@ def test_a_line_needs_no_party() -> None:
         ("both: two", "both: twoo", "c.yaml:16: unknown image twoo; did you mean two?"),
         ("in: both", "in: bot", "c.yaml:18: unknown image bot; did you mean both?"),
         ("in: db, ", "", "c.yaml:19: in: missing"),
+        ("in: both", 'in: ""', 'c.yaml:18: "" is not the name of a service'),
+        ("both: two", 'both: ""', 'c.yaml:16: "" is not the name of an image'),
         (", command: [ask]", "", "c.yaml:19: command: missing"),
         ("^ok", '"("', 'c.yaml:18: "(" is not a regular expression'),
         ("within: 5", "within: 5s", 'c.yaml:18: "5s" is not a number of seconds'),
