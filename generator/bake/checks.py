@@ -373,7 +373,7 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
     else:
         checks.append(Check("git", "note", "none", needed, "apt-get install git", "every command"))
     if workspace is not None:
-        from generator.bake.push_checks import registry_checks
+        from generator.bake.publish import registry_checks
 
         checks += file_checks(build_everything(workspace))
         checks += registry_checks(facts, workspace, environment)

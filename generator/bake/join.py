@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.bake.publish import Built
+from generator.bake.build import Built
 from generator.bake.run import BakeContext
 from generator.config.reference import parse_reference
 from generator.errors import InputError, Problem

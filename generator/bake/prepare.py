@@ -118,13 +118,13 @@ def make_context(
         *(problem for check in file_checks(build) for problem in check.problems),
         *dirty_problems(build, states),
     ]
-    env, notes = make_environment(plan, options, os.environ)
+    env, notes = make_environment(plan, os.environ, published_base=options.published_base)
     access = None
     try:
         facts = inspect(docker, answers())
         if options.output == "push":
             # only here: its HTTP library takes longer to import than docker to answer
-            from generator.bake.push_checks import push_access
+            from generator.bake.publish import push_access
 
             access = push_access(plan, root, env, facts.engine.insecure)
     except EngineError as error:
@@ -138,7 +138,7 @@ def make_context(
     problems = build_problems(build, facts)
     state, authorities = workspace.project.make_state(), ca_files(plan, root)
     if access is not None:
-        from generator.bake.push_checks import check_tags, client_trust, media_type_note, push_problems
+        from generator.bake.publish import check_tags, client_trust, media_type_note, push_problems
         from generator.registry.publish import movable_tags
 
         prefix = plan.settings.where("PREFIX")
@@ -156,7 +156,7 @@ def make_context(
     # there; what is published is looked at in any case
     others = any(platform != facts.engine.platform for target in build.job.involved for platform in target.platforms)
     if options.output == "push" or (others and (plan.files or plan.settings.images)):
-        from generator.bake.push_checks import base_problems
+        from generator.bake.publish import base_problems
 
         wrong = base_problems(build.job.involved, env, authorities, facts.engine.insecure)
         if options.output == "push":
@@ -206,20 +206,22 @@ def resolved(docker: Docker, workspace: Workspace, bake_file: str, names: Sequen
     plan = workspace.plan
     docker = docker.at(workspace.project.root).with_secrets(*passwords(plan))
     job = make_job(plan, names, options)
-    env, notes = make_environment(plan, options, os.environ)
+    env, notes = make_environment(plan, os.environ, published_base=options.published_base)
     for note in notes:
         say(docker.redact(note))
     args = [*bake_command(job, bake_file, BUILDX_NEEDED), "--print", *(target.name for target in job.targets)]
     return docker.redact(docker.check(args, env=env).stdout)
 
 
-def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def make_environment(
+    plan: Plan, process: Mapping[str, str], *, published_base: bool = False
+) -> tuple[dict[str, str], list[str]]:
     """The environment of bake's process: the plan's value for every HCL variable, whatever the caller has; and notes.
 
     To bake an environment variable silently overrides an HCL variable of its name; here it is ignored with a note.
     """
     env, notes = dict(process), []
-    for name, value in variables(plan, published_base=options.published_base).items():
+    for name, value in variables(plan, published_base=published_base).items():
         stray = env.pop(name, None)
         if name in PROXIES:
             # buildx itself goes through the caller's proxy (to registries); Go reads the lower-case names as well

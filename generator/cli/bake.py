@@ -88,9 +88,9 @@ def command(
     with contextlib.ExitStack() as stack:
         # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
         with contextlib.nullcontext() if only_print else asking(docker, flags["builder"]) as answers:
+            from generator.bake.build import bake, result_table
             from generator.bake.job import Options, not_built
             from generator.bake.prepare import lock_project, make_context, open_workspace, resolved
-            from generator.bake.publish import bake, result_table
 
             options = Options(output, untagged=digests is not None, **flags)
             if not only_print or sets or sources:

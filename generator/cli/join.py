@@ -30,7 +30,7 @@ def command(
     The files must together have every image and platform of the project, from the same settings and sources.
     """
     from generator.bake.join import join
-    from generator.bake.push_checks import release_access
+    from generator.bake.publish import release_access
     from generator.config.reference import below
     from generator.registry.client import Registry
     from generator.registry.explain import not_published

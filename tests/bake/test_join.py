@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from generator.bake.build import Built
 from generator.bake.join import join, write_digests
-from generator.bake.publish import Built
 from generator.errors import InputError
 from generator.progress import quiet
 from generator.project import Project

@@ -137,9 +137,9 @@ def command(
     asked = origin in ("bake", "engine") or not platforms
     with contextlib.ExitStack() as closing:
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
+            from generator.bake.build import export_layouts
             from generator.bake.job import Options, make_job, not_built
             from generator.bake.prepare import lock_project, make_context, open_workspace
-            from generator.bake.publish import export_layouts
             from generator.bundle.report import saved, saved_json
             from generator.loader import build
 

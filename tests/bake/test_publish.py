@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from generator.bake.push_checks import (
+from generator.bake.publish import (
     base_problems,
     check_tags,
     client_trust,
