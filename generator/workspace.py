@@ -35,13 +35,14 @@ class Workspace:
     """A project's plan, what it renders, and the warnings that its files gave.
 
     ``plan`` has the values of ``.env.local`` (proxies, secret files); ``tree`` is made without them, so that it depends
-    on committed files alone.
+    on committed files alone. ``bake_file`` is the path from the root of the bake file that is built.
     """
 
     project: Project
     plan: Plan
     tree: dict[str, str]
     warnings: tuple[Problem, ...]
+    bake_file: str = BAKE_FILE
 
     def drift(self) -> tuple[Change, ...]:
         """Every generated file that is missing, changed or stale on disk."""

@@ -6,7 +6,6 @@ and sources, makes one index of each image's platforms, and writes all tags.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from generator.bake.build import Built
+from generator.bake.publish import path_and_tags
 from generator.bake.run import BakeContext
-from generator.config.reference import parse_reference
 from generator.errors import InputError, Problem
 from generator.files import disk_errors, write_atomically
 from generator.images.image import Contents, PlatformImage, contents, sha256
@@ -116,14 +115,12 @@ def join(
 def _release(workspace: Workspace) -> dict[str, str]:
     """What is built; ``settings`` is the digest of everything that the project renders."""
     settings = workspace.plan.settings
-    rendered = hashlib.sha256()
-    for path, content in sorted(workspace.tree.items()):
-        rendered.update(f"{path}\0{content}\0".encode())
+    rendered = "".join(f"{path}\0{content}\0" for path, content in sorted(workspace.tree.items()))
     return {
         "release": workspace.plan.release,
         "prefix": settings.prefix,
         "tag": settings.tag,
-        "settings": f"sha256:{rendered.hexdigest()}",
+        "settings": sha256(rendered.encode()),
     }
 
 
@@ -227,8 +224,7 @@ def _not_once(plan: Plan, files: Sequence[DigestsFile]) -> Iterator[Problem]:
 
 def _publication(registry: Registry, target: Target, uploads: Sequence[tuple[str, Uploaded]]) -> Publication:
     """The image of all files. Raises InputError if the registry does not have what a file says."""
-    names = [parse_reference(tag) for tag in target.tags]
-    path, tags = names[0].path, tuple(name.tag for name in names)
+    path, tags = path_and_tags(target)
     entries: list[tuple[str, dict[str, Any]]] = []
     images: dict[str, PlatformImage] = {}
     for file, image in uploads:

@@ -60,22 +60,22 @@ def lock_project(project: Project) -> Iterator[None]:
         yield
 
 
-def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> tuple[Workspace, str]:
-    """The workspace to build, and where its bake file is. Raises DriftError if the committed files are stale.
+def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> Workspace:
+    """The workspace to build. Raises DriftError if the committed files are stale.
 
     With flags that change what is rendered, that is written below ``.fategen``; the committed files stay as they are.
     """
     workspace = load(project)
     workspace.require_current()
     if not sets and not sources:
-        return workspace, BAKE_FILE
+        return workspace
     changed = load(project, sets=sets, sources=sources)
     if changed.tree == workspace.tree:
-        return changed, BAKE_FILE
+        return changed
     directory = project.make_state("tree")
     write(compare(changed.tree, directory), directory)
     say("--set or --source changes rendered files: building from .fategen/tree, without changing the committed files")
-    return changed, f"{directory.relative_to(project.root)}/{BAKE_FILE}"
+    return replace(changed, bake_file=f"{directory.relative_to(project.root)}/{BAKE_FILE}")
 
 
 def bake_command(
@@ -97,7 +97,6 @@ def bake_command(
 def make_context(
     docker: Docker,
     workspace: Workspace,
-    bake_file: str,
     names: Sequence[str],
     options: Options,
     answers: Callable[[], Answers],
@@ -126,7 +125,7 @@ def make_context(
             # only here: its HTTP library takes longer to import than docker to answer
             from generator.bake.publish import push_access
 
-            access = push_access(plan, root, env, facts.engine.insecure)
+            access = push_access(workspace, env, facts.engine.insecure)
     except EngineError as error:
         raise_problems(inputs, [Problem("", error.message)] if inputs else [])
         raise
@@ -136,7 +135,7 @@ def make_context(
         options = replace(options, platforms=(platform,))
         build = Build(workspace, make_job(plan, names, options))
     problems = build_problems(build, facts)
-    state, authorities = workspace.project.make_state(), ca_files(plan, root)
+    state, authorities = workspace.project.make_state(), ca_files(workspace)
     if access is not None:
         from generator.bake.publish import check_tags, client_trust, media_type_note, push_problems
         from generator.registry.publish import movable_tags
@@ -176,9 +175,8 @@ def make_context(
     return BakeContext(
         docker=docker,
         workspace=workspace,
-        state=state,
         job=build.job,
-        command=bake_command(build.job, bake_file, facts.buildx, overrides=overrides, readable=readable),
+        command=bake_command(build.job, workspace.bake_file, facts.buildx, overrides=overrides, readable=readable),
         facts=facts,
         env=env,
         view=make_view(build.job, quiet=quiet, verbose=verbose),
@@ -201,7 +199,7 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
             say(f"{state.describe()} is not a git checkout: the published images cannot be traced to a commit")
 
 
-def resolved(docker: Docker, workspace: Workspace, bake_file: str, names: Sequence[str], options: Options) -> str:
+def resolved(docker: Docker, workspace: Workspace, names: Sequence[str], options: Options) -> str:
     """What bake makes of its file with the plan's values (``bake --print``), as JSON. Asks no builder."""
     plan = workspace.plan
     docker = docker.at(workspace.project.root).with_secrets(*passwords(plan))
@@ -209,7 +207,7 @@ def resolved(docker: Docker, workspace: Workspace, bake_file: str, names: Sequen
     env, notes = make_environment(plan, os.environ, published_base=options.published_base)
     for note in notes:
         say(docker.redact(note))
-    args = [*bake_command(job, bake_file, BUILDX_NEEDED), "--print", *(target.name for target in job.targets)]
+    args = [*bake_command(job, workspace.bake_file, BUILDX_NEEDED), "--print", *(target.name for target in job.targets)]
     return docker.redact(docker.check(args, env=env).stdout)
 
 

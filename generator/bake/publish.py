@@ -33,7 +33,7 @@ from generator.images.image import contents, read_pieces
 from generator.images.layout import Layout, empty_layout, top
 from generator.images.oci import platform_name
 from generator.images.strictjson import Malformed, digest, fields, parse
-from generator.plan.plan import Base, Plan, Target
+from generator.plan.plan import Base, Target
 from generator.progress import Bar, say
 from generator.registry.client import Registries, Registry, Repository, access_to, host_of
 from generator.registry.explain import Refusal, find_push_problems, not_published
@@ -63,20 +63,20 @@ def push_problems(targets: Sequence[Target], access: Access) -> list[Refusal]:
     return find_push_problems(access, list(paths)) if paths else []
 
 
-def push_access(plan: Plan, root: Path, environment: Mapping[str, str], insecure: Sequence[str] | None) -> Access:
+def push_access(workspace: Workspace, environment: Mapping[str, str], insecure: Sequence[str] | None) -> Access:
     """How the registry in PREFIX is reached: as docker would, and with CA_BUNDLE's authorities.
 
     ``environment`` is bake's; ``insecure`` are the engine's insecure-registries (None: it is asked). Raises EngineError
     if a credential helper does not answer.
     """
-    host = host_of(parse_reference(f"{plan.settings.prefix}/image"))
-    return access_to(host, environment, insecure, ca_files(plan, root))
+    host = host_of(parse_reference(f"{workspace.plan.settings.prefix}/image"))
+    return access_to(host, environment, insecure, ca_files(workspace))
 
 
 def release_access(workspace: Workspace) -> Access:
     """How a project's registry is reached without a build. Raises EngineError."""
     environment, _ = make_environment(workspace.plan, os.environ)
-    return push_access(workspace.plan, workspace.project.root, environment, None)
+    return push_access(workspace, environment, None)
 
 
 def media_type_note(host: str, media_types: str) -> str:
@@ -147,12 +147,11 @@ def base_problems(
 
 def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapping[str, str]) -> list[Check]:
     """Docker's login for the registry; and, with a builder to push with, whether it accepts a push of every image."""
-    plan, root = workspace.plan, workspace.project.root
-    host = host_of(parse_reference(f"{plan.settings.prefix}/image"))
+    host = host_of(parse_reference(f"{workspace.plan.settings.prefix}/image"))
     needed = f"bake --push to {host}, unless it accepts pushes from everybody"
-    values, _ = make_environment(plan, environment)
+    values, _ = make_environment(workspace.plan, environment)
     try:
-        access = push_access(plan, root, values, facts.engine.insecure if facts else ())
+        access = push_access(workspace, values, facts.engine.insecure if facts else ())
     except EngineError as error:
         return [Check("login", "note", error.message, needed, error.hint, WITHOUT)]
     login = Check("login", "note", "none", needed, GET_LOGIN.format(host=host), WITHOUT)
@@ -161,7 +160,7 @@ def registry_checks(facts: Facts | None, workspace: Workspace, environment: Mapp
     if facts is None:
         return [login]
     accepts = f"{host} accepts a push (bake --push)"
-    if problems := push_problems(plan.targets, access):
+    if problems := push_problems(workspace.plan.targets, access):
         steps = dict.fromkeys(problem.step for problem in problems if problem.step)
         what = "; ".join(problem.what for problem in problems)
         return [login, Check("registry", "note", what, accepts, "; ".join(steps), WITHOUT)]
@@ -206,6 +205,8 @@ def publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, P
             say("unchanged since it was pushed, and the registry still has it: not built again")
         else:
             registry, publications, result = _build(context, access, verify)
+        if options.untagged:
+            publications = [replace(publication, tags=()) for publication in publications]
         with Bar("uploading", context.quiet) as bar:
             published = Publisher(registry, publications, context.state, bar).publish(movable)
     except RegistryError as error:
@@ -235,7 +236,7 @@ def _build(
         registry = Registry(access)
         with workers(AT_ONCE) as pool:
             digests = [result.digests[target.name] for target in targets]
-            return registry, [*pool.map(partial(_uploaded, context, registry), targets, digests)], result
+            return registry, [*pool.map(partial(_uploaded, registry), targets, digests)], result
     sources, result = export_layouts(context)
     if verify:
         verify(sources)
@@ -245,18 +246,19 @@ def _build(
         layout, entry = Layout(source.layout), top(source)
         read = partial(read_pieces, layout, what=f"{target.name}: blob")
         below = contents(layout, entry, target.name)
-        publications.append(Publication(*_path_and_tags(context, target), entry, below, read))
+        publications.append(Publication(*path_and_tags(target), entry, below, read))
     return Registry(access), publications, result
 
 
-def _path_and_tags(context: BakeContext, target: Target) -> tuple[str, tuple[str, ...]]:
+def path_and_tags(target: Target) -> tuple[str, tuple[str, ...]]:
+    """The repository of a target, and the tags that are published in it."""
     names = [parse_reference(tag) for tag in target.tags]
-    return names[0].path, () if context.job.options.untagged else tuple(name.tag for name in names)
+    return names[0].path, tuple(name.tag for name in names)
 
 
-def _uploaded(context: BakeContext, registry: Registry, target: Target, digest: str) -> Publication:
+def _uploaded(registry: Registry, target: Target, digest: str) -> Publication:
     """The publication of an image that the registry has."""
-    path, tags = _path_and_tags(context, target)
+    path, tags = path_and_tags(target)
     entry = registry.pushed(path, digest).descriptor
     return Publication(path, tags, entry, contents(Repository(registry, path), entry, target.name))
 
@@ -297,7 +299,7 @@ def _published_before(
             for name in map(parse_reference, target.tags):
                 if registry.digest(name.path, name.tag) != expected:
                     raise ValueError(f"{name} points to another image")
-            return _uploaded(context, registry, target, expected)
+            return _uploaded(registry, target, expected)
 
         with workers(AT_ONCE) as pool:
             return registry, [*pool.map(unless_moved, context.job.named)]
@@ -351,7 +353,7 @@ def fetching_layouts(
     layout = partial(empty_layout, workspace.project.make_state("layouts"))
     images = [*planned_images(job.targets, platforms, layout), *other_images(others, platforms, layout)]
     environment, _ = make_environment(workspace.plan, os.environ)
-    registries = Registries(environment, authorities=ca_files(workspace.plan, workspace.project.root))
+    registries = Registries(environment, authorities=ca_files(workspace))
     without = frozenset(blob for base in bases for blob in base.blobs())
     with Bar("fetching", quiet) as bar, fetching(images, registries, without=without, progress=bar) as fetch:
         yield fetch

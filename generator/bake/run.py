@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -77,14 +78,13 @@ TICK = 0.2
 
 @dataclass(frozen=True)
 class BakeContext:
-    """What every bake process of one run shares. ``docker`` runs in the project's root; ``state`` is ``.fategen``.
+    """What every bake process of one run shares. ``docker`` runs in the project's root.
 
     ``command`` is ``buildx … bake`` with what all of them need; ``states`` are the local sources, by name.
     """
 
     docker: Docker
     workspace: Workspace
-    state: Path
     job: Job
     command: tuple[str, ...]
     facts: Facts
@@ -94,6 +94,10 @@ class BakeContext:
     states: Mapping[str, Checkout] = field(default_factory=dict)
     access: Access | None = None
     """how the registry is reached, for a push"""
+
+    @property
+    def state(self) -> Path:
+        return self.workspace.project.state
 
     @property
     def oci(self) -> bool:
@@ -123,12 +127,8 @@ def run_bake(
     ``outputs`` says where each target goes; the others stay in the builder's cache. ``again``: this run of fategen has
     built them, so that no step is run again and no build cache is written.
     """
-
     seconds: dict[str, float] = {}
-
-    def once(part: Mapping[str, str], again: bool) -> BakeResult:
-        return _run_once(context, title, part, overrides, again, seconds)
-
+    once = partial(_run_once, context, title, overrides, seconds)
     return with_retries(once, outputs, context.view.note, again=again)
 
 
@@ -190,10 +190,10 @@ def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: st
 def _run_once(
     context: BakeContext,
     title: str,
-    outputs: Mapping[str, str],
     overrides: Sequence[str],
-    again: bool,
     seconds: dict[str, float],
+    outputs: Mapping[str, str],
+    again: bool,
 ) -> BakeResult:
     """Names linked targets too: buildx 0.13 exports one that is not named as an image without a name.
 
@@ -256,16 +256,12 @@ def busy_seconds(job: Job, steps: Iterable[Step]) -> dict[str, float]:
     An image for which only the export ran has none.
     """
     spans: dict[str, list[tuple[float, float]]] = {}
-    for step in _of_images(steps):
+    for step in steps:
+        of_image = step.name.target and not step.name.internal and not step.name.text.startswith(EXPORTING)
         # of a run that was broken off some steps were only announced
-        if step.completed and not step.was_noop and not step.name.text.startswith(EXPORTING):
+        if of_image and step.completed and not step.was_noop:
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
-
-
-def _of_images(steps: Iterable[Step]) -> Iterator[Step]:
-    """The steps that make an image: not what BuildKit does around them, nor build caches."""
-    return (step for step in steps if step.name.target and not step.name.internal and not step.is_cache_step)
 
 
 def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:

@@ -95,13 +95,13 @@ def command(
             options = Options(output, untagged=digests is not None, **flags)
             if not only_print or sets or sources:
                 stack.enter_context(lock_project(project))
-            workspace, bake_file = open_workspace(project, sets, sources)
+            workspace = open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
             if answers is None:
-                click.echo(resolved(docker, workspace, bake_file, names, options), nl=False)
+                click.echo(resolved(docker, workspace, names, options), nl=False)
                 return
-            context = make_context(docker, workspace, bake_file, names, options, answers, quiet=quiet, verbose=verbose)
+            context = make_context(docker, workspace, names, options, answers, quiet=quiet, verbose=verbose)
         for note in not_built(plan, names):
             say(note)
         prefix = plan.settings.prefix

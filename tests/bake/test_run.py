@@ -6,6 +6,7 @@ import contextlib
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -376,7 +377,8 @@ def test_what_a_try_that_failed_built_is_no_cached_image(
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr("time.time", lambda: 0.0)
     facts = Facts(Engine("26", "26", "containerd", "linux/amd64"), (0, 29, 1), Builder("default", "docker"))
-    context = BakeContext(Trying("docker"), workspace(), state, job, ("buildx", "bake"), facts, {}, View(job, print))
+    here = replace(workspace(), project=Project(tmp_path))
+    context = BakeContext(Trying("docker"), here, job, ("buildx", "bake"), facts, {}, View(job, print))
     assert run_bake(context, "building", {}).seconds == {"packages": pytest.approx(3.0)}
     assert not tries
 

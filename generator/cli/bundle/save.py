@@ -144,7 +144,7 @@ def command(
             from generator.loader import build
 
             closing.enter_context(lock_project(project))
-            workspace, bake_file = open_workspace(project, sets, sources)
+            workspace = open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
             names = selected(plan, name, images)
@@ -166,7 +166,7 @@ def command(
             options = Options(platforms=platforms, builder=builder, attestations=False)
             fetching: Fetch | None = None
             if answers is not None and origin == "bake":
-                context = make_context(find_docker(), workspace, bake_file, names, options, answers, quiet=quiet)
+                context = make_context(find_docker(), workspace, names, options, answers, quiet=quiet)
                 layouts, _ = export_layouts(context)
             else:
                 job = make_job(plan, names, options)
