@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from generator.bake.checks import create_command
 from generator.bake.job import Job
-from generator.bake.run import BakeContext, BakeResult, clear_logs, run_bake
+from generator.bake.run import BakeContext, BakeResult, run_bake
 from generator.catalogue.contract import Contract
 from generator.docker.engine import BUILDX_APART
 from generator.docker.git import uncommitted
@@ -78,7 +78,6 @@ def bake(context: BakeContext, verify: Verify | None = None) -> tuple[Built, ...
 
         published, result = publish(context, verify)
         return _report(context, result, published)
-    clear_logs(context.state, context.job)
     if output == "load":
         result = _load(context)
         if verify:
@@ -202,8 +201,6 @@ def export_layouts(context: BakeContext, *, again: bool = False) -> tuple[tuple[
     """
     job = replace(context.job, targets=context.job.named)
     context = replace(context, job=job)
-    if not again:
-        clear_logs(context.state, job)
     layouts = {target.name: empty_layout(context.state / "layouts", target.name) for target in job.targets}
     images = source_images(job, layouts)
     if context.facts.multi_platform:
@@ -316,20 +313,15 @@ def inputs_digest(workspace: Workspace, job: Job, names: Iterable[str], *more: o
     if not all(source.local or re.fullmatch("[0-9a-f]{40}", source.revision) for source in sources):
         return ""
     values = [(v.name, v.value) for v in plan.variables if not v.secret and v.name not in ("PREFIX", "TAG", "BASE_TAG")]
-    sha = hashlib.sha256(repr((values, more)).encode())
-    for part in parts:
-        definition = replace(part, tags=(), contract=Contract())
-        sha.update(repr((definition, workspace.tree.get(part.dockerfile))).encode())
+    definitions = [(replace(part, tags=(), contract=Contract()), workspace.tree.get(part.dockerfile)) for part in parts]
     directories = {source.location for source in sources if source.local}
     directories |= {str(Path(part.dockerfile).parent) for part in parts if part.dockerfile}
     directories |= {context.value for part in parts for context in part.contexts if context.value}
     try:
-        for directory in sorted(directories):
-            for entry in _entries(root / directory):
-                sha.update(repr(entry).encode())
+        entries = [entry for directory in sorted(directories) for entry in _entries(root / directory)]
     except OSError:
         return ""
-    return sha.hexdigest()
+    return hashlib.sha256(repr((values, more, definitions, entries)).encode()).hexdigest()
 
 
 def _entries(directory: Path) -> Iterator[tuple[object, ...]]:

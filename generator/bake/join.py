@@ -143,8 +143,7 @@ def _checked(workspace: Workspace, paths: Sequence[Path]) -> list[DigestsFile]:
     expected = _release(workspace)
     for file in files:
         problems += _of_another_project(file, expected)
-    if files:
-        problems += _other_sources(files)
+    problems += _other_sources(files)
     if not problems:
         problems += _not_once(workspace.plan, files)
     if problems:

@@ -21,7 +21,7 @@ from generator.bake.build import Verify, export_layouts, inputs_digest, media_ty
 from generator.bake.checks import Check, ca_files
 from generator.bake.job import Job
 from generator.bake.prepare import make_environment
-from generator.bake.run import BakeContext, BakeResult, clear_logs, run_bake
+from generator.bake.run import BakeContext, BakeResult, run_bake
 from generator.config.reference import parse_reference
 from generator.config.settings import key_of
 from generator.docker.credentials import certificates, system_bundle
@@ -231,7 +231,6 @@ def _build(
     """
     targets = context.job.named
     if not verify and context.facts.builder.driver != "docker":
-        clear_logs(context.state, context.job)
         result = _upload_from_builder(context)
         registry = Registry(access)
         with workers(AT_ONCE) as pool:

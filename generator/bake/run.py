@@ -70,6 +70,8 @@ UNREACHED = re.compile(
 )
 """How the tools in a step say that a download failed."""
 TRIES = 5
+PAUSE = 3
+"""Seconds between two tries, for an engine that restarts."""
 FIX = "fix it, then run the same command again: finished steps are cached"
 
 TICK = 0.2
@@ -125,8 +127,10 @@ def run_bake(
     """Runs one bake process for all involved targets, and again if the engine failed. Raises BuildError or EngineError.
 
     ``outputs`` says where each target goes; the others stay in the builder's cache. ``again``: this run of fategen has
-    built them, so that no step is run again and no build cache is written.
+    built them, so that no step is run again, no build cache is written, and the logs are kept.
     """
+    if not again:
+        clear_logs(context.state, context.job)
     seconds: dict[str, float] = {}
     once = partial(_run_once, context, title, overrides, seconds)
     return with_retries(once, outputs, context.view.note, again=again)
@@ -138,12 +142,8 @@ def with_retries(
     note: Callable[[str], None],
     *,
     again: bool = False,
-    pause: float = 3,
 ) -> BakeResult:
-    """``run`` for all outputs at once; after a transient failure again, if the engine was too busy with half as many.
-
-    An engine that restarts needs the ``pause``, in seconds.
-    """
+    """``run`` for all outputs at once; after a transient failure again: for half as many if the engine was busy."""
     todo, size, tries = list(outputs.items()), len(outputs), 1
     result: BakeResult | None = None
     while todo or not result:
@@ -158,7 +158,7 @@ def with_retries(
             note(
                 f"the engine {reason}; try {tries} of {TRIES}{', with half as many images at a time' if fewer else ''}"
             )
-            time.sleep(pause)
+            time.sleep(PAUSE)
             continue
         result = replace(result, digests={**result.digests, **made.digests}) if result else made
         todo = todo[size:]
