@@ -15,12 +15,12 @@ from generator.cli.common import (
     change_options,
     directory_option,
     format_option,
+    names_argument,
     open_project,
     platform_option,
     quiet_option,
     say_warnings,
 )
-from generator.cli.complete import complete_images
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
 from generator.errors import InputError, Problem
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=complete_images)
+@names_argument
 @click.option("--push", is_flag=True, help="Push to PREFIX; no tag is written until everything is built.")
 @click.option("--load", is_flag=True, help="Load the images into the local engine.")
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")

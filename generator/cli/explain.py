@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from generator.catalogue.contract import Pair, Words
-from generator.cli.common import change_options, directory_option, open_project
-from generator.cli.complete import complete_images
+from generator.cli.common import change_options, complete_images, directory_option, open_project
 from generator.config.env import LOCAL
 from generator.config.settings import key_of
 from generator.errors import InputError, Problem, did_you_mean

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import click
 
-from generator.cli.common import change_options, directory_option, open_project, say_warnings
-from generator.cli.complete import complete_images
+from generator.cli.common import change_options, directory_option, names_argument, open_project, say_warnings
 from generator.errors import InputError, Problem
 from generator.plan.plan import Target, lacking, linked
 from generator.progress import say
@@ -20,7 +19,7 @@ from generator.workspace import Workspace, load, read_text
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=complete_images)
+@names_argument
 @directory_option
 @change_options
 @click.option("--external", is_flag=True, help="List everything that the build downloads, to mirror it.")

@@ -25,14 +25,15 @@ from generator.bundle.sources import (
 )
 from generator.cli.common import (
     change_options,
+    complete_images,
     directory_option,
     format_option,
     open_project,
+    plan_or_none,
     platform_option,
     quiet_option,
     say_warnings,
 )
-from generator.cli.complete import complete_images, plan_or_none
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
 from generator.errors import InputError, Problem, did_you_mean
