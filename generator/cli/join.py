@@ -41,12 +41,11 @@ def command(
     workspace = load(open_project(directory), sets=sets, sources=sources)
     say_warnings(workspace.warnings)
     access = release_access(workspace)
-    state = workspace.project.make_state()
     try:
         with Bar("publishing", quiet=False) as bar:
-            published = join(workspace, files, Registry(access), state, overwrite=overwrite, progress=bar)
+            published = join(workspace, files, Registry(access), overwrite=overwrite, progress=bar)
     except RegistryError as error:
-        raise not_published(access, workspace.plan.settings.prefix, error, state) from error
+        raise not_published(access, workspace.plan.settings.prefix, error, workspace.project.state) from error
     images: list[dict[str, object]] = []
     rows: list[tuple[str, ...]] = []
     for p in published:
