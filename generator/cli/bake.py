@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from generator.bake.job import Output
     from generator.bake.run import BakeContext
     from generator.images.layout import SourceImage
-    from generator.workspace import Workspace
 
 
 @click.command()
@@ -113,7 +112,7 @@ def command(
 
             commits = source_commits(context)
         begun = time.monotonic()
-        built = bake(context, partial(_verify, context, workspace, output_format, within) if verify else None)
+        built = bake(context, partial(_verify, context, output_format, within) if verify else None)
         if digests:
             write_digests(digests, workspace, commits, built)
             say(f"uploaded without tags; publish it with the other machines' files: fategen join {digests} …")
@@ -125,9 +124,7 @@ def command(
     show(output_format, [image.as_json() for image in built], result_table(built, time.monotonic() - begun))
 
 
-def _verify(
-    context: BakeContext, workspace: Workspace, output_format: str, within: float, sources: Sequence[SourceImage]
-) -> None:
+def _verify(context: BakeContext, output_format: str, within: float, sources: Sequence[SourceImage]) -> None:
     """Checks every platform against its contract, and starts the engine's own platform if there is an engine."""
     from generator.cli.verify import print_results
     from generator.verify.origins import from_layouts
@@ -138,7 +135,7 @@ def _verify(
         say(f"nothing is started: {problem.message}")
     origin = from_layouts(targets, sources, context.state / "verify")
     docker = None if problem else context.docker
-    results = check_images(origin, workspace.project, docker, context.quiet, start_failed=False, within=within)
+    results = check_images(origin, context.workspace.project, docker, context.quiet, start_failed=False, within=within)
     consequence = "nothing was published" if context.job.options.output == "push" else ""
     print_results(results, output_format, only_failures=True, consequence=consequence)
     if bare := [target.name for target in targets if not target.contract.where]:
