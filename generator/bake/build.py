@@ -19,6 +19,7 @@ from generator.docker.engine import BUILDX_APART
 from generator.docker.git import uncommitted
 from generator.errors import EngineError
 from generator.images.layout import SourceImage, empty_layout
+from generator.plan.plan import linked
 from generator.progress import Bar, say
 from generator.project import STATE
 from generator.text import Version, duration, human, parse_version, short_digest, table
@@ -131,7 +132,7 @@ def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Pu
     loaded = loaded_sizes(context) if options.output == "load" else {}
     asked = {job.shown(target.name) for target in job.targets}
     for target in job.targets:
-        below = (name for name in map(job.shown, job.parts[target.name]) if name not in asked)
+        below = (job.shown(part.name) for part in linked(job.involved, [target.name]))
         image = Built(
             image=target.name,
             references=target.tags,
@@ -141,7 +142,7 @@ def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Pu
             seconds=result.seconds.get(target.name, 0.0),
             uncommitted=uncommitted(job.sources(target), context.states),
             cached=target.name not in result.seconds,
-            needed={name: result.seconds.get(name, 0.0) for name in below},
+            needed={name: result.seconds.get(name, 0.0) for name in below if name not in asked},
             state=state,
         )
         if done := published.get(target.name):
@@ -308,7 +309,7 @@ def inputs_digest(workspace: Workspace, job: Job, names: Iterable[str], *more: o
     read. A base image's tag that moves is not noticed.
     """
     plan, root = workspace.plan, workspace.project.root
-    parts = {name: part for parent in names for name, part in job.parts[parent].items()}.values()
+    parts = linked(job.involved, names)
     sources = {source for part in parts for source in part.sources}
     if not all(source.local or re.fullmatch("[0-9a-f]{40}", source.revision) for source in sources):
         return ""
