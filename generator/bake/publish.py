@@ -179,9 +179,8 @@ def client_trust(host: str, environment: Mapping[str, str], authorities: Sequenc
         return {}
     bundle, file = system_bundle(environment), state / "registry-ca.pem"
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in ([bundle, *files] if bundle else files)]
-    file.write_text(
-        "".join(f"{certificate}\n" for text in texts for certificate in _CERTIFICATE.findall(text)), encoding="utf-8"
-    )
+    found = (certificate for text in texts for certificate in _CERTIFICATE.findall(text))
+    write_atomically(file, "".join(f"{certificate}\n" for certificate in found), sync=False)
     return {"SSL_CERT_FILE": str(file)}
 
 
