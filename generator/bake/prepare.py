@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -52,12 +52,10 @@ _CHANGE_THE_BUILD = (
 """Variables of buildx that change what comes out (docs/reference/building/variables of docker's manual)."""
 
 
-@contextlib.contextmanager
-def lock_project(project: Project) -> Iterator[None]:
+def lock_project(project: Project) -> AbstractContextManager[object]:
     """While the block runs, no other fategen builds in this project or fills its layouts; waits for one."""
     waiting = "waiting for another fategen in this project"
-    with lock(project.make_state("layouts") / ".lock", lambda: say(waiting)):
-        yield
+    return lock(project.make_state("layouts") / ".lock", lambda: say(waiting))
 
 
 def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> Workspace:
