@@ -91,7 +91,7 @@ def _normal(context: click.Context, option: click.Parameter, words: tuple[str, .
 
 
 def change_options(function: F) -> F:
-    """``--set`` and ``--source``: values that override ``.env`` for this run."""
+    """``--set`` and ``--source``: values that override ``.env`` for this run, as ``load`` takes them."""
     where = "Build a source from a local checkout, such as library=../library; DIR is relative to the project."
     override = "Override a value of .env for this run."
     function = click.option("--source", "sources", multiple=True, metavar="NAME=DIR", help=where)(function)

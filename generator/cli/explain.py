@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,9 +30,9 @@ Places = Mapping[str, tuple[str, str]]
 @click.argument("name", metavar="IMAGE|KEY", shell_complete=complete_images)
 @directory_option
 @change_options
-def command(name: str, directory: Path, sets: tuple[str, ...], sources: tuple[str, ...]) -> None:
+def command(name: str, directory: Path, **changes: Any) -> None:
     """Show where each value of an image, or the value of a key of .env, comes from: its file and line."""
-    workspace = load(open_project(directory), sets=sets, sources=sources)
+    workspace = load(open_project(directory), **changes)
     plan, places = workspace.plan, load_catalogue(workspace.project, workspace.plan.line)
     targets = {target.name: target for target in (*plan.targets, *plan.unavailable) if not target.inherits}
     if name in targets:

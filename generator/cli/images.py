@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,14 +31,7 @@ from generator.workspace import Workspace, load, read_text
     default="table",
     show_default=True,
 )
-def command(
-    names: tuple[str, ...],
-    directory: Path,
-    sets: tuple[str, ...],
-    sources: tuple[str, ...],
-    external: bool,
-    output_format: str,
-) -> None:
+def command(names: tuple[str, ...], directory: Path, external: bool, output_format: str, **changes: Any) -> None:
     """List the images of the plan, or with --external everything that building them downloads.
 
     "references" prints name and tag of each image, one a line and nothing else, for other tools; "skopeo" prints what
@@ -45,7 +39,7 @@ def command(
     """
     if output_format == "skopeo" and not external:
         raise InputError(Problem("--format skopeo", "lists what to mirror: add --external"))
-    workspace = load(open_project(directory), sets=sets, sources=sources)
+    workspace = load(open_project(directory), **changes)
     say_warnings(workspace.warnings)
     plan = workspace.plan
     selected = plan.select(names) if names else tuple(t for t in (*plan.targets, *plan.unavailable) if not t.inherits)

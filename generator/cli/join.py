@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,14 +18,7 @@ from generator.stdio import show
 @format_option
 @directory_option
 @change_options
-def command(
-    files: tuple[Path, ...],
-    overwrite: bool,
-    output_format: str,
-    directory: Path,
-    sets: tuple[str, ...],
-    sources: tuple[str, ...],
-) -> None:
+def command(files: tuple[Path, ...], overwrite: bool, output_format: str, directory: Path, **changes: Any) -> None:
     """Publish what several machines uploaded with bake --push --digests FILE: one index for each image, then all tags.
 
     The files must together have every image and platform of the project, from the same settings and sources.
@@ -38,7 +32,7 @@ def command(
     from generator.text import human, short_digest, table
     from generator.workspace import load
 
-    workspace = load(open_project(directory), sets=sets, sources=sources)
+    workspace = load(open_project(directory), **changes)
     say_warnings(workspace.warnings)
     access = release_access(workspace)
     try:
