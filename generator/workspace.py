@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os.path
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from generator.catalogue.line import Family, Line, line_name, parse_family, pars
 from generator.config import values
 from generator.config.env import parse_settings, value_of
 from generator.config.settings import Settings
-from generator.errors import DriftError, EngineError, InputError, Problem
+from generator.errors import DriftError, InputError, Problem
 from generator.files import write_atomically
 from generator.plan.plan import Plan, Target, make_plan
 from generator.project import FAMILY_FILE, LINE_FILE, Project, packaged_data, template_name
@@ -34,13 +33,14 @@ class Workspace:
     """A project's plan, what it renders, and the warnings that its files gave.
 
     ``plan`` has the values of ``.env.local`` (proxies, secret files); ``tree`` is made without them, so that it depends
-    on committed files alone.
+    on committed files alone. ``bake_file`` is the path from the root of the bake file that is built.
     """
 
     project: Project
     plan: Plan
     tree: dict[str, str]
     warnings: tuple[Problem, ...]
+    bake_file: str = BAKE_FILE
 
     def drift(self) -> tuple[Change, ...]:
         """Every generated file that is missing, changed or stale on disk."""
@@ -100,8 +100,8 @@ def create(project: Project, release: str = "", family: str = "") -> Workspace:
 
     With the name of a ``family``, first a catalogue, templates and sources of a family of its own.
 
-    Raises InputError if there is an ``.env`` already or the release is unknown, EngineError if the disk refuses;
-    after a failure it can be run again.
+    Raises InputError if there is an ``.env`` already or the release is unknown, EngineError or OSError if the disk
+    refuses; after a failure it can be run again.
     """
     if os.path.lexists(project.env):
         problem = Problem(str(project.env), "already exists and was not changed")
@@ -109,27 +109,17 @@ def create(project: Project, release: str = "", family: str = "") -> Workspace:
     starter = _starter(family) if family else {}
     if existing := [Problem(name, "already exists") for name in starter if os.path.lexists(project.root / name)]:
         raise InputError(existing, hint="a family is begun in a directory without them; nothing was written")
-    made: list[Path] = []
+    made = [Change(name, "missing", "", text) for name, text in starter.items()]
     try:
-        for name, text in starter.items():
-            made.append(project.root / name)
-            made[-1].parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(made[-1], text)
+        write(tuple(made), project.root)
         text, line = _sample(project, release)
-        made.append(project.env)
-        project.root.mkdir(parents=True, exist_ok=True)
         _ignore(project.root / ".gitignore", line.family.slug)
-        write_atomically(project.env, text)
+        made.append(Change(project.env.name, "missing", "", text))
+        write((made[-1],), project.root)
         workspace = load(project)
         write(workspace.drift(), project.root)
-    except BaseException as error:
-        for file in made:
-            file.unlink(missing_ok=True)
-        for directory in (project.root / parent for name in starter for parent in Path(name).parents[:-1]):
-            with contextlib.suppress(OSError):
-                directory.rmdir()  # unless there is something in it
-        if isinstance(error, OSError):
-            raise EngineError(f"cannot write into {project.root}: {error.strerror}") from error
+    except BaseException:
+        write(tuple(replace(change, kind="stale") for change in made), project.root)
         raise
     return workspace
 
@@ -249,6 +239,7 @@ def _ignore(file: Path, family: str) -> None:
     ignored = [line.format(family=family).encode() for line in IGNORED]
     missing = [line for line in ignored if line not in text.splitlines()]
     if missing:
+        file.parent.mkdir(parents=True, exist_ok=True)
         start = text if not text or text.endswith(b"\n") else text + end
         write_atomically(file, start + end.join(missing) + end)
 

@@ -139,10 +139,10 @@ def secret_files(plan: Plan) -> dict[str, str]:
     return {v.name: v.value for v in plan.variables if v.name in names and v.value}
 
 
-def ca_files(plan: Plan, root: Path) -> tuple[Path, ...]:
+def ca_files(workspace: Workspace) -> tuple[Path, ...]:
     """The file that CA_BUNDLE names, if there is one: authorities to trust besides the system's and docker's."""
-    name = secret_files(plan).get("CA_BUNDLE", "")
-    return (root / name,) if name and (root / name).is_file() else ()
+    file = workspace.project.root / workspace.plan.settings.ca_bundle
+    return (file,) if file.is_file() else ()
 
 
 def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator[Problem]:
@@ -372,7 +372,7 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
     else:
         checks.append(Check("git", "note", "none", needed, "apt-get install git", "every command"))
     if workspace is not None:
-        from generator.bake.push_checks import registry_checks
+        from generator.bake.publish import registry_checks
 
         checks += file_checks(build_everything(workspace))
         checks += registry_checks(facts, workspace, environment)

@@ -79,14 +79,11 @@ class Step:
         return bool(self.error) and not self.is_cache_step and not re.search(r"context canceled|Canceled", self.error)
 
 
-EventKind = Literal["started", "finished", "failed", "log", "note"]
-
-
 @dataclass(frozen=True)
 class StepEvent:
     """Something that happened to a step, or (``note``) a line of buildx that belongs to no step."""
 
-    kind: EventKind
+    kind: Literal["started", "finished", "failed", "log", "note"]
     step: Step | None
     text: str = ""
 

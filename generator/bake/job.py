@@ -59,19 +59,9 @@ class Job:
         target = self._by_name.get(name)
         return (target and target.inherits) or name
 
-    @cached_property
-    def parts(self) -> dict[str, dict[str, Target]]:
-        """By each target's name, what it is built from in this run: itself and, by name, all that it is linked to."""
-        parts: dict[str, dict[str, Target]] = {}
-        for target in self.involved:
-            below = (parts.get(context.target, {}) for context in target.contexts)
-            parts[target.name] = {name: part for of_parent in below for name, part in of_parent.items()}
-            parts[target.name][target.name] = target
-        return parts
-
     def sources(self, target: Target) -> set[str]:
         """The names of the sources that a target is built from in this run, its parents' included."""
-        parts = self.parts[target.name].values()
+        parts = linked(self.involved, [target.name])
         labeled = {part.main_source.name for part in parts if part.main_source is not None}
         return labeled | {source.name for part in parts for source in part.sources}
 

@@ -6,16 +6,15 @@ and sources, makes one index of each image's platforms, and writes all tags.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.bake.publish import Built
+from generator.bake.build import Built
+from generator.bake.publish import path_and_tags
 from generator.bake.run import BakeContext
-from generator.config.reference import parse_reference
 from generator.errors import InputError, Problem
 from generator.files import disk_errors, write_atomically
 from generator.images.image import Contents, PlatformImage, contents, sha256
@@ -37,6 +36,7 @@ _RELEASE = ("release", "prefix", "tag", "settings")
 class Uploaded:
     """An image that one machine uploaded: the digest of its manifest, or of its index, and the platforms in it."""
 
+    file: str
     image: str
     digest: str
     platforms: tuple[str, ...]
@@ -82,48 +82,36 @@ def write_digests(path: Path, workspace: Workspace, commits: Mapping[str, str], 
 
 
 def join(
-    workspace: Workspace,
-    files: Sequence[Path],
-    registry: Registry,
-    state: Path,
-    *,
-    overwrite: bool,
-    progress: Progress,
+    workspace: Workspace, files: Sequence[Path], registry: Registry, *, overwrite: bool, progress: Progress
 ) -> tuple[Published, ...]:
     """Publishes the release that these files make together, every tag or none.
 
     Raises InputError with everything that is missing, doubled, stale, edited or of another project; RegistryError;
     EngineError.
     """
-    plan = workspace.plan
-    uploads: dict[str, list[tuple[str, Uploaded]]] = {}
-    for file in _checked(workspace, files):
-        for image in file.images:
-            uploads.setdefault(image.image, []).append((file.file, image))
+    uploads = _checked(workspace, files)
     publications: list[Publication] = []
     problems: list[Problem] = []
-    for target in (target for target in plan.targets if target.is_pushed):
+    for target in (target for target in workspace.plan.targets if target.is_pushed):
         try:
-            publications.append(_publication(registry, target, uploads[target.name]))
+            publications.append(_publication(registry, target, [u for u in uploads if u.image == target.name]))
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems, hint="no tag was written; upload what is missing again, on its machine")
-    movable = movable_tags(plan.settings.movable_tags.split(), overwrite)
-    return Publisher(registry, publications, state, progress).publish(movable)
+    movable = movable_tags(workspace.plan.settings.movable_tags.split(), overwrite)
+    return Publisher(registry, publications, workspace.project.make_state(), progress).publish(movable)
 
 
 def _release(workspace: Workspace) -> dict[str, str]:
     """What is built; ``settings`` is the digest of everything that the project renders."""
     settings = workspace.plan.settings
-    rendered = hashlib.sha256()
-    for path, content in sorted(workspace.tree.items()):
-        rendered.update(f"{path}\0{content}\0".encode())
+    rendered = "".join(f"{path}\0{content}\0" for path, content in sorted(workspace.tree.items()))
     return {
         "release": workspace.plan.release,
         "prefix": settings.prefix,
         "tag": settings.tag,
-        "settings": f"sha256:{rendered.hexdigest()}",
+        "settings": sha256(rendered.encode()),
     }
 
 
@@ -134,8 +122,8 @@ def _checksum(content: Mapping[str, object]) -> str:
 # the files
 
 
-def _checked(workspace: Workspace, paths: Sequence[Path]) -> list[DigestsFile]:
-    """The files, which fit this project and each other and have every image and platform of the plan once."""
+def _checked(workspace: Workspace, paths: Sequence[Path]) -> list[Uploaded]:
+    """What the files have: they fit this project and each other, and have every image and platform of the plan once."""
     problems: list[Problem] = []
     files = []
     for path in paths:
@@ -146,15 +134,15 @@ def _checked(workspace: Workspace, paths: Sequence[Path]) -> list[DigestsFile]:
     expected = _release(workspace)
     for file in files:
         problems += _of_another_project(file, expected)
-    if files:
-        problems += _other_sources(files)
+    problems += _other_sources(files)
+    uploads = [image for file in files for image in file.images]
     if not problems:
-        problems += _not_once(workspace.plan, files)
+        problems += _not_once(workspace.plan, uploads)
     if problems:
         raise InputError(
             problems, hint="no tag was written; on each machine: fategen bake all --push --platform P --digests FILE"
         )
-    return files
+    return uploads
 
 
 def _read(path: Path) -> DigestsFile:
@@ -166,12 +154,12 @@ def _read(path: Path) -> DigestsFile:
             raise InputError(Problem(str(path), f"is not of this version of fategen (it reads {VERSION})"))
         if checksum != _checksum(content):
             raise InputError(Problem(str(path), "was edited, or damaged on its way: its checksum does not match"))
-        sources = fields(content["sources"], "sources", ())
+        sources = {printable(name): commit for name, commit in fields(content["sources"], "sources", ()).items()}
         return DigestsFile(
             file=str(path),
             release={name: printable(text(content[name], name)) for name in _RELEASE},
-            sources={name: text(commit, name) for name, commit in sources.items()},
-            images=tuple(_uploaded(value) for value in items(content["images"], "images")),
+            sources={name: printable(text(commit, name)) for name, commit in sources.items()},
+            images=tuple(_uploaded(value, str(path)) for value in items(content["images"], "images")),
         )
     except OSError as error:
         raise InputError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
@@ -179,10 +167,10 @@ def _read(path: Path) -> DigestsFile:
         raise InputError(Problem(str(path), f"is not a file of fategen bake --push --digests: {error}")) from error
 
 
-def _uploaded(value: object) -> Uploaded:
+def _uploaded(value: object, file: str) -> Uploaded:
     image = fields(value, "images", ("image", "digest", "platforms"))
     platforms = tuple(platform_name(text(name, "platforms")) for name in items(image["platforms"], "platforms"))
-    return Uploaded(printable(text(image["image"], "image")), digest(image["digest"], "digest"), platforms)
+    return Uploaded(file, printable(text(image["image"], "image")), digest(image["digest"], "digest"), platforms)
 
 
 def _of_another_project(file: DigestsFile, expected: Mapping[str, str]) -> Iterator[Problem]:
@@ -205,19 +193,18 @@ def _other_sources(files: Sequence[DigestsFile]) -> Iterator[Problem]:
                 yield Problem(file.file, f"was built from {name} at {commit[:12]}, {by} from {first[:12]}")
 
 
-def _not_once(plan: Plan, files: Sequence[DigestsFile]) -> Iterator[Problem]:
+def _not_once(plan: Plan, uploads: Sequence[Uploaded]) -> Iterator[Problem]:
     """Every image and platform of the plan that is in no file or in two, and what is not in the plan."""
     where: dict[tuple[str, str], str] = {}
     expected = {(t.name, platform) for t in plan.targets if t.is_pushed for platform in t.platforms}
-    for file in files:
-        for image in file.images:
-            for platform in image.platforms:
-                key = image.image, platform
-                if key not in expected:
-                    yield Problem(file.file, f"has {image.image} for {platform}, which this project does not have")
-                elif key in where:
-                    yield Problem(file.file, f"has {image.image} for {platform}, and {where[key]} has it too")
-                where.setdefault(key, file.file)
+    for upload in uploads:
+        for platform in upload.platforms:
+            key = upload.image, platform
+            if key not in expected:
+                yield Problem(upload.file, f"has {upload.image} for {platform}, which this project does not have")
+            elif key in where:
+                yield Problem(upload.file, f"has {upload.image} for {platform}, and {where[key]} has it too")
+            where.setdefault(key, upload.file)
     for name, platform in sorted(expected - where.keys()):
         yield Problem(name, f"{platform} is in none of the files")
 
@@ -225,24 +212,23 @@ def _not_once(plan: Plan, files: Sequence[DigestsFile]) -> Iterator[Problem]:
 # the indexes
 
 
-def _publication(registry: Registry, target: Target, uploads: Sequence[tuple[str, Uploaded]]) -> Publication:
+def _publication(registry: Registry, target: Target, uploads: Sequence[Uploaded]) -> Publication:
     """The image of all files. Raises InputError if the registry does not have what a file says."""
-    names = [parse_reference(tag) for tag in target.tags]
-    path, tags = names[0].path, tuple(name.tag for name in names)
+    path, tags = path_and_tags(target)
     entries: list[tuple[str, dict[str, Any]]] = []
     images: dict[str, PlatformImage] = {}
-    for file, image in uploads:
+    for image in uploads:
         try:
             top = registry.manifest(path, image.digest)
         except RegistryError as error:
             if error.kind != "missing":
                 raise
             missing = f"{target.name}: {registry.access.host}/{path} does not have {image.digest}"
-            raise InputError(Problem(file, missing)) from None
+            raise InputError(Problem(image.file, missing)) from None
         below = contents(Repository(registry, path), top.descriptor, target.name)
         if set(below.platforms) != set(image.platforms):
             has = f"{target.name}: {image.digest} is for {', '.join(below.platforms)}, not {', '.join(image.platforms)}"
-            raise InputError(Problem(file, has))
+            raise InputError(Problem(image.file, has))
         images.update(zip(below.platforms, below.platform_images, strict=True))
         entries += _entries(top, below.platforms[0])
     everything = Contents(tuple(images[platform] for platform in target.platforms), (), ())

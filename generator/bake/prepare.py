@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -51,30 +51,28 @@ _CHANGE_THE_BUILD = (
 """Variables of buildx that change what comes out (docs/reference/building/variables of docker's manual)."""
 
 
-@contextlib.contextmanager
-def lock_project(project: Project) -> Iterator[None]:
+def lock_project(project: Project) -> AbstractContextManager[object]:
     """While the block runs, no other fategen builds in this project or fills its layouts; waits for one."""
     waiting = "waiting for another fategen in this project"
-    with lock(project.make_state("layouts") / ".lock", lambda: say(waiting)):
-        yield
+    return lock(project.make_state("layouts") / ".lock", lambda: say(waiting))
 
 
-def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> tuple[Workspace, str]:
-    """The workspace to build, and where its bake file is. Raises DriftError if the committed files are stale.
+def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> Workspace:
+    """The workspace to build. Raises DriftError if the committed files are stale.
 
     With flags that change what is rendered, that is written below ``.fategen``; the committed files stay as they are.
     """
     workspace = load(project)
     workspace.require_current()
     if not sets and not sources:
-        return workspace, BAKE_FILE
+        return workspace
     changed = load(project, sets=sets, sources=sources)
     if changed.tree == workspace.tree:
-        return changed, BAKE_FILE
+        return changed
     directory = project.make_state("tree")
     write(compare(changed.tree, directory), directory)
     say("--set or --source changes rendered files: building from .fategen/tree, without changing the committed files")
-    return changed, f"{directory.relative_to(project.root)}/{BAKE_FILE}"
+    return replace(changed, bake_file=f"{directory.relative_to(project.root)}/{BAKE_FILE}")
 
 
 def bake_command(
@@ -96,7 +94,6 @@ def bake_command(
 def make_context(
     docker: Docker,
     workspace: Workspace,
-    bake_file: str,
     names: Sequence[str],
     options: Options,
     answers: Callable[[], Answers],
@@ -117,15 +114,15 @@ def make_context(
         *(problem for check in file_checks(build) for problem in check.problems),
         *dirty_problems(build, states),
     ]
-    env, notes = make_environment(plan, options, os.environ)
+    env, notes = make_environment(plan, os.environ, published_base=options.published_base)
     access = None
     try:
         facts = inspect(docker, answers())
         if options.output == "push":
             # only here: its HTTP library takes longer to import than docker to answer
-            from generator.bake.push_checks import push_access
+            from generator.bake.publish import push_access
 
-            access = push_access(plan, root, env, facts.engine.insecure)
+            access = push_access(workspace, env, facts.engine.insecure)
     except EngineError as error:
         raise_problems(inputs, [Problem("", error.message)] if inputs else [])
         raise
@@ -135,9 +132,9 @@ def make_context(
         options = replace(options, platforms=(platform,))
         build = Build(workspace, make_job(plan, names, options))
     problems = build_problems(build, facts)
-    state, authorities = workspace.project.make_state(), ca_files(plan, root)
+    state, authorities = workspace.project.make_state(), ca_files(workspace)
     if access is not None:
-        from generator.bake.push_checks import check_tags, client_trust, media_type_note, push_problems
+        from generator.bake.publish import check_tags, client_trust, media_type_note, push_problems
         from generator.registry.publish import movable_tags
 
         prefix = plan.settings.where("PREFIX")
@@ -155,7 +152,7 @@ def make_context(
     # there; what is published is looked at in any case
     others = any(platform != facts.engine.platform for target in build.job.involved for platform in target.platforms)
     if options.output == "push" or (others and (plan.files or plan.settings.images)):
-        from generator.bake.push_checks import base_problems
+        from generator.bake.publish import base_problems
 
         wrong = base_problems(build.job.involved, env, authorities, facts.engine.insecure)
         if options.output == "push":
@@ -175,9 +172,8 @@ def make_context(
     return BakeContext(
         docker=docker,
         workspace=workspace,
-        state=state,
         job=build.job,
-        command=bake_command(build.job, bake_file, facts.buildx, overrides=overrides, readable=readable),
+        command=bake_command(build.job, workspace.bake_file, facts.buildx, overrides=overrides, readable=readable),
         facts=facts,
         env=env,
         view=make_view(build.job, quiet=quiet, verbose=verbose),
@@ -200,25 +196,27 @@ def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: S
             say(f"{state.describe()} is not a git checkout: the published images cannot be traced to a commit")
 
 
-def resolved(docker: Docker, workspace: Workspace, bake_file: str, names: Sequence[str], options: Options) -> str:
+def resolved(docker: Docker, workspace: Workspace, names: Sequence[str], options: Options) -> str:
     """What bake makes of its file with the plan's values (``bake --print``), as JSON. Asks no builder."""
     plan = workspace.plan
     docker = docker.at(workspace.project.root).with_secrets(*passwords(plan))
     job = make_job(plan, names, options)
-    env, notes = make_environment(plan, options, os.environ)
+    env, notes = make_environment(plan, os.environ, published_base=options.published_base)
     for note in notes:
         say(docker.redact(note))
-    args = [*bake_command(job, bake_file, BUILDX_NEEDED), "--print", *(target.name for target in job.targets)]
+    args = [*bake_command(job, workspace.bake_file, BUILDX_NEEDED), "--print", *(target.name for target in job.targets)]
     return docker.redact(docker.check(args, env=env).stdout)
 
 
-def make_environment(plan: Plan, options: Options, process: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def make_environment(
+    plan: Plan, process: Mapping[str, str], *, published_base: bool = False
+) -> tuple[dict[str, str], list[str]]:
     """The environment of bake's process: the plan's value for every HCL variable, whatever the caller has; and notes.
 
     To bake an environment variable silently overrides an HCL variable of its name; here it is ignored with a note.
     """
     env, notes = dict(process), []
-    for name, value in variables(plan, published_base=options.published_base).items():
+    for name, value in variables(plan, published_base=published_base).items():
         stray = env.pop(name, None)
         if name in PROXIES:
             # buildx itself goes through the caller's proxy (to registries); Go reads the lower-case names as well

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -68,6 +69,8 @@ UNREACHED = re.compile(
 )
 """How the tools in a step say that a download failed."""
 TRIES = 5
+PAUSE = 3
+"""Seconds between two tries, for an engine that restarts."""
 FIX = "fix it, then run the same command again: finished steps are cached"
 
 TICK = 0.2
@@ -76,14 +79,13 @@ TICK = 0.2
 
 @dataclass(frozen=True)
 class BakeContext:
-    """What every bake process of one run shares. ``docker`` runs in the project's root; ``state`` is ``.fategen``.
+    """What every bake process of one run shares. ``docker`` runs in the project's root.
 
     ``command`` is ``buildx … bake`` with what all of them need; ``states`` are the local sources, by name.
     """
 
     docker: Docker
     workspace: Workspace
-    state: Path
     job: Job
     command: tuple[str, ...]
     facts: Facts
@@ -93,6 +95,10 @@ class BakeContext:
     states: Mapping[str, Checkout] = field(default_factory=dict)
     access: Access | None = None
     """how the registry is reached, for a push"""
+
+    @property
+    def state(self) -> Path:
+        return self.workspace.project.state
 
     @property
     def oci(self) -> bool:
@@ -120,14 +126,12 @@ def run_bake(
     """Runs one bake process for all involved targets, and again if the engine failed. Raises BuildError or EngineError.
 
     ``outputs`` says where each target goes; the others stay in the builder's cache. ``again``: this run of fategen has
-    built them, so that no step is run again and no build cache is written.
+    built them, so that no step is run again, no build cache is written, and the logs are kept.
     """
-
+    if not again:
+        clear_logs(context.state, context.job)
     seconds: dict[str, float] = {}
-
-    def once(part: Mapping[str, str], again: bool) -> BakeResult:
-        return _run_once(context, title, part, overrides, again, seconds)
-
+    once = partial(_run_once, context, title, overrides, seconds)
     return with_retries(once, outputs, context.view.note, again=again)
 
 
@@ -137,12 +141,8 @@ def with_retries(
     note: Callable[[str], None],
     *,
     again: bool = False,
-    pause: float = 3,
 ) -> BakeResult:
-    """``run`` for all outputs at once; after a transient failure again, if the engine was too busy with half as many.
-
-    An engine that restarts needs the ``pause``, in seconds.
-    """
+    """``run`` for all outputs at once; after a transient failure again: for half as many if the engine was busy."""
     todo, size, tries = list(outputs.items()), len(outputs), 1
     result: BakeResult | None = None
     while todo or not result:
@@ -157,7 +157,7 @@ def with_retries(
             note(
                 f"the engine {reason}; try {tries} of {TRIES}{', with half as many images at a time' if fewer else ''}"
             )
-            time.sleep(pause)
+            time.sleep(PAUSE)
             continue
         result = replace(result, digests={**result.digests, **made.digests}) if result else made
         todo = todo[size:]
@@ -189,10 +189,10 @@ def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: st
 def _run_once(
     context: BakeContext,
     title: str,
-    outputs: Mapping[str, str],
     overrides: Sequence[str],
-    again: bool,
     seconds: dict[str, float],
+    outputs: Mapping[str, str],
+    again: bool,
 ) -> BakeResult:
     """Names linked targets too: buildx 0.13 exports one that is not named as an image without a name.
 
@@ -255,16 +255,12 @@ def busy_seconds(job: Job, steps: Iterable[Step]) -> dict[str, float]:
     An image for which only the export ran has none.
     """
     spans: dict[str, list[tuple[float, float]]] = {}
-    for step in _of_images(steps):
+    for step in steps:
+        of_image = step.name.target and not step.name.internal and not step.name.text.startswith(EXPORTING)
         # of a run that was broken off some steps were only announced
-        if step.completed and not step.was_noop and not step.name.text.startswith(EXPORTING):
+        if of_image and step.completed and not step.was_noop:
             spans.setdefault(job.shown(step.name.target), []).append((step.started, step.completed))
     return {image: union_length(of_image) for image, of_image in spans.items()}
-
-
-def _of_images(steps: Iterable[Step]) -> Iterator[Step]:
-    """The steps that make an image: not what BuildKit does around them, nor build caches."""
-    return (step for step in steps if step.name.target and not step.name.internal and not step.is_cache_step)
 
 
 def cache_notes(job: Job, steps: Iterable[Step]) -> Iterator[str]:

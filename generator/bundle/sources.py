@@ -164,7 +164,8 @@ def without_building(
     quiet: bool,
 ) -> Iterator[tuple[tuple[SourceImage, ...], Fetch | None]]:
     """The job's images in ``engine``, ``registry`` or ``layout:DIR``; a registry's are fetched until the block ends."""
-    from generator.bake.publish import fetching_layouts, source_images
+    from generator.bake.build import source_images
+    from generator.bake.publish import fetching_layouts
 
     kind, _, place = origin.partition(":")
     if kind == "layout":

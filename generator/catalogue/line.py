@@ -365,7 +365,10 @@ class Party:
     )
     template: str = key(Text("a file below templates/; default: compose.yaml.j2"), default="compose.yaml.j2")
     services: tuple[Pair, ...] = key(
-        MapOf("services whose names differ from their images", Text("the image", ".+", "is not the name of an image", make=Pair))
+        MapOf(
+            "services whose names differ from their images",
+            Text("the image", ".+", "is not the name of an image", make=Pair),
+        )
     )
     smoke: tuple[Smoke, ...] = key(
         MapOf(

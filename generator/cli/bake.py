@@ -15,12 +15,12 @@ from generator.cli.common import (
     change_options,
     directory_option,
     format_option,
+    names_argument,
     open_project,
     platform_option,
     quiet_option,
     say_warnings,
 )
-from generator.cli.complete import complete_images
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
 from generator.errors import InputError, Problem
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     from generator.bake.job import Output
     from generator.bake.run import BakeContext
     from generator.images.layout import SourceImage
-    from generator.workspace import Workspace
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=complete_images)
+@names_argument
 @click.option("--push", is_flag=True, help="Push to PREFIX; no tag is written until everything is built.")
 @click.option("--load", is_flag=True, help="Load the images into the local engine.")
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")
@@ -88,20 +87,20 @@ def command(
     with contextlib.ExitStack() as stack:
         # docker needs a tenth of a second to answer: the rest is imported, and the project read, in that time
         with contextlib.nullcontext() if only_print else asking(docker, flags["builder"]) as answers:
+            from generator.bake.build import bake, result_table
             from generator.bake.job import Options, not_built
             from generator.bake.prepare import lock_project, make_context, open_workspace, resolved
-            from generator.bake.publish import bake, result_table
 
             options = Options(output, untagged=digests is not None, **flags)
             if not only_print or sets or sources:
                 stack.enter_context(lock_project(project))
-            workspace, bake_file = open_workspace(project, sets, sources)
+            workspace = open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
             if answers is None:
-                click.echo(resolved(docker, workspace, bake_file, names, options), nl=False)
+                click.echo(resolved(docker, workspace, names, options), nl=False)
                 return
-            context = make_context(docker, workspace, bake_file, names, options, answers, quiet=quiet, verbose=verbose)
+            context = make_context(docker, workspace, names, options, answers, quiet=quiet, verbose=verbose)
         for note in not_built(plan, names):
             say(note)
         prefix = plan.settings.prefix
@@ -113,7 +112,7 @@ def command(
 
             commits = source_commits(context)
         begun = time.monotonic()
-        built = bake(context, partial(_verify, context, workspace, output_format, within) if verify else None)
+        built = bake(context, partial(_verify, context, output_format, within) if verify else None)
         if digests:
             write_digests(digests, workspace, commits, built)
             say(f"uploaded without tags; publish it with the other machines' files: fategen join {digests} …")
@@ -125,9 +124,7 @@ def command(
     show(output_format, [image.as_json() for image in built], result_table(built, time.monotonic() - begun))
 
 
-def _verify(
-    context: BakeContext, workspace: Workspace, output_format: str, within: float, sources: Sequence[SourceImage]
-) -> None:
+def _verify(context: BakeContext, output_format: str, within: float, sources: Sequence[SourceImage]) -> None:
     """Checks every platform against its contract, and starts the engine's own platform if there is an engine."""
     from generator.cli.verify import print_results
     from generator.verify.origins import from_layouts
@@ -138,7 +135,7 @@ def _verify(
         say(f"nothing is started: {problem.message}")
     origin = from_layouts(targets, sources, context.state / "verify")
     docker = None if problem else context.docker
-    results = check_images(origin, workspace.project, docker, context.quiet, start_failed=False, within=within)
+    results = check_images(origin, context.workspace.project, docker, context.quiet, start_failed=False, within=within)
     consequence = "nothing was published" if context.job.options.output == "push" else ""
     print_results(results, output_format, only_failures=True, consequence=consequence)
     if bare := [target.name for target in targets if not target.contract.where]:

@@ -1,19 +1,59 @@
-"""What commands share: options, warnings, and a group whose commands are imported when they are used."""
+"""What commands share: options, completion, warnings, and a group whose commands are imported when they are used."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
-from generator.errors import InputError, Problem, did_you_mean
+from generator.errors import FategenError, InputError, Problem, did_you_mean
 from generator.progress import say
 from generator.project import Project, find_project
 
+if TYPE_CHECKING:
+    from generator.plan.plan import Plan
+
 F = TypeVar("F", bound=Callable[..., object])
+
+
+def complete_images(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """What the shell offers: images that are not on the line yet, and groups for ``[IMAGE|GROUP]...``.
+
+    Silent outside a project, or if its files are wrong.
+    """
+    from generator.bundle.sources import BUNDLES, DEFAULT, groups_of
+
+    if (plan := plan_or_none(context)) is None:
+        return []
+    shown = plan.targets
+    if parameter.name == "images":
+        # of the bundle; at an option without its value click stops reading, and leaves the argument where it was
+        named = [word for word in (*context.args, *(context.params["bundle_names"] or ())) if word in BUNDLES]
+        shown = plan.select(groups_of(named[0] if named else DEFAULT, plan))
+    # override takes what has a template
+    words = {t.name: t.description for t in shown if not t.inherits and (t.dockerfile or parameter.name != "files")}
+    if parameter.name == "names":
+        words.update((g.name, " ".join(g.images)) for g in plan.groups)
+    given = context.params.get(parameter.name or "") or ()
+    return [CompletionItem(w, help=about) for w, about in words.items() if w.startswith(typed) and w not in given]
+
+
+def plan_or_none(context: click.Context) -> Plan | None:
+    """The plan alone, for completion and hints: nothing is rendered, since a shell waits for it."""
+    from generator.plan.plan import make_plan
+    from generator.workspace import load_settings_and_line
+
+    try:
+        return make_plan(*load_settings_and_line(find_project(context.params.get("directory") or Path())))
+    except FategenError:
+        return None
+
+
+names_argument = click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=complete_images)
 
 directory_option = click.option(
     "-C",
@@ -51,7 +91,7 @@ def _normal(context: click.Context, option: click.Parameter, words: tuple[str, .
 
 
 def change_options(function: F) -> F:
-    """``--set`` and ``--source``: values that override ``.env`` for this run."""
+    """``--set`` and ``--source``: values that override ``.env`` for this run, as ``load`` takes them."""
     where = "Build a source from a local checkout, such as library=../library; DIR is relative to the project."
     override = "Override a value of .env for this run."
     function = click.option("--source", "sources", multiple=True, metavar="NAME=DIR", help=where)(function)

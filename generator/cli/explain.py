@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import click
 
 from generator.catalogue.contract import Pair, Words
-from generator.cli.common import change_options, directory_option, open_project
-from generator.cli.complete import complete_images
+from generator.cli.common import change_options, complete_images, directory_option, open_project
 from generator.config.env import LOCAL
 from generator.config.settings import key_of
 from generator.errors import InputError, Problem, did_you_mean
@@ -30,9 +30,9 @@ Places = Mapping[str, tuple[str, str]]
 @click.argument("name", metavar="IMAGE|KEY", shell_complete=complete_images)
 @directory_option
 @change_options
-def command(name: str, directory: Path, sets: tuple[str, ...], sources: tuple[str, ...]) -> None:
+def command(name: str, directory: Path, **changes: Any) -> None:
     """Show where each value of an image, or the value of a key of .env, comes from: its file and line."""
-    workspace = load(open_project(directory), sets=sets, sources=sources)
+    workspace = load(open_project(directory), **changes)
     plan, places = workspace.plan, load_catalogue(workspace.project, workspace.plan.line)
     targets = {target.name: target for target in (*plan.targets, *plan.unavailable) if not target.inherits}
     if name in targets:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from generator.cli.common import change_options, directory_option, open_project, say_warnings
-from generator.cli.complete import complete_images
+from generator.cli.common import change_options, directory_option, names_argument, open_project, say_warnings
 from generator.errors import InputError, Problem
 from generator.plan.plan import Target, lacking, linked
 from generator.progress import say
@@ -20,7 +20,7 @@ from generator.workspace import Workspace, load, read_text
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=complete_images)
+@names_argument
 @directory_option
 @change_options
 @click.option("--external", is_flag=True, help="List everything that the build downloads, to mirror it.")
@@ -31,14 +31,7 @@ from generator.workspace import Workspace, load, read_text
     default="table",
     show_default=True,
 )
-def command(
-    names: tuple[str, ...],
-    directory: Path,
-    sets: tuple[str, ...],
-    sources: tuple[str, ...],
-    external: bool,
-    output_format: str,
-) -> None:
+def command(names: tuple[str, ...], directory: Path, external: bool, output_format: str, **changes: Any) -> None:
     """List the images of the plan, or with --external everything that building them downloads.
 
     "references" prints name and tag of each image, one a line and nothing else, for other tools; "skopeo" prints what
@@ -46,7 +39,7 @@ def command(
     """
     if output_format == "skopeo" and not external:
         raise InputError(Problem("--format skopeo", "lists what to mirror: add --external"))
-    workspace = load(open_project(directory), sets=sets, sources=sources)
+    workspace = load(open_project(directory), **changes)
     say_warnings(workspace.warnings)
     plan = workspace.plan
     selected = plan.select(names) if names else tuple(t for t in (*plan.targets, *plan.unavailable) if not t.inherits)

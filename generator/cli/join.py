@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,20 +18,13 @@ from generator.stdio import show
 @format_option
 @directory_option
 @change_options
-def command(
-    files: tuple[Path, ...],
-    overwrite: bool,
-    output_format: str,
-    directory: Path,
-    sets: tuple[str, ...],
-    sources: tuple[str, ...],
-) -> None:
+def command(files: tuple[Path, ...], overwrite: bool, output_format: str, directory: Path, **changes: Any) -> None:
     """Publish what several machines uploaded with bake --push --digests FILE: one index for each image, then all tags.
 
     The files must together have every image and platform of the project, from the same settings and sources.
     """
     from generator.bake.join import join
-    from generator.bake.push_checks import release_access
+    from generator.bake.publish import release_access
     from generator.config.reference import below
     from generator.registry.client import Registry
     from generator.registry.explain import not_published
@@ -38,15 +32,14 @@ def command(
     from generator.text import human, short_digest, table
     from generator.workspace import load
 
-    workspace = load(open_project(directory), sets=sets, sources=sources)
+    workspace = load(open_project(directory), **changes)
     say_warnings(workspace.warnings)
     access = release_access(workspace)
-    state = workspace.project.make_state()
     try:
         with Bar("publishing", quiet=False) as bar:
-            published = join(workspace, files, Registry(access), state, overwrite=overwrite, progress=bar)
+            published = join(workspace, files, Registry(access), overwrite=overwrite, progress=bar)
     except RegistryError as error:
-        raise not_published(access, workspace.plan.settings.prefix, error, state) from error
+        raise not_published(access, workspace.plan.settings.prefix, error, workspace.project.state) from error
     images: list[dict[str, object]] = []
     rows: list[tuple[str, ...]] = []
     for p in published:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from generator.cli.common import directory_option, open_project
-from generator.cli.complete import complete_images
+from generator.cli.common import complete_images, directory_option, open_project
 from generator.render.overrides import copy, packaged_files
 from generator.text import WIDTH, table
 from generator.workspace import load_settings_and_line

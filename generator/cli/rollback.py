@@ -49,7 +49,7 @@ def command(directory: Path) -> None:
 
 def _access(directory: Path, host: str) -> Access:
     """As the project reaches its registry, if it is that one: with CA_BUNDLE and its proxy."""
-    from generator.bake.push_checks import release_access
+    from generator.bake.publish import release_access
     from generator.project import find_project
     from generator.registry.client import access_to
     from generator.workspace import load

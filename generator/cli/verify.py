@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from generator.cli.common import directory_option, open_project, platform_option, quiet_option, say_warnings
-from generator.cli.complete import complete_images
+from generator.cli.common import (
+    directory_option,
+    names_argument,
+    open_project,
+    platform_option,
+    quiet_option,
+    say_warnings,
+)
 from generator.errors import BuildError, InputError, Problem
 from generator.progress import say
 from generator.workspace import load
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE|GROUP]...", shell_complete=complete_images)
+@names_argument
 @click.option("--from", "origin", type=click.Choice(["engine", "registry"]), default="engine", show_default=True,
               help="Where the images are; in a registry, all platforms are checked, the engine's started.")  # fmt: skip
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE",

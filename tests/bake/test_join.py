@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from generator.bake.build import Built
 from generator.bake.join import join, write_digests
-from generator.bake.publish import Built
 from generator.errors import InputError
 from generator.progress import quiet
 from generator.project import Project
@@ -55,7 +55,7 @@ class Release:
 
     def join(self, *files: Path) -> tuple[Published, ...]:
         client = self.registry.client()
-        return join(self.workspace, files, client, self.directory, overwrite=False, progress=quiet)
+        return join(self.workspace, files, client, overwrite=False, progress=quiet)
 
     @property
     def tagged(self) -> dict[str, bytes]:
@@ -134,7 +134,7 @@ def signed(**changes: object) -> str:
     "changes",
     [
         {"sources": [1]},
-        {"sources": {"fate": 1}},
+        {"sources": {"\x1b[2J": 1}},
         {"images": [{"image": ["roll"], "digest": "sha256:" + "0" * 64, "platforms": []}]},
         {"images": [{"image": "roll", "digest": "../../secret/manifests/latest", "platforms": []}]},
         {"images": [{"image": "roll", "digest": "sha256:" + "0" * 64, "platforms": ["\x1b[2J"]}]},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.job import Options
+from generator.bake.build import sent_first
 from generator.bake.prepare import (
     attestation,
     bake_command,
@@ -16,7 +16,6 @@ from generator.bake.prepare import (
     outside,
     passwords,
 )
-from generator.bake.publish import sent_first
 from generator.docker.engine import Builder, Engine, Facts, Store
 from generator.errors import DriftError
 from generator.plan.plan import Plan
@@ -57,13 +56,13 @@ def test_paths_outside_of_the_project(tmp_path: Path) -> None:
     ],
 )
 def test_a_stray_variable_is_ignored_and_told(plan: Plan, name: str, said: str) -> None:
-    environment, told = make_environment(plan, Options(), {name: "evil", "PREFIX": "localhost:5000/t", "PATH": "/bin"})
+    environment, told = make_environment(plan, {name: "evil", "PREFIX": "localhost:5000/t", "PATH": "/bin"})
     assert environment["TAG"] == "1" and environment["PATH"] == "/bin"
     assert told == [said]
 
 
 def test_the_callers_proxy_stays_buildxs_own(plan: Plan) -> None:
-    made, notes = make_environment(plan, Options(), {"HTTPS_PROXY": "http://corp:3128"})
+    made, notes = make_environment(plan, {"HTTPS_PROXY": "http://corp:3128"})
     assert made["HTTPS_PROXY"] == "" and made["https_proxy"] == "http://corp:3128"
     assert not notes
 
@@ -71,7 +70,7 @@ def test_the_callers_proxy_stays_buildxs_own(plan: Plan) -> None:
 @pytest.mark.parametrize("provenance", [True, False])
 def test_what_would_change_the_build_is_taken_out(provenance: bool) -> None:
     stray = {"SOURCE_DATE_EPOCH": "0", "BUILDX_BAKE_ENTITLEMENTS_FS": "0", "BUILDX_GIT_LABELS": "1"}
-    made, notes = make_environment(plan_of(provenance=provenance), Options(), {**stray, "DOCKER_HOST": "h"})
+    made, notes = make_environment(plan_of(provenance=provenance), {**stray, "DOCKER_HOST": "h"})
     left = {name: value for name, value in made.items() if name.startswith(("BUILDX", "SOURCE_DATE", "DOCKER"))}
     git = {} if provenance else {"BUILDX_GIT_INFO": "false"}
     assert left == {"DOCKER_HOST": "h", "BUILDX_METADATA_PROVENANCE": "disabled", **git}
@@ -155,9 +154,9 @@ def test_a_value_that_changes_no_rendered_file_builds_the_committed_ones(project
     with pytest.raises(DriftError, match=r"files are out of date with \.env"):
         open_workspace(project, (), ())
     write(load(project).drift(), project_dir)
-    workspace, bake_file = open_workspace(project, (), ())
-    same, same_file = open_workspace(project, (f"TAG={workspace.plan.settings.tag}",), ())
-    assert (same.tree, same_file, bake_file) == (workspace.tree, BAKE_FILE, BAKE_FILE)
-    changed, changed_file = open_workspace(project, ("TAG=other",), ())
-    assert changed_file == f".fategen/tree/{BAKE_FILE}"
+    workspace = open_workspace(project, (), ())
+    same = open_workspace(project, (f"TAG={workspace.plan.settings.tag}",), ())
+    assert (same.tree, same.bake_file, workspace.bake_file) == (workspace.tree, BAKE_FILE, BAKE_FILE)
+    changed = open_workspace(project, ("TAG=other",), ())
+    assert changed.bake_file == f".fategen/tree/{BAKE_FILE}"
     assert not compare(changed.tree, project_dir / ".fategen/tree")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from generator.bake.build import Built, result_table
 from generator.bake.events import Reader, StepEvent
-from generator.bake.publish import Built, result_table
 from generator.bake.run import clear_logs, writing_logs
 from generator.bake.view import View
 from generator.plan.plan import Plan

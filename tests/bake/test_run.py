@@ -6,6 +6,7 @@ import contextlib
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -327,6 +328,12 @@ def test_of_an_engine_that_failed_nobody_has_anything_to_fix(plan: Plan, said: s
 TOO_BUSY = "docker buildx bake failed: failed to solve: DeadlineExceeded: context deadline exceeded"
 
 
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+
+@pytest.mark.usefixtures("no_pause")
 def test_an_engine_that_is_too_busy_exports_fewer_images_at_once() -> None:
     runs: list[tuple[str, bool]] = []
 
@@ -337,13 +344,14 @@ def test_an_engine_that_is_too_busy_exports_fewer_images_at_once() -> None:
         return BakeResult(dict(part), {"a": len(runs)})
 
     notes: list[str] = []
-    result = with_retries(run, {name: f"type={name}" for name in "abcde"}, notes.append, pause=0)
+    result = with_retries(run, {name: f"type={name}" for name in "abcde"}, notes.append)
     assert runs == [("a b c d e", False), ("a b c", False), ("a b", False), ("c d", True), ("e", True)]
     assert (list(result.digests), result.seconds) == (list("abcde"), {"a": 3})
     fewer = "with half as many images at a time"
     assert notes[-1] == f"the engine stopped answering during the build; try 3 of 5, {fewer}"
 
 
+@pytest.mark.usefixtures("no_pause")
 @pytest.mark.parametrize(("message", "runs"), [(TOO_BUSY, 5), ("docker buildx bake failed: no such builder", 1)])
 def test_only_a_failure_that_passes_is_tried_again_five_times_in_all(message: str, runs: int) -> None:
     seen: list[Mapping[str, str]] = []
@@ -353,10 +361,11 @@ def test_only_a_failure_that_passes_is_tried_again_five_times_in_all(message: st
         raise EngineError(message)
 
     with pytest.raises(EngineError):
-        with_retries(run, {}, lambda note: None, pause=0)
+        with_retries(run, {}, lambda note: None)
     assert seen == [{}] * runs
 
 
+@pytest.mark.usefixtures("no_pause")
 def test_what_a_try_that_failed_built_is_no_cached_image(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,11 +381,11 @@ def test_what_a_try_that_failed_built_is_no_cached_image(
             yield SimpleNamespace(lines=lambda tick: lines, finish=lambda: SimpleNamespace(code=code))
 
     state, job = tmp_path / STATE, job_of(plan, "egg")
-    (state / "logs").mkdir(parents=True)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    state.mkdir()
     monkeypatch.setattr("time.time", lambda: 0.0)
     facts = Facts(Engine("26", "26", "containerd", "linux/amd64"), (0, 29, 1), Builder("default", "docker"))
-    context = BakeContext(Trying("docker"), workspace(), state, job, ("buildx", "bake"), facts, {}, View(job, print))
+    here = replace(workspace(), project=Project(tmp_path))
+    context = BakeContext(Trying("docker"), here, job, ("buildx", "bake"), facts, {}, View(job, print))
     assert run_bake(context, "building", {}).seconds == {"packages": pytest.approx(3.0)}
     assert not tries
 

@@ -25,14 +25,15 @@ from generator.bundle.sources import (
 )
 from generator.cli.common import (
     change_options,
+    complete_images,
     directory_option,
     format_option,
     open_project,
+    plan_or_none,
     platform_option,
     quiet_option,
     say_warnings,
 )
-from generator.cli.complete import complete_images, plan_or_none
 from generator.docker.engine import asking
 from generator.docker.process import find_docker
 from generator.errors import InputError, Problem, did_you_mean
@@ -137,14 +138,14 @@ def command(
     asked = origin in ("bake", "engine") or not platforms
     with contextlib.ExitStack() as closing:
         with asking(find_docker().at(project.root), builder) if asked else contextlib.nullcontext() as answers:
+            from generator.bake.build import export_layouts
             from generator.bake.job import Options, make_job, not_built
             from generator.bake.prepare import lock_project, make_context, open_workspace
-            from generator.bake.publish import export_layouts
             from generator.bundle.report import saved, saved_json
             from generator.loader import build
 
             closing.enter_context(lock_project(project))
-            workspace, bake_file = open_workspace(project, sets, sources)
+            workspace = open_workspace(project, sets, sources)
             say_warnings(workspace.warnings)
             plan = workspace.plan
             names = selected(plan, name, images)
@@ -166,7 +167,7 @@ def command(
             options = Options(platforms=platforms, builder=builder, attestations=False)
             fetching: Fetch | None = None
             if answers is not None and origin == "bake":
-                context = make_context(find_docker(), workspace, bake_file, names, options, answers, quiet=quiet)
+                context = make_context(find_docker(), workspace, names, options, answers, quiet=quiet)
                 layouts, _ = export_layouts(context)
             else:
                 job = make_job(plan, names, options)

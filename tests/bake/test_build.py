@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.inputs import inputs_digest
-from generator.bake.publish import bases_digest
+from generator.bake.build import bases_digest, inputs_digest
 from generator.project import Project
 from generator.workspace import Workspace
 from tests.fate_plan import BOTH, job_of, plan_of

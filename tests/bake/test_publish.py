@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from generator.bake.push_checks import (
+from generator.bake.publish import (
     base_problems,
     check_tags,
     client_trust,
@@ -52,7 +52,7 @@ class Asked:
     def problems(self, path: str = "fate/nested", *, ca_bundle: str = "") -> list[str]:
         plan = plan_of(prefix=f"{self.host}/{path}", ca_bundle=ca_bundle)
         targets = [target for target in plan.targets if target.name in ("roll", "proxy", "mysql", "packages")]
-        access = push_access(plan, self.directory, self.environment, ())
+        access = push_access(Workspace(Project(self.directory), plan, {}, ()), self.environment, ())
         problems = [refusal.problem for refusal in push_problems(targets, access)]
         if not problems:
             problems, _ = check_tags(targets, access, lambda _: False)
