@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from generator.bundle.index import BundleIndex
 from generator.images.image import sha256
@@ -29,12 +29,6 @@ INDEX_FILE = "fategen/bundle.json"
 SUMS = "fategen/SHA256SUMS"
 
 Role = Literal["file", "directory", "index", "manifest", "config", "layer"]
-
-
-class Writable(Protocol):
-    """A place for bytes."""
-
-    def write(self, data: bytes, /) -> object: ...
 
 
 def padding(size: int) -> int:

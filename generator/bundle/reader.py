@@ -51,7 +51,7 @@ from generator.images.strictjson import MAX_METADATA_SIZE, Malformed
 from generator.progress import Progress, quiet
 
 _PIECE = 256 << 10
-"""Bytes: a quarter of what the pipe to an engine holds, so that the engine has the others while one is hashed."""
+"""Bytes that are read and hashed at a time."""
 _AGAIN = "get the bundle again from its sender"
 _MISSING = "is missing"
 _SHOWN = 20
@@ -190,6 +190,14 @@ class Bundle:
                 diff_ids = tuple(layer.diff_id for layer in platform_image.layers)
                 add(platform_image.config, (architecture(platform_image.platform), diff_ids))
         return documents
+
+    def chunks(self, member: Member) -> Iterator[bytes]:
+        """The content of a member of a file; the last piece comes when all of it is right, else DamagedError.
+
+        Damage around it does not matter: its digest says whether it is right.
+        """
+        if wrong := (yield from Checker(self).content(member, self.stream.at(member.start))):
+            raise damaged(self, [Damage(member.label, member.images, member.start, member.start + member.size, wrong)])
 
 
 @contextlib.contextmanager

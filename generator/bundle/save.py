@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator.bundle.format import TRAILER, Contents, Member, Writable, contents, header, padding
+from generator.bundle.format import TRAILER, Contents, Member, contents, header, padding
 from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, small_file
 from generator.bundle.reader import inspect
 from generator.config import reference
@@ -27,6 +27,8 @@ from generator.progress import Progress, quiet
 from generator.text import without
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from generator.registry.fetch import Fetch
 
 _MARGIN = 1 << 20
@@ -57,7 +59,7 @@ class SaveResult:
 
 def save(
     images: Sequence[SourceImage],
-    output: Path | Writable,
+    output: Path | SupportsWrite[bytes],
     *,
     name: str,
     bases: Sequence[BundleIndex] = (),
@@ -179,7 +181,7 @@ def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) 
         yield chunk
 
 
-def _write(file: Writable, plan: Contents, read: Read, fetching: Fetch | None, progress: Progress) -> str:
+def _write(file: SupportsWrite[bytes], plan: Contents, read: Read, fetching: Fetch | None, progress: Progress) -> str:
     """Writes all members; returns the sha256 of the written bytes, in hexadecimal."""
     whole = hashlib.sha256()
     done = 0
