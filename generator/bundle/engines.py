@@ -19,8 +19,6 @@ from generator.images.strictjson import Malformed
 from generator.text import printable, without
 
 NOT_IN_ENGINE = "the engine has no image of this name"
-GET_IMAGES = "fategen bake all --load loads your own images, docker pull others; docker image ls lists them"
-"""The next step for it."""
 _KINDS = ("docker", "podman", "containerd")
 _NOT_UNPACKED = re.compile(r"Error unpacking image \S+: apply layer error .*")
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")

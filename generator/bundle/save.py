@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ from generator.config import reference
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import disk_errors, lock, sync_directory, write_atomically
 from generator.images.compression import compression_of
-from generator.images.image import BlobSource, ResolvedImage, read_pieces, sha256
+from generator.images.image import ResolvedImage, read_pieces, sha256
 from generator.images.layout import SourceImage, read_all
-from generator.images.oci import Descriptor, compressed_with
+from generator.images.oci import compressed_with
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
 from generator.text import without
@@ -129,7 +129,7 @@ def root_digest(output: Path) -> str | None:
         return None
 
 
-Read = Callable[[Member, bool], Iterable[bytes]]
+Read = Callable[[Member, bool], Iterator[bytes]]
 """The verified content of a member, in pieces; BundleError at its end if it is not what its digest says.
 
 With True its digest was checked a moment ago."""
@@ -156,9 +156,16 @@ def _planned(
         in_memory.update(image.rewritten)
         stored.update({blob.digest: (image.source, blob) for blob in image.image.blobs()})
 
-    def read(member: Member, hashed: bool) -> Iterable[bytes]:
+    def read(member: Member, hashed: bool) -> Iterator[bytes]:
         content = in_memory.get(member.digest, member.content)
-        return _stored(member, *stored[member.digest], hashed) if content is None else (content,)
+        if content is not None:
+            yield content
+            return
+        (source, blob), what = stored[member.digest], f"{', '.join(member.images)}: {member.role}"
+        for number, chunk in enumerate(read_pieces(source, blob, what, hashed=hashed)):
+            if number == 0 and member.role == "layer" and compression_of(chunk) != compressed_with(blob.media_type):
+                raise BundleError(f"{what} {blob.digest} is not compressed as its media type says", hint=source.hint)
+            yield chunk
 
     return contents(leave_out(index, bases)), read
 
@@ -171,14 +178,6 @@ def _prefix(prefix: str, images: Sequence[ResolvedImage]) -> str:
     names = (reference.repository(name) for image in images for name in image.image.references)
     own = any(name.startswith(f"{full}/") and "/" in without(f"{full}/", name) for name in names)
     return full if own else ""
-
-
-def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) -> Iterator[bytes]:
-    what = f"{', '.join(member.images)}: {member.role}"
-    for number, chunk in enumerate(read_pieces(source, blob, what, hashed=hashed)):
-        if number == 0 and member.role == "layer" and compression_of(chunk) != compressed_with(blob.media_type):
-            raise BundleError(f"{what} {blob.digest} is not compressed as its media type says", hint=source.hint)
-        yield chunk
 
 
 def _write(file: SupportsWrite[bytes], plan: Contents, read: Read, fetching: Fetch | None, progress: Progress) -> str:

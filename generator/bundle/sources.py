@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator.bundle.engines import GET_IMAGES, NOT_IN_ENGINE, DockerEngine
+from generator.bundle.engines import NOT_IN_ENGINE, DockerEngine
 from generator.config.reference import familiar, normalize
 from generator.docker.process import Docker, find_docker
 from generator.errors import EngineError, InputError, Problem, did_you_mean
@@ -121,9 +121,8 @@ def default_platform(engine: Engine, plan: Plan, names: Sequence[str], origin: s
 
 def default_file(title: str, family: str, platforms: Iterable[str]) -> Path:
     """With the family's name as a suffix, and the requested ``platforms``, the same for any order of them."""
-    return Path(
-        "-".join((title, *(platform.replace("/", "-") for platform in sorted(set(platforms))))) + f".{family}.tar"
-    )
+    words = [title, *(platform.replace("/", "-") for platform in sorted(set(platforms)))]
+    return Path(f"{'-'.join(words)}.{family}.tar")
 
 
 def check_output_name(output: Path, bases: Sequence[Path]) -> None:
@@ -194,7 +193,8 @@ def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progre
     names = [image.references[0] for image in images]
     known = engine.inspect(names)
     if missing := [name for name in names if name not in known]:
-        raise InputError([Problem(familiar(name), NOT_IN_ENGINE) for name in missing], hint=GET_IMAGES)
+        hint = "fategen bake all --load loads your own images, docker pull others; docker image ls lists them"
+        raise InputError([Problem(familiar(name), NOT_IN_ENGINE) for name in missing], hint=hint)
     if not images:
         return
     blobs = (images[0].layout / "blobs/sha256").resolve()
