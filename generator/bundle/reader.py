@@ -388,19 +388,15 @@ def verify_rest(bundle: Bundle, progress: Progress = quiet) -> None:
             return [Damage(member.label, member.images, member.offset, member.end, reason)]
         return damages
 
-    # the largest first: at the end no thread waits for one that has just begun with it
-    members = sorted(bundle.contents.members[1:], key=lambda member: -member.size)
+    whole = [member for member in bundle.contents.members[1:] if member.end <= bundle.file_size]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        futures = {m.offset: pool.submit(check, m) for m in members if m.end <= (bundle.file_size or 0)}
         try:
-            # in the order of the file, so that the first error is the same each time
-            damages = [damage for offset in sorted(futures) for damage in futures[offset].result()]
+            # the largest first: at the end no thread waits for one that has just begun with it
+            found = [*pool.map(check, sorted(whole, key=lambda member: -member.size))]
         except BaseException:
             checker.stopped = True
-            for future in futures.values():
-                future.cancel()
             raise
-    check_end(bundle, damages)
+    check_end(bundle, sorted((damage for each in found for damage in each), key=lambda damage: damage.start))
 
 
 def check_end(bundle: Bundle, damages: Sequence[Damage] = ()) -> None:

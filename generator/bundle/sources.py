@@ -147,9 +147,8 @@ def _find_layouts(directory: Path, job: Job) -> dict[str, Path]:
         elif names_image(directory, target.tags):
             layouts[target.name] = directory
         else:
-            problems.append(
-                Problem(target.name, f"{own} is not an OCI layout, and {directory} has no {target.tags[0]}")
-            )
+            wrong = f"{own} is not an OCI layout, and {directory} has no {target.tags[0]}"
+            problems.append(Problem(target.name, wrong))
     if problems:
         raise InputError(problems, hint="skopeo copy docker://NAME:TAG oci:DIR/IMAGE writes one")
     return layouts
