@@ -41,7 +41,7 @@ def open_blobs(path: Path, bases: Sequence[Path] = (), outcome: str = "") -> Ite
         if bundle.file_size is None:
             raise InputError(Problem(bundle.name, "it must be a file, because its blobs are read in any order"))
         check_end(bundle)
-        blobs = {member.digest: (bundle, member) for member in bundle.contents.members if member.is_blob}
+        blobs = {member.digest: (bundle, member) for member in bundle.members if member.is_blob}
         yield Blobs(bundle, {**blobs, **layers_in_bases(bundle, others)})
 
 
@@ -81,7 +81,7 @@ def layers_in_bases(bundle: Bundle, bases: Sequence[Bundle]) -> dict[str, tuple[
     sizes = {layer.digest: blobs[layer.digest].size for layer in bundle.index.missing}
     layers: dict[str, tuple[Bundle, Member]] = {}
     for base in bases:
-        for member in base.contents.members:
+        for member in base.members:
             if member.role == "layer" and sizes.get(member.digest) == member.size:
                 layers.setdefault(member.digest, (base, member))
     return layers

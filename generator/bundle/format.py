@@ -98,20 +98,8 @@ class Member:
         return self.role not in ("file", "directory")
 
 
-@dataclass(frozen=True)
-class Contents:
-    """Every member of a bundle in order, and the size of the whole file in bytes."""
-
-    index: BundleIndex
-    members: tuple[Member, ...]
-
-    @property
-    def size(self) -> int:
-        return self.members[-1].end + len(TRAILER)
-
-
-def contents(index: BundleIndex) -> Contents:
-    """The members of the bundle that ``index`` describes."""
+def members_of(index: BundleIndex) -> tuple[Member, ...]:
+    """Every member of the bundle that ``index`` describes, in order."""
     roles: dict[str, Role] = {}
     users: dict[str, dict[str, None]] = {}
     for image in index.images:
@@ -148,7 +136,7 @@ def contents(index: BundleIndex) -> Contents:
     add(SUMS, "file", sums.encode("ascii"))
     for name, content in loader_files(index):
         add(name, "file", content)
-    return Contents(index, tuple(members))
+    return tuple(members)
 
 
 def loader_files(index: BundleIndex) -> tuple[tuple[str, bytes], ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator.bundle.format import TRAILER, Contents, Member, contents, header, padding
+from generator.bundle.format import TRAILER, Member, header, members_of, padding
 from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, small_file
 from generator.bundle.reader import inspect
 from generator.config import reference
@@ -80,25 +80,27 @@ def save(
     raises BrokenPipeError if nobody reads it any more; who reads it can tell whether it is complete, since a bundle has
     an end.
     """
-    plan, read = _planned(images, name, bases, files or {}, prefix)
+    index, read = _planned(images, name, bases, files or {}, prefix)
+    members = members_of(index)
+    size = members[-1].end + len(TRAILER)
     if isinstance(output, Path):
         check_place(output)
         with _output_file(output) as file:
             # what a killed save left of this file is freed now
-            _check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
-            digest = _write(file, plan, read, fetching, progress)
+            _check_space(output, size, fetching.missing_bytes(output.parent) if fetching else 0)
+            digest = _write(file, members, size, read, fetching, progress)
         sums = output.with_name(output.name + ".sha256")
         with disk_errors(sums, _ANOTHER_DISK):
             write_atomically(sums, f"{digest}  {output.name}\n")
             sync_directory(sums.parent)
-        return SaveResult(output, plan.size, digest, plan.index)
+        return SaveResult(output, size, digest, index)
     try:
-        digest = _write(output, plan, read, fetching, progress)
+        digest = _write(output, members, size, read, fetching, progress)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise EngineError(f"the output cannot be written: {error.strerror}", hint="check where it goes") from error
-    return SaveResult(Path("-"), plan.size, digest, plan.index)
+    return SaveResult(Path("-"), size, digest, index)
 
 
 def leave_out(index: BundleIndex, bases: Sequence[BundleIndex]) -> BundleIndex:
@@ -137,8 +139,8 @@ With True its digest was checked a moment ago."""
 
 def _planned(
     images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes], prefix: str
-) -> tuple[Contents, Read]:
-    """What is written, and what reads it: from layouts, or from memory (a rewritten index, a small file)."""
+) -> tuple[BundleIndex, Read]:
+    """What is saved, and what reads it: from layouts, or from memory (a rewritten index, a small file)."""
     problems = []
     if not NAME.fullmatch(name):
         problems.append(Problem("", f"{name!r} is not a valid bundle name (letters, digits, '.', '_', '-')"))
@@ -167,7 +169,7 @@ def _planned(
                 raise BundleError(f"{what} {blob.digest} is not compressed as its media type says", hint=source.hint)
             yield chunk
 
-    return contents(leave_out(index, bases)), read
+    return leave_out(index, bases), read
 
 
 def _prefix(prefix: str, images: Sequence[ResolvedImage]) -> str:
@@ -180,8 +182,10 @@ def _prefix(prefix: str, images: Sequence[ResolvedImage]) -> str:
     return full if own else ""
 
 
-def _write(file: SupportsWrite[bytes], plan: Contents, read: Read, fetching: Fetch | None, progress: Progress) -> str:
-    """Writes all members; returns the sha256 of the written bytes, in hexadecimal."""
+def _write(
+    file: SupportsWrite[bytes], members: Sequence[Member], size: int, read: Read, fetching: Fetch | None, show: Progress
+) -> str:
+    """Writes all members, ``size`` bytes; returns their sha256, in hexadecimal."""
     whole = hashlib.sha256()
     done = 0
 
@@ -199,17 +203,17 @@ def _write(file: SupportsWrite[bytes], plan: Contents, read: Read, fetching: Fet
             behind = pool.submit(take, data)
             done += len(data)
 
-        for member in plan.members:
+        for member in members:
             put(header(member.name, member.size))
             # while a layer is waited for, errors of the output are noticed
             hashed = fetching is not None and member.role == "layer" and fetching.wait(member.digest, lambda: put(b""))
             for chunk in read(member, hashed):
                 put(chunk)
-                progress(member.label, done, plan.size)
+                show(member.label, done, size)
             put(bytes(padding(member.size)))
         put(TRAILER)
         behind.result()
-    progress("", done, plan.size)
+    show("", done, size)
     return whole.hexdigest()
 
 
