@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from generator.config import reference
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import disk_errors, lock, sync_directory, write_atomically
 from generator.images.compression import compression_of
-from generator.images.image import ResolvedImage, read_pieces, sha256
+from generator.images.image import Image, read_pieces, sha256
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import compressed_with
 from generator.images.strictjson import Malformed
@@ -115,8 +115,8 @@ def leave_out(index: BundleIndex, bases: Sequence[BundleIndex]) -> BundleIndex:
             if digest in layers:
                 users.setdefault(digest, set()).update(manifests)
                 used.add(BaseBundle(base.name, base.root))
-    missing = [MissingLayer(digest, tuple(sorted(manifests))) for digest, manifests in users.items()]
-    return arrange(index.name, index.images, index.files, tuple(used), missing, index.prefix) if missing else index
+    missing = tuple(MissingLayer(digest, tuple(sorted(manifests))) for digest, manifests in users.items())
+    return arrange(replace(index, bases=tuple(used), missing=missing)) if missing else index
 
 
 def root_digest(output: Path) -> str | None:
@@ -148,8 +148,9 @@ def _planned(
         problems.append(Problem("", "a bundle needs at least one image"))
     resolved = read_all(images, problems)
     try:
-        small_files = [small_file(*file) for file in files.items()]
-        index = arrange(name, [image.image for image in resolved], small_files, prefix=_prefix(prefix, resolved))
+        chosen = tuple(image.image for image in resolved)
+        small_files = tuple(small_file(*file) for file in files.items())
+        index = arrange(BundleIndex(name, chosen, files=small_files, prefix=_prefix(prefix, chosen)))
     except Malformed as error:
         raise InputError(Problem("", f"cannot make a bundle of these images: {error}")) from None
     in_memory = {sha256(data): data for data in files.values()}
@@ -172,12 +173,12 @@ def _planned(
     return leave_out(index, bases), read
 
 
-def _prefix(prefix: str, images: Sequence[ResolvedImage]) -> str:
+def _prefix(prefix: str, images: Sequence[Image]) -> str:
     """The full form of a prefix, "" if no image has a path of its own below it."""
     if not prefix:
         return ""
     full = reference.repository(reference.normalize(f"{prefix}/x")).rpartition("/")[0]
-    names = (reference.repository(name) for image in images for name in image.image.references)
+    names = (reference.repository(name) for image in images for name in image.references)
     own = any(name.startswith(f"{full}/") and "/" in without(f"{full}/", name) for name in names)
     return full if own else ""
 

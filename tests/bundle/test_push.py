@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from generator.bundle.format import members_of
-from generator.bundle.index import arrange
+from generator.bundle.index import BundleIndex, arrange
 from generator.bundle.load import renamed
 from generator.bundle.push import push
 from generator.bundle.reader import inspect
@@ -166,7 +166,7 @@ def test_a_prefix_that_no_image_has_is_not_one_of_a_bundle(tmp_path: Path) -> No
     images = inspect(with_paths(tmp_path, "")).index.images
     for prefix in ("localhost:5000/other", "localhost:5000/team/", "\n"):
         with pytest.raises(Malformed, match="no image is below its prefix"):
-            arrange("x", images, prefix=prefix)
+            arrange(BundleIndex("x", images, prefix=prefix))
 
 
 def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: Path) -> None:

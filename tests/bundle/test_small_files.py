@@ -50,13 +50,11 @@ def test_plain_sha256sum_knows_them_and_every_blob(carried: Made) -> None:
 
 
 def test_the_root_digest_covers_name_and_content(made: Made, carried: Made) -> None:
-    images = made.index.images
+    images, files = made.index.images, (("a", b"1"), ("b", b"1"), ("b", b"2"))
     roots = {
         made.index.root,
         carried.index.root,
-        arrange("fate-1.0", images, [small_file("a", b"1")]).root,
-        arrange("fate-1.0", images, [small_file("b", b"1")]).root,
-        arrange("fate-1.0", images, [small_file("b", b"2")]).root,
+        *(BundleIndex("fate-1.0", images, files=(small_file(*file),)).root for file in files),
     }
     assert len(roots) == 5
 
@@ -108,7 +106,7 @@ def test_damage_in_another_one_is_no_reason_to_refuse_it(carried: Made) -> None:
 )
 def test_an_index_with_other_files_is_none(made: Made, files: list[SmallFile]) -> None:
     with pytest.raises(Malformed):
-        arrange("fate-1.0", made.index.images, files)
+        arrange(BundleIndex("fate-1.0", made.index.images, files=tuple(files)))
 
 
 def test_their_order_is_part_of_the_one_spelling(made: Made) -> None:

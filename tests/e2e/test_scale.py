@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from generator.bundle.format import TRAILER, header, members_of, padding
-from generator.bundle.index import arrange
+from generator.bundle.index import BundleIndex, arrange
 from generator.bundle.reader import inspect, verify
 from generator.images.layout import Layout as Directory
 from generator.images.layout import SourceImage, read
@@ -201,7 +201,7 @@ def sparse(tmp_path: Path) -> Path:
         layers.append((blob, str(blob["digest"])))
     layout.finish((layout.manifest(layers), "docker.io/fgtest/big:1.0"))
     found = read(SourceImage(("fgtest/big:1.0",), layout.path, ("linux/amd64",)))
-    members = members_of(arrange("sparse", [found.image]))
+    members = members_of(arrange(BundleIndex("sparse", (found.image,))))
     with (tmp_path / "sparse.fate.tar").open("wb") as file:
         for member in members:
             file.seek(member.offset)
