@@ -26,7 +26,7 @@ from typing import Any
 
 from generator.bundle import SourceImage, extract, inspect, save, verify
 from generator.bundle.bases import open_blobs
-from generator.bundle.format import contents
+from generator.bundle.format import members_of
 from generator.errors import BundleError, InputError
 from generator.images.strictjson import encode
 from tests.bundle.conftest import Made, add_up, descriptors, forged, rewritten
@@ -131,8 +131,9 @@ class Mutator:
     def _forged(self, data: bytes) -> bytes:
         """A bundle with another value in its index or in a document, of which every digest and total is right."""
         try:
-            made = Made(data, contents(inspect(io.BytesIO(data)).index))
-            index, *others = made.plan.members
+            found = inspect(io.BytesIO(data)).index
+            made = Made(data, found, members_of(found))
+            index, *others = made.members
             member = self.random.choice([index, *(m for m in others if m.role in ("index", "manifest", "config"))])
             value = self._value(json.loads(made.content(member.name)))
         except (BundleError, ValueError, RecursionError):
@@ -273,8 +274,8 @@ class Target:
         """Reads it together with a bundle that may be its base."""
         for pair in ((path, self._base), (self._base, path)):
             with open_blobs(pair[0], pair[1:]) as blobs:
-                for blob in blobs.blobs.values():
-                    list(blob.chunks())
+                for bundle, member in blobs.blobs.values():
+                    list(bundle.chunks(member))
 
     def summary(self) -> str:
         return (

@@ -220,7 +220,7 @@ def export_layouts(context: BakeContext, *, again: bool = False) -> tuple[tuple[
             hint="nothing was started",
         )
     result = run_bake(context, "building and loading", {t.name: "type=docker" for t in job.targets}, again=again)
-    from generator.bundle.from_engine import fill_layouts
+    from generator.bundle.sources import fill_layouts
 
     with Bar("reading it back", context.quiet) as bar:
         fill_layouts(context.docker, images, bar, oci=context.oci)

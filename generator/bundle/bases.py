@@ -9,26 +9,10 @@ from pathlib import Path
 
 from generator.bundle.format import Member
 from generator.bundle.index import short_root
-from generator.bundle.reader import Bundle, Checker, Damage, check_end, damaged, open_bundle
+from generator.bundle.reader import Bundle, check_end, open_bundle
 from generator.errors import InputError, Problem
 from generator.images.image import Readable
 from generator.images.oci import Descriptor
-
-
-@dataclass(frozen=True)
-class Blob:
-    """A blob in a bundle file. Damage around it does not matter: its digest says whether it is right."""
-
-    bundle: Bundle
-    member: Member
-
-    def chunks(self) -> Iterator[bytes]:
-        """Its bytes. The last piece comes when all of it is right; else DamagedError."""
-        member = self.member
-        wrong = yield from Checker(self.bundle).content(member, self.bundle.stream.at(member.start))
-        if wrong:
-            damage = Damage(member.label, member.images, member.start, member.start + member.size, wrong)
-            raise damaged(self.bundle, [damage])
 
 
 @dataclass(frozen=True)
@@ -36,13 +20,14 @@ class Blobs:
     """Blobs by digest, each in the bundle's file or in a base bundle's, without those of bases that were not given."""
 
     bundle: Bundle
-    blobs: dict[str, Blob]
+    blobs: dict[str, tuple[Bundle, Member]]
 
     def chunks(self, blob: Descriptor) -> Iterator[bytes]:
         """The bytes of a blob; the last piece only when the whole blob is right. Raises BundleError if it is not,
         InputError for a layer of a base bundle that was not given."""
         if blob.digest in self.blobs:
-            return self.blobs[blob.digest].chunks()
+            bundle, member = self.blobs[blob.digest]
+            return bundle.chunks(member)
         missing = len(self.bundle.index.blobs().keys() - self.blobs.keys())
         count = "1 layer is" if missing == 1 else f"{missing} layers are"
         message = f"is a delta bundle, and {count} in {self.bundle.index.base_names}"
@@ -56,7 +41,7 @@ def open_blobs(path: Path, bases: Sequence[Path] = (), outcome: str = "") -> Ite
         if bundle.file_size is None:
             raise InputError(Problem(bundle.name, "it must be a file, because its blobs are read in any order"))
         check_end(bundle)
-        blobs = {member.digest: Blob(bundle, member) for member in bundle.contents.members if member.is_blob}
+        blobs = {member.digest: (bundle, member) for member in bundle.members if member.is_blob}
         yield Blobs(bundle, {**blobs, **layers_in_bases(bundle, others)})
 
 
@@ -90,13 +75,13 @@ def missing_bases(bundle: Bundle, given: Collection[Bundle]) -> str:
     return ", ".join(dict.fromkeys(base.label for base in wanted))
 
 
-def layers_in_bases(bundle: Bundle, bases: Sequence[Bundle]) -> dict[str, Blob]:
+def layers_in_bases(bundle: Bundle, bases: Sequence[Bundle]) -> dict[str, tuple[Bundle, Member]]:
     """The layers that the bundle leaves out and a base has, by digest."""
     blobs = bundle.index.blobs()
     sizes = {layer.digest: blobs[layer.digest].size for layer in bundle.index.missing}
-    layers: dict[str, Blob] = {}
+    layers: dict[str, tuple[Bundle, Member]] = {}
     for base in bases:
-        for member in base.contents.members:
+        for member in base.members:
             if member.role == "layer" and sizes.get(member.digest) == member.size:
-                layers.setdefault(member.digest, Blob(base, member))
+                layers.setdefault(member.digest, (base, member))
     return layers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import json
 import platform
@@ -20,12 +19,6 @@ from generator.images.strictjson import Malformed
 from generator.text import printable, without
 
 NOT_IN_ENGINE = "the engine has no image of this name"
-GET_IMAGES = "fategen bake all --load loads your own images, docker pull others; docker image ls lists them"
-"""The next step for it."""
-_SET_PIPE_SIZE = 1031
-"""F_SETPIPE_SZ of fcntl(2), which Python before 3.10 does not name."""
-_PIPE = 1 << 20
-"""Bytes of the pipe to the engine, the most that Linux allows without privileges: 16 times fewer context switches."""
 _KINDS = ("docker", "podman", "containerd")
 _NOT_UNPACKED = re.compile(r"Error unpacking image \S+: apply layer error .*")
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
@@ -101,8 +94,6 @@ class Engine:
         When ``pieces`` raises, the engine is stopped so that it cannot take what it got for a whole archive.
         """
         with self._command.start([*self._load, *self._for_platform(platform)], feed=True) as child:
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(child.pipe.fileno(), _SET_PIPE_SIZE, _PIPE)
             for piece in pieces:
                 child.pipe.write(piece)
             done = child.finish()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from generator.bundle.index import BundleIndex
 from generator.images.image import sha256
@@ -29,12 +29,6 @@ INDEX_FILE = "fategen/bundle.json"
 SUMS = "fategen/SHA256SUMS"
 
 Role = Literal["file", "directory", "index", "manifest", "config", "layer"]
-
-
-class Writable(Protocol):
-    """A place for bytes."""
-
-    def write(self, data: bytes, /) -> object: ...
 
 
 def padding(size: int) -> int:
@@ -104,20 +98,8 @@ class Member:
         return self.role not in ("file", "directory")
 
 
-@dataclass(frozen=True)
-class Contents:
-    """Every member of a bundle in order, and the size of the whole file in bytes."""
-
-    index: BundleIndex
-    members: tuple[Member, ...]
-
-    @property
-    def size(self) -> int:
-        return self.members[-1].end + len(TRAILER)
-
-
-def contents(index: BundleIndex) -> Contents:
-    """The members of the bundle that ``index`` describes."""
+def members_of(index: BundleIndex) -> tuple[Member, ...]:
+    """Every member of the bundle that ``index`` describes, in order."""
     roles: dict[str, Role] = {}
     users: dict[str, dict[str, None]] = {}
     for image in index.images:
@@ -154,7 +136,7 @@ def contents(index: BundleIndex) -> Contents:
     add(SUMS, "file", sums.encode("ascii"))
     for name, content in loader_files(index):
         add(name, "file", content)
-    return Contents(index, tuple(members))
+    return tuple(members)
 
 
 def loader_files(index: BundleIndex) -> tuple[tuple[str, bytes], ...]:

@@ -193,16 +193,8 @@ def _read(kind: Any, value: object, where: str) -> Any:
     return kind(**{name: _read(_FIELDS[kind][name], members[key], f"{where}.{key}") for name, key in keys.items()})
 
 
-def arrange(
-    name: str,
-    images: Sequence[Image],
-    files: Sequence[SmallFile] = (),
-    bases: Sequence[BaseBundle] = (),
-    missing: Sequence[MissingLayer] = (),
-    prefix: str = "",
-) -> BundleIndex:
-    """The index of a bundle, in canonical order and checked as if it had been read. Raises Malformed."""
-    index = BundleIndex(name, tuple(images), tuple(bases), tuple(missing), tuple(files), prefix)
+def arrange(index: BundleIndex) -> BundleIndex:
+    """The same in canonical order, checked as if it had been read. Raises Malformed."""
     return decode(_ordered(index).encode())
 
 

@@ -114,10 +114,10 @@ def load(
                     if member.name in wanted:
                         yield from pieces
                 for digest in needed:
-                    layer = in_bases[digest]
-                    yield header(layer.member.name, layer.member.size)
-                    yield from layer.chunks()
-                    yield bytes(padding(layer.member.size))
+                    base, layer = in_bases[digest]
+                    yield header(layer.name, layer.size)
+                    yield from base.chunks(layer)
+                    yield bytes(padding(layer.size))
                 names_before.may_change = True
                 for name, content in loader_files(chosen):
                     yield header(name, len(content)) + content + bytes(padding(len(content)))

@@ -87,12 +87,12 @@ def _publications(blobs: Blobs, prefix: str, only: Sequence[str]) -> list[Public
         images[image.target.digest] = image
         for name in map(parse_reference, image.references):
             tags.setdefault((name.path, image.target.digest), {})[name.tag] = None
-    return [_publication(blobs, path, tuple(names), images[digest]) for (path, digest), names in tags.items()]
-
-
-def _publication(blobs: Blobs, path: str, tags: tuple[str, ...], image: Image) -> Publication:
-    manifests = tuple(platform_image.manifest for platform_image in image.platform_images)
-    below = tuple(blob for blob in image.blobs() if blob not in (image.target, *manifests))
-    everything = Contents(image.platform_images, manifests, below)
-    absent = frozenset(blob.digest for blob in below if blob.digest not in blobs.blobs)
-    return Publication(path, tags, image.target, everything, blobs.chunks, absent)
+    publications = []
+    for (path, digest), names in tags.items():
+        image = images[digest]
+        manifests = tuple(platform_image.manifest for platform_image in image.platform_images)
+        below = tuple(blob for blob in image.blobs() if blob not in (image.target, *manifests))
+        everything = Contents(image.platform_images, manifests, below)
+        absent = frozenset(blob.digest for blob in below if blob.digest not in blobs.blobs)
+        publications.append(Publication(path, tuple(names), image.target, everything, blobs.chunks, absent))
+    return publications

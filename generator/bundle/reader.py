@@ -27,11 +27,10 @@ from generator.bundle.format import (
     FOLDER,
     INDEX_FILE,
     TRAILER,
-    Contents,
     Member,
-    contents,
     header,
     index_size,
+    members_of,
     padding,
 )
 from generator.bundle.index import BundleIndex, decode, short_root
@@ -51,7 +50,7 @@ from generator.images.strictjson import MAX_METADATA_SIZE, Malformed
 from generator.progress import Progress, quiet
 
 _PIECE = 256 << 10
-"""Bytes: a quarter of what the pipe to an engine holds, so that the engine has the others while one is hashed."""
+"""Bytes that are read and hashed at a time."""
 _AGAIN = "get the bundle again from its sender"
 _MISSING = "is missing"
 _SHOWN = 20
@@ -94,7 +93,7 @@ class Inspection:
 def inspect(source: Path | Readable) -> Inspection:
     """Read the index, the first member, and nothing else. Its root digest is checked, the rest is unread."""
     with open_bundle(source) as bundle:
-        return Inspection(bundle.name, bundle.index, bundle.contents.size, bundle.file_size)
+        return Inspection(bundle.name, bundle.index, bundle.size, bundle.file_size)
 
 
 def verify(source: Path | Readable, *, approve: Approve | None = None, progress: Progress = quiet) -> Inspection:
@@ -102,7 +101,7 @@ def verify(source: Path | Readable, *, approve: Approve | None = None, progress:
     with open_bundle(source) as bundle:
         signer = approve(bundle.index, bundle.name) if approve else ""
         verify_rest(bundle, progress)
-        return Inspection(bundle.name, bundle.index, bundle.contents.size, bundle.file_size, signer)
+        return Inspection(bundle.name, bundle.index, bundle.size, bundle.file_size, signer)
 
 
 def extract(source: Path | Readable, name: str) -> bytes:
@@ -113,7 +112,7 @@ def extract(source: Path | Readable, name: str) -> bytes:
             wrong = f"is not in {bundle.name}{did_you_mean(name, names)}"
             raise InputError(Problem(name, wrong), hint=f"it holds {', '.join(names) or 'images only'}")
         checker = Checker(bundle)
-        for member in bundle.contents.members[1:]:
+        for member in bundle.members[1:]:
             damages: list[Damage] = []
             data = b"".join(checker.member(member, bundle.stream, damages))
             if member.name == FOLDER + name:
@@ -162,14 +161,16 @@ class Bundle:
     messages about its damage: what became of the command."""
 
     name: str
-    contents: Contents
+    index: BundleIndex
+    members: tuple[Member, ...]
     stream: Stream
     file_size: int | None
     outcome: str = ""
 
     @property
-    def index(self) -> BundleIndex:
-        return self.contents.index
+    def size(self) -> int:
+        """Bytes that the file must have."""
+        return self.members[-1].end + len(TRAILER)
 
     @cached_property
     def documents(self) -> dict[str, set[tuple[str, Hashable]]]:
@@ -191,6 +192,14 @@ class Bundle:
                 add(platform_image.config, (architecture(platform_image.platform), diff_ids))
         return documents
 
+    def chunks(self, member: Member) -> Iterator[bytes]:
+        """The content of a member of a file; the last piece comes when all of it is right, else DamagedError.
+
+        Damage around it does not matter: its digest says whether it is right.
+        """
+        if wrong := (yield from Checker(self).content(member, self.stream.at(member.start))):
+            raise damaged(self, [Damage(member.label, member.images, member.start, member.start + member.size, wrong)])
+
 
 @contextlib.contextmanager
 def open_bundle(source: Path | Readable, outcome: str = "") -> Iterator[Bundle]:
@@ -207,7 +216,8 @@ def open_bundle(source: Path | Readable, outcome: str = "") -> Iterator[Bundle]:
                 stream.sha = hashlib.sha256()
         else:
             stream = Stream(source, str(getattr(source, "name", "the input")))
-        yield Bundle(stream.name, _read_index(stream), stream, file_size, outcome)
+        index = _read_index(stream)
+        yield Bundle(stream.name, index, members_of(index), stream, file_size, outcome)
 
 
 def file_or_stdin(file: Path) -> Path | Readable:
@@ -229,8 +239,8 @@ def _open(path: Path) -> io.FileIO:
         raise InputError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
 
 
-def _read_index(stream: Stream) -> Contents:
-    """Read the first member, and derive all others from the index in it."""
+def _read_index(stream: Stream) -> BundleIndex:
+    """Read the first member: all others follow from the index in it."""
     name, block = stream.name, stream.take(BLOCK)
     if not block:
         raise BundleError(f"{name} is empty", hint="copy it again")
@@ -248,7 +258,7 @@ def _read_index(stream: Stream) -> Contents:
     try:
         if data[size:].strip(b"\0"):
             raise Malformed("its padding is not zero")
-        return contents(decode(data[:size]))
+        return decode(data[:size])
     except Malformed as error:
         where = f"bytes {BLOCK:,}-{BLOCK + len(data) - 1:,} of the file ({INDEX_FILE})"
         hint = "copy that range again, or the whole file"
@@ -305,15 +315,13 @@ class DamagedError(BundleError):
 
 def damaged(bundle: Bundle, damages: Sequence[Damage], *, end: int | None = None) -> DamagedError:
     """The error for a damaged file, which ends at ``end`` bytes if it is cut short."""
-    name, size, root = bundle.name, bundle.contents.size, short_root(bundle.index.root)
+    name, size, root = bundle.name, bundle.size, short_root(bundle.index.root)
     damages = list(damages)
     listed = "".join(f"\n    {damage}" for damage in damages[:_SHOWN])
     listed += f"\n    and {len(damages) - _SHOWN:,} more" if len(damages) > _SHOWN else ""
     if end is not None:
         missing = [
-            Damage(m.label, m.images, max(m.offset, end), m.end, _MISSING)
-            for m in bundle.contents.members
-            if m.end > end
+            Damage(m.label, m.images, max(m.offset, end), m.end, _MISSING) for m in bundle.members if m.end > end
         ]
         images = ", ".join(dict.fromkeys(image for damage in missing for image in damage.images))
         message = f"{name} is cut short: it has {end:,} of {size:,} bytes{images and f'; lost: parts of {images}'}"
@@ -336,7 +344,7 @@ def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[
     """
     checker = Checker(bundle, progress)
     damages: list[Damage] = []
-    for member in bundle.contents.members[1:]:
+    for member in bundle.members[1:]:
         pieces = checker.member(member, bundle.stream, damages)
         if not damages:
             yield member, pieces
@@ -380,24 +388,20 @@ def verify_rest(bundle: Bundle, progress: Progress = quiet) -> None:
             return [Damage(member.label, member.images, member.offset, member.end, reason)]
         return damages
 
-    # the largest first: at the end no thread waits for one that has just begun with it
-    members = sorted(bundle.contents.members[1:], key=lambda member: -member.size)
+    whole = [member for member in bundle.members[1:] if member.end <= bundle.file_size]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        futures = {m.offset: pool.submit(check, m) for m in members if m.end <= (bundle.file_size or 0)}
         try:
-            # in the order of the file, so that the first error is the same each time
-            damages = [damage for offset in sorted(futures) for damage in futures[offset].result()]
+            # the largest first: at the end no thread waits for one that has just begun with it
+            found = [*pool.map(check, sorted(whole, key=lambda member: -member.size))]
         except BaseException:
             checker.stopped = True
-            for future in futures.values():
-                future.cancel()
             raise
-    check_end(bundle, damages)
+    check_end(bundle, sorted((damage for each in found for damage in each), key=lambda damage: damage.start))
 
 
 def check_end(bundle: Bundle, damages: Sequence[Damage] = ()) -> None:
     """Raises DamagedError if the bundle does not end as it must, or there are ``damages`` before."""
-    size, damages, stream = bundle.contents.size, list(damages), bundle.stream
+    size, damages, stream = bundle.size, list(damages), bundle.stream
     if bundle.file_size is not None:
         stream = stream.at(size - len(TRAILER))
     trailer = stream.take(len(TRAILER))
@@ -418,7 +422,7 @@ class Checker:
     """Checks members of one bundle, possibly in several threads. Set ``stopped`` to end them all."""
 
     def __init__(self, bundle: Bundle, progress: Progress = quiet) -> None:
-        self._bundle, self._progress, self._done = bundle, progress, bundle.contents.members[0].end
+        self._bundle, self._progress, self._done = bundle, progress, bundle.members[0].end
         self._lock = threading.Lock()
         self.stopped = False
 
@@ -487,7 +491,7 @@ class Checker:
             raise KeyboardInterrupt
         with self._lock:
             self._done += size
-            self._progress(what, self._done, self._bundle.contents.size)
+            self._progress(what, self._done, self._bundle.size)
 
 
 def _content(data: bytes, media_type: str) -> tuple[Hashable, str]:

@@ -6,27 +6,29 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator.bundle.format import TRAILER, Contents, Member, Writable, contents, header, padding
+from generator.bundle.format import TRAILER, Member, header, members_of, padding
 from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, small_file
 from generator.bundle.reader import inspect
 from generator.config import reference
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import disk_errors, lock, sync_directory, write_atomically
 from generator.images.compression import compression_of
-from generator.images.image import BlobSource, ResolvedImage, read_pieces, sha256
+from generator.images.image import Image, read_pieces, sha256
 from generator.images.layout import SourceImage, read_all
-from generator.images.oci import Descriptor, compressed_with
+from generator.images.oci import compressed_with
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
 from generator.text import without
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from generator.registry.fetch import Fetch
 
 _MARGIN = 1 << 20
@@ -57,7 +59,7 @@ class SaveResult:
 
 def save(
     images: Sequence[SourceImage],
-    output: Path | Writable,
+    output: Path | SupportsWrite[bytes],
     *,
     name: str,
     bases: Sequence[BundleIndex] = (),
@@ -78,25 +80,27 @@ def save(
     raises BrokenPipeError if nobody reads it any more; who reads it can tell whether it is complete, since a bundle has
     an end.
     """
-    plan, read = _planned(images, name, bases, files or {}, prefix)
+    index, read = _planned(images, name, bases, files or {}, prefix)
+    members = members_of(index)
+    size = members[-1].end + len(TRAILER)
     if isinstance(output, Path):
         check_place(output)
         with _output_file(output) as file:
             # what a killed save left of this file is freed now
-            _check_space(output, plan.size, fetching.missing_bytes(output.parent) if fetching else 0)
-            digest = _write(file, plan, read, fetching, progress)
+            _check_space(output, size, fetching.missing_bytes(output.parent) if fetching else 0)
+            digest = _write(file, members, size, read, fetching, progress)
         sums = output.with_name(output.name + ".sha256")
         with disk_errors(sums, _ANOTHER_DISK):
             write_atomically(sums, f"{digest}  {output.name}\n")
             sync_directory(sums.parent)
-        return SaveResult(output, plan.size, digest, plan.index)
+        return SaveResult(output, size, digest, index)
     try:
-        digest = _write(output, plan, read, fetching, progress)
+        digest = _write(output, members, size, read, fetching, progress)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise EngineError(f"the output cannot be written: {error.strerror}", hint="check where it goes") from error
-    return SaveResult(Path("-"), plan.size, digest, plan.index)
+    return SaveResult(Path("-"), size, digest, index)
 
 
 def leave_out(index: BundleIndex, bases: Sequence[BundleIndex]) -> BundleIndex:
@@ -111,8 +115,8 @@ def leave_out(index: BundleIndex, bases: Sequence[BundleIndex]) -> BundleIndex:
             if digest in layers:
                 users.setdefault(digest, set()).update(manifests)
                 used.add(BaseBundle(base.name, base.root))
-    missing = [MissingLayer(digest, tuple(sorted(manifests))) for digest, manifests in users.items()]
-    return arrange(index.name, index.images, index.files, tuple(used), missing, index.prefix) if missing else index
+    missing = tuple(MissingLayer(digest, tuple(sorted(manifests))) for digest, manifests in users.items())
+    return arrange(replace(index, bases=tuple(used), missing=missing)) if missing else index
 
 
 def root_digest(output: Path) -> str | None:
@@ -127,7 +131,7 @@ def root_digest(output: Path) -> str | None:
         return None
 
 
-Read = Callable[[Member, bool], Iterable[bytes]]
+Read = Callable[[Member, bool], Iterator[bytes]]
 """The verified content of a member, in pieces; BundleError at its end if it is not what its digest says.
 
 With True its digest was checked a moment ago."""
@@ -135,8 +139,8 @@ With True its digest was checked a moment ago."""
 
 def _planned(
     images: Sequence[SourceImage], name: str, bases: Sequence[BundleIndex], files: Mapping[str, bytes], prefix: str
-) -> tuple[Contents, Read]:
-    """What is written, and what reads it: from layouts, or from memory (a rewritten index, a small file)."""
+) -> tuple[BundleIndex, Read]:
+    """What is saved, and what reads it: from layouts, or from memory (a rewritten index, a small file)."""
     problems = []
     if not NAME.fullmatch(name):
         problems.append(Problem("", f"{name!r} is not a valid bundle name (letters, digits, '.', '_', '-')"))
@@ -144,8 +148,9 @@ def _planned(
         problems.append(Problem("", "a bundle needs at least one image"))
     resolved = read_all(images, problems)
     try:
-        small_files = [small_file(*file) for file in files.items()]
-        index = arrange(name, [image.image for image in resolved], small_files, prefix=_prefix(prefix, resolved))
+        chosen = tuple(image.image for image in resolved)
+        small_files = tuple(small_file(*file) for file in files.items())
+        index = arrange(BundleIndex(name, chosen, files=small_files, prefix=_prefix(prefix, chosen)))
     except Malformed as error:
         raise InputError(Problem("", f"cannot make a bundle of these images: {error}")) from None
     in_memory = {sha256(data): data for data in files.values()}
@@ -154,33 +159,34 @@ def _planned(
         in_memory.update(image.rewritten)
         stored.update({blob.digest: (image.source, blob) for blob in image.image.blobs()})
 
-    def read(member: Member, hashed: bool) -> Iterable[bytes]:
+    def read(member: Member, hashed: bool) -> Iterator[bytes]:
         content = in_memory.get(member.digest, member.content)
-        return _stored(member, *stored[member.digest], hashed) if content is None else (content,)
+        if content is not None:
+            yield content
+            return
+        (source, blob), what = stored[member.digest], f"{', '.join(member.images)}: {member.role}"
+        for number, chunk in enumerate(read_pieces(source, blob, what, hashed=hashed)):
+            if number == 0 and member.role == "layer" and compression_of(chunk) != compressed_with(blob.media_type):
+                raise BundleError(f"{what} {blob.digest} is not compressed as its media type says", hint=source.hint)
+            yield chunk
 
-    return contents(leave_out(index, bases)), read
+    return leave_out(index, bases), read
 
 
-def _prefix(prefix: str, images: Sequence[ResolvedImage]) -> str:
+def _prefix(prefix: str, images: Sequence[Image]) -> str:
     """The full form of a prefix, "" if no image has a path of its own below it."""
     if not prefix:
         return ""
     full = reference.repository(reference.normalize(f"{prefix}/x")).rpartition("/")[0]
-    names = (reference.repository(name) for image in images for name in image.image.references)
+    names = (reference.repository(name) for image in images for name in image.references)
     own = any(name.startswith(f"{full}/") and "/" in without(f"{full}/", name) for name in names)
     return full if own else ""
 
 
-def _stored(member: Member, source: BlobSource, blob: Descriptor, hashed: bool) -> Iterator[bytes]:
-    what = f"{', '.join(member.images)}: {member.role}"
-    for number, chunk in enumerate(read_pieces(source, blob, what, hashed=hashed)):
-        if number == 0 and member.role == "layer" and compression_of(chunk) != compressed_with(blob.media_type):
-            raise BundleError(f"{what} {blob.digest} is not compressed as its media type says", hint=source.hint)
-        yield chunk
-
-
-def _write(file: Writable, plan: Contents, read: Read, fetching: Fetch | None, progress: Progress) -> str:
-    """Writes all members; returns the sha256 of the written bytes, in hexadecimal."""
+def _write(
+    file: SupportsWrite[bytes], members: Sequence[Member], size: int, read: Read, fetching: Fetch | None, show: Progress
+) -> str:
+    """Writes all members, ``size`` bytes; returns their sha256, in hexadecimal."""
     whole = hashlib.sha256()
     done = 0
 
@@ -198,17 +204,17 @@ def _write(file: Writable, plan: Contents, read: Read, fetching: Fetch | None, p
             behind = pool.submit(take, data)
             done += len(data)
 
-        for member in plan.members:
+        for member in members:
             put(header(member.name, member.size))
             # while a layer is waited for, errors of the output are noticed
             hashed = fetching is not None and member.role == "layer" and fetching.wait(member.digest, lambda: put(b""))
             for chunk in read(member, hashed):
                 put(chunk)
-                progress(member.label, done, plan.size)
+                show(member.label, done, size)
             put(bytes(padding(member.size)))
         put(TRAILER)
         behind.result()
-    progress("", done, plan.size)
+    show("", done, size)
     return whole.hexdigest()
 
 

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator.docker.process import find_docker
+from generator.bundle.engines import NOT_IN_ENGINE, DockerEngine
+from generator.config.reference import familiar, normalize
+from generator.docker.process import Docker, find_docker
 from generator.errors import EngineError, InputError, Problem, did_you_mean
-from generator.images.layout import SourceImage, empty_layout, names_image
-from generator.progress import Bar
+from generator.images.docker_save import AGAIN, compress_layers, copy_blobs, grouped, read_saves
+from generator.images.layout import BlobStore, SourceImage, empty_layout, missing_platforms, names_image, write_layout
+from generator.progress import Bar, Progress
 
 if TYPE_CHECKING:
     from generator.bake.job import Job
@@ -118,9 +121,8 @@ def default_platform(engine: Engine, plan: Plan, names: Sequence[str], origin: s
 
 def default_file(title: str, family: str, platforms: Iterable[str]) -> Path:
     """With the family's name as a suffix, and the requested ``platforms``, the same for any order of them."""
-    return Path(
-        "-".join((title, *(platform.replace("/", "-") for platform in sorted(set(platforms))))) + f".{family}.tar"
-    )
+    words = [title, *(platform.replace("/", "-") for platform in sorted(set(platforms)))]
+    return Path(f"{'-'.join(words)}.{family}.tar")
 
 
 def check_output_name(output: Path, bases: Sequence[Path]) -> None:
@@ -145,9 +147,8 @@ def _find_layouts(directory: Path, job: Job) -> dict[str, Path]:
         elif names_image(directory, target.tags):
             layouts[target.name] = directory
         else:
-            problems.append(
-                Problem(target.name, f"{own} is not an OCI layout, and {directory} has no {target.tags[0]}")
-            )
+            wrong = f"{own} is not an OCI layout, and {directory} has no {target.tags[0]}"
+            problems.append(Problem(target.name, wrong))
     if problems:
         raise InputError(problems, hint="skopeo copy docker://NAME:TAG oci:DIR/IMAGE writes one")
     return layouts
@@ -174,11 +175,47 @@ def without_building(
         with fetching_layouts(workspace, job, platforms, quiet, others, bases) as fetch:
             yield fetch.images, fetch
     else:
-        from generator.bundle.from_engine import fill_layouts
-
         # the layouts of bake: what was exported before is not copied again
         state = workspace.project.make_state("layouts")
         images = source_images(job, {t.name: empty_layout(state, t.name) for t in job.targets})
         with Bar("reading", quiet) as bar:
             fill_layouts(find_docker(), images, bar, oci=workspace.plan.settings.media_types == "oci")
         yield images, None
+
+
+def fill_layouts(docker: Docker, images: Sequence[SourceImage], progress: Progress, *, oci: bool = True) -> None:
+    """Write each image, as the engine has it under its first name, into its layout directory, by docker save.
+
+    For a graphdriver manifests are made, with OCI's or Docker's media types. The layouts share one ``blobs`` directory,
+    a cache. Raises InputError for every image and platform that the engine lacks; a layout then has no index.
+    """
+    engine = DockerEngine(docker)
+    names = [image.references[0] for image in images]
+    known = engine.inspect(names)
+    if missing := [name for name in names if name not in known]:
+        hint = "fategen bake all --load loads your own images, docker pull others; docker image ls lists them"
+        raise InputError([Problem(familiar(name), NOT_IN_ENGINE) for name in missing], hint=hint)
+    if not images:
+        return
+    blobs = (images[0].layout / "blobs/sha256").resolve()
+    store = BlobStore(blobs, blobs.parent.parent / "compressed")
+    if engine.containerd_store:
+        # by name: if asked for a digest, docker save's index names no image (moby #51389)
+        groups = grouped({name: known[name].layers for name in names})
+        saves = read_saves(docker, groups, lambda _, stream: copy_blobs(stream, store), progress)
+        keys = {name: normalize(name) for name in names}
+    else:
+        # by ID: a tag may move meanwhile, these are the images that were inspected
+        groups = grouped({known[name].id: known[name].layers for name in names})
+        saves = read_saves(docker, groups, lambda ids, stream: compress_layers(stream, ids, store, oci=oci), progress)
+        keys = {name: known[name].id for name in names}
+    saved = {key: top for tops in saves for key, top in tops.items()}
+    for name, key in keys.items():
+        wrote = saved[key].digest if key in saved else "nothing"
+        if engine.containerd_store and wrote != known[name].id:
+            raise EngineError(f"docker save wrote {wrote} for {name}, which was {known[name].id}", hint=AGAIN)
+    tops = {name: saved[key] for name, key in keys.items()}
+    if problems := [problem for image in images for problem in missing_platforms(image, tops[image.references[0]])]:
+        raise InputError(problems, hint="load it with fategen bake --load --platform P or docker pull --platform P")
+    for image in images:
+        write_layout(image.layout, tops[image.references[0]])

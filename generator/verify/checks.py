@@ -38,18 +38,9 @@ _WILD = re.compile(r"\*\*/|\*\*|\*|\?")
 
 def check(image: str, platform: str, contract: Contract, content: Content) -> tuple[Result, ...]:
     """Every result, in the order of the contract: configuration, files, what may not be there, size; binaries."""
-    results = (*_settings(contract, content), *_files(contract, content), *_binaries(contract, platform, content))
-    hint = (
-        f"most likely a base image has no {platform}, and BuildKit used its only platform instead: "
-        f"fategen images {image} --external lists the names and the key of each (<NAME>_IMAGE or BASE_REGISTRY), "
-        "docker buildx imagetools inspect REFERENCE lists the platforms of one, if it has more than one"
-    )
-    return tuple(
-        replace(
-            result, image=image, platform=platform, next=hint if result.check == "binaries" and not result.ok else ""
-        )
-        for result in results
-    )
+    binaries = _binaries(image, contract, platform, content)
+    results = (*_settings(contract, content), *_files(contract, content), *binaries)
+    return tuple(replace(result, image=image, platform=platform) for result in results)
 
 
 def _settings(contract: Contract, content: Content) -> Iterator[Result]:
@@ -152,7 +143,7 @@ def _described(file: File, kind: str, mode: str, owner: str, target: str) -> str
     return ", ".join(parts)
 
 
-def _binaries(contract: Contract, platform: str, content: Content) -> Iterator[Result]:
+def _binaries(image: str, contract: Contract, platform: str, content: Content) -> Iterator[Result]:
     """Whether the image's programs are for its platform; nothing if it has none, or the platform is unknown.
 
     A second interpreter beside the platform's own is for 32-bit programs, which the platform runs as well.
@@ -167,7 +158,13 @@ def _binaries(contract: Contract, platform: str, content: Content) -> Iterator[R
         wrong |= interpreters
     expected = f"ELF for {architecture}"
     shown = [f"{path} ({_ARCHITECTURES.get(other, other)})" for path, other in wrong.items()]
-    yield Result("binaries", contract.where, expected, _some(shown, expected), not wrong)
+    hint = (
+        f"most likely a base image has no {platform}, and BuildKit used its only platform instead: "
+        f"fategen images {image} --external lists the names and the key of each (<NAME>_IMAGE or BASE_REGISTRY), "
+        "docker buildx imagetools inspect REFERENCE lists the platforms of one, if it has more than one"
+    )
+    found = _some(shown, expected)
+    yield Result("binaries", contract.where, expected, found, not wrong, next=hint if wrong else "")
 
 
 def _programs(content: Content) -> dict[str, str]:

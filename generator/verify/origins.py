@@ -248,11 +248,10 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
         if target.name not in found:
             continue
         image = found[target.name]
-        ids = {platform_image.platform: platform_image.manifest.digest for platform_image in image.platform_images}
         for platform in _platforms(target, wanted, image.platforms):
-            if platform in ids:
-                name = reference.familiar(image.references[0])
-                subjects.append(Subject(target.name, name, platform, ids[platform], target.contract))
+            if platform in image.manifests:
+                name, identity = reference.familiar(image.references[0]), image.manifests[platform]
+                subjects.append(Subject(target.name, name, platform, identity, target.contract))
             else:
                 say(f"{target.name} is not in {file.name} for {platform}")
     if not subjects:

@@ -31,8 +31,6 @@ START_SECONDS = 300
 TAIL, LINES = 8, 3
 """Lines of a container's log, and of a command's output, in a result."""
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Service:
@@ -114,7 +112,9 @@ class Stack:
         return tuple(text.splitlines()[-TAIL:])
 
 
-def verify_stack(docker: Docker, workspace: Workspace, say: Say, *, within: float = 0.0) -> tuple[Result, ...]:
+def verify_stack(
+    docker: Docker, workspace: Workspace, say: Callable[[str], None], *, within: float = 0.0
+) -> tuple[Result, ...]:
     """Starts both parties, runs every smoke command in each, and takes them down whatever happens.
 
     ``within``: seconds that each command has at least.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from generator.bundle.format import TRAILER, Contents, Member, contents, header, padding
+from generator.bundle.format import TRAILER, Member, header, members_of, padding
 from generator.bundle.index import BundleIndex
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
@@ -24,12 +24,13 @@ class Made:
     """A bundle in memory, and where its members are."""
 
     data: bytes
-    plan: Contents
+    index: BundleIndex
+    members: tuple[Member, ...]
 
     def member(self, name: str) -> Member:
         """The member of this name, or the first of this role that belongs to this image (``layer:b``)."""
         role, _, image = name.partition(":")
-        for member in self.plan.members:
+        for member in self.members:
             if member.name == name or (image and member.role == role and member.images == (image,)):
                 return member
         raise KeyError(name)
@@ -49,7 +50,8 @@ def bundle(directory: Path, images: list[SourceImage], name: str = "fate-1.0") -
 
 
 def made_of(path: Path) -> Made:
-    return Made(path.read_bytes(), contents(inspect(path).index))
+    index = inspect(path).index
+    return Made(path.read_bytes(), index, members_of(index))
 
 
 Change = Callable[[Any], object]
@@ -93,7 +95,7 @@ def rewritten(made: Made, change: Change) -> bytes:
     change(document)
     document.pop("root", None)
     document["root"] = "sha256:" + hashlib.sha256(encode(document)).hexdigest()
-    return member("fategen/bundle.json", encode(document)) + made.data[made.plan.members[0].end :]
+    return member("fategen/bundle.json", encode(document)) + made.data[made.members[0].end :]
 
 
 def forged(made: Made, change: Change, more: Mapping[str, bytes] = {}) -> bytes:
@@ -121,12 +123,12 @@ def add_up(document: Any) -> None:
 
 def written(index: BundleIndex, blobs: Mapping[str, bytes]) -> bytes:
     """The archive of an index, with whatever the forger has under each digest."""
-    members = contents(index).members
-    return b"".join(member(m.name, blobs[m.digest] if m.content is None else m.content) for m in members) + TRAILER
+    contents = (member(m.name, blobs[m.digest] if m.content is None else m.content) for m in members_of(index))
+    return b"".join(contents) + TRAILER
 
 
 def blobs_of(made: Made) -> dict[str, bytes]:
-    return {m.digest: made.data[m.start : m.start + m.size] for m in made.plan.members if m.content is None}
+    return {m.digest: made.data[m.start : m.start + m.size] for m in made.members if m.content is None}
 
 
 def broken(made: Made) -> dict[str, bytes]:
@@ -134,7 +136,7 @@ def broken(made: Made) -> dict[str, bytes]:
     config, end = made.member("config:b"), len(made.data)
     index, manifest = made.member("index.json"), made.member("manifest.json")
     several = bytearray(made.data)
-    for number in [*(member.start for member in made.plan.members[4:]), made.plan.members[5].offset + 7, end - 3]:
+    for number in [*(member.start for member in made.members[4:]), made.members[5].offset + 7, end - 3]:
         several[number] ^= 1
     other = made.content("config:b").replace(b"/bin/true", b"/bin/evil")
     renamed = made.data[manifest.offset : manifest.start]
@@ -148,7 +150,7 @@ def broken(made: Made) -> dict[str, bytes]:
         "another config": made.data[: config.start] + other + made.data[config.start + config.size :],
         "another name": made.data[: index.offset] + renamed + made.data[index.start :],
         "end": made.flipped(end - 1),
-        "start of the end": made.flipped(made.plan.members[-1].end + 5),
+        "start of the end": made.flipped(made.members[-1].end + 5),
         "more": made.data + b"more",
         "cut at the end mark": made.data[:-600],
         "cut before the end mark": made.data[:-1024],

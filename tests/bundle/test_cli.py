@@ -19,16 +19,16 @@ from tests.conftest import Run
 def test_inspect(made: Made, file: Path, fategen: Run) -> None:
     code, out, err = fategen("bundle", "inspect", file)
     assert (code, err) == (0, "")
-    assert re.search(r"^fgtest/a:1.0 +\d.* B$", out, re.M) and images_table(made.plan.index) in out
-    assert short_root(made.plan.index.root) in out
+    assert re.search(r"^fgtest/a:1.0 +\d.* B$", out, re.M) and images_table(made.index) in out
+    assert short_root(made.index.root) in out
 
 
 def test_inspect_as_json(made: Made, file: Path, fategen: Run) -> None:
     found = json.loads(fategen("bundle", "inspect", file, "--format", "json")[1])
-    assert found["root"] == made.plan.index.root
+    assert found["root"] == made.index.root
     assert [i["name"] for i in found["images"]] == ["a", "b", "m"]
     assert all(i["size"] == i["unique"] + i["shared"] for i in found["images"])
-    shared = made.plan.index.images[0].platform_images[0].layers[0].blob
+    shared = made.index.images[0].platform_images[0].layers[0].blob
     assert [i["shared"] for i in found["images"]] == [shared.size, shared.size, 0]
 
 
@@ -49,8 +49,8 @@ def test_a_standard_input_that_was_closed_from_the_start(
 
 
 def test_the_table_tells_an_index_from_its_platforms(made: Made) -> None:
-    lines = images_table(made.plan.index).splitlines()
-    for image in made.plan.index.images:
+    lines = images_table(made.index).splitlines()
+    for image in made.index.images:
         digests = [("index", image.target.digest)] * image.nested + [*image.manifests.items()]
         first = next(n for n, line in enumerate(lines) if line.startswith(f"{familiar(image.references[0])} "))
         below = lines[first + len(image.references) : first + len(image.references) + len(digests)]

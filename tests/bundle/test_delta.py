@@ -296,6 +296,10 @@ def called(one: Image, *names: str) -> Image:
     return replace(one, references=tuple(f"docker.io/fgtest/{name}" for name in names))
 
 
+def bundled(name: str, images: list[Image]) -> BundleIndex:
+    return arrange(BundleIndex(name, tuple(images)))
+
+
 def configured(one: Image) -> Image:
     """With another config above the same layers."""
     [platform_image] = one.platform_images
@@ -309,7 +313,7 @@ def test_diff_compares_the_only_image_of_a_repository_across_tags(chain: Chain) 
     (x, y), newer = index(chain.a).images, index(chain.b).images[0]
     old = [called(x, "x:1.0", "x:latest"), called(y, "y:1.0"), called(x, "z:1.0")]
     new = [called(newer, "x:1.1", "x:latest"), called(y, "y:1.1"), called(configured(x), "z:1.1")]
-    found = diff(arrange("old", old), arrange("new", new))
+    found = diff(bundled("old", old), bundled("new", new))
     assert [row[:4] for row in rows(found)] == [
         ["fgtest/x:1.1", "1.0", "changed", "3"],
         ["fgtest/x:latest", "changed", "3", "966 B"],
@@ -328,8 +332,8 @@ def test_diff_compares_the_only_image_of_a_repository_across_tags(chain: Chain) 
 def test_diff_does_not_guess_which_of_two_images_a_new_one_replaces(chain: Chain) -> None:
     x, y = index(chain.a).images
     two, one = [called(x, "x:1.0"), called(y, "x:2.0")], [called(x, "x:3.0")]
-    assert [c.state for c in diff(arrange("old", two), arrange("new", one)).changes] == ["gone", "gone", "new"]
-    assert [c.state for c in diff(arrange("old", one), arrange("new", two)).changes] == ["new", "new", "gone"]
+    assert [c.state for c in diff(bundled("old", two), bundled("new", one)).changes] == ["gone", "gone", "new"]
+    assert [c.state for c in diff(bundled("old", one), bundled("new", two)).changes] == ["new", "new", "gone"]
 
 
 @pytest.mark.parametrize("prefix", ["10.0.0.5:8443/mirror", "10.0.0.5:8443/mirror/"])

@@ -93,7 +93,7 @@ def test_no_such_member_in_a_bundle(
     (here := tmp_path / "here").mkdir()
     monkeypatch.chdir(here)
     path = tmp_path / "a.fate.tar"
-    for at in (0, made.plan.members[1].offset, made.member("index.json").offset, len(made.data) - len(TRAILER)):
+    for at in (0, made.members[1].offset, made.member("index.json").offset, len(made.data) - len(TRAILER)):
         path.write_bytes(made.data[:at] + members + made.data[at:])
         for source in (path, io.BytesIO(path.read_bytes())):
             with pytest.raises(BundleError) as failed:
@@ -125,7 +125,7 @@ def test_a_pipe_without_end_is_refused_in_little_memory(what: str, made: Made) -
         "zeros behind the end": Endless(made.data),
         "names": Endless(b"", lambda: b"".join(head(f"a{next(numbers)}") for _ in range(100))),
         "long names": Endless(b"", lambda: long_name),
-        "metadata": Endless(made.data[: made.plan.members[1].offset], lambda: member("manifest.json", bytes(4 * MIB))),
+        "metadata": Endless(made.data[: made.members[1].offset], lambda: member("manifest.json", bytes(4 * MIB))),
         "layers": Endless(made.data[: layer.end], lambda: member(layer.name, bytes(MIB))),
     }[what]
     tracemalloc.start()

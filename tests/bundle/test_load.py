@@ -116,7 +116,7 @@ def test_a_one_platform_bundle_is_sent_as_it_is(tmp_path: Path) -> None:
     engine = Recorder()
     result = load(io.BytesIO(made.data), engine)
     sums = made.member("fategen/SHA256SUMS")
-    first = made.plan.members[0]
+    first = made.members[0]
     assert engine.sent == made.data[first.end : sums.offset] + made.data[sums.end :]
     assert [(i.reference, i.state) for i in result.images] == [(A, "new"), (B, "new")]
     assert [i.state for i in load(io.BytesIO(made.data), engine).images] == ["same", "same"]
@@ -144,7 +144,7 @@ def test_layers_that_the_engine_cannot_read_are_told_before_anything_is_sent(tmp
         load(io.BytesIO(made.data), engine)
     assert "compression=gzip" in error.value.hint
     assert not engine.sent
-    engine.has = Present(chains=frozenset({(made.plan.index.images[0].platform_images[0].layers[0].diff_id,)}))
+    engine.has = Present(chains=frozenset({(made.index.images[0].platform_images[0].layers[0].diff_id,)}))
     load(io.BytesIO(made.data), engine)
 
 
@@ -153,7 +153,7 @@ def test_one_platform_is_sent_as_flat_manifests(tmp_path: Path, platform: str) -
     made = bundle(tmp_path, [SourceImage((M,), multi(tmp_path / "m", "m"), ("linux/amd64", "linux/arm64"))])
     engine = Recorder(own=platform)
     load(io.BytesIO(made.data), engine)
-    platform_image = next(v for v in made.plan.index.images[0].platform_images if v.platform == platform)
+    platform_image = next(v for v in made.index.images[0].platform_images if v.platform == platform)
     index = json.loads(engine.file("index.json"))
     assert [entry["digest"] for entry in index["manifests"]] == [platform_image.manifest.digest]
     assert engine.blobs() == {blob.digest for blob in platform_image.blobs()}
@@ -162,7 +162,7 @@ def test_one_platform_is_sent_as_flat_manifests(tmp_path: Path, platform: str) -
 
 
 def test_an_image_of_several_platforms_stays_one_where_the_engine_keeps_indexes(made: Made) -> None:
-    a, b, m = made.plan.index.images
+    a, b, m = made.index.images
     for platform, layers in ((p.platform, tuple(layer.diff_id for layer in p.layers)) for p in m.platform_images):
         engine = Recorder(own=platform, containerd_store=True)
         only = () if platform == "linux/amd64" else ("m",)
@@ -176,7 +176,7 @@ def test_an_image_of_several_platforms_stays_one_where_the_engine_keeps_indexes(
 
 def test_of_an_index_in_the_engine_only_its_own_platform_is_sure_to_be_whole(made: Made) -> None:
     """Whoever pulls an index gets one platform of it."""
-    m = made.plan.index.images[2]
+    m = made.index.images[2]
     engine = Recorder(containerd_store=True, has=Present(manifests=frozenset({m.target.digest})))
     load(io.BytesIO(made.data), engine, only=("m",))
     own, other = ({layer.blob.digest for layer in p.layers} for p in m.platform_images)
@@ -191,7 +191,7 @@ def sent_layers(engine: Recorder, image: Image) -> set[str]:
 
 def test_one_platform_that_is_asked_for_is_loaded_alone(made: Made) -> None:
     engine = Recorder(containerd_store=True)
-    m = made.plan.index.images[2]
+    m = made.index.images[2]
     for platform_image in m.platform_images:
         result = load(io.BytesIO(made.data), engine, only=("m",), platform=platform_image.platform)
         assert [i.id for i in result.images] == [platform_image.manifest.digest]
@@ -253,7 +253,7 @@ def test_nothing_is_named_when_anything_is_wrong(made: Made) -> None:
 
 
 def test_the_engine_is_cut_off_at_the_first_damage_and_all_damage_is_told(made: Made) -> None:
-    first, last = (m for m in made.plan.members if m.role == "layer" and m.images != ("m",) and len(m.images) == 1)
+    first, last = (m for m in made.members if m.role == "layer" and m.images != ("m",) and len(m.images) == 1)
     data = bytearray(made.flipped(first.start))
     data[last.start] ^= 1
     engine = Recorder()
@@ -361,7 +361,7 @@ def test_ctrl_c_before_the_end_touches_no_name(made: Made) -> None:
 
 def test_the_signature_is_asked_before_the_engine(made: Made) -> None:
     def refuse(index: BundleIndex, name: str) -> str:
-        assert index == made.plan.index
+        assert index == made.index
         raise BundleError(f"{name} is not signed")
 
     class Untouched:

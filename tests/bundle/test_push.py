@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from generator.bundle.format import contents
-from generator.bundle.index import arrange
+from generator.bundle.format import members_of
+from generator.bundle.index import BundleIndex, arrange
 from generator.bundle.load import renamed
 from generator.bundle.push import push
 from generator.bundle.reader import inspect
@@ -39,14 +39,14 @@ def sent(registry: Loopback) -> list[str]:
 
 def test_every_digest_is_kept_and_every_name(registry: Loopback, made: Made, file: Path) -> None:
     pushed = send(registry, file)
-    targets = {image.label: image.target.digest for image in made.plan.index.images}
+    targets = {image.label: image.target.digest for image in made.index.images}
     published = {(p.publication.path, p.publication.tags): (p.publication.target.digest, p.state) for p in pushed}
     assert published == {
         ("inside/fate/a", ("1.0", "latest")): (targets["a"], "pushed"),
         ("inside/fate/b", ("1.0",)): (targets["b"], "pushed"),
         ("inside/fate/m", ("1.0",)): (targets["m"], "pushed"),
     }
-    for pushed_image in made.plan.index.images:
+    for pushed_image in made.index.images:
         kept = registry.manifests[f"inside/fate/{pushed_image.label}"]
         media_type, data = kept["1.0"]
         assert (kept[pushed_image.target.digest][1], pushed_image.target.media_type) == (data, media_type)
@@ -57,7 +57,7 @@ def test_every_digest_is_kept_and_every_name(registry: Loopback, made: Made, fil
 
 def test_what_images_share_is_sent_once_and_mounted(registry: Loopback, made: Made, file: Path) -> None:
     send(registry, file)
-    roles = {member.digest: member.role for member in made.plan.members}
+    roles = {member.digest: member.role for member in made.members}
     assert len(sent(registry)) == len([role for role in roles.values() if role in ("config", "layer")])
     assert any("mount=" in path and "from=inside%2Ffate%2Fa" in path for path in registry.paths("POST"))
 
@@ -166,7 +166,7 @@ def test_a_prefix_that_no_image_has_is_not_one_of_a_bundle(tmp_path: Path) -> No
     images = inspect(with_paths(tmp_path, "")).index.images
     for prefix in ("localhost:5000/other", "localhost:5000/team/", "\n"):
         with pytest.raises(Malformed, match="no image is below its prefix"):
-            arrange("x", images, prefix=prefix)
+            arrange(BundleIndex("x", images, prefix=prefix))
 
 
 def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_what_a_delta_leaves_out_is_mounted_from_where_the_registry_has_it(
 def test_a_base_s_damaged_layer_is_not_sent_whole(registry: Loopback, delta: tuple[Path, Path]) -> None:
     """Of a base bundle only the layers that are pushed are read."""
     base, file = delta
-    layers = [member for member in contents(inspect(base).index).members if member.role == "layer"]
+    layers = [member for member in members_of(inspect(base).index) if member.role == "layer"]
     data = bytearray(base.read_bytes())
     for layer in layers:
         data[layer.start] ^= 1

@@ -31,15 +31,15 @@ def check(data: bytes) -> None:
 
 def test_a_good_bundle(made: Made, file: Path) -> None:
     result = verify(file)
-    assert result.index == made.plan.index
-    assert (result.size, result.blobs) == (len(made.data), sum(m.content is None for m in made.plan.members))
+    assert result.index == made.index
+    assert (result.size, result.blobs) == (len(made.data), sum(m.content is None for m in made.members))
 
 
 def test_inspect_reads_the_first_member_only(made: Made) -> None:
-    first = made.plan.members[0]
+    first = made.members[0]
     stream = io.BytesIO(made.data[: first.end])
     found = inspect(stream)
-    assert (found.index, found.size, found.file_size) == (made.plan.index, len(made.data), None)
+    assert (found.index, found.size, found.file_size) == (made.index, len(made.data), None)
     assert len(short_root(found.index.root)) == 14
 
 
@@ -76,7 +76,7 @@ def test_no_byte_can_change(made: Made) -> None:
 
 
 def test_a_torn_header_is_seen(made: Made) -> None:
-    torn = made.plan.members[3]
+    torn = made.members[3]
     assert [at for at in range(torn.offset, torn.start, 4) if accepted(made.flipped(at))] == []
 
 
@@ -108,18 +108,18 @@ def test_nothing_can_be_put_in_or_taken_out(made: Made) -> None:
 
 
 def test_a_damaged_layer_is_told_with_its_images_and_bytes(made: Made) -> None:
-    layer = next(m for m in made.plan.members if m.role == "layer" and m.images == ("a", "b"))
+    layer = next(m for m in made.members if m.role == "layer" and m.images == ("a", "b"))
     with pytest.raises(DamagedError) as error:
         check(made.flipped(layer.start + 10))
     text = error.value.render()
     assert f"layer {layer.digest} (a, b), bytes {layer.start:,}-{layer.start + layer.size - 1:,} of the file" in text
-    assert short_root(made.plan.index.root) in text
+    assert short_root(made.index.root) in text
     assert error.value.exit_code == 4
 
 
 def test_all_damage_is_told(made: Made) -> None:
     data = bytearray(made.data)
-    wrong = [m for m in made.plan.members if m.role in ("config", "layer")]
+    wrong = [m for m in made.members if m.role in ("config", "layer")]
     for damaged in wrong:
         data[damaged.start] ^= 0x80
     data[made.member("index.json").offset + 3] ^= 1
@@ -133,7 +133,7 @@ def test_all_damage_is_told(made: Made) -> None:
 
 def test_a_hole_of_zeros_is_damage_not_the_end(made: Made) -> None:
     """What ddrescue or a broken copy leaves: the members behind the hole are still looked at."""
-    layers = [m for m in made.plan.members if m.role == "layer"]
+    layers = [m for m in made.members if m.role == "layer"]
     start, end = layers[0].offset, layers[1].end
     with pytest.raises(DamagedError) as error:
         check(made.data[:start] + bytes(end - start) + made.data[end:])
@@ -141,7 +141,7 @@ def test_a_hole_of_zeros_is_damage_not_the_end(made: Made) -> None:
 
 
 def test_damage_before_a_cut_is_told_too(made: Made) -> None:
-    layers = [m for m in made.plan.members if m.role == "layer"]
+    layers = [m for m in made.members if m.role == "layer"]
     with pytest.raises(DamagedError) as error:
         check(made.flipped(layers[0].start)[: layers[-1].start + 5])
     assert f"it has {layers[-1].start + 5:,} of {len(made.data):,} bytes" in str(error.value)
@@ -183,7 +183,7 @@ RAW: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 def test_an_index_that_is_none(made: Made, change: Callable[[bytes], bytes], words: str) -> None:
     content = change(made.content("fategen/bundle.json"))
     with pytest.raises(BundleError, match=words):
-        check(member("fategen/bundle.json", content) + made.data[made.plan.members[0].end :])
+        check(member("fategen/bundle.json", content) + made.data[made.members[0].end :])
 
 
 def test_too_many_members(made: Made) -> None:
@@ -284,7 +284,7 @@ def test_progress_gets_bytes_that_grow_to_the_whole(made: Made, source: Path | i
     seen: list[tuple[int, int]] = []
     verify(source, progress=lambda _what, done, total: seen.append((done, total)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    first, *others = made.plan.members
+    first, *others = made.members
     assert seen[-1][0] == first.end + sum(member.size for member in others)
     assert {total for _, total in seen} == {len(made.data)}
 

@@ -33,12 +33,12 @@ def test_the_order_of_the_members(made: Made) -> None:
     assert names[-4:] == ["fategen/SHA256SUMS", "manifest.json", "index.json", "oci-layout"]
     assert len(names) == len(set(names))
     assert kinds == {tarfile.REGTYPE, tarfile.DIRTYPE}
-    roles = [m.role for m in made.plan.members[3:-4]]
+    roles = [m.role for m in made.members[3:-4]]
     assert sorted(roles[:5]) == ["index"] + ["manifest"] * 4
     assert roles[5:] == ["config"] * 4 + ["layer"] * 6
     assert names[3:12] == sorted(names[3:8]) + sorted(names[8:12])
     assert made.data[-1024:] == bytes(1024)
-    assert len(made.data) == made.plan.size
+    assert len(made.data) == made.members[-1].end + 1024
 
 
 def test_what_loaders_read(made: Made) -> None:
@@ -81,7 +81,7 @@ def test_the_same_bytes_again(sources: list[SourceImage], made: Made, tmp_path: 
 
 def test_other_names_give_another_root(sources: list[SourceImage], made: Made, tmp_path: Path) -> None:
     renamed = [SourceImage(("fgtest/b:1.1",), sources[0].layout, sources[0].platforms), *sources[1:]]
-    assert save(renamed, tmp_path / "x", name="fate-1.0").root != made.plan.index.root
+    assert save(renamed, tmp_path / "x", name="fate-1.0").root != made.index.root
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:

@@ -50,25 +50,23 @@ def test_plain_sha256sum_knows_them_and_every_blob(carried: Made) -> None:
 
 
 def test_the_root_digest_covers_name_and_content(made: Made, carried: Made) -> None:
-    images = made.plan.index.images
+    images, files = made.index.images, (("a", b"1"), ("b", b"1"), ("b", b"2"))
     roots = {
-        made.plan.index.root,
-        carried.plan.index.root,
-        arrange("fate-1.0", images, [small_file("a", b"1")]).root,
-        arrange("fate-1.0", images, [small_file("b", b"1")]).root,
-        arrange("fate-1.0", images, [small_file("b", b"2")]).root,
+        made.index.root,
+        carried.index.root,
+        *(BundleIndex("fate-1.0", images, files=(small_file(*file),)).root for file in files),
     }
     assert len(roots) == 5
 
 
 def test_a_bundle_without_files_is_what_it_was_before(made: Made, sources: list[SourceImage], tmp_path: Path) -> None:
-    assert b'"files"' not in made.plan.index.encode()
+    assert b'"files"' not in made.index.encode()
     save(sources, tmp_path / "x", name="fate-1.0", files={})
     assert (tmp_path / "x").read_bytes() == made.data
 
 
 def test_loaders_see_the_same_images(made: Made, carried: Made) -> None:
-    assert loader_files(made.plan.index) == loader_files(carried.plan.index)
+    assert loader_files(made.index) == loader_files(carried.index)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -108,11 +106,11 @@ def test_damage_in_another_one_is_no_reason_to_refuse_it(carried: Made) -> None:
 )
 def test_an_index_with_other_files_is_none(made: Made, files: list[SmallFile]) -> None:
     with pytest.raises(Malformed):
-        arrange("fate-1.0", made.plan.index.images, files)
+        arrange(BundleIndex("fate-1.0", made.index.images, files=tuple(files)))
 
 
 def test_their_order_is_part_of_the_one_spelling(made: Made) -> None:
-    index = BundleIndex("x", made.plan.index.images, files=(small_file("b", b""), small_file("a", b"")))
+    index = BundleIndex("x", made.index.images, files=(small_file("b", b""), small_file("a", b"")))
     with pytest.raises(BundleError, match="not canonical"):
         inspect(io.BytesIO(member("fategen/bundle.json", index.encode())))
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.from_engine import fill_layouts
+from generator.bundle.sources import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
+from generator.progress import quiet
 from tests.e2e.conftest import Fategen, Ran, docker, make_project, succeeded
 
 SPACE = f"engines-{os.getpid()}"
@@ -105,7 +106,7 @@ def test_docker_save_of_an_older_engine_gives_the_same_image(
     (tmp_path / "python").mkdir()
     (tmp_path / "python/blobs").symlink_to("../shared")
     image = SourceImage((classic.reference("python"),), tmp_path / "python", (AMD,))
-    fill_layouts(find_docker(), [image])
+    fill_layouts(find_docker(), [image], quiet)
     index = (tmp_path / "python/index.json").read_bytes()
     assert index == (classic.project / ".fategen/layouts/python/index.json").read_bytes()
     there = {path.name for path in (classic.project / ".fategen/layouts/shared/sha256").iterdir()}

@@ -89,7 +89,7 @@ def on(*kinds: str) -> pytest.MarkDecorator:
 
 
 def last_layer(made: conftest.Made) -> Member:
-    return [member for member in made.plan.members if member.role == "layer"][-1]
+    return [member for member in made.members if member.role == "layer"][-1]
 
 
 EVERY = on(*KINDS)
@@ -142,7 +142,7 @@ def test_damage_moves_no_name(engine: Target, chain: Chain, load: Loads, tmp_pat
     made = conftest.made_of(chain.whole)
     layer = last_layer(made)
     # flipped in a layer, and cut before what engines look for
-    for bad in (made.flipped(layer.start + layer.size // 2), made.data[: made.plan.members[-4].end]):
+    for bad in (made.flipped(layer.start + layer.size // 2), made.data[: made.members[-4].end]):
         (tmp_path / "bad.fate.tar").write_bytes(bad)
         ran = load(tmp_path / "bad.fate.tar")
         assert ran.code == 4

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.from_engine import fill_layouts
+from generator.bundle.sources import fill_layouts
 from generator.docker.process import find_docker
 from generator.images.layout import SourceImage
 from tests.e2e.conftest import Fategen, make_project, succeeded

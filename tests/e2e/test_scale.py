@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.format import TRAILER, contents, header, padding
-from generator.bundle.index import arrange
+from generator.bundle.format import TRAILER, header, members_of, padding
+from generator.bundle.index import BundleIndex, arrange
 from generator.bundle.reader import inspect, verify
 from generator.images.layout import Layout as Directory
 from generator.images.layout import SourceImage, read
@@ -201,9 +201,9 @@ def sparse(tmp_path: Path) -> Path:
         layers.append((blob, str(blob["digest"])))
     layout.finish((layout.manifest(layers), "docker.io/fgtest/big:1.0"))
     found = read(SourceImage(("fgtest/big:1.0",), layout.path, ("linux/amd64",)))
-    plan = contents(arrange("sparse", [found.image]))
+    members = members_of(arrange(BundleIndex("sparse", (found.image,))))
     with (tmp_path / "sparse.fate.tar").open("wb") as file:
-        for member in plan.members:
+        for member in members:
             file.seek(member.offset)
             file.write(header(member.name, member.size))
             if member.role == "layer":
@@ -213,7 +213,7 @@ def sparse(tmp_path: Path) -> Path:
             elif member.role != "directory":
                 content = member.content
                 file.write(content or Directory(layout.path).blob_path(member.digest).read_bytes())
-        file.seek(plan.size - len(TRAILER))
+        file.seek(members[-1].end)
         file.write(TRAILER)
     return tmp_path / "sparse.fate.tar"
 

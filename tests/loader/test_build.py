@@ -32,7 +32,7 @@ def test_it_is_the_same_bytes_each_time_in_order_and_without_dates(monkeypatch: 
 
 
 def test_its_page_says_what_to_type(made: Made, tmp_path: Path) -> None:
-    write_loader(tmp_path / "fate-1.0.fate.tar", made.plan.index)
+    write_loader(tmp_path / "fate-1.0.fate.tar", made.index)
     text = (tmp_path / "fategen-load.README.txt").read_text(encoding="utf-8")
     for line in (
         "sha256sum -c fate-1.0.fate.tar.sha256",
@@ -48,7 +48,7 @@ def test_its_page_says_what_to_type(made: Made, tmp_path: Path) -> None:
 
 
 def test_its_page_for_a_delta_names_the_base(made: Made) -> None:
-    delta = replace(made.plan.index, bases=(BaseBundle("old", "sha256:" + "12" * 32),))
+    delta = replace(made.index, bases=(BaseBundle("old", "sha256:" + "12" * 32),))
     text = readme("x.fate.tar", delta)
     assert "some of its layers are in old (root digest 1212-1212-1212)" in text
     assert "\n  python3 fategen-load.pyz load x.fate.tar BASE\n" in text
@@ -56,8 +56,8 @@ def test_its_page_for_a_delta_names_the_base(made: Made) -> None:
 
 
 def test_its_page_keeps_names_that_look_like_its_placeholders(made: Made) -> None:
-    image = replace(made.plan.index.images[0], references=("docker.io/fgtest/a:FILE-{bases}",))
-    delta = replace(made.plan.index, images=(image,), bases=(BaseBundle("FILE", "sha256:" + "12" * 32),))
+    image = replace(made.index.images[0], references=("docker.io/fgtest/a:FILE-{bases}",))
+    delta = replace(made.index, images=(image,), bases=(BaseBundle("FILE", "sha256:" + "12" * 32),))
     text = readme("x.fate.tar", delta)
     assert "in FILE (root digest 1212-1212-1212)" in text
     assert "\n  fgtest/a:FILE-{bases}\n" in text
@@ -65,4 +65,4 @@ def test_its_page_keeps_names_that_look_like_its_placeholders(made: Made) -> Non
 
 def test_its_page_says_which_engines_read_zstd(tmp_path: Path) -> None:
     made = bundle(tmp_path, [image(tmp_path, "a", BASE, media_type=ZSTD)])
-    assert "Docker 23 and later, podman and containerd load it" in readme("x.fate.tar", made.plan.index)
+    assert "Docker 23 and later, podman and containerd load it" in readme("x.fate.tar", made.index)
