@@ -16,7 +16,7 @@ from generator.config import values
 from generator.config.env import parse_settings, value_of
 from generator.config.settings import Settings
 from generator.errors import DriftError, InputError, Problem
-from generator.files import write_atomically
+from generator.files import disk_errors, write_atomically
 from generator.plan.plan import Plan, Target, make_plan
 from generator.project import FAMILY_FILE, LINE_FILE, Project, packaged_data, template_name
 from generator.render.overrides import never_read, never_used, no_files
@@ -100,8 +100,8 @@ def create(project: Project, release: str = "", family: str = "") -> Workspace:
 
     With the name of a ``family``, first a catalogue, templates and sources of a family of its own.
 
-    Raises InputError if there is an ``.env`` already or the release is unknown, EngineError or OSError if the disk
-    refuses; after a failure it can be run again.
+    Raises InputError if there is an ``.env`` already or the release is unknown, EngineError if the disk refuses; after
+    a failure it can be run again.
     """
     if os.path.lexists(project.env):
         problem = Problem(str(project.env), "already exists and was not changed")
@@ -113,7 +113,8 @@ def create(project: Project, release: str = "", family: str = "") -> Workspace:
     try:
         write(tuple(made), project.root)
         text, line = _sample(project, release)
-        _ignore(project.root / ".gitignore", line.family.slug)
+        with disk_errors(project.root / ".gitignore"):
+            _ignore(project.root / ".gitignore", line.family.slug)
         made.append(Change(project.env.name, "missing", "", text))
         write((made[-1],), project.root)
         workspace = load(project)

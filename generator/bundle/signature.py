@@ -99,7 +99,7 @@ def _read_key(key: Path) -> tuple[str, list[list[str]]]:
             text = file.read(_LIMIT).decode("utf-8", "replace")
     except OSError as error:
         raise InputError(Problem(str(key), f"cannot be read: {error.strerror}")) from None
-    lines = [words for line in text.splitlines() if (words := line.split()) and not line.startswith("#")]
+    lines = [words for line in text.splitlines() if (words := line.split()) and not words[0].startswith("#")]
     if "PRIVATE KEY-----" in text:
         return "private key", lines
     if lines and all(_SSH_KEY.fullmatch(words[0]) for words in lines):

@@ -166,12 +166,13 @@ def without_building(
 ) -> Iterator[tuple[tuple[SourceImage, ...], Fetch | None]]:
     """The job's images in ``engine``, ``registry`` or ``layout:DIR``; a registry's are fetched until the block ends."""
     from generator.bake.build import source_images
-    from generator.bake.publish import fetching_layouts
 
     kind, _, place = origin.partition(":")
     if kind == "layout":
         yield source_images(job, _find_layouts(Path(place), job)), None
     elif kind == "registry":
+        from generator.bake.publish import fetching_layouts
+
         with fetching_layouts(workspace, job, platforms, quiet, others, bases) as fetch:
             yield fetch.images, fetch
     else:

@@ -607,10 +607,11 @@ def _key_problems(line: Line) -> Iterator[Problem]:
     """Each key of ``.env`` that an image names has to be there, and be of the right type."""
     files = [own.name for own in line.family.keys if own.type == "file"]
     sources = [own.name for own in line.family.keys if own.downloads]
+    keys = line.keys.names
     for image in line.images:
         lifted_by = [image.limit.lifted_by] if image.limit and image.limit.lifted_by else []
         for what, names, kind, known in (
-            ("lifted-by", lifted_by, "", line.keys.names),
+            ("lifted-by", lifted_by, "", keys),
             ("files", image.files, " of type file", files),
             ("downloads", [pair.name for pair in image.downloads], " with downloads", sources),
         ):

@@ -195,6 +195,7 @@ class Fetch:
         registry = self._registries.of(source)
         top = registry.manifest(source.path, source.digest or source.tag or "latest")
         blobs = _FetchedBlobs(Repository(registry, source.path), Layout(wanted.layout))
+        write_atomically(blobs.layout.blob_path(top.digest), top.data, sync=False)
         platforms = tuple(dict.fromkeys(map(platform_name, wanted.platforms)))
         image = resolve(blobs, IndexEntry(top.descriptor, "", False, ()), wanted.names, platforms).image
         write_layout(wanted.layout, top.descriptor, wanted.references)

@@ -40,7 +40,7 @@ def comment(text: str) -> str:
 
 
 def dockerfile_json(items: Sequence[str]) -> str:
-    """The exec form of CMD and ENTRYPOINT: a JSON list on one line. Raises ValueError for a text and no items."""
+    """The exec form of CMD and ENTRYPOINT: a JSON list on one line. Raises ValueError for what is no list of texts."""
     return json.dumps(list(_listed(items)), ensure_ascii=False)
 
 
@@ -55,7 +55,7 @@ def sed_text(text: str) -> str:
 
 
 def shell_words(words: Sequence[str]) -> str:
-    """A list of texts as words of a shell. ValueError for a text or no words."""
+    """A list of texts as words of a shell. Raises ValueError for anything else, and for no words."""
     return " ".join(shlex.quote(word) for word in _listed(words))
 
 
@@ -72,9 +72,12 @@ FILTERS: dict[str, Callable[..., str]] = {
 
 
 def _listed(words: Sequence[str]) -> Sequence[str]:
-    """Raises ValueError for a text, whose letters would be taken for the list, and for an empty list."""
+    """Raises ValueError for a text, whose letters would be taken for the list, for no words and for other values."""
     if isinstance(words, str):
         raise ValueError(f"{words!r} is text; expected a list: [{words}]")
+    for word in words:
+        if not isinstance(word, str):
+            raise ValueError(f"{word!r} is not text")
     if not words:
         raise ValueError("a command needs at least one word")
     return words

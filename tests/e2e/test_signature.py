@@ -111,7 +111,7 @@ def test_keys_are_not_taken_for_each_other(site: Site) -> None:
 
 def allow(site: Site, line: str) -> Path:
     path = site.file.parent / "allowed_signers"
-    path.write_text(f"# who may\n{line}\n".format(sender=site.public.read_text(), other=site.other.read_text()))
+    path.write_text(f"  # who may\n{line}\n".format(sender=site.public.read_text(), other=site.other.read_text()))
     return path
 
 

@@ -110,11 +110,17 @@ def test_a_command_is_a_json_list_on_one_line() -> None:
 
 @pytest.mark.parametrize(
     ("words", "problem"),
-    [([], "at least one word"), ("java -jar x", "is text; expected a list")],
+    [
+        ([], "at least one word"),
+        ("java -jar x", "is text; expected a list"),
+        (["a", 8080], "8080 is not text"),
+        ((("java", "-jar"),), "is not text"),
+    ],
 )
-def test_a_command_without_words_or_of_a_text_is_refused(words: list[str], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        hcl.dockerfile_json(words)
+def test_a_command_that_is_no_list_of_texts_is_refused(words: list[str], problem: str) -> None:
+    for written in (hcl.dockerfile_json, hcl.shell_words):
+        with pytest.raises(ValueError, match=problem):
+            written(words)
 
 
 def test_hostile_words_survive_a_command() -> None:
