@@ -51,9 +51,8 @@ def planned_images(
 ) -> Iterator[RemoteImage]:
     """The images of a plan. A third-party image is where the plan pulls it from (a mirror, say), and keeps its name."""
     for target in targets:
-        source = target.bases[0].reference if target.kind == "third-party" else target.tags[0]
         wanted = tuple(platform for platform in platforms if platform in target.platforms)
-        yield RemoteImage(parse_reference(source), SourceImage(target.tags, layout(target.name), wanted))
+        yield RemoteImage(parse_reference(target.reference), SourceImage(target.tags, layout(target.name), wanted))
 
 
 def other_images(

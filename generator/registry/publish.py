@@ -34,7 +34,7 @@ JOURNAL = "publish.json"
 UPLOADS = "uploads.json"
 AGAIN = "everything is uploaded: the same command again only writes the tags"
 ROLL_BACK = "fategen rollback puts back the tags that were written"
-ANOTHER_TAG = "set a new TAG in .env (BASE_TAG for base images), or in MOVABLE_TAGS the tags that every push may move"
+ANOTHER_TAG = "set a new TAG in .env (BASE_TAG for base images); MOVABLE_TAGS lists tags that a push may always move"
 Read = Callable[[Descriptor], Iterator[bytes]]
 """Yields a blob's bytes, the last piece only when all of them are right; else it raises an error of its own."""
 

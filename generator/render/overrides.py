@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os.path
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generator.catalogue.line import Image, Line
@@ -133,9 +132,7 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
     try:
         write(new, project.root)
     except BaseException:
-        for name in files:
-            with contextlib.suppress(OSError):
-                (project.root / name).unlink()
+        write(tuple(replace(change, kind="stale") for change in new), project.root)
         raise
     return tuple(chosen.values())
 
