@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -68,6 +68,12 @@ def fold(text: str, width: int) -> str:
 def short_digest(digest: str) -> str:
     """``sha256:91c19792…``, for a table; "" for no digest."""
     return digest[:15] + "…" if digest else ""
+
+
+def replaced_line(images: Iterable[tuple[str, str]]) -> str:
+    """Which of these images replaced another in the registry, with its digest ("" if not); "" if none did."""
+    replaced = [f"{name} (was {short_digest(digest)})" for name, digest in images if digest]
+    return f"replaced in the registry: {', '.join(replaced)}" if replaced else ""
 
 
 def cells(text: str) -> int:

@@ -265,7 +265,7 @@ def _tags_of_another_release(project: Project, settings: Settings, line: Line) -
         if other and not f"{other}.".startswith(f"{settings.version.partition('-')[0]}."):
             family = line.family
             wrong = f"{key}: {tag} is a tag of {family.name} {other}, but {family.version_key} is {settings.version}"
-            yield Problem(settings.where(key), wrong)
+            yield Problem(settings.where(key), f"{wrong}: correct one of them")
 
 
 def _catalogue_name(project: Project, name: str) -> str:

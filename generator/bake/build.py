@@ -22,7 +22,7 @@ from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import linked
 from generator.progress import Bar, say
 from generator.project import STATE
-from generator.text import Version, duration, human, parse_version, short_digest, table
+from generator.text import Version, duration, human, parse_version, replaced_line, short_digest, table
 
 if TYPE_CHECKING:
     from generator.registry.publish import Published
@@ -147,9 +147,8 @@ def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Pu
         )
         if done := published.get(target.name):
             digest, contents = done.publication.target.digest, done.publication.contents
-            replaced = next((old for old in done.before.values() if old != digest), "")
-            image = replace(image, digest=digest, sizes=contents.sizes, manifests=contents.digests, replaced=replaced)
-            image = image if options.untagged else replace(image, state=done.state)
+            image = replace(image, digest=digest, sizes=contents.sizes, manifests=contents.digests)
+            image = replace(image, replaced=done.replaced, state=state if options.untagged else done.state)
         built.append(image)
     return tuple(built)
 
@@ -173,10 +172,10 @@ def result_table(built: Sequence[Built], total: float) -> str:
     shown = [column for column in zip(head, *rows, strict=True) if any(column[1:])]
     names, *cells = zip(*shown, strict=True)
     text = table(names, cells)
-    dirty = {name for image in built for name in image.uncommitted}
-    replaced = [f"{image.image} (was {short_digest(image.replaced)})" for image in built if image.replaced]
-    notes = {"replaced in the registry": replaced, "with uncommitted changes": sorted(dirty)}
-    return "\n".join([text, *(f"{what}: {', '.join(which)}" for what, which in notes.items() if which)])
+    dirty = sorted({name for image in built for name in image.uncommitted})
+    notes = [replaced_line((image.image, image.replaced) for image in built)]
+    notes += [f"with uncommitted changes: {', '.join(dirty)}"] if dirty else []
+    return "\n".join(filter(None, [text, *notes]))
 
 
 def loaded_sizes(context: BakeContext) -> dict[str, dict[str, int]]:
@@ -322,6 +321,9 @@ def inputs_digest(workspace: Workspace, job: Job, names: Iterable[str], *more: o
         entries = [entry for directory in sorted(directories) for entry in _entries(root / directory)]
     except OSError:
         return ""
+    # a generated file counts by its text, which the definitions have
+    generated = {str(root / path) for path in workspace.tree}
+    entries = [entry for entry in entries if entry[0] not in generated]
     return hashlib.sha256(repr((values, more, definitions, entries)).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ from generator.images.image import Contents, PlatformImage, contents, sha256
 from generator.images.oci import INDEX_TYPES, index_type, parse_index, platform_name, platform_object
 from generator.images.strictjson import Malformed, digest, fields, items, parse, text
 from generator.plan.plan import Plan, Target
-from generator.progress import Progress
+from generator.progress import Progress, say
 from generator.registry.client import RawManifest, Registry, Repository
 from generator.registry.http import RegistryError
 from generator.registry.publish import Publication, Published, Publisher, movable_tags
@@ -100,7 +100,8 @@ def join(
     if problems:
         raise InputError(problems, hint="no tag was written; upload what is missing again, on its machine")
     movable = movable_tags(workspace.plan.settings.movable_tags.split(), overwrite)
-    return Publisher(registry, publications, workspace.project.make_state(), progress).publish(movable)
+    if_taken = "a new TAG (BASE_TAG for base images) needs a new bake --push --digests on each machine"
+    return Publisher(registry, publications, workspace.project.make_state(), progress).publish(movable, if_taken)
 
 
 def _release(workspace: Workspace) -> dict[str, str]:
@@ -142,6 +143,8 @@ def _checked(workspace: Workspace, paths: Sequence[Path]) -> list[Uploaded]:
         raise InputError(
             problems, hint="no tag was written; on each machine: fategen bake all --push --platform P --digests FILE"
         )
+    for name, commit in files[0].sources.items():
+        say(f"{name}: commit {commit[:12]}")
     return uploads
 
 

@@ -195,6 +195,7 @@ def publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, P
     access, options, settings = context.access, context.job.options, context.workspace.plan.settings
     assert access is not None
     movable = movable_tags(settings.movable_tags.split(), options.overwrite)
+    if_taken = "set a new TAG in .env (BASE_TAG for base images); MOVABLE_TAGS lists tags that a push may always move"
     inputs = _release_inputs(context)
     # a push that may move tags, or that looks at the images once more, builds in any case
     looked_up = inputs and not (verify or options.overwrite or options.no_cache)
@@ -207,7 +208,7 @@ def publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, P
         if options.untagged:
             publications = [replace(publication, tags=()) for publication in publications]
         with Bar("uploading", context.quiet) as bar:
-            published = Publisher(registry, publications, context.state, bar).publish(movable)
+            published = Publisher(registry, publications, context.state, bar).publish(movable, if_taken)
     except RegistryError as error:
         step = "if it refuses OCI media types, set MEDIA_TYPES=docker in .env"
         raise not_published(access, settings.prefix, error, context.state, step) from error

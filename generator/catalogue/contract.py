@@ -196,8 +196,7 @@ def resolved(contract: Contract, known: Mapping[str, Contract], problems: list[P
     included = Contract()
     for item in contract.is_:
         included = merged(included, known.get(item.name, Contract()))
-        all_known = f"; known are {', '.join(known) or 'none'}"
-        problems += unknown(item.name, known, item.where, f"unknown contract {item.name}", all_known)
+        problems += unknown(item.name, known, item.where, f"unknown contract {item.name}")
     return merged(included, replace(contract, is_=()))
 
 

@@ -564,6 +564,7 @@ def _link_problems(line: Line) -> Iterator[Problem]:
     sources = [source.name for source in line.sources]
     own = {source.name for source in line.sources if source.path}
     kinds = {image.name: image.kind for image in line.images}
+    parents = [*bases, *kinds]
     for release in line.releases:
         if not release.version.startswith(f"{line.name}."):
             file = f"catalogue/{line_name(release.version)}.yaml"
@@ -575,8 +576,7 @@ def _link_problems(line: Line) -> Iterator[Problem]:
         for ref in release.refs:
             if ref.name in own:
                 yield Problem(ref.where, f"{ref.name}: is a directory of the project, and has no version")
-            known = f"; known are {', '.join(sources)}"
-            yield from unknown(ref.name, sources, ref.where, f"{ref.name}: unknown source", known)
+            yield from unknown(ref.name, sources, ref.where, f"{ref.name}: unknown source")
     for source in line.sources:
         if name := source.fetch_in:
             yield from unknown(name, bases, source.where, f"{source.name}: unknown base {name}")
@@ -590,7 +590,7 @@ def _link_problems(line: Line) -> Iterator[Problem]:
         if image.name in bases:
             yield Problem(image.where, f"{image.name} is also the name of a base; names must be unique")
         for name in image.parents:
-            yield from unknown(name, [*bases, *kinds], image.where, f"{image.name}: unknown parent {name}")
+            yield from unknown(name, parents, image.where, f"{image.name}: unknown parent {name}")
             if kinds.get(name) == "third-party":
                 wrong = f"{image.name}: parent {name} is third-party; add it to bases instead"
                 yield Problem(place_of(name, image.where), wrong)
@@ -617,7 +617,7 @@ def _key_problems(line: Line) -> Iterator[Problem]:
         ):
             for name in names:
                 wrong = f"{image.name}: {what}: {name} is not a key of .env{kind}"
-                yield from unknown(name, known, image.where, wrong)
+                yield from unknown(name, known, image.where, wrong, "")
 
 
 def _party_problems(line: Line) -> Iterator[Problem]:

@@ -45,21 +45,26 @@ def place_of(text: str, otherwise: str) -> str:
     return text.where if isinstance(text, Placed) else otherwise
 
 
-def unknown(name: str, known: Collection[str], where: str, wrong: str, otherwise: str = "") -> Iterator[Problem]:
-    """A problem if a name is not known: what is ``wrong``, and the known name that is near, or what to say instead."""
+def unknown(
+    name: str, known: Collection[str], where: str, wrong: str, otherwise: str | None = None
+) -> Iterator[Problem]:
+    """A problem if a name is not known: what is ``wrong``, and the known name that is near; else all of them, or what
+    to say ``otherwise``."""
     if name not in known:
-        yield Problem(place_of(name, where), wrong + (did_you_mean(name, known) or otherwise))
+        listed = f"; known are {', '.join(known) or 'none'}" if otherwise is None else otherwise
+        yield Problem(place_of(name, where), wrong + (did_you_mean(name, known) or listed))
 
 
 class Node:
-    """One value of a YAML file, with its place and the list that its problems go to."""
+    """One value of a YAML file, with its place and the list that its problems go to.
 
-    def __init__(self, raw: YamlNode, problems: list[Problem]) -> None:
+    A value that begins on a later line than its ``key`` is where the key is.
+    """
+
+    def __init__(self, raw: YamlNode, problems: list[Problem], key: YamlNode | None = None) -> None:
         self.raw, self.problems = raw, problems
-
-    @property
-    def where(self) -> str:
-        return f"{self.raw.start_mark.name}:{self.raw.start_mark.line + 1}"
+        mark = (key or raw).start_mark
+        self.where = f"{mark.name}:{mark.line + 1}"
 
     def problem(self, message: str) -> None:
         self.problems.append(Problem(self.where, message))
@@ -97,7 +102,7 @@ class Node:
             if key in entries:
                 node.problem(f"{key} is set twice, first at {entries[key].where}")
             else:
-                entries[key] = self._child(raw_value)
+                entries[key] = Node(raw_value, self.problems, raw_key)
         return entries
 
     def texts_below(self) -> Iterator[tuple[str, Node]]:

@@ -29,7 +29,7 @@ def command(files: tuple[Path, ...], overwrite: bool, output_format: str, direct
     from generator.registry.client import Registry
     from generator.registry.explain import not_published
     from generator.registry.http import RegistryError
-    from generator.text import human, short_digest, table
+    from generator.text import human, replaced_line, short_digest, table
     from generator.workspace import load
 
     workspace = load(open_project(directory), **changes)
@@ -46,7 +46,9 @@ def command(files: tuple[Path, ...], overwrite: bool, output_format: str, direct
         path, digest, contents = p.publication.path, p.publication.target.digest, p.publication.contents
         names = [f"{access.host}/{path}:{tag}" for tag in p.publication.tags]
         known = {"platforms": list(contents.platforms), "sizes": contents.sizes, "state": p.state}
-        images.append({"references": names, "digest": digest, **known})
+        images.append({"references": names, "digest": digest, **known, "replaced": p.replaced or None})
         sizes, name = " + ".join(map(human, contents.sizes.values())), below(workspace.plan.settings.prefix, path)
         rows.append((name, " ".join(contents.platforms), sizes, short_digest(digest), p.state))
-    show(output_format, images, table(("IMAGE", "PLATFORMS", ">SIZE", "DIGEST", ""), rows))
+    text = table(("IMAGE", "PLATFORMS", ">SIZE", "DIGEST", ""), rows)
+    replaced = replaced_line((row[0], p.replaced) for row, p in zip(rows, published, strict=True))
+    show(output_format, images, f"{text}\n{replaced}".rstrip())

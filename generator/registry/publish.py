@@ -34,7 +34,6 @@ JOURNAL = "publish.json"
 UPLOADS = "uploads.json"
 AGAIN = "everything is uploaded: the same command again only writes the tags"
 ROLL_BACK = "fategen rollback puts back the tags that were written"
-ANOTHER_TAG = "set a new TAG in .env (BASE_TAG for base images); MOVABLE_TAGS lists tags that a push may always move"
 Read = Callable[[Descriptor], Iterator[bytes]]
 """Yields a blob's bytes, the last piece only when all of them are right; else it raises an error of its own."""
 
@@ -62,6 +61,11 @@ class Published:
     publication: Publication
     before: Mapping[str, str]
     sent: int
+
+    @property
+    def replaced(self) -> str:
+        """The digest of another image that one of its tags pointed to until now, or ""."""
+        return next((digest for digest in self.before.values() if digest != self.publication.target.digest), "")
 
     @property
     def state(self) -> str:
@@ -105,19 +109,22 @@ class Publisher:
         self._done = 0
         self._total = sum({blob.digest: blob.size for p in publications for blob in p.contents.blobs}.values())
 
-    def publish(self, movable: Callable[[str], bool]) -> tuple[Published, ...]:
-        """Checks the tags, uploads, writes the tags. ``movable`` says which tags may move to another image."""
+    def publish(self, movable: Callable[[str], bool], if_taken: str = "") -> tuple[Published, ...]:
+        """Checks the tags, uploads, writes the tags.
+
+        ``movable`` says which tags may move to another image, ``if_taken`` what to do about one that may not.
+        """
         with locked(self._state):
             earlier = self._earlier()
             self._before = self._read_tags()
             self._publications = [self._attested(publication, movable) for publication in self._publications]
-            self._check_tags(movable)
+            self._check_tags(movable, if_taken)
             sent = self._upload_all()
             self._uploads.forget()
             # an upload takes its time, in which another machine may have published
             if sent and (now := self._read_tags()) != self._before:
                 self._before = now
-                self._check_tags(movable)
+                self._check_tags(movable, if_taken)
             tags = [tag for publication in self._publications for tag in self._changed(publication)]
             # put back too if this run fails
             written = [tag for tag in earlier if self._before[tag.path, tag.name] == tag.digest]
@@ -153,7 +160,7 @@ class Publisher:
         say(f"{name}: already points to these images, with the attestations of another build")
         return replace(publication, target=existing.descriptor, read=None)
 
-    def _check_tags(self, movable: Callable[[str], bool]) -> None:
+    def _check_tags(self, movable: Callable[[str], bool], if_taken: str) -> None:
         """Raises InputError with every tag that points to another image and may not move, or would lose a platform."""
         problems = [
             problem
@@ -162,7 +169,7 @@ class Publisher:
             if (problem := tag_problem(self._registry, tag, publication.contents.platforms, movable))
         ]
         if problems:
-            raise InputError(problems, hint=f"{not_written(self._state)}; {ANOTHER_TAG}")
+            raise InputError(problems, hint="; ".join(filter(None, (not_written(self._state), if_taken))))
 
     def _earlier(self) -> list[Tag]:
         """The tags of this publication's earlier run, if it was killed. EngineError if it was another publication."""

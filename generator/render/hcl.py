@@ -74,7 +74,7 @@ FILTERS: dict[str, Callable[..., str]] = {
 def _listed(words: Sequence[str]) -> Sequence[str]:
     """Raises ValueError for a text, whose letters would be taken for the list, for no words and for other values."""
     if isinstance(words, str):
-        raise ValueError(f"{words!r} is text; expected a list: [{words}]")
+        raise ValueError(f"{words!r} is text; expected a list: [{', '.join(words.split())}]")
     for word in words:
         if not isinstance(word, str):
             raise ValueError(f"{word!r} is not text")

@@ -257,7 +257,8 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
         elif missing := re.fullmatch(r"(\w+) has no attribute '(.*)'", what):
             of_class = [value for value in values.values() if type(value).__name__ == missing[1]]
             what += did_you_mean(missing[2], [known for value in of_class for known in dir(value) if known[0] != "_"])
-        raise InputError(Problem(place, f"{what}{inside}")) from error
+        by = f" (rendered for {wanted_by})" if wanted_by else ""
+        raise InputError(Problem(place, f"{what}{inside}{by}")) from error
     if not is_generated(text):
         wrong = "renders no header, which marks generated files; begin it with: # {{ header }}"
         raise InputError(Problem(f"templates/{name}:1", wrong))

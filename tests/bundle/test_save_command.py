@@ -153,6 +153,12 @@ def test_another_bundle_that_was_there_is_told_and_the_same_one_is_not(project: 
     assert save("-o", "x.fate.tar")[2] == "replaced x.fate.tar, which was no bundle\n"
 
 
+def test_that_a_signature_of_the_file_before_is_removed_is_told(project: Path, save: Run) -> None:
+    (project / "x.fate.tar.sig").touch()
+    assert save("-o", "x.fate.tar")[2].startswith("removed x.fate.tar.sig, which was for the file before")
+    assert not (project / "x.fate.tar.sig").exists()
+
+
 def engine(platform: str, store: Literal["containerd", "graphdriver"] = "containerd") -> Engine:
     return Engine("28.0.0", "28.0.0", store, platform)
 

@@ -144,6 +144,7 @@ BAD = [
     ("  three: {kind: builder, from: jre}", "  three: {kind: builder, from: jre}\n  two: {}",
      "c.yaml:13: two is set twice, first at c.yaml:11"),
     ("needs: [three]", "need: [three]", "c.yaml:11: need: unknown key; did you mean needs?"),
+    ("needs: [three]", "need:\n    [three]", "c.yaml:11: need: unknown key; did you mean needs?"),
     ('line: "1"', 'line: "1"\nzzz: 1', "c.yaml:2: zzz: unknown key; known are line, extends, releases, sources, bases, "
      "images, contracts, keys, groups, party"),
     ('bases:\n  jre: {image: "jre:8"}\n', "", "c.yaml:1: bases: missing"),
@@ -164,8 +165,8 @@ BAD = [
     ("code.git", "code.git#v1", 'c.yaml:6: "https://example.com/code.git#v1" is not a git URL'),
     ("{git: https://example.com/code.git}", "{git: https://example.com/code.git, fetch-in: jra}",
      "c.yaml:6: code: unknown base jra; did you mean jre?"),
-    (f'    code: {{ref: v1, commit: "{SHA}"}}', "    {}", "c.yaml:4: code: missing"),
-    ("1.0.0:", "2.1.0:", "c.yaml:4: 2.1.0 is not a release of line 1; it needs a catalogue/2.1.yaml"),
+    (f'    code: {{ref: v1, commit: "{SHA}"}}', "    {}", "c.yaml:3: code: missing"),
+    ("1.0.0:", "2.1.0:", "c.yaml:3: 2.1.0 is not a release of line 1; it needs a catalogue/2.1.yaml"),
     ("    code: {ref", "    coda: {ref", "c.yaml:4: coda: unknown source; did you mean code?"),
     ("  three:", "  one.two:",
      'c.yaml:12: "one.two" is not a name: lower-case letters and digits, joined by "-" or "_"'),

@@ -37,7 +37,7 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
     assert images["worker-gpu"].args[0].value == "2"
     assert images["tools-nn"].description == "tools-nn, with networks"
     assert images["worker-nn"].contract.labels[0].value == "${image}", "a name of contracts is left to them"
-    assert images["worker-nn"].where == images["worker-gpu"].where == "c.yaml:16"
+    assert images["worker-nn"].where == images["worker-gpu"].where == "c.yaml:15"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
         ("-gpu: {edition", "-gpu: {edition: {}}\n      -x: {edition", "c.yaml:23: expected text, found a mapping"),
         ('      -nn: {edition: "1"}', "      -nn: 1", 'c.yaml:22: expected a mapping, found "1"'),
         ("      -gpu: {edition", "      -nn: {edition", "c.yaml:23: -nn is set twice, first at c.yaml:22"),
-        ("-nn: {what", "-NN: {what", 'c.yaml:11: "tools-NN" is not a name'),
+        ("-nn: {what", "-NN: {what", 'c.yaml:10: "tools-NN" is not a name'),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(old: str, new: str, said: str) -> None:

@@ -80,7 +80,7 @@ def test_a_line_needs_no_party() -> None:
         (", command: [ask]", "", "c.yaml:19: command: missing"),
         ("^ok", '"("', 'c.yaml:18: "(" is not a regular expression'),
         ("within: 5", "within: 5s", 'c.yaml:18: "5s" is not a number of seconds'),
-        ('["1", "2"]', '["1"]', "c.yaml:15: ids: expected two, found 1"),
+        ('["1", "2"]', '["1"]', "c.yaml:14: ids: expected two, found 1"),
     ],
 )
 def test_each_mistake_is_a_problem_with_its_line(old: str, new: str, expected: str) -> None:

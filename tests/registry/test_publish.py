@@ -410,7 +410,7 @@ def test_a_tag_that_moves_during_the_upload_is_not_overwritten(registry: Loopbac
     registry.lies.append(publish_other)
     with pytest.raises(InputError, match=r"fate/b:1\.0: already points to another image") as error:
         publish(registry, release("1"), tmp_path)
-    assert error.value.hint.startswith("no tag was written")
+    assert error.value.hint == "no tag was written"
     assert tags(registry) == ["", other[1].target.digest, ""]
 
 

@@ -11,7 +11,7 @@ from generator.cli.common import LazyGroup, format_option, quiet_option, signatu
 from generator.progress import Bar
 from generator.project import state_directory
 from generator.stdio import show
-from generator.text import human, short_digest, table
+from generator.text import human, replaced_line, short_digest, table
 
 COMMANDS = {
     "save": "write a set of images into one file",
@@ -135,8 +135,10 @@ def _push(file: Path, prefix: str, output_format: str, quiet: bool, **options: A
     for p in pushed:
         names = [f"{prefix}/{below(prefix, p.publication.path)}:{tag}" for tag in p.publication.tags]
         digest, platforms = p.publication.target.digest, p.publication.contents.platforms
-        images.append({"references": names, "digest": digest, "platforms": platforms, "state": p.state, "sent": p.sent})
+        known = {"platforms": platforms, "state": p.state, "sent": p.sent, "replaced": p.replaced or None}
+        images.append({"references": names, "digest": digest, **known})
         rows.append((names[0], " ".join(platforms), short_digest(digest), p.state, human(p.sent)))
         rows += [(name, "", "", "", "") for name in names[1:]]
-    document = {"root": root, "images": images}
-    show(output_format, document, table(("IMAGE", "PLATFORMS", "DIGEST", "", ">SENT"), rows))
+    text = table(("IMAGE", "PLATFORMS", "DIGEST", "", ">SENT"), rows)
+    replaced = replaced_line((str(p.publication.path), p.replaced) for p in pushed)
+    show(output_format, {"root": root, "images": images}, f"{text}\n{replaced}".rstrip())

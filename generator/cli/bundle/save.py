@@ -177,6 +177,8 @@ def command(
                     without_building(workspace, job, origin, platforms, others, base_indexes, quiet)
                 )
         before = None if piped else root_digest(output)
+        signature = output.with_name(f"{output.name}.sig")
+        signed = not piped and signature.exists()
         with Bar("saving", quiet) as bar:
             result = save(
                 layouts,
@@ -193,5 +195,7 @@ def command(
     if before not in (None, result.root):
         what = f"another bundle (root digest {short_root(before)})" if before else "no bundle"
         say(f"replaced {output}, which was {what}")
+    if signed:
+        say(f"removed {signature}, which was for the file before: fategen bundle sign makes a new one")
     loader = build.write_loader(result.path, result.index) if with_loader else ""
     show(output_format, saved_json(result, loader), saved(result, base_indexes, loader), err=piped)
