@@ -147,8 +147,14 @@ def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Pu
         )
         if done := published.get(target.name):
             digest, contents = done.publication.target.digest, done.publication.contents
-            image = replace(image, digest=digest, sizes=contents.sizes, manifests=contents.digests)
-            image = replace(image, replaced=done.replaced, state=state if options.untagged else done.state)
+            image = replace(
+                image,
+                digest=digest,
+                sizes=contents.sizes,
+                manifests=contents.digests,
+                replaced=done.replaced,
+                state=state if options.untagged else done.state,
+            )
         built.append(image)
     return tuple(built)
 
@@ -317,13 +323,13 @@ def inputs_digest(workspace: Workspace, job: Job, names: Iterable[str], *more: o
     directories = {source.location for source in sources if source.local}
     directories |= {str(Path(part.dockerfile).parent) for part in parts if part.dockerfile}
     directories |= {context.value for part in parts for context in part.contexts if context.value}
-    try:
-        entries = [entry for directory in sorted(directories) for entry in _entries(root / directory)]
-    except OSError:
-        return ""
     # a generated file counts by its text, which the definitions have
     generated = {str(root / path) for path in workspace.tree}
-    entries = [entry for entry in entries if entry[0] not in generated]
+    try:
+        found = (entry for directory in sorted(directories) for entry in _entries(root / directory))
+        entries = [entry for entry in found if entry[0] not in generated]
+    except OSError:
+        return ""
     return hashlib.sha256(repr((values, more, definitions, entries)).encode()).hexdigest()
 
 

@@ -14,6 +14,7 @@ digest, layers by first use, ``fategen/SHA256SUMS``, ``manifest.json`` (Docker),
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -137,6 +138,11 @@ def members_of(index: BundleIndex) -> tuple[Member, ...]:
     for name, content in loader_files(index):
         add(name, "file", content)
     return tuple(members)
+
+
+def whole_size(members: Sequence[Member]) -> int:
+    """Bytes of the file that these members make."""
+    return members[-1].end + len(TRAILER)
 
 
 def loader_files(index: BundleIndex) -> tuple[tuple[str, bytes], ...]:

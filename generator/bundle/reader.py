@@ -32,6 +32,7 @@ from generator.bundle.format import (
     index_size,
     members_of,
     padding,
+    whole_size,
 )
 from generator.bundle.index import BundleIndex, decode, short_root
 from generator.errors import BundleError, InputError, Problem, did_you_mean
@@ -170,7 +171,7 @@ class Bundle:
     @property
     def size(self) -> int:
         """Bytes that the file must have."""
-        return self.members[-1].end + len(TRAILER)
+        return whole_size(self.members)
 
     @cached_property
     def documents(self) -> dict[str, set[tuple[str, Hashable]]]:

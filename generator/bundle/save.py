@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator.bundle.format import TRAILER, Member, header, members_of, padding
+from generator.bundle.format import TRAILER, Member, header, members_of, padding, whole_size
 from generator.bundle.index import NAME, BaseBundle, BundleIndex, MissingLayer, arrange, small_file
 from generator.bundle.reader import inspect
+from generator.bundle.signature import SUFFIX
 from generator.config import reference
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import disk_errors, lock, sync_directory, write_atomically
@@ -82,7 +83,7 @@ def save(
     """
     index, read = _planned(images, name, bases, files or {}, prefix)
     members = members_of(index)
-    size = members[-1].end + len(TRAILER)
+    size = whole_size(members)
     if isinstance(output, Path):
         check_place(output)
         with _output_file(output) as file:
@@ -260,7 +261,7 @@ def _output_file(output: Path) -> Iterator[SyncedFile]:
                     file = SyncedFile(locked.fileno(), thread)
                     yield file
                     file.finish()
-                for suffix in (".sha256", ".sig"):
+                for suffix in (".sha256", SUFFIX):
                     output.with_name(output.name + suffix).unlink(missing_ok=True)
                 part.replace(output)
             except BaseException:

@@ -564,7 +564,7 @@ def _link_problems(line: Line) -> Iterator[Problem]:
     sources = [source.name for source in line.sources]
     own = {source.name for source in line.sources if source.path}
     kinds = {image.name: image.kind for image in line.images}
-    parents = [*bases, *kinds]
+    parents = dict.fromkeys((*bases, *kinds))
     for release in line.releases:
         if not release.version.startswith(f"{line.name}."):
             file = f"catalogue/{line_name(release.version)}.yaml"

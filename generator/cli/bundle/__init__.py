@@ -140,5 +140,5 @@ def _push(file: Path, prefix: str, output_format: str, quiet: bool, **options: A
         rows.append((names[0], " ".join(platforms), short_digest(digest), p.state, human(p.sent)))
         rows += [(name, "", "", "", "") for name in names[1:]]
     text = table(("IMAGE", "PLATFORMS", "DIGEST", "", ">SENT"), rows)
-    replaced = replaced_line((str(p.publication.path), p.replaced) for p in pushed)
+    replaced = replaced_line((p.publication.path, p.replaced) for p in pushed)
     show(output_format, {"root": root, "images": images}, f"{text}\n{replaced}".rstrip())

@@ -12,6 +12,7 @@ import click
 from generator.bundle.index import NAME, open_files, short_root
 from generator.bundle.reader import inspect
 from generator.bundle.save import check_place, root_digest, save
+from generator.bundle.signature import SUFFIX
 from generator.bundle.sources import (
     BUNDLES,
     DEFAULT,
@@ -177,7 +178,7 @@ def command(
                     without_building(workspace, job, origin, platforms, others, base_indexes, quiet)
                 )
         before = None if piped else root_digest(output)
-        signature = output.with_name(f"{output.name}.sig")
+        signature = output.with_name(output.name + SUFFIX)
         signed = not piped and signature.exists()
         with Bar("saving", quiet) as bar:
             result = save(
