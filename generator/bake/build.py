@@ -16,10 +16,10 @@ from generator.bake.job import Job
 from generator.bake.run import BakeContext, BakeResult, run_bake
 from generator.catalogue.contract import Contract
 from generator.docker.engine import BUILDX_APART
-from generator.docker.git import uncommitted
+from generator.docker.git import commit_time, uncommitted
 from generator.errors import EngineError
 from generator.images.layout import SourceImage, empty_layout
-from generator.plan.plan import linked
+from generator.plan.plan import Target, linked
 from generator.progress import Bar, say
 from generator.project import STATE
 from generator.text import Version, duration, human, parse_version, replaced_line, short_digest, table
@@ -94,8 +94,9 @@ def bake(context: BakeContext, verify: Verify | None = None) -> tuple[Built, ...
 def _load(context: BakeContext) -> BakeResult:
     """Builds and loads at once: a developer waits for it, and no one else sees what is loaded."""
     # the engine's own builder can keep the digest that a push or a bundle has; others send a tar in Docker's form
-    types = f",{media_types(context)}" if context.facts.builder.driver == "docker" else ""
-    outputs = {target.name: f"type=docker{types}" for target in context.job.named}
+    own = context.facts.builder.driver == "docker"
+    options = {target.name: f",{export_options(context, target)}" if own else "" for target in context.job.named}
+    outputs = {name: f"type=docker{more}" for name, more in options.items()}
     return _run_in_turn(context, "loading", outputs, _loaded_first(context))
 
 
@@ -111,14 +112,20 @@ def _loaded_first(context: BakeContext) -> tuple[str, ...]:
     return first if tags and not context.docker.run(["image", "inspect", "--format", "{{.Id}}", *tags]).ok else ()
 
 
-def media_types(context: BakeContext) -> str:
-    """Options of BuildKit's exporters for MEDIA_TYPES, and for attestations in the form that every registry takes.
+def export_options(context: BakeContext, target: Target) -> str:
+    """Options of BuildKit's exporters: MEDIA_TYPES, the time, and attestations in the form that every registry takes.
 
-    From 0.32 on attestations are OCI artifacts, which some registries refuse (gitlab.com on the first push).
+    The time that an image is created is its commit's: a step's time is another on each builder. As a build argument it
+    would change the cache key of WORKDIR. From 0.32 on attestations are OCI artifacts, which some registries refuse
+    (gitlab.com on the first push).
     """
+    options = [f"oci-mediatypes={str(context.oci).lower()}"]
+    if created := commit_time(target, context.job.sources(target), context.states):
+        options.append(f"source-date-epoch={created}")
     versions = map(parse_version, context.facts.builder.buildkits)
-    artifacts = any(version is not None and version >= (0, 32, 0) for version in versions)
-    return f"oci-mediatypes={str(context.oci).lower()}{',oci-artifact=false' if artifacts else ''}"
+    if any(version is not None and version >= (0, 32, 0) for version in versions):
+        options.append("oci-artifact=false")
+    return ",".join(options)
 
 
 def _without_attestations(context: BakeContext) -> BakeContext:
@@ -248,8 +255,8 @@ def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> B
         # image brings its own: slower, but no error
         first = ()
     outputs = {
-        name: f"type=oci,tar=false,{media_types(context)},dest={path.relative_to(root)}"
-        for name, path in layouts.items()
+        t.name: f"type=oci,tar=false,dest={layouts[t.name].relative_to(root)},{export_options(context, t)}"
+        for t in job.targets
     }
     result = _run_in_turn(context, "exporting", outputs, first, again)
     missing = [name for name, path in layouts.items() if not (path / "index.json").is_file()]

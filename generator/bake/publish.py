@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator.bake.build import Verify, export_layouts, inputs_digest, media_types
+from generator.bake.build import Verify, export_layouts, export_options, inputs_digest
 from generator.bake.checks import Check, ca_files
 from generator.bake.job import Job
 from generator.bake.prepare import make_environment
@@ -271,7 +271,8 @@ def _release_inputs(context: BakeContext) -> str:
         return ""
     if options.published_base or options.untagged:
         return ""
-    how = (context.command, media_types(context), context.states, tags, workspace.tree[BAKE_FILE])
+    exported = [export_options(context, target) for target in job.named]
+    how = (context.command, exported, context.states, tags, workspace.tree[BAKE_FILE])
     return inputs_digest(workspace, job, [target.name for target in job.named], how)
 
 
@@ -314,7 +315,7 @@ def _upload_from_builder(context: BakeContext) -> BakeResult:
     """
     options, targets = context.job.options, context.job.named
     outputs = {
-        target.name: f"type=image,{media_types(context)},push=true,push-by-digest=true,name-canonical=true,"
+        target.name: f"type=image,{export_options(context, target)},push=true,push-by-digest=true,name-canonical=true,"
         f"name={parse_reference(target.tags[0]).name}"
         for target in targets
     }

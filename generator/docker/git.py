@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from generator.docker.process import find_program
+from generator.docker.process import Completed, find_program
 from generator.errors import EngineError
 from generator.plan.plan import PlannedSource, Target
 
@@ -18,7 +18,8 @@ class Checkout:
 
     ``changed`` are paths whose content is not committed: untracked ones too, since the build reads them, but not what
     git ignores. ``unknown`` says why git could not tell. ``versioned``: it is in a checkout, if not one of its own.
-    ``same_files``: the commit is not the release's, but has the same files.
+    ``same_files``: the commit is not the release's, but has the same files. ``time`` is when the commit was made, in
+    seconds since 1970, if everything is committed.
     """
 
     source: PlannedSource
@@ -27,6 +28,7 @@ class Checkout:
     unknown: str = ""
     versioned: bool = True
     same_files: bool = False
+    time: str = ""
 
     @property
     def dirty(self) -> bool:
@@ -60,25 +62,31 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
     top = (directory / ".git").exists()
     if not top and not any((above / ".git").exists() for above in directory.resolve().parents):
         return Checkout(source, versioned=False)
-    # the user's index is not refreshed, and no hook or file-system monitor of the checkout's own is started
-    flags = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
     status = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", ".")
-    # GIT_DIR and its like, as a hook has them, would make git look elsewhere
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        git = find_program("git").at(directory)
-        done = git.run((*flags, *status), env=env, timeout=60)
+        done = _git(directory, *status)
         if not done.ok:
             return Checkout(source, unknown=done.last_line)
         checkout = parse_status(done.stdout, source)
         if source.release_commit and not top:
             return replace(checkout, commit="")
+        if checkout.commit and not checkout.dirty:
+            shown = _git(directory, "show", "--no-patch", "--no-show-signature", "--format=%ct", checkout.commit)
+            checkout = replace(checkout, time=shown.stdout.strip())
         if source.release_commit in ("", checkout.commit):
             return checkout
-        same = git.run((*flags, "diff-tree", "--quiet", source.release_commit, "HEAD"), env=env, timeout=60)
+        same = _git(directory, "diff-tree", "--quiet", source.release_commit, "HEAD")
     except EngineError as error:
         return Checkout(source, unknown=error.message)
     return replace(checkout, same_files=same.ok)
+
+
+def _git(directory: Path, *args: str) -> Completed:
+    # the user's index is not refreshed, and no hook or file-system monitor of the checkout's own is started
+    flags = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+    # GIT_DIR and its like, as a hook has them, would make git look elsewhere
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return find_program("git").at(directory).run((*flags, *args), env=env, timeout=60)
 
 
 def parse_status(text: str, source: PlannedSource) -> Checkout:
@@ -101,3 +109,9 @@ def parse_status(text: str, source: PlannedSource) -> Checkout:
 def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[str, ...]:
     """Of these sources: those with uncommitted changes, or if git cannot tell."""
     return tuple(sorted(name for name in names if name in states and states[name].dirty))
+
+
+def commit_time(target: Target, sources: Iterable[str], states: Mapping[str, Checkout]) -> str:
+    """When the commit of its main source was made; "" if it is no local checkout or any of ``sources`` has changes."""
+    main = states.get(target.main_source.name) if target.main_source else None
+    return main.time if main and not uncommitted(sources, states) else ""

@@ -230,11 +230,11 @@ def test_a_failure_has_a_place_in_the_dockerfile_and_in_its_template(plan: Plan)
 
 def test_a_line_that_a_template_fills_in_has_its_place_there_too(plan: Plan) -> None:
     text = workspace().tree["dockerfiles/roll/Dockerfile"]
-    number = text.splitlines().index("COPY --from=packages /roll/conf/ ./conf/") + 1
+    number = text.splitlines().index("COPY --from=packages /roll/root/ /") + 1
     line = vertex("[final 4/5] COPY", started=AT.format(1), completed=AT.format(2), error="not found")
     reader, _ = fed([line, *shown_by_buildx(text, number, number)], ["roll"])
     template = (ROOT / "templates/dockerfiles/java.Dockerfile.j2").read_text().splitlines()
-    expected = template.index("COPY --from=packages /{{ image.name }}/conf/ ./conf/") + 1
+    expected = template.index("COPY --from=packages /{{ image.name }}/root/ /") + 1
     assert f"java.Dockerfile.j2:{expected}\n" in bake_error(job_of(plan, "roll"), reader, 1).message
 
 

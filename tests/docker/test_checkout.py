@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generator.bake.prepare import revision_labels
-from generator.docker.git import Checkout, look, parse_status
+from generator.docker.git import Checkout, commit_time, look, parse_status
 from generator.docker.process import Completed, Docker
 from generator.plan.plan import Plan, PlannedSource
 from tests.fate_plan import job_of, plan_of
@@ -94,6 +94,17 @@ def test_the_description_names_commit_release_and_changes(source: PlannedSource)
 def test_a_checkout_that_git_cannot_read_counts_as_dirty(source: PlannedSource) -> None:
     state = Checkout(source, unknown="git is not installed")
     assert state.dirty and "committed: git is not installed" in state.describe()
+
+
+def test_an_image_is_created_when_its_commit_was_made_unless_it_has_changes(plan: Plan, source: PlannedSource) -> None:
+    def created(image: str, state: Checkout) -> str:
+        job = job_of(plan, image)
+        return commit_time(plan.target(image), job.sources(plan.target(image)), {"fate": state})
+
+    assert created("python", Checkout(source, COMMIT, time="1585000000")) == "1585000000"
+    assert created("python", Checkout(source, COMMIT, ("a",))) == ""
+    assert created("python", Checkout(source, COMMIT, ("a",), time="1585000000")) == ""
+    assert created("roll", Checkout(source, COMMIT, time="1585000000")) == "", "fate is not roll's main source"
 
 
 def labels(plan: Plan, state: Checkout) -> list[str]:
