@@ -10,19 +10,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from generator.bake.build import Built
-from generator.bake.publish import path_and_tags
+from generator.bake.publish import joined, path_and_tags
 from generator.bake.run import BakeContext
 from generator.errors import InputError, Problem
 from generator.files import disk_errors, write_atomically
-from generator.images.image import Contents, PlatformImage, contents, sha256
-from generator.images.oci import INDEX_TYPES, index_type, parse_index, platform_name, platform_object
+from generator.images.image import contents, sha256
+from generator.images.oci import platform_name
 from generator.images.strictjson import Malformed, digest, fields, items, parse, text
 from generator.plan.plan import Plan, Target
 from generator.progress import Progress, say
-from generator.registry.client import RawManifest, Registry, Repository
+from generator.registry.client import Registry, Repository
 from generator.registry.http import RegistryError
 from generator.registry.publish import Publication, Published, Publisher, movable_tags
 from generator.text import printable
@@ -212,14 +211,13 @@ def _not_once(plan: Plan, uploads: Sequence[Uploaded]) -> Iterator[Problem]:
         yield Problem(name, f"{platform} is in none of the files")
 
 
-# the indexes
+# the images
 
 
 def _publication(registry: Registry, target: Target, uploads: Sequence[Uploaded]) -> Publication:
     """The image of all files. Raises InputError if the registry does not have what a file says."""
-    path, tags = path_and_tags(target)
-    entries: list[tuple[str, dict[str, Any]]] = []
-    images: dict[str, PlatformImage] = {}
+    path, _ = path_and_tags(target)
+    parts = []
     for image in uploads:
         try:
             top = registry.manifest(path, image.digest)
@@ -232,37 +230,5 @@ def _publication(registry: Registry, target: Target, uploads: Sequence[Uploaded]
         if set(below.platforms) != set(image.platforms):
             has = f"{target.name}: {image.digest} is for {', '.join(below.platforms)}, not {', '.join(image.platforms)}"
             raise InputError(Problem(image.file, has))
-        images.update(zip(below.platforms, below.platform_images, strict=True))
-        entries += _entries(top, below.platforms[0])
-    everything = Contents(tuple(images[platform] for platform in target.platforms), (), ())
-    if len(images) == 1:
-        return Publication(path, tags, top.descriptor, everything)
-    index = _index(entries, target.platforms)
-    return Publication(path, tags, index.descriptor, everything, lambda _: iter([index.data]))
-
-
-def _entries(top: RawManifest, platform: str) -> list[tuple[str, dict[str, Any]]]:
-    """What BuildKit writes into an index for what one machine uploaded, by platform ("" for an attestation)."""
-    if top.media_type in INDEX_TYPES:
-        children = parse_index(top.data, top.media_type)
-        return [(child.platform, raw) for child, raw in zip(children, json.loads(top.data)["manifests"], strict=True)]
-    stated = dict(sorted(platform_object(platform).items()))
-    return [(platform, {"mediaType": top.media_type, "digest": top.digest, "size": len(top.data), "platform": stated})]
-
-
-_ATTESTED = "vnd.docker.reference.digest"
-"""BuildKit's annotation of an attestation: the manifest that it is about."""
-
-
-def _index(entries: Sequence[tuple[str, dict[str, Any]]], platforms: Sequence[str]) -> RawManifest:
-    """The index of these entries, byte for byte as BuildKit writes it: platforms in order, then their attestations."""
-    by_platform = {platform: raw for platform, raw in entries if platform}
-    manifests = [by_platform[platform] for platform in platforms]
-    order = {raw["digest"]: number for number, raw in enumerate(manifests)}
-    attestations = [raw for platform, raw in entries if not platform]
-    # one of no platform here (another builder's) comes last
-    attestations.sort(key=lambda raw: order.get((raw.get("annotations") or {}).get(_ATTESTED), len(order)))
-    media_type = index_type(manifests[0]["mediaType"])
-    document = {"schemaVersion": 2, "mediaType": media_type, "manifests": [*manifests, *attestations]}
-    data = json.dumps(document, indent=2).encode()
-    return RawManifest(sha256(data), media_type, data)
+        parts.append((top, below))
+    return joined(target, parts)

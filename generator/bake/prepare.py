@@ -78,7 +78,7 @@ def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]
 def bake_command(
     job: Job, bake_file: str, buildx: Version, *, overrides: Sequence[str] = (), readable: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """``buildx … bake`` without targets. ``-f`` is always given: bake would merge whatever files it finds.
+    """``buildx … bake`` without targets and their platforms. ``-f`` is always given: bake would merge what it finds.
 
     ``readable`` are paths outside of the project, for which newer buildx requires --allow.
     """
@@ -87,7 +87,7 @@ def bake_command(
     tree = bake_file.removesuffix(BAKE_FILE)
     contexts = [f"{t.name}.context={tree}{Path(t.dockerfile).parent}" for t in job.involved if t.dockerfile and tree]
     allowed = [f"--allow=fs.read={path}" for path in readable] if buildx >= BUILDX_ALLOW else []
-    sets = [word for override in (*contexts, *job.overrides, *overrides) for word in ("--set", override)]
+    sets = [word for override in (*contexts, *overrides) for word in ("--set", override)]
     return ("buildx", *builder, "bake", "-f", bake_file, *sets, *allowed)
 
 
@@ -204,7 +204,8 @@ def resolved(docker: Docker, workspace: Workspace, names: Sequence[str], options
     env, notes = make_environment(plan, os.environ, published_base=options.published_base)
     for note in notes:
         say(docker.redact(note))
-    args = [*bake_command(job, workspace.bake_file, BUILDX_NEEDED), "--print", *(target.name for target in job.targets)]
+    command = bake_command(job, workspace.bake_file, BUILDX_NEEDED, overrides=job.overrides)
+    args = [*command, "--print", *(target.name for target in job.targets)]
     return docker.redact(docker.check(args, env=env).stdout)
 
 

@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from generator.bake.build import Verify, export_layouts, export_options, inputs_digest
 from generator.bake.checks import Check, ca_files
-from generator.bake.job import Job
+from generator.bake.job import Job, make_job
 from generator.bake.prepare import make_environment
 from generator.bake.run import BakeContext, BakeResult, run_bake
 from generator.config.reference import parse_reference
@@ -29,13 +29,13 @@ from generator.docker.engine import Facts
 from generator.docker.hints import GET_LOGIN, explain_push
 from generator.errors import EngineError, FategenError, Problem
 from generator.files import write_atomically
-from generator.images.image import contents, read_pieces
+from generator.images.image import Contents, PlatformImage, contents, read_pieces, sha256
 from generator.images.layout import Layout, empty_layout, top
-from generator.images.oci import platform_name
+from generator.images.oci import INDEX_TYPES, index_type, parse_index, platform_name, platform_object
 from generator.images.strictjson import Malformed, digest, fields, parse
 from generator.plan.plan import Base, Target
 from generator.progress import Bar, say
-from generator.registry.client import Registries, Registry, Repository, access_to
+from generator.registry.client import RawManifest, Registries, Registry, Repository, access_to
 from generator.registry.explain import Refusal, find_push_problems, not_published
 from generator.registry.fetch import Fetch, fetching, other_images, planned_images
 from generator.registry.http import RegistryError
@@ -231,11 +231,11 @@ def _build(
     """
     targets = context.job.named
     if not verify and context.facts.builder.driver != "docker":
-        result = _upload_from_builder(context)
+        result, digests = _upload_from_builder(context)
         registry = Registry(access)
         with workers(AT_ONCE) as pool:
-            digests = [result.digests[target.name] for target in targets]
-            return registry, [*pool.map(partial(_uploaded, registry), targets, digests)], result
+            uploaded = pool.map(lambda target: _uploaded(registry, target, digests[target.name]), targets)
+            return registry, [*uploaded], result
     sources, result = export_layouts(context)
     if verify:
         verify(sources)
@@ -255,11 +255,54 @@ def path_and_tags(target: Target) -> tuple[str, tuple[str, ...]]:
     return names[0].path, tuple(name.tag for name in names)
 
 
-def _uploaded(registry: Registry, target: Target, digest: str) -> Publication:
-    """The publication of an image that the registry has."""
+def _uploaded(registry: Registry, target: Target, digests: Sequence[str]) -> Publication:
+    """The publication of an image that the registry has, whole or in parts."""
+    path, _ = path_and_tags(target)
+    parts = [registry.pushed(path, digest) for digest in digests]
+    below = [contents(Repository(registry, path), part.descriptor, target.name) for part in parts]
+    return joined(target, list(zip(parts, below, strict=True)))
+
+
+def joined(target: Target, parts: Sequence[tuple[RawManifest, Contents]]) -> Publication:
+    """The image of all parts, which one builder made of all platforms, or several of some each."""
     path, tags = path_and_tags(target)
-    entry = registry.pushed(path, digest).descriptor
-    return Publication(path, tags, entry, contents(Repository(registry, path), entry, target.name))
+    if len(parts) == 1:
+        [(top, below)] = parts
+        return Publication(path, tags, top.descriptor, below)
+    images: dict[str, PlatformImage] = {}
+    for _, below in parts:
+        images.update(zip(below.platforms, below.platform_images, strict=True))
+    index = _index([entry for top, below in parts for entry in _entries(top, below.platforms[0])], target.platforms)
+    everything = Contents(tuple(images[platform] for platform in target.platforms), (), ())
+    return Publication(path, tags, index.descriptor, everything, lambda _: iter([index.data]))
+
+
+
+def _entries(top: RawManifest, platform: str) -> list[tuple[str, dict[str, Any]]]:
+    """What BuildKit writes into an index for what one machine uploaded, by platform ("" for an attestation)."""
+    if top.media_type in INDEX_TYPES:
+        children = parse_index(top.data, top.media_type)
+        return [(child.platform, raw) for child, raw in zip(children, json.loads(top.data)["manifests"], strict=True)]
+    stated = dict(sorted(platform_object(platform).items()))
+    return [(platform, {"mediaType": top.media_type, "digest": top.digest, "size": len(top.data), "platform": stated})]
+
+
+_ATTESTED = "vnd.docker.reference.digest"
+"""BuildKit's annotation of an attestation: the manifest that it is about."""
+
+
+def _index(entries: Sequence[tuple[str, dict[str, Any]]], platforms: Sequence[str]) -> RawManifest:
+    """The index of these entries, byte for byte as BuildKit writes it: platforms in order, then their attestations."""
+    by_platform = {platform: raw for platform, raw in entries if platform}
+    manifests = [by_platform[platform] for platform in platforms]
+    order = {raw["digest"]: number for number, raw in enumerate(manifests)}
+    attestations = [raw for platform, raw in entries if not platform]
+    # one of no platform here (another builder's) comes last
+    attestations.sort(key=lambda raw: order.get((raw.get("annotations") or {}).get(_ATTESTED), len(order)))
+    media_type = index_type(manifests[0]["mediaType"])
+    document = {"schemaVersion": 2, "mediaType": media_type, "manifests": [*manifests, *attestations]}
+    data = json.dumps(document, indent=2).encode()
+    return RawManifest(sha256(data), media_type, data)
 
 
 def _release_inputs(context: BakeContext) -> str:
@@ -272,7 +315,7 @@ def _release_inputs(context: BakeContext) -> str:
     if options.published_base or options.untagged:
         return ""
     exported = [export_options(context, target) for target in job.named]
-    how = (context.command, exported, context.states, tags, workspace.tree[BAKE_FILE])
+    how = (context.command, job.overrides, exported, context.states, tags, workspace.tree[BAKE_FILE])
     return inputs_digest(workspace, job, [target.name for target in job.named], how)
 
 
@@ -299,7 +342,7 @@ def _published_before(
             for name in map(parse_reference, target.tags):
                 if registry.digest(name.path, name.tag) != expected:
                     raise ValueError(f"{name} points to another image")
-            return _uploaded(registry, target, expected)
+            return _uploaded(registry, target, [expected])
 
         with workers(AT_ONCE) as pool:
             return registry, [*pool.map(unless_moved, context.job.named)]
@@ -308,30 +351,55 @@ def _published_before(
         return None
 
 
-def _upload_from_builder(context: BakeContext) -> BakeResult:
+def _upload_from_builder(context: BakeContext) -> tuple[BakeResult, dict[str, list[str]]]:
     """Has BuildKit upload each image by its digest as soon as it is built: a remote builder's images do not come here.
 
-    The engine's own builder refuses this ("push-by-digest is currently not implemented for docker driver").
+    Returns also the digests of what each target was uploaded as. The engine's own builder refuses this ("push-by-digest
+    is currently not implemented for docker driver").
     """
     options, targets = context.job.options, context.job.named
-    outputs = {
-        target.name: f"type=image,{export_options(context, target)},push=true,push-by-digest=true,name-canonical=true,"
-        f"name={parse_reference(target.tags[0]).name}"
-        for target in targets
-    }
-    untagged = [f"{target.name}.tags=" for target in targets]
     try:
+        if len(context.facts.builder.buildkits) > 1 and any(len(target.platforms) > 1 for target in targets):
+            return _upload_each_platform(context)
         # by itself where a retry of an upload would run every step again, or a refused one leave no build cache
         if not (options.no_cache or context.workspace.plan.settings.cache_to):
-            return run_bake(context, "building and uploading", outputs, overrides=untagged)
-        built = run_bake(context, "building", {})
-        uploaded = run_bake(context, "uploading", outputs, overrides=untagged, again=True)
+            built = uploaded = _upload(context, "building and uploading")
+        else:
+            built = run_bake(context, "building", {})
+            uploaded = _upload(context, "uploading", again=True)
     except EngineError as error:
         name = parse_reference(targets[0].tags[0]).name
         if "failed to push" in error.message and (advice := explain_push(error.message, name)):
             error.hint = f"{advice}; then run the same command again"
         raise
-    return replace(built, digests=uploaded.digests)
+    return built, {name: [digest] for name, digest in uploaded.digests.items()}
+
+
+def _upload(context: BakeContext, title: str, *, again: bool = False) -> BakeResult:
+    outputs = {
+        target.name: f"type=image,{export_options(context, target)},push=true,push-by-digest=true,name-canonical=true,"
+        f"name={parse_reference(target.tags[0]).name}"
+        for target in context.job.named
+    }
+    return run_bake(context, title, outputs, overrides=[f"{name}.tags=" for name in outputs], again=again)
+
+
+def _upload_each_platform(context: BakeContext) -> tuple[BakeResult, dict[str, list[str]]]:
+    """Builds on all nodes at once, then uploads one platform after the other.
+
+    Of images that come from several nodes buildx makes the index, and writes it as the tag ``latest`` (0.29.1,
+    build/build.go, TagNameOnly), before the other images are built.
+    """
+    built = run_bake(context, "building", {})
+    targets, plan = context.job.named, context.workspace.plan
+    digests: dict[str, list[str]] = {target.name: [] for target in targets}
+    for platform in dict.fromkeys(platform for target in targets for platform in target.platforms):
+        names = [target.name for target in targets if platform in target.platforms]
+        job = make_job(plan, names, replace(context.job.options, platforms=(platform,)))
+        uploaded = _upload(replace(context, job=job), f"uploading {platform}", again=True)
+        for name in names:
+            digests[name].append(uploaded.digests[name])
+    return built, digests
 
 
 # what is there already

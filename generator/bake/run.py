@@ -202,7 +202,8 @@ def _run_once(
     names = [target.name for target in job.involved]
     metadata = context.state / "metadata.json"
     metadata.unlink(missing_ok=True)
-    overrides = [*(f"{name}.output={outputs.get(name, 'type=cacheonly')}" for name in names), *overrides]
+    to = (f"{name}.output={outputs.get(name, 'type=cacheonly')}" for name in names)
+    overrides = [*job.overrides, *to, *overrides]
     overrides += [NO_CACHE_EXPORT] if again else []
     args = [
         *context.command,

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from generator.bake.build import Built
 from generator.bake.join import join, write_digests
+from generator.bake.publish import publish
+from generator.bake.run import BakeContext
+from generator.bake.view import View
+from generator.docker.engine import Builder, Engine, Facts
+from generator.docker.process import Docker
 from generator.errors import InputError
 from generator.progress import quiet
 from generator.project import Project
 from generator.registry.publish import Published
+from generator.registry.session import Access
 from generator.workspace import Workspace, load
 from tests.bundle.layouts import CONFIG, INDEX, MANIFEST
+from tests.fate_plan import BOTH, job_of
 from tests.loopback import Loopback, sha256
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -96,6 +106,30 @@ def test_the_indexes_are_those_that_buildkit_writes(release: Release) -> None:
 def test_an_image_of_one_platform_has_no_index(release: Release) -> None:
     release.join(release.machine(AMD), release.machine(ARM))
     assert sha256(release.tagged["egg"]) == release.upload("egg", AMD).digest
+
+
+def test_a_builder_of_several_nodes_uploads_each_platform_by_itself(release: Release) -> None:
+    class Buildx(Docker):
+        @contextlib.contextmanager
+        def start(self, args: Sequence[str], **_: object) -> Iterator[Any]:
+            sets = dict(word.split("=", 1) for before, word in itertools.pairwise(args) if before == "--set")
+            uploaded = [name.removesuffix(".output") for name, to in sets.items() if "push-by-digest" in to]
+            built = {name: release.upload(name, sets[f"{name}.platform"]) for name in uploaded}
+            metadata = {name: {"containerimage.digest": image.digest} for name, image in built.items()}
+            file = next(word for word in args if word.startswith("--metadata-file="))
+            Path(file.partition("=")[2]).write_text(json.dumps(metadata), encoding="utf-8")
+            yield SimpleNamespace(lines=lambda tick: (), finish=lambda: SimpleNamespace(code=0))
+
+    joined = release.join(release.machine(AMD), release.machine(ARM))
+    release.workspace.project.make_state()
+    job = job_of(release.workspace.plan, "all", output="push")
+    builder = Builder("two", "remote", True, ("v0.17.3", "v0.17.3"), BOTH)
+    facts = Facts(Engine("29", "29", "containerd", AMD), (0, 29, 1), builder)
+    access = Access(release.registry.host, insecure=True)
+    command, view = ("buildx", "bake"), View(job, print)
+    context = BakeContext(Buildx("docker"), release.workspace, job, command, facts, {}, view, access=access)
+    published, _ = publish(context, None)
+    assert [image.publication.target for image in published.values()] == [i.publication.target for i in joined]
 
 
 Edit = Callable[[dict[str, Any]], object]
