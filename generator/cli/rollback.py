@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--forget", is_flag=True, help="Remove the journal even if a tag cannot be put back.")
 @directory_option
-def command(directory: Path) -> None:
+def command(directory: Path, forget: bool) -> None:
     """Put back the tags that an interrupted bake --push, bundle push or join wrote; its journal is in .fategen/.
 
     To finish it instead, run the interrupted command again.
@@ -36,15 +37,17 @@ def command(directory: Path) -> None:
             return
         try:
             registry = Registry(_access(directory, host))
-            registry.log_in()
+            if not forget:
+                registry.log_in()
         except RegistryError as error:
             raise EngineError(f"{host}: {error.detail}", hint="then run fategen rollback again") from error
-        states = roll_back(registry, tags, state)
+        states = roll_back(registry, tags, state, forget=forget)
     click.echo(f"the tags point to\n{listed(registry, states)}")
-    if any(left.problem and not left.final for left in states.values()):
-        raise EngineError("not every tag could be put back", hint="run fategen rollback again")
+    if any(left.problem and not left.final for left in states.values()) and not forget:
+        step = "fix that and run fategen rollback again, or leave these tags as they are: fategen rollback --forget"
+        raise EngineError("not every tag could be put back", hint=step)
     if any(left.problem for left in states.values()):
-        raise EngineError("some new tags could not be deleted", hint="delete them in the registry itself")
+        raise EngineError("some tags could not be put back", hint="put them right in the registry itself")
 
 
 def _access(directory: Path, host: str) -> Access:

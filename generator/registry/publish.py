@@ -65,7 +65,8 @@ class Published:
     @property
     def replaced(self) -> str:
         """The digest of another image that one of its tags pointed to until now, or ""."""
-        return next((digest for digest in self.before.values() if digest != self.publication.target.digest), "")
+        unlike = ("", self.publication.target.digest)
+        return next((digest for digest in self.before.values() if digest not in unlike), "")
 
     @property
     def state(self) -> str:
@@ -129,8 +130,9 @@ class Publisher:
             # put back too if this run fails
             written = [tag for tag in earlier if self._before[tag.path, tag.name] == tag.digest]
             _write(self._registry, written, tags, self._state)
+        before = self._before | {(tag.path, tag.name): tag.before for tag in written}
         return tuple(
-            Published(p, {tag: self._before[p.path, tag] for tag in p.tags}, sent.get(p, 0)) for p in self._publications
+            Published(p, {tag: before[p.path, tag] for tag in p.tags}, sent.get(p, 0)) for p in self._publications
         )
 
     def _read_tags(self) -> dict[tuple[str, str], str]:
@@ -139,12 +141,12 @@ class Publisher:
             return dict(zip(tags, pool.map(lambda tag: self._registry.digest(*tag), tags), strict=True))
 
     def _attested(self, publication: Publication, movable: Callable[[str], bool]) -> Publication:
-        """The publication; or, where its tags may not move, what they point to if only attestations differ.
+        """The publication; or, if it has tags that may not move, what they point to if only attestations differ.
 
         Those of a second build state its time, so that the same images would never be pushed twice.
         """
-        digests = {self._before[publication.path, tag] for tag in publication.tags}
-        if len(digests) != 1 or digests & {"", publication.target.digest} or any(map(movable, publication.tags)):
+        digests = {self._before[publication.path, tag] for tag in publication.tags if not movable(tag)}
+        if len(digests) != 1 or digests & {"", publication.target.digest}:
             return publication
         try:
             existing = self._registry.manifest(publication.path, digests.pop())
@@ -330,20 +332,22 @@ class TagState:
 
 
 def roll_back(
-    registry: Registry, tags: Sequence[Tag], state: Path, unanswered: Tag | None = None
+    registry: Registry, tags: Sequence[Tag], state: Path, unanswered: Tag | None = None, *, forget: bool = False
 ) -> dict[Tag, TagState]:
     """Puts back every tag that a publication wrote. A tag that somebody else moved meanwhile is left alone.
 
     A write of ``unanswered`` may still arrive at the registry. The journal is removed if another roll-back would change
-    nothing: it stays with a problem that may pass, and with an unanswered tag.
+    nothing, or to ``forget`` it: it stays with a problem that may pass, and with an unanswered tag.
     """
     states = {tag: _put_back(registry, tag, tag == unanswered) for tag in tags}
-    if unanswered is None and not any(state.problem and not state.final for state in states.values()):
+    left = unanswered is not None or any(state.problem and not state.final for state in states.values())
+    if forget or not left:
         (state / JOURNAL).unlink(missing_ok=True)
     return states
 
 
 def _put_back(registry: Registry, tag: Tag, unanswered: bool) -> TagState:
+    digest = ""
     try:
         digest = registry.digest(tag.path, tag.name)
         if digest != tag.digest and not (unanswered and digest == tag.before):
@@ -358,7 +362,10 @@ def _put_back(registry: Registry, tag: Tag, unanswered: bool) -> TagState:
             return TagState("")
         return TagState(digest, "this registry deletes no tags", final=True)
     except RegistryError as error:
-        return TagState("", error.detail or "the registry does not answer")
+        # what is refused has changed nothing; anything else may have been done
+        known = digest if error.status and not error.transient else ""
+        # "missing": a clean-up of the registry took the earlier image
+        return TagState(known, error.detail or "the registry does not answer", final=error.kind == "missing")
 
 
 def _write(registry: Registry, written: Sequence[Tag], tags: Sequence[Tag], state: Path) -> None:

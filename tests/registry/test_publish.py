@@ -224,8 +224,9 @@ def test_the_same_publication_finishes_one_that_was_killed_although_its_tags_are
 ) -> None:
     registry.lies.append(refusing(412, "a"))
     registry.asked.clear()
-    publish(registry, killed, tmp_path, overwrite=True)
+    published = publish(registry, killed, tmp_path, overwrite=True)
     assert tags(registry) == digests(killed)
+    assert [image.replaced for image in published] == digests(release("1")), "of the first image too"
     assert {path.rpartition("/")[2] for path in registry.paths("PUT")} == {"1.0"}, "everything is uploaded"
     assert not (tmp_path / JOURNAL).exists()
 
@@ -316,6 +317,23 @@ def test_the_same_images_with_other_attestations_are_there_already(
     assert not registry.paths("PUT")
     publish(registry, [again], tmp_path, overwrite=True)
     assert tags(registry)[0] == again.target.digest
+
+
+def test_a_movable_tag_follows_one_that_keeps_its_attestations(registry: Loopback, tmp_path: Path) -> None:
+    published, again = (image("a", "1", attestation=f"built at {hour}:00") for hour in (9, 10))
+    publish(registry, [published], tmp_path)
+    [done] = publish(registry, [replace(again, tags=("1.0", "latest"))], tmp_path)
+    assert (done.publication.target, done.replaced) == (published.target, "")
+    kept = registry.manifests["fate/a"]
+    assert kept["latest"] == kept["1.0"]
+
+
+def test_what_was_replaced_is_told_also_beside_a_new_tag(registry: Loopback, tmp_path: Path) -> None:
+    first, second = (replace(image("a", version), tags=tags) for version, tags in
+                     (("1", ("latest",)), ("2", ("1.0", "latest"))))  # fmt: skip
+    publish(registry, [first], tmp_path)
+    [done] = publish(registry, [second], tmp_path)
+    assert done.replaced == first.target.digest
 
 
 def test_movable_tags_move(registry: Loopback, tmp_path: Path) -> None:
@@ -511,17 +529,41 @@ def test_a_tag_whose_answer_was_lost_counts_as_written(registry: Loopback, tmp_p
     assert registry.paths("PUT").count("/v2/fate/b/manifests/1.0") == 2
 
 
-@pytest.mark.parametrize("status", [401, 403, 500])
+@pytest.mark.parametrize(
+    ("status", "now"), [(401, "sha256:.* (new; 401"), (403, "sha256:.* (new; 403"), (500, "unknown: 500")]
+)
 def test_a_tag_that_could_not_be_deleted_now_is_deleted_by_a_roll_back_later(
-    registry: Loopback, tmp_path: Path, status: int
+    registry: Loopback, tmp_path: Path, status: int, now: str
 ) -> None:
     broken = says("DELETE", status)
-    error = fails(registry, tmp_path, "1", refusing(403, "c"), broken, deleting, match=rf"a:1\.0 → unknown: {status}")
+    match = r"a:1\.0 → " + now.replace("(", r"\(")
+    error = fails(registry, tmp_path, "1", refusing(403, "c"), broken, deleting, match=match)
     assert "fategen rollback" in error.hint
     registry.lies.remove(broken)
     _, left = interrupted(tmp_path)
     roll_back(registry.client(), left, tmp_path)
     assert tags(registry) == ["", "", ""] and interrupted(tmp_path) == ("", [])
+
+
+def test_a_roll_back_can_be_given_up(registry: Loopback, tmp_path: Path) -> None:
+    """A robot account may push and not delete."""
+    fails(registry, tmp_path, "1", refusing(403, "c"), says("DELETE", 401))
+    _, left = interrupted(tmp_path)
+    roll_back(registry.client(), left, tmp_path)
+    fails(registry, tmp_path, "2", match="was interrupted")
+    roll_back(registry.client(), left, tmp_path, forget=True)
+    registry.lies.clear()
+    publish(registry, release("2"), tmp_path, overwrite=True)
+
+
+def test_a_roll_back_ends_where_the_registry_no_longer_has_the_earlier_image(
+    registry: Loopback, tmp_path: Path, killed: list[Publication]
+) -> None:
+    del registry.manifests["fate/a"][release("1")[0].target.digest]
+    _, left = interrupted(tmp_path)
+    states = roll_back(registry.client(), left, tmp_path)
+    assert [state.digest for state in states.values()] == [killed[0].target.digest, *digests(release("1"))[1:]]
+    assert interrupted(tmp_path) == ("", [])
 
 
 def test_a_tag_whose_write_was_not_answered_stays_in_the_journal(registry: Loopback, tmp_path: Path) -> None:
