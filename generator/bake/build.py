@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -329,7 +328,7 @@ def inputs_digest(workspace: Workspace, job: Job, names: Iterable[str], *more: o
     plan, root = workspace.plan, workspace.project.root
     parts = linked(job.involved, names)
     sources = {source for part in parts for source in part.sources}
-    if not all(source.local or re.fullmatch("[0-9a-f]{40}", source.revision) for source in sources):
+    if not all(source.local or source.pinned for source in sources):
         return ""
     values = [(v.name, v.value) for v in plan.variables if not v.secret and v.name not in ("PREFIX", "TAG", "BASE_TAG")]
     definitions = [(replace(part, tags=(), contract=Contract()), workspace.tree.get(part.dockerfile)) for part in parts]

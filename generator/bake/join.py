@@ -63,8 +63,11 @@ def source_commits(context: BakeContext) -> dict[str, str]:
         if state and (state.dirty or not state.commit):
             why = "has uncommitted changes" if state.dirty else "is not a git checkout of its own"
             problems.append(Problem(source.location, f"{why}: another machine might build something else"))
+        if not state and not source.pinned:
+            why = f"#{source.revision} is no commit, and may be another one on another machine"
+            problems.append(Problem(source.where, f"{source.url}: {why}: #COMMIT, in 40 hexadecimal digits"))
     if problems:
-        raise InputError(problems, hint="commit everything, then run the same command again")
+        raise InputError(problems, hint="then run the same command again")
     return commits
 
 
@@ -104,15 +107,23 @@ def join(
 
 
 def _release(workspace: Workspace) -> dict[str, str]:
-    """What is built; ``settings`` is the digest of everything that the project renders."""
+    """What is built; ``settings`` is the digest of everything that the project renders, and of files that it names."""
     settings = workspace.plan.settings
-    rendered = "".join(f"{path}\0{content}\0" for path, content in sorted(workspace.tree.items()))
+    files = {path: _content(workspace.project.root / path) for path in workspace.plan.files.values()}
+    rendered = "".join(f"{path}\0{content}\0" for path, content in sorted({**workspace.tree, **files}.items()))
     return {
         "release": workspace.plan.release,
         "prefix": settings.prefix,
         "tag": settings.tag,
         "settings": sha256(rendered.encode()),
     }
+
+
+def _content(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes())
+    except OSError as error:
+        raise InputError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
 
 
 def _checksum(content: Mapping[str, object]) -> str:

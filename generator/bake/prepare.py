@@ -276,6 +276,7 @@ def outside(root: Path, plan: Plan, involved: Sequence[Target]) -> list[str]:
     """Paths outside the project that the build reads."""
     paths = [source.location for target in involved for source in target.sources if source.local]
     paths += secret_files(plan).values()
+    paths += [context.value for target in involved for context in target.contexts if context.value]
     root = root.resolve()
     absolute = dict.fromkeys((root / path).resolve() for path in paths)
     return [str(path) for path in absolute if root != path and root not in path.parents]

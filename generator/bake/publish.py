@@ -178,7 +178,11 @@ def client_trust(host: str, environment: Mapping[str, str], authorities: Sequenc
     if not (files := [*certificates(host, environment), *authorities]):
         return {}
     bundle, file = system_bundle(environment), state / "registry-ca.pem"
-    texts = [path.read_text(encoding="utf-8", errors="replace") for path in ([bundle, *files] if bundle else files)]
+    texts = []
+    for path in [bundle, *files] if bundle else files:
+        # an authority may be readable for docker's daemon alone
+        with contextlib.suppress(OSError):
+            texts.append(path.read_text(encoding="utf-8", errors="replace"))
     found = (certificate for text in texts for certificate in _CERTIFICATE.findall(text))
     write_atomically(file, "".join(f"{certificate}\n" for certificate in found), sync=False)
     return {"SSL_CERT_FILE": str(file)}
@@ -204,7 +208,7 @@ def publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, P
             (registry, publications), result = found, BakeResult({}, {})
             say("unchanged since it was pushed, and the registry still has it: not built again")
         else:
-            registry, publications, result = _build(context, access, verify)
+            registry, publications, result = _build(context, verify)
         if options.untagged:
             publications = [replace(publication, tags=()) for publication in publications]
         with Bar("uploading", context.quiet) as bar:
@@ -222,17 +226,16 @@ def publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, P
     return images, result
 
 
-def _build(
-    context: BakeContext, access: Access, verify: Verify | None
-) -> tuple[Registry, Sequence[Publication], BakeResult]:
+def _build(context: BakeContext, verify: Verify | None) -> tuple[Registry, Sequence[Publication], BakeResult]:
     """Builds what is published: uploaded by the builder already, or to be uploaded from the layouts that it wrote.
 
-    The registry is new: a connection that was idle during a build may be dead.
+    The registry and its login are new: a connection that was idle during a build may be dead, and what a credential
+    helper gave have expired.
     """
-    targets = context.job.named
+    targets, insecure = context.job.named, context.facts.engine.insecure
     if not verify and context.facts.builder.driver != "docker":
         result, digests = _upload_from_builder(context)
-        registry = Registry(access)
+        registry = Registry(push_access(context.workspace, context.env, insecure))
         with workers(AT_ONCE) as pool:
             uploaded = pool.map(lambda target: _uploaded(registry, target, digests[target.name]), targets)
             return registry, [*uploaded], result
@@ -246,7 +249,7 @@ def _build(
         read = partial(read_pieces, layout, what=f"{target.name}: blob")
         below = contents(layout, entry, target.name)
         publications.append(Publication(*path_and_tags(target), entry, below, read))
-    return Registry(access), publications, result
+    return Registry(push_access(context.workspace, context.env, insecure)), publications, result
 
 
 def path_and_tags(target: Target) -> tuple[str, tuple[str, ...]]:
@@ -275,7 +278,6 @@ def joined(target: Target, parts: Sequence[tuple[RawManifest, Contents]]) -> Pub
     index = _index([entry for top, below in parts for entry in _entries(top, below.platforms[0])], target.platforms)
     everything = Contents(tuple(images[platform] for platform in target.platforms), (), ())
     return Publication(path, tags, index.descriptor, everything, lambda _: iter([index.data]))
-
 
 
 def _entries(top: RawManifest, platform: str) -> list[tuple[str, dict[str, Any]]]:

@@ -7,6 +7,7 @@ templates put into the bake file has been checked before: here, or in the catalo
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -102,6 +103,11 @@ class PlannedSource:
     fetch_in: str
     licenses: str
     where: str
+
+    @property
+    def pinned(self) -> bool:
+        """Whether ``revision`` is a commit: a branch or a tag may move."""
+        return re.fullmatch("[0-9a-f]{40}", self.revision) is not None
 
 
 @dataclass(frozen=True)
@@ -336,14 +342,15 @@ def _plan_source(
     if "://" not in location and not re.match("git@.*:", location):
         return PlannedSource(source.name, location, True, source.git, "", commit, "", source.licenses, where)
     url, _, revision = location.partition("#")
-    if source.fetch_in and not re.fullmatch("[0-9a-f]{40}", revision):
+    fetch_in = bases[source.fetch_in].reference if source.fetch_in else ""
+    planned = PlannedSource(source.name, location, False, url, revision, commit, fetch_in, source.licenses, where)
+    if source.fetch_in and not planned.pinned:
         wrong = (
             f"{key}: #{revision} is not a commit; {source.name} is fetched without its "
             f"submodules, which needs 40 hexadecimal digits (git ls-remote {url} {revision} prints them)"
         )
         problems.append(Problem(where, wrong))
-    fetch_in = bases[source.fetch_in].reference if source.fetch_in else ""
-    return PlannedSource(source.name, location, False, url, revision, commit, fetch_in, source.licenses, where)
+    return planned
 
 
 def _plan_base(name: str, image: str, settings: Settings, where: str = "") -> Base:
@@ -392,7 +399,7 @@ def _plan_image(
     contexts = [Context(p, p, image_variable(p) if planned[p].kind == "base" else "") for p in parents]
     for own in line.family.keys:
         if own.name in image.files and (path := settings.other(own.name)):
-            contexts.append(Context(own.context, value=path.rpartition("/")[0] or "."))
+            contexts.append(Context(own.context, value=posixpath.dirname(path) or "."))
     contexts += [Context(s.name, variable=key_of(s.name, "_SOURCE")) for s in own_sources if not s.fetch_in]
     return Target(
         name=image.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,20 +15,21 @@ from typing import Any
 import pytest
 
 from generator.bake.build import Built
-from generator.bake.join import join, write_digests
+from generator.bake.join import join, source_commits, write_digests
 from generator.bake.publish import publish
 from generator.bake.run import BakeContext
 from generator.bake.view import View
 from generator.docker.engine import Builder, Engine, Facts
 from generator.docker.process import Docker
 from generator.errors import InputError
+from generator.plan.plan import Plan
 from generator.progress import quiet
 from generator.project import Project
 from generator.registry.publish import Published
 from generator.registry.session import Access
 from generator.workspace import Workspace, load
 from tests.bundle.layouts import CONFIG, INDEX, MANIFEST
-from tests.fate_plan import BOTH, job_of
+from tests.fate_plan import BOTH, job_of, plan_of
 from tests.loopback import Loopback, sha256
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -62,6 +64,15 @@ class Release:
         file = self.directory / f"{platform[6:]}.json"
         write_digests(file, workspace or self.workspace, self.commits, built)
         return file
+
+    def context(self, plan: Plan, docker: Docker | None = None) -> BakeContext:
+        """A push of the whole plan, by a builder of two nodes."""
+        workspace, job = replace(self.workspace, plan=plan), job_of(plan, "all", output="push")
+        builder = Builder("two", "remote", True, ("v0.17.3", "v0.17.3"), BOTH)
+        facts = Facts(Engine("29", "29", "containerd", AMD), (0, 29, 1), builder)
+        access, view = Access(self.registry.host, insecure=True), View(job, print)
+        command, env = ("buildx", "bake"), {**os.environ, "DOCKER_CONFIG": str(self.directory)}
+        return BakeContext(docker or Docker("docker"), workspace, job, command, facts, env, view, access=access)
 
     def join(self, *files: Path) -> tuple[Published, ...]:
         client = self.registry.client()
@@ -108,7 +119,9 @@ def test_an_image_of_one_platform_has_no_index(release: Release) -> None:
     assert sha256(release.tagged["egg"]) == release.upload("egg", AMD).digest
 
 
-def test_a_builder_of_several_nodes_uploads_each_platform_by_itself(release: Release) -> None:
+def test_a_builder_of_several_nodes_uploads_each_platform_by_itself(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Buildx(Docker):
         @contextlib.contextmanager
         def start(self, args: Sequence[str], **_: object) -> Iterator[Any]:
@@ -122,14 +135,12 @@ def test_a_builder_of_several_nodes_uploads_each_platform_by_itself(release: Rel
 
     joined = release.join(release.machine(AMD), release.machine(ARM))
     release.workspace.project.make_state()
-    job = job_of(release.workspace.plan, "all", output="push")
-    builder = Builder("two", "remote", True, ("v0.17.3", "v0.17.3"), BOTH)
-    facts = Facts(Engine("29", "29", "containerd", AMD), (0, 29, 1), builder)
-    access = Access(release.registry.host, insecure=True)
-    command, view = ("buildx", "bake"), View(job, print)
-    context = BakeContext(Buildx("docker"), release.workspace, job, command, facts, {}, view, access=access)
-    published, _ = publish(context, None)
+    # a credential helper's login may expire during a build
+    asked: list[str] = []
+    monkeypatch.setattr("generator.registry.client.find_login", lambda _, host, __: asked.append(host))
+    published, _ = publish(release.context(release.workspace.plan, Buildx("docker")), None)
     assert [image.publication.target for image in published.values()] == [i.publication.target for i in joined]
+    assert asked == [release.registry.host], "the login is read again after the build"
 
 
 Edit = Callable[[dict[str, Any]], object]
@@ -211,6 +222,27 @@ def test_an_image_that_two_files_have_is_told(release: Release) -> None:
     copy.write_bytes(amd.read_bytes())
     with pytest.raises(InputError, match=r"copy\.json: has roll for linux/amd64, and \S+amd64\.json has it too"):
         release.join(amd, arm, copy)
+
+
+def test_a_branch_names_no_content(release: Release) -> None:
+    branch = plan_of(sources=(("FATE_SOURCE", "https://h/FATE.git#develop"),))
+    commit = plan_of(sources=(("FATE_SOURCE", f"https://h/FATE.git#{'1' * 40}"),))
+    context = release.context(branch)
+    with pytest.raises(InputError, match=r"FATE\.git: #develop is no commit"):
+        source_commits(context)
+    assert source_commits(release.context(commit))["fate"] == "1" * 40
+
+
+def test_another_list_of_requirements_is_told(release: Release) -> None:
+    root = release.workspace.project.root
+    with (root / ".env").open("a") as env:
+        env.write("REQUIREMENTS=r.txt\n")
+    (root / "r.txt").write_text("numpy==1.19\n")
+    release.workspace = load(Project(root))
+    files = release.machine(AMD), release.machine(ARM)
+    (root / "r.txt").write_text("numpy==1.20\n")
+    with pytest.raises(InputError, match=r"arm64\.json: is stale"):
+        release.join(*files)
 
 
 def with_settings(workspace: Workspace, **changes: str) -> Workspace:

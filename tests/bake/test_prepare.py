@@ -48,6 +48,11 @@ def test_paths_outside_of_the_project(tmp_path: Path) -> None:
     assert paths == [str((tmp_path / "FATE").resolve()), "/etc/ca.pem"]
 
 
+def test_the_directory_of_a_requirements_list_elsewhere_is_outside(tmp_path: Path) -> None:
+    plan = plan_of(others=(("REQUIREMENTS", "../lists/r.txt"),))
+    assert outside(tmp_path / "p", plan, job_of(plan, "base-image").involved) == [str(tmp_path.resolve() / "lists")]
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

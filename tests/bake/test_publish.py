@@ -169,6 +169,9 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
     given = client_trust("other.example.com", environment, [tmp_path / "own.pem"], tmp_path)
     assert Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8") == system + own
     assert client_trust("other.example.com", asked.environment, (), tmp_path) == {}
+    # what cannot be read is left out
+    given = client_trust("other.example.com", environment, [tmp_path, tmp_path / "own.pem"], tmp_path)
+    assert Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8") == system + own
 
 
 @pytest.mark.parametrize(

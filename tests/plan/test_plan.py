@@ -37,9 +37,10 @@ def test_a_platform_means_the_same_however_the_catalogue_writes_it(written: str)
     assert plan.target("base-image").platforms == ("linux/amd64", "linux/arm64")
 
 
-def test_the_context_of_a_requirements_list_in_the_project_s_directory_is_that_directory() -> None:
-    target = plan_of(others=(("REQUIREMENTS", "r.txt"),)).target("base-image")
-    assert [context.value for context in target.contexts if context.name == "requirements"] == ["."]
+@pytest.mark.parametrize(("path", "directory"), [("r.txt", "."), ("../a/r.txt", "../a"), ("/r.txt", "/")])
+def test_the_context_of_a_requirements_list_is_its_directory(path: str, directory: str) -> None:
+    target = plan_of(others=(("REQUIREMENTS", path),)).target("base-image")
+    assert [context.value for context in target.contexts if context.name == "requirements"] == [directory]
 
 
 def test_images_without_any_of_the_platforms_are_unavailable_and_in_no_group() -> None:
