@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
@@ -75,6 +76,9 @@ def main() -> None:
             say(FategenError(text[:1].lower() + text[1:].removesuffix("."), hint=hint).render())
             return error.exit_code
 
+    if config := os.environ.get("DOCKER_CONFIG"):
+        # as the caller means it: docker is started in the project's directory
+        os.environ["DOCKER_CONFIG"] = os.path.abspath(config)
     if sys.argv[1:2] in (["-C"], ["--directory"]):
         # before the command, as for git and make
         sys.argv[1:] = [*sys.argv[3:], *sys.argv[1:3]]

@@ -105,7 +105,10 @@ def parse_settings(
                     raise ValueError(
                         f"it has a login, which belongs in {LOCAL} (git ignores it, and only bake reads it)"
                     )
-                accepted[entry.key] = row, row.read(entry.value), entry.where
+                value = row.read(entry.value)
+                # a flag that repeats the file changes nothing
+                if entry.key not in accepted or accepted[entry.key][1] != value:
+                    accepted[entry.key] = row, value, entry.where
             except ValueError as error:
                 problems.append(entry.problem(str(error)))
     # a key of a malformed line is not missing too

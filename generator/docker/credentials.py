@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pwd
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,7 +53,15 @@ class Login:
 def config_directory(environment: Mapping[str, str]) -> Path:
     """Docker's own directory: $DOCKER_CONFIG or ~/.docker."""
     chosen = environment.get("DOCKER_CONFIG")
-    return Path(chosen) if chosen else Path(environment.get("HOME") or "/") / ".docker"
+    return Path(chosen) if chosen else _home(environment) / ".docker"
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    """The user's home, which docker knows without $HOME too."""
+    try:
+        return Path(environment.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return Path("/")
 
 
 def docker_config(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -128,8 +138,7 @@ def parse_login(done: Completed, key: str) -> Login | None:
 
 def certificates(host: str, environment: Mapping[str, str], system: Path = SYSTEM_CERTS) -> list[Path]:
     """The files with the authorities that docker trusts for a registry, besides the system's own."""
-    home = environment.get("HOME") or "/"
-    rootless = Path(environment.get("XDG_CONFIG_HOME") or f"{home}/.config") / "docker/certs.d"
+    rootless = Path(environment.get("XDG_CONFIG_HOME") or _home(environment) / ".config") / "docker/certs.d"
     places = dict.fromkeys((system, config_directory(environment) / "certs.d", rootless))
     return [file for place in places for file in sorted((place / host).glob("*.crt")) if file.is_file()]
 

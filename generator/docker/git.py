@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,27 +67,29 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
     status = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", ".")
     try:
         done = _git(directory, *status)
-        if not done.ok:
-            return Checkout(source, unknown=done.last_line)
-        checkout = parse_status(done.stdout, source)
-        if source.release_commit and not top:
-            return replace(checkout, commit="")
+    except EngineError as error:
+        return Checkout(source, unknown=error.message)
+    if not done.ok:
+        return Checkout(source, unknown=done.last_line)
+    checkout = parse_status(done.stdout, source)
+    if source.release_commit and not top:
+        return replace(checkout, commit="")
+    # nothing depends on the answers to these: in a partial clone git may wait for a network
+    with contextlib.suppress(EngineError):
         if checkout.commit and not checkout.dirty:
             shown = _git(directory, "show", "--no-patch", "--no-show-signature", "--format=%ct", checkout.commit)
             checkout = replace(checkout, time=shown.stdout.strip())
-        if source.release_commit in ("", checkout.commit):
-            return checkout
-        same = _git(directory, "diff-tree", "--quiet", source.release_commit, "HEAD")
-    except EngineError as error:
-        return Checkout(source, unknown=error.message)
-    return replace(checkout, same_files=same.ok)
+        if source.release_commit not in ("", checkout.commit):
+            same = _git(directory, "diff-tree", "--quiet", source.release_commit, "HEAD")
+            checkout = replace(checkout, same_files=same.ok)
+    return checkout
 
 
 def _git(directory: Path, *args: str) -> Completed:
     # the user's index is not refreshed, and no hook or file-system monitor of the checkout's own is started
     flags = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
-    # GIT_DIR and its like, as a hook has them, would make git look elsewhere
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    # GIT_DIR and its like, as a hook has them, would make git look elsewhere; GIT_CONFIG_… may grant safe.directory
+    env = {name: value for name, value in os.environ.items() if not re.match("GIT_(?!CONFIG)", name)}
     return find_program("git").at(directory).run((*flags, *args), env=env, timeout=60)
 
 

@@ -59,6 +59,13 @@ def test_the_project_is_named_before_or_after_the_command(fategen: Run, project_
     assert fategen("-C", project_dir) == (2, "", "error: no such option '-C'\n  next: fategen --help\n")
 
 
+def test_dockers_config_is_where_the_caller_means_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker is started in the project's directory, which may be another."""
+    monkeypatch.setenv("DOCKER_CONFIG", ".docker")
+    run("images")
+    assert os.environ["DOCKER_CONFIG"] == str(Path.cwd() / ".docker")
+
+
 def test_help_is_a_command_too(run: Run) -> None:
     assert run("help") == run("--help")
     assert run("help", "bundle", "save") == run("bundle", "help", "save") == run("bundle", "save", "--help")

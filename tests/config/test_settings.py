@@ -50,6 +50,11 @@ def test_the_place_of_each_key_is_kept() -> None:
     assert settings.where("PLATFORMS") == ".env"
 
 
+def test_a_flag_that_repeats_the_file_changes_no_place() -> None:
+    """CI may always give the tag: it is the release's all the same, which uncommitted sources must not become."""
+    assert parsed(sets=["TAG=t"]).where("TAG") == ".env:3"
+
+
 def test_sources_and_images_are_named_as_in_the_catalogue_and_sorted() -> None:
     settings = parsed("LMDB_SAFE_SOURCE=../lmdb-safe\nFATE_SOURCE=/src/fate\nMYSQL_IMAGE=mysql:8.0.28\n")
     assert settings.sources == (

@@ -11,6 +11,7 @@ import pytest
 from generator.bake.prepare import revision_labels
 from generator.docker.git import Checkout, commit_time, look, parse_status
 from generator.docker.process import Completed, Docker
+from generator.errors import EngineError
 from generator.plan.plan import Plan, PlannedSource
 from tests.fate_plan import job_of, plan_of
 
@@ -63,7 +64,9 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
     def run(git: Docker, args: Sequence[str], *, env: Mapping[str, str], timeout: float) -> Completed:
         asked.append(tuple(args))
         assert git.cwd == str(tmp_path)
-        assert env["PATH"] == str(tmp_path / "bin") and not [name for name in env if name.startswith("GIT_")]
+        assert env["PATH"] == str(tmp_path / "bin") and [name for name in env if name.startswith("GIT_")] == [
+            "GIT_CONFIG_COUNT"
+        ]
         # 128: this clone does not have the release's commit
         code = 128 if "diff-tree" in args else 0
         changed = status("1 .M N... 100644 100644 100644 aaaa bbbb a.py").replace(COMMIT, commit)
@@ -75,12 +78,28 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     for name in ("GIT_DIR", "GIT_INDEX_FILE"):
         monkeypatch.setenv(name, "/elsewhere/.git")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
     monkeypatch.setattr(Docker, "run", run)
     assert look(tmp_path, source) == Checkout(source, commit, ("a.py",))
     for args, command in zip(asked, ("status",) if at_release else ("status", "diff-tree"), strict=True):
         flags = args[: args.index(command)]
         assert "--no-optional-locks" in flags
         assert {("-c", "core.fsmonitor=false"), ("-c", "core.quotePath=false")} <= set(itertools.pairwise(flags))
+
+
+def test_what_git_cannot_tell_of_other_commits_makes_no_checkout_dirty(
+    source: PlannedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a partial clone it may wait for a network."""
+
+    def run(git: Docker, args: Sequence[str], **_: object) -> Completed:
+        if "status" not in args:
+            raise EngineError("git: no answer in 60 s")
+        return Completed(tuple(args), 0, status(), "")
+
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(Docker, "run", run)
+    assert look(tmp_path, source) == Checkout(source, COMMIT)
 
 
 def test_the_description_names_commit_release_and_changes(source: PlannedSource) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
-from generator.docker.credentials import Login, certificates, docker_config, find_login, parse_login
+from generator.docker.credentials import Login, certificates, config_directory, docker_config, find_login, parse_login
 from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
 
@@ -62,6 +64,10 @@ def test_the_config_is_in_docker_config_or_in_the_home(tmp_path: Path) -> None:
     (tmp_path / ".docker/config.json").write_text(json.dumps({"credsStore": "pass"}), encoding="utf-8")
     assert docker_config({"HOME": str(tmp_path)}) == {"credsStore": "pass"}
     assert docker_config({"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "none")}) == {}
+
+
+def test_without_home_it_is_the_users_as_for_docker() -> None:
+    assert config_directory({}) == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".docker"
 
 
 HELPER = "docker-credential-x"
