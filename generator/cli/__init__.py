@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
 
 import click
 
@@ -78,7 +79,7 @@ def main() -> None:
 
     if config := os.environ.get("DOCKER_CONFIG"):
         # as the caller means it: docker is started in the project's directory
-        os.environ["DOCKER_CONFIG"] = os.path.abspath(config)
+        os.environ["DOCKER_CONFIG"] = str(Path(config).absolute())
     if sys.argv[1:2] in (["-C"], ["--directory"]):
         # before the command, as for git and make
         sys.argv[1:] = [*sys.argv[3:], *sys.argv[1:3]]
