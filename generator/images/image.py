@@ -201,7 +201,7 @@ def resolve(
         return ResolvedImage(Image(references, blob, (platform_image,)), source, {})
     if blob.media_type not in INDEX_TYPES:
         raise BundleError(f"{label}: {blob.digest} is {blob.media_type[:80]!r}, not an image", hint=source.hint)
-    children = index_children(source, blob, label)
+    children = index_children(source, blob, label, platforms)
     manifests = {child.platform: child.descriptor for child in children if not child.attestation}
     _require(platforms, list(manifests), label)
     platform_images = tuple(_platform_image(source, manifests[name], name, label) for name in platforms)
@@ -237,17 +237,23 @@ def contents(source: BlobSource, top: Descriptor, label: str) -> Contents:
     return Contents(tuple(platform_images), tuple(child.descriptor for child in children), tuple(blobs))
 
 
-def index_children(source: BlobSource, index: Descriptor, label: str) -> tuple[IndexEntry, ...]:
-    """The manifests that an index names, no platform twice. Raises BundleError if it is no such index."""
+def index_children(
+    source: BlobSource, index: Descriptor, label: str, platforms: Sequence[str] = ()
+) -> tuple[IndexEntry, ...]:
+    """The manifests that an index names, none of ``platforms`` (none given: of all) twice.
+
+    Others may be there twice: those of Windows differ in ``os.version`` alone. Raises BundleError if it is no such
+    index.
+    """
 
     def parse(data: bytes) -> tuple[IndexEntry, ...]:
         children = parse_index(data, index.media_type)
         for child in children:
             if child.descriptor.media_type not in MANIFEST_TYPES:
                 raise Malformed(f"{child.descriptor.digest} is {child.descriptor.media_type[:80]!r}, not a manifest")
-        platforms = [child.platform for child in children if not child.attestation]
-        if len(set(platforms)) != len(platforms):
-            raise Malformed("it names a platform twice")
+        named = [child.platform for child in children if not child.attestation]
+        if twice := next((name for name in platforms or named if named.count(name) > 1), ""):
+            raise Malformed(f"it names {twice} twice")
         return children
 
     return _parsed(source, index, f"{label}: index", parse)

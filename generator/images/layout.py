@@ -138,7 +138,7 @@ def missing_platforms(source: SourceImage, top: Descriptor) -> list[Problem]:
     layout, label = Layout(source.layout), reference.short(reference.normalize(source.references[0]))
     complete = {
         child.platform: _complete(layout, child.descriptor)
-        for child in index_children(layout, top, label)
+        for child in index_children(layout, top, label, source.platforms)
         if not child.attestation
     }
     present = ", ".join(platform for platform, whole in complete.items() if whole) or "no platform"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,7 @@ def broken(path: Path, case: str) -> Path:
         manifest = layout.index({AMD: layout.manifest([layer], ARM)})
     if case == "twice":
         other = layout.manifest([layout.layer({"x": b"x"})])
-        platform = {"os": "linux", "architecture": "amd64"}
-        document |= {"manifests": [{**m, "platform": platform} for m in (manifest, other)]}
+        document |= {"manifests": [{**m, "platform": platform(AMD)} for m in (manifest, other)]}
         manifest = layout.put(json.dumps(document).encode(), INDEX)
     lies: dict[str, dict[str, object]] = {
         "upper case": {"digest": str(manifest["digest"]).upper().replace("SHA256", "sha256")},
@@ -147,6 +147,31 @@ def test_a_platform_that_an_index_names_and_whose_blobs_are_missing(tmp_path: Pa
     alone = SourceImage(("fate/roll:1",), layout.path, (AMD,))
     assert missing_platforms(alone, index) == []
     assert read(alone).image.platform_images[0].manifest.media_type == MANIFEST
+
+
+def test_an_index_may_name_a_platform_twice_that_is_not_asked_for(tmp_path: Path) -> None:
+    """Docker Hub's images have windows/amd64 once for each version of Windows (``os.version``)."""
+    layout = Layout(tmp_path)
+    entries: list[dict[str, object]] = [{**layout.manifest([layout.layer({"a": b"a"})]), "platform": platform(AMD)}]
+    for version in ("10.0.20348.4405", "10.0.26100.7171"):
+        windows = layout.manifest([layout.layer({"a": version.encode()})], "windows/amd64")
+        entries.append({**windows, "platform": {**platform("windows/amd64"), "os.version": version}})
+    document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
+    top = layout.put(json.dumps(document).encode(), INDEX)
+    layout.finish((top, "fate/a:1"))
+    source = SourceImage(("fate/a:1",), layout.path, (AMD,))
+    blobs = layout.path / "blobs/sha256"
+    index = Descriptor(str(top["digest"]), (blobs / str(top["digest"])[7:]).stat().st_size, INDEX)
+    assert read(source).image.platforms == (AMD,)
+    assert missing_platforms(source, index) == []
+    for platforms in (("windows/amd64",), (AMD, "windows/amd64")):
+        with pytest.raises(BundleError, match="it names windows/amd64 twice"):
+            read(replace(source, platforms=platforms))
+
+
+def platform(name: str) -> dict[str, str]:
+    system, architecture = name.split("/")
+    return {"os": system, "architecture": architecture}
 
 
 def test_not_a_layout(tmp_path: Path) -> None:
