@@ -84,6 +84,7 @@ _LINE_OF_TEXT = Text("its value", parse=_description, make=Pair)
 _OWN_VERSION = Text("a part of a tag", r"[\w.\-]+", "is not part of a tag: letters, digits, _, . and -", make=Pair)
 _TAG_PATTERN = Text("a tag", r"(?:[\w.\-]|\$\{tag\})+", "is not a tag, with ${tag} in it or not")
 _IMAGE_REFERENCE = Text("an image with a tag or a digest, such as debian:12", parse=values.image)
+_TAGGED_IMAGE = Text("an image with a tag, such as debian:12; a digest may follow it", parse=values.tagged_image)
 _GIT_URL = Text(
     "its URL; releases say which commit",
     r"(?:https?|ssh|git)://[^\s#]+|[\w.\-]+@[\w.\-]+:[^\s#]+",
@@ -305,7 +306,7 @@ class Image:
     name: str
     kind: ImageKind = key(_KIND, required=True)
     description: str = key(Text("a one-line description", parse=_description))
-    image: str = key(_IMAGE_REFERENCE)
+    image: str = key(_TAGGED_IMAGE)
     from_: str = key(Text("the image or base in FROM"))
     needs: tuple[str, ...] = key(ListOf("other images and bases that it copies from", Text("an image or a base")))
     sources: tuple[str, ...] = key(ListOf("sources that it copies from", Text("a source")))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 
 from generator.config import reference
 from generator.errors import did_you_mean
@@ -71,6 +72,13 @@ def _check_fixed(text: str) -> None:
         raise ValueError("it needs a tag or a digest")
 
 
+def _check_tagged(text: str) -> None:
+    """An archive and an engine name images by tags; a digest only says which one is fetched."""
+    image = reference.parse_reference(text)
+    if not image.tag:
+        raise ValueError(f"without one it has no name to be loaded under; write {replace(image, tag='TAG')}")
+
+
 def _check_untagged(text: str) -> None:
     repository = reference.parse_reference(text)
     if repository.tag or repository.digest:
@@ -88,6 +96,7 @@ prefix = _checked(reference.check_prefix, "an image prefix")
 mirror = _checked(reference.check_mirror, "a registry")
 tag = _checked(reference.check_tag, "an image tag")
 image = _checked(_check_fixed, "an image reference")
+tagged_image = _checked(_check_tagged, "an image with a tag")
 _repository = _checked(_check_untagged, "a repository")
 
 

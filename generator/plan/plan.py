@@ -378,8 +378,9 @@ def _plan_image(
     versions = next(((own.name, own.value) for own in image.versions if own.name == release.version), ("", ""))
     repository = image.repository or image.name
     if image.kind == "third-party":
-        tags: tuple[str, ...] = (image.image,)
-        repository = parse_reference(image.image).path.rpartition("/")[2]
+        named = parse_reference(image.image)
+        tags: tuple[str, ...] = (str(replace(named, digest="")),)
+        repository = named.path.rpartition("/")[2]
         own_bases: tuple[Base, ...] = (_plan_base(image.name, image.image, settings, image.where),)
         dockerfile = ""
     else:
@@ -480,8 +481,7 @@ def _names_and_tags(targets: Iterable[Target], line: Line) -> Iterator[tuple[str
         image = target.inherits or target.name
         yield target.name, f"the target {target.name}", f"image {image}", places[image]
         for tag in target.tags:
-            if "@" not in tag:
-                yield normalize(tag), f"the tag {tag}", f"image {image}", places[image]
+            yield normalize(tag), f"the tag {tag}", f"image {image}", places[image]
 
 
 def _variables(

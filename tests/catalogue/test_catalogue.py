@@ -159,6 +159,8 @@ BAD = [
     ('image: "db:1"', "from: jre", "c.yaml:13: image: missing"),
     ('image: "db:1"', "from: jre", "c.yaml:13: from: an image of kind third-party has none"),
     ('"jre:8"', '"jre"', 'c.yaml:8: "jre" is not an image reference: it needs a tag or a digest'),
+    ('"db:1"', f'"db@sha256:{"0" * 64}"', f'c.yaml:13: "db@sha256:{"0" * 64}" is not an image with a tag: without one '
+     f"it has no name to be loaded under; write db:TAG@sha256:{'0' * 64}"),
     (f'"{SHA}"', "abc123", 'c.yaml:4: "abc123" is not a commit: 40 lower-case hexadecimal digits'),
     ("https://example.com/code.git", "https://example.com/code",
      'c.yaml:6: code: git: an http(s) git URL must end in ".git" before "#"'),

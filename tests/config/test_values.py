@@ -37,6 +37,7 @@ def test_a_value_is_shown_without_a_login(text: str, expected: str) -> None:
     [
         (values.version, ["1.3.0", "1.7.2.2", "2.0.0-beta"]),
         (values.image, ["mysql:8", "mysql" + DIGEST]),
+        (values.tagged_image, ["mysql:8", "mysql:8" + DIGEST]),
         (values.cache, ["r.io/cache"]),
         (values.path, ["requirements.txt", "../FATE", "/src/a b", "./#x", "C:\\src", "a@b", "$HOME/x", "中"]),
         (values.secret_path, ["/etc/a b.pem"]),
@@ -104,6 +105,7 @@ def test_what_comes_in_a_normal_form(read: Read, text: str, expected: object) ->
         (values.mirror, "https://r.io", '"https://r.io" is not a registry: write it without...'),
         (values.tag, "a b", '"a b" is not an image tag: a space is not allowed...'),
         (values.image, "mysql", '"mysql" is not an image reference: it needs a tag or a digest'),
+        (values.tagged_image, "mysql", '"mysql" is not an image with a tag: without one it has no name...'),
         (values.cache, "r.io/cache:1.3", '"r.io/cache:1.3" is not a repository: leave out the tag...'),
         (values.cache, "r.io/c@sha256:" + "0" * 64, f'"r.io/c{DIGEST}" is not a repository: leave out the tag...'),
         (values.cache, "type=registry,ref=a", "write only the repository (host/path), without type= and ref="),

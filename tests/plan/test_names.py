@@ -104,6 +104,12 @@ def test_a_name_that_would_mean_two_things_is_refused(parts: dict[str, str], sai
     assert problem.startswith(said)
 
 
+def test_a_third_party_image_with_a_digest_is_loaded_under_its_tag() -> None:
+    pinned = f"r.io/p/db:1@sha256:{'0' * 64}"
+    db = plan_of(catalogue(images=f"db: {{kind: third-party, image: '{pinned}'}}")).target("db")
+    assert (db.tags, db.reference, db.repository) == (("r.io/p/db:1",), pinned, "db")
+
+
 @pytest.mark.parametrize("name", ["http-proxy", "cache-to", "tag", "prefix", "lang", "path", "home", "docker-config"])
 def test_a_base_image_may_be_called_like_a_variable(name: str) -> None:
     plan = plan_of(catalogue(images=f"{name}: {BASE}\n  child: {{kind: component, from: {name}}}"))
