@@ -223,6 +223,10 @@ def check_place(output: Path) -> None:
     """Raises InputError if no file can be written to ``output``."""
     if output.is_dir():
         raise InputError(Problem("-o", f"{output} is a directory"), hint=f"-o {output}/NAME.tar")
+    if output.exists() and not output.is_file():
+        # the rename at the end would take its place
+        problem = Problem("-o", f"{output} is a pipe or a device, not a file")
+        raise InputError(problem, hint="-o - writes to standard output, into any pipe")
     if not output.parent.is_dir():
         why = "" if output.parent.exists() else ": it does not exist"
         raise InputError(Problem("-o", f"{output.parent} is not a directory{why}"), hint=f"mkdir -p {output.parent}")

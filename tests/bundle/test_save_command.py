@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import re
+import stat
 import sys
 from functools import partial
 from pathlib import Path
@@ -118,6 +120,23 @@ def test_a_wrong_file_is_told_before_the_project_is_read(
     code, _, printed = save(option, value)
     assert code == 2 and message in printed
     assert ("next: -o x." in printed) == ("plain tar" in message)
+
+
+@pytest.mark.parametrize("output", ["pipe", "link"])
+def test_a_pipe_or_a_device_is_not_replaced(output: str, tmp_path: Path, save: Run) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(os.devnull)
+    code, _, printed = save("-o", str(tmp_path / output))
+    assert code == 2 and f"-o: {tmp_path / output} is a pipe or a device, not a file" in printed
+    assert "next: -o - writes to standard output, into any pipe" in printed
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode) and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.usefixtures("project")
+def test_nor_is_one_with_the_default_name(save: Run) -> None:
+    os.mkfifo("fate-proxy-roll-1.3-linux-amd64.fate.tar")
+    code, _, printed = save()
+    assert code == 2 and "fate-proxy-roll-1.3-linux-amd64.fate.tar is a pipe or a device" in printed
 
 
 @pytest.mark.parametrize(
