@@ -25,6 +25,14 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Items:
+    """All that the image may have of something: with none in it, nothing."""
+
+    items: tuple[Item, ...]
+    where: str
+
+
+@dataclass(frozen=True)
 class Pair:
     """A name and its value: of a label, a variable, a path that is mounted, a path that must not exist."""
 
@@ -52,6 +60,10 @@ class Parameter:
 
 def as_item(name: str, text: str, where: str) -> Item:
     return Item(text, where)
+
+
+def _as_items(name: str, items: tuple[Item, ...], where: str) -> Items:
+    return Items(items, where)
 
 
 def _as_words(name: str, words: tuple[str, ...], where: str) -> Words:
@@ -147,7 +159,7 @@ _RUN = Object("a command that runs in a container of the image, without network,
 
 @dataclass(frozen=True)
 class Contract:
-    """What one image must have and do. None and empty tuples allow anything, but for ``setuid``: no others may be so.
+    """What one image must have and do. None and empty tuples allow anything.
 
     ``where`` is the line of the image's own contract.
     """
@@ -160,12 +172,12 @@ class Contract:
         MapOf("configuration that is mounted over: it exists, and a directory is tried read-only", _MOUNT, _PATH)
     )
     absent: tuple[Pair, ...] = key(MapOf("files that must not exist", _LEFTOVER, _PATH))
-    setuid: tuple[Item, ...] = key(
-        ListOf("files that may be setuid or setgid; no others may", replace(_PATH, make=as_item))
+    setuid: Items | None = key(
+        ListOf("files that may be setuid or setgid; no others may", replace(_PATH, make=as_item), make=_as_items)
     )
     user: Item | None = key(Text('the user that it runs as; "" is root', make=as_item))
     workdir: Item | None = key(_WORKDIR)
-    ports: tuple[Item, ...] = key(ListOf("all ports that it exposes; default: the port in with", _PORT))
+    ports: Items | None = key(ListOf("all ports that it exposes; default: the port in with", _PORT, make=_as_items))
     labels: tuple[Pair, ...] = key(MapOf("labels", _VALUE))
     environment: tuple[Pair, ...] = key(MapOf("environment variables", _VALUE))
     command: Words | None = key(ListOf("the exact command; default: the command in with", WORD, make=_as_words))
@@ -205,8 +217,10 @@ def merged(first: Contract, then: Contract) -> Contract:
 
     def join(name: str) -> Any:
         before, after = getattr(first, name), getattr(then, name)
-        if isinstance(before, tuple) and name != "ports":
+        if isinstance(before, tuple):
             return tuple({item.name: item for item in (*before, *after)}.values())
+        if name == "setuid" and before and after and after.items:
+            return replace(after, items=tuple({item.name: item for item in (*before.items, *after.items)}.values()))
         return after or before
 
     return Contract(**{field.name: join(field.name) for field in fields(Contract)})
@@ -216,8 +230,8 @@ def derived(contract: Contract, params: Sequence[Parameter]) -> Contract:
     """The contract with ``port`` and ``command`` of ``with:`` if it has none itself."""
     for param in params:
         match param:
-            case Parameter("port", str(port), where) if not contract.ports:
-                contract = replace(contract, ports=(Item(port, where),))
+            case Parameter("port", str(port), where) if contract.ports is None:
+                contract = replace(contract, ports=Items((Item(port, where),), where))
             case Parameter("command", (str(), *_) as words, where) if contract.command is None:
                 contract = replace(contract, command=Words(cast("tuple[str, ...]", words), where))
     return contract
@@ -231,8 +245,9 @@ def filled(contract: Contract, values: Mapping[str, str]) -> Contract:
     def absolute(items: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(i if i.name.startswith("/") else replace(i, name=f"{workdir}/{i.name}") for i in items)
 
-    changes: dict[str, Any] = {name: absolute(getattr(full, name)) for name in ("files", "mounted", "absent", "setuid")}
-    return replace(full, **changes)
+    changes: dict[str, Any] = {name: absolute(getattr(full, name)) for name in ("files", "mounted", "absent")}
+    setuid = full.setuid and replace(full.setuid, items=absolute(full.setuid.items))
+    return replace(full, setuid=setuid, **changes)
 
 
 def _replaced(value: Any, values: Mapping[str, str]) -> Any:

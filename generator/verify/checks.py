@@ -57,10 +57,10 @@ def _settings(contract: Contract, content: Content) -> Iterator[Result]:
         if item is not None:
             expected, found = item.name or "root", value or "root"
             yield Result(name, item.where, expected, found, expected == found)
-    if contract.ports:
-        expected = " ".join(sorted(port.name if "/" in port.name else f"{port.name}/tcp" for port in contract.ports))
-        found = " ".join(settings.ports) or "none"
-        yield Result("exposed ports", contract.ports[0].where, expected, found, expected == found)
+    if contract.ports is not None:
+        ports = sorted(port.name if "/" in port.name else f"{port.name}/tcp" for port in contract.ports.items)
+        expected, found = " ".join(ports) or "none", " ".join(settings.ports) or "none"
+        yield Result("exposed ports", contract.ports.where, expected, found, expected == found)
     for title, pairs, values in (
         ("label", contract.labels, settings.labels),
         ("environment", contract.environment, settings.environment),
@@ -87,15 +87,15 @@ def _files(contract: Contract, content: Content) -> Iterator[Result]:
         yield Result(
             f"absent: {pair.name}", pair.where, f"not there: {pair.value}", _some(present, "not there"), not present
         )
-    if contract.setuid:
-        allowed = [_compiled(item.name) for item in contract.setuid]
+    if contract.setuid is not None:
+        allowed = [_compiled(item.name) for item in contract.setuid.items]
         others = [
             f"{path} (mode {entry.mode:o}, owner {entry.uid}:{entry.gid})"
             for path, entry in sorted(content.files.items())
             if entry.mode & 0o6000 and entry.type == "file" and not any(e.fullmatch(path) for e in allowed)
         ]
-        expected = "only the allowed ones"
-        yield Result("setuid and setgid", contract.setuid[0].where, expected, _some(others, expected), not others)
+        expected = "only the allowed ones" if allowed else "none"
+        yield Result("setuid and setgid", contract.setuid.where, expected, _some(others, expected), not others)
     if contract.size is not None:
         size = contract.size
         most = int(size.name[:-2]) * {"MB": 10**6, "GB": 10**9}[size.name[-2:]]

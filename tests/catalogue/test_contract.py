@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from generator.catalogue.contract import Contract, filled
+from generator.catalogue.contract import Contract, Items, filled
 from generator.catalogue.line import Image, parse_line
 from tests.catalogue.test_catalogue import GOOD
 from tests.fate_plan import packaged_family, problems_of
@@ -61,7 +61,33 @@ def test_an_image_shows_too_what_its_parent_has_to_show() -> None:
 
 def test_all_its_ports_are_those_that_an_image_says_itself() -> None:
     text = SHARED.replace("files: {/etc/b: {}}}", "ports: [80]}").replace("{workdir: /two}", "{ports: [8080]}")
-    assert [port.name for port in images(text)["two"].contract.ports] == ["8080"]
+    assert listed(images(text)["two"].contract.ports) == ["8080"]
+
+
+def listed(items: Items | None) -> list[str] | None:
+    return None if items is None else [item.name for item in items.items]
+
+
+def test_an_empty_list_allows_nothing_and_an_absent_one_anything() -> None:
+    said = "contract: {setuid: [], ports: []}"
+    text = f"images:\n  one: {{kind: base, from: jre, {said}, with: {{port: 80}}}}\n"
+    one = images(text)["one"].contract
+    assert (listed(one.setuid), listed(one.ports), one.setuid and one.setuid.where) == ([], [], "c.yaml:10")
+    one = images(text.replace(said, "contract: {}").replace(", with: {port: 80}", ""))["one"].contract
+    assert (listed(one.setuid), listed(one.ports)) == (None, None)
+
+
+def test_a_list_of_setuid_files_adds_to_that_of_the_parent_and_an_empty_one_takes_it_away() -> None:
+    one = "one: {kind: base, from: jre, contract: {setuid: [/a], ports: [80]}}"
+    text = f"images:\n  {one}\n  two: {{kind: base, from: one%s}}"
+    for own, setuid, ports in (
+        ("", None, None),
+        (", contract: {}", ["/a"], ["80"]),
+        (", contract: {setuid: [/b]}", ["/a", "/b"], ["80"]),
+        (", contract: {setuid: [], ports: []}", [], []),
+    ):
+        two = images(text % own)["two"].contract
+        assert (listed(two.setuid), listed(two.ports)) == (setuid, ports), own
 
 
 def test_of_an_image_without_a_contract_nothing_is_asked() -> None:
@@ -72,7 +98,7 @@ def test_port_and_command_of_with_are_not_said_twice() -> None:
     found = images('images:\n  one: {kind: component, from: jre, with: {port: "80", command: [a, b]}}\n')[
         "one"
     ].contract
-    assert [port.name for port in found.ports] == ["80"]
+    assert listed(found.ports) == ["80"]
     assert found.command is not None and (found.command.words, found.command.where) == (("a", "b"), "c.yaml:10")
 
 

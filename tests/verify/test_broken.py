@@ -44,7 +44,7 @@ CASES: list[tuple[str, Listing | dict[str, object], str, str, str]] = [
     ("meta-service", {f"{HOME}/meta-service/lib/a.jar": FILE._replace(mode=0o666)},
      f"file: {HOME}/meta-service/lib/*.jar", 'lib/*.jar: {type: file, mode: "644", owner: "0:0"}', ""),
     ("fateboard", {"/usr/bin/env": FILE._replace(mode=0o4755)},
-     "setuid and setgid", "/usr/bin/chage", "/usr/bin/env (mode 4755, owner 0:0)"),
+     "setuid and setgid", "setuid:", "/usr/bin/env (mode 4755, owner 0:0)"),
     ("egg", added("/usr/local/bin/start-egg"),
      "file: /usr/local/bin/start-egg", "/usr/local/bin/start-egg: {type: file", "file, mode 644, owner 0:0"),
     ("python", added(f"{HOME}/python/eggroll/conf"),
@@ -96,7 +96,7 @@ def results(name: str, layer: Listing, changes: Mapping[str, object]) -> tuple[R
     config: dict[str, object] = {
         "User": contract.user.name if contract.user else "",
         "WorkingDir": contract.workdir.name if contract.workdir else "/",
-        "ExposedPorts": {f"{port.name}/tcp": {} for port in contract.ports},
+        "ExposedPorts": {f"{port.name}/tcp": {} for port in contract.ports.items} if contract.ports else {},
         "Cmd": list(contract.command.words) if contract.command else None,
         "Entrypoint": list(contract.entrypoint.words) if contract.entrypoint else None,
         "Labels": {label.name: label.value.replace("*", "x") for label in contract.labels},

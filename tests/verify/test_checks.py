@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generator.catalogue.contract import Contract, File, Item, Pair, Words
+from generator.catalogue.contract import Contract, File, Item, Items, Pair, Words
 from generator.verify.checks import check, matching
 from generator.verify.layers import Content, Entry, Settings
 from generator.verify.results import Result
@@ -48,6 +48,14 @@ def file(name: str, type: str = "", mode: str = "", owner: str = "", target: str
     return Contract(files=(File(name, type, mode, owner, target, HERE),))
 
 
+def ports(*names: str) -> Contract:
+    return Contract(ports=Items(tuple(Item(name, HERE) for name in names), HERE))
+
+
+def setuid(*names: str) -> Contract:
+    return Contract(setuid=Items(tuple(Item(name, HERE) for name in names), HERE))
+
+
 def test_a_contract_that_asks_for_nothing_checks_nothing() -> None:
     assert results(Contract()) == ()
 
@@ -59,7 +67,8 @@ def test_a_contract_that_asks_for_nothing_checks_nothing() -> None:
         (Contract(entrypoint=Words((), HERE)), "none"),
         (Contract(workdir=Item("/app", HERE)), "/app"),
         (Contract(user=Item("", HERE)), "root"),
-        (Contract(ports=(Item("80", HERE),)), "80/tcp"),
+        (ports("80"), "80/tcp"),
+        (ports("80/tcp"), "80/tcp"),
         (Contract(labels=(Pair("title", "one", HERE),)), "one"),
         (Contract(environment=(Pair("PATH", "*:/bin", HERE),)), "/venv/bin:/bin"),
         (file("/app"), "there"),
@@ -70,7 +79,7 @@ def test_a_contract_that_asks_for_nothing_checks_nothing() -> None:
         (Contract(mounted=(Pair("/app", "directory", HERE),)), "directory"),
         (Contract(absent=(Pair("/root/**", "a cache", HERE),)), "not there"),
         (Contract(absent=(Pair("/tmp/**", "a leftover", HERE),)), "not there"),
-        (Contract(setuid=(Item("/usr/bin/*", HERE),)), "only the allowed ones"),
+        (setuid("/usr/bin/*"), "only the allowed ones"),
         (Contract(size=Item("25 MB", HERE)), "25 MB"),
         (Contract(size=Item("1GB", HERE)), "25 MB"),
     ],
@@ -86,7 +95,9 @@ def test_what_is_as_it_is_asked_for_passes(contract: Contract, found: str) -> No
         (Contract(entrypoint=Words(("tini",), HERE)), "none"),
         (Contract(workdir=Item("/", HERE)), "/app"),
         (Contract(user=Item("fate", HERE)), "root"),
-        (Contract(ports=(Item("80", HERE), Item("81", HERE))), "80/tcp"),
+        (ports("80", "81"), "80/tcp"),
+        (ports("80/udp"), "80/tcp"),
+        (ports(), "80/tcp"),
         (Contract(labels=(Pair("title", "two", HERE),)), "one"),
         (Contract(labels=(Pair("version", "*", HERE),)), "not set"),
         (Contract(environment=(Pair("PATH", "/bin", HERE),)), "/venv/bin:/bin"),
@@ -103,7 +114,8 @@ def test_what_is_as_it_is_asked_for_passes(contract: Contract, found: str) -> No
         (Contract(absent=(Pair("/app/*.conf", "", HERE),)), "/app/a.conf, /app/b.conf"),
         (Contract(absent=(Pair("/app/now", "", HERE),)), "/app/now"),
         (Contract(absent=(Pair("/tmp/*", "", HERE),)), "/tmp/empty"),
-        (Contract(setuid=(Item("/usr/bin/su", HERE),)), "/usr/bin/env (mode 2755, owner 0:42)"),
+        (setuid("/usr/bin/su"), "/usr/bin/env (mode 2755, owner 0:42)"),
+        (setuid(), "/usr/bin/env (mode 2755, owner 0:42), /usr/bin/su (mode 4755, owner 0:0)"),
         (Contract(size=Item("24 MB", HERE)), "25 MB"),
     ],
 )
