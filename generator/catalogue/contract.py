@@ -76,9 +76,16 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-def _port(text: str) -> str:
+def _tcp_port(text: str) -> str:
     if not is_port(text):
-        raise ValueError(f'"{text[:20]}" is not a port')
+        raise ValueError(f'"{text[:20]}" is not a TCP port')
+    return text
+
+
+def _port(text: str) -> str:
+    number, slash, protocol = text.partition("/")
+    if not is_port(number) or (slash and protocol not in ("tcp", "udp", "sctp")):
+        raise ValueError(f'"{text[:20]}" is not a port, such as 8080 or 53/udp')
     return text
 
 
@@ -97,7 +104,8 @@ _PATH = Text(
     wrong="is not a path",
 )
 _VALUE = Text("its value; * matches anything", make=Pair)
-_PORT = Text("a TCP port", parse=_port, make=as_item)
+_PORT = Text("a port, such as 8080 or 53/udp", parse=_port, make=as_item)
+_TCP_PORT = Text("a TCP port", parse=_tcp_port, make=as_item)
 WORD = Text("a word")
 PRINTS = Text("a regular expression that its output must match", parse=_expression)
 WITHIN = Text("seconds; default: 120", parse=_seconds)
@@ -135,7 +143,7 @@ class Started:
     """
 
     needs: str = key(Text("what it needs besides, such as a database; it is not started on its own then"))
-    answers: tuple[Item, ...] = key(ListOf("ports that must accept connections; default: ports", _PORT))
+    answers: tuple[Item, ...] = key(ListOf("ports that must accept connections; default: ports", _TCP_PORT))
     within: float = key(replace(WITHIN, about="seconds until they do; default: 120"), default=120.0)
     environment: tuple[Pair, ...] = key(MapOf("environment variables of the container", Text("its value", make=Pair)))
     traces: str = key(
@@ -187,6 +195,15 @@ class Contract:
     started: Started | None = key(Object("how the image starts on its own", Started))
     where: str = ""
 
+    @property
+    def answering(self) -> tuple[Item, ...]:
+        """The TCP ports that must accept connections once the image is started on its own."""
+        if self.started and (self.started.needs or self.started.answers):
+            return () if self.started.needs else self.started.answers
+        ports = self.ports.items if self.ports else ()
+        tcp = (port for port in ports if port.name.partition("/")[2] in ("", "tcp"))
+        return tuple(replace(port, name=port.name.partition("/")[0]) for port in tcp)
+
 
 def _check_names(node: Node) -> None:
     """Reports ``${…}`` with an unknown name in any text: it would be compared as it is written."""
@@ -226,11 +243,15 @@ def merged(first: Contract, then: Contract) -> Contract:
     return Contract(**{field.name: join(field.name) for field in fields(Contract)})
 
 
-def derived(contract: Contract, params: Sequence[Parameter]) -> Contract:
+def derived(contract: Contract, params: Sequence[Parameter], problems: list[Problem]) -> Contract:
     """The contract with ``port`` and ``command`` of ``with:`` if it has none itself."""
     for param in params:
         match param:
             case Parameter("port", str(port), where) if contract.ports is None:
+                try:
+                    _port(port)
+                except ValueError as error:
+                    problems.append(Problem(where, f"{error}; list all ports in contract: ports:"))
                 contract = replace(contract, ports=Items((Item(port, where),), where))
             case Parameter("command", (str(), *_) as words, where) if contract.command is None:
                 contract = replace(contract, command=Words(cast("tuple[str, ...]", words), where))

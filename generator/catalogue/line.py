@@ -489,7 +489,7 @@ def parse_line(
         problems.append(Problem(line.where, wrong))
     images: dict[str, Image] = {}
     for image in _build_order(line.images, problems):
-        contract = derived(resolved(image.contract, contracts, problems), image.params)
+        contract = derived(resolved(image.contract, contracts, problems), image.params, problems)
         # an image has the contract of the one that it is built from, unless it says nothing of its own
         if image.from_ in images and contract.where:
             contract = merged(images[image.from_].contract, contract)

@@ -121,9 +121,7 @@ class _Trial:
         self.subject, self.containers, self.slow = subject, containers, slow
         contract = subject.contract
         self.contract, self.started = contract, contract.started or Started(where=contract.where)
-        self.ports = (
-            () if self.started.needs else self.started.answers or (contract.ports.items if contract.ports else ())
-        )
+        self.ports = contract.answering
         self.within = (within or self.started.within) * slow
 
     def attempt(self, check: Callable[[], Iterator[Result]]) -> list[Result]:

@@ -102,6 +102,28 @@ def test_port_and_command_of_with_are_not_said_twice() -> None:
     assert found.command is not None and (found.command.words, found.command.where) == (("a", "b"), "c.yaml:10")
 
 
+@pytest.mark.parametrize(
+    ("contract", "answering"),
+    [
+        ("with: {port: 53/udp}", []),
+        ("with: {port: 80/tcp}", ["80"]),
+        ("contract: {ports: [53/udp, 80/tcp, 443, 5000/sctp]}", ["80", "443"]),
+        ("with: {port: 80}, contract: {started: {answers: [81]}}", ["81"]),
+        ("with: {port: 80}, contract: {started: {needs: a database}}", []),
+        ("contract: {ports: []}", []),
+        ("contract: {}", []),
+    ],
+)
+def test_only_tcp_ports_accept_connections(contract: str, answering: list[str]) -> None:
+    found = images(f"images:\n  one: {{kind: component, from: jre, {contract}}}\n")["one"].contract
+    assert [port.name for port in found.answering] == answering
+
+
+def test_a_port_of_with_that_contract_does_not_understand_is_no_problem_if_it_has_its_own() -> None:
+    text = "images:\n  one: {kind: component, from: jre, with: {port: 80-81}, contract: {ports: [80, 81]}}\n"
+    assert listed(images(text)["one"].contract.ports) == ["80", "81"]
+
+
 def test_a_contract_may_say_another_command_than_with() -> None:
     text = "images:\n  one: {kind: component, from: jre, with: {command: [a]}, contract: {command: [b]}}\n"
     found = images(text)["one"].contract
@@ -133,8 +155,19 @@ ONE = "images:\n  one: {kind: base, from: jre}"
             "c.yaml:9: ${imag} stands for nothing; did you mean image?; there are image, release, tag, source",
         ),
         ("contracts: {a: {size: big}}", 'c.yaml:9: "big" is not a size, such as 300 MB or 2 GB'),
-        ("contracts: {a: {ports: [70000]}}", 'c.yaml:9: "70000" is not a port'),
-        (f"contracts: {{a: {{ports: [{'9' * 5000}]}}}}", 'c.yaml:9: "99999999999999999999" is not a port'),
+        ("contracts: {a: {ports: [70000]}}", 'c.yaml:9: "70000" is not a port, such as 8080 or 53/udp'),
+        (
+            f"contracts: {{a: {{ports: [{'9' * 5000}]}}}}",
+            'c.yaml:9: "99999999999999999999" is not a port, such as 8080 or 53/udp',
+        ),
+        ("contracts: {a: {started: {answers: [53/udp]}}}", 'c.yaml:9: "53/udp" is not a TCP port'),
+        *(
+            (
+                f"images:\n  one: {{kind: component, from: jre, with: {{port: {port}}}}}",
+                f'c.yaml:10: "{port}" is not a port, such as 8080 or 53/udp; list all ports in contract: ports:',
+            )
+            for port in ("http", "8000-8010", "0", "53/icmp", "53/")
+        ),
         ("contracts: {a: {runs: {x: {}}}}", "c.yaml:9: command: missing"),
         (
             "contracts: {a: {runs: {x: {command: [a], prints: '('}}}}",
