@@ -421,7 +421,7 @@ def fetching_layouts(
     The registries are asked as bake would push to them: by its proxies and docker's logins, and CA_BUNDLE is trusted.
     """
     layout = partial(empty_layout, workspace.project.make_state("layouts"))
-    images = [*planned_images(job.targets, platforms, layout), *other_images(others, platforms, layout)]
+    images = [*planned_images(job.named, platforms, layout), *other_images(others, platforms, layout)]
     environment, _ = make_environment(workspace.plan, os.environ)
     registries = Registries(environment, authorities=ca_files(workspace))
     without = frozenset(blob for base in bases for blob in base.blobs())

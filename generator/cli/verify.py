@@ -92,10 +92,8 @@ def command(
         print_results(verify_stack(find_docker().at(project.root), workspace, notes, within=within), output_format)
         return
     names = names or ("all",)
-    targets = workspace.plan.select(names)
     require_contracts(workspace.plan, names)
-    named = tuple(target.name for target in targets if target.name in names)
-    wanted = origins.Wanted(targets, named, platforms)
+    wanted = origins.asked_for(workspace.plan, names, platforms)
     with contextlib.ExitStack() as locks:
         if origin == "registry":
             images = _from_registry(workspace, names, platforms, quiet, locks)
@@ -124,7 +122,7 @@ def _from_registry(
         say(note)
     wanted = platforms or workspace.plan.settings.platforms
     with fetching_layouts(workspace, job, wanted, quiet) as fetch:
-        return from_layouts(job.targets, fetch.images, workspace.project.make_state("verify"))
+        return from_layouts(job.named, fetch.images, workspace.project.make_state("verify"))
 
 
 def print_results(

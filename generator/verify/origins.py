@@ -62,6 +62,12 @@ class Wanted:
     platforms: tuple[str, ...]
 
 
+def asked_for(plan: Plan, names: Sequence[str], platforms: Sequence[str]) -> Wanted:
+    """The images of these names. The builders in a group have no tag and are left out, as bake leaves them out."""
+    targets = tuple(target for target in plan.select(names) if target.tags)
+    return Wanted(targets, tuple(target.name for target in targets if target.name in names), tuple(platforms))
+
+
 Read = Callable[[Collection[Subject], Progress], Mapping[Subject, Content]]
 """The content of some subjects; a platform that its image lacks is left out. EngineError or BundleError."""
 Started = Callable[[Docker], AbstractContextManager[Mapping[Subject, Subject]]]

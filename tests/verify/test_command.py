@@ -15,11 +15,14 @@ from generator.config.settings import Settings
 from generator.docker.process import Docker
 from generator.errors import InputError
 from generator.plan.plan import make_plan
-from generator.verify.origins import Wanted, from_bundle, from_engine, tags_in
+from generator.project import Project
+from generator.verify.origins import Wanted, asked_for, from_bundle, from_engine, tags_in
 from generator.verify.run import require_contracts
+from generator.workspace import load
 from tests.bundle.layouts import image
 from tests.conftest import Run
-from tests.fate_plan import plan_of
+from tests.fate_plan import plan_of, put
+from tests.loopback import Loopback
 
 
 @pytest.mark.parametrize(
@@ -115,3 +118,15 @@ def test_a_tag_that_is_asked_for_comes_before_the_bundles(
     assert code == 1
     assert "org.opencontainers.image.version  (packaged catalogue/family.yaml" in out and f"expected  {tag}\n" in out
     assert ("TAG=2: by the names in x.fate.tar, not as .env says\n" in err) == (not asked)
+
+
+def test_a_builder_in_a_group_is_left_out(registry: Loopback, project_dir: Path, fategen: Run) -> None:
+    put(project_dir, "catalogue/1.3.yaml", 'line: "1.3"\nextends: packaged\ngroups: {mine: [packages, roll]}\n')
+    env = f"PREFIX={registry.host}/fgtest\nBASE_TAG=1\nTAG=1\nPLATFORMS=linux/amd64\n"
+    put(project_dir, ".env", env)
+    workspace = load(Project(project_dir))
+    assert [target.name for target in asked_for(workspace.plan, ["mine"], ()).targets] == ["roll"]
+    registry.put_layout("fgtest/roll", "1", image(project_dir, "roll").layout)
+    code, out, err = fategen("verify", "mine", "-C", project_dir, "--from", "registry", "--no-start", "-q")
+    assert code == 1 and "checks failed (roll)" in err
+    assert "roll" in out and "packages" not in out
