@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from generator import progress
 from generator.catalogue.line import Party, Smoke
 from generator.docker.hints import GET_COMPOSE
 from generator.docker.process import Completed, Docker
 from generator.errors import EngineError, InputError, Problem
+from generator.files import lock
 from generator.render.tree import COMPOSE_FILE
 from generator.text import Version, parse_version, show_version
 from generator.verify.origins import place
@@ -128,10 +130,17 @@ def verify_stack(
             hint="add linux/amd64 to PLATFORMS, or a party: to the catalogue",
         )
     _need_compose(docker)
-    file = workspace.project.make_state("stack") / "compose.yaml"
-    file.write_text(workspace.tree[COMPOSE_FILE], encoding="utf-8")
-    # the same name in every run: what a killed one left is found
-    stack = Stack(docker, f"fategen-{place(workspace.project.root)}", file, workspace.project.make_state("logs"))
+    directory = workspace.project.make_state("stack")
+    waiting = "waiting for another fategen verify --stack in this project"
+    with lock(directory / ".lock", lambda: progress.say(waiting)):
+        file = directory / "compose.yaml"
+        file.write_text(workspace.tree[COMPOSE_FILE], encoding="utf-8")
+        # the same name in every run: what a killed one left is found
+        stack = Stack(docker, f"fategen-{place(workspace.project.root)}", file, workspace.project.make_state("logs"))
+        return _verify(stack, plan.party, say, within)
+
+
+def _verify(stack: Stack, party: Party, say: Callable[[str], None], within: float) -> tuple[Result, ...]:
     try:
         stack.down()
         say("starting the containers of two parties")
@@ -140,8 +149,8 @@ def verify_stack(
         if not all(result.ok for result in results):
             say("not every service is healthy: no smoke command is run")
             return results
-        say(f"running the smoke commands of {' and '.join(plan.party.ids)}")
-        results += tuple(_smoke(stack, plan.party, within))
+        say(f"running the smoke commands of {' and '.join(party.ids)}")
+        results += tuple(_smoke(stack, party, within))
         if not all(result.ok for result in results):
             for service in services:  # the cause may be at the other end of a wire
                 stack.keep_log(service.name)

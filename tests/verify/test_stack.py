@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -172,6 +176,30 @@ def test_everything_is_taken_down_where_nobody_listens_any_more(workspace: Works
     with pytest.raises(BrokenPipeError):
         verify_stack(docker, workspace, closed)
     assert docker.calls == ["down", "down"], "what a killed run left, and what this one may have started"
+
+
+def test_a_second_run_in_a_project_waits_for_the_first(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = threading.Event()
+
+    class Listening(io.StringIO):
+        def write(self, text: str) -> int:
+            if "waiting for another fategen verify --stack in this project" in text:
+                waits.set()
+            return len(text)
+
+    monkeypatch.setattr(sys, "stderr", Listening())
+    second = engine()
+    with ThreadPoolExecutor(1) as pool:
+
+        def start_second(text: str) -> None:
+            if text.startswith("running"):
+                later.append(pool.submit(run, second, workspace))
+                assert waits.wait(30) and not second.calls
+
+        later: list[Future[tuple[Result, ...]]] = []
+        verify_stack(engine(), workspace, start_second)
+        assert not failures(later[0].result())
+    assert second.calls[:2] == ["down", "up"]
 
 
 @pytest.mark.parametrize(("version", "said"), [("", "no compose plugin"), ("2.20.3", "2.20.3 is too old")])
