@@ -63,6 +63,8 @@ _COMPRESSED = {
     b"\xfd7zXZ": ("xz-compressed", "unxz"),
     b"PK\x03\x04": ("a zip file", "unzip"),
 }
+_DOCUMENTS = ("index", "manifest", "config")
+"""Roles of blobs that are JSON, and say what the bundle index says."""
 _IMAGE_ARCHIVE = re.compile(
     rb"manifest\.json|repositories|[0-9a-f]{64}(/.*|\.json|\.tar|\.tar\.gz)|sha256:.*"
     rb"|(\./)?(blobs/.*|index\.json|oci-layout|)"
@@ -461,7 +463,7 @@ class Checker:
                 return _MISSING
             left -= len(piece)
             sha.update(piece)
-            if member.role in ("index", "manifest", "config"):
+            if member.role in _DOCUMENTS:
                 document.append(piece)
             if last:
                 yield last
@@ -470,7 +472,7 @@ class Checker:
         wrong = ""
         if "sha256:" + sha.hexdigest() != member.digest:
             wrong = "does not match its digest" if member.content is None else "does not follow from the bundle index"
-        elif document:
+        elif member.role in _DOCUMENTS:
             wrong = self._mismatch(member.digest, b"".join(document))
         if not wrong:
             yield last

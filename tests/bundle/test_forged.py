@@ -146,6 +146,28 @@ def test_a_manifest_that_is_also_an_index(made: Made, more: dict[str, object], w
         verify(io.BytesIO(data))
 
 
+@pytest.mark.parametrize("kind", ["index", "manifest", "config"])
+def test_a_document_without_a_byte(made: Made, kind: str) -> None:
+    empty = {"digest": sha256(b""), "size": 0}
+    manifest = json.loads(made.content("manifest:a"))
+    manifest["config"].update(empty)
+    content = json.dumps(manifest).encode()
+
+    def change(document: Json) -> None:
+        if kind == "index":
+            document["images"][2]["target"].update(empty)
+        elif kind == "manifest":
+            set_manifest(document, {**empty, "media_type": MANIFEST})
+        else:
+            set_manifest(document, {"digest": sha256(content), "size": len(content), "media_type": MANIFEST})
+            config(document).update(empty)
+        add_up(document)
+
+    data = forged(made, change, {sha256(b""): b"", sha256(content): content})
+    with pytest.raises(BundleError, match=f"{kind} {sha256(b'')} .*is not what it must be: it is not JSON"):
+        verify(io.BytesIO(data))
+
+
 DOCUMENTS: list[tuple[Callable[[bytes], object], bytes]] = [
     (lambda data: parse_manifest(data, MANIFEST), b'{"schemaVersion":2}'),
     (lambda data: parse_manifest(data, MANIFEST), b'{"schemaVersion":2,"config":[],"layers":[]}'),
