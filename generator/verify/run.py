@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -83,7 +84,9 @@ def check_unstarted(origin: Origin, cache: Path, progress: Progress) -> dict[Sub
         results[subject] = known
     last = list(remembered.items())[-REMEMBERED:]
     data = json.dumps({key: [asdict(result) for result in known] for key, known in last})
-    write_atomically(cache, data.encode(), sync=False)
+    # on a full disk the next run reads the images again
+    with contextlib.suppress(OSError):
+        write_atomically(cache, data.encode(), sync=False)
     return results
 
 

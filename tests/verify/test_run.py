@@ -64,6 +64,11 @@ def test_a_file_that_is_torn_is_made_again(tmp_path: Path) -> None:
     assert run(tmp_path, ONE, read) == [("workdir", True, "/")] and read == [ONE]
 
 
+def test_results_that_cannot_be_remembered_count_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "results.json").mkdir()
+    assert run(tmp_path, ONE, []) == [("workdir", True, "/")]
+
+
 def test_the_last_results_are_remembered_and_no_others(tmp_path: Path) -> None:
     read: list[Subject] = []
     subjects = [replace(ONE, id=str(number)) for number in range(REMEMBERED)]
