@@ -58,6 +58,8 @@ class Engine:
     """Its messages for an image that it does not have, and for one that a container still uses."""
     _remove_used: Sequence[str] = ("image", "rm", "--force")
     """Takes the name of such an image, which stays."""
+    needs_every_layer = False
+    """Whether an archive must have all layers of its images, also those that the engine has."""
 
     def __init__(self, command: Docker) -> None:
         self._command = command
@@ -240,6 +242,7 @@ class PodmanEngine(Engine):
     _unreachable = "may you use it? see podman info"
     _full = "see podman info; is its disk full?"
     _missing, _in_use, _remove_used = "image not known", "in use", ("untag",)
+    needs_every_layer = True
 
     def platform(self) -> str:
         form = "{{.Host.OS}}/{{.Host.Arch}}"

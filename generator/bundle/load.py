@@ -102,7 +102,10 @@ def load(
             users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
             message = f"is a delta bundle, and its base is missing: {missing_bases(bundle, others)}"
             problem = Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}")
-            hint = f"give the base bundle after {bundle.name} in the same command, or load the base first"
+            other = ", or load the base first"
+            if engine.needs_every_layer:
+                other = "; this engine needs the base each time, also after it was loaded"
+            hint = f"give the base bundle after {bundle.name} in the same command{other}"
             raise InputError(problem, hint=hint)
         _check_readable(engine, chosen, present)
         wanted = {blob_name(digest) for digest in chosen.blobs() if digest not in present} | {"blobs/", "blobs/sha256/"}

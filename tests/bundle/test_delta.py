@@ -13,12 +13,13 @@ import pytest
 
 from generator.bundle.bases import open_blobs
 from generator.bundle.diff import Difference, diff
-from generator.bundle.engines import Present
+from generator.bundle.engines import DockerEngine, PodmanEngine, Present
 from generator.bundle.format import blob_name
 from generator.bundle.index import BundleIndex, arrange, short_root
 from generator.bundle.load import load
 from generator.bundle.reader import DamagedError, inspect, verify
 from generator.bundle.save import save
+from generator.docker.process import Docker
 from generator.errors import BundleError, InputError
 from generator.images.image import Image
 from generator.images.layout import SourceImage
@@ -193,6 +194,20 @@ def test_a_base_image_that_was_removed_is_missed(chain: Chain) -> None:
         load(chain.b, engine)
     load(chain.b, engine, only=["x"])
     assert engine.finished
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_to_load_the_base_first_is_a_way_only_where_the_engine_then_has_its_layers(chain: Chain, every: bool) -> None:
+    with pytest.raises(InputError, match="its base is missing") as error:
+        load(chain.b, Recorder(needs_every_layer=every))
+    same_command = f"give the base bundle after {chain.b} in the same command"
+    other = "this engine needs the base each time, also after it was loaded" if every else "or load the base first"
+    assert error.value.hint == f"{same_command}{';' if every else ','} {other}"
+
+
+def test_podman_needs_every_layer() -> None:
+    assert PodmanEngine(Docker("podman")).needs_every_layer
+    assert not DockerEngine(Docker("docker")).needs_every_layer
 
 
 def two_platforms(path: Path, text: str) -> SourceImage:

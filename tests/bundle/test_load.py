@@ -35,6 +35,7 @@ class Recorder(Engine):
     containerd_store: bool = False
     own: str = "linux/amd64"
     zstd: bool = True
+    needs_every_layer: bool = False
     has: Present = field(default_factory=Present)
     names: dict[str, EngineImage] = field(default_factory=dict)
     sent: bytearray = field(default_factory=bytearray)
