@@ -217,7 +217,9 @@ class DockerEngine(Engine):
 
     def _list(self, form: str, names: Sequence[str], *flags: str) -> str:
         """These names alone, or all for none: a containerd store adds up the sizes of each, 10 ms long."""
-        return super()._list(form, names, *flags, *(f"--filter=reference={familiar(name)}" for name in names))
+        # a reference there is a pattern of Go's path.Match, and an IPv6 registry would be a class of characters
+        patterns = (familiar(name).replace("[", r"\[") for name in names)
+        return super()._list(form, names, *flags, *(f"--filter=reference={pattern}" for pattern in patterns))
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         """All in one command, which shows those that it has, with every name that they have."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -97,6 +98,24 @@ def test_an_image_is_read_and_does_not_hide_the_others(
     assert images["x:1"] == expected
     assert images["y:1"] == EngineImage(ID, (LAYER,), "linux/amd64")
     assert "z:1" not in images
+
+
+@dataclass(frozen=True)
+class Listing(Docker):
+    """``docker image ls`` of one image; a reference in a filter is a pattern of Go's path.Match."""
+
+    binary: str = "docker"
+    name: str = ""
+
+    def run(self, args: Sequence[str], **_: Any) -> Completed:
+        patterns = [arg.removeprefix("--filter=reference=") for arg in args if arg.startswith("--filter=")]
+        literal = [re.sub(r"\\(.)", r"\1", pattern) for pattern in patterns if not re.search(r"(?<!\\)[\[*?]", pattern)]
+        return Completed(tuple(args), 0, f"{self.name}\n" if self.name in literal else "", "")
+
+
+@pytest.mark.parametrize("name", ["[::1]:5000/x:1", "[2001:db8::1]/a/b:1.0", "10.0.0.5:8443/a/b:1.0"])
+def test_a_registry_that_is_an_ipv6_address_is_no_pattern(name: str) -> None:
+    assert DockerEngine(Listing(name=name)).listed([name]) == {name}
 
 
 CONTAINERD = [["driver-type", "io.containerd.snapshotter.v1"]]
