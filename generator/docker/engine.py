@@ -225,6 +225,16 @@ def _buildx_version(text: str) -> Version | None:
 
 
 def engine_platform(system: str, machine: str) -> str:
-    """``linux`` and the kernel's ``x86_64`` -> ``linux/amd64``."""
-    names = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6"}
+    """``linux`` and the kernel's ``x86_64`` -> ``linux/amd64``.
+
+    The kernel's ``mips64`` stays: it says nothing of the byte order, by which Go has two names.
+    """
+    names = {
+        "x86_64": "amd64",
+        "i686": "386",
+        "aarch64": "arm64",
+        "armv7l": "arm/v7",
+        "armv6l": "arm/v6",
+        "loongarch64": "loong64",
+    }
     return f"{system}/{names.get(machine, machine)}"

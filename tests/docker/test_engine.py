@@ -152,6 +152,8 @@ def test_engine_that_is_not_there() -> None:
 def test_machine_names() -> None:
     assert engine_platform("linux", "armv7l") == "linux/arm/v7"
     assert engine_platform("linux", "riscv64") == "linux/riscv64"
+    assert engine_platform("linux", "i686") == "linux/386"
+    assert engine_platform("linux", "loongarch64") == "linux/loong64"
 
 
 DENIED = "no permission to use the Docker daemon at unix:///var/run/docker.sock"
