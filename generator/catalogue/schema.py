@@ -170,7 +170,12 @@ def expand_matrix(entries: YamlNode, problems: list[Problem]) -> None:
             expanded.append((key, value))
             continue
         rest = MappingNode(value.tag, [p for p in pairs if p[1] is not matrix.raw], value.start_mark, value.end_mark)
-        for suffix, child in (matrix.entries() or {}).items():
+        suffixes = matrix.entries() or {}
+        if suffixes and not rest.value:
+            # else a file that extends another would change a matrix there without an effect
+            wrong = f"matrix: {key.value} has nothing to fill its values in; to change an image, give its own name"
+            problems.append(Problem(matrix.where, f"{wrong}, such as {key.value}{next(iter(suffixes))}"))
+        for suffix, child in suffixes.items():
             names = {"suffix": suffix, **{name: node.text() for name, node in (child.entries() or {}).items()}}
             name = ScalarNode(key.tag, f"{key.value}{suffix}", key.start_mark, key.end_mark)
             expanded.append((name, _filled(rest, names)))

@@ -47,6 +47,11 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
         ("-gpu: {edition", "-gpu: {edition: {}}\n      -x: {edition", "c.yaml:23: expected text, found a mapping"),
         ('      -nn: {edition: "1"}', "      -nn: 1", 'c.yaml:22: expected a mapping, found "1"'),
         ("      -gpu: {edition", "      -nn: {edition", "c.yaml:23: -nn is set twice, first at c.yaml:22"),
+        (
+            "  worker:\n",
+            '  other:\n    matrix: {-gpu: {edition: "3"}}\n  worker:\n',
+            "c.yaml:16: matrix: other has nothing to fill its values in",
+        ),
         ("-nn: {what", "-NN: {what", 'c.yaml:10: "tools-NN" is not a name'),
     ],
 )
