@@ -245,13 +245,7 @@ def source_images(job: Job, layouts: Mapping[str, Path]) -> tuple[SourceImage, .
 
 def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> BakeResult:
     """Has bake write the layouts; the blobs stay between runs, as a cache. Returns the result of what was built."""
-    job, root, builder = context.job, context.state.parent, context.facts.builder
-    if len(builder.buildkits) > 1 and any(len(target.platforms) > 1 for target in job.targets):
-        # buildx: "oci for multi-node builds currently not supported", after everything is built
-        raise EngineError(
-            f"builder {builder.name} has several nodes: buildx cannot export images of several platforms from them",
-            hint="nothing was started; name one platform with --platform, or another builder with --builder",
-        )
+    job, root = context.job, context.state.parent
     first = sent_first(job, context.facts.buildx)
     inputs = bases_digest(context.workspace, job) if first else ""
     sent = context.state / "layouts/shared" / f"bases-{inputs}"

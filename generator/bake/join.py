@@ -64,10 +64,11 @@ def source_commits(context: BakeContext) -> dict[str, str]:
             why = "has uncommitted changes" if state.dirty else "is not a git checkout of its own"
             problems.append(Problem(source.location, f"{why}: another machine might build something else"))
         if not state and not source.pinned:
-            why = f"#{source.revision} is no commit, and may be another one on another machine"
-            problems.append(Problem(source.where, f"{source.url}: {why}: #COMMIT, in 40 hexadecimal digits"))
+            which = f"{source.url}#{source.revision}" if source.revision else source.url
+            why = "may be another commit on another machine: write #COMMIT (git ls-remote prints it)"
+            problems.append(Problem(source.where, f"{which} {why}"))
     if problems:
-        raise InputError(problems, hint="then run the same command again")
+        raise InputError(problems, hint="commit the changes, name commits, then run the same command again")
     return commits
 
 
@@ -123,7 +124,8 @@ def _content(path: Path) -> str:
     try:
         return sha256(path.read_bytes())
     except OSError as error:
-        raise InputError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
+        hint = "each machine and join need the same file, which .env names"
+        raise InputError(Problem(str(path), f"cannot be read: {error.strerror}"), hint=hint) from error
 
 
 def _checksum(content: Mapping[str, object]) -> str:

@@ -175,14 +175,12 @@ def client_trust(host: str, environment: Mapping[str, str], authorities: Sequenc
     buildx fetches tokens itself and trusts the system's authorities alone, whatever certs.d says ("failed to fetch
     oauth token … certificate signed by unknown authority"). Only certificates are copied: such a file may hold a key.
     """
-    if not (files := [*certificates(host, environment), *authorities]):
+    # docker's daemon alone may be allowed to read one
+    own = [path for path in certificates(host, environment) if os.access(path, os.R_OK)]
+    if not (files := [*own, *authorities]):
         return {}
     bundle, file = system_bundle(environment), state / "registry-ca.pem"
-    texts = []
-    for path in [bundle, *files] if bundle else files:
-        # an authority may be readable for docker's daemon alone
-        with contextlib.suppress(OSError):
-            texts.append(path.read_text(encoding="utf-8", errors="replace"))
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in ([bundle, *files] if bundle else files)]
     found = (certificate for text in texts for certificate in _CERTIFICATE.findall(text))
     write_atomically(file, "".join(f"{certificate}\n" for certificate in found), sync=False)
     return {"SSL_CERT_FILE": str(file)}

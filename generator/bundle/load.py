@@ -104,7 +104,7 @@ def load(
             problem = Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}")
             other = ", or load the base first"
             if engine.needs_every_layer:
-                other = "; this engine needs the base each time, also after it was loaded"
+                other = "; this engine needs the base each time, even after it was loaded"
             hint = f"give the base bundle after {bundle.name} in the same command{other}"
             raise InputError(problem, hint=hint)
         _check_readable(engine, chosen, present)

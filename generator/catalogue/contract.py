@@ -251,7 +251,10 @@ def derived(contract: Contract, params: Sequence[Parameter], problems: list[Prob
                 try:
                     _port(port)
                 except ValueError as error:
-                    problems.append(Problem(where, f"{error}; list all ports in contract: ports:"))
+                    # without a contract, a template may use it as it likes
+                    if contract.where:
+                        problems.append(Problem(where, f"{error}; list all ports in contract: ports:"))
+                    continue
                 contract = replace(contract, ports=Items((Item(port, where),), where))
             case Parameter("command", (str(), *_) as words, where) if contract.command is None:
                 contract = replace(contract, command=Words(cast("tuple[str, ...]", words), where))

@@ -173,7 +173,7 @@ def expand_matrix(entries: YamlNode, problems: list[Problem]) -> None:
         suffixes = matrix.entries() or {}
         if suffixes and not rest.value:
             # else a file that extends another would change a matrix there without an effect
-            wrong = f"matrix: {key.value} has nothing to fill its values in; to change an image, give its own name"
+            wrong = f"matrix: {key.value} has nothing else, so no text uses its values; change the images themselves"
             problems.append(Problem(matrix.where, f"{wrong}, such as {key.value}{next(iter(suffixes))}"))
         for suffix, child in suffixes.items():
             names = {"suffix": suffix, **{name: node.text() for name, node in (child.entries() or {}).items()}}

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from generator.registry.session import Access
 
 
+AGAIN = "fix that and run fategen rollback again, or leave the tags as they are: fategen rollback --forget"
+
+
 @click.command()
-@click.option("--forget", is_flag=True, help="Remove the journal even if a tag cannot be put back.")
+@click.option("--forget", is_flag=True, help="Leave the tags as they are, and remove the journal.")
 @directory_option
 def command(directory: Path, forget: bool) -> None:
     """Put back the tags that an interrupted bake --push, bundle push or join wrote; its journal is in .fategen/.
@@ -27,7 +30,7 @@ def command(directory: Path, forget: bool) -> None:
     from generator.project import state_directory
     from generator.registry.client import Registry
     from generator.registry.http import RegistryError
-    from generator.registry.publish import interrupted, listed, locked, roll_back
+    from generator.registry.publish import JOURNAL, interrupted, listed, locked, roll_back
 
     state = state_directory(directory)
     with locked(state):
@@ -35,19 +38,22 @@ def command(directory: Path, forget: bool) -> None:
         if not tags:
             click.echo("no publication was interrupted here: there is nothing to put back")
             return
+        if forget:
+            (state / JOURNAL).unlink()
+            names = "\n".join(f"  {host}/{tag}" for tag in tags)
+            click.echo(f"the interrupted publication is forgotten; its tags stay as they are\n{names}")
+            return
         try:
             registry = Registry(_access(directory, host))
-            if not forget:
-                registry.log_in()
+            registry.log_in()
         except RegistryError as error:
-            raise EngineError(f"{host}: {error.detail}", hint="then run fategen rollback again") from error
-        states = roll_back(registry, tags, state, forget=forget)
+            raise EngineError(f"{host}: {error.detail}", hint=AGAIN) from error
+        states = roll_back(registry, tags, state)
     click.echo(f"the tags point to\n{listed(registry, states)}")
-    if any(left.problem and not left.final for left in states.values()) and not forget:
-        step = "fix that and run fategen rollback again, or leave these tags as they are: fategen rollback --forget"
-        raise EngineError("not every tag could be put back", hint=step)
+    if any(left.problem and not left.final for left in states.values()):
+        raise EngineError("not every tag could be put back", hint=AGAIN)
     if any(left.problem for left in states.values()):
-        raise EngineError("some tags could not be put back", hint="put them right in the registry itself")
+        raise EngineError("some tags could not be put back", hint="set or delete them in the registry")
 
 
 def _access(directory: Path, host: str) -> Access:

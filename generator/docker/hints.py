@@ -37,7 +37,7 @@ _ADDRESS = re.compile(r"\b((?:unix|tcp|ssh|http|https)://[^\s\"',;]+?)(?=[\s\"',
 
 
 def explain(output: str) -> EngineError | None:
-    """The reason in a failed docker command's output that has a known next step: daemon, permission or buildx."""
+    """The reason in a failed docker command's output that has a known next step."""
     found = _ADDRESS.search(output)
     where = f" at {found[1]}" if found else ""
     if _NO_PERMISSION.search(output):
@@ -46,6 +46,9 @@ def explain(output: str) -> EngineError | None:
         return EngineError(f"no Docker daemon answers{where}", hint=GET_DAEMON)
     if _NO_BUILDX.search(output):
         return EngineError("docker has no buildx plugin; fategen needs 0.13 or later", hint=GET_BUILDX)
+    if "for multi-node builds currently not supported" in output:
+        what = "--verify and bundle save cannot have images of several platforms from several nodes of a builder"
+        return EngineError(what, hint="name one platform with --platform, or another builder with --builder")
     return None
 
 

@@ -145,7 +145,8 @@ class Publisher:
 
         Those of a second build state its time, so that the same images would never be pushed twice.
         """
-        digests = {self._before[publication.path, tag] for tag in publication.tags if not movable(tag)}
+        fixed = [tag for tag in publication.tags if not movable(tag)]
+        digests = {self._before[publication.path, tag] for tag in fixed}
         if len(digests) != 1 or digests & {"", publication.target.digest}:
             return publication
         try:
@@ -157,8 +158,7 @@ class Publisher:
         images = {child.descriptor.digest for child in children if not child.attestation}
         if images != set(publication.contents.digests.values()):
             return publication
-        tags = ", ".join(publication.tags)
-        name = f"{self._registry.access.host}/{publication.path}:{tags}"
+        name = f"{self._registry.access.host}/{publication.path}:{', '.join(fixed)}"
         say(f"{name}: already points to these images, with the attestations of another build")
         return replace(publication, target=existing.descriptor, read=None)
 
@@ -332,16 +332,15 @@ class TagState:
 
 
 def roll_back(
-    registry: Registry, tags: Sequence[Tag], state: Path, unanswered: Tag | None = None, *, forget: bool = False
+    registry: Registry, tags: Sequence[Tag], state: Path, unanswered: Tag | None = None
 ) -> dict[Tag, TagState]:
     """Puts back every tag that a publication wrote. A tag that somebody else moved meanwhile is left alone.
 
     A write of ``unanswered`` may still arrive at the registry. The journal is removed if another roll-back would change
-    nothing, or to ``forget`` it: it stays with a problem that may pass, and with an unanswered tag.
+    nothing: it stays with a problem that may pass, and with an unanswered tag.
     """
     states = {tag: _put_back(registry, tag, tag == unanswered) for tag in tags}
-    left = unanswered is not None or any(state.problem and not state.final for state in states.values())
-    if forget or not left:
+    if unanswered is None and not any(state.problem and not state.final for state in states.values()):
         (state / JOURNAL).unlink(missing_ok=True)
     return states
 

@@ -169,9 +169,14 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
     given = client_trust("other.example.com", environment, [tmp_path / "own.pem"], tmp_path)
     assert Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8") == system + own
     assert client_trust("other.example.com", asked.environment, (), tmp_path) == {}
-    # what cannot be read is left out
-    given = client_trust("other.example.com", environment, [tmp_path, tmp_path / "own.pem"], tmp_path)
-    assert Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8") == system + own
+
+
+def test_an_authority_that_only_dockers_daemon_may_read_is_left_out(
+    tmp_path: Path, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(tmp_path, "h.example.com").trust(ca)
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "ca.crt")
+    assert client_trust("h.example.com", asked.environment, (), tmp_path) == {}
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_to_load_the_base_first_is_a_way_only_where_the_engine_then_has_its_laye
     with pytest.raises(InputError, match="its base is missing") as error:
         load(chain.b, Recorder(needs_every_layer=every))
     same_command = f"give the base bundle after {chain.b} in the same command"
-    other = "this engine needs the base each time, also after it was loaded" if every else "or load the base first"
+    other = "this engine needs the base each time, even after it was loaded" if every else "or load the base first"
     assert error.value.hint == f"{same_command}{';' if every else ','} {other}"
 
 

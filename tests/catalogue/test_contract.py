@@ -124,6 +124,10 @@ def test_a_port_of_with_that_contract_does_not_understand_is_no_problem_if_it_ha
     assert listed(images(text)["one"].contract.ports) == ["80", "81"]
 
 
+def test_without_a_contract_a_template_may_use_a_port_as_it_likes() -> None:
+    assert images("images:\n  one: {kind: component, from: jre, with: {port: 80-81}}\n")["one"].contract.ports is None
+
+
 def test_a_contract_may_say_another_command_than_with() -> None:
     text = "images:\n  one: {kind: component, from: jre, with: {command: [a]}, contract: {command: [b]}}\n"
     found = images(text)["one"].contract
@@ -163,7 +167,7 @@ ONE = "images:\n  one: {kind: base, from: jre}"
         ("contracts: {a: {started: {answers: [53/udp]}}}", 'c.yaml:9: "53/udp" is not a TCP port'),
         *(
             (
-                f"images:\n  one: {{kind: component, from: jre, with: {{port: {port}}}}}",
+                f"images:\n  one: {{kind: component, from: jre, with: {{port: {port}}}, contract: {{user: x}}}}",
                 f'c.yaml:10: "{port}" is not a port, such as 8080 or 53/udp; list all ports in contract: ports:',
             )
             for port in ("http", "8000-8010", "0", "53/icmp", "53/")

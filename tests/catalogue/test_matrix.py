@@ -50,7 +50,7 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
         (
             "  worker:\n",
             '  other:\n    matrix: {-gpu: {edition: "3"}}\n  worker:\n',
-            "c.yaml:16: matrix: other has nothing to fill its values in",
+            "c.yaml:16: matrix: other has nothing else, so no text uses",
         ),
         ("-nn: {what", "-NN: {what", 'c.yaml:10: "tools-NN" is not a name'),
     ],

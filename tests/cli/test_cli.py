@@ -209,6 +209,19 @@ def test_init_never_writes_over_an_env(run: Run, project_dir: Path) -> None:
     assert (project_dir / ".env").read_bytes() == before
 
 
+def test_an_interrupted_publication_is_put_back_later_or_forgotten(run: Run, project_dir: Path) -> None:
+    tag = {"path": "fate/roll", "name": "1", "before": "", "digest": "sha256:" + "1" * 64}
+    (project_dir / ".env").write_text("PREFIX=127.0.0.1:1/fate\nBASE_TAG=1\nTAG=1\n", encoding="utf-8")
+    (project_dir / ".fategen").mkdir()
+    journal = project_dir / ".fategen/publish.json"
+    journal.write_text(json.dumps({"registry": "127.0.0.1:1", "tags": [tag]}), encoding="utf-8")
+    code, _, said = run("rollback")
+    assert code == 3 and "127.0.0.1:1: " in said and "fategen rollback --forget" in said and journal.exists()
+    forgotten = "the interrupted publication is forgotten; its tags stay as they are\n  127.0.0.1:1/fate/roll:1\n"
+    assert run("rollback", "--forget") == (0, forgotten, "")
+    assert run("rollback")[1].startswith("no publication was interrupted here")
+
+
 def test_images_lists_what_is_built_why_not_for_arm64_and_the_groups_that_bake_takes(run: Run) -> None:
     code, out, err = run("images")
     assert code == 0

@@ -172,6 +172,8 @@ NO_BUILDX = "docker has no buildx plugin; fategen needs 0.13 or later"
          "no Docker daemon answers at unix:///x.sock"),
         ("docker: unknown command: docker buildx\n\nRun 'docker --help' for more information", NO_BUILDX),
         ("docker: 'buildx' is not a docker command.\nSee 'docker --help'", NO_BUILDX),
+        ("ERROR: failed to solve: exporter oci for multi-node builds currently not supported",
+         "--verify and bundle save cannot have images of several platforms from several nodes of a builder"),
         ("unknown shorthand flag: 'f' in -f\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]", NO_BUILDX),
     ],
 )  # fmt: skip

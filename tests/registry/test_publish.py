@@ -545,17 +545,6 @@ def test_a_tag_that_could_not_be_deleted_now_is_deleted_by_a_roll_back_later(
     assert tags(registry) == ["", "", ""] and interrupted(tmp_path) == ("", [])
 
 
-def test_a_roll_back_can_be_given_up(registry: Loopback, tmp_path: Path) -> None:
-    """A robot account may push and not delete."""
-    fails(registry, tmp_path, "1", refusing(403, "c"), says("DELETE", 401))
-    _, left = interrupted(tmp_path)
-    roll_back(registry.client(), left, tmp_path)
-    fails(registry, tmp_path, "2", match="was interrupted")
-    roll_back(registry.client(), left, tmp_path, forget=True)
-    registry.lies.clear()
-    publish(registry, release("2"), tmp_path, overwrite=True)
-
-
 def test_a_roll_back_ends_where_the_registry_no_longer_has_the_earlier_image(
     registry: Loopback, tmp_path: Path, killed: list[Publication]
 ) -> None:
