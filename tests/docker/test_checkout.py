@@ -60,6 +60,7 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
     at_release: bool, source: PlannedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, commit = [], source.release_commit if at_release else COMMIT
+    changes = [] if at_release else ["1 .M N... 100644 100644 100644 aaaa bbbb a.py"]
 
     def run(git: Docker, args: Sequence[str], *, env: Mapping[str, str], timeout: float) -> Completed:
         asked.append(tuple(args))
@@ -67,10 +68,11 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
         assert env["PATH"] == str(tmp_path / "bin") and [name for name in env if name.startswith("GIT_")] == [
             "GIT_CONFIG_COUNT"
         ]
+        if "show" in args:
+            return Completed(tuple(args), 0, "1585000000\n", "")
         # 128: this clone does not have the release's commit
         code = 128 if "diff-tree" in args else 0
-        changed = status("1 .M N... 100644 100644 100644 aaaa bbbb a.py").replace(COMMIT, commit)
-        return Completed(tuple(args), code, changed, "")
+        return Completed(tuple(args), code, status(*changes).replace(COMMIT, commit), "")
 
     (tmp_path / ".git").mkdir()
     (tmp_path / "bin").mkdir()
@@ -80,8 +82,12 @@ def test_git_changes_nothing_starts_nothing_and_looks_nowhere_else(
         monkeypatch.setenv(name, "/elsewhere/.git")
     monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
     monkeypatch.setattr(Docker, "run", run)
-    assert look(tmp_path, source) == Checkout(source, commit, ("a.py",))
-    for args, command in zip(asked, ("status",) if at_release else ("status", "diff-tree"), strict=True):
+    found = look(tmp_path, source)
+    assert (found.commit, found.changed, found.time) == (
+        commit,
+        *(((), "1585000000") if at_release else (("a.py",), "")),
+    )
+    for args, command in zip(asked, ("status", "show" if at_release else "diff-tree"), strict=True):
         flags = args[: args.index(command)]
         assert "--no-optional-locks" in flags
         assert {("-c", "core.fsmonitor=false"), ("-c", "core.quotePath=false")} <= set(itertools.pairwise(flags))
