@@ -94,8 +94,7 @@ def _load(context: BakeContext) -> BakeResult:
     """Builds and loads at once: a developer waits for it, and no one else sees what is loaded."""
     # the engine's own builder can keep the digest that a push or a bundle has; others send a tar in Docker's form
     own = context.facts.builder.driver == "docker"
-    options = {target.name: f",{export_options(context, target)}" if own else "" for target in context.job.named}
-    outputs = {name: f"type=docker{more}" for name, more in options.items()}
+    outputs = {t.name: f"type=docker,{export_options(context, t)}" if own else "type=docker" for t in context.job.named}
     return _run_in_turn(context, "loading", outputs, _loaded_first(context))
 
 

@@ -225,15 +225,11 @@ def publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, P
 
 
 def _build(context: BakeContext, verify: Verify | None) -> tuple[Registry, Sequence[Publication], BakeResult]:
-    """Builds what is published: uploaded by the builder already, or to be uploaded from the layouts that it wrote.
-
-    The registry and its login are new: a connection that was idle during a build may be dead, and what a credential
-    helper gave have expired.
-    """
-    targets, insecure = context.job.named, context.facts.engine.insecure
+    """Builds what is published: uploaded by the builder already, or to be uploaded from the layouts that it wrote."""
+    targets = context.job.named
     if not verify and context.facts.builder.driver != "docker":
         result, digests = _upload_from_builder(context)
-        registry = Registry(push_access(context.workspace, context.env, insecure))
+        registry = _connect_again(context)
         with workers(AT_ONCE) as pool:
             uploaded = pool.map(lambda target: _uploaded(registry, target, digests[target.name]), targets)
             return registry, [*uploaded], result
@@ -247,7 +243,12 @@ def _build(context: BakeContext, verify: Verify | None) -> tuple[Registry, Seque
         read = partial(read_pieces, layout, what=f"{target.name}: blob")
         below = contents(layout, entry, target.name)
         publications.append(Publication(*path_and_tags(target), entry, below, read))
-    return Registry(push_access(context.workspace, context.env, insecure)), publications, result
+    return _connect_again(context), publications, result
+
+
+def _connect_again(context: BakeContext) -> Registry:
+    """The registry: a connection that was idle during a build may be dead, and a credential helper's login expired."""
+    return Registry(push_access(context.workspace, context.env, context.facts.engine.insecure))
 
 
 def path_and_tags(target: Target) -> tuple[str, tuple[str, ...]]:

@@ -200,9 +200,8 @@ class Contract:
         """The TCP ports that must accept connections once the image is started on its own."""
         if self.started and (self.started.needs or self.started.answers):
             return () if self.started.needs else self.started.answers
-        ports = self.ports.items if self.ports else ()
-        tcp = (port for port in ports if port.name.partition("/")[2] in ("", "tcp"))
-        return tuple(replace(port, name=port.name.partition("/")[0]) for port in tcp)
+        split = [(port, *port.name.partition("/")) for port in (self.ports.items if self.ports else ())]
+        return tuple(replace(port, name=number) for port, number, _, protocol in split if protocol in ("", "tcp"))
 
 
 def _check_names(node: Node) -> None:
@@ -235,10 +234,13 @@ def merged(first: Contract, then: Contract) -> Contract:
     def join(name: str) -> Any:
         before, after = getattr(first, name), getattr(then, name)
         if isinstance(before, tuple):
-            return tuple({item.name: item for item in (*before, *after)}.values())
+            return union(before, after)
         if name == "setuid" and before and after and after.items:
-            return replace(after, items=tuple({item.name: item for item in (*before.items, *after.items)}.values()))
+            return replace(after, items=union(before.items, after.items))
         return after or before
+
+    def union(*lists: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple({item.name: item for items in lists for item in items}.values())
 
     return Contract(**{field.name: join(field.name) for field in fields(Contract)})
 

@@ -157,8 +157,8 @@ def command(
             if not NAME.fullmatch(title):
                 wrong = f"the bundle's name would be {title[:60]}… ({len(title)} characters, at most 200)"
                 raise InputError(Problem("--image", wrong), hint="save fewer images into one bundle, or all of them")
-            output = output or default_file(title, plan.family.slug, platforms)
-            if not piped:
+            if output is None:
+                output = default_file(title, plan.family.slug, platforms)
                 check_place(output)
             check_output_name(output, bases)
             platforms = in_order(platforms, plan)
