@@ -17,7 +17,7 @@ def main() -> None:
             print(f"from {Path(__file__).parent}\nby {sys.executable}, Python {number}")
         return
     # imports make many objects and no garbage: to look for some is a seventh of a short command, half of it at its end
-    gc.set_threshold(50_000)
+    gc.set_threshold(200_000)
     from generator import stdio
     from generator.cli import main as run
 

@@ -60,14 +60,13 @@ TRANSIENT = {
     ),
 }
 """What passes outside of a Dockerfile's own steps: what the engine did, and how its message says so."""
-UNREACHED = re.compile(
-    r"could not resolve host|temporary failure (?:in name resolution|resolving)|name or service not known|"
+UNREACHED = (
+    r"(?i:could not resolve host|temporary failure (?:in name resolution|resolving)|name or service not known|"
     r"getaddrinfo e[a-z_]+|\beconnrefused\b|\betimedout\b|failed to establish a new connection|connection timed out|"
     r"network is unreachable|could not transfer artifact|unable to connect to|failed to connect to|"
-    r"certificate[ _]verif\w+[ _]failed|self[-_ ]signed[-_ ]cert|unable to get local issuer certificate",
-    re.IGNORECASE,
+    r"certificate[ _]verif\w+[ _]failed|self[-_ ]signed[-_ ]cert|unable to get local issuer certificate)"
 )
-"""How the tools in a step say that a download failed."""
+"""How the tools in a step say that a download failed; compiled when one failed."""
 TRIES = 5
 PAUSE = 3
 """Seconds between two tries, for an engine that restarts."""
@@ -171,7 +170,7 @@ def passing(message: str) -> str:
 
 def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: str = "") -> BuildError | EngineError:
     """The error that a user sees: BuildError if a step of theirs failed, EngineError if an export or the engine did."""
-    if in_step and UNREACHED.search(message):
+    if in_step and re.search(UNREACHED, message):
         step = "a download failed: fategen images --external lists everything that a build downloads, "
         step += f"and docs/proxy.md has mirrors, proxies and CAs; {FIX}"
     elif not in_step and (known := explain(message)):
