@@ -18,7 +18,7 @@ from generator.bundle.bases import layers_in_bases, missing_bases, open_bundles
 from generator.bundle.engines import Engine, Present
 from generator.bundle.format import TRAILER, blob_name, header, loader_files, padding
 from generator.bundle.index import BundleIndex
-from generator.bundle.reader import Approve, checksum_warning, iter_verified
+from generator.bundle.reader import Approve, iter_verified
 from generator.config import reference
 from generator.config.reference import familiar
 from generator.errors import EngineError, FategenError, InputError, Problem, did_you_mean
@@ -53,8 +53,6 @@ class LoadResult:
     platform: str
     images: tuple[Loaded, ...]
     signer: str = ""
-    warning: str = ""
-    """what is wrong with the checksum beside the file"""
 
 
 def load(
@@ -127,7 +125,7 @@ def load(
                 yield TRAILER
 
             loaded = names_before.confirm(engine.load("" if as_indexes else wanted_platform, archive()))
-    return LoadResult(bundle.index, wanted_platform, loaded, signer, checksum_warning(bundle))
+    return LoadResult(bundle.index, wanted_platform, loaded, signer)
 
 
 def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:

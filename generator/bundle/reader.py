@@ -130,8 +130,6 @@ class Stream:
 
     def __init__(self, source: int | Readable, name: str, position: int = 0) -> None:
         self._source, self.name, self.position = source, name, position
-        self.sha: hashlib._Hash | None = None
-        """of all that is read, if somebody wants it"""
 
     def at(self, position: int) -> Stream:
         """The same file from another byte on."""
@@ -153,8 +151,6 @@ class Stream:
         except OSError as error:
             message = f"{self.name} cannot be read: {error.strerror}"
             raise BundleError(message, hint="check the disk or the connection") from error
-        if self.sha:
-            self.sha.update(data)
         return data
 
 
@@ -215,8 +211,6 @@ def open_bundle(source: Path | Readable, outcome: str = "") -> Iterator[Bundle]:
             regular = stat.S_ISREG(status.st_mode)
             file_size = status.st_size if regular else None
             stream = Stream(file.fileno() if regular else file, str(source))
-            if regular and Path(f"{source}.sha256").is_file():
-                stream.sha = hashlib.sha256()
         else:
             stream = Stream(source, str(getattr(source, "name", "the input")))
         index = _read_index(stream)
@@ -356,18 +350,6 @@ def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[
         if damages and damages[-1].missing:
             raise damaged(bundle, damages[:-1], end=bundle.stream.position)
     check_end(bundle, damages)
-
-
-def checksum_warning(bundle: Bundle) -> str:
-    """That the checksum beside an intact bundle, which was read in one pass, is another file's; "" if it is not."""
-    file, stream = Path(f"{bundle.name}.sha256"), bundle.stream
-    if stream.sha is None:
-        return ""
-    stream.sha.update(TRAILER)
-    with contextlib.suppress(OSError), file.open("rb") as opened:
-        if stream.sha.hexdigest().encode() in opened.read(MAX_METADATA_SIZE).split():
-            return ""
-    return f"warning: {file} is not the checksum of this file: one of the two was replaced"
 
 
 def verify_rest(bundle: Bundle, progress: Progress = quiet) -> None:

@@ -58,5 +58,3 @@ def load(
     images = [{**asdict(image), "state": image.state} for image in result.images]
     document = {"root": result.index.root, "platform": result.platform, "signer": result.signer, "images": images}
     show(output_format, document, report.loaded(result))
-    if result.warning:
-        say(result.warning)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tarfile
@@ -121,19 +120,6 @@ def test_a_one_platform_bundle_is_sent_as_it_is(tmp_path: Path) -> None:
     assert engine.sent == made.data[first.end : sums.offset] + made.data[sums.end :]
     assert [(i.reference, i.state) for i in result.images] == [(A, "new"), (B, "new")]
     assert [i.state for i in load(io.BytesIO(made.data), engine).images] == ["same", "same"]
-
-
-@pytest.mark.parametrize(
-    ("text", "warned"),
-    [("{sha}  fate-1.0.fate.tar\n", False), ("{sha}", False), ("{other}  fate-1.0.fate.tar\n", True), ("", True)],
-)
-def test_a_checksum_beside_the_file_that_is_not_its_own_is_told(
-    made: Made, file: Path, text: str, warned: bool
-) -> None:
-    sha, other = (hashlib.sha256(data).hexdigest() for data in (made.data, b""))
-    Path(f"{file}.sha256").write_text(text.format(sha=sha, other=other))
-    expected = f"warning: {file}.sha256 is not the checksum of this file: one of the two was replaced"
-    assert load(file, Recorder()).warning == (expected if warned else "")
 
 
 def test_layers_that_the_engine_cannot_read_are_told_before_anything_is_sent(tmp_path: Path) -> None:

@@ -58,17 +58,6 @@ def test_no_next_step_is_a_command_of_fategen_which_this_host_lacks(
     assert capsys.readouterr().err == "error: no\n  next: see docker info\n"
 
 
-@pytest.mark.parametrize("checksum", ["", "0" * 64])
-def test_a_checksum_of_another_file_is_told(
-    checksum: str, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("generator.loader.commands.engine_from_name", lambda _: Recorder())
-    if checksum:
-        Path(f"{file}.sha256").write_text(checksum)
-    assert main(["load", str(file)]) == 0
-    assert ("is not the checksum of this file" in capsys.readouterr().err) == bool(checksum)
-
-
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
 def test_a_full_disk_below_stdout_is_reported_like_any_other_error(
     file: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
