@@ -192,13 +192,16 @@ def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Pro
         return
     for key, tag in (("BASE_TAG", settings.base_tag), ("TAG", settings.tag)):
         tagged = [t for t in build.job.targets if t.tags and (t.kind == "base") == (key == "BASE_TAG")]
+        name, step = f"{tag}, the release's tag", f"give the push a tag of its own (--set {key}=…), "
+        if settings.where(key) == "--set":
+            fixed = {pattern for target in tagged for pattern in target.tag_patterns if "${tag}" not in pattern}
+            tagged = [target for target in tagged if fixed.intersection(target.tag_patterns)]
+            name, step = f"{', '.join(sorted(fixed))}, which --set {key} does not change", ""
         sources = {name for target in tagged for name in build.job.sources(target)}
-        for name in uncommitted(sources, states) if settings.where(key) != "--set" else ():
-            message = (
-                f"{states[name].describe()}; not pushed as {tag}, the release's tag: commit the changes, give the push "
-                f"a tag of its own (--set {key}=…), or add --allow-dirty"
-            )
-            yield Problem(states[name].source.where, message)
+        for source in uncommitted(sources, states):
+            state = states[source]
+            message = f"{state.describe()}; not pushed as {name}: commit the changes, {step}or add --allow-dirty"
+            yield Problem(state.source.where, message)
 
 
 # docker, its engine and the builder

@@ -159,6 +159,8 @@ def dirty(names: tuple[str, ...], source: str = "fate", **options: object) -> li
     key = key_of(source, "_SOURCE")
     origins = ((key, ".env:5"), *([("TAG", "--set")] if options.pop("own_tag", False) else []))
     plan = plan_of(sources=((key, f"../{source}"),), origins=origins)
+    if tags := options.pop("tags", ()):
+        plan = replace(plan, targets=tuple(replace(t, tag_patterns=tags) for t in plan.targets))  # type: ignore[arg-type]
     local = next(s for t in plan.targets for s in t.sources if s.name == source)
     state = {source: Checkout(local, COMMIT, ("a.py",))}
     return [str(p) for p in dirty_problems(build_of(plan, *names, **{"output": "push", **options}), state)]
@@ -169,6 +171,11 @@ def test_uncommitted_changes_are_not_pushed_to_the_tags_of_env() -> None:
     assert problem.startswith(".env:5: fate: ../fate at commit 1a2b3c4d5e6f")
     assert "--set TAG=…" in problem and "--allow-dirty" in problem
     assert len(dirty(("all",))) == 2, "BASE_TAG too"
+
+
+def test_uncommitted_changes_are_not_pushed_to_a_tag_that_every_push_writes() -> None:
+    [problem] = dirty(("components",), own_tag=True, tags=("${tag}", "latest"))
+    assert "not pushed as latest, which --set TAG does not change: commit the changes, or add --allow-dirty" in problem
 
 
 @pytest.mark.parametrize(
