@@ -25,6 +25,7 @@ from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
 from generator.plan.plan import Plan
 from generator.project import STATE, Project
+from generator.text import timestamp
 from generator.workspace import Workspace, load
 from tests.fate_plan import job_of, plan_of
 
@@ -46,10 +47,10 @@ AT = "2026-11-24T14:00:0{}.123456789Z"
 
 
 def fed(
-    lines: Iterable[str], targets: Sequence[str] = TARGETS, redact: Callable[[str], str] = str
+    lines: Iterable[str], targets: Sequence[str] = TARGETS, redact: Callable[[str], str] = str, begun: float = 0.0
 ) -> tuple[Reader, list[StepEvent]]:
     """A reader that has read these lines, and their events."""
-    reader = Reader(targets, redact)
+    reader = Reader(targets, redact, begun)
     return reader, [event for line in lines for event in reader.feed(line)]
 
 
@@ -105,6 +106,16 @@ def test_a_recorded_build(name: str) -> None:
     assert 1.0 < run.seconds < 2.0
     assert list(run.tail)[-5:] == ["1", "2", "3", "4", "5"]
     assert all(event.step is not None for event in events)
+
+
+def test_a_step_that_another_build_has_just_run_is_cached_and_one_that_is_seen_running_is_not() -> None:
+    done = vertex("[egg 1/1] RUN x", started=AT.format(1), completed=AT.format(2))
+    (step,) = fed([done], begun=timestamp(AT.format(3)))[0].steps.values()
+    assert step.cached
+    # the clock of a remote builder may be behind
+    running = vertex("[egg 1/1] RUN x", started=AT.format(1))
+    (step,) = fed([running, done, done], begun=timestamp(AT.format(3)))[0].steps.values()
+    assert not step.cached
 
 
 def test_log_lines_are_whole_redacted_and_without_what_was_overwritten_and_cached_steps_are_marked() -> None:
