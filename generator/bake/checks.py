@@ -256,9 +256,12 @@ def builder_check(facts: Facts, build: Build | None) -> Check:
     found += "" if builder.running else ", not running (bake starts it)"
     found += f", BuildKit {' '.join(buildkits)}" if buildkits else ""
     needed = "several platforms at once, OCI layouts"
+    several = build is None or any(len(target.platforms) > 1 for target in build.job.involved)
+    if facts.multi_platform and several and count > 1:
+        get = "name one platform with --platform, or a builder of one node with --builder"
+        return Check("builder", "note", found, needed, get, "--verify and bundle save of several platforms")
     if facts.multi_platform:
         return Check("builder", "ok", found, needed)
-    several = build is None or any(len(target.platforms) > 1 for target in build.job.involved)
     problems = _graphdriver_problems(build, facts, where, instead, several=several) if build else []
     get, without = f"{instead}, or use the containerd image store", "one platform at a time with --platform"
     return Check("builder", "missing" if several or problems else "note", found, needed, get, without, tuple(problems))

@@ -225,6 +225,12 @@ def test_a_graphdriver_makes_no_attestations(key: str, asked: dict[str, bool]) -
     assert not problems(facts(store="graphdriver", driver="remote"))
 
 
+def test_the_doctor_says_what_a_builder_of_several_nodes_cannot_do(workspace: Workspace) -> None:
+    farm = facts(driver="remote")
+    row = rows(replace(farm, builder=replace(farm.builder, buildkits=("", ""))), workspace)["builder"]
+    assert (row.state, row.without) == ("note", "--verify and bundle save of several platforms")
+
+
 def test_an_old_buildkit_is_told_before_it_fails(plan: Plan) -> None:
     old = facts(store="graphdriver", version="20.10.24+dfsg1")
     [problem] = build_problems(build_of(plan, "roll"), old)
