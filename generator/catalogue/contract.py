@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from generator.catalogue.schema import ListOf, MapOf, Node, Object, Param, Text, key, unknown
 from generator.config.reference import is_port
 from generator.errors import Problem, did_you_mean
 
+T = TypeVar("T")
 NAMES = ("image", "release", "tag", "source")
 """What ``${…}`` may name in a contract."""
 _NAME = re.compile(r"\$\{([^}]*)\}")
@@ -25,49 +26,19 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Items:
-    """All that the image may have of something: with none in it, nothing."""
+class Named(Generic[T]):
+    """A key of the file and what it says: a label, a variable, a command, all ports, a value for a template.
 
-    items: tuple[Item, ...]
-    where: str
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A name and its value: of a label, a variable, a path that is mounted, a path that must not exist."""
+    With nothing in it, the image may have none.
+    """
 
     name: str
-    value: str
-    where: str
-
-
-@dataclass(frozen=True)
-class Words:
-    """A command."""
-
-    words: tuple[str, ...]
-    where: str
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """An entry below ``with:``, a value for the image's template."""
-
-    name: str
-    value: Param
+    value: T
     where: str
 
 
 def as_item(name: str, text: str, where: str) -> Item:
     return Item(text, where)
-
-
-def _as_items(name: str, items: tuple[Item, ...], where: str) -> Items:
-    return Items(items, where)
-
-
-def _as_words(name: str, words: tuple[str, ...], where: str) -> Words:
-    return Words(words, where)
 
 
 def _seconds(text: str) -> float:
@@ -103,7 +74,7 @@ _PATH = Text(
     pattern=r"[^\s].*",
     wrong="is not a path",
 )
-_VALUE = Text("its value; * matches anything", make=Pair)
+_VALUE = Text("its value; * matches anything", make=Named)
 _PORT = Text("a port, such as 8080 or 53/udp", parse=_port, make=as_item)
 _TCP_PORT = Text("a TCP port", parse=_tcp_port, make=as_item)
 WORD = Text("a word")
@@ -145,7 +116,9 @@ class Started:
     needs: str = key(Text("what it needs besides, such as a database; it is not started on its own then"))
     answers: tuple[Item, ...] = key(ListOf("ports that must accept connections; default: ports", _TCP_PORT))
     within: float = key(replace(WITHIN, about="seconds until they do; default: 120"), default=120.0)
-    environment: tuple[Pair, ...] = key(MapOf("environment variables of the container", Text("its value", make=Pair)))
+    environment: tuple[Named[str], ...] = key(
+        MapOf("environment variables of the container", Text("its value", make=Named))
+    )
     traces: str = key(
         replace(PRINTS, about="an expression for the stack traces that it may log when it starts on its own")
     )
@@ -153,8 +126,8 @@ class Started:
 
 
 _INCLUDED = Text("a name in contracts", make=as_item)
-_MOUNT = Text("how", choices=("file", "directory"), wrong="is not a kind of mount", make=Pair)
-_LEFTOVER = Text("what such a file would be, for the message", make=Pair)
+_MOUNT = Text("how", choices=("file", "directory"), wrong="is not a kind of mount", make=Named)
+_LEFTOVER = Text("what such a file would be, for the message", make=Named)
 _WORKDIR = Text("the directory that it runs in", "/.*", "is not an absolute path", make=as_item)
 _SIZE = Text(
     "the largest total size of its layers, unpacked",
@@ -176,20 +149,24 @@ class Contract:
     files: tuple[File, ...] = key(
         MapOf("files that must exist", Object("what the path is; an empty mapping: it exists", File), _PATH)
     )
-    mounted: tuple[Pair, ...] = key(
+    mounted: tuple[Named[str], ...] = key(
         MapOf("configuration that is mounted over: it exists, and a directory is tried read-only", _MOUNT, _PATH)
     )
-    absent: tuple[Pair, ...] = key(MapOf("files that must not exist", _LEFTOVER, _PATH))
-    setuid: Items | None = key(
-        ListOf("files that may be setuid or setgid; no others may", replace(_PATH, make=as_item), make=_as_items)
+    absent: tuple[Named[str], ...] = key(MapOf("files that must not exist", _LEFTOVER, _PATH))
+    setuid: Named[tuple[Item, ...]] | None = key(
+        ListOf("files that may be setuid or setgid; no others may", replace(_PATH, make=as_item), make=Named)
     )
     user: Item | None = key(Text('the user that it runs as; "" is root', make=as_item))
     workdir: Item | None = key(_WORKDIR)
-    ports: Items | None = key(ListOf("all ports that it exposes; default: the port in with", _PORT, make=_as_items))
-    labels: tuple[Pair, ...] = key(MapOf("labels", _VALUE))
-    environment: tuple[Pair, ...] = key(MapOf("environment variables", _VALUE))
-    command: Words | None = key(ListOf("the exact command; default: the command in with", WORD, make=_as_words))
-    entrypoint: Words | None = key(ListOf("the exact entrypoint", WORD, make=_as_words))
+    ports: Named[tuple[Item, ...]] | None = key(
+        ListOf("all ports that it exposes; default: the port in with", _PORT, make=Named)
+    )
+    labels: tuple[Named[str], ...] = key(MapOf("labels", _VALUE))
+    environment: tuple[Named[str], ...] = key(MapOf("environment variables", _VALUE))
+    command: Named[tuple[str, ...]] | None = key(
+        ListOf("the exact command; default: the command in with", WORD, make=Named)
+    )
+    entrypoint: Named[tuple[str, ...]] | None = key(ListOf("the exact entrypoint", WORD, make=Named))
     size: Item | None = key(_SIZE)
     runs: tuple[Run, ...] = key(MapOf("commands to run", _RUN))
     started: Started | None = key(Object("how the image starts on its own", Started))
@@ -200,7 +177,7 @@ class Contract:
         """The TCP ports that must accept connections once the image is started on its own."""
         if self.started and (self.started.needs or self.started.answers):
             return () if self.started.needs else self.started.answers
-        split = [(port, *port.name.partition("/")) for port in (self.ports.items if self.ports else ())]
+        split = [(port, *port.name.partition("/")) for port in (self.ports.value if self.ports else ())]
         return tuple(replace(port, name=number) for port, number, _, protocol in split if protocol in ("", "tcp"))
 
 
@@ -235,8 +212,8 @@ def merged(first: Contract, then: Contract) -> Contract:
         before, after = getattr(first, name), getattr(then, name)
         if isinstance(before, tuple):
             return union(before, after)
-        if name == "setuid" and before and after and after.items:
-            return replace(after, items=union(before.items, after.items))
+        if name == "setuid" and before and after and after.value:
+            return replace(after, value=union(before.value, after.value))
         return after or before
 
     def union(*lists: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -245,11 +222,11 @@ def merged(first: Contract, then: Contract) -> Contract:
     return Contract(**{field.name: join(field.name) for field in fields(Contract)})
 
 
-def derived(contract: Contract, params: Sequence[Parameter], problems: list[Problem]) -> Contract:
+def derived(contract: Contract, params: Sequence[Named[Param]], problems: list[Problem]) -> Contract:
     """The contract with ``port`` and ``command`` of ``with:`` if it has none itself."""
     for param in params:
         match param:
-            case Parameter("port", str(port), where) if contract.ports is None:
+            case Named("port", str(port), where) if contract.ports is None:
                 try:
                     _port(port)
                 except ValueError as error:
@@ -257,9 +234,9 @@ def derived(contract: Contract, params: Sequence[Parameter], problems: list[Prob
                     if contract.where:
                         problems.append(Problem(where, f"{error}; list all ports in contract: ports:"))
                     continue
-                contract = replace(contract, ports=Items((Item(port, where),), where))
-            case Parameter("command", (str(), *_) as words, where) if contract.command is None:
-                contract = replace(contract, command=Words(cast("tuple[str, ...]", words), where))
+                contract = replace(contract, ports=Named("ports", (Item(port, where),), where))
+            case Named("command", (str(), *_) as words, where) if contract.command is None:
+                contract = replace(contract, command=Named("command", cast("tuple[str, ...]", words), where))
     return contract
 
 
@@ -272,7 +249,7 @@ def filled(contract: Contract, values: Mapping[str, str]) -> Contract:
         return tuple(i if i.name.startswith("/") else replace(i, name=f"{workdir}/{i.name}") for i in items)
 
     changes: dict[str, Any] = {name: absolute(getattr(full, name)) for name in ("files", "mounted", "absent")}
-    setuid = full.setuid and replace(full.setuid, items=absolute(full.setuid.items))
+    setuid = full.setuid and replace(full.setuid, value=absolute(full.setuid.value))
     return replace(full, setuid=setuid, **changes)
 
 

@@ -22,8 +22,7 @@ from generator.catalogue.contract import (
     WITHIN,
     WORD,
     Contract,
-    Pair,
-    Parameter,
+    Named,
     derived,
     merged,
     resolved,
@@ -34,6 +33,7 @@ from generator.catalogue.schema import (
     MapOf,
     Node,
     Object,
+    Param,
     Text,
     expand_matrix,
     key,
@@ -80,8 +80,8 @@ _NAME = Text(
     'is not a name: lower-case letters and digits, joined by "-" or "_"',
 )
 _KEY_NAME = Text("a key of .env", "[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*", "is not a key: capital letters, digits and _")
-_LINE_OF_TEXT = Text("its value", parse=_description, make=Pair)
-_OWN_VERSION = Text("a part of a tag", r"[\w.\-]+", "is not part of a tag: letters, digits, _, . and -", make=Pair)
+_LINE_OF_TEXT = Text("its value", parse=_description, make=Named)
+_OWN_VERSION = Text("a part of a tag", r"[\w.\-]+", "is not part of a tag: letters, digits, _, . and -", make=Named)
 _TAG_PATTERN = Text("a tag", r"(?:[\w.\-]|\$\{tag\})+", "is not a tag, with ${tag} in it or not")
 _IMAGE_REFERENCE = Text("an image with a tag or a digest, such as debian:12", parse=values.image)
 _TAGGED_IMAGE = Text("an image with a tag, such as debian:12; a digest may follow it", parse=values.tagged_image)
@@ -116,7 +116,7 @@ _REPOSITORY = Text(
 )
 _MATRIX = MapOf(
     "suffixes of its name: one for each; ${suffix} and the names below it are filled in in its texts",
-    MapOf("names and their values", Text("its value", make=Parameter)),
+    MapOf("names and their values", Text("its value", make=Named)),
 )
 
 
@@ -170,7 +170,7 @@ class Base:
 
     name: str
     image: str = key(_IMAGE_REFERENCE, required=True)
-    matrix: tuple[tuple[Parameter, ...], ...] = key(_MATRIX)
+    matrix: tuple[tuple[Named[str], ...], ...] = key(_MATRIX)
     where: str = ""
 
 
@@ -262,7 +262,7 @@ class Family:
     tag: str = key(
         Text("TAG and BASE_TAG in a new .env; ${release} is the release", parse=_tag_of_family), default="${release}"
     )
-    labels: tuple[Pair, ...] = key(MapOf("labels of every image", _LINE_OF_TEXT))
+    labels: tuple[Named[str], ...] = key(MapOf("labels of every image", _LINE_OF_TEXT))
     keys: tuple[EnvKey, ...] = key(_KEYS)
     contracts: tuple[tuple[str, Contract], ...] = key(_CONTRACTS)
     where: str = ""
@@ -292,7 +292,7 @@ _KIND = Text(
     choices=KINDS,
     wrong="is not a kind",
 )
-_PARAMETER = Free("text, a list of texts, or a mapping of texts", make=Parameter)
+_PARAMETER = Free("text, a list of texts, or a mapping of texts", make=Named)
 
 
 @dataclass(frozen=True)
@@ -318,22 +318,22 @@ class Image:
     limit: PlatformLimit | None = key(
         Object("the only platforms that the image has, and why", PlatformLimit), "platforms"
     )
-    downloads: tuple[Pair, ...] = key(
+    downloads: tuple[Named[str], ...] = key(
         MapOf(
             "what it downloads besides, by the key of .env for it; nothing once a key for this kind of package is set",
-            Text("from where", make=Pair),
+            Text("from where", make=Named),
         )
     )
     contract: Contract = key(CONTRACT, default=Contract())
-    params: tuple[Parameter, ...] = key(MapOf("values for its template", _PARAMETER), "with")
-    versions: tuple[Pair, ...] = key(
+    params: tuple[Named[Param], ...] = key(MapOf("values for its template", _PARAMETER), "with")
+    versions: tuple[Named[str], ...] = key(
         MapOf("of a release: the image's own version, which its tags have where TAG has the release", _OWN_VERSION)
     )
     tags: tuple[str, ...] = key(
         ListOf("its tags; ${tag} is TAG, or BASE_TAG of a base; default: that alone", _TAG_PATTERN), default=("${tag}",)
     )
-    args: tuple[Pair, ...] = key(MapOf("build arguments", _LINE_OF_TEXT, _KEY_NAME))
-    matrix: tuple[tuple[Parameter, ...], ...] = key(_MATRIX)
+    args: tuple[Named[str], ...] = key(MapOf("build arguments", _LINE_OF_TEXT, _KEY_NAME))
+    matrix: tuple[tuple[Named[str], ...], ...] = key(_MATRIX)
     repository: str = key(_REPOSITORY)
     stage: str = key(replace(_NAME, about="the stage of its Dockerfile that is built; default: the last"))
     where: str = ""
@@ -365,10 +365,10 @@ class Party:
         ListOf("their ids", Text("a party's id", "[0-9]+", "is not the id of a party: digits")), required=True
     )
     template: str = key(Text("a file below templates/; default: compose.yaml.j2"), default="compose.yaml.j2")
-    services: tuple[Pair, ...] = key(
+    services: tuple[Named[str], ...] = key(
         MapOf(
             "services whose names differ from their images",
-            Text("the image", ".+", "is not the name of an image", make=Pair),
+            Text("the image", ".+", "is not the name of an image", make=Named),
         )
     )
     smoke: tuple[Smoke, ...] = key(

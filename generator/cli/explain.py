@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from generator.catalogue.contract import Pair, Words
+from generator.catalogue.contract import Named
 from generator.cli.common import change_options, complete_images, directory_option, open_project
 from generator.config.env import LOCAL
 from generator.config.settings import key_of
@@ -74,11 +74,13 @@ def _upstream(plan: Plan, target: Target, places: Places) -> Iterator[tuple[str,
 
 
 def _shown(part: object) -> str:
-    """A part of a contract: a command's words, a name with its value if it has one, "" in quotes."""
-    if isinstance(part, Words):
-        return shlex.join(part.words) or '""'
+    """A part of a contract: a name with its value, the words of a command or all ports, "" in quotes."""
     name = getattr(part, "name", "")
-    return f"{name}: {part.value}" if isinstance(part, Pair) else name or '""'
+    if not isinstance(part, Named):
+        return name or '""'
+    if isinstance(part.value, str):
+        return f"{name}: {part.value}"
+    return shlex.join(getattr(word, "name", word) for word in part.value) or '""'
 
 
 def _key(workspace: Workspace, name: str, places: Places) -> Row:

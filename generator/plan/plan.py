@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from generator.catalogue.contract import Contract, Pair, filled
+from generator.catalogue.contract import Contract, Named, filled
 from generator.catalogue.line import (
     DROPS_PARTY,
     Family,
@@ -135,14 +135,14 @@ class Target:
     template: str
     inherits: str
     params: tuple[tuple[str, Param], ...]
-    downloads: tuple[Pair, ...]
+    downloads: tuple[Named[str], ...]
     repository: str
     """what follows PREFIX/ in its tags; of a third-party image the last part of its name"""
     tag_patterns: tuple[str, ...]
     """its tags, with ``${tag}`` for its own version of TAG or BASE_TAG"""
     versions: tuple[str, str]
     """the release in TAG, and what its tags have in place of it; both "" if that is the same"""
-    args: tuple[Pair, ...]
+    args: tuple[Named[str], ...]
     stage: str
     contract: Contract
 

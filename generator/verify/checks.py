@@ -52,13 +52,13 @@ def _settings(contract: Contract, content: Content) -> Iterator[Result]:
         ("command", contract.command, settings.command),
     ):
         if words is not None:
-            yield Result(name, words.where, _quoted(words.words), _quoted(actual), words.words == actual)
+            yield Result(name, words.where, _quoted(words.value), _quoted(actual), words.value == actual)
     for name, item, value in (("workdir", contract.workdir, settings.workdir), ("user", contract.user, settings.user)):
         if item is not None:
             expected, found = item.name or "root", value or "root"
             yield Result(name, item.where, expected, found, expected == found)
     if contract.ports is not None:
-        ports = sorted(port.name if "/" in port.name else f"{port.name}/tcp" for port in contract.ports.items)
+        ports = sorted(port.name if "/" in port.name else f"{port.name}/tcp" for port in contract.ports.value)
         expected, found = " ".join(ports) or "none", " ".join(settings.ports) or "none"
         yield Result("exposed ports", contract.ports.where, expected, found, expected == found)
     for title, pairs, values in (
@@ -88,7 +88,7 @@ def _files(contract: Contract, content: Content) -> Iterator[Result]:
             f"absent: {pair.name}", pair.where, f"not there: {pair.value}", _some(present, "not there"), not present
         )
     if contract.setuid is not None:
-        allowed = [_compiled(item.name) for item in contract.setuid.items]
+        allowed = [_compiled(item.name) for item in contract.setuid.value]
         others = [
             f"{path} (mode {entry.mode:o}, owner {entry.uid}:{entry.gid})"
             for path, entry in sorted(content.files.items())

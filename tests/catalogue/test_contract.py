@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from generator.catalogue.contract import Contract, Items, filled
+from generator.catalogue.contract import Contract, Item, Named, filled
 from generator.catalogue.line import Image, parse_line
 from tests.catalogue.test_catalogue import GOOD
 from tests.fate_plan import packaged_family, problems_of
@@ -64,8 +64,8 @@ def test_all_its_ports_are_those_that_an_image_says_itself() -> None:
     assert listed(images(text)["two"].contract.ports) == ["8080"]
 
 
-def listed(items: Items | None) -> list[str] | None:
-    return None if items is None else [item.name for item in items.items]
+def listed(items: Named[tuple[Item, ...]] | None) -> list[str] | None:
+    return None if items is None else [item.name for item in items.value]
 
 
 def test_an_empty_list_allows_nothing_and_an_absent_one_anything() -> None:
@@ -99,7 +99,7 @@ def test_port_and_command_of_with_are_not_said_twice() -> None:
         "one"
     ].contract
     assert listed(found.ports) == ["80"]
-    assert found.command is not None and (found.command.words, found.command.where) == (("a", "b"), "c.yaml:10")
+    assert found.command is not None and (found.command.value, found.command.where) == (("a", "b"), "c.yaml:10")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_without_a_contract_a_template_may_use_a_port_as_it_likes() -> None:
 def test_a_contract_may_say_another_command_than_with() -> None:
     text = "images:\n  one: {kind: component, from: jre, with: {command: [a]}, contract: {command: [b]}}\n"
     found = images(text)["one"].contract
-    assert found.command is not None and found.command.words == ("b",)
+    assert found.command is not None and found.command.value == ("b",)
 
 
 def test_names_are_filled_in_and_paths_start_at_the_workdir() -> None:

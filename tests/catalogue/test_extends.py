@@ -136,6 +136,7 @@ def test_explain_says_which_file_and_line_a_value_is_from(project_dir: Path) -> 
     assert roll["base jre"] == ["catalogue/1.3.yaml:N", "registry.example.com/jre:8"]
     assert roll["template file"] == ["packaged templates/dockerfiles/java.Dockerfile.j2"]
     assert roll["contract.size"] == ["catalogue/1.3.yaml:N", "700 MB"]
+    assert roll["contract.ports"][1] == "9999"
     assert roll["contract.user"][1] == roll["contract.entrypoint"][1] == '""'
     assert roll["contract.command"][1].startswith("java -cp 'conf/:lib/*:fate-roll.jar' ")
     assert roll["contract.environment"][1].startswith("JAVA_HOME: ")

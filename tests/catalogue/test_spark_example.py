@@ -22,6 +22,6 @@ def test_a_project_with_its_files_has_the_images_for_spark_in_addition(project_d
     targets = {target.name: target for target in workspace.plan.targets}
     assert targets["nginx"].platforms == ("linux/amd64", "linux/arm64")
     worker = targets["spark-worker"].contract
-    assert worker.command is not None and worker.command.words[-1].endswith("--webui-port 8081 $SPARK_MASTER")
+    assert worker.command is not None and worker.command.value[-1].endswith("--webui-port 8081 $SPARK_MASTER")
     assert worker.ports is not None
-    assert {port.name for port in worker.ports.items} == {"9360", "9380", "7078", "8081"}
+    assert {port.name for port in worker.ports.value} == {"9360", "9380", "7078", "8081"}

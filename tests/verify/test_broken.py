@@ -96,9 +96,9 @@ def results(name: str, layer: Listing, changes: Mapping[str, object]) -> tuple[R
     config: dict[str, object] = {
         "User": contract.user.name if contract.user else "",
         "WorkingDir": contract.workdir.name if contract.workdir else "/",
-        "ExposedPorts": {f"{port.name}/tcp": {} for port in contract.ports.items} if contract.ports else {},
-        "Cmd": list(contract.command.words) if contract.command else None,
-        "Entrypoint": list(contract.entrypoint.words) if contract.entrypoint else None,
+        "ExposedPorts": {f"{port.name}/tcp": {} for port in contract.ports.value} if contract.ports else {},
+        "Cmd": list(contract.command.value) if contract.command else None,
+        "Entrypoint": list(contract.entrypoint.value) if contract.entrypoint else None,
         "Labels": {label.name: label.value.replace("*", "x") for label in contract.labels},
         "Env": [f"{variable.name}={variable.value.replace('*', 'x')}" for variable in contract.environment],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generator.catalogue.contract import Contract, File, Item, Items, Pair, Words
+from generator.catalogue.contract import Contract, File, Item, Named
 from generator.verify.checks import check, matching
 from generator.verify.layers import Content, Entry, Settings
 from generator.verify.results import Result
@@ -49,11 +49,11 @@ def file(name: str, type: str = "", mode: str = "", owner: str = "", target: str
 
 
 def ports(*names: str) -> Contract:
-    return Contract(ports=Items(tuple(Item(name, HERE) for name in names), HERE))
+    return Contract(ports=Named("ports", tuple(Item(name, HERE) for name in names), HERE))
 
 
 def setuid(*names: str) -> Contract:
-    return Contract(setuid=Items(tuple(Item(name, HERE) for name in names), HERE))
+    return Contract(setuid=Named("setuid", tuple(Item(name, HERE) for name in names), HERE))
 
 
 def test_a_contract_that_asks_for_nothing_checks_nothing() -> None:
@@ -63,22 +63,22 @@ def test_a_contract_that_asks_for_nothing_checks_nothing() -> None:
 @pytest.mark.parametrize(
     ("contract", "found"),
     [
-        (Contract(command=Words(("run", "a b"), HERE)), '["run", "a b"]'),
-        (Contract(entrypoint=Words((), HERE)), "none"),
+        (Contract(command=Named("command", ("run", "a b"), HERE)), '["run", "a b"]'),
+        (Contract(entrypoint=Named("entrypoint", (), HERE)), "none"),
         (Contract(workdir=Item("/app", HERE)), "/app"),
         (Contract(user=Item("", HERE)), "root"),
         (ports("80"), "80/tcp"),
         (ports("80/tcp"), "80/tcp"),
-        (Contract(labels=(Pair("title", "one", HERE),)), "one"),
-        (Contract(environment=(Pair("PATH", "*:/bin", HERE),)), "/venv/bin:/bin"),
+        (Contract(labels=(Named("title", "one", HERE),)), "one"),
+        (Contract(environment=(Named("PATH", "*:/bin", HERE),)), "/venv/bin:/bin"),
         (file("/app"), "there"),
         (file("/app/a.conf", "file", "0644", "0:0"), "file, mode 644, owner 0:0"),
         (file("/app/now", "link", target="*.conf"), "link, to *.conf"),
         (file("/app/now", "file"), "file"),
         (file("/app/*.conf", "file"), "file"),
-        (Contract(mounted=(Pair("/app", "directory", HERE),)), "directory"),
-        (Contract(absent=(Pair("/root/**", "a cache", HERE),)), "not there"),
-        (Contract(absent=(Pair("/tmp/**", "a leftover", HERE),)), "not there"),
+        (Contract(mounted=(Named("/app", "directory", HERE),)), "directory"),
+        (Contract(absent=(Named("/root/**", "a cache", HERE),)), "not there"),
+        (Contract(absent=(Named("/tmp/**", "a leftover", HERE),)), "not there"),
         (setuid("/usr/bin/*"), "only the allowed ones"),
         (Contract(size=Item("25 MB", HERE)), "25 MB"),
         (Contract(size=Item("1GB", HERE)), "25 MB"),
@@ -91,16 +91,16 @@ def test_what_is_as_it_is_asked_for_passes(contract: Contract, found: str) -> No
 @pytest.mark.parametrize(
     ("contract", "found"),
     [
-        (Contract(command=Words(("run", "a", "b"), HERE)), '["run", "a b"]'),
-        (Contract(entrypoint=Words(("tini",), HERE)), "none"),
+        (Contract(command=Named("command", ("run", "a", "b"), HERE)), '["run", "a b"]'),
+        (Contract(entrypoint=Named("entrypoint", ("tini",), HERE)), "none"),
         (Contract(workdir=Item("/", HERE)), "/app"),
         (Contract(user=Item("fate", HERE)), "root"),
         (ports("80", "81"), "80/tcp"),
         (ports("80/udp"), "80/tcp"),
         (ports(), "80/tcp"),
-        (Contract(labels=(Pair("title", "two", HERE),)), "one"),
-        (Contract(labels=(Pair("version", "*", HERE),)), "not set"),
-        (Contract(environment=(Pair("PATH", "/bin", HERE),)), "/venv/bin:/bin"),
+        (Contract(labels=(Named("title", "two", HERE),)), "one"),
+        (Contract(labels=(Named("version", "*", HERE),)), "not set"),
+        (Contract(environment=(Named("PATH", "/bin", HERE),)), "/venv/bin:/bin"),
         (file("/app/c.conf"), "not there"),
         (file("/app/*.xml"), "not there"),
         (file("/app", "file"), "directory"),
@@ -110,10 +110,10 @@ def test_what_is_as_it_is_asked_for_passes(contract: Contract, found: str) -> No
         (file("/app/*.conf", owner="0:0"), "/app/b.conf: file, owner 5:0"),
         (file("/app/now", target="b.conf"), "link, to a.conf"),
         (file("/app/dead", "file"), "a link to gone, which does not exist"),
-        (Contract(mounted=(Pair("/app/a.conf", "directory", HERE),)), "file"),
-        (Contract(absent=(Pair("/app/*.conf", "", HERE),)), "/app/a.conf, /app/b.conf"),
-        (Contract(absent=(Pair("/app/now", "", HERE),)), "/app/now"),
-        (Contract(absent=(Pair("/tmp/*", "", HERE),)), "/tmp/empty"),
+        (Contract(mounted=(Named("/app/a.conf", "directory", HERE),)), "file"),
+        (Contract(absent=(Named("/app/*.conf", "", HERE),)), "/app/a.conf, /app/b.conf"),
+        (Contract(absent=(Named("/app/now", "", HERE),)), "/app/now"),
+        (Contract(absent=(Named("/tmp/*", "", HERE),)), "/tmp/empty"),
         (setuid("/usr/bin/su"), "/usr/bin/env (mode 2755, owner 0:42)"),
         (setuid(), "/usr/bin/env (mode 2755, owner 0:42), /usr/bin/su (mode 4755, owner 0:0)"),
         (Contract(size=Item("24 MB", HERE)), "25 MB"),
