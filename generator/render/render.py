@@ -238,7 +238,11 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
         raise InputError(problem, hint="write it, or correct its name") from error
     except jinja2.TemplateSyntaxError as error:
         place = f"{template_name(Path(error.filename or f'/templates/{error.name}'))}:{error.lineno}"
-        raise InputError(Problem(place, f"not a template: {error.message}")) from error
+        what = f"not a template: {error.message}"
+        if missing := re.fullmatch(r"No (filter|test) named '(.*)'\.", str(error.message)):
+            known = environment.filters if missing[1] == "filter" else environment.tests
+            what = what.rstrip(".") + did_you_mean(missing[2], known)
+        raise InputError(Problem(place, what)) from error
     except FategenError:
         raise
     except Exception as error:  # whatever a template does
@@ -254,6 +258,8 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
             mappings = [values.get(name) for name in ("params", "bases", "keys")]
             known = [name for mapping in mappings if isinstance(mapping, dict) for name in mapping]
             what = f"params, bases and keys have no {missing[1]}{did_you_mean(missing[1], known)}"
+        elif missing := re.fullmatch(r"'(\w+)' is undefined", what):
+            what += did_you_mean(missing[1], values)
         elif missing := re.fullmatch(r"(\w+) has no attribute '(.*)'", what):
             of_class = [value for value in values.values() if type(value).__name__ == missing[1]]
             what += did_you_mean(missing[2], [known for value in of_class for known in dir(value) if known[0] != "_"])

@@ -154,7 +154,16 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
     ("name", "text", "said"),
     [
         (PYTHON, "FROM x\n{% if %}\n", f"templates/{PYTHON}:2: not a template: "),
-        (PYTHON, "FROM x\n\nRUN {{ imagee.name }}\n", f"templates/{PYTHON}:3: 'imagee' is undefined"),
+        (
+            PYTHON,
+            "FROM x\n\nRUN {{ imagee.name }}\n",
+            f"templates/{PYTHON}:3: 'imagee' is undefined; did you mean image?",
+        ),
+        (
+            PYTHON,
+            "FROM {{ image.name | uper }}\n",
+            f"templates/{PYTHON}:1: not a template: No filter named 'uper'; did you mean upper?",
+        ),
         ("macros.j2", MACROS, "templates/macros.j2:2: 'nothing' is undefined"),
         # not in the packaged macro that it is given to
         (
