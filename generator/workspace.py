@@ -218,10 +218,12 @@ def _sample(project: Project, release: str) -> tuple[str, Line]:
     """The ``.env`` of a release, with the keys that its line has, and the line."""
     family = load_family(project)
     release = release or family.release
-    try:
-        values.version(release)
-    except ValueError as error:
-        raise InputError(Problem("--release", str(error))) from error
+    # of a line its releases are listed
+    if not re.fullmatch(r"[0-9]+\.[0-9]+", release):
+        try:
+            values.version(release)
+        except ValueError as error:
+            raise InputError(Problem("--release", str(error))) from error
     line = _load_line(project, family, release, "--release")
     known = [known.version for known in line.releases]
     if release not in known:

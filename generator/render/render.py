@@ -240,7 +240,7 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
         place = f"{template_name(Path(error.filename or f'/templates/{error.name}'))}:{error.lineno}"
         what = f"not a template: {error.message}"
         if missing := re.fullmatch(r"No (filter|test) named '(.*)'\.", str(error.message)):
-            known = environment.filters if missing[1] == "filter" else environment.tests
+            known = [*(environment.filters if missing[1] == "filter" else environment.tests)]
             what = what.rstrip(".") + did_you_mean(missing[2], known)
         raise InputError(Problem(place, what)) from error
     except FategenError:

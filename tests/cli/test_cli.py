@@ -179,6 +179,8 @@ def test_init_writes_the_env_of_a_release_with_the_keys_that_its_line_has_and_re
         ("1.11.9", "1.11.9 is unknown; available: 1.11.0, 1.11.1"),
         ("1.2.0", f"no catalogue/1.2.yaml; there are lines {', '.join(LINES)}"),
         ("v1.11.2", 'is not a release such as 1.0.0: leave out the "v"'),
+        ("1.11", "1.11 is unknown; available: 1.11.0, 1.11.1, 1.11.2, 1.11.3, 1.11.4"),
+        ("9.9", "no catalogue/9.9.yaml; there are lines 1.3"),
     ],
 )
 def test_init_of_a_release_that_is_none_writes_nothing(run: Run, project_dir: Path, release: str, said: str) -> None:
