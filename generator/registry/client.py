@@ -201,7 +201,8 @@ class Registry(Session):
         if response.status in (200, 202, 404):
             return True
         error = self.error(response)
-        if response.status == 405 or error.code == "UNSUPPORTED":
+        # distribution before 3.0 takes the tag for a digest
+        if response.status == 405 or error.code in ("UNSUPPORTED", "DIGEST_INVALID"):
             return False
         raise error
 

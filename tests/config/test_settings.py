@@ -173,7 +173,7 @@ def test_a_key_without_a_value_is_an_error(extra: str) -> None:
         ("tag=x", ".env:4: tag: unknown key; did you mean TAG?"),
         ("TGA=x", ".env:4: TGA: unknown key; did you mean TAG?"),
         ("PIP_INDEX=x", ".env:4: PIP_INDEX: unknown key; did you mean PIP_INDEX_URL?"),
-        ("TOOLS_VERSION=1.0.0", ".env:4: TOOLS_VERSION: unknown key; here FATE_VERSION chooses the release: set it, or"),
+        ("TOOLS_VERSION=1.0.0", ".env:4: TOOLS_VERSION: unknown key; here FATE_VERSION chooses the release: set it"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_line_and_without_a_password(extra: str, expected: str) -> None:

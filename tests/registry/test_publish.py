@@ -166,8 +166,11 @@ def test_a_tag_that_did_not_exist_is_deleted(registry: Loopback, tmp_path: Path)
     assert tags(registry) == ["", "", ""]
 
 
-def test_a_tag_that_cannot_be_deleted_is_named(registry: Loopback, tmp_path: Path) -> None:
-    error = fails(registry, tmp_path, "1", refusing(403, "c"), NOT_DELETING)
+@pytest.mark.parametrize(
+    "lie", [NOT_DELETING, says("DELETE", 400, error_of("DIGEST_INVALID", "provided digest did not match"))]
+)
+def test_a_tag_that_cannot_be_deleted_is_named(registry: Loopback, tmp_path: Path, lie: Lie) -> None:
+    error = fails(registry, tmp_path, "1", refusing(403, "c"), lie)
     first = digests(release("1"))[0]
     assert f"/fate/a:1.0 → {first} (new; this registry deletes no tags)" in error.message
     assert "/fate/c:1.0 → nothing (as before)" in error.message
