@@ -53,7 +53,11 @@ from generator.progress import Progress, quiet
 _PIECE = 256 << 10
 """Bytes that are read and hashed at a time."""
 _AGAIN = "get the bundle again from its sender"
+_JOIN = "the parts of a split bundle go together: cat FILE.* | fategen bundle load -"
+_FIRST_PART = re.compile(r"[._-](?:a+|0*[01])$")
+_CHECKSUM = re.compile(rb"[0-9a-f]{64} [ *]([^\n]+)\n?")
 _MISSING = "is missing"
+_TOO_LONG = "the end"
 _SHOWN = 20
 """Places that a message lists; ``DamagedError.damages`` has all."""
 _COMPRESSED = {
@@ -267,10 +271,12 @@ def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
     for magic, (what, unpack) in _COMPRESSED.items():
         if block.startswith(magic):
             return f"it is {what}", f"unpack it first: {unpack} {name}"
-    if len(block) < BLOCK:
+    if of := _CHECKSUM.fullmatch(block):
+        return "it is a checksum", f"give the bundle itself: {of[1].decode('utf-8', 'replace')}"
+    if len(block) < BLOCK and INDEX_FILE.encode().startswith(block[: len(INDEX_FILE)]):
         return f"it is cut short: it has {len(block)} bytes", _AGAIN
     if block[257:262] != b"ustar":
-        return "it is not a tar, or its beginning is missing", _AGAIN
+        return "it is not a tar, or its beginning is missing", f"{_AGAIN}; {_JOIN}"
     first = block[:100].partition(b"\0")[0]
     if _IMAGE_ARCHIVE.fullmatch(first):
         unchecked = f"docker load -i {name} loads it, unchecked; its sender can make a bundle of it"
@@ -324,14 +330,32 @@ def damaged(bundle: Bundle, damages: Sequence[Damage], *, end: int | None = None
         message = f"{name} is cut short: it has {end:,} of {size:,} bytes{images and f'; lost: parts of {images}'}"
         message += f"\n  it is also damaged before that point:{listed}" if damages else ""
         damages += missing
-        again = f"bytes {end:,}-{size - 1:,}"
     elif len(damages) == 1:
-        message, again = f"{name} is damaged: {damages[0]}", "that range"
+        message = f"{name} is damaged: {damages[0]}"
     else:
-        message, again = f"{name} is damaged in {len(damages):,} places{listed}", "these ranges"
+        message = f"{name} is damaged in {len(damages):,} places{listed}"
     message += f"\n  {bundle.outcome}" if bundle.outcome else ""
-    hint = f"copy {again} again, or the whole file; the sender's root digest is {root}"
+    places = [(damage.start, damage.end) for damage in damages if damage.what != _TOO_LONG]
+    places += [(end, size)] if end is not None else []
+    steps = [f"copy bytes {_ranges(places)} again, or the whole file"] if places else []
+    if end is not None and _FIRST_PART.search(name):
+        steps = [_JOIN]
+    if any(damage.what == _TOO_LONG for damage in damages):
+        steps.append(f"truncate -s {size} takes away what follows")
+    hint = "; ".join([*steps, f"the sender's root digest is {root}"])
     return DamagedError(message, damages, hint=hint)
+
+
+def _ranges(places: Sequence[tuple[int, int]]) -> str:
+    """Bytes as other programs take them, neighbours as one: no more than a header and padding is between them."""
+    ranges: list[tuple[int, int]] = []
+    for start, end in sorted(places):
+        if ranges and start - ranges[-1][1] <= 2 * BLOCK:
+            first, last = ranges.pop()
+            start, end = first, max(last, end)
+        ranges.append((start, end))
+    listed = [f"{start}-{end - 1}" for start, end in ranges[:_SHOWN]]
+    return ", ".join(listed + [f"{len(ranges) - _SHOWN} more"] * (len(ranges) > _SHOWN))
 
 
 def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[Member, Iterator[bytes]]]:
@@ -398,7 +422,7 @@ def check_end(bundle: Bundle, damages: Sequence[Damage] = ()) -> None:
     elif stream.take(1):
         # of a pipe it is not known how many
         end, count = (size + 1, "") if bundle.file_size is None else (end, f" ({end - size:,} B)")
-        damages.append(Damage("the end", (), size, end, f"is followed by other data{count}"))
+        damages.append(Damage(_TOO_LONG, (), size, end, f"is followed by other data{count}"))
     if damages:
         raise damaged(bundle, damages)
 

@@ -65,7 +65,7 @@ def test_verify(made: Made, file: Path, fategen: Run) -> None:
     code, out, err = fategen("bundle", "verify", file)
     assert (code, out) == (4, "")
     assert err.startswith(f"error: {file} is damaged: layer {layer.digest} (b), bytes {layer.start:,}-")
-    assert "next: copy that range again, or the whole file" in err
+    assert f"next: copy bytes {layer.start}-{layer.start + layer.size - 1} again, or the whole file" in err
     assert "Traceback" not in err
 
 

@@ -131,6 +131,35 @@ def test_all_damage_is_told(made: Made) -> None:
     assert "padding" in str(error.value)
 
 
+def test_what_to_copy_again_is_every_damaged_range_and_neighbours_are_one(made: Made) -> None:
+    first, second, *_, last = [m for m in made.members if m.role == "layer"]
+    data = bytearray(made.data)
+    for layer in (first, second, last):
+        data[layer.start] ^= 1
+    until = second.start + second.size - 1
+    ranges = f"copy bytes {first.start}-{until}, {last.start}-{last.start + last.size - 1}"
+    with pytest.raises(DamagedError) as error:
+        check(bytes(data))
+    assert error.value.hint.startswith(f"{ranges} again, or the whole file; ")
+    with pytest.raises(DamagedError) as error:
+        check(bytes(data[: last.start]))
+    lost = f"copy bytes {first.start}-{until}, {last.start}-{len(data) - 1} again"
+    assert error.value.hint.startswith(f"{lost}, or the whole file; ")
+
+
+def test_what_follows_a_bundle_is_taken_away(made: Made) -> None:
+    with pytest.raises(DamagedError) as error:
+        check(made.data + b"more")
+    assert error.value.hint.startswith(f"truncate -s {len(made.data)} takes away what follows; ")
+
+
+def test_the_parts_of_a_split_bundle_go_together(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "my.fate.tar.aa").write_bytes(made.data[:-3000])
+    with pytest.raises(DamagedError, match="is cut short") as error:
+        verify(tmp_path / "my.fate.tar.aa")
+    assert "cat FILE.* | fategen bundle load -" in error.value.hint
+
+
 def test_a_hole_of_zeros_is_damage_not_the_end(made: Made) -> None:
     """What ddrescue or a broken copy leaves: the members behind the hole are still looked at."""
     layers = [m for m in made.members if m.role == "layer"]
@@ -204,7 +233,9 @@ OTHER_FILES = {
     "xz": (b"\xfd7zXZ" + bytes(600), "it is xz-compressed", "unxz"),
     "zip": (b"PK\x03\x04" + bytes(600), "it is a zip file", "unzip"),
     "empty": (b"", "is empty", "copy it again"),
-    "text": (b"hello", "cut short: it has 5 bytes", "from its sender"),
+    "text": (b"hello", "it is not a tar, or its beginning is missing", "cat FILE.* | fategen bundle load -"),
+    "a few bytes": (header("fategen/bundle.json", 1)[:80], "cut short: it has 80 bytes", "from its sender"),
+    "checksum": (b"0" * 64 + b"  my.fate.tar\n", "it is a checksum", "give the bundle itself: my.fate.tar"),
     "no tar": (b"\x7fELF" * 200, "it is not a tar, or its beginning is missing", "from its sender"),
     "docker save 20": (
         head("ab" * 32 + "/", 0, b"5"),
