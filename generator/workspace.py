@@ -83,7 +83,7 @@ def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] =
     committed, warnings = parse()
     plan = make_plan(committed, line)
     if project.has_own_family and (lacking := [*_missing_templates(project, plan)]):
-        raise InputError(lacking, hint="write it, or correct its name in the catalogue")
+        raise InputError(lacking, hint="write it, or name another one in template: of the catalogue")
     read: dict[str, Path] = {}
     tree = render(plan, project.search_path("templates"), read)
     if os.path.lexists(project.env_local):

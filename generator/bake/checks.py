@@ -118,6 +118,11 @@ def file_checks(build: Build) -> list[Check]:
         for name, path in files.items()
         if not (build.workspace.project.root / path).is_file()
     ]
+    missing += [
+        Problem(settings.where("CA_BUNDLE"), f"CA_BUNDLE: {settings.ca_bundle} has no certificate in PEM form")
+        for path in ca_files(build.workspace)
+        if b"-----BEGIN CERTIFICATE-----" not in path.read_bytes()
+    ]
     locations = [source.location for source in sources.values()]
     get = "correct the path in .env or .env.local, or check out the right commit there"
     checks = []

@@ -171,8 +171,8 @@ def passing(message: str) -> str:
 def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: str = "") -> BuildError | EngineError:
     """The error that a user sees: BuildError if a step of theirs failed, EngineError if an export or the engine did."""
     if in_step and re.search(UNREACHED, message):
-        step = "a download failed: fategen images --external lists everything that a build downloads, "
-        step += f"and docs/proxy.md has mirrors, proxies and CAs; {FIX}"
+        step = "a download failed: fategen images --external lists everything that a build downloads; "
+        step += f"docs/proxy.md has mirrors, proxies and CAs, and --source NAME=DIR takes a local checkout; {FIX}"
     elif not in_step and (known := explain(message)):
         step = known.hint
     elif not in_step and (reason := passing(message)):

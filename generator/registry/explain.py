@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from generator.config.reference import parse_reference
 from generator.docker.credentials import config_directory
-from generator.docker.hints import GET_AUTHORITY, GET_LOGIN, GET_QUOTA, GET_RIGHT, QUOTA
+from generator.docker.hints import GET_AUTHORITY, GET_LOGIN, GET_QUOTA, GET_RIGHT, QUOTA, READ_ONLY
 from generator.errors import EngineError, Problem
 from generator.registry.client import refused_pushes
 from generator.registry.http import ErrorKind, RegistryError
@@ -91,6 +91,9 @@ def not_published(access: Access, prefix: str, error: RegistryError, state: Path
 
 
 def _push_problem(access: Access, paths: Sequence[str], error: RegistryError, texts: Texts) -> Refusal:
+    if READ_ONLY.search(error.detail):
+        wait = "wait until it takes pushes again, or ask its administrator"
+        texts = {**texts, "denied": ("{host} takes no pushes for now{quoted}", wait)}
     login = access.login
     user = login.user if login and not login.identity else ""
     names = {

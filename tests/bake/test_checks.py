@@ -117,10 +117,12 @@ def test_a_source_or_a_file_that_is_not_there(tmp_path: Path) -> None:
     ]
     (tmp_path / "FATE").mkdir()
     assert file_problems(tmp_path, Path("FATE")) == [".env:4: FATE_SOURCE: FATE is empty: a checkout is expected"]
+    (tmp_path / "hosts").touch()
+    assert file_problems(tmp_path, ca_bundle="hosts") == [".env: CA_BUNDLE: hosts has no certificate in PEM form"]
 
 
 def test_sources_and_files_that_are_there_are_no_problem(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").touch()
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     assert file_problems(tmp_path, SAMPLE / "fate", ca_bundle="ca.pem") == []
     assert file_checks(build_of(plan_of(), "all", root=tmp_path)) == [], "a source in git is not looked at"
 
