@@ -172,7 +172,9 @@ def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator
             files = " and ".join(dict.fromkeys(missing.values()))
             paths = ", ".join([*missing][:SHOWN])
             wrong = f"has no {paths}{more}, for {files}: check out the right commit, or correct your template"
-        yield Problem(source.where, f"{key_of(source.name, '_SOURCE')}: {source.location} {wrong}")
+        # a shell may be elsewhere than in the project
+        full = f" ({directory.resolve()})" if source.where == "--source" else ""
+        yield Problem(source.where, f"{key_of(source.name, '_SOURCE')}: {source.location}{full} {wrong}")
 
 
 def _own_mistake(build: Build, source: PlannedSource, path: str, dockerfile: str) -> Problem | None:

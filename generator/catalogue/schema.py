@@ -175,8 +175,14 @@ def expand_matrix(entries: YamlNode, problems: list[Problem]) -> None:
             # else a file that extends another would change a matrix there without an effect
             wrong = f"matrix: {key.value} has nothing else, so no text uses its values; change the images themselves"
             problems.append(Problem(matrix.where, f"{wrong}, such as {key.value}{next(iter(suffixes))}"))
+        texts = "".join(text for text, _ in Node(rest, []).texts_below())
+        values = {suffix: child.entries() or {} for suffix, child in suffixes.items()}
+        used = set[str]().union(*values.values()).intersection(re.findall(r"\$\{(\w+)\}", texts))
         for suffix, child in suffixes.items():
-            names = {"suffix": suffix, **{name: node.text() for name, node in (child.entries() or {}).items()}}
+            for lacking in sorted(used.difference(values[suffix])):
+                wrong = f"matrix: {suffix} has no {lacking}, which another suffix has"
+                problems.append(Problem(child.where, wrong + did_you_mean(lacking, values[suffix])))
+            names = {"suffix": suffix, **{name: node.text() for name, node in values[suffix].items()}}
             name = ScalarNode(key.tag, f"{key.value}{suffix}", key.start_mark, key.end_mark)
             expanded.append((name, _filled(rest, names)))
     entries.value = expanded

@@ -115,7 +115,10 @@ def command(
         built = bake(context, partial(_verify, context, output_format, within) if verify else None)
         if digests:
             write_digests(digests, workspace, commits, built)
-            say(f"uploaded without tags; publish it with the other machines' files: fategen join {digests} …")
+            there = {image.image for image in built}
+            others = [target.name for target in plan.targets if target.is_pushed and target.name not in there]
+            more = f"; they must have {', '.join(others)}" if others else ""
+            say(f"uploaded without tags; publish it with the other machines' files{more}: fategen join {digests} …")
         elif push and not quiet:
             for state, said in (("pushed", "pushed to"), ("was there", "already in")):
                 shown = [name.removeprefix(f"{prefix}/") for b in built if b.state == state for name in b.references]

@@ -95,7 +95,7 @@ def _files(contract: Contract, content: Content) -> Iterator[Result]:
             if entry.mode & 0o6000 and entry.type == "file" and not any(e.fullmatch(path) for e in allowed)
         ]
         expected = "only the allowed ones" if allowed else "none"
-        yield Result("setuid and setgid", contract.setuid.where, expected, _some(others, expected), not others)
+        yield Result("setuid and setgid", contract.setuid.where, expected, ", ".join(others) or expected, not others)
     if contract.size is not None:
         size = contract.size
         most = int(size.name[:-2]) * {"MB": 10**6, "GB": 10**9}[size.name[-2:]]

@@ -52,6 +52,11 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
             '  other:\n    matrix: {-gpu: {edition: "3"}}\n  worker:\n',
             "c.yaml:16: matrix: other has nothing else, so no text uses",
         ),
+        (
+            "      -gpu: {edition",
+            "      -gpu: {editoin",
+            "c.yaml:23: matrix: -gpu has no edition, which another suffix has; did you mean editoin?",
+        ),
         ("-nn: {what", "-NN: {what", 'c.yaml:10: "tools-NN" is not a name'),
     ],
 )
