@@ -32,7 +32,7 @@ class Harbor(Loopback):
         default_factory=lambda: {"writer": ("right-horse", True), "reader": ("right-mule", False)}
     )
     projects: set[str] = field(default_factory=lambda: {"fate"})
-    auth: Literal["bearer", "basic", "none"] = "bearer"
+    auth: Literal["bearer", "basic"] = "bearer"
     tokens: dict[str, str] = field(default_factory=dict)
     refresh: dict[str, str] = field(default_factory=dict)
 
@@ -50,10 +50,10 @@ class _Handler(Handler):
         if path == "/service/token":
             return self.token()
         account = self.account()
-        if path == "/v2/" and harbor.auth != "none" and not account:
+        if path == "/v2/" and not account:
             return self.challenge("unauthorized")
         found = _REPOSITORY.match(path)
-        if found is None or harbor.auth == "none":
+        if found is None:
             return super().honest()
         name = found["name"]
         action = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(self.command, "push")

@@ -226,35 +226,32 @@ def shown_by_buildx(text: str, first: int, last: int) -> Iterator[str]:
     yield "--------------------"
 
 
-def test_a_failure_has_a_place_in_the_dockerfile_and_in_its_template(plan: Plan) -> None:
-    text = workspace().tree["dockerfiles/egg/Dockerfile"]
-    script = text.splitlines().index("# compile storage-service")
-    reader = failing_reader()
-    for line in [*shown_by_buildx(text, script, script + 3), *shown_by_buildx(text, 1, 1)]:
-        list(reader.feed(line))
-    template = (ROOT / "templates/dockerfiles/egg.Dockerfile.j2").read_text().splitlines()
-    at = f"  at: dockerfiles/egg/Dockerfile:{script}, from packaged templates/dockerfiles/egg.Dockerfile.j2:"
-    assert bake_error(job_of(plan, "egg"), reader, 1).message.splitlines()[-2] == (
-        f"{at}{template.index('# compile storage-service')}"
-    )
+def line_of(text: str, part: str) -> int:
+    """The number of the line that ``part`` begins in."""
+    return text.partition(part)[0].count("\n") + 1
 
 
-def test_a_line_that_a_template_fills_in_has_its_place_there_too(plan: Plan) -> None:
-    text = workspace().tree["dockerfiles/roll/Dockerfile"]
-    number = text.splitlines().index("COPY --from=packages /roll/root/ /") + 1
-    line = vertex("[final 4/5] COPY", started=AT.format(1), completed=AT.format(2), error="not found")
-    reader, _ = fed([line, *shown_by_buildx(text, number, number)], ["roll"])
-    template = (ROOT / "templates/dockerfiles/java.Dockerfile.j2").read_text().splitlines()
-    expected = template.index("COPY --from=packages /{{ image.name }}/root/ /") + 1
-    assert f"java.Dockerfile.j2:{expected}\n" in bake_error(job_of(plan, "roll"), reader, 1).message
-
-
-def test_what_comes_from_a_macro_has_no_line_in_the_images_template(plan: Plan) -> None:
-    text = workspace().tree["dockerfiles/base-image/Dockerfile"]
-    apt = next(n for n, line in enumerate(text.splitlines()) if line.startswith("# apt-get install"))
-    line = vertex("[venv 2/6] RUN x", started=AT.format(1), completed=AT.format(2), error="exit code: 100")
-    reader, _ = fed([line, *shown_by_buildx(text, apt, apt + 2)], ["base-image"])
-    assert "/base-image.Dockerfile.j2\n" in bake_error(job_of(plan, "base-image"), reader, 1).message
+@pytest.mark.parametrize(
+    ("image", "part", "template", "there"),
+    [
+        # the line that the script follows
+        ("egg", "\n# compile storage-service", "egg", "\n# compile storage-service"),
+        ("roll", "COPY --from=packages /roll/root/ /", "java", "COPY --from=packages /{{ image.name }}/root/ /"),
+        # of what comes from a macro the line is not known
+        ("base-image", "\n# apt-get install", "base-image", ""),
+    ],
+)
+def test_a_failure_has_a_place_in_the_dockerfile_and_in_its_template(
+    plan: Plan, image: str, part: str, template: str, there: str
+) -> None:
+    text = workspace().tree[f"dockerfiles/{image}/Dockerfile"]
+    number = line_of(text, part)
+    failed = vertex("[final 4/5] X", started=AT.format(1), completed=AT.format(2), error="exit code: 2")
+    reader, _ = fed([failed, *shown_by_buildx(text, number, number + 3), *shown_by_buildx(text, 1, 1)], [image])
+    file = f"templates/dockerfiles/{template}.Dockerfile.j2"
+    at = f":{line_of((ROOT / file).read_text(), there)}" if there else ""
+    message = bake_error(job_of(plan, image), reader, 1).message
+    assert f"\n  at: dockerfiles/{image}/Dockerfile:{number}, from packaged {file}{at}\n" in message
 
 
 def test_a_parse_error_names_the_one_file(plan: Plan) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from generator.bundle.format import TRAILER, Member, header, members_of, padding
+from generator.bundle.format import TRAILER, Member, members_of
 from generator.bundle.index import BundleIndex
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.images.layout import SourceImage
 from generator.images.strictjson import encode
+from tests.bundle import tars
 from tests.bundle.layouts import image, multi
 
 
@@ -85,17 +86,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[SourceImage]:
     ]
 
 
-def member(name: str, content: bytes) -> bytes:
-    return header(name, len(content)) + content + bytes(padding(len(content)))
-
-
 def rewritten(made: Made, change: Change) -> bytes:
     """A bundle with a changed index whose root digest is right again, and the members that it had."""
     document = json.loads(made.content("fategen/bundle.json"))
     change(document)
     document.pop("root", None)
     document["root"] = "sha256:" + hashlib.sha256(encode(document)).hexdigest()
-    return member("fategen/bundle.json", encode(document)) + made.data[made.members[0].end :]
+    return tars.member("fategen/bundle.json", encode(document)) + made.data[made.members[0].end :]
 
 
 def forged(made: Made, change: Change, more: Mapping[str, bytes] = {}) -> bytes:
@@ -123,7 +120,7 @@ def add_up(document: Any) -> None:
 
 def written(index: BundleIndex, blobs: Mapping[str, bytes]) -> bytes:
     """The archive of an index, with whatever the forger has under each digest."""
-    contents = (member(m.name, blobs[m.digest] if m.content is None else m.content) for m in members_of(index))
+    contents = (tars.member(m.name, blobs[m.digest] if m.content is None else m.content) for m in members_of(index))
     return b"".join(contents) + TRAILER
 
 

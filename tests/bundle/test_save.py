@@ -79,11 +79,6 @@ def test_the_same_bytes_again(sources: list[SourceImage], made: Made, tmp_path: 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fate-1.0.fate.tar", "fate-1.0.fate.tar.sha256"]
 
 
-def test_other_names_give_another_root(sources: list[SourceImage], made: Made, tmp_path: Path) -> None:
-    renamed = [SourceImage(("fgtest/b:1.1",), sources[0].layout, sources[0].platforms), *sources[1:]]
-    assert save(renamed, tmp_path / "x", name="fate-1.0").root != made.index.root
-
-
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         save(

@@ -18,7 +18,8 @@ from generator.bundle.save import save
 from generator.errors import BundleError, InputError
 from generator.images.layout import SourceImage
 from generator.images.strictjson import Malformed
-from tests.bundle.conftest import Made, made_of, member
+from tests.bundle.conftest import Made, made_of
+from tests.bundle.tars import member
 from tests.conftest import Run
 
 FILES = {"compose.yaml": b"services: {}\n", ".env": b"TAG=1.0\n", "Chart-1.0.tgz": bytes(range(256)) * 9, "empty": b""}

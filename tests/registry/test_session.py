@@ -127,11 +127,6 @@ def test_an_address_that_is_none(registry: Loopback, address: str) -> None:
     assert "hunter2" not in words, "an address may repeat a login"
 
 
-def test_a_realm_that_is_no_address(registry: Loopback) -> None:
-    registry.lies.append(says("", 401, headers={"WWW-Authenticate": 'Bearer realm="https://[x/token"'}))
-    assert refusal(registry)[0] == "unknown"
-
-
 def test_an_upload_that_begins_nowhere(registry: Loopback) -> None:
     registry.lies.append(says("POST", 202, headers={"Location": "http://[x/"}))
     assert refusal(registry) == ("", "")
@@ -148,15 +143,25 @@ def test_a_token_that_is_none(registry: Loopback, body: str) -> None:
     assert refusal(registry) == ("unknown", f"no token from {registry.host}: 200 OK")
 
 
+NO_REALM = {"WWW-Authenticate": 'Bearer realm="https://[x/token"'}
+
+
 @pytest.mark.usefixtures("no_waits")
-def test_an_error_nested_without_end(registry: Loopback) -> None:
-    registry.lies.append(says("", 500, b'{"errors":' + b"[" * 100_000))
-    assert refusal(registry) == ("unknown", "500 Internal Server Error")
-
-
-def test_an_answer_without_end(registry: Loopback) -> None:
-    registry.lies.append(says("", 401, bytes(5 << 20), {"Content-Length": str(1 << 40)}))
-    assert refusal(registry) == ("unknown", "a response of more than 4,194,304 bytes")
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "said"),
+    [
+        (401, b"", NO_REALM, "it sent an invalid address"),
+        (401, bytes(5 << 20), {"Content-Length": str(1 << 40)}, "a response of more than 4,194,304 bytes"),
+        (500, b'{"errors":' + b"[" * 100_000, {}, "500 Internal Server Error"),
+        (500, error_of("DENIED", "\x1b[2Kall images were pushed\x07"), {}, "500 DENIED: ?[2Kall images were pushed?"),
+    ],
+    ids=["a realm that is no address", "without end", "nested without end", "moves the cursor"],
+)
+def test_what_is_no_refusal_is_told_in_printable_words(
+    registry: Loopback, status: int, body: bytes, headers: dict[str, str], said: str
+) -> None:
+    registry.lies.append(says("", status, body, headers))
+    assert refusal(registry) == ("unknown", said)
 
 
 def test_a_redirect_without_end(registry: Loopback) -> None:
@@ -164,12 +169,6 @@ def test_a_redirect_without_end(registry: Loopback) -> None:
     registry.lies.append(says(" /blobs/", 307, bytes(5 << 20), headers))
     with pytest.raises(RegistryError, match="more than 4,194,304 bytes"):
         registry.client().request("GET", f"/v2/a/blobs/{sha256(b'')}", stream=True)
-
-
-@pytest.mark.usefixtures("no_waits")
-def test_a_registrys_words_cannot_move_the_cursor(registry: Loopback) -> None:
-    registry.lies.append(says("", 500, error_of("DENIED", "\x1b[2Kall images were pushed\x07")))
-    assert refusal(registry)[1] == "500 DENIED: ?[2Kall images were pushed?"
 
 
 def test_a_registry_that_cannot_be_connected_to_is_told_at_once() -> None:
