@@ -143,28 +143,12 @@ def test_a_builder_of_several_nodes_uploads_each_platform_by_itself(
     assert asked == [release.registry.host], "the login is read again after the build"
 
 
-Edit = Callable[[dict[str, Any]], object]
-
-
-def edited(file: Path, edit: Edit) -> Path:
-    content = json.loads(file.read_text())
-    edit(content)
-    file.write_text(json.dumps(content))
-    return file
-
-
-@pytest.mark.parametrize(
-    "edit",
-    [
-        lambda content: content["images"].pop(),
-        lambda content: content["images"][0].update(digest="sha256:" + "0" * 64),
-        lambda content: content["sources"].update(fate="3" * 40),
-        lambda content: content.update(tag="1.3.0-other"),
-    ],
-)
-def test_an_edited_file_is_refused(release: Release, edit: Edit) -> None:
+@pytest.mark.parametrize("edit", [{"images": []}, {"sources": {"fate": "3" * 40}}, {"tag": "1.3.0-other"}])
+def test_an_edited_file_is_refused(release: Release, edit: dict[str, object]) -> None:
+    file = release.machine(AMD)
+    file.write_text(json.dumps({**json.loads(file.read_text()), **edit}))
     with pytest.raises(InputError, match=r"amd64\.json: was edited, or damaged on its way"):
-        release.join(edited(release.machine(AMD), edit), release.machine(ARM))
+        release.join(file, release.machine(ARM))
     assert not release.tagged
 
 
@@ -175,32 +159,27 @@ def signed(**changes: object) -> str:
     return json.dumps({**content, "checksum": sha256(json.dumps(content, sort_keys=True).encode())})
 
 
+NO_FILE, NOTHING = "is not a file of", {"digest": "sha256:" + "0" * 64, "platforms": []}
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("text", "words"),
     [
-        {"sources": [1]},
-        {"sources": {"\x1b[2J": 1}},
-        {"images": [{"image": ["roll"], "digest": "sha256:" + "0" * 64, "platforms": []}]},
-        {"images": [{"image": "roll", "digest": "../../secret/manifests/latest", "platforms": []}]},
-        {"images": [{"image": "roll", "digest": "sha256:" + "0" * 64, "platforms": ["\x1b[2J"]}]},
+        *((text, NO_FILE) for text in ("", "[]", "{}", "[" * 200_000, '{"checksum": 1}')),
+        (signed(version=2), "is not of this version"),
+        (signed(sources=[1]), NO_FILE),
+        (signed(sources={"\x1b[2J": 1}), NO_FILE),
+        (signed(images=[{**NOTHING, "image": ["roll"]}]), NO_FILE),
+        (signed(images=[{**NOTHING, "image": "roll", "digest": "../../secret/manifests/latest"}]), NO_FILE),
+        (signed(images=[{**NOTHING, "image": "roll", "platforms": ["\x1b[2J"]}]), NO_FILE),
     ],
 )
-def test_what_a_file_names_is_checked(release: Release, changes: dict[str, object]) -> None:
-    file = release.directory / "x.json"
-    file.write_text(signed(**changes))
-    with pytest.raises(InputError, match=r"x\.json: is not a file of") as error:
-        release.join(file)
-    assert error.value.message.isprintable() and release.registry.paths("GET") == ["/v2/"]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", "[" * 200_000, '{"checksum": 1}', '{"version": 1, "images": 3, "checksum": ""}']
-)
-def test_what_is_no_digests_file_is_told(release: Release, text: str) -> None:
+def test_what_is_no_digests_file_is_told(release: Release, text: str, words: str) -> None:
     file = release.directory / "x.json"
     file.write_text(text)
-    with pytest.raises(InputError, match=r"x\.json: (is not a file of|was edited|is not of this version)"):
+    with pytest.raises(InputError, match=rf"x\.json: {words}") as error:
         release.join(file)
+    assert error.value.message.isprintable() and release.registry.paths("GET") == ["/v2/"]
 
 
 def test_a_file_that_is_not_there(release: Release) -> None:

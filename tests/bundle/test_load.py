@@ -102,6 +102,10 @@ class Recorder(Engine):
         """The digests of the blobs among them."""
         return {f"sha256:{name[13:]}" for name in self.files() if name.startswith("blobs/sha256/")}
 
+    def layers(self, *images: Image) -> set[str]:
+        """Those of the blobs that are layers of these images."""
+        return self.blobs() & {layer.blob.digest for i in images for p in i.platform_images for layer in p.layers}
+
     def tag(self, image: str, name: str) -> None:
         self.calls.append(f"tag {image} {name}")
         self.names[name] = self.names.get(image, OLD)
@@ -167,13 +171,9 @@ def test_of_an_index_in_the_engine_only_its_own_platform_is_sure_to_be_whole(mad
     engine = Recorder(containerd_store=True, has=Present(manifests=frozenset({m.target.digest})))
     load(io.BytesIO(made.data), engine, only=("m",))
     own, other = ({layer.blob.digest for layer in p.layers} for p in m.platform_images)
-    assert sent_layers(engine, m) == other - own
+    assert engine.layers(m) == other - own
     load(io.BytesIO(made.data), engine, only=("m",), platform="linux/arm64")
-    assert sent_layers(engine, m) == other - own
-
-
-def sent_layers(engine: Recorder, image: Image) -> set[str]:
-    return engine.blobs() & {layer.blob.digest for p in image.platform_images for layer in p.layers}
+    assert engine.layers(m) == other - own
 
 
 def test_one_platform_that_is_asked_for_is_loaded_alone(made: Made) -> None:

@@ -23,13 +23,10 @@ WRONG = Login("writer", "wrong-horse")
 PATHS = ("fate/nested/egg", "fate/nested/roll")
 
 
-def refusals(access: Access) -> dict[str, tuple[str, str]]:
+def ask(harbor: Harbor, login: Login | None, *trusted: Path, insecure: bool = False) -> dict[str, tuple[str, str]]:
     """Path -> kind and words; a repository that takes the push is not in it."""
-    return {path: (refusal.kind, refusal.detail) for path, refusal in refused_pushes(access, PATHS).items()}
-
-
-def ask(harbor: Harbor, login: Login | None, *trusted: Path) -> dict[str, tuple[str, str]]:
-    return refusals(Access(harbor.host, login, {}, trusted))
+    refused = refused_pushes(Access(harbor.host, login, {}, trusted, insecure), PATHS)
+    return {path: (refusal.kind, refusal.detail) for path, refusal in refused.items()}
 
 
 def kinds(refused: dict[str, tuple[str, str]]) -> set[str]:
@@ -130,7 +127,7 @@ def test_a_certificate_for_another_name_or_none(ca: trustme.CA, ca_file: Path, n
 
 def test_the_engine_may_trust_an_insecure_registry_that_the_token_client_does_not(harbor: Harbor) -> None:
     """buildx fetches the token, and knows nothing of the engine's insecure-registries."""
-    assert kinds(refusals(Access(harbor.host, WRITER, {}, insecure=True))) == {"authority"}
+    assert kinds(ask(harbor, WRITER, insecure=True)) == {"authority"}
 
 
 def test_a_file_without_certificates_is_left_out(harbor: Harbor, ca_file: Path, tmp_path: Path) -> None:
