@@ -109,7 +109,7 @@ class Loopback:
         return sha256(data)
 
     def put_layout(self, repository: str, tag: str, layout: Path) -> str:
-        """The image of an OCI layout, as a push would leave it."""
+        """The image of an OCI layout, as a push would leave it; without a ``tag`` by its digest alone."""
         [top] = json.loads((layout / "index.json").read_text(encoding="utf-8"))["manifests"]
         for file in (layout / "blobs/sha256").iterdir():
             data = file.read_bytes()
@@ -118,7 +118,8 @@ class Loopback:
                 media_type = json.loads(data).get("mediaType", "application/vnd.oci.image.config.v1+json")
                 self.manifests.setdefault(repository, {})[sha256(data)] = (media_type, data)
         digest = str(top["digest"])
-        self.manifests[repository][tag] = self.manifests[repository][digest]
+        if tag:
+            self.manifests[repository][tag] = self.manifests[repository][digest]
         return digest
 
     def paths(self, method: str) -> list[str]:

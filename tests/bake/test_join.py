@@ -28,7 +28,7 @@ from generator.project import Project
 from generator.registry.publish import Published
 from generator.registry.session import Access
 from generator.workspace import Workspace, load
-from tests.bundle.layouts import CONFIG, INDEX, MANIFEST
+from tests.bundle.layouts import INDEX, MANIFEST, Layout
 from tests.fate_plan import BOTH, job_of, plan_of
 from tests.loopback import Loopback, sha256
 
@@ -47,15 +47,10 @@ class Release:
 
     def upload(self, image: str, platform: str) -> Built:
         """An image of one platform without layers, in the registry by digest alone."""
-        system, _, machine = platform.partition("/")
-        path = f"fate/{image}"
-        config = {"os": system, "architecture": machine, "rootfs": {"diff_ids": []}, "author": image}
-        digest = self.registry.put(path, json.dumps(config).encode())
-        size = len(self.registry.blobs[path][digest])
-        described = {"mediaType": CONFIG, "digest": digest, "size": size}
-        manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": described, "layers": []}).encode()
-        self.registry.manifests.setdefault(path, {})[sha256(manifest)] = (MANIFEST, manifest)
-        return Built(image, (image,), sha256(manifest), (platform,), {}, 0.0, "uploaded")
+        layout = Layout(self.directory / image / platform)
+        layout.finish((layout.manifest([], platform), image))
+        digest = self.registry.put_layout(f"fate/{image}", "", layout.path)
+        return Built(image, (image,), digest, (platform,), {}, 0.0, "uploaded")
 
     def machine(self, platform: str, *, workspace: Workspace | None = None, without: str = "") -> Path:
         """The file of a machine that built this platform."""

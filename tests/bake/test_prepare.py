@@ -42,15 +42,10 @@ def test_one_image_of_each_base_goes_first_where_buildx_would_send_the_base_with
 
 
 def test_paths_outside_of_the_project(tmp_path: Path) -> None:
-    (tmp_path / "p").mkdir()
-    far = plan_of(sources=(("FATE_SOURCE", "../FATE"), ("EGGROLL_SOURCE", "in/eggroll")), ca_bundle="/etc/ca.pem")
+    sources = (("FATE_SOURCE", "../FATE"), ("EGGROLL_SOURCE", "in/eggroll"))
+    far = plan_of(sources=sources, ca_bundle="/etc/ca.pem", others=(("REQUIREMENTS", "../lists/r.txt"),))
     paths = outside(tmp_path / "p", far, job_of(far).involved)
-    assert paths == [str((tmp_path / "FATE").resolve()), "/etc/ca.pem"]
-
-
-def test_the_directory_of_a_requirements_list_elsewhere_is_outside(tmp_path: Path) -> None:
-    plan = plan_of(others=(("REQUIREMENTS", "../lists/r.txt"),))
-    assert outside(tmp_path / "p", plan, job_of(plan, "base-image").involved) == [str(tmp_path.resolve() / "lists")]
+    assert paths == [str(tmp_path.resolve() / "FATE"), "/etc/ca.pem", str(tmp_path.resolve() / "lists")]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
 from generator.images.strictjson import Malformed
 from generator.registry.publish import Published
+from tests.bake.test_publish import Asked
 from tests.bundle.conftest import Made, broken
 from tests.bundle.layouts import BASE, image, own
 from tests.harbor import Harbor
@@ -66,11 +65,7 @@ def test_what_images_share_is_sent_once_and_mounted(registry: Loopback, made: Ma
 def test_it_logs_in_with_dockers_login_and_trusts_its_authorities(
     harbor: Harbor, ca: trustme.CA, file: Path, tmp_path: Path
 ) -> None:
-    (certificates := tmp_path / "certs.d" / harbor.host).mkdir(parents=True)
-    ca.cert_pem.write_to_path(str(certificates / "ca.crt"))
-    auth = base64.b64encode(b"writer:right-horse").decode()
-    (tmp_path / "config.json").write_text(json.dumps({"auths": {harbor.host: {"auth": auth}}}), encoding="utf-8")
-    environment = {"DOCKER_CONFIG": str(tmp_path), "HOME": "/"}
+    environment = Asked(tmp_path, harbor.host, "writer:right-horse").trust(ca).environment
     _, pushed = push(file, f"{harbor.host}/fate/x", state=tmp_path / ".fategen", environment=environment)
     assert [image.state for image in pushed] == ["pushed"] * 3
 
