@@ -192,6 +192,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(201, headers={"Docker-Content-Digest": sha256(data)})
         if reference not in kept:
             return self.answer(404)
+        if self.command == "DELETE":
+            del kept[reference]
+            return self.answer(202)
         media_type, data = kept[reference]
         return self.answer(200, data, {"Content-Type": media_type, "Docker-Content-Digest": sha256(data)})
 

@@ -113,17 +113,6 @@ def refusing(status: int, *names: str, times: int | None = None) -> Lie:
     return says(f"PUT /fate/({'|'.join(names or NAMES)})/manifests/1.0$", status, DENIED, times=times)
 
 
-def deleting(handler: Handler) -> bool:
-    """A registry that deletes tags (OCI distribution 1.1); the one in ``tests.loopback`` does not."""
-    if handler.command != "DELETE":
-        return False
-    _, _, path = handler.url.path.partition("/v2/")
-    name, _, tag = path.partition("/manifests/")
-    handler.loopback.manifests[name].pop(tag)
-    handler.answer(202)
-    return True
-
-
 def test_everything_is_uploaded_before_the_first_tag_is_written(registry: Loopback, tmp_path: Path) -> None:
     publish(registry, release("1"), tmp_path)
     writes = [path for path in registry.paths("PUT") if path.endswith("/manifests/1.0")]
@@ -162,7 +151,7 @@ def test_after_a_refused_tag_every_tag_is_what_it_was(registry: Loopback, tmp_pa
 
 
 def test_a_tag_that_did_not_exist_is_deleted(registry: Loopback, tmp_path: Path) -> None:
-    fails(registry, tmp_path, "1", refusing(403, "c"), deleting, match=r"/fate/a:1\.0 → nothing \(as before\)")
+    fails(registry, tmp_path, "1", refusing(403, "c"), match=r"/fate/a:1\.0 → nothing \(as before\)")
     assert tags(registry) == ["", "", ""]
 
 
@@ -348,24 +337,20 @@ def test_a_name_never_loses_a_platform(registry: Loopback, tmp_path: Path) -> No
 def test_a_registry_that_calls_a_manifest_otherwise_is_not_believed(registry: Loopback, tmp_path: Path) -> None:
     other = {"Docker-Content-Digest": "sha256:" + "0" * 64}
     otherwise = says("PUT /fate/b/manifests/1.0$", 201, headers=other)
-    fails(registry, tmp_path, "1", otherwise, deleting, match="and reports it as sha256:000")
+    fails(registry, tmp_path, "1", otherwise, match="and reports it as sha256:000")
     assert tags(registry) == ["", "", ""]
 
 
 def cutting(after: int, times: int) -> Lie:
     """The line breaks after so many bytes of a blob; the registry keeps what came."""
-    left = [times]
+    left = iter([True] * times)
 
     def lie(handler: Handler) -> bool:
-        if handler.command not in ("PUT", "PATCH") or not handler.url.path.startswith("/upload/") or not left[0]:
+        sends = handler.command in ("PUT", "PATCH") and handler.url.path.startswith("/upload/")
+        if not sends or int(handler.headers.get("Content-Length", 0)) <= after or not next(left, False):
             return False
-        if int(handler.headers.get("Content-Length", 0)) <= after:
-            return False
-        left[0] -= 1
-        identity = handler.url.path.removeprefix("/upload/")
-        handler.loopback.uploads[identity] += handler.rfile.read(after)
-        handler.close_connection = True
-        handler.connection.close()
+        handler.loopback.uploads[handler.url.path.removeprefix("/upload/")] += handler.rfile.read(after)
+        handler.cut()
         return True
 
     return lie
@@ -533,7 +518,7 @@ def test_a_tag_that_could_not_be_deleted_now_is_deleted_by_a_roll_back_later(
 ) -> None:
     broken = says("DELETE", status)
     match = r"a:1\.0 → " + now.replace("(", r"\(")
-    error = fails(registry, tmp_path, "1", refusing(403, "c"), broken, deleting, match=match)
+    error = fails(registry, tmp_path, "1", refusing(403, "c"), broken, match=match)
     assert "fategen rollback" in error.hint
     registry.lies.remove(broken)
     _, left = interrupted(tmp_path)

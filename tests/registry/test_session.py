@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -81,11 +82,8 @@ def test_a_token_that_is_over_is_asked_for_once_by_all_threads(registry: Loopbac
         return False
 
     registry.lies.append(late)
-    threads = [threading.Thread(target=client.has_blob, args=("a", sha256(b""))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        assert not any(pool.map(client.has_blob, "aaaa", [sha256(b"")] * 4))
     assert sum(path.startswith("/token") for _, path, _ in registry.asked[before:]) == 1
 
 
