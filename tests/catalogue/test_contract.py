@@ -68,13 +68,34 @@ def listed(items: Named[tuple[Item, ...]] | None) -> list[str] | None:
     return None if items is None else [item.name for item in items.value]
 
 
-def test_an_empty_list_allows_nothing_and_an_absent_one_anything() -> None:
-    said = "contract: {setuid: [], ports: []}"
-    text = f"images:\n  one: {{kind: base, from: jre, {said}, with: {{port: 80}}}}\n"
-    one = images(text)["one"].contract
-    assert (listed(one.setuid), listed(one.ports), one.setuid and one.setuid.where) == ([], [], "c.yaml:10")
-    one = images(text.replace(said, "contract: {}").replace(", with: {port: 80}", ""))["one"].contract
-    assert (listed(one.setuid), listed(one.ports)) == (None, None)
+def contract_of(entry: str) -> Contract:
+    """Of an image with this in its entry."""
+    return images(f"images:\n  one: {{kind: base, from: jre, {entry}}}\n")["one"].contract
+
+
+@pytest.mark.parametrize(
+    ("entry", "setuid", "ports"),
+    [
+        ("contract: {setuid: [], ports: []}, with: {port: 80}", [], []),
+        ("contract: {}", None, None),
+        ('with: {port: "80"}', None, ["80"]),
+        # a template may use a port as it likes, if no contract has to understand it
+        ("with: {port: 80-81}, contract: {ports: [80, 81]}", None, ["80", "81"]),
+        ("with: {port: 80-81}", None, None),
+    ],
+)
+def test_an_empty_list_allows_nothing_an_absent_one_anything_but_for_ports_the_one_of_with(
+    entry: str, setuid: list[str] | None, ports: list[str] | None
+) -> None:
+    contract = contract_of(entry)
+    assert (listed(contract.setuid), listed(contract.ports)) == (setuid, ports)
+    assert contract.setuid is None or contract.setuid.where == "c.yaml:10"
+
+
+@pytest.mark.parametrize("entry", ["with: {command: [a, b]}", "with: {command: [c]}, contract: {command: [a, b]}"])
+def test_the_command_of_with_is_said_once_and_a_contract_may_say_another(entry: str) -> None:
+    command = contract_of(entry).command
+    assert command is not None and (command.value, command.where) == (("a", "b"), "c.yaml:10")
 
 
 def test_a_list_of_setuid_files_adds_to_that_of_the_parent_and_an_empty_one_takes_it_away() -> None:
@@ -94,14 +115,6 @@ def test_of_an_image_without_a_contract_nothing_is_asked() -> None:
     assert images(SHARED)["three"].contract == Contract()
 
 
-def test_port_and_command_of_with_are_not_said_twice() -> None:
-    found = images('images:\n  one: {kind: component, from: jre, with: {port: "80", command: [a, b]}}\n')[
-        "one"
-    ].contract
-    assert listed(found.ports) == ["80"]
-    assert found.command is not None and (found.command.value, found.command.where) == (("a", "b"), "c.yaml:10")
-
-
 @pytest.mark.parametrize(
     ("contract", "answering"),
     [
@@ -115,23 +128,7 @@ def test_port_and_command_of_with_are_not_said_twice() -> None:
     ],
 )
 def test_only_tcp_ports_accept_connections(contract: str, answering: list[str]) -> None:
-    found = images(f"images:\n  one: {{kind: component, from: jre, {contract}}}\n")["one"].contract
-    assert [port.name for port in found.answering] == answering
-
-
-def test_a_port_of_with_that_contract_does_not_understand_is_no_problem_if_it_has_its_own() -> None:
-    text = "images:\n  one: {kind: component, from: jre, with: {port: 80-81}, contract: {ports: [80, 81]}}\n"
-    assert listed(images(text)["one"].contract.ports) == ["80", "81"]
-
-
-def test_without_a_contract_a_template_may_use_a_port_as_it_likes() -> None:
-    assert images("images:\n  one: {kind: component, from: jre, with: {port: 80-81}}\n")["one"].contract.ports is None
-
-
-def test_a_contract_may_say_another_command_than_with() -> None:
-    text = "images:\n  one: {kind: component, from: jre, with: {command: [a]}, contract: {command: [b]}}\n"
-    found = images(text)["one"].contract
-    assert found.command is not None and found.command.value == ("b",)
+    assert [port.name for port in contract_of(contract).answering] == answering
 
 
 def test_names_are_filled_in_and_paths_start_at_the_workdir() -> None:

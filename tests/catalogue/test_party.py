@@ -64,10 +64,6 @@ def test_a_party_has_smoke_commands_in_services_and_images() -> None:
     assert (party.ids, party.images, party.template) == (("1", "2"), {"two", "db"}, "own.j2")
 
 
-def test_a_line_needs_no_party() -> None:
-    assert parse_line(GOOD, name="c.yaml").party is None
-
-
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [

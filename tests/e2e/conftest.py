@@ -109,7 +109,7 @@ def bridge_address() -> str:
     return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
 
 
-def registry_get(registry: str, path: str) -> object:
+def registry_get(registry: str, path: str) -> Any:
     """JSON of the registry's API, for manifests of every kind."""
     request = urllib.request.Request(f"http://{registry}/v2/{path}", headers={"Accept": ACCEPT})
     with urllib.request.urlopen(request, timeout=10) as answer:

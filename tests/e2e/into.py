@@ -41,22 +41,24 @@ class DockerTarget:
     def keeps_indexes(self) -> bool:
         return not self.by_diff_id
 
-    def holds(self, name: str, digests: set[str]) -> bool:
-        """Whether it gives these blobs away with the image."""
+    def _saved(self, name: str) -> str:
+        """What ``docker save`` gives away of an image, as tar lists it; nothing where it fails."""
         save = subprocess.Popen(["docker", "save", name], env={**os.environ, **self.env}, stdout=subprocess.PIPE)
         listed = subprocess.run(["tar", "-t"], stdin=save.stdout, capture_output=True, text=True, check=True).stdout
-        return save.wait() == 0 and digests <= {f"sha256:{line.rpartition('/')[2]}" for line in listed.splitlines()}
+        return "" if save.wait() else listed
+
+    def holds(self, name: str, digests: set[str]) -> bool:
+        """Whether it gives these blobs away with the image."""
+        return digests <= {f"sha256:{line.rpartition('/')[2]}" for line in self._saved(name).splitlines()}
 
     def whole(self, name: str) -> bool:
         """Whether the engine can give the image away again with all of its layers."""
-        save = subprocess.Popen(["docker", "save", name], env={**os.environ, **self.env}, stdout=subprocess.PIPE)
-        listed = subprocess.run(["tar", "-t"], stdin=save.stdout, capture_output=True, text=True, check=True).stdout
-        save.wait()
+        listed = self._saved(name)
         # the whole: an image that lacks a blob has no .RootFS.Layers
         shown = json.loads(_run(self.env, "docker", "image", "inspect", "--format", "{{json .}}", name).stdout)
         layers = (shown["RootFS"] or {}).get("Layers")
         saved = listed.count("/layer.tar") or listed.count("blobs/sha256/") - listed.count("blobs/sha256/\n")
-        return save.returncode == 0 and bool(layers) and saved >= len(layers)
+        return bool(layers) and saved >= len(layers)
 
     def remove(self, *names: str) -> None:
         """Takes names away, and images by their IDs that it keeps without one."""

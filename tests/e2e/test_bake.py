@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,12 @@ EACH_BUILDX = pytest.mark.parametrize("buildx", [pytest.param("OLD", marks=pytes
 def namespace(project: Path) -> str:
     """Where in the registry its images are."""
     return (project / ".env").read_text(encoding="utf-8").splitlines()[0].partition("/")[2]
+
+
+def add_to_storage(project: Path, line: str) -> None:
+    """To a source of egg that takes long to compile."""
+    with (project.parent / "sources/eggroll/storage/storage-service-cxx/src/Stores.cc").open("a") as source:
+        source.write(f"\n{line}\n")
 
 
 def test_a_release_that_is_pushed_again_was_there_and_is_reported_as_the_registry_has_it(
@@ -47,7 +55,7 @@ def test_a_release_that_is_pushed_again_was_there_and_is_reported_as_the_registr
 
 @EACH_BUILDX
 def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fategen: Fategen, buildx: str) -> None:
-    env: dict[str, str | None] = {"DOCKER_CONFIG": os.environ[f"FATEGEN_SANDBOX_BUILDX_{buildx}"]}
+    env = {"DOCKER_CONFIG": os.environ[f"FATEGEN_SANDBOX_BUILDX_{buildx}"]}
     ran = succeeded(fategen("bake", "roll", "python", cwd=pushed, env=env))
     assert ran.out.splitlines()[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS"]
     shown = succeeded(fategen("bake", "roll", "--print", cwd=pushed, env=env))
@@ -58,23 +66,14 @@ def test_both_buildx_build_local_sources_outside_of_the_project(pushed: Path, fa
 def test_a_base_that_the_engine_lacks_is_loaded_before_the_images_that_share_it(
     pushed: Path, fategen: Fategen, registry: str
 ) -> None:
-    bake = (
-        "bake",
-        "proxy",
-        "roll",
-        "--load",
-        "--platform",
-        "linux/amd64",
-        "--set",
-        f"PREFIX={registry}/unpacked-{os.getpid()}",
-    )
+    prefix = f"PREFIX={registry}/unpacked-{os.getpid()}"
+    bake = ("bake", "proxy", "roll", "--load", "--platform", "linux/amd64", "--set", prefix)
     assert "loading one image of each base: proxy" in succeeded(fategen(*bake, cwd=pushed)).err
     assert "building and loading: proxy, roll" in succeeded(fategen(*bake, cwd=pushed)).err
 
 
 def test_one_broken_component_publishes_nothing(own_sample: Path, fategen: Fategen, registry: str) -> None:
-    source = own_sample.parent / "sources/eggroll/storage/storage-service-cxx/src/Stores.cc"
-    source.write_text(source.read_text(encoding="utf-8") + "\nthis is not C++\n", encoding="utf-8")
+    add_to_storage(own_sample, "this is not C++")
     ran = fategen("bake", "all", "--push", cwd=own_sample)
     assert ran.code == 1
     error = ran.err[ran.err.index("error: ") :]
@@ -102,9 +101,7 @@ def test_an_unknown_builder(pushed: Path, fategen: Fategen) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_leaves_no_process(own_sample: Path, number: signal.Signals) -> None:
-    """A source that takes long to compile gives the time to interrupt it."""
-    source = own_sample.parent / "sources/eggroll/storage/storage-service-cxx/src/Stores.cc"
-    source.write_text(f"// {time.time_ns()}\n{source.read_text(encoding='utf-8')}", encoding="utf-8")
+    add_to_storage(own_sample, f"// {time.time_ns()}")
     command = [sys.executable, "-m", "generator", "bake", "egg", "-v"]
     with (own_sample / "said").open("wb") as said:
         process = subprocess.Popen(command, cwd=own_sample, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
@@ -119,8 +116,7 @@ def test_a_signal_leaves_no_process(own_sample: Path, number: signal.Signals) ->
 
 
 def test_ctrl_c_leaves_a_clean_terminal(own_sample: Path) -> None:
-    source = own_sample.parent / "sources/eggroll/storage/storage-service-cxx/src/Stores.cc"
-    source.write_text(source.read_text(encoding="utf-8") + f"\n// {time.time()}\n", encoding="utf-8")
+    add_to_storage(own_sample, f"// {time.time_ns()}")
     code, written = on_terminal(
         [sys.executable, "-m", "generator", "bake", "egg"],
         own_sample,
@@ -153,18 +149,14 @@ def test_a_second_run_in_a_project_waits_for_the_first(pushed: Path) -> None:
 def started_by(project: Path) -> list[int]:
     """Processes whose command line names the project's metadata file: docker and its buildx plugin."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if str(project / ".fategen/metadata.json").encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(project / ".fategen/metadata.json").encode() in command.read_bytes():
+                found.append(int(command.parent.name))
     return found
 
 
-def wait_for(condition: object, seconds: float) -> None:
-    assert callable(condition)
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -177,8 +169,7 @@ def test_each_image_writes_a_build_cache_of_its_own(pushed: Path, fategen: Fateg
     cache = f"{registry}/{name}"
     ran = succeeded(fategen("bake", "roll", "--set", f"CACHE_TO={cache}", "--set", f"CACHE_FROM={cache}", cwd=pushed))
     assert "no build cache was read for packages, roll: there is none yet" in ran.err
-    listed = registry_get(registry, f"{name}/tags/list")
-    assert isinstance(listed, dict) and sorted(listed["tags"]) == ["packages", "roll"]
+    assert sorted(registry_get(registry, f"{name}/tags/list")["tags"]) == ["packages", "roll"]
     again = succeeded(fategen("bake", "roll", "--set", f"CACHE_FROM={cache}", cwd=pushed))
     assert "no build cache" not in again.err
 
@@ -186,7 +177,7 @@ def test_each_image_writes_a_build_cache_of_its_own(pushed: Path, fategen: Fateg
 @EACH_BUILDX
 def test_a_cache_out_of_reach_does_not_keep_a_release_back(pushed: Path, fategen: Fategen, buildx: str) -> None:
     gone = ("--set", "CACHE_TO=localhost:1/gone", "--set", "CACHE_FROM=localhost:1/gone")
-    env: dict[str, str | None] = {"DOCKER_CONFIG": os.environ[f"FATEGEN_SANDBOX_BUILDX_{buildx}"]}
+    env = {"DOCKER_CONFIG": os.environ[f"FATEGEN_SANDBOX_BUILDX_{buildx}"]}
     ran = succeeded(fategen("bake", "roll", "--push", *gone, cwd=pushed, env=env))
     assert "no build cache was read" in ran.err and "no build cache was written" in ran.err
     assert "connection refused" in ran.err

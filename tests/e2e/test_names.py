@@ -23,7 +23,7 @@ from generator.render.tree import write
 from generator.workspace import load
 from tests.catalogues import WORDS, as_text, catalogues
 from tests.e2e.conftest import Fategen, succeeded
-from tests.fate_plan import packaged_line
+from tests.fate_plan import packaged_line, put
 from tests.hostile import hostile_strings, unprinted
 
 TEMPLATE = """\
@@ -61,16 +61,10 @@ def print_bake(directory: Path, env: dict[str, str], *targets: str) -> Any:
     return json.loads(done.stdout)
 
 
-def put(directory: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        file = directory / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-
-
 def plan_in(directory: Path, catalogue: dict[str, Any]) -> Plan:
-    env, template = REQUIRED + "FATE_VERSION=1.0.0\n", "templates/dockerfiles/any.Dockerfile.j2"
-    put(directory, {".env": env, "catalogue/1.0.yaml": as_text(catalogue), template: TEMPLATE})
+    put(directory, ".env", REQUIRED + "FATE_VERSION=1.0.0\n")
+    put(directory, "catalogue/1.0.yaml", as_text(catalogue))
+    put(directory, "templates/dockerfiles/any.Dockerfile.j2", TEMPLATE)
     workspace = load(Project(directory))
     write(workspace.drift(), directory)
     return workspace.plan
@@ -144,9 +138,9 @@ def test_hundreds_of_hostile_texts_go_from_the_catalogue_through_render_into_bak
         for i, value in enumerate(values)
     }
     line = {"line": "1.3", "releases": {"1.3.0": {}}, "sources": {}, "bases": {"base": {"image": "a:1"}}}
-    catalogue = yaml.safe_dump({**line, "images": images})
-    template = "# {{ header }}\nFROM scratch\n"
-    put(tmp_path, {".env": REQUIRED, "catalogue/1.3.yaml": catalogue, "templates/dockerfiles/x.j2": template})
+    put(tmp_path, ".env", REQUIRED)
+    put(tmp_path, "catalogue/1.3.yaml", yaml.safe_dump({**line, "images": images}))
+    put(tmp_path, "templates/dockerfiles/x.j2", "# {{ header }}\nFROM scratch\n")
     succeeded(fategen("render", cwd=tmp_path))
     targets = print_bake(tmp_path, buildx, "all")["target"]
     seen = [targets[name]["labels"]["org.opencontainers.image.description"] for name in images]

@@ -182,10 +182,9 @@ IMAGES = ("base-image", "federation")
 @pytest.fixture(scope="module")
 def runs(site: Path, environment: dict[str, str], fategen: Fategen) -> list[Ran]:
     """Everything that a user of the site does, in its order."""
-    env: dict[str, str | None] = dict(environment)
     bake = ("bake", *IMAGES, "--no-cache", "--platform", "linux/amd64", "-v")
     done = [
-        fategen(*command, cwd=site, env=env)
+        fategen(*command, cwd=site, env=environment)
         for command in (
             ("render",),
             (*bake, "--push", "--overwrite"),
@@ -201,14 +200,17 @@ def runs(site: Path, environment: dict[str, str], fategen: Fategen) -> list[Ran]
     return done
 
 
+@pytest.fixture(scope="module")
 def references(site: Path, fategen: Fategen) -> list[str]:
     return fategen("images", *IMAGES, "--format", "references", cwd=site).out.split()
 
 
-def test_no_secret_is_in_what_was_printed_or_kept_in_the_project(
-    runs: list[Ran], site: Path, markers: dict[str, str]
-) -> None:
-    search = Search(markers)
+@pytest.fixture
+def search(runs: list[Ran], markers: dict[str, str]) -> Search:
+    return Search(markers)
+
+
+def test_no_secret_is_in_what_was_printed_or_kept_in_the_project(search: Search, runs: list[Ran], site: Path) -> None:
     for number, ran in enumerate(runs):
         search.text(ran.out, f"output {number}")
         search.text(ran.err, f"messages {number}")
@@ -218,11 +220,8 @@ def test_no_secret_is_in_what_was_printed_or_kept_in_the_project(
     assert search.found == set() and search.looked_at > 300_000_000
 
 
-def test_no_secret_is_in_an_image_its_history_or_its_layers(
-    runs: list[Ran], site: Path, markers: dict[str, str], fategen: Fategen
-) -> None:
-    search = Search(markers)
-    for reference in references(site, fategen):
+def test_no_secret_is_in_an_image_its_history_or_its_layers(search: Search, references: list[str]) -> None:
+    for reference in references:
         search.text(docker("history", "--no-trunc", "--format", "json", reference), f"history of {reference}")
         search.text(docker("image", "inspect", reference), f"configuration of {reference}")
         saved = subprocess.run(["docker", "save", reference], check=True, capture_output=True).stdout
@@ -231,17 +230,13 @@ def test_no_secret_is_in_an_image_its_history_or_its_layers(
 
 
 def test_no_secret_is_in_the_registry_not_even_in_an_attestation(
-    runs: list[Ran], site: Path, markers: dict[str, str], registry: str, fategen: Fategen
+    search: Search, references: list[str], registry: str
 ) -> None:
-    search = Search(markers)
     attestations = 0
-    for reference in references(site, fategen):
+    for reference in references:
         repository, _, tag = reference.removeprefix(f"{registry}/").rpartition(":")
-        index = registry_get(registry, f"{repository}/manifests/{tag}")
-        assert isinstance(index, dict)
-        for entry in index["manifests"]:
+        for entry in registry_get(registry, f"{repository}/manifests/{tag}")["manifests"]:
             manifest = registry_get(registry, f"{repository}/manifests/{entry['digest']}")
-            assert isinstance(manifest, dict)
             search.text(json.dumps(manifest), f"manifest of {reference}")
             attestations += (entry.get("annotations") or {}).get("vnd.docker.reference.type") == "attestation-manifest"
             for blob in (manifest["config"], *manifest["layers"]):
@@ -251,26 +246,23 @@ def test_no_secret_is_in_the_registry_not_even_in_an_attestation(
     assert search.found == set() and attestations == len(IMAGES)
 
 
-def test_no_secret_is_in_the_builders_records(runs: list[Ran], markers: dict[str, str]) -> None:
-    search = Search(markers)
+def test_no_secret_is_in_the_builders_records(search: Search) -> None:
     search.text(docker("buildx", "du", "--verbose"), "buildx du")
     assert search.found == set() and search.looked_at > 10_000
 
 
 def test_a_build_that_the_proxy_refuses_says_so_without_the_password(
-    runs: list[Ran],
+    search: Search,
     site: Path,
     proxy: Mirror,
     environment: dict[str, str],
-    markers: dict[str, str],
     fategen: Fategen,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(proxy, "proxy_logins", {})
-    ran = fategen("bake", "base-image", "--no-cache", cwd=site, env=dict(environment))
+    ran = fategen("bake", "base-image", "--no-cache", cwd=site, env=environment)
     assert ran.code == 1
     assert "407" in ran.err
-    search = Search(markers)
     search.text(ran.out + ran.err, "messages")
     search.tree(site / ".fategen" / "logs")
     assert search.found == set()

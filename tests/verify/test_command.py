@@ -46,11 +46,6 @@ def test_a_family_without_contracts_is_told_how_to_write_one() -> None:
     assert error.value.hint == "add contract: to an image in the catalogue (docs/verify.md)"
 
 
-@pytest.mark.parametrize("name", ["all", "base", "components", "egg"])
-def test_what_has_a_contract_is_checked(name: str) -> None:
-    require_contracts(plan_of(), [name])
-
-
 def test_no_image_of_a_platform_is_nothing_to_succeed_with(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of()
     base, platform = plan.target("base-image"), "linux/arm64"
