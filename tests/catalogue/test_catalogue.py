@@ -44,7 +44,6 @@ images:
 
 
 def extending(text: str = OTHER, **others: str) -> Line:
-    """A line that extends another."""
     given = {"1.1.yaml": GOOD, **{f"{name.replace('_', '.')}.yaml": line for name, line in others.items()}}
     return parse_line(text.replace('"1"', '"1.1"'), name="catalogue/1.2.yaml", other=given.get)
 

@@ -35,9 +35,6 @@ def problem(extra: str, **options: object) -> str:
     return only
 
 
-# --- a good file
-
-
 def test_three_keys_are_enough() -> None:
     assert parsed() == Settings("federatedai", "b", "t", "1.3.0")
 
@@ -70,9 +67,6 @@ def test_a_password_is_not_shown_when_settings_are_printed() -> None:
     settings = parsed(local_text="HTTP_PROXY=http://u:hunter2@p:1\nHTTPS_PROXY=http://u:hunter2@p:1")
     assert settings.http_proxy == settings.https_proxy == "http://u:hunter2@p:1"
     assert "hunter2" not in repr(settings)
-
-
-# --- how a file is read
 
 
 @pytest.mark.parametrize(
@@ -172,9 +166,6 @@ def test_a_key_on_a_broken_line_is_not_said_to_be_missing() -> None:
     assert len(problems("PREFIX=a\nBASE_TAG=b\nTAG='t")) == 1
 
 
-# --- required, empty, unknown
-
-
 def test_every_missing_key_is_named() -> None:
     assert problems("") == [
         ".env: PREFIX is required: registry and path in front of every image name, such as PREFIX=federatedai",
@@ -217,9 +208,6 @@ def test_problems_of_several_files_are_not_said_to_be_in_one() -> None:
         parse_settings(REQUIRED + "SBOM=x", KEYS, local_text="TAG=x", sets=["TAG=-"])
     assert caught.value.message.startswith("3 problems\n  .env:4: SBOM")
     assert [p.where for p in caught.value.problems] == [".env:4", ".env.local:1", "--set"]
-
-
-# --- .env.local and logins
 
 
 def test_env_local_wins_over_env() -> None:
@@ -266,9 +254,6 @@ def test_no_message_repeats_a_password(url: str) -> None:
             assert "hunter2" not in said, line
 
 
-# --- flags
-
-
 def test_set_wins_over_the_files_and_the_last_set_wins() -> None:
     settings = parsed("SBOM=1\nNO_PROXY=a", local_text="NO_PROXY=b", sets=["TAG=x", "TAG=y", "NO_PROXY=c", "SBOM="])
     assert (settings.tag, settings.no_proxy, settings.sbom) == ("y", "c", False)
@@ -304,9 +289,6 @@ def test_what_is_wrong_with_a_source_flag_is_said(text: str) -> None:
     assert problem("", source_sets=[text]).startswith("--source: expected NAME=DIR")
 
 
-# --- the sample and the examples
-
-
 def test_the_sample_is_a_good_file_with_the_defaults() -> None:
     settings, warnings = parse_settings(KEYS.sample_env(), KEYS)
     assert settings == Settings("federatedai", "1.3.0-release", "1.3.0-release", "1.3.0")
@@ -325,9 +307,6 @@ def test_every_example_is_allowed_and_every_key_is_found() -> None:
         if row.example:
             row.read(row.example)
     assert all(KEYS.find(name) for name in KEYS.names)
-
-
-# --- any text at all
 
 
 _LINES = st.one_of(

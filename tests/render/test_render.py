@@ -12,7 +12,7 @@ from generator.render.render import render
 from generator.render.tree import BAKE_FILE
 from generator.workspace import load
 from tests.catalogue.test_lines import NEWEST
-from tests.fate_plan import LINES, plan_of, put
+from tests.fate_plan import plan_of, put
 
 ROOT = Path(__file__).parents[2]
 PROJECTS = [ROOT, ROOT / "tests" / "golden" / "harbor", *sorted((ROOT / "releases").iterdir())]
@@ -288,12 +288,6 @@ def test_a_missing_template_says_which_image_wants_it(project_dir: Path) -> None
 def test_an_env_that_is_not_utf_8_names_the_line(project_dir: Path) -> None:
     (project_dir / ".env").write_bytes(b"PREFIX=x\nTAG=\xff\n")
     assert rendering(project_dir) == ".env:2: is not UTF-8; save it as UTF-8"
-
-
-def test_an_unknown_line_lists_the_known_ones(project_dir: Path) -> None:
-    (project_dir / ".env").write_text("PREFIX=x\nBASE_TAG=1\nTAG=1\nFATE_VERSION=9.9.9\n", encoding="utf-8")
-    lines = ", ".join(LINES)
-    assert rendering(project_dir) == f".env:4: FATE_VERSION: no catalogue/9.9.yaml; there are lines {lines}"
 
 
 @pytest.mark.parametrize("release", NEWEST)
