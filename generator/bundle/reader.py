@@ -53,7 +53,7 @@ from generator.progress import Progress, quiet
 _PIECE = 256 << 10
 """Bytes that are read and hashed at a time."""
 _AGAIN = "get the bundle again from its sender"
-_JOIN = "the parts of a split bundle go together: cat FILE.* | fategen bundle load -"
+_JOIN = "give all parts of a split bundle together: cat FILE.* | … load -"
 _FIRST_PART = re.compile(r"[._-](?:a+|0*[01])$")
 _CHECKSUM = re.compile(rb"[0-9a-f]{64} [ *]([^\n]+)\n?")
 _MISSING = "is missing"
@@ -339,7 +339,7 @@ def damaged(bundle: Bundle, damages: Sequence[Damage], *, end: int | None = None
     places += [(end, size)] if end is not None else []
     steps = [f"copy bytes {_ranges(places)} again, or the whole file"] if places else []
     if end is not None and _FIRST_PART.search(name):
-        steps = [_JOIN]
+        steps.append(_JOIN)
     if any(damage.what == _TOO_LONG for damage in damages):
         steps.append(f"truncate -s {size} takes away what follows")
     hint = "; ".join([*steps, f"the sender's root digest is {root}"])

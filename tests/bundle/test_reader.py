@@ -152,7 +152,7 @@ def test_the_parts_of_a_split_bundle_go_together(made: Made, tmp_path: Path) -> 
     (tmp_path / "my.fate.tar.aa").write_bytes(made.data[:-3000])
     with pytest.raises(DamagedError, match="is cut short") as error:
         verify(tmp_path / "my.fate.tar.aa")
-    assert "cat FILE.* | fategen bundle load -" in error.value.hint
+    assert "cat FILE.* | … load -" in error.value.hint
 
 
 def test_a_hole_of_zeros_is_damage_not_the_end(made: Made) -> None:
@@ -228,7 +228,7 @@ OTHER_FILES = {
     "xz": (b"\xfd7zXZ" + bytes(600), "it is xz-compressed", "unxz"),
     "zip": (b"PK\x03\x04" + bytes(600), "it is a zip file", "unzip"),
     "empty": (b"", "is empty", "copy it again"),
-    "text": (b"hello", "it is not a tar, or its beginning is missing", "cat FILE.* | fategen bundle load -"),
+    "text": (b"hello", "it is not a tar, or its beginning is missing", "cat FILE.* | … load -"),
     "a few bytes": (header("fategen/bundle.json", 1)[:80], "cut short: it has 80 bytes", "from its sender"),
     "checksum": (b"0" * 64 + b"  my.fate.tar\n", "it is a checksum", "give the bundle itself: my.fate.tar"),
     "no tar": (b"\x7fELF" * 200, "it is not a tar, or its beginning is missing", "from its sender"),
