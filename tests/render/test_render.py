@@ -8,6 +8,7 @@ import pytest
 
 from generator.errors import InputError
 from generator.project import Project, packaged_data
+from generator.render.hcl import quote
 from generator.render.render import render
 from generator.render.tree import BAKE_FILE
 from generator.workspace import load
@@ -49,6 +50,12 @@ def test_a_template_is_compiled_once_and_again_when_its_cache_is_damaged_or_cann
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.delenv("HOME")
     assert load(Project(project_dir)).tree == first
+
+
+def test_a_value_is_text_to_bake_whatever_is_in_it() -> None:
+    value = 'https://h/a"b\\c%{if}'
+    tree = render(plan_of(others=(("PIP_INDEX_URL", value),)), [packaged_data("templates")])
+    assert f"  default = {quote(value)}\n" in tree[BAKE_FILE]
 
 
 @pytest.mark.parametrize("release", NEWEST)
