@@ -81,6 +81,8 @@ def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] =
         raise InputError(odd, hint="the packaged file would be used in its place: repair or remove it")
     parse = partial(parse_settings, text, line.keys, sets=sets, source_sets=sources, strict=strict)
     committed, warnings = parse()
+    if not project.has_own_family and (lost := [*_keys_of_a_lost_family(project, committed, line, warnings)]):
+        raise InputError(lost, hint=f"put catalogue/family.yaml back; or, for {line.family.name}, set its key in .env")
     plan = make_plan(committed, line)
     if project.has_own_family and (lacking := [*_missing_templates(project, plan)]):
         raise InputError(lacking, hint="write it, or name another one in template: of the catalogue")
@@ -143,6 +145,18 @@ def _missing_templates(project: Project, plan: Plan) -> Iterator[Problem]:
     for name, user in wanted.items():
         if not (project.root / "templates" / name).is_file():
             yield Problem(f"templates/{name}", f"does not exist, used by {user} in the catalogue")
+
+
+def _keys_of_a_lost_family(
+    project: Project, settings: Settings, line: Line, warnings: Sequence[Problem]
+) -> Iterator[Problem]:
+    """The key that chose the release of another family, whose files would all be replaced by this one's."""
+    own = any((project.root / name).is_dir() for name in ("catalogue", "templates"))
+    version = line.family.version_key
+    for unknown in warnings if own and version not in dict(settings.origins) else ():
+        if re.match(r"\w+_VERSION: ", unknown.message):
+            wrong = f"{unknown.message.partition(';')[0]}; the release of {line.family.name} is {version}"
+            yield Problem(unknown.where, wrong)
 
 
 def load_settings_and_line(project: Project) -> tuple[Settings, Line]:

@@ -118,11 +118,15 @@ def file_checks(build: Build) -> list[Check]:
         for name, path in files.items()
         if not (build.workspace.project.root / path).is_file()
     ]
-    missing += [
-        Problem(settings.where("CA_BUNDLE"), f"CA_BUNDLE: {settings.ca_bundle} has no certificate in PEM form")
-        for path in ca_files(build.workspace)
-        if b"-----BEGIN CERTIFICATE-----" not in path.read_bytes()
-    ]
+    for path in ca_files(build.workspace):
+        wrong = ""
+        try:
+            if not re.search(b"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----", path.read_bytes()):
+                wrong = "has no certificate in PEM form"
+        except OSError as error:
+            wrong = f"cannot be read: {error.strerror}"
+        if wrong:
+            missing.append(Problem(settings.where("CA_BUNDLE"), f"CA_BUNDLE: {settings.ca_bundle} {wrong}"))
     locations = [source.location for source in sources.values()]
     get = "correct the path in .env or .env.local, or check out the right commit there"
     checks = []
@@ -199,15 +203,18 @@ def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Pro
         return
     for key, tag in (("BASE_TAG", settings.base_tag), ("TAG", settings.tag)):
         tagged = [t for t in build.job.targets if t.tags and (t.kind == "base") == (key == "BASE_TAG")]
-        name, step = f"{tag}, the release's tag", f"give the push a tag of its own (--set {key}=…), "
-        if settings.where(key) == "--set":
-            fixed = {pattern for target in tagged for pattern in target.tag_patterns if "${tag}" not in pattern}
-            tagged = [target for target in tagged if fixed.intersection(target.tag_patterns)]
-            name, step = f"{', '.join(sorted(fixed))}, which --set {key} does not change", ""
-        sources = {name for target in tagged for name in build.job.sources(target)}
-        for source in uncommitted(sources, states):
+        for source in uncommitted({name for target in tagged for name in build.job.sources(target)}, states):
+            users = [target for target in tagged if source in build.job.sources(target)]
+            fixed = sorted({tag for target in users for tag in target.tag_patterns if "${tag}" not in tag})
+            own = settings.where(key) == "--set"
+            if own and not fixed:
+                continue
+            # a tag of its own would not keep the push from a tag that every push writes
+            step = "" if fixed else f"give the push a tag of its own (--set {key}=…), "
+            names = ", ".join(fixed if own else [tag, *fixed])
+            what = f"{names}, which --set {key} does not change" if own else f"{names}, the release's"
             state = states[source]
-            message = f"{state.describe()}; not pushed as {name}: commit the changes, {step}or add --allow-dirty"
+            message = f"{state.describe()}; not pushed as {what}: commit the changes, {step}or add --allow-dirty"
             yield Problem(state.source.where, message)
 
 

@@ -181,11 +181,7 @@ class Reader:
         # a step that is run again (another exporter, a retry) reports a second start: its time counts from the first
         step.started = step.started or timestamp(str(vertex.get("started")))
         step.completed = timestamp(str(vertex.get("completed"))) or step.completed
-        if vertex.get("cached"):
-            step.cached = True
-        elif not was_started:
-            # it comes complete; one that runs now is first seen running, whatever the clock of a remote builder says
-            step.cached = 0 < step.completed < self._begun
+        step.cached = bool(vertex.get("cached")) or 0 < step.completed < self._begun
         step.error = self._redact(str(vertex.get("error") or ""))
         if step.started and not was_started and not step.completed:
             yield StepEvent("started", step)

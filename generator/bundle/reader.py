@@ -49,13 +49,12 @@ from generator.images.oci import (
 )
 from generator.images.strictjson import MAX_METADATA_SIZE, Malformed
 from generator.progress import Progress, quiet
+from generator.text import printable
 
 _PIECE = 256 << 10
 """Bytes that are read and hashed at a time."""
 _AGAIN = "get the bundle again from its sender"
-_JOIN = "give all parts of a split bundle together: cat FILE.* | … load -"
-_FIRST_PART = re.compile(r"[._-](?:a+|0*[01])$")
-_CHECKSUM = re.compile(rb"[0-9a-f]{64} [ *]([^\n]+)\n?")
+_CHECKSUM = re.compile(rb"[0-9a-f]{64} [ *]([^\r\n]+)[\r\n]*")
 _MISSING = "is missing"
 _TOO_LONG = "the end"
 _SHOWN = 20
@@ -262,7 +261,7 @@ def _read_index(stream: Stream) -> BundleIndex:
         return decode(data[:size])
     except Malformed as error:
         where = f"bytes {BLOCK:,}-{BLOCK + len(data) - 1:,} of the file ({INDEX_FILE})"
-        hint = "copy that range again, or the whole file"
+        hint = f"copy bytes {BLOCK}-{BLOCK + len(data) - 1} again, or the whole file"
         raise BundleError(f"{name} is damaged: {where}: {error}", hint=hint) from None
 
 
@@ -271,12 +270,13 @@ def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
     for magic, (what, unpack) in _COMPRESSED.items():
         if block.startswith(magic):
             return f"it is {what}", f"unpack it first: {unpack} {name}"
-    if of := _CHECKSUM.fullmatch(block):
-        return "it is a checksum", f"give the bundle itself: {of[1].decode('utf-8', 'replace')}"
+    if match := _CHECKSUM.fullmatch(block):
+        return "it is a checksum", f"give the bundle itself: {printable(match[1].decode('utf-8', 'replace'))}"
     if len(block) < BLOCK and INDEX_FILE.encode().startswith(block[: len(INDEX_FILE)]):
         return f"it is cut short: it has {len(block)} bytes", _AGAIN
     if block[257:262] != b"ustar":
-        return "it is not a tar, or its beginning is missing", f"{_AGAIN}; {_JOIN}"
+        parts = "if it was split, all parts together: cat PART.* | … load -"
+        return "it is not a tar, or its beginning is missing", f"{_AGAIN}; {parts}"
     first = block[:100].partition(b"\0")[0]
     if _IMAGE_ARCHIVE.fullmatch(first):
         unchecked = f"docker load -i {name} loads it, unchecked; its sender can make a bundle of it"
@@ -338,10 +338,8 @@ def damaged(bundle: Bundle, damages: Sequence[Damage], *, end: int | None = None
     places = [(damage.start, damage.end) for damage in damages if damage.what != _TOO_LONG]
     places += [(end, size)] if end is not None else []
     steps = [f"copy bytes {_ranges(places)} again, or the whole file"] if places else []
-    if end is not None and _FIRST_PART.search(name):
-        steps.append(_JOIN)
     if any(damage.what == _TOO_LONG for damage in damages):
-        steps.append(f"truncate -s {size} takes away what follows")
+        steps.append(f"keep its first {size} bytes (truncate -s {size}, or head -c {size})")
     hint = "; ".join([*steps, f"the sender's root digest is {root}"])
     return DamagedError(message, damages, hint=hint)
 
@@ -355,7 +353,7 @@ def _ranges(places: Sequence[tuple[int, int]]) -> str:
             start, end = first, max(last, end)
         ranges.append((start, end))
     listed = [f"{start}-{end - 1}" for start, end in ranges[:_SHOWN]]
-    return ", ".join(listed + [f"{len(ranges) - _SHOWN} more"] * (len(ranges) > _SHOWN))
+    return ", ".join(listed) + (f" and {len(ranges) - _SHOWN} more" if len(ranges) > _SHOWN else "")
 
 
 def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[Member, Iterator[bytes]]]:

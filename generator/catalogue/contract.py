@@ -27,10 +27,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Named(Generic[T]):
-    """A key of the file and what it says: a label, a variable, a command, all ports, a value for a template.
-
-    With nothing in it, the image may have none.
-    """
+    """A named value, and where it is written: a label, a variable, a command, all ports, a value for a template."""
 
     name: str
     value: T

@@ -18,6 +18,7 @@ from yaml.nodes import MappingNode
 
 from generator.catalogue.contract import (
     CONTRACT,
+    NAMES,
     PRINTS,
     WITHIN,
     WORD,
@@ -510,7 +511,7 @@ def read_root(text: str, name: str, other: Callable[[str], str | None], extendin
     pairs = root.raw.value if isinstance(root.raw, MappingNode) else []
     for key_node, value in pairs:
         if key_node.value in ("images", "bases"):
-            expand_matrix(value, root.problems)
+            expand_matrix(value, root.problems, NAMES)
     for pair in pairs:
         extended = pair[1].value if pair[0].value == "extends" else None
         if not isinstance(extended, str) or not re.fullmatch(_EXTENDED.pattern, extended):

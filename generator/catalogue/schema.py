@@ -155,10 +155,10 @@ def parse_yaml(text: str, file: str) -> Node:
     return Node(raw, [])
 
 
-def expand_matrix(entries: YamlNode, problems: list[Problem]) -> None:
+def expand_matrix(entries: YamlNode, problems: list[Problem], others: Collection[str]) -> None:
     """Replaces each entry of a mapping that has ``matrix`` by one for each suffix in it: ``tool`` by ``tool-a``, ….
 
-    In their texts ``${suffix}`` and the names below the suffix stand for their values.
+    In their texts ``${suffix}`` and the names below the suffix stand for their values; ``others`` are filled in later.
     """
     if not isinstance(entries, MappingNode):
         return
@@ -176,13 +176,14 @@ def expand_matrix(entries: YamlNode, problems: list[Problem]) -> None:
             wrong = f"matrix: {key.value} has nothing else, so no text uses its values; change the images themselves"
             problems.append(Problem(matrix.where, f"{wrong}, such as {key.value}{next(iter(suffixes))}"))
         texts = "".join(text for text, _ in Node(rest, []).texts_below())
-        values = {suffix: child.entries() or {} for suffix, child in suffixes.items()}
-        used = set[str]().union(*values.values()).intersection(re.findall(r"\$\{(\w+)\}", texts))
-        for suffix, child in suffixes.items():
-            for lacking in sorted(used.difference(values[suffix])):
-                wrong = f"matrix: {suffix} has no {lacking}, which another suffix has"
-                problems.append(Problem(child.where, wrong + did_you_mean(lacking, values[suffix])))
-            names = {"suffix": suffix, **{name: node.text() for name, node in values[suffix].items()}}
+        values = {suffix: child.entries() for suffix, child in suffixes.items()}
+        known = set[str]().union(*filter(None, values.values())).difference(others, ["suffix"])
+        used = known.intersection(re.findall(r"\$\{(\w+)\}", texts))
+        for suffix, named in values.items():
+            for lacking in sorted(used.difference(known if named is None else named)):
+                wrong = f"matrix: {key.value}{suffix} has no {lacking}, which ${{{lacking}}} needs"
+                problems.append(Problem(suffixes[suffix].where, wrong + did_you_mean(lacking, named or ())))
+            names = {"suffix": suffix, **{name: node.text() for name, node in (named or {}).items()}}
             name = ScalarNode(key.tag, f"{key.value}{suffix}", key.start_mark, key.end_mark)
             expanded.append((name, _filled(rest, names)))
     entries.value = expanded

@@ -115,10 +115,11 @@ def command(
         built = bake(context, partial(_verify, context, output_format, within) if verify else None)
         if digests:
             write_digests(digests, workspace, commits, built)
-            there = {image.image for image in built}
-            others = [target.name for target in plan.targets if target.is_pushed and target.name not in there]
-            more = f"; they must have {', '.join(others)}" if others else ""
-            say(f"uploaded without tags; publish it with the other machines' files{more}: fategen join {digests} …")
+            there = {(image.image, platform) for image in built for platform in image.platforms}
+            all_of_it = {(target.name, p) for target in plan.targets if target.is_pushed for p in target.platforms}
+            lacking = ", ".join(f"{image} for {platform}" for image, platform in sorted(all_of_it - there))
+            others = f" with files that have {lacking}" if lacking else ""
+            say(f"uploaded without tags; publish it{others}: fategen join {digests} …")
         elif push and not quiet:
             for state, said in (("pushed", "pushed to"), ("was there", "already in")):
                 shown = [name.removeprefix(f"{prefix}/") for b in built if b.state == state for name in b.references]

@@ -82,8 +82,6 @@ def parse_settings(
     entries += _read_file(local_text or "", LOCAL, keys, problems)
     entries += _read_flags(sets, source_sets, problems)
 
-    version = next(row.name for row in keys.rows if row.attribute == "version")
-    chosen = any(entry.key == version for entry in entries)
     accepted: dict[str, tuple[Key, object, str]] = {}
     for entry in entries:
         row, is_local = keys.find(entry.key), entry.where.startswith(LOCAL)
@@ -91,10 +89,6 @@ def parse_settings(
             allowed = ", ".join(keys.local)
             wrong = f"is not allowed in {LOCAL}: only bake reads that file, so it may have only {allowed}"
             problems.append(entry.problem(wrong))
-        elif row is None and entry.key.endswith("_VERSION") and not chosen and values.is_version(entry.value.strip()):
-            # else it would be taken for another family's, and all its files for that one's
-            wrong = f"unknown key; here {version} chooses the release"
-            problems.append(entry.problem(f"{wrong}: set it, or put back catalogue/family.yaml of another family"))
         elif row is None:
             unknown = entry.problem("unknown key" + did_you_mean(entry.key.upper(), keys.names))
             is_error = strict or entry.where == "--set" or _is_near(entry.key, keys.names)

@@ -100,13 +100,9 @@ tagged_image = _checked(_check_tagged, "an image with a tag")
 _repository = _checked(_check_untagged, "a repository")
 
 
-def is_version(text: str) -> bool:
-    return bool(re.fullmatch(r"[0-9]+(\.[0-9]+){2,3}(-[a-z0-9.]+)?", text))
-
-
 def version(text: str) -> str:
     """A release, ``1.0.0`` or ``1.0.0.2`` or ``2.0.0-beta``; whether a catalogue has it is the plan's question."""
-    if not is_version(text):
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+){2,3}(-[a-z0-9.]+)?", text):
         advice = ""
         if re.match(r"v[0-9]", text):
             advice = ': leave out the "v"'

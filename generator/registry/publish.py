@@ -397,7 +397,7 @@ def _write(registry: Registry, written: Sequence[Tag], tags: Sequence[Tag], stat
         say(f"some tags may be written and others not: {ROLL_BACK}, or run the same command again")
         raise
     if error is None:
-        step = f"\n{ROLL_BACK}, or run the same command again" if (state / JOURNAL).exists() else ""
+        step = f"\nnext: {ROLL_BACK}, or run the same command again" if (state / JOURNAL).exists() else ""
         say(f"interrupted while the tags were written; they point to\n{listed(registry, states)}{step}")
         raise KeyboardInterrupt
     message = f"{registry.access.host}/{tag}: the tag was not written: {error.detail}\n{listed(registry, states)}"

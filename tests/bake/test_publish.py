@@ -235,6 +235,7 @@ def test_the_doctor_names_dockers_login_for_the_registry(
         ("writer:right-horse", "fate", "ok", "accepts a push of every image", ""),
         ("reader:right-mule", "fate", "note", "reader may not push fate/", "ask for permission to push"),
         ("writer:right-horse", "busy", "note", "405 UNSUPPORTED: later", "ask for permission to push"),
+        ("writer:right-horse", "weak", "note", "may not push weak/", "ask for permission to push"),
         ("writer:right-horse", "locked", "note", "takes no pushes for now (403 DENIED: the system is in read", "wait"),
     ],
 )
@@ -243,7 +244,8 @@ def test_the_doctor_asks_what_a_push_would_ask(
 ) -> None:
     busy = says("POST busy/.*uploads", 405, error_of("UNSUPPORTED", "later"))
     locked = says("POST locked/.*uploads", 403, error_of("DENIED", "the system is in read only mode"))
-    with Harbor(lies=[busy, locked]) as harbor:
+    weak = says("POST weak/.*uploads", 403, error_of("DENIED", "the deploy token has read-only access"))
+    with Harbor(lies=[busy, locked, weak]) as harbor:
         asked = Asked(tmp_path, harbor.host, login)
         _, registry = registry_checks(FACTS, at(workspace, f"{harbor.host}/{path}"), asked.environment)
     assert (registry.state, said in registry.found, get in registry.get) == (state, True, True), registry

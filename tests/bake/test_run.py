@@ -108,14 +108,10 @@ def test_a_recorded_build(name: str) -> None:
     assert all(event.step is not None for event in events)
 
 
-def test_a_step_that_another_build_has_just_run_is_cached_and_one_that_is_seen_running_is_not() -> None:
+def test_a_step_that_another_build_has_just_run_is_cached() -> None:
     done = vertex("[egg 1/1] RUN x", started=AT.format(1), completed=AT.format(2))
     (step,) = fed([done], begun=timestamp(AT.format(3)))[0].steps.values()
     assert step.cached
-    # the clock of a remote builder may be behind
-    running = vertex("[egg 1/1] RUN x", started=AT.format(1))
-    (step,) = fed([running, done, done], begun=timestamp(AT.format(3)))[0].steps.values()
-    assert not step.cached
 
 
 def test_log_lines_are_whole_redacted_and_without_what_was_overwritten_and_cached_steps_are_marked() -> None:

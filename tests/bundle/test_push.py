@@ -153,6 +153,13 @@ def test_a_prefix_that_no_image_has_is_not_one_of_a_bundle(tmp_path: Path) -> No
             arrange(BundleIndex("x", images, prefix=prefix))
 
 
+def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: Path) -> None:
+    images = [replace(image(tmp_path / n, "a", own(n)), references=(f"{n}/a:1.0",)) for n in ("one", "two")]
+    file = save(images, tmp_path / "two.tar", name="two").path
+    with pytest.raises(InputError, match=r"would be named \S+/inside/fate/a:1\.0: one/a:1\.0 and two/a:1\.0"):
+        send(registry, file)
+
+
 @pytest.fixture
 def delta(tmp_path: Path) -> tuple[Path, Path]:
     """``a``; and ``a`` and ``b`` as a delta on it: b has a's first layer."""

@@ -63,6 +63,15 @@ def test_another_family_is_begun_rendered_and_listed_without_a_word_of_fate(tool
     assert 'CARGO_INDEX != "" ? CARGO_INDEX : null' in hcl and "LOCKFILE" not in hcl
 
 
+def test_a_project_that_lost_its_family_is_not_rendered_as_the_packaged_one(tools: Path) -> None:
+    run("init", tools)
+    before = (tools / "out/docker-bake.hcl").read_bytes()
+    (tools / "catalogue/family.yaml").unlink()
+    said = run("render", "-C", tools)
+    assert "MY_TOOLS_VERSION: unknown key; the release of FATE is FATE_VERSION" in said
+    assert (tools / "out/docker-bake.hcl").read_bytes() == before
+
+
 def test_a_project_of_it_has_its_keys_and_not_those_of_the_packaged_family(tools: Path) -> None:
     run("init", tools)
     (tools / ".env.local").write_text("CARGO_LOGIN=login\n", encoding="utf-8")

@@ -30,6 +30,12 @@ images:
 )
 
 
+@pytest.mark.parametrize("names", ["{}", "{what: x}", "{what: x, suffix: own}", "{what: x, tag: own}"])
+def test_a_suffix_may_have_names_that_no_text_needs_of_the_others(names: str) -> None:
+    text = LINE.replace("tools${suffix}, ${what}", 'tools${suffix}\n    tags: ["${tag}"]')
+    parse_line(text.replace("{what: with networks}", names), name="c.yaml")
+
+
 def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
     images = {image.name: image for image in parse_line(LINE, name="c.yaml").images}
     assert list(images) == ["tools", "tools-nn", "tools-gpu", "worker-nn", "worker-gpu"]
@@ -55,7 +61,7 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
         (
             "      -gpu: {edition",
             "      -gpu: {editoin",
-            "c.yaml:23: matrix: -gpu has no edition, which another suffix has; did you mean editoin?",
+            "c.yaml:23: matrix: worker-gpu has no edition, which ${edition} needs; did you mean editoin?",
         ),
         ("-nn: {what", "-NN: {what", 'c.yaml:10: "tools-NN" is not a name'),
     ],

@@ -148,7 +148,6 @@ def test_a_key_without_a_value_is_an_error(extra: str) -> None:
         ("tag=x", ".env:4: tag: unknown key; did you mean TAG?"),
         ("TGA=x", ".env:4: TGA: unknown key; did you mean TAG?"),
         ("PIP_INDEX=x", ".env:4: PIP_INDEX: unknown key; did you mean PIP_INDEX_URL?"),
-        ("TOOLS_VERSION=1.0.0", ".env:4: TOOLS_VERSION: unknown key; here FATE_VERSION chooses the release: set it"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_line_and_without_a_password(extra: str, expected: str) -> None:
@@ -179,7 +178,7 @@ def test_an_empty_required_key_is_an_error(value: str) -> None:
     assert problems(f"PREFIX=a\nBASE_TAG=b\nTAG={value}\n") == [".env:3: TAG: is required but empty"]
 
 
-@pytest.mark.parametrize("key", ["SERVING_TAG", "COMPOSE_PROJECT_NAME", "SSH_PORT", "MY_OWN"])
+@pytest.mark.parametrize("key", ["SERVING_TAG", "MYSQL_VERSION", "COMPOSE_PROJECT_NAME", "SSH_PORT", "MY_OWN"])
 def test_another_unknown_key_is_a_warning(key: str) -> None:
     settings, warnings = parse_settings(REQUIRED + f"{key}=hunter2\n", KEYS)
     assert settings == parsed()

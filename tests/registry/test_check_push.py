@@ -118,6 +118,11 @@ def test_an_identity_token_is_exchanged_for_a_token(harbor: Harbor, ca_file: Pat
 # between here and there
 
 
+def test_an_unknown_authority(harbor: Harbor) -> None:
+    assert kinds(ask(harbor, WRITER)) == {"authority"}
+    assert not harbor.asked, "no password goes to a host that proves nothing"
+
+
 @pytest.mark.parametrize(("name", "said"), [("harbor.example.com", "127.0.0.1"), ("", "TLS")])
 def test_a_certificate_for_another_name_or_none(ca: trustme.CA, ca_file: Path, name: str, said: str) -> None:
     with Harbor(tls=tls(ca, name) if name else None) as harbor:

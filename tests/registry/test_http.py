@@ -134,6 +134,10 @@ def test_what_a_body_raises_is_not_the_networks_fault() -> None:
 # what goes wrong
 
 
+def test_nobody_listens(nobody: str) -> None:
+    assert refusal(f"http://{nobody}/") == ("unreachable", "Connection refused")
+
+
 def test_nobody_answers() -> None:
     def lie(handler: Handler) -> bool:
         time.sleep(1)

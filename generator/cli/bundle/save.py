@@ -172,8 +172,8 @@ def command(
             if answers is not None and origin == "bake":
                 context = make_context(find_docker(), workspace, names, options, answers, quiet=quiet)
                 if dirty := [name for name, state in context.states.items() if state.dirty]:
-                    changes = f"warning: this bundle has uncommitted changes of {', '.join(dirty)}"
-                    say(f"{changes} under the tag {plan.settings.tag}: no commit has these images")
+                    changes = f"warning: uncommitted changes of {', '.join(dirty)} are in this bundle"
+                    say(f"{changes}: its images cannot be built again from a commit")
                 layouts, _ = export_layouts(context)
             else:
                 job = make_job(plan, names, options)
