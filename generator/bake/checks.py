@@ -118,15 +118,11 @@ def file_checks(build: Build) -> list[Check]:
         for name, path in files.items()
         if not (build.workspace.project.root / path).is_file()
     ]
-    for path in ca_files(build.workspace):
-        wrong = ""
-        try:
-            if not re.search(b"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----", path.read_bytes()):
-                wrong = "has no certificate in PEM form"
-        except OSError as error:
-            wrong = f"cannot be read: {error.strerror}"
-        if wrong:
-            missing.append(Problem(settings.where("CA_BUNDLE"), f"CA_BUNDLE: {settings.ca_bundle} {wrong}"))
+    missing += [
+        Problem(settings.where("CA_BUNDLE"), f"CA_BUNDLE: {settings.ca_bundle} {wrong}")
+        for path in ca_files(build.workspace)
+        if (wrong := _no_certificates(path))
+    ]
     locations = [source.location for source in sources.values()]
     get = "correct the path in .env or .env.local, or check out the right commit there"
     checks = []
@@ -152,6 +148,15 @@ def ca_files(workspace: Workspace) -> tuple[Path, ...]:
     """The file that CA_BUNDLE names, if there is one: authorities to trust besides the system's and docker's."""
     file = workspace.project.root / workspace.plan.settings.ca_bundle
     return (file,) if file.is_file() else ()
+
+
+def _no_certificates(path: Path) -> str:
+    """What is wrong with a file of authorities; "" if it has one."""
+    try:
+        found = re.search(b"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----", path.read_bytes())
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "" if found else "has no certificate in PEM form"
 
 
 def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator[Problem]:
@@ -211,8 +216,8 @@ def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Pro
                 continue
             # a tag of its own would not keep the push from a tag that every push writes
             step = "" if fixed else f"give the push a tag of its own (--set {key}=…), "
-            names = ", ".join(fixed if own else [tag, *fixed])
-            what = f"{names}, which --set {key} does not change" if own else f"{names}, the release's"
+            release = f"{', '.join([tag, *fixed])}, the release's tag{'s' if fixed else ''}"
+            what = f"{', '.join(fixed)}, which --set {key} does not change" if own else release
             state = states[source]
             message = f"{state.describe()}; not pushed as {what}: commit the changes, {step}or add --allow-dirty"
             yield Problem(state.source.where, message)

@@ -72,8 +72,8 @@ def source_commits(context: BakeContext) -> dict[str, str]:
     return commits
 
 
-def write_digests(path: Path, workspace: Workspace, commits: Mapping[str, str], built: Sequence[Built]) -> None:
-    """Writes what this machine uploaded, and of which sources."""
+def write_digests(path: Path, workspace: Workspace, commits: Mapping[str, str], built: Sequence[Built]) -> list[str]:
+    """Writes what this machine uploaded, and of which sources; returns what ``join`` needs from other files."""
     images = [
         {"image": image.image, "digest": image.digest, "platforms": list(image.platforms)}
         for image in built
@@ -82,6 +82,8 @@ def write_digests(path: Path, workspace: Workspace, commits: Mapping[str, str], 
     content = {"version": VERSION, **_release(workspace), "sources": dict(commits), "images": images}
     with disk_errors(path.parent):
         write_atomically(path, json.dumps({**content, "checksum": _checksum(content)}, indent=2) + "\n")
+    uploaded = {(image.image, platform) for image in built for platform in image.platforms}
+    return [f"{image} for {platform}" for image, platform in sorted(_everything(workspace.plan) - uploaded)]
 
 
 def join(
@@ -208,10 +210,15 @@ def _other_sources(files: Sequence[DigestsFile]) -> Iterator[Problem]:
                 yield Problem(file.file, f"was built from {name} at {commit[:12]}, {by} from {first[:12]}")
 
 
+def _everything(plan: Plan) -> set[tuple[str, str]]:
+    """Every image of a release, with each of its platforms."""
+    return {(target.name, platform) for target in plan.targets if target.is_pushed for platform in target.platforms}
+
+
 def _not_once(plan: Plan, uploads: Sequence[Uploaded]) -> Iterator[Problem]:
     """Every image and platform of the plan that is in no file or in two, and what is not in the plan."""
     where: dict[tuple[str, str], str] = {}
-    expected = {(t.name, platform) for t in plan.targets if t.is_pushed for platform in t.platforms}
+    expected = _everything(plan)
     for upload in uploads:
         for platform in upload.platforms:
             key = upload.image, platform

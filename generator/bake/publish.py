@@ -197,8 +197,8 @@ def publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, P
     access, options, settings = context.access, context.job.options, context.workspace.plan.settings
     assert access is not None
     movable = movable_tags(settings.movable_tags.split(), options.overwrite)
-    base = " (for base images a new BASE_TAG, or push without them: fategen bake --push)"
-    base *= any(target.kind == "base" for target in context.job.named)
+    has_base = any(target.kind == "base" for target in context.job.named)
+    base = " (for base images a new BASE_TAG, or push without them: fategen bake --push)" if has_base else ""
     if_taken = f"set a new TAG in .env{base}; MOVABLE_TAGS lists tags that a push may always move"
     inputs = _release_inputs(context)
     # a push that may move tags, or that looks at the images once more, builds in any case

@@ -30,6 +30,7 @@ Param = str | tuple[str, ...] | tuple[tuple[str, str], ...]
 
 _SCALAR: JsonSchema = {"type": ["string", "number", "boolean"]}
 """YAML's numbers and booleans are taken as they are written."""
+_NAMED = re.compile(r"\$\{(\w+)\}")
 DEEPEST, LARGEST = 50, 1_000_000
 """Levels and values of a YAML file."""
 
@@ -178,7 +179,7 @@ def expand_matrix(entries: YamlNode, problems: list[Problem], others: Collection
         texts = "".join(text for text, _ in Node(rest, []).texts_below())
         values = {suffix: child.entries() for suffix, child in suffixes.items()}
         known = set[str]().union(*filter(None, values.values())).difference(others, ["suffix"])
-        used = known.intersection(re.findall(r"\$\{(\w+)\}", texts))
+        used = known.intersection(_NAMED.findall(texts))
         for suffix, named in values.items():
             for lacking in sorted(used.difference(known if named is None else named)):
                 wrong = f"matrix: {key.value}{suffix} has no {lacking}, which ${{{lacking}}} needs"
@@ -192,7 +193,7 @@ def expand_matrix(entries: YamlNode, problems: list[Problem], others: Collection
 def _filled(raw: YamlNode, names: Mapping[str, str]) -> Any:
     """A copy of a node, its texts with the values of ``${name}``."""
     if isinstance(raw, ScalarNode):
-        text = re.sub(r"\$\{(\w+)\}", lambda match: names.get(match[1], match[0]), str(raw.value))
+        text = _NAMED.sub(lambda match: names.get(match[1], match[0]), str(raw.value))
         return ScalarNode(raw.tag, text, raw.start_mark, raw.end_mark)
     if isinstance(raw, MappingNode):
         children = [(_filled(key, names), _filled(value, names)) for key, value in raw.value]

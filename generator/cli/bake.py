@@ -114,11 +114,8 @@ def command(
         begun = time.monotonic()
         built = bake(context, partial(_verify, context, output_format, within) if verify else None)
         if digests:
-            write_digests(digests, workspace, commits, built)
-            there = {(image.image, platform) for image in built for platform in image.platforms}
-            all_of_it = {(target.name, p) for target in plan.targets if target.is_pushed for p in target.platforms}
-            lacking = ", ".join(f"{image} for {platform}" for image, platform in sorted(all_of_it - there))
-            others = f" with files that have {lacking}" if lacking else ""
+            lacking = write_digests(digests, workspace, commits, built)
+            others = f" with files that have {', '.join(lacking)}" if lacking else ""
             say(f"uploaded without tags; publish it{others}: fategen join {digests} …")
         elif push and not quiet:
             for state, said in (("pushed", "pushed to"), ("was there", "already in")):

@@ -177,7 +177,7 @@ def test_uncommitted_changes_are_not_pushed_to_the_tags_of_env() -> None:
 
 def test_uncommitted_changes_are_not_pushed_to_a_tag_that_every_push_writes() -> None:
     [problem] = dirty(("components",), tags=("${tag}", "latest"))
-    assert "latest, the release's: commit the changes, or add --allow-dirty" in problem
+    assert "latest, the release's tags: commit the changes, or add --allow-dirty" in problem
     [problem] = dirty(("components",), own_tag=True, tags=("${tag}", "latest"))
     assert "not pushed as latest, which --set TAG does not change: commit the changes, or add --allow-dirty" in problem
 

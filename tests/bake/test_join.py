@@ -88,6 +88,13 @@ def release(registry: Loopback, project_dir: Path, tmp_path: Path) -> Release:
     return Release(load(Project(project_dir)), registry, tmp_path)
 
 
+def test_what_other_files_must_have_is_every_image_and_platform_that_this_one_lacks(release: Release) -> None:
+    built = [release.upload("roll", AMD), release.upload("egg", AMD)]
+    lacking = write_digests(release.directory / "amd64.json", release.workspace, COMMITS, built)
+    assert {"roll for linux/arm64", "base-image for linux/amd64"} <= set(lacking)
+    assert not {"roll for linux/amd64", "egg for linux/amd64", "mysql for linux/amd64"}.intersection(lacking)
+
+
 def test_the_indexes_are_those_that_buildkit_writes(release: Release) -> None:
     published = release.join(release.machine(ARM), release.machine(AMD))
     index = release.tagged["roll"]

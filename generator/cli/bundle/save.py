@@ -143,6 +143,7 @@ def command(
             from generator.bake.job import Options, make_job, not_built
             from generator.bake.prepare import lock_project, make_context, open_workspace
             from generator.bundle.report import saved, saved_json
+            from generator.docker.git import uncommitted
             from generator.loader import build
 
             closing.enter_context(lock_project(project))
@@ -171,7 +172,7 @@ def command(
             fetching: Fetch | None = None
             if answers is not None and origin == "bake":
                 context = make_context(find_docker(), workspace, names, options, answers, quiet=quiet)
-                if dirty := [name for name, state in context.states.items() if state.dirty]:
+                if dirty := uncommitted(context.states, context.states):
                     changes = f"warning: uncommitted changes of {', '.join(dirty)} are in this bundle"
                     say(f"{changes}: its images cannot be built again from a commit")
                 layouts, _ = export_layouts(context)
