@@ -30,13 +30,13 @@ def settings_page() -> str:
     head = f"""# Settings
 
 A project's settings are in `.env`. Values come from the file alone: a `TAG` in your shell changes nothing, and
-`fategen bake` says so. `--set KEY=VALUE` and `--source NAME=DIR` change a value for one run. buildx before 0.26
-reads the file too, so what it cannot parse, such as a byte order mark, is refused.
+`fategen bake` says so. `--set KEY=VALUE` and `--source NAME=DIR` change a value for one run. buildx before 0.26 also
+reads the file, so fategen refuses syntax that buildx cannot parse, such as a byte order mark.
 
-Proxies with passwords and files of this machine belong in `.env.local`, which git ignores and only `fategen bake`
-reads. Credentials in `.env` are refused.
+Proxies with passwords and files on this machine belong in `.env.local`, which git ignores and only `fategen bake`
+reads. fategen refuses credentials in `.env`.
 
-`CACHE_TO` keeps the build cache of each image in a registry, tagged with the image's name, and `CACHE_FROM` reads it,
+`CACHE_TO` writes the build cache of each image to a registry, tagged with the image's name, and `CACHE_FROM` reads it,
 so that a new builder rebuilds only what changed. A cache that cannot be read or written never fails the build. The
 docker driver writes caches only with the containerd image store.
 
@@ -123,9 +123,9 @@ def catalogue_page() -> str:
         value(shape.schema(), name)
     head = f"""# The catalogue
 
-`catalogue/LINE.yaml` describes a line, `catalogue/family.yaml` what all lines of a family share, such as contracts.
-[new-image.md](new-image.md) shows how to change them: a file that `extends:` another one has only what differs.
-For an editor that validates YAML there is [schema.json](../catalogue/schema.json).
+`catalogue/LINE.yaml` describes a line. `catalogue/family.yaml` describes what all lines of a family share, such as
+contracts. [new-image.md](new-image.md) shows how to change them: a file that `extends:` another one contains only the
+differences. For editors that validate YAML, use [schema.json](../catalogue/schema.json).
 
 {NOTE}"""
     return "\n\n".join([head, *("\n".join(rows) for rows in sections.values())]) + "\n"

@@ -84,10 +84,10 @@ class File:
     """A path and what it must be; "" allows anything."""
 
     name: str
-    type: str = key(Text("what it is", choices=("file", "directory", "link"), wrong="is not a type of path"))
+    type: str = key(Text("the type of the path", choices=("file", "directory", "link"), wrong="is not a type of path"))
     mode: str = key(Text("its permissions, in octal digits", "[0-7]{3,4}", 'is not a mode, such as "644"'))
     owner: str = key(Text("its numeric user and group", "[0-9]+:[0-9]+", 'is not an owner, such as "0:0"'))
-    target: str = key(Text("what a link points to, as written in the link; * matches anything but /"))
+    target: str = key(Text("the target of a link, as written in the link; * matches anything but /"))
     where: str = ""
 
 
@@ -96,7 +96,7 @@ class Run:
     """A command that must exit with 0 and print what the expression matches, ``within`` seconds."""
 
     name: str
-    words: tuple[str, ...] = key(ListOf("the command, in place of the image's own", WORD), "command", required=True)
+    words: tuple[str, ...] = key(ListOf("the command, instead of the image's own", WORD), "command", required=True)
     prints: str = key(PRINTS)
     within: float = key(WITHIN, default=120.0)
     where: str = ""
@@ -110,29 +110,29 @@ class Started:
     is not started.
     """
 
-    needs: str = key(Text("what it needs besides, such as a database; it is not started on its own then"))
+    needs: str = key(Text("another service that it needs, such as a database; it is then not started on its own"))
     answers: tuple[Item, ...] = key(ListOf("ports that must accept connections; default: ports", _TCP_PORT))
-    within: float = key(replace(WITHIN, about="seconds until they do; default: 120"), default=120.0)
+    within: float = key(replace(WITHIN, about="seconds until they accept them; default: 120"), default=120.0)
     environment: tuple[Named[str], ...] = key(
         MapOf("environment variables of the container", Text("its value", make=Named))
     )
     traces: str = key(
-        replace(PRINTS, about="an expression for the stack traces that it may log when it starts on its own")
+        replace(PRINTS, about="a regular expression for stack traces that it may log when it starts on its own")
     )
     where: str = ""
 
 
 _INCLUDED = Text("a name in contracts", make=as_item)
 _MOUNT = Text("how", choices=("file", "directory"), wrong="is not a kind of mount", make=Named)
-_LEFTOVER = Text("what such a file would be, for the message", make=Named)
-_WORKDIR = Text("the directory that it runs in", "/.*", "is not an absolute path", make=as_item)
+_LEFTOVER = Text("a description of the unwanted file, for the message", make=Named)
+_WORKDIR = Text("its working directory", "/.*", "is not an absolute path", make=as_item)
 _SIZE = Text(
-    "the largest total size of its layers, unpacked",
+    "the maximum total size of its layers, unpacked",
     "[0-9]+ ?(?:MB|GB)",
     "is not a size, such as 300 MB or 2 GB",
     make=as_item,
 )
-_RUN = Object("a command that runs in a container of the image, without network, and must exit with 0", Run)
+_RUN = Object("a command that runs in a container of the image, without network; it must exit with 0", Run)
 
 
 @dataclass(frozen=True)
@@ -142,18 +142,24 @@ class Contract:
     ``where`` is the line of the image's own contract.
     """
 
-    is_: tuple[Item, ...] = key(ListOf("contracts that it includes; what is written here overrides them", _INCLUDED))
+    is_: tuple[Item, ...] = key(ListOf("contracts to include; keys written here override them", _INCLUDED))
     files: tuple[File, ...] = key(
-        MapOf("files that must exist", Object("what the path is; an empty mapping: it exists", File), _PATH)
+        MapOf(
+            "files that must exist", Object("requirements for the path; an empty mapping: the path exists", File), _PATH
+        )
     )
     mounted: tuple[Named[str], ...] = key(
-        MapOf("configuration that is mounted over: it exists, and a directory is tried read-only", _MOUNT, _PATH)
+        MapOf(
+            "paths that deployments mount over: they exist, and the image starts with a read-only directory",
+            _MOUNT,
+            _PATH,
+        )
     )
     absent: tuple[Named[str], ...] = key(MapOf("files that must not exist", _LEFTOVER, _PATH))
     setuid: Named[tuple[Item, ...]] | None = key(
-        ListOf("files that may be setuid or setgid; no others may", replace(_PATH, make=as_item), make=Named)
+        ListOf("the only files that may be setuid or setgid", replace(_PATH, make=as_item), make=Named)
     )
-    user: Item | None = key(Text('the user that it runs as; "" is root', make=as_item))
+    user: Item | None = key(Text('the user; "" is root', make=as_item))
     workdir: Item | None = key(_WORKDIR)
     ports: Named[tuple[Item, ...]] | None = key(
         ListOf("all ports that it exposes; default: the port in with", _PORT, make=Named)

@@ -97,7 +97,7 @@ _OWN_PATH = Text(
     "is not a path inside the project",
 )
 _LICENSES = Text(
-    "its licenses, for the label of the images whose home it is; default: no such label",
+    "its licenses, for the label of images that have it as home; default: no label",
     r"[A-Za-z0-9.+() \-]+",
     "is not an SPDX license expression, such as Apache-2.0",
 )
@@ -111,12 +111,12 @@ _PLATFORM = Text(
 
 
 _REPOSITORY = Text(
-    "what follows PREFIX/ in its references, such as web/api; default: its name",
+    "the path after PREFIX/, such as web/api; default: the image's name",
     "[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*",
     'is not a repository: lower-case letters and digits, joined by ".", "_", "-" or "/"',
 )
 _MATRIX = MapOf(
-    "suffixes of its name: one for each; ${suffix} and the names below it are filled in in its texts",
+    "suffixes: one image for each; ${suffix} and the names below it are replaced in every text of the entry",
     MapOf("names and their values", Text("its value", make=Named)),
 )
 
@@ -133,7 +133,7 @@ class Source:
     git: str = key(_GIT_URL)
     path: str = key(_OWN_PATH)
     fetch_in: str = key(
-        Text("the base in which the commit is fetched, without submodules; default: BuildKit fetches it")
+        Text("a base: a stage on it fetches the commit, without submodules; default: BuildKit fetches it")
     )
     licenses: str = key(_LICENSES)
     where: str = ""
@@ -180,7 +180,7 @@ class PlatformLimit:
     """The only platforms that an image has, and why; ``lifted_by`` is a settings key that takes the limit away."""
 
     only: tuple[str, ...] = key(ListOf("platforms", _PLATFORM), required=True)
-    because: str = key(Text("why it has no others, for the message"), required=True)
+    because: str = key(Text("the reason, for the message"), required=True)
     lifted_by: str = key(Text("a key of .env that lifts the limit"))
 
     def reason(self, platform: str) -> str:
@@ -212,16 +212,18 @@ class EnvKey:
     if it is not set, "" if nothing is downloaded then."""
 
     name: str
-    type: str = key(Text("what its value is", choices=tuple(KEY_TYPES), wrong="is not a type"), required=True)
-    doc: str = key(Text("one line that says what it is for", parse=_description), required=True)
-    example: str = key(Text("a value to show"))
-    default: str = key(Text("its value if it is not set"))
-    group: str = key(Text("its heading in .env; default: that of the key before it", parse=_description))
+    type: str = key(Text("the type of its value", choices=tuple(KEY_TYPES), wrong="is not a type"), required=True)
+    doc: str = key(Text("a one-line description", parse=_description), required=True)
+    example: str = key(Text("an example value"))
+    default: str = key(Text("the default value"))
+    group: str = key(Text("its heading in .env; default: the heading of the key before it", parse=_description))
     id: str = key(
         Text("the id of the build secret; default: the key in lower case, with - for _", "[a-z0-9-]+", "is not an id")
     )
-    downloads: str = key(Text("what steps that take it download", choices=DOWNLOADS, wrong="is not a kind of package"))
-    from_: str = key(Text("from where they do, if the key is not set; default: they do not then"))
+    downloads: str = key(
+        Text("the packages that steps with this key download", choices=DOWNLOADS, wrong="is not a kind of package")
+    )
+    from_: str = key(Text("the download source if the key is not set; default: no download"))
     where: str = ""
 
     @property
@@ -256,8 +258,8 @@ _CONTRACTS = MapOf(
 class Family:
     """What all lines have in common. ``prefix`` and ``tag`` are values for a new ``.env``."""
 
-    name: str = key(Text("its name, as messages have it", parse=_description), "family", required=True)
-    release: str = key(Text("the release of a .env without the version key", parse=values.version), required=True)
+    name: str = key(Text("its name, for messages", parse=_description), "family", required=True)
+    release: str = key(Text("the release if .env does not set the version key", parse=values.version), required=True)
     version_key: str = key(replace(_KEY_NAME, about="the key of .env that chooses a release; default: NAME_VERSION"))
     prefix: str = key(Text("PREFIX in a new .env", parse=values.prefix), default="registry.example.com/team")
     tag: str = key(
@@ -285,11 +287,11 @@ class Family:
 
 
 NO_FAMILY = Family("images", "1.0.0", "VERSION")
-FAMILY = Object("a family: what its lines have in common", Family)
+FAMILY = Object("a family: everything that its lines share", Family)
 
 _KIND = Text(
-    "builder: built for others, never published; base: for components to be built on; component: a part of "
-    "the family; third-party: published by others, carried in bundles",
+    "builder: compiles for other images, never published; base: a parent of components; component: an image that you "
+    "ship; third-party: another publisher's image, for bundles",
     choices=KINDS,
     wrong="is not a kind",
 )
@@ -314,29 +316,29 @@ class Image:
     files: tuple[str, ...] = key(
         ListOf("keys of .env whose files it copies, if they are set", Text("a key of type file"))
     )
-    main_source: str = key(Text("the source whose URL and commit its labels have"), "home")
+    main_source: str = key(Text("the source that its labels name, with URL and commit"), "home")
     template: str = key(Text("a file below templates/dockerfiles/; default: NAME.Dockerfile.j2"))
     limit: PlatformLimit | None = key(
-        Object("the only platforms that the image has, and why", PlatformLimit), "platforms"
+        Object("the only platforms that the image supports, and the reason", PlatformLimit), "platforms"
     )
     downloads: tuple[Named[str], ...] = key(
         MapOf(
-            "what it downloads besides, by the key of .env for it; nothing once a key for this kind of package is set",
+            "other downloads, by their key of .env; none if a key for this kind of package is set",
             Text("from where", make=Named),
         )
     )
     contract: Contract = key(CONTRACT, default=Contract())
     params: tuple[Named[Param], ...] = key(MapOf("values for its template", _PARAMETER), "with")
     versions: tuple[Named[str], ...] = key(
-        MapOf("of a release: the image's own version, which its tags have where TAG has the release", _OWN_VERSION)
+        MapOf("by release: the image's own version, which replaces the release in its tags", _OWN_VERSION)
     )
     tags: tuple[str, ...] = key(
-        ListOf("its tags; ${tag} is TAG, or BASE_TAG of a base; default: that alone", _TAG_PATTERN), default=("${tag}",)
+        ListOf("its tags; ${tag} is TAG, or BASE_TAG for a base; default: ${tag}", _TAG_PATTERN), default=("${tag}",)
     )
     args: tuple[Named[str], ...] = key(MapOf("build arguments", _LINE_OF_TEXT, _KEY_NAME))
     matrix: tuple[tuple[Named[str], ...], ...] = key(_MATRIX)
     repository: str = key(_REPOSITORY)
-    stage: str = key(replace(_NAME, about="the stage of its Dockerfile that is built; default: the last"))
+    stage: str = key(replace(_NAME, about="the stage of its Dockerfile to build; default: the last"))
     where: str = ""
 
     @property
@@ -353,7 +355,7 @@ class Smoke:
         Text("the service: an image, or a name in services", ".+", "is not the name of a service"), "in", required=True
     )
     command: tuple[str, ...] = key(
-        ListOf("the command; $PARTY and $OTHER: the ids of its party and of the other", WORD), required=True
+        ListOf("the command; $PARTY and $OTHER are the ids of its own party and the other", WORD), required=True
     )
     prints: str = key(PRINTS)
     within: float = key(WITHIN, default=120.0)
@@ -374,10 +376,8 @@ class Party:
     )
     smoke: tuple[Smoke, ...] = key(
         MapOf(
-            "commands that show that a party works, in order",
-            Object(
-                "a command that docker compose exec runs in a service of each party, and that must exit with 0", Smoke
-            ),
+            "commands that test a party, in order",
+            Object("a command that docker compose exec runs in a service of each party; it must exit with 0", Smoke),
         ),
         required=True,
     )
@@ -393,7 +393,7 @@ class Party:
         return next((named.value for named in self.services if named.name == service), service)
 
 
-PARTY = Object("two parties to try the images with (out/compose.yaml)", Party)
+PARTY = Object("two parties that test the images together (out/compose.yaml)", Party)
 
 
 _OURS = (("from",), ("image",))
@@ -403,14 +403,14 @@ _IMAGE = Object(
     "an image", Image, by="kind", rules={kind: _THIRD_PARTY if kind == "third-party" else _OURS for kind in KINDS}
 )
 _SOURCE = Object(
-    "what images copy from: a git repository, or a directory of the project", Source, one_of=("git", "path")
+    "a git repository or a directory of the project, for images to copy from", Source, one_of=("git", "path")
 )
 _BASE = Object("an image of another publisher that our images are built from", Base)
 _RELEASE = MapOf("of each source", Object("the version of a source in a release", Ref), make=Release)
 PACKAGED = "packaged"
 _EXTENDED = Text(
-    "what this file changes. packaged: the line of its name that comes with fategen; a line, such as 1.0: all of that "
-    "one but its releases",
+    "the file that this one changes. packaged: the same line as shipped with fategen; a line, such as 1.0: that line "
+    "without its releases",
     r"packaged|[0-9]+\.[0-9]+",
     "is neither packaged nor a line, such as 1.0",
 )
@@ -420,7 +420,7 @@ _EXTENDED = Text(
 class Line:
     """One line, checked: every reference resolves, there is no cycle, ``images`` are in build order."""
 
-    name: str = key(Text("its name, the same as the file's"), "line", required=True)
+    name: str = key(Text("its name, as in the file's name"), "line", required=True)
     extends: str = key(_EXTENDED)
     releases: tuple[Release, ...] = key(MapOf("the version of each source in each release", _RELEASE), required=True)
     sources: tuple[Source, ...] = key(MapOf("git repositories that images copy from", _SOURCE, _NAME), required=True)

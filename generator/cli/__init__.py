@@ -20,11 +20,11 @@ COMMANDS = {
     "images": "list the images of the plan",
     "explain": "show where the values of an image or a key come from",
     "bake": "build the images with docker buildx bake, and push or load them",
-    "join": "publish one release that several machines uploaded",
-    "rollback": "put back the tags that an interrupted publication wrote",
+    "join": "publish a release that several machines uploaded",
+    "rollback": "restore the tags that an interrupted publication changed",
     "verify": "check images against their contract: files, configuration, start and stop",
-    "bundle": "deliver images to an air-gapped site: save, inspect, verify, load",
-    "override": "copy packaged templates and catalogues into the project, to edit them",
+    "bundle": "deliver images to an air-gapped site: save, verify, load or push",
+    "override": "copy packaged templates and catalogues into the project for editing",
     "doctor": "show what this machine has and what it lacks",
 }
 OTHERS = {
@@ -52,10 +52,10 @@ OTHERS = {
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(
-    __version__, prog_name="fategen", help="Show the version and exit; with -v, also where fategen runs from."
+    __version__, prog_name="fategen", help="Show the version and exit; with -v, also the installation's location."
 )
 def cli() -> None:
-    """Build, verify and ship a family of container images, from one .env and one catalogue."""
+    """Build, verify and ship a family of container images from one .env and one catalogue."""
 
 
 def main() -> None:

@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @names_argument
-@click.option("--push", is_flag=True, help="Push to PREFIX; no tag is written until everything is built.")
+@click.option("--push", is_flag=True, help="Push to PREFIX; write no tag until everything is built.")
 @click.option("--load", is_flag=True, help="Load the images into the local engine.")
 @click.option("--verify", is_flag=True, help="Check the images against their contract before they are published.")
 @click.option("--within", type=click.IntRange(min=0), default=0, metavar="SECONDS",
-              help="With --verify: how long a service has to listen; default: its contract's, or 120.")  # fmt: skip
+              help="With --verify: wait this long for a service to listen; default: as in its contract, or 120.",
+              )  # fmt: skip
 @platform_option("Build only this platform. Repeatable.")
 @click.option("--builder", default="", metavar="B", help="The buildx builder; default: the current one.")
 @click.option("--published-base", is_flag=True, help="Do not build base images: use the published ones in PREFIX.")
@@ -70,17 +71,17 @@ def command(
     sources: tuple[str, ...],
     **flags: Any,
 ) -> None:
-    """Build images and groups (default: the components); without --push and --load they stay in the build cache."""
+    """Build images and groups (default: the components). Without --push or --load, they stay in the build cache."""
     if push and load:
         raise InputError(
-            Problem("--load", "--push and --load cannot be combined: run bake twice, the second run is cached")
+            Problem("--load", "--push and --load cannot be combined: run bake twice; the second run is cached")
         )
     if digests and not push:
-        raise InputError(Problem("--digests", "only with --push: it names what was uploaded"))
+        raise InputError(Problem("--digests", "works only with --push: FILE lists the uploaded images"))
     if digests and not digests.parent.is_dir():
         raise InputError(Problem("--digests", f"{digests.parent} is not a directory"))
     if within and not verify:
-        raise InputError(Problem("--within", "only with --verify: it is for services that are started"))
+        raise InputError(Problem("--within", "works only with --verify, which starts the services"))
     output: Output = "push" if push else "load" if load else "none"
     project = open_project(directory)
     docker = find_docker().at(project.root)

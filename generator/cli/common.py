@@ -139,7 +139,7 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in self._help and not name.startswith("-"):
             meant = self._others.get(name)
-            ctx.fail(f"No such command {name!r}{f'; it is {meant}' if meant else did_you_mean(name, self._help)}")
+            ctx.fail(f"No such command {name!r}{f'; use {meant}' if meant else did_you_mean(name, self._help)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

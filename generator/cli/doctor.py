@@ -23,7 +23,7 @@ SIGNS = {"ok": "✓", "note": "!", "missing": "✗"}
 def command(context: click.Context, directory: Path, output_format: str) -> None:
     """Show what this machine and this project have, what is missing, how to get it, and what works without it.
 
-    Exit code 1 if something that fategen bake needs is missing.
+    Exits with 1 if a requirement of fategen bake is missing.
     """
     checks = examine(directory, os.environ)
     text = json.dumps([check.as_json() for check in checks], indent=2) if output_format == "json" else _table(checks)

@@ -31,7 +31,7 @@ Places = Mapping[str, tuple[str, str]]
 @directory_option
 @change_options
 def command(name: str, directory: Path, **changes: Any) -> None:
-    """Show where each value of an image, or the value of a key of .env, comes from: its file and line."""
+    """Show the file and line that each value of an image, or the value of a key of .env, comes from."""
     workspace = load(open_project(directory), **changes)
     plan, places = workspace.plan, load_catalogue(workspace.project, workspace.plan.line)
     targets = {target.name: target for target in (*plan.targets, *plan.unavailable) if not target.inherits}

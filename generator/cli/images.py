@@ -32,10 +32,10 @@ from generator.workspace import Workspace, load, read_text
     show_default=True,
 )
 def command(names: tuple[str, ...], directory: Path, external: bool, output_format: str, **changes: Any) -> None:
-    """List the images of the plan, or with --external everything that building them downloads.
+    """List the images of the plan, or with --external everything that their build downloads.
 
-    "references" prints name and tag of each image, one a line and nothing else, for other tools; "skopeo" prints what
-    "skopeo sync --src yaml" copies into a mirror.
+    "references" prints only NAME:TAG of each image, one per line; "skopeo" prints the input of "skopeo sync --src
+    yaml", which fills a mirror.
     """
     if output_format == "skopeo" and not external:
         raise InputError(Problem("--format skopeo", "lists what to mirror: add --external"))

@@ -25,12 +25,15 @@ LIST = "?"
     default="",
     is_flag=False,
     flag_value=LIST,
-    help="The release. Alone: list all.",
+    help="The release; without VERSION, list all releases.",
 )
 @click.option("--family", metavar="NAME",
-              help="Begin an image family of your own: a catalogue, templates and sources too.")  # fmt: skip
+              help="Start your own image family: also write a catalogue, templates and sources.")  # fmt: skip
 def command(directory: Path, release: str, family: str | None) -> None:
-    """Write a commented .env into DIRECTORY (default: here) and render the project. An existing .env is kept."""
+    """Write a commented .env into DIRECTORY (default: the current one) and render the project.
+
+    An existing .env is kept.
+    """
     project = Project(directory.resolve())
     if release == LIST:
         click.echo(table(("LINE", "RELEASES", "PLATFORMS", "IMAGES"), [*_rows(project)], WIDTH))

@@ -1,4 +1,4 @@
-"""``fategen join``: publish one release that several machines uploaded."""
+"""``fategen join``: publish a release that several machines uploaded."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from generator.stdio import show
 @directory_option
 @change_options
 def command(files: tuple[Path, ...], overwrite: bool, output_format: str, directory: Path, **changes: Any) -> None:
-    """Publish what several machines uploaded with bake --push --digests FILE: one index for each image, then all tags.
+    """Publish a release that several machines uploaded with bake --push --digests FILE.
 
-    The files must together have every image and platform of the project, from the same settings and sources.
+    join creates one index for each image, then writes all tags.
+    Together, the files must contain every image and platform of the project, from the same settings and
+    sources.
     """
     from generator.bake.join import join
     from generator.bake.publish import release_access

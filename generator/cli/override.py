@@ -16,10 +16,10 @@ from generator.workspace import load_settings_and_line
 @click.argument("files", nargs=-1, metavar="[FILE|IMAGE]...", shell_complete=complete_images)
 @directory_option
 def command(files: tuple[str, ...], directory: Path) -> None:
-    """Copy packaged templates and catalogues into the project, to edit them. Without FILE, list them.
+    """Copy packaged templates and catalogues into the project for editing. Without FILE, list them.
 
-    A project's own files take precedence over the packaged ones, file by file. An image's name means its template. A
-    file that exists is never overwritten.
+    A project's own files take precedence over the packaged ones, file by file. An image's name selects its template.
+    Existing files are never overwritten.
     """
     project = open_project(directory)
     _, line = load_settings_and_line(project)

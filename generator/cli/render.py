@@ -15,9 +15,9 @@ from generator.workspace import load
 @click.command()
 @directory_option
 @click.option(
-    "--check", is_flag=True, help="Write nothing; exit 1 and list every file that is missing, changed or stale."
+    "--check", is_flag=True, help="Write nothing; list missing, changed or stale files, and exit with 1 if any."
 )
-@click.option("--diff", is_flag=True, help="Write nothing; show the difference.")
+@click.option("--diff", is_flag=True, help="Write nothing; show the changes as a diff.")
 @click.option("--strict", is_flag=True, help="Treat unknown keys in .env as errors.")
 def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
     """Write dockerfiles/, out/docker-bake.hcl and out/compose.yaml from .env, the catalogue and the templates."""

@@ -1,4 +1,4 @@
-"""``fategen rollback``: put back the tags that an interrupted publication wrote."""
+"""``fategen rollback``: restore the tags that an interrupted publication changed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ AGAIN = "fix that and run fategen rollback again, or leave the tags as they are:
 
 
 @click.command()
-@click.option("--forget", is_flag=True, help="Leave the tags as they are, and remove the journal.")
+@click.option("--forget", is_flag=True, help="Leave the tags as they are and delete the journal.")
 @directory_option
 def command(directory: Path, forget: bool) -> None:
-    """Put back the tags that an interrupted bake --push, bundle push or join wrote; its journal is in .fategen/.
+    """Restore the tags that an interrupted bake --push, bundle push or join changed. Its journal is in .fategen/.
 
-    To finish it instead, run the interrupted command again.
+    To finish the publication instead, run the interrupted command again.
     """
     from generator.project import state_directory
     from generator.registry.client import Registry

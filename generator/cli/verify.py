@@ -30,18 +30,20 @@ if TYPE_CHECKING:
 @click.command()
 @names_argument
 @click.option("--from", "origin", type=click.Choice(["engine", "registry"]), default="engine", show_default=True,
-              help="Where the images are; in a registry, all platforms are checked, the engine's started.")  # fmt: skip
+              help="Where the images are. From a registry, all platforms are checked, but only the engine's is "
+              "started.")  # fmt: skip
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE",
               help="Check the images in a bundle, without loading or starting them.")  # fmt: skip
-@platform_option("Default: the engine's own; in a bundle, all; in a registry, the plan's. Repeatable.")
-@click.option(
-    "--tag", default="", metavar="T", help="Use another tag than that in .env or the bundle, also for base images."
+@platform_option(
+    "Check this platform; default: the engine's own; for a bundle, all; for a registry, the plan's. Repeatable."
 )
-@click.option("--prefix", default="", metavar="R/NS", help="Use another registry and namespace than PREFIX.")
+@click.option("--tag", default="", metavar="T",
+              help="Use this tag instead of the one in .env or the bundle, also for base images.")  # fmt: skip
+@click.option("--prefix", default="", metavar="R/NS", help="Use this registry and namespace instead of PREFIX.")
 @click.option("--no-start", is_flag=True, help="Run only the checks that start no container.")
 @click.option("--within", type=click.IntRange(min=0), default=0, metavar="SECONDS",
-              help="How long a service has until it listens; default: what its contract says, or 120. With --stack: "
-              "how long a smoke command has at least.")  # fmt: skip
+              help="Wait this long for a service to listen; default: as in its contract, or 120. With --stack: give "
+              "each smoke command at least as long.")  # fmt: skip
 @click.option("--stack", is_flag=True,
               help="Instead, start two parties with Docker Compose and run smoke commands in them.")  # fmt: skip
 @click.option(
@@ -65,8 +67,8 @@ def command(
 ) -> None:
     """Check images against their contracts in the catalogue (default: all).
 
-    First the content of each image is checked; these results are cached by its digest. Then each image is
-    started on its own, stopped, and started again. Exit code 1 if a check fails.
+    First, verify checks the content of each image and caches the results by digest. Then it starts each image on its
+    own, stops it, and starts it again. It exits with 1 if a check fails.
     """
     if bundle and origin != "engine":
         raise InputError(Problem("--bundle", "cannot be combined with --from"))

@@ -17,7 +17,7 @@ COMMANDS = {
     "save": "write a set of images into one file",
     "inspect": "list the contents of a bundle",
     "verify": "check every byte and list every damaged range",
-    "sign": "sign a bundle's index, and with it every byte",
+    "sign": "sign a bundle's index, which covers every byte",
     "diff": "show what a delta bundle would contain",
     "load": "check a bundle and load it into an engine",
     "push": "push a bundle into a registry, with the same digests",
@@ -33,7 +33,7 @@ def command() -> None:
 
 @command.command("inspect")
 @_file
-@click.option("--file", "name", default="", metavar="NAME", help="Write this small file of the bundle to stdout.")
+@click.option("--file", "name", default="", metavar="NAME", help="Write this file from the bundle to standard output.")
 @format_option
 def _inspect(**options: Any) -> None:
     """List the contents of a bundle ("-": standard input). Only its first bytes are read; verify checks the rest."""
@@ -67,9 +67,10 @@ def _verify(**options: Any) -> None:
 @format_option
 @quiet_option
 def _load(files: tuple[Path, ...], **options: Any) -> None:
-    """Check a bundle and load it into an engine. If anything is wrong, no image and no tag appears or changes.
+    """Check a bundle and load it into an engine. If anything is wrong, no image or tag appears or changes.
 
-    BASE has the layers of a delta bundle that the engine lacks. For a split bundle: cat FILE.* | fategen bundle load -
+    For a delta bundle, BASE has the layers that the engine lacks. For a split bundle: cat FILE.* | fategen bundle load
+    -
     """
     from generator.loader import commands
 
@@ -81,9 +82,9 @@ def _load(files: tuple[Path, ...], **options: Any) -> None:
 @click.option("--key", required=True, type=click.Path(path_type=Path), metavar="KEY",
               help="An SSH private key, or the public key of one in an agent.")  # fmt: skip
 def _sign(file: Path, key: Path) -> None:
-    """Write FILE.sig: a signature of the bundle index, and with it of every name, tag and byte.
+    """Write FILE.sig, a signature of the bundle index. It covers every name, tag and byte.
 
-    ssh-keygen makes the signature. --require-signature of verify, load and push checks it.
+    ssh-keygen creates the signature. To check it, pass --require-signature to verify, load or push.
     """
     from generator.bundle.index import short_root
     from generator.bundle.signature import SUFFIX, sign
@@ -98,9 +99,9 @@ def _sign(file: Path, key: Path) -> None:
 @click.argument("new", type=click.Path(path_type=Path))
 @format_option
 def _diff(old: Path, new: Path, output_format: str) -> None:
-    """Show what NEW has that OLD does not: images, and the size of a delta bundle (save --base OLD).
+    """Show the images in NEW that OLD lacks, and the size of a delta bundle (save --base OLD).
 
-    Images of the same repository are compared whatever their tags, if each bundle has one. WAS is the old tag.
+    If each bundle has one image of a repository, the two are compared even if their tags differ. WAS is the old tag.
     """
     from generator.bundle.diff import diff
     from generator.bundle.reader import inspect
@@ -122,8 +123,8 @@ def _diff(old: Path, new: Path, output_format: str) -> None:
 def _push(file: Path, prefix: str, output_format: str, quiet: bool, **options: Any) -> None:
     """Check a bundle and push its images to REGISTRY/PREFIX/NAME:TAG, with the same digests.
 
-    Every tag is written, or none, after everything is uploaded. Logins are Docker's (docker login). Blobs in the
-    registry are not sent again: after an error, run the command again.
+    After everything is uploaded, push writes all tags or none. It uses Docker's logins (docker login) and does not send
+    blobs that the registry has: after an error, run the command again.
     """
     from generator.bundle.push import push
     from generator.config.reference import below

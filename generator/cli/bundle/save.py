@@ -70,7 +70,7 @@ def _check_origin(_context: click.Context, _parameter: click.Parameter, value: s
     callback=_check_origin,
     help="Source of the images: a build from the cache, the engine, the registry, or OCI layouts in DIR/IMAGE or DIR.",
 )
-@platform_option("Default: the engine's own. Repeatable.")
+@platform_option("Save this platform; default: the engine's own. Repeatable.")
 @click.option("--image", "images", multiple=True, metavar="NAME", help="Save only this image. Repeatable.",
               shell_complete=complete_images)  # fmt: skip
 @click.option(
@@ -78,7 +78,7 @@ def _check_origin(_context: click.Context, _parameter: click.Parameter, value: s
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help='Default: named for the bundle, TAG, --image, --platform and --base. "-": standard output.',
+    help='The file; default: named after the bundle, TAG, --image, --platform and --base. "-": standard output.',
 )
 @click.option("--add", "others", multiple=True, metavar="REFERENCE",
               help="With --from registry: add another image, with the same digest. Repeatable.")  # fmt: skip
@@ -110,13 +110,13 @@ def command(
     output_format: str,
     quiet: bool,
 ) -> None:
-    """Save a set of images in one file: bake builds them, or they come from where they already are.
+    """Save a set of images in one file: bake builds them, or they come from an engine, a registry or OCI layouts.
 
-    "components" (the default, also under the family's name) has those, "third-party" the images of others, "all" both
-    and the base images (unlike the group "all" of bake and images, which has no third-party images). The same images
-    give the same file, byte for byte. FILE.sha256 is written next to it, for sha256sum -c. With --base it is a delta
-    bundle, which loads where OLD was loaded, or together with OLD. With -o - the bundle goes to standard output, and
-    the report to standard error.
+    "components" (the default, also under the family's name) saves the components, "third-party" the images of other
+    publishers, and "all" both and the base images (unlike the group "all" of bake and images, which has no third-party
+    images). The same images give the same file, byte for byte. FILE.sha256 is written next to it, for sha256sum -c.
+    With --base, FILE is a delta bundle, which loads where OLD was loaded, or together with OLD. With -o -, the bundle
+    goes to standard output and the report to standard error.
     """
     name = check_bundle_names(bundle_names or (DEFAULT,), lambda: plan_or_none(click.get_current_context()))
     if builder and origin != "bake":
