@@ -93,7 +93,7 @@ def refused(error: OSError) -> EngineError:
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         # any write: a log, a temporary file, a rendered one, stdout
-        hint = "free some space there and where the temporary files are (TMPDIR), then run the same command again"
+        hint = "free some space there and in the temporary directory (TMPDIR), then run the same command again"
         return EngineError(f"{error.filename or 'a file'} cannot be written: {reason}", hint=hint)
     hint = "check its owner and permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""
     return EngineError(str(Problem(str(error.filename or ""), reason)), hint=hint)

@@ -78,7 +78,7 @@ def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] =
     text = read_text(project.env)
     line = _line_of(project, text, sets)
     if odd := [*no_files(project)]:
-        raise InputError(odd, hint="the packaged file would be used in its place: repair or remove it")
+        raise InputError(odd, hint="fategen would use the packaged file instead: repair or remove it")
     parse = partial(parse_settings, text, line.keys, sets=sets, source_sets=sources, strict=strict)
     committed, warnings = parse()
     if not project.has_own_family and (lost := [*_keys_of_a_lost_family(project, committed, line, warnings)]):
@@ -110,7 +110,7 @@ def create(project: Project, release: str = "", family: str = "") -> Workspace:
         raise InputError(problem, hint="edit it, then run: fategen render")
     starter = _starter(family) if family else {}
     if existing := [Problem(name, "already exists") for name in starter if os.path.lexists(project.root / name)]:
-        raise InputError(existing, hint="a family is begun in a directory without them; nothing was written")
+        raise InputError(existing, hint="start a family in a directory without these files; nothing was written")
     made = [Change(name, "missing", "", text) for name, text in starter.items()]
     try:
         write(tuple(made), project.root)
@@ -223,7 +223,7 @@ def _load_line(project: Project, family: Family, version: str, where: str) -> Li
     key = "" if where == "--release" else f"{family.version_key}: "
     raise InputError(
         Problem(where, f"{key}no catalogue/{name}; there are lines {', '.join(_lines(project))}"),
-        hint="fategen init --release lists all releases; a new line is a file of yours, "
+        hint="fategen init --release lists all releases; for a new line, write "
         f'catalogue/{name}, with line: "{line}", extends: and releases: (docs/your-own-family.md)',
     )
 

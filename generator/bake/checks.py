@@ -127,7 +127,7 @@ def file_checks(build: Build) -> list[Check]:
     get = "correct the path in .env or .env.local, or check out the right commit there"
     checks = []
     for name, paths, needed, problems in (
-        ("sources", locations, "what the Dockerfiles copy", tuple(_source_problems(build, sources.values()))),
+        ("sources", locations, "the paths that the Dockerfiles copy", tuple(_source_problems(build, sources.values()))),
         ("files", [*files.values()], "readable files", tuple(missing)),
     ):
         if problems:
@@ -215,7 +215,7 @@ def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Pro
             if own and not fixed:
                 continue
             # a tag of its own would not keep the push from a tag that every push writes
-            step = "" if fixed else f"give the push a tag of its own (--set {key}=…), "
+            step = "" if fixed else f"push to another tag (--set {key}=…), "
             release = f"{', '.join([tag, *fixed])}, the release's tag{'s' if fixed else ''}"
             what = f"{', '.join(fixed)}, which --set {key} does not change" if own else release
             state = states[source]
@@ -229,7 +229,7 @@ def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Pro
 def engine_checks(answers: Answers, workspace: Workspace | None) -> list[Check]:
     """Docker, its engine and image store, buildx and the builder, as the doctor prints them."""
     engine, buildx = answers.engine, answers.buildx
-    checks = [Check("docker", "ok", engine.client or "yes", "docker's command line")]
+    checks = [Check("docker", "ok", engine.client or "yes", "the docker CLI")]
     if engine.problem is None:
         checks.append(Check("engine", "ok", f"{engine.version}, {engine.platform}", "a daemon"))
         without = "one platform at a time with --load and bundle save, several with another builder; bundle load"
@@ -381,7 +381,7 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
         with asking(find_docker()) as ask:
             answers = ask()
     except EngineError as error:
-        checks.append(Check("docker", "missing", error.message, "docker's command line", GET_DOCKER, OFFLINE))
+        checks.append(Check("docker", "missing", error.message, "the docker CLI", GET_DOCKER, OFFLINE))
     else:
         checks += engine_checks(answers, workspace)
         with contextlib.suppress(EngineError):

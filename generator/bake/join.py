@@ -68,7 +68,7 @@ def source_commits(context: BakeContext) -> dict[str, str]:
             why = "may be another commit on another machine: write #COMMIT (git ls-remote prints it)"
             problems.append(Problem(source.where, f"{which} {why}"))
     if problems:
-        raise InputError(problems, hint="commit the changes, name commits, then run the same command again")
+        raise InputError(problems, hint="commit the changes, pin sources to commits, then run the same command again")
     return commits
 
 
@@ -103,7 +103,7 @@ def join(
         except InputError as error:
             problems += error.problems
     if problems:
-        raise InputError(problems, hint="no tag was written; upload what is missing again, on its machine")
+        raise InputError(problems, hint="no tag was written; upload the missing images again, on their machine")
     movable = movable_tags(workspace.plan.settings.movable_tags.split(), overwrite)
     if_taken = "a new TAG (BASE_TAG for base images) needs a new bake --push --digests on each machine"
     return Publisher(registry, publications, workspace.project.make_state(), progress).publish(movable, if_taken)
@@ -126,7 +126,7 @@ def _content(path: Path) -> str:
     try:
         return sha256(path.read_bytes())
     except OSError as error:
-        hint = "each machine and join need the same file, which .env names"
+        hint = "each machine and join need the same file that .env names"
         raise InputError(Problem(str(path), f"cannot be read: {error.strerror}"), hint=hint) from error
 
 
@@ -168,9 +168,11 @@ def _read(path: Path) -> DigestsFile:
         content = fields(parse(path.read_bytes()), where, ("version", "checksum", "images", "sources", *_RELEASE))
         checksum = text(content.pop("checksum"), "checksum")
         if content["version"] != VERSION:
-            raise InputError(Problem(str(path), f"is not of this version of fategen (it reads {VERSION})"))
+            raise InputError(
+                Problem(str(path), f"was written by another version of fategen (this one reads {VERSION})")
+            )
         if checksum != _checksum(content):
-            raise InputError(Problem(str(path), "was edited, or damaged on its way: its checksum does not match"))
+            raise InputError(Problem(str(path), "was edited or damaged: its checksum does not match"))
         sources = {printable(name): commit for name, commit in fields(content["sources"], "sources", ()).items()}
         return DigestsFile(
             file=str(path),

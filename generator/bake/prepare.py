@@ -164,7 +164,7 @@ def make_context(
     readable = outside(root, plan, build.job.involved)
     overrides = [*revision_labels(build.job, states)]
     if options.attestations and (smaller := attestation(plan)):
-        say("the provenance has mode min, without build arguments, because the proxy's password is one of them")
+        say("provenance has mode=min, without build arguments, because they contain the proxy's password")
         overrides += smaller
     if note := no_cache_export(facts, plan):
         say(docker.redact(note))

@@ -82,7 +82,7 @@ def release_access(workspace: Workspace) -> Access:
 def media_type_note(host: str, media_types: str) -> str:
     """What a registry is known not to take of this push, with the next step, or ""; it cannot be asked."""
     if media_types == "oci" and re.fullmatch(r"swr\..+\.myhuaweicloud\.(com|eu)", host):
-        return "warning: Huawei SWR refuses OCI indexes; MEDIA_TYPES=docker in .env makes images that it takes"
+        return "warning: Huawei SWR refuses OCI indexes; set MEDIA_TYPES=docker in .env for images that it accepts"
     return ""
 
 
@@ -206,7 +206,7 @@ def publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, P
     try:
         if found := _published_before(context, access, inputs) if looked_up else None:
             (registry, publications), result = found, BakeResult({}, {})
-            say("unchanged since it was pushed, and the registry still has it: not built again")
+            say("unchanged since the last push, and still in the registry: not built again")
         else:
             registry, publications, result = _build(context, verify)
         if options.untagged:

@@ -58,7 +58,7 @@ def open_bundles(sources: Sequence[Path | Readable], outcome: str) -> Iterator[t
         bases = [bundle for bundle in bundles if bundle is not top]
         unrelated = [b for b in bases if b.index.root not in roots and not layers_in_bases(top, [b])]
         if unrelated:
-            hint = "give only the bundle and its bases; run the command again for each other bundle"
+            hint = "pass only the bundle and its bases; run the command again for every other bundle"
             if len(layers_in_bases(top, bases)) < len(top.index.missing):
                 hint = f"it needs {missing_bases(top, bases)}"
             names = [(base.name, f"{base.index.name} ({short_root(base.index.root)})") for base in unrelated]

@@ -166,7 +166,7 @@ def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
         image = EngineImage(identity, tuple(map(str, layers)), f"{shown.get('Os', '')}/{shown.get('Architecture', '')}")
     except (ValueError, LookupError, TypeError, AttributeError):
         message = f"unexpected output of image inspect: {line[:80]!r}"
-        raise EngineError(message, hint="which version of the engine is this?") from None
+        raise EngineError(message, hint="check the engine's version") from None
     return image, _full_names("\n".join(tags)) | {image.id}
 
 
@@ -211,7 +211,7 @@ class DockerEngine(Engine):
         """As every engine's; and EngineError for a layer that it cannot unpack: Docker 28 says so and exits with 0."""
         output = super().load(platform, pieces)
         if found := _NOT_UNPACKED.search(output):
-            hint = "the image was damaged before it was saved, or the disk is full: docker info shows where it is"
+            hint = "the image was damaged before it was saved, or the engine's disk is full (docker info)"
             raise EngineError(f"docker load: {printable(found[0])}", hint=hint)
         return output
 

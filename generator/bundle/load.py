@@ -103,7 +103,7 @@ def load(
             other = ", or load the base first"
             if engine.needs_every_layer:
                 other = "; this engine needs the base each time, even after it was loaded"
-            hint = f"give the base bundle after {bundle.name} in the same command{other}"
+            hint = f"pass the base bundle after {bundle.name} in the same command{other}"
             raise InputError(problem, hint=hint)
         _check_readable(engine, chosen, present)
         wanted = {blob_name(digest) for digest in chosen.blobs() if digest not in present} | {"blobs/", "blobs/sha256/"}
@@ -143,7 +143,7 @@ def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
         labels = [image.label for image in index.images]
         raise InputError(
             [Problem(n, f"is not in the bundle{did_you_mean(n, labels)}") for n in unknown],
-            hint=f"it holds {', '.join(labels)}",
+            hint=f"it contains {', '.join(labels)}",
         )
     wanted = {image for name in only for image in by_name[name]}
     return tuple(image for image in index.images if image in wanted)
@@ -195,7 +195,7 @@ def renamed(index: BundleIndex, prefix: str, where: str) -> BundleIndex:
         if own := tuple(name for name in references if named[name] is image):
             images.append(replace(image, references=own))
     if problems:
-        raise InputError(problems, hint="take one of them with --image")
+        raise InputError(problems, hint="choose one of them with --image")
     return replace(index, images=tuple(sorted(images, key=lambda image: image.references[0])), prefix="")
 
 
@@ -314,7 +314,9 @@ class Names:
         if problems:
             lines = "".join(f"\n    {problem}" for problem in problems)
             last = "".join(f"\n  its last output: {printable(line)}" for line in output.strip().splitlines()[-1:])
-            raise EngineError(f"the engine did not load the bundle correctly:{lines}{last}", hint="is its disk full?")
+            raise EngineError(
+                f"the engine did not load the bundle correctly:{lines}{last}", hint="check whether its disk is full"
+            )
         return tuple(loaded)
 
     def _ways(self, lost: Sequence[str]) -> str:

@@ -116,7 +116,7 @@ def extract(source: Path | Readable, name: str) -> bytes:
         names = [file.name for file in bundle.index.files]
         if name not in names:
             wrong = f"is not in {bundle.name}{did_you_mean(name, names)}"
-            raise InputError(Problem(name, wrong), hint=f"it holds {', '.join(names) or 'images only'}")
+            raise InputError(Problem(name, wrong), hint=f"it contains {', '.join(names) or 'images only'}")
         checker = Checker(bundle)
         for member in bundle.members[1:]:
             damages: list[Damage] = []
@@ -250,7 +250,7 @@ def _read_index(stream: Stream) -> BundleIndex:
         raise BundleError(f"{name} is not a bundle: {reason}", hint=hint)
     if size > MAX_METADATA_SIZE:
         raise BundleError(
-            f"{name} is damaged or unsafe: its index has {size:,} bytes, at most {MAX_METADATA_SIZE:,} are read"
+            f"{name} is damaged or unsafe: its index has {size:,} bytes; the limit is {MAX_METADATA_SIZE:,}"
         )
     data = stream.take(size + padding(size))
     if len(data) < size + padding(size):
@@ -271,7 +271,7 @@ def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
         if block.startswith(magic):
             return f"it is {what}", f"unpack it first: {unpack} {name}"
     if match := _CHECKSUM.fullmatch(block):
-        return "it is a checksum", f"give the bundle itself: {printable(match[1].decode('utf-8', 'replace'))}"
+        return "it is a checksum", f"pass the bundle itself: {printable(match[1].decode('utf-8', 'replace'))}"
     if len(block) < BLOCK and INDEX_FILE.encode().startswith(block[: len(INDEX_FILE)]):
         return f"it is cut short: it has {len(block)} bytes", _AGAIN
     if block[257:262] != b"ustar":
@@ -488,9 +488,9 @@ class Checker:
             for media_type, expected in sorted(self._bundle.documents[digest], key=lambda item: item[0]):
                 content, others = _content(data, media_type)
                 if content != expected:
-                    return f"is not what it must be: it has {others} than the bundle index"
+                    return f"is not as expected: it has {others} than the bundle index"
         except Malformed as error:
-            return f"is not what it must be: {error}"
+            return f"is not as expected: {error}"
         return ""
 
     def _report(self, what: str, size: int) -> None:

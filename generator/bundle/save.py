@@ -100,7 +100,9 @@ def save(
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise EngineError(f"the output cannot be written: {error.strerror}", hint="check where it goes") from error
+        raise EngineError(
+            f"the output cannot be written: {error.strerror}", hint="check the disk or the pipe that it goes to"
+        ) from error
     return SaveResult(Path("-"), size, digest, index)
 
 

@@ -41,7 +41,7 @@ def sign(file: Path, key: Path) -> BundleIndex:
         signature = content.with_name(content.name + SUFFIX)
         signed = ssh_keygen.ask(["-q", "-Y", "sign", "-f", str(key.resolve()), "-n", NAMESPACE, str(content)])
         if not signed or not signature.is_file():
-            raise EngineError(f"ssh-keygen did not sign {verified.name}", hint="see its own message above")
+            raise EngineError(f"ssh-keygen did not sign {verified.name}", hint="see its message above")
         path = Path(verified.name + SUFFIX)
         with disk_errors(path):
             write_atomically(path, signature.read_bytes())
@@ -73,7 +73,7 @@ def signature_check(key: Path) -> Approve:
             hint = "do not use it; ask its sender which key signed it"
         else:
             reason = f"it is not signed, or its signature {signature} is missing"
-            hint = f"get {signature.name} from its sender and put it next to the bundle; a pipe cannot have one"
+            hint = f"get {signature.name} from its sender and put it next to the bundle; a piped bundle cannot have one"
         unread = f"nothing else in the file was read; its root digest is {short_root(index.root)}"
         raise BundleError(f"{name} is refused: {reason}\n  {unread}", hint=hint)
 

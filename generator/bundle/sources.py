@@ -81,7 +81,7 @@ def selected(plan: Plan, name: str, images: Sequence[str]) -> tuple[str, ...]:
         bundles = _bundle_of_image(plan)
         instead = {w: f"; it is in {bundles[w]}" if w in bundles else did_you_mean(w, known) for w in wrong}
         problems = [Problem("--image", f"{w} is not in the {name} bundle{instead[w]}") for w in wrong]
-        raise InputError(problems, hint=f"it holds {', '.join(known)}")
+        raise InputError(problems, hint=f"it contains {', '.join(known)}")
     return tuple(images) or groups
 
 

@@ -237,9 +237,9 @@ def _check_size(root: YamlNode, file: str) -> None:
             measured[id(node)] = 1 + sum(nodes for nodes, _ in below), height
         nodes, height = measured[id(node)]
         if depth + height > DEEPEST or nodes > LARGEST:
-            wrong = f"more than {LARGEST} values with those that aliases stand for"
+            wrong = f"more than {LARGEST} values, including those behind aliases"
             if depth + height > DEEPEST:
-                wrong = "nested too deeply, or an alias for what it is part of"
+                wrong = "nested too deeply, or an alias that contains itself"
             raise InputError(Problem(f"{file}:{node.start_mark.line + 1}", f"not readable as YAML: {wrong}"))
         return nodes, height
 

@@ -116,7 +116,7 @@ def command(
         built = bake(context, partial(_verify, context, output_format, within) if verify else None)
         if digests:
             lacking = write_digests(digests, workspace, commits, built)
-            others = f" with files that have {', '.join(lacking)}" if lacking else ""
+            others = f" together with files for {', '.join(lacking)}" if lacking else ""
             say(f"uploaded without tags; publish it{others}: fategen join {digests} …")
         elif push and not quiet:
             for state, said in (("pushed", "pushed to"), ("was there", "already in")):

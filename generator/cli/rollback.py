@@ -36,7 +36,7 @@ def command(directory: Path, forget: bool) -> None:
     with locked(state):
         host, tags = interrupted(state)
         if not tags:
-            click.echo("no publication was interrupted here: there is nothing to put back")
+            click.echo("no publication was interrupted here: nothing to roll back")
             return
         if forget:
             (state / JOURNAL).unlink()

@@ -129,7 +129,7 @@ def _read_file(text: str, name: str, keys: Keys, problems: list[Problem]) -> lis
         wrong = "begins with a byte order mark, which buildx cannot read: save it as UTF-8 without one"
         problems.append(Problem(f"{name}:1", wrong))
     if name == ENV and (alone := re.search(r"\r(?!\n)", text)):
-        wrong = "has a carriage return that ends no line for buildx: save it with LF or CRLF line ends"
+        wrong = "has a lone carriage return, which is no line end for buildx: save it with LF or CRLF line ends"
         problems.append(Problem(f"{name}:{len(text[: alone.start()].splitlines())}", wrong))
     # One kind of line end first: after an error python-dotenv would count CRLF as two lines.
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
@@ -154,10 +154,10 @@ def _read_file(text: str, name: str, keys: Keys, problems: list[Problem]) -> lis
             problems.append(Problem(where, f"{what}expected KEY=value; a key has letters, digits and _"))
         elif name == ENV and not _FOR_BUILDX.fullmatch(original):
             advice = "write KEY=value, with neither quotes nor odd characters around KEY"
-            problems.append(Problem(where, f"buildx reads this file too, and not this line: {advice}"))
+            problems.append(Problem(where, f"buildx also reads this file, and cannot parse this line: {advice}"))
         elif name == ENV and not _VARIABLES.fullmatch(with_variables) and not ("${" in value and known):
             # that no key of ours may have ${ is said by ``values``
-            wrong = "buildx reads this file too, and not this value: put a value with $ into single quotes"
+            wrong = "buildx also reads this file, and cannot parse this value: put a value with $ into single quotes"
             problems.append(Problem(where, f"{binding.key}: {wrong}"))
         elif binding.key in entries:
             first = entries[binding.key].where

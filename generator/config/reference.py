@@ -105,7 +105,7 @@ def normalize(reference: str) -> str:
     except ValueError as error:
         raise ValueError(f'"{reference[:300]}" is not an image reference: {error}') from None
     if parsed.digest:
-        raise ValueError(f'"{reference[:300]}" names a digest; a bundle holds names with tags')
+        raise ValueError(f'"{reference[:300]}" names a digest; a bundle needs names with tags')
     return f"{parsed.name}:{parsed.tag or 'latest'}"
 
 

@@ -76,13 +76,13 @@ def _check_tagged(text: str) -> None:
     """An archive and an engine name images by tags; a digest only says which one is fetched."""
     image = reference.parse_reference(text)
     if not image.tag:
-        raise ValueError(f"without one it has no name to be loaded under; write {replace(image, tag='TAG')}")
+        raise ValueError(f"without a tag, it has no name after loading; write {replace(image, tag='TAG')}")
 
 
 def _check_untagged(text: str) -> None:
     repository = reference.parse_reference(text)
     if repository.tag or repository.digest:
-        raise ValueError("leave out the tag: each image's cache gets a tag of its own")
+        raise ValueError("leave out the tag: each image's cache gets its own tag")
 
 
 def cache(text: str) -> str:

@@ -158,7 +158,7 @@ def inspect(docker: Docker, answers: Answers) -> Facts:
         return facts
     # bake would start it as well; only then are its platforms known, and whether it can be reached at all
     name = facts.builder.name
-    started = docker.check(["buildx", "inspect", "--bootstrap", name], hint=f"is builder {name} reachable?")
+    started = docker.check(["buildx", "inspect", "--bootstrap", name], hint=f"check that builder {name} is reachable")
     return replace(answers, builder=parse_builder(started.stdout)).facts()
 
 

@@ -37,14 +37,14 @@ class Checkout:
         return bool(self.changed or self.unknown)
 
     def describe(self) -> str:
-        """``library: ../library at commit 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; not committed: a.py, b.py``."""
+        """``library: ../library at commit 1a2b3c4d5e6f, not the release's e8a4a8c6d16d; uncommitted: a.py, b.py``."""
         text = f"{self.source.name}: {self.source.location}"
         if self.commit:
             text += f" at commit {self.commit[:12]}"
             if self.source.release_commit not in ("", self.commit) and not self.same_files:
                 text += f", not the release's {self.source.release_commit[:12]}"
         if self.changed:
-            text += f"; not committed: {', '.join(self.changed[:3])}"
+            text += f"; uncommitted: {', '.join(self.changed[:3])}"
             text += f" and {len(self.changed) - 3} more" if len(self.changed) > 3 else ""
         return text + (f"; cannot tell whether everything is committed: {self.unknown}" if self.unknown else "")
 

@@ -62,7 +62,7 @@ QUOTA = re.compile(
 )
 """How a registry that is full says so (Harbor: 403 DENIED, as for a missing right)."""
 READ_ONLY = re.compile(r"\bread[- ]only mode\b", re.IGNORECASE)
-"""How one that takes no pushes for now says so (Harbor, during a backup or a clean-up)."""
+"""How one that accepts no pushes at the moment says so (Harbor, during a backup or a clean-up)."""
 _PUSH_UNREACHABLE = re.compile(r"no such host|connection refused|i/o timeout|network is unreachable|no route to host")
 
 

@@ -216,7 +216,7 @@ class Child:
         except subprocess.TimeoutExpired as error:
             self.abort()
             message = f"{self.docker.describe(self.args)} did not answer within {timeout:g} s"
-            raise EngineError(message, hint="is the engine busy or stuck?") from error
+            raise EngineError(message, hint="check whether the engine is busy or stuck") from error
         return Completed(self.args, code, _text(self.kept), _text(self.errors))
 
     def close(self) -> None:

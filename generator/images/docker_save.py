@@ -160,7 +160,7 @@ def read_saves(
         if not completed.ok:
             raise docker.failure(completed, hint=AGAIN) from problem
         if problem is not None:
-            message = f"what docker save wrote cannot be read: {problem}"
+            message = f"the output of docker save cannot be read: {problem}"
             raise EngineError(message, hint=AGAIN) from problem
         return cast(T, value)
 

@@ -181,7 +181,7 @@ def read_pieces(source: BlobSource, blob: Descriptor, what: str, *, hashed: bool
 def read_blob(source: BlobSource, blob: Descriptor, what: str) -> bytes:
     """A manifest, an index or a config, whole; ``what`` as for ``read_pieces``."""
     if blob.size > MAX_METADATA_SIZE:
-        message = f"{what} {blob.digest} has {blob.size:,} bytes, at most {MAX_METADATA_SIZE:,} are read"
+        message = f"{what} {blob.digest} has {blob.size:,} bytes; the limit is {MAX_METADATA_SIZE:,}"
         raise BundleError(message, hint=source.hint)
     return b"".join(read_pieces(source, blob, what))
 

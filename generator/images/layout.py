@@ -143,7 +143,7 @@ def missing_platforms(source: SourceImage, top: Descriptor) -> list[Problem]:
     }
     present = ", ".join(platform for platform, whole in complete.items() if whole) or "no platform"
     return [
-        Problem(label, f"the engine has {present} of it, not {platform}")
+        Problem(label, f"the engine has it for {present}, not for {platform}")
         for platform in source.platforms
         if not complete.get(platform, True)
     ]

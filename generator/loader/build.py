@@ -97,7 +97,7 @@ To load a split bundle: cat {file}.* | python3 {LOADER} load -
 
 With {file}.sig, and a public key that the sender gave you another way:
   python3 {LOADER} load {file} --require-signature KEY
-{LOADER} itself came with the bundle: compare its sha256sum with the one that the sender saw.
+{LOADER} itself came with the bundle: compare its sha256sum with the sender's.
 
 Into a registry, with skopeo, or with an engine that has loaded the bundle:
   skopeo copy --all oci-archive:{file}:{first} docker://{target}

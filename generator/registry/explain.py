@@ -85,15 +85,15 @@ def not_published(access: Access, prefix: str, error: RegistryError, state: Path
         full = ("project {project} is full{quoted}", GET_QUOTA)
         texts = {**texts, "denied": full, "no login": full}
     _, what, step = _push_problem(access, [namespace], error, texts)
-    again = "run the same command again: what was uploaded is not sent again"
+    again = "run the same command again: uploaded blobs are not sent again"
     hint = f"{step}; then {again}" if step else again
     return EngineError(f"{access.host}: {what}\n  {not_written(state)}", hint=hint)
 
 
 def _push_problem(access: Access, paths: Sequence[str], error: RegistryError, texts: Texts) -> Refusal:
     if READ_ONLY.search(error.detail):
-        wait = "wait until it takes pushes again, or ask its administrator"
-        texts = {**texts, "denied": ("{host} takes no pushes for now{quoted}", wait)}
+        wait = "wait until it accepts pushes again, or ask its administrator"
+        texts = {**texts, "denied": ("{host} accepts no pushes at the moment{quoted}", wait)}
     login = access.login
     user = login.user if login and not login.identity else ""
     names = {

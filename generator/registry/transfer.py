@@ -146,7 +146,7 @@ class Download:
     def _disagreement(self, response: Response) -> str:
         """How the length that a response states differs from the request; "" if it does not."""
         if response.status == 416:
-            return "it does not have the part that was asked for"
+            return "it does not have the requested part"
         length = response.headers.get("Content-Length", "")
         if response.status == 206:
             stated = response.headers.get("Content-Range", "")
@@ -295,6 +295,6 @@ def pieces(chunks: Iterator[bytes], start: int, size: int) -> Iterator[bytes]:
         end += len(chunk)
         if end > size:
             # a server would read what follows a body of that Content-Length as another request
-            raise ValueError(f"more than {size:,} bytes came for a body of that size")
+            raise ValueError(f"more than {size:,} bytes arrived for a body of that size")
         for begin in range(max(start - (end - len(chunk)), 0), len(chunk), _PIECE):
             yield chunk[begin : begin + _PIECE]

@@ -210,7 +210,7 @@ def _bounded() -> Iterator[None]:
         nonlocal ticks
         ticks += 1
         if ticks * TICK > SECONDS:
-            raise TooMuchError(f"it takes more than {SECONDS} s: does a loop go on without end?")
+            raise TooMuchError(f"it takes more than {SECONDS} s: is there an endless loop?")
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > MEMORY_KB:
             raise TooMuchError("it takes more than 1 GB of memory")
 

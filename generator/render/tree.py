@@ -104,11 +104,11 @@ def _read(root: Path, name: str) -> str | None:
     """The text of a file, None if there is none. Raises InputError for what is not to be replaced."""
     path = root / name
     if link := _link(root, name):
-        raise InputError(Problem(link, "is a link; generated files are not written through one: remove it"))
+        raise InputError(Problem(link, "is a link, and fategen does not write through links: remove it"))
     try:
         kind = path.lstat().st_mode
         if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            raise InputError(Problem(name, "is not a file; a generated file belongs there: remove it"))
+            raise InputError(Problem(name, "is not a file, but a generated file belongs there: remove it"))
         return path.read_bytes().decode("utf-8", errors="surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -90,7 +90,9 @@ def from_engine(docker: Docker, wanted: Wanted) -> Origin:
     if missing := [target for target in wanted.targets if target.tags[0] not in known]:
         names = " ".join(target.name for target in missing)
         problems = [Problem(target.tags[0], NOT_IN_ENGINE) for target in missing]
-        raise InputError(problems, hint=f"fategen bake {names} --load builds and loads it, docker pull a published one")
+        raise InputError(
+            problems, hint=f"fategen bake {names} --load builds and loads it; docker pull fetches a published one"
+        )
     subjects = tuple(
         Subject(target.name, target.tags[0], platform, known[target.tags[0]].id, target.contract)
         for target in wanted.targets
@@ -243,8 +245,10 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
     index = inspect(file).index
     if index.bases:
         # what is not in it could neither be seen nor missed
-        message = f"it is a delta bundle: most of its images is in {index.base_names}"
-        raise InputError(Problem(str(file), message), hint="fategen bundle load both, then: fategen verify")
+        message = f"it is a delta bundle: most of its content is in {index.base_names}"
+        raise InputError(
+            Problem(str(file), message), hint="load both with fategen bundle load, then run fategen verify"
+        )
     found = _of_targets(wanted.targets, index.images)
     if missing := [name for name in wanted.named if name not in found]:
         problems = [Problem(name, f"is not in {file.name}") for name in missing]
@@ -261,7 +265,7 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
             else:
                 say(f"{target.name} is not in {file.name} for {platform}")
     if not subjects:
-        problem = Problem(str(file), "it has none of the images and platforms that were asked for")
+        problem = Problem(str(file), "it has none of the requested images and platforms")
         raise InputError(problem, hint=f"fategen bundle inspect {file} lists what it has")
     return Origin(tuple(subjects), lambda subjects, progress: _read_bundle(file, subjects, progress), None)
 

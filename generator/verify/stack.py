@@ -147,7 +147,7 @@ def _verify(stack: Stack, party: Party, say: Callable[[str], None], within: floa
         services = stack.up()
         results = _health(stack, services)
         if not all(result.ok for result in results):
-            say("not every service is healthy: no smoke command is run")
+            say("some services are not healthy: no smoke command runs")
             return results
         say(f"running the smoke commands of {' and '.join(party.ids)}")
         results += tuple(_smoke(stack, party, within))
@@ -157,11 +157,11 @@ def _verify(stack: Stack, party: Party, say: Callable[[str], None], within: floa
         return results
     finally:
         try:
-            say("taking them down")
+            say("taking the parties down")
         finally:  # even if nobody reads that any more: a closed pipe
             done = stack.down()
         if not done.ok:
-            say(f"warning: some of it still runs: {done.last_line}; docker compose -p {stack.name} down --volumes")
+            say(f"warning: some containers still run: {done.last_line}; docker compose -p {stack.name} down --volumes")
 
 
 def _need_compose(docker: Docker) -> None:

@@ -236,7 +236,13 @@ def test_the_doctor_names_dockers_login_for_the_registry(
         ("reader:right-mule", "fate", "note", "reader may not push fate/", "ask for permission to push"),
         ("writer:right-horse", "busy", "note", "405 UNSUPPORTED: later", "ask for permission to push"),
         ("writer:right-horse", "weak", "note", "may not push weak/", "ask for permission to push"),
-        ("writer:right-horse", "locked", "note", "takes no pushes for now (403 DENIED: the system is in read", "wait"),
+        (
+            "writer:right-horse",
+            "locked",
+            "note",
+            "accepts no pushes at the moment (403 DENIED: the system is in read",
+            "wait",
+        ),
     ],
 )
 def test_the_doctor_asks_what_a_push_would_ask(

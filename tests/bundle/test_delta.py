@@ -115,7 +115,7 @@ def test_what_is_no_base_is_told_before_a_byte_is_sent(chain: Chain, tmp_path: P
     same_names = [image(tmp_path, name, own("evil")) for name in "xy"]
     wrong = save(same_names, tmp_path / "wrong.fate.tar", name="a").path
     newer = save([image(tmp_path / "n", "x", BASE, own("x1"))], tmp_path / "newer.fate.tar", name="newer").path
-    each = "give only the bundle and its bases; run the command again for each other bundle"
+    each = "pass only the bundle and its bases; run the command again for every other bundle"
     for file, base, name, hint in (
         (chain.b, wrong, "a", f"it needs a (root digest {short_root(index(chain.a).root)})"),
         (chain.a, chain.whole, "c", each),
@@ -195,7 +195,7 @@ def test_a_base_image_that_was_removed_is_missed(chain: Chain) -> None:
 def test_to_load_the_base_first_is_a_way_only_where_the_engine_then_has_its_layers(chain: Chain, every: bool) -> None:
     with pytest.raises(InputError, match="its base is missing") as error:
         load(chain.b, Recorder(needs_every_layer=every))
-    same_command = f"give the base bundle after {chain.b} in the same command"
+    same_command = f"pass the base bundle after {chain.b} in the same command"
     other = "this engine needs the base each time, even after it was loaded" if every else "or load the base first"
     assert error.value.hint == f"{same_command}{';' if every else ','} {other}"
 

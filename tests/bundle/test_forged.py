@@ -125,7 +125,7 @@ FORGED: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize(("change", "words"), FORGED.values(), ids=FORGED)
 def test_an_index_against_its_blobs(made: Made, change: Change, words: str) -> None:
     data = forged(made, lambda document: (change(document), add_up(document)))
-    with pytest.raises(BundleError, match=f"is not what it must be: .*{words}"):
+    with pytest.raises(BundleError, match=f"is not as expected: .*{words}"):
         verify(io.BytesIO(data))
 
 
@@ -142,7 +142,7 @@ def test_a_manifest_that_is_also_an_index(made: Made, more: dict[str, object], w
     content = json.dumps({**json.loads(made.content("manifest:a")), **more}).encode()
     blob = {"digest": sha256(content), "size": len(content), "media_type": MANIFEST}
     data = forged(made, lambda d: (set_manifest(d, blob), add_up(d)), {sha256(content): content})
-    with pytest.raises(BundleError, match=f"not what it must be: {words}"):
+    with pytest.raises(BundleError, match=f"not as expected: {words}"):
         verify(io.BytesIO(data))
 
 
@@ -164,7 +164,7 @@ def test_a_document_without_a_byte(made: Made, kind: str) -> None:
         add_up(document)
 
     data = forged(made, change, {sha256(b""): b"", sha256(content): content})
-    with pytest.raises(BundleError, match=f"{kind} {sha256(b'')} .*is not what it must be: it is not JSON"):
+    with pytest.raises(BundleError, match=f"{kind} {sha256(b'')} .*is not as expected: it is not JSON"):
         verify(io.BytesIO(data))
 
 

@@ -223,7 +223,7 @@ OTHER_FILES = {
     "empty": (b"", "is empty", "copy it again"),
     "text": (b"hello", "it is not a tar, or its beginning is missing", "if it was split, all parts together"),
     "a few bytes": (header("fategen/bundle.json", 1)[:80], "cut short: it has 80 bytes", "from its sender"),
-    "checksum": (b"0" * 64 + b"  my\x1b[2J.tar\r\n", "it is a checksum", "give the bundle itself: my?[2J.tar"),
+    "checksum": (b"0" * 64 + b"  my\x1b[2J.tar\r\n", "it is a checksum", "pass the bundle itself: my?[2J.tar"),
     "no tar": (b"\x7fELF" * 200, "it is not a tar, or its beginning is missing", "from its sender"),
     "docker save 20": (
         head("ab" * 32 + "/", 0, b"5"),

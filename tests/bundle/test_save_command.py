@@ -174,7 +174,7 @@ def test_another_bundle_that_was_there_is_told_and_the_same_one_is_not(project: 
 
 def test_that_a_signature_of_the_file_before_is_removed_is_told(project: Path, save: Run) -> None:
     (project / "x.fate.tar.sig").touch()
-    assert save("-o", "x.fate.tar")[2].startswith("removed x.fate.tar.sig, which was for the file before")
+    assert save("-o", "x.fate.tar")[2].startswith("removed x.fate.tar.sig, which signed the previous file")
     assert not (project / "x.fate.tar.sig").exists()
 
 

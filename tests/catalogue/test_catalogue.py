@@ -158,8 +158,8 @@ BAD = [
     ('image: "db:1"', "from: jre", "c.yaml:13: image: missing"),
     ('image: "db:1"', "from: jre", "c.yaml:13: from: an image of kind third-party has none"),
     ('"jre:8"', '"jre"', 'c.yaml:8: "jre" is not an image reference: it needs a tag or a digest'),
-    ('"db:1"', f'"db@sha256:{"0" * 64}"', f'c.yaml:13: "db@sha256:{"0" * 64}" is not an image with a tag: without one '
-     f"it has no name to be loaded under; write db:TAG@sha256:{'0' * 64}"),
+    ('"db:1"', f'"db@sha256:{"0" * 64}"', f'c.yaml:13: "db@sha256:{"0" * 64}" is not an image with a tag: without a '
+     f"tag, it has no name after loading; write db:TAG@sha256:{'0' * 64}"),
     (f'"{SHA}"', "abc123", 'c.yaml:4: "abc123" is not a commit: 40 lower-case hexadecimal digits'),
     ("https://example.com/code.git", "https://example.com/code",
      'c.yaml:6: code: git: an http(s) git URL must end in ".git" before "#"'),
@@ -214,7 +214,7 @@ def test_all_problems_are_listed_at_once_in_the_order_of_their_lines() -> None:
             GOOD.replace(
                 "{kind: builder, from: jre}", "\n    kind: builder\n    from: jre\n    contract: &a {files: *a}"
             ),
-            "c.yaml:15: not readable as YAML: nested too deeply, or an alias for what it is part of",
+            "c.yaml:15: not readable as YAML: nested too deeply, or an alias that contains itself",
         ),
         (
             GOOD.replace("{kind: builder, from: jre}", "{kind: builder, from: jre, with: &a {b: *a}}"),

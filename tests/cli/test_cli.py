@@ -285,10 +285,10 @@ def test_an_init_that_failed_can_be_run_again(run: Run, project_dir: Path, in_th
         (KeyboardInterrupt(), 130, "stopped\n"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ".fategen/logs/bake.log"), 3,
          "error: .fategen/logs/bake.log cannot be written: No space left on device\n  next: free some space there and "
-         "where the temporary files are (TMPDIR), then run the same command again\n"),
+         "in the temporary directory (TMPDIR), then run the same command again\n"),
         (OSError(errno.EDQUOT, "Disk quota exceeded", ".env"), 3,
          "error: .env cannot be written: Disk quota exceeded\n  next: free some space there and "
-         "where the temporary files are (TMPDIR), then run the same command again\n"),
+         "in the temporary directory (TMPDIR), then run the same command again\n"),
         (PermissionError(errno.EACCES, "Permission denied", ".fategen"), 3,
          "error: .fategen: Permission denied\n  next: check its owner and permissions\n"),
         (OSError(errno.EIO, "Input/output error"), 3, "error: Input/output error\n"),

@@ -101,7 +101,7 @@ def test_quotes_comments_and_export(line: str, value: str) -> None:
 
 def test_a_carriage_return_alone_ends_no_line_in_the_file_that_buildx_reads_too() -> None:
     assert problem("SBOM=1\rMY_KEY=a\n") == (
-        ".env:4: has a carriage return that ends no line for buildx: save it with LF or CRLF line ends"
+        ".env:4: has a lone carriage return, which is no line end for buildx: save it with LF or CRLF line ends"
     )
     assert parsed(local_text="NO_PROXY=a\rHTTP_PROXY=http://b\r").no_proxy == "a"
 
@@ -114,7 +114,7 @@ def test_a_byte_order_mark_is_refused_in_the_file_that_buildx_reads_too() -> Non
 
 @pytest.mark.parametrize("value", ["a$", "$1", "$$$", '"$ "'])
 def test_a_dollar_that_buildx_cannot_read_is_refused(value: str) -> None:
-    wrong = "buildx reads this file too, and not this value: put a value with $ into single quotes"
+    wrong = "buildx also reads this file, and cannot parse this value: put a value with $ into single quotes"
     assert problem(f"FATE_SOURCE={value}\n") == f".env:4: FATE_SOURCE: {wrong}"
     for before in ("", "\n", "# comment\n\n"):
         assert [read for _, read in parsed(f"{before}FATE_SOURCE='{value}'\n").sources] == [value]
@@ -139,9 +139,9 @@ def test_a_key_without_a_value_is_an_error(extra: str) -> None:
         *((f"REQUIREMENTS=a{char}b", f".env:4: REQUIREMENTS: the character U+{ord(char):04X} is not allowed")
           for char in "\x00\x1b\x7f\u200b\u202e"),
         ("REQUIREMENTS=cafe\u0301.txt", ".env:4: REQUIREMENTS: it is not in Unicode NFC form"),
-        *((line, ".env:4: buildx reads this file too, and not this line: ") for line in (
+        *((line, ".env:4: buildx also reads this file, and cannot parse this line: ") for line in (
             "'SBOM'=1", "MY_KEY= ''\x1c", "MY_KEY=\xa0''", "\x1cSBOM=1", "SBOM\u2003=1", "export\u2003SBOM=1")),
-        *((f"MY_KEY={value}\n", ".env:4: MY_KEY: buildx reads this file too") for value in (
+        *((f"MY_KEY={value}\n", ".env:4: MY_KEY: buildx also reads this file") for value in (
             "${", "${a", '"${"', " # ${", "a\t# ${")),
         ("TAG=other", ".env:4: TAG: set twice, first at .env:3; keep one"),
         ("PLATFROMS=x", ".env:4: PLATFROMS: unknown key; did you mean PLATFORMS?"),

@@ -105,7 +105,7 @@ def test_what_comes_in_a_normal_form(read: Read, text: str, expected: object) ->
         (values.mirror, "https://r.io", '"https://r.io" is not a registry: write it without...'),
         (values.tag, "a b", '"a b" is not an image tag: a space is not allowed...'),
         (values.image, "mysql", '"mysql" is not an image reference: it needs a tag or a digest'),
-        (values.tagged_image, "mysql", '"mysql" is not an image with a tag: without one it has no name...'),
+        (values.tagged_image, "mysql", '"mysql" is not an image with a tag: without a tag, it has no name...'),
         (values.cache, "r.io/cache:1.3", '"r.io/cache:1.3" is not a repository: leave out the tag...'),
         (values.cache, "r.io/c@sha256:" + "0" * 64, f'"r.io/c{DIGEST}" is not a repository: leave out the tag...'),
         (values.cache, "type=registry,ref=a", "write only the repository (host/path), without type= and ref="),

@@ -111,7 +111,7 @@ def test_what_git_cannot_tell_of_other_commits_makes_no_checkout_dirty(
 def test_the_description_names_commit_release_and_changes(source: PlannedSource) -> None:
     said = Checkout(source, COMMIT, ("a", "b", "c", "d", "e")).describe()
     at = "fate: ../FATE at commit 1a2b3c4d5e6f, not the release's e8a4a8c6d16d"
-    assert said == f"{at}; not committed: a, b, c and 2 more"
+    assert said == f"{at}; uncommitted: a, b, c and 2 more"
     assert Checkout(source, source.release_commit).describe() == "fate: ../FATE at commit e8a4a8c6d16d"
     assert Checkout(source, COMMIT, same_files=True).describe() == "fate: ../FATE at commit 1a2b3c4d5e6f"
 

@@ -139,7 +139,7 @@ def test_what_was_killed_while_it_uploaded_has_written_no_tag_and_goes_on(releas
 
 
 def test_a_finished_release_is_built_again_only_if_it_could_be_another(own_sample: Path, fategen: Fategen) -> None:
-    unchanged = "unchanged since it was pushed, and the registry still has it: not built again"
+    unchanged = "unchanged since the last push, and still in the registry: not built again"
 
     def push(*more: str) -> Ran:
         return fategen("bake", "roll", "--push", "--allow-dirty", "--format", "json", *more, cwd=own_sample)

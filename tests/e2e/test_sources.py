@@ -85,7 +85,7 @@ def test_uncommitted_changes_reach_no_release_tag(own_sample: Path, fategen: Fat
     # as in a git hook: the checkout's state is looked for in the checkout all the same
     refused = fategen(*bake, cwd=own_sample, env={"GIT_DIR": "/nowhere"})
     assert refused.code == 2
-    assert "not committed: fate_flow/new.py" in refused.err and "nothing was started" in refused.err
+    assert "uncommitted: fate_flow/new.py" in refused.err and "nothing was started" in refused.err
     for more in (("--allow-dirty",), ("--set", "TAG=mine")):
         ran = succeeded(fategen(*bake, *more, cwd=own_sample))
         (built,) = json.loads(ran.out)
@@ -110,4 +110,4 @@ def test_what_is_not_committed_above_a_source_reaches_no_release_tag(
     (checkout / "fate/new.py").touch()
     refused = fategen(*bake, cwd=own_sample)
     assert refused.code == 2
-    assert "not committed: fate/new.py" in refused.err and "nothing was started" in refused.err
+    assert "uncommitted: fate/new.py" in refused.err and "nothing was started" in refused.err

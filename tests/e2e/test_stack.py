@@ -60,7 +60,7 @@ def test_two_parties_of_the_sample_work_together_and_leave_nothing(project: Path
     assert ran.err.splitlines() == [
         "starting the containers of two parties",
         "running the smoke commands of 10000 and 9999",
-        "taking them down",
+        "taking the parties down",
     ]
     assert left(project) == []
 

@@ -209,7 +209,7 @@ SAVE = ("bundle", "save", "--image", "roll", "--image", "egg", "--from", "engine
 @pytest.mark.parametrize(
     ("command", "step"),
     [
-        (("verify", "roll", "egg", "--tag", "none"), "fategen bake roll egg --load builds and loads it, docker pull"),
+        (("verify", "roll", "egg", "--tag", "none"), "fategen bake roll egg --load builds and loads it; docker pull"),
         (SAVE, "fategen bake all --load loads your own images, docker pull others"),
     ],
     ids=["verify", "save"],

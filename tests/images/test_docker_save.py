@@ -130,7 +130,7 @@ class Saving(Docker):
     ("problem", "words"),
     [
         ("unexpected EOF", "docker image save sha256:.* failed: unexpected EOF"),
-        ("", "what docker save wrote cannot be read: "),
+        ("", "the output of docker save cannot be read: "),
     ],
 )
 def test_of_a_stream_that_ends_in_the_middle_docker_says_why(problem: str, words: str, store: Store) -> None:

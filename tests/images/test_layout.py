@@ -143,7 +143,7 @@ def test_a_platform_that_an_index_names_and_whose_blobs_are_missing(tmp_path: Pa
     index = Descriptor(str(top["digest"]), (blobs / str(top["digest"])[7:]).stat().st_size, INDEX)
     (blobs / str(platforms[ARM]["digest"])[7:]).unlink()
     problems = missing_platforms(SourceImage(("fate/roll:1",), layout.path, (AMD, ARM)), index)
-    assert [str(p) for p in problems] == ["roll: the engine has linux/amd64 of it, not linux/arm64"]
+    assert [str(p) for p in problems] == ["roll: the engine has it for linux/amd64, not for linux/arm64"]
     alone = SourceImage(("fate/roll:1",), layout.path, (AMD,))
     assert missing_platforms(alone, index) == []
     assert read(alone).image.platform_images[0].manifest.media_type == MANIFEST

@@ -242,7 +242,7 @@ def test_what_is_wrong_in_a_template_is_told_with_its_place(project_dir: Path, n
         (
             "SECONDS",
             "{% set l = range(50000) | list %}{% for a in l %}{% for b in l %}{% endfor %}{% endfor %}",
-            "0 s: does a loop go on without end?",
+            "0 s: is there an endless loop?",
         ),
         ("MEMORY_KB", "{% for a in range(90000) %}{{ 'a' * 10000 }}{% endfor %}", "1 GB of memory"),
     ],

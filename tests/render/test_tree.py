@@ -83,14 +83,14 @@ def test_nothing_is_written_or_removed_through_a_link(tmp_path: Path, link: str)
     (root / link).parent.mkdir(parents=True, exist_ok=True)
     (root / link).symlink_to(elsewhere / link)
     assert compare({}, root) == ()
-    with pytest.raises(InputError, match=f"^{link}: is a link; "):
+    with pytest.raises(InputError, match=f"^{link}: is a link, "):
         compare({"out/docker-bake.hcl": TEXT + "# new\n"}, root)
 
 
 def test_a_pipe_where_a_file_belongs_is_an_error_and_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     os.mkfifo(tmp_path / "out/docker-bake.hcl")
-    with pytest.raises(InputError, match=r"^out/docker-bake\.hcl: is not a file; "):
+    with pytest.raises(InputError, match=r"^out/docker-bake\.hcl: is not a file, "):
         compare({"out/docker-bake.hcl": TEXT}, tmp_path)
 
 

@@ -203,6 +203,6 @@ def command(
         what = f"another bundle (root digest {short_root(before)})" if before else "no bundle"
         say(f"replaced {output}, which was {what}")
     if signed:
-        say(f"removed {signature}, which was for the file before: fategen bundle sign makes a new one")
+        say(f"removed {signature}, which signed the previous file: fategen bundle sign creates a new one")
     loader = build.write_loader(result.path, result.index) if with_loader else ""
     show(output_format, saved_json(result, loader), saved(result, base_indexes, loader), err=piped)
