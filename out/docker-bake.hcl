@@ -170,7 +170,7 @@ target "base-image" {
 }
 
 target "federation" {
-  description = "carries tables between parties"
+  description = "transfers tables between parties"
   inherits    = ["_common", "_attest"]
   context     = "dockerfiles/federation"
   tags        = ["${PREFIX}/federation:${TAG}"]
@@ -179,7 +179,7 @@ target "federation" {
   cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:federation,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "federation"
-    "org.opencontainers.image.description" = "carries tables between parties"
+    "org.opencontainers.image.description" = "transfers tables between parties"
     "org.opencontainers.image.version"     = TAG
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
@@ -191,7 +191,7 @@ target "federation" {
 }
 
 target "proxy" {
-  description = "the gate between parties"
+  description = "the proxy between parties"
   inherits    = ["_common", "_attest"]
   context     = "dockerfiles/proxy"
   tags        = ["${PREFIX}/proxy:${TAG}"]
@@ -200,7 +200,7 @@ target "proxy" {
   cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:proxy,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "proxy"
-    "org.opencontainers.image.description" = "the gate between parties"
+    "org.opencontainers.image.description" = "the proxy between parties"
     "org.opencontainers.image.version"     = TAG
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
@@ -254,7 +254,7 @@ target "meta-service" {
 }
 
 target "fateboard" {
-  description = "the web interface to jobs"
+  description = "the web interface for jobs"
   inherits    = ["_common", "_attest"]
   context     = "dockerfiles/fateboard"
   tags        = ["${PREFIX}/fateboard:${TAG}"]
@@ -263,7 +263,7 @@ target "fateboard" {
   cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "fateboard"
-    "org.opencontainers.image.description" = "the web interface to jobs"
+    "org.opencontainers.image.description" = "the web interface for jobs"
     "org.opencontainers.image.version"     = TAG
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE-Board.git"

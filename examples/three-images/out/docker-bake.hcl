@@ -77,7 +77,7 @@ target "_attest" {
 }
 
 target "runtime" {
-  description = "what the services share"
+  description = "the base of the services"
   inherits    = ["_common", "_attest"]
   context     = "dockerfiles/runtime"
   tags        = ["${PREFIX}/runtime:${BASE_TAG}"]
@@ -86,7 +86,7 @@ target "runtime" {
   cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:runtime,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "runtime"
-    "org.opencontainers.image.description" = "what the services share"
+    "org.opencontainers.image.description" = "the base of the services"
     "org.opencontainers.image.version"     = BASE_TAG
   }
 }

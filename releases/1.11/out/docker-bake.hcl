@@ -192,7 +192,7 @@ target "fateflow" {
 
 # no linux/arm64: torch 1.13.1+cpu, tensorflow-cpu and ipcl-python 2.0.0 have no linux/arm64 wheel (base-image)
 target "eggroll" {
-  description = "eggroll's cluster manager, node manager and rollsite; the command chooses"
+  description = "eggroll's cluster manager, node manager and rollsite, depending on the command"
   inherits    = ["_common", "_attest"]
   context     = "dockerfiles/eggroll"
   tags        = ["${PREFIX}/eggroll:${TAG}"]
@@ -201,7 +201,7 @@ target "eggroll" {
   cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:eggroll,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "eggroll"
-    "org.opencontainers.image.description" = "eggroll's cluster manager, node manager and rollsite; the command chooses"
+    "org.opencontainers.image.description" = "eggroll's cluster manager, node manager and rollsite, depending on the command"
     "org.opencontainers.image.version"     = TAG
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/eggroll.git"
@@ -216,7 +216,7 @@ target "eggroll" {
 }
 
 target "fateboard" {
-  description = "the web interface to jobs"
+  description = "the web interface for jobs"
   inherits    = ["_common", "_attest"]
   context     = "dockerfiles/fateboard"
   tags        = ["${PREFIX}/fateboard:${TAG}"]
@@ -225,7 +225,7 @@ target "fateboard" {
   cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "fateboard"
-    "org.opencontainers.image.description" = "the web interface to jobs"
+    "org.opencontainers.image.description" = "the web interface for jobs"
     "org.opencontainers.image.version"     = TAG
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE-Board.git"

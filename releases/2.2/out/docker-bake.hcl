@@ -189,7 +189,7 @@ target "fateflow" {
 }
 
 target "eggroll" {
-  description = "eggroll's cluster manager, node manager and dashboard; the command chooses"
+  description = "eggroll's cluster manager, node manager and dashboard, depending on the command"
   inherits    = ["_common", "_attest"]
   context     = "dockerfiles/eggroll"
   tags        = ["${PREFIX}/eggroll:${replace(TAG, "2.2.0", "3.2.0")}"]
@@ -198,7 +198,7 @@ target "eggroll" {
   cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:eggroll,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "eggroll"
-    "org.opencontainers.image.description" = "eggroll's cluster manager, node manager and dashboard; the command chooses"
+    "org.opencontainers.image.description" = "eggroll's cluster manager, node manager and dashboard, depending on the command"
     "org.opencontainers.image.version"     = replace(TAG, "2.2.0", "3.2.0")
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/eggroll.git"
@@ -213,7 +213,7 @@ target "eggroll" {
 }
 
 target "osx" {
-  description = "carries tables and messages between parties"
+  description = "transfers tables and messages between parties"
   inherits    = ["_common", "_attest"]
   context     = "dockerfiles/osx"
   tags        = ["${PREFIX}/osx:${TAG}"]
@@ -222,7 +222,7 @@ target "osx" {
   cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:osx,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "osx"
-    "org.opencontainers.image.description" = "carries tables and messages between parties"
+    "org.opencontainers.image.description" = "transfers tables and messages between parties"
     "org.opencontainers.image.version"     = TAG
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE.git"
@@ -234,7 +234,7 @@ target "osx" {
 }
 
 target "fateboard" {
-  description = "the web interface to jobs"
+  description = "the web interface for jobs"
   inherits    = ["_common", "_attest"]
   context     = "dockerfiles/fateboard"
   tags        = ["${PREFIX}/fateboard:${replace(TAG, "2.2.0", "2.1.1")}"]
@@ -243,7 +243,7 @@ target "fateboard" {
   cache-to    = CACHE_TO != "" ? ["type=registry,ref=${CACHE_TO}:fateboard,mode=max,ignore-error=true"] : []
   labels = {
     "org.opencontainers.image.title"       = "fateboard"
-    "org.opencontainers.image.description" = "the web interface to jobs"
+    "org.opencontainers.image.description" = "the web interface for jobs"
     "org.opencontainers.image.version"     = replace(TAG, "2.2.0", "2.1.1")
     "org.opencontainers.image.licenses"    = "Apache-2.0"
     "org.opencontainers.image.source"      = "https://github.com/FederatedAI/FATE-Board.git"
