@@ -1,6 +1,7 @@
-# Sourced by the other scripts: start_engine [--engine NAME]… puts a Docker engine into the environment, the machine's
-# own where it can do the work, else the sandbox (tests/sandbox); what was not up before is stopped when the script ends.
-# begin_engine does the same beside what the script does next, until use_engine waits for it.
+# Sourced by the other scripts: start_engine [--engine NAME]… puts a Docker engine into the environment. It uses the
+# machine's own if that can do the work, otherwise the sandbox (tests/sandbox). A sandbox that it starts stops when the
+# script ends.
+# begin_engine starts it in the background; use_engine waits for it.
 
 begin_engine() {
   sandbox=$PWD/tests/sandbox engine=$(mktemp)

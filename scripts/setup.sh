@@ -1,5 +1,5 @@
-# Sourced by the other scripts: a virtual environment in .venv with fategen and what its tests need, first in PATH.
-# It installs what a bare Debian or Ubuntu lacks (python3-venv) where it runs as root, and says so.
+# Sourced by the other scripts: puts a virtual environment in .venv, with fategen and its test requirements, first in
+# PATH. As root on a bare Debian or Ubuntu, it installs the missing package (python3-venv), and says so.
 
 python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
