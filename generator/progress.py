@@ -26,8 +26,14 @@ def quiet(_what: str, _done: int, _total: int) -> None:
 
 
 def say(text: str) -> None:
-    """Prints a message or a note; results go to stdout instead. A terminal gets its lines folded between words."""
-    print(fold(text, _columns()) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+    """Prints a message or a note; results go to stdout instead. A terminal gets its lines folded between words.
+
+    If stderr takes nothing any more (nobody reads the pipe, its disk is full), the command goes on without messages.
+    """
+    try:
+        print(fold(text, _columns()) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def is_live() -> bool:

@@ -14,9 +14,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
-from generator.errors import FategenError, refused
+from generator.errors import FategenError, InputError, Problem, refused
 from generator.progress import say
 
 
@@ -24,6 +26,13 @@ def show(output_format: str, document: object, text: str, *, err: bool = False) 
     """Print a result as ``--format`` asks for it; with ``err`` to standard error."""
     out = sys.stderr if err else sys.stdout
     print(json.dumps(document, indent=2) if output_format == "json" else text, file=out, flush=True)
+
+
+def stdout_bytes() -> BinaryIO:
+    """Standard output for binary data. Raises InputError if it was closed from the start."""
+    if sys.stdout is None:
+        raise InputError(Problem("standard output", "is closed"), hint="send it to a file or a pipe")
+    return sys.stdout.buffer
 
 
 def escape() -> None:
@@ -35,6 +44,9 @@ def escape() -> None:
 def run(command: Callable[[], object]) -> int:
     """Run a command; its exit code. An error becomes a message on stderr; Ctrl-C, SIGTERM and SIGHUP become 130."""
     escape()
+    if sys.stderr is None:
+        # closed from the start; what is said there is lost
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     try:
         # for all of it: whatever it started or wrote is ended and removed, as after Ctrl-C
         with signals_as_exceptions():

@@ -163,7 +163,10 @@ def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
         shown = json.loads(line)
         layers, tags = (shown.get("RootFS") or {}).get("Layers") or (), shown.get("RepoTags") or ()
         identity = "sha256:" + without("sha256:", shown["Id"])
-        image = EngineImage(identity, tuple(map(str, layers)), f"{shown.get('Os', '')}/{shown.get('Architecture', '')}")
+        platform = f"{shown.get('Os', '')}/{shown.get('Architecture', '')}"
+        if shown.get("Variant"):
+            platform += f"/{shown['Variant']}"
+        image = EngineImage(identity, tuple(map(str, layers)), platform)
     except (ValueError, LookupError, TypeError, AttributeError):
         message = f"unexpected output of image inspect: {line[:80]!r}"
         raise EngineError(message, hint="check the engine's version") from None

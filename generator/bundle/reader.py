@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import re
+import shlex
 import stat
 import sys
 import threading
@@ -53,6 +54,8 @@ from generator.text import printable
 
 _PIECE = 256 << 10
 """Bytes that are read and hashed at a time."""
+PIPED = "standard input"
+"""The name of a bundle that has no path."""
 _AGAIN = "get the bundle again from its sender"
 _CHECKSUM = re.compile(rb"[0-9a-f]{64} [ *]([^\r\n]+)[\r\n]*")
 _MISSING = "is missing"
@@ -121,6 +124,8 @@ def extract(source: Path | Readable, name: str) -> bytes:
         for member in bundle.members[1:]:
             damages: list[Damage] = []
             data = b"".join(checker.member(member, bundle.stream, damages))
+            if damages and damages[-1].missing:
+                raise damaged(bundle, damages[:-1], end=bundle.stream.position)
             if member.name == FOLDER + name:
                 break
     if damages:
@@ -215,7 +220,8 @@ def open_bundle(source: Path | Readable, outcome: str = "") -> Iterator[Bundle]:
             file_size = status.st_size if regular else None
             stream = Stream(file.fileno() if regular else file, str(source))
         else:
-            stream = Stream(source, str(getattr(source, "name", "the input")))
+            name = str(getattr(source, "name", PIPED))
+            stream = Stream(source, PIPED if name == "<stdin>" else name)
         index = _read_index(stream)
         yield Bundle(stream.name, index, members_of(index), stream, file_size, outcome)
 
@@ -267,9 +273,10 @@ def _read_index(stream: Stream) -> BundleIndex:
 
 def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
     """What a file that begins with ``block`` is, and how to make a bundle of it."""
+    file = "FILE" if name == PIPED else shlex.quote(name)
     for magic, (what, unpack) in _COMPRESSED.items():
         if block.startswith(magic):
-            return f"it is {what}", f"unpack it first: {unpack} {name}"
+            return f"it is {what}", f"unpack it first: {unpack} {file}"
     if match := _CHECKSUM.fullmatch(block):
         return "it is a checksum", f"pass the bundle itself: {printable(match[1].decode('utf-8', 'replace'))}"
     if len(block) < BLOCK and INDEX_FILE.encode().startswith(block[: len(INDEX_FILE)]):
@@ -279,8 +286,8 @@ def _what_it_is(block: bytes, name: str) -> tuple[str, str]:
         return "it is not a tar, or its beginning is missing", f"{_AGAIN}; {parts}"
     first = block[:100].partition(b"\0")[0]
     if _IMAGE_ARCHIVE.fullmatch(first):
-        unchecked = f"docker load -i {name} loads it, unchecked; its sender can make a bundle of it"
-        layout = f"skopeo copy docker-archive:{name} (or oci-archive:{name}) oci:DIR"
+        unchecked = f"docker load -i {file} loads it, unchecked; its sender can make a bundle of it"
+        layout = f"skopeo copy docker-archive:{file} (or oci-archive:{file}) oci:DIR"
         hint = f"{unchecked}: {layout}, then fategen bundle save --from layout:DIR"
         return "it is a docker save archive or an OCI layout", hint
     begin = first.decode("ascii", "backslashreplace")

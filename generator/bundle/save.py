@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,13 +26,15 @@ from generator.images.layout import SourceImage, read_all
 from generator.images.oci import compressed_with
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
-from generator.text import without
+from generator.text import printable, without
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
     from generator.registry.fetch import Fetch
 
+LONGEST_NAME = 238
+"""Bytes in the name of a bundle: the checksum's name, while that is written, has 17 more, and a file's at most 255."""
 _MARGIN = 1 << 20
 _ANOTHER_DISK = "free some space there, or name a file on another disk with -o (FAT32 holds files of up to 4 GiB)"
 _BATCH = 32 << 20
@@ -229,9 +232,14 @@ def check_place(output: Path) -> None:
         # the rename at the end would take its place
         problem = Problem("-o", f"{output} is a pipe or a device, not a file")
         raise InputError(problem, hint="-o - writes to standard output, into any pipe")
+    # it is written into the checksum, whose name is longer, as that of a file that is not finished yet is
+    if not output.name.isprintable() or len(output.name.encode()) > LONGEST_NAME:
+        expected = f"expected a file name of printable characters, at most {LONGEST_NAME} bytes in UTF-8"
+        raise InputError(Problem("-o", f"{printable(output.name[:80])}: {expected}"))
     if not output.parent.is_dir():
         why = "" if output.parent.exists() else ": it does not exist"
-        raise InputError(Problem("-o", f"{output.parent} is not a directory{why}"), hint=f"mkdir -p {output.parent}")
+        hint = f"mkdir -p {shlex.quote(str(output.parent))}"
+        raise InputError(Problem("-o", f"{output.parent} is not a directory{why}"), hint=hint)
 
 
 def _check_space(output: Path, size: int, fetched: int) -> None:

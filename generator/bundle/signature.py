@@ -8,11 +8,12 @@ checked without fategen: ``tar -xOf FILE fategen/bundle.json | ssh-keygen -Y ver
 from __future__ import annotations
 
 import re
+import shlex
 import tempfile
 from pathlib import Path
 
 from generator.bundle.index import BundleIndex, short_root
-from generator.bundle.reader import Approve, verify
+from generator.bundle.reader import PIPED, Approve, verify
 from generator.docker.process import find_program
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import disk_errors, write_atomically
@@ -73,7 +74,10 @@ def signature_check(key: Path) -> Approve:
             hint = "do not use it; ask its sender which key signed it"
         else:
             reason = f"it is not signed, or its signature {signature} is missing"
-            hint = f"get {signature.name} from its sender and put it next to the bundle; a piped bundle cannot have one"
+            hint = f"get {shlex.quote(signature.name)} from its sender and put it next to the bundle"
+            if name == PIPED:
+                reason = "a pipe has no signature next to it"
+                hint = "save it to a file, get the file's .sig from its sender, and put it next to the file"
         unread = f"nothing else in the file was read; its root digest is {short_root(index.root)}"
         raise BundleError(f"{name} is refused: {reason}\n  {unread}", hint=hint)
 
@@ -87,9 +91,13 @@ def _check(content: bytes, signature: Path, allowed: Path) -> tuple[str, str]:
     done = ssh_keygen.run(["-Y", "find-principals", *files])
     if not done.ok:
         return "", done.last_line
-    principal = done.stdout.splitlines()[0].split(",")[0]
-    done = ssh_keygen.run(["-Y", "verify", *files, "-n", NAMESPACE, "-I", principal], input=content)
-    return principal if done.ok else "", done.last_line
+    # a pattern list for each line of the key, such as "!bob@example.com,*@example.com"
+    for principal in re.split("[,\n]", done.stdout.strip()):
+        if not principal.startswith("!"):
+            done = ssh_keygen.run(["-Y", "verify", *files, "-n", NAMESPACE, "-I", principal], input=content)
+            if done.ok:
+                return principal, ""
+    return "", done.last_line
 
 
 def _read_key(key: Path) -> tuple[str, list[list[str]]]:

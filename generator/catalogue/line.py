@@ -598,7 +598,7 @@ def _link_problems(line: Line) -> Iterator[Problem]:
                 yield Problem(place_of(name, image.where), wrong)
         for name in (*image.sources, *filter(None, [image.main_source])):
             yield from unknown(name, sources, image.where, f"{image.name}: unknown source {name}")
-        counts = (Counter(image.parents), Counter(image.sources))
+        counts = (Counter(image.parents), Counter(image.sources), Counter(image.tags))
         for name in sorted({name for count in counts for name, times in count.items() if times > 1}):
             yield Problem(image.where, f"{image.name}: {name} is listed twice")
         for name in sorted({*image.sources} & {*image.parents}):

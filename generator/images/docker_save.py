@@ -33,6 +33,8 @@ from generator.progress import Progress, quiet
 AGAIN = "run the same command again: finished layers are kept"
 _AT_ONCE = min(4, os.cpu_count() or 1)
 """runs of ``docker save`` side by side: each keeps one core of the engine busy, and two take 2/3 of the time of one"""
+HEAD = 512
+"""Bytes of a file by which a layer is told from JSON: a tar header."""
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})|([0-9a-f]{64})\.json")
 
 T = TypeVar("T")
@@ -109,12 +111,14 @@ def read_stream(stream: Readable, take: Callable[[str, Readable, int], T]) -> Do
                 file = tar.extractfile(member) if member.isreg() else None
                 if file is None:
                     continue
-                content = file.read() if member.size <= MAX_METADATA_SIZE else b""
+                small = member.size <= MAX_METADATA_SIZE
+                content = file.read() if small else file.read(HEAD)
                 # a layer is a tar or compressed: neither begins like JSON, but for a tar whose first name does
                 is_json = content.lstrip()[:1] in (b"{", b"[") and content[257:262] != b"ustar"
                 if key.endswith("/layer.tar") or (key.startswith("sha256:") and not is_json):
-                    layers[key] = take(key, io.BytesIO(content) if content else file, member.size)
-                else:
+                    layers[key] = take(key, _Joined(content, file), member.size)
+                elif small:
+                    # a larger one is an attestation, which nobody here reads
                     documents[key] = content
                     if key.startswith("sha256:") and sha256(content) != key:
                         raise Malformed(f"{key} does not match its digest")
@@ -122,6 +126,16 @@ def read_stream(stream: Readable, take: Callable[[str, Readable, int], T]) -> Do
         raise Malformed(str(error)) from error
     layers.update({name: layers[_key(target)] for name, target in links.items() if _key(target) in layers})
     return DockerSave(documents, layers)
+
+
+class _Joined:
+    """The bytes that were read from a file, then the rest of it."""
+
+    def __init__(self, head: bytes, rest: Readable) -> None:
+        self._head, self._rest = io.BytesIO(head), rest
+
+    def read(self, size: int, /) -> bytes:
+        return self._head.read(size) or self._rest.read(size)
 
 
 def _key(name: str) -> str:

@@ -7,6 +7,7 @@ Source: opencontainers/image-spec, image-layout.md. A digest becomes a path only
 from __future__ import annotations
 
 import hashlib
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -72,7 +73,7 @@ class Layout:
         blobs = (self.path / "blobs").resolve()
         if STATE not in blobs.parts:
             return f"write {self.path} again with the tool that made it"
-        return f"rm -r {blobs}, then run the same command again: it writes them anew"
+        return f"rm -r {shlex.quote(str(blobs))}, then run the same command again: it writes them anew"
 
     def blob_path(self, digest: str) -> Path:
         """The file of a blob; ``digest`` must have been checked."""

@@ -132,7 +132,8 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest:
     config = descriptor(manifest["config"], "config")
     if config.media_type not in CONFIG_TYPES:
         raise Malformed(f"its config is {config.media_type[:80]!r}: it is not a container image")
-    layers = tuple(descriptor(v, f"layers[{i}]") for i, v in enumerate(items(manifest["layers"], "layers")))
+    # null is Go's empty list
+    layers = tuple(descriptor(v, f"layers[{i}]") for i, v in enumerate(items(manifest["layers"] or [], "layers")))
     return Manifest(config, layers)
 
 
@@ -161,7 +162,7 @@ def index_type(manifest_type: str) -> str:
 def parse_config(data: bytes) -> Config:
     """Platform and diff ids of an image config."""
     config = fields(parse(data), "the config", ("os", "architecture", "rootfs"), ("variant",))
-    rootfs = fields(config["rootfs"], "rootfs", ("diff_ids",))
-    # an image without layers has null there
-    ids = items(rootfs["diff_ids"] or [], "diff_ids")
+    rootfs = fields(config["rootfs"], "rootfs", ())
+    # an image without layers has null there, or nothing
+    ids = items(rootfs.get("diff_ids") or [], "diff_ids")
     return Config(_platform(config, "the config"), tuple(digest(v, f"diff_ids[{i}]") for i, v in enumerate(ids)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def _is_package(path: Path) -> bool:
 
 def readme(file: str, index: BundleIndex) -> str:
     """What an operator on the other side needs, who has never heard of fategen."""
+    file = shlex.quote(file)
     names = "\n".join(f"  {familiar(name)}" for image in index.images for name in image.references)
     first = index.images[0].references[0]
     who = _ZSTD if "zstd" in index.compressions else _ANY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,14 +15,15 @@ from generator.bundle.reader import extract, file_or_stdin
 from generator.bundle.reader import inspect as inspect_bundle
 from generator.bundle.reader import verify as verify_bundle
 from generator.bundle.signature import signature_check
+from generator.errors import InputError, Problem
 from generator.progress import Bar, say
-from generator.stdio import show
+from generator.stdio import show, stdout_bytes
 
 
 def inspect(file: Path, name: str, output_format: str) -> None:
     """Print the contents of a bundle, or with ``name`` that small file of it."""
     if name:
-        sys.stdout.buffer.write(extract(file_or_stdin(file), name))
+        stdout_bytes().write(extract(file_or_stdin(file), name))
         return
     inspection = inspect_bundle(file_or_stdin(file))
     show(output_format, report.bundle_json(inspection.index, inspection.size), report.inspected(inspection))
@@ -51,6 +51,8 @@ def load(
 ) -> None:
     """``options`` are those of ``bundle.load``: ``only``, ``platform``, ``retag``."""
     approve = signature_check(key) if key else None
+    if [str(each) for each in (file, *bases)].count("-") > 1:
+        raise InputError(Problem("-", "standard input is one file"), hint="name the other files")
     sources = [file_or_stdin(each) for each in (file, *bases)]
     with Bar("loading", quiet) as bar:
         engine = engine_from_name(into)

@@ -287,10 +287,12 @@ def make_plan(settings: Settings, line: Line) -> Plan:
         problems.append(Problem(settings.where("PLATFORMS"), wrong))
     for target in targets.values():
         for tag in target.tags if target.is_pushed else ():
+            own = "BASE_TAG" if target.kind == "base" else "TAG"
             try:
                 check_tag(tag.rpartition(":")[2])
+                own = "PREFIX"
+                parse_reference(tag)
             except ValueError as error:
-                own = "BASE_TAG" if target.kind == "base" else "TAG"
                 problems.append(Problem(settings.where(own), f"{own}: {tag}, a tag of {target.name}: {error}"))
     if problems:
         raise InputError(problems, subject=".env")
@@ -386,7 +388,8 @@ def _plan_image(
     else:
         tag = {"base": settings.base_tag, "component": settings.tag}.get(image.kind, "")
         tag = tag.replace(*versions)
-        tags = tuple(f"{settings.prefix}/{repository}:{t.replace('${tag}', tag)}" for t in image.tags) if tag else ()
+        own_tags = dict.fromkeys(pattern.replace("${tag}", tag) for pattern in image.tags) if tag else ()
+        tags = tuple(f"{settings.prefix}/{repository}:{own_tag}" for own_tag in own_tags)
         own_bases = tuple(bases[p] for p in image.parents if p in bases)
         dockerfile = f"dockerfiles/{image.name}/Dockerfile"
     own_sources = tuple(sources[s] for s in image.sources)

@@ -22,6 +22,12 @@ MOST_BYTES = 256 << 30
 MOST_ENTRIES = 1_000_000
 MAX_NAMES_SIZE = 1 << 20
 """bytes that the names and attributes of one entry may have"""
+PATH_MAX = 4096
+"""Bytes of a path, as on Linux (limits.h); a longer one could not be unpacked there."""
+MOST_MEMORY = 1 << 30
+"""Bytes of memory, about, that the listings of all images may take."""
+ENTRY_MEMORY = 300
+"""Bytes of memory, about, that an entry takes besides its names."""
 HEAD = 20
 """bytes of an ELF file's e_ident, e_type and e_machine"""
 LINKS = 40
@@ -120,10 +126,12 @@ def parse_settings(config: bytes) -> Settings:
         return tuple(text(word, key) for word in items(inner.get(key) or [], key))
 
     pairs = [variable.partition("=") for variable in texts("Env")]
+    ports = fields(inner.get("ExposedPorts") or {}, "ExposedPorts", ())
     return Settings(
         user=text(inner.get("User") or "", "User"),
         workdir=text(inner.get("WorkingDir") or "/", "WorkingDir"),
-        ports=tuple(sorted(fields(inner.get("ExposedPorts") or {}, "ExposedPorts", ()))),
+        # "8080" is 8080/tcp (OCI image-spec, config.md)
+        ports=tuple(sorted(port if "/" in port else f"{port}/tcp" for port in ports)),
         labels={name: text(value, name) for name, value in fields(inner.get("Labels") or {}, "Labels", ()).items()},
         environment={name: value for name, _, value in pairs},
         command=texts("Cmd"),
@@ -148,8 +156,18 @@ def overlaid(layers: Iterable[Listing]) -> dict[str, Entry]:
         if removed or emptied:
             empty = removed | emptied
             files = {p: e for p, e in files.items() if p not in removed and empty.isdisjoint(_parents(p))}
-        files.update((p, e) for p, e in layer.items() if not p.rpartition("/")[2].startswith(WHITEOUT))
+        own = {p: e for p, e in layer.items() if not p.rpartition("/")[2].startswith(WHITEOUT)}
+        files |= own
+        # a tar need not have the directories of its files; whoever unpacks it makes them
+        for path in own:
+            for parent in _parents(path):
+                if not parent or parent in files:
+                    break
+                files[parent] = _IMPLIED
     return files
+
+
+_IMPLIED = Entry("directory", 0o755, 0, 0, 0, "")
 
 
 def _parents(path: str) -> Iterator[str]:
@@ -159,12 +177,17 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def read_layer(
-    pieces: Iterable[bytes], *, most_bytes: int = MOST_BYTES, most_entries: int = MOST_ENTRIES
+    pieces: Iterable[bytes],
+    *,
+    most_bytes: int = MOST_BYTES,
+    most_entries: int = MOST_ENTRIES,
+    most_memory: int = MOST_MEMORY,
 ) -> tuple[str, Listing]:
     """Reads a layer to its end: its diff ID (the digest of the uncompressed tar), and what it contains.
 
     Raises Malformed if it cannot be read, InputError if it is zstd and this Python has none.
     """
+    memory = 0
     tar = _Tar(unpacked(iter(pieces)), most_bytes)
     entries: dict[str, Entry] = {}
     extra: dict[str, str] = {}
@@ -176,9 +199,19 @@ def read_layer(
         extra = {}
         entries.pop(path, None)  # what comes again comes last
         entries[path] = entry
-        if len(entries) > most_entries:
-            raise Malformed(f"it has more than {most_entries:,} entries")
+        memory += _memory(path, entry)
+        if len(entries) > most_entries or memory > most_memory:
+            raise Malformed(f"it has more than {most_entries:,} entries, or more names than fit into memory")
     return tar.digest(), entries
+
+
+def memory_of(listing: Listing) -> int:
+    """Bytes of memory, about, that a listing takes."""
+    return sum(_memory(path, entry) for path, entry in listing.items())
+
+
+def _memory(path: str, entry: Entry) -> int:
+    return ENTRY_MEMORY + len(path) + len(entry.target)
 
 
 class _Tar:
@@ -261,6 +294,8 @@ def _read_entry(tar: _Tar, block: bytes, extra: Mapping[str, str], entries: Mapp
         name = f"{prefix}/{name}"
     path = _absolute(extra.get("path") or name)
     target = extra.get("linkpath") or _text(block[157:257])
+    if max(len(path), len(target)) > PATH_MAX:
+        raise Malformed(f"a path has more than {PATH_MAX:,} bytes: {path[:80]!r}")
     uid, gid, size = number("uid", block[108:116]), number("gid", block[116:124]), number("size", block[124:136])
     mode = _number(block[100:108]) & 0o7777
     if kind == "hard link":

@@ -31,7 +31,7 @@ from generator.images.oci import Descriptor, platform_name
 from generator.images.strictjson import Malformed
 from generator.plan.plan import Plan, Target
 from generator.progress import Progress, say
-from generator.verify.layers import Content, Listing, content_of, read_layer
+from generator.verify.layers import MOST_MEMORY, Content, Listing, content_of, memory_of, read_layer
 
 NAMES = "fategen.invalid/verify"
 """A registry that nobody can push to or pull from (RFC 2606); ``place`` follows."""
@@ -160,6 +160,7 @@ def _read_stored(
     """Raises BundleError if a blob is not what its descriptor, or a layer not what the image's config says."""
     stored = {(p.manifest.digest, p.platform): (p, source) for source in images for p in source.image.platform_images}
     layers: dict[str, Listing] = {}
+    memory = MOST_MEMORY
 
     def pieces(source: _Stored, blob: Descriptor) -> Iterator[bytes]:
         done = 0
@@ -177,7 +178,8 @@ def _read_stored(
             for layer in image.layers:
                 blob = layer.blob
                 if layer.diff_id not in layers:
-                    diff_id, layers[layer.diff_id] = read_layer(pieces(source, blob))
+                    diff_id, layers[layer.diff_id] = read_layer(pieces(source, blob), most_memory=memory)
+                    memory -= memory_of(layers[layer.diff_id])
                     if diff_id != layer.diff_id:
                         raise Malformed(f"unpacked it is {diff_id}, its config says {layer.diff_id}")
             blob = image.config

@@ -85,6 +85,7 @@ def shown(name: str, **more: Any) -> dict[str, Any]:
         pytest.param({"RootFS": {}, "Os": "", "Architecture": ""}, (), "/", id="a blob is missing"),
         pytest.param({"Config": {"Labels": {"a": "b\x85c\u2028\t"}}}, (LAYER,), "linux/amd64", id="odd labels"),
         pytest.param({"RepoTags": None}, (LAYER,), "linux/amd64", id="no name"),
+        pytest.param({"Architecture": "arm", "Variant": "v6"}, (LAYER,), "linux/arm/v6", id="a variant"),
     ],
 )
 def test_an_image_is_read_and_does_not_hide_the_others(

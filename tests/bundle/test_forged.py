@@ -191,7 +191,7 @@ def test_documents_that_are_none(parse: Callable[[bytes], object], data: bytes) 
 DECIDING = {
     "manifest:b": (lambda data: parse_manifest(data, MANIFEST), {"config", "layers", "mediaType", "digest", "size"}),
     "index:m": (lambda data: parse_index(data, INDEX), {"manifests", "platform", "os", "architecture"}),
-    "config:b": (parse_config, {"os", "architecture", "rootfs", "diff_ids"}),
+    "config:b": (parse_config, {"os", "architecture", "rootfs"}),
     "config:m": (parse_settings, {"config", "Cmd"}),
 }
 
@@ -226,9 +226,15 @@ def test_labels_may_differ_by_case_only() -> None:
     assert len(parse_settings(json.dumps(config).encode()).labels) == 2
 
 
-def test_an_image_without_layers_has_null_for_diff_ids() -> None:
-    data = b'{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{"diff_ids":null}}'
+@pytest.mark.parametrize("rootfs", ['{"diff_ids":null}', "{}"])
+def test_an_image_without_layers_has_null_for_diff_ids_or_none(rootfs: str) -> None:
+    data = b'{"os":"linux","architecture":"arm64","variant":"v8","rootfs":%s}' % rootfs.encode()
     assert (parse_config(data).platform, parse_config(data).diff_ids) == ("linux/arm64", ())
+
+
+def test_a_manifest_of_an_image_without_layers_may_have_null_for_them(made: Made) -> None:
+    manifest = {**json.loads(made.content("manifest:b")), "layers": None}
+    assert parse_manifest(json.dumps(manifest).encode(), MANIFEST).layers == ()
 
 
 @pytest.mark.parametrize("value", [-1, MAX_SIZE + 1, True, 1.0, "1", None])

@@ -215,7 +215,7 @@ def test_too_many_members(made: Made) -> None:
 
 
 OTHER_FILES = {
-    "gzip": (gzip.compress(b"x" * 1000), "it is gzip-compressed", "unpack it first: gunzip the input"),
+    "gzip": (gzip.compress(b"x" * 1000), "it is gzip-compressed", "unpack it first: gunzip FILE"),
     "zstd": (b"\x28\xb5\x2f\xfd" + bytes(600), "it is zstd-compressed", "unzstd"),
     "bzip2": (b"BZh91AY" + bytes(600), "it is bzip2-compressed", "bunzip2"),
     "xz": (b"\xfd7zXZ" + bytes(600), "it is xz-compressed", "unxz"),
@@ -228,8 +228,7 @@ OTHER_FILES = {
     "docker save 20": (
         head("ab" * 32 + "/", 0, b"5"),
         "it is a docker save archive or an OCI layout",
-        "skopeo copy docker-archive:the input (or oci-archive:the input) oci:DIR, then "
-        "fategen bundle save --from layout:DIR",
+        "skopeo copy docker-archive:FILE (or oci-archive:FILE) oci:DIR, then fategen bundle save --from layout:DIR",
     ),
     "podman save": (head("ab" * 32 + ".tar"), "it is a docker save archive", "docker-archive"),
     "crane pull": (head("sha256:" + "ab" * 32), "it is a docker save archive", "docker-archive"),

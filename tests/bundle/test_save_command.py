@@ -109,6 +109,9 @@ def test_every_image_that_no_layout_has_is_named(fategen: Run) -> None:
         ("-o", "x.tgz", "-o: x.tgz would not be .tgz: a bundle is a plain tar"),
         ("-o", "there", "-o: there is a directory"),
         ("-o", "none/x.tar", "-o: none is not a directory"),
+        ("-o", "a\nb.tar", "-o: a?b.tar: expected a file name of printable characters"),
+        ("-o", "b\udcff.tar", "expected a file name of printable characters"),
+        ("-o", "x" * 235 + ".tar", "at most 238 bytes in UTF-8"),
         ("--base", "nowhere.fate.tar", "nowhere.fate.tar"),
     ],
 )

@@ -89,6 +89,12 @@ def test_a_damaged_one_is_not_printed(carried: Made) -> None:
             extract(io.BytesIO(carried.flipped(position)), "compose.yaml")
 
 
+def test_of_a_file_that_ends_in_one_it_is_told_that_it_is_cut_short(carried: Made) -> None:
+    cut = carried.data[: carried.members[1].end - 1]
+    with pytest.raises(BundleError, match=f"is cut short: it has {len(cut):,} of"):
+        extract(io.BytesIO(cut), carried.index.files[0].name)
+
+
 def test_damage_in_another_one_is_no_reason_to_refuse_it(carried: Made) -> None:
     damaged = carried.flipped(carried.member("fategen/.env").start)
     assert extract(io.BytesIO(damaged), "compose.yaml") == FILES["compose.yaml"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from generator import stdio
+from generator.errors import BundleError, InputError
 
 
 def test_a_stray_byte_of_a_name_is_printed_escaped(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +37,27 @@ def test_what_a_full_disk_does_not_take_is_dropped(monkeypatch: pytest.MonkeyPat
         with pytest.raises(OSError, match="No space left"):
             stdio.flush()
         stdio.give_up()
+
+
+@pytest.mark.parametrize("unwritable", ["closed", "full"])
+def test_an_error_that_stderr_does_not_take_keeps_its_exit_code(
+    unwritable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command() -> None:
+        raise BundleError("it is damaged")
+
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        stream = None if unwritable == "closed" else io.TextIOWrapper(full, write_through=True)
+        monkeypatch.setattr(sys, "stderr", stream)
+        code = stdio.run(command)
+        monkeypatch.undo()
+    assert code == 4
+
+
+def test_binary_data_for_a_closed_stdout_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(InputError, match="standard output: is closed"):
+        stdio.stdout_bytes()
 
 
 def test_a_stdout_that_was_closed_from_the_start_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from generator.errors import EngineError
 from generator.images.docker_save import AGAIN, compress_layers, copy_blobs, grouped, read_saves
 from generator.images.layout import BlobStore
 from generator.images.oci import Descriptor
-from generator.images.strictjson import Malformed
+from generator.images.strictjson import MAX_METADATA_SIZE, Malformed
 from tests.bundle.layouts import Layout, sha256
 from tests.bundle.tars import blob, tar
 
@@ -100,6 +100,12 @@ def test_images_are_found_and_their_layers_compressed_once(files: dict[str, byte
         data = (store.blobs / layer.digest[7:]).read_bytes()
         assert (sha256(data), len(data), gzip.decompress(data)) == (layer.digest, layer.size, content)
     assert len(store.names()) == 2 * 2 + 3, "configs, manifests, and the shared layer once"
+
+
+def test_an_attestation_of_any_size_is_no_layer(store: Store) -> None:
+    statement = b'{"_type": "https://in-toto.io/Statement/v0.1", "x": "%s"}' % (b"x" * MAX_METADATA_SIZE)
+    images = compress({**since_25(), blob(sha256(statement)): statement}, store)
+    assert len(images) == 2 and len(store.names()) == 2 * 2 + 3
 
 
 @each_stream

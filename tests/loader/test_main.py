@@ -58,6 +58,11 @@ def test_no_next_step_is_a_command_of_fategen_which_this_host_lacks(
     assert capsys.readouterr().err == "error: no\n  next: see docker info\n"
 
 
+def test_standard_input_is_one_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["load", "-", "-"]) == 2
+    assert "-: standard input is one file\n  next: name the other files" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
 def test_a_full_disk_below_stdout_is_reported_like_any_other_error(
     file: Path, fategen: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -58,6 +58,10 @@ def test_a_tag_tells_which_settings_gave_it(one: str, tag: str, values: set[str]
     assert plan_of(one).target("one").settings_of(tag) == values
 
 
+def test_a_tag_that_another_pattern_gives_too_is_written_once() -> None:
+    assert plan_of('tags: ["${tag}", latest], ', tag="latest").target("one").tags == ("p/one:latest",)
+
+
 def test_a_line_has_more_groups() -> None:
     plan = plan_of(more="groups: {few: [two, tools]}\n")
     assert [target.name for target in plan.select(["few"])] == ["tools", "two"]
@@ -69,7 +73,8 @@ def test_a_line_has_more_groups() -> None:
         ('tags: ["a b"], ', "", '2.2.yaml:7: "a b" is not a tag'),
         ('tags: ["${tga}"], ', "", '2.2.yaml:7: "${tga}" is not a tag'),
         ("tags: [-a], ", "", '.env: TAG: p/one:-a, a tag of one: it must not begin with "-"'),
-        ('tags: [a, "a"], ', "", "2.2.yaml:7: image one: the tag p/one:a is that of image one too"),
+        ('tags: [a, "a"], ', "", "2.2.yaml:7: one: a is listed twice"),
+        (f"repository: {'x' * 254}, ", "", ".env: PREFIX: p/xxx"),
         ("repository: A/b, ", "", '2.2.yaml:7: "A/b" is not a repository'),
         ("repository: a//b, ", "", '2.2.yaml:7: "a//b" is not a repository'),
         ("repository: two, ", "", "2.2.yaml:8: image two: the tag p/two:2.2.0-release is that of image one too"),

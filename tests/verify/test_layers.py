@@ -118,6 +118,8 @@ def test_compression_that_is_cut_is_refused(pack: Callable[[bytes], bytes]) -> N
         (member("pax", b"99 path=x\n", kind=b"x"), "a pax header is malformed"),
         (member("pax", b"7 path\n", kind=b"x"), "a pax header has a record without a value"),
         (pax(size="-1") + head(), "the size of an entry is '-1'"),
+        (pax(path="x" * 4097) + head(), "a path has more than 4,096 bytes"),
+        (pax(linkpath="x" * 4097) + head(kind=b"2"), "a path has more than 4,096 bytes"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -136,8 +138,9 @@ def test_a_bomb_is_inflated_piece_by_piece_and_stopped() -> None:
     assert listed(tar({"a": b"1"}), most_bytes=2048) and refused(tar({"a": b"1"}), most_bytes=2047)
 
 
-def test_entries_without_end_are_refused() -> None:
-    assert "more than 3 entries" in refused(tar(dict.fromkeys("01234", b"")), most_entries=3)
+@pytest.mark.parametrize("limits", [{"most_entries": 3}, {"most_memory": 1000}])
+def test_entries_without_end_are_refused(limits: dict[str, int]) -> None:
+    assert "more names than fit into memory" in refused(tar(dict.fromkeys("01234", b"")), **limits)
 
 
 FILE = Entry("file", 0o644, 0, 0, 1, "")
@@ -152,7 +155,7 @@ def image(files: Listing) -> Content:
     return Content(parse_settings(b"{}"), files, 0)
 
 
-SMALL, PRIVATE = FILE._replace(mode=0o600), DIRECTORY._replace(mode=0o700)
+SMALL, PRIVATE, LINK = FILE._replace(mode=0o600), DIRECTORY._replace(mode=0o700), link("/e")
 
 
 @pytest.mark.parametrize(
@@ -164,8 +167,11 @@ SMALL, PRIVATE = FILE._replace(mode=0o600), DIRECTORY._replace(mode=0o700)
          {"/d": DIRECTORY, "/d/new": FILE}),
         ({"/d": DIRECTORY, "/d/f": FILE}, {"/d": FILE}, {"/d": FILE}),
         ({"/d": DIRECTORY, "/d/f": FILE}, {"/d": PRIVATE}, {"/d": PRIVATE, "/d/f": FILE}),
+        ({}, {"/d/e/f": FILE}, {"/d/e/f": FILE, "/d/e": DIRECTORY, "/d": DIRECTORY}),
+        ({"/d/f": FILE}, {"/d": LINK}, {"/d": LINK}),
     ],
-    ids=["a file", "a whiteout", "an opaque directory", "a file for a directory", "a directory that comes again"],
+    ids=["a file", "a whiteout", "an opaque directory", "a file for a directory", "a directory that comes again",
+         "directories that the tar leaves out", "a link for such a directory"],
 )  # fmt: skip
 def test_a_later_layer_covers_an_earlier_one(lower: Listing, upper: Listing, files: Listing) -> None:
     assert overlaid([lower, upper]) == files
@@ -190,7 +196,7 @@ def test_a_link_that_leads_nowhere_finds_nothing(files: Listing) -> None:
 
 def test_settings_are_those_of_the_config_and_the_defaults_are_dockers() -> None:
     config: dict[str, object] = {
-        "config": {"Env": ["A=1=2"], "ExposedPorts": {"2/tcp": {}, "1/tcp": {}}, "Cmd": None, "Labels": {"l": "v"}}
+        "config": {"Env": ["A=1=2"], "ExposedPorts": {"2": {}, "1/tcp": {}}, "Cmd": None, "Labels": {"l": "v"}}
     }
     settings = parse_settings(json.dumps(config).encode())
     assert (settings.environment, settings.ports, settings.labels) == ({"A": "1=2"}, ("1/tcp", "2/tcp"), {"l": "v"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,7 @@ from generator.docker.engine import asking
 from generator.docker.process import find_docker
 from generator.errors import InputError, Problem, did_you_mean
 from generator.progress import Bar, say
-from generator.stdio import show
+from generator.stdio import flush, show, stdout_bytes
 
 if TYPE_CHECKING:
     from generator.registry.fetch import Fetch
@@ -126,7 +125,7 @@ def command(
     piped = str(output) == "-"
     if piped and with_loader:
         raise InputError(Problem("--with-loader", "writes files next to the bundle: it cannot be combined with -o -"))
-    if piped and sys.stdout.isatty():
+    if piped and stdout_bytes().isatty():
         hint = "fategen bundle save -o - | ssh HOST fategen bundle load -"
         raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is binary data"), hint=hint)
     if output and not piped:
@@ -189,7 +188,7 @@ def command(
         with Bar("saving", quiet) as bar:
             result = save(
                 layouts,
-                sys.stdout.buffer if piped else output,
+                stdout_bytes() if piped else output,
                 name=title,
                 bases=base_indexes,
                 files=contents,
@@ -198,7 +197,7 @@ def command(
                 fetching=fetching,
             )
             if piped:
-                sys.stdout.flush()
+                flush()
     if before not in (None, result.root):
         what = f"another bundle (root digest {short_root(before)})" if before else "no bundle"
         say(f"replaced {output}, which was {what}")
