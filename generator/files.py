@@ -82,8 +82,15 @@ def lock(path: Path, when_busy: Callable[[], object] = lambda: None) -> Iterator
 
 @contextlib.contextmanager
 def disk_errors(path: Path, hint: str = FREE_SPACE) -> Iterator[None]:
-    """Turn an OSError of the block into an EngineError that names ``path``, a file or a directory."""
+    """Turn an OSError of the block into an EngineError that names ``path``, a file or a directory.
+
+    ``hint`` is for a disk that is full, or fails.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            hint = "check its owner and permissions"
+        elif error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.EROFS):
+            hint = "choose another place"
         raise EngineError(f"{path} cannot be written: {error.strerror}", hint=hint) from error

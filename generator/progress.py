@@ -30,8 +30,14 @@ def say(text: str) -> None:
 
     If stderr takes nothing any more (nobody reads the pipe, its disk is full), the command goes on without messages.
     """
+    text = fold(text, _columns()) if sys.stderr.isatty() else text
+    _write(f"\r\x1b[K{text}\n" if Bar.on_screen else f"{text}\n")
+
+
+def _write(text: str) -> None:
     try:
-        print(fold(text, _columns()) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+        sys.stderr.write(text)
+        sys.stderr.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
@@ -52,6 +58,8 @@ def displayable(text: str) -> str:
 
 class Bar:
     """One line while it lasts: what is done, bytes, rate and time left; nothing if there is no terminal."""
+
+    on_screen = False
 
     def __init__(self, verb: str, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._verb = verb
@@ -76,15 +84,13 @@ class Bar:
         if done and now - self._start >= 1:
             parts += [f"{human(int(rate))}/s", *([f"{duration((total - done) / rate)} left"] if total else [])]
         parts.append(f"{kind} {digest[:12]}" if digest else kind)
-        self._write(shorten("  ".join(parts), _columns() - 1))
-
-    def _write(self, line: str) -> None:
-        sys.stderr.write(f"\r\x1b[K{displayable(line)}")
-        sys.stderr.flush()
+        Bar.on_screen = True
+        _write(f"\r\x1b[K{displayable(shorten('  '.join(parts), _columns() - 1))}")
 
     def __exit__(self, *_: object) -> None:
         if self._shown:
-            self._write("")
+            Bar.on_screen = False
+            _write("\r\x1b[K")
 
 
 def _columns() -> int:

@@ -121,9 +121,7 @@ def signals_deferred(note: str) -> Iterator[list[int]]:
         if came and time.monotonic() > again:
             raise KeyboardInterrupt(signal.Signals(number).name)
         if not came:
-            # the terminal may be what went away
-            with contextlib.suppress(OSError):
-                say(note)
+            say(note)
             again = time.monotonic() + 1
         came.append(number)
 

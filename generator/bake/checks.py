@@ -6,6 +6,7 @@ A check looks at one thing and gives a ``Check``: the row that the doctor prints
 from __future__ import annotations
 
 import contextlib
+import os
 import posixpath
 import re
 import shlex
@@ -166,6 +167,8 @@ def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator
         directory = build.workspace.project.root / source.location
         if not directory.is_dir():
             wrong = "is not a directory"
+        elif not os.access(directory, os.R_OK | os.X_OK):
+            wrong = "cannot be read: check its owner and permissions"
         elif not any(directory.iterdir()):
             wrong = "is empty: a checkout is expected"
         else:
@@ -359,7 +362,7 @@ def several_loaded(build: Build, facts: Facts) -> Target | None:
 def create_command(plan: Plan) -> str:
     """The command that makes a builder which can do everything, at this site."""
     options = []
-    if re.match(r"^(localhost|127\.\d+\.\d+\.\d+)(:\d+)?(/|$)", plan.settings.prefix):
+    if re.match(r"(?i)(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?(/|$)", plan.settings.prefix):
         # a builder in a container has a loopback interface of its own
         options.append("network=host")
     if plan.settings.base_registry:

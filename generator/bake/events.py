@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from generator.text import timestamp
+from generator.text import printable, timestamp
 
 TAIL = 2000
 """Log lines of a step that are kept: a failure's cause is somewhere in them."""
@@ -88,6 +88,8 @@ class StepEvent:
     text: str = ""
 
 
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
+"""Escape sequences of a terminal (ECMA-48): colours, cursor movements, titles."""
 _NAME = re.compile(r"^\[([^\]]+)\] (.*)$", re.DOTALL)
 _SHOWN_LINE = re.compile(r"^ *(\d+) \| >>> (.*)$")
 _PLATFORM = re.compile(r"^(?:linux|windows|darwin|freebsd|wasi?|wasip1|js)/[a-z0-9_]+(?:/v\d+)?(?:->\S+)?$")
@@ -218,7 +220,9 @@ class Reader:
 
     def _logged(self, step: Step, line: bytes) -> StepEvent:
         # what a progress bar overwrote with carriage returns is gone on a terminal too
-        text = self._redact(line.rstrip(b"\r").rsplit(b"\r", 1)[-1].decode("utf-8", "replace"))
+        shown = line.rstrip(b"\r").rsplit(b"\r", 1)[-1].decode("utf-8", "replace")
+        # a tool's colours, and what else would move a cursor
+        text = printable(self._redact(_CONTROL.sub("", shown)).expandtabs())
         step.tail.append(text)
         return StepEvent("log", step, text)
 

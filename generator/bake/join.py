@@ -27,8 +27,9 @@ from generator.registry.publish import Publication, Published, Publisher, movabl
 from generator.text import printable
 from generator.workspace import Workspace
 
-VERSION = 1
-_RELEASE = ("release", "prefix", "tag", "settings")
+VERSION = 2
+_PUBLISHED = "published"
+_RELEASE = ("release", "prefix", "tag", "settings", "base")
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,32 @@ def source_commits(context: BakeContext) -> dict[str, str]:
     return commits
 
 
-def write_digests(path: Path, workspace: Workspace, commits: Mapping[str, str], built: Sequence[Built]) -> list[str]:
-    """Writes what this machine uploaded, and of which sources; returns what ``join`` needs from other files."""
+def write_digests(
+    path: Path, workspace: Workspace, commits: Mapping[str, str], built: Sequence[Built], published_base: bool = False
+) -> list[str]:
+    """Writes what this machine uploaded, and of which sources; returns what ``join`` needs from other files.
+
+    ``published_base``: the components stand on the published base images, which ``join`` leaves as they are.
+    """
     images = [
         {"image": image.image, "digest": image.digest, "platforms": list(image.platforms)}
         for image in built
         if image.references
     ]
-    content = {"version": VERSION, **_release(workspace), "sources": dict(commits), "images": images}
+    release = {**_release(workspace), "base": _PUBLISHED if published_base else "built"}
+    content = {"version": VERSION, **release, "sources": dict(commits), "images": images}
     with disk_errors(path.parent):
         write_atomically(path, json.dumps({**content, "checksum": _checksum(content)}, indent=2) + "\n")
     uploaded = {(image.image, platform) for image in built for platform in image.platforms}
-    return [f"{image} for {platform}" for image, platform in sorted(_everything(workspace.plan) - uploaded)]
+    expected = _everything(workspace.plan, release["base"])
+    lacking: dict[str, list[str]] = {}
+    for image, platform in sorted(expected - uploaded):
+        lacking.setdefault(platform, []).append(image)
+    everything = {platform: sum(platform == other for _, other in expected) for platform in lacking}
+    return [
+        f"{'all images' if len(images) == everything[platform] else ', '.join(images)} for {platform}"
+        for platform, images in lacking.items()
+    ]
 
 
 def join(
@@ -94,10 +109,11 @@ def join(
     Raises InputError with everything that is missing, doubled, stale, edited or of another project; RegistryError;
     EngineError.
     """
-    uploads = _checked(workspace, files)
+    base, uploads = _checked(workspace, files)
     publications: list[Publication] = []
     problems: list[Problem] = []
-    for target in (target for target in workspace.plan.targets if target.is_pushed):
+    images = {image for image, _ in _everything(workspace.plan, base)}
+    for target in (target for target in workspace.plan.targets if target.name in images):
         try:
             publications.append(_publication(registry, target, [u for u in uploads if u.image == target.name]))
         except InputError as error:
@@ -137,12 +153,17 @@ def _checksum(content: Mapping[str, object]) -> str:
 # the files
 
 
-def _checked(workspace: Workspace, paths: Sequence[Path]) -> list[Uploaded]:
-    """What the files have: they fit this project and each other, and have every image and platform of the plan once."""
+def _checked(workspace: Workspace, paths: Sequence[Path]) -> tuple[str, list[Uploaded]]:
+    """What the files have: they fit this project and each other, and have every image and platform of the plan once.
+
+    The first value says whether base images were built or are those that are published.
+    """
     problems: list[Problem] = []
     files = []
-    for path in paths:
+    for number, path in enumerate(paths):
         try:
+            if path.resolve() in [other.resolve() for other in paths[:number]]:
+                raise InputError(Problem(str(path), "is given twice"))
             files.append(_read(path))
         except InputError as error:
             problems += error.problems
@@ -150,27 +171,33 @@ def _checked(workspace: Workspace, paths: Sequence[Path]) -> list[Uploaded]:
     for file in files:
         problems += _of_another_project(file, expected)
     problems += _other_sources(files)
+    bases = [file.release["base"] for file in files]
+    if len({*bases}) > 1:
+        other = files[bases.index(_PUBLISHED)].file
+        problems.append(Problem(other, "was built with --published-base, and others were not"))
     uploads = [image for file in files for image in file.images]
     if not problems:
-        problems += _not_once(workspace.plan, uploads)
+        problems += _not_once(_everything(workspace.plan, bases[0]), uploads)
     if problems:
         raise InputError(
             problems, hint="no tag was written; on each machine: fategen bake all --push --platform P --digests FILE"
         )
-    for name, commit in files[0].sources.items():
+    for name, commit in sorted({item for file in files for item in file.sources.items()}):
         say(f"{name}: commit {commit[:12]}")
-    return uploads
+    return bases[0], uploads
 
 
 def _read(path: Path) -> DigestsFile:
     where = "the file"
     try:
-        content = fields(parse(path.read_bytes()), where, ("version", "checksum", "images", "sources", *_RELEASE))
-        checksum = text(content.pop("checksum"), "checksum")
-        if content["version"] != VERSION:
+        document = parse(path.read_bytes())
+        version = fields(document, where, ("version",))["version"]
+        if version != VERSION:
             raise InputError(
                 Problem(str(path), f"was written by another version of fategen (this one reads {VERSION})")
             )
+        content = fields(document, where, ("checksum", "images", "sources", *_RELEASE))
+        checksum = text(content.pop("checksum"), "checksum")
         if checksum != _checksum(content):
             raise InputError(Problem(str(path), "was edited or damaged: its checksum does not match"))
         sources = {printable(name): commit for name, commit in fields(content["sources"], "sources", ()).items()}
@@ -212,15 +239,15 @@ def _other_sources(files: Sequence[DigestsFile]) -> Iterator[Problem]:
                 yield Problem(file.file, f"was built from {name} at {commit[:12]}, {by} from {first[:12]}")
 
 
-def _everything(plan: Plan) -> set[tuple[str, str]]:
-    """Every image of a release, with each of its platforms."""
-    return {(target.name, platform) for target in plan.targets if target.is_pushed for platform in target.platforms}
+def _everything(plan: Plan, base: str) -> set[tuple[str, str]]:
+    """Every image of a release, with each of its platforms; base images too, unless they are published already."""
+    pushed = [t for t in plan.targets if t.is_pushed and not (base == _PUBLISHED and t.kind == "base")]
+    return {(target.name, platform) for target in pushed for platform in target.platforms}
 
 
-def _not_once(plan: Plan, uploads: Sequence[Uploaded]) -> Iterator[Problem]:
-    """Every image and platform of the plan that is in no file or in two, and what is not in the plan."""
+def _not_once(expected: set[tuple[str, str]], uploads: Sequence[Uploaded]) -> Iterator[Problem]:
+    """Every image and platform that is expected and in no file or in two, and what is not expected."""
     where: dict[tuple[str, str], str] = {}
-    expected = _everything(plan)
     for upload in uploads:
         for platform in upload.platforms:
             key = upload.image, platform

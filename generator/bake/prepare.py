@@ -225,7 +225,8 @@ def make_environment(
                 env.setdefault(name.lower(), stray)
         elif stray is not None and stray != value:
             expected = f".env says {name}={value}" if value else f".env does not set {name}"
-            notes.append(f"{name}={stray} in the environment is ignored: {expected}; use --set {name}=…")
+            # its value may be a secret of something else
+            notes.append(f"{name} in the environment is ignored: {expected}; use --set {name}=…")
         env[name] = value
     for name in [name for name in env if name.startswith("BUILDX_BAKE_") or name in _CHANGE_THE_BUILD]:
         del env[name]

@@ -164,7 +164,10 @@ def make_view(job: Job, *, quiet: bool = False, verbose: bool = False) -> View:
         return View(job, (lambda _: None) if quiet else say, verbose=verbose)
     from rich.console import Console
 
-    return LiveView(job, Console(stderr=True), keep=not sys.stdout.isatty())
+    console = Console(stderr=True)
+    if not console.is_interactive or console.is_dumb_terminal:
+        return View(job, say)
+    return LiveView(job, console, keep=not (sys.stdout and sys.stdout.isatty()))
 
 
 class Row(NamedTuple):

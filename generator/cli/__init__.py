@@ -66,6 +66,9 @@ def main() -> None:
             return cli(prog_name="fategen", standalone_mode=False)
         except click.exceptions.Abort:
             raise KeyboardInterrupt from None
+        except SystemExit:
+            # click's answer to a pipe that nobody reads any more; nothing else here exits by itself
+            raise BrokenPipeError from None
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             return error.exit_code
@@ -80,9 +83,10 @@ def main() -> None:
     if config := os.environ.get("DOCKER_CONFIG"):
         # as the caller means it: docker is started in the project's directory
         os.environ["DOCKER_CONFIG"] = str(Path(config).absolute())
-    if sys.argv[1:2] in (["-C"], ["--directory"]):
+    if option := re.match(r"(?:-C|--directory$|--directory=)(.*)", " ".join(sys.argv[1:2])):
         # before the command, as for git and make
-        sys.argv[1:] = [*sys.argv[3:], *sys.argv[1:3]]
+        words = 2 if option[1] else 3
+        sys.argv[1:] = [*sys.argv[words:], *sys.argv[1:words]]
     if "help" in sys.argv[1:3]:
         sys.argv.remove("help")
         sys.argv.append("--help")

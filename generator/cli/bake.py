@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os.path
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -80,6 +81,10 @@ def command(
         raise InputError(Problem("--digests", "works only with --push: FILE lists the uploaded images"))
     if digests and not digests.parent.is_dir():
         raise InputError(Problem("--digests", f"{digests.parent} is not a directory"))
+    if digests and (str(digests) == "-" or os.path.lexists(digests)):
+        # the images of an earlier file have no other name
+        wrong = "is not a file name" if str(digests) == "-" else "exists"
+        raise InputError(Problem("--digests", f"{digests} {wrong}"), hint="choose another file name, or delete it")
     if within and not verify:
         raise InputError(Problem("--within", "works only with --verify, which starts the services"))
     output: Output = "push" if push else "load" if load else "none"
@@ -115,9 +120,9 @@ def command(
         begun = time.monotonic()
         built = bake(context, partial(_verify, context, output_format, within) if verify else None)
         if digests:
-            lacking = write_digests(digests, workspace, commits, built)
-            others = f" together with files for {', '.join(lacking)}" if lacking else ""
-            say(f"uploaded without tags; publish it{others}: fategen join {digests} …")
+            lacking = write_digests(digests, workspace, commits, built, options.published_base)
+            needed = f"; still needed: {'; '.join(lacking)}" if lacking else ""
+            say(f"uploaded without tags{needed}\nto publish: fategen join {digests}{' …' if lacking else ''}")
         elif push and not quiet:
             for state, said in (("pushed", "pushed to"), ("was there", "already in")):
                 shown = [name.removeprefix(f"{prefix}/") for b in built if b.state == state for name in b.references]

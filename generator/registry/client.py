@@ -285,7 +285,8 @@ class Registries:
     ) -> None:
         self._how = environment, insecure, authorities
         self._opened: dict[str, Registry | RegistryError] = {}
-        self._lock = threading.Lock()
+        # a registry that does not answer must not keep the others waiting
+        self._locks: dict[str, threading.Lock] = {}
         self._stopped = threading.Event()
 
     def of(self, reference: Reference) -> Registry:
@@ -294,7 +295,7 @@ class Registries:
         Raises RegistryError, the same one for all its images; EngineError if a credential helper does not answer.
         """
         host = reference.full.domain
-        with self._lock:
+        with self._locks.setdefault(host, threading.Lock()):
             if host not in self._opened:
                 access = access_to(host, *self._how)
                 try:

@@ -107,8 +107,7 @@ class Publisher:
         """digest of a blob -> a repository that has it"""
         self._uploads = OpenUploads(state / UPLOADS)
         self._lock = threading.Lock()
-        self._done = 0
-        self._total = sum({blob.digest: blob.size for p in publications for blob in p.contents.blobs}.values())
+        self._done = self._total = 0
 
     def publish(self, movable: Callable[[str], bool], if_taken: str = "") -> tuple[Published, ...]:
         """Checks the tags, uploads, writes the tags.
@@ -190,6 +189,7 @@ class Publisher:
         with workers(AT_ONCE) as pool:
             uploads = [p for p, missing in zip(readable, pool.map(self._missing, readable), strict=True) if missing]
         self._find_absent(uploads)
+        self._total = sum({blob.digest: blob.size for p in uploads for blob in p.contents.blobs}.values())
         sent = {}
         for publication in uploads:
             try:

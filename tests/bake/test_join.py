@@ -89,10 +89,37 @@ def release(registry: Loopback, project_dir: Path, tmp_path: Path) -> Release:
 
 
 def test_what_other_files_must_have_is_every_image_and_platform_that_this_one_lacks(release: Release) -> None:
-    built = [release.upload("roll", AMD), release.upload("egg", AMD)]
+    built = [release.upload(name, AMD) for name in ("roll", "egg", "proxy", "federation", "python")]
     lacking = write_digests(release.directory / "amd64.json", release.workspace, COMMITS, built)
-    assert {"roll for linux/arm64", "base-image for linux/amd64"} <= set(lacking)
-    assert not {"roll for linux/amd64", "egg for linux/amd64", "mysql for linux/amd64"}.intersection(lacking)
+    assert lacking == ["base-image, fateboard, meta-service for linux/amd64", "all images for linux/arm64"]
+
+
+def test_components_on_published_base_images_are_joined_without_these(release: Release) -> None:
+    def file(platform: str, published_base: bool) -> Path:
+        targets = [t for t in release.workspace.plan.targets if t.kind == "component" and platform in t.platforms]
+        path = release.directory / f"{platform[6:]}-{published_base}.json"
+        built = [release.upload(t.name, platform) for t in targets]
+        assert bool(write_digests(path, release.workspace, COMMITS, built, published_base))
+        return path
+
+    with pytest.raises(InputError, match="was built with --published-base, and others were not"):
+        release.join(file(AMD, True), file(ARM, False))
+    release.join(file(AMD, True), file(ARM, True))
+    assert "roll" in release.tagged and "base-image" not in release.tagged
+
+
+def test_a_file_that_is_given_twice_is_told(release: Release) -> None:
+    file = release.machine(AMD)
+    with pytest.raises(InputError) as refused:
+        release.join(file, file)
+    assert [problem.message for problem in refused.value.problems] == ["is given twice"]
+
+
+def test_the_sources_of_all_files_are_listed(release: Release, capsys: pytest.CaptureFixture[str]) -> None:
+    arm = release.machine(ARM)
+    release.commits = {"lmdb-safe": "3" * 40, **COMMITS}
+    release.join(arm, release.machine(AMD))
+    assert "lmdb-safe: commit 333333333333\n" in capsys.readouterr().err
 
 
 def test_the_indexes_are_those_that_buildkit_writes(release: Release) -> None:
@@ -156,8 +183,8 @@ def test_an_edited_file_is_refused(release: Release, edit: dict[str, object]) ->
 
 def signed(**changes: object) -> str:
     """A file whose checksum is right, whatever it says."""
-    content = {"version": 1, "release": "1", "prefix": "p", "tag": "t", "settings": "s", "sources": {}, "images": []}
-    content |= changes
+    release = {"release": "1", "prefix": "p", "tag": "t", "settings": "s", "base": "built"}
+    content = {"version": 2, **release, "sources": {}, "images": [], **changes}
     return json.dumps({**content, "checksum": sha256(json.dumps(content, sort_keys=True).encode())})
 
 
@@ -168,7 +195,7 @@ NO_FILE, NOTHING = "is not a file of", {"digest": "sha256:" + "0" * 64, "platfor
     ("text", "words"),
     [
         *((text, NO_FILE) for text in ("", "[]", "{}", "[" * 200_000, '{"checksum": 1}')),
-        (signed(version=2), "was written by another version"),
+        (signed(version=3), "was written by another version"),
         (signed(sources=[1]), NO_FILE),
         (signed(sources={"\x1b[2J": 1}), NO_FILE),
         (signed(images=[{**NOTHING, "image": ["roll"]}]), NO_FILE),

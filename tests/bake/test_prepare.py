@@ -51,8 +51,8 @@ def test_paths_outside_of_the_project(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("TAG", "TAG=evil in the environment is ignored: .env says TAG=1; use --set TAG=…"),
-        ("CACHE_TO", "CACHE_TO=evil in the environment is ignored: .env does not set CACHE_TO; use --set CACHE_TO=…"),
+        ("TAG", "TAG in the environment is ignored: .env says TAG=1; use --set TAG=…"),
+        ("CACHE_TO", "CACHE_TO in the environment is ignored: .env does not set CACHE_TO; use --set CACHE_TO=…"),
     ],
 )
 def test_a_stray_variable_is_ignored_and_told(plan: Plan, name: str, said: str) -> None:

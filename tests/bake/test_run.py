@@ -154,6 +154,12 @@ def test_a_letter_that_two_chunks_share_stays_whole_whatever_the_other_stream_sa
     assert [event.text for event in fed(lines)[1] if event.kind == "log"] == ["warning", "größer", "gr�", "gr�"]
 
 
+def test_what_would_colour_or_move_a_terminal_is_left_out() -> None:
+    name = "[egg 1/2] RUN x"
+    lines = [vertex(name, started=AT.format(1)), log(name, "\x1b[31mred\x1b[0m\tx\x1b]0;title\x07\x1b[2J\x07!\n")]
+    assert [event.text for event in fed(lines)[1] if event.kind == "log"] == ["red     x?!"]
+
+
 @pytest.mark.parametrize("note", ["{odd words of buildx", "{", "{\n  odd", "{\n  odd\n}", '{"cut": '])
 def test_a_note_that_looks_like_json_hides_nothing_behind_it(note: str) -> None:
     name = "[egg 1/2] RUN x"

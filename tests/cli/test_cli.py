@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -105,6 +106,18 @@ def test_render_says_which_image_it_leaves_out_and_why(run: Run, project_dir: Pa
     code, out, err = run("render")
     assert (code, "dockerfiles/python/" in out) == (0, False)
     assert "python is not rendered: no linux/riscv64: it is built only for linux/amd64\n" in err
+
+
+def test_a_reader_of_the_result_that_goes_away_ends_a_command_as_a_pipe_does(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    pipe = os.fdopen(writer, "w", encoding="utf-8", buffering=1)
+    with contextlib.suppress(BrokenPipeError), pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", pipe)
+        code, _, _ = run("images")
+    assert code == 141
 
 
 def test_check_lists_every_missing_changed_and_stale_file_and_writes_nothing(run: Run, project_dir: Path) -> None:

@@ -47,6 +47,15 @@ def test_a_registry_s_own_helper_comes_before_that_of_all_and_both_before_what_i
     assert find_login(config, host, {}) == Login(f"docker-credential-{asked}", "s")
 
 
+def test_the_login_in_the_environment_comes_before_all_others() -> None:
+    config = {"auths": {"h.example.com": auth("file", "x")}, "credsStore": "gone"}
+    environment = {"DOCKER_AUTH_CONFIG": json.dumps({"auths": {"h.example.com": auth("ci", "token")}})}
+    assert find_login(config, "h.example.com", environment) == Login("ci", "token")
+    del config["credsStore"]
+    for other in ("{", "[]", '{"auths": {"other.example.com": {}}}'):
+        assert find_login(config, "h.example.com", {"DOCKER_AUTH_CONFIG": other}) == Login("file", "x")
+
+
 def test_an_identity_token_comes_before_a_password() -> None:
     config = {"auths": {"h.example.com": {**auth("me", ""), "identitytoken": "renews"}}}
     login = find_login(config, "h.example.com", {})

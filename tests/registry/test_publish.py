@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
@@ -173,6 +175,17 @@ def test_a_tag_is_written_after_a_transient_error(
     publish(registry, release("1"), tmp_path)
     assert tags(registry) == digests(release("1")) and len(registry.slept) == 2
     assert f"{status} DENIED: tag is immutable; trying again in 0.5 s" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_a_message_that_stderr_does_not_take_does_not_end_the_tag_loop(
+    registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.lies.append(refusing(503, "b", times=1))
+    with Path("/dev/full").open("wb", buffering=0) as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", io.TextIOWrapper(full, write_through=True))
+        publish(registry, release("1"), tmp_path)
+    assert tags(registry) == digests(release("1")) and not (tmp_path / JOURNAL).exists()
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -186,6 +187,16 @@ def test_who_was_stopped_asks_for_nothing_more(registry: Loopback) -> None:
     with pytest.raises(Stopped):
         client.has_blob("a", sha256(b""))
     assert registry.asked == before
+
+
+def test_a_registry_that_does_not_answer_keeps_no_other_waiting(registry: Loopback) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+        registries = Registries({"DOCKER_CONFIG": "/nonexistent", "HOME": "/"})
+        waiting = pool.submit(registries.of, parse_reference(f"127.0.0.1:{silent.getsockname()[1]}/a:1"))
+        connection, _ = silent.accept()
+        assert registries.of(parse_reference(f"{registry.host}/fate/roll:1")) and not waiting.done()
+        registries.stop()
+        connection.close()
 
 
 def test_registries_that_were_stopped_give_no_client(registry: Loopback) -> None:

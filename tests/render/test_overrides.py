@@ -123,7 +123,7 @@ def test_nothing_is_copied_where_one_name_is_wrong_or_there_already(project_dir:
 def test_where_the_disk_refuses_it_is_said(project_dir: Path, override: Run) -> None:
     put(project_dir, "templates")
     code, _, said = override("egg")
-    assert (code, f"cannot write {project_dir / 'templates'}" in said) == (3, True)
+    assert (code, f"{project_dir / 'templates'}" in said, "cannot be written: Not a dir" in said) == (3, True, True)
 
 
 def test_all_or_none_are_copied_where_the_disk_is_full(
