@@ -41,7 +41,7 @@ def comment(text: str) -> str:
 
 def dockerfile_json(items: Sequence[str]) -> str:
     """The exec form of CMD and ENTRYPOINT: a JSON list on one line. Raises ValueError for what is no list of texts."""
-    return json.dumps(list(_listed(items)), ensure_ascii=False)
+    return json.dumps(list(_command(items)), ensure_ascii=False)
 
 
 def sed_pattern(text: str) -> str:
@@ -56,10 +56,20 @@ def sed_text(text: str) -> str:
 
 def shell_words(words: Sequence[str]) -> str:
     """A list of texts as words of a shell. Raises ValueError for anything else, and for no words."""
-    return " ".join(shlex.quote(word) for word in _listed(words))
+    return " ".join(shlex.quote(word) for word in _command(words))
 
 
-FILTERS: dict[str, Callable[..., str]] = {
+def text_list(items: Sequence[str]) -> Sequence[str]:
+    """The same list. Raises ValueError for a text, whose letters would be taken for the list, and for other values."""
+    if isinstance(items, str):
+        raise ValueError(f"{items!r} is text; expected a list: [{', '.join(items.split())}]")
+    for item in items:
+        if not isinstance(item, str):
+            raise ValueError(f"{item!r} is not text")
+    return items
+
+
+FILTERS: dict[str, Callable[..., str | Sequence[str]]] = {
     "hcl": quote,
     "hcl_list": string_list,
     "comment": comment,
@@ -67,18 +77,13 @@ FILTERS: dict[str, Callable[..., str]] = {
     "sed_pattern": sed_pattern,
     "sed_text": sed_text,
     "shell_words": shell_words,
+    "text_list": text_list,
 }
 """What templates call them."""
 
 
-def _listed(words: Sequence[str]) -> Sequence[str]:
-    """Raises ValueError for a text, whose letters would be taken for the list, for no words and for other values."""
-    if isinstance(words, str):
-        raise ValueError(f"{words!r} is text; expected a list: [{', '.join(words.split())}]")
-    for word in words:
-        if not isinstance(word, str):
-            raise ValueError(f"{word!r} is not text")
-    if not words:
+def _command(words: Sequence[str]) -> Sequence[str]:
+    if not text_list(words):
         raise ValueError("a command needs at least one word")
     return words
 

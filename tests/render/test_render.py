@@ -101,10 +101,47 @@ def test_a_pin_reaches_the_shell_as_it_is(project_1_11: Path, old: str, new: str
     assert said in "".join(load(Project(project_1_11)).tree.values())
 
 
-def test_a_text_where_a_list_is_meant_is_told(project_1_11: Path) -> None:
-    put_catalogue(project_1_11, "1.11", "[hmac_sha1]", "hmac_sha1")
-    with pytest.raises(InputError, match="'hmac_sha1' is text; expected a list"):
-        load(Project(project_1_11))
+@pytest.mark.parametrize(
+    ("release", "old", "new"),
+    [
+        ("1.11.4", "drop-npm: [hmac_sha1]", "drop-npm: hmac_sha1"),
+        ("1.11.4", "packages: [strace]", "packages: strace"),
+        (
+            "1.8.0",
+            "only-nn: [tensorflow, torch, torch-model-archiver, torchvision, pytorch-lightning]",
+            "only-nn: torch",
+        ),
+        (
+            "2.2.0",
+            "npm-workspaces: [fate-board, fate-tools, fate-ui-component, fate-visualization]",
+            "npm-workspaces: fate-board",
+        ),
+    ],
+)
+def test_a_text_where_a_list_is_meant_is_told(project_dir: Path, release: str, old: str, new: str) -> None:
+    put(project_dir, ".env", f"PREFIX=a\nBASE_TAG=1\nTAG=1\nFATE_VERSION={release}\n")
+    put_catalogue(project_dir, release.rpartition(".")[0], old, new)
+    text = new.partition(": ")[2]
+    assert f": '{text}' is text; expected a list: [{text}]" in rendering(project_dir)
+
+
+def test_a_text_that_a_template_gives_as_a_list_is_told_with_its_place(project_dir: Path) -> None:
+    text = (
+        '# {{ header }}\n{% import "macros.j2" as m %}{{ m.apt_stage() }}\n{{ m.apt_install("curl git", "debian") }}\n'
+    )
+    put(project_dir, f"templates/{PYTHON}", text)
+    said = f"templates/{PYTHON}:3: 'curl git' is text; expected a list: [curl, git] (in packaged templates/macros.j2:"
+    assert rendering(project_dir).startswith(said)
+
+
+def test_no_packages_at_all_are_no_error(project_1_11: Path) -> None:
+    put_catalogue(project_1_11, "1.11", "packages: [strace]", "packages: []")
+    assert "    apt-install\n" in load(Project(project_1_11)).tree["dockerfiles/eggroll/Dockerfile"]
+
+
+def test_a_package_reaches_the_shell_as_it_is(project_1_11: Path) -> None:
+    put_catalogue(project_1_11, "1.11", "packages: [strace]", 'packages: ["strace=6.*", g++]')
+    assert " apt-install 'strace=6.*' g++\n" in load(Project(project_1_11)).tree["dockerfiles/eggroll/Dockerfile"]
 
 
 def test_a_tag_of_another_line_is_a_warning(project_1_11: Path) -> None:
