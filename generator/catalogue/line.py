@@ -507,11 +507,19 @@ def read_root(text: str, name: str, other: Callable[[str], str | None], extendin
 
     ``extending`` are the files that extend this one.
     """
+    return _read_root(text, name, other, extending)[0]
+
+
+def _read_root(
+    text: str, name: str, other: Callable[[str], str | None], extending: tuple[str, ...]
+) -> tuple[Node, dict[str, list[str]]]:
+    """The root, and the entries with a matrix in it, by the names that each became."""
     root = parse_yaml(text, name)
     pairs = root.raw.value if isinstance(root.raw, MappingNode) else []
-    for key_node, value in pairs:
-        if key_node.value in ("images", "bases"):
-            expand_matrix(value, root.problems, NAMES)
+    sections = [value for key_node, value in pairs if key_node.value in ("images", "bases")]
+    matrices: dict[str, list[str]] = {}
+    for section in sections:
+        matrices |= expand_matrix(section, root.problems, NAMES)
     for pair in pairs:
         extended = pair[1].value if pair[0].value == "extends" else None
         if not isinstance(extended, str) or not re.fullmatch(_EXTENDED.pattern, extended):
@@ -526,13 +534,20 @@ def read_root(text: str, name: str, other: Callable[[str], str | None], extendin
         if file in (chain := (*extending, name)) or len(chain) > LONGEST_EXTENDS:
             wrong = f"a line cannot extend itself, or more than {LONGEST_EXTENDS} others"
             raise InputError(Problem(where, f"extends: {wrong}: {' -> '.join((*chain, file))}"))
-        node = read_root(below, file, other, chain)
+        node, matrices_below = _read_root(below, file, other, chain)
+        for section in sections:
+            for entry in [*section.value] if isinstance(section, MappingNode) else ():
+                names = matrices_below.get(entry[0].value, [entry[0].value])
+                if entry[0].value not in names:
+                    wrong = f"{entry[0].value} is a matrix in {file}: change {', '.join(names)}"
+                    Node(entry[0], root.problems).problem(wrong)
+                    section.value.remove(entry)
         if extended != PACKAGED and isinstance(node.raw, MappingNode):
             node.raw.value = [kept for kept in node.raw.value if kept[0].value != "releases"]
         root.problems.extend(node.problems)
         pairs.remove(pair)
-        return merged_yaml(node, root)
-    return root
+        return merged_yaml(node, root), matrices_below | matrices
+    return root, matrices
 
 
 def _contracts(named: Iterable[tuple[str, Contract]], problems: list[Problem]) -> dict[str, Contract]:
@@ -570,7 +585,8 @@ def _link_problems(line: Line) -> Iterator[Problem]:
     for release in line.releases:
         if not release.version.startswith(f"{line.name}."):
             file = f"catalogue/{line_name(release.version)}.yaml"
-            yield Problem(release.where, f"{release.version} is not a release of line {line.name}; it needs a {file}")
+            needed = f"it needs a {file}" if re.match(r"\d+\.\d+\.\d", release.version) else f"write {line.name}.0"
+            yield Problem(release.where, f"{release.version} is not a release of line {line.name}; {needed}")
         taken = {ref.name for ref in release.refs}
         for source in line.sources:
             if source.git and source.name not in taken:

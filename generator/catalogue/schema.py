@@ -156,14 +156,15 @@ def parse_yaml(text: str, file: str) -> Node:
     return Node(raw, [])
 
 
-def expand_matrix(entries: YamlNode, problems: list[Problem], others: Collection[str]) -> None:
+def expand_matrix(entries: YamlNode, problems: list[Problem], others: Collection[str]) -> dict[str, list[str]]:
     """Replaces each entry of a mapping that has ``matrix`` by one for each suffix in it: ``tool`` by ``tool-a``, ….
 
     In their texts ``${suffix}`` and the names below the suffix stand for their values; ``others`` are filled in later.
+    Returns the entries that were replaced, each with the names that it became.
     """
     if not isinstance(entries, MappingNode):
-        return
-    expanded = []
+        return {}
+    expanded, became = [], {}
     for key, value in entries.value:
         pairs = value.value if isinstance(value, MappingNode) else []
         matrix = next((Node(node, problems) for name, node in pairs if name.value == "matrix"), None)
@@ -176,10 +177,16 @@ def expand_matrix(entries: YamlNode, problems: list[Problem], others: Collection
             # else a file that extends another would change a matrix there without an effect
             wrong = f"matrix: {key.value} has nothing else, so no text uses its values; change the images themselves"
             problems.append(Problem(matrix.where, f"{wrong}, such as {key.value}{next(iter(suffixes))}"))
-        texts = "".join(text for text, _ in Node(rest, []).texts_below())
+        became[str(key.value)] = [f"{key.value}{suffix}" for suffix in suffixes]
         values = {suffix: child.entries() for suffix, child in suffixes.items()}
         known = set[str]().union(*filter(None, values.values())).difference(others, ["suffix"])
-        used = known.intersection(_NAMED.findall(texts))
+        used = set[str]()
+        for text, node in Node(rest, problems).texts_below():
+            for name in _NAMED.findall(text):
+                used |= {name} & known
+                # what resembles none may be a variable of a shell
+                if name not in {*known, *others, "suffix"} and (near := did_you_mean(name.lower(), [*known, "suffix"])):
+                    node.problem(f"matrix: no suffix of {key.value} has {name}, which ${{{name}}} needs{near}")
         for suffix, named in values.items():
             for lacking in sorted(used.difference(known if named is None else named)):
                 wrong = f"matrix: {key.value}{suffix} has no {lacking}, which ${{{lacking}}} needs"
@@ -188,6 +195,7 @@ def expand_matrix(entries: YamlNode, problems: list[Problem], others: Collection
             name = ScalarNode(key.tag, f"{key.value}{suffix}", key.start_mark, key.end_mark)
             expanded.append((name, _filled(rest, names)))
     entries.value = expanded
+    return became
 
 
 def _filled(raw: YamlNode, names: Mapping[str, str]) -> Any:

@@ -41,7 +41,9 @@ def never_read(project: Project, read: Collection[str], used: Mapping[str, str])
         elif template and template != f"{image}.Dockerfile.j2":
             instead = f"; {image} is rendered from dockerfiles/{template} (template: in the catalogue)"
         else:
-            instead = did_you_mean(name, sorted(known))
+            # a family of its own has no packaged template to override
+            instead = "" if project.has_own_family else did_you_mean(name, sorted(known))
+            instead = instead or "; delete it, or name it in template: of an image"
         yield Problem(f"templates/{name}", f"no image and no template uses it{instead}")
     for name in _own_files(project, "catalogue"):
         if not LINE_FILE.fullmatch(name) and name not in (FAMILY_FILE, "schema.json"):
@@ -115,7 +117,7 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
         file = by_name.get(name) or by_image.get(name)
         if file is None:
             near = did_you_mean(name, [*by_name, *by_image])
-            problems.append(Problem(name, f"no packaged file and no image that has a template{near}"))
+            problems.append(Problem(name, f"no packaged file, and no image with a packaged template{near}"))
         elif (project.root / file.name).exists():
             itself = file.state == "packaged"
             problems.append(

@@ -14,7 +14,7 @@ import re
 import resource
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,8 @@ def render(plan: Plan, templates: Sequence[Path], read: dict[str, Path] | None =
             values = {**common, "image": target, "params": dict(target.params), "bases": bases}
             template = f"dockerfiles/{target.template}"
             text = _fill(environment, template, values, f"{target.name} in the catalogue")
-            _check_names(text, target, Path(environment.get_template(template).filename or template))
+            unset = {own.context: own.name for own in plan.family.keys if own.type == "file" and not keys[own.name]}
+            _check_names(text, target, Path(environment.get_template(template).filename or template), unset)
             tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", common)
     if plan.party is not None:
@@ -70,11 +71,11 @@ def render(plan: Plan, templates: Sequence[Path], read: dict[str, Path] | None =
     return tree
 
 
-def _check_names(dockerfile: str, target: Target, file: Path) -> None:
+def _check_names(dockerfile: str, target: Target, file: Path, unset: Mapping[str, str]) -> None:
     """Every bare name in ``FROM`` and ``--from=`` must be known: BuildKit looks for any other on Docker Hub.
 
     A stage's name must be its own: of two, BuildKit takes the last, and a named context replaces a stage. The stage of
-    a source is there to be replaced.
+    a source is there to be replaced. ``unset``: names of files that ``.env`` does not name -> their keys.
     """
     template = template_name(file)
     sources = {source.name for source in target.sources}
@@ -88,7 +89,11 @@ def _check_names(dockerfile: str, target: Target, file: Path) -> None:
             lines = file.read_text(encoding="utf-8").splitlines()
             said = [n for n, line in enumerate(lines, 1) if re.search(rf"(?i)from[= ]{re.escape(name)}(?![\w-])", line)]
             place = f"{template}:{said[0]}" if len(said) == 1 else template
-            raise InputError(Problem(place, wrong), hint="declare it in from:, needs: or sources: in the catalogue")
+            hint = "declare it in from:, needs:, sources: or files: in the catalogue"
+            if key := unset.get(name):
+                wrong = f"{name}: .env does not set {key}, so there is no such file"
+                hint = f"set it, or put what needs it between {{% if keys.{key} %}} and {{% endif %}}"
+            raise InputError(Problem(place, wrong), hint=hint)
         if stage is None:
             continue
         numbers.add(str(len(numbers)))
@@ -98,6 +103,9 @@ def _check_names(dockerfile: str, target: Target, file: Path) -> None:
             wrong = f"AS {stage}: {target.name} has a parent of this name, which would replace the stage"
             raise InputError(Problem(template, wrong), hint="rename the stage")
         stages |= {stage} - {""}
+    if target.stage and target.stage.lower() not in stages:
+        wrong = f"{target.name}: stage: {target.stage} is not a stage of its Dockerfile"
+        raise InputError(Problem(template, f"{wrong}; it has {', '.join(sorted(stages)) or 'none with a name'}"))
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -255,15 +263,18 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
         # of an object of ours a template's author knows the name of its class alone
         what = limits.get(type(error)) or re.sub(r"'(?:generator|jinja2)\.\S*?(\w+) object'", r"\1", str(error))
         if missing := re.fullmatch(r"'dict object' has no attribute '(.*)'", what):
-            mappings = [values.get(name) for name in ("params", "bases", "keys")]
-            known = [name for mapping in mappings if isinstance(mapping, dict) for name in mapping]
-            what = f"params, bases and keys have no {missing[1]}{did_you_mean(missing[1], known)}"
+            mappings = [(name, values.get(name)) for name in ("params", "bases", "keys")]
+            owner = {key: name for name, mapping in mappings if isinstance(mapping, dict) for key in mapping}
+            what = f"params, bases and keys have no {missing[1]}{did_you_mean(missing[1], owner)}"
+            # to Jinja a hyphen is a minus
+            if dashed := next((name for name in owner if name.startswith(f"{missing[1]}-")), ""):
+                what = f'a name with a hyphen is written {owner[dashed]}["{dashed}"]'
         elif missing := re.fullmatch(r"'(\w+)' is undefined", what):
             what += did_you_mean(missing[1], values)
         elif missing := re.fullmatch(r"(\w+) has no attribute '(.*)'", what):
             of_class = [value for value in values.values() if type(value).__name__ == missing[1]]
             what += did_you_mean(missing[2], [known for value in of_class for known in dir(value) if known[0] != "_"])
-        by = f" (rendered for {wanted_by})" if wanted_by else ""
+        by = f" (rendering {wanted_by})" if wanted_by else ""
         raise InputError(Problem(place, f"{what}{inside}{by}")) from error
     if not is_generated(text):
         wrong = "renders no header, which marks generated files; begin it with: # {{ header }}"

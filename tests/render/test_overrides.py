@@ -115,7 +115,7 @@ def test_nothing_is_copied_where_one_name_is_wrong_or_there_already(project_dir:
     assert code == 2
     assert "templates/macros.j2: already exists and was not changed" in said
     assert "did you mean templates/dockerfiles/java.Dockerfile.j2?" in said
-    assert "redis: no packaged file and no image that has a template" in said
+    assert "redis: no packaged file, and no image with a packaged template" in said
     assert (project_dir / "templates/macros.j2").read_text() == "mine"
     assert not (project_dir / "templates/dockerfiles").exists()
 

@@ -183,6 +183,11 @@ def test_private_values_never_reach_a_rendered_file(project_dir: Path) -> None:
     assert {v.name: v.value for v in workspace.plan.variables}["CA_BUNDLE"] == "/marker/ca.crt"
 
 
+def test_a_stage_that_a_dockerfile_does_not_have_is_told(project_dir: Path) -> None:
+    put(project_dir, "catalogue/1.3.yaml", 'line: "1.3"\nextends: packaged\nimages: {roll: {stage: finl}}\n')
+    assert "roll: stage: finl is not a stage of its Dockerfile; it has " in rendering(project_dir)
+
+
 def rendering(project_dir: Path) -> str:
     with pytest.raises(InputError) as caught:
         load(Project(project_dir))
@@ -264,6 +269,17 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
                 ("COPY --from=1 a b", "1"),
             )
         ),
+        (
+            PYTHON,
+            "# {{ header }}\nFROM base-image\nCOPY --from=requirements a b\n",
+            f"templates/{PYTHON}:3: requirements: .env does not set REQUIREMENTS, so there is no such file",
+        ),
+        (
+            "dockerfiles/base-image.Dockerfile.j2",
+            "# {{ header }}\nFROM {{ bases.python }}\n",
+            "templates/dockerfiles/base-image.Dockerfile.j2:2: a name with a hyphen is written "
+            'bases["python-base"] (rendering base-image',
+        ),
         (PYTHON, "# {{ header }}\nFROM a:1 AS b\nFROM c:1 AS B\n", f"templates/{PYTHON}: AS b: two stages of python"),
         (PYTHON, "# {{ header }}\nFROM a:1 AS Base-image\n", f"templates/{PYTHON}: AS base-image: python has a parent"),
     ],
@@ -289,7 +305,7 @@ def test_a_template_that_would_go_on_and_on_ends_in_an_error(
 ) -> None:
     monkeypatch.setattr(f"generator.render.render.{bound}", 0)
     put(project_dir, f"templates/{PYTHON}", f"# {{{{ header }}}}\n{text}\n")
-    by = " (rendered for python in the catalogue)"
+    by = " (rendering python in the catalogue)"
     assert rendering(project_dir) == f"templates/{PYTHON}:2: it takes more than {said}{by}"
 
 
