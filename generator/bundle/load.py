@@ -129,24 +129,33 @@ def load(
 
 
 def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
-    """The images that ``only`` names: by reference (full or short), repository, or last part of it; all for none."""
+    """The images that ``only`` names: by reference (full or short), repository, or last part of it; all for none.
+
+    Raises InputError for a name of none, and for a last part that several repositories have.
+    """
     if not only:
         return index.images
-    by_name: dict[str, set[Image]] = {}
-    for image in index.images:
-        for full in image.references:
-            known = familiar(full)
-            for name in (full, known, reference.repository(full), known.rpartition(":")[0], reference.short(full)):
-                by_name.setdefault(name, set()).add(image)
-    unknown = [name for name in only if name not in by_name]
-    if unknown:
-        labels = [image.label for image in index.images]
-        raise InputError(
-            [Problem(n, f"is not in the bundle{did_you_mean(n, labels)}") for n in unknown],
-            hint=f"it contains {', '.join(labels)}",
-        )
-    wanted = {image for name in only for image in by_name[name]}
+    own_names = {image: index.own_name(image.references[0]) for image in index.images}
+    problems, wanted = [], set[Image]()
+    for name in only:
+        images = [image for image in index.images if name in _names(index, image)]
+        images = images or [image for image in index.images if name == image.label]
+        repositories = {familiar(reference.repository(image.references[0])) for image in images}
+        wanted.update(images)
+        if not images:
+            problems.append(Problem(name, f"is not in the bundle{did_you_mean(name, own_names.values())}"))
+        elif len(repositories) > 1:
+            problems.append(Problem(name, f"could be {' or '.join(sorted(repositories))}"))
+    if problems:
+        raise InputError(problems, hint=f"it contains {', '.join(dict.fromkeys(own_names.values()))}")
     return tuple(image for image in index.images if image in wanted)
+
+
+def _names(index: BundleIndex, image: Image) -> Iterator[str]:
+    """What an image may be called, besides the last part of its repository."""
+    for full in image.references:
+        known = familiar(full)
+        yield from (full, known, reference.repository(full), known.rpartition(":")[0], index.own_name(full))
 
 
 def _for_platform(index: BundleIndex, only: Sequence[str], platform: str, *, every: bool = False) -> BundleIndex:

@@ -47,8 +47,11 @@ def check_bundle_names(names: Sequence[str], read_plan: Callable[[], Plan | None
     if plan and [plan.family.slug] == list(names):
         return DEFAULT
     images = _bundle_of_image(plan) if plan else {}
+    group = next((group for group in plan.groups if [group.name] == list(names)), None) if plan else None
     meant = [next(iter(difflib.get_close_matches(name, images, n=1)), name) for name in names]
     suggestion = f"; did you mean {' '.join(meant)}?" if meant != list(names) else ""
+    if group and group.name not in BUNDLES["all"]:
+        meant, suggestion = [*group.images], f"; {group.name} is a group of images"
     bundles = {images.get(name, "") for name in meant}
     if {*BUNDLES, *BUNDLES["all"]}.issuperset(names):
         hint = "fategen bundle save all"

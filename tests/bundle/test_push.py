@@ -11,7 +11,7 @@ import trustme
 
 from generator.bundle.format import members_of
 from generator.bundle.index import BundleIndex, arrange
-from generator.bundle.load import renamed
+from generator.bundle.load import choose, renamed
 from generator.bundle.push import push
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
@@ -138,6 +138,22 @@ def test_a_path_of_an_image_s_own_stays_under_another_prefix(registry: Loopback,
     assert [image.references[0] for image in moved.images] == [
         "r.example.com/p/api:1", "r.example.com/p/db:1", "r.example.com/p/web/api:1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("web/api", "web/api"), ("api", "api"), ("localhost:5000/team/web/api", "web/api"), ("db", "db")],
+)
+def test_an_image_is_chosen_by_its_path_below_the_prefix(name: str, path: str, tmp_path: Path) -> None:
+    index = inspect(with_paths(tmp_path, "localhost:5000/team")).index
+    assert [index.own_name(image.references[0]) for image in choose(index, [name])] == [path]
+
+
+def test_a_last_part_that_several_repositories_have_is_told(tmp_path: Path) -> None:
+    index = inspect(with_paths(tmp_path, "")).index
+    index = replace(index, images=tuple(image for image in index.images if image.label == "api"))
+    with pytest.raises(InputError, match=r"api: could be localhost:5000/team/api or localhost:5000/team/web/api"):
+        choose(index, ["api"])
 
 
 @pytest.mark.parametrize("prefix", ["", "team", "localhost:5000/tea"])

@@ -8,6 +8,7 @@ import random
 import re
 import stat
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -216,12 +217,14 @@ def test_of_another_engine_the_default_is_the_projects_only_platform_or_has_to_b
         ("roll proxy", "fategen bundle save --image roll --image proxy"),
         ("mysql redis", "fategen bundle save third-party --image mysql --image redis"),
         ("roll redis", "fategen bundle save all --image roll --image redis"),
+        ("web", "fategen bundle save --image proxy --image roll"),
     ],
 )
 def test_what_no_bundle_is_called_is_told_with_the_command_that_saves_it(words: str, step: str) -> None:
+    plan = replace(plan_of(), members={**plan_of().members, "web": {"roll", "proxy"}})
     with pytest.raises(InputError) as caught:
-        check_bundle_names(words.split(), plan_of)
-    meant = "; did you mean redis?" if words == "rediss" else ""
+        check_bundle_names(words.split(), lambda: plan)
+    meant = {"rediss": "; did you mean redis?", "web": "; web is a group of images"}.get(words, "")
     wrong = (
         "expected one bundle name, got 2; there are" if " " in words else f"no bundle has this name{meant}; there are"
     )
