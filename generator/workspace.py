@@ -65,6 +65,8 @@ class Workspace:
                 template = template_name(self.template(edited))
                 place = f"fategen override {edited.name}" if template.startswith("packaged ") else template
                 hint += f"; to keep an edit of {edited.dockerfile}, make it in its template: {place}"
+            if all(change.kind == "missing" for change in changes):
+                hint = "fategen render writes them"
             raise DriftError(
                 f"{count} out of date with .env, the catalogue and the templates{listed}",
                 hint=hint,

@@ -25,8 +25,9 @@ from generator.bake.checks import (
 from generator.bake.job import Job, Options, make_job, variables
 from generator.bake.run import NO_CACHE_EXPORT, BakeContext
 from generator.bake.view import make_view
+from generator.config.settings import key_of
 from generator.docker.engine import BUILDX_ALLOW, BUILDX_NEEDED, Answers, Facts, inspect
-from generator.docker.git import Checkout, checkouts, uncommitted
+from generator.docker.git import Checkout, changes, checkouts, uncommitted
 from generator.docker.process import Docker
 from generator.errors import EngineError, Problem
 from generator.files import lock
@@ -115,6 +116,9 @@ def make_context(
         *dirty_problems(build, states),
     ]
     env, notes = make_environment(plan, os.environ, published_base=options.published_base)
+    used = {key_of(source.name, "_SOURCE") for target in build.job.involved for source in target.sources}
+    given = [key for key, where in plan.settings.origins if where == "--source" and key not in used]
+    notes += [f"warning: --source: {key}: no image of this build uses it" for key in given]
     access = None
     try:
         facts = inspect(docker, answers())
@@ -137,6 +141,9 @@ def make_context(
         from generator.bake.publish import check_tags, client_trust, media_type_note, push_problems
         from generator.registry.publish import movable_tags
 
+        if edited := changes(root):
+            more = f" and {len(edited) - 3} more" if len(edited) > 3 else ""
+            notes.append(f"warning: this project has uncommitted changes: {', '.join(edited[:3])}{more}")
         prefix = plan.settings.where("PREFIX")
         refused = [Problem(prefix, f"PREFIX: {r.problem}") for r in push_problems(build.job.targets, access)]
         problems += refused

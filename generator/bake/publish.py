@@ -105,7 +105,7 @@ def check_tags(
                 if problem := tag_problem(registry, tag, platforms, lambda _: True):
                     problems.append(problem)
                 elif tag.before and not movable(tag.name):
-                    fixed.append(f"{target.name}:{tag.name}")
+                    fixed.append(f"{target.repository}:{tag.name}")
 
     with workers(8) as pool:
         list(pool.map(ask, [target for target in targets if target.is_pushed]))

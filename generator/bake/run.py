@@ -297,10 +297,11 @@ def bake_error(job: Job, reader: Reader, code: int, workspace: Workspace) -> Bui
         where = (job.shown(name.target) or "docker buildx bake") + (f" ({platform})" if platform else "")
         stage, _, number = name.stage.rpartition(" ")
         stage = f" in stage {stage}, step {number}" if stage and "/" in number else ""
-        lines = "".join(f"\n  | {line}" for line in (*cause(step.tail), _UNTOLD.sub("", step.error)))
+        error = _UNTOLD.sub("", step.error)
+        lines = "".join(f"\n  | {line}" for line in (*cause(step.tail), *filter(str.strip, error.splitlines())))
         at = place(job, reader, workspace, name.target)
         message = f"{where} failed{stage}: {one_line(name.text)}{lines}{at}"
-        hint = base_hint(job, workspace.plan.settings, name.text)
+        hint = base_hint(job, workspace.plan.settings, name.text, step.error)
         in_step = not name.text.startswith(EXPORTING)
         return failure(job, message, target=name.target, in_step=in_step, hint=hint)
     errors = [note for note in reader.notes if note.startswith("ERROR: ")] or list(reader.notes)
@@ -340,16 +341,20 @@ def _numbers(template: Path, line: str) -> list[int]:
     return numbers
 
 
-def base_hint(job: Job, settings: Settings, step: str) -> str:
-    """The keys that say where a base image comes from, for a step that did not get one; "" for another step."""
+def base_hint(job: Job, settings: Settings, step: str, error: str) -> str:
+    """How to get the base image that a step did not get; "" for another step."""
     wanted = step.removeprefix("load metadata for ")
+    if job.options.published_base and wanted != step and wanted.startswith(f"{settings.prefix}/"):
+        return f"{wanted} is not published: fategen bake base --push, or leave out --published-base"
     for base in (base for target in job.involved for base in target.bases):
         if wanted != step and wanted in (base.reference, str(parse_reference(base.reference).full)):
             key, what = key_of(base.name, "_IMAGE"), f"{base.reference} is the base {base.name}"
             if key in settings.overrides:
                 return f"{what}, as {key} says: correct it ({base.where})"
+            if "401" in error:
+                return f"{what}: docker login {parse_reference(base.reference).full.domain}"
             return (
-                f"{what} ({base.where}): set BASE_REGISTRY in .env to a registry with the bases, or {key} to another "
+                f"{what} ({base.where}): set BASE_REGISTRY in .env to a registry that has it, or {key} to another "
                 "image; fategen images --external lists all"
             )
     return ""

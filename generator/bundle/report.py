@@ -102,7 +102,7 @@ def inspected_warning(inspection: Inspection) -> str:
         return ""
     if file_size > size:
         return f"warning: {name} is too long by {file_size - size:,} B; copy it again"
-    missing = f"{file_size:,}-{size - 1:,}"
+    missing = f"{file_size}-{size - 1}"
     return f"warning: {name} is cut short: it has {file_size:,} of {size:,} bytes; copy bytes {missing} again"
 
 

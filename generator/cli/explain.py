@@ -37,12 +37,22 @@ def command(name: str, directory: Path, **changes: Any) -> None:
     targets = {target.name: target for target in (*plan.targets, *plan.unavailable) if not target.inherits}
     if name in targets:
         rows = [*_image(workspace, targets[name], places)]
-    elif name in plan.keys.names:
+    elif name in plan.keys.names or name in (keys := _keys_of_inputs(plan)):
+        name = name if name in plan.keys.names else keys[name]
         rows = [_key(workspace, name, places)]
     else:
-        wrong = f"no image of {plan.title} and no key of .env{did_you_mean(name, [*targets, *plan.keys.names])}"
+        known = did_you_mean(name, [*targets, *keys, *plan.keys.names])
+        of_group = " ".join(next((group.images for group in plan.groups if group.name == name), ()))
+        known = f"; it is a group: {of_group}" if of_group else known
+        wrong = f"no image, base or source of {plan.title} and no key of .env{known}"
         raise InputError(Problem(name, wrong), hint="fategen images lists the images, docs/settings.md the keys")
     click.echo(table(("NAME", "FROM", "VALUE"), [(what, where, value) for what, value, where in rows]))
+
+
+def _keys_of_inputs(plan: Plan) -> dict[str, str]:
+    """Name of a base or a source -> the key that replaces it."""
+    bases = {base.name: key_of(base.name, "_IMAGE") for target in plan.targets for base in target.bases}
+    return bases | {source.name: key_of(source.name, "_SOURCE") for t in plan.targets for source in t.sources}
 
 
 def _image(workspace: Workspace, target: Target, places: Places) -> Iterator[Row]:
@@ -77,7 +87,8 @@ def _shown(part: object) -> str:
     """A part of a contract: a name with its value, the words of a command or all ports, "" in quotes."""
     name = getattr(part, "name", "")
     if not isinstance(part, Named):
-        return name or '""'
+        said = {key: value for key, value in vars(part).items() if isinstance(value, (str, float)) and value}
+        return name or ", ".join(f"{key} {value}" for key, value in said.items() if key != "where") or '""'
     if isinstance(part.value, str):
         return f"{name}: {part.value}"
     return shlex.join(getattr(word, "name", word) for word in part.value) or '""'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ LIST = "?"
 def command(directory: Path, release: str, family: str | None) -> None:
     """Write a commented .env into DIRECTORY (default: the current one) and render the project.
 
-    An existing .env is kept.
+    Fails if there is an .env already.
     """
     project = Project(directory.resolve())
     if release == LIST:
@@ -47,7 +48,8 @@ def command(directory: Path, release: str, family: str | None) -> None:
         click.echo("next: put your images into catalogue/, templates/ and app/, run fategen render, then: fategen bake")
     else:
         click.echo(f"wrote .env and {rendered}")
-        click.echo("next: review .env, run fategen render, commit the files, then run: fategen bake")
+        there = "" if project.root == Path().resolve() else f"cd {shlex.quote(str(directory))}, "
+        click.echo(f"next: {there}review .env, run fategen render, commit the files, then run: fategen bake")
 
 
 def _rows(project: Project) -> Iterator[tuple[str, str, str, str]]:

@@ -18,7 +18,11 @@ from generator.workspace import load
     "--check", is_flag=True, help="Write nothing; list missing, changed or stale files, and exit with 1 if any."
 )
 @click.option("--diff", is_flag=True, help="Write nothing; show the changes as a diff.")
-@click.option("--strict", is_flag=True, help="Treat unknown keys in .env as errors.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Treat every unknown key in .env as an error, not only those that resemble a known one.",
+)
 def command(directory: Path, check: bool, diff: bool, strict: bool) -> None:
     """Write dockerfiles/, out/docker-bake.hcl and out/compose.yaml from .env, the catalogue and the templates."""
     workspace = load(open_project(directory), strict=strict)

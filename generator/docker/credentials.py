@@ -74,6 +74,17 @@ def docker_config(environment: Mapping[str, str]) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def config_problem(environment: Mapping[str, str]) -> str:
+    """What is wrong with docker's config.json, in brackets; "" if it can be read, or is not there."""
+    try:
+        json.loads((config_directory(environment) / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        return f" (it cannot be read: {error})"
+    return ""
+
+
 def mapping(config: Mapping[str, Any], key: str) -> dict[str, Any]:
     """The object under a key; empty if there is none."""
     value = config.get(key)

@@ -64,9 +64,8 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
     top = (directory / ".git").exists()
     if not top and not any((above / ".git").exists() for above in directory.resolve().parents):
         return Checkout(source, versioned=False)
-    status = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", ".")
     try:
-        done = _git(directory, *status)
+        done = _git(directory, *_STATUS)
     except EngineError as error:
         return Checkout(source, unknown=error.message)
     if not done.ok:
@@ -85,6 +84,17 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
     return checkout
 
 
+_STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", ".")
+
+
+def changes(directory: Path) -> tuple[str, ...]:
+    """Paths below a directory whose content is not committed; none if git cannot tell, or has no checkout there."""
+    with contextlib.suppress(EngineError):
+        done = _git(directory, *_STATUS)
+        return _parse(done.stdout)[1] if done.ok else ()
+    return ()
+
+
 def _git(directory: Path, *args: str) -> Completed:
     # the user's index is not refreshed, and no hook or file-system monitor of the checkout's own is started
     flags = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
@@ -95,6 +105,11 @@ def _git(directory: Path, *args: str) -> Completed:
 
 def parse_status(text: str, source: PlannedSource) -> Checkout:
     """Reads ``git status --porcelain=v2 --branch -z`` (git-status(1), "Porcelain Format Version 2")."""
+    return Checkout(source, *_parse(text))
+
+
+def _parse(text: str) -> tuple[str, tuple[str, ...]]:
+    """The commit, and the paths that differ from it."""
     # how many fields stand before an entry's path, by its kind
     before_path = {"1": 7, "2": 8, "u": 9, "?": 0}
     commit, changed = "", []
@@ -107,7 +122,7 @@ def parse_status(text: str, source: PlannedSource) -> Checkout:
             changed.append(rest.split(" ", before_path[kind])[-1])
             if kind == "2":
                 next(entries, "")  # where a renamed file was before
-    return Checkout(source, commit, tuple(changed))
+    return commit, tuple(changed)
 
 
 def uncommitted(names: Iterable[str], states: Mapping[str, Checkout]) -> tuple[str, ...]:

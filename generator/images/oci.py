@@ -81,7 +81,8 @@ def platform_name(value: str) -> str:
     Raises ``Malformed`` for anything that is not ``os/architecture[/variant]``.
     """
     if not _PLATFORM.fullmatch(value):
-        raise Malformed(f"{value[:40]!r} is not a platform (os/architecture[/variant])")
+        meant = f"; did you mean linux/{value}?" if _PLATFORM.fullmatch(f"linux/{value}") and "/" not in value else ""
+        raise Malformed(f"{value[:40]!r} is not a platform (os/architecture[/variant]){meant}")
     return _IMPLIED.get(value, value)
 
 

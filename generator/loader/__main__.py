@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     inspecting.add_argument("--file", dest="name", default="", metavar="NAME", help="write this small file to stdout")
     into = "docker (the default), podman, containerd or containerd:NAMESPACE"
     retag = "load the images as REGISTRY/PREFIX/NAME:TAG"
-    loading.add_argument("bases", nargs="*", type=Path, metavar="BASE", help="the base bundles of a delta")
+    loading.add_argument("bases", nargs="*", default=[], type=Path, metavar="BASE", help="the base bundles of a delta")
     loading.add_argument("--into", default="docker", metavar="ENGINE", help=into)
     loading.add_argument("--retag", default="", metavar="REGISTRY/PREFIX", help=retag)
     image = "load only this image; repeatable"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from generator.config.reference import parse_reference
-from generator.docker.credentials import config_directory
+from generator.docker.credentials import HUB, config_directory, config_problem
 from generator.docker.hints import GET_AUTHORITY, GET_LOGIN, GET_QUOTA, GET_RIGHT, QUOTA, READ_ONLY
 from generator.errors import EngineError, Problem
 from generator.registry.client import refused_pushes
@@ -96,12 +96,15 @@ def _push_problem(access: Access, paths: Sequence[str], error: RegistryError, te
         texts = {**texts, "denied": ("{host} accepts no pushes at the moment{quoted}", wait)}
     login = access.login
     user = login.user if login and not login.identity else ""
+    if access.host == HUB and error.kind == "unreachable":
+        without = "PREFIX names no registry, so it is on Docker Hub: a registry has a dot or a port, or is localhost"
+        texts = {**texts, "unreachable": ("it cannot be reached: {detail}", f"check the network; {without}")}
     names = {
         "host": access.host,
         "name": "its name in PREFIX; one without TLS must be among the engine's insecure-registries",
         "login": f"the login of {user}" if user else "docker's login",
         "user": user or ("docker's login" if login else "an anonymous user"),
-        "config": str(config_directory(access.environment) / "config.json"),
+        "config": f"{config_directory(access.environment) / 'config.json'}{config_problem(access.environment)}",
     }
     project = paths[0].partition("/")[0]
     return Refusal(access.host, *_explain(texts, error, **names, project=project, paths=", ".join(paths)))

@@ -397,8 +397,8 @@ def _write(registry: Registry, written: Sequence[Tag], tags: Sequence[Tag], stat
         say(f"some tags may be written and others not: {ROLL_BACK}, or run the same command again")
         raise
     if error is None:
-        step = f"\nnext: {ROLL_BACK}, or run the same command again" if (state / JOURNAL).exists() else ""
-        say(f"interrupted while the tags were written; they point to\n{listed(registry, states)}{step}")
+        step = f"{ROLL_BACK}, or run the same command again" if (state / JOURNAL).exists() else AGAIN
+        say(f"interrupted while the tags were written; they point to\n{listed(registry, states)}\nnext: {step}")
         raise KeyboardInterrupt
     message = f"{registry.access.host}/{tag}: the tag was not written: {error.detail}\n{listed(registry, states)}"
     raise EngineError(message, hint=f"{ROLL_BACK}, or try again" if (state / JOURNAL).exists() else AGAIN) from error

@@ -86,6 +86,15 @@ def test_what_any_push_would_be_told_stops_it_with_the_next_step(
     assert next_step.format(host=harbor.host) in problem
 
 
+def test_a_config_of_docker_that_is_not_json_is_why_there_is_no_login(
+    harbor: Harbor, ca: trustme.CA, tmp_path: Path
+) -> None:
+    asked = Asked(tmp_path, harbor.host).trust(ca)
+    (tmp_path / "config.json").write_text('{"auths": {')
+    [problem] = asked.problems()
+    assert f"docker has none for it in {tmp_path / 'config.json'} (it cannot be read: Expecting" in problem
+
+
 def test_an_unknown_authority_names_the_file_for_it(harbor: Harbor, tmp_path: Path) -> None:
     [problem] = Asked(tmp_path, harbor.host, "writer:right-horse").problems()
     assert f"put the CA at /etc/docker/certs.d/{harbor.host}/ca.crt" in problem

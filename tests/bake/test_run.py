@@ -280,15 +280,29 @@ def test_a_parse_error_names_the_one_file(plan: Plan) -> None:
 )
 def test_a_base_that_cannot_be_had_names_the_keys_that_say_where_it_comes_from(step: str, key: str) -> None:
     plan = plan_of(base_registry="mirror:5000")
-    said = base_hint(job_of(plan, "egg"), plan.settings, step)
+    said = base_hint(job_of(plan, "egg"), plan.settings, step, "not found")
     assert bool(said) is bool(key)
     assert not key or (key in said and "BASE_REGISTRY" in said and "1.3.yaml:" in said)
 
 
 def test_a_base_of_ones_own_names_the_line_that_says_it() -> None:
     plan = plan_of(images=(("JRE_IMAGE", "jre:8-typo"),), origins=(("JRE_IMAGE", ".env:9"),))
-    said = base_hint(job_of(plan, "roll"), plan.settings, "load metadata for docker.io/library/jre:8-typo")
+    said = base_hint(job_of(plan, "roll"), plan.settings, "load metadata for docker.io/library/jre:8-typo", "")
     assert said == "jre:8-typo is the base jre, as JRE_IMAGE says: correct it (.env:9)"
+
+
+def test_a_mirror_that_wants_a_login_is_told_with_the_command_that_gives_it() -> None:
+    plan = plan_of(base_registry="mirror:5000")
+    step = "load metadata for mirror:5000/library/eclipse-temurin:8-jre"
+    assert base_hint(job_of(plan, "egg"), plan.settings, step, "401 Unauthorized").endswith(
+        ": docker login mirror:5000"
+    )
+
+
+def test_a_base_image_that_is_not_published_is_told(plan: Plan) -> None:
+    step = f"load metadata for {plan.settings.prefix}/base-image:nope"
+    said = base_hint(job_of(plan, "python", published_base=True), plan.settings, step, "not found")
+    assert said.endswith("is not published: fategen bake base --push, or leave out --published-base")
 
 
 def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:

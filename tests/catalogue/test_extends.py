@@ -144,7 +144,8 @@ def test_explain_says_which_file_and_line_a_value_is_from(project_dir: Path) -> 
     assert explained("python")["source fate"] == [".env:5", "../FATE"]
     assert roll["built for"] == ["default", "linux/amd64 linux/arm64"]
     assert explained("JRE_IMAGE")["JRE_IMAGE"] == ["catalogue/1.3.yaml:N", "registry.example.com/jre:8"]
-    assert explained("FATE_SOURCE")["FATE_SOURCE"] == [".env:5", "../FATE"]
+    assert explained("jre") == explained("JRE_IMAGE")
+    assert explained("fate")["FATE_SOURCE"] == explained("FATE_SOURCE")["FATE_SOURCE"] == [".env:5", "../FATE"]
     assert explained("PIP_INDEX_URL")["PIP_INDEX_URL"] == [".env:4", "https://pypi.example.com"]
     assert explained("NPM_REGISTRY")["NPM_REGISTRY"] == ["default (packaged catalogue/family.yaml:N)"]
     assert explained("NO_PROXY")["NO_PROXY"] == [".env.local:1", "(not shown)"]
@@ -152,7 +153,7 @@ def test_explain_says_which_file_and_line_a_value_is_from(project_dir: Path) -> 
 
 def test_what_is_neither_an_image_nor_a_key_cannot_be_explained(project_dir: Path) -> None:
     ran = CliRunner().invoke(cli, ["explain", "rol", "-C", str(project_dir)])
-    assert str(ran.exception) == "rol: no image of FATE 1.3.0 and no key of .env; did you mean roll?"
+    assert str(ran.exception) == "rol: no image, base or source of FATE 1.3.0 and no key of .env; did you mean roll?"
 
 
 def test_a_packaged_line_that_extends_another_one_has_the_changes_of_the_project(project_dir: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generator.bake.prepare import revision_labels
-from generator.docker.git import Checkout, commit_time, look, parse_status
+from generator.docker.git import Checkout, changes, commit_time, look, parse_status
 from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
 from generator.plan.plan import Plan, PlannedSource
@@ -106,6 +106,17 @@ def test_what_git_cannot_tell_of_other_commits_makes_no_checkout_dirty(
     (tmp_path / ".git").mkdir()
     monkeypatch.setattr(Docker, "run", run)
     assert look(tmp_path, source) == Checkout(source, COMMIT)
+
+
+@pytest.mark.parametrize(("code", "paths"), [(0, (".env", "out/new")), (128, ())])
+def test_what_a_directory_has_that_is_not_committed(
+    code: int, paths: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = status("1 .M N... 100644 100644 100644 aaaa bbbb .env", "? out/new")
+    monkeypatch.setattr(
+        Docker, "run", lambda _, args, **__: Completed(tuple(args), code, answer, "not a git repository")
+    )
+    assert changes(tmp_path) == paths
 
 
 def test_the_description_names_commit_release_and_changes(source: PlannedSource) -> None:
