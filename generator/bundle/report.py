@@ -66,7 +66,8 @@ def delta_note(index: BundleIndex, bases: Sequence[BundleIndex] = ()) -> str:
     blobs = index.blobs()
     size = sum(blobs[layer.digest].size for layer in index.missing)
     many = "1 layer is" if len(index.missing) == 1 else f"{len(index.missing)} layers are"
-    return f"delta bundle: {many} in its base {index.base_names} ({human(size)})"
+    bases_word = "base" if len(index.bases) == 1 else "bases"
+    return f"delta bundle: {many} in its {bases_word} {index.base_names} ({human(size)})"
 
 
 def images_table(index: BundleIndex) -> str:

@@ -90,9 +90,9 @@ def from_engine(docker: Docker, wanted: Wanted) -> Origin:
     if missing := [target for target in wanted.targets if target.tags[0] not in known]:
         names = " ".join(target.name for target in missing)
         problems = [Problem(target.tags[0], NOT_IN_ENGINE) for target in missing]
-        raise InputError(
-            problems, hint=f"fategen bake {names} --load builds and loads it; docker pull fetches a published one"
-        )
+        flags = "".join(f" --platform {platform}" for platform in wanted.platforms)
+        build = f"build and load: fategen bake {names} --load{flags}"
+        raise InputError(problems, hint=f"{build}; or fetch what is published: docker pull")
     subjects = tuple(
         Subject(target.name, target.tags[0], platform, known[target.tags[0]].id, target.contract)
         for target in wanted.targets
@@ -139,7 +139,7 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
             problems = [Problem(s.reference, f"the engine does not have it for {s.platform}") for s in absent]
             names = " ".join(dict.fromkeys(s.image for s in absent))
             platforms = " ".join(dict.fromkeys(f"--platform {s.platform}" for s in absent))
-            raise InputError(problems, hint=f"fategen bake {names} --load {platforms} builds and loads it")
+            raise InputError(problems, hint=f"build and load: fategen bake {names} --load {platforms}")
         return contents
 
     return read_saves(docker, [[subject.id for subject in subjects]], read, progress)[0]

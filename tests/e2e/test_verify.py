@@ -155,7 +155,7 @@ def test_a_platform_that_the_engine_does_not_have_of_an_image_is_no_fault_of_the
     ran = project.verify("roll", "--platform", "linux/arm64")
     assert (ran.code, ran.out) == (2, "")
     assert f"{project.registry}/{SPACE}/roll:1.3.0-release: the engine does not have it for linux/arm64" in ran.err
-    assert "  next: fategen bake roll --load --platform linux/arm64 builds and loads it" in ran.err
+    assert "  next: build and load: fategen bake roll --load --platform linux/arm64" in ran.err
 
 
 def test_an_image_that_needs_another_service_is_not_started(project: Project, tmp_path: Path) -> None:
@@ -209,7 +209,10 @@ SAVE = ("bundle", "save", "--image", "roll", "--image", "egg", "--from", "engine
 @pytest.mark.parametrize(
     ("command", "step"),
     [
-        (("verify", "roll", "egg", "--tag", "none"), "fategen bake roll egg --load builds and loads it; docker pull"),
+        (
+            ("verify", "roll", "egg", "--tag", "none"),
+            "build and load: fategen bake roll egg --load; or fetch what is published: docker pull",
+        ),
         (SAVE, "fategen bake all --load loads your own images, docker pull others"),
     ],
     ids=["verify", "save"],

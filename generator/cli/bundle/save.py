@@ -121,7 +121,7 @@ def command(
     if builder and origin != "bake":
         raise InputError(Problem("--builder", f"works only with --from bake; nothing is built from {origin}"))
     if others and origin != "registry":
-        raise InputError(Problem("--add", "works only with --from registry"), hint="--from registry")
+        raise InputError(Problem("--add", "works only with --from registry"), hint="add --from registry")
     piped = str(output) == "-"
     if piped and with_loader:
         raise InputError(Problem("--with-loader", "writes files next to the bundle: it cannot be combined with -o -"))
