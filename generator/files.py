@@ -92,5 +92,5 @@ def disk_errors(path: Path, hint: str = FREE_SPACE) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM):
             hint = "check its owner and permissions"
         elif error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.EROFS):
-            hint = "choose another place"
+            hint = "check that it can exist there and that the file system is writable"
         raise EngineError(f"{path} cannot be written: {error.strerror}", hint=hint) from error

@@ -38,6 +38,8 @@ def _write(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
+    except BlockingIOError:
+        pass  # a terminal that takes no more for now
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 

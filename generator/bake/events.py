@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from generator.text import printable, timestamp
+from generator.text import timestamp
 
 TAIL = 2000
 """Log lines of a step that are kept: a failure's cause is somewhere in them."""
@@ -88,8 +88,10 @@ class StepEvent:
     text: str = ""
 
 
-_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
-"""Escape sequences of a terminal (ECMA-48): colours, cursor movements, titles."""
+_CONTROL = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])|[\0-\x08\n-\x1f\x7f-\x9f]"
+)
+"""Escape sequences of a terminal (ECMA-48: colours, cursor movements, titles) and control characters but for tabs."""
 _NAME = re.compile(r"^\[([^\]]+)\] (.*)$", re.DOTALL)
 _SHOWN_LINE = re.compile(r"^ *(\d+) \| >>> (.*)$")
 _PLATFORM = re.compile(r"^(?:linux|windows|darwin|freebsd|wasi?|wasip1|js)/[a-z0-9_]+(?:/v\d+)?(?:->\S+)?$")
@@ -222,7 +224,7 @@ class Reader:
         # what a progress bar overwrote with carriage returns is gone on a terminal too
         shown = line.rstrip(b"\r").rsplit(b"\r", 1)[-1].decode("utf-8", "replace")
         # a tool's colours, and what else would move a cursor
-        text = printable(self._redact(_CONTROL.sub("", shown)).expandtabs())
+        text = self._redact(_CONTROL.sub("", shown))
         step.tail.append(text)
         return StepEvent("log", step, text)
 

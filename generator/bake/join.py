@@ -28,7 +28,7 @@ from generator.text import printable
 from generator.workspace import Workspace
 
 VERSION = 2
-_PUBLISHED = "published"
+_PUBLISHED, _BUILT = "published", "built"
 _RELEASE = ("release", "prefix", "tag", "settings", "base")
 
 
@@ -85,7 +85,7 @@ def write_digests(
         for image in built
         if image.references
     ]
-    release = {**_release(workspace), "base": _PUBLISHED if published_base else "built"}
+    release = {**_release(workspace), "base": _PUBLISHED if published_base else _BUILT}
     content = {"version": VERSION, **release, "sources": dict(commits), "images": images}
     with disk_errors(path.parent):
         write_atomically(path, json.dumps({**content, "checksum": _checksum(content)}, indent=2) + "\n")
@@ -179,9 +179,9 @@ def _checked(workspace: Workspace, paths: Sequence[Path]) -> tuple[str, list[Upl
     if not problems:
         problems += _not_once(_everything(workspace.plan, bases[0]), uploads)
     if problems:
-        raise InputError(
-            problems, hint="no tag was written; on each machine: fategen bake all --push --platform P --digests FILE"
-        )
+        what = "bake --published-base" if _PUBLISHED in bases else "bake all"
+        step = f"on each machine: fategen {what} --push --platform P --digests FILE"
+        raise InputError(problems, hint=f"no tag was written; {step}")
     for name, commit in sorted({item for file in files for item in file.sources.items()}):
         say(f"{name}: commit {commit[:12]}")
     return bases[0], uploads
@@ -194,10 +194,12 @@ def _read(path: Path) -> DigestsFile:
         version = fields(document, where, ("version",))["version"]
         if version != VERSION:
             raise InputError(
-                Problem(str(path), f"was written by another version of fategen (this one reads {VERSION})")
+                Problem(str(path), f"was written by another version of fategen (this one reads version {VERSION})")
             )
         content = fields(document, where, ("checksum", "images", "sources", *_RELEASE))
         checksum = text(content.pop("checksum"), "checksum")
+        if content["base"] not in (_PUBLISHED, _BUILT):
+            raise Malformed("its base is neither built nor published")
         if checksum != _checksum(content):
             raise InputError(Problem(str(path), "was edited or damaged: its checksum does not match"))
         sources = {printable(name): commit for name, commit in fields(content["sources"], "sources", ()).items()}

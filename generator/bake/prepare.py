@@ -34,8 +34,8 @@ from generator.files import lock
 from generator.plan.plan import Plan, Target
 from generator.progress import say
 from generator.project import Project
-from generator.render.tree import BAKE_FILE, compare, write
-from generator.text import Version
+from generator.render.tree import BAKE_FILE, GENERATED, compare, write
+from generator.text import Version, printable
 from generator.workspace import Workspace, load
 
 _CHANGE_THE_BUILD = (
@@ -141,7 +141,7 @@ def make_context(
         from generator.bake.publish import check_tags, client_trust, media_type_note, push_problems
         from generator.registry.publish import movable_tags
 
-        if edited := changes(root):
+        if edited := [printable(path) for path in changes(root, (".env", "catalogue", "templates", *GENERATED))]:
             more = f" and {len(edited) - 3} more" if len(edited) > 3 else ""
             notes.append(f"warning: this project has uncommitted changes: {', '.join(edited[:3])}{more}")
         prefix = plan.settings.where("PREFIX")

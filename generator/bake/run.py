@@ -344,14 +344,15 @@ def _numbers(template: Path, line: str) -> list[int]:
 def base_hint(job: Job, settings: Settings, step: str, error: str) -> str:
     """How to get the base image that a step did not get; "" for another step."""
     wanted = step.removeprefix("load metadata for ")
-    if job.options.published_base and wanted != step and wanted.startswith(f"{settings.prefix}/"):
+    prefix = f"{parse_reference(f'{settings.prefix}/x').full.name.removesuffix('x')}"
+    if job.options.published_base and "not found" in error and wanted.startswith((f"{settings.prefix}/", prefix)):
         return f"{wanted} is not published: fategen bake base --push, or leave out --published-base"
     for base in (base for target in job.involved for base in target.bases):
         if wanted != step and wanted in (base.reference, str(parse_reference(base.reference).full)):
             key, what = key_of(base.name, "_IMAGE"), f"{base.reference} is the base {base.name}"
             if key in settings.overrides:
                 return f"{what}, as {key} says: correct it ({base.where})"
-            if "401" in error:
+            if re.search(r"\b401 ", error):
                 return f"{what}: docker login {parse_reference(base.reference).full.domain}"
             return (
                 f"{what} ({base.where}): set BASE_REGISTRY in .env to a registry that has it, or {key} to another "

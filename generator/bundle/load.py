@@ -136,16 +136,17 @@ def choose(index: BundleIndex, only: Sequence[str]) -> tuple[Image, ...]:
     if not only:
         return index.images
     own_names = {image: index.own_name(image.references[0]) for image in index.images}
-    problems, wanted = [], set[Image]()
+    problems: list[Problem] = []
+    wanted: set[Image] = set()
     for name in only:
         images = [image for image in index.images if name in _names(index, image)]
-        images = images or [image for image in index.images if name == image.label]
+        images = images or [image for image in index.images if name in map(reference.short, image.references)]
         repositories = {familiar(reference.repository(image.references[0])) for image in images}
         wanted.update(images)
         if not images:
             problems.append(Problem(name, f"is not in the bundle{did_you_mean(name, own_names.values())}"))
         elif len(repositories) > 1:
-            problems.append(Problem(name, f"could be {' or '.join(sorted(repositories))}"))
+            problems.append(Problem(name, f"is ambiguous: {' or '.join(sorted(repositories))}"))
     if problems:
         raise InputError(problems, hint=f"it contains {', '.join(dict.fromkeys(own_names.values()))}")
     return tuple(image for image in index.images if image in wanted)

@@ -226,16 +226,16 @@ def _write(
 
 def check_place(output: Path) -> None:
     """Raises InputError if no file can be written to ``output``."""
+    # the name is written into the checksum, whose own name is longer
+    if not output.name.isprintable() or len(output.name.encode()) > LONGEST_NAME:
+        expected = f"expected a file name of printable characters, at most {LONGEST_NAME} bytes in UTF-8"
+        raise InputError(Problem("-o", f"{printable(output.name[:80])}: {expected}"), hint="-o NAME.tar")
     if output.is_dir():
         raise InputError(Problem("-o", f"{output} is a directory"), hint=f"-o {output}/NAME.tar")
     if output.exists() and not output.is_file():
         # the rename at the end would take its place
         problem = Problem("-o", f"{output} is a pipe or a device, not a file")
         raise InputError(problem, hint="-o - writes to standard output, into any pipe")
-    # it is written into the checksum, whose name is longer, as that of a file that is not finished yet is
-    if not output.name.isprintable() or len(output.name.encode()) > LONGEST_NAME:
-        expected = f"expected a file name of printable characters, at most {LONGEST_NAME} bytes in UTF-8"
-        raise InputError(Problem("-o", f"{printable(output.name[:80])}: {expected}"))
     if not output.parent.is_dir():
         why = "" if output.parent.exists() else ": it does not exist"
         hint = f"mkdir -p {shlex.quote(str(output.parent))}"

@@ -537,9 +537,10 @@ def _read_root(
         node, matrices_below = _read_root(below, file, other, chain)
         for section in sections:
             for entry in [*section.value] if isinstance(section, MappingNode) else ():
-                names = matrices_below.get(entry[0].value, [entry[0].value])
-                if entry[0].value not in names:
-                    wrong = f"{entry[0].value} is a matrix in {file}: change {', '.join(names)}"
+                own_name = str(entry[0].value)
+                names = matrices_below.get(own_name, [own_name])
+                if own_name not in names:
+                    wrong = f"{own_name} is a matrix in {file}: change {', '.join(names)}"
                     Node(entry[0], root.problems).problem(wrong)
                     section.value.remove(entry)
         if extended != PACKAGED and isinstance(node.raw, MappingNode):

@@ -184,9 +184,11 @@ def expand_matrix(entries: YamlNode, problems: list[Problem], others: Collection
         for text, node in Node(rest, problems).texts_below():
             for name in _NAMED.findall(text):
                 used |= {name} & known
-                # what resembles none may be a variable of a shell
-                if name not in {*known, *others, "suffix"} and (near := did_you_mean(name.lower(), [*known, "suffix"])):
-                    node.problem(f"matrix: no suffix of {key.value} has {name}, which ${{{name}}} needs{near}")
+                # what resembles none, or is in capitals, is a variable of a shell or of a Dockerfile
+                unknown_here = name not in {*known, *others, "suffix"} and not name.isupper()
+                if unknown_here and (near := did_you_mean(name, [*known, "suffix"])):
+                    shell = f"a variable of a shell is written ${name}"
+                    node.problem(f"matrix: no suffix of {key.value} defines ${{{name}}}{near} ({shell})")
         for suffix, named in values.items():
             for lacking in sorted(used.difference(known if named is None else named)):
                 wrong = f"matrix: {key.value}{suffix} has no {lacking}, which ${{{lacking}}} needs"

@@ -67,7 +67,9 @@ def main() -> None:
         except click.exceptions.Abort:
             raise KeyboardInterrupt from None
         except SystemExit:
-            # click's answer to a pipe that nobody reads any more; nothing else here exits by itself
+            if "_FATEGEN_COMPLETE" in os.environ:
+                raise
+            # click's answer to a pipe that nobody reads any more
             raise BrokenPipeError from None
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()

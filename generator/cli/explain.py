@@ -27,11 +27,11 @@ Places = Mapping[str, tuple[str, str]]
 
 
 @click.command()
-@click.argument("name", metavar="IMAGE|KEY", shell_complete=complete_images)
+@click.argument("name", metavar="IMAGE|BASE|SOURCE|KEY", shell_complete=complete_images)
 @directory_option
 @change_options
 def command(name: str, directory: Path, **changes: Any) -> None:
-    """Show the file and line that each value of an image, or the value of a key of .env, comes from."""
+    """Show the file and line that each value of an image, or the value of a base, a source or a key, comes from."""
     workspace = load(open_project(directory), **changes)
     plan, places = workspace.plan, load_catalogue(workspace.project, workspace.plan.line)
     targets = {target.name: target for target in (*plan.targets, *plan.unavailable) if not target.inherits}
@@ -51,8 +51,9 @@ def command(name: str, directory: Path, **changes: Any) -> None:
 
 def _keys_of_inputs(plan: Plan) -> dict[str, str]:
     """Name of a base or a source -> the key that replaces it."""
-    bases = {base.name: key_of(base.name, "_IMAGE") for target in plan.targets for base in target.bases}
-    return bases | {source.name: key_of(source.name, "_SOURCE") for t in plan.targets for source in t.sources}
+    targets = (*plan.targets, *plan.unavailable)
+    bases = {base.name: key_of(base.name, "_IMAGE") for target in targets for base in target.bases}
+    return bases | {source.name: key_of(source.name, "_SOURCE") for target in targets for source in target.sources}
 
 
 def _image(workspace: Workspace, target: Target, places: Places) -> Iterator[Row]:

@@ -129,7 +129,7 @@ def _read_file(text: str, name: str, keys: Keys, problems: list[Problem]) -> lis
         wrong = "begins with a byte order mark, which buildx cannot read: save it as UTF-8 without one"
         problems.append(Problem(f"{name}:1", wrong))
     if name == ENV and (alone := re.search(r"\r(?!\n)", text)):
-        wrong = "has a lone carriage return, which is no line end for buildx: save it with LF or CRLF line ends"
+        wrong = "has a lone carriage return, which ends no line for buildx: save it with LF or CRLF line endings"
         problems.append(Problem(f"{name}:{len(text[: alone.start()].splitlines())}", wrong))
     # One kind of line end first: after an error python-dotenv would count CRLF as two lines.
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")

@@ -94,14 +94,15 @@ def mapping(config: Mapping[str, Any], key: str) -> dict[str, Any]:
 def find_login(config: Mapping[str, Any], host: str, environment: Mapping[str, str]) -> Login | None:
     """docker's login for a registry; None if it has none. Raises EngineError if a credential helper does not answer."""
     key = "https://index.docker.io/v1/" if host == HUB else host
-    with contextlib.suppress(ValueError):
-        # of docker 28.3 and later, for CI: before all others
-        if login := _login_of(json.loads(environment.get("DOCKER_AUTH_CONFIG") or "{}"), key):
-            return login
     helper = mapping(config, "credHelpers").get(key) or config.get("credsStore")
     if helper:
         return _ask_helper(str(helper), key, environment)
-    return _login_of(config, key)
+    if login := _login_of(config, key):
+        return login
+    # docker 28.3 and later reads it first; before, it is a CI runner's own, perhaps for pulls alone
+    with contextlib.suppress(ValueError):
+        return _login_of(json.loads(environment.get("DOCKER_AUTH_CONFIG") or "{}"), key)
+    return None
 
 
 def _login_of(config: object, key: str) -> Login | None:

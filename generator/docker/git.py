@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,10 +87,10 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
 _STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", ".")
 
 
-def changes(directory: Path) -> tuple[str, ...]:
-    """Paths below a directory whose content is not committed; none if git cannot tell, or has no checkout there."""
+def changes(directory: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Those at or below these paths whose content is not committed; none if git cannot tell, or has no checkout."""
     with contextlib.suppress(EngineError):
-        done = _git(directory, *_STATUS)
+        done = _git(directory, *_STATUS[:-1], *paths)
         return _parse(done.stdout)[1] if done.ok else ()
     return ()
 

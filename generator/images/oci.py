@@ -134,7 +134,10 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest:
     if config.media_type not in CONFIG_TYPES:
         raise Malformed(f"its config is {config.media_type[:80]!r}: it is not a container image")
     # null is Go's empty list
-    layers = tuple(descriptor(v, f"layers[{i}]") for i, v in enumerate(items(manifest["layers"] or [], "layers")))
+    layers = tuple(
+        descriptor(v, f"layers[{i}]")
+        for i, v in enumerate(items([] if manifest["layers"] is None else manifest["layers"], "layers"))
+    )
     return Manifest(config, layers)
 
 

@@ -52,7 +52,7 @@ def load(
     """``options`` are those of ``bundle.load``: ``only``, ``platform``, ``retag``."""
     approve = signature_check(key) if key else None
     if [str(each) for each in (file, *bases)].count("-") > 1:
-        raise InputError(Problem("-", "standard input is one file"), hint="name the other files")
+        raise InputError(Problem("-", "standard input can be read only once"), hint="pass paths for the other files")
     sources = [file_or_stdin(each) for each in (file, *bases)]
     with Bar("loading", quiet) as bar:
         engine = engine_from_name(into)

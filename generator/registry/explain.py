@@ -97,8 +97,9 @@ def _push_problem(access: Access, paths: Sequence[str], error: RegistryError, te
     login = access.login
     user = login.user if login and not login.identity else ""
     if access.host == HUB and error.kind == "unreachable":
-        without = "PREFIX names no registry, so it is on Docker Hub: a registry has a dot or a port, or is localhost"
-        texts = {**texts, "unreachable": ("it cannot be reached: {detail}", f"check the network; {without}")}
+        without = "a PREFIX without a registry (a dot, a port or localhost in its first part) is on Docker Hub"
+        what, step = _REGISTRY["unreachable"]
+        texts = {**texts, "unreachable": (what, f"{step}; {without}")}
     names = {
         "host": access.host,
         "name": "its name in PREFIX; one without TLS must be among the engine's insecure-registries",

@@ -52,6 +52,7 @@ def render(plan: Plan, templates: Sequence[Path], read: dict[str, Path] | None =
     environment = _environment(templates)
     header = f"{HEADER}{plan.line}.yaml: edit those or templates/, then run: fategen render"
     keys = {own.name: plan.settings.other(own.name) for own in plan.family.keys}
+    unset = {own.context: own.name for own in plan.family.keys if own.type == "file" and not keys[own.name]}
     common = {"plan": plan, "settings": plan.settings, "keys": keys, "header": header}
     tree = {}
     for target in plan.targets:
@@ -60,7 +61,6 @@ def render(plan: Plan, templates: Sequence[Path], read: dict[str, Path] | None =
             values = {**common, "image": target, "params": dict(target.params), "bases": bases}
             template = f"dockerfiles/{target.template}"
             text = _fill(environment, template, values, f"{target.name} in the catalogue")
-            unset = {own.context: own.name for own in plan.family.keys if own.type == "file" and not keys[own.name]}
             _check_names(text, target, Path(environment.get_template(template).filename or template), unset)
             tree[target.dockerfile] = text
     tree[BAKE_FILE] = _fill(environment, "docker-bake.hcl.j2", common)
@@ -92,7 +92,7 @@ def _check_names(dockerfile: str, target: Target, file: Path, unset: Mapping[str
             hint = "declare it in from:, needs:, sources: or files: in the catalogue"
             if key := unset.get(name):
                 wrong = f"{name}: .env does not set {key}, so there is no such file"
-                hint = f"set it, or put what needs it between {{% if keys.{key} %}} and {{% endif %}}"
+                hint = f"set it, or wrap the lines that need it in {{% if keys.{key} %}} … {{% endif %}}"
             raise InputError(Problem(place, wrong), hint=hint)
         if stage is None:
             continue
@@ -266,9 +266,8 @@ def _fill(environment: jinja2.Environment, name: str, values: dict[str, object],
             mappings = [(name, values.get(name)) for name in ("params", "bases", "keys")]
             owner = {key: name for name, mapping in mappings if isinstance(mapping, dict) for key in mapping}
             what = f"params, bases and keys have no {missing[1]}{did_you_mean(missing[1], owner)}"
-            # to Jinja a hyphen is a minus
             if dashed := next((name for name in owner if name.startswith(f"{missing[1]}-")), ""):
-                what = f'a name with a hyphen is written {owner[dashed]}["{dashed}"]'
+                what += f'; write {owner[dashed]}["{dashed}"]: to Jinja a hyphen is a minus'
         elif missing := re.fullmatch(r"'(\w+)' is undefined", what):
             what += did_you_mean(missing[1], values)
         elif missing := re.fullmatch(r"(\w+) has no attribute '(.*)'", what):

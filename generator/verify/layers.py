@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,11 +24,13 @@ MOST_ENTRIES = 1_000_000
 MAX_NAMES_SIZE = 1 << 20
 """bytes that the names and attributes of one entry may have"""
 PATH_MAX = 4096
-"""Bytes of a path, as on Linux (limits.h); a longer one could not be unpacked there."""
+"""Characters of a path: Linux takes as many bytes (limits.h)."""
 MOST_MEMORY = 1 << 30
-"""Bytes of memory, about, that the listings of all images may take."""
-ENTRY_MEMORY = 300
+"""Bytes of memory, about, that the listings of all images of one run may take."""
+ENTRY_MEMORY = 200
 """Bytes of memory, about, that an entry takes besides its names."""
+MOST_IMPLIED = 64 << 20
+"""Bytes of memory, about, for the directories of an image that its layers leave out."""
 HEAD = 20
 """bytes of an ELF file's e_ident, e_type and e_machine"""
 LINKS = 40
@@ -140,8 +143,12 @@ def parse_settings(config: bytes) -> Settings:
 
 
 def overlaid(layers: Iterable[Listing]) -> dict[str, Entry]:
-    """The files of an image: each layer over those before it, as its whiteouts say (OCI image-spec, layer.md)."""
+    """The files of an image: each layer over those before it, as its whiteouts say (OCI image-spec, layer.md).
+
+    Raises Malformed if they imply more directories than fit into memory.
+    """
     files: dict[str, Entry] = {}
+    implied = 0
     for layer in layers:
         removed: set[str] = set()
         emptied: set[str] = set()
@@ -164,6 +171,9 @@ def overlaid(layers: Iterable[Listing]) -> dict[str, Entry]:
                 if not parent or parent in files:
                     break
                 files[parent] = _IMPLIED
+                implied += _memory(parent, _IMPLIED)
+            if implied > MOST_IMPLIED:
+                raise Malformed("its layers leave out too many directories of their files")
     return files
 
 
@@ -201,7 +211,9 @@ def read_layer(
         entries[path] = entry
         memory += _memory(path, entry)
         if len(entries) > most_entries or memory > most_memory:
-            raise Malformed(f"it has more than {most_entries:,} entries, or more names than fit into memory")
+            raise Malformed(
+                f"it has more than {most_entries:,} entries, or all images have too many: verify fewer at once"
+            )
     return tar.digest(), entries
 
 
@@ -211,7 +223,7 @@ def memory_of(listing: Listing) -> int:
 
 
 def _memory(path: str, entry: Entry) -> int:
-    return ENTRY_MEMORY + len(path) + len(entry.target)
+    return ENTRY_MEMORY + sys.getsizeof(path) + sys.getsizeof(entry.target)
 
 
 class _Tar:
@@ -295,7 +307,7 @@ def _read_entry(tar: _Tar, block: bytes, extra: Mapping[str, str], entries: Mapp
     path = _absolute(extra.get("path") or name)
     target = extra.get("linkpath") or _text(block[157:257])
     if max(len(path), len(target)) > PATH_MAX:
-        raise Malformed(f"a path has more than {PATH_MAX:,} bytes: {path[:80]!r}")
+        raise Malformed(f"a path has more than {PATH_MAX:,} characters: {path[:80]!r}")
     uid, gid, size = number("uid", block[108:116]), number("gid", block[116:124]), number("size", block[124:136])
     mode = _number(block[100:108]) & 0o7777
     if kind == "hard link":

@@ -119,8 +119,13 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
     if not subjects:
         return {}
 
+    memory = MOST_MEMORY
+
     def take(_name: str, stream: Readable, _size: int) -> Listing:
-        return read_layer(iter(lambda: stream.read(CHUNK), b""))[1]
+        nonlocal memory
+        _, listing = read_layer(iter(lambda: stream.read(CHUNK), b""), most_memory=memory)
+        memory -= memory_of(listing)
+        return listing
 
     def read(_: object, stream: Readable) -> dict[Subject, Content]:
         saved: DockerSave[Listing] = read_stream(stream, take)

@@ -158,7 +158,7 @@ def _verify(stack: Stack, party: Party, say: Callable[[str], None], within: floa
     finally:
         try:
             say("taking the parties down")
-        finally:  # even if nobody reads that any more: a closed pipe
+        finally:  # even if a second Ctrl-C comes here
             done = stack.down()
         if not done.ok:
             say(f"warning: some containers still run: {done.last_line}; docker compose -p {stack.name} down --volumes")

@@ -196,6 +196,7 @@ NO_FILE, NOTHING = "is not a file of", {"digest": "sha256:" + "0" * 64, "platfor
     [
         *((text, NO_FILE) for text in ("", "[]", "{}", "[" * 200_000, '{"checksum": 1}')),
         (signed(version=3), "was written by another version"),
+        (signed(base="x"), NO_FILE),
         (signed(sources=[1]), NO_FILE),
         (signed(sources={"\x1b[2J": 1}), NO_FILE),
         (signed(images=[{**NOTHING, "image": ["roll"]}]), NO_FILE),

@@ -156,8 +156,11 @@ def test_a_letter_that_two_chunks_share_stays_whole_whatever_the_other_stream_sa
 
 def test_what_would_colour_or_move_a_terminal_is_left_out() -> None:
     name = "[egg 1/2] RUN x"
-    lines = [vertex(name, started=AT.format(1)), log(name, "\x1b[31mred\x1b[0m\tx\x1b]0;title\x07\x1b[2J\x07!\n")]
-    assert [event.text for event in fed(lines)[1] if event.kind == "log"] == ["red     x?!"]
+    lines = [
+        vertex(name, started=AT.format(1)),
+        log(name, "\x1b[31mred\x1b[0m\x1b(B\tx\x1b]0;title\x07\x1b[2J\x07\u00a0!\n"),
+    ]
+    assert [event.text for event in fed(lines)[1] if event.kind == "log"] == ["red\tx\u00a0!"]
 
 
 @pytest.mark.parametrize("note", ["{odd words of buildx", "{", "{\n  odd", "{\n  odd\n}", '{"cut": '])
@@ -301,8 +304,10 @@ def test_a_mirror_that_wants_a_login_is_told_with_the_command_that_gives_it() ->
 
 def test_a_base_image_that_is_not_published_is_told(plan: Plan) -> None:
     step = f"load metadata for {plan.settings.prefix}/base-image:nope"
-    said = base_hint(job_of(plan, "python", published_base=True), plan.settings, step, "not found")
+    job = job_of(plan, "python", published_base=True)
+    said = base_hint(job, plan.settings, step, f"{plan.settings.prefix}/base-image:nope: not found")
     assert said.endswith("is not published: fategen bake base --push, or leave out --published-base")
+    assert base_hint(job, plan.settings, step, "dial tcp: i/o timeout") == ""
 
 
 def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:

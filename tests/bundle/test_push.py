@@ -152,7 +152,7 @@ def test_an_image_is_chosen_by_its_path_below_the_prefix(name: str, path: str, t
 def test_a_last_part_that_several_repositories_have_is_told(tmp_path: Path) -> None:
     index = inspect(with_paths(tmp_path, "")).index
     index = replace(index, images=tuple(image for image in index.images if image.label == "api"))
-    with pytest.raises(InputError, match=r"api: could be localhost:5000/team/api or localhost:5000/team/web/api"):
+    with pytest.raises(InputError, match=r"api: is ambiguous: localhost:5000/team/api or localhost:5000/team/web/api"):
         choose(index, ["api"])
 
 

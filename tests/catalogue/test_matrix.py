@@ -36,6 +36,13 @@ def test_a_suffix_may_have_names_that_no_text_needs_of_the_others(names: str) ->
     parse_line(text.replace("{what: with networks}", names), name="c.yaml")
 
 
+@pytest.mark.parametrize("variable", ["${EDITION}", "$editions", "${TARGETPLATFORM}", "${other_thing}"])
+def test_a_variable_of_a_shell_or_of_a_dockerfile_is_left_to_it(variable: str) -> None:
+    text = LINE.replace('EDITION: "${edition}"', f'EDITION: "${{edition}}{variable}"')
+    images = {image.name: image for image in parse_line(text, name="c.yaml").images}
+    assert images["worker-gpu"].args[0].value == f"2{variable}"
+
+
 def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
     images = {image.name: image for image in parse_line(LINE, name="c.yaml").images}
     assert list(images) == ["tools", "tools-nn", "tools-gpu", "worker-nn", "worker-gpu"]
@@ -67,7 +74,7 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
         (
             'EDITION: "${edition}"',
             'EDITION: "${edition}${Editon}"',
-            "c.yaml:19: matrix: no suffix of worker has Editon, which ${Editon} needs; did you mean edition?",
+            "c.yaml:19: matrix: no suffix of worker defines ${Editon}; did you mean edition?",
         ),
     ],
 )

@@ -28,8 +28,9 @@ def complete(project_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         monkeypatch.setenv("_FATEGEN_COMPLETE", f"{shell}_complete")
         monkeypatch.setenv("COMP_WORDS", line)
         monkeypatch.setenv("COMP_CWORD", words[-1] if shell == "fish" else str(len(words) - 1))
-        with pytest.raises(SystemExit):
+        with pytest.raises(SystemExit) as ended:
             main()
+        assert ended.value.code == 0
         said = capsys.readouterr()
         assert said.err == ""
         return [row.removeprefix("plain,") for row in said.out.splitlines() if row]

@@ -101,7 +101,7 @@ def test_quotes_comments_and_export(line: str, value: str) -> None:
 
 def test_a_carriage_return_alone_ends_no_line_in_the_file_that_buildx_reads_too() -> None:
     assert problem("SBOM=1\rMY_KEY=a\n") == (
-        ".env:4: has a lone carriage return, which is no line end for buildx: save it with LF or CRLF line ends"
+        ".env:4: has a lone carriage return, which ends no line for buildx: save it with LF or CRLF line endings"
     )
     assert parsed(local_text="NO_PROXY=a\rHTTP_PROXY=http://b\r").no_proxy == "a"
 

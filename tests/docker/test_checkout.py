@@ -116,7 +116,7 @@ def test_what_a_directory_has_that_is_not_committed(
     monkeypatch.setattr(
         Docker, "run", lambda _, args, **__: Completed(tuple(args), code, answer, "not a git repository")
     )
-    assert changes(tmp_path) == paths
+    assert changes(tmp_path, (".env", "out")) == paths
 
 
 def test_the_description_names_commit_release_and_changes(source: PlannedSource) -> None:

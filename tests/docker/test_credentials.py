@@ -47,13 +47,13 @@ def test_a_registry_s_own_helper_comes_before_that_of_all_and_both_before_what_i
     assert find_login(config, host, {}) == Login(f"docker-credential-{asked}", "s")
 
 
-def test_the_login_in_the_environment_comes_before_all_others() -> None:
-    config = {"auths": {"h.example.com": auth("file", "x")}, "credsStore": "gone"}
+def test_a_login_in_the_environment_is_used_where_docker_has_no_other() -> None:
+    config = {"auths": {"h.example.com": auth("file", "x")}}
     environment = {"DOCKER_AUTH_CONFIG": json.dumps({"auths": {"h.example.com": auth("ci", "token")}})}
-    assert find_login(config, "h.example.com", environment) == Login("ci", "token")
-    del config["credsStore"]
+    assert find_login(config, "h.example.com", environment) == Login("file", "x")
+    assert find_login({}, "h.example.com", environment) == Login("ci", "token")
     for other in ("{", "[]", '{"auths": {"other.example.com": {}}}'):
-        assert find_login(config, "h.example.com", {"DOCKER_AUTH_CONFIG": other}) == Login("file", "x")
+        assert find_login({}, "h.example.com", {"DOCKER_AUTH_CONFIG": other}) is None
 
 
 def test_an_identity_token_comes_before_a_password() -> None:

@@ -60,7 +60,7 @@ def test_no_next_step_is_a_command_of_fategen_which_this_host_lacks(
 
 def test_standard_input_is_one_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["load", "-", "-"]) == 2
-    assert "-: standard input is one file\n  next: name the other files" in capsys.readouterr().err
+    assert "-: standard input can be read only once\n  next: pass paths for the other files" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")

@@ -277,8 +277,8 @@ NO_NAME = "python has no parent, base, source or stage with this name; it has ba
         (
             "dockerfiles/base-image.Dockerfile.j2",
             "# {{ header }}\nFROM {{ bases.python }}\n",
-            "templates/dockerfiles/base-image.Dockerfile.j2:2: a name with a hyphen is written "
-            'bases["python-base"] (rendering base-image',
+            "templates/dockerfiles/base-image.Dockerfile.j2:2: params, bases and keys have no python; did you mean "
+            'python-base?; write bases["python-base"]: to Jinja a hyphen is a minus (rendering base-image',
         ),
         (PYTHON, "# {{ header }}\nFROM a:1 AS b\nFROM c:1 AS B\n", f"templates/{PYTHON}: AS b: two stages of python"),
         (PYTHON, "# {{ header }}\nFROM a:1 AS Base-image\n", f"templates/{PYTHON}: AS base-image: python has a parent"),
