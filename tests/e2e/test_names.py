@@ -31,7 +31,7 @@ TEMPLATE = """\
 {% import "macros.j2" as m %}
 {{ m.source_stages(image.sources) }}
 {% for name in image.parents | list + image.bases | map(attribute="reference") | list %}
-FROM {{ name }}
+FROM {{ name }}{{ " AS " ~ image.stage if image.stage and loop.first }}
 {% endfor %}
 """
 FIXED = ("PREFIX", "BASE_TAG", "TAG", "HTTP_PROXY", "CACHE_TO")
