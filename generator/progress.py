@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from generator.text import duration, fold, human, shorten
 
@@ -34,6 +34,11 @@ def say(text: str) -> None:
     _write(f"\r\x1b[K{text}\n" if Bar.on_screen else f"{text}\n")
 
 
+def drop(stream: TextIO) -> None:
+    """From now on, what is written there goes nowhere; otherwise Python complains at exit, with code 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _write(text: str) -> None:
     try:
         sys.stderr.write(text)
@@ -41,7 +46,7 @@ def _write(text: str) -> None:
     except BlockingIOError:
         pass  # a terminal that takes no more for now
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        drop(sys.stderr)
 
 
 def is_live() -> bool:

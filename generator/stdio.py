@@ -19,7 +19,7 @@ from types import FrameType
 from typing import BinaryIO
 
 from generator.errors import FategenError, InputError, Problem, refused
-from generator.progress import say
+from generator.progress import drop, say
 
 
 def show(output_format: str, document: object, text: str, *, err: bool = False) -> None:
@@ -78,11 +78,11 @@ def flush() -> None:
 
 
 def give_up() -> None:
-    """Drop the output that cannot be written; otherwise Python complains at exit, with code 120."""
+    """Drop the output that cannot be written."""
     try:
         flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop(sys.stdout)
 
 
 def leave(code: int) -> None:

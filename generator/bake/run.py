@@ -344,7 +344,7 @@ def _numbers(template: Path, line: str) -> list[int]:
 def base_hint(job: Job, settings: Settings, step: str, error: str) -> str:
     """How to get the base image that a step did not get; "" for another step."""
     wanted = step.removeprefix("load metadata for ")
-    prefix = f"{parse_reference(f'{settings.prefix}/x').full.name.removesuffix('x')}"
+    prefix = parse_reference(f"{settings.prefix}/x").full.name.removesuffix("x")
     if job.options.published_base and "not found" in error and wanted.startswith((f"{settings.prefix}/", prefix)):
         return f"{wanted} is not published: fategen bake base --push, or leave out --published-base"
     for base in (base for target in job.involved for base in target.bases):

@@ -37,9 +37,8 @@ def command(name: str, directory: Path, **changes: Any) -> None:
     targets = {target.name: target for target in (*plan.targets, *plan.unavailable) if not target.inherits}
     if name in targets:
         rows = [*_image(workspace, targets[name], places)]
-    elif name in plan.keys.names or name in (keys := _keys_of_inputs(plan)):
-        name = name if name in plan.keys.names else keys[name]
-        rows = [_key(workspace, name, places)]
+    elif name in plan.keys.names or name in (keys := _keys_of_inputs(plan, places)):
+        rows = [_key(workspace, name if name in plan.keys.names else keys[name], places)]
     else:
         known = did_you_mean(name, [*targets, *keys, *plan.keys.names])
         of_group = " ".join(next((group.images for group in plan.groups if group.name == name), ()))
@@ -49,11 +48,10 @@ def command(name: str, directory: Path, **changes: Any) -> None:
     click.echo(table(("NAME", "FROM", "VALUE"), [(what, where, value) for what, value, where in rows]))
 
 
-def _keys_of_inputs(plan: Plan) -> dict[str, str]:
+def _keys_of_inputs(plan: Plan, places: Places) -> dict[str, str]:
     """Name of a base or a source -> the key that replaces it."""
-    targets = (*plan.targets, *plan.unavailable)
-    bases = {base.name: key_of(base.name, "_IMAGE") for target in targets for base in target.bases}
-    return bases | {source.name: key_of(source.name, "_SOURCE") for target in targets for source in target.sources}
+    inputs = (row for target in (*plan.targets, *plan.unavailable) for row in _upstream(plan, target, places))
+    return {what.rpartition(" ")[2]: key for what, key, _, _ in inputs}
 
 
 def _image(workspace: Workspace, target: Target, places: Places) -> Iterator[Row]:

@@ -61,6 +61,13 @@ Listing = Mapping[str, Entry]
 """One layer: absolute paths in the order of its tar, whiteouts among them."""
 
 
+@dataclass
+class Room:
+    """Bytes of memory, about, that are left for listings."""
+
+    left: int = MOST_MEMORY
+
+
 @dataclass(frozen=True)
 class Settings:
     """The part of an image's config that a contract can ask for (OCI image-spec, config.md)."""
@@ -191,13 +198,14 @@ def read_layer(
     *,
     most_bytes: int = MOST_BYTES,
     most_entries: int = MOST_ENTRIES,
-    most_memory: int = MOST_MEMORY,
+    room: Room | None = None,
 ) -> tuple[str, Listing]:
     """Reads a layer to its end: its diff ID (the digest of the uncompressed tar), and what it contains.
 
-    Raises Malformed if it cannot be read, InputError if it is zstd and this Python has none.
+    ``room`` is for all layers whose listings are kept together. Raises Malformed if the layer cannot be read,
+    InputError if it is zstd and this Python has none.
     """
-    memory = 0
+    room = room or Room()
     tar = _Tar(unpacked(iter(pieces)), most_bytes)
     entries: dict[str, Entry] = {}
     extra: dict[str, str] = {}
@@ -209,17 +217,12 @@ def read_layer(
         extra = {}
         entries.pop(path, None)  # what comes again comes last
         entries[path] = entry
-        memory += _memory(path, entry)
-        if len(entries) > most_entries or memory > most_memory:
+        room.left -= _memory(path, entry)
+        if len(entries) > most_entries or room.left < 0:
             raise Malformed(
                 f"it has more than {most_entries:,} entries, or all images have too many: verify fewer at once"
             )
     return tar.digest(), entries
-
-
-def memory_of(listing: Listing) -> int:
-    """Bytes of memory, about, that a listing takes."""
-    return sum(_memory(path, entry) for path, entry in listing.items())
 
 
 def _memory(path: str, entry: Entry) -> int:

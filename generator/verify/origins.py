@@ -31,7 +31,7 @@ from generator.images.oci import Descriptor, platform_name
 from generator.images.strictjson import Malformed
 from generator.plan.plan import Plan, Target
 from generator.progress import Progress, say
-from generator.verify.layers import MOST_MEMORY, Content, Listing, content_of, memory_of, read_layer
+from generator.verify.layers import MOST_MEMORY, Content, Listing, Room, content_of, read_layer
 
 NAMES = "fategen.invalid/verify"
 """A registry that nobody can push to or pull from (RFC 2606); ``place`` follows."""
@@ -119,13 +119,10 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
     if not subjects:
         return {}
 
-    memory = MOST_MEMORY
+    room = Room(MOST_MEMORY)
 
     def take(_name: str, stream: Readable, _size: int) -> Listing:
-        nonlocal memory
-        _, listing = read_layer(iter(lambda: stream.read(CHUNK), b""), most_memory=memory)
-        memory -= memory_of(listing)
-        return listing
+        return read_layer(iter(lambda: stream.read(CHUNK), b""), room=room)[1]
 
     def read(_: object, stream: Readable) -> dict[Subject, Content]:
         saved: DockerSave[Listing] = read_stream(stream, take)
@@ -165,7 +162,7 @@ def _read_stored(
     """Raises BundleError if a blob is not what its descriptor, or a layer not what the image's config says."""
     stored = {(p.manifest.digest, p.platform): (p, source) for source in images for p in source.image.platform_images}
     layers: dict[str, Listing] = {}
-    memory = MOST_MEMORY
+    room = Room(MOST_MEMORY)
 
     def pieces(source: _Stored, blob: Descriptor) -> Iterator[bytes]:
         done = 0
@@ -183,8 +180,7 @@ def _read_stored(
             for layer in image.layers:
                 blob = layer.blob
                 if layer.diff_id not in layers:
-                    diff_id, layers[layer.diff_id] = read_layer(pieces(source, blob), most_memory=memory)
-                    memory -= memory_of(layers[layer.diff_id])
+                    diff_id, layers[layer.diff_id] = read_layer(pieces(source, blob), room=room)
                     if diff_id != layer.diff_id:
                         raise Malformed(f"unpacked it is {diff_id}, its config says {layer.diff_id}")
             blob = image.config
