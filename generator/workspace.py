@@ -177,7 +177,8 @@ def all_lines(project: Project) -> list[Line]:
 def load_catalogue(project: Project, line: str) -> dict[str, tuple[str, str]]:
     """Every value of a line's file, and of the packaged one that it changes, by its path: its text and its place."""
     name, other = f"{line}.yaml", partial(_catalogue, project)
-    return dict(read_root(_catalogue(project, name) or "", _catalogue_name(project, name), other).places())
+    root, _ = read_root(_catalogue(project, name) or "", _catalogue_name(project, name), other)
+    return dict(root.places())
 
 
 def read_text(path: Path) -> str:

@@ -478,7 +478,7 @@ def parse_line(
     ``other`` gives the text of another one (``1.0.yaml``) or of the packaged one (``packaged 1.0.yaml``), for
     ``extends``, and None if there is none.
     """
-    root = read_root(text, name, other)
+    root, _ = read_root(text, name, other)
     problems = root.problems
     line: Line = LINE.read(root)
     keys = {own.name: own for own in (*family.keys, *line.own_keys)}
@@ -502,18 +502,12 @@ def parse_line(
     return replace(line, images=tuple(images.values()))
 
 
-def read_root(text: str, name: str, other: Callable[[str], str | None], extending: tuple[str, ...] = ()) -> Node:
-    """The root of a line's file; of one that changes another, of both together. Raises InputError.
-
-    ``extending`` are the files that extend this one.
-    """
-    return _read_root(text, name, other, extending)[0]
-
-
-def _read_root(
-    text: str, name: str, other: Callable[[str], str | None], extending: tuple[str, ...]
+def read_root(
+    text: str, name: str, other: Callable[[str], str | None], extending: tuple[str, ...] = ()
 ) -> tuple[Node, dict[str, list[str]]]:
-    """The root, and the entries with a matrix in it, by the names that each became."""
+    """The root of a line's file (of one that changes another: of both together), and the names that each entry with a
+    matrix in it became. Raises InputError. ``extending`` are the files that extend this one.
+    """
     root = parse_yaml(text, name)
     pairs = root.raw.value if isinstance(root.raw, MappingNode) else []
     sections = [value for key_node, value in pairs if key_node.value in ("images", "bases")]
@@ -534,7 +528,7 @@ def _read_root(
         if file in (chain := (*extending, name)) or len(chain) > LONGEST_EXTENDS:
             wrong = f"a line cannot extend itself, or more than {LONGEST_EXTENDS} others"
             raise InputError(Problem(where, f"extends: {wrong}: {' -> '.join((*chain, file))}"))
-        node, matrices_below = _read_root(below, file, other, chain)
+        node, matrices_below = read_root(below, file, other, chain)
         for section in sections:
             for entry in [*section.value] if isinstance(section, MappingNode) else ():
                 own_name = str(entry[0].value)

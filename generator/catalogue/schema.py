@@ -11,6 +11,7 @@ import io
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
+from copy import copy
 from dataclasses import Field, dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
@@ -119,12 +120,7 @@ class Node:
             for key, child in (self.entries() or {}).items():
                 yield from child.places(f"{name}.{key}" if name else key)
         else:
-            words = (
-                [str(child.raw.value) for child in self.items()]
-                if isinstance(self.raw, SequenceNode)
-                else [self.text()]
-            )
-            yield name, (" ".join(words), self.where)
+            yield name, (" ".join(text for text, _ in self.texts_below()), self.where)
 
     def _child(self, raw: YamlNode) -> Node:
         return Node(raw, self.problems)
@@ -200,15 +196,16 @@ def expand_matrix(entries: YamlNode, problems: list[Problem], others: Collection
     return became
 
 
-def _filled(raw: YamlNode, names: Mapping[str, str]) -> Any:
+def _filled(raw: YamlNode, names: Mapping[str, str]) -> YamlNode:
     """A copy of a node, its texts with the values of ``${name}``."""
+    filled = copy(raw)
     if isinstance(raw, ScalarNode):
-        text = _NAMED.sub(lambda match: names.get(match[1], match[0]), str(raw.value))
-        return ScalarNode(raw.tag, text, raw.start_mark, raw.end_mark)
-    if isinstance(raw, MappingNode):
-        children = [(_filled(key, names), _filled(value, names)) for key, value in raw.value]
-        return MappingNode(raw.tag, children, raw.start_mark, raw.end_mark)
-    return SequenceNode(raw.tag, [_filled(child, names) for child in raw.value], raw.start_mark, raw.end_mark)
+        filled.value = _NAMED.sub(lambda match: names.get(match[1], match[0]), str(raw.value))
+    elif isinstance(raw, MappingNode):
+        filled.value = [(_filled(key, names), _filled(value, names)) for key, value in raw.value]
+    else:
+        filled.value = [_filled(child, names) for child in raw.value]
+    return filled
 
 
 def merged_yaml(below: Node, above: Node) -> Node:

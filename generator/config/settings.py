@@ -67,9 +67,7 @@ class Settings:
         values.platforms, "platforms to build, separated by commas or spaces", default="linux/amd64,linux/arm64"
     )
     sources: tuple[tuple[str, str], ...] = key(
-        values.source,
-        "git URL with #ref, or a path, for a source in the catalogue",
-        name="<NAME>_SOURCE",
+        values.source, "git URL with #ref, or a path, for a source in the catalogue", name="<NAME>_SOURCE"
     )
     base_registry: str = key(
         values.mirror,
@@ -78,9 +76,7 @@ class Settings:
         group="Base images and mirrors",
     )
     images: tuple[tuple[str, str], ...] = key(
-        values.image,
-        "image with a tag or digest that replaces a base image or third-party image",
-        name="<NAME>_IMAGE",
+        values.image, "image with a tag or digest that replaces a base image or third-party image", name="<NAME>_IMAGE"
     )
     ca_bundle: str = key(
         values.secret_path,

@@ -40,10 +40,6 @@ PACKAGED = "packaged/"
 """What a template writes before the name of a packaged one, to extend that of its own name."""
 
 
-class TooMuchError(Exception):
-    """A template has used up its time or memory."""
-
-
 def render(plan: Plan, templates: Sequence[Path], read: dict[str, Path] | None = None) -> dict[str, str]:
     """The tree of a plan: path relative to the project -> text. ``templates`` are searched in order, file by file.
 
@@ -115,10 +111,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
-            raise TooMuchError("** is not available in templates")
+            raise RuntimeError("** is not available in templates")
         for one, other in ((left, right), (right, left)):
             if isinstance(one, Sized) and isinstance(other, int) and len(one) * other > LONGEST_REPEAT:
-                raise TooMuchError(f"* makes {len(one) * other} characters or items")
+                raise RuntimeError(f"* makes {len(one) * other} characters or items")
         return super().call_binop(context, operator, left, right)
 
 
@@ -205,7 +201,7 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
 
 @contextlib.contextmanager
 def _bounded() -> Iterator[None]:
-    """Raises TooMuchError in the block once it has taken SECONDS of the processor, or MEMORY_KB more than before.
+    """Raises RuntimeError in the block once it has taken SECONDS of the processor, or MEMORY_KB more than before.
 
     A signal is the only way into a loop of a template. Only the main thread gets it; elsewhere there is no bound.
     """
@@ -218,9 +214,9 @@ def _bounded() -> Iterator[None]:
         nonlocal ticks
         ticks += 1
         if ticks * TICK > SECONDS:
-            raise TooMuchError(f"it takes more than {SECONDS} s: is there an endless loop?")
+            raise RuntimeError(f"it takes more than {SECONDS} s: is there an endless loop?")
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > MEMORY_KB:
-            raise TooMuchError("it takes more than 1 GB of memory")
+            raise RuntimeError("it takes more than 1 GB of memory")
 
     old = signal.signal(signal.SIGPROF, look)
     signal.setitimer(signal.ITIMER_PROF, TICK, TICK)
