@@ -15,6 +15,7 @@ from generator.config.settings import Settings
 from generator.errors import InputError
 from generator.plan.plan import Plan, make_plan
 from generator.project import packaged_data
+from generator.render.render import render
 
 BOTH = ("linux/amd64", "linux/arm64")
 LINES = ("1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9", "1.10", "1.11", "2.0", "2.1", "2.2")
@@ -24,6 +25,11 @@ def plan_of(**changes: object) -> Plan:
     """The plan of a project at ``localhost:5000/t``, with some of its settings changed."""
     settings = replace(Settings("localhost:5000/t", "base-1", "1", "1.3.0"), **changes)  # type: ignore[arg-type]
     return make_plan(settings, packaged_line(".".join(settings.version.split(".")[:2])))
+
+
+def rendered(plan: Plan) -> dict[str, str]:
+    """What the packaged templates make of it."""
+    return render(plan, [packaged_data("templates")])
 
 
 def put(directory: Path, name: str, text: str = "") -> None:

@@ -6,17 +6,15 @@ import pytest
 import yaml
 
 from generator.plan.plan import Plan, linked
-from generator.project import packaged_data
 from generator.render.external import External, externals, maven_mirrors, skopeo_sync
-from generator.render.render import render
 from tests.conftest import Run
-from tests.fate_plan import plan_of
+from tests.fate_plan import plan_of, rendered
 
 KINDS = ("image", "git", "apt", "pip", "npm", "maven", "url")
 
 
 def listed(plan: Plan, *names: str, dockerfile: str = "", maven_settings: str = "") -> dict[str, list[External]]:
-    tree = render(plan, [packaged_data("templates")])
+    tree = rendered(plan)
     if dockerfile:
         tree[f"dockerfiles/{names[0]}/Dockerfile"] = dockerfile
     found = externals(
@@ -85,7 +83,7 @@ def test_the_sbom_scanner_is_an_image_too_and_comes_from_the_mirror() -> None:
     rows = listed(plan, "mysql")["image"]
     scanner = "mirror.example.com/docker/buildkit-syft-scanner:stable-1"
     assert scanner in [row.asked for row in rows]
-    assert f"type=sbom,generator={scanner}" in render(plan, [packaged_data("templates")])["out/docker-bake.hcl"]
+    assert f"type=sbom,generator={scanner}" in rendered(plan)["out/docker-bake.hcl"]
 
 
 def test_addresses_and_images_in_a_template_of_ones_own_are_found() -> None:
