@@ -7,21 +7,19 @@ from functools import cache
 
 import pytest
 
-from generator.project import packaged_data
-from generator.render.render import render
-from tests.fate_plan import LINES, packaged_line, plan_of
+from tests.fate_plan import LINES, packaged_line, plan_of, rendered
 
 NEWEST = [packaged_line(name).releases[-1].version for name in LINES]
 FATE_2 = ("2.0.0", "2.1.1", "2.2.0")
 
 
 @cache
-def rendered(release: str) -> dict[str, str]:
-    return dict(render(plan_of(version=release), [packaged_data("templates")]))
+def tree_of(release: str) -> dict[str, str]:
+    return rendered(plan_of(version=release))
 
 
 def dockerfile(release: str, image: str) -> str:
-    return rendered(release)[f"dockerfiles/{image}/Dockerfile"]
+    return tree_of(release)[f"dockerfiles/{image}/Dockerfile"]
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -75,9 +73,8 @@ def test_python_nn_installs_what_base_image_leaves_out() -> None:
     left_out = "    -e '/^(tensorflow|torch|torch-model-archiver|torchvision|pytorch-lightning)"
     for release in ("1.5.3", "1.6.1", "1.7.3", "1.8.1"):
         assert left_out in dockerfile(release, "base-image")
-        assert "--constraint /tmp/installed.txt -r /data/projects/python/requirements-nn.txt" in dockerfile(
-            release, "python-nn"
-        )
+        installed = "--constraint /tmp/installed.txt -r /data/projects/python/requirements-nn.txt"
+        assert installed in dockerfile(release, "python-nn")
     for release in ("1.4.6", "1.9.2"):
         assert "requirements-nn" not in dockerfile(release, "base-image")
 
@@ -97,10 +94,8 @@ def test_fates_python_is_where_its_kubefate_mounts_it(release: str, copied: list
 
 def test_fate_flow_accepts_connections_from_other_containers_without_a_mounted_configuration() -> None:
     """Until 1.4 it listens on all addresses by itself."""
-    asked = {
-        release: "host: 0.0.0.0" in dockerfile(release, "python") for release in ("1.4.6", "1.5.3", "1.6.1", "1.8.1")
-    }
-    assert asked == {"1.4.6": False, "1.5.3": True, "1.6.1": True, "1.8.1": True}
+    for release, asked in (("1.4.6", False), ("1.5.3", True), ("1.6.1", True), ("1.8.1", True)):
+        assert ("host: 0.0.0.0" in dockerfile(release, "python")) == asked, release
 
 
 @pytest.mark.parametrize("release", FATE_2)
@@ -113,7 +108,7 @@ def test_every_image_of_fate_2_is_built_for_both_platforms(release: str) -> None
 def test_nothing_of_fate_2_is_downloaded_but_from_package_indexes(release: str) -> None:
     """Upstream fetches tini, Python, OpenSSL and torch from hosts of their own, and names an index of its country."""
     own = {"github.com", "mirror", "localhost", "0.0.0.0", "127.0.0.1", "fateflow", "namenode"}
-    for path, text in rendered(release).items():
+    for path, text in tree_of(release).items():
         assert set(re.findall(r"https?://([\w.-]+)", text)) <= own, path
 
 

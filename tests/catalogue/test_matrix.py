@@ -71,11 +71,7 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
             "c.yaml:23: matrix: worker-gpu has no edition, which ${edition} needs; did you mean editoin?",
         ),
         ("-nn: {what", "-NN: {what", 'c.yaml:10: "tools-NN" is not a name'),
-        (
-            'EDITION: "${edition}"',
-            'EDITION: "${edition}${Editon}"',
-            "c.yaml:19: matrix: no suffix of worker defines ${Editon}; did you mean edition?",
-        ),
+        ("{edition}", "{Editon}", "c.yaml:19: matrix: no suffix of worker defines ${Editon}; did you mean edition?"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(old: str, new: str, said: str) -> None:
@@ -84,25 +80,18 @@ def test_what_is_wrong_is_said_with_its_line(old: str, new: str, said: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("section", "entry", "said"),
+    ("section", "entry", "names"),
     [
-        (
-            "images",
-            "worker: {description: x}",
-            "d.yaml:3: worker is a matrix in packaged catalogue/1.3.yaml: change worker-nn, worker-gpu",
-        ),
-        (
-            "images",
-            "worker:",
-            "d.yaml:3: worker is a matrix in packaged catalogue/1.3.yaml: change worker-nn, worker-gpu",
-        ),
-        ("bases", "os: {image: x}", "d.yaml:3: os is a matrix in packaged catalogue/1.3.yaml: change os-12, os-13"),
+        ("images", "worker: {description: x}", "worker-nn, worker-gpu"),
+        ("images", "worker:", "worker-nn, worker-gpu"),
+        ("bases", "os: {image: x}", "os-12, os-13"),
     ],
 )
-def test_a_line_changes_the_images_of_a_matrix_and_not_the_matrix(section: str, entry: str, said: str) -> None:
+def test_a_line_changes_the_images_of_a_matrix_and_not_the_matrix(section: str, entry: str, names: str) -> None:
     below = LINE.replace(
         "bases:\n", 'bases:\n  os: {image: "debian:${version}", matrix: {-12: {version: "12"}, -13: {version: "13"}}}\n'
     )
     text = f'extends: "1.3"\n{section}:\n  {entry}\n'
     found = problems_of(lambda: parse_line(text, name="d.yaml", other=lambda _: below))
+    said = f"d.yaml:3: {entry.partition(':')[0]} is a matrix in packaged catalogue/1.3.yaml: change {names}"
     assert said in found, found

@@ -9,11 +9,9 @@ import pytest
 import yaml
 
 from generator.catalogue.line import Smoke, parse_line
-from generator.project import packaged_data
-from generator.render.render import render
 from generator.render.tree import COMPOSE_FILE
 from tests.catalogue.test_catalogue import GOOD
-from tests.fate_plan import plan_of, problems_of
+from tests.fate_plan import plan_of, problems_of, rendered
 
 T = TypeVar("T")
 PARTY = """\
@@ -39,8 +37,7 @@ def of(release: str, by_release: dict[str, T]) -> T:
 
 
 def text_of(release: str) -> str:
-    plan = plan_of(platforms=("linux/amd64",), version=release)
-    return render(plan, [packaged_data("templates")])[COMPOSE_FILE]
+    return rendered(plan_of(platforms=("linux/amd64",), version=release))[COMPOSE_FILE]
 
 
 @pytest.fixture(scope="module", params=RELEASES)
@@ -50,8 +47,7 @@ def release(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def compose(release: str) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load(text_of(release))
-    return document
+    return dict(yaml.safe_load(text_of(release)))
 
 
 def test_a_party_has_smoke_commands_in_services_and_images() -> None:
@@ -87,7 +83,7 @@ def test_each_mistake_is_a_problem_with_its_line(old: str, new: str, expected: s
 def test_a_project_without_one_of_the_images_has_no_compose_file() -> None:
     plan = plan_of(platforms=("linux/arm64",))
     assert plan.party is None
-    assert COMPOSE_FILE not in render(plan, [packaged_data("templates")])
+    assert COMPOSE_FILE not in rendered(plan)
 
 
 def test_every_component_is_there_once_for_each_party_and_known_to_it_alone(
