@@ -41,10 +41,8 @@ def test_three_keys_are_enough() -> None:
 
 def test_the_place_of_each_key_is_kept() -> None:
     settings = parsed("\n# a comment\n\nSBOM=yes\n", sets=["TAG=x"])
-    assert settings.where("PREFIX") == ".env:1"
-    assert settings.where("SBOM") == ".env:7"
-    assert settings.where("TAG") == "--set"
-    assert settings.where("PLATFORMS") == ".env"
+    places = [settings.where(key) for key in ("PREFIX", "SBOM", "TAG", "PLATFORMS")]
+    assert places == [".env:1", ".env:7", "--set", ".env"]
 
 
 def test_a_flag_that_repeats_the_file_changes_no_place() -> None:
@@ -54,10 +52,7 @@ def test_a_flag_that_repeats_the_file_changes_no_place() -> None:
 
 def test_sources_and_images_are_named_as_in_the_catalogue_and_sorted() -> None:
     settings = parsed("LMDB_SAFE_SOURCE=../lmdb-safe\nFATE_SOURCE=/src/fate\nMYSQL_IMAGE=mysql:8.0.28\n")
-    assert settings.sources == (
-        ("FATE_SOURCE", "/src/fate"),
-        ("LMDB_SAFE_SOURCE", "../lmdb-safe"),
-    )
+    assert settings.sources == (("FATE_SOURCE", "/src/fate"), ("LMDB_SAFE_SOURCE", "../lmdb-safe"))
     assert settings.images == (("MYSQL_IMAGE", "mysql:8.0.28"),)
     places = [settings.where(key) for key in ("FATE_SOURCE", "LMDB_SAFE_SOURCE", "MYSQL_IMAGE")]
     assert places == [".env:5", ".env:4", ".env:6"]
@@ -99,17 +94,18 @@ def test_quotes_comments_and_export(line: str, value: str) -> None:
     assert [read for _, read in parsed(line).sources] == [value] * bool(value)
 
 
-def test_a_carriage_return_alone_ends_no_line_in_the_file_that_buildx_reads_too() -> None:
-    assert problem("SBOM=1\rMY_KEY=a\n") == (
-        ".env:4: has a lone carriage return, which ends no line for buildx: save it with LF or CRLF line endings"
-    )
-    assert parsed(local_text="NO_PROXY=a\rHTTP_PROXY=http://b\r").no_proxy == "a"
-
-
-def test_a_byte_order_mark_is_refused_in_the_file_that_buildx_reads_too() -> None:
-    with pytest.raises(InputError, match=r"^\.env:1: begins with a byte order mark, which buildx cannot read"):
-        parse_settings("\ufeff" + REQUIRED, KEYS)
-    assert parsed(local_text="\ufeffNO_PROXY=a").no_proxy == "a"
+@pytest.mark.parametrize(
+    ("text", "local", "said"),
+    [
+        (f"{REQUIRED}SBOM=1\rMY_KEY=a\n", "NO_PROXY=a\rHTTP_PROXY=http://b\r", ".env:4: has a lone carriage return, "
+         "which ends no line for buildx: save it with LF or CRLF line endings"),
+        (f"\ufeff{REQUIRED}", "\ufeffNO_PROXY=a", ".env:1: begins with a byte order mark, which buildx cannot read: "
+         "save it as UTF-8 without one"),
+    ],
+)  # fmt: skip
+def test_what_only_the_file_that_buildx_reads_too_must_not_have(text: str, local: str, said: str) -> None:
+    assert problems(text) == [said]
+    assert parsed(local_text=local).no_proxy == "a"
 
 
 @pytest.mark.parametrize("value", ["a$", "$1", "$$$", '"$ "'])
@@ -161,10 +157,6 @@ def test_an_error_does_not_shift_the_lines_after_it() -> None:
     assert [p.split(": ")[0] for p in problems(text)] == [".env:4", ".env:6"]
 
 
-def test_a_key_on_a_broken_line_is_not_said_to_be_missing() -> None:
-    assert len(problems("PREFIX=a\nBASE_TAG=b\nTAG='t")) == 1
-
-
 def test_every_missing_key_is_named() -> None:
     assert problems("") == [
         ".env: PREFIX is required: registry and path in front of every image name, such as PREFIX=federatedai",
@@ -173,21 +165,24 @@ def test_every_missing_key_is_named() -> None:
     ]
 
 
-@pytest.mark.parametrize("value", ["", '""', "' '", " # later"])
-def test_an_empty_required_key_is_an_error(value: str) -> None:
-    assert problems(f"PREFIX=a\nBASE_TAG=b\nTAG={value}\n") == [".env:3: TAG: is required but empty"]
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        *((value, "TAG: is required but empty") for value in ("", '""', "' '", " # later")),
+        ("'t", "expected KEY=value (is a closing quote missing, or is there text after it?)"),
+    ],
+)
+def test_a_required_key_that_is_empty_or_broken_is_not_missing_too(value: str, said: str) -> None:
+    assert problems(f"PREFIX=a\nBASE_TAG=b\nTAG={value}\n") == [f".env:3: {said}"]
 
 
 @pytest.mark.parametrize("key", ["SERVING_TAG", "MYSQL_VERSION", "COMPOSE_PROJECT_NAME", "SSH_PORT", "MY_OWN"])
-def test_another_unknown_key_is_a_warning(key: str) -> None:
+def test_another_unknown_key_is_a_warning_and_with_strict_an_error(key: str) -> None:
     settings, warnings = parse_settings(REQUIRED + f"{key}=hunter2\n", KEYS)
     assert settings == parsed()
-    assert [(w.where, w.message.split(";")[0]) for w in warnings] == [(".env:4", f"{key}: unknown key")]
+    assert [str(warning).split(";")[0] for warning in warnings] == [f".env:4: {key}: unknown key"]
     assert "hunter2" not in str(warnings)
-
-
-def test_with_strict_it_is_an_error() -> None:
-    assert problem("SSH_PORT=22", strict=True).startswith(".env:4: SSH_PORT: unknown key")
+    assert problem(f"{key}=hunter2", strict=True).startswith(f".env:4: {key}: unknown key")
 
 
 def test_all_problems_come_at_once_in_the_order_of_their_lines() -> None:
@@ -216,12 +211,9 @@ def test_env_local_wins_over_env() -> None:
     assert settings.no_proxy == ""
 
 
-@pytest.mark.parametrize(
-    "line", ["TAG=x", "PIP_INDEX_URL=http://h/", "FATE_SOURCE=../x", "MY_OWN=x", "CACHE_TO=r.io/x"]
-)
-def test_env_local_may_hold_only_what_is_never_rendered(line: str) -> None:
-    key = line.partition("=")[0]
-    assert problem("", local_text="\n" + line) == (
+@pytest.mark.parametrize("key", ["TAG", "PIP_INDEX_URL", "FATE_SOURCE", "MY_OWN", "CACHE_TO"])
+def test_env_local_may_hold_only_what_is_never_rendered(key: str) -> None:
+    assert problem("", local_text=f"\n{key}=https://user:hunter2@h/") == (
         f".env.local:2: {key}: is not allowed in .env.local: only bake reads that file, so it may have only "
         "CA_BUNDLE, MAVEN_SETTINGS, PIP_NETRC, HTTP_PROXY, HTTPS_PROXY, NO_PROXY"
     )
@@ -238,7 +230,6 @@ def test_a_proxy_with_a_login_belongs_in_env_local(key: str) -> None:
 @pytest.mark.parametrize("key", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "APT_MIRROR"])
 def test_an_index_with_a_login_belongs_nowhere(key: str) -> None:
     assert "stays in the image's history" in problem(f"{key}=https://user:hunter2@h/simple")
-    assert "is not allowed in .env.local" in problem("", local_text=f"{key}=https://user:hunter2@h/simple")
 
 
 @pytest.mark.parametrize("url", ["http://u:hunter2@h:1", "http://u:hunter2@[h", "http://u:hunter2 @h", "//u:hunter2@h"])
@@ -257,35 +248,31 @@ def test_set_wins_over_the_files_and_the_last_set_wins() -> None:
     settings = parsed("SBOM=1\nNO_PROXY=a", local_text="NO_PROXY=b", sets=["TAG=x", "TAG=y", "NO_PROXY=c", "SBOM="])
     assert (settings.tag, settings.no_proxy, settings.sbom) == ("y", "c", False)
     settings, _ = parse_settings("PREFIX=a\nBASE_TAG=b", KEYS, sets=["TAG=t", "REQUIREMENTS='a' # b"])
-    assert (settings.tag, settings.other("REQUIREMENTS")) == ("t", "'a' # b"), (
-        "a required key, and a value taken as it is"
-    )
+    # a required key, and a value taken as it is
+    assert (settings.tag, settings.other("REQUIREMENTS")) == ("t", "'a' # b")
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("flag", "text", "expected"),
     [
-        ("TAG", "--set: expected KEY=value"),
-        ("a b=c", "--set: expected KEY=value"),
-        ("TAG=", "--set: TAG: is required but empty"),
-        ("TAG=a b", '--set: TAG: "a b" is not an image tag'),
-        ("REQUIREMENTS=a\nb", "--set: REQUIREMENTS: a value must be on one line"),
-        ("MY_OWN=x", "--set: MY_OWN: unknown key"),
+        ("sets", "TAG", "--set: expected KEY=value"),
+        ("sets", "a b=c", "--set: expected KEY=value"),
+        ("sets", "TAG=", "--set: TAG: is required but empty"),
+        ("sets", "TAG=a b", '--set: TAG: "a b" is not an image tag'),
+        ("sets", "REQUIREMENTS=a\nb", "--set: REQUIREMENTS: a value must be on one line"),
+        ("sets", "MY_OWN=x", "--set: MY_OWN: unknown key"),
+        *(("source_sets", text, "--source: expected NAME=DIR") for text in (
+            "fate", "fate=", "=x", "FATE=x", "lmdb__safe=x", "a b=x")),
     ],
-)
-def test_what_is_wrong_with_a_set_is_said(text: str, expected: str) -> None:
-    assert problem("", sets=[text]).startswith(expected)
+)  # fmt: skip
+def test_what_is_wrong_with_a_flag_is_said(flag: str, text: str, expected: str) -> None:
+    assert problem("", **{flag: [text]}).startswith(expected)
 
 
 def test_source_replaces_a_source() -> None:
     settings = parsed("LMDB_SAFE_SOURCE=a", sets=["LMDB_SAFE_SOURCE=b"], source_sets=["lmdb-safe=../c"])
     assert settings.sources == (("LMDB_SAFE_SOURCE", "../c"),)
     assert settings.where("LMDB_SAFE_SOURCE") == "--source"
-
-
-@pytest.mark.parametrize("text", ["fate", "fate=", "=x", "FATE=x", "lmdb__safe=x", "a b=x"])
-def test_what_is_wrong_with_a_source_flag_is_said(text: str) -> None:
-    assert problem("", source_sets=[text]).startswith("--source: expected NAME=DIR")
 
 
 def test_the_sample_is_a_good_file_with_the_defaults() -> None:
@@ -326,10 +313,8 @@ _LINES = st.one_of(
 _FILES = st.lists(_LINES, max_size=8).map("\n".join)
 
 
-@given(_FILES, st.lists(_LINES, max_size=2), st.one_of(st.none(), _FILES), st.booleans())
-def test_no_text_raises_anything_but_an_input_error(
-    text: str, sets: list[str], local: str | None, strict: bool
-) -> None:
+@given(_FILES, st.lists(_LINES, max_size=2), st.one_of(st.just(""), _FILES), st.booleans())
+def test_no_text_raises_anything_but_an_input_error(text: str, sets: list[str], local: str, strict: bool) -> None:
     try:
         settings, warnings = parse_settings(text, KEYS, sets=sets, source_sets=sets, local_text=local, strict=strict)
     except InputError as error:
