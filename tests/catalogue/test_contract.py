@@ -22,10 +22,6 @@ def images(text: str) -> dict[str, Image]:
     return {image.name: image for image in parse_line(HEAD + textwrap.dedent(text), name="c.yaml").images}
 
 
-def problems(text: str) -> list[str]:
-    return problems_of(lambda: images(text))
-
-
 def names(contract: Contract) -> list[str]:
     return [file.name for file in contract.files]
 
@@ -53,10 +49,11 @@ def test_a_contract_has_what_it_is_and_says_the_last_word() -> None:
     assert one.user is not None and one.user.where == "c.yaml:11"
 
 
-def test_an_image_shows_too_what_its_parent_has_to_show() -> None:
-    two = images(SHARED)["two"].contract
+def test_an_image_with_a_contract_of_its_own_has_that_of_its_parent_too_and_one_without_has_none() -> None:
+    two, three = (images(SHARED)[name].contract for name in ("two", "three"))
     assert names(two) == ["/etc/a", "conf", "/etc/b"]
     assert two.workdir is not None and two.workdir.name == "/two"
+    assert three == Contract()
 
 
 def test_all_its_ports_are_those_that_an_image_says_itself() -> None:
@@ -111,10 +108,6 @@ def test_a_list_of_setuid_files_adds_to_that_of_the_parent_and_an_empty_one_take
         assert (listed(two.setuid), listed(two.ports)) == (setuid, ports), own
 
 
-def test_of_an_image_without_a_contract_nothing_is_asked() -> None:
-    assert images(SHARED)["three"].contract == Contract()
-
-
 @pytest.mark.parametrize(
     ("contract", "answering"),
     [
@@ -136,48 +129,46 @@ def test_names_are_filled_in_and_paths_start_at_the_workdir() -> None:
     assert names(found) == ["/etc/a", "/data/one/conf", "/etc/b"]
 
 
-ONE = "images:\n  one: {kind: base, from: jre}"
-
-
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("part", "said"),
     [
+        ("file: {}", "file: unknown key; did you mean files?"),
+        ("files: {/x: {type: dir}}", '"dir" is not a type of path: file, directory, link'),
         (
-            "images:\n  one: {kind: base, from: jre, contract: {is: [al]}}",
-            "c.yaml:10: unknown contract al; known are none",
+            "workdir: '/${imag}'",
+            "${imag} stands for nothing; did you mean image?; there are image, release, tag, source",
         ),
-        ("contracts: {a: {file: {}}}", "c.yaml:9: file: unknown key; did you mean files?"),
+        ("size: big", '"big" is not a size, such as 300 MB or 2 GB'),
+        ("ports: [70000]", '"70000" is not a port, such as 8080 or 53/udp'),
+        (f"ports: [{'9' * 5000}]", f'"{"9" * 20}" is not a port, such as 8080 or 53/udp'),
+        ("started: {answers: [53/udp]}", '"53/udp" is not a TCP port'),
+        ("runs: {x: {}}", "command: missing"),
         (
-            "contracts: {a: {files: {/x: {type: dir}}}}",
-            'c.yaml:9: "dir" is not a type of path: file, directory, link',
-        ),
-        (
-            "contracts: {a: {workdir: '/${imag}'}}",
-            "c.yaml:9: ${imag} stands for nothing; did you mean image?; there are image, release, tag, source",
-        ),
-        ("contracts: {a: {size: big}}", 'c.yaml:9: "big" is not a size, such as 300 MB or 2 GB'),
-        ("contracts: {a: {ports: [70000]}}", 'c.yaml:9: "70000" is not a port, such as 8080 or 53/udp'),
-        (
-            f"contracts: {{a: {{ports: [{'9' * 5000}]}}}}",
-            'c.yaml:9: "99999999999999999999" is not a port, such as 8080 or 53/udp',
-        ),
-        ("contracts: {a: {started: {answers: [53/udp]}}}", 'c.yaml:9: "53/udp" is not a TCP port'),
-        *(
-            (
-                f"images:\n  one: {{kind: component, from: jre, with: {{port: {port}}}, contract: {{user: x}}}}",
-                f'c.yaml:10: "{port}" is not a port, such as 8080 or 53/udp; list all ports in contract: ports:',
-            )
-            for port in ("http", "8000-8010", "0", "53/icmp", "53/")
-        ),
-        ("contracts: {a: {runs: {x: {}}}}", "c.yaml:9: command: missing"),
-        (
-            "contracts: {a: {runs: {x: {command: [a], prints: '('}}}}",
-            'c.yaml:9: "(" is not a regular expression (missing ), unterminated subpattern at position 0)',
+            "runs: {x: {command: [a], prints: '('}}",
+            '"(" is not a regular expression (missing ), unterminated subpattern at position 0)',
         ),
     ],
 )
-def test_what_is_wrong_in_a_contract_is_told_with_its_line(text: str, said: str) -> None:
-    assert problems(text if text.startswith("images") else f"{text}\n{ONE}") == [said]
+def test_what_is_wrong_in_a_shared_contract_is_told_with_its_line(part: str, said: str) -> None:
+    found = problems_of(lambda: images(f"contracts: {{a: {{{part}}}}}\nimages:\n  one: {{kind: base, from: jre}}"))
+    assert found == [f"c.yaml:9: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("contract: {is: [al]}", "unknown contract al; known are none"),
+        *(
+            (
+                f"with: {{port: {port}}}, contract: {{user: x}}",
+                f'"{port}" is not a port, such as 8080 or 53/udp; list all ports in contract: ports:',
+            )
+            for port in ("http", "8000-8010", "0", "53/icmp", "53/")
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_contract_of_an_image_is_told_with_its_line(entry: str, said: str) -> None:
+    assert problems_of(lambda: contract_of(entry)) == [f"c.yaml:10: {said}"]
 
 
 def import_requirements(monkeypatch: pytest.MonkeyPatch, pin: str, name: str, version: str) -> None:

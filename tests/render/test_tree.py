@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -87,40 +88,34 @@ def test_nothing_is_written_or_removed_through_a_link(tmp_path: Path, link: str)
         compare({"out/docker-bake.hcl": TEXT + "# new\n"}, root)
 
 
-def test_a_pipe_where_a_file_belongs_is_an_error_and_not_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("make", "said"), [(os.mkfifo, "is not a file, but"), (Path.mkdir, "cannot be read: Is a directory")]
+)
+def test_a_pipe_or_a_directory_where_a_file_belongs_is_an_error_and_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], object], said: str
+) -> None:
     (tmp_path / "out").mkdir()
-    os.mkfifo(tmp_path / "out/docker-bake.hcl")
-    with pytest.raises(InputError, match=r"^out/docker-bake\.hcl: is not a file, "):
-        compare({"out/docker-bake.hcl": TEXT}, tmp_path)
+    make(tmp_path / "out/a")
+    with pytest.raises(InputError, match=f"^out/a: {said}"):
+        compare({"out/a": TEXT}, tmp_path)
 
 
 def test_two_that_write_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     files = {f"dockerfiles/{name}/Dockerfile": TEXT for name in "abcd"} | {"out/docker-bake.hcl": TEXT}
     old = {"dockerfiles/old/Dockerfile": TEXT, "out/compose.yaml": TEXT}
 
-    def once(number: int) -> None:
-        write_tree(tmp_path / str(number), old)
+    for project in (tmp_path / str(number) for number in range(20)):
+        write_tree(project, old)
         with ThreadPoolExecutor(2) as pool:
-            for done in [pool.submit(write_tree, tmp_path / str(number), files) for _ in range(2)]:
+            for done in [pool.submit(write_tree, project, files) for _ in range(2)]:
                 done.result()
-        assert compare(files, tmp_path / str(number)) == ()
-
-    for number in range(20):
-        once(number)
+        assert compare(files, project) == ()
 
 
-def test_a_directory_where_a_file_belongs_is_an_error_not_a_traceback(tmp_path: Path) -> None:
-    (tmp_path / "out" / "a").mkdir(parents=True)
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
-        compare({"out/a": TEXT}, tmp_path)
-
-
-def test_a_diff_shows_what_rendering_would_change() -> None:
-    change = Change("out/a", "changed", "a\nb\n", "a\nc\n")
-    assert change.diff() == "--- a/out/a\n+++ b/out/a\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
-
-
-def test_a_diff_of_a_new_file_is_from_nothing() -> None:
+def test_a_diff_shows_what_rendering_would_change_and_a_new_file_from_nothing() -> None:
+    assert Change("out/a", "changed", "a\nb\n", "a\nc\n").diff() == (
+        "--- a/out/a\n+++ b/out/a\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
+    )
     assert Change("out/a", "missing", "", "a").diff() == (
         "--- /dev/null\n+++ b/out/a\n@@ -0,0 +1 @@\n+a\n\\ No newline at end of file\n"
     )
