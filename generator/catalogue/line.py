@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath as Path
-from typing import Literal
+from typing import Literal, get_args
 
 from yaml.nodes import MappingNode
 
@@ -48,7 +48,7 @@ from generator.config.settings import Key, Keys, key_of
 from generator.errors import InputError, Problem, did_you_mean, raise_all
 
 ImageKind = Literal["builder", "base", "component", "third-party"]
-KINDS: tuple[ImageKind, ...] = ("builder", "base", "component", "third-party")
+KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
 
 DROPS_PARTY = "must drop the party too: party: with no value"
 LONGEST_EXTENDS = 20
@@ -67,12 +67,13 @@ def _tag_of_family(text: str) -> str:
     return text
 
 
-def _wrong(read: Callable[[str], object], text: str) -> Iterator[str]:
-    """What is wrong with a text, for a reader of it that raises ValueError."""
+def _wrong(read: Callable[[str], object], text: str) -> str:
+    """What a reader of a text says is wrong with it, "" if nothing is."""
     try:
         read(text)
     except ValueError as error:
-        yield str(error)
+        return str(error)
+    return ""
 
 
 _NAME = Text(
@@ -186,7 +187,7 @@ class PlatformLimit:
     def reason(self, platform: str) -> str:
         """Why it lacks ``platform``: ``because``, unless that names other platforms than this one."""
         named = re.findall(r"\blinux/[a-z0-9_-]+(?:/v?[0-9]+)?", self.because)
-        normal = [values.one_platform(name) for name in named if not [*_wrong(values.one_platform, name)]]
+        normal = [values.one_platform(name) for name in named if not _wrong(values.one_platform, name)]
         return self.because if not named or platform in normal else f"it is built only for {' '.join(self.only)}"
 
 
@@ -560,7 +561,8 @@ def _own_key_problems(keys: Iterable[EnvKey]) -> Iterator[Problem]:
     ours = Keys()
     for own in keys:
         for value in filter(None, (own.example, own.default)) if own.type in KEY_TYPES else ():
-            yield from (Problem(own.where, f"{own.name}: {wrong}") for wrong in _wrong(own.row.read, value))
+            if wrong := _wrong(own.row.read, value):
+                yield Problem(own.where, f"{own.name}: {wrong}")
         if ours.find(own.name):
             yield Problem(own.where, f"{own.name}: every project has this key; choose another name")
 
@@ -595,7 +597,7 @@ def _link_problems(line: Line) -> Iterator[Problem]:
             yield from unknown(name, bases, source.where, f"{source.name}: unknown base {name}")
         # git itself needs no .git at the end
         url = f"{source.git.removesuffix('.git')}.git" if source.fetch_in else source.git
-        for wrong in _wrong(values.source, f"{url}#commit") if url else ():
+        if url and (wrong := _wrong(values.source, f"{url}#commit")):
             yield Problem(source.where, f"{source.name}: git: {wrong}")
     for image in line.images:
         if not image.kind and (near := did_you_mean(image.name, [name for name in kinds if name != image.name])):

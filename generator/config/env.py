@@ -38,8 +38,6 @@ _FOR_BUILDX = re.compile(
 """A statement that python-dotenv and compose's parser (compose-go, dotenv/parser.go) both read."""
 _VARIABLES = re.compile(r"(?:[^$]|\$\$|\$[A-Za-z_]\w*|\$\{[A-Za-z_]\w*\})*", re.ASCII)
 """A value whose dollars compose's parser can read where they are not in single quotes (compose-go, template)."""
-
-
 ENV, LOCAL = ".env", ".env.local"
 
 
@@ -65,7 +63,7 @@ def parse_settings(
     text: str,
     keys: Keys,
     *,
-    local_text: str | None = None,
+    local_text: str = "",
     sets: Sequence[str] = (),
     source_sets: Sequence[str] = (),
     strict: bool = False,
@@ -79,7 +77,7 @@ def parse_settings(
     problems: list[Problem] = []
     warnings: list[Problem] = []
     entries = _read_file(text, ENV, keys, problems)
-    entries += _read_file(local_text or "", LOCAL, keys, problems)
+    entries += _read_file(local_text, LOCAL, keys, problems)
     entries += _read_flags(sets, source_sets, problems)
 
     accepted: dict[str, tuple[Key, object, str]] = {}

@@ -18,7 +18,8 @@ from generator.plan.plan import Base, Plan, Target
 from generator.render.dockerfile import names_in
 
 KINDS = ("image", "git", *DOWNLOADS, "url")
-
+_Row = tuple[str, str, str, str]
+"""The kind, upstream, asked and key of an External."""
 # an address of the build machine itself is not listed (Maven's blocker of http is at 0.0.0.0)
 _URL = re.compile(r"https?://(?!0\.0\.0\.0|127\.|localhost\b)[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[^\s'\"$;|&)\\]*)?")
 
@@ -46,7 +47,7 @@ def externals(
     ``tree`` has the rendered Dockerfiles; ``maven_settings`` is the text of that file, "" if there is none.
     """
     bases = {base.reference: base for target in (*plan.targets, *targets) for base in target.bases}
-    images: dict[tuple[str, str, str, str], dict[str, None]] = {}
+    images: dict[_Row, dict[str, None]] = {}
     for target in targets:
         dockerfile = tree.get(target.dockerfile, "")
         for row in (*_images(plan, target, dockerfile, bases), *_files(plan, target, dockerfile, maven_settings)):
@@ -55,9 +56,7 @@ def externals(
     return tuple(External(*row, tuple(names)) for row, names in rows)
 
 
-def _images(
-    plan: Plan, target: Target, dockerfile: str, bases: Mapping[str, Base]
-) -> Iterator[tuple[str, str, str, str]]:
+def _images(plan: Plan, target: Target, dockerfile: str, bases: Mapping[str, Base]) -> Iterator[_Row]:
     named = [name for name, _ in names_in(dockerfile) if "$" not in name]
     for name in named or [base.reference for base in target.bases]:
         if name in bases:
@@ -68,7 +67,7 @@ def _images(
         yield "image", plan.sbom_scanner.upstream, plan.sbom_scanner.reference, "BASE_REGISTRY"
 
 
-def _files(plan: Plan, target: Target, dockerfile: str, maven_settings: str) -> Iterator[tuple[str, str, str, str]]:
+def _files(plan: Plan, target: Target, dockerfile: str, maven_settings: str) -> Iterator[_Row]:
     for source in target.sources:
         if not source.local:
             yield "git", source.location, source.location, key_of(source.name, "_SOURCE")

@@ -120,9 +120,8 @@ def copy(project: Project, known: Sequence[Packaged], names: Sequence[str]) -> t
             problems.append(Problem(name, f"no packaged file, and no image with a packaged template{near}"))
         elif (project.root / file.name).exists():
             itself = file.state == "packaged"
-            problems.append(
-                Problem(file.name, "is the packaged file itself" if itself else "already exists and was not changed")
-            )
+            wrong = "is the packaged file itself" if itself else "already exists and was not changed"
+            problems.append(Problem(file.name, wrong))
         else:
             chosen[file.name] = file
     if problems:
