@@ -32,6 +32,11 @@ def rendered(plan: Plan) -> dict[str, str]:
     return render(plan, [packaged_data("templates")])
 
 
+@cache
+def tree_of(release: str) -> dict[str, str]:
+    return rendered(plan_of(version=release))
+
+
 def put(directory: Path, name: str, text: str = "") -> None:
     """A file with this text, and the directories that lead to it."""
     (directory / name).parent.mkdir(parents=True, exist_ok=True)

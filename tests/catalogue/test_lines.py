@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 
 import pytest
 
-from tests.fate_plan import LINES, packaged_line, plan_of, rendered
+from tests.fate_plan import LINES, packaged_line, plan_of, tree_of
 
 NEWEST = [packaged_line(name).releases[-1].version for name in LINES]
 FATE_2 = ("2.0.0", "2.1.1", "2.2.0")
-
-
-@cache
-def tree_of(release: str) -> dict[str, str]:
-    return rendered(plan_of(version=release))
 
 
 def dockerfile(release: str, image: str) -> str:

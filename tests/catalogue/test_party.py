@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any, TypeVar
 
 import pytest
@@ -36,6 +37,7 @@ def of(release: str, by_release: dict[str, T]) -> T:
     return next(value for name, value in by_release.items() if f"{release}.".startswith(f"{name}."))
 
 
+@cache
 def text_of(release: str) -> str:
     return rendered(plan_of(platforms=("linux/amd64",), version=release))[COMPOSE_FILE]
 

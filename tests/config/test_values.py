@@ -32,31 +32,6 @@ def test_a_value_is_shown_without_a_login(text: str, expected: str) -> None:
     assert values.shown(text) == expected
 
 
-@pytest.mark.parametrize(
-    ("read", "texts"),
-    [
-        (values.version, ["1.3.0", "1.7.2.2", "2.0.0-beta"]),
-        (values.image, ["mysql:8", "mysql" + DIGEST]),
-        (values.tagged_image, ["mysql:8", "mysql:8" + DIGEST]),
-        (values.cache, ["r.io/cache"]),
-        (values.path, ["requirements.txt", "../FATE", "/src/a b", "./#x", "C:\\src", "a@b", "$HOME/x", "中"]),
-        (values.secret_path, ["/etc/a b.pem"]),
-        (values.source, ["../FATE", "/src/a b", "./#x", "C:\\src", "a@b", "$HOME/x", "中",
-                         "https://github.com/FederatedAI/FATE.git#v1.3.0",
-                         "http://git.example.com:3000/a/b.git#0123abc",
-                         "ssh://git@git.example.com:22/a/b.git#feature/x",
-                         "git@github.com:FederatedAI/FATE.git#v1.3.0",
-                         "git://git.example.com/a#v1"]),
-        (values.url, ["https://pypi.example.com/simple", "http://10.0.0.5:8081/a/", "HTTP://nexus_pypi",
-                      "http://[::1]:80/x?y=z", "http://h#f"]),
-        (values.proxy, ["http://proxy:3128", "https://proxy/", "http://u:p%40ss@proxy:3128"]),
-        (values.no_proxy, ["*"]),
-    ],
-)  # fmt: skip
-def test_what_is_taken_as_it_is_written(read: Read, texts: list[str]) -> None:
-    assert [read(text) for text in texts] == texts
-
-
 @given(st.text("aZ0-._~:/?#[]@!$&'()*+,;=%\"\\`| ", max_size=8))
 def test_what_a_build_step_gets_in_quotes_or_through_sed_is_what_was_written(text: str) -> None:
     for url in (f"https://h/{text}.git#v1", f"git@h:{text}#v1", f"https://h/b.git#{text}"):
@@ -69,9 +44,28 @@ def test_what_a_build_step_gets_in_quotes_or_through_sed_is_what_was_written(tex
         assert not set("#&\\") & set(values.apt_mirror(f"http://h/{text}"))
 
 
+PATHS = ["../FATE", "/src/a b", "./#x", "C:\\src", "a@b", "$HOME/x", "中"]
+AS_WRITTEN: dict[Read, list[str]] = {
+    values.version: ["1.3.0", "1.7.2.2", "2.0.0-beta"],
+    values.image: ["mysql:8", "mysql" + DIGEST],
+    values.tagged_image: ["mysql:8", "mysql:8" + DIGEST],
+    values.cache: ["r.io/cache"],
+    values.path: ["requirements.txt", *PATHS],
+    values.secret_path: ["/etc/a b.pem"],
+    values.source: [*PATHS, "https://github.com/FederatedAI/FATE.git#v1.3.0", "git://git.example.com/a#v1",
+                    "http://git.example.com:3000/a/b.git#0123abc", "git@github.com:FederatedAI/FATE.git#v1.3.0",
+                    "ssh://git@git.example.com:22/a/b.git#feature/x"],
+    values.url: ["https://pypi.example.com/simple", "http://10.0.0.5:8081/a/", "HTTP://nexus_pypi",
+                 "http://[::1]:80/x?y=z", "http://h#f"],
+    values.proxy: ["http://proxy:3128", "https://proxy/", "http://u:p%40ss@proxy:3128"],
+    values.no_proxy: ["*"],
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("read", "text", "expected"),
     [
+        *((read, text, text) for read, texts in AS_WRITTEN.items() for text in texts),
         *((values.boolean, word, True) for word in ("true", "1", "yes", "on", "TRUE", "Yes")),
         *((values.boolean, word, False) for word in ("false", "0", "no", "off", "False")),
         (values.platforms, "linux/amd64", ("linux/amd64",)),
@@ -91,7 +85,7 @@ def test_what_a_build_step_gets_in_quotes_or_through_sed_is_what_was_written(tex
         (values.no_proxy, "localhost .example.com, 10.0.0.0/8,::1 *.x", "localhost,.example.com,10.0.0.0/8,::1,*.x"),
     ],
 )
-def test_what_comes_in_a_normal_form(read: Read, text: str, expected: object) -> None:
+def test_what_is_taken_as_it_is_written_or_comes_in_a_normal_form(read: Read, text: str, expected: object) -> None:
     assert read(text) == expected
 
 

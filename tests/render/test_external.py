@@ -17,9 +17,8 @@ def listed(plan: Plan, *names: str, dockerfile: str = "", maven_settings: str = 
     tree = rendered(plan)
     if dockerfile:
         tree[f"dockerfiles/{names[0]}/Dockerfile"] = dockerfile
-    found = externals(
-        plan, tree, linked(plan.targets, [target.name for target in plan.select(names)]), maven_settings=maven_settings
-    )
+    targets = linked(plan.targets, [target.name for target in plan.select(names)])
+    found = externals(plan, tree, targets, maven_settings=maven_settings)
     return {kind: [row for row in found if row.kind == kind] for kind in KINDS}
 
 
@@ -39,12 +38,12 @@ OWN = ("MYSQL_IMAGE", "own.example.com/db:1")
 PYPI, WHEELS, NPM = "https://pypi.example.com/simple", "https://wheels.example.com/", "https://npm.example.com"
 
 
+LINE_1_11 = {"version": "1.11.4"}
+
+
 def key(name: str, value: str) -> dict[str, object]:
     """Settings with a key of the catalogue."""
     return {"others": ((name, value),)}
-
-
-LINE_1_11 = {"version": "1.11.4"}
 
 
 @pytest.mark.parametrize(
@@ -110,20 +109,13 @@ def test_mavens_mirrors_are_read_from_its_settings_without_logins() -> None:
 def test_a_mirrors_login_is_hidden_up_to_the_last_at_sign(login: str) -> None:
     settings = f"<s><mirror><url>https://{login}nexus.example.com/a//b@c</url></mirror></s>"
     assert maven_mirrors(settings) == ["https://nexus.example.com/a//b@c"]
-
-
-def test_settings_that_are_no_xml_name_no_mirror() -> None:
-    assert maven_mirrors("") == maven_mirrors("<settings") == []
-
-
-def row(upstream: str) -> External:
-    return External("image", upstream, upstream, "", ())
+    assert maven_mirrors(settings[:-1]) == maven_mirrors("") == [], "it is no XML"
 
 
 def test_skopeo_gets_registries_repositories_and_tags_or_digests() -> None:
     digest = "sha256:" + "a" * 64
-    found = skopeo_sync([row("maven:3"), row("maven:4"), row("org/x"), row(f"quay.io/x/y:1@{digest}"), row("maven:3")])
-    assert found == {
+    names = ("maven:3", "maven:4", "org/x", f"quay.io/x/y:1@{digest}", "maven:3")
+    assert skopeo_sync([External("image", name, name, "", ()) for name in names]) == {
         "docker.io": {"images": {"library/maven": ["3", "4"], "org/x": ["latest"]}},
         "quay.io": {"images": {"x/y": [digest]}},
     }

@@ -16,12 +16,9 @@ from tests.conftest import Run
 from tests.fate_plan import put
 
 CATALOGUE = "is never read: a catalogue is named LINE.yaml, such as 1.0.yaml; did you mean 1.3.yaml?"
-TEMPLATE = "no image and no template uses it; did you mean dockerfiles/python.Dockerfile.j2?"
-
-SHARED = (
-    "no image and no template uses it; "
-    "roll is rendered from dockerfiles/java.Dockerfile.j2 (template: in the catalogue)"
-)
+UNUSED = "no image and no template uses it"
+TEMPLATE = f"{UNUSED}; did you mean dockerfiles/python.Dockerfile.j2?"
+SHARED = "roll is rendered from dockerfiles/java.Dockerfile.j2 (template: in the catalogue)"
 
 
 def warnings(directory: Path) -> list[str]:
@@ -33,11 +30,8 @@ def warnings(directory: Path) -> list[str]:
     [
         ("templates/python.Dockerfile.j2", TEMPLATE),
         ("templates/dockerfiles/pyton.Dockerfile.j2", TEMPLATE),
-        ("templates/dockerfiles/roll.Dockerfile.j2", SHARED),
-        (
-            "templates/dockerfiles/redis.Dockerfile.j2",
-            "no image and no template uses it; redis has no Dockerfile: it is used as it is",
-        ),
+        ("templates/dockerfiles/roll.Dockerfile.j2", f"{UNUSED}; {SHARED}"),
+        ("templates/dockerfiles/redis.Dockerfile.j2", f"{UNUSED}; redis has no Dockerfile: it is used as it is"),
         ("catalogue/1.3.yml", CATALOGUE),
         ("catalogue/1.3.0.yaml", CATALOGUE),
     ],
@@ -47,11 +41,11 @@ def test_a_file_that_nothing_reads(project_dir: Path, name: str, said: str) -> N
     assert warnings(project_dir) == [f"{name}: {said}"]
 
 
-@pytest.mark.parametrize("name", ["template/dockerfiles/egg.Dockerfile.j2", "catalog/1.3.yaml"])
-def test_a_directory_that_nothing_reads(project_dir: Path, name: str) -> None:
-    put(project_dir, name)
-    [said] = warnings(project_dir)
-    assert "is never read; did you mean " in said
+@pytest.mark.parametrize(("wrong", "right"), [("template", "templates"), ("catalog", "catalogue")])
+def test_a_directory_that_nothing_reads(project_dir: Path, wrong: str, right: str) -> None:
+    for name in ("egg.Dockerfile.j2", "1.3.yaml"):
+        put(project_dir, f"{wrong}/{name}")
+    assert warnings(project_dir) == [f"{wrong}/: is never read; did you mean {right}/?"]
 
 
 def test_what_is_read_and_what_is_nobodys_mistake_is_not_worth_a_word(project_dir: Path) -> None:
