@@ -56,11 +56,6 @@ def test_an_image_with_a_contract_of_its_own_has_that_of_its_parent_too_and_one_
     assert three == Contract()
 
 
-def test_all_its_ports_are_those_that_an_image_says_itself() -> None:
-    text = SHARED.replace("files: {/etc/b: {}}}", "ports: [80]}").replace("{workdir: /two}", "{ports: [8080]}")
-    assert listed(images(text)["two"].contract.ports) == ["8080"]
-
-
 def listed(items: Named[tuple[Item, ...]] | None) -> list[str] | None:
     return None if items is None else [item.name for item in items.value]
 
@@ -95,7 +90,7 @@ def test_the_command_of_with_is_said_once_and_a_contract_may_say_another(entry: 
     assert command is not None and (command.value, command.where) == (("a", "b"), "c.yaml:10")
 
 
-def test_a_list_of_setuid_files_adds_to_that_of_the_parent_and_an_empty_one_takes_it_away() -> None:
+def test_setuid_files_add_to_those_of_the_parent_an_empty_list_takes_them_away_and_ports_replace_its_ports() -> None:
     one = "one: {kind: base, from: jre, contract: {setuid: [/a], ports: [80]}}"
     text = f"images:\n  {one}\n  two: {{kind: base, from: one%s}}"
     for own, setuid, ports in (
@@ -103,6 +98,7 @@ def test_a_list_of_setuid_files_adds_to_that_of_the_parent_and_an_empty_one_take
         (", contract: {}", ["/a"], ["80"]),
         (", contract: {setuid: [/b]}", ["/a", "/b"], ["80"]),
         (", contract: {setuid: [], ports: []}", [], []),
+        (", contract: {ports: [8080]}", ["/a"], ["8080"]),
     ):
         two = images(text % own)["two"].contract
         assert (listed(two.setuid), listed(two.ports)) == (setuid, ports), own

@@ -35,10 +35,6 @@ def problem(extra: str, **options: object) -> str:
     return only
 
 
-def test_three_keys_are_enough() -> None:
-    assert parsed() == Settings("federatedai", "b", "t", "1.3.0")
-
-
 def test_the_place_of_each_key_is_kept() -> None:
     settings = parsed("\n# a comment\n\nSBOM=yes\n", sets=["TAG=x"])
     places = [settings.where(key) for key in ("PREFIX", "SBOM", "TAG", "PLATFORMS")]
@@ -204,13 +200,6 @@ def test_problems_of_several_files_are_not_said_to_be_in_one() -> None:
     assert [p.where for p in caught.value.problems] == [".env:4", ".env.local:1", "--set"]
 
 
-def test_env_local_wins_over_env() -> None:
-    settings = parsed("HTTP_PROXY=http://a:1\nNO_PROXY=a", local_text="HTTP_PROXY=http://b:2\nNO_PROXY=")
-    assert settings.http_proxy == "http://b:2"
-    assert settings.where("HTTP_PROXY") == ".env.local:1"
-    assert settings.no_proxy == ""
-
-
 @pytest.mark.parametrize("key", ["TAG", "PIP_INDEX_URL", "FATE_SOURCE", "MY_OWN", "CACHE_TO"])
 def test_env_local_may_hold_only_what_is_never_rendered(key: str) -> None:
     assert problem("", local_text=f"\n{key}=https://user:hunter2@h/") == (
@@ -227,11 +216,6 @@ def test_a_proxy_with_a_login_belongs_in_env_local(key: str) -> None:
     assert parsed(local_text=line).where(key) == ".env.local:1"
 
 
-@pytest.mark.parametrize("key", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "APT_MIRROR"])
-def test_an_index_with_a_login_belongs_nowhere(key: str) -> None:
-    assert "stays in the image's history" in problem(f"{key}=https://user:hunter2@h/simple")
-
-
 @pytest.mark.parametrize("url", ["http://u:hunter2@h:1", "http://u:hunter2@[h", "http://u:hunter2 @h", "//u:hunter2@h"])
 def test_no_message_repeats_a_password(url: str) -> None:
     for line in (f"{key}={url}" for key in [*KEYS.names, "UNKNOWN", "PLATFROMS"]):
@@ -244,9 +228,14 @@ def test_no_message_repeats_a_password(url: str) -> None:
             assert "hunter2" not in said, line
 
 
-def test_set_wins_over_the_files_and_the_last_set_wins() -> None:
-    settings = parsed("SBOM=1\nNO_PROXY=a", local_text="NO_PROXY=b", sets=["TAG=x", "TAG=y", "NO_PROXY=c", "SBOM="])
-    assert (settings.tag, settings.no_proxy, settings.sbom) == ("y", "c", False)
+def test_set_wins_over_env_local_and_that_over_env_and_the_last_set_wins() -> None:
+    settings = parsed(
+        "HTTP_PROXY=http://a:1\nHTTPS_PROXY=http://a:1\nSBOM=1\nNO_PROXY=a",
+        local_text="HTTP_PROXY=http://b:2\nHTTPS_PROXY=\nNO_PROXY=b",
+        sets=["TAG=x", "TAG=y", "NO_PROXY=c", "SBOM="],
+    )
+    assert (settings.http_proxy, settings.where("HTTP_PROXY")) == ("http://b:2", ".env.local:1")
+    assert (settings.https_proxy, settings.tag, settings.no_proxy, settings.sbom) == ("", "y", "c", False)
     settings, _ = parse_settings("PREFIX=a\nBASE_TAG=b", KEYS, sets=["TAG=t", "REQUIREMENTS='a' # b"])
     # a required key, and a value taken as it is
     assert (settings.tag, settings.other("REQUIREMENTS")) == ("t", "'a' # b")
@@ -277,8 +266,7 @@ def test_source_replaces_a_source() -> None:
 
 def test_the_sample_is_a_good_file_with_the_defaults() -> None:
     settings, warnings = parse_settings(KEYS.sample_env(), KEYS)
-    assert settings == Settings("federatedai", "1.3.0-release", "1.3.0-release", "1.3.0")
-    assert warnings == ()
+    assert (settings, warnings) == (Settings("federatedai", "1.3.0-release", "1.3.0-release", "1.3.0"), ())
     assert parse_settings(KEYS.sample_env(PREFIX="r.io/x"), KEYS)[0].prefix == "r.io/x"
 
 
@@ -288,11 +276,10 @@ def test_a_sample_with_every_line_in_use_says_the_same() -> None:
     assert parse_settings(text, KEYS) == parse_settings(KEYS.sample_env(), KEYS)
 
 
-def test_every_example_is_allowed_and_every_key_is_found() -> None:
+def test_every_example_is_allowed() -> None:
     for row in KEYS.rows:
         if row.example:
             row.read(row.example)
-    assert all(KEYS.find(name) for name in KEYS.names)
 
 
 _LINES = st.one_of(

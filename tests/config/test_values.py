@@ -144,6 +144,8 @@ def test_what_is_taken_as_it_is_written_or_comes_in_a_normal_form(read: Read, te
         (values.url, "http://h\\x", '"\\" is not allowed in a URL: write it percent-encoded'),
         (values.url, "http://hé/", 'U+00E9 "é" is not allowed in a URL: write it percent-encoded'),
         (values.url, "http://h/a b", "a space is not allowed in a URL"),
+        *((read, "https://user:pw@h/a", "a login in a URL is not allowed: the URL stays in the image's history...")
+          for read in (values.url, values.urls, values.apt_mirror)),
         (values.url, "https://a/x,https://b/x", "expected one URL, found several with commas between them"),
         *((values.apt_mirror, f"http://h/debian{char}x", f'"{char}" is not allowed: a mirror\'s URL ends with its path')
           for char in "?#&"),
