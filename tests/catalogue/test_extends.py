@@ -139,6 +139,7 @@ def test_explain_says_which_file_and_line_a_value_is_from(project_dir: Path) -> 
     }
     assert {name: roll[name] for name in expected} == expected
     assert [roll[f"contract.{name}"][1] for name in ("ports", "user", "entrypoint")] == ["9999", '""', '""']
+    assert roll["with.command"][1].startswith("java -cp conf/:lib/*:fate-roll.jar ")
     assert roll["contract.command"][1].startswith("java -cp 'conf/:lib/*:fate-roll.jar' ")
     assert roll["contract.environment"][1].startswith("JAVA_HOME: ")
     assert roll["TAG"][0].startswith(".env:")

@@ -21,8 +21,8 @@ images:
     kind: component
     from: tools${suffix}
     template: worker.j2
-    args: {EDITION: "${edition}"}
-    contract: {labels: {org.opencontainers.image.title: "${image}"}}
+    args: {EDITION: "${edition}", "E${edition}": x}
+    contract: {labels: {org.opencontainers.image.title: "${image}"}, entrypoint: [run, "${edition}"]}
     matrix:
       -nn: {edition: "1"}
       -gpu: {edition: "2"}
@@ -47,7 +47,9 @@ def test_an_image_for_each_suffix_with_the_parent_of_its_suffix() -> None:
     images = {image.name: image for image in parse_line(LINE, name="c.yaml").images}
     assert list(images) == ["tools", "tools-nn", "tools-gpu", "worker-nn", "worker-gpu"]
     assert [images[name].from_ for name in ("worker-nn", "worker-gpu")] == ["tools-nn", "tools-gpu"]
-    assert images["worker-gpu"].args[0].value == "2"
+    assert [(arg.name, arg.value) for arg in images["worker-gpu"].args] == [("EDITION", "2"), ("E2", "x")]
+    entrypoint = images["worker-gpu"].contract.entrypoint
+    assert entrypoint is not None and entrypoint.value == ("run", "2")
     assert images["tools-nn"].description == "tools-nn, with networks"
     assert images["worker-nn"].contract.labels[0].value == "${image}", "a name of contracts is left to them"
     assert images["worker-nn"].where == images["worker-gpu"].where == "c.yaml:15"
