@@ -42,14 +42,12 @@ def text_of(release: str) -> str:
     return rendered(plan_of(platforms=("linux/amd64",), version=release))[COMPOSE_FILE]
 
 
-@pytest.fixture(scope="module", params=RELEASES)
-def release(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def compose(release: str) -> dict[str, Any]:
+@cache
+def compose_of(release: str) -> dict[str, Any]:
     return dict(yaml.safe_load(text_of(release)))
+
+
+every_release = pytest.mark.parametrize("release", RELEASES)
 
 
 def test_a_party_has_smoke_commands_in_services_and_images() -> None:
@@ -88,13 +86,12 @@ def test_a_project_without_one_of_the_images_has_no_compose_file() -> None:
     assert COMPOSE_FILE not in rendered(plan)
 
 
-def test_every_component_is_there_once_for_each_party_and_known_to_it_alone(
-    compose: dict[str, Any], release: str
-) -> None:
-    names = of(release, COMPONENTS)
-    wanted = {f"{name}-{party}" for name in (*names, "schema") for party in ("10000", "9999")}
-    assert set(compose["services"]) == wanted
-    for name, service in compose["services"].items():
+@every_release
+def test_every_component_is_there_once_for_each_party_and_known_to_it_alone(release: str) -> None:
+    services = compose_of(release)["services"]
+    names = (*of(release, COMPONENTS), "schema")
+    assert set(services) == {f"{name}-{party}" for name in names for party in ("10000", "9999")}
+    for name, service in services.items():
         component, _, party = name.rpartition("-")
         if component != "schema":
             assert service["networks"][f"party-{party}"] == {"aliases": [component]}
@@ -102,23 +99,25 @@ def test_every_component_is_there_once_for_each_party_and_known_to_it_alone(
         assert ("retries" in service.get("healthcheck", {})) == (component != "schema")
 
 
-@pytest.mark.parametrize("release", RELEASES[1:], indirect=True)
-def test_images_are_those_of_the_plan(compose: dict[str, Any]) -> None:
-    images = {name: service["image"] for name, service in compose["services"].items()}
+@pytest.mark.parametrize("release", RELEASES[1:])
+def test_images_are_those_of_the_plan(release: str) -> None:
+    images = {name: service["image"] for name, service in compose_of(release)["services"].items()}
     assert images["mysql-9999"].startswith("mysql:8")
     services = {"schema-9999", "clustermanager-9999", "nodemanager-9999", "rollsite-9999"} & set(images)
     assert {images[service] for service in services} == {"localhost:5000/t/eggroll:1"}
 
 
-def test_only_proxies_are_in_the_network_between_the_parties(compose: dict[str, Any], release: str) -> None:
-    between = {name for name, service in compose["services"].items() if "between" in service.get("networks", ())}
+@every_release
+def test_only_proxies_are_in_the_network_between_the_parties(release: str) -> None:
+    services = compose_of(release)["services"]
+    between = {name for name, service in services.items() if "between" in service.get("networks", ())}
     proxy = of(release, PROXIES)
     assert between == {f"{proxy}-10000", f"{proxy}-9999"}
 
 
-def test_configuration_is_used_and_put_over_files_that_the_contracts_say_are_mounted(
-    compose: dict[str, Any], release: str
-) -> None:
+@every_release
+def test_configuration_is_used_and_put_over_files_that_the_contracts_say_are_mounted(release: str) -> None:
+    compose = compose_of(release)
     plan = plan_of(platforms=("linux/amd64",), version=release)
     assert plan.party is not None
     contracts = {target.name: target.contract for target in plan.targets}
@@ -133,31 +132,25 @@ def test_configuration_is_used_and_put_over_files_that_the_contracts_say_are_mou
     assert used == set(compose["configs"])
 
 
-@pytest.mark.parametrize("release", RELEASES[1:], indirect=True)
-def test_routes_lead_to_the_other_partys_proxy_and_to_the_services_of_its_own(
-    compose: dict[str, Any], release: str
-) -> None:
-    routes = json.loads(compose["configs"]["routes-9999"]["content"])["route_table"]
+@pytest.mark.parametrize("release", RELEASES[1:])
+def test_routes_lead_to_the_other_partys_proxy_and_to_the_services_of_its_own(release: str) -> None:
+    routes = json.loads(compose_of(release)["configs"]["routes-9999"]["content"])["route_table"]
     assert routes["10000"] == {"default": [{"ip": f"{of(release, PROXIES)}-10000", "port": 9370}]}
     assert routes["9999"]["fateflow"] == [{"ip": "fateflow", "port": 9360}]
 
 
-def test_it_is_in_block_style(release: str) -> None:
-    assert not [event.start_mark for event in yaml.parse(text_of(release)) if getattr(event, "flow_style", False)]
-
-
-def test_nothing_is_filled_in_from_the_environment(release: str) -> None:
-    assert "$" not in text_of(release).replace("$$", "")
+@every_release
+def test_it_is_in_block_style_and_nothing_is_filled_in_from_the_environment(release: str) -> None:
+    text = text_of(release)
+    assert not [event.start_mark for event in yaml.parse(text) if getattr(event, "flow_style", False)]
+    assert "$" not in text.replace("$$", "")
 
 
 @pytest.mark.parametrize(
-    ("release", "inserted"),
-    [("1.8.1", True), ("1.10.0", True), ("1.11.1", True), ("1.11.4", False)],
-    indirect=["release"],
+    ("release", "inserted"), [("1.8.1", True), ("1.10.0", True), ("1.11.1", True), ("1.11.4", False)]
 )
-def test_managers_that_do_not_register_themselves_are_put_into_the_table(
-    compose: dict[str, Any], inserted: bool
-) -> None:
-    assert ("INSERT INTO server_node" in compose["configs"]["mysql"]["content"]) == inserted
-    settings = yaml.safe_load(compose["configs"]["fateflow-9999"]["content"])
+def test_managers_that_do_not_register_themselves_are_put_into_the_table(release: str, inserted: bool) -> None:
+    configs = compose_of(release)["configs"]
+    assert ("INSERT INTO server_node" in configs["mysql"]["content"]) == inserted
+    settings = yaml.safe_load(configs["fateflow-9999"]["content"])
     assert (settings["party_id"], settings["fateflow"]["host"]) == (9999, "fateflow")
