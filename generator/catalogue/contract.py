@@ -122,6 +122,7 @@ class Started:
     where: str = ""
 
 
+_FILE = Object("requirements for the path; an empty mapping: the path exists", File)
 _INCLUDED = Text("a name in contracts", make=as_item)
 _MOUNT = Text("how", choices=("file", "directory"), wrong="is not a kind of mount", make=Named)
 _LEFTOVER = Text("a description of the unwanted file, for the message", make=Named)
@@ -143,11 +144,7 @@ class Contract:
     """
 
     is_: tuple[Item, ...] = key(ListOf("contracts to include; keys written here override them", _INCLUDED))
-    files: tuple[File, ...] = key(
-        MapOf(
-            "files that must exist", Object("requirements for the path; an empty mapping: the path exists", File), _PATH
-        )
-    )
+    files: tuple[File, ...] = key(MapOf("files that must exist", _FILE, _PATH))
     mounted: tuple[Named[str], ...] = key(
         MapOf(
             "paths that deployments mount over: they exist, and the image starts with a read-only directory",

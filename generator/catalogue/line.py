@@ -363,25 +363,18 @@ class Smoke:
     where: str = ""
 
 
+_SMOKE = Object("a command that docker compose exec runs in a service of each party; it must exit with 0", Smoke)
+_IMAGE_OF_SERVICE = Text("the image", ".+", "is not the name of an image", make=Named)
+
+
 @dataclass(frozen=True)
 class Party:
     ids: tuple[str, ...] = key(
         ListOf("their ids", Text("a party's id", "[0-9]+", "is not the id of a party: digits")), required=True
     )
     template: str = key(Text("a file below templates/; default: compose.yaml.j2"), default="compose.yaml.j2")
-    services: tuple[Named[str], ...] = key(
-        MapOf(
-            "services whose names differ from their images",
-            Text("the image", ".+", "is not the name of an image", make=Named),
-        )
-    )
-    smoke: tuple[Smoke, ...] = key(
-        MapOf(
-            "commands that test a party, in order",
-            Object("a command that docker compose exec runs in a service of each party; it must exit with 0", Smoke),
-        ),
-        required=True,
-    )
+    services: tuple[Named[str], ...] = key(MapOf("services whose names differ from their images", _IMAGE_OF_SERVICE))
+    smoke: tuple[Smoke, ...] = key(MapOf("commands that test a party, in order", _SMOKE), required=True)
     where: str = ""
 
     @property
