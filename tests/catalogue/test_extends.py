@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -17,7 +18,7 @@ from generator.errors import InputError
 from generator.project import Project, packaged_data
 from generator.workspace import load
 from tests.fate_plan import packaged_family, problems_of, put
-from tests.pages import schema_text
+from tests.pages import ROOT, schema_text
 
 HEAD = 'line: "1.3"\nextends: packaged\n'
 CHANGES = (
@@ -161,3 +162,19 @@ def test_a_packaged_line_that_extends_another_one_has_the_changes_of_the_project
     put(project_dir, "catalogue/2.2.yaml", f'line: "2.2"\n{changes}')
     tree = load(Project(project_dir), sets=["FATE_VERSION=2.1.1"]).tree
     assert "FROM registry.example.com/jre:8" in tree["dockerfiles/osx/Dockerfile"]
+
+
+@pytest.mark.parametrize("release", ["1.9.2", "1.10.0", "1.11.4"])
+def test_a_project_with_the_files_of_fate_spark_has_its_images_in_addition(project_dir: Path, release: str) -> None:
+    """examples/fate-spark: what a project of FATE 1.9 to 1.11 copies."""
+    before = set(load(Project(project_dir), sets=[f"FATE_VERSION={release}"]).tree)
+    shutil.copytree(ROOT / "examples/fate-spark", project_dir, dirs_exist_ok=True)
+    workspace = load(Project(project_dir), sets=[f"FATE_VERSION={release}"])
+    added = {"fateflow-spark", "spark-master", "spark-worker", "nginx"}
+    assert set(workspace.tree) - before == {f"dockerfiles/{name}/Dockerfile" for name in added}
+    targets = {target.name: target for target in workspace.plan.targets}
+    assert targets["nginx"].platforms == ("linux/amd64", "linux/arm64")
+    worker = targets["spark-worker"].contract
+    assert worker.command is not None and worker.command.value[-1].endswith("--webui-port 8081 $SPARK_MASTER")
+    assert worker.ports is not None
+    assert {port.name for port in worker.ports.value} == {"9360", "9380", "7078", "8081"}

@@ -6,11 +6,9 @@ import pytest
 import yaml
 
 from generator.plan.plan import Plan, linked
-from generator.render.external import External, externals, maven_mirrors, skopeo_sync
+from generator.render.external import KINDS, External, externals, maven_mirrors, skopeo_sync
 from tests.conftest import Run
 from tests.fate_plan import plan_of, rendered
-
-KINDS = ("image", "git", "apt", "pip", "npm", "maven", "url")
 
 
 def listed(plan: Plan, *names: str, dockerfile: str = "", maven_settings: str = "") -> dict[str, list[External]]:
