@@ -29,7 +29,7 @@ def quote(text: str) -> str:
     return '"' + escaped.replace("${", "$${").replace("%{", "%%{") + '"'
 
 
-def string_list(items: Iterable[str]) -> str:
+def hcl_list(items: Iterable[str]) -> str:
     """``["a", "b"]`` on one line, each item through ``quote``; ``[]`` for none."""
     return "[" + ", ".join(quote(item) for item in items) + "]"
 
@@ -39,7 +39,7 @@ def comment(text: str) -> str:
     return "\n".join(f"# {line}".rstrip() for line in text.splitlines() or [""])
 
 
-def dockerfile_json(items: Sequence[str]) -> str:
+def exec_form(items: Sequence[str]) -> str:
     """The exec form of CMD and ENTRYPOINT: a JSON list on one line. Raises ValueError for what is no list of texts."""
     return json.dumps(list(_command(items)), ensure_ascii=False)
 
@@ -71,13 +71,7 @@ def text_list(items: Sequence[str]) -> Sequence[str]:
 
 FILTERS: dict[str, Callable[..., str | Sequence[str]]] = {
     "hcl": quote,
-    "hcl_list": string_list,
-    "comment": comment,
-    "exec_form": dockerfile_json,
-    "sed_pattern": sed_pattern,
-    "sed_text": sed_text,
-    "shell_words": shell_words,
-    "text_list": text_list,
+    **{f.__name__: f for f in (hcl_list, comment, exec_form, sed_pattern, sed_text, shell_words, text_list)},
 }
 """What templates call them."""
 

@@ -80,8 +80,8 @@ def test_any_text_survives(text: str) -> None:
 
 
 def test_a_list_quotes_each_item() -> None:
-    assert hcl.string_list(["a", "${b}"]) == '["a", "$${b}"]'
-    assert hcl.string_list([]) == "[]"
+    assert hcl.hcl_list(["a", "${b}"]) == '["a", "$${b}"]'
+    assert hcl.hcl_list([]) == "[]"
 
 
 def test_a_comment_marks_every_line() -> None:
@@ -95,7 +95,7 @@ def test_nothing_gets_out_of_a_comment(text: str) -> None:
 
 
 def test_a_command_is_a_json_list_on_one_line() -> None:
-    assert hcl.dockerfile_json(["java", "-cp", "conf/:lib/*", "é\n$x"]) == '["java", "-cp", "conf/:lib/*", "é\\n$x"]'
+    assert hcl.exec_form(["java", "-cp", "conf/:lib/*", "é\n$x"]) == '["java", "-cp", "conf/:lib/*", "é\\n$x"]'
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_command_is_a_json_list_on_one_line() -> None:
     ],
 )
 def test_a_command_that_is_no_list_of_texts_is_refused(words: list[str], problem: str) -> None:
-    for written in (hcl.dockerfile_json, hcl.shell_words):
+    for written in (hcl.exec_form, hcl.shell_words):
         with pytest.raises(ValueError, match=problem):
             written(words)
 
