@@ -136,7 +136,6 @@ BAD = [
     ("needs: [three]", "needs: [db]", "c.yaml:11: two: parent db is third-party; add it to bases instead"),
     ("sources: [code]", "sources: [cod]", "c.yaml:10: one: unknown source cod; did you mean code?"),
     ("sources: [code]", 'sources: [code, ""]', "c.yaml:10: one: unknown source "),
-    ("sources: [code]", "sources: [jre]", "c.yaml:10: one: jre is both a source and a parent; names must be unique"),
     ("home: code", "home: cods", "c.yaml:10: one: unknown source cods; did you mean code?"),
     ("  three: {kind: builder, from: jre}", "  three: {kind: builder, from: jre}\n  two: {}",
      "c.yaml:13: two is set twice, first at c.yaml:11"),
@@ -181,6 +180,15 @@ BAD = [
 def test_what_is_wrong_is_told_with_its_line_and_what_was_meant(old: str, new: str, problem: str) -> None:
     assert old in GOOD
     assert any(found.startswith(problem) for found in problems(GOOD.replace(old, new)))
+
+
+def test_a_source_and_a_parent_of_one_name_would_be_one_name_in_the_dockerfile() -> None:
+    text = GOOD.replace("  code: {git", "  jre: {git: https://example.com/j.git}\n  code: {git").replace(
+        "    code: {ref", f"    jre: {{ref: v1, commit: '{SHA}'}}\n    code: {{ref"
+    )
+    assert problems(text.replace("sources: [code]", "sources: [jre]")) == [
+        "c.yaml:12: one: jre is both a source and a parent; names must be unique"
+    ]
 
 
 def test_all_problems_are_listed_at_once_in_the_order_of_their_lines() -> None:

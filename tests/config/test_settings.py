@@ -216,6 +216,11 @@ def test_a_proxy_with_a_login_belongs_in_env_local(key: str) -> None:
     assert parsed(local_text=line).where(key) == ".env.local:1"
 
 
+@pytest.mark.parametrize("key", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "APT_MIRROR"])
+def test_an_index_with_a_login_belongs_nowhere(key: str) -> None:
+    assert "stays in the image's history" in problem(f"{key}=https://user:hunter2@h/simple")
+
+
 @pytest.mark.parametrize("url", ["http://u:hunter2@h:1", "http://u:hunter2@[h", "http://u:hunter2 @h", "//u:hunter2@h"])
 def test_no_message_repeats_a_password(url: str) -> None:
     for line in (f"{key}={url}" for key in [*KEYS.names, "UNKNOWN", "PLATFROMS"]):
@@ -276,10 +281,11 @@ def test_a_sample_with_every_line_in_use_says_the_same() -> None:
     assert parse_settings(text, KEYS) == parse_settings(KEYS.sample_env(), KEYS)
 
 
-def test_every_example_is_allowed() -> None:
+def test_every_example_is_allowed_and_every_key_is_found() -> None:
     for row in KEYS.rows:
         if row.example:
             row.read(row.example)
+    assert all(KEYS.find(name) for name in KEYS.names)
 
 
 _LINES = st.one_of(
