@@ -7,8 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -107,8 +106,8 @@ class BakeContext:
 
 @dataclass(frozen=True)
 class BakeResult:
-    """One bake process that succeeded: each target's digest (absent if nothing was exported) and busy seconds (absent
-    if no step had to run)."""
+    """What a bake made: each target's digest (absent if nothing was exported) and busy seconds (absent if no step had
+    to run)."""
 
     digests: Mapping[str, str]
     seconds: Mapping[str, float]
@@ -122,45 +121,32 @@ def run_bake(
     overrides: Sequence[str] = (),
     again: bool = False,
 ) -> BakeResult:
-    """Runs one bake process for all involved targets, and again if the engine failed. Raises BuildError or EngineError.
+    """Builds all involved targets in one bake process. Raises BuildError or EngineError.
 
-    ``outputs`` says where each target goes; the others stay in the builder's cache. ``again``: this run of fategen has
-    built them, so that no step is run again, no build cache is written, and the logs are kept.
+    After a transient failure it runs again: with half as many outputs at a time if the engine was busy. ``outputs``
+    says where each target goes; the others stay in the builder's cache. ``again``: this run of fategen has built them,
+    so that no step is run again, no build cache is written, and the logs are kept.
     """
     if not again:
         clear_logs(context.state, context.job)
+    digests: dict[str, str] = {}
     seconds: dict[str, float] = {}
-    once = partial(_run_once, context, title, overrides, seconds)
-    return with_retries(once, outputs, context.view.note, again=again)
-
-
-def with_retries(
-    run: Callable[[Mapping[str, str], bool], BakeResult],
-    outputs: Mapping[str, str],
-    note: Callable[[str], None],
-    *,
-    again: bool = False,
-) -> BakeResult:
-    """``run`` for all outputs at once; after a transient failure again: for half as many if the engine was busy."""
-    todo, size, tries = list(outputs.items()), len(outputs), 1
-    result: BakeResult | None = None
-    while todo or not result:
+    todo, size, tries, done = list(outputs.items()), len(outputs), 1, False
+    while todo or not done:
         try:
-            made = run(dict(todo[:size]), again or result is not None)
+            digests |= _run_once(context, title, dict(todo[:size]), overrides, seconds, again or done)
         except EngineError as error:
             if not (reason := passing(error.message)) or tries == TRIES:
                 raise
             tries += 1
             fewer = reason == BUSY and size > 1
             size = (size + 1) // 2 if fewer else size
-            note(
-                f"the engine {reason}; try {tries} of {TRIES}{', with half as many images at a time' if fewer else ''}"
-            )
+            how = ", with half as many images at a time" if fewer else ""
+            context.view.note(f"the engine {reason}; try {tries} of {TRIES}{how}")
             time.sleep(PAUSE)
-            continue
-        result = replace(result, digests={**result.digests, **made.digests}) if result else made
-        todo = todo[size:]
-    return result
+        else:
+            todo, done = todo[size:], True
+    return BakeResult(digests, seconds)
 
 
 def passing(message: str) -> str:
@@ -188,16 +174,17 @@ def failure(job: Job, message: str, *, target: str = "", in_step: bool, hint: st
 def _run_once(
     context: BakeContext,
     title: str,
+    outputs: Mapping[str, str],
     overrides: Sequence[str],
     seconds: dict[str, float],
-    outputs: Mapping[str, str],
     again: bool,
-) -> BakeResult:
-    """Names linked targets too: buildx 0.13 exports one that is not named as an image without a name.
+) -> dict[str, str]:
+    """One bake process; returns the digests of what it exported, by target.
 
     ``seconds`` gets what each image took: the next try finds the steps of one that failed in the cache.
     """
     job, view = context.job, context.view
+    # linked targets too: buildx 0.13 exports one that is not named as an image without a name
     names = [target.name for target in job.involved]
     metadata = context.state / "metadata.json"
     metadata.unlink(missing_ok=True)
@@ -242,8 +229,7 @@ def _run_once(
         raise bake_error(job, reader, code, context.workspace)
     content: Any = json.loads(metadata.read_text(encoding="utf-8"))
     digests = {target.name: content.get(target.name, {}).get("containerimage.digest") for target in job.targets}
-    exported = {name: str(digest) for name, digest in digests.items() if digest}
-    return BakeResult(exported, seconds)
+    return {name: str(digest) for name, digest in digests.items() if digest}
 
 
 # what the steps say

@@ -37,7 +37,8 @@ class View:
     ) -> None:
         self._job = job
         self._clock = clock
-        self._write = write
+        self.note = write
+        """shows something to know between two processes"""
         self._verbose = verbose
         self._width = max(len(job.shown(target.name)) for target in job.involved)
         self._platform = max(len(platform) for target in job.involved for platform in target.platforms)
@@ -48,14 +49,14 @@ class View:
         """A bake process starts; ``steps`` is filled in while it runs."""
         self._steps = steps
         self._unannounced.clear()
-        self._write(f"{title}: {', '.join(target.name for target in self._job.targets)}")
+        self.note(f"{title}: {', '.join(target.name for target in self._job.targets)}")
 
     def show(self, event: StepEvent) -> None:
         """Shows an event of a step, or a note."""
         step = event.step
         if step is None:
             if self._verbose:
-                self._write(event.text)
+                self.note(event.text)
         elif step.name.internal and event.kind != "failed":
             return
         elif event.kind == "started":
@@ -77,24 +78,20 @@ class View:
 
     def stop(self) -> None:
         """The run was interrupted: its processes are being stopped."""
-        self._write("stopping")
+        self.note("stopping")
 
     def end(self, *, failed: bool) -> None:
         """The process is over; what follows is printed below."""
         cached = (step.name for step in self._steps.values() if step.cached and not step.error)
         for image, count in Counter(self._job.shown(name.target) for name in cached if not name.internal).items():
-            self._write(f"{image.ljust(self._width)}  {count} step{'s' if count > 1 else ''} cached")
-
-    def note(self, text: str) -> None:
-        """Something to know between two processes."""
-        self._write(text)
+            self.note(f"{image.ljust(self._width)}  {count} step{'s' if count > 1 else ''} cached")
 
     def _line(self, step: Step, what: str, tail: str) -> None:
         image = self._job.shown(step.name.target).ljust(self._width)
         platform = self._job.platform(step.name.target, step.name.platform).ljust(self._platform)
         name = shorten(one_line(what), 80)
         stage = f"{step.name.stage}: {name}" if step.name.stage and name else name
-        self._write("  ".join(filter(None, (image, platform, stage, tail))))
+        self.note("  ".join(filter(None, (image, platform, stage, tail))))
 
 
 class LiveView(View):

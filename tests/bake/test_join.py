@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -28,6 +24,7 @@ from generator.project import Project
 from generator.registry.publish import Published
 from generator.registry.session import Access
 from generator.workspace import Workspace, load
+from tests.bake.test_run import Run, Sets, buildx
 from tests.bundle.layouts import INDEX, MANIFEST, Layout
 from tests.fate_plan import BOTH, job_of, plan_of
 from tests.loopback import Loopback, sha256
@@ -151,23 +148,16 @@ def test_an_image_of_one_platform_has_no_index(release: Release) -> None:
 def test_a_builder_of_several_nodes_uploads_each_platform_by_itself(
     release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Buildx(Docker):
-        @contextlib.contextmanager
-        def start(self, args: Sequence[str], **_: object) -> Iterator[Any]:
-            sets = dict(word.split("=", 1) for before, word in itertools.pairwise(args) if before == "--set")
-            uploaded = [name.removesuffix(".output") for name, to in sets.items() if "push-by-digest" in to]
-            built = {name: release.upload(name, sets[f"{name}.platform"]) for name in uploaded}
-            metadata = {name: {"containerimage.digest": image.digest} for name, image in built.items()}
-            file = next(word for word in args if word.startswith("--metadata-file="))
-            Path(file.partition("=")[2]).write_text(json.dumps(metadata), encoding="utf-8")
-            yield SimpleNamespace(lines=lambda tick: (), finish=lambda: SimpleNamespace(code=0))
+    def run(sets: Sets) -> Run:
+        uploaded = [name.removesuffix(".output") for name, to in sets.items() if "push-by-digest" in to]
+        return [], 0, {name: release.upload(name, sets[f"{name}.platform"]).digest for name in uploaded}
 
     joined = release.join(release.machine(AMD), release.machine(ARM))
     release.workspace.project.make_state()
     # a credential helper's login may expire during a build
     asked: list[str] = []
     monkeypatch.setattr("generator.registry.client.find_login", lambda _, host, __: asked.append(host))
-    published, _ = publish(release.context(release.workspace.plan, Buildx("docker")), None)
+    published, _ = publish(release.context(release.workspace.plan, buildx(run)), None)
     assert [image.publication.target for image in published.values()] == [i.publication.target for i in joined]
     assert asked == [release.registry.host], "the login is read again after the build"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from generator.bake.events import Reader, StepEvent, StepName, parse_name
 from generator.bake.job import Job
-from generator.bake.run import FIX, BakeContext, BakeResult, base_hint, busy_seconds, failure, run_bake, with_retries
+from generator.bake.run import FIX, NO_CACHE_EXPORT, BakeContext, base_hint, busy_seconds, failure, run_bake
 from generator.bake.run import bake_error as error_of
 from generator.bake.view import View
 from generator.docker.engine import Builder, Engine, Facts
@@ -24,7 +25,7 @@ from generator.docker.hints import GET_DAEMON
 from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
 from generator.plan.plan import Plan
-from generator.project import STATE, Project
+from generator.project import Project
 from generator.text import timestamp
 from generator.workspace import Workspace, load
 from tests.fate_plan import job_of, plan_of
@@ -354,7 +355,32 @@ def test_of_an_engine_that_failed_nobody_has_anything_to_fix(plan: Plan, said: s
     assert (error.hint, error.exit_code) == (hint, 1 if in_step else 3)
 
 
-TOO_BUSY = "docker buildx bake failed: failed to solve: DeadlineExceeded: context deadline exceeded"
+BUSY = "failed to solve: DeadlineExceeded: context deadline exceeded"
+Sets, Run = dict[str, str], tuple[list[str], int, dict[str, str]]
+
+
+def buildx(run: Callable[[Sets], Run]) -> Docker:
+    """A docker whose bake does what ``run`` says for its --set flags: progress, exit code and digest of each target."""
+
+    class Buildx(Docker):
+        @contextlib.contextmanager
+        def start(self, args: Sequence[str], **_: object) -> Iterator[Any]:
+            sets = dict(word.split("=", 1) for before, word in itertools.pairwise(args) if before == "--set")
+            lines, code, digests = run(sets)
+            metadata = {name: {"containerimage.digest": digest} for name, digest in digests.items()}
+            file = next(word for word in args if word.startswith("--metadata-file="))
+            Path(file.partition("=")[2]).write_text(json.dumps(metadata), encoding="utf-8")
+            yield SimpleNamespace(lines=lambda tick: lines, finish=lambda: SimpleNamespace(code=code))
+
+    return Buildx("docker")
+
+
+def baking(root: Path, job: Job, run: Callable[[Sets], Run], write: Callable[[str], None] = print) -> BakeContext:
+    """What ``job`` is built with, in a project at ``root``."""
+    here = replace(workspace(), project=Project(root))
+    here.project.make_state()
+    facts = Facts(Engine("26", "26", "containerd", "linux/amd64"), (0, 29, 1), Builder("default", "docker"))
+    return BakeContext(buildx(run), here, job, ("buildx", "bake"), facts, {}, View(job, write))
 
 
 @pytest.fixture
@@ -363,35 +389,38 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_pause")
-def test_an_engine_that_is_too_busy_exports_fewer_images_at_once() -> None:
-    runs: list[tuple[str, bool]] = []
+def test_an_engine_that_is_too_busy_exports_fewer_images_at_once(plan: Plan, tmp_path: Path) -> None:
+    runs: list[tuple[list[str], bool]] = []
 
-    def run(part: Mapping[str, str], again: bool) -> BakeResult:
-        runs.append((" ".join(part), again))
-        if len(part) > 2:
-            raise EngineError(TOO_BUSY)
-        return BakeResult(dict(part), {"a": len(runs)})
+    def run(sets: Sets) -> Run:
+        part = {name.removesuffix(".output"): to for name, to in sets.items() if to.startswith("type=oci")}
+        runs.append(([*part], NO_CACHE_EXPORT[:-1] in sets))
+        return ([], 0, part) if len(part) < 3 else ([f"ERROR: {BUSY}"], 1, {})
 
     notes: list[str] = []
-    result = with_retries(run, {name: f"type={name}" for name in "abcde"}, notes.append)
-    assert runs == [("a b c d e", False), ("a b c", False), ("a b", False), ("c d", True), ("e", True)]
-    assert (list(result.digests), result.seconds) == (list("abcde"), {"a": 3})
+    names = ["federation", "proxy", "roll", "egg", "python"]
+    context = baking(tmp_path, job_of(plan, *names), run, notes.append)
+    result = run_bake(context, "building", {name: f"type=oci,{name}" for name in names})
+    tries = [(names, False), (names[:3], False), (names[:2], False), (names[2:4], True), (names[4:], True)]
+    assert (runs, result.digests) == (tries, {name: f"type=oci,{name}" for name in names})
     fewer = "with half as many images at a time"
-    assert notes[-1] == f"the engine stopped answering during the build; try 3 of 5, {fewer}"
+    assert f"the engine stopped answering during the build; try 3 of 5, {fewer}" in notes
 
 
 @pytest.mark.usefixtures("no_pause")
-@pytest.mark.parametrize(("message", "runs"), [(TOO_BUSY, 5), ("docker buildx bake failed: no such builder", 1)])
-def test_only_a_failure_that_passes_is_tried_again_five_times_in_all(message: str, runs: int) -> None:
-    seen: list[Mapping[str, str]] = []
+@pytest.mark.parametrize(("message", "runs"), [(BUSY, 5), ("no such builder", 1)])
+def test_only_a_failure_that_passes_is_tried_again_five_times_in_all(
+    plan: Plan, tmp_path: Path, message: str, runs: int
+) -> None:
+    seen: list[Sets] = []
 
-    def run(part: Mapping[str, str], again: bool) -> BakeResult:
-        seen.append(part)
-        raise EngineError(message)
+    def run(sets: Sets) -> Run:
+        seen.append(sets)
+        return [f"ERROR: {message}"], 1, {}
 
     with pytest.raises(EngineError):
-        with_retries(run, {}, lambda note: None)
-    assert seen == [{}] * runs
+        run_bake(baking(tmp_path, job_of(plan, "egg"), run), "building", {})
+    assert len(seen) == runs and {*seen[0].values()} == {"type=cacheonly"} and seen == seen[:1] * runs
 
 
 @pytest.mark.usefixtures("no_pause")
@@ -399,22 +428,9 @@ def test_what_a_try_that_failed_built_is_no_cached_image(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = vertex("[packages-linux-amd64 a 1/1] RUN x", started=AT.format(1), completed=AT.format(4))
-    announced = vertex("[egg 1/1] RUN y")
-    tries = [([ran, announced, f"ERROR: {TOO_BUSY}"], 1), (list[str](), 0)]
-
-    class Trying(Docker):
-        @contextlib.contextmanager
-        def start(self, args: Sequence[str], **_: object) -> Iterator[Any]:
-            lines, code = tries.pop(0)
-            (state / "metadata.json").write_text("{}", encoding="utf-8")
-            yield SimpleNamespace(lines=lambda tick: lines, finish=lambda: SimpleNamespace(code=code))
-
-    state, job = tmp_path / STATE, job_of(plan, "egg")
-    state.mkdir()
+    tries: list[Run] = [([ran, vertex("[egg 1/1] RUN y"), f"ERROR: {BUSY}"], 1, {}), ([], 0, {})]
     monkeypatch.setattr("time.time", lambda: 0.0)
-    facts = Facts(Engine("26", "26", "containerd", "linux/amd64"), (0, 29, 1), Builder("default", "docker"))
-    here = replace(workspace(), project=Project(tmp_path))
-    context = BakeContext(Trying("docker"), here, job, ("buildx", "bake"), facts, {}, View(job, print))
+    context = baking(tmp_path, job_of(plan, "egg"), lambda sets: tries.pop(0))
     assert run_bake(context, "building", {}).seconds == {"packages": pytest.approx(3.0)}
     assert not tries
 
