@@ -78,12 +78,14 @@ def bake(context: BakeContext, verify: Verify | None = None) -> tuple[Built, ...
 
         published, result = publish(context, verify)
         return _report(context, result, published)
+    # what is not published: a bundle carries no attestations, and a graphdriver takes none
+    plain = replace(context, job=replace(context.job, options=replace(context.job.options, attestations=False)))
     if output == "load":
         result = _load(context)
         if verify:
-            verify(export_layouts(_without_attestations(context), again=True)[0])
+            verify(export_layouts(plain, again=True)[0])
     elif verify:
-        sources, result = export_layouts(_without_attestations(context))
+        sources, result = export_layouts(plain)
         verify(sources)
     else:
         result = run_bake(context, "building", {})
@@ -126,40 +128,29 @@ def export_options(context: BakeContext, target: Target) -> str:
     return ",".join(options)
 
 
-def _without_attestations(context: BakeContext) -> BakeContext:
-    """For images that are not published: a bundle carries none, and a graphdriver takes none."""
-    return replace(context, job=replace(context.job, options=replace(context.job.options, attestations=False)))
-
-
 def _report(context: BakeContext, result: BakeResult, published: Mapping[str, Published]) -> tuple[Built, ...]:
     job, options, built = context.job, context.job.options, []
-    state = "uploaded" if options.untagged else {"none": "built", "push": "pushed", "load": "loaded"}[options.output]
-    loaded = loaded_sizes(context) if options.output == "load" else {}
+    is_loaded = options.output == "load"
+    loaded = loaded_sizes(context) if is_loaded else {}
     asked = {job.shown(target.name) for target in job.targets}
     for target in job.targets:
         below = (job.shown(part.name) for part in linked(job.involved, [target.name]))
         image = Built(
             image=target.name,
             references=target.tags,
-            digest=result.digests.get(target.name, "") if options.output == "load" else "",
+            digest=result.digests.get(target.name, "") if is_loaded else "",
             platforms=target.platforms,
             sizes=loaded.get(target.name, {}),
             seconds=result.seconds.get(target.name, 0.0),
             uncommitted=uncommitted(job.sources(target), context.states),
             cached=target.name not in result.seconds,
             needed={name: result.seconds.get(name, 0.0) for name in below if name not in asked},
-            state=state,
+            state={"none": "built", "push": "pushed", "load": "loaded"}[options.output],
         )
         if done := published.get(target.name):
-            digest, contents = done.publication.target.digest, done.publication.contents
-            image = replace(
-                image,
-                digest=digest,
-                sizes=contents.sizes,
-                manifests=contents.digests,
-                replaced=done.replaced,
-                state=state if options.untagged else done.state,
-            )
+            publication, contents = done.publication, done.publication.contents
+            image = replace(image, digest=publication.target.digest, sizes=contents.sizes, manifests=contents.digests)
+            image = replace(image, replaced=done.replaced, state="uploaded" if options.untagged else done.state)
         built.append(image)
     return tuple(built)
 

@@ -77,11 +77,6 @@ class Build:
     job: Job
 
 
-def build_everything(workspace: Workspace) -> Build:
-    """The build that the doctor has in mind: all images, for every platform of the settings."""
-    return Build(workspace, make_job(workspace.plan, ("all",), Options()))
-
-
 def raise_problems(inputs: Sequence[Problem], engine: Sequence[Problem] = ()) -> None:
     """One error for all problems, if there are any; those of the user's files and flags decide its exit code."""
     if inputs:
@@ -119,11 +114,14 @@ def file_checks(build: Build) -> list[Check]:
         for name, path in files.items()
         if not (build.workspace.project.root / path).is_file()
     ]
-    missing += [
-        Problem(settings.where("CA_BUNDLE"), f"CA_BUNDLE: {settings.ca_bundle} {wrong}")
-        for path in ca_files(build.workspace)
-        if (wrong := _no_certificates(path))
-    ]
+    for path in ca_files(build.workspace):
+        try:
+            has_any = re.search(b"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----", path.read_bytes())
+            wrong = "" if has_any else "has no certificate in PEM form"
+        except OSError as error:
+            wrong = f"cannot be read: {error.strerror}"
+        if wrong:
+            missing.append(Problem(settings.where("CA_BUNDLE"), f"CA_BUNDLE: {settings.ca_bundle} {wrong}"))
     locations = [source.location for source in sources.values()]
     get = "correct the path in .env or .env.local, or check out the right commit there"
     checks = []
@@ -149,15 +147,6 @@ def ca_files(workspace: Workspace) -> tuple[Path, ...]:
     """The file that CA_BUNDLE names, if there is one: authorities to trust besides the system's and docker's."""
     file = workspace.project.root / workspace.plan.settings.ca_bundle
     return (file,) if file.is_file() else ()
-
-
-def _no_certificates(path: Path) -> str:
-    """What is wrong with a file of authorities; "" if it has one."""
-    try:
-        found = re.search(b"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----", path.read_bytes())
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return "" if found else "has no certificate in PEM form"
 
 
 def _source_problems(build: Build, sources: Iterable[PlannedSource]) -> Iterator[Problem]:
@@ -229,7 +218,7 @@ def dirty_problems(build: Build, states: Mapping[str, Checkout]) -> Iterator[Pro
 # docker, its engine and the builder
 
 
-def engine_checks(answers: Answers, workspace: Workspace | None) -> list[Check]:
+def engine_checks(answers: Answers, build: Build | None) -> list[Check]:
     """Docker, its engine and image store, buildx and the builder, as the doctor prints them."""
     engine, buildx = answers.engine, answers.buildx
     checks = [Check("docker", "ok", engine.client or "yes", "the docker CLI")]
@@ -256,7 +245,6 @@ def engine_checks(answers: Answers, workspace: Workspace | None) -> list[Check]:
             get = "docker buildx ls lists the builders; docker buildx use NAME chooses one"
             checks.append(Check("builder", "missing", error.message, "a builder that answers", get, OFFLINE))
         return checks
-    build = build_everything(workspace) if workspace else None
     platforms = platform_checks(facts, build) if facts.builder.running else []
     return [*checks, builder_check(facts, build), *platforms]
 
@@ -379,6 +367,7 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
     workspace, project_check = _project(start)
     python = f"{__version__}, Python {sys.version.split()[0]}"
     checks = [Check("fategen", "ok", python, "Python 3.10 or later"), project_check]
+    build = Build(workspace, make_job(workspace.plan, ("all",), Options())) if workspace else None
     facts: Facts | None = None
     try:
         with asking(find_docker()) as ask:
@@ -386,7 +375,7 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
     except EngineError as error:
         checks.append(Check("docker", "missing", error.message, "the docker CLI", GET_DOCKER, OFFLINE))
     else:
-        checks += engine_checks(answers, workspace)
+        checks += engine_checks(answers, build)
         with contextlib.suppress(EngineError):
             facts = answers.facts()
     # where the project is; a daemon elsewhere may have another disk
@@ -394,16 +383,14 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
     get = "docker buildx prune frees build caches; you can delete .fategen/layouts and .fategen/logs"
     scarce = () if free >= DISK_NEEDED else (get, "small builds")
     checks.append(Check("disk", "note" if scarce else "ok", f"{free // 10**9} GB free", needed, *scarce))
-    needed = "to keep the rendered files under review"
-    if git := shutil.which("git"):
-        checks.append(Check("git", "ok", git, needed))
-    else:
-        checks.append(Check("git", "note", "none", needed, "apt-get install git", "every command"))
-    if workspace is not None:
+    git, needed = shutil.which("git"), "to keep the rendered files under review"
+    without_git = () if git else ("apt-get install git", "every command")
+    checks.append(Check("git", "ok" if git else "note", git or "none", needed, *without_git))
+    if build is not None:
         from generator.bake.publish import registry_checks
 
-        checks += file_checks(build_everything(workspace))
-        checks += registry_checks(facts, workspace, environment)
+        checks += file_checks(build)
+        checks += registry_checks(facts, build.workspace, environment)
     return [*checks, proxy_check(docker_config(environment), environment)]
 
 

@@ -54,8 +54,7 @@ _CHANGE_THE_BUILD = (
 
 def lock_project(project: Project) -> AbstractContextManager[object]:
     """While the block runs, no other fategen builds in this project or fills its layouts; waits for one."""
-    waiting = "waiting for another fategen in this project"
-    return lock(project.make_state("layouts") / ".lock", lambda: say(waiting))
+    return lock(project.make_state("layouts") / ".lock", lambda: say("waiting for another fategen in this project"))
 
 
 def open_workspace(project: Project, sets: Sequence[str], sources: Sequence[str]) -> Workspace:
@@ -192,10 +191,8 @@ def make_context(
 
 def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: Sequence[str]) -> None:
     """What the user should know of what is built, and from what."""
-    for note in notes:
+    for note in (*notes, *build.job.left_out):
         say(docker.redact(note))
-    for note in build.job.left_out:
-        say(note)
     for state in states.values():
         if state.commit or state.dirty:
             say(state.describe())

@@ -26,7 +26,6 @@ from generator.bake.checks import (
     raise_problems,
     several_loaded,
 )
-from generator.bake.job import Options, make_job
 from generator.config.settings import key_of
 from generator.docker.engine import BUILDX_UNKNOWN, Answers, Builder, Engine, Facts, Store
 from generator.docker.git import Checkout
@@ -38,7 +37,7 @@ from generator.render.render import render
 from generator.render.tree import write
 from generator.workspace import Workspace, load
 from tests.conftest import Run
-from tests.fate_plan import BOTH, plan_of
+from tests.fate_plan import BOTH, job_of, plan_of, put
 from tests.sample_project import SAMPLE
 
 COMMIT = "1a2b3c4d5e6f" + "0" * 28
@@ -46,9 +45,10 @@ COMMIT = "1a2b3c4d5e6f" + "0" * 28
 
 def build_of(plan: Plan, *names: str, root: Path = Path(), **options: object) -> Build:
     """What bake is asked for these images, in a project at ``root``."""
-    asked = Options(**options)  # type: ignore[arg-type]
-    workspace = Workspace(Project(root), plan, render(plan, [packaged_data("templates")]), ())
-    return Build(workspace, make_job(plan, names, asked))
+    project = Project(root)
+    return Build(
+        Workspace(project, plan, render(plan, project.search_path("templates")), ()), job_of(plan, *names, **options)
+    )
 
 
 def facts(
@@ -70,20 +70,14 @@ GONE = facts(driver="remote", version="", problem=EngineError("no Docker daemon 
 NO_BUILDER = Completed(("docker",), 1, "", 'ERROR: no builder "farm" found\n')
 
 
-def rows(known: Facts, workspace: Workspace | None = None, **others: Any) -> dict[str, Check]:
+def rows(known: Facts, build: Build | None = None, **others: Any) -> dict[str, Check]:
     """What the doctor prints; ``others`` are other answers of docker and buildx."""
     answers = replace(Answers(known.engine, known.buildx, known.builder, NO_BUILDER), **others)
-    return {check.name: check for check in engine_checks(answers, workspace)}
+    return {check.name: check for check in engine_checks(answers, build)}
 
 
 def states(checks: Mapping[str, Check]) -> dict[str, str]:
     return {name: check.state for name, check in checks.items() if check.state != "ok"}
-
-
-@pytest.fixture
-def workspace(project_dir: Path) -> Workspace:
-    write(load(Project(project_dir)).drift(), project_dir)
-    return load(Project(project_dir))
 
 
 # flags and files
@@ -102,7 +96,7 @@ def test_a_flag_that_does_not_go_with_an_image(plan: Plan, name: str, options: d
     assert str(found).startswith(problem)
 
 
-def file_problems(root: Path, source: Path | None = None, **settings: str) -> list[str]:
+def file_problems(root: Path, source: Path | str = "", **settings: object) -> list[str]:
     overrides = (("FATE_SOURCE", str(source)),) if source else ()
     origins = (("FATE_SOURCE", ".env:4"),)
     build = build_of(plan_of(sources=overrides, origins=origins, **settings), "all", root=root)
@@ -110,13 +104,13 @@ def file_problems(root: Path, source: Path | None = None, **settings: str) -> li
 
 
 def test_a_source_or_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert file_problems(tmp_path, Path("../FATE"), ca_bundle="ca.pem", others=(("REQUIREMENTS", "gone.txt"),)) == [
+    assert file_problems(tmp_path, "../FATE", ca_bundle="ca.pem", others=(("REQUIREMENTS", "gone.txt"),)) == [
         ".env:4: FATE_SOURCE: ../FATE is not a directory",
         ".env: CA_BUNDLE: ca.pem is not a file",
         ".env: REQUIREMENTS: gone.txt is not a file",
     ]
     (tmp_path / "FATE").mkdir()
-    assert file_problems(tmp_path, Path("FATE")) == [".env:4: FATE_SOURCE: FATE is empty: a checkout is expected"]
+    assert file_problems(tmp_path, "FATE") == [".env:4: FATE_SOURCE: FATE is empty: a checkout is expected"]
     (tmp_path / "hosts").touch()
     assert file_problems(tmp_path, ca_bundle="hosts") == [".env: CA_BUNDLE: hosts has no certificate in PEM form"]
 
@@ -133,24 +127,20 @@ def test_a_wrong_checkout_and_one_without_a_file_name_what_is_missing(tmp_path: 
     assert "dockerfiles/packages/Dockerfile" in problem
     shutil.copytree(SAMPLE / "fate", tmp_path / "FATE")
     (tmp_path / "FATE/requirements.txt").unlink()
-    [problem] = file_problems(tmp_path, Path("FATE"))
+    [problem] = file_problems(tmp_path, "FATE")
     assert "FATE has no requirements.txt, for dockerfiles/base-image/Dockerfile: check out the right" in problem
 
 
 def test_a_typo_in_the_projects_own_template_is_not_the_checkouts_fault(tmp_path: Path) -> None:
-    own = tmp_path / "templates/dockerfiles/python.Dockerfile.j2"
-    own.parent.mkdir(parents=True)
-    packaged = packaged_data("templates") / "dockerfiles/python.Dockerfile.j2"
-    own.write_text(packaged.read_text().replace("COPY --from=fate fate_flow", "COPY --from=fate fate_flw"))
-    plan = plan_of(sources=(("FATE_SOURCE", str(SAMPLE / "fate")),))
-    project = Project(tmp_path)
-    tree = render(plan, project.search_path("templates"))
-    job = make_job(plan, ("all",), Options())
-    [check] = file_checks(Build(Workspace(project, plan, tree, ()), job))
-    line = tree["dockerfiles/python/Dockerfile"].splitlines().index("COPY --from=fate fate_flw ./fate_flow") + 1
+    template = "templates/dockerfiles/python.Dockerfile.j2"
+    text = (packaged_data("templates") / "dockerfiles/python.Dockerfile.j2").read_text()
+    put(tmp_path, template, text.replace("COPY --from=fate fate_flow", "COPY --from=fate fate_flw"))
+    build = build_of(plan_of(sources=(("FATE_SOURCE", str(SAMPLE / "fate")),)), "all", root=tmp_path)
+    [check] = file_checks(build)
+    lines = build.workspace.tree["dockerfiles/python/Dockerfile"].splitlines()
     assert [str(problem) for problem in check.problems] == [
-        f"dockerfiles/python/Dockerfile:{line}: COPY --from=fate: {SAMPLE / 'fate'} has no fate_flw; did you mean "
-        "fate_flow? (rendered from templates/dockerfiles/python.Dockerfile.j2)"
+        f"dockerfiles/python/Dockerfile:{lines.index('COPY --from=fate fate_flw ./fate_flow') + 1}: COPY --from=fate: "
+        f"{SAMPLE / 'fate'} has no fate_flw; did you mean fate_flow? (rendered from {template})"
     ]
 
 
@@ -199,18 +189,19 @@ def test_uncommitted_changes_that_are_no_problem(names: tuple[str, ...], asked: 
 # the builder and the engine
 
 
-def test_the_engines_builder_on_a_graphdriver_builds_one_platform(plan: Plan, workspace: Workspace) -> None:
+def test_the_engines_builder_on_a_graphdriver_builds_one_platform(plan: Plan) -> None:
     old, other = facts(store="graphdriver"), facts(store="graphdriver", driver="docker-container")
     [problem] = build_problems(build_of(plan, "roll"), old)
     assert "docker buildx create --name fategen --driver docker-container --driver-opt network=host" in problem.message
     assert "--platform linux/amd64" in problem.message
     assert not build_problems(build_of(plan, "roll", platforms=("linux/amd64",), output="load"), old)
     assert not build_problems(build_of(plan, "roll"), other)
-    checks = rows(old, workspace)
+    everything = build_of(plan, "all")
+    checks = rows(old, everything)
     assert states(checks) == {"image store": "note", "builder": "missing"}
     assert "bundle save" in checks["image store"].without
     assert "docker buildx create --name fategen" in checks["builder"].get
-    assert states(rows(other, workspace)) == {"image store": "note"}
+    assert states(rows(other, everything)) == {"image store": "note"}
 
 
 @pytest.mark.parametrize(("key", "asked"), [("PROVENANCE", {"provenance": True}), ("SBOM", {"sbom": True})])
@@ -229,9 +220,9 @@ def test_a_graphdriver_makes_no_attestations(key: str, asked: dict[str, bool]) -
     assert not problems(facts(store="graphdriver", driver="remote"))
 
 
-def test_the_doctor_says_what_a_builder_of_several_nodes_cannot_do(workspace: Workspace) -> None:
+def test_the_doctor_says_what_a_builder_of_several_nodes_cannot_do(plan: Plan) -> None:
     farm = facts(driver="remote")
-    row = rows(replace(farm, builder=replace(farm.builder, buildkits=("", ""))), workspace)["builder"]
+    row = rows(replace(farm, builder=replace(farm.builder, buildkits=("", ""))), build_of(plan, "all"))["builder"]
     assert (row.state, row.without) == ("note", "--verify and bundle save of several platforms")
 
 
@@ -279,10 +270,10 @@ def test_the_command_for_a_builder_knows_the_site() -> None:
     assert "network=host" not in mirrored
 
 
-def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan, workspace: Workspace) -> None:
+def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan) -> None:
     native, python = facts("linux/amd64"), build_of(plan_of(others=(("REQUIREMENTS", "requirements.txt"),)), "python")
     assert not build_problems(build_of(plan, "roll"), native), "Java images only copy on the target's platform"
-    assert states(rows(native, workspace)) == {"linux/arm64": "note"}
+    assert states(rows(native, build_of(plan, "all"))) == {"linux/arm64": "note"}
     [problem] = build_problems(python, native)
     assert "cannot run linux/arm64 programs, which base-image" in problem.message
     assert "qemu-user-static" in problem.message
@@ -304,8 +295,8 @@ def test_problems_become_one_error_with_the_right_exit_code(inputs: list[Problem
 # the doctor
 
 
-def test_a_machine_with_everything(workspace: Workspace) -> None:
-    checks = rows(facts(buildkit="v0.13.2"), workspace)
+def test_a_machine_with_everything(plan: Plan) -> None:
+    checks = rows(facts(buildkit="v0.13.2"), build_of(plan, "all"))
     assert {check.state for check in checks.values()} == {"ok"}
     assert list(checks) == ["docker", "engine", "image store", "buildx", "builder", "linux/amd64", "linux/arm64"]
     assert checks["builder"].found == "default, driver docker, 1 node, BuildKit v0.13.2"
