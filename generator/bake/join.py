@@ -127,23 +127,21 @@ def join(
 
 def _release(workspace: Workspace) -> dict[str, str]:
     """What is built; ``settings`` is the digest of everything that the project renders, and of files that it names."""
-    settings = workspace.plan.settings
-    files = {path: _content(workspace.project.root / path) for path in workspace.plan.files.values()}
-    rendered = "".join(f"{path}\0{content}\0" for path, content in sorted({**workspace.tree, **files}.items()))
+    settings, texts = workspace.plan.settings, dict(workspace.tree)
+    for path in workspace.plan.files.values():
+        file = workspace.project.root / path
+        try:
+            texts[path] = sha256(file.read_bytes())
+        except OSError as error:
+            hint = "each machine and join need the same file that .env names"
+            raise InputError(Problem(str(file), f"cannot be read: {error.strerror}"), hint=hint) from error
+    everything = "".join(f"{path}\0{content}\0" for path, content in sorted(texts.items()))
     return {
         "release": workspace.plan.release,
         "prefix": settings.prefix,
         "tag": settings.tag,
-        "settings": sha256(rendered.encode()),
+        "settings": sha256(everything.encode()),
     }
-
-
-def _content(path: Path) -> str:
-    try:
-        return sha256(path.read_bytes())
-    except OSError as error:
-        hint = "each machine and join need the same file that .env names"
-        raise InputError(Problem(str(path), f"cannot be read: {error.strerror}"), hint=hint) from error
 
 
 def _checksum(content: Mapping[str, object]) -> str:

@@ -14,17 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from generator.catalogue.contract import Contract, Named, filled
-from generator.catalogue.line import (
-    DROPS_PARTY,
-    Family,
-    Group,
-    Image,
-    ImageKind,
-    Line,
-    Party,
-    Release,
-    Source,
-)
+from generator.catalogue.line import DROPS_PARTY, Family, Group, Image, ImageKind, Line, Party, Release, Source
 from generator.catalogue.schema import Param
 from generator.config.reference import check_tag, mirrored, normalize, parse_reference
 from generator.config.settings import Keys, Settings, key_of
@@ -268,13 +258,12 @@ def make_plan(settings: Settings, line: Line) -> Plan:
     """Decides everything. Raises InputError with every problem at once, each with its place in ``.env``."""
     if problems := [*name_problems(line)]:
         raise InputError(problems, subject=f"catalogue/{line.name}.yaml")
-    release = next((r for r in line.releases if r.version == settings.version), None)
-    if release is None:
-        known, version, key = ", ".join(r.version for r in line.releases), settings.version, line.family.version_key
-        raise InputError(
-            Problem(settings.where(key), f"{key}: {version} is unknown; available: {known}"),
-            hint=f"add {version} under releases: in the project's catalogue/{line.name}.yaml (docs/new-image.md)",
-        )
+    releases, version, key = {r.version: r for r in line.releases}, settings.version, line.family.version_key
+    if version not in releases:
+        unknown = Problem(settings.where(key), f"{key}: {version} is unknown; available: {', '.join(releases)}")
+        place = f"under releases: in the project's catalogue/{line.name}.yaml (docs/new-image.md)"
+        raise InputError(unknown, hint=f"add {version} {place}")
+    release = releases[version]
     _check_override_names(settings, line, problems)
     bases = {b.name: _plan_base(b.name, b.image, settings, b.where) for b in line.bases}
     commits = {ref.name: ref.commit for ref in release.refs}
@@ -492,24 +481,19 @@ def _variables(
 ) -> tuple[Variable, ...]:
     """The HCL variables, in the order of the bake file; bake is given exactly these values for them."""
     s = settings
+    bases = [target.name for target in targets if target.kind == "base"]
+    linking = "or docker-image://… to build on a published one"
+    links = [Variable(image_variable(name), f"target:{name}", f"{name}, {linking}") for name in bases]
+    location = "a git URL with #commit, or a directory"
+    fetched = [Variable(key_of(p.name, "_SOURCE"), p.location, location) for p in sources if not p.fetch_in]
     arguments = [Variable(own.name, s.other(own.name), own.doc) for own in family.keys if own.is_argument]
     secrets = [(own.name, f"file: {own.doc} (a build secret)") for own in family.keys if own.secret]
     return (
         Variable("PREFIX", s.prefix, "registry and namespace of every image"),
         Variable("BASE_TAG", s.base_tag, "tag of the base images"),
         Variable("TAG", s.tag, "tag of the components"),
-        *(
-            Variable(
-                image_variable(t.name), f"target:{t.name}", f"{t.name}, or docker-image://… to build on a published one"
-            )
-            for t in targets
-            if t.kind == "base"
-        ),
-        *(
-            Variable(key_of(p.name, "_SOURCE"), p.location, "a git URL with #commit, or a directory")
-            for p in sources
-            if not p.fetch_in
-        ),
+        *links,
+        *fetched,
         *arguments,
         Variable("CA_BUNDLE", s.ca_bundle, "file: certificates that the build trusts (a build secret)"),
         *(Variable(name, s.other(name), doc) for name, doc in secrets),
