@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,23 +15,21 @@ import pytest
 from generator.bake.build import Built
 from generator.bake.join import join, source_commits, write_digests
 from generator.bake.publish import publish
-from generator.bake.run import BakeContext
-from generator.bake.view import View
 from generator.docker.engine import Builder, Engine, Facts
-from generator.docker.process import Docker
 from generator.errors import InputError
-from generator.plan.plan import Plan
 from generator.progress import quiet
 from generator.project import Project
 from generator.registry.publish import Published
 from generator.registry.session import Access
 from generator.workspace import Workspace, load
-from tests.bake.test_run import Run, Sets, buildx
+from tests.bake.test_run import Run, Sets, baking
 from tests.bundle.layouts import INDEX, MANIFEST, Layout
-from tests.fate_plan import BOTH, job_of, plan_of
+from tests.fate_plan import BOTH, job_of, plan_of, problems_of
 from tests.loopback import Loopback, sha256
 
-AMD, ARM = "linux/amd64", "linux/arm64"
+AMD, ARM = BOTH
+IMAGES = ["base-image", "federation", "proxy", "roll", "meta-service", "fateboard", "egg", "python"]
+AMD_ALONE = {"egg", "python", "base-image"}
 COMMITS = {"fate": "1" * 40, "eggroll": "2" * 40}
 
 
@@ -40,7 +40,6 @@ class Release:
     workspace: Workspace
     registry: Loopback
     directory: Path
-    commits: dict[str, str] = field(default_factory=lambda: dict(COMMITS))
 
     def upload(self, image: str, platform: str) -> Built:
         """An image of one platform without layers, in the registry by digest alone."""
@@ -49,26 +48,35 @@ class Release:
         digest = self.registry.put_layout(f"fate/{image}", "", layout.path)
         return Built(image, (image,), digest, (platform,), {}, 0.0, "uploaded")
 
-    def machine(self, platform: str, *, workspace: Workspace | None = None, without: str = "") -> Path:
+    def machine(
+        self,
+        platform: str,
+        workspace: Workspace | None = None,
+        commits: Mapping[str, str] = COMMITS,
+        *,
+        without: Sequence[str] = (),
+        published_base: bool = False,
+    ) -> Path:
         """The file of a machine that built this platform."""
-        targets = [t for t in self.workspace.plan.targets if t.tags and t.kind != "third-party"]
-        built = [self.upload(t.name, platform) for t in targets if platform in t.platforms and t.name != without]
+        kinds = ("component",) if published_base else ("base", "component")
+        targets = [t for t in self.workspace.plan.targets if t.tags and t.kind in kinds and t.name not in without]
+        built = [self.upload(t.name, platform) for t in targets if platform in t.platforms]
         file = self.directory / f"{platform[6:]}.json"
-        write_digests(file, workspace or self.workspace, self.commits, built)
+        assert write_digests(file, workspace or self.workspace, commits, built, published_base)
         return file
 
-    def context(self, plan: Plan, docker: Docker | None = None) -> BakeContext:
-        """A push of the whole plan, by a builder of two nodes."""
-        workspace, job = replace(self.workspace, plan=plan), job_of(plan, "all", output="push")
-        builder = Builder("two", "remote", True, ("v0.17.3", "v0.17.3"), BOTH)
-        facts = Facts(Engine("29", "29", "containerd", AMD), (0, 29, 1), builder)
-        access, view = Access(self.registry.host, insecure=True), View(job, print)
-        command, env = ("buildx", "bake"), {**os.environ, "DOCKER_CONFIG": str(self.directory)}
-        return BakeContext(docker or Docker("docker"), workspace, job, command, facts, env, view, access=access)
+    def both(self) -> tuple[Path, Path]:
+        return self.machine(AMD), self.machine(ARM)
 
     def join(self, *files: Path) -> tuple[Published, ...]:
         client = self.registry.client()
         return join(self.workspace, files, client, overwrite=False, progress=quiet)
+
+    def refuses(self, *files: Path) -> list[str]:
+        """What is wrong with these files; no tag is written."""
+        problems = problems_of(lambda: self.join(*files))
+        assert not self.tagged
+        return problems
 
     @property
     def tagged(self) -> dict[str, bytes]:
@@ -92,30 +100,12 @@ def test_what_other_files_must_have_is_every_image_and_platform_that_this_one_la
 
 
 def test_components_on_published_base_images_are_joined_without_these(release: Release) -> None:
-    def file(platform: str, published_base: bool) -> Path:
-        targets = [t for t in release.workspace.plan.targets if t.kind == "component" and platform in t.platforms]
-        path = release.directory / f"{platform[6:]}-{published_base}.json"
-        built = [release.upload(t.name, platform) for t in targets]
-        assert bool(write_digests(path, release.workspace, COMMITS, built, published_base))
-        return path
-
-    with pytest.raises(InputError, match="was built with --published-base, and others were not"):
-        release.join(file(AMD, True), file(ARM, False))
-    release.join(file(AMD, True), file(ARM, True))
+    release.join(*(release.machine(platform, published_base=True) for platform in BOTH))
     assert "roll" in release.tagged and "base-image" not in release.tagged
 
 
-def test_a_file_that_is_given_twice_is_told(release: Release) -> None:
-    file = release.machine(AMD)
-    with pytest.raises(InputError) as refused:
-        release.join(file, file)
-    assert [problem.message for problem in refused.value.problems] == ["is given twice"]
-
-
 def test_the_sources_of_all_files_are_listed(release: Release, capsys: pytest.CaptureFixture[str]) -> None:
-    arm = release.machine(ARM)
-    release.commits = {"lmdb-safe": "3" * 40, **COMMITS}
-    release.join(arm, release.machine(AMD))
+    release.join(release.machine(ARM), release.machine(AMD, commits={"lmdb-safe": "3" * 40, **COMMITS}))
     assert "lmdb-safe: commit 333333333333\n" in capsys.readouterr().err
 
 
@@ -141,7 +131,7 @@ def test_the_indexes_are_those_that_buildkit_writes(release: Release) -> None:
 
 
 def test_an_image_of_one_platform_has_no_index(release: Release) -> None:
-    release.join(release.machine(AMD), release.machine(ARM))
+    release.join(*release.both())
     assert sha256(release.tagged["egg"]) == release.upload("egg", AMD).digest
 
 
@@ -152,23 +142,72 @@ def test_a_builder_of_several_nodes_uploads_each_platform_by_itself(
         uploaded = [name.removesuffix(".output") for name, to in sets.items() if "push-by-digest" in to]
         return [], 0, {name: release.upload(name, sets[f"{name}.platform"]).digest for name in uploaded}
 
-    joined = release.join(release.machine(AMD), release.machine(ARM))
-    release.workspace.project.make_state()
+    joined = release.join(*release.both())
+    builder = Builder("two", "remote", True, ("v0.17.3", "v0.17.3"), BOTH)
+    context = replace(
+        baking(release.directory, job_of(release.workspace.plan, "all", output="push"), run),
+        workspace=release.workspace,
+        facts=Facts(Engine("29", "29", "containerd", AMD), (0, 29, 1), builder),
+        env={**os.environ, "DOCKER_CONFIG": str(release.directory)},
+        access=Access(release.registry.host, insecure=True),
+    )
     # a credential helper's login may expire during a build
     asked: list[str] = []
     monkeypatch.setattr("generator.registry.client.find_login", lambda _, host, __: asked.append(host))
-    published, _ = publish(release.context(release.workspace.plan, buildx(run)), None)
+    published, _ = publish(context, None)
     assert [image.publication.target for image in published.values()] == [i.publication.target for i in joined]
     assert asked == [release.registry.host], "the login is read again after the build"
 
 
-@pytest.mark.parametrize("edit", [{"images": []}, {"sources": {"fate": "3" * 40}}, {"tag": "1.3.0-other"}])
-def test_an_edited_file_is_refused(release: Release, edit: dict[str, object]) -> None:
-    file = release.machine(AMD)
+def with_settings(workspace: Workspace, **changes: str) -> Workspace:
+    plan = workspace.plan
+    return replace(workspace, plan=replace(plan, settings=replace(plan.settings, **changes)))  # type: ignore[arg-type]
+
+
+def copied(file: Path) -> Path:
+    return Path(shutil.copy(file, file.with_name("copy.json")))
+
+
+def edited(file: Path, **edit: object) -> Path:
     file.write_text(json.dumps({**json.loads(file.read_text()), **edit}))
-    with pytest.raises(InputError, match=r"amd64\.json: was edited or damaged"):
-        release.join(file, release.machine(ARM))
-    assert not release.tagged
+    return file
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (lambda r: [r.machine(AMD)] * 2, ["amd64.json: is given twice"]),
+        (lambda r: [r.directory / "gone.json"], ["gone.json: cannot be read: No such file or directory"]),
+        *((lambda r, edit=edit: [edited(r.machine(AMD), **edit), r.machine(ARM)],
+           ["amd64.json: was edited or damaged: its checksum does not match"])
+          for edit in ({"images": []}, {"sources": {"fate": "3" * 40}}, {"tag": "1.3.0-other"})),
+        (lambda r: [r.machine(AMD, with_settings(r.workspace, prefix="10.0.0.5/other")), r.machine(ARM)],
+         ["amd64.json: was uploaded to 10.0.0.5/other; the prefix of this project is HOST/fate"]),
+        (lambda r: [r.machine(AMD, with_settings(r.workspace, tag="2")), r.machine(ARM)],
+         ["amd64.json: was uploaded for tag 2; the tag of this project is 1.3.0-release"]),
+        (lambda r: [r.machine(AMD, replace(r.workspace, tree={**r.workspace.tree, "dockerfiles/egg/Dockerfile": ""})),
+                    r.machine(ARM)],
+         ["amd64.json: is stale: it was built with other settings, templates, catalogue or source paths than this "
+          "project has"]),
+        (lambda r: [r.machine(AMD), r.machine(ARM, commits={**COMMITS, "fate": "3" * 40})],
+         ["arm64.json: was built from fate at 333333333333, amd64.json from 111111111111"]),
+        (lambda r: [r.machine(AMD, published_base=True), r.machine(ARM)],
+         ["amd64.json: was built with --published-base, and others were not"]),
+        (lambda r: [*r.both(), copied(r.directory / "amd64.json")],
+         [f"copy.json: has {image} for linux/amd64, and amd64.json has it too" for image in IMAGES]),
+        (lambda r: [r.machine(AMD, without=["egg"])],
+         ["egg: linux/amd64 is in none of the files",
+          *(f"{image}: linux/arm64 is in none of the files" for image in sorted({*IMAGES} - AMD_ALONE))]),
+    ],
+)  # fmt: skip
+def test_files_that_are_no_release_of_this_project_are_told(
+    release: Release, files: Callable[[Release], list[Path]], said: list[str]
+) -> None:
+    problems = release.refuses(*files(release))
+    shown = [
+        problem.replace(f"{release.directory}/", "").replace(release.registry.host, "HOST") for problem in problems
+    ]
+    assert shown == said
 
 
 def signed(**changes: object) -> str:
@@ -202,34 +241,14 @@ def test_what_is_no_digests_file_is_told(release: Release, text: str, words: str
     assert error.value.message.isprintable() and release.registry.paths("GET") == ["/v2/"]
 
 
-def test_a_file_that_is_not_there(release: Release) -> None:
-    with pytest.raises(InputError, match=r"gone\.json: cannot be read: No such file"):
-        release.join(release.directory / "gone.json")
+def test_a_branch_names_no_content(tmp_path: Path) -> None:
+    def commits(revision: str) -> dict[str, str]:
+        plan = plan_of(sources=(("FATE_SOURCE", f"https://h/FATE.git#{revision}"),))
+        return source_commits(baking(tmp_path, job_of(plan, "all"), lambda sets: ([], 0, {})))
 
-
-def test_everything_that_is_missing_is_told(release: Release) -> None:
-    with pytest.raises(InputError) as error:
-        release.join(release.machine(AMD, without="egg"))
-    said = [str(problem) for problem in error.value.problems]
-    assert "egg: linux/amd64 is in none of the files" in said and "roll: linux/arm64 is in none of the files" in said
-    assert not release.tagged
-
-
-def test_an_image_that_two_files_have_is_told(release: Release) -> None:
-    amd, arm = release.machine(AMD), release.machine(ARM)
-    copy = amd.with_name("copy.json")
-    copy.write_bytes(amd.read_bytes())
-    with pytest.raises(InputError, match=r"copy\.json: has roll for linux/amd64, and \S+amd64\.json has it too"):
-        release.join(amd, arm, copy)
-
-
-def test_a_branch_names_no_content(release: Release) -> None:
-    branch = plan_of(sources=(("FATE_SOURCE", "https://h/FATE.git#develop"),))
-    commit = plan_of(sources=(("FATE_SOURCE", f"https://h/FATE.git#{'1' * 40}"),))
-    context = release.context(branch)
     with pytest.raises(InputError, match=r"FATE\.git#develop may be another commit"):
-        source_commits(context)
-    assert source_commits(release.context(commit))["fate"] == "1" * 40
+        commits("develop")
+    assert commits("1" * 40)["fate"] == "1" * 40
 
 
 def test_another_list_of_requirements_is_told(release: Release) -> None:
@@ -238,54 +257,22 @@ def test_another_list_of_requirements_is_told(release: Release) -> None:
         env.write("REQUIREMENTS=r.txt\n")
     (root / "r.txt").write_text("numpy==1.19\n")
     release.workspace = load(Project(root))
-    files = release.machine(AMD), release.machine(ARM)
+    files = release.both()
     (root / "r.txt").write_text("numpy==1.20\n")
-    with pytest.raises(InputError, match=r"arm64\.json: is stale"):
-        release.join(*files)
-
-
-def with_settings(workspace: Workspace, **changes: str) -> Workspace:
-    plan = workspace.plan
-    return replace(workspace, plan=replace(plan, settings=replace(plan.settings, **changes)))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("other", "says"),
-    [
-        (lambda project: with_settings(project, prefix="10.0.0.5/other"),
-         r"was uploaded to 10\.0\.0\.5/other; the prefix of this project is "),
-        (lambda project: with_settings(project, tag="2"), "was uploaded for tag 2; the tag"),
-        (lambda project: replace(project, tree={**project.tree, "dockerfiles/egg/Dockerfile": ""}), "is stale"),
-    ],
-)  # fmt: skip
-def test_a_file_of_another_project_or_of_other_templates_is_told(
-    release: Release, other: Callable[[Workspace], Workspace], says: str
-) -> None:
-    with pytest.raises(InputError, match=rf"amd64\.json: {says}"):
-        release.join(release.machine(AMD, workspace=other(release.workspace)), release.machine(ARM))
-    assert not release.tagged
-
-
-def test_files_of_other_commits_are_told(release: Release) -> None:
-    amd = release.machine(AMD)
-    release.commits["fate"] = "3" * 40
-    with pytest.raises(InputError, match=r"arm64\.json: was built from fate at 333333333333, \S+amd64\.json from 1111"):
-        release.join(amd, release.machine(ARM))
+    assert all(".json: is stale" in problem for problem in release.refuses(*files))
 
 
 def test_what_the_registry_does_not_have_is_told(release: Release) -> None:
-    files = [release.machine(AMD), release.machine(ARM)]
+    files = release.both()
     release.registry.manifests["fate/roll"].clear()
-    with pytest.raises(InputError, match=r"amd64\.json: roll: \S+/fate/roll does not have sha256:"):
-        release.join(*files)
-    assert not release.tagged
+    [problem] = release.refuses(*files)
+    assert re.search(r"amd64\.json: roll: \S+/fate/roll does not have sha256:", problem)
 
 
 def test_an_image_of_another_platform_than_its_file_says_is_told(release: Release) -> None:
-    arm = release.upload("roll", ARM)
     upload = release.upload
     release.upload = lambda image, platform: (  # type: ignore[method-assign]
-        replace(arm, platforms=(AMD,)) if (image, platform) == ("roll", AMD) else upload(image, platform)
+        replace(upload(image, ARM if image == "roll" else platform), platforms=(platform,))
     )
-    with pytest.raises(InputError, match=r"amd64\.json: roll: sha256:\w+ is for linux/arm64, not linux/amd64"):
-        release.join(release.machine(AMD), release.machine(ARM))
+    [problem] = release.refuses(*release.both())
+    assert re.search(r"amd64\.json: roll: sha256:\w+ is for linux/arm64, not linux/amd64", problem)
