@@ -22,46 +22,53 @@ from generator.docker.engine import Builder, Engine, Facts
 from generator.docker.hints import explain_push
 from generator.project import Project
 from generator.registry.session import Access
-from generator.workspace import Workspace, load
+from generator.workspace import Workspace
 from tests.bundle.layouts import INDEX, MANIFEST, image, multi
-from tests.fate_plan import BOTH, plan_of
+from tests.fate_plan import BOTH, plan_of, put
 from tests.harbor import Harbor
 from tests.loopback import Loopback, error_of, says, sha256
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 
 
+WRITER = "writer:right-horse"
 ENGINE = Engine("26", "26", "containerd", "linux/amd64")
 FACTS = Facts(ENGINE, (0, 29, 1), Builder("farm", "docker", True, ("",), BOTH))
 
 
 class Asked:
-    """docker's directory and a plan whose PREFIX is at ``host``."""
+    """docker's directory, which is that of a project whose PREFIX is at ``host`` too."""
 
-    def __init__(self, directory: Path, host: str, login: str = "") -> None:
+    def __init__(self, directory: Path, host: str, login: str = "", ca: trustme.CA | None = None) -> None:
         self.host, self.directory = host, directory
-        auths = {host: {"auth": base64.b64encode(login.encode()).decode()}} if login else {}
-        (directory / "config.json").write_text(json.dumps({"auths": auths}), encoding="utf-8")
+        self.configure({"auths": {host: auth(login)} if login else {}})
         self.environment = {"DOCKER_CONFIG": str(directory), "HOME": str(directory)}
+        if ca is not None:
+            (directory / "certs.d" / host).mkdir(parents=True)
+            ca.cert_pem.write_to_path(str(directory / "certs.d" / host / "ca.crt"))
 
-    def trust(self, ca: trustme.CA) -> Asked:
-        (self.directory / "certs.d" / self.host).mkdir(parents=True)
-        ca.cert_pem.write_to_path(str(self.directory / "certs.d" / self.host / "ca.crt"))
-        return self
+    def configure(self, config: object) -> None:
+        put(self.directory, "config.json", config if isinstance(config, str) else json.dumps(config))
 
-    def problems(self, path: str = "fate/nested", *, ca_bundle: str = "") -> list[str]:
-        plan = plan_of(prefix=f"{self.host}/{path}", ca_bundle=ca_bundle)
-        targets = [target for target in plan.targets if target.name in ("roll", "proxy", "mysql", "packages")]
-        access = push_access(Workspace(Project(self.directory), plan, {}, ()), self.environment, ())
+    def workspace(self, path: str = "fate", **settings: object) -> Workspace:
+        return Workspace(Project(self.directory), plan_of(prefix=f"{self.host}/{path}", **settings), {}, ())
+
+    def problems(self, path: str = "fate/nested", **settings: object) -> list[str]:
+        workspace = self.workspace(path, **settings)
+        targets = [t for t in workspace.plan.targets if t.name in ("roll", "proxy", "mysql", "packages")]
+        access = push_access(workspace, self.environment, ())
         problems = [refusal.problem for refusal in push_problems(targets, access)]
         if not problems:
             problems, _ = check_tags(targets, access, lambda _: False)
         return [str(problem) for problem in problems]
 
 
+def auth(login: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(login.encode()).decode()}
+
+
 def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_path: Path) -> None:
-    asked = Asked(tmp_path, harbor.host, "writer:right-horse").trust(ca)
-    assert asked.problems() == []
+    assert Asked(tmp_path, harbor.host, WRITER, ca).problems() == []
     begun = [f"/v2/fate/nested/{image}/blobs/uploads/" for image in ("proxy", "roll")]
     assert sorted(harbor.paths("POST")) == begun
 
@@ -73,15 +80,14 @@ def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_pa
         ("writer:wrong-horse", "fate", "refuses the login of writer (401 UNAUTHORIZED): ", "docker login {host}"),
         ("reader:right-mule", "fate", "reader may not push fate/proxy, fate/roll (401 UNAUTHORIZED: unauthorized to "
          "access repository: fate/proxy, action: push): ", "ask for permission to push to project fate"),
-        ("writer:right-horse", "nosuch/nested", "no project nosuch (401 UNAUTHORIZED: project nosuch not found): ",
+        (WRITER, "nosuch/nested", "no project nosuch (401 UNAUTHORIZED: project nosuch not found): ",
          "create project nosuch in Harbor"),
     ],
 )  # fmt: skip
 def test_what_any_push_would_be_told_stops_it_with_the_next_step(
     harbor: Harbor, ca: trustme.CA, tmp_path: Path, login: str, path: str, says: str, next_step: str
 ) -> None:
-    asked = Asked(tmp_path, harbor.host, login).trust(ca)
-    [problem] = asked.problems(path)
+    [problem] = Asked(tmp_path, harbor.host, login, ca).problems(path)
     assert problem.startswith(f"{harbor.host}: ") and says in problem
     assert next_step.format(host=harbor.host) in problem
 
@@ -89,20 +95,20 @@ def test_what_any_push_would_be_told_stops_it_with_the_next_step(
 def test_a_config_of_docker_that_is_not_json_is_why_there_is_no_login(
     harbor: Harbor, ca: trustme.CA, tmp_path: Path
 ) -> None:
-    asked = Asked(tmp_path, harbor.host).trust(ca)
-    (tmp_path / "config.json").write_text('{"auths": {')
+    asked = Asked(tmp_path, harbor.host, ca=ca)
+    asked.configure('{"auths": {')
     [problem] = asked.problems()
     assert f"docker has none for it in {tmp_path / 'config.json'} (it cannot be read: Expecting" in problem
 
 
-def test_an_unknown_authority_names_the_file_for_it(harbor: Harbor, tmp_path: Path) -> None:
-    [problem] = Asked(tmp_path, harbor.host, "writer:right-horse").problems()
+def test_an_authority_is_that_of_ca_bundle_or_the_file_for_it_is_named(
+    harbor: Harbor, ca: trustme.CA, tmp_path: Path
+) -> None:
+    asked = Asked(tmp_path, harbor.host, WRITER)
+    [problem] = asked.problems()
     assert f"put the CA at /etc/docker/certs.d/{harbor.host}/ca.crt" in problem
-
-
-def test_the_authorities_of_ca_bundle_are_trusted(harbor: Harbor, ca: trustme.CA, tmp_path: Path) -> None:
     ca.cert_pem.write_to_path(str(tmp_path / "bundle.pem"))
-    assert Asked(tmp_path, harbor.host, "writer:right-horse").problems(ca_bundle="bundle.pem") == []
+    assert asked.problems(ca_bundle="bundle.pem") == []
 
 
 def tag_roll(registry: Loopback, *entries: object) -> str:
@@ -161,7 +167,7 @@ def test_nothing_to_push_asks_nobody() -> None:
 
 
 def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Path, ca: trustme.CA) -> None:
-    asked = Asked(tmp_path, "h.example.com").trust(ca)
+    asked = Asked(tmp_path, "h.example.com", ca=ca)
     given = client_trust("h.example.com", asked.environment, (), tmp_path)
     assert ca.cert_pem.bytes().decode() in Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8")
     system, own = (f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n" for name in ("system", "own"))
@@ -177,7 +183,7 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
 def test_an_authority_that_only_dockers_daemon_may_read_is_left_out(
     tmp_path: Path, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Asked(tmp_path, "h.example.com").trust(ca)
+    asked = Asked(tmp_path, "h.example.com", ca=ca)
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "ca.crt")
     assert client_trust("h.example.com", asked.environment, (), tmp_path) == {}
 
@@ -204,36 +210,21 @@ def test_a_push_that_fails_all_the_same_says_the_next_step(said: str, advice: st
 # the doctor
 
 
-@pytest.fixture
-def workspace(project_dir: Path) -> Workspace:
-    return load(Project(project_dir))
-
-
-def at(workspace: Workspace, prefix: str) -> Workspace:
-    """The same project with another PREFIX."""
-    (workspace.project.root / ".env").write_text(f"PREFIX={prefix}\nBASE_TAG=1\nTAG=1\n", encoding="utf-8")
-    return load(workspace.project)
-
-
-def auth(login: str) -> dict[str, str]:
-    return {"auth": base64.b64encode(login.encode()).decode()}
-
-
 @pytest.mark.parametrize(
-    ("config", "prefix", "state", "found"),
+    ("config", "host", "state", "found"),
     [
-        ({}, "10.0.0.5:8443/fate", "note", "none"),
-        ({"auths": {"10.0.0.5:8443": auth("robot$fate:secret")}}, "10.0.0.5:8443/fate", "ok", "robot$fate"),
+        ({}, "10.0.0.5:8443", "note", "none"),
+        ({"auths": {"10.0.0.5:8443": auth("robot$fate:secret")}}, "10.0.0.5:8443", "ok", "robot$fate"),
         ({"auths": {"https://index.docker.io/v1/": auth("me:secret")}}, "federatedai", "ok", "me"),
-        ({"auths": {"10.0.0.5:8443": {"identitytoken": "secret"}}}, "10.0.0.5:8443/fate", "ok", "a token"),
+        ({"auths": {"10.0.0.5:8443": {"identitytoken": "secret"}}}, "10.0.0.5:8443", "ok", "a token"),
     ],
 )
 def test_the_doctor_names_dockers_login_for_the_registry(
-    config: object, prefix: str, state: str, found: str, workspace: Workspace, tmp_path: Path
+    config: object, host: str, state: str, found: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    environment = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
-    [login] = registry_checks(None, at(workspace, prefix), environment)
+    asked = Asked(tmp_path, host)
+    asked.configure(config)
+    [login] = registry_checks(None, asked.workspace(), asked.environment)
     assert (login.name, login.state, found in login.found) == ("login", state, True)
     assert "secret" not in json.dumps(login.as_json())
 
@@ -241,35 +232,27 @@ def test_the_doctor_names_dockers_login_for_the_registry(
 @pytest.mark.parametrize(
     ("login", "path", "state", "said", "get"),
     [
-        ("writer:right-horse", "fate", "ok", "accepts a push of every image", ""),
+        (WRITER, "fate", "ok", "accepts a push of every image", ""),
         ("reader:right-mule", "fate", "note", "reader may not push fate/", "ask for permission to push"),
-        ("writer:right-horse", "busy", "note", "405 UNSUPPORTED: later", "ask for permission to push"),
-        ("writer:right-horse", "weak", "note", "may not push weak/", "ask for permission to push"),
-        (
-            "writer:right-horse",
-            "locked",
-            "note",
-            "accepts no pushes at the moment (403 DENIED: the system is in read",
-            "wait",
-        ),
+        (WRITER, "busy", "note", "405 UNSUPPORTED: later", "ask for permission to push"),
+        (WRITER, "weak", "note", "may not push weak/", "ask for permission to push"),
+        (WRITER, "locked", "note", "accepts no pushes at the moment (403 DENIED: the system is in read", "wait"),
     ],
 )
 def test_the_doctor_asks_what_a_push_would_ask(
-    login: str, path: str, state: str, said: str, get: str, workspace: Workspace, tmp_path: Path
+    login: str, path: str, state: str, said: str, get: str, tmp_path: Path
 ) -> None:
     busy = says("POST busy/.*uploads", 405, error_of("UNSUPPORTED", "later"))
     locked = says("POST locked/.*uploads", 403, error_of("DENIED", "the system is in read only mode"))
     weak = says("POST weak/.*uploads", 403, error_of("DENIED", "the deploy token has read-only access"))
     with Harbor(lies=[busy, locked, weak]) as harbor:
         asked = Asked(tmp_path, harbor.host, login)
-        _, registry = registry_checks(FACTS, at(workspace, f"{harbor.host}/{path}"), asked.environment)
+        _, registry = registry_checks(FACTS, asked.workspace(path), asked.environment)
     assert (registry.state, said in registry.found, get in registry.get) == (state, True, True), registry
     assert "right-" not in json.dumps(registry.as_json())
 
 
-def test_a_registry_that_takes_pushes_from_all_needs_no_login(
-    registry: Loopback, workspace: Workspace, tmp_path: Path
-) -> None:
-    environment = Asked(tmp_path, registry.host).environment
-    login, pushes = registry_checks(FACTS, at(workspace, f"{registry.host}/fate"), environment)
+def test_a_registry_that_takes_pushes_from_all_needs_no_login(registry: Loopback, tmp_path: Path) -> None:
+    asked = Asked(tmp_path, registry.host)
+    login, pushes = registry_checks(FACTS, asked.workspace(), asked.environment)
     assert (login.state, login.found, pushes.state) == ("ok", "none; it accepts pushes from everybody", "ok")
