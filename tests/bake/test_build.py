@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from generator.bake.build import bases_digest, inputs_digest
 from generator.project import Project
 from generator.workspace import Workspace
-from tests.fate_plan import BOTH, job_of, plan_of
+from tests.fate_plan import BOTH, job_of, plan_of, put
 
 LOCAL = (("FATE_SOURCE", "fate"), ("EGGROLL_SOURCE", "eggroll"), ("LMDB_SAFE_SOURCE", "lmdb"))
 
@@ -18,8 +20,7 @@ LOCAL = (("FATE_SOURCE", "fate"), ("EGGROLL_SOURCE", "eggroll"), ("LMDB_SAFE_SOU
 def project(tmp_path: Path) -> Project:
     dockerfiles = [f"dockerfiles/{name}/Dockerfile" for name in ("packages", "base-image", "egg")]
     for name in ("fate/.git/index", "fate/code.py", "eggroll/code.py", "lmdb/code.cc", *dockerfiles):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("1")
+        put(tmp_path, name, "1")
     return Project(tmp_path)
 
 
@@ -33,27 +34,25 @@ def test_a_new_tag_or_registry_changes_nothing(project: Project) -> None:
     assert digest(project) == digest(project, tag="2", base_tag="2", prefix="localhost:5000/u") != ""
 
 
-@pytest.mark.parametrize("name", ["fate/code.py", "lmdb/code.cc", "dockerfiles/egg/config", "fate/empty/"])
-def test_a_file_or_directory_that_a_build_reads(project: Project, name: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        *(
+            (partial(put, name=name, text="22"), True)
+            for name in ("fate/code.py", "lmdb/code.cc", "dockerfiles/egg/conf")
+        ),
+        (lambda root: (root / "fate/empty").mkdir(), True),
+        (lambda root: (root / "fate/code.py").chmod(0o755), True),
+        (partial(put, name="fate/.git/index", text="22"), False),
+        (partial(put, name="dockerfiles/egg/Dockerfile", text="22"), False),
+    ],
+    ids=["source", "another source", "context", "directory", "mode", "git's own files", "time of a generated file"],
+)
+def test_what_a_build_reads_counts(project: Project, change: Callable[[Path], object], counts: bool) -> None:
     before = digest(project)
-    if name.endswith("/"):
-        (project.root / name).mkdir()
-    else:
-        (project.root / name).write_text("22")
-    assert digest(project) not in (before, "")
-
-
-def test_a_mode(project: Project) -> None:
-    before = digest(project)
-    (project.root / "fate/code.py").chmod(0o755)
-    assert digest(project) not in (before, "")
-
-
-@pytest.mark.parametrize("name", ["fate/.git/index", "dockerfiles/egg/Dockerfile"])
-def test_gits_own_files_and_the_time_of_a_generated_one_do_not_count(project: Project, name: str) -> None:
-    before = digest(project)
-    (project.root / name).write_text("22")
-    assert digest(project) == before
+    change(project.root)
+    after = digest(project)
+    assert after and (after != before) is counts
 
 
 def test_a_dockerfile_a_setting_and_a_commit(project: Project) -> None:

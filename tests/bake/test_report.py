@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from generator.bake.build import Built, result_table
 from generator.bake.events import Reader, StepEvent
+from generator.bake.job import Job
 from generator.bake.run import clear_logs, writing_logs
 from generator.bake.view import View
 from generator.plan.plan import Plan
 from tests.bake.test_run import failing_reader, fed, recorded
-from tests.fate_plan import BOTH, job_of
+from tests.fate_plan import BOTH, job_of, put
 
 
 def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
     directory, state = tmp_path / ".fategen/logs", tmp_path / ".fategen"
-    directory.mkdir(parents=True)
     for name in ("egg", "roll"):
-        (directory / f"{name}.log").write_text("old")
+        put(directory, f"{name}.log", "old")
     job = job_of(plan, "egg")
     clear_logs(state, job)
     with writing_logs(state, job, "building") as log:
@@ -33,19 +34,21 @@ def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
     assert (directory / "bake.log").read_text().endswith("WARN x\n")
 
 
-def show(view: View, name: str) -> None:
-    reader = Reader(["packages", "federation", "egg"], str)
+def shown(job: Job, name: str, **options: Any) -> list[str]:
+    """The plain lines of a recorded run."""
+    said: list[str] = []
+    view, reader = View(job, said.append, **options), Reader(["packages", "federation", "egg"], str)
     view.begin("building", reader.steps)
     for line in recorded(name):
         for event in reader.feed(line):
             view.show(event)
         view.tick()
     view.end(failed=False)
+    return said
 
 
 def test_plain_lines(plan: Plan) -> None:
-    said: list[str] = []
-    show(View(job_of(plan, "federation", "egg"), said.append, clock=lambda: 0.0), "rawjson-0.29.1-built.txt")
+    said = shown(job_of(plan, "federation", "egg"), "rawjson-0.29.1-built.txt", clock=lambda: 0.0)
     assert said[0] == "building: federation, egg"
     built = next(line for line in said if line.startswith("packages    linux/amd64  build 3/3: RUN echo building2"))
     assert built.endswith(" s")
@@ -53,16 +56,9 @@ def test_plain_lines(plan: Plan) -> None:
     assert not [line for line in said if "load from client" in line or "FROM localhost" in line or line.endswith("…")]
 
 
-def test_plain_lines_announce_a_long_step_once(plan: Plan) -> None:
-    said: list[str] = []
-    now = 1e12
-    show(View(job_of(plan, "federation"), said.append, clock=lambda: now), "rawjson-0.13.1-built.txt")
+def test_plain_lines_announce_a_long_step_once_and_have_the_output_of_steps_if_asked(plan: Plan) -> None:
+    said = shown(job_of(plan, "egg"), "rawjson-0.13.1-built.txt", clock=lambda: 1e12, verbose=True)
     assert len([line for line in said if line.endswith("…") and "RUN echo building" in line]) == 1
-
-
-def test_verbose_lines_have_the_output_of_steps(plan: Plan) -> None:
-    said: list[str] = []
-    show(View(job_of(plan, "egg"), said.append, verbose=True), "rawjson-0.13.1-built.txt")
     assert [line for line in said if line.endswith("| progress 2")]
 
 
