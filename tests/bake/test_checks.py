@@ -24,7 +24,6 @@ from generator.bake.checks import (
     platform_checks,
     proxy_check,
     raise_problems,
-    several_loaded,
 )
 from generator.config.settings import key_of
 from generator.docker.engine import BUILDX_UNKNOWN, Answers, Builder, Engine, Facts, Store
@@ -158,17 +157,16 @@ def dirty(names: tuple[str, ...], source: str = "fate", **options: object) -> li
     return [str(p) for p in dirty_problems(build_of(plan, *names, **{"output": "push", **options}), state)]
 
 
-def test_uncommitted_changes_are_not_pushed_to_the_tags_of_env() -> None:
+def test_uncommitted_changes_are_not_pushed_to_the_tags_of_a_release() -> None:
     [problem] = dirty(("components",))
     assert problem.startswith(".env:5: fate: ../fate at commit 1a2b3c4d5e6f")
     assert "--set TAG=…" in problem and "--allow-dirty" in problem
     assert len(dirty(("all",))) == 2, "BASE_TAG too"
-
-
-def test_uncommitted_changes_are_not_pushed_to_a_tag_that_every_push_writes() -> None:
-    [problem] = dirty(("components",), tags=("${tag}", "latest"))
+    # every push writes this one
+    latest = ("${tag}", "latest")
+    [problem] = dirty(("components",), tags=latest)
     assert "latest, the release's tags: commit the changes, or add --allow-dirty" in problem
-    [problem] = dirty(("components",), own_tag=True, tags=("${tag}", "latest"))
+    [problem] = dirty(("components",), own_tag=True, tags=latest)
     assert "not pushed as latest, which --set TAG does not change: commit the changes, or add --allow-dirty" in problem
 
 
@@ -220,12 +218,6 @@ def test_a_graphdriver_makes_no_attestations(key: str, asked: dict[str, bool]) -
     assert not problems(facts(store="graphdriver", driver="remote"))
 
 
-def test_the_doctor_says_what_a_builder_of_several_nodes_cannot_do(plan: Plan) -> None:
-    farm = facts(driver="remote")
-    row = rows(replace(farm, builder=replace(farm.builder, buildkits=("", ""))), build_of(plan, "all"))["builder"]
-    assert (row.state, row.without) == ("note", "--verify and bundle save of several platforms")
-
-
 def test_an_old_buildkit_is_told_before_it_fails(plan: Plan) -> None:
     old = facts(store="graphdriver", version="20.10.24+dfsg1")
     [problem] = build_problems(build_of(plan, "roll"), old)
@@ -244,23 +236,8 @@ def test_load_needs_an_engine_that_keeps_what_is_built(plan: Plan) -> None:
         assert "--platform linux/amd64" in problem.message and "buildx create" not in problem.message
     [problem] = build_problems(build, GONE)
     assert problem.message == "no Docker daemon answers: start it"
-
-
-@pytest.mark.parametrize(
-    ("image", "options", "store", "several"),
-    [
-        ("roll", {"output": "load"}, "graphdriver", True),
-        ("roll", {"output": "load"}, "containerd", False),
-        ("roll", {"output": "load", "platforms": ("linux/arm64",)}, "graphdriver", False),
-        ("roll", {"output": "push"}, "graphdriver", False),
-        ("egg", {"output": "load"}, "graphdriver", False),
-    ],
-    ids=["several", "a store that keeps them", "one was named", "nothing is loaded", "one is all there is"],
-)
-def test_several_platforms_are_too_many_for_an_engine_that_keeps_one(
-    image: str, options: dict[str, object], store: Store, several: bool, plan: Plan
-) -> None:
-    assert bool(several_loaded(build_of(plan, image, **options), facts(store=store))) == several
+    assert not build_problems(build, facts())
+    assert not build_problems(build_of(plan, "egg", output="load"), facts(store="graphdriver")), "it has one platform"
 
 
 def test_the_command_for_a_builder_knows_the_site() -> None:
@@ -312,9 +289,12 @@ def test_no_daemon_and_no_buildx() -> None:
     assert rows(facts(), buildx=BUILDX_UNKNOWN)["buildx"].found == "built without a version"
 
 
-def test_a_remote_builder_needs_no_daemon() -> None:
+def test_a_remote_builder_needs_no_daemon_and_one_of_several_nodes_cannot_do_all(plan: Plan) -> None:
     checks = rows(GONE)
     assert states(checks) == {"engine": "note"} and "bundle save" in checks["engine"].without
+    farm = replace(GONE.builder, buildkits=("", ""))
+    row = rows(GONE, build_of(plan, "all"), builder=farm)["builder"]
+    assert (row.state, row.without) == ("note", "--verify and bundle save of several platforms")
 
 
 def test_a_builder_that_is_unknown_or_does_not_answer_or_does_not_run_yet() -> None:

@@ -11,7 +11,6 @@ from rich.console import Console
 from generator.bake.events import Step, StepName
 from generator.bake.view import LiveView, View, image_rows, make_view
 from generator.plan.plan import Plan
-from tests.bake.test_run import fed, recorded
 from tests.fate_plan import job_of
 from tests.picture import screen_of
 from tests.test_progress import on_terminal
@@ -50,14 +49,6 @@ def step(target: str, text: str = "RUN make", **more: object) -> Step:
 def test_a_terminal_with_few_lines_shows_what_runs(plan: Plan) -> None:
     last = job_of(plan, "all").involved[-1].name
     assert "RUN make" in "\n".join(Terminal(plan, "all", lines=5).show(step(last, started=1.0)))
-
-
-def test_a_recorded_run_ends_with_a_mark_and_a_time_for_each_image(plan: Plan) -> None:
-    reader, _ = fed(recorded("rawjson-0.13.1-built.txt"))
-    rows = image_rows(job_of(plan, "federation", "egg"), reader.steps.values(), NOW, final=True)
-    assert [(row.image, row.mark) for row in rows] == [
-        ("packages", "✓"), ("base-image", "·"), ("federation", "✓"), ("egg", "✓"),
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
