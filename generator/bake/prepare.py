@@ -166,7 +166,13 @@ def make_context(
         else:
             notes += [f"warning: {problem}" for problem in wrong]
     raise_problems(inputs, problems)
-    _tell(docker, build, states, notes)
+    for note in (*notes, *build.job.left_out):
+        say(docker.redact(note))
+    for checkout in states.values():
+        if checkout.commit or checkout.dirty:
+            say(checkout.describe())
+        elif not checkout.versioned and options.output == "push":
+            say(f"{checkout.describe()} is not a git checkout: the published images cannot be traced to a commit")
     readable = outside(root, plan, build.job.involved)
     overrides = [*revision_labels(build.job, states)]
     if options.attestations and (smaller := attestation(plan)):
@@ -187,17 +193,6 @@ def make_context(
         states=states,
         access=access,
     )
-
-
-def _tell(docker: Docker, build: Build, states: Mapping[str, Checkout], notes: Sequence[str]) -> None:
-    """What the user should know of what is built, and from what."""
-    for note in (*notes, *build.job.left_out):
-        say(docker.redact(note))
-    for state in states.values():
-        if state.commit or state.dirty:
-            say(state.describe())
-        elif not state.versioned and build.job.options.output == "push":
-            say(f"{state.describe()} is not a git checkout: the published images cannot be traced to a commit")
 
 
 def resolved(docker: Docker, workspace: Workspace, names: Sequence[str], options: Options) -> str:

@@ -204,11 +204,8 @@ def publish(context: BakeContext, verify: Verify | None) -> tuple[Mapping[str, P
     # a push that may move tags, or that looks at the images once more, builds in any case
     looked_up = inputs and not (verify or options.overwrite or options.no_cache)
     try:
-        if found := _published_before(context, access, inputs) if looked_up else None:
-            (registry, publications), result = found, BakeResult({}, {})
-            say("unchanged since the last push, and still in the registry: not built again")
-        else:
-            registry, publications, result = _build(context, verify)
+        found = _published_before(context, access, inputs) if looked_up else None
+        registry, publications, result = found or _build(context, verify)
         if options.untagged:
             publications = [replace(publication, tags=()) for publication in publications]
         with Bar("uploading", context.quiet) as bar:
@@ -332,7 +329,7 @@ def _pushes(state: Path) -> dict[str, object]:
 
 def _published_before(
     context: BakeContext, access: Access, inputs: str
-) -> tuple[Registry, Sequence[Publication]] | None:
+) -> tuple[Registry, Sequence[Publication], BakeResult] | None:
     """What an earlier push published of the same ``inputs``; None if a tag has moved or the registry lost a part."""
     if not (pushed := _pushes(context.state).get(inputs)):
         return None
@@ -348,10 +345,12 @@ def _published_before(
             return _uploaded(registry, target, [expected])
 
         with workers(AT_ONCE) as pool:
-            return registry, [*pool.map(unless_moved, context.job.named)]
+            publications = [*pool.map(unless_moved, context.job.named)]
     except (ValueError, FategenError, RegistryError):
-        # a tag has moved, or the registry lost a part: what is built now is compared with it, or sent again
+        # what is built now is compared with it, or sent again
         return None
+    say("unchanged since the last push, and still in the registry: not built again")
+    return registry, publications, BakeResult({}, {})
 
 
 def _upload_from_builder(context: BakeContext) -> tuple[BakeResult, dict[str, list[str]]]:

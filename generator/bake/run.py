@@ -114,12 +114,7 @@ class BakeResult:
 
 
 def run_bake(
-    context: BakeContext,
-    title: str,
-    outputs: Mapping[str, str],
-    *,
-    overrides: Sequence[str] = (),
-    again: bool = False,
+    context: BakeContext, title: str, outputs: Mapping[str, str], *, overrides: Sequence[str] = (), again: bool = False
 ) -> BakeResult:
     """Builds all involved targets in one bake process. Raises BuildError or EngineError.
 
