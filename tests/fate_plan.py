@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from generator.bake.job import Job, Options, make_job
 from generator.catalogue.line import Family, Line, parse_family, parse_line
 from generator.config.settings import Settings
-from generator.errors import InputError
+from generator.docker.engine import Builder, Engine, Facts, Store
+from generator.errors import EngineError, InputError
 from generator.plan.plan import Plan, make_plan
 from generator.project import packaged_data
 from generator.render.render import render
@@ -67,3 +69,16 @@ def _text(name: str) -> str | None:
 
 def job_of(plan: Plan, *names: str, **options: object) -> Job:
     return make_job(plan, names, Options(**options))  # type: ignore[arg-type]
+
+
+def facts_of(
+    *platforms: str,
+    driver: str = "docker",
+    store: Store = "containerd",
+    problem: EngineError | None = None,
+    **more: Any,
+) -> Facts:
+    """A machine with an engine, or the ``problem`` with it, and a builder; ``more`` is known of these."""
+    engine = Engine("26", more.pop("version", "26.1.5"), store, "linux/amd64", problem)
+    builder = Builder("default", driver, more.pop("running", True), ("",), platforms or BOTH)
+    return Facts(engine, (0, 13, 1), replace(builder, **more))

@@ -26,7 +26,7 @@ from generator.bake.checks import (
     raise_problems,
 )
 from generator.config.settings import key_of
-from generator.docker.engine import BUILDX_UNKNOWN, Answers, Builder, Engine, Facts, Store
+from generator.docker.engine import BUILDX_UNKNOWN, Answers, Facts
 from generator.docker.git import Checkout
 from generator.docker.process import Completed
 from generator.errors import EngineError, FategenError, Problem
@@ -36,7 +36,7 @@ from generator.render.render import render
 from generator.render.tree import write
 from generator.workspace import Workspace, load
 from tests.conftest import Run
-from tests.fate_plan import BOTH, job_of, plan_of, put
+from tests.fate_plan import facts_of, job_of, plan_of, put
 from tests.sample_project import SAMPLE
 
 COMMIT = "1a2b3c4d5e6f" + "0" * 28
@@ -50,22 +50,7 @@ def build_of(plan: Plan, *names: str, root: Path = Path(), **options: object) ->
     )
 
 
-def facts(
-    *platforms: str,
-    driver: str = "docker",
-    store: Store = "containerd",
-    version: str = "26.1.5",
-    problem: EngineError | None = None,
-    buildkit: str = "",
-    status: str = "running",
-    error: str = "",
-) -> Facts:
-    builder = Builder("default", driver, status == "running", (buildkit,), platforms or BOTH, error)
-    engine = Engine("26", version, store, "linux/amd64", problem)
-    return Facts(engine, (0, 13, 1), builder)
-
-
-GONE = facts(driver="remote", version="", problem=EngineError("no Docker daemon answers", hint="start it"))
+GONE = facts_of(driver="remote", version="", problem=EngineError("no Docker daemon answers", hint="start it"))
 NO_BUILDER = Completed(("docker",), 1, "", 'ERROR: no builder "farm" found\n')
 
 
@@ -188,7 +173,7 @@ def test_uncommitted_changes_that_are_no_problem(names: tuple[str, ...], asked: 
 
 
 def test_the_engines_builder_on_a_graphdriver_builds_one_platform(plan: Plan) -> None:
-    old, other = facts(store="graphdriver"), facts(store="graphdriver", driver="docker-container")
+    old, other = facts_of(store="graphdriver"), facts_of(store="graphdriver", driver="docker-container")
     [problem] = build_problems(build_of(plan, "roll"), old)
     assert "docker buildx create --name fategen --driver docker-container --driver-opt network=host" in problem.message
     assert "--platform linux/amd64" in problem.message
@@ -207,37 +192,39 @@ def test_a_graphdriver_makes_no_attestations(key: str, asked: dict[str, bool]) -
     def problems(known: Facts, **options: object) -> list[Problem]:
         return build_problems(build_of(plan_of(**asked), "roll", platforms=("linux/amd64",), **options), known)
 
-    old = facts(store="graphdriver")
+    old = facts_of(store="graphdriver")
     [problem] = problems(old)
     assert problem.message.startswith(f"{key}: ") and "buildx create --name fategen" in problem.message
     assert f"--set {key}=false" in problem.message
     [problem] = problems(old, output="load")
     assert "buildx create" not in problem.message and f"--set {key}=false" in problem.message
     assert not problems(old, attestations=False), "a bundle has none"
-    assert not problems(facts())
-    assert not problems(facts(store="graphdriver", driver="remote"))
+    assert not problems(facts_of())
+    assert not problems(facts_of(store="graphdriver", driver="remote"))
 
 
 def test_an_old_buildkit_is_told_before_it_fails(plan: Plan) -> None:
-    old = facts(store="graphdriver", version="20.10.24+dfsg1")
+    old = facts_of(store="graphdriver", version="20.10.24+dfsg1")
     [problem] = build_problems(build_of(plan, "roll"), old)
     assert "Docker 20.10.24+dfsg1 is too old" in problem.message and "buildx create" in problem.message
     row = rows(old)["builder"]
     assert row.state == "missing" and "Docker 20.10.24" in row.found
     for buildkit, too_old in (("v0.9.3", "BuildKit v0.9.3"), ("v0.0.0+unknown", ""), ("v0.10.6", ""), ("", "")):
-        assert facts(driver="remote", buildkit=buildkit).too_old == too_old
+        assert facts_of(driver="remote", buildkits=(buildkit,)).too_old == too_old
 
 
 def test_load_needs_an_engine_that_keeps_what_is_built(plan: Plan) -> None:
     build = build_of(plan, "roll", output="load")
     for driver in ("docker", "remote"):
-        [problem] = build_problems(build, facts(store="graphdriver", driver=driver))
+        [problem] = build_problems(build, facts_of(store="graphdriver", driver=driver))
         assert problem.where == "--load" and "containerd-snapshotter" in problem.message
         assert "--platform linux/amd64" in problem.message and "buildx create" not in problem.message
     [problem] = build_problems(build, GONE)
     assert problem.message == "no Docker daemon answers: start it"
-    assert not build_problems(build, facts())
-    assert not build_problems(build_of(plan, "egg", output="load"), facts(store="graphdriver")), "it has one platform"
+    assert not build_problems(build, facts_of())
+    assert not build_problems(build_of(plan, "egg", output="load"), facts_of(store="graphdriver")), (
+        "it has one platform"
+    )
 
 
 def test_the_command_for_a_builder_knows_the_site() -> None:
@@ -248,7 +235,10 @@ def test_the_command_for_a_builder_knows_the_site() -> None:
 
 
 def test_an_emulator_is_asked_for_only_where_a_step_runs(plan: Plan) -> None:
-    native, python = facts("linux/amd64"), build_of(plan_of(others=(("REQUIREMENTS", "requirements.txt"),)), "python")
+    native, python = (
+        facts_of("linux/amd64"),
+        build_of(plan_of(others=(("REQUIREMENTS", "requirements.txt"),)), "python"),
+    )
     assert not build_problems(build_of(plan, "roll"), native), "Java images only copy on the target's platform"
     assert states(rows(native, build_of(plan, "all"))) == {"linux/arm64": "note"}
     [problem] = build_problems(python, native)
@@ -273,7 +263,7 @@ def test_problems_become_one_error_with_the_right_exit_code(inputs: list[Problem
 
 
 def test_a_machine_with_everything(plan: Plan) -> None:
-    checks = rows(facts(buildkit="v0.13.2"), build_of(plan, "all"))
+    checks = rows(facts_of(buildkits=("v0.13.2",)), build_of(plan, "all"))
     assert {check.state for check in checks.values()} == {"ok"}
     assert list(checks) == ["docker", "engine", "image store", "buildx", "builder", "linux/amd64", "linux/arm64"]
     assert checks["builder"].found == "default, driver docker, 1 node, BuildKit v0.13.2"
@@ -284,9 +274,9 @@ def test_no_daemon_and_no_buildx() -> None:
     assert states(checks) == {"engine": "missing", "buildx": "missing"}
     assert checks["engine"].get == "start it" and "bundle inspect" in checks["engine"].without
     assert "docker-buildx-plugin" in checks["buildx"].get
-    old = rows(facts(), buildx=(0, 12, 1))
+    old = rows(facts_of(), buildx=(0, 12, 1))
     assert states(old) == {"buildx": "missing"} and old["buildx"].found == "0.12.1" and "builder" not in old
-    assert rows(facts(), buildx=BUILDX_UNKNOWN)["buildx"].found == "built without a version"
+    assert rows(facts_of(), buildx=BUILDX_UNKNOWN)["buildx"].found == "built without a version"
 
 
 def test_a_remote_builder_needs_no_daemon_and_one_of_several_nodes_cannot_do_all(plan: Plan) -> None:
@@ -298,9 +288,9 @@ def test_a_remote_builder_needs_no_daemon_and_one_of_several_nodes_cannot_do_all
 
 
 def test_a_builder_that_is_unknown_or_does_not_answer_or_does_not_run_yet() -> None:
-    assert rows(facts(), builder=None)["builder"].found.endswith('no builder "farm" found')
-    assert states(rows(facts(driver="remote", error="timed out"))) == {"builder": "missing"}
-    waiting = rows(facts(driver="docker-container", status="inactive"))
+    assert rows(facts_of(), builder=None)["builder"].found.endswith('no builder "farm" found')
+    assert states(rows(facts_of(driver="remote", error="timed out"))) == {"builder": "missing"}
+    waiting = rows(facts_of(driver="docker-container", running=False))
     assert not states(waiting) and "not running" in waiting["builder"].found and "platforms" not in waiting
 
 

@@ -15,7 +15,6 @@ import pytest
 from generator.bake.build import Built
 from generator.bake.join import join, source_commits, write_digests
 from generator.bake.publish import publish
-from generator.docker.engine import Builder, Engine, Facts
 from generator.errors import InputError
 from generator.progress import quiet
 from generator.project import Project
@@ -24,7 +23,7 @@ from generator.registry.session import Access
 from generator.workspace import Workspace, load
 from tests.bake.test_run import Run, Sets, baking
 from tests.bundle.layouts import INDEX, MANIFEST, Layout
-from tests.fate_plan import BOTH, job_of, plan_of, problems_of
+from tests.fate_plan import BOTH, facts_of, job_of, plan_of, problems_of
 from tests.loopback import Loopback, sha256
 
 AMD, ARM = BOTH
@@ -143,11 +142,10 @@ def test_a_builder_of_several_nodes_uploads_each_platform_by_itself(
         return [], 0, {name: release.upload(name, sets[f"{name}.platform"]).digest for name in uploaded}
 
     joined = release.join(*release.both())
-    builder = Builder("two", "remote", True, ("v0.17.3", "v0.17.3"), BOTH)
     context = replace(
         baking(release.directory, job_of(release.workspace.plan, "all", output="push"), run),
         workspace=release.workspace,
-        facts=Facts(Engine("29", "29", "containerd", AMD), (0, 29, 1), builder),
+        facts=facts_of(driver="remote", buildkits=("v0.17.3", "v0.17.3")),
         env={**os.environ, "DOCKER_CONFIG": str(release.directory)},
         access=Access(release.registry.host, insecure=True),
     )

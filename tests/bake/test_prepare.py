@@ -16,14 +16,14 @@ from generator.bake.prepare import (
     outside,
     passwords,
 )
-from generator.docker.engine import Builder, Engine, Facts, Store
+from generator.docker.engine import Store
 from generator.errors import DriftError
 from generator.plan.plan import Plan
 from generator.project import Project
 from generator.render.tree import BAKE_FILE, compare, write
 from generator.text import Version
 from generator.workspace import load
-from tests.fate_plan import job_of, plan_of
+from tests.fate_plan import facts_of, job_of, plan_of
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_provenance_has_no_build_arguments_where_a_proxy_has_a_password() -> N
      ("remote", "graphdriver", False)],
 )  # fmt: skip
 def test_where_buildx_would_refuse_the_build_the_cache_is_left_out(driver: str, store: Store, left_out: bool) -> None:
-    facts = Facts(Engine("26", "26", store, "linux/amd64"), (0, 13, 1), Builder("default", driver, ()))
+    facts = facts_of(driver=driver, store=store)
     note = no_cache_export(facts, plan_of(cache_to="r/cache"))
     assert bool(note) is left_out
     assert not left_out or ("CACHE_TO is ignored" in note and "docker buildx create" in note)

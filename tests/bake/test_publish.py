@@ -18,13 +18,12 @@ from generator.bake.publish import (
     push_problems,
     registry_checks,
 )
-from generator.docker.engine import Builder, Engine, Facts
 from generator.docker.hints import explain_push
 from generator.project import Project
 from generator.registry.session import Access
 from generator.workspace import Workspace
 from tests.bundle.layouts import INDEX, MANIFEST, image, multi
-from tests.fate_plan import BOTH, plan_of, put
+from tests.fate_plan import facts_of, plan_of, put
 from tests.harbor import Harbor
 from tests.loopback import Loopback, error_of, says, sha256
 
@@ -32,8 +31,6 @@ pytestmark = pytest.mark.usefixtures("one_authority")
 
 
 WRITER = "writer:right-horse"
-ENGINE = Engine("26", "26", "containerd", "linux/amd64")
-FACTS = Facts(ENGINE, (0, 29, 1), Builder("farm", "docker", True, ("",), BOTH))
 
 
 class Asked:
@@ -247,12 +244,12 @@ def test_the_doctor_asks_what_a_push_would_ask(
     weak = says("POST weak/.*uploads", 403, error_of("DENIED", "the deploy token has read-only access"))
     with Harbor(lies=[busy, locked, weak]) as harbor:
         asked = Asked(tmp_path, harbor.host, login)
-        _, registry = registry_checks(FACTS, asked.workspace(path), asked.environment)
+        _, registry = registry_checks(facts_of(), asked.workspace(path), asked.environment)
     assert (registry.state, said in registry.found, get in registry.get) == (state, True, True), registry
     assert "right-" not in json.dumps(registry.as_json())
 
 
 def test_a_registry_that_takes_pushes_from_all_needs_no_login(registry: Loopback, tmp_path: Path) -> None:
     asked = Asked(tmp_path, registry.host)
-    login, pushes = registry_checks(FACTS, asked.workspace(), asked.environment)
+    login, pushes = registry_checks(facts_of(), asked.workspace(), asked.environment)
     assert (login.state, login.found, pushes.state) == ("ok", "none; it accepts pushes from everybody", "ok")

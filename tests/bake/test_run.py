@@ -21,7 +21,6 @@ from generator.bake.job import Job
 from generator.bake.run import FIX, NO_CACHE_EXPORT, BakeContext, base_hint, busy_seconds, failure, run_bake
 from generator.bake.run import bake_error as error_of
 from generator.bake.view import View
-from generator.docker.engine import Builder, Engine, Facts
 from generator.docker.hints import GET_DAEMON
 from generator.docker.process import Docker
 from generator.errors import BuildError, EngineError
@@ -29,7 +28,7 @@ from generator.plan.plan import Plan
 from generator.project import Project
 from generator.text import timestamp
 from generator.workspace import Workspace, load
-from tests.fate_plan import job_of, plan_of
+from tests.fate_plan import facts_of, job_of, plan_of
 
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parents[2]
@@ -386,8 +385,7 @@ def baking(root: Path, job: Job, run: Callable[[Sets], Run], write: Callable[[st
     """What ``job`` is built with, in a project at ``root``."""
     here = replace(workspace(), project=Project(root))
     here.project.make_state()
-    facts = Facts(Engine("26", "26", "containerd", "linux/amd64"), (0, 29, 1), Builder("default", "docker"))
-    return BakeContext(buildx(run), here, job, ("buildx", "bake"), facts, {}, View(job, write))
+    return BakeContext(buildx(run), here, job, ("buildx", "bake"), facts_of(), {}, View(job, write))
 
 
 @pytest.fixture
