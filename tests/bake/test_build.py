@@ -1,14 +1,15 @@
-"""The digest of what images are built from: the same for the same, another for anything that a build would see."""
+"""The digest of what images are built from, the same for what a build would see the same; and the report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from generator.bake.build import bases_digest, inputs_digest
+from generator.bake.build import Built, bases_digest, inputs_digest, result_table
 from generator.project import Project
 from generator.workspace import Workspace
 from tests.fate_plan import BOTH, job_of, plan_of, put
@@ -89,3 +90,40 @@ def test_bases_have_a_digest_of_their_own(project: Project, names: tuple[str, ..
 
     assert bases("FROM a", "egg") == bases("FROM b", "egg") != ""
     assert (bases("FROM a", "base-image") == bases("FROM b", "base-image")) == ("published_base" in options)
+
+
+def test_the_result_as_table_and_as_json() -> None:
+    digest, amd, arm = (f"sha256:{byte * 32}" for byte in ("1a", "3c", "4d"))
+    sizes, manifests = {"linux/amd64": 84_000_000, "linux/arm64": 81_000_000}, {"linux/amd64": amd, "linux/arm64": arm}
+    pushed = Built("roll", ("r/roll:1",), digest, BOTH, sizes, 3.1, "pushed", manifests=manifests)
+    one = {"linux/amd64": amd}
+    alone = Built("egg", ("r/egg:1",), amd, BOTH[:1], {"linux/amd64": 84_000_000}, 41.2, "pushed", manifests=one)
+    built = Built("python", ("r/python:1",), "", BOTH, {}, 0.0, "built", cached=True)
+    again = replace(pushed, replaced="sha256:" + "2b" * 32)
+    assert result_table([again], 0.0).splitlines()[-1] == "replaced in the registry: roll (was sha256:2b2b2b2b…)"
+    assert (again.as_json()["replaced"], pushed.as_json()["replaced"]) == ("sha256:" + "2b" * 32, None)
+    assert [line.split() for line in result_table([pushed, alone, built], 64.0).splitlines()] == [
+        ["IMAGE", "BUILT", "IN", "PLATFORMS", "SIZE", "DIGEST"],
+        ["roll", "3.1", "s", "index", "sha256:1a1a1a1a…"],
+        ["linux/amd64", "84", "MB", "sha256:3c3c3c3c…"],
+        ["linux/arm64", "81", "MB", "sha256:4d4d4d4d…"],
+        ["egg", "41.2", "s", "linux/amd64", "84", "MB", "sha256:3c3c3c3c…"],
+        ["python", "cached", "linux/amd64", "linux/arm64"],
+        ["total", "1m04s"],
+    ]
+    assert result_table([built], 0.0).splitlines()[0].split() == ["IMAGE", "BUILT", "IN", "PLATFORMS"], (
+        "nothing was exported"
+    )
+    assert pushed.as_json()["digest"] == digest and built.as_json()["digest"] is None
+    assert pushed.as_json()["sizes"] == {"linux/amd64": 84_000_000, "linux/arm64": 81_000_000}
+    assert pushed.as_json()["manifests"] == {"linux/amd64": amd, "linux/arm64": arm}
+
+
+def test_the_result_has_what_nobody_asked_for_and_its_time() -> None:
+    needed = {"packages": 207.2, "base-image": 0.0}
+    images = [Built(name, (), "", BOTH, {}, 2.7, "built", needed=needed) for name in ("roll", "proxy")]
+    lines = result_table(images, 210.0).splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["packages", "3m27s"], ["base-image", "cached"], ["roll", "2.7"], ["proxy", "2.7"], ["total", "3m30s"],
+    ]  # fmt: skip
+    assert images[0].as_json()["needed"] == {"packages": 207.2, "base-image": 0.0}

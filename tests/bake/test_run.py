@@ -18,7 +18,18 @@ import pytest
 
 from generator.bake.events import Reader, StepEvent, StepName, parse_name
 from generator.bake.job import Job
-from generator.bake.run import FIX, NO_CACHE_EXPORT, BakeContext, base_hint, busy_seconds, failure, run_bake
+from generator.bake.run import (
+    FIX,
+    NO_CACHE_EXPORT,
+    BakeContext,
+    base_hint,
+    busy_seconds,
+    cache_notes,
+    clear_logs,
+    failure,
+    run_bake,
+    writing_logs,
+)
 from generator.bake.run import bake_error as error_of
 from generator.bake.view import View
 from generator.docker.hints import GET_DAEMON
@@ -28,7 +39,7 @@ from generator.plan.plan import Plan
 from generator.project import Project
 from generator.text import timestamp
 from generator.workspace import Workspace, load
-from tests.fate_plan import facts_of, job_of, plan_of
+from tests.fate_plan import facts_of, job_of, plan_of, put
 
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parents[2]
@@ -450,3 +461,50 @@ def test_busy_seconds_count_overlaps_once_and_cached_steps_exports_and_caches_no
     )
     reader, _ = fed(lines, ["packages", "packages-linux-amd64", "egg"])
     assert busy_seconds(job_of(plan, "egg"), reader.steps.values()) == {"packages": pytest.approx(3.0)}
+
+
+def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
+    directory, state = tmp_path / ".fategen/logs", tmp_path / ".fategen"
+    for name in ("egg", "roll"):
+        put(directory, f"{name}.log", "old")
+    job = job_of(plan, "egg")
+    clear_logs(state, job)
+    with writing_logs(state, job, "building") as log:
+        for event in fed(recorded("rawjson-0.13.1-built.txt"), ["packages", "federation"])[1]:
+            log(event)
+        reader = failing_reader()
+        [step] = [step for step in reader.steps.values() if step.name.target == "egg"]
+        log(StepEvent("failed", step, "exit code: 2"))
+        log(StepEvent("note", None, "WARN x"))
+    assert (directory / "roll.log").read_text() == "old"
+    assert (directory / "egg.log").read_text() == '== building\n[storage 3/5] RUN make "all"  failed: exit code: 2\n'
+    assert (directory / "bake.log").read_text().endswith("WARN x\n")
+
+
+IMPORT = "[roll] importing cache manifest from r/cache:roll"
+EXPORT = "[roll] exporting cache to registry"
+
+
+def over(name: str, error: str = "") -> str:
+    return vertex(name, started=AT.format(1), completed=AT.format(2), error=error)
+
+
+def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apart() -> None:
+    other = IMPORT.replace("roll", "packages")
+    lines = [
+        over(IMPORT, "r/cache:roll: not found"),
+        over(other, "r/cache:packages: not found"),
+        over(other.replace("[packages", "[packages-linux-amd64"), "r/cache:packages: not found"),
+        over(EXPORT, "connection refused"),
+    ]
+    reader, _ = fed(lines, ["packages", "packages-linux-amd64", "roll"])
+    assert list(cache_notes(job_of(plan_of(), "roll", "egg"), reader.steps.values())) == [
+        "note: no build cache was read for packages, roll: there is none yet",
+        "note: no build cache was written for roll: connection refused",
+    ]
+
+
+@pytest.mark.parametrize(("importing", "error"), [(IMPORT.removeprefix("[roll] "), "connection refused"), (IMPORT, "")])
+def test_a_cache_of_no_image_and_one_that_works_are_not_worth_a_word(importing: str, error: str) -> None:
+    reader, _ = fed([over(importing, error), over(EXPORT)], ["packages", "roll"])
+    assert not list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values()))

@@ -1,16 +1,19 @@
-"""The picture of a run on a terminal."""
+"""What a person sees of a run: a picture on a terminal, or plain lines."""
 
 from __future__ import annotations
 
 import io
 import sys
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from generator.bake.events import Step, StepName
+from generator.bake.events import Reader, Step, StepName
+from generator.bake.job import Job
 from generator.bake.view import LiveView, View, image_rows, make_view
 from generator.plan.plan import Plan
+from tests.bake.test_run import IMPORT, fed, over, recorded
 from tests.fate_plan import job_of
 from tests.picture import screen_of
 from tests.test_progress import on_terminal
@@ -133,3 +136,44 @@ def test_nothing_is_written_with_quiet(plan: Plan, monkeypatch: pytest.MonkeyPat
     view.note("note")
     view.end(failed=False)
     assert screen.text == ""
+
+
+def test_a_cache_that_fails_is_no_failed_image(plan: Plan) -> None:
+    terminal, said = Terminal(plan, "roll"), list[str]()
+    reader, events = fed([over("[roll 1/2] RUN x"), over(IMPORT, "connection refused")], ["packages", "roll"])
+    plain = View(job_of(plan, "roll"), said.append)
+    for view in (terminal.view, plain):
+        view.begin("building", reader.steps)
+        for event in events:
+            view.show(event)
+        view.end(failed=True)
+    assert "✓" in terminal.lines[2] and "✗" not in terminal.written.getvalue()
+    assert not [line for line in said if line.endswith("failed")]
+
+
+def shown(job: Job, name: str, **options: Any) -> list[str]:
+    """The plain lines of a recorded run."""
+    said: list[str] = []
+    view, reader = View(job, said.append, **options), Reader(["packages", "federation", "egg"], str)
+    view.begin("building", reader.steps)
+    for line in recorded(name):
+        for event in reader.feed(line):
+            view.show(event)
+        view.tick()
+    view.end(failed=False)
+    return said
+
+
+def test_plain_lines(plan: Plan) -> None:
+    said = shown(job_of(plan, "federation", "egg"), "rawjson-0.29.1-built.txt", clock=lambda: 0.0)
+    assert said[0] == "building: federation, egg"
+    built = next(line for line in said if line.startswith("packages    linux/amd64  build 3/3: RUN echo building2"))
+    assert built.endswith(" s")
+    assert "egg         2 steps cached" in said
+    assert not [line for line in said if "load from client" in line or "FROM localhost" in line or line.endswith("…")]
+
+
+def test_plain_lines_announce_a_long_step_once_and_have_the_output_of_steps_if_asked(plan: Plan) -> None:
+    said = shown(job_of(plan, "egg"), "rawjson-0.13.1-built.txt", clock=lambda: 1e12, verbose=True)
+    assert len([line for line in said if line.endswith("…") and "RUN echo building" in line]) == 1
+    assert [line for line in said if line.endswith("| progress 2")]
