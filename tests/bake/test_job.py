@@ -84,20 +84,16 @@ def test_an_image_is_made_from_its_parents_sources_too(plan: Plan) -> None:
         (["components"], "egg, python"),
         (["base"], "base-image"),
         (["base", "all", "roll"], "base-image, egg, python"),
+        (["few"], "egg"),
         (["third-party"], ""),
         (["roll"], ""),
     ],
 )
 def test_images_that_are_not_built_are_those_of_the_groups_that_were_asked_for(names: list[str], left: str) -> None:
-    said = not_built(plan_of(platforms=ARM), names)
+    line = replace(packaged_line("1.3"), groups=(Group("few", ("roll", "egg")),))
+    said = not_built(make_plan(plan_of(platforms=ARM).settings, line), names)
     assert [note.partition(": tensorflow")[0] for note in said] == ([f"no linux/arm64 for {left}"] if left else [])
     assert not_built(plan_of(), ["all"]) == []
-
-
-def test_of_a_line_s_own_group_it_is_said_too_what_is_not_built() -> None:
-    line = replace(packaged_line("1.3"), groups=(Group("few", ("roll", "egg")),))
-    plan = make_plan(replace(plan_of().settings, platforms=ARM), line)
-    assert [note.partition(": ")[0] for note in not_built(plan, ["few"])] == ["no linux/arm64 for egg"]
 
 
 def test_images_with_one_reason_are_told_with_it_once() -> None:

@@ -68,6 +68,7 @@ def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_pa
     assert Asked(tmp_path, harbor.host, WRITER, ca).problems() == []
     begun = [f"/v2/fate/nested/{image}/blobs/uploads/" for image in ("proxy", "roll")]
     assert sorted(harbor.paths("POST")) == begun
+    assert push_problems([], Access("127.0.0.1:1")) == [], "nothing to push asks nobody"
 
 
 @pytest.mark.parametrize(
@@ -159,11 +160,9 @@ def test_what_a_registry_does_not_take_is_told_before_the_build(host: str, types
     assert ("MEDIA_TYPES=docker" in media_type_note(host, types)) == warned
 
 
-def test_nothing_to_push_asks_nobody() -> None:
-    assert push_problems([], Access("127.0.0.1:1")) == []
-
-
-def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Path, ca: trustme.CA) -> None:
+def test_buildx_is_given_the_systems_authorities_and_the_registrys(
+    tmp_path: Path, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = Asked(tmp_path, "h.example.com", ca=ca)
     given = client_trust("h.example.com", asked.environment, (), tmp_path)
     assert ca.cert_pem.bytes().decode() in Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8")
@@ -175,12 +174,7 @@ def test_buildx_is_given_the_systems_authorities_and_the_registrys(tmp_path: Pat
     given = client_trust("other.example.com", environment, [tmp_path / "own.pem"], tmp_path)
     assert Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8") == system + own
     assert client_trust("other.example.com", asked.environment, (), tmp_path) == {}
-
-
-def test_an_authority_that_only_dockers_daemon_may_read_is_left_out(
-    tmp_path: Path, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = Asked(tmp_path, "h.example.com", ca=ca)
+    # docker's daemon alone may read it
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "ca.crt")
     assert client_trust("h.example.com", asked.environment, (), tmp_path) == {}
 

@@ -27,21 +27,22 @@ def plan_of(one: str = "", more: str = "", tag: str = "2.2.0-release") -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("tag", "tags"),
-    [("2.2.0-release", "3.2.0-release"), ("v2.2.0", "v3.2.0"), ("nightly", "nightly")],
-)
-def test_an_own_version_stands_in_the_tag_where_the_release_stood(tag: str, tags: str) -> None:
-    plan = plan_of("versions: {2.2.0: 3.2.0}, ", tag=tag)
-    assert [plan.target(name).tags for name in ("one", "two")] == [(f"p/one:{tags}",), (f"p/two:{tag}",)]
-
-
-def test_the_version_of_another_release_is_not_meant() -> None:
-    assert plan_of("versions: {2.2.1: 3.2.1}, ").target("one").tags == ("p/one:2.2.0-release",)
-
-
-def test_a_name_in_references_may_have_a_path_and_be_that_of_several_images() -> None:
-    assert plan_of("repository: web/two, tags: [a], ").target("one").tags == ("p/web/two:a",)
-    assert plan_of("repository: two, tags: [a], ").target("one").tags == ("p/two:a",)
+    ("one", "tag", "name"),
+    [
+        ("versions: {2.2.0: 3.2.0}, ", "2.2.0-release", "one:3.2.0-release"),
+        ("versions: {2.2.0: 3.2.0}, ", "v2.2.0", "one:v3.2.0"),
+        ("versions: {2.2.0: 3.2.0}, ", "nightly", "one:nightly"),
+        ("versions: {2.2.1: 3.2.1}, ", "2.2.0-release", "one:2.2.0-release"),
+        ("repository: web/two, tags: [a], ", "t", "web/two:a"),
+        ("repository: two, tags: [a], ", "t", "two:a"),
+        ('tags: ["${tag}", latest], ', "latest", "one:latest"),
+    ],
+    ids=["a version of its own", "in any tag", "that is none", "of another release", "a path", "another image's name",
+         "a tag that two patterns give"],
+)  # fmt: skip
+def test_the_name_of_an_image(one: str, tag: str, name: str) -> None:
+    plan = plan_of(one, tag=tag)
+    assert [plan.target(image).tags for image in ("one", "two")] == [(f"p/{name}",), (f"p/two:{tag}",)]
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,6 @@ def test_a_name_in_references_may_have_a_path_and_be_that_of_several_images() ->
 )
 def test_a_tag_tells_which_settings_gave_it(one: str, tag: str, values: set[str]) -> None:
     assert plan_of(one).target("one").settings_of(tag) == values
-
-
-def test_a_tag_that_another_pattern_gives_too_is_written_once() -> None:
-    assert plan_of('tags: ["${tag}", latest], ', tag="latest").target("one").tags == ("p/one:latest",)
 
 
 def test_a_line_has_more_groups() -> None:
