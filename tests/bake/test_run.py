@@ -119,7 +119,7 @@ def test_a_recorded_build(name: str) -> None:
 
 
 def test_a_step_that_another_build_has_just_run_is_cached() -> None:
-    done = vertex("[egg 1/1] RUN x", started=AT.format(1), completed=AT.format(2))
+    done = vertex("[egg 1/1] RUN x", 1, 2)
     (step,) = fed([done], begun=timestamp(AT.format(3)))[0].steps.values()
     assert step.cached
 
@@ -141,8 +141,11 @@ def test_a_recorded_push_that_failed_half_way() -> None:
     assert next(event.text for event in events if event.kind == "note").startswith("ERROR: target egg: failed to")
 
 
-def vertex(name: str, **more: object) -> str:
-    return json.dumps({"vertexes": [{"digest": f"sha256:{name}", "name": name, **more}]})
+def vertex(name: str, started: int = 0, completed: int = 0, **more: object) -> str:
+    """What BuildKit says of a step that was ``started`` and ``completed`` in these seconds (0: not yet)."""
+    times = {"started": started, "completed": completed}
+    known = {key: AT.format(second) for key, second in times.items() if second}
+    return json.dumps({"vertexes": [{"digest": f"sha256:{name}", "name": name, **known, **more}]})
 
 
 def log(name: str, text: str | bytes, stream: int = 1) -> str:
@@ -166,8 +169,8 @@ def test_log_lines_are_whole_and_without_secrets_and_escape_sequences(
     chunks: list[tuple[str | bytes, int]], said: list[str]
 ) -> None:
     name = "[egg 1/2] RUN x"
-    lines = [vertex(name, started=AT.format(1)), *(log(name, *chunk) for chunk in chunks)]
-    lines.append(vertex(name, completed=AT.format(3)))
+    lines = [vertex(name, 1), *(log(name, *chunk) for chunk in chunks)]
+    lines.append(vertex(name, completed=3))
     _, events = fed(lines, redact=lambda text: text.replace("hunter2", "***"))
     assert [event.text for event in events if event.kind == "log"] == said
 
@@ -184,14 +187,13 @@ def test_a_note_that_looks_like_json_hides_nothing_behind_it(note: str) -> None:
 
 
 def test_the_step_that_broke_the_build_is_the_first_that_ended_with_an_error_and_no_build_cache() -> None:
-    ended = {"[egg 1/3] RUN x": "", "[egg 2/3] RUN y": AT.format(3), "[egg 3/3] RUN z": AT.format(2)}
-    ended["[egg] importing cache manifest from x"] = AT.format(1)
-    reader, _ = fed(vertex(name, completed=at, started=AT.format(1), error="no") for name, at in ended.items())
+    ended = {"[egg 1/3] RUN x": 0, "[egg 2/3] RUN y": 3, "[egg 3/3] RUN z": 2, "[egg] importing cache manifest": 1}
+    reader, _ = fed(vertex(name, 1, completed, error="no") for name, completed in ended.items())
     assert reader.failed_step is not None and reader.failed_step.name.text == "RUN z"
 
 
 def test_words_between_the_lines_of_an_object_are_a_note() -> None:
-    lines = json.dumps(json.loads(vertex("[egg 1/2] RUN x", started=AT.format(1))), indent=2).split("\n")
+    lines = json.dumps(json.loads(vertex("[egg 1/2] RUN x", 1)), indent=2).split("\n")
     assert [event.kind for event in fed([*lines[:3], "WARNING: x", *lines[3:]])[1]] == ["note", "started"]
 
 
@@ -202,7 +204,7 @@ def test_words_between_the_lines_of_an_object_are_a_note() -> None:
      '{"statuses": [{"vertex": "sha256:x", "total": 0}]}', '{"warnings": [{"short": "aGk="}]}', "null", "[1]", "Ω", ""],
 )  # fmt: skip
 def test_odd_lines_do_no_harm(line: str) -> None:
-    events = fed([vertex("x", started=AT.format(1)), line, "}", log("x", "after\n"), "ERROR: x"])[1]
+    events = fed([vertex("x", 1), line, "}", log("x", "after\n"), "ERROR: x"])[1]
     assert [(event.kind, event.text) for event in events][-2:] == [("log", "after"), ("note", "ERROR: x")]
 
 
@@ -210,10 +212,10 @@ def failing_reader() -> Reader:
     name = '[egg storage 3/5] RUN make "all"'
     error = 'process "/bin/sh -c make \\"all\\"" did not complete successfully: exit code: 2'
     lines = (
-        vertex("[base-image 1/2] RUN y", started=AT.format(1), completed=AT.format(2), error="x: context canceled"),
-        vertex(name, started=AT.format(1)),
+        vertex("[base-image 1/2] RUN y", 1, 2, error="x: context canceled"),
+        vertex(name, 1),
         log(name, "".join(f"line {i}\n" for i in range(30)) + "storage.cc:1:10: fatal error: lmdb.h\n"),
-        vertex(name, started=AT.format(1), completed=AT.format(4), error=error),
+        vertex(name, 1, 4, error=error),
         'ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2',
     )
     return fed(lines, ["base-image", "egg"])[0]
@@ -260,7 +262,7 @@ def test_a_failure_has_a_place_in_the_dockerfile_and_in_its_template(
 ) -> None:
     text = workspace().tree[f"dockerfiles/{image}/Dockerfile"]
     number = line_of(text, part)
-    failed = vertex("[final 4/5] X", started=AT.format(1), completed=AT.format(2), error="exit code: 2")
+    failed = vertex("[final 4/5] X", 1, 2, error="exit code: 2")
     reader, _ = fed([failed, *shown_by_buildx(text, number, number + 3), *shown_by_buildx(text, 1, 1)], [image])
     file = f"templates/dockerfiles/{template}.Dockerfile.j2"
     at = f":{line_of((ROOT / file).read_text(), there)}" if there else ""
@@ -314,7 +316,7 @@ def test_a_base_that_cannot_be_had_names_the_next_step(
 
 def test_a_base_of_docker_hub_is_known_by_its_long_name(plan: Plan) -> None:
     name = "[internal] load metadata for docker.io/library/eclipse-temurin:8-jre"
-    reader, _ = fed([vertex(name, started=AT.format(1), completed=AT.format(2), error="not found")], ["roll"])
+    reader, _ = fed([vertex(name, 1, 2, error="not found")], ["roll"])
     said = bake_error(job_of(plan, "roll"), reader, 1).render()
     assert "next: eclipse-temurin:8-jre is the base jre" in said and "JRE_IMAGE" in said
 
@@ -443,7 +445,7 @@ def test_only_a_failure_that_passes_is_tried_again_five_times_in_all(
 def test_what_a_try_that_failed_built_is_no_cached_image(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran = vertex("[packages-linux-amd64 a 1/1] RUN x", started=AT.format(1), completed=AT.format(4))
+    ran = vertex("[packages-linux-amd64 a 1/1] RUN x", 1, 4)
     tries: list[Run] = [([ran, vertex("[egg 1/1] RUN y"), f"ERROR: {BUSY}"], 1, {}), ([], 0, {})]
     monkeypatch.setattr("time.time", lambda: 0.0)
     context = baking(tmp_path, job_of(plan, "egg"), lambda sets: tries.pop(0))
@@ -454,10 +456,10 @@ def test_what_a_try_that_failed_built_is_no_cached_image(
 def test_busy_seconds_count_overlaps_once_and_cached_steps_exports_and_caches_not_at_all(plan: Plan) -> None:
     of_egg = ("internal] load metadata", "] exporting to image", "] importing cache manifest", "] exporting cache to r")
     lines = (
-        vertex("[packages a 1/1] RUN x", started=AT.format(1), completed=AT.format(3)),
-        vertex("[packages-linux-amd64 b 1/1] RUN y", started=AT.format(2), completed=AT.format(4)),
-        vertex("[egg 1/1] RUN z", started=AT.format(2), completed=AT.format(9), cached=True),
-        *(vertex(f"[egg {name}", started=AT.format(2), completed=AT.format(9)) for name in of_egg),
+        vertex("[packages a 1/1] RUN x", 1, 3),
+        vertex("[packages-linux-amd64 b 1/1] RUN y", 2, 4),
+        vertex("[egg 1/1] RUN z", 2, 9, cached=True),
+        *(vertex(f"[egg {name}", 2, 9) for name in of_egg),
     )
     reader, _ = fed(lines, ["packages", "packages-linux-amd64", "egg"])
     assert busy_seconds(job_of(plan, "egg"), reader.steps.values()) == {"packages": pytest.approx(3.0)}
@@ -485,17 +487,13 @@ IMPORT = "[roll] importing cache manifest from r/cache:roll"
 EXPORT = "[roll] exporting cache to registry"
 
 
-def over(name: str, error: str = "") -> str:
-    return vertex(name, started=AT.format(1), completed=AT.format(2), error=error)
-
-
 def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apart() -> None:
     other = IMPORT.replace("roll", "packages")
     lines = [
-        over(IMPORT, "r/cache:roll: not found"),
-        over(other, "r/cache:packages: not found"),
-        over(other.replace("[packages", "[packages-linux-amd64"), "r/cache:packages: not found"),
-        over(EXPORT, "connection refused"),
+        vertex(IMPORT, 1, 2, error="r/cache:roll: not found"),
+        vertex(other, 1, 2, error="r/cache:packages: not found"),
+        vertex(other.replace("[packages", "[packages-linux-amd64"), 1, 2, error="r/cache:packages: not found"),
+        vertex(EXPORT, 1, 2, error="connection refused"),
     ]
     reader, _ = fed(lines, ["packages", "packages-linux-amd64", "roll"])
     assert list(cache_notes(job_of(plan_of(), "roll", "egg"), reader.steps.values())) == [
@@ -506,5 +504,5 @@ def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apa
 
 @pytest.mark.parametrize(("importing", "error"), [(IMPORT.removeprefix("[roll] "), "connection refused"), (IMPORT, "")])
 def test_a_cache_of_no_image_and_one_that_works_are_not_worth_a_word(importing: str, error: str) -> None:
-    reader, _ = fed([over(importing, error), over(EXPORT)], ["packages", "roll"])
+    reader, _ = fed([vertex(importing, 1, 2, error=error), vertex(EXPORT, 1, 2)], ["packages", "roll"])
     assert not list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values()))

@@ -13,7 +13,7 @@ from generator.bake.events import Reader, Step, StepName
 from generator.bake.job import Job
 from generator.bake.view import LiveView, View, image_rows, make_view
 from generator.plan.plan import Plan
-from tests.bake.test_run import IMPORT, fed, over, recorded
+from tests.bake.test_run import IMPORT, fed, recorded, vertex
 from tests.fate_plan import job_of
 from tests.picture import screen_of
 from tests.test_progress import on_terminal
@@ -140,7 +140,8 @@ def test_nothing_is_written_with_quiet(plan: Plan, monkeypatch: pytest.MonkeyPat
 
 def test_a_cache_that_fails_is_no_failed_image(plan: Plan) -> None:
     terminal, said = Terminal(plan, "roll"), list[str]()
-    reader, events = fed([over("[roll 1/2] RUN x"), over(IMPORT, "connection refused")], ["packages", "roll"])
+    lines = [vertex("[roll 1/2] RUN x", 1, 2), vertex(IMPORT, 1, 2, error="connection refused")]
+    reader, events = fed(lines, ["packages", "roll"])
     plain = View(job_of(plan, "roll"), said.append)
     for view in (terminal.view, plain):
         view.begin("building", reader.steps)
