@@ -18,18 +18,7 @@ import pytest
 
 from generator.bake.events import Reader, StepEvent, StepName, parse_name
 from generator.bake.job import Job
-from generator.bake.run import (
-    FIX,
-    NO_CACHE_EXPORT,
-    BakeContext,
-    base_hint,
-    busy_seconds,
-    cache_notes,
-    clear_logs,
-    failure,
-    run_bake,
-    writing_logs,
-)
+from generator.bake.run import FIX, NO_CACHE_EXPORT, BakeContext, base_hint, failure, run_bake
 from generator.bake.run import bake_error as error_of
 from generator.bake.view import View
 from generator.docker.hints import GET_DAEMON
@@ -208,7 +197,7 @@ def test_odd_lines_do_no_harm(line: str) -> None:
     assert [(event.kind, event.text) for event in events][-2:] == [("log", "after"), ("note", "ERROR: x")]
 
 
-def failing_reader() -> Reader:
+def test_a_failure_names_image_platform_step_and_cause(plan: Plan) -> None:
     name = '[egg storage 3/5] RUN make "all"'
     error = 'process "/bin/sh -c make \\"all\\"" did not complete successfully: exit code: 2'
     lines = (
@@ -218,18 +207,15 @@ def failing_reader() -> Reader:
         vertex(name, 1, 4, error=error),
         'ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2',
     )
-    return fed(lines, ["base-image", "egg"])[0]
-
-
-def test_a_failure_names_image_platform_step_and_cause(plan: Plan) -> None:
-    error = bake_error(job_of(plan, "egg"), failing_reader(), 1)
+    reader, _ = fed(lines, ["base-image", "egg"])
+    error = bake_error(job_of(plan, "egg"), reader, 1)
     assert error.message.splitlines() == [
         'egg (linux/amd64) failed in stage storage, step 3/5: RUN make "all"',
         "  | storage.cc:1:10: fatal error: lmdb.h",
         "  | exit code: 2",
         "  full log: .fategen/logs/egg.log",
     ]
-    pushing = bake_error(job_of(plan, "egg", output="push"), failing_reader(), 1)
+    pushing = bake_error(job_of(plan, "egg", output="push"), reader, 1)
     assert pushing.message.endswith("/egg.log      nothing was published")
 
 
@@ -402,11 +388,12 @@ def baking(root: Path, job: Job, run: Callable[[Sets], Run], write: Callable[[st
 
 
 @pytest.fixture
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.time", lambda: 0.0)
 
 
-@pytest.mark.usefixtures("no_pause")
+@pytest.mark.usefixtures("no_time")
 def test_an_engine_that_is_too_busy_exports_fewer_images_at_once(plan: Plan, tmp_path: Path) -> None:
     runs: list[tuple[list[str], bool]] = []
 
@@ -425,7 +412,7 @@ def test_an_engine_that_is_too_busy_exports_fewer_images_at_once(plan: Plan, tmp
     assert f"the engine stopped answering during the build; try 3 of 5, {fewer}" in notes
 
 
-@pytest.mark.usefixtures("no_pause")
+@pytest.mark.usefixtures("no_time")
 @pytest.mark.parametrize(("message", "runs"), [(BUSY, 5), ("no such builder", 1)])
 def test_only_a_failure_that_passes_is_tried_again_five_times_in_all(
     plan: Plan, tmp_path: Path, message: str, runs: int
@@ -441,68 +428,60 @@ def test_only_a_failure_that_passes_is_tried_again_five_times_in_all(
     assert len(seen) == runs and {*seen[0].values()} == {"type=cacheonly"} and seen == seen[:1] * runs
 
 
-@pytest.mark.usefixtures("no_pause")
-def test_what_a_try_that_failed_built_is_no_cached_image(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("no_time")
+def test_seconds_of_all_tries_count_overlaps_once_and_cached_steps_exports_and_caches_not_at_all(
+    plan: Plan, tmp_path: Path
 ) -> None:
-    ran = vertex("[packages-linux-amd64 a 1/1] RUN x", 1, 4)
-    tries: list[Run] = [([ran, vertex("[egg 1/1] RUN y"), f"ERROR: {BUSY}"], 1, {}), ([], 0, {})]
-    monkeypatch.setattr("time.time", lambda: 0.0)
-    context = baking(tmp_path, job_of(plan, "egg"), lambda sets: tries.pop(0))
+    of_egg = ("internal] load metadata", "] exporting to image", "] importing cache manifest", "] exporting cache to r")
+    lines = [
+        vertex("[packages a 1/1] RUN x", 1, 3),
+        vertex("[packages-linux-amd64 b 1/1] RUN y", 2, 4),
+        vertex("[egg 1/1] RUN z", 2, 9, cached=True),
+        vertex("[egg 2/2] RUN z"),
+        *(vertex(f"[egg {name}", 2, 9) for name in of_egg),
+        f"ERROR: {BUSY}",
+    ]
+    tries: list[Run] = [(lines, 1, {}), ([], 0, {})]
+    context = baking(tmp_path, job_of(plan, "federation", "egg"), lambda sets: tries.pop(0))
     assert run_bake(context, "building", {}).seconds == {"packages": pytest.approx(3.0)}
     assert not tries
 
 
-def test_busy_seconds_count_overlaps_once_and_cached_steps_exports_and_caches_not_at_all(plan: Plan) -> None:
-    of_egg = ("internal] load metadata", "] exporting to image", "] importing cache manifest", "] exporting cache to r")
-    lines = (
-        vertex("[packages a 1/1] RUN x", 1, 3),
-        vertex("[packages-linux-amd64 b 1/1] RUN y", 2, 4),
-        vertex("[egg 1/1] RUN z", 2, 9, cached=True),
-        *(vertex(f"[egg {name}", 2, 9) for name in of_egg),
-    )
-    reader, _ = fed(lines, ["packages", "packages-linux-amd64", "egg"])
-    assert busy_seconds(job_of(plan, "egg"), reader.steps.values()) == {"packages": pytest.approx(3.0)}
-
-
+@pytest.mark.usefixtures("no_time")
 def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
-    directory, state = tmp_path / ".fategen/logs", tmp_path / ".fategen"
     for name in ("egg", "roll"):
-        put(directory, f"{name}.log", "old")
-    job = job_of(plan, "egg")
-    clear_logs(state, job)
-    with writing_logs(state, job, "building") as log:
-        for event in fed(recorded("rawjson-0.13.1-built.txt"), ["packages", "federation"])[1]:
-            log(event)
-        reader = failing_reader()
-        [step] = [step for step in reader.steps.values() if step.name.target == "egg"]
-        log(StepEvent("failed", step, "exit code: 2"))
-        log(StepEvent("note", None, "WARN x"))
-    assert (directory / "roll.log").read_text() == "old"
-    assert (directory / "egg.log").read_text() == '== building\n[storage 3/5] RUN make "all"  failed: exit code: 2\n'
-    assert (directory / "bake.log").read_text().endswith("WARN x\n")
+        put(tmp_path, f".fategen/logs/{name}.log", "old")
+    name, failed = "[egg storage 2/5] RUN x", '[egg storage 3/5] RUN make "all"'
+    lines = [vertex(name, 1), log(name, "out\n"), vertex(name, 1, 3), vertex(failed, 3, error="exit code: 2"), "WARN x"]
+    run_bake(baking(tmp_path, job_of(plan, "egg"), lambda sets: (lines, 0, {})), "building", {})
+    assert {file.name: file.read_text() for file in (tmp_path / ".fategen/logs").iterdir()} == {
+        "roll.log": "old",
+        "egg.log": "== building\n[storage 2/5] RUN x  started\n[storage 2/5] | out\n[storage 2/5] RUN x  2.0 s\n"
+        '[storage 3/5] RUN make "all"  started\n[storage 3/5] RUN make "all"  failed: exit code: 2\n',
+        "bake.log": "== building\nWARN x\n",
+    }
 
 
 IMPORT = "[roll] importing cache manifest from r/cache:roll"
 EXPORT = "[roll] exporting cache to registry"
+OF_PACKAGES, LINUX = IMPORT.replace("roll", "packages"), IMPORT.replace("[roll", "[packages-linux-amd64")
 
 
-def test_a_cache_that_nobody_wrote_yet_and_one_that_is_out_of_reach_are_told_apart() -> None:
-    other = IMPORT.replace("roll", "packages")
-    lines = [
-        vertex(IMPORT, 1, 2, error="r/cache:roll: not found"),
-        vertex(other, 1, 2, error="r/cache:packages: not found"),
-        vertex(other.replace("[packages", "[packages-linux-amd64"), 1, 2, error="r/cache:packages: not found"),
-        vertex(EXPORT, 1, 2, error="connection refused"),
-    ]
-    reader, _ = fed(lines, ["packages", "packages-linux-amd64", "roll"])
-    assert list(cache_notes(job_of(plan_of(), "roll", "egg"), reader.steps.values())) == [
-        "note: no build cache was read for packages, roll: there is none yet",
-        "note: no build cache was written for roll: connection refused",
-    ]
-
-
-@pytest.mark.parametrize(("importing", "error"), [(IMPORT.removeprefix("[roll] "), "connection refused"), (IMPORT, "")])
-def test_a_cache_of_no_image_and_one_that_works_are_not_worth_a_word(importing: str, error: str) -> None:
-    reader, _ = fed([vertex(importing, 1, 2, error=error), vertex(EXPORT, 1, 2)], ["packages", "roll"])
-    assert not list(cache_notes(job_of(plan_of(), "roll"), reader.steps.values()))
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ({IMPORT: "r/cache:roll: not found", OF_PACKAGES: "r/cache:packages: not found", LINUX: "x: not found",
+          EXPORT: "connection refused"},
+         ["note: no build cache was read for packages, roll: there is none yet",
+          "note: no build cache was written for roll: connection refused"]),
+        ({IMPORT.removeprefix("[roll] "): "connection refused", EXPORT: ""}, []),
+        ({IMPORT: "", EXPORT: ""}, []),
+    ],
+    ids=["none yet, and out of reach", "of no image", "one that works"],
+)  # fmt: skip
+def test_what_a_cache_did_not_do_is_said_once_with_its_images(
+    plan: Plan, tmp_path: Path, errors: dict[str, str], said: list[str]
+) -> None:
+    lines, notes = [vertex(name, 1, 2, error=error) for name, error in errors.items()], list[str]()
+    run_bake(baking(tmp_path, job_of(plan, "roll", "egg"), lambda sets: (lines, 0, {}), notes.append), "building", {})
+    assert [note for note in notes if note.startswith("note: ")] == said
