@@ -26,7 +26,7 @@ from generator.bake.job import Job, Options, make_job, variables
 from generator.bake.run import NO_CACHE_EXPORT, BakeContext
 from generator.bake.view import make_view
 from generator.config.settings import key_of
-from generator.docker.engine import BUILDX_ALLOW, BUILDX_NEEDED, Answers, Facts, inspect
+from generator.docker.engine import BUILDX_ALLOW, BUILDX_NEEDED, Answers, inspect
 from generator.docker.git import Checkout, changes, checkouts, uncommitted
 from generator.docker.process import Docker
 from generator.errors import EngineError, Problem
@@ -175,11 +175,17 @@ def make_context(
             say(f"{checkout.describe()} is not a git checkout: the published images cannot be traced to a commit")
     readable = outside(root, plan, build.job.involved)
     overrides = [*revision_labels(build.job, states)]
-    if options.attestations and (smaller := attestation(plan)):
+    if options.attestations and plan.settings.provenance and passwords(plan):
+        # one of mode "max" publishes every build argument
         say("provenance has mode=min, without build arguments, because they contain the proxy's password")
-        overrides += smaller
-    if note := no_cache_export(facts, plan):
-        say(docker.redact(note))
+        overrides.append("*.attest=type=provenance,mode=min")
+    if plan.settings.cache_to and not facts.multi_platform:
+        # buildx would refuse the whole build
+        ignored = (
+            "CACHE_TO is ignored in this run: the docker driver on this image store (graphdriver) cannot write caches"
+        )
+        step = f"create a builder that can: {create_command(plan)}, then --builder fategen"
+        say(docker.redact(f"{plan.settings.where('CACHE_TO')}: {ignored}; {step}"))
         overrides.append(NO_CACHE_EXPORT)
     return BakeContext(
         docker=docker,
@@ -249,21 +255,6 @@ def revision_labels(job: Job, states: Mapping[str, Checkout]) -> Iterator[str]:
             commit = states[source.name].commit if source.name in states else source.revision
             if commit:
                 yield f"{target.name}.labels.org.opencontainers.image.revision={commit}{'-dirty' if dirty else ''}"
-
-
-def attestation(plan: Plan) -> list[str]:
-    """An override if a proxy has a password: a provenance of mode "max" publishes every build argument, "min" none."""
-    return ["*.attest=type=provenance,mode=min"] if plan.settings.provenance and passwords(plan) else []
-
-
-def no_cache_export(facts: Facts, plan: Plan) -> str:
-    """Why CACHE_TO is ignored in this run, and what to do, or "": buildx would refuse the whole build."""
-    if not plan.settings.cache_to or facts.builder.driver != "docker" or facts.engine.store == "containerd":
-        return ""
-    return (
-        f"{plan.settings.where('CACHE_TO')}: CACHE_TO is ignored in this run: the docker driver on this image store "
-        f"(graphdriver) cannot write caches; create a builder that can: {create_command(plan)}, then --builder fategen"
-    )
 
 
 def passwords(plan: Plan) -> list[str]:

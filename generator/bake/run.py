@@ -123,7 +123,10 @@ def run_bake(
     so that no step is run again, no build cache is written, and the logs are kept.
     """
     if not again:
-        clear_logs(context.state, context.job)
+        # what earlier runs wrote about these images; the processes of this one append
+        (context.state / "logs").mkdir(parents=True, exist_ok=True)
+        for name in ("", *(target.name for target in context.job.involved)):
+            (context.workspace.project.root / log_file(context.job, name)).unlink(missing_ok=True)
     digests: dict[str, str] = {}
     seconds: dict[str, float] = {}
     todo, size, tries, done = list(outputs.items()), len(outputs), 1, False
@@ -200,7 +203,7 @@ def _run_once(
     view.begin(title, reader.steps)
     try:
         with (
-            writing_logs(context.state, job, title) as log,
+            writing_logs(context, title) as log,
             context.docker.start(args, env=context.env, output="lines") as child,
         ):
             try:
@@ -350,24 +353,17 @@ def log_file(job: Job, target: str = "") -> str:
     return f"{STATE}/logs/{job.shown(target) or 'bake'}.log"
 
 
-def clear_logs(state: Path, job: Job) -> None:
-    """Remove what earlier runs wrote about the images of this one; its bake processes then append."""
-    for name in ("", *(target.name for target in job.involved)):
-        file = state.parent / log_file(job, name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
-def writing_logs(state: Path, job: Job, title: str) -> Iterator[Callable[[StepEvent], None]]:
+def writing_logs(context: BakeContext, title: str) -> Iterator[Callable[[StepEvent], None]]:
     """Appends each event that it is called with to a log, below the ``title`` of this bake process."""
     files: dict[str, TextIO] = {}
     with contextlib.ExitStack() as closing:
 
         def write(event: StepEvent) -> None:
-            name = log_file(job, event.step.name.target if event.step else "")
+            name = log_file(context.job, event.step.name.target if event.step else "")
             if name not in files:
-                files[name] = closing.enter_context((state.parent / name).open("a", encoding="utf-8"))
+                file = context.workspace.project.root / name
+                files[name] = closing.enter_context(file.open("a", encoding="utf-8"))
                 files[name].write(f"== {title}\n")
             files[name].write(_log_line(event) + "\n")
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from generator.bake.build import sent_first
+from generator.bake.job import Options
 from generator.bake.prepare import (
-    attestation,
     bake_command,
+    make_context,
     make_environment,
-    no_cache_export,
     open_workspace,
     outside,
     passwords,
 )
-from generator.docker.engine import Store
+from generator.bake.run import BakeContext
+from generator.docker.engine import Answers, Facts, Store
+from generator.docker.process import Completed, Docker
 from generator.errors import DriftError
 from generator.plan.plan import Plan
 from generator.project import Project
 from generator.render.tree import BAKE_FILE, compare, write
 from generator.text import Version
-from generator.workspace import load
+from generator.workspace import Workspace, load
 from tests.fate_plan import facts_of, job_of, plan_of
 
 
@@ -98,24 +101,42 @@ def test_passwords_are_known_as_written_and_decoded() -> None:
     assert passwords(plan_of(http_proxy="http://proxy:1")) == []
 
 
-def test_a_provenance_has_no_build_arguments_where_a_proxy_has_a_password() -> None:
-    behind = plan_of(provenance=True, http_proxy="http://me:secret@proxy:3128")
-    assert attestation(behind) == ["*.attest=type=provenance,mode=min"]
-    assert attestation(plan_of(provenance=True, http_proxy="http://proxy:3128")) == []
-    assert attestation(plan_of(http_proxy="http://me:secret@proxy:3128")) == []
+def made(root: Path, plan: Plan, facts: Facts, **options: Any) -> BakeContext:
+    """A bake of roll, for one platform."""
+    answers = Answers(facts.engine, facts.buildx, facts.builder, Completed(("docker",), 0, "", ""))
+    workspace, asked = Workspace(Project(root), plan, {}, ()), Options(platforms=("linux/amd64",), **options)
+    return make_context(Docker("docker"), workspace, ("roll",), asked, lambda: answers)
 
 
 @pytest.mark.parametrize(
-    ("driver", "store", "left_out"),
-    [("docker", "graphdriver", True), ("docker", "containerd", False), ("docker-container", "graphdriver", False),
-     ("remote", "graphdriver", False)],
+    ("settings", "options", "smaller"),
+    [
+        ({"provenance": True, "http_proxy": "http://me:secret@proxy:3128"}, {}, True),
+        ({"provenance": True, "http_proxy": "http://me:secret@proxy:3128"}, {"attestations": False}, False),
+        ({"provenance": True, "http_proxy": "http://proxy:3128"}, {}, False),
+        ({"http_proxy": "http://me:secret@proxy:3128"}, {}, False),
+    ],
+)
+def test_a_provenance_has_no_build_arguments_where_a_proxy_has_a_password(
+    tmp_path: Path, settings: dict[str, object], options: dict[str, object], smaller: bool
+) -> None:
+    context = made(tmp_path, plan_of(**settings), facts_of(), **options)
+    assert ("*.attest=type=provenance,mode=min" in context.command) is smaller
+
+
+@pytest.mark.parametrize(
+    ("driver", "store", "cache", "left_out"),
+    [("docker", "graphdriver", "r/cache", True), ("docker", "containerd", "r/cache", False),
+     ("docker-container", "graphdriver", "r/cache", False), ("remote", "graphdriver", "r/cache", False),
+     ("docker", "graphdriver", "", False)],
 )  # fmt: skip
-def test_where_buildx_would_refuse_the_build_the_cache_is_left_out(driver: str, store: Store, left_out: bool) -> None:
-    facts = facts_of(driver=driver, store=store)
-    note = no_cache_export(facts, plan_of(cache_to="r/cache"))
-    assert bool(note) is left_out
-    assert not left_out or ("CACHE_TO is ignored" in note and "docker buildx create" in note)
-    assert no_cache_export(facts, plan_of()) == ""
+def test_where_buildx_would_refuse_the_build_the_cache_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], driver: str, store: Store, cache: str, left_out: bool
+) -> None:
+    context = made(tmp_path, plan_of(cache_to=cache), facts_of(driver=driver, store=store))
+    assert ("*.cache-to=" in context.command) is left_out
+    said = capsys.readouterr().err
+    assert ("CACHE_TO is ignored" in said and "docker buildx create" in said) is left_out
 
 
 def test_a_manual_edit_is_told_where_it_belongs(project_dir: Path) -> None:
