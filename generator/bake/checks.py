@@ -97,9 +97,8 @@ def flag_problems(build: Build) -> Iterator[Problem]:
             instead = "bundle it with fategen bundle save third-party, or mirror it and set BASE_REGISTRY"
             yield Problem(target.name, f"a third-party image keeps its own name and is never pushed; {instead}")
         if output != "none" and target.kind == "builder":
-            yield Problem(
-                target.name, f"it is a build-only image without a tag, so it cannot be {output}ed: remove --{output}"
-            )
+            wrong = f"it is a build-only image without a tag, so it cannot be {output}ed: remove --{output}"
+            yield Problem(target.name, wrong)
         if build.job.options.published_base and target.kind == "base":
             yield Problem("--published-base", f"{target.name} is not built; name the components instead")
 

@@ -31,7 +31,7 @@ from generator.errors import EngineError, FategenError, Problem
 from generator.files import write_atomically
 from generator.images.image import Contents, PlatformImage, contents, read_pieces, sha256
 from generator.images.layout import Layout, empty_layout, top
-from generator.images.oci import INDEX_TYPES, index_type, parse_index, platform_name, platform_object
+from generator.images.oci import INDEX_TYPES, Descriptor, index_type, parse_index, platform_name, platform_object
 from generator.images.strictjson import Malformed, digest, fields, parse
 from generator.plan.plan import Base, Target
 from generator.progress import Bar, say
@@ -53,6 +53,8 @@ PUSHES = "pushes.json"
 """What the last pushes from this project published, in ``.fategen``: a cache."""
 KEPT_PUSHES = 20
 WITHOUT = "everything except bake --push"
+_ATTESTED = "vnd.docker.reference.digest"
+"""BuildKit's annotation of an attestation: the manifest that it is about."""
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
@@ -265,17 +267,30 @@ def _uploaded(registry: Registry, target: Target, digests: Sequence[str]) -> Pub
 
 
 def joined(target: Target, parts: Sequence[tuple[RawManifest, Contents]]) -> Publication:
-    """The image of all parts, which one builder made of all platforms, or several of some each."""
+    """The image of all parts, which one builder made of all platforms, or several of some each.
+
+    The index of several is byte for byte as BuildKit writes it: platforms in order, then their attestations.
+    """
     path, tags = path_and_tags(target)
     if len(parts) == 1:
         [(top, below)] = parts
         return Publication(path, tags, top.descriptor, below)
     images: dict[str, PlatformImage] = {}
-    for _, below in parts:
+    entries: list[tuple[str, dict[str, Any]]] = []
+    for top, below in parts:
         images.update(zip(below.platforms, below.platform_images, strict=True))
-    index = _index([entry for top, below in parts for entry in _entries(top, below.platforms[0])], target.platforms)
+        entries += _entries(top, below.platforms[0])
+    by_platform = {platform: raw for platform, raw in entries if platform}
+    manifests = [by_platform[platform] for platform in target.platforms]
+    order = {raw["digest"]: number for number, raw in enumerate(manifests)}
+    attestations = [raw for platform, raw in entries if not platform]
+    # one of no platform here (another builder's) comes last
+    attestations.sort(key=lambda raw: order.get((raw.get("annotations") or {}).get(_ATTESTED), len(order)))
+    media_type = index_type(manifests[0]["mediaType"])
+    document = {"schemaVersion": 2, "mediaType": media_type, "manifests": [*manifests, *attestations]}
+    data = json.dumps(document, indent=2).encode()
     everything = Contents(tuple(images[platform] for platform in target.platforms), (), ())
-    return Publication(path, tags, index.descriptor, everything, lambda _: iter([index.data]))
+    return Publication(path, tags, Descriptor(sha256(data), len(data), media_type), everything, lambda _: iter([data]))
 
 
 def _entries(top: RawManifest, platform: str) -> list[tuple[str, dict[str, Any]]]:
@@ -285,24 +300,6 @@ def _entries(top: RawManifest, platform: str) -> list[tuple[str, dict[str, Any]]
         return [(child.platform, raw) for child, raw in zip(children, json.loads(top.data)["manifests"], strict=True)]
     stated = dict(sorted(platform_object(platform).items()))
     return [(platform, {"mediaType": top.media_type, "digest": top.digest, "size": len(top.data), "platform": stated})]
-
-
-_ATTESTED = "vnd.docker.reference.digest"
-"""BuildKit's annotation of an attestation: the manifest that it is about."""
-
-
-def _index(entries: Sequence[tuple[str, dict[str, Any]]], platforms: Sequence[str]) -> RawManifest:
-    """The index of these entries, byte for byte as BuildKit writes it: platforms in order, then their attestations."""
-    by_platform = {platform: raw for platform, raw in entries if platform}
-    manifests = [by_platform[platform] for platform in platforms]
-    order = {raw["digest"]: number for number, raw in enumerate(manifests)}
-    attestations = [raw for platform, raw in entries if not platform]
-    # one of no platform here (another builder's) comes last
-    attestations.sort(key=lambda raw: order.get((raw.get("annotations") or {}).get(_ATTESTED), len(order)))
-    media_type = index_type(manifests[0]["mediaType"])
-    document = {"schemaVersion": 2, "mediaType": media_type, "manifests": [*manifests, *attestations]}
-    data = json.dumps(document, indent=2).encode()
-    return RawManifest(sha256(data), media_type, data)
 
 
 def _release_inputs(context: BakeContext) -> str:

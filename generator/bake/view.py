@@ -163,7 +163,7 @@ def make_view(job: Job, *, quiet: bool = False, verbose: bool = False) -> View:
 
     console = Console(stderr=True)
     if not console.is_interactive or console.is_dumb_terminal:
-        return View(job, say)
+        return View(job)
     return LiveView(job, console, keep=not (sys.stdout and sys.stdout.isatty()))
 
 

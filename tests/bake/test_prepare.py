@@ -9,14 +9,7 @@ import pytest
 
 from generator.bake.build import sent_first
 from generator.bake.job import Options
-from generator.bake.prepare import (
-    bake_command,
-    make_context,
-    make_environment,
-    open_workspace,
-    outside,
-    passwords,
-)
+from generator.bake.prepare import bake_command, make_context, make_environment, open_workspace, outside, passwords
 from generator.bake.run import BakeContext
 from generator.docker.engine import Answers, Facts, Store
 from generator.docker.process import Completed, Docker
