@@ -66,16 +66,14 @@ def on_terminal(
     return os.waitstatus_to_exitcode(status), drawn
 
 
-def record(command: str, directory: Path) -> bytes:
-    """What a command writes to a terminal of WIDTH by HEIGHT. SystemExit where it fails."""
-    code, drawn = on_terminal(["sh", "-c", f"exec {command}"], directory, TERM="xterm-256color")
-    if code:
-        sys.exit(f"{command}: exit code {code}\n{drawn.decode(errors='replace')}")
-    return drawn
-
-
 def picture(commands: Sequence[str], directory: Path) -> str:
-    runs = (f"\x1b[1;32m$\x1b[0m {command}\r\n".encode() + record(command, directory) for command in commands)
+    """What commands write to a terminal of WIDTH by HEIGHT, as SVG. SystemExit where one fails."""
+    runs = []
+    for command in commands:
+        code, drawn = on_terminal(["sh", "-c", f"exec {command}"], directory, TERM="xterm-256color")
+        if code:
+            sys.exit(f"{command}: exit code {code}\n{drawn.decode(errors='replace')}")
+        runs.append(f"\x1b[1;32m$\x1b[0m {command}\r\n".encode() + drawn)
     screen = screen_of(b"\r\n".join(runs), WIDTH)
     lines = [[screen.buffer[row][column] for column in range(WIDTH)] for row in range(screen.cursor.y + 1)]
     text = Text("\n").join(Text.assemble(*((char.data, style(char.fg, char.bold)) for char in line)) for line in lines)

@@ -36,13 +36,14 @@ WRITER = "writer:right-horse"
 class Asked:
     """docker's directory, which is that of a project whose PREFIX is at ``host`` too."""
 
-    def __init__(self, directory: Path, host: str, login: str = "", ca: trustme.CA | None = None) -> None:
+    def __init__(self, directory: Path, host: str, login: str = "") -> None:
         self.host, self.directory = host, directory
         self.configure({"auths": {host: auth(login)} if login else {}})
         self.environment = {"DOCKER_CONFIG": str(directory), "HOME": str(directory)}
-        if ca is not None:
-            (directory / "certs.d" / host).mkdir(parents=True)
-            ca.cert_pem.write_to_path(str(directory / "certs.d" / host / "ca.crt"))
+
+    def trust(self, ca: trustme.CA) -> Asked:
+        put(self.directory, f"certs.d/{self.host}/ca.crt", ca.cert_pem.bytes().decode())
+        return self
 
     def configure(self, config: object) -> None:
         put(self.directory, "config.json", config if isinstance(config, str) else json.dumps(config))
@@ -65,7 +66,7 @@ def auth(login: str) -> dict[str, str]:
 
 
 def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_path: Path) -> None:
-    assert Asked(tmp_path, harbor.host, WRITER, ca).problems() == []
+    assert Asked(tmp_path, harbor.host, WRITER).trust(ca).problems() == []
     begun = [f"/v2/fate/nested/{image}/blobs/uploads/" for image in ("proxy", "roll")]
     assert sorted(harbor.paths("POST")) == begun
     assert push_problems([], Access("127.0.0.1:1")) == [], "nothing to push asks nobody"
@@ -85,7 +86,7 @@ def test_who_may_push_reads_nothing_of_it(harbor: Harbor, ca: trustme.CA, tmp_pa
 def test_what_any_push_would_be_told_stops_it_with_the_next_step(
     harbor: Harbor, ca: trustme.CA, tmp_path: Path, login: str, path: str, says: str, next_step: str
 ) -> None:
-    [problem] = Asked(tmp_path, harbor.host, login, ca).problems(path)
+    [problem] = Asked(tmp_path, harbor.host, login).trust(ca).problems(path)
     assert problem.startswith(f"{harbor.host}: ") and says in problem
     assert next_step.format(host=harbor.host) in problem
 
@@ -93,7 +94,7 @@ def test_what_any_push_would_be_told_stops_it_with_the_next_step(
 def test_a_config_of_docker_that_is_not_json_is_why_there_is_no_login(
     harbor: Harbor, ca: trustme.CA, tmp_path: Path
 ) -> None:
-    asked = Asked(tmp_path, harbor.host, ca=ca)
+    asked = Asked(tmp_path, harbor.host).trust(ca)
     asked.configure('{"auths": {')
     [problem] = asked.problems()
     assert f"docker has none for it in {tmp_path / 'config.json'} (it cannot be read: Expecting" in problem
@@ -163,7 +164,7 @@ def test_what_a_registry_does_not_take_is_told_before_the_build(host: str, types
 def test_buildx_is_given_the_systems_authorities_and_the_registrys(
     tmp_path: Path, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Asked(tmp_path, "h.example.com", ca=ca)
+    asked = Asked(tmp_path, "h.example.com").trust(ca)
     given = client_trust("h.example.com", asked.environment, (), tmp_path)
     assert ca.cert_pem.bytes().decode() in Path(given["SSL_CERT_FILE"]).read_text(encoding="utf-8")
     system, own = (f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n" for name in ("system", "own"))

@@ -452,11 +452,13 @@ def test_logs_are_one_file_for_each_image(plan: Plan, tmp_path: Path) -> None:
     for name in ("egg", "roll"):
         put(tmp_path, f".fategen/logs/{name}.log", "old")
     name, failed = "[egg storage 2/5] RUN x", '[egg storage 3/5] RUN make "all"'
-    lines = [vertex(name, 1), log(name, "out\n"), vertex(name, 1, 3), vertex(failed, 3, error="exit code: 2"), "WARN x"]
+    lines = [vertex(name, 1), log(name, "out\n"), vertex(name, 1, 3), vertex("[egg storage 1/5] X", 1, 1, cached=True)]
+    lines += [vertex(failed, 3, error="exit code: 2"), "WARN x"]
     run_bake(baking(tmp_path, job_of(plan, "egg"), lambda sets: (lines, 0, {})), "building", {})
     assert {file.name: file.read_text() for file in (tmp_path / ".fategen/logs").iterdir()} == {
         "roll.log": "old",
         "egg.log": "== building\n[storage 2/5] RUN x  started\n[storage 2/5] | out\n[storage 2/5] RUN x  2.0 s\n"
+        "[storage 1/5] X  cached\n"
         '[storage 3/5] RUN make "all"  started\n[storage 3/5] RUN make "all"  failed: exit code: 2\n',
         "bake.log": "== building\nWARN x\n",
     }
