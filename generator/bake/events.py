@@ -111,9 +111,7 @@ def parse_name(name: str, targets: Sequence[str]) -> StepName:
     target = only or (words.pop(0) if words and words[0] in targets else "")
     # a stage may have one of these names: its steps have numbers
     numbered = bool(words) and re.fullmatch(r"\d+/\d+", words[-1])
-    internal = (
-        not numbered and any(word in ("internal", "context", "auth") for word in words)
-    ) or "metadata file" in text
+    internal = "metadata file" in text or (not numbered and bool({"internal", "context", "auth"} & {*words}))
     words = words if numbered else [word for word in words if word != "internal"]
     platform = words.pop(0).partition("->")[0] if words and _PLATFORM.match(words[0]) else ""
     return StepName(target, platform, " ".join(words), text, internal)
