@@ -19,7 +19,7 @@ from generator.project import Project
 from generator.render.tree import BAKE_FILE, compare, write
 from generator.text import Version
 from generator.workspace import Workspace, load
-from tests.fate_plan import facts_of, job_of, plan_of
+from tests.fate_plan import facts_of, job_of, plan_of, put
 
 
 @pytest.mark.parametrize(
@@ -132,31 +132,24 @@ def test_where_buildx_would_refuse_the_build_the_cache_is_left_out(
     assert ("CACHE_TO is ignored" in said and "docker buildx create" in said) is left_out
 
 
-def test_a_manual_edit_is_told_where_it_belongs(project_dir: Path) -> None:
+def test_a_manual_edit_is_told_where_it_belongs_and_a_changed_env_is_none(project_dir: Path) -> None:
+    def refusal(path: str, more: str) -> DriftError:
+        with (project_dir / path).open("a", encoding="utf-8") as file:
+            file.write(more)
+        with pytest.raises(DriftError) as raised:
+            load(project).require_current()
+        return raised.value
+
     project = Project(project_dir)
     write(load(project).drift(), project_dir)
-    with (project_dir / "dockerfiles/roll/Dockerfile").open("a", encoding="utf-8") as dockerfile:
-        dockerfile.write("ENV X=1\n")
     keep = "to keep an edit of dockerfiles/roll/Dockerfile, make it in its template: "
-    with pytest.raises(DriftError) as raised:
-        load(project).require_current()
-    assert raised.value.hint.endswith(f"{keep}fategen override roll")
-    own = project_dir / "templates/dockerfiles/java.Dockerfile.j2"
-    own.parent.mkdir(parents=True)
-    own.write_text('{% extends "packaged/dockerfiles/java.Dockerfile.j2" %}\n', encoding="utf-8")
-    with pytest.raises(DriftError) as raised:
-        load(project).require_current()
-    assert raised.value.hint.endswith(f"{keep}templates/dockerfiles/java.Dockerfile.j2")
-
-
-def test_a_changed_env_is_not_taken_for_a_manual_edit(project_dir: Path) -> None:
-    project = Project(project_dir)
+    assert refusal("dockerfiles/roll/Dockerfile", "ENV X=1\n").hint.endswith(f"{keep}fategen override roll")
+    own, text = "templates/dockerfiles/java.Dockerfile.j2", '{% extends "packaged/dockerfiles/java.Dockerfile.j2" %}\n'
+    put(project_dir, own)
+    assert refusal(own, text).hint.endswith(f"{keep}{own}")
     write(load(project).drift(), project_dir)
-    with (project_dir / ".env").open("a", encoding="utf-8") as env:
-        env.write("BASE_REGISTRY=mirror.example.com\n")
-    with pytest.raises(DriftError) as raised:
-        load(project).require_current()
-    assert "dockerfiles/roll/Dockerfile" in raised.value.message and "keep an edit" not in raised.value.hint
+    changed = refusal(".env", "BASE_REGISTRY=mirror.example.com\n")
+    assert "dockerfiles/roll/Dockerfile" in changed.message and "keep an edit" not in changed.hint
 
 
 def test_a_value_that_changes_no_rendered_file_builds_the_committed_ones(project_dir: Path) -> None:
