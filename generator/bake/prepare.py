@@ -160,11 +160,11 @@ def make_context(
     if options.output == "push" or (others and (plan.files or plan.settings.images)):
         from generator.bake.publish import base_problems
 
-        wrong = base_problems(build.job.involved, env, authorities, facts.engine.insecure)
+        alone = base_problems(build.job.involved, env, authorities, facts.engine.insecure)
         if options.output == "push":
-            inputs += wrong
+            inputs += alone
         else:
-            notes += [f"warning: {problem}" for problem in wrong]
+            notes += [f"warning: {problem}" for problem in alone]
     raise_problems(inputs, problems)
     for note in (*notes, *build.job.left_out):
         say(docker.redact(note))
@@ -181,11 +181,10 @@ def make_context(
         overrides.append("*.attest=type=provenance,mode=min")
     if plan.settings.cache_to and not facts.multi_platform:
         # buildx would refuse the whole build
-        ignored = (
-            "CACHE_TO is ignored in this run: the docker driver on this image store (graphdriver) cannot write caches"
-        )
+        wrong = "the docker driver on this image store (graphdriver) cannot write caches"
         step = f"create a builder that can: {create_command(plan)}, then --builder fategen"
-        say(docker.redact(f"{plan.settings.where('CACHE_TO')}: {ignored}; {step}"))
+        where = plan.settings.where("CACHE_TO")
+        say(docker.redact(f"{where}: CACHE_TO is ignored in this run: {wrong}; {step}"))
         overrides.append(NO_CACHE_EXPORT)
     return BakeContext(
         docker=docker,
