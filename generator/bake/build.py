@@ -21,7 +21,7 @@ from generator.images.layout import SourceImage, empty_layout
 from generator.plan.plan import Target, linked
 from generator.progress import Bar, say
 from generator.project import STATE
-from generator.text import Version, duration, human, parse_version, replaced_line, short_digest, table
+from generator.text import duration, human, parse_version, replaced_line, short_digest, table
 
 if TYPE_CHECKING:
     from generator.registry.publish import Published
@@ -236,7 +236,9 @@ def source_images(job: Job, layouts: Mapping[str, Path]) -> tuple[SourceImage, .
 def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> BakeResult:
     """Has bake write the layouts; the blobs stay between runs, as a cache. Returns the result of what was built."""
     job, root = context.job, context.state.parent
-    first = sent_first(job, context.facts.buildx)
+    # from there on images that are exported beside each other do not see each other's layers, so that a base would come
+    # once for each image that stands on it: at 1 GB of images, twice the time
+    first = one_of_each_base(job) if context.facts.buildx >= BUILDX_APART else ()
     inputs = bases_digest(context.workspace, job) if first else ""
     sent = context.state / "layouts/shared" / f"bases-{inputs}"
     if inputs and sent.exists() and not job.options.no_cache:
@@ -258,15 +260,6 @@ def _export(context: BakeContext, layouts: Mapping[str, Path], again: bool) -> B
         with contextlib.suppress(OSError):
             sent.touch()
     return result
-
-
-def sent_first(job: Job, buildx: Version) -> tuple[str, ...]:
-    """Targets to export before the others.
-
-    From buildx 0.20 on (containerd 2) images that are exported beside each other do not see each other's layers, so
-    that a base would come once for each image that stands on it: at 1 GB of images, twice the time.
-    """
-    return one_of_each_base(job) if buildx >= BUILDX_APART else ()
 
 
 def bases_digest(workspace: Workspace, job: Job) -> str:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from generator.bake.build import Built, bases_digest, inputs_digest, result_table
+from generator.bake.build import Built, bases_digest, export_layouts, inputs_digest, result_table
+from generator.plan.plan import Plan
 from generator.project import Project
+from generator.text import Version
 from generator.workspace import Workspace
-from tests.fate_plan import BOTH, job_of, plan_of, put
+from tests.bake.test_run import Run, Sets, baking
+from tests.fate_plan import BOTH, facts_of, job_of, plan_of, put
 
 LOCAL = (("FATE_SOURCE", "fate"), ("EGGROLL_SOURCE", "eggroll"), ("LMDB_SAFE_SOURCE", "lmdb"))
 
@@ -90,6 +93,35 @@ def test_bases_have_a_digest_of_their_own(project: Project, names: tuple[str, ..
 
     assert bases("FROM a", "egg") == bases("FROM b", "egg") != ""
     assert (bases("FROM a", "base-image") == bases("FROM b", "base-image")) == ("published_base" in options)
+
+
+@pytest.mark.parametrize(
+    ("buildx", "names", "leaders"),
+    [
+        ((0, 29, 1), ("components", "third-party"), ["federation", "python", "mysql", "redis"]),
+        ((0, 29, 1), ("egg", "python"), ["egg"]),
+        ((0, 29, 1), ("federation", "python"), []),
+        ((0, 13, 1), ("components", "third-party"), []),
+    ],
+)
+def test_one_image_of_each_base_is_exported_first_where_buildx_would_send_the_base_with_every_image(
+    plan: Plan, tmp_path: Path, buildx: Version, names: tuple[str, ...], leaders: list[str]
+) -> None:
+    runs: list[list[str]] = []
+
+    def run(sets: Sets) -> Run:
+        exported = [name.removesuffix(".output") for name, to in sets.items() if to.startswith("type=oci")]
+        for name in exported:
+            put(tmp_path, f".fategen/layouts/{name}/index.json")
+        runs.append(exported)
+        return [], 0, dict.fromkeys(exported, "sha256:1")
+
+    job = job_of(plan, *names, platforms=BOTH[:1])
+    images, result = export_layouts(replace(baking(tmp_path, job, run), facts=replace(facts_of(), buildx=buildx)))
+    all_names = [target.name for target in job.named]
+    rest = [name for name in all_names if name not in leaders]
+    assert runs == ([leaders, rest] if leaders else [rest])
+    assert [image.layout.name for image in images] == all_names and {*result.digests} == {*all_names}
 
 
 def test_the_result_as_table_and_as_json() -> None:

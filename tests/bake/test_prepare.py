@@ -1,4 +1,4 @@
-"""The environment and the arguments of bake, the tree that is built, what is exported first; nothing starts it."""
+"""The environment and the arguments of bake, the tree that is built; nothing starts it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from generator.bake.build import sent_first
 from generator.bake.job import Options
 from generator.bake.prepare import bake_command, make_context, make_environment, open_workspace, outside, passwords
 from generator.bake.run import BakeContext
@@ -17,24 +16,8 @@ from generator.errors import DriftError
 from generator.plan.plan import Plan
 from generator.project import Project
 from generator.render.tree import BAKE_FILE, compare, write
-from generator.text import Version
 from generator.workspace import Workspace, load
 from tests.fate_plan import facts_of, job_of, plan_of, put
-
-
-@pytest.mark.parametrize(
-    ("buildx", "names", "leaders"),
-    [
-        ((0, 29, 1), ("components", "third-party"), ("federation", "python", "mysql", "redis")),
-        ((0, 29, 1), ("egg", "python"), ("egg",)),
-        ((0, 29, 1), ("federation", "python"), ()),
-        ((0, 13, 1), ("components", "third-party"), ()),
-    ],
-)
-def test_one_image_of_each_base_goes_first_where_buildx_would_send_the_base_with_every_image(
-    plan: Plan, buildx: Version, names: tuple[str, ...], leaders: tuple[str, ...]
-) -> None:
-    assert sent_first(job_of(plan, *names, platforms=("linux/amd64",)), buildx) == leaders
 
 
 def test_paths_outside_of_the_project(tmp_path: Path) -> None:
