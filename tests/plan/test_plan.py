@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from generator.catalogue.line import Line, parse_line
@@ -7,7 +9,7 @@ from generator.config.settings import Settings
 from generator.errors import InputError
 from generator.plan.plan import make_plan
 from generator.project import packaged_data
-from tests.fate_plan import BOTH, packaged_family, plan_of, problems_of
+from tests.fate_plan import BOTH, packaged_family, packaged_line, plan_of, problems_of
 
 
 def test_base_images_get_base_tag_components_tag_builders_none_and_a_third_party_image_keeps_its_own() -> None:
@@ -78,6 +80,13 @@ def test_a_setting_that_the_catalogue_does_not_know_says_what_it_does(
     changes: dict[str, object], expected: str
 ) -> None:
     assert problems_of(lambda: plan_of(**changes)) == [expected]
+
+
+def test_platforms_for_which_no_image_is_built_are_an_error() -> None:
+    limited = tuple(image for image in packaged_line("1.3").images if image.name in ("packages", "base-image", "egg"))
+    line, settings = replace(packaged_line("1.3"), images=limited), plan_of(platforms=("linux/arm64",)).settings
+    wrong = ".env: PLATFORMS: no image of this line is built for linux/arm64"
+    assert problems_of(lambda: make_plan(settings, line)) == [wrong]
 
 
 def test_selecting_takes_images_and_groups_in_build_order_and_each_once() -> None:
