@@ -123,12 +123,10 @@ def duration(seconds: float) -> str:
 
 def human(size: int) -> str:
     """A number of bytes with a unit of a thousand: ``84 MB``, ``1.2 GB``, ``512 B``."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5 or unit == "GB":
-            return f"{value:.1f} {unit}" if unit != "B" and value < 9.95 else f"{value:,.0f} {unit}"
-        value /= 1000
-    raise AssertionError("unreachable")
+    value, unit, larger = float(size), "B", ["kB", "MB", "GB"]
+    while value >= 999.5 and larger:
+        value, unit = value / 1000, larger.pop(0)
+    return f"{value:.1f} {unit}" if unit != "B" and value < 9.95 else f"{value:,.0f} {unit}"
 
 
 def timestamp(text: str) -> float:

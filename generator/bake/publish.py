@@ -240,7 +240,7 @@ def _build(context: BakeContext, verify: Verify | None) -> tuple[Registry, Seque
     # what it saw has the digest that is tagged
     publications = []
     for target, source in zip(targets, sources, strict=True):
-        layout, entry = Layout(source.layout), top(source)
+        layout, entry = Layout(source.layout), top(source).descriptor
         read = partial(read_pieces, layout, what=f"{target.name}: blob")
         below = contents(layout, entry, target.name)
         publications.append(Publication(*path_and_tags(target), entry, below, read))

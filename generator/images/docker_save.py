@@ -56,14 +56,9 @@ class DockerSave(Generic[T]):
     documents: Mapping[str, bytes]
     layers: Mapping[str, T]
 
-    def names(self) -> dict[str, Descriptor]:
-        """What each full name stands for, in the stream of a containerd store. Raises Malformed without an index."""
-        children = parse_index(self._document("index.json"), "")
-        return {normalize(name): child.descriptor for child in children for name in child.names}
-
     def image(self, identity: str, platform: str = "") -> SavedImage | None:
         """The image with this ID (the digest of an index, a manifest or a config); None if it lacks the platform."""
-        document = self._document(identity)
+        document = self.document(identity)
         content = fields(parse(document), "the document", ())
         if "manifests" in content:
             children = [child for child in parse_index(document, "") if not child.attestation]
@@ -75,22 +70,22 @@ class DockerSave(Generic[T]):
             config, layers = manifest.config.digest, [layer.digest for layer in manifest.layers]
         else:
             layers = self._layers_in_manifest_json(identity)
-        parsed = parse_config(self._document(config))
+        parsed = parse_config(self.document(config))
         if len(layers) != len(parsed.diff_ids):
             raise Malformed(f"the layers of image {identity} do not match the diff IDs in its config")
         if platform not in ("", parsed.platform):
             return None
-        return SavedImage(self._document(config), parsed.diff_ids, tuple(layers))
+        return SavedImage(self.document(config), parsed.diff_ids, tuple(layers))
 
     def _layers_in_manifest_json(self, identity: str) -> list[str]:
         """Of an engine with a graphdriver, whose image IDs are digests of configs."""
-        for number, value in enumerate(items(parse(self._document("manifest.json")), "manifest.json")):
+        for number, value in enumerate(items(parse(self.document("manifest.json")), "manifest.json")):
             entry = fields(value, f"manifest.json[{number}]", ("Config", "Layers"))
             if _key(text(entry["Config"], "Config")) == identity:
                 return [_key(text(layer, "Layers")) for layer in items(entry["Layers"] or [], "Layers")]
         raise Malformed(f"its manifest.json does not list image {identity}")
 
-    def _document(self, name: str) -> bytes:
+    def document(self, name: str) -> bytes:
         if name not in self.documents:
             raise Malformed(f"it has no {name[:80]}")
         return self.documents[name]
@@ -116,7 +111,7 @@ def read_stream(stream: Readable, take: Callable[[str, Readable, int], T]) -> Do
                 # a layer is a tar or compressed: neither begins like JSON, but for a tar whose first name does
                 is_json = content.lstrip()[:1] in (b"{", b"[") and content[257:262] != b"ustar"
                 if key.endswith("/layer.tar") or (key.startswith("sha256:") and not is_json):
-                    layers[key] = take(key, _Joined(content, file), member.size)
+                    layers[key] = take(key, _joined(content, file), member.size)
                 elif small:
                     # a larger one is an attestation, which nobody here reads
                     documents[key] = content
@@ -128,14 +123,15 @@ def read_stream(stream: Readable, take: Callable[[str, Readable, int], T]) -> Do
     return DockerSave(documents, layers)
 
 
-class _Joined:
+@dataclass(frozen=True)
+class _Stream:
+    read: Callable[[int], bytes]
+
+
+def _joined(content: bytes, rest: Readable) -> _Stream:
     """The bytes that were read from a file, then the rest of it."""
-
-    def __init__(self, head: bytes, rest: Readable) -> None:
-        self._head, self._rest = io.BytesIO(head), rest
-
-    def read(self, size: int, /) -> bytes:
-        return self._head.read(size) or self._rest.read(size)
+    head = io.BytesIO(content)
+    return _Stream(lambda size: head.read(size) or rest.read(size))
 
 
 def _key(name: str) -> str:
@@ -153,15 +149,17 @@ def read_saves(
     """What ``read`` makes of each group of names and its ``docker save``; they run side by side, in threads."""
     lock, done = threading.Lock(), 0
 
-    def count(size: int) -> None:
-        # the total is unknown until the end
-        nonlocal done
-        with lock:
-            done += size
-            progress("docker save", done, 0)
-
     def save(names: Sequence[str], child: Child) -> T:
-        stream = _Counted(child.output, count)
+        def counted(size: int) -> bytes:
+            nonlocal done
+            data = child.output.read(size)
+            with lock:
+                done += len(data)
+                # the total is unknown until the end
+                progress("docker save", done, 0)
+            return data
+
+        stream = _Stream(counted)
         problem, value = None, None
         try:
             value = read(names, stream)
@@ -191,16 +189,6 @@ def read_saves(
         return [future.result() for future in futures]
 
 
-class _Counted:
-    def __init__(self, stream: Readable, count: Callable[[int], None]) -> None:
-        self._stream, self._count = stream, count
-
-    def read(self, size: int, /) -> bytes:
-        data = self._stream.read(size)
-        self._count(len(data))
-        return data
-
-
 def grouped(images: Mapping[str, Sequence[str]], streams: int = _AT_ONCE) -> list[list[str]]:
     """The names in at most ``streams`` groups, with about as many layers (listed from the lowest up) in each.
 
@@ -221,27 +209,21 @@ def grouped(images: Mapping[str, Sequence[str]], streams: int = _AT_ONCE) -> lis
 
 def copy_blobs(stream: Readable, store: BlobStore) -> dict[str, Descriptor]:
     """Put all blobs of a containerd store's stream into ``store``; what each full name stands for. Raises Malformed."""
-
-    def take(digest: str, layer: Readable, size: int) -> str:
-        store.copy(layer, Descriptor(digest, size, ""))
-        return digest
-
-    saved = read_stream(stream, take)
+    saved = read_stream(stream, lambda digest, layer, size: store.copy(layer, Descriptor(digest, size, "")))
     for digest, data in saved.documents.items():
         if digest.startswith("sha256:"):
             store.copy(io.BytesIO(data), Descriptor(digest, len(data), ""))
-    return saved.names()
+    children = parse_index(saved.document("index.json"), "")
+    return {normalize(name): child.descriptor for child in children for name in child.names}
 
 
 def compress_layers(
     stream: Readable, ids: Sequence[str], store: BlobStore, *, oci: bool = True
 ) -> dict[str, Descriptor]:
     """Put the images with these IDs, of a graphdriver's stream, into ``store``; their manifests. Malformed."""
-
-    def take(name: str, layer: Readable, _size: int) -> str:
-        return store.compress(layer, name if name.startswith("sha256:") else "")
-
-    saved = read_stream(stream, take)
+    saved = read_stream(
+        stream, lambda name, layer, _: store.compress(layer, name if name.startswith("sha256:") else "")
+    )
     manifests = {}
     for identity in ids:
         image = saved.image(identity)

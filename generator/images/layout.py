@@ -106,12 +106,7 @@ def read(source: SourceImage) -> ResolvedImage:
         raise InputError(Problem(str(source.layout), str(error))) from None
     if not names or not platforms:
         raise InputError(Problem(str(source.layout), "an image needs a name and a platform"))
-    return resolve(Layout(source.layout), _entry(source), names, platforms)
-
-
-def top(source: SourceImage) -> Descriptor:
-    """The index or manifest of the image that ``source`` names, as the layout has it. Raises as ``read`` does."""
-    return _entry(source).descriptor
+    return resolve(Layout(source.layout), top(source), names, platforms)
 
 
 def write_layout(layout: Path, top: Descriptor, names: Sequence[str] = ()) -> None:
@@ -158,8 +153,8 @@ def _complete(layout: Layout, top: Descriptor) -> bool:
     return all(layout.blob_path(blob.digest).is_file() for blob in (manifest.config, *manifest.layers))
 
 
-def _entry(source: SourceImage) -> IndexEntry:
-    """The entry of index.json: the only one, or the one that carries exactly these names."""
+def top(source: SourceImage) -> IndexEntry:
+    """The entry of index.json: the only one, or the one that carries exactly these names. Raises as ``read`` does."""
     layout, names = Layout(source.layout), source.names
     label = reference.short(names[0])
     try:

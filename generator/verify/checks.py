@@ -72,13 +72,13 @@ def _settings(contract: Contract, content: Content) -> Iterator[Result]:
 
 
 def _files(contract: Contract, content: Content) -> Iterator[Result]:
-    mounted = [File(pair.name, type=pair.value, where=pair.where) for pair in contract.mounted]
-    names = [*(f"file: {file.name}" for file in contract.files), *(f"mounted over: {file.name}" for file in mounted)]
-    for name, file in zip(names, [*contract.files, *mounted], strict=True):
+    files = [("file", file) for file in contract.files]
+    files += [("mounted over", File(pair.name, type=pair.value, where=pair.where)) for pair in contract.mounted]
+    for asked, file in files:
         kind = file.type or ("link" if file.target else "there")
         expected = _described(file, kind, file.mode, file.owner, file.target)
         found = _difference(file, content)
-        yield Result(name, file.where, expected, found or expected, not found)
+        yield Result(f"{asked}: {file.name}", file.where, expected, found or expected, not found)
     for pair in contract.absent:
         present = matching(pair.name, content)
         if pair.name.endswith("/**"):

@@ -65,7 +65,7 @@ Listing = Mapping[str, Entry]
 class Room:
     """Bytes of memory, about, that are left for listings."""
 
-    left: int = MOST_MEMORY
+    left: int
 
 
 @dataclass(frozen=True)
@@ -193,20 +193,13 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def read_layer(
-    pieces: Iterable[bytes],
-    *,
-    most_bytes: int = MOST_BYTES,
-    most_entries: int = MOST_ENTRIES,
-    room: Room | None = None,
-) -> tuple[str, Listing]:
+def read_layer(pieces: Iterable[bytes], room: Room) -> tuple[str, Listing]:
     """Reads a layer to its end: its diff ID (the digest of the uncompressed tar), and what it contains.
 
     ``room`` is for all layers whose listings are kept together. Raises Malformed if the layer cannot be read,
     InputError if it is zstd and this Python has none.
     """
-    room = room or Room()
-    tar = _Tar(unpacked(iter(pieces)), most_bytes)
+    tar = _Tar(unpacked(iter(pieces)))
     entries: dict[str, Entry] = {}
     extra: dict[str, str] = {}
     while block := tar.read_header():
@@ -218,9 +211,9 @@ def read_layer(
         entries.pop(path, None)  # what comes again comes last
         entries[path] = entry
         room.left -= _memory(path, entry)
-        if len(entries) > most_entries or room.left < 0:
+        if len(entries) > MOST_ENTRIES or room.left < 0:
             raise Malformed(
-                f"it has more than {most_entries:,} entries, or all images have too many: verify fewer at once"
+                f"it has more than {MOST_ENTRIES:,} entries, or all images have too many: verify fewer at once"
             )
     return tar.digest(), entries
 
@@ -232,8 +225,8 @@ def _memory(path: str, entry: Entry) -> int:
 class _Tar:
     """The bytes of a tar, from its pieces, hashed as they are read or skipped."""
 
-    def __init__(self, pieces: Iterator[bytes], most: int) -> None:
-        self._pieces, self._most, self._total = pieces, most, 0
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._total = pieces, 0
         self._data, self._at = b"", 0
         self._sha = hashlib.sha256()
 
@@ -273,8 +266,8 @@ class _Tar:
         self._data, self._at = b"", 0
         while not self._data and (piece := next(self._pieces, None)) is not None:
             self._total += len(piece)
-            if self._total > self._most:
-                raise Malformed(f"it has more than {self._most:,} bytes")
+            if self._total > MOST_BYTES:
+                raise Malformed(f"it has more than {MOST_BYTES:,} bytes")
             self._sha.update(piece)
             self._data = piece
         return bool(self._data)

@@ -68,19 +68,17 @@ def asked_for(plan: Plan, names: Sequence[str], platforms: Sequence[str]) -> Wan
     return Wanted(targets, tuple(target.name for target in targets if target.name in names), tuple(platforms))
 
 
-Read = Callable[[Collection[Subject], Progress], Mapping[Subject, Content]]
-"""The content of some subjects; a platform that its image lacks is left out. EngineError or BundleError."""
-Started = Callable[[Docker], AbstractContextManager[Mapping[Subject, Subject]]]
-"""Subject -> the same under a name that the engine has while the block lasts; one that is not there is not started."""
-
-
 @dataclass(frozen=True)
 class Origin:
-    """``started`` is None if nothing can be started."""
+    """``read``: the content of some subjects, without a platform that its image lacks; EngineError or BundleError.
+
+    ``started``: subject -> the same under a name that the engine has while the block lasts; one that is not there is
+    not started. None if nothing can be started.
+    """
 
     subjects: tuple[Subject, ...]
-    read: Read
-    started: Started | None
+    read: Callable[[Collection[Subject], Progress], Mapping[Subject, Content]]
+    started: Callable[[Docker], AbstractContextManager[Mapping[Subject, Subject]]] | None
 
 
 def from_engine(docker: Docker, wanted: Wanted) -> Origin:
@@ -105,7 +103,7 @@ def from_engine(docker: Docker, wanted: Wanted) -> Origin:
         raise InputError(problem, hint="fategen images lists every image's platforms, and why it lacks one")
     return Origin(
         subjects,
-        lambda subjects, progress: _read_engine(docker, subjects, progress),
+        partial(_read_engine, docker),
         lambda _: contextlib.nullcontext({subject: subject for subject in subjects}),
     )
 
@@ -118,11 +116,10 @@ def _read_engine(docker: Docker, subjects: Collection[Subject], progress: Progre
     """
     if not subjects:
         return {}
-
     room = Room(MOST_MEMORY)
 
     def take(_name: str, stream: Readable, _size: int) -> Listing:
-        return read_layer(iter(lambda: stream.read(CHUNK), b""), room=room)[1]
+        return read_layer(iter(lambda: stream.read(CHUNK), b""), room)[1]
 
     def read(_: object, stream: Readable) -> dict[Subject, Content]:
         saved: DockerSave[Listing] = read_stream(stream, take)
@@ -180,7 +177,7 @@ def _read_stored(
             for layer in image.layers:
                 blob = layer.blob
                 if layer.diff_id not in layers:
-                    diff_id, layers[layer.diff_id] = read_layer(pieces(source, blob), room=room)
+                    diff_id, layers[layer.diff_id] = read_layer(pieces(source, blob), room)
                     if diff_id != layer.diff_id:
                         raise Malformed(f"unpacked it is {diff_id}, its config says {layer.diff_id}")
             blob = image.config
@@ -204,13 +201,13 @@ def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], dire
     ]
     return Origin(
         tuple(layouts),
-        lambda subjects, progress: _read_stored(stored, subjects, progress),
-        lambda docker: _loaded(docker, layouts, directory),
+        partial(_read_stored, stored),
+        partial(_loaded, layouts, directory),
     )
 
 
 @contextlib.contextmanager
-def _loaded(docker: Docker, layouts: Mapping[Subject, Path], directory: Path) -> Iterator[dict[Subject, Subject]]:
+def _loaded(layouts: Mapping[Subject, Path], directory: Path, docker: Docker) -> Iterator[dict[Subject, Subject]]:
     """Those of the engine's own platform, loaded as a bundle: so every byte is checked, and what the engine has then.
 
     Neither the file nor a name is left. They are the same in every run, and runs take turns: what a killed one has
@@ -270,7 +267,7 @@ def from_bundle(file: Path, wanted: Wanted) -> Origin:
     if not subjects:
         problem = Problem(str(file), "it has none of the requested images and platforms")
         raise InputError(problem, hint=f"fategen bundle inspect {file} lists what it has")
-    return Origin(tuple(subjects), lambda subjects, progress: _read_bundle(file, subjects, progress), None)
+    return Origin(tuple(subjects), partial(_read_bundle, file), None)
 
 
 def _read_bundle(file: Path, subjects: Collection[Subject], progress: Progress) -> dict[Subject, Content]:

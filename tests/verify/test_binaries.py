@@ -9,7 +9,7 @@ import pytest
 
 from generator.catalogue.contract import Contract
 from generator.verify.checks import check
-from generator.verify.layers import HEAD, Content, Entry, Settings, elf_of, overlaid, read_layer
+from generator.verify.layers import HEAD, Content, Entry, Room, Settings, elf_of, overlaid, read_layer
 from generator.verify.results import Result
 from tests.bundle.tars import member, pax, tar
 
@@ -41,7 +41,7 @@ AMD, ARM = program("amd64"), program("arm64")
 
 
 def listed(data: bytes, step: int = 1 << 20) -> Mapping[str, Entry]:
-    return read_layer(data[start : start + step] for start in range(0, len(data), step))[1]
+    return read_layer((data[start : start + step] for start in range(0, len(data), step)), Room(1 << 20))[1]
 
 
 def results(*layers: Files, platform: str = "linux/arm64", path: str = "", where: str = HERE) -> tuple[Result, ...]:

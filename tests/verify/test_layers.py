@@ -8,13 +8,13 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from generator.images.strictjson import Malformed
 from generator.verify.layers import (
     MAX_NAMES_SIZE,
+    MOST_MEMORY,
     Content,
     Entry,
     Listing,
@@ -39,13 +39,13 @@ def tar_of(name: str, content: bytes = b"", form: int = tarfile.PAX_FORMAT, **fi
     return out.getvalue()
 
 
-def listed(data: bytes, step: int = 1 << 20, **limits: Any) -> dict[str, Entry]:
-    return dict(read_layer((data[start : start + step] for start in range(0, len(data), step)), **limits)[1])
+def listed(data: bytes, step: int = 1 << 20, room: int = MOST_MEMORY) -> dict[str, Entry]:
+    return dict(read_layer((data[start : start + step] for start in range(0, len(data), step)), Room(room))[1])
 
 
-def refused(data: bytes, **limits: Any) -> str:
+def refused(data: bytes, room: int = MOST_MEMORY) -> str:
     with pytest.raises(Malformed) as caught:
-        listed(data, **limits)
+        listed(data, room=room)
     return str(caught.value)
 
 
@@ -56,7 +56,7 @@ def test_a_file_has_its_mode_owner_and_size() -> None:
 
 def test_gzip_of_several_members_is_read_to_its_end_and_its_digest_is_that_of_the_tar() -> None:
     data = tar({"a": b"1" * 2000, "b": b"2"})
-    digest, entries = read_layer([gzip.compress(data[:700]) + gzip.compress(data[700:])])
+    digest, entries = read_layer([gzip.compress(data[:700]) + gzip.compress(data[700:])], Room(MOST_MEMORY))
     assert (digest, list(entries)) == ("sha256:" + hashlib.sha256(data).hexdigest(), ["/a", "/b"])
 
 
@@ -133,16 +133,20 @@ def test_names_without_end_are_refused_before_they_are_kept() -> None:
     assert "the names of one entry have" in refused(pax(SCHILY__xattr__user__x="x" * (MAX_NAMES_SIZE + 1)))
 
 
-def test_a_bomb_is_inflated_piece_by_piece_and_stopped() -> None:
+def test_a_bomb_is_inflated_piece_by_piece_and_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     # a header that says 8 GB, then zeros: 4 MB of them in 4 kB
     big = gzip.compress(head(field=b"77777777777\0") + bytes(4 << 20))
-    assert "more than 1,048,576 bytes" in refused(big, most_bytes=1 << 20)
-    assert listed(tar({"a": b"1"}), most_bytes=2048) and refused(tar({"a": b"1"}), most_bytes=2047)
+    monkeypatch.setattr("generator.verify.layers.MOST_BYTES", 1 << 20)
+    assert "more than 1,048,576 bytes" in refused(big)
+    monkeypatch.setattr("generator.verify.layers.MOST_BYTES", 2048)
+    assert listed(tar({"a": b"1"})) and "more than 2,048 bytes" in refused(tar({"a": b"1"}) + b"1")
 
 
-@pytest.mark.parametrize("limits", [{"most_entries": 3}, {"room": Room(1000)}])
-def test_entries_without_end_are_refused(limits: dict[str, Any]) -> None:
-    assert "more than" in refused(tar(dict.fromkeys("01234", b"")), **limits)
+def test_entries_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = tar(dict.fromkeys("01234", b""))
+    assert "more than" in refused(many, room=1000)
+    monkeypatch.setattr("generator.verify.layers.MOST_ENTRIES", 3)
+    assert "more than 3 entries" in refused(many)
 
 
 FILE = Entry("file", 0o644, 0, 0, 1, "")
