@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,33 +12,32 @@ import pytest
 from generator.errors import BundleError, InputError
 from generator.images.image import CHUNK, iter_verified
 from generator.images.layout import Layout as Directory
-from generator.images.layout import SourceImage, empty_layout, missing_platforms, read
+from generator.images.layout import SourceImage, empty_layout, missing_platforms, read, top
 from generator.images.oci import Descriptor
 from generator.images.strictjson import Malformed
-from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, Layout, image, multi, sha256
+from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, Json, Layout, image, multi, sha256
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 
 
-def test_several_platforms_keep_an_index_that_is_right_as_it_is(tmp_path: Path) -> None:
-    path = multi(tmp_path, "m")
-    top = json.loads((path / "index.json").read_text())["manifests"][0]["digest"]
-    found = read(SourceImage(("fgtest/m:1.0",), path, (ARM, AMD)))
-    assert (found.image.target.digest, found.rewritten) == (top, {})
-    assert found.image.platforms == (ARM, AMD)
-
-
-def test_attestations_are_dropped(tmp_path: Path) -> None:
-    path = multi(tmp_path, "m", attestations=2)
-    found = read(SourceImage(("fgtest/m:1.0",), path, (AMD, ARM)))
-    made = found.rewritten[found.image.target.digest]
-    assert sha256(made) == found.image.target.digest
-    assert [entry["platform"]["architecture"] for entry in json.loads(made)["manifests"]] == ["amd64", "arm64"]
-
-
-def test_one_platform_of_several(tmp_path: Path) -> None:
-    found = read(SourceImage(("fgtest/m:1.0",), multi(tmp_path, "m"), ("linux/arm64/v8",)))
-    assert (found.image.nested, found.image.platforms) == (False, (ARM,))
+@pytest.mark.parametrize(
+    ("platforms", "attestations", "kept"),
+    [((ARM, AMD), 0, True), ((AMD, ARM), 2, False), (("linux/arm64/v8",), 0, False)],
+    ids=["an index that is right stays as it is", "attestations are dropped", "one platform of several"],
+)
+def test_an_index_has_the_platforms_that_are_asked_for(
+    tmp_path: Path, platforms: tuple[str, ...], attestations: int, kept: bool
+) -> None:
+    source = SourceImage(("fgtest/m:1.0",), multi(tmp_path, "m", attestations=attestations), platforms)
+    found = read(source)
+    digest = found.image.target.digest
+    assert (found.image.target == top(source).descriptor) == kept
+    assert found.image.platforms == tuple(platform.removesuffix("/v8") for platform in platforms)
+    assert found.image.nested == (len(platforms) > 1)
+    assert list(found.rewritten) == ([digest] if attestations else [])
+    for made in found.rewritten.values():
+        assert sha256(made) == digest
+        assert [entry["platform"]["architecture"] for entry in json.loads(made)["manifests"]] == ["amd64", "arm64"]
 
 
 def test_the_right_one_of_several_descriptors(tmp_path: Path) -> None:
@@ -51,69 +51,68 @@ def test_the_right_one_of_several_descriptors(tmp_path: Path) -> None:
         read(SourceImage(("fgtest/a:2.0",), tmp_path, (AMD,)))
 
 
-def broken(path: Path, case: str) -> Path:
-    layout = Layout(path)
-    layer = layout.layer(BASE)
-    if case == "encrypted":
-        layer = (layout.put(b"x" * 50, f"{GZIP}+encrypted"), sha256(b""))
-    if case == "foreign layer":
-        layer[0]["urls"] = ["https://example.com/layer"]
-    manifest = layout.manifest([layer], diff_ids=[layer[1]] * 2 if case == "diff ids" else None)
-    blob = path / "blobs/sha256" / str(manifest["digest"])[7:]
-    if case == "missing":
-        blob.unlink()
-    if case == "changed":
-        blob.write_bytes(json.dumps(manifest).encode())
-    if case == "other spelling":
-        blob.write_bytes(blob.read_bytes().replace(b": ", b" :"))
-    document: dict[str, object] = {"schemaVersion": 2, "mediaType": INDEX}
-    if case == "both":
-        document |= {"mediaType": MANIFEST, "manifests": [], "config": manifest, "layers": []}
-        manifest = layout.put(json.dumps(document).encode(), MANIFEST)
-    if case == "another platform":
-        manifest = layout.index({AMD: layout.manifest([layer], ARM)})
-    if case == "twice":
-        other = layout.manifest([layout.layer({"x": b"x"})])
-        document |= {"manifests": [{**m, "platform": platform(AMD)} for m in (manifest, other)]}
-        manifest = layout.put(json.dumps(document).encode(), INDEX)
-    lies: dict[str, dict[str, object]] = {
-        "upper case": {"digest": str(manifest["digest"]).upper().replace("SHA256", "sha256")},
-        "traversal": {"digest": "sha256:../../../../etc/passwd"},
-        "media type": {"mediaType": "application/vnd.oci.artifact.manifest.v1+json"},
-        "called an index": {"mediaType": INDEX},
-        "size": {"size": 10},
-        "negative size": {"size": -1},
-        "huge": {"size": 1 << 40},
-    }
-    layout.finish(({**manifest, **lies.get(case, {})}, "docker.io/fgtest/a:1.0"))
-    index = path / "index.json"
-    text = index.read_text()
-    documents = {
-        "duplicate key": text.replace("{", '{"manifests":[],', 1),
-        "deep": "[" * 100_000,
-        "number": "9" * 100_000,
-    }
-    index.write_text(documents.get(case, text))
-    return path
+def index(layout: Layout, *manifests: tuple[Json, str]) -> Json:
+    """An index of manifests and their platforms, in which one may be twice."""
+    entries = []
+    for manifest, platform in manifests:
+        system, architecture = platform.split("/")
+        version = {"os.version": f"10.0.{len(entries)}"} if system == "windows" else {}
+        entries.append({**manifest, "platform": {"os": system, "architecture": architecture, **version}})
+    return layout.put(json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode(), INDEX)
 
 
-LIES = [
-    "missing", "other spelling", "changed", "upper case", "traversal", "media type", "called an index", "size",
-    "negative size", "huge",
-    "both", "foreign layer", "another platform", "twice", "diff ids", "duplicate key", "deep", "number",
-]  # fmt: skip
+def rewritten(layout: Layout, manifest: Json, before: bytes, after: bytes) -> Json:
+    """The manifest, with other bytes under its digest."""
+    blob = layout.path / "blobs/sha256" / str(manifest["digest"])[7:]
+    blob.write_bytes(blob.read_bytes().replace(before, after))
+    return manifest
 
 
-@pytest.mark.parametrize("case", LIES)
+# what index.json names, for a layout that has this manifest, whose platform is amd64
+LIES: dict[str, Callable[[Layout, Json], Json]] = {
+    "missing": lambda _, m: {**m, "digest": sha256(b"no blob")},
+    "other spelling": lambda layout, m: rewritten(layout, m, b": ", b" :"),
+    "changed": lambda layout, m: rewritten(layout, m, b"schemaVersion", b"version"),
+    "upper case": lambda _, m: {**m, "digest": str(m["digest"]).upper().replace("SHA256", "sha256")},
+    "traversal": lambda _, m: {**m, "digest": "sha256:../../../../etc/passwd"},
+    "media type": lambda _, m: {**m, "mediaType": "application/vnd.oci.artifact.manifest.v1+json"},
+    "called an index": lambda _, m: {**m, "mediaType": INDEX},
+    "size": lambda _, m: {**m, "size": 10},
+    "negative size": lambda _, m: {**m, "size": -1},
+    "huge": lambda _, m: {**m, "size": 1 << 40},
+    "both": lambda layout, m: layout.put(
+        json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "manifests": [], "config": m, "layers": []}).encode(),
+        MANIFEST,
+    ),
+    "foreign layer": lambda layout, _: layout.manifest(
+        [({**layout.layer(BASE)[0], "urls": ["https://example.com/layer"]}, sha256(b""))]
+    ),
+    "another platform": lambda layout, _: index(layout, (layout.manifest([layout.layer(BASE)], ARM), AMD)),
+    "twice": lambda layout, m: index(layout, (m, AMD), (layout.manifest([layout.layer({"x": b"x"})]), AMD)),
+    "diff ids": lambda layout, _: layout.manifest([layout.layer(BASE)], diff_ids=[sha256(b"")] * 2),
+}
+DOCUMENTS: dict[str, Callable[[str], str]] = {
+    "duplicate key": lambda text: text.replace("{", '{"manifests":[],', 1),
+    "deep": lambda _: "[" * 100_000,
+    "number": lambda _: "9" * 100_000,
+}
+
+
+@pytest.mark.parametrize("case", [*LIES, *DOCUMENTS])
 def test_a_layout_that_lies(tmp_path: Path, case: str) -> None:
+    layout = Layout(tmp_path)
+    manifest = layout.manifest([layout.layer(BASE)])
+    layout.finish((LIES[case](layout, manifest) if case in LIES else manifest, "docker.io/fgtest/a:1.0"))
+    if case in DOCUMENTS:
+        (tmp_path / "index.json").write_text(DOCUMENTS[case]((tmp_path / "index.json").read_text()))
     with pytest.raises(BundleError, match=r"^a: ") as error:
-        read(SourceImage(("fgtest/a:1.0",), broken(tmp_path, case), (AMD,)))
+        read(SourceImage(("fgtest/a:1.0",), tmp_path, (AMD,)))
     assert error.value.hint
 
 
 def test_layers_of_a_kind_that_no_engine_loads_are_told_with_a_way_out(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a: layer sha256:\w+ is .*\+encrypted") as error:
-        read(SourceImage(("fgtest/a:1.0",), broken(tmp_path, "encrypted"), (AMD,)))
+        read(image(tmp_path, "a", media_type=f"{GZIP}+encrypted"))
     assert "compression" in error.value.hint
 
 
@@ -135,43 +134,29 @@ def test_odd_names_and_platforms(tmp_path: Path, names: tuple[str, ...], platfor
 
 
 def test_a_platform_that_an_index_names_and_whose_blobs_are_missing(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "engine")
-    platforms = {p: layout.manifest([layout.layer({"a": p.encode()})], p) for p in (AMD, ARM)}
-    top = layout.index(platforms)
-    layout.finish((top, "fate/roll:1"))
-    blobs = layout.path / "blobs/sha256"
-    index = Descriptor(str(top["digest"]), (blobs / str(top["digest"])[7:]).stat().st_size, INDEX)
-    (blobs / str(platforms[ARM]["digest"])[7:]).unlink()
-    problems = missing_platforms(SourceImage(("fate/roll:1",), layout.path, (AMD, ARM)), index)
+    layout = Layout(tmp_path)
+    amd, arm = (layout.manifest([layout.layer({"a": p.encode()})], p) for p in (AMD, ARM))
+    layout.finish((index(layout, (amd, AMD), ({**arm, "digest": sha256(b"no blob")}, ARM)), "fate/roll:1"))
+    source = SourceImage(("fate/roll:1",), layout.path, (AMD, ARM))
+    problems = missing_platforms(source, top(source).descriptor)
     assert [str(p) for p in problems] == ["roll: the engine has it for linux/amd64, not for linux/arm64"]
-    alone = SourceImage(("fate/roll:1",), layout.path, (AMD,))
-    assert missing_platforms(alone, index) == []
+    alone = replace(source, platforms=(AMD,))
+    assert missing_platforms(alone, top(alone).descriptor) == []
     assert read(alone).image.platform_images[0].manifest.media_type == MANIFEST
 
 
 def test_an_index_may_name_a_platform_twice_that_is_not_asked_for(tmp_path: Path) -> None:
     """Docker Hub's images have windows/amd64 once for each version of Windows (``os.version``)."""
-    layout = Layout(tmp_path)
-    entries: list[dict[str, object]] = [{**layout.manifest([layout.layer({"a": b"a"})]), "platform": platform(AMD)}]
-    for version in ("10.0.20348.4405", "10.0.26100.7171"):
-        windows = layout.manifest([layout.layer({"a": version.encode()})], "windows/amd64")
-        entries.append({**windows, "platform": {**platform("windows/amd64"), "os.version": version}})
-    document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
-    top = layout.put(json.dumps(document).encode(), INDEX)
-    layout.finish((top, "fate/a:1"))
+    layout, windows = Layout(tmp_path), "windows/amd64"
+    amd = layout.manifest([layout.layer({"a": b"amd"})])
+    old, new = (layout.manifest([layout.layer({"a": version})], windows) for version in (b"20348", b"26100"))
+    layout.finish((index(layout, (amd, AMD), (old, windows), (new, windows)), "fate/a:1"))
     source = SourceImage(("fate/a:1",), layout.path, (AMD,))
-    blobs = layout.path / "blobs/sha256"
-    index = Descriptor(str(top["digest"]), (blobs / str(top["digest"])[7:]).stat().st_size, INDEX)
     assert read(source).image.platforms == (AMD,)
-    assert missing_platforms(source, index) == []
-    for platforms in (("windows/amd64",), (AMD, "windows/amd64")):
+    assert missing_platforms(source, top(source).descriptor) == []
+    for platforms in ((windows,), (AMD, windows)):
         with pytest.raises(BundleError, match="it names windows/amd64 twice"):
             read(replace(source, platforms=platforms))
-
-
-def platform(name: str) -> dict[str, str]:
-    system, architecture = name.split("/")
-    return {"os": system, "architecture": architecture}
 
 
 def test_not_a_layout(tmp_path: Path) -> None:

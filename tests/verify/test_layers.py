@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import tarfile
@@ -23,7 +22,7 @@ from generator.verify.layers import (
     parse_settings,
     read_layer,
 )
-from tests.bundle.layouts import zstd
+from tests.bundle.layouts import sha256, zstd
 from tests.bundle.tars import head, member, pax, tar
 
 
@@ -39,13 +38,13 @@ def tar_of(name: str, content: bytes = b"", form: int = tarfile.PAX_FORMAT, **fi
     return out.getvalue()
 
 
-def listed(data: bytes, step: int = 1 << 20, room: int = MOST_MEMORY) -> dict[str, Entry]:
-    return dict(read_layer((data[start : start + step] for start in range(0, len(data), step)), Room(room))[1])
+def listed(data: bytes, room: int = MOST_MEMORY) -> dict[str, Entry]:
+    return dict(read_layer([data], Room(room))[1])
 
 
 def refused(data: bytes, room: int = MOST_MEMORY) -> str:
     with pytest.raises(Malformed) as caught:
-        listed(data, room=room)
+        listed(data, room)
     return str(caught.value)
 
 
@@ -54,15 +53,28 @@ def test_a_file_has_its_mode_owner_and_size() -> None:
     assert found == {"/usr/bin/su": Entry("file", 0o4755, 7, 70000, 5, "")}
 
 
-def test_gzip_of_several_members_is_read_to_its_end_and_its_digest_is_that_of_the_tar() -> None:
-    data = tar({"a": b"1" * 2000, "b": b"2"})
-    digest, entries = read_layer([gzip.compress(data[:700]) + gzip.compress(data[700:])], Room(MOST_MEMORY))
-    assert (digest, list(entries)) == ("sha256:" + hashlib.sha256(data).hexdigest(), ["/a", "/b"])
+TWO, EMPTY = tar({"a": b"1" * 2000, "b": b"2"}), bytes(1024)
+SKIPPABLE = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"note"
 
 
-@pytest.mark.parametrize("step", [7, 1 << 20])
-def test_zeros_behind_gzip_are_padding(step: int) -> None:
-    assert list(listed(gzip.compress(tar({"a": b"1"})) + bytes(1000), step)) == ["/a"]
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+@pytest.mark.parametrize(
+    ("layer", "content", "names"),
+    [
+        (gzip.compress(TWO[:700]) + gzip.compress(TWO[700:]), TWO, ["/a", "/b"]),
+        (gzip.compress(TWO) + bytes(1000), TWO, ["/a", "/b"]),
+        (SKIPPABLE + zstd(TWO[:700]) + zstd(TWO[700:]), TWO, ["/a", "/b"]),
+        (EMPTY, EMPTY, []),
+        (gzip.compress(EMPTY), EMPTY, []),
+    ],
+    ids=["gzip of several members", "zeros behind gzip", "zstd of several frames", "empty", "empty in gzip"],
+)
+def test_a_layer_is_read_to_its_end_in_pieces_of_any_size(
+    layer: bytes, content: bytes, names: list[str], step: int
+) -> None:
+    pieces = (layer[start : start + step] for start in range(0, len(layer), step))
+    digest, entries = read_layer(pieces, Room(MOST_MEMORY))
+    assert (digest, list(entries)) == (sha256(content), names)
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
@@ -82,22 +94,10 @@ def test_a_hard_link_is_one_more_name_of_a_file_whose_size_is_counted_once() -> 
     assert found["/b"] == Entry("file", 0o4755, 0, 0, 0, "")
 
 
-def test_an_empty_layer_holds_nothing() -> None:
-    assert listed(bytes(1024)) == {}
-    assert listed(gzip.compress(bytes(1024))) == {}
-
-
 def test_damaged_compression_is_refused() -> None:
     data = bytearray(gzip.compress(tar({"a": bytes(range(256)) * 20})))
     data[40] ^= 0xFF
     assert refused(bytes(data)).startswith(("its compression is damaged", "there is no tar header"))
-
-
-@pytest.mark.parametrize("step", [1, 7, 1 << 20])
-def test_zstd_of_several_frames_is_read_in_pieces_of_any_size(step: int) -> None:
-    data = tar({"a": b"1", "b": b"2"})
-    skippable = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"note"
-    assert list(listed(skippable + zstd(data[:700]) + zstd(data[700:]), step)) == ["/a", "/b"]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd])
@@ -122,15 +122,12 @@ def test_compression_that_is_cut_is_refused(pack: Callable[[bytes], bytes]) -> N
         (pax(size="-1") + head(), "the size of an entry is '-1'"),
         (pax(path="x" * 4097) + head(), "a path has more than 4,096 characters"),
         (pax(linkpath="x" * 4097) + head(kind=b"2"), "a path has more than 4,096 characters"),
+        (pax(SCHILY__xattr__user__x="x" * (MAX_NAMES_SIZE + 1)), "the names of one entry have"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_layer_is_refused(data: bytes, said: str) -> None:
     assert said in refused(data)
-
-
-def test_names_without_end_are_refused_before_they_are_kept() -> None:
-    assert "the names of one entry have" in refused(pax(SCHILY__xattr__user__x="x" * (MAX_NAMES_SIZE + 1)))
 
 
 def test_a_bomb_is_inflated_piece_by_piece_and_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,10 +152,6 @@ DIRECTORY = Entry("directory", 0o755, 0, 0, 0, "")
 
 def link(target: str) -> Entry:
     return Entry("link", 0o777, 0, 0, 0, target)
-
-
-def image(files: Listing) -> Content:
-    return Content(parse_settings(b"{}"), files, 0)
 
 
 SMALL, PRIVATE, LINK = FILE._replace(mode=0o600), DIRECTORY._replace(mode=0o700), link("/e")
@@ -189,21 +182,23 @@ def test_directories_that_deep_paths_imply_are_bounded() -> None:
         overlaid([layer])
 
 
-def test_a_path_is_found_through_links_of_its_directories() -> None:
-    found = image({"/usr/bin/su": FILE, "/bin": link("usr/bin"), "/x": link("/bin/../bin")})
-    assert found.find("/bin/su") == found.find("/x/su") == FILE
+LINKED = {
+    "/usr/bin/su": FILE, "/bin": link("usr/bin"), "/x": link("/bin/../bin"), "/app/a-1.jar": FILE,
+    "/app/a.jar": link("a-1.jar"), "/circle": link("/back"), "/back": link("/circle"), "/dead": link("nowhere"),
+}  # fmt: skip
 
 
-def test_a_link_at_the_end_is_followed_unless_it_is_what_is_asked_for() -> None:
-    found = image({"/app/a-1.jar": FILE, "/app/a.jar": link("a-1.jar")})
-    assert found.find("/app/a.jar") == FILE
-    assert found.find("/app/a.jar", follow=False) == link("a-1.jar")
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("/bin/su", FILE), ("/x/su", FILE), ("/app/a.jar", FILE),
+     *((f"{path}{below}", None) for path in ("/circle", "/dead") for below in ("", "/b"))],
+)  # fmt: skip
+def test_a_path_is_found_through_links_unless_they_lead_nowhere(path: str, found: Entry | None) -> None:
+    assert Content(parse_settings(b"{}"), LINKED, 0).find(path) == found
 
 
-@pytest.mark.parametrize("files", [{"/a": link("/b"), "/b": link("/a")}, {"/a": link("nowhere")}])
-def test_a_link_that_leads_nowhere_finds_nothing(files: Listing) -> None:
-    assert image(files).find("/a") is None
-    assert image(files).find("/a/b") is None
+def test_a_link_at_the_end_is_not_followed_if_it_is_what_is_asked_for() -> None:
+    assert Content(parse_settings(b"{}"), LINKED, 0).find("/app/a.jar", follow=False) == link("a-1.jar")
 
 
 def test_settings_are_those_of_the_config_and_the_defaults_are_dockers() -> None:

@@ -38,6 +38,7 @@ SMOKE = (
 class Engine(Docker):
     """A docker that answers as it is told: the states of services, and what a command prints in one of them."""
 
+    binary: str = "docker"
     states: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     answers: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     version: str = "2.26.1-4"
@@ -51,32 +52,25 @@ class Engine(Docker):
         command, rest = args[7], args[8:]  # compose --ansi never --project-name NAME --file FILE COMMAND
         if command not in ("ps", "logs"):
             self.calls.append(" ".join([command, *rest[:2]] if command == "exec" else [command]))
-        code, out, err = getattr(self, f"_{command}", lambda *_: (0, "", ""))(list(rest), options)
-        return Completed(tuple(args), code, out, err)
+        code, text = 0, ""
+        if command == "up":
+            assert rest[0] == "--wait"
+            code, text = self.up, "no such image" if self.up else ""
+        elif command == "ps":
+            rows = [{**self._row(name), "Service": name} for name in SERVICES]
+            text = "\n".join(map(json.dumps, rows))
+        elif command == "exec":
+            line = " ".join(rest[1:])
+            if line == self.slow:
+                raise EngineError(f"no answer within {options['timeout']:g} s")
+            code, text = self.answers.get(line, (0, "2 rows\nsuccess of 9999\nsuccess of 10000"))
+        elif command == "logs":
+            text = "".join(f"{rest[-1]} {number}\n" for number in range(20))
+        return Completed(tuple(args), code, "" if code else text, text if code else "")
 
-    def _up(self, rest: list[str], _: object) -> tuple[int, str, str]:
-        assert rest[0] == "--wait"
-        return self.up, "", "no such image" if self.up else ""
-
-    def _ps(self, *_: object) -> tuple[int, str, str]:
-        rows = {
-            name: {"ID": "1", "State": "running", "ExitCode": 0, "Health": "healthy"}
-            for name in (SERVICES if not self.up or self.states else [])
-        }
-        for name in rows:
-            rows[name] |= {"State": "exited", "Health": ""} if name.startswith("migrate") else {}
-            rows[name] |= self.states.get(name, {})
-        return 0, "\n".join(json.dumps({**row, "Service": name}) for name, row in rows.items()), ""
-
-    def _exec(self, rest: list[str], options: Mapping[str, Any]) -> tuple[int, str, str]:
-        line = " ".join(rest[1:])
-        if line == self.slow:
-            raise EngineError(f"no answer within {options['timeout']:g} s")
-        code, text = self.answers.get(line, (0, "2 rows\nsuccess of 9999\nsuccess of 10000"))
-        return (0, text, "") if code == 0 else (code, "", text)
-
-    def _logs(self, rest: list[str], _: object) -> tuple[int, str, str]:
-        return 0, "".join(f"{rest[-1]} {number}\n" for number in range(20)), ""
+    def _row(self, name: str) -> Mapping[str, Any]:
+        ended = {"State": "exited", "Health": ""} if name.startswith("migrate") else {}
+        return {"ID": "1", "State": "running", "ExitCode": 0, "Health": "healthy", **ended, **self.states.get(name, {})}
 
 
 @pytest.fixture
@@ -91,10 +85,6 @@ def workspace(tmp_path: Path) -> Workspace:
         "roll-9999": {"depends_on": ["python-9999"]},
     }
     return Workspace(Project(tmp_path), plan, {COMPOSE_FILE: f"services: {json.dumps(services)}\n"}, ())
-
-
-def engine(**answers: Any) -> Engine:
-    return Engine("docker", **answers)
 
 
 def run(docker: Engine, workspace: Workspace) -> tuple[Result, ...]:
@@ -113,7 +103,7 @@ def run(docker: Engine, workspace: Workspace) -> tuple[Result, ...]:
 def test_a_command_that_fails_is_named_with_its_service_its_output_and_how_to_repeat_it(
     workspace: Workspace, answers: dict[str, Any], found: str
 ) -> None:
-    (result,) = failures(run(engine(**answers), workspace))
+    (result,) = failures(run(Engine(**answers), workspace))
     assert (result.image, result.check, result.where) == ("party 9999", "roll counts", "1.3.yaml:2")
     assert (result.expected, result.found) == ("roll-9999 prints ^2 rows", found)
     project = workspace.project.root
@@ -123,13 +113,13 @@ def test_a_command_that_fails_is_named_with_its_service_its_output_and_how_to_re
 
 
 def test_within_is_the_least_that_a_command_has(workspace: Workspace) -> None:
-    results = verify_stack(engine(slow="roll-9999 ask rows"), workspace, lambda _: None, within=600)
+    results = verify_stack(Engine(slow="roll-9999 ask rows"), workspace, lambda _: None, within=600)
     assert [result.found.partition(";")[0] for result in failures(results)] == ["no answer within 600 s"]
 
 
 def test_a_log_is_shown_once_and_every_services_log_is_kept(workspace: Workspace) -> None:
     refused = (1, "refused")
-    docker = engine(answers={"roll-10000 ask egg": refused, "roll-10000 ask rows": refused})
+    docker = Engine(answers={"roll-10000 ask egg": refused, "roll-10000 ask rows": refused})
     assert [bool(result.log) for result in failures(run(docker, workspace))] == [True, False]
     assert docker.calls == ["down", "up", *["exec -T roll-10000"] * 2, "exec -T python-10000",
                             *["exec -T roll-9999"] * 2, "exec -T python-9999", "down"]  # fmt: skip
@@ -138,41 +128,41 @@ def test_a_log_is_shown_once_and_every_services_log_is_kept(workspace: Workspace
     assert logs["meta-service-9999"].startswith("meta-service-9999 0\n")
 
 
+WAITING = {"Health": "starting"}
+OTHERS_WAIT = {name: WAITING for name in SERVICES if name.startswith(("roll", "python"))}
+
+
 @pytest.mark.parametrize(
-    ("state", "found"),
+    ("states", "named"),
     [
-        (ENDED, "exited with code 1"),
-        ({"Health": "unhealthy"}, "running, unhealthy"),
-        ({"State": "restarting", "Health": "starting"}, "restarting, starting"),
+        ({**OTHERS_WAIT, "meta-service-9999": ENDED}, {"meta-service": "exited with code 1"}),
+        ({**OTHERS_WAIT, "meta-service-9999": {"Health": "unhealthy"}}, {"meta-service": "running, unhealthy"}),
+        ({**OTHERS_WAIT, "meta-service-9999": {"State": "restarting", **WAITING}},
+         {"meta-service": "restarting, starting"}),
+        ({"python-9999": WAITING, "meta-service-9999": WAITING},
+         {"meta-service": "running, starting", "python": "running, starting"}),
+        ({"migrate-9999": ENDED}, {"migrate": "exited with code 1"}),
     ],
-)
-def test_a_service_that_fails_is_the_only_one_named_and_nothing_is_run(
-    workspace: Workspace, state: dict[str, object], found: str
+    ids=["ended", "unhealthy", "restarting", "not in time, in the order of the file", "may end but not fail"],
+)  # fmt: skip
+def test_a_service_that_fails_or_is_not_healthy_in_time_is_named_and_nothing_is_run(
+    workspace: Workspace, states: dict[str, Any], named: dict[str, str]
 ) -> None:
-    waiting = {name: {"Health": "starting"} for name in SERVICES if name.startswith(("roll", "python"))}
-    docker = engine(up=1, states={**waiting, "meta-service-9999": state})
-    (result,) = failures(run(docker, workspace))
-    assert (result.image, result.check, result.found) == ("party 9999", "meta-service is healthy", found)
-    assert result.next.endswith("meta-service-9999.log") and len(result.log) == 8
+    docker = Engine(up=1, states=states)
+    failed = failures(run(docker, workspace))
+    assert [(result.image, result.check, result.found) for result in failed] == [
+        ("party 9999", f"{name} is healthy", found) for name, found in named.items()
+    ]
+    for result, name in zip(failed, named, strict=True):
+        assert result.next.endswith(f"{name}-9999.log") and len(result.log) == 8
     assert docker.calls == ["down", "up", "down"]
-
-
-def test_services_that_are_not_healthy_in_time_are_named_in_the_order_of_the_file(workspace: Workspace) -> None:
-    docker = engine(up=1, states={"python-9999": {"Health": "starting"}, "meta-service-9999": {"Health": "starting"}})
-    found = [(result.check, result.found) for result in failures(run(docker, workspace))]
-    assert found == [("meta-service is healthy", "running, starting"), ("python is healthy", "running, starting")]
-
-
-def test_a_service_whose_end_others_wait_for_may_end_but_not_fail(workspace: Workspace) -> None:
-    (result,) = failures(run(engine(up=1, states={"migrate-9999": ENDED}), workspace))
-    assert (result.image, result.check) == ("party 9999", "migrate is healthy")
 
 
 def test_everything_is_taken_down_where_nobody_listens_any_more(workspace: Workspace) -> None:
     def closed(_: str) -> None:
         raise BrokenPipeError
 
-    docker = engine()
+    docker = Engine()
     with pytest.raises(BrokenPipeError):
         verify_stack(docker, workspace, closed)
     assert docker.calls == ["down", "down"], "what a killed run left, and what this one may have started"
@@ -188,7 +178,7 @@ def test_a_second_run_in_a_project_waits_for_the_first(workspace: Workspace, mon
             return len(text)
 
     monkeypatch.setattr(sys, "stderr", Listening())
-    second = engine()
+    second = Engine()
     with ThreadPoolExecutor(1) as pool:
 
         def start_second(text: str) -> None:
@@ -197,7 +187,7 @@ def test_a_second_run_in_a_project_waits_for_the_first(workspace: Workspace, mon
                 assert waits.wait(30) and not second.calls
 
         later: list[Future[tuple[Result, ...]]] = []
-        verify_stack(engine(), workspace, start_second)
+        verify_stack(Engine(), workspace, start_second)
         assert not failures(later[0].result())
     assert second.calls[:2] == ["down", "up"]
 
@@ -207,11 +197,11 @@ def test_compose_that_is_missing_or_old_is_an_error_with_how_to_get_it(
     workspace: Workspace, version: str, said: str
 ) -> None:
     with pytest.raises(EngineError, match=said) as caught:
-        run(engine(version=version), workspace)
+        run(Engine(version=version), workspace)
     assert "docker-compose-plugin" in caught.value.hint
 
 
 def test_platforms_that_no_party_has_are_the_users_to_change(tmp_path: Path) -> None:
     plan = plan_of(platforms=("linux/arm64",))
     with pytest.raises(InputError, match="no party whose images are all built for linux/arm64"):
-        run(engine(), Workspace(Project(tmp_path), plan, {}, ()))
+        run(Engine(), Workspace(Project(tmp_path), plan, {}, ()))
