@@ -41,35 +41,26 @@ def test_ascii_where_the_stream_has_no_unicode(monkeypatch: pytest.MonkeyPatch, 
     assert displayable("✓ ⠸…") == shown
 
 
-def test_the_line_has_bytes_total_rate_and_time_left_and_is_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("shown", "lines"),
+    [
+        ([(10, "egg: layer sha256:" + "ab" * 32, 0, 100_000_000), (12, "egg", 40_000_000, 100_000_000)],
+         ["checking   0 %  0 B of 100 MB  egg: layer abababababab",
+          "checking  40 %  40 MB of 100 MB  20 MB/s  3.0 s left  egg"]),
+        ([(12, "egg", 40_000_000, 0)], ["checking  40 MB  20 MB/s  egg"]),
+        ([(10, "egg", 1, 0), (10.05, "egg", 2, 0), (10.2, "egg", 3, 0)], ["checking  1 B  egg", "checking  3 B  egg"]),
+    ],
+    ids=["bytes, total, rate and time left", "a length that is unknown", "ten times a second at most"],
+)  # fmt: skip
+def test_the_line_tells_what_is_done_and_is_wiped(
+    monkeypatch: pytest.MonkeyPatch, shown: list[tuple[float, str, int, int]], lines: list[str]
+) -> None:
     screen = on_terminal(monkeypatch)
     now = [10.0]
     with Bar("checking", quiet=False, clock=lambda: now[0]) as show:
-        show("egg: layer sha256:" + "ab" * 32, 0, 100_000_000)
-        now[0] = 12.0
-        show("", 40_000_000, 100_000_000)
-    first, second, last = screen.text.split("\r\x1b[K")[1:]
-    assert first == "checking   0 %  0 B of 100 MB  egg: layer abababababab"
-    assert second.startswith("checking  40 %  40 MB of 100 MB  20 MB/s  3.0 s left")
-    assert last == ""
-
-
-def test_of_a_stream_of_unknown_length_the_line_has_bytes_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = on_terminal(monkeypatch)
-    now = [10.0]
-    with Bar("reading", quiet=False, clock=lambda: now[0]) as show:
-        now[0] = 12.0
-        show("egg", 40_000_000, 0)
-    assert screen.text.split("\r\x1b[K")[1] == "reading  40 MB  20 MB/s  egg"
-
-
-def test_the_line_is_written_ten_times_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = on_terminal(monkeypatch)
-    now = [10.0]
-    with Bar("reading", quiet=False, clock=lambda: now[0]) as show:
-        for done, now[0] in ((1, 10.0), (2, 10.05), (3, 10.2)):
-            show("egg", done, 0)
-    assert [line[9:12] for line in screen.text.split("\r\x1b[K")[1:-1]] == ["1 B", "3 B"]
+        for now[0], what, done, total in shown:
+            show(what, done, total)
+    assert screen.text.split("\r\x1b[K") == ["", *lines, ""]
 
 
 def test_the_line_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,22 +73,16 @@ def test_help_is_a_command_too(run: Run) -> None:
     assert run("bundle", "help") == run("bundle", "--help")
 
 
-@pytest.mark.parametrize("asked", [["--version"], ["version"]])
+@pytest.mark.parametrize("asked", ["--version", "version"])
 def test_a_version_and_with_v_where_it_runs_from(
-    asked: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    asked: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = []
-    for words in (asked, [*asked, "-v"], ["-v", *asked]):
+    short = f"fategen, version {__version__}\n"
+    long = f"{short}from {Path(generator.__file__).parent}\nby {sys.executable}, Python {python_version()}\n"
+    for words, said in (([asked], short), ([asked, "-v"], long), (["-v", asked], long)):
         monkeypatch.setattr(sys, "argv", ["fategen", *words])
         start()
-        said.append(capsys.readouterr().out)
-    short, long, other = said
-    assert short == f"fategen, version {__version__}\n"
-    assert (
-        long
-        == other
-        == f"{short}from {Path(generator.cli.__file__).parent.parent}\nby {sys.executable}, Python {python_version()}\n"
-    )
+        assert capsys.readouterr().out == said
 
 
 def test_render_writes_every_file_and_says_which(run: Run, project_dir: Path) -> None:
@@ -155,14 +149,9 @@ def test_an_unknown_key_is_a_warning_and_with_strict_an_error(run: Run, project_
     assert run("render", "--strict")[0] == 2
 
 
-def test_outside_a_project_the_message_names_init(
-    run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
-    code, _, err = run("render")
-    assert code == 2
-    assert "no .env in this directory or above" in err
-    assert "fategen init" in err
+def test_outside_a_project_the_message_names_init(fategen: Run, tmp_path: Path) -> None:
+    code, _, err = fategen("render", "-C", tmp_path)
+    assert code == 2 and "no .env in this directory or above" in err and "fategen init" in err
 
 
 @pytest.mark.parametrize(

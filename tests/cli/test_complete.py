@@ -38,18 +38,36 @@ def complete(project_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     return run
 
 
-@pytest.mark.parametrize("command", ["bake", "images"])
-def test_images_and_groups_of_the_project(complete: Complete, command: str) -> None:
-    assert complete(f"fategen {command} ro") == ["roll"]
-    assert complete(f"fategen {command} co") == ["components"]
-    assert {"egg", "base-image", "all"} <= set(complete(f"fategen {command} "))
-    assert "egg" not in complete(f"fategen {command} egg "), "it is on the line"
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        *((f"{command} {begun}", [name]) for command in ("bake", "images")
+          for begun, name in (("ro", "roll"), ("co", "components"))),
+        ("bundle save --image r", ["roll"]),
+        ("bundle save third-party --image ", ["mysql", "redis"]),
+        ("b", ["bake", "bundle"]),
+        ("bake --lo", ["--load"]),
+    ],
+)  # fmt: skip
+def test_commands_options_images_and_groups_that_begin_so(complete: Complete, line: str, offered: list[str]) -> None:
+    assert complete(f"fategen {line}") == offered
 
 
-def test_the_images_of_the_bundle_that_is_named(complete: Complete) -> None:
-    assert complete("fategen bundle save --image r") == ["roll"]
-    assert complete("fategen bundle save third-party --image ") == ["mysql", "redis"]
-    assert {"mysql", "base-image"} <= set(complete("fategen bundle save all --image "))
+@pytest.mark.parametrize(
+    ("line", "offered", "not_offered"),
+    [
+        *((f"{command} ", {"egg", "base-image", "all"}, set()) for command in ("bake", "images")),
+        *((f"{command} egg ", {"all"}, {"egg"}) for command in ("bake", "images")),  # it is on the line
+        ("bundle save all --image ", {"mysql", "base-image"}, {"all"}),
+        ("explain ", {"roll", "base-image", "mysql"}, {"all"}),
+        ("override ", {"roll", "base-image"}, {"all", "mysql"}),  # it has no template
+    ],
+)
+def test_what_a_command_takes_and_has_not_yet(
+    complete: Complete, line: str, offered: set[str], not_offered: set[str]
+) -> None:
+    found = set(complete(f"fategen {line}"))
+    assert offered <= found and not not_offered & found
 
 
 def test_a_bundle_of_groups_that_a_platform_has_not(complete: Complete, project_dir: Path) -> None:
@@ -57,13 +75,6 @@ def test_a_bundle_of_groups_that_a_platform_has_not(complete: Complete, project_
         env.write("PLATFORMS=linux/arm64\n")
     found = complete("fategen bundle save all --image ")
     assert "roll" in found and "mysql" in found and "base-image" not in found
-
-
-@pytest.mark.parametrize("command", ["explain", "override"])
-def test_images_without_groups(complete: Complete, command: str) -> None:
-    found = complete(f"fategen {command} ")
-    assert {"roll", "base-image"} <= set(found) and "all" not in found
-    assert ("mysql" in found) == (command != "override"), "it has no template"
 
 
 def test_images_of_a_catalogue_of_the_project_s_own(complete: Complete, project_dir: Path) -> None:
@@ -85,11 +96,6 @@ def test_outside_of_a_project_nothing_is_offered_or_said_without_the_directory_o
 def test_nothing_is_offered_or_said_where_env_is_broken(complete: Complete, project_dir: Path, env: bytes) -> None:
     (project_dir / ".env").write_bytes(env)
     assert complete("fategen bake ") == []
-
-
-def test_commands_and_options(complete: Complete) -> None:
-    assert complete("fategen b") == ["bake", "bundle"]
-    assert complete("fategen bake --lo") == ["--load"]
 
 
 def test_zsh_and_fish_show_what_an_image_is_for(complete: Complete) -> None:

@@ -36,22 +36,24 @@ def config(name: str) -> bytes:
 IDS = [sha256(config(name)) for name in "ab"]
 
 
-def since_25(tars: Mapping[str, bytes] | None = None) -> dict[str, bytes | str]:
+Files = dict[str, bytes | str]
+
+
+def since_25() -> Files:
     entries = [
         {"Config": blob(sha256(config(n))), "RepoTags": None, "Layers": [blob(d) for d in DIFF_IDS[n]]} for n in "ab"
     ]
-    blobs = {sha256(BASE): BASE, **{sha256(layer): layer for layer in OWN.values()}} | dict(tars or {})
-    blobs |= {sha256(config(name)): config(name) for name in "ab"}
+    blobs = [BASE, *OWN.values(), *map(config, "ab")]
     return {
-        **{blob(digest): data for digest, data in sorted(blobs.items())},
+        **{blob(sha256(data)): data for data in sorted(blobs, key=sha256)},
         "index.json": b"{}",
         "manifest.json": json.dumps(entries).encode(),
         "oci-layout": b"{}",
     }
 
 
-def before_25() -> dict[str, bytes | str]:
-    files: dict[str, bytes | str] = {}
+def before_25() -> Files:
+    files: Files = {}
     entries = []
     for name in "ab":
         files[f"{sha256(config(name))[7:]}.json"] = config(name)
@@ -82,12 +84,12 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def compress(files: Mapping[str, bytes | str], store: BlobStore) -> dict[str, Descriptor]:
+def compress(files: Files, store: BlobStore) -> dict[str, Descriptor]:
     return compress_layers(io.BytesIO(tar(files)), IDS, store)
 
 
 @each_stream
-def test_images_are_found_and_their_layers_compressed_once(files: dict[str, bytes | str], store: Store) -> None:
+def test_images_are_found_and_their_layers_compressed_once(files: Files, store: Store) -> None:
     images = compress(files, store)
     for name, identity in zip("ab", IDS, strict=True):
         manifest = json.loads((store.blobs / images[identity].digest[7:]).read_bytes())
@@ -109,7 +111,7 @@ def test_an_attestation_of_any_size_is_no_layer(store: Store) -> None:
 
 
 @each_stream
-def test_a_cut_stream_is_never_taken_for_a_whole_one(files: dict[str, bytes | str], store: Store) -> None:
+def test_a_cut_stream_is_never_taken_for_a_whole_one(files: Files, store: Store) -> None:
     data = tar(files)
     needed = data.rindex(json.dumps("Layers").encode())
     for length in range(0, needed, 211):
@@ -147,11 +149,10 @@ def test_of_a_stream_that_ends_in_the_middle_docker_says_why(problem: str, words
 
 
 def test_a_layer_that_is_missing_or_has_other_content_than_its_name_says_is_refused_known_or_not(store: Store) -> None:
-    false = since_25({sha256(BASE): tar({"etc/base": b"other\n"})})
+    false, missing = {**since_25(), blob(sha256(BASE)): tar({"etc/base": b"other\n"})}, since_25()
     with pytest.raises(Malformed, match="do not match the diff IDs in its config"):
         compress(false, store)
     compress(since_25(), store)
-    missing = since_25()
     del missing[blob(sha256(BASE))]
     for files in (false, missing):
         with pytest.raises(Malformed, match="do not match the diff IDs in its config"):
@@ -159,7 +160,7 @@ def test_a_layer_that_is_missing_or_has_other_content_than_its_name_says_is_refu
 
 
 @each_stream
-def test_a_config_that_is_another_than_its_name_says_is_refused(files: dict[str, bytes | str], store: Store) -> None:
+def test_a_config_that_is_another_than_its_name_says_is_refused(files: Files, store: Store) -> None:
     [name] = {blob(IDS[0]), f"{IDS[0][7:]}.json"} & files.keys()
     with pytest.raises(Malformed, match=f"{IDS[0]} does not match its digest"):
         compress({**files, name: config("a")[:-1] + b', "author": "another"}'}, store)
@@ -167,8 +168,8 @@ def test_a_config_that_is_another_than_its_name_says_is_refused(files: dict[str,
 
 def test_a_layer_that_was_compressed_before_is_not_written_again(store: Store, tmp_path: Path) -> None:
     compress(since_25(), store)
-    layers = [layer for content in (BASE, *OWN.values()) if (layer := store.compressed(sha256(content)))]
-    before = {path: path.stat().st_ino for layer in layers if (path := store.blobs / layer.digest[7:])}
+    layers = [store.compressed(sha256(content)) for content in (BASE, *OWN.values())]
+    before = {path: path.stat().st_ino for layer in layers if layer and (path := store.blobs / layer.digest[7:])}
     compress(since_25(), Store(tmp_path))
     assert len(before) == 3 and {path: path.stat().st_ino for path in before} == before
 
@@ -178,30 +179,25 @@ def test_a_damaged_cache_costs_time_and_nothing_else(harm: str, store: Store, tm
     compress(since_25(), store)
     layer = store.compressed(sha256(BASE))
     assert layer is not None
-    path = store.blobs / layer.digest[7:]
+    path, cached = store.blobs / layer.digest[7:], store.cache / sha256(BASE)[7:]
     before = path.read_bytes()
-    match harm:
-        case "cache gone":
-            (store.cache / sha256(BASE)[7:]).unlink()
-        case "cache broken":
-            (store.cache / sha256(BASE)[7:]).write_text("sha256:../x 1")
-        case "blob gone":
-            path.unlink()
-        case _:
-            path.write_bytes(before[:-1])
+    if harm == "cache broken":
+        cached.write_text("sha256:../x 1")
+    elif harm == "blob cut":
+        path.write_bytes(before[:-1])
+    else:
+        (cached if harm == "cache gone" else path).unlink()
     again = Store(tmp_path)
     assert again.compressed(sha256(BASE)) is None
     assert set(compress(since_25(), again)) == set(IDS)
     assert (again.compressed(sha256(BASE)), path.read_bytes()) == (layer, before)
 
 
-def test_a_disk_that_fails_is_an_engine_error_and_leaves_no_half_blob(tmp_path: Path) -> None:
-    (tmp_path / "blobs").mkdir()
-    store = BlobStore(tmp_path / "blobs", tmp_path / "cache")
-    (tmp_path / "cache").rmdir()
+def test_a_disk_that_fails_is_an_engine_error_and_leaves_no_half_blob(store: Store) -> None:
+    store.cache.rmdir()
     with pytest.raises(EngineError, match="cannot be written"):
         compress(since_25(), store)
-    assert not list((tmp_path / "blobs").glob(".*"))
+    assert not list(store.blobs.glob(".*"))
 
 
 @pytest.fixture
