@@ -16,8 +16,6 @@ from typing import IO, BinaryIO, cast
 
 from generator.errors import EngineError
 
-FREE_SPACE = "free some space there, then run the same command again"
-
 
 @contextlib.contextmanager
 def temporary_file(directory: Path, prefix: str = ".", mode: int = 0o644) -> Iterator[IO[bytes]]:
@@ -81,7 +79,7 @@ def lock(path: Path, when_busy: Callable[[], object] = lambda: None) -> Iterator
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path, hint: str = FREE_SPACE) -> Iterator[None]:
+def disk_errors(path: Path, hint: str = "free some space there, then run the same command again") -> Iterator[None]:
     """Turn an OSError of the block into an EngineError that names ``path``, a file or a directory.
 
     ``hint`` is for a disk that is full, or fails.

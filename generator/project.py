@@ -27,10 +27,6 @@ class Project:
         return self.root / ".env"
 
     @property
-    def env_local(self) -> Path:
-        return self.root / ".env.local"
-
-    @property
     def state(self) -> Path:
         """Logs, OCI layouts and caches of the last runs; git ignores it (it has a .gitignore)."""
         return self.root / STATE

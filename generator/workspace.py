@@ -13,7 +13,7 @@ from pathlib import Path
 
 from generator.catalogue.line import Family, Line, line_name, parse_family, parse_line, read_root
 from generator.config import values
-from generator.config.env import parse_settings, value_of
+from generator.config.env import LOCAL, parse_settings, value_of
 from generator.config.settings import Settings
 from generator.errors import DriftError, InputError, Problem
 from generator.files import disk_errors, write_atomically
@@ -24,7 +24,7 @@ from generator.render.tree import BAKE_FILE, Change, compare, write
 
 STARTER = "examples/three-images"
 """The project that a family of one's own begins as."""
-IGNORED = (".env.local", ".fategen/", "*.{family}.tar", "*.{family}.tar.*", "fategen-load.*")
+IGNORED = (LOCAL, ".fategen/", "*.{family}.tar", "*.{family}.tar.*", "fategen-load.*")
 """What git ignores of a project: passwords, caches and logs, bundles."""
 
 
@@ -90,8 +90,8 @@ def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] =
         raise InputError(lacking, hint="write it, or name another one in template: of the catalogue")
     read: dict[str, Path] = {}
     tree = render(plan, project.search_path("templates"), read)
-    if os.path.lexists(project.env_local):
-        private, warnings = parse(local_text=read_text(project.env_local))
+    if os.path.lexists(project.root / LOCAL):
+        private, warnings = parse(local_text=read_text(project.root / LOCAL))
         plan = make_plan(private, line)
     used = {image.name: image.template if image.kind != "third-party" else "" for image in line.images}
     unused = (*never_read(project, read, used), *never_used(read, line.images))

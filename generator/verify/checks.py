@@ -11,7 +11,7 @@ from functools import cache
 
 from generator.catalogue.contract import Contract, File
 from generator.text import human
-from generator.verify.layers import Content, Entry
+from generator.verify.layers import MACHINES, Content, Entry
 from generator.verify.results import Result
 
 SHOWN = 3
@@ -22,17 +22,6 @@ _INTERPRETER = re.compile(r"(?:/usr)?/lib[^/]*/ld(?:-linux|-musl|64\.so)[^/]*")
 """What the kernel starts a dynamically linked program with: of glibc, of musl, of glibc on ppc64le and s390x."""
 _EMULATOR = re.compile(r".*/qemu-[^/]+-static")
 """What some arm images carry so that another machine can start them: for that machine on purpose."""
-_PROGRAMS = {
-    "386": "32-bit LSB machine 3",
-    "ppc64le": "64-bit LSB machine 21",
-    "s390x": "64-bit MSB machine 22",
-    "arm": "32-bit LSB machine 40",
-    "amd64": "64-bit LSB machine 62",
-    "arm64": "64-bit LSB machine 183",
-    "riscv64": "64-bit LSB machine 243",
-}
-"""Architecture of a Docker platform -> what ``elf_of`` says of its programs; arm/v7 and amd64/v3 have the same."""
-_ARCHITECTURES = {elf: architecture for architecture, elf in _PROGRAMS.items()}
 _WILD = re.compile(r"\*\*/|\*\*|\*|\?")
 
 
@@ -149,15 +138,15 @@ def _binaries(image: str, contract: Contract, platform: str, content: Content) -
     A second interpreter beside the platform's own is for 32-bit programs, which the platform runs as well.
     """
     system, _, architecture = platform.partition("/")
-    elf = _PROGRAMS.get(architecture.partition("/")[0], "") if system == "linux" else ""
+    elf = architecture.partition("/")[0]
     programs, interpreters = _programs(content), _interpreters(content)
-    if not contract.where or not elf or not (programs or interpreters):
+    if not contract.where or system != "linux" or elf not in MACHINES.values() or not (programs or interpreters):
         return
     wrong = {path: other for path, other in programs.items() if other != elf and not _EMULATOR.fullmatch(path)}
     if elf not in interpreters.values():
         wrong |= interpreters
     expected = f"ELF for {architecture}"
-    shown = [f"{path} ({_ARCHITECTURES.get(other, other)})" for path, other in wrong.items()]
+    shown = [f"{path} ({other})" for path, other in wrong.items()]
     hint = (
         f"most likely a base image has no {platform}, and BuildKit used its only platform instead: "
         f"fategen images {image} --external lists the names and the key of each (<NAME>_IMAGE or BASE_REGISTRY), "

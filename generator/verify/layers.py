@@ -33,6 +33,16 @@ MOST_IMPLIED = 64 << 20
 """Bytes of memory, about, for the directories of an image that its layers leave out."""
 HEAD = 20
 """bytes of an ELF file's e_ident, e_type and e_machine"""
+MACHINES = {
+    "32-bit LSB machine 3": "386",
+    "64-bit LSB machine 21": "ppc64le",
+    "64-bit MSB machine 22": "s390x",
+    "32-bit LSB machine 40": "arm",
+    "64-bit LSB machine 62": "amd64",
+    "64-bit LSB machine 183": "arm64",
+    "64-bit LSB machine 243": "riscv64",
+}
+"""ELF machine -> architecture of a Docker platform; arm/v7 and amd64/v3 have the same."""
 LINKS = 40
 """Links that are followed in one path, as Linux does (path_resolution(7))."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
@@ -320,11 +330,13 @@ def _read_entry(tar: _Tar, block: bytes, extra: Mapping[str, str], entries: Mapp
 
 
 def elf_of(head: bytes) -> str:
-    """What a file that begins with these bytes is (System V gABI, "ELF Header"): ``64-bit LSB machine 62``, or ""."""
+    """The architecture of a program that begins with these bytes (System V gABI, "ELF Header"): ``amd64``, or of an
+    unknown one ``64-bit LSB machine 8``; "" for no program."""
     if len(head) < HEAD or not head.startswith(b"\x7fELF") or head[4] not in (1, 2) or head[5] not in (1, 2):
         return ""
     machine = int.from_bytes(head[18:20], "little" if head[5] == 1 else "big")
-    return f"{32 * head[4]}-bit {'LSB' if head[5] == 1 else 'MSB'} machine {machine}"
+    found = f"{32 * head[4]}-bit {'LSB' if head[5] == 1 else 'MSB'} machine {machine}"
+    return MACHINES.get(found, found)
 
 
 def _parse_pax(content: bytes) -> dict[str, str]:
