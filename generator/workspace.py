@@ -67,10 +67,7 @@ class Workspace:
                 hint += f"; to keep an edit of {edited.dockerfile}, make it in its template: {place}"
             if all(change.kind == "missing" for change in changes):
                 hint = "fategen render writes them"
-            raise DriftError(
-                f"{count} out of date with .env, the catalogue and the templates{listed}",
-                hint=hint,
-            )
+            raise DriftError(f"{count} out of date with .env, the catalogue and the templates{listed}", hint=hint)
 
 
 def load(project: Project, *, sets: Sequence[str] = (), sources: Sequence[str] = (), strict: bool = False) -> Workspace:

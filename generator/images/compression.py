@@ -9,6 +9,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from typing import IO, Any, Literal
 
@@ -49,12 +50,12 @@ def unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield head
         yield from pieces
         return
-    new: Callable[[], Any] = lambda: zlib.decompressobj(wbits=31)  # noqa: E731
+    new: Callable[[], Any] = partial(zlib.decompressobj, wbits=31)
     errors: tuple[type[Exception], ...] = (zlib.error,)
     if kind == "zstd":
         zstd = zstd_module()
         options = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
-        new, errors = (lambda: zstd.ZstdDecompressor(options=options)), (zstd.ZstdError, EOFError)
+        new, errors = partial(zstd.ZstdDecompressor, options=options), (zstd.ZstdError, EOFError)
     stream = new()
     for data in chain([head], pieces):
         more = False

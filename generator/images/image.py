@@ -220,10 +220,8 @@ def resolve(
 
 def contents(source: BlobSource, top: Descriptor, label: str) -> Contents:
     """What is below ``top``. Raises InputError or BundleError as ``resolve`` does."""
-    if top.media_type not in INDEX_TYPES:
-        children: tuple[IndexEntry, ...] = (IndexEntry(top, "", False, ()),)
-    else:
-        children = index_children(source, top, label)
+    alone = (IndexEntry(top, "", False, ()),)
+    children = index_children(source, top, label) if top.media_type in INDEX_TYPES else alone
     platform_images, blobs = [], []
     for child in children:
         if child.attestation:

@@ -89,14 +89,12 @@ def fields(
 
 
 def items(value: object, where: str) -> list[object]:
-    """``value`` as a list."""
     if not isinstance(value, list):
         raise Malformed(f"{where} is not a list")
     return value
 
 
 def text(value: object, where: str) -> str:
-    """``value`` as a string."""
     if not isinstance(value, str):
         raise Malformed(f"{where} is not a string")
     return value

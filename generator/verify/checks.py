@@ -11,7 +11,7 @@ from functools import cache
 
 from generator.catalogue.contract import Contract, File
 from generator.text import human
-from generator.verify.layers import MACHINES, Content, Entry
+from generator.verify.layers import MACHINES, Content
 from generator.verify.results import Result
 
 SHOWN = 3
@@ -172,8 +172,7 @@ def _programs(content: Content) -> dict[str, str]:
 def _interpreters(content: Content) -> dict[str, str]:
     """Path -> ELF: commonly a link to a file that has its version in its name."""
     paths = sorted(path for path in content.files if "/ld" in path and _INTERPRETER.fullmatch(path))
-    entries: list[tuple[str, Entry | None]] = [(path, content.find(path)) for path in paths]
-    return {path: entry.elf for path, entry in entries if entry is not None and entry.elf}
+    return {path: entry.elf for path in paths if (entry := content.find(path)) and entry.elf}
 
 
 def _some(paths: Sequence[str], none: str) -> str:

@@ -199,11 +199,7 @@ def from_layouts(targets: Sequence[Target], sources: Sequence[SourceImage], dire
     stored = [
         _Stored(r.image, partial(read_pieces, r.source, what=f"{r.image.label}: blob"), r.source.hint) for r in images
     ]
-    return Origin(
-        tuple(layouts),
-        partial(_read_stored, stored),
-        partial(_loaded, layouts, directory),
-    )
+    return Origin(tuple(layouts), partial(_read_stored, stored), partial(_loaded, layouts, directory))
 
 
 @contextlib.contextmanager
@@ -304,10 +300,7 @@ def _of_targets(targets: Iterable[Target], images: Iterable[Image]) -> dict[str,
 def tags_in(file: Path, plan: Plan) -> tuple[str, ...]:
     """``TAG=…``, ``BASE_TAG=…`` with which the images of that kind have the tags in a bundle, if these are others."""
     images, changes = _of_targets(plan.targets, inspect(file).index.images), []
-    for key, kind, planned in (
-        ("TAG", "component", plan.settings.tag),
-        ("BASE_TAG", "base", plan.settings.base_tag),
-    ):
+    for key, kind, planned in (("TAG", "component", plan.settings.tag), ("BASE_TAG", "base", plan.settings.base_tag)):
         named = [
             (t, name) for t in plan.targets if t.kind == kind and t.name in images for name in images[t.name].references
         ]

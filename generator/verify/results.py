@@ -33,7 +33,6 @@ class Result:
 
 
 def failures(results: Iterable[Result]) -> tuple[Result, ...]:
-    """The failed results, in their order."""
     return tuple(result for result in results if not result.ok)
 
 
@@ -104,11 +103,7 @@ def _elapsed(results: Iterable[Result]) -> float:
 
 
 def _counts(results: Sequence[Result]) -> dict[str, str]:
-    return {
-        "tests": str(len(results)),
-        "failures": str(len(failures(results))),
-        "time": f"{_elapsed(results):.3f}",
-    }
+    return {"tests": str(len(results)), "failures": str(len(failures(results))), "time": f"{_elapsed(results):.3f}"}
 
 
 def _xml(text: str) -> str:

@@ -20,7 +20,6 @@ from generator.errors import BundleError, EngineError, InputError
 from generator.images.layout import SourceImage
 from tests.bundle.conftest import Made
 from tests.bundle.layouts import BASE, GZIP, TAR, Layout, image, multi
-from tests.images.test_layout import broken
 
 AMD = "linux/amd64"
 
@@ -83,7 +82,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         save(
             [
-                SourceImage(("fgtest/a:1.0",), broken(tmp_path / "a", "encrypted"), (AMD,)),
+                image(tmp_path, "a", media_type=f"{GZIP}+encrypted"),
                 SourceImage(("fgtest/m:1.0",), multi(tmp_path / "m", "m"), ("linux/s390x",)),
                 SourceImage(("fgtest/n:1.0",), tmp_path / "nowhere", (AMD,)),
             ],
