@@ -54,17 +54,15 @@ def test_an_error_that_stderr_does_not_take_keeps_its_exit_code(
     assert code == 4
 
 
-def test_binary_data_for_a_closed_stdout_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", None)
-    with pytest.raises(InputError, match="standard output: is closed"):
-        stdio.stdout_bytes()
-
-
-def test_a_stdout_that_was_closed_from_the_start_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stdout_that_was_closed_from_the_start_takes_everything_but_binary_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     stdio.escape()
     stdio.flush()
     stdio.give_up()
+    with pytest.raises(InputError, match="standard output: is closed"):
+        stdio.stdout_bytes()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
