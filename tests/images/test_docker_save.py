@@ -39,33 +39,23 @@ IDS = [sha256(config(name)) for name in "ab"]
 Files = dict[str, bytes | str]
 
 
-def since_25() -> Files:
-    entries = [
-        {"Config": blob(sha256(config(n))), "RepoTags": None, "Layers": [blob(d) for d in DIFF_IDS[n]]} for n in "ab"
-    ]
-    blobs = [BASE, *OWN.values(), *map(config, "ab")]
-    return {
-        **{blob(sha256(data)): data for data in sorted(blobs, key=sha256)},
-        "index.json": b"{}",
-        "manifest.json": json.dumps(entries).encode(),
-        "oci-layout": b"{}",
-    }
-
-
-def before_25() -> Files:
-    files: Files = {}
+def stream(since_25: bool) -> Files:
+    """What ``docker save`` of a graphdriver writes of the images a and b, which share their lowest layer."""
+    files: Files = {"index.json": b"{}", "oci-layout": b"{}"} if since_25 else {"repositories": b"{}"}
     entries = []
     for name in "ab":
-        files[f"{sha256(config(name))[7:]}.json"] = config(name)
-        files |= {f"{name}1/VERSION": b"1.0", f"{name}1/json": b"{}"}
-        files[f"{name}1/layer.tar"] = BASE if name == "a" else "../a1/layer.tar"
-        files[f"{name}2/layer.tar"] = OWN[name]
-        paths = [f"{name}1/layer.tar", f"{name}2/layer.tar"]
-        entries.append({"Config": f"{sha256(config(name))[7:]}.json", "RepoTags": [f"x/{name}:1"], "Layers": paths})
-    return {**files, "manifest.json": json.dumps(entries).encode(), "repositories": b"{}"}
+        digest, layers = sha256(config(name)), [BASE, OWN[name]]
+        own = blob(digest) if since_25 else f"{digest[7:]}.json"
+        paths = [*map(blob, DIFF_IDS[name])] if since_25 else [f"{name}{number}/layer.tar" for number in (1, 2)]
+        files |= {own: config(name), **dict(zip(paths, layers, strict=True))}
+        entries.append({"Config": own, "RepoTags": None, "Layers": paths})
+    if not since_25:
+        files |= {"a1/VERSION": b"1.0", "a1/json": b"{}", "b1/layer.tar": "../a1/layer.tar"}
+    return dict(sorted({**files, "manifest.json": json.dumps(entries).encode()}.items()))
 
 
-STREAMS = {"since 25": since_25(), "before 25": before_25()}
+SINCE_25 = stream(True)
+STREAMS = {"since 25": SINCE_25, "before 25": stream(False)}
 each_stream = pytest.mark.parametrize("files", STREAMS.values(), ids=list(STREAMS))
 
 
@@ -106,7 +96,7 @@ def test_images_are_found_and_their_layers_compressed_once(files: Files, store: 
 
 def test_an_attestation_of_any_size_is_no_layer(store: Store) -> None:
     statement = b'{"_type": "https://in-toto.io/Statement/v0.1", "x": "%s"}' % (b"x" * MAX_METADATA_SIZE)
-    images = compress({**since_25(), blob(sha256(statement)): statement}, store)
+    images = compress({**SINCE_25, blob(sha256(statement)): statement}, store)
     assert len(images) == 2 and len(store.names()) == 2 * 2 + 3
 
 
@@ -142,17 +132,17 @@ class Saving(Docker):
     ],
 )
 def test_of_a_stream_that_ends_in_the_middle_docker_says_why(problem: str, words: str, store: Store) -> None:
-    engine = Saving(stream=tar(since_25())[:2000], problem=problem)
+    engine = Saving(stream=tar(SINCE_25)[:2000], problem=problem)
     with pytest.raises(EngineError, match=f"^{words}") as refused:
         read_saves(engine, [IDS], lambda ids, stream: compress_layers(stream, ids, store))
     assert refused.value.hint == AGAIN
 
 
 def test_a_layer_that_is_missing_or_has_other_content_than_its_name_says_is_refused_known_or_not(store: Store) -> None:
-    false, missing = {**since_25(), blob(sha256(BASE)): tar({"etc/base": b"other\n"})}, since_25()
+    false, missing = {**SINCE_25, blob(sha256(BASE)): tar({"etc/base": b"other\n"})}, dict(SINCE_25)
     with pytest.raises(Malformed, match="do not match the diff IDs in its config"):
         compress(false, store)
-    compress(since_25(), store)
+    compress(SINCE_25, store)
     del missing[blob(sha256(BASE))]
     for files in (false, missing):
         with pytest.raises(Malformed, match="do not match the diff IDs in its config"):
@@ -167,16 +157,16 @@ def test_a_config_that_is_another_than_its_name_says_is_refused(files: Files, st
 
 
 def test_a_layer_that_was_compressed_before_is_not_written_again(store: Store, tmp_path: Path) -> None:
-    compress(since_25(), store)
+    compress(SINCE_25, store)
     layers = [store.compressed(sha256(content)) for content in (BASE, *OWN.values())]
     before = {path: path.stat().st_ino for layer in layers if layer and (path := store.blobs / layer.digest[7:])}
-    compress(since_25(), Store(tmp_path))
+    compress(SINCE_25, Store(tmp_path))
     assert len(before) == 3 and {path: path.stat().st_ino for path in before} == before
 
 
 @pytest.mark.parametrize("harm", ["cache gone", "cache broken", "blob gone", "blob cut"])
 def test_a_damaged_cache_costs_time_and_nothing_else(harm: str, store: Store, tmp_path: Path) -> None:
-    compress(since_25(), store)
+    compress(SINCE_25, store)
     layer = store.compressed(sha256(BASE))
     assert layer is not None
     path, cached = store.blobs / layer.digest[7:], store.cache / sha256(BASE)[7:]
@@ -189,14 +179,14 @@ def test_a_damaged_cache_costs_time_and_nothing_else(harm: str, store: Store, tm
         (cached if harm == "cache gone" else path).unlink()
     again = Store(tmp_path)
     assert again.compressed(sha256(BASE)) is None
-    assert set(compress(since_25(), again)) == set(IDS)
+    assert set(compress(SINCE_25, again)) == set(IDS)
     assert (again.compressed(sha256(BASE)), path.read_bytes()) == (layer, before)
 
 
 def test_a_disk_that_fails_is_an_engine_error_and_leaves_no_half_blob(store: Store) -> None:
     store.cache.rmdir()
     with pytest.raises(EngineError, match="cannot be written"):
-        compress(since_25(), store)
+        compress(SINCE_25, store)
     assert not list(store.blobs.glob(".*"))
 
 
