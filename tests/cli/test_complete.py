@@ -77,12 +77,6 @@ def test_a_bundle_of_groups_that_a_platform_has_not(complete: Complete, project_
     assert "roll" in found and "mysql" in found and "base-image" not in found
 
 
-def test_images_of_a_catalogue_of_the_project_s_own(complete: Complete, project_dir: Path) -> None:
-    head = 'line: "1.3"\nreleases: {1.3.0: {}}\nsources: {}\nbases: {jre: {image: "jre:8"}}\n'
-    put(project_dir, "catalogue/1.3.yaml", f"{head}images: {{my-tools: {{kind: component, from: jre}}}}\n")
-    assert complete("fategen bake my") == ["my-tools"]
-
-
 def test_outside_of_a_project_nothing_is_offered_or_said_without_the_directory_of_one(
     complete: Complete, project_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -103,6 +97,10 @@ def test_zsh_and_fish_show_what_an_image_is_for(complete: Complete) -> None:
     assert "roll" in complete("fategen bake ro", shell="fish")[0]
 
 
-def test_no_template_is_read_while_the_shell_waits(complete: Complete, project_dir: Path) -> None:
+def test_images_of_a_catalogue_of_the_project_s_own_and_no_template_is_read_while_the_shell_waits(
+    complete: Complete, project_dir: Path
+) -> None:
+    head = 'line: "1.3"\nreleases: {1.3.0: {}}\nsources: {}\nbases: {jre: {image: "jre:8"}}\n'
+    put(project_dir, "catalogue/1.3.yaml", f"{head}images: {{my-tools: {{kind: component, from: jre}}}}\n")
     put(project_dir, "templates/docker-bake.hcl.j2", "{{ broken")
-    assert complete("fategen bake ro") == ["roll"]
+    assert complete("fategen bake my") == ["my-tools"]
