@@ -71,8 +71,7 @@ def test_what_a_command_takes_and_has_not_yet(
 
 
 def test_a_bundle_of_groups_that_a_platform_has_not(complete: Complete, project_dir: Path) -> None:
-    with (project_dir / ".env").open("a", encoding="utf-8") as env:
-        env.write("PLATFORMS=linux/arm64\n")
+    put(project_dir, ".env", "PREFIX=a\nBASE_TAG=1\nTAG=1\nPLATFORMS=linux/arm64\n")
     found = complete("fategen bundle save all --image ")
     assert "roll" in found and "mysql" in found and "base-image" not in found
 
