@@ -68,33 +68,34 @@ def rewritten(layout: Layout, manifest: Json, before: bytes, after: bytes) -> Js
     return manifest
 
 
-# what index.json names, for a layout that has this manifest, whose platform is amd64
-LIES: dict[str, Callable[[Layout, Json], Json]] = {
-    "missing": lambda _, m: {**m, "digest": sha256(b"no blob")},
-    "other spelling": lambda layout, m: rewritten(layout, m, b": ", b" :"),
-    "changed": lambda layout, m: rewritten(layout, m, b"schemaVersion", b"version"),
-    "upper case": lambda _, m: {**m, "digest": str(m["digest"]).upper().replace("SHA256", "sha256")},
-    "traversal": lambda _, m: {**m, "digest": "sha256:../../../../etc/passwd"},
-    "media type": lambda _, m: {**m, "mediaType": "application/vnd.oci.artifact.manifest.v1+json"},
-    "called an index": lambda _, m: {**m, "mediaType": INDEX},
-    "size": lambda _, m: {**m, "size": 10},
-    "negative size": lambda _, m: {**m, "size": -1},
-    "huge": lambda _, m: {**m, "size": 1 << 40},
-    "both": lambda layout, m: layout.put(
-        json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "manifests": [], "config": m, "layers": []}).encode(),
-        MANIFEST,
-    ),
-    "foreign layer": lambda layout, _: layout.manifest(
-        [({**layout.layer(BASE)[0], "urls": ["https://example.com/layer"]}, sha256(b""))]
-    ),
-    "another platform": lambda layout, _: index(layout, (layout.manifest([layout.layer(BASE)], ARM), AMD)),
-    "twice": lambda layout, m: index(layout, (m, AMD), (layout.manifest([layout.layer({"x": b"x"})]), AMD)),
-    "diff ids": lambda layout, _: layout.manifest([layout.layer(BASE)], diff_ids=[sha256(b"")] * 2),
-}
-DOCUMENTS: dict[str, Callable[[str], str]] = {
-    "duplicate key": lambda text: text.replace("{", '{"manifests":[],', 1),
-    "deep": lambda _: "[" * 100_000,
-    "number": lambda _: "9" * 100_000,
+# what index.json names, for a layout that has this manifest for amd64, and what is said of it
+LIES: dict[str, tuple[str, Callable[[Layout, Json], Json]]] = {
+    "missing": ("cannot be read: No such file", lambda _, m: {**m, "digest": sha256(b"no blob")}),
+    "other spelling": ("does not match its digest", lambda layout, m: rewritten(layout, m, b": ", b" :")),
+    "changed": ("does not have the", lambda layout, m: rewritten(layout, m, b"schemaVersion", b"version")),
+    "upper case": ("is not a sha256 digest in lower case",
+                   lambda _, m: {**m, "digest": str(m["digest"]).upper().replace("SHA256", "sha256")}),
+    "traversal": ("is not a sha256 digest in lower case", lambda _, m: {**m, "digest": "sha256:../../../etc/passwd"}),
+    "media type": ("not an image", lambda _, m: {**m, "mediaType": "application/vnd.oci.artifact.manifest.v1+json"}),
+    "called an index": ("its media type is", lambda _, m: {**m, "mediaType": INDEX}),
+    "size": ("does not have the 10 bytes", lambda _, m: {**m, "size": 10}),
+    "negative size": ("is not a number of bytes", lambda _, m: {**m, "size": -1}),
+    "huge": ("the limit is", lambda _, m: {**m, "size": 1 << 40}),
+    "both": ("it is a manifest and an index at once", lambda layout, _: layout.put(json.dumps(
+        {"schemaVersion": 2, "mediaType": MANIFEST, "manifests": [], "config": {}, "layers": []}).encode(), MANIFEST)),
+    "foreign layer": ("points to content outside", lambda layout, _: layout.manifest(
+        [({**layout.layer(BASE)[0], "urls": ["https://example.com/layer"]}, sha256(b""))])),
+    "another platform": ("is for linux/amd64 in its index", lambda layout, _: index(
+        layout, (layout.manifest([layout.layer(BASE)], ARM), AMD))),
+    "twice": ("it names linux/amd64 twice", lambda layout, m: index(
+        layout, (m, AMD), (layout.manifest([layout.layer({"x": b"x"})]), AMD))),
+    "diff ids": ("has 1 layers, its config 2 diff ids", lambda layout, _: layout.manifest(
+        [layout.layer(BASE)], diff_ids=[sha256(b"")] * 2)),
+}  # fmt: skip
+DOCUMENTS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "duplicate key": ("duplicate key 'manifests'", lambda text: text.replace("{", '{"manifests":[],', 1)),
+    "deep": ("it is nested too deeply", lambda _: "[" * 100_000),
+    "number": ("a number is too long", lambda _: "9" * 100_000),
 }
 
 
@@ -102,10 +103,12 @@ DOCUMENTS: dict[str, Callable[[str], str]] = {
 def test_a_layout_that_lies(tmp_path: Path, case: str) -> None:
     layout = Layout(tmp_path)
     manifest = layout.manifest([layout.layer(BASE)])
-    layout.finish((LIES[case](layout, manifest) if case in LIES else manifest, "docker.io/fgtest/a:1.0"))
+    words, lie = LIES.get(case, ("", lambda _, m: m))
+    layout.finish((lie(layout, manifest), "docker.io/fgtest/a:1.0"))
     if case in DOCUMENTS:
-        (tmp_path / "index.json").write_text(DOCUMENTS[case]((tmp_path / "index.json").read_text()))
-    with pytest.raises(BundleError, match=r"^a: ") as error:
+        words, change = DOCUMENTS[case]
+        (tmp_path / "index.json").write_text(change((tmp_path / "index.json").read_text()))
+    with pytest.raises(BundleError, match=f"^a: .*{words}") as error:
         read(SourceImage(("fgtest/a:1.0",), tmp_path, (AMD,)))
     assert error.value.hint
 

@@ -53,7 +53,7 @@ def test_a_file_has_its_mode_owner_and_size() -> None:
     assert found == {"/usr/bin/su": Entry("file", 0o4755, 7, 70000, 5, "")}
 
 
-TWO, EMPTY = tar({"a": b"1" * 2000, "b": b"2"}), bytes(1024)
+TWO, LARGE, EMPTY = tar({"a": b"1" * 2000, "b": b"2"}), tar({"a": bytes(3 << 20)}), bytes(1024)
 SKIPPABLE = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"note"
 
 
@@ -64,11 +64,13 @@ SKIPPABLE = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"note"
         (gzip.compress(TWO[:700]) + gzip.compress(TWO[700:]), TWO, ["/a", "/b"]),
         (gzip.compress(TWO) + bytes(1000), TWO, ["/a", "/b"]),
         (SKIPPABLE + zstd(TWO[:700]) + zstd(TWO[700:]), TWO, ["/a", "/b"]),
+        *((pack(LARGE), LARGE, ["/a"]) for pack in (gzip.compress, zstd)),
         (EMPTY, EMPTY, []),
         (gzip.compress(EMPTY), EMPTY, []),
     ],
-    ids=["gzip of several members", "zeros behind gzip", "zstd of several frames", "empty", "empty in gzip"],
-)
+    ids=["gzip of several members", "zeros behind gzip", "zstd of several frames", "gzip of more than a piece",
+         "zstd of more than a piece", "empty", "empty in gzip"],
+)  # fmt: skip
 def test_a_layer_is_read_to_its_end_in_pieces_of_any_size(
     layer: bytes, content: bytes, names: list[str], step: int
 ) -> None:

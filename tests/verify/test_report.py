@@ -36,7 +36,7 @@ def test_checks_beside_each_other_take_no_longer_than_the_longest() -> None:
 
 def test_a_column_or_a_line_in_which_nothing_would_stand_is_left_out() -> None:
     assert report_table([GOOD]).splitlines()[0] == "IMAGE  PLATFORM     CHECKS  RESULT"
-    assert "next  " not in report_table([BAD])
+    assert "next  " not in report_table([BAD]) and "c.yaml:9\nboom" in report_junit([BAD])
 
 
 def test_json_has_every_field_of_every_result_in_ascii() -> None:
