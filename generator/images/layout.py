@@ -193,13 +193,6 @@ class BlobStore:
         with disk_errors(cache):
             cache.mkdir(exist_ok=True)
 
-    def put(self, data: bytes) -> str:
-        """Keep a small blob and return its digest."""
-        name = sha256(data)
-        with disk_errors(self._directory):
-            write_atomically(self._path(name), data, sync=False)
-        return name
-
     def copy(self, stream: Readable, blob: Descriptor) -> None:
         """Keep a blob as it is. Skips blobs already present; raises Malformed on a mismatch."""
         if not self._has(blob):
@@ -236,11 +229,16 @@ class BlobStore:
         manifest = {
             "schemaVersion": 2,
             "mediaType": types[0],
-            "config": Descriptor(self.put(config), len(config), types[1]).as_json(),
+            "config": self._put(config, types[1]).as_json(),
             "layers": [replace(layer, media_type=types[2]).as_json() for layer in layers],
         }
-        data = encode(manifest)
-        return Descriptor(self.put(data), len(data), types[0])
+        return self._put(encode(manifest), types[0])
+
+    def _put(self, data: bytes, media_type: str) -> Descriptor:
+        blob = Descriptor(sha256(data), len(data), media_type)
+        with disk_errors(self._directory):
+            write_atomically(self._path(blob.digest), data, sync=False)
+        return blob
 
     def _keep(self, file: IO[bytes], digest: str) -> None:
         file.flush()

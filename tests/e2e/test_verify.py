@@ -1,7 +1,7 @@
 """``fategen verify`` on the sample's images as they are built, and on images that misbehave when they are started.
 
 The broken images are built by one bake, one of each component, and verified in one run. Each is found by the check that
-is meant for it, with the line that asks for it, and passes the others. tests/verify/test_broken.py has what needs no
+is meant for it, with the line that asks for it, and passes the others. tests/verify/test_checks.py has what needs no
 start.
 """
 
