@@ -191,16 +191,12 @@ LINKED = {
 
 
 @pytest.mark.parametrize(
-    ("path", "found"),
-    [("/bin/su", FILE), ("/x/su", FILE), ("/app/a.jar", FILE),
-     *((f"{path}{below}", None) for path in ("/circle", "/dead") for below in ("", "/b"))],
+    ("path", "follow", "found"),
+    [("/bin/su", True, FILE), ("/x/su", True, FILE), ("/app/a.jar", True, FILE), ("/app/a.jar", False, link("a-1.jar")),
+     *((f"{path}{below}", True, None) for path in ("/circle", "/dead") for below in ("", "/b"))],
 )  # fmt: skip
-def test_a_path_is_found_through_links_unless_they_lead_nowhere(path: str, found: Entry | None) -> None:
-    assert Content(parse_settings(b"{}"), LINKED, 0).find(path) == found
-
-
-def test_a_link_at_the_end_is_not_followed_if_it_is_what_is_asked_for() -> None:
-    assert Content(parse_settings(b"{}"), LINKED, 0).find("/app/a.jar", follow=False) == link("a-1.jar")
+def test_a_path_is_found_through_links_unless_they_lead_nowhere(path: str, follow: bool, found: Entry | None) -> None:
+    assert Content(parse_settings(b"{}"), LINKED, 0).find(path, follow=follow) == found
 
 
 def test_settings_are_those_of_the_config_and_the_defaults_are_dockers() -> None:
