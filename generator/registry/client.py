@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from generator.config.reference import Reference
 from generator.docker.credentials import HUB, certificates, docker_config, find_login
@@ -27,8 +28,7 @@ from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_
 from generator.images.strictjson import Malformed
 from generator.images.strictjson import digest as checked_digest
 from generator.registry.http import ErrorKind, RegistryError, Response, is_insecure, join_url, origin
-from generator.registry.session import NOT_YET_VISIBLE, Access, Session, workers
-from generator.registry.transfer import UPLOAD_TIMEOUT, Content, Download, OpenUploads, Received, Upload
+from generator.registry.session import NOT_YET_VISIBLE, UPLOAD_TIMEOUT, Access, Session, workers
 
 ACCEPT = ", ".join(sorted(INDEX_TYPES | MANIFEST_TYPES))
 _NO_PROJECT = re.compile(r"project \S+ not found|repository .*does not exist|NAME_UNKNOWN", re.IGNORECASE)
@@ -60,15 +60,13 @@ class Registry(Session):
 
     def check_push(self, path: str) -> None:
         """Raises RegistryError if a push to this repository would be refused. Leaves nothing behind."""
-        path = self._path(path)
-        scope = f"repository:{path}:pull,push"
-        response = self.request("POST", f"/v2/{path}/blobs/uploads/", scope)
+        response = self.ask("POST", path, "blobs/uploads/", "pull,push")
         if 200 <= response.status < 300:
             # registries forget uploads by themselves; canceling one may need a right that pushing does not (Harbor)
             with contextlib.suppress(RegistryError):
                 location = join_url(response.url, response.headers.get("Location", ""))
                 if origin(location) == origin(response.url) and "/blobs/uploads/" in location:
-                    self.once("DELETE", location, self.authorization((scope,)))
+                    self.once("DELETE", location, self.authorization((self.scope(path, "pull,push"),)))
             return
         detail = self.error(response).detail
         kind: ErrorKind = "denied" if response.status in (401, 403, 405) else "unknown"
@@ -82,7 +80,7 @@ class Registry(Session):
         """The manifest with this tag or digest; RegistryError too if its digest is a different one."""
         if manifest := self._manifests.get((path, name)):
             return manifest
-        response = self._get(path, "manifests", name)
+        response = self._get(path, f"manifests/{name}", name)
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         manifest = RawManifest(sha256(response.data), media_type, response.data)
         self._manifests[path, manifest.digest] = manifest
@@ -102,9 +100,7 @@ class Registry(Session):
 
         Raises Malformed if it is damaged.
         """
-        response = self._ask("HEAD", path, "manifests", name)
-        if response.status != 200:
-            raise self.error(response)
+        response = self.expect(self._look("HEAD", path, f"manifests/{name}"), 200)
         if response.headers.get("Content-Type", "").partition(";")[0].strip() in INDEX_TYPES:
             return ""
         platforms = self.platforms(path, name)
@@ -112,13 +108,11 @@ class Registry(Session):
 
     def small_blob(self, path: str, digest: str) -> bytes:
         """A blob of at most 4 MiB (a config); RegistryError too if its digest is a different one."""
-        return self._get(path, "blobs", digest).data
+        return self._get(path, f"blobs/{digest}", digest).data
 
-    def _get(self, path: str, kind: str, name: str) -> Response:
+    def _get(self, path: str, what: str, name: str) -> Response:
         def get() -> Response:
-            response = self._ask("GET", path, kind, name)
-            if response.status != 200:
-                raise self.error(response)
+            response = self.expect(self._look("GET", path, what), 200)
             digest = sha256(response.data)
             said = response.headers.get("Docker-Content-Digest", "")
             expected = name if ":" in name else said if said.startswith("sha256:") else digest
@@ -131,8 +125,8 @@ class Registry(Session):
 
     def digest(self, path: str, tag: str) -> str:
         """The digest behind a tag, "" if there is no such tag; computed if the registry does not send it."""
-        response = self._ask("HEAD", path, "manifests", tag)
-        if not self._exists(response):
+        response = self.expect(self._look("HEAD", path, f"manifests/{tag}"), 200, 404)
+        if response.status == 404:
             return ""
         with contextlib.suppress(Malformed):
             return checked_digest(response.headers.get("Docker-Content-Digest"), "its digest")
@@ -140,52 +134,18 @@ class Registry(Session):
 
     def has_blob(self, path: str, digest: str) -> bool:
         """Whether the repository has this blob."""
-        return self._exists(self._ask("HEAD", path, "blobs", digest))
-
-    def fetch_blob(
-        self, path: str, digest: str, size: int, directory: Path, received: Received = lambda _: None
-    ) -> bool:
-        """Downloads a blob to ``directory/<hex>``; False if it was there already.
-
-        Raises RegistryError if the registry does not send it, or sends other bytes; EngineError if the disk fails.
-        What was received is kept for the next try, except bytes that are proven wrong.
-        """
-        return Download(self, self._path(path), digest, size, received).into(directory)
-
-    def push_blob(
-        self,
-        path: str,
-        digest: str,
-        size: int,
-        content: Content,
-        mount: str = "",
-        uploads: OpenUploads | None = None,
-    ) -> bool:
-        """Makes sure that the repository has this blob; whether it had to be sent.
-
-        Else it is there, or was mounted from the repository ``mount``. ``uploads`` are those that an earlier run began.
-        Raises RegistryError, and whatever ``content`` raises; then the registry has no new blob.
-        """
-        if self.has_blob(path, digest):
-            return False
-        return Upload(self, self._path(path), digest, size, content, uploads).run(mount and self._path(mount))
+        return self.expect(self._look("HEAD", path, f"blobs/{digest}"), 200, 404).status == 200
 
     def put_manifest(self, path: str, name: str, media_type: str, data: bytes) -> None:
         """Puts a manifest under a tag or its digest; RegistryError too if the registry reports another digest.
 
         Tries again while the registry does not see what was pushed just before.
         """
-        path = self._path(path)
-        address, scope = f"/v2/{path}/manifests/{name}", f"repository:{path}:pull,push"
-        headers = {"Content-Type": media_type}
-
-        def put() -> Response:
-            response = self.request("PUT", address, scope, body=data, headers=headers, timeout=UPLOAD_TIMEOUT)
-            if response.status != 201:
-                raise self.error(response)
-            return response
-
-        response = self.retried(put, lambda error: error.code in NOT_YET_VISIBLE)
+        options = {"body": data, "headers": {"Content-Type": media_type}, "timeout": UPLOAD_TIMEOUT}
+        response = self.retried(
+            lambda: self.expect(self.ask("PUT", path, f"manifests/{name}", "pull,push", **options), 201),
+            lambda error: error.code in NOT_YET_VISIBLE,
+        )
         digest = response.headers.get("Docker-Content-Digest", sha256(data))
         if digest != sha256(data):
             raise RegistryError("unknown", f"it accepted {sha256(data)} and reports it as {digest}")
@@ -196,8 +156,7 @@ class Registry(Session):
 
     def delete_tag(self, path: str, tag: str) -> bool:
         """Deletes a tag, not its manifest; False if the registry does not support this (distribution before 3.0)."""
-        path = self._path(path)
-        response = self.request("DELETE", f"/v2/{path}/manifests/{tag}", f"repository:{path}:delete,pull")
+        response = self.ask("DELETE", path, f"manifests/{tag}", "delete,pull")
         if response.status in (200, 202, 404):
             return True
         error = self.error(response)
@@ -206,17 +165,17 @@ class Registry(Session):
             return False
         raise error
 
-    def _ask(self, method: str, path: str, kind: str, name: str) -> Response:
-        path = self._path(path)
-        scope = f"repository:{path}:pull"
-        return self.request(method, f"/v2/{path}/{kind}/{name}", scope, headers={"Accept": ACCEPT})
+    def _look(self, method: str, path: str, what: str) -> Response:
+        return self.ask(method, path, what, headers={"Accept": ACCEPT})
 
-    def _exists(self, response: Response) -> bool:
-        if response.status not in (200, 404):
-            raise self.error(response)
-        return response.status == 200
+    def ask(self, method: str, path: str, what: str, actions: str = "pull", **options: Any) -> Response:
+        """As ``request``, for what a repository has below its path."""
+        return self.request(method, f"/v2/{self.full(path)}/{what}", self.scope(path, actions), **options)
 
-    def _path(self, path: str) -> str:
+    def scope(self, path: str, actions: str) -> str:
+        return f"repository:{self.full(path)}:{actions}"
+
+    def full(self, path: str) -> str:
         """A repository's path in URLs: Docker Hub's own images are in "library", which their names leave out."""
         return path if self.access.host != HUB or "/" in path else f"library/{path}"
 

@@ -30,7 +30,7 @@ from generator.registry.client import Registries, Repository
 from generator.registry.explain import pull_problem
 from generator.registry.http import RegistryError
 from generator.registry.session import workers
-from generator.registry.transfer import bytes_present
+from generator.registry.transfer import Download, bytes_present
 from generator.text import human
 
 _MARGIN = 1 << 20
@@ -225,7 +225,7 @@ class Fetch:
 
         failure: BaseException
         try:
-            return self._registries.of(source).fetch_blob(source.path, blob.digest, blob.size, self._blobs, received)
+            return Download(self._registries.of(source), source.path, blob, received).into(self._blobs)
         except RegistryError as error:
             problem = pull_problem(source.full.domain, f"{layer.label}: layer {blob.digest}", error)
             failure = EngineError(str(problem), hint="finished downloads are kept: run the same command again")

@@ -24,7 +24,7 @@ from generator.progress import Progress, quiet, say
 from generator.registry.client import RawManifest, Registry
 from generator.registry.http import RegistryError
 from generator.registry.session import workers
-from generator.registry.transfer import OpenUploads
+from generator.registry.transfer import OpenUploads, Upload
 from generator.stdio import signals_deferred
 
 STOPPING = "stopping as soon as the registry has answered; Ctrl-C once more stops at once"
@@ -245,7 +245,7 @@ class Publisher:
         path, read = publication.path, publication.read
         repository = self._repositories.get(blob.digest, path)
         mount = repository if repository != path else ""
-        sent = self._registry.push_blob(path, blob.digest, blob.size, lambda: read(blob), mount, self._uploads)
+        sent = Upload(self._registry, path, blob, lambda: read(blob), self._uploads).run(mount)
         with self._lock:
             if blob.digest not in self._repositories:
                 self._repositories[blob.digest] = path

@@ -37,6 +37,8 @@ RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each retry if the registry names no time."""
 MAX_RETRY_AFTER = 60.0
 """Seconds that a registry may ask to wait; longer waits are capped at this."""
+UPLOAD_TIMEOUT = (5.0, 300.0)
+"""Seconds to connect, and for a response: a registry moves a large blob to its place before it says yes."""
 _REDIRECTS = 5
 T = TypeVar("T")
 _TOKEN = re.compile(r"[!-~]+")
@@ -102,17 +104,18 @@ class Session:
         # locked while a token is requested: all threads wait for the same one
         self._tokens_lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
-        self._base = f"https://{host}"
-        try:
-            response = self._first_response()
-        except RegistryError as error:
-            if error.status or not access.insecure:
-                raise
-            response = None
-        # not in the block above: an error's cause would be that of https too
-        if response is None:
-            self._base = f"http://{host}"
-            response = self._first_response()
+        schemes = ["http", "https"] if access.insecure else ["https"]
+        while schemes:
+            self._base = f"{schemes.pop()}://{host}"
+            try:
+                # not again if there is no connection at all: its address may be wrong
+                response = self.retried(
+                    lambda: self.once("GET", "/v2/"), lambda error: error.broke or error.status in TRANSIENT
+                )
+                break
+            except RegistryError as error:
+                if error.status or not schemes:
+                    raise
         if response.status not in (200, 401):
             raise self.error(response, "unknown")
         self._challenge = parse_challenge(response) if response.status == 401 else Challenge("")
@@ -133,10 +136,6 @@ class Session:
         ``options`` are those of ``once``. The caller repeats a request whose body cannot be sent twice.
         """
         return self.retried(lambda: self.once_with_token(method, address, *scopes, **options))
-
-    def _first_response(self) -> Response:
-        """With retries, but not if there is no connection at all: its address may be wrong."""
-        return self.retried(lambda: self.once("GET", "/v2/"), lambda error: error.broke or error.status in TRANSIENT)
 
     def retried(
         self, action: Callable[[], T], worth: Callable[[RegistryError], bool] = lambda error: error.transient
@@ -237,6 +236,12 @@ class Session:
     def is_own(self, url: str) -> bool:
         """Whether an address is the registry's own: the same scheme, host and port."""
         return origin(url) == origin(self._base)
+
+    def expect(self, response: Response, *statuses: int) -> Response:
+        """The response; raises RegistryError if its status is none of these."""
+        if response.status not in statuses:
+            raise self.error(response)
+        return response
 
     def error(self, response: Response, kind: ErrorKind | None = None) -> RegistryError:
         """Why a registry refused, in its own words (the code and message of its first error)."""

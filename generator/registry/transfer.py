@@ -16,22 +16,19 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TypeAlias
 
 import urllib3
 
 from generator.files import disk_errors, write_atomically
+from generator.images.oci import Descriptor
+from generator.registry.client import Registry
 from generator.registry.http import RegistryError, Response, join_url
-from generator.registry.session import Session, with_query
-
-if TYPE_CHECKING:
-    from generator.registry.client import Registry
+from generator.registry.session import UPLOAD_TIMEOUT, with_query
 
 _CHUNK = 1 << 20
 _RESTARTS = 3
 """Times that a blob is started from the beginning (wrong bytes, no ranges) before the registry is to blame."""
-UPLOAD_TIMEOUT = (5.0, 300.0)
-"""Seconds to connect, and for a response: a registry moves a large blob to its place before it says yes."""
 _LARGE = 8 << 20
 """Bytes from which on an upload is worth going on with in the next run."""
 _PIECE = 64 << 10
@@ -59,14 +56,17 @@ def _partial(target: Path) -> Path:
 class Download:
     """The download of one blob; nobody else may download it to the same directory at the same time."""
 
-    def __init__(self, session: Session, path: str, digest: str, size: int, received: Received) -> None:
-        self._session, self._address = session, f"/v2/{path}/blobs/{digest}"
-        self._scope = f"repository:{path}:pull"
-        self._digest, self._size, self._received = digest, size, received
+    def __init__(self, registry: Registry, path: str, blob: Descriptor, received: Received = lambda _: None) -> None:
+        self._registry, self._path = registry, path
+        self._digest, self._size, self._received = blob.digest, blob.size, received
         self._sha, self._have, self._restarts = hashlib.sha256(), 0, 0
 
     def into(self, directory: Path) -> bool:
-        """Downloads to ``directory/<hex>``; False if already there. Raises RegistryError, or EngineError (disk)."""
+        """Downloads to ``directory/<hex>``; False if it was there already.
+
+        Raises RegistryError if the registry does not send it, or sends other bytes; EngineError if the disk fails.
+        What was received is kept for the next try, except bytes that are proven wrong.
+        """
         target = directory / self._digest.partition(":")[2]
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with disk_errors(directory):
@@ -82,7 +82,7 @@ class Download:
         while chunk := file.read(_CHUNK):
             self._sha.update(chunk)
             self._have += len(chunk)
-        self._session.raise_if_stopped()
+        self._registry.raise_if_stopped()
         self._received(self._have)
         failures = 0
         while True:
@@ -97,7 +97,7 @@ class Download:
             failures = 0 if self._have > before else failures + 1
             if self._restarts > _RESTARTS:
                 raise RegistryError("unknown", problem)
-            self._session.back_off(max(failures, 1), RegistryError("unknown", problem))
+            self._registry.back_off(max(failures, 1), RegistryError("unknown", problem))
 
     def _restart(self, file: IO[bytes]) -> None:
         file.seek(0)
@@ -112,10 +112,9 @@ class Download:
         Raises RegistryError if no retry will help.
         """
         headers = {"Range": f"bytes={self._have}-"} if self._have else {}
-        response = self._session.request("GET", self._address, self._scope, headers=headers, stream=True)
+        response = self._registry.ask("GET", self._path, f"blobs/{self._digest}", headers=headers, stream=True)
         try:
-            if response.status not in (200, 206, 416):
-                raise self._session.error(response)
+            self._registry.expect(response, 200, 206, 416)
             problem = self._disagreement(response)
             if self._have and (problem or response.status == 200):
                 # a registry without ranges sends all of it
@@ -137,7 +136,7 @@ class Download:
                 return
             if not chunk:
                 return
-            self._session.raise_if_stopped()
+            self._registry.raise_if_stopped()
             file.write(chunk)
             self._sha.update(chunk)
             self._have += len(chunk)
@@ -188,26 +187,21 @@ class OpenUploads:
 class Upload:
     """The upload of one blob to the repository ``path``; after a break it goes on where the registry stands."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        path: str,
-        digest: str,
-        size: int,
-        content: Content,
-        uploads: OpenUploads | None = None,
-    ) -> None:
-        self._session, self._path = registry, path
-        self._digest, self._size, self._content = digest, size, content
-        self._scope = f"repository:{path}:pull,push"
-        self._uploads = uploads if size >= _LARGE else None
-        self._key = f"{registry.access.host}/{path}@{digest}"
+    def __init__(self, registry: Registry, path: str, blob: Descriptor, content: Content, uploads: OpenUploads) -> None:
+        self._registry, self._path = registry, path
+        self._digest, self._size, self._content = blob.digest, blob.size, content
+        self._scope = registry.scope(path, "pull,push")
+        self._uploads = uploads if blob.size >= _LARGE else None
+        self._key = f"{registry.access.host}/{registry.full(path)}@{blob.digest}"
 
     def run(self, mount: str = "") -> bool:
-        """Whether it was sent: not if it was mounted from the repository ``mount``, which has it.
+        """Makes sure that the repository has the blob; whether it had to be sent.
 
-        Raises RegistryError, and whatever the content raises.
+        Else it is there, or was mounted from the repository ``mount``. Raises RegistryError, and whatever the content
+        raises; then the registry has no new blob.
         """
+        if self._registry.has_blob(self._path, self._digest):
+            return False
         self._location = self._uploads.get(self._key) if self._uploads else ""
         start = self._resume() if self._location else self._begin(mount)
         if not self._location:
@@ -224,22 +218,22 @@ class Upload:
             # 401: the token expired, the next try gets a new one; 404 and 416: the registry lost the upload, or a part
             if not problem.transient and problem.status not in (401, 404, 416) and problem.code != "DIGEST_INVALID":
                 raise problem
-            if self._session.has_blob(self._path, self._digest):
+            if self._registry.has_blob(self._path, self._digest):
                 # the answer that said so was lost
                 return True
             # what was damaged on its way is not gone on with
             start = self._begin() if problem.code == "DIGEST_INVALID" else self._resume()
             # no failure: a connection that breaks again and again, but each time brings something, comes to its end
             failures, furthest = (0, start) if start > furthest else (failures + 1, furthest)
-            self._session.back_off(max(failures, 1), problem)
+            self._registry.back_off(max(failures, 1), problem)
 
     def _begin(self, mount: str = "") -> int:
         """Starts an upload, at byte 0. Its location is "" if the blob was mounted from another repository."""
-        address, scopes = f"/v2/{self._path}/blobs/uploads/", [self._scope]
+        address, scopes = f"/v2/{self._registry.full(self._path)}/blobs/uploads/", [self._scope]
         if mount:
-            address = with_query(address, ("mount", self._digest), ("from", mount))
-            scopes.append(f"repository:{mount}:pull")
-        response, self._location = self._session.request("POST", address, *scopes), ""
+            address = with_query(address, ("mount", self._digest), ("from", self._registry.full(mount)))
+            scopes.append(self._registry.scope(mount, "pull"))
+        response, self._location = self._registry.request("POST", address, *scopes), ""
         if mount and response.status == 201:
             return 0
         if mount and response.status != 202:
@@ -254,14 +248,13 @@ class Upload:
         if start == 0:
             response = self._send("PUT", last, 0)
         else:
-            response = self._session.once_with_token("PUT", last, self._scope, timeout=UPLOAD_TIMEOUT)
-        if response.status != 201:
-            raise self._session.error(response)
+            response = self._registry.once_with_token("PUT", last, self._scope, timeout=UPLOAD_TIMEOUT)
+        self._registry.expect(response, 201)
 
     def _resume(self) -> int:
         """After how many bytes the upload goes on: those that the registry kept, or none in a new upload."""
         with contextlib.suppress(RegistryError):
-            response = self._session.request("GET", self._location, self._scope)
+            response = self._registry.request("GET", self._location, self._scope)
             match = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("Range", ""))
             if match is not None and 0 < int(match[1]) < self._size:
                 return self._at(response, 204, int(match[1]) + 1)
@@ -269,8 +262,7 @@ class Upload:
 
     def _at(self, response: Response, status: int, start: int) -> int:
         """Notes where the upload is now; ``start``. Raises RegistryError if the response has another status."""
-        if response.status != status:
-            raise self._session.error(response)
+        self._registry.expect(response, status)
         self._location = join_url(response.url, response.headers.get("Location", self._location))
         return start
 
@@ -278,13 +270,13 @@ class Upload:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(self._size - start)}
         if start:
             headers["Content-Range"] = f"{start}-{self._size - 1}"
-        header = self._session.authorization((self._scope,))
+        header = self._registry.authorization((self._scope,))
         body = self._body(start)
-        return self._session.once(method, address, header, headers=headers, body=body, timeout=UPLOAD_TIMEOUT)
+        return self._registry.once(method, address, header, headers=headers, body=body, timeout=UPLOAD_TIMEOUT)
 
     def _body(self, start: int) -> Iterator[bytes]:
         for piece in pieces(self._content(), start, self._size):
-            self._session.raise_if_stopped()
+            self._registry.raise_if_stopped()
             yield piece
 
 

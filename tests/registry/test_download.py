@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from generator.docker.credentials import Login
+from generator.images.oci import Descriptor
 from generator.registry.http import RegistryError
 from generator.registry.session import MAX_RETRY_AFTER, Access, Stopped
+from generator.registry.transfer import Download
 from tests.loopback import Handler, Lie, Loopback, error_of, says, sha256
 
 DATA = bytes(range(256)) * 40
 SIZE = len(DATA)
+WHOLE = Descriptor(sha256(DATA), SIZE, "")
 BLOB = "GET /blobs/"
 
 
@@ -94,7 +97,7 @@ def lies_for_ever() -> dict[str, tuple[list[Lie], str]]:
 
 
 def fetch(registry: Loopback, directory: Path, access: Access | None = None) -> bytes:
-    registry.client(access).fetch_blob("fate/roll", sha256(DATA), SIZE, directory)
+    Download(registry.client(access), "fate/roll", WHOLE).into(directory)
     return (directory / sha256(DATA)[7:]).read_bytes()
 
 
@@ -130,7 +133,7 @@ def test_after_a_cut_only_the_rest_is_asked_for(registry: Loopback, tmp_path: Pa
 def test_a_killed_run_goes_on_where_it_was(registry: Loopback, tmp_path: Path) -> None:
     (tmp_path / f"{sha256(DATA)[7:]}.partial").write_bytes(DATA[:6000])
     received: list[int] = []
-    registry.client().fetch_blob("fate/roll", sha256(DATA), SIZE, tmp_path, received.append)
+    Download(registry.client(), "fate/roll", WHOLE, received.append).into(tmp_path)
     assert received[0] == 6000 and sum(received) == SIZE
     assert min(received) >= 0, "what was there is not thrown away"
     assert (tmp_path / sha256(DATA)[7:]).read_bytes() == DATA
@@ -175,10 +178,10 @@ def test_a_disk_that_takes_less_at_a_time_is_given_the_rest(
 
 def test_a_download_ends_when_the_session_is_ended(registry: Loopback, tmp_path: Path) -> None:
     data = bytes(range(256)) * (3 << 12)
-    digest, client = registry.put("fate/roll", data), registry.client()
+    blob, client = Descriptor(registry.put("fate/roll", data), len(data), ""), registry.client()
     with pytest.raises(Stopped):
-        client.fetch_blob("fate/roll", digest, len(data), tmp_path, lambda count: client.stop() if count else None)
-    assert (tmp_path / f"{digest[7:]}.partial").read_bytes() == data[: 1 << 20]
+        Download(client, "fate/roll", blob, lambda count: client.stop() if count else None).into(tmp_path)
+    assert (tmp_path / f"{blob.digest[7:]}.partial").read_bytes() == data[: 1 << 20]
 
 
 @pytest.mark.parametrize(
@@ -204,10 +207,10 @@ def test_it_waits_as_long_as_it_is_asked_to_but_not_for_ever(
 def test_a_token_that_went_out_of_date_is_renewed(registry: Loopback, tmp_path: Path) -> None:
     registry.token = "first"
     client = registry.client()
-    client.fetch_blob("fate/roll", sha256(DATA), SIZE, tmp_path)
+    Download(client, "fate/roll", WHOLE).into(tmp_path)
     (tmp_path / sha256(DATA)[7:]).unlink()
     registry.token = "second"
-    client.fetch_blob("fate/roll", sha256(DATA), SIZE, tmp_path)
+    Download(client, "fate/roll", WHOLE).into(tmp_path)
     sent = [header for method, path, header in registry.asked if "/blobs/" in path]
     assert sent == ["Bearer first", "Bearer first", "Bearer second"]
 

@@ -6,14 +6,17 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from generator.config.reference import parse_reference
 from generator.docker.credentials import Login
+from generator.images.oci import Descriptor
 from generator.registry.client import Registries, Registry, refused_pushes
 from generator.registry.http import RegistryError
 from generator.registry.session import RETRY_DELAYS, Access, Stopped
+from generator.registry.transfer import Content, OpenUploads, Upload
 from tests.loopback import Handler, Loopback, error_of, says, sha256
 
 pytestmark = pytest.mark.usefixtures("one_authority")
@@ -24,6 +27,11 @@ def refusal(registry: Loopback) -> tuple[str, str]:
     """Kind and words; empty where a push would be taken."""
     refused = refused_pushes(Access(registry.host, LOGIN, insecure=True), ["fate/egg"])
     return next(((one.kind, one.detail) for one in refused.values()), ("", ""))
+
+
+def upload(client: Registry, data: bytes, state: Path, content: Content | None = None) -> bool:
+    blob = Descriptor(sha256(data), len(data), "")
+    return Upload(client, "a", blob, content or (lambda: iter([data])), OpenUploads(state / "uploads.json")).run()
 
 
 # who sees the password
@@ -88,7 +96,7 @@ def test_a_token_that_is_over_is_asked_for_once_by_all_threads(registry: Loopbac
     assert sum(path.startswith("/token") for _, path, _ in registry.asked[before:]) == 1
 
 
-def test_a_token_may_go_out_of_date_while_a_blob_is_sent(registry: Loopback) -> None:
+def test_a_token_may_go_out_of_date_while_a_blob_is_sent(registry: Loopback, tmp_path: Path) -> None:
     registry.token = "old"
 
     def over(handler: Handler) -> bool:
@@ -98,7 +106,7 @@ def test_a_token_may_go_out_of_date_while_a_blob_is_sent(registry: Loopback) -> 
 
     registry.lies.append(over)
     client = registry.client(Access(registry.host, LOGIN, insecure=True))
-    assert client.push_blob("a", sha256(b"12345"), 5, lambda: iter([b"12345"]))
+    assert upload(client, b"12345", tmp_path)
     assert registry.blobs["a"] == {sha256(b"12345"): b"12345"}
 
 
@@ -126,11 +134,11 @@ def test_an_address_that_is_none(registry: Loopback, address: str) -> None:
     assert "hunter2" not in words, "an address may repeat a login"
 
 
-def test_an_upload_that_begins_nowhere(registry: Loopback) -> None:
+def test_an_upload_that_begins_nowhere(registry: Loopback, tmp_path: Path) -> None:
     registry.lies.append(says("POST", 202, headers={"Location": "http://[x/"}))
     assert refusal(registry) == ("", "")
     with pytest.raises(RegistryError, match="invalid address"):
-        registry.client().push_blob("a", sha256(b"x"), 1, lambda: iter([b"x"]))
+        upload(registry.client(), b"x", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +214,7 @@ def test_registries_that_were_stopped_give_no_client(registry: Loopback) -> None
         registries.of(parse_reference(f"{registry.host}/fate/roll:1"))
 
 
-def test_an_upload_ends_when_the_session_is_ended(registry: Loopback) -> None:
+def test_an_upload_ends_when_the_session_is_ended(registry: Loopback, tmp_path: Path) -> None:
     pieces_read: list[int] = []
     client = registry.client()
 
@@ -217,5 +225,5 @@ def test_an_upload_ends_when_the_session_is_ended(registry: Loopback) -> None:
             client.stop()
 
     with pytest.raises(Stopped):
-        client.push_blob("a", sha256(bytes(9)), 9, content)
+        upload(client, bytes(9), tmp_path, content)
     assert pieces_read == [0, 1]
