@@ -21,7 +21,7 @@ from generator import __version__
 from generator.bake.job import Job, Options, make_job
 from generator.config.reference import mirrored
 from generator.config.settings import key_of
-from generator.docker.credentials import docker_config, mapping
+from generator.docker.credentials import mapping, read_config
 from generator.docker.engine import BUILDX_NEEDED, BUILDX_UNKNOWN, Answers, Facts, asking
 from generator.docker.git import Checkout, uncommitted
 from generator.docker.hints import GET_BUILDX, GET_DAEMON, GET_DOCKER
@@ -390,7 +390,7 @@ def examine(start: Path, environment: Mapping[str, str]) -> list[Check]:
 
         checks += file_checks(build)
         checks += registry_checks(facts, build.workspace, environment)
-    return [*checks, proxy_check(docker_config(environment), environment)]
+    return [*checks, proxy_check(read_config(environment)[0], environment)]
 
 
 def _project(start: Path) -> tuple[Workspace | None, Check]:

@@ -65,24 +65,15 @@ def _home(environment: Mapping[str, str]) -> Path:
         return Path("/")
 
 
-def docker_config(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Docker's own config.json; empty if there is none or it cannot be read."""
+def read_config(environment: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+    """Docker's own config.json, empty if there is none; and in brackets why it cannot be read, or ""."""
     try:
         content = json.loads((config_directory(environment) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def config_problem(environment: Mapping[str, str]) -> str:
-    """What is wrong with docker's config.json, in brackets; "" if it can be read, or is not there."""
-    try:
-        json.loads((config_directory(environment) / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return ""
+        return {}, ""
     except (OSError, ValueError) as error:
-        return f" (it cannot be read: {error})"
-    return ""
+        return {}, f" (it cannot be read: {error})"
+    return content if isinstance(content, dict) else {}, ""
 
 
 def mapping(config: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def look(directory: Path, source: PlannedSource) -> Checkout:
         return Checkout(source, unknown=error.message)
     if not done.ok:
         return Checkout(source, unknown=done.last_line)
-    checkout = parse_status(done.stdout, source)
+    checkout = Checkout(source, *parse_status(done.stdout))
     if source.release_commit and not top:
         return replace(checkout, commit="")
     # nothing depends on the answers to these: in a partial clone git may wait for a network
@@ -91,7 +91,7 @@ def changes(directory: Path, paths: Sequence[str]) -> tuple[str, ...]:
     """Those at or below these paths whose content is not committed; none if git cannot tell, or has no checkout."""
     with contextlib.suppress(EngineError):
         done = _git(directory, *_STATUS[:-1], *paths)
-        return _parse(done.stdout)[1] if done.ok else ()
+        return parse_status(done.stdout)[1] if done.ok else ()
     return ()
 
 
@@ -103,13 +103,11 @@ def _git(directory: Path, *args: str) -> Completed:
     return find_program("git").at(directory).run((*flags, *args), env=env, timeout=60)
 
 
-def parse_status(text: str, source: PlannedSource) -> Checkout:
-    """Reads ``git status --porcelain=v2 --branch -z`` (git-status(1), "Porcelain Format Version 2")."""
-    return Checkout(source, *_parse(text))
+def parse_status(text: str) -> tuple[str, tuple[str, ...]]:
+    """The commit, and the paths that differ from it.
 
-
-def _parse(text: str) -> tuple[str, tuple[str, ...]]:
-    """The commit, and the paths that differ from it."""
+    Reads ``git status --porcelain=v2 --branch -z`` (git-status(1), "Porcelain Format Version 2").
+    """
     # how many fields stand before an entry's path, by its kind
     before_path = {"1": 7, "2": 8, "u": 9, "?": 0}
     commit, changed = "", []

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.config.reference import Reference
-from generator.docker.credentials import HUB, certificates, docker_config, find_login
+from generator.docker.credentials import HUB, certificates, find_login, read_config
 from generator.docker.engine import ask_engine
 from generator.docker.process import find_docker
 from generator.errors import EngineError
@@ -58,23 +58,26 @@ class Registry(Session):
     def _manifests(self) -> dict[tuple[str, str], RawManifest]:
         return {}
 
-    def check_push(self, path: str) -> None:
-        """Raises RegistryError if a push to this repository would be refused. Leaves nothing behind."""
-        response = self.ask("POST", path, "blobs/uploads/", "pull,push")
+    def refusal(self, path: str) -> RegistryError | None:
+        """Why a push to this repository would be refused; None if it would not. Leaves nothing behind."""
+        try:
+            response = self.ask("POST", path, "blobs/uploads/", "pull,push")
+        except RegistryError as error:
+            return error
         if 200 <= response.status < 300:
             # registries forget uploads by themselves; canceling one may need a right that pushing does not (Harbor)
             with contextlib.suppress(RegistryError):
                 location = join_url(response.url, response.headers.get("Location", ""))
                 if origin(location) == origin(response.url) and "/blobs/uploads/" in location:
                     self.once("DELETE", location, self.authorization((self.scope(path, "pull,push"),)))
-            return
+            return None
         detail = self.error(response).detail
         kind: ErrorKind = "denied" if response.status in (401, 403, 405) else "unknown"
         if response.status == 401 and self.access.login is None:
             kind = "no login"
         elif response.status in (401, 404) and _NO_PROJECT.search(detail):
             kind = "missing"
-        raise RegistryError(kind, detail)
+        return RegistryError(kind, detail)
 
     def manifest(self, path: str, name: str) -> RawManifest:
         """The manifest with this tag or digest; RegistryError too if its digest is a different one."""
@@ -199,21 +202,13 @@ def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryEr
 
     Raises nothing that a registry can cause.
     """
-
-    def refusal(path: str) -> RegistryError | None:
-        try:
-            registry.check_push(path)
-        except RegistryError as error:
-            return error
-        return None
-
     try:
         registry = Registry(access)
         registry.log_in()
     except RegistryError as error:
         return {"": error}
     with workers(8) as pool:
-        return {path: error for path, error in zip(paths, pool.map(refusal, paths), strict=True) if error}
+        return {path: error for path, error in zip(paths, pool.map(registry.refusal, paths), strict=True) if error}
 
 
 def access_to(
@@ -227,7 +222,7 @@ def access_to(
     ``insecure`` are the engine's insecure-registries (None: it is asked, if there is one), ``authorities`` files with
     certificates besides docker's own. Raises EngineError if a credential helper does not answer.
     """
-    login = find_login(docker_config(environment), host, environment)
+    login = find_login(read_config(environment)[0], host, environment)
     if insecure is None:
         insecure = ()
         with contextlib.suppress(EngineError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from generator.config.reference import parse_reference
-from generator.docker.credentials import HUB, config_directory, config_problem
+from generator.docker.credentials import HUB, config_directory, read_config
 from generator.docker.hints import GET_AUTHORITY, GET_LOGIN, GET_QUOTA, GET_RIGHT, QUOTA, READ_ONLY
 from generator.errors import EngineError, Problem
 from generator.registry.client import refused_pushes
@@ -105,7 +105,7 @@ def _push_problem(access: Access, paths: Sequence[str], error: RegistryError, te
         "name": "its name in PREFIX; one without TLS must be among the engine's insecure-registries",
         "login": f"the login of {user}" if user else "docker's login",
         "user": user or ("docker's login" if login else "an anonymous user"),
-        "config": f"{config_directory(access.environment) / 'config.json'}{config_problem(access.environment)}",
+        "config": f"{config_directory(access.environment) / 'config.json'}{read_config(access.environment)[1]}",
     }
     project = paths[0].partition("/")[0]
     return Refusal(access.host, *_explain(texts, error, **names, project=project, paths=", ".join(paths)))

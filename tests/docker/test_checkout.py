@@ -32,23 +32,20 @@ def status(*entries: str) -> str:
     return "\0".join((f"# branch.oid {COMMIT}", "# branch.head main", *entries, ""))
 
 
-def test_changed_renamed_and_untracked_paths_are_listed_as_they_are_called_now(source: PlannedSource) -> None:
-    found = parse_status(
-        status(
-            "1 .M N... 100644 100644 100644 aaaa bbbb a b.py",
-            "2 R. N... 100644 100644 100644 aaaa bbbb R100 new.py",
-            "old.py",
-            "u UU N... 100644 100644 100644 100644 a b c both.py",
-            "? notes.txt",
-        ),
-        source,
+def test_changed_renamed_and_untracked_paths_are_listed_as_they_are_called_now() -> None:
+    text = status(
+        "1 .M N... 100644 100644 100644 aaaa bbbb a b.py",
+        "2 R. N... 100644 100644 100644 aaaa bbbb R100 new.py",
+        "old.py",
+        "u UU N... 100644 100644 100644 100644 a b c both.py",
+        "? notes.txt",
     )
-    assert found.changed == ("a b.py", "new.py", "both.py", "notes.txt")
+    assert parse_status(text) == (COMMIT, ("a b.py", "new.py", "both.py", "notes.txt"))
 
 
-def test_a_clean_checkout_has_a_commit_and_no_changes_and_a_new_one_has_no_commit(source: PlannedSource) -> None:
-    assert parse_status(status(), source) == Checkout(source, COMMIT)
-    assert parse_status("# branch.oid (initial)\0? a\0", source) == Checkout(source, "", ("a",))
+def test_a_clean_checkout_has_a_commit_and_no_changes_and_a_new_one_has_no_commit() -> None:
+    assert parse_status(status()) == (COMMIT, ())
+    assert parse_status("# branch.oid (initial)\0? a\0") == ("", ("a",))
 
 
 def test_a_directory_that_is_no_checkout_at_all(source: PlannedSource, tmp_path: Path) -> None:

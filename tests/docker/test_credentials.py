@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.docker.credentials import Login, certificates, config_directory, docker_config, find_login, parse_login
+from generator.docker.credentials import Login, certificates, config_directory, find_login, parse_login, read_config
 from generator.docker.process import Completed, Docker
 from generator.errors import EngineError
 
@@ -65,14 +65,15 @@ def test_an_identity_token_comes_before_a_password() -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"'])
 def test_a_config_that_cannot_be_read_is_an_empty_one(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
-    assert docker_config({"DOCKER_CONFIG": str(tmp_path)}) == {}
+    config, problem = read_config({"DOCKER_CONFIG": str(tmp_path)})
+    assert config == {} and problem.startswith(" (it cannot be read: ") == (text in ("", "{"))
 
 
 def test_the_config_is_in_docker_config_or_in_the_home(tmp_path: Path) -> None:
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker/config.json").write_text(json.dumps({"credsStore": "pass"}), encoding="utf-8")
-    assert docker_config({"HOME": str(tmp_path)}) == {"credsStore": "pass"}
-    assert docker_config({"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "none")}) == {}
+    assert read_config({"HOME": str(tmp_path)}) == ({"credsStore": "pass"}, "")
+    assert read_config({"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "none")}) == ({}, "")
 
 
 def test_without_home_it_is_the_users_as_for_docker() -> None:
