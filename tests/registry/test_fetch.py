@@ -65,6 +65,33 @@ def bundle(images: Sequence[SourceImage], path: Path) -> bytes:
     return save(images, path, name="fate-1.0").path.read_bytes()
 
 
+def kept(state: Path, digest: str) -> Path:
+    """Where a blob is when it has come."""
+    return state / "layouts/shared/sha256" / digest[7:]
+
+
+def damage(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+
+
+def asked_for(registry: Loopback) -> list[str]:
+    """The blobs that were asked for."""
+    return [path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path]
+
+
+def layers_of(registry: Loopback, name: str, other: str = "") -> list[str]:
+    """The layers that the first image has, and the other has not."""
+    mine, shared = registry.blobs[f"fgtest/{name}"], registry.blobs.get(f"fgtest/{other}", {})
+    return [digest for digest, data in mine.items() if digest not in shared and data[:1] != b"{"]
+
+
+def hold_back(registry: Loopback, digest: str) -> tuple[threading.Event, list[bool]]:
+    """The registry does not send this blob until the event is set; then the list tells whether it waited so long."""
+    go_on, waited = threading.Event(), list[bool]()
+    registry.lies.append(lambda handler: handler.path.endswith(digest) and waited.append(go_on.wait(10)) is not None)
+    return go_on, waited
+
+
 def test_a_bundle_of_what_was_pushed_is_that_of_what_was_built(registry: Loopback, tmp_path: Path) -> None:
     images = [
         *wanted(registry, "b", "a"),
@@ -78,7 +105,7 @@ def test_a_bundle_of_what_was_pushed_is_that_of_what_was_built(registry: Loopbac
 
 def test_what_images_share_is_asked_for_once_and_other_platforms_never(registry: Loopback, tmp_path: Path) -> None:
     fetch(wanted(registry, "a", "b", "m"), tmp_path)
-    blobs = [path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path]
+    blobs = asked_for(registry)
     assert len(blobs) == len(set(blobs)) == 8, "three configs; the shared layer, and one, one and two more"
 
 
@@ -94,8 +121,7 @@ def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path
     base = save(fetch(wanted(registry, "a"), tmp_path / "1"), tmp_path / "base.tar", name="base").index
     registry.asked.clear()
     images = fetch(wanted(registry, "a", "b"), tmp_path / "2", without=frozenset(base.blobs()))
-    blobs = {path.rpartition("/")[2] for path in registry.paths("GET") if "/blobs/" in path}
-    assert not blobs & {layer.blob.digest for layer in base.images[0].platform_images[0].layers}
+    assert not set(asked_for(registry)) & {layer.blob.digest for layer in base.images[0].platform_images[0].layers}
     delta = save(images, tmp_path / "delta.tar", name="delta", bases=[base]).index
     assert [base.name for base in delta.bases] == ["base"]
 
@@ -123,8 +149,7 @@ def test_every_problem_of_every_image_is_told_before_a_layer_comes(registry: Loo
     for part in ("gone:1.0: 127.0.0.1", "+encrypted", "not for linux/s390x", "127.0.0.1:1: it cannot be reached"):
         assert part in told
     assert len(error.value.problems) == 4
-    layers = {d for d, data in registry.blobs["fgtest/a"].items() if not data.startswith(b"{")}
-    assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
+    assert not {*asked_for(registry)}.intersection(layers_of(registry, "a"))
 
 
 @pytest.mark.parametrize("media_type", [INDEX, MANIFEST])
@@ -155,8 +180,7 @@ def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) 
 
     with pytest.raises(KeyboardInterrupt):
         fetch(wanted(registry, "a", "b"), tmp_path, progress=stop)
-    kept = list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
-    assert kept
+    assert list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
     assert fetch(wanted(registry, "a", "b"), tmp_path)
     assert not list((tmp_path / "layouts/shared/sha256").glob("*.partial"))
 
@@ -165,32 +189,27 @@ def test_ctrl_c_ends_it_and_keeps_what_came(registry: Loopback, tmp_path: Path) 
 
 
 def test_what_has_come_is_written_while_the_rest_is_on_its_way(registry: Loopback, tmp_path: Path) -> None:
-    written = threading.Event()
-    [last] = own_layers(registry, "b", "a")
-
-    def late(handler: Handler) -> bool:
-        return handler.path.endswith(last) and not written.wait(10)
+    [last] = layers_of(registry, "b", "a")
+    go_on, waited = hold_back(registry, last)
 
     def saving(what: str, done: int, total: int) -> None:
         if what.startswith("layer"):
-            written.set()
+            go_on.set()
 
-    registry.lies.append(late)
     with start(wanted(registry, "b", "a"), tmp_path / "state") as fetched:
         saved = save(fetched.images, tmp_path / "x.tar", name="x", progress=saving, fetching=fetched)
-    registry.lies.clear()
+    assert waited == [True]
     later = fetch(wanted(registry, "b", "a"), tmp_path / "other")
     assert saved.sha256 == save(later, tmp_path / "y.tar", name="x").sha256
 
 
 def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(registry: Loopback, tmp_path: Path) -> None:
-    layers = [digest for digest, data in registry.blobs["fgtest/a"].items() if data[:1] != b"{"]
     with (
         pytest.raises(InputError, match="does not exist"),
         start(wanted(registry, "a"), tmp_path / "state") as fetched,
     ):
         save(fetched.images, tmp_path / "nowhere/x.tar", name="x", fetching=fetched)
-    assert not [path for path in registry.paths("GET") if path.rpartition("/")[2] in layers]
+    assert not {*asked_for(registry)}.intersection(layers_of(registry, "a"))
 
 
 @pytest.mark.parametrize("short", [True, False])
@@ -198,7 +217,7 @@ def test_room_is_needed_for_the_layers_and_the_bundle(
     registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
 ) -> None:
     size = save(fetch(wanted(registry, "a"), tmp_path / "1"), tmp_path / "1.tar", name="x").size
-    layers = sum(len(data) for data in registry.blobs["fgtest/a"].values() if data[:1] != b"{")
+    layers = sum(len(registry.blobs["fgtest/a"][digest]) for digest in layers_of(registry, "a"))
     room(monkeypatch, size + MARGIN + layers + MARGIN - short)
     with start(wanted(registry, "a"), tmp_path / "2") as fetched:
         if not short:
@@ -213,11 +232,11 @@ def test_room_is_needed_for_the_layers_and_the_bundle(
 def test_what_has_come_before_needs_no_room_again(
     registry: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [own] = own_layers(registry, "a", "b")
+    [own] = layers_of(registry, "a", "b")
     fetch(wanted(registry, "a"), tmp_path)
-    kept = tmp_path / "layouts/shared/sha256" / own[7:]
-    kept.with_name(f"{kept.name}.partial").write_bytes(kept.read_bytes()[:-10])
-    kept.unlink()
+    file = kept(tmp_path, own)
+    file.with_name(f"{file.name}.partial").write_bytes(file.read_bytes()[:-10])
+    file.unlink()
     room(monkeypatch, MARGIN + 9)
     with pytest.raises(EngineError, match="are free, the layers need"):
         fetch(wanted(registry, "a"), tmp_path)
@@ -226,19 +245,17 @@ def test_what_has_come_before_needs_no_room_again(
 
 
 def test_layers_come_in_the_order_of_the_bundle(registry: Loopback, tmp_path: Path) -> None:
-    [first], [second] = own_layers(registry, "b", "a"), own_layers(registry, "a", "b")
+    [first], [second] = layers_of(registry, "b", "a"), layers_of(registry, "a", "b")
     # a short name is one of docker.io, and that is before another registry
     names = {"a": "harbor.x:1/a:1", "b": "zz/b:1"}
     images = [remote(f"{registry.host}/fgtest/{place}:1.0", name, place) for place, name in names.items()]
     fetch(images, tmp_path, at_once=1)
-    paths = registry.paths("GET")
-    assert [path[-64:] for path in paths if path.endswith((first, second))] == [first[7:], second[7:]]
+    assert [digest for digest in asked_for(registry) if digest in (first, second)] == [first, second]
 
 
 def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(registry: Loopback, tmp_path: Path) -> None:
-    stay, waited = threading.Event(), []
-    [last] = own_layers(registry, "b", "a")
-    registry.lies.append(lambda handler: handler.path.endswith(last) and waited.append(stay.wait(5)))
+    [last] = layers_of(registry, "b", "a")
+    go_on, waited = hold_back(registry, last)
 
     class Gone:
         def write(self, data: bytes, /) -> None:
@@ -249,28 +266,18 @@ def test_an_output_that_fails_is_heard_while_a_layer_is_waited_for(registry: Loo
     with start(wanted(registry, "b"), tmp_path) as fetched:
         with pytest.raises(EngineError, match="cannot be written"):
             save(fetched.images, Gone(), name="x", fetching=fetched)
-        stay.set()
+        go_on.set()
     assert waited == [True]
 
 
 def test_what_was_hashed_on_its_way_is_not_hashed_again(registry: Loopback, tmp_path: Path) -> None:
-    images = fetch(wanted(registry, "a"), tmp_path)
-    [own] = own_layers(registry, "a", "b")
-    kept = tmp_path / "layouts/shared/sha256" / own[7:]
-    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
-    saved = save(images, tmp_path / "x.tar", name="x", fetching=Hashed())
+    [own] = layers_of(registry, "a", "b")
+    with start(wanted(registry, "a"), tmp_path) as fetched:
+        fetched.finish()
+        damage(kept(tmp_path, own))
+        saved = save(fetched.images, tmp_path / "x.tar", name="x", fetching=fetched)
     with pytest.raises(BundleError, match=own):
         verify(saved.path)
-
-
-class Hashed:
-    """Everything is here, and was hashed."""
-
-    def wait(self, digest: str, alive: object, /) -> bool:
-        return True
-
-    def missing_bytes(self, directory: Path, /) -> int:
-        return 0
 
 
 MARGIN = 1 << 20
@@ -282,31 +289,29 @@ def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 def test_one_line_of_progress_at_a_time(registry: Loopback, tmp_path: Path) -> None:
     told: list[str] = []
-    stay, [last] = threading.Event(), own_layers(registry, "b", "a")
-    registry.lies.append(lambda handler: handler.path.endswith(last) and not stay.wait(10))
+    go_on, _ = hold_back(registry, *layers_of(registry, "b", "a"))
     with start(wanted(registry, "b", "a"), tmp_path) as fetched:
         saving = fetched.after(lambda what, done, total: told.append(what))
         saving("early", 1, 2)
-        stay.set()
+        go_on.set()
         fetched.finish()
         saving("late", 2, 2)
     assert told == ["late"]
 
 
 def test_after_a_layer_that_fails_no_other_is_asked_for(registry: Loopback, tmp_path: Path) -> None:
-    [first], [second] = own_layers(registry, "a", "b"), own_layers(registry, "b", "a")
+    [first], [second] = layers_of(registry, "a", "b"), layers_of(registry, "b", "a")
     registry.blobs["fgtest/a"][first] += b"?"
     with pytest.raises(EngineError, match=first):
         fetch(wanted(registry, "a", "b"), tmp_path, at_once=1)
-    assert not [path for path in registry.paths("GET") if path.endswith(second)]
+    assert second not in asked_for(registry)
 
 
 @pytest.mark.parametrize("saved", [True, False])
 def test_a_layer_that_fails_is_told_while_another_one_hangs(registry: Loopback, tmp_path: Path, saved: bool) -> None:
-    [wrong], [hanging] = own_layers(registry, "b", "a"), own_layers(registry, "a", "b")
-    stay, waited = threading.Event(), []
+    [wrong], [hanging] = layers_of(registry, "b", "a"), layers_of(registry, "a", "b")
+    go_on, waited = hold_back(registry, hanging)
     registry.blobs["fgtest/b"][wrong] += b"?"
-    registry.lies.append(lambda handler: handler.path.endswith(hanging) and waited.append(stay.wait(5)))
     output = tmp_path / "x.tar"
     output.write_bytes(b"of yesterday")
     with (
@@ -316,20 +321,20 @@ def test_a_layer_that_fails_is_told_while_another_one_hangs(registry: Loopback, 
         if saved:
             save(fetched.images, output, name="x", fetching=fetched)
     assert not waited
-    stay.set()
+    go_on.set()
     assert output.read_bytes() == b"of yesterday" and not (tmp_path / ".x.tar.part").exists()
 
 
 def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, tmp_path: Path) -> None:
-    [last] = own_layers(registry, "b", "a")
-    asked, stay, waited = threading.Event(), threading.Event(), []
+    [last] = layers_of(registry, "b", "a")
+    asked, go_on, waited = threading.Event(), threading.Event(), []
 
     def half(handler: Handler) -> bool:
         if not handler.path.endswith(last):
             return False
         handler.answer(200, registry.blobs["fgtest/b"][last], cut=1)
         asked.set()
-        waited.append(stay.wait(5))
+        waited.append(go_on.wait(5))
         return True
 
     registry.lies.append(half)
@@ -341,27 +346,19 @@ def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, tmp_path: Pa
         asked.wait(10)
         raise EngineError("the disk is full")
     assert not waited
-    stay.set()
-    kept = tmp_path / "layouts/shared/sha256"
-    assert (kept / f"{last[7:]}.partial").exists() and not (kept / last[7:]).exists()
+    go_on.set()
+    assert kept(tmp_path, f"{last}.partial").exists() and not kept(tmp_path, last).exists()
 
 
 def test_what_was_there_before_is_hashed_again(registry: Loopback, tmp_path: Path) -> None:
     fetch(wanted(registry, "a"), tmp_path / "state")
-    [own] = own_layers(registry, "a", "b")
-    kept = tmp_path / "state/layouts/shared/sha256" / own[7:]
-    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    [own] = layers_of(registry, "a", "b")
+    damage(kept(tmp_path / "state", own))
     with (
         pytest.raises(BundleError, match=f"{own} does not match its digest"),
         start(wanted(registry, "a"), tmp_path / "state") as fetched,
     ):
         save(fetched.images, tmp_path / "x.tar", name="x", fetching=fetched)
-
-
-def own_layers(registry: Loopback, name: str, other: str) -> list[str]:
-    """The layers that the first image has, and the other has not."""
-    mine, shared = registry.blobs[f"fgtest/{name}"], registry.blobs[f"fgtest/{other}"]
-    return [digest for digest, data in mine.items() if digest not in shared and data[:1] != b"{"]
 
 
 # what --add takes
