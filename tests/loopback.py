@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
+from generator.docker.credentials import Login
 from generator.registry.client import Registry
 from generator.registry.session import Access
 from tests.bundle.layouts import sha256
@@ -100,9 +101,9 @@ class Loopback:
     def url(self) -> str:
         return f"{'https' if self.tls else 'http'}://{self.host}"
 
-    def client(self, access: Access | None = None) -> Registry:
+    def client(self, login: Login | None = None) -> Registry:
         """A client that notes how long it would have waited."""
-        return Registry(access or Access(self.host, insecure=True), sleep=self.slept.append)
+        return Registry(Access(self.host, login, insecure=True), sleep=self.slept.append)
 
     def put(self, repository: str, data: bytes) -> str:
         self.blobs.setdefault(repository, {})[sha256(data)] = data

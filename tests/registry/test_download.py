@@ -13,7 +13,7 @@ import pytest
 from generator.docker.credentials import Login
 from generator.images.oci import Descriptor
 from generator.registry.http import RegistryError
-from generator.registry.session import MAX_RETRY_AFTER, Access, Stopped
+from generator.registry.session import MAX_RETRY_AFTER, Stopped
 from generator.registry.transfer import Download
 from tests.loopback import Handler, Lie, Loopback, error_of, says, sha256
 
@@ -21,6 +21,7 @@ DATA = bytes(range(256)) * 40
 SIZE = len(DATA)
 WHOLE = Descriptor(sha256(DATA), SIZE, "")
 BLOB = "GET /blobs/"
+LOGIN = Login("writer", "right-horse")
 
 
 @pytest.fixture
@@ -96,8 +97,8 @@ def lies_for_ever() -> dict[str, tuple[list[Lie], str]]:
     }
 
 
-def fetch(registry: Loopback, directory: Path, access: Access | None = None) -> bytes:
-    Download(registry.client(access), "fate/roll", WHOLE).into(directory)
+def fetch(registry: Loopback, directory: Path, login: Login | None = None) -> bytes:
+    Download(registry.client(login), "fate/roll", WHOLE).into(directory)
     return (directory / sha256(DATA)[7:]).read_bytes()
 
 
@@ -218,11 +219,10 @@ def test_a_token_that_went_out_of_date_is_renewed(registry: Loopback, tmp_path: 
 def test_another_host_gets_neither_the_password_nor_the_token(registry: Loopback, tmp_path: Path) -> None:
     """As a registry does whose blobs are in an object store."""
     registry.token = "secret-token"
-    login = Login("writer", "right-horse")
     with Loopback() as store:
         store.lies.append(says("GET", 200, DATA))
         registry.lies += [says(BLOB, 307, headers={"Location": f"http://{store.host}/bucket?signature=x"}, times=1)]
-        assert fetch(registry, tmp_path, Access(registry.host, login, insecure=True)) == DATA
+        assert fetch(registry, tmp_path, LOGIN) == DATA
         assert [(method, path) for method, path, _ in store.asked] == [("GET", "/bucket?signature=x")]
         assert {header for _, _, header in store.asked} == {""}
     basic = f"Basic {base64.b64encode(b'writer:right-horse').decode()}"
@@ -232,11 +232,9 @@ def test_another_host_gets_neither_the_password_nor_the_token(registry: Loopback
 def test_a_registry_that_repeats_the_password_does_not_bring_it_into_a_message(
     registry: Loopback, tmp_path: Path
 ) -> None:
-    login = Login("writer", "right-horse")
-    told = error_of("DENIED", f"not for right-horse or {login.basic}")
-    registry.lies += [says(BLOB, 403, told)]
+    registry.lies.append(says(BLOB, 403, error_of("DENIED", f"not for right-horse or {LOGIN.basic}")))
     with pytest.raises(RegistryError, match=r"403 DENIED: not for \*\*\* or \*\*\*"):
-        fetch(registry, tmp_path, Access(registry.host, login, insecure=True))
+        fetch(registry, tmp_path, LOGIN)
 
 
 # manifests

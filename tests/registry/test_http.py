@@ -42,12 +42,8 @@ def refusal(url: str, environment: dict[str, str] | None = None, **options: Any)
     return refused.value.kind, refused.value.detail
 
 
-@pytest.fixture
-def nobody() -> Iterator[str]:
-    """An address that nobody listens at."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{unused.getsockname()[1]}"
+def environment(proxy: str) -> dict[str, str]:
+    return {"HTTP_PROXY": f"http://user:pass%2Fword@{proxy}", "HTTPS_PROXY": f"http://user:pass%2Fword@{proxy}"}
 
 
 # what is trusted
@@ -134,8 +130,16 @@ def test_what_a_body_raises_is_not_the_networks_fault() -> None:
 # what goes wrong
 
 
-def test_nobody_listens(nobody: str) -> None:
-    assert refusal(f"http://{nobody}/") == ("unreachable", "Connection refused")
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:1/", "Connection refused"),
+        ("http://registry.example/v2/", "the proxy: Connection refused"),
+        ("https://registry.example/v2/", "the proxy: Connection refused"),
+    ],
+)
+def test_nobody_listens(url: str, words: str) -> None:
+    assert refusal(url, environment("127.0.0.1:1")) == ("unreachable", words)
 
 
 def test_nobody_answers() -> None:
@@ -169,13 +173,11 @@ def test_what_is_not_an_answer(answer: bytes, words: str) -> None:
 
 def test_what_is_not_an_address() -> None:
     assert refusal("http:///x") == ("unknown", "LocationValueError")
+    words = "the address of its proxy is invalid, or is not one of http:// and https://"
+    assert refusal("https://registry.example/v2/", {"HTTPS_PROXY": "http://[bad"}) == ("unknown", words)
 
 
 # proxies
-
-
-def environment(proxy: str) -> dict[str, str]:
-    return {"HTTP_PROXY": f"http://user:pass%2Fword@{proxy}", "HTTPS_PROXY": f"http://user:pass%2Fword@{proxy}"}
 
 
 LOGIN = "\nproxy-authorization: Basic dXNlcjpwYXNzL3dvcmQ=\n"
@@ -211,17 +213,6 @@ def test_a_proxy_carries_tls_and_sees_nothing_of_it(ca: trustme.CA, ca_file: Pat
     assert LOGIN in proxy.heads[0]
     assert registry.heads[0].startswith("GET /v2/ HTTP/1.1\n")
     assert "proxy-authorization" not in registry.heads[0].lower()
-
-
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_cannot_be_reached(scheme: str, nobody: str) -> None:
-    words = ("unreachable", "the proxy: Connection refused")
-    assert refusal(f"{scheme}://registry.example/v2/", environment(nobody)) == words
-
-
-def test_a_proxy_whose_address_is_none() -> None:
-    words = ("unknown", "the address of its proxy is invalid, or is not one of http:// and https://")
-    assert refusal("https://registry.example/v2/", {"HTTPS_PROXY": "http://[bad"}) == words
 
 
 def test_a_proxy_that_refuses() -> None:
