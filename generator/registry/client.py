@@ -23,7 +23,9 @@ from generator.docker.credentials import HUB, certificates, find_login, read_con
 from generator.docker.engine import ask_engine
 from generator.docker.process import find_docker
 from generator.errors import EngineError
+from generator.files import write_atomically
 from generator.images.image import sha256
+from generator.images.layout import Layout
 from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_config, parse_index, parse_manifest
 from generator.images.strictjson import Malformed
 from generator.images.strictjson import digest as checked_digest
@@ -136,22 +138,21 @@ class Registry(Session):
         return self.manifest(path, tag).digest
 
     def has_blob(self, path: str, digest: str) -> bool:
-        """Whether the repository has this blob."""
         return self.expect(self._look("HEAD", path, f"blobs/{digest}"), 200, 404).status == 200
 
-    def put_manifest(self, path: str, name: str, media_type: str, data: bytes) -> None:
+    def put_manifest(self, path: str, name: str, manifest: RawManifest) -> None:
         """Puts a manifest under a tag or its digest; RegistryError too if the registry reports another digest.
 
         Tries again while the registry does not see what was pushed just before.
         """
-        options = {"body": data, "headers": {"Content-Type": media_type}, "timeout": UPLOAD_TIMEOUT}
+        headers = {"Content-Type": manifest.media_type}
+        options = {"body": manifest.data, "headers": headers, "timeout": UPLOAD_TIMEOUT}
         response = self.retried(
             lambda: self.expect(self.ask("PUT", path, f"manifests/{name}", "pull,push", **options), 201),
             lambda error: error.code in NOT_YET_VISIBLE,
         )
-        digest = response.headers.get("Docker-Content-Digest", sha256(data))
-        if digest != sha256(data):
-            raise RegistryError("unknown", f"it accepted {sha256(data)} and reports it as {digest}")
+        if (digest := response.headers.get("Docker-Content-Digest", manifest.digest)) != manifest.digest:
+            raise RegistryError("unknown", f"it accepted {manifest.digest} and reports it as {digest}")
 
     def pushed(self, path: str, digest: str) -> RawManifest:
         """A manifest that was pushed just before; waits for a registry that does not show it yet."""
@@ -185,16 +186,26 @@ class Registry(Session):
 
 @dataclass(frozen=True)
 class Repository:
-    """The manifests and configs of a repository as a ``BlobSource``."""
+    """The manifests and configs of a repository as a ``BlobSource``; a ``layout`` has those that were fetched."""
 
     registry: Registry
     path: str
     hint: str = "run the same command again"
+    layout: Layout | None = None
 
     def open(self, blob: Descriptor, /) -> BytesIO:
+        file = self.layout.blob_path(blob.digest) if self.layout else None
+        if file is not None:
+            with contextlib.suppress(OSError):
+                if sha256(data := file.read_bytes()) == blob.digest:
+                    return BytesIO(data)
         if blob.media_type in INDEX_TYPES | MANIFEST_TYPES:
-            return BytesIO(self.registry.manifest(self.path, blob.digest).data)
-        return BytesIO(self.registry.small_blob(self.path, blob.digest))
+            data = self.registry.manifest(self.path, blob.digest).data
+        else:
+            data = self.registry.small_blob(self.path, blob.digest)
+        if file is not None:
+            write_atomically(file, data, sync=False)
+        return BytesIO(data)
 
 
 def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryError]:

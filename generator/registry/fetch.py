@@ -11,16 +11,15 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from generator.config import reference
 from generator.config.reference import Reference, parse_reference
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import write_atomically
-from generator.images.image import Image, resolve, sha256
+from generator.images.image import Image, resolve
 from generator.images.layout import Layout, SourceImage, write_layout
 from generator.images.oci import Descriptor, IndexEntry, platform_name
 from generator.images.strictjson import Malformed
@@ -131,7 +130,10 @@ class Fetch:
 
         ``alive`` is called a few times a second meanwhile, and may raise. Raises what stopped the fetching.
         """
-        future = self._begin().get(digest)
+        if not self._futures:
+            # only now: whoever waits for a layer has checked its output first
+            self._futures = {digest: self._pool.submit(self._fetch, layer) for digest, layer in self._layers.items()}
+        future = self._futures.get(digest)
         while future and not self._failure and not wait([future], _TICK).done:
             alive()
         if self._failure:
@@ -193,19 +195,14 @@ class Fetch:
         source, wanted = remote.source, remote.image
         registry = self._registries.of(source)
         top = registry.manifest(source.path, source.digest or source.tag or "latest")
-        blobs = _FetchedBlobs(Repository(registry, source.path), Layout(wanted.layout))
-        write_atomically(blobs.layout.blob_path(top.digest), top.data, sync=False)
+        layout = Layout(wanted.layout)
+        write_atomically(layout.blob_path(top.digest), top.data, sync=False)
         platforms = tuple(dict.fromkeys(map(platform_name, wanted.platforms)))
-        image = resolve(blobs, IndexEntry(top.descriptor, "", False, ()), wanted.names, platforms).image
+        repository = Repository(registry, source.path, "", layout)
+        image = resolve(repository, IndexEntry(top.descriptor, "", False, ()), wanted.names, platforms).image
         write_layout(wanted.layout, top.descriptor, wanted.references)
         self._blobs = (wanted.layout / "blobs/sha256").resolve()
         return image
-
-    def _begin(self) -> dict[str, Future[bool]]:
-        """Starts the downloads, only now: whoever waits for a layer has checked its output first."""
-        if not self._futures:
-            self._futures = {digest: self._pool.submit(self._fetch, layer) for digest, layer in self._layers.items()}
-        return self._futures
 
     def _missing(self) -> int:
         """Bytes that are still to be fetched, with a margin for the file system; 0 if nothing is missing."""
@@ -235,19 +232,3 @@ class Fetch:
             self._failure = self._failure or failure
         self._registries.stop()
         raise failure
-
-
-@dataclass(frozen=True)
-class _FetchedBlobs:
-    """The manifests and configs of an image: from its layout, fetched if they are not there yet."""
-
-    repository: Repository
-    layout: Layout
-    hint: str = ""
-
-    def open(self, blob: Descriptor, /) -> IO[bytes]:
-        with suppress(OSError):
-            if sha256(self.layout.blob_path(blob.digest).read_bytes()) == blob.digest:
-                return self.layout.open(blob)
-        write_atomically(self.layout.blob_path(blob.digest), self.repository.open(blob).read(), sync=False)
-        return self.layout.open(blob)

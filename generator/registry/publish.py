@@ -237,7 +237,8 @@ class Publisher:
                 raise
         for manifest in dict.fromkeys((*publication.contents.manifests, publication.target)):
             data = b"".join(publication.read(manifest))
-            self._registry.put_manifest(publication.path, manifest.digest, manifest.media_type, data)
+            raw = RawManifest(manifest.digest, manifest.media_type, data)
+            self._registry.put_manifest(publication.path, manifest.digest, raw)
         return sent
 
     def _send(self, publication: Publication, blob: Descriptor) -> int:
@@ -352,8 +353,7 @@ def _put_back(registry: Registry, tag: Tag, unanswered: bool) -> TagState:
         if digest != tag.digest and not (unanswered and digest == tag.before):
             return TagState(digest)
         if tag.before:
-            manifest = registry.manifest(tag.path, tag.before)
-            registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
+            registry.put_manifest(tag.path, tag.name, registry.manifest(tag.path, tag.before))
             return TagState(tag.before)
         if not digest:
             return TagState("")
@@ -407,7 +407,7 @@ def _write(registry: Registry, written: Sequence[Tag], tags: Sequence[Tag], stat
 def _put(registry: Registry, tag: Tag, manifest: RawManifest) -> RegistryError | None:
     """Writes a tag; the error if it is not there then."""
     try:
-        registry.put_manifest(tag.path, tag.name, manifest.media_type, manifest.data)
+        registry.put_manifest(tag.path, tag.name, manifest)
     except RegistryError as error:
         # a repeated write of an immutable tag is refused although the first one, whose answer was lost, succeeded
         with contextlib.suppress(RegistryError):
