@@ -41,6 +41,7 @@ _UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 """OpenSSL's X509_V_ERR_… for a chain that ends at an authority that is not trusted."""
 
 
+@dataclass(eq=False)
 class RegistryError(Exception):
     """Why a registry did not do what was asked.
 
@@ -50,20 +51,16 @@ class RegistryError(Exception):
     later.
     """
 
-    def __init__(
-        self,
-        kind: ErrorKind,
-        detail: str = "",
-        *,
-        broke: bool = False,
-        status: int = 0,
-        code: str = "",
-        wait: float | None = None,
-    ) -> None:
-        self.kind: ErrorKind = kind
-        self.detail, self.broke = printable(detail), broke
-        self.status, self.code, self.wait = status, code, wait
-        self.transient = kind == "unreachable" or status in TRANSIENT
+    kind: ErrorKind
+    detail: str = ""
+    broke: bool = False
+    status: int = 0
+    code: str = ""
+    wait: float | None = None
+
+    def __post_init__(self) -> None:
+        self.detail = printable(self.detail)
+        self.transient = self.kind == "unreachable" or self.status in TRANSIENT
         super().__init__(self.detail)
 
 
