@@ -85,7 +85,7 @@ class Registry(Session):
         """The manifest with this tag or digest; RegistryError too if its digest is a different one."""
         if manifest := self._manifests.get((path, name)):
             return manifest
-        response = self._get(path, f"manifests/{name}", name)
+        response = self._get(path, "manifests", name)
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         manifest = RawManifest(sha256(response.data), media_type, response.data)
         self._manifests[path, manifest.digest] = manifest
@@ -113,11 +113,11 @@ class Registry(Session):
 
     def small_blob(self, path: str, digest: str) -> bytes:
         """A blob of at most 4 MiB (a config); RegistryError too if its digest is a different one."""
-        return self._get(path, f"blobs/{digest}", digest).data
+        return self._get(path, "blobs", digest).data
 
-    def _get(self, path: str, what: str, name: str) -> Response:
+    def _get(self, path: str, kind: str, name: str) -> Response:
         def get() -> Response:
-            response = self.expect(self._look("GET", path, what), 200)
+            response = self.expect(self._look("GET", path, f"{kind}/{name}"), 200)
             digest = sha256(response.data)
             said = response.headers.get("Docker-Content-Digest", "")
             expected = name if ":" in name else said if said.startswith("sha256:") else digest

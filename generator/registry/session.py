@@ -105,7 +105,7 @@ class Session:
         self._tokens_lock = threading.Lock()
         host = "registry-1.docker.io" if access.host == HUB else access.host
         schemes = ["http", "https"] if access.insecure else ["https"]
-        while schemes:
+        while True:
             self._base = f"{schemes.pop()}://{host}"
             try:
                 # not again if there is no connection at all: its address may be wrong

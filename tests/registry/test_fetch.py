@@ -117,6 +117,13 @@ def test_a_second_run_asks_for_nothing_but_the_names(registry: Loopback, tmp_pat
     assert sorted(registry.paths("GET")) == ["/v2/", *(f"/v2/fgtest/{name}/manifests/1.0" for name in "abm")]
 
 
+def test_a_config_that_an_earlier_run_left_damaged_is_fetched_again(registry: Loopback, tmp_path: Path) -> None:
+    before = bundle(fetch(wanted(registry, "a"), tmp_path), tmp_path / "1.tar")
+    [config] = [digest for digest, data in registry.blobs["fgtest/a"].items() if b"diff_ids" in data]
+    damage(kept(tmp_path, config))
+    assert bundle(fetch(wanted(registry, "a"), tmp_path), tmp_path / "2.tar") == before
+
+
 def test_a_delta_does_not_ask_for_what_its_base_has(registry: Loopback, tmp_path: Path) -> None:
     base = save(fetch(wanted(registry, "a"), tmp_path / "1"), tmp_path / "base.tar", name="base").index
     registry.asked.clear()
