@@ -223,10 +223,7 @@ def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryEr
 
 
 def access_to(
-    host: str,
-    environment: Mapping[str, str],
-    insecure: Sequence[str] | None = None,
-    authorities: Sequence[Path] = (),
+    host: str, environment: Mapping[str, str], insecure: Sequence[str] | None = None, authorities: Sequence[Path] = ()
 ) -> Access:
     """How docker with this environment talks to ``host`` (``host[:port]``, or ``docker.io``).
 

@@ -21,10 +21,7 @@ _REGISTRY: Texts = {
     "unreachable": ("it cannot be reached: {detail}", "check its name, the network, HTTPS_PROXY and NO_PROXY"),
     "authority": ("its certificate is signed by an unknown authority{quoted}", GET_AUTHORITY),
     "certificate": ("no secure connection: {detail}", "correct its certificate, or {name}"),
-    "refused": (
-        "it refuses {login}{quoted}: the password is wrong, or the account is expired or disabled",
-        GET_LOGIN,
-    ),
+    "refused": ("it refuses {login}{quoted}: the password is wrong, or the account is expired or disabled", GET_LOGIN),
 }
 """What is about the whole registry, or the way to it."""
 _PULL: Texts = {

@@ -94,11 +94,7 @@ class Publisher:
     """
 
     def __init__(
-        self,
-        registry: Registry,
-        publications: Sequence[Publication],
-        state: Path,
-        progress: Progress = quiet,
+        self, registry: Registry, publications: Sequence[Publication], state: Path, progress: Progress = quiet
     ) -> None:
         self._registry, self._publications, self._state, self._progress = registry, publications, state, progress
         self._before: dict[tuple[str, str], str] = {}

@@ -91,10 +91,7 @@ class Session:
     """
 
     def __init__(
-        self,
-        access: Access,
-        sleep: Callable[[float], object] | None = None,
-        stopped: threading.Event | None = None,
+        self, access: Access, sleep: Callable[[float], object] | None = None, stopped: threading.Event | None = None
     ) -> None:
         self.access = access
         self._stopped = stopped or threading.Event()

@@ -74,10 +74,7 @@ def lies_for_ever() -> dict[str, tuple[list[Lie], str]]:
         "wrong bytes": ([says(BLOB, 200, WRONG)], "its 10,240 bytes are not those of the digest"),
         "a shorter blob": ([says(BLOB, 200, DATA[:50])], "it has 50 bytes of it, the manifest says 10240"),
         "a longer blob": ([says(BLOB, 200, DATA + b"?")], "it has 10241 bytes of it, the manifest says 10240"),
-        "cut, and 200 for Range": (
-            [says(BLOB, 200, DATA, cut=1024)],
-            "broke after 9,216 of 10,240",
-        ),
+        "cut, and 200 for Range": ([says(BLOB, 200, DATA, cut=1024)], "broke after 9,216 of 10,240"),
         "always the same part": (
             [says(BLOB, 200, DATA, cut=100, times=1), says(BLOB, 206, b"x", {"Content-Range": "bytes 0-0/10240"})],
             "it sends bytes 0-0/10240",

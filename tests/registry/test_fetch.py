@@ -211,10 +211,7 @@ def test_what_has_come_is_written_while_the_rest_is_on_its_way(registry: Loopbac
 
 
 def test_a_place_that_cannot_be_written_is_told_before_a_layer_is_asked_for(registry: Loopback, tmp_path: Path) -> None:
-    with (
-        pytest.raises(InputError, match="does not exist"),
-        start(wanted(registry, "a"), tmp_path / "state") as fetched,
-    ):
+    with pytest.raises(InputError, match="does not exist"), start(wanted(registry, "a"), tmp_path / "state") as fetched:
         save(fetched.images, tmp_path / "nowhere/x.tar", name="x", fetching=fetched)
     assert not {*asked_for(registry)}.intersection(layers_of(registry, "a"))
 
@@ -345,10 +342,7 @@ def test_a_bundle_that_fails_stops_the_fetching(registry: Loopback, tmp_path: Pa
         return True
 
     registry.lies.append(half)
-    with (
-        pytest.raises(EngineError, match="full"),
-        start(wanted(registry, "a", "b"), tmp_path) as fetched,
-    ):
+    with pytest.raises(EngineError, match="full"), start(wanted(registry, "a", "b"), tmp_path) as fetched:
         fetched.wait("sha256:that is not fetched", lambda: None)
         asked.wait(10)
         raise EngineError("the disk is full")
