@@ -30,7 +30,7 @@ from generator.images.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_
 from generator.images.strictjson import Malformed
 from generator.images.strictjson import digest as checked_digest
 from generator.registry.http import ErrorKind, RegistryError, Response, is_insecure, join_url, origin
-from generator.registry.session import NOT_YET_VISIBLE, UPLOAD_TIMEOUT, Access, Session, workers
+from generator.registry.session import NOT_YET_VISIBLE, UPLOAD_TIMEOUT, Access, Session
 
 ACCEPT = ", ".join(sorted(INDEX_TYPES | MANIFEST_TYPES))
 _NO_PROJECT = re.compile(r"project \S+ not found|repository .*does not exist|NAME_UNKNOWN", re.IGNORECASE)
@@ -206,20 +206,6 @@ class Repository:
         if file is not None:
             write_atomically(file, data, sync=False)
         return BytesIO(data)
-
-
-def refused_pushes(access: Access, paths: Sequence[str]) -> dict[str, RegistryError]:
-    """Path of a repository -> why a push to it would be refused; a single key "" is about the whole registry.
-
-    Raises nothing that a registry can cause.
-    """
-    try:
-        registry = Registry(access)
-        registry.log_in()
-    except RegistryError as error:
-        return {"": error}
-    with workers(8) as pool:
-        return {path: error for path, error in zip(paths, pool.map(registry.refusal, paths), strict=True) if error}
 
 
 def access_to(

@@ -10,10 +10,10 @@ from generator.config.reference import parse_reference
 from generator.docker.credentials import HUB, config_directory, read_config
 from generator.docker.hints import GET_AUTHORITY, GET_LOGIN, GET_QUOTA, GET_RIGHT, QUOTA, READ_ONLY
 from generator.errors import EngineError, Problem
-from generator.registry.client import refused_pushes
+from generator.registry.client import Registry
 from generator.registry.http import ErrorKind, RegistryError
 from generator.registry.publish import not_written
-from generator.registry.session import Access
+from generator.registry.session import Access, workers
 
 Texts = Mapping[ErrorKind, tuple[str, str]]
 """Kind of an error -> what is wrong, and the next step."""
@@ -63,10 +63,21 @@ def pull_problem(host: str, what: str, error: RegistryError) -> Problem:
 
 
 def find_push_problems(access: Access, paths: Sequence[str]) -> list[Refusal]:
-    """Why pushes would be refused: one for all repositories of a project that are refused for the same reason."""
+    """Why pushes would be refused: one for all repositories of a project that are refused for the same reason.
+
+    Raises nothing that a registry can cause.
+    """
+    try:
+        registry = Registry(access)
+        registry.log_in()
+        with workers(8) as pool:
+            refusals = dict(zip(paths, pool.map(registry.refusal, paths), strict=True))
+    except RegistryError as error:
+        refusals = {"": error}
     groups: dict[tuple[ErrorKind, str], dict[str, RegistryError]] = {}
-    for path, error in refused_pushes(access, paths).items():
-        groups.setdefault((error.kind, path.partition("/")[0]), {})[path] = error
+    for path, refusal in refusals.items():
+        if refusal is not None:
+            groups.setdefault((refusal.kind, path.partition("/")[0]), {})[path] = refusal
     return [_push_problem(access, list(group), next(iter(group.values())), _PUSH) for group in groups.values()]
 
 

@@ -13,7 +13,8 @@ import pytest
 from generator.config.reference import parse_reference
 from generator.docker.credentials import Login
 from generator.images.oci import Descriptor
-from generator.registry.client import Registries, Registry, refused_pushes
+from generator.registry.client import Registries, Registry
+from generator.registry.explain import find_push_problems
 from generator.registry.http import RegistryError
 from generator.registry.session import RETRY_DELAYS, Access, Stopped
 from generator.registry.transfer import Content, OpenUploads, Upload
@@ -23,10 +24,9 @@ pytestmark = pytest.mark.usefixtures("one_authority")
 LOGIN = Login("writer", "right-horse")
 
 
-def refusal(registry: Loopback) -> tuple[str, str]:
-    """Kind and words; empty where a push would be taken."""
-    refused = refused_pushes(Access(registry.host, LOGIN, insecure=True), ["fate/egg"])
-    return next(((one.kind, one.detail) for one in refused.values()), ("", ""))
+def refusal(registry: Loopback) -> str:
+    """Why a push would be refused; "" if it would not."""
+    return "".join(r.what for r in find_push_problems(Access(registry.host, LOGIN, insecure=True), ["fate/egg"]))
 
 
 def upload(client: Registry, data: bytes, state: Path, content: Content | None = None) -> bool:
@@ -74,7 +74,7 @@ def test_of_several_challenges_the_bearer_one_with_its_own_realm_counts(registry
         return True
 
     registry.lies.append(lie)
-    assert refusal(registry) == ("", "")
+    assert refusal(registry) == ""
 
 
 def test_a_token_that_is_over_is_asked_for_once_by_all_threads(registry: Loopback) -> None:
@@ -123,7 +123,7 @@ def test_a_token_service_that_fails_is_asked_as_often_as_any_server(registry: Lo
 
 def test_an_upload_that_begins_nowhere(registry: Loopback, tmp_path: Path) -> None:
     registry.lies.append(says("POST", 202, headers={"Location": "http://[x/"}))
-    assert refusal(registry) == ("", "")
+    assert refusal(registry) == ""
     with pytest.raises(RegistryError, match="invalid address"):
         upload(registry.client(), b"x", tmp_path)
 
@@ -153,7 +153,7 @@ def test_what_is_no_refusal_is_told_in_printable_words(
 ) -> None:
     registry.token = "good"
     registry.lies.append(says(asked, status, body, headers))
-    assert refusal(registry) == ("unknown", said.format(host=registry.host))
+    assert refusal(registry) == f"cannot tell whether it accepts a push: {said.format(host=registry.host)}"
 
 
 def test_a_redirect_without_end(registry: Loopback) -> None:
