@@ -285,6 +285,23 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or bool(cut) or status >= 400
 
 
+def is_asked(handler: Handler, request: str) -> bool:
+    """Whether it is one such as ``PUT /manifests/1.0$``: its method ("" for any), and a pattern in its path."""
+    method, _, pattern = request.partition(" ")
+    return method in ("", handler.command) and re.search(pattern, handler.path) is not None
+
+
+def when(request: str, act: Callable[[Handler], object]) -> Lie:
+    """What is done at each such ``request``, before the registry answers it."""
+
+    def lie(handler: Handler) -> bool:
+        if is_asked(handler, request):
+            act(handler)
+        return False
+
+    return lie
+
+
 def says(
     request: str,
     status: int,
@@ -295,15 +312,13 @@ def says(
     cut: int = 0,
     done: bool = False,
 ) -> Lie:
-    """An answer in place of the registry's own, always or so many ``times``, to each ``request`` such as
-    ``PUT /manifests/1.0$``: its method ("" for any), and a pattern in its path.
+    """An answer in place of the registry's own to each such ``request``, always or so many ``times``.
 
     ``done``: the registry does what it was asked, but its answer is lost. Status 0 is a line that breaks."""
-    method, _, pattern = request.partition(" ")
     left = itertools.repeat(True) if times is None else iter([True] * times)
 
     def lie(handler: Handler) -> bool:
-        if method not in ("", handler.command) or not re.search(pattern, handler.path) or not next(left, False):
+        if not is_asked(handler, request) or not next(left, False):
             return False
         if done:
             line, handler.wfile = handler.wfile, io.BytesIO()

@@ -22,7 +22,7 @@ from generator.images.layout import SourceImage, empty_layout
 from generator.registry.client import Registries
 from generator.registry.fetch import Fetch, RemoteImage, fetching, other_images
 from tests.bundle.layouts import BASE, GZIP, INDEX, MANIFEST, Layout, image, multi, sha256
-from tests.loopback import Handler, Loopback
+from tests.loopback import Handler, Loopback, when
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 
@@ -88,7 +88,7 @@ def layers_of(registry: Loopback, name: str, other: str = "") -> list[str]:
 def hold_back(registry: Loopback, digest: str) -> tuple[threading.Event, list[bool]]:
     """The registry does not send this blob until the event is set; then the list tells whether it waited so long."""
     go_on, waited = threading.Event(), list[bool]()
-    registry.lies.append(lambda handler: handler.path.endswith(digest) and waited.append(go_on.wait(10)) is not None)
+    registry.lies.append(when(f" {digest}$", lambda _: waited.append(go_on.wait(10))))
     return go_on, waited
 
 

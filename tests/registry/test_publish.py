@@ -32,7 +32,7 @@ from generator.registry.publish import (
     roll_back,
 )
 from generator.registry.transfer import pieces
-from tests.loopback import Handler, Lie, Loopback, error_of, says, sha256, transient
+from tests.loopback import Handler, Lie, Loopback, error_of, says, sha256, transient, when
 
 NAMES = ("a", "b", "c")
 
@@ -114,11 +114,6 @@ class Site(Loopback):
 def site(tmp_path: Path) -> Iterator[Site]:
     with Site(state=tmp_path) as running:
         yield running
-
-
-def tag_written(handler: Handler, name: str = "") -> bool:
-    """Whether a request writes the tag of an image, or of this one."""
-    return handler.command == "PUT" and handler.path.endswith(f"{name}/manifests/1.0")
 
 
 DENIED = error_of("DENIED", "tag is immutable")
@@ -217,7 +212,7 @@ def killed(site: Site) -> Site:
     """The registry after a release that was killed after its first tag; the journal is the same at each tag."""
     site.publish("1")
     journals = list[bytes]()
-    site.lies.append(lambda h: tag_written(h) and journals.append((site.state / JOURNAL).read_bytes()) is not None)
+    site.lies.append(when("PUT /manifests/1.0$", lambda _: journals.append((site.state / JOURNAL).read_bytes())))
     site.publish("2", overwrite=True)
     site.lies.clear()
     for name, digest in zip(NAMES[1:], digests("1")[1:], strict=True):
@@ -410,13 +405,8 @@ def test_a_tag_that_moves_during_the_upload_is_not_overwritten(site: Site) -> No
     other = release("other")
     site.publish([replace(image, tags=()) for image in other])
     kept = site.manifests["fate/b"]
-
-    def publish_other(handler: Handler) -> bool:
-        if handler.command == "PUT" and "/fate/c/manifests/sha256:" in handler.path:
-            kept["1.0"] = kept[other[1].target.digest]
-        return False
-
-    site.lies.append(publish_other)
+    moved = {"1.0": kept[other[1].target.digest]}
+    site.lies.append(when("PUT /fate/c/manifests/sha256:", lambda _: kept.update(moved)))
     with pytest.raises(InputError, match=r"fate/b:1\.0: already points to another image") as error:
         site.publish("1")
     assert error.value.hint == "no tag was written"
@@ -450,13 +440,7 @@ def test_a_signal_while_tags_are_written_puts_them_back(
 ) -> None:
     site.publish("1")
     numbers = [number]
-
-    def interrupt(handler: Handler) -> bool:
-        if tag_written(handler, "b") and numbers:
-            os.kill(os.getpid(), numbers.pop())
-        return False
-
-    site.lies.append(interrupt)
+    site.lies.append(when("PUT b/manifests/1.0$", lambda _: numbers and os.kill(os.getpid(), numbers.pop())))
     # the tests may run below nohup
     heeded = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
@@ -474,15 +458,13 @@ def test_a_second_signal_ends_the_wait_for_a_registry_and_leaves_the_journal(
     site.publish("1")
     over = threading.Event()
 
-    def hang(handler: Handler) -> bool:
-        if tag_written(handler, "b"):
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(1.1)
-            over.wait(30)
-        return False
+    def hang(handler: Handler) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1.1)
+        over.wait(30)
 
-    site.lies.append(hang)
+    site.lies.append(when("PUT b/manifests/1.0$", hang))
     with pytest.raises(KeyboardInterrupt):
         site.publish("2", overwrite=True)
     over.set()

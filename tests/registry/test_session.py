@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import trustme
 
 from generator.config.reference import parse_reference
 from generator.docker.credentials import Login
@@ -18,7 +19,7 @@ from generator.registry.explain import find_push_problems
 from generator.registry.http import RegistryError
 from generator.registry.session import RETRY_DELAYS, Access, Stopped
 from generator.registry.transfer import Content, OpenUploads, Upload
-from tests.loopback import Handler, Loopback, error_of, says, sha256
+from tests.loopback import Handler, Loopback, error_of, says, sha256, tls, when
 
 pytestmark = pytest.mark.usefixtures("one_authority")
 LOGIN = Login("writer", "right-horse")
@@ -45,6 +46,19 @@ def test_the_password_goes_no_further_than_the_address_for_tokens(registry: Loop
         refusal(registry)
     assert ("GET", "/token?service=loopback&client_id=fategen", f"Basic {LOGIN.basic}") in registry.asked
     assert [authorization for _, _, authorization in stranger.asked] == [""] * len(stranger.asked) != []
+
+
+def test_docker_hubs_own_images_are_in_library(ca: trustme.CA, ca_file: Path) -> None:
+    names = ("registry-1.docker.io", "127.0.0.1")
+    with (
+        Loopback(tls=tls(ca, *names), token="good") as hub,
+        Loopback(lies=[lambda handler: handler.tunnel(hub.host) is None]) as proxy,
+    ):
+        client = Registry(Access("docker.io", None, {"HTTPS_PROXY": f"http://{proxy.host}"}, (ca_file,)))
+        assert not client.has_blob("mysql", sha256(b"")) and not client.has_blob("team/tool", sha256(b""))
+    assert {path.partition("/blobs/")[0] for path in hub.paths("HEAD")} == {"/v2/library/mysql", "/v2/team/tool"}
+    scopes = [path.partition("scope=")[2] for path in hub.paths("GET") if path.startswith("/token")]
+    assert scopes == ["repository%3Alibrary%2Fmysql%3Apull", "repository%3Ateam%2Ftool%3Apull"]
 
 
 def test_another_hosts_401_asks_for_no_login(registry: Loopback) -> None:
@@ -97,13 +111,7 @@ def test_a_token_that_is_over_is_asked_for_once_by_all_threads(registry: Loopbac
 
 def test_a_token_may_go_out_of_date_while_a_blob_is_sent(registry: Loopback, tmp_path: Path) -> None:
     registry.token = "old"
-
-    def over(handler: Handler) -> bool:
-        if handler.command == "PUT" and registry.token == "old":
-            registry.token = "new"
-        return False
-
-    registry.lies.append(over)
+    registry.lies.append(when("PUT ", lambda _: setattr(registry, "token", "new")))
     assert upload(registry.client(LOGIN), b"12345", tmp_path)
     assert registry.blobs["a"] == {sha256(b"12345"): b"12345"}
 
