@@ -38,12 +38,6 @@ _PUSH: Texts = {
 }
 
 
-def _explain(texts: Texts, error: RegistryError, **names: str) -> tuple[str, str]:
-    names.update(detail=error.detail, quoted=f" ({error.detail})" if error.detail else "")
-    what, step = (text.format(**names) for text in {**_REGISTRY, **texts}[error.kind])
-    return what, step
-
-
 class Refusal(NamedTuple):
     """What is wrong with a registry or something in it, in words, and the next step ("" if there is none)."""
 
@@ -56,10 +50,15 @@ class Refusal(NamedTuple):
         return Problem(self.where, f"{self.what}: {self.step}" if self.step else self.what)
 
 
+def _explain(where: str, texts: Texts, error: RegistryError, **names: str) -> Refusal:
+    names.update(detail=error.detail, quoted=f" ({error.detail})" if error.detail else "")
+    return Refusal(where, *(text.format(**names) for text in {**_REGISTRY, **texts}[error.kind]))
+
+
 def pull_problem(host: str, what: str, error: RegistryError) -> Problem:
     """The problem with ``what`` (an image, a layer), or with the whole registry if that is what is wrong."""
     where = host if error.kind in _REGISTRY else what
-    return Refusal(where, *_explain(_PULL, error, host=host, login="docker's login", name="its name")).problem
+    return _explain(where, _PULL, error, host=host, login="docker's login", name="its name").problem
 
 
 def find_push_problems(access: Access, paths: Sequence[str]) -> list[Refusal]:
@@ -116,4 +115,4 @@ def _push_problem(access: Access, paths: Sequence[str], error: RegistryError, te
         "config": f"{config_directory(access.environment) / 'config.json'}{read_config(access.environment)[1]}",
     }
     project = paths[0].partition("/")[0]
-    return Refusal(access.host, *_explain(texts, error, **names, project=project, paths=", ".join(paths)))
+    return _explain(access.host, texts, error, **names, project=project, paths=", ".join(paths))

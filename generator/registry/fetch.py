@@ -93,9 +93,9 @@ def fetching(
     or lies. What was received is kept for the next run, which needs new ``registries``: these were ended.
     """
     with workers(at_once) as pool:
-        fetch = Fetch(pool, registries, images, progress)
+        fetch = Fetch(pool, registries, progress)
         try:
-            fetch.describe(without)
+            fetch.describe(images, without)
             yield fetch
             fetch.finish()
         except BaseException:
@@ -113,11 +113,9 @@ class _Layer:
 class Fetch:
     """Images whose layers are fetched into their layouts; see ``fetching``."""
 
-    def __init__(
-        self, pool: ThreadPoolExecutor, registries: Registries, remote: Sequence[RemoteImage], progress: Progress
-    ) -> None:
-        self.images = tuple(image.image for image in remote)
-        self._pool, self._registries, self._remote, self._progress = pool, registries, remote, progress
+    def __init__(self, pool: ThreadPoolExecutor, registries: Registries, progress: Progress) -> None:
+        self.images: tuple[SourceImage, ...] = ()
+        self._pool, self._registries, self._progress = pool, registries, progress
         self._blobs = Path()
         self._layers: dict[str, _Layer] = {}
         self._futures: dict[str, Future[bool]] = {}
@@ -159,12 +157,13 @@ class Fetch:
 
         return show
 
-    def describe(self, without: frozenset[str]) -> None:
+    def describe(self, images: Sequence[RemoteImage], without: frozenset[str]) -> None:
         """Fetches the manifests and configs, and notes the layers that are to be fetched."""
+        self.images = tuple(remote.image for remote in images)
         inputs: list[Problem] = []
         others: list[Problem] = []
         described: list[tuple[Image, Reference]] = []
-        for remote, future in [(remote, self._pool.submit(self._describe, remote)) for remote in self._remote]:
+        for remote, future in [(remote, self._pool.submit(self._describe, remote)) for remote in images]:
             host, name = remote.source.full.domain, str(remote.source)
             try:
                 described.append((future.result(), remote.source))
