@@ -82,6 +82,11 @@ def mapping(config: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _hostname(key: str) -> str:
+    """Older logins were stored as addresses: ``https://host/v1/``."""
+    return re.sub(r"^https?://", "", key).partition("/")[0]
+
+
 def find_login(config: Mapping[str, Any], host: str, environment: Mapping[str, str]) -> Login | None:
     """docker's login for a registry; None if it has none. Raises EngineError if a credential helper does not answer."""
     key = "https://index.docker.io/v1/" if host == HUB else host
@@ -99,15 +104,8 @@ def find_login(config: Mapping[str, Any], host: str, environment: Mapping[str, s
 def _login_of(config: object, key: str) -> Login | None:
     auths = mapping(config, "auths") if isinstance(config, dict) else {}
     entry = auths.get(key) or next((auths[name] for name in auths if _hostname(name) == _hostname(key)), None)
-    return _stored(entry) if isinstance(entry, dict) else None
-
-
-def _hostname(key: str) -> str:
-    """Older logins were stored as addresses: ``https://host/v1/``."""
-    return re.sub(r"^https?://", "", key).partition("/")[0]
-
-
-def _stored(entry: Mapping[str, Any]) -> Login | None:
+    if not isinstance(entry, dict):
+        return None
     user, password = str(entry.get("username") or ""), str(entry.get("password") or "")
     if entry.get("auth"):
         try:
