@@ -30,9 +30,9 @@ def refusal(registry: Loopback) -> str:
     return "".join(r.what for r in find_push_problems(Access(registry.host, LOGIN, insecure=True), ["fate/egg"]))
 
 
-def upload(client: Registry, data: bytes, state: Path, content: Content | None = None) -> bool:
+def upload(client: Registry, data: bytes, state: Path, content: Content | None = None, mount: str = "") -> bool:
     blob = Descriptor(sha256(data), len(data), "")
-    return Upload(client, "a", blob, content or (lambda: iter([data])), OpenUploads(state / "uploads.json")).run()
+    return Upload(client, "a", blob, content or (lambda: iter([data])), OpenUploads(state / "uploads.json")).run(mount)
 
 
 # who sees the password
@@ -59,6 +59,13 @@ def test_docker_hubs_own_images_are_in_library(ca: trustme.CA, ca_file: Path) ->
     assert {path.partition("/blobs/")[0] for path in hub.paths("HEAD")} == {"/v2/library/mysql", "/v2/team/tool"}
     scopes = [path.partition("scope=")[2] for path in hub.paths("GET") if path.startswith("/token")]
     assert scopes == ["repository%3Alibrary%2Fmysql%3Apull", "repository%3Ateam%2Ftool%3Apull"]
+
+
+def test_a_blob_is_mounted_with_a_token_for_both_repositories(registry: Loopback, tmp_path: Path) -> None:
+    registry.token = "good"
+    registry.put("b", b"12345")
+    assert not upload(registry.client(LOGIN), b"12345", tmp_path, mount="b")
+    assert "scope=repository%3Aa%3Apull%2Cpush&scope=repository%3Ab%3Apull" in registry.paths("GET")[-1]
 
 
 def test_another_hosts_401_asks_for_no_login(registry: Loopback) -> None:
