@@ -122,14 +122,13 @@ def extract(source: Path | Readable, name: str) -> bytes:
             raise InputError(Problem(name, wrong), hint=f"it contains {', '.join(names) or 'images only'}")
         checker = Checker(bundle)
         for member in bundle.members[1:]:
-            damages: list[Damage] = []
-            data = b"".join(checker.member(member, bundle.stream, damages))
-            if damages and damages[-1].missing:
-                raise damaged(bundle, damages[:-1], end=bundle.stream.position)
+            # damage in another one does not matter
+            checker.damages.clear()
+            data = b"".join(checker.member(member, bundle.stream))
             if member.name == FOLDER + name:
                 break
-    if damages:
-        raise damaged(bundle, damages)
+    if checker.damages:
+        raise damaged(bundle, checker.damages)
     return data[BLOCK : BLOCK + member.size]
 
 
@@ -304,11 +303,6 @@ class Damage:
     end: int
     reason: str
 
-    @property
-    def missing(self) -> bool:
-        """Whether the file ends before it does."""
-        return self.reason == _MISSING
-
     def __str__(self) -> str:
         users = ", ".join(self.images[:8]) + (f" and {len(self.images) - 8} more" if len(self.images) > 8 else "")
         users = f" ({users})" if users else ""
@@ -369,16 +363,13 @@ def iter_verified(bundle: Bundle, progress: Progress = quiet) -> Iterator[tuple[
     After the first damaged member the rest is checked too, but no more of it is given; DamagedError lists all damage.
     """
     checker = Checker(bundle, progress)
-    damages: list[Damage] = []
     for member in bundle.members[1:]:
-        pieces = checker.member(member, bundle.stream, damages)
-        if not damages:
+        pieces = checker.member(member, bundle.stream)
+        if not checker.damages:
             yield member, pieces
         for _ in pieces:
             pass
-        if damages and damages[-1].missing:
-            raise damaged(bundle, damages[:-1], end=bundle.stream.position)
-    check_end(bundle, damages)
+    check_end(bundle, checker.damages)
 
 
 def verify_rest(bundle: Bundle, progress: Progress = quiet) -> None:
@@ -389,28 +380,27 @@ def verify_rest(bundle: Bundle, progress: Progress = quiet) -> None:
         return
     checker = Checker(bundle, progress)
 
-    def check(member: Member) -> list[Damage]:
-        damages: list[Damage] = []
+    def check(member: Member) -> None:
         try:
-            for _ in checker.member(member, bundle.stream.at(member.offset), damages):
+            for _ in checker.member(member, bundle.stream.at(member.offset)):
                 pass
         except BundleError as error:
             # a bad sector is one damaged place among others
             if not isinstance(error.__cause__, OSError):
                 raise
             reason = f"cannot be read: {error.__cause__.strerror}"
-            return [Damage(member.label, member.images, member.offset, member.end, reason)]
-        return damages
+            checker.damages.append(Damage(member.label, member.images, member.offset, member.end, reason))
 
     whole = [member for member in bundle.members[1:] if member.end <= bundle.file_size]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         try:
             # the largest first: at the end no thread waits for one that has just begun with it
-            found = [*pool.map(check, sorted(whole, key=lambda member: -member.size))]
+            for _ in pool.map(check, sorted(whole, key=lambda member: -member.size)):
+                pass
         except BaseException:
             checker.stopped = True
             raise
-    check_end(bundle, sorted((damage for each in found for damage in each), key=lambda damage: damage.start))
+    check_end(bundle, sorted(checker.damages, key=lambda damage: damage.start))
 
 
 def check_end(bundle: Bundle, damages: Sequence[Damage] = ()) -> None:
@@ -433,34 +423,40 @@ def check_end(bundle: Bundle, damages: Sequence[Damage] = ()) -> None:
 
 
 class Checker:
-    """Checks members of one bundle, possibly in several threads. Set ``stopped`` to end them all."""
+    """Checks members of one bundle, possibly in several threads, and collects their ``damages``.
+
+    Set ``stopped`` to end all threads.
+    """
 
     def __init__(self, bundle: Bundle, progress: Progress = quiet) -> None:
         self._bundle, self._progress, self._done = bundle, progress, bundle.members[0].end
         self._lock = threading.Lock()
+        self.damages: list[Damage] = []
         self.stopped = False
 
-    def member(self, member: Member, stream: Stream, damages: list[Damage]) -> Iterator[bytes]:
+    def member(self, member: Member, stream: Stream) -> Iterator[bytes]:
         """A member, which begins where ``stream`` is: header, content and padding, in pieces.
 
-        Of one that is not right its end does not come, and ``damages`` gets what is wrong.
+        Of one that is not right its end does not come, and ``damages`` gets what is wrong. Raises DamagedError if the
+        stream ends in it.
         """
         expected, block = header(member.name, member.size), stream.take(BLOCK)
-        whole = (member.label, member.images, member.offset, member.end)
-        if len(block) < BLOCK:
-            damages.append(Damage(*whole, _MISSING))
-            return
-        yield expected
-        wrong = yield from self.content(member, stream)
+        wrong = _MISSING
+        if len(block) == BLOCK:
+            yield expected
+            wrong = yield from self.content(member, stream)
         pad = stream.take(padding(member.size))
-        if len(pad) < padding(member.size):
-            damages.append(Damage(*whole, _MISSING))
-        elif block != expected:
-            damages.append(Damage(*whole, wrong or "has a damaged header"))
+        if wrong == _MISSING or len(pad) < padding(member.size):
+            raise damaged(self._bundle, self.damages, end=stream.position)
+        start, end = member.offset, member.end
+        if block != expected:
+            wrong = wrong or "has a damaged header"
         elif pad.strip(b"\0"):
-            damages.append(Damage(*whole, wrong or "has padding that is not zero"))
+            wrong = wrong or "has padding that is not zero"
         elif wrong:
-            damages.append(Damage(member.label, member.images, member.start, member.start + member.size, wrong))
+            start, end = member.start, member.start + member.size
+        if wrong:
+            self.damages.append(Damage(member.label, member.images, start, end, wrong))
         else:
             yield pad
 
