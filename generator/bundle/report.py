@@ -1,23 +1,16 @@
-"""What the bundle commands print, for people and for programs; ``fategen-load.pyz`` prints the same."""
+"""What the commands print of a bundle, for people and for programs; ``fategen-load.pyz`` prints the same."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from generator.bundle.index import BundleIndex, short_root
-from generator.bundle.load import LoadResult
-from generator.bundle.reader import Inspection
 from generator.config.reference import familiar
 from generator.images.image import Image
-from generator.text import human, short_digest, table, without
+from generator.text import human, short_digest, table
 
-if TYPE_CHECKING:
-    from generator.bundle.save import SaveResult
-
-LOADER, LOADER_README = "fategen-load.pyz", "fategen-load.README.txt"
 _ZSTD_NOTE = "layers are compressed with zstd: Docker 23 and later, podman and containerd load them"
 
 
@@ -88,66 +81,3 @@ def images_table(index: BundleIndex) -> str:
 def summary(name: str, index: BundleIndex, size: int) -> str:
     """A line for the file of ``size`` bytes: what to compare with the other side."""
     return f"{name}  {human(size)}  root digest {short_root(index.root)}"
-
-
-def inspected(inspection: Inspection) -> str:
-    index = inspection.index
-    text = f"{images_table(index)}\n\n{summary(index.name, index, inspection.size)}\nin full {index.root}"
-    return f"{text}\n{delta_note(index)}" if index.bases else text
-
-
-def inspected_warning(inspection: Inspection) -> str:
-    """That the file's size is wrong, "" if it is right or unknown."""
-    name, size, file_size = inspection.name, inspection.size, inspection.file_size
-    if file_size is None or file_size == size:
-        return ""
-    if file_size > size:
-        return f"warning: {name} is too long by {file_size - size:,} B; copy it again"
-    missing = f"{file_size}-{size - 1}"
-    return f"warning: {name} is cut short: it has {file_size:,} of {size:,} bytes; copy bytes {missing} again"
-
-
-def verified(result: Inspection, seconds: float) -> str:
-    images = len(result.index.images)
-    signed = f", signed by {result.signer}" if result.signer else ""
-    return (
-        f"{result.name} is intact: {images} image{'s' * (images > 1)}, {result.blobs} blobs, {human(result.size)}, "
-        f"{seconds:.1f} s{signed}\nroot digest {short_root(result.index.root)}: compare it with the sender's"
-        + (f"\n{delta_note(result.index)}" if result.index.bases else "")
-    )
-
-
-def saved(result: SaveResult, bases: Sequence[BundleIndex], loader: str) -> str:
-    """What save reports of a bundle; ``loader``: the SHA-256 of the offline loader, if it was put beside it."""
-    piped = str(result.path) == "-"
-    name = result.index.name if piped else str(result.path)
-    lines = [images_table(result.index), "", summary(name, result.index, result.size)]
-    lines.append(f"sha256 {result.sha256}" + ("" if piped else f"  (in {result.path.name}.sha256)"))
-    if bases:
-        lines.append(delta_note(result.index, bases))
-    elif result.shared:
-        lines.append(f"deduplicated layers saved {human(result.shared)}")
-    if loader:
-        lines.append(f"{LOADER}  sha256 {loader}, and {LOADER_README}")
-    return "\n".join(lines)
-
-
-def saved_json(result: SaveResult, loader: str) -> dict[str, object]:
-    return {
-        "file": str(result.path),
-        "sha256": result.sha256,
-        "not_written_twice": result.shared,
-        **({"loader": str(result.path.with_name(LOADER)), "loader_sha256": loader} if loader else {}),
-        **bundle_json(result.index, result.size),
-    }
-
-
-def loaded(result: LoadResult) -> str:
-    """What became of each name."""
-    rows = []
-    for image in result.images:
-        # an ID as docker prints it
-        identity, before = (without("sha256:", value)[:12] for value in (image.id, image.before))
-        state = {"new": "new", "same": "was there", "replaced": f"replaced {before}"}[image.state]
-        rows.append((familiar(image.reference), " ".join(image.platforms), identity, state))
-    return table(("IMAGE", "PLATFORMS", "ID", ""), rows)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import generator
 from generator.bundle.index import BundleIndex, short_root
-from generator.bundle.report import LOADER, LOADER_README
 from generator.config.reference import familiar
 from generator.files import disk_errors, write_atomically
 
+LOADER, LOADER_README = "fategen-load.pyz", "fategen-load.README.txt"
 _SOURCES = Path(generator.__file__).parents[1]
 
 

@@ -8,16 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from generator.bundle import report
 from generator.bundle.engines import engine_from_name
+from generator.bundle.index import short_root
 from generator.bundle.load import load as load_bundle
 from generator.bundle.reader import extract, file_or_stdin
 from generator.bundle.reader import inspect as inspect_bundle
 from generator.bundle.reader import verify as verify_bundle
+from generator.bundle.report import bundle_json, delta_note, images_table, summary
 from generator.bundle.signature import signature_check
+from generator.config.reference import familiar
 from generator.errors import InputError, Problem
 from generator.progress import Bar, say
 from generator.stdio import show, stdout_bytes
+from generator.text import human, table, without
 
 
 def inspect(file: Path, name: str, output_format: str) -> None:
@@ -25,19 +28,28 @@ def inspect(file: Path, name: str, output_format: str) -> None:
     if name:
         stdout_bytes().write(extract(file_or_stdin(file), name))
         return
-    inspection = inspect_bundle(file_or_stdin(file))
-    show(output_format, report.bundle_json(inspection.index, inspection.size), report.inspected(inspection))
-    if warning := report.inspected_warning(inspection):
-        say(warning)
+    result = inspect_bundle(file_or_stdin(file))
+    index, size, file_size = result.index, result.size, result.file_size
+    text = f"{images_table(index)}\n\n{summary(index.name, index, size)}\nin full {index.root}"
+    show(output_format, bundle_json(index, size), f"{text}\n{delta_note(index)}" if index.bases else text)
+    if file_size is not None and file_size > size:
+        say(f"warning: {result.name} is too long by {file_size - size:,} B; copy it again")
+    elif file_size is not None and file_size < size:
+        has = f"it has {file_size:,} of {size:,} bytes"
+        say(f"warning: {result.name} is cut short: {has}; copy bytes {file_size}-{size - 1} again")
 
 
 def verify(file: Path, key: Path | None, output_format: str, quiet: bool) -> None:
     start = time.monotonic()
     with Bar("checking", quiet) as bar:
         result = verify_bundle(file_or_stdin(file), approve=signature_check(key) if key else None, progress=bar)
-    checked = {"blobs": result.blobs, "whole": True, "signer": result.signer}
-    document = {**report.bundle_json(result.index, result.size), **checked}
-    show(output_format, document, report.verified(result, time.monotonic() - start))
+    index, size, seconds = result.index, result.size, time.monotonic() - start
+    document = {**bundle_json(index, size), "blobs": result.blobs, "whole": True, "signer": result.signer}
+    count = f"{len(index.images)} image{'s' * (len(index.images) > 1)}, {result.blobs} blobs"
+    signed = f", signed by {result.signer}" if result.signer else ""
+    text = f"{result.name} is intact: {count}, {human(size)}, {seconds:.1f} s{signed}"
+    text += f"\nroot digest {short_root(index.root)}: compare it with the sender's"
+    show(output_format, document, f"{text}\n{delta_note(index)}" if index.bases else text)
 
 
 def load(
@@ -59,4 +71,10 @@ def load(
         result = load_bundle(sources[0], engine, bases=sources[1:], approve=approve, progress=bar, **options)
     images = [{**asdict(image), "state": image.state} for image in result.images]
     document = {"root": result.index.root, "platform": result.platform, "signer": result.signer, "images": images}
-    show(output_format, document, report.loaded(result))
+    rows = []
+    for image in result.images:
+        # an ID as docker prints it
+        identity, before = (without("sha256:", value)[:12] for value in (image.id, image.before))
+        state = {"new": "new", "same": "was there", "replaced": f"replaced {before}"}[image.state]
+        rows.append((familiar(image.reference), " ".join(image.platforms), identity, state))
+    show(output_format, document, table(("IMAGE", "PLATFORMS", "ID", ""), rows))

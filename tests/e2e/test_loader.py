@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.bundle.report import LOADER
 from generator.bundle.save import SaveResult, save
-from generator.loader.build import modules, write_loader
+from generator.loader.build import LOADER, modules, write_loader
 from tests.bundle.conftest import made_of
 from tests.bundle.layouts import BASE, image, own
 from tests.e2e.conftest import Fategen, Ran, docker, succeeded

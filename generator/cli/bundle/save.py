@@ -39,6 +39,7 @@ from generator.docker.process import find_docker
 from generator.errors import InputError, Problem, did_you_mean
 from generator.progress import Bar, say
 from generator.stdio import flush, show, stdout_bytes
+from generator.text import human
 
 if TYPE_CHECKING:
     from generator.registry.fetch import Fetch
@@ -141,7 +142,7 @@ def command(
             from generator.bake.build import export_layouts
             from generator.bake.job import Options, make_job, not_built
             from generator.bake.prepare import lock_project, make_context, open_workspace
-            from generator.bundle.report import saved, saved_json
+            from generator.bundle.report import bundle_json, delta_note, images_table, summary
             from generator.docker.git import uncommitted
             from generator.loader import build
 
@@ -203,5 +204,15 @@ def command(
         say(f"replaced {output}, which was {what}")
     if signed:
         say(f"removed {signature}, which signed the previous file: fategen bundle sign creates a new one")
-    loader = build.write_loader(result.path, result.index) if with_loader else ""
-    show(output_format, saved_json(result, loader), saved(result, base_indexes, loader), err=piped)
+    document: dict[str, object] = {"file": str(output), "sha256": result.sha256, "not_written_twice": result.shared}
+    lines = [images_table(result.index), "", summary(title if piped else str(output), result.index, result.size)]
+    lines.append(f"sha256 {result.sha256}" + ("" if piped else f"  (in {output.name}.sha256)"))
+    if base_indexes:
+        lines.append(delta_note(result.index, base_indexes))
+    elif result.shared:
+        lines.append(f"deduplicated layers saved {human(result.shared)}")
+    if with_loader:
+        sha256 = build.write_loader(output, result.index)
+        document.update(loader=str(output.with_name(build.LOADER)), loader_sha256=sha256)
+        lines.append(f"{build.LOADER}  sha256 {sha256}, and {build.LOADER_README}")
+    show(output_format, {**document, **bundle_json(result.index, result.size)}, "\n".join(lines), err=piped)
