@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from generator.bundle.bases import layers_in_bases, missing_bases, open_bundles
+from generator.bundle.bases import open_bundles
 from generator.bundle.engines import Engine, Present
 from generator.bundle.format import TRAILER, blob_name, header, loader_files, padding
 from generator.bundle.index import BundleIndex
@@ -76,14 +76,14 @@ def load(
     Raises InputError (an image, a platform or a base bundle that is missing), BundleError (damaged or unsafe: no name
     was touched), EngineError (the engine failed: names are as they were).
     """
-    with open_bundles((source, *bases), "nothing was loaded") as (bundle, others):
+    with open_bundles((source, *bases), "nothing was loaded") as blobs:
+        bundle = blobs.bundle
         signer = approve(bundle.index, bundle.name) if approve else ""
         try:
             wanted_platform = platform_name(platform or engine.platform())
         except Malformed as error:
             raise InputError(Problem("--platform", str(error))) from None
         own = platform_name(engine.platform()) if platform and engine.containerd_store else wanted_platform
-        in_bases = layers_in_bases(bundle, others)
         # what a base is missing for may be other platforms alone
         for as_indexes in (True, False) if engine.containerd_store and not platform else (False,):
             chosen = renamed(_for_platform(bundle.index, only, wanted_platform, every=as_indexes), retag, "--retag")
@@ -93,12 +93,12 @@ def load(
             present = _present_layers(bundle.index, chosen, known, own)
             missing = {layer.digest for layer in bundle.index.missing} - present
             needed = [digest for digest in chosen.blobs() if digest in missing]
-            lost = [digest for digest in needed if digest not in in_bases]
+            lost = [digest for digest in needed if digest not in blobs.blobs]
             if not lost:
                 break
         else:
             users = [i.label for i in chosen.images if any(blob.digest in lost for blob in i.blobs())]
-            message = f"is a delta bundle, and its base is missing: {missing_bases(bundle, others)}"
+            message = f"is a delta bundle, and its base is missing: {blobs.missing_bases}"
             problem = Problem(bundle.name, f"{message}; it has {len(lost)} layers of {', '.join(users)}")
             other = ", or load the base first"
             if engine.needs_every_layer:
@@ -115,7 +115,7 @@ def load(
                     if member.name in wanted:
                         yield from pieces
                 for digest in needed:
-                    base, layer = in_bases[digest]
+                    base, layer = blobs.blobs[digest]
                     yield header(layer.name, layer.size)
                     yield from base.chunks(layer)
                     yield bytes(padding(layer.size))

@@ -127,12 +127,10 @@ def leave_out(index: BundleIndex, bases: Sequence[BundleIndex]) -> BundleIndex:
 
 def root_digest(output: Path) -> str | None:
     """The root digest of the bundle at ``output``; "" if it is not a bundle, None if there is no file."""
-    if output.exists() and not output.is_file():
-        return None
     try:
         return inspect(output).index.root
     except BundleError:
-        return "" if output.exists() else None
+        return ""
     except InputError:
         return None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.bundle.engines import NOT_IN_ENGINE, DockerEngine
+from generator.bundle.save import check_place
 from generator.config.reference import familiar, normalize
 from generator.docker.process import Docker, find_docker
 from generator.errors import EngineError, InputError, Problem, did_you_mean
@@ -128,8 +129,9 @@ def default_file(title: str, family: str, platforms: Iterable[str]) -> Path:
     return Path(f"{'-'.join(words)}.{family}.tar")
 
 
-def check_output_name(output: Path, bases: Sequence[Path]) -> None:
-    """Raises InputError if a file's name promises a compression that a bundle lacks, or is that of a base bundle."""
+def check_output(output: Path, bases: Sequence[Path]) -> None:
+    """Raises InputError if no file can be written there, its name promises a compression, or it is a base bundle."""
+    check_place(output)
     if end := next((end for end in _COMPRESSED if output.name.endswith(end)), ""):
         wrong = f"{output} would not be {end}: a bundle is a plain tar with compressed layers"
         stem = str(output)[: -len(end)]

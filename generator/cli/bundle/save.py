@@ -10,13 +10,13 @@ import click
 
 from generator.bundle.index import NAME, open_files, short_root
 from generator.bundle.reader import inspect
-from generator.bundle.save import check_place, root_digest, save
+from generator.bundle.save import root_digest, save
 from generator.bundle.signature import SUFFIX
 from generator.bundle.sources import (
     BUNDLES,
     DEFAULT,
     check_bundle_names,
-    check_output_name,
+    check_output,
     default_file,
     default_platform,
     in_order,
@@ -130,8 +130,7 @@ def command(
         hint = "fategen bundle save -o - | ssh HOST fategen bundle load -"
         raise InputError(Problem("-o -", "standard output is a terminal, and a bundle is binary data"), hint=hint)
     if output and not piped:
-        check_place(output)
-        check_output_name(output, bases)
+        check_output(output, bases)
     contents = open_files(files)
     base_indexes = [inspect(base).index for base in bases]
     project = open_project(directory)
@@ -160,8 +159,7 @@ def command(
                 raise InputError(Problem("--image", wrong), hint="save fewer images into one bundle, or all of them")
             if output is None:
                 output = default_file(title, plan.family.slug, platforms)
-                check_place(output)
-            check_output_name(output, bases)
+                check_output(output, bases)
             platforms = in_order(platforms, plan)
             if answers is not None and not platforms:
                 platform, only = default_platform(answers().engine, plan, names, origin)
