@@ -42,9 +42,8 @@ class Difference:
     all_size: int
 
     def as_json(self) -> dict[str, object]:
-        images = [asdict(change) for change in self.changes]
         return {
-            "images": [{**image, "was": image["was"] or None, "bytes": image.pop("size")} for image in images],
+            "images": [{**asdict(change), "was": change.was or None, "bytes": change.size} for change in self.changes],
             "delta": {"blobs": self.blobs, "bytes": self.size},
             "whole": {"blobs": self.all_blobs, "bytes": self.all_size},
         }

@@ -80,7 +80,7 @@ class Engine:
 
     def listed(self, names: Sequence[str]) -> frozenset[str]:
         """Those of these names that it lists."""
-        return _full_names(self._list("{{.Repository}}:{{.Tag}}", names)).intersection(names)
+        return _full_names(self._list("{{.Repository}}:{{.Tag}}", names).split("\n")).intersection(names)
 
     def inspect(self, names: Sequence[str]) -> Mapping[str, EngineImage]:
         """What it has under these names; those without an image are left out."""
@@ -147,10 +147,10 @@ def engine_from_name(name: str) -> Engine:
     return ContainerdEngine(find_program("ctr"), namespace or "default")
 
 
-def _full_names(output: str) -> frozenset[str]:
-    """The full references in an engine's list of names, one a line."""
+def _full_names(listed: Iterable[str]) -> frozenset[str]:
+    """The full references among the names that an engine lists."""
     names = set()
-    for name in output.split("\n"):
+    for name in listed:
         # <none> and what only this engine takes for a name cannot be a name of a bundle
         with contextlib.suppress(ValueError):
             names.add(normalize(name))
@@ -170,7 +170,7 @@ def _shown_image(line: str) -> tuple[EngineImage, frozenset[str]]:
     except (ValueError, LookupError, TypeError, AttributeError):
         message = f"unexpected output of image inspect: {line[:80]!r}"
         raise EngineError(message, hint="check the engine's version") from None
-    return image, _full_names("\n".join(tags)) | {image.id}
+    return image, _full_names(tags) | {image.id}
 
 
 class DockerEngine(Engine):
@@ -230,7 +230,7 @@ class DockerEngine(Engine):
             return super().inspect(names)
         shown, missing = self._inspect(names)
         by_name = {name: image for image, image_names in shown for name in image_names}
-        images = {name: by_name[full] for name in names for full in _full_names(name) | {name} if full in by_name}
+        images = {name: by_name[full] for name in names for full in _full_names([name]) | {name} if full in by_name}
         if len(images) + missing < len(names):
             # an image without the requested name
             images.update(super().inspect([name for name in names if name not in images]))
@@ -302,7 +302,7 @@ class ContainerdEngine(Engine):
         for line in self._ctr("images", "check").splitlines()[1:]:
             words = line.split()
             # REF TYPE DIGEST STATUS (n/m) …
-            if len(words) > 3 and _full_names(words[0]):
+            if len(words) > 3 and _full_names(words[:1]):
                 images[words[0]] = (words[2], words[1], words[3] == "complete")
         return images
 

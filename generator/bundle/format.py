@@ -27,7 +27,6 @@ BLOCK = 512
 TRAILER = bytes(2 * BLOCK)
 FOLDER = "fategen/"
 INDEX_FILE = "fategen/bundle.json"
-SUMS = "fategen/SHA256SUMS"
 
 Role = Literal["file", "directory", "index", "manifest", "config", "layer"]
 
@@ -134,7 +133,7 @@ def members_of(index: BundleIndex) -> tuple[Member, ...]:
     for digest in sorted_blobs:
         add_stored(blob_name(digest), blobs[digest].size, roles[digest], digest)
     sums = "".join(f"{m.digest.partition(':')[2]}  {m.name}\n" for m in members if m.role != "directory")
-    add(SUMS, "file", sums.encode("ascii"))
+    add(f"{FOLDER}SHA256SUMS", "file", sums.encode("ascii"))
     for name, content in loader_files(index):
         add(name, "file", content)
     return tuple(members)

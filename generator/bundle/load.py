@@ -86,7 +86,7 @@ def load(
         own = platform_name(engine.platform()) if platform and engine.containerd_store else wanted_platform
         # what a base is missing for may be other platforms alone
         for as_indexes in (True, False) if engine.containerd_store and not platform else (False,):
-            chosen = renamed(_for_platform(bundle.index, only, wanted_platform, every=as_indexes), retag, "--retag")
+            chosen = renamed(_for_platform(bundle.index, only, wanted_platform, as_indexes), retag, "--retag")
             # a delta's missing layers may be in any image; a whole bundle was loaded under its names, or never
             images = () if bundle.index.missing else (*bundle.index.images, *chosen.images)
             known = engine.present(tuple(dict.fromkeys(name for image in images for name in image.references)))
@@ -159,7 +159,7 @@ def _names(index: BundleIndex, image: Image) -> Iterator[str]:
         yield from (full, known, reference.repository(full), known.rpartition(":")[0], index.own_name(full))
 
 
-def _for_platform(index: BundleIndex, only: Sequence[str], platform: str, *, every: bool = False) -> BundleIndex:
+def _for_platform(index: BundleIndex, only: Sequence[str], platform: str, every: bool) -> BundleIndex:
     """The index of what is sent: of each image this platform, its manifest as the image; or ``every`` one, it first."""
     images, lacking = [], []
     for image in choose(index, only):

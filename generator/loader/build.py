@@ -77,8 +77,18 @@ def readme(file: str, index: BundleIndex) -> str:
     file = shlex.quote(file)
     names = "\n".join(f"  {familiar(name)}" for image in index.images for name in image.references)
     first = index.images[0].references[0]
-    who = _ZSTD if "zstd" in index.compressions else _ANY
-    how = _DELTA.format(file=file, bases=index.base_names) if index.bases else _WHOLE.format(file=file, who=who)
+    who = "Every engine can load"
+    if "zstd" in index.compressions:
+        who = "Its layers are compressed with zstd: Docker 23 and later, podman and containerd load"
+    how = f"""{who} it as it is:
+  docker load -i {file}
+  podman load -i {file}
+  ctr -n k8s.io images import {file}
+"""
+    if index.bases:
+        how = f"""It is a delta bundle: some of its layers are in {index.base_names}.
+  python3 {LOADER} load {file} BASE
+"""
     target = f"REGISTRY/PREFIX/{first.rpartition('/')[2]}"
     return f"""{file}: container images in one archive
 root digest {short_root(index.root)}
@@ -104,16 +114,4 @@ With {file}.sig, and a public key that the sender gave you another way:
 Into a registry, with skopeo, or with an engine that has loaded the bundle:
   skopeo copy --all oci-archive:{file}:{first} docker://{target}
   docker tag {familiar(first)} {target} && docker push {target}
-"""
-
-
-_ANY = "Every engine can load"
-_ZSTD = "Its layers are compressed with zstd: Docker 23 and later, podman and containerd load"
-_WHOLE = """{who} it as it is:
-  docker load -i {file}
-  podman load -i {file}
-  ctr -n k8s.io images import {file}
-"""
-_DELTA = f"""It is a delta bundle: some of its layers are in {{bases}}.
-  python3 {LOADER} load {{file}} BASE
 """
