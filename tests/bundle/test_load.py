@@ -189,17 +189,9 @@ def test_only(made: Made) -> None:
     load(io.BytesIO(made.data), engine, only=("b",))
     assert set(engine.names) == {B}
     assert {i["Config"] for i in json.loads(engine.file("manifest.json"))} < set(engine.members())
-    for name in ("fgtest/a:latest", LATEST, "fgtest/a", "docker.io/fgtest/a", "a"):
-        engine = Recorder()
-        load(io.BytesIO(made.data), engine, only=(name, "a"))
-        assert set(engine.names) == {A, LATEST}
-
-
-def test_a_name_that_is_not_in_it(made: Made) -> None:
-    engine = Recorder()
-    with pytest.raises(InputError, match="mm: is not in the bundle; did you mean m"):
-        load(io.BytesIO(made.data), engine, only=("mm", "alpine"))
-    assert not engine.sent
+    with pytest.raises(InputError, match="alpine: is not in the bundle"):
+        load(io.BytesIO(made.data), unasked := Recorder(), only=("b", "alpine"))
+    assert not unasked.sent
 
 
 def test_a_platform_that_is_not_in_it(made: Made) -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
 
 from generator.bundle.format import members_of
-from generator.bundle.index import BundleIndex, arrange
-from generator.bundle.load import choose, renamed
 from generator.bundle.push import push
 from generator.bundle.reader import inspect
 from generator.bundle.save import save
 from generator.errors import BundleError, EngineError, InputError
-from generator.images.strictjson import Malformed
 from generator.registry.publish import Published
 from tests.bake.test_publish import Asked
 from tests.bundle.conftest import Made, broken
@@ -119,61 +115,6 @@ def test_a_registry_without_a_path_is_refused(file: Path, prefix: str) -> None:
     with pytest.raises(InputError, match=f'"{prefix}" is a registry without a path') as error:
         push(file, prefix, state=file.parent, environment={})
     assert error.value.hint.startswith(f"{prefix}/PROJECT")
-
-
-NAMES = ("localhost:5000/team/web/api:1", "localhost:5000/team/api:1", "docker.io/library/db:1")
-
-
-def with_paths(directory: Path, prefix: str) -> Path:
-    """A bundle of images of which one has a path of its own below the prefix."""
-    images = [replace(image(directory / name, "x", own(name)), references=(name,)) for name in NAMES]
-    return save(images, directory / "paths.tar", name="paths", prefix=prefix).path
-
-
-def test_a_path_of_an_image_s_own_stays_under_another_prefix(registry: Loopback, tmp_path: Path) -> None:
-    file = with_paths(tmp_path, "localhost:5000/team")
-    paths = {pushed.publication.path for pushed in send(registry, file)}
-    assert paths == {"inside/fate/web/api", "inside/fate/api", "inside/fate/db"}
-    moved = renamed(inspect(file).index, "r.example.com/p", "--retag")
-    assert [image.references[0] for image in moved.images] == [
-        "r.example.com/p/api:1", "r.example.com/p/db:1", "r.example.com/p/web/api:1",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("name", "path"),
-    [("web/api", "web/api"), ("api", "api"), ("localhost:5000/team/web/api", "web/api"), ("db", "db")],
-)
-def test_an_image_is_chosen_by_its_path_below_the_prefix(name: str, path: str, tmp_path: Path) -> None:
-    index = inspect(with_paths(tmp_path, "localhost:5000/team")).index
-    assert [index.own_name(image.references[0]) for image in choose(index, [name])] == [path]
-
-
-def test_a_last_part_that_several_repositories_have_is_told(tmp_path: Path) -> None:
-    index = inspect(with_paths(tmp_path, "")).index
-    index = replace(index, images=tuple(image for image in index.images if image.label == "api"))
-    with pytest.raises(InputError, match=r"api: is ambiguous: localhost:5000/team/api or localhost:5000/team/web/api"):
-        choose(index, ["api"])
-
-
-@pytest.mark.parametrize("prefix", ["", "team", "localhost:5000/tea"])
-def test_of_any_other_name_the_last_part_stays(prefix: str, tmp_path: Path) -> None:
-    index = inspect(with_paths(tmp_path, prefix)).index
-    assert index.prefix == "" and [index.own_name(name) for name in NAMES] == ["api", "api", "db"]
-
-
-def test_a_prefix_that_no_image_has_is_not_one_of_a_bundle(tmp_path: Path) -> None:
-    images = inspect(with_paths(tmp_path, "")).index.images
-    for prefix in ("localhost:5000/other", "localhost:5000/team/", "\n"):
-        with pytest.raises(Malformed, match="no image is below its prefix"):
-            arrange(BundleIndex("x", images, prefix=prefix))
-
-
-def test_two_images_with_one_name_are_told_apart(registry: Loopback, tmp_path: Path) -> None:
-    images = [replace(image(tmp_path / n, "a", own(n)), references=(f"{n}/a:1.0",)) for n in ("one", "two")]
-    file = save(images, tmp_path / "two.tar", name="two").path
-    with pytest.raises(InputError, match=r"would be named \S+/inside/fate/a:1\.0: one/a:1\.0 and two/a:1\.0"):
-        send(registry, file)
 
 
 @pytest.fixture
