@@ -6,8 +6,8 @@ import contextlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,37 +22,23 @@ LAYER = "sha256:" + "1" * 64
 
 
 @dataclass(frozen=True)
-class Inspecting(Docker):
-    """``docker image inspect`` of these images, by name; as Docker 28's, its templates see the answer's own keys."""
+class Answering(Docker):
+    """A docker whose commands print what ``answer`` says of their arguments, and fail if that has an error."""
 
     binary: str = "docker"
-    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    answer: Callable[[Sequence[str]], tuple[str, str]] = lambda _: ("", "")
 
     def run(self, args: Sequence[str], **_: Any) -> Completed:
-        form, names = args[3], args[4:]
-        known = [self.images[name] for name in names if name in self.images]
-        errors = "".join(f"Error response from daemon: No such image: {n}\n" for n in names if n not in self.images)
-        if ".RootFS.Layers" in form and not all("Layers" in image["RootFS"] for image in known):
-            errors += 'template: :1:20: executing "" at <.RootFS.Layers>: map has no entry for key "Layers"\n'
-            known = []
-        assert "json ." in form
-        lines = "".join(f"{json.dumps(image, ensure_ascii=False)}\n" for image in known)
-        return Completed(tuple(args), int(bool(errors)), lines, errors)
-
-
-@dataclass(frozen=True)
-class Saying(Docker):
-    """A docker whose commands print this and end well."""
-
-    binary: str = "docker"
-    output: str = ""
-
-    def run(self, args: Sequence[str], **_: Any) -> Completed:
-        return Completed(tuple(args), 0, self.output, "")
+        output, error = self.answer(args)
+        return Completed(tuple(args), int(bool(error)), output, error)
 
     @contextlib.contextmanager
     def start(self, args: Sequence[str], **_: Any) -> Iterator[Any]:
         yield SimpleNamespace(pipe=io.BytesIO(), finish=lambda: self.run(args))
+
+
+def saying(output: str) -> DockerEngine:
+    return DockerEngine(Answering(answer=lambda _: (output, "")))
 
 
 LOADED = "Loaded image: fgtest/b:1.0\n"
@@ -65,11 +51,11 @@ FALSE_ALARM = "Error unpacking image fgtest/b:1.0: NotFound: content digest sha2
 
 def test_a_layer_that_docker_28_cannot_unpack_is_an_error_although_it_exits_with_0() -> None:
     with pytest.raises(EngineError, match=r"Error unpacking image fgtest/b:1\.0: apply layer error .*unexpected EOF"):
-        DockerEngine(Saying(output=LOADED + NOT_UNPACKED)).load("linux/amd64", [b"x"])
+        saying(LOADED + NOT_UNPACKED).load("linux/amd64", [b"x"])
 
 
 def test_of_a_child_of_an_index_that_is_not_loaded_docker_28_may_complain_in_vain() -> None:
-    assert DockerEngine(Saying(output=LOADED + FALSE_ALARM)).load("", [b"x"]) == LOADED + FALSE_ALARM
+    assert saying(LOADED + FALSE_ALARM).load("", [b"x"]) == LOADED + FALSE_ALARM
 
 
 def shown(name: str, **more: Any) -> dict[str, Any]:
@@ -91,8 +77,17 @@ def shown(name: str, **more: Any) -> dict[str, Any]:
 def test_an_image_is_read_and_does_not_hide_the_others(
     answer: dict[str, Any], layers: tuple[str, ...], platform: str
 ) -> None:
-    docker = Inspecting(images={"x:1": shown("x:1", **answer), ID: shown("x:1", **answer), "y:1": shown("y:1")})
-    engine = DockerEngine(docker)
+    known = {"x:1": shown("x:1", **answer), ID: shown("x:1", **answer), "y:1": shown("y:1")}
+
+    def inspect(args: Sequence[str]) -> tuple[str, str]:
+        assert args[:4] == ["image", "inspect", "--format", "{{json .}}"], (
+            "a template fails if an image has no layers"
+        )
+        lines = [json.dumps(known[name], ensure_ascii=False) for name in args[4:] if name in known]
+        errors = [f"Error response from daemon: No such image: {name}" for name in args[4:] if name not in known]
+        return "".join(f"{line}\n" for line in lines), "".join(f"{error}\n" for error in errors)
+
+    engine = DockerEngine(Answering(answer=inspect))
     expected = EngineImage(ID, layers, platform)
     assert engine.inspect([ID]) == {ID: expected}
     images = engine.inspect(["docker.io/library/x:1", "x:1", "y:1", "z:1"])
@@ -101,22 +96,15 @@ def test_an_image_is_read_and_does_not_hide_the_others(
     assert "z:1" not in images
 
 
-@dataclass(frozen=True)
-class Listing(Docker):
-    """``docker image ls`` of one image; a reference in a filter is a pattern of Go's path.Match."""
-
-    binary: str = "docker"
-    name: str = ""
-
-    def run(self, args: Sequence[str], **_: Any) -> Completed:
-        patterns = [arg.removeprefix("--filter=reference=") for arg in args if arg.startswith("--filter=")]
-        literal = [re.sub(r"\\(.)", r"\1", pattern) for pattern in patterns if not re.search(r"(?<!\\)[\[*?]", pattern)]
-        return Completed(tuple(args), 0, f"{self.name}\n" if self.name in literal else "", "")
-
-
 @pytest.mark.parametrize("name", ["[::1]:5000/x:1", "[2001:db8::1]/a/b:1.0", "10.0.0.5:8443/a/b:1.0"])
 def test_a_registry_that_is_an_ipv6_address_is_no_pattern(name: str) -> None:
-    assert DockerEngine(Listing(name=name)).listed([name]) == {name}
+    def ls(args: Sequence[str]) -> tuple[str, str]:
+        """One image; a reference in a filter is a pattern of Go's path.Match."""
+        patterns = [arg.removeprefix("--filter=reference=") for arg in args if arg.startswith("--filter=")]
+        literal = [re.sub(r"\\(.)", r"\1", pattern) for pattern in patterns if not re.search(r"(?<!\\)[\[*?]", pattern)]
+        return (f"{name}\n" if name in literal else ""), ""
+
+    assert DockerEngine(Answering(answer=ls)).listed([name]) == {name}
 
 
 CONTAINERD = [["driver-type", "io.containerd.snapshotter.v1"]]
@@ -130,5 +118,5 @@ CONTAINERD = [["driver-type", "io.containerd.snapshotter.v1"]]
 def test_zstd_is_read_by_containerd_stores_docker_from_23_on_and_podman_on_dockers_socket(
     version: str, status: list[list[str]], reads: bool
 ) -> None:
-    engine = DockerEngine(Saying(output=json.dumps({"ServerVersion": version, "DriverStatus": status})))
+    engine = saying(json.dumps({"ServerVersion": version, "DriverStatus": status}))
     assert (engine.reads_zstd(), engine.containerd_store) == (reads, status == CONTAINERD)

@@ -119,8 +119,7 @@ def test_a_one_platform_bundle_is_sent_as_it_is(tmp_path: Path) -> None:
     made = bundle(tmp_path, [image(tmp_path, name, BASE, own(name)) for name in "ab"])
     engine = Recorder()
     result = load(io.BytesIO(made.data), engine)
-    sums = made.member("fategen/SHA256SUMS")
-    first = made.members[0]
+    first, sums = made.members[0], made.member("fategen/SHA256SUMS")
     assert engine.sent == made.data[first.end : sums.offset] + made.data[sums.end :]
     assert [(i.reference, i.state) for i in result.images] == [(A, "new"), (B, "new")]
     assert [i.state for i in load(io.BytesIO(made.data), engine).images] == ["same", "same"]
@@ -129,9 +128,8 @@ def test_a_one_platform_bundle_is_sent_as_it_is(tmp_path: Path) -> None:
 def test_layers_that_the_engine_cannot_read_are_told_before_anything_is_sent(tmp_path: Path) -> None:
     made = bundle(tmp_path, [image(tmp_path, "a", BASE, media_type=ZSTD)])
     engine = Recorder(zstd=False)
-    with pytest.raises(
-        EngineError, match="the layers of a are compressed with zstd, which this Docker cannot read"
-    ) as error:
+    cannot_read = "the layers of a are compressed with zstd, which this Docker cannot read"
+    with pytest.raises(EngineError, match=cannot_read) as error:
         load(io.BytesIO(made.data), engine)
     assert "compression=gzip" in error.value.hint
     assert not engine.sent
@@ -178,15 +176,13 @@ def test_of_an_index_in_the_engine_only_its_own_platform_is_sure_to_be_whole(mad
 
 def test_one_platform_that_is_asked_for_is_loaded_alone(made: Made) -> None:
     engine = Recorder(containerd_store=True)
-    m = made.index.images[2]
-    for platform_image in m.platform_images:
+    for platform_image in made.index.images[2].platform_images:
         result = load(io.BytesIO(made.data), engine, only=("m",), platform=platform_image.platform)
         assert [i.id for i in result.images] == [platform_image.manifest.digest]
 
 
 def test_only(made: Made) -> None:
-    engine = Recorder()
-    load(io.BytesIO(made.data), engine, only=("b",))
+    load(io.BytesIO(made.data), engine := Recorder(), only=("b",))
     assert set(engine.names) == {B}
     assert {i["Config"] for i in json.loads(engine.file("manifest.json"))} < set(engine.members())
     with pytest.raises(InputError, match="alpine: is not in the bundle"):
@@ -235,12 +231,10 @@ def test_the_engine_is_cut_off_at_the_first_damage_and_all_damage_is_told(made: 
     first, last = (m for m in made.members if m.role == "layer" and m.images != ("m",) and len(m.images) == 1)
     data = bytearray(made.flipped(first.start))
     data[last.start] ^= 1
-    engine = Recorder()
     with pytest.raises(BundleError, match="damaged in 2 places"):
-        load(io.BytesIO(bytes(data)), engine)
+        load(io.BytesIO(bytes(data)), engine := Recorder())
     assert engine.aborted
-    assert first.name.encode() in engine.sent
-    assert last.name.encode() not in engine.sent
+    assert first.name.encode() in engine.sent and last.name.encode() not in engine.sent
     assert engine.sent.endswith(header(first.name, first.size)), "its last piece, here the only one, was sent"
 
 
@@ -248,21 +242,23 @@ def test_the_engine_is_cut_off_at_the_first_damage_and_all_damage_is_told(made: 
 @pytest.mark.parametrize("containerd", [False, True])
 def test_names_go_back_when_the_engine_has_something_else(made: Made, fault: str, containerd: bool) -> None:
     engine = Recorder(fault=fault, containerd_store=containerd, names={B: OLD})
-    with pytest.raises(EngineError) as error:
+    with pytest.raises(EngineError, match="no name was changed") as error:
         load(io.BytesIO(made.data), engine)
     assert engine.names == {B: OLD}
-    assert "no name was changed" in str(error.value)
     if fault == "no layers":
-        assert "fgtest/b:1.0 has other layers" in str(error.value)
-        assert "Error unpacking image" in str(error.value)
+        assert "fgtest/b:1.0 has other layers" in str(error.value) and "Error unpacking image" in str(error.value)
 
 
-def test_an_engine_that_dies_while_it_is_sent(made: Made) -> None:
-    engine = Recorder(fault="dies", names={B: OLD})
-    with pytest.raises(EngineError, match="no space left"):
-        load(io.BytesIO(made.data), engine)
-    assert engine.names == {B: OLD}
-    assert engine.calls == []
+@pytest.mark.parametrize(("fault", "error"), [("dies", EngineError("no space left")), ("", KeyboardInterrupt("stop"))])
+def test_what_stops_a_load_before_its_end_touches_no_name(made: Made, fault: str, error: BaseException) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if done > 8000 and not fault:
+            raise error
+
+    engine = Recorder(fault=fault, names={B: OLD})
+    with pytest.raises(type(error), match=str(error)):
+        load(io.BytesIO(made.data), engine, progress=stop)
+    assert (engine.names, engine.calls, engine.finished) == ({B: OLD}, [], False)
 
 
 @pytest.mark.parametrize("cut", [KeyboardInterrupt(), EngineError("no Docker engine answers")])
@@ -323,19 +319,6 @@ def test_what_a_killed_load_kept_is_removed_by_the_next_one(made: Made) -> None:
     engine.untag = untag  # type: ignore[method-assign]
     assert {image.state for image in load(io.BytesIO(made.data), engine).images} == {"same"}
     assert set(engine.names) == {A, LATEST, B, M}
-
-
-def test_ctrl_c_before_the_end_touches_no_name(made: Made) -> None:
-    engine = Recorder()
-
-    def stop(what: str, done: int, total: int) -> None:
-        if done > 8000:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        load(io.BytesIO(made.data), engine, progress=stop)
-    assert engine.calls == []
-    assert not engine.finished
 
 
 def test_the_signature_is_asked_before_the_engine(made: Made) -> None:
