@@ -54,17 +54,14 @@ def test_a_delta_leaves_out_the_layers_that_its_base_has_and_nothing_else(chain:
         assert {platform_image.manifest.digest, platform_image.config.digest} <= delta.carried().keys()
     assert layers(chain.b, "x")[1] in delta.carried()
     assert verify(chain.b).index == delta
-
-
-def test_a_delta_on_a_delta_leaves_out_what_its_base_leaves_out(chain: Chain) -> None:
+    # a delta on a delta leaves out what its base leaves out, too
     delta = index(chain.c)
     assert [base.name for base in delta.bases] == ["b"]
     assert set(delta.carried()) & set(layers(chain.c, "x") + layers(chain.c, "y")) == {layers(chain.c, "y")[1]}
 
 
 def test_several_bases_are_named_when_each_has_something(tmp_path: Path) -> None:
-    one = image(tmp_path, "x", BASE, own("x1"))
-    other = image(tmp_path / "o", "x", own("other"))
+    one, other = image(tmp_path, "x", BASE, own("x1")), image(tmp_path / "o", "x", own("other"))
     bases = [save([source], tmp_path / f"{n}.tar", name=n).index for n, source in (("p", one), ("q", other))]
     new = image(tmp_path / "n", "x", BASE, own("other"), own("new"))
     delta = save([new], tmp_path / "new", name="new", bases=bases).index
@@ -174,12 +171,9 @@ def test_of_a_delta_and_its_base_only_what_the_engine_lacks_is_sent(chain: Chain
         (manifests(chain.a, "y"), [], {x}),
         (manifests(chain.a, "x"), [chain.a], {x, y}),
     ):
-        engine = Recorder(has=present)
-        load(chain.b, engine, bases=bases)
+        load(chain.b, engine := Recorder(has=present), bases=bases)
         assert engine.layers(*index(chain.b).images) == sent
-
-
-def test_a_base_image_that_was_removed_is_missed(chain: Chain) -> None:
+    # one image of the base was removed
     engine = Recorder(has=chains(chain.a, "x"))
     with pytest.raises(InputError, match=r"its base is missing: a .*; it has 1 layers of y"):
         load(chain.b, engine)
@@ -266,20 +260,8 @@ def test_a_delta_that_says_it_is_whole_lacks_its_layers(chain: Chain) -> None:
         verify(io.BytesIO(rewritten(made_of(chain.b), lambda r: r.pop("base"))))
 
 
-def states(difference: Difference) -> list[tuple[str, str]]:
-    return [(change.reference.rpartition("/")[2], change.state) for change in difference.changes]
-
-
-def test_diff_tells_what_a_delta_carries(chain: Chain, tmp_path: Path) -> None:
-    difference = diff(index(chain.a), index(chain.b))
-    assert states(difference) == [("x:1.0", "changed"), ("y:1.0", "same")]
-    carried = index(chain.b).carried()
-    sizes = len(carried), sum(blob.size for blob in carried.values()), index(chain.b).size
-    assert (difference.blobs, difference.size, difference.all_size) == sizes
-    # nothing new is shown of what is the same
-    assert [(row[1], len(row[2:])) for row in rows(difference)] == [("changed", 2), ("same", 0)]
-    new = save([image(tmp_path, "z", BASE)], tmp_path / "z.fate.tar", name="z").index
-    assert states(diff(index(chain.a), new)) == [("x:1.0", "gone"), ("y:1.0", "gone"), ("z:1.0", "new")]
+def states(difference: Difference) -> dict[str, str]:
+    return {change.reference.rpartition("/")[2]: change.state for change in difference.changes}
 
 
 def rows(difference: Difference) -> list[list[str]]:
@@ -287,28 +269,38 @@ def rows(difference: Difference) -> list[list[str]]:
     return [re.split(r" {2,}", line) for line in difference.as_text().splitlines()[1:-2]]
 
 
-def called(one: Image, *names: str) -> Image:
-    return replace(one, references=tuple(f"docker.io/fgtest/{name}" for name in names))
+def test_diff_tells_what_a_delta_carries(chain: Chain, tmp_path: Path) -> None:
+    difference = diff(index(chain.a), index(chain.b))
+    assert states(difference) == {"x:1.0": "changed", "y:1.0": "same"}
+    carried = index(chain.b).carried()
+    sizes = len(carried), sum(blob.size for blob in carried.values()), index(chain.b).size
+    assert (difference.blobs, difference.size, difference.all_size) == sizes
+    # nothing new is shown of what is the same
+    assert [(row[1], len(row[2:])) for row in rows(difference)] == [("changed", 2), ("same", 0)]
+    new = save([image(tmp_path, "z", BASE)], tmp_path / "z.fate.tar", name="z").index
+    assert states(diff(index(chain.a), new)) == {"x:1.0": "gone", "y:1.0": "gone", "z:1.0": "new"}
 
 
-def bundled(name: str, images: list[Image]) -> BundleIndex:
-    return arrange(BundleIndex(name, tuple(images)))
-
-
-def configured(one: Image) -> Image:
-    """With another config above the same layers."""
-    [platform_image] = one.platform_images
-    config = replace(platform_image.config, digest=sha256(b"config"))
-    manifest = replace(platform_image.manifest, digest=sha256(b"manifest"))
-    return replace(one, target=manifest, platform_images=(replace(platform_image, manifest=manifest, config=config),))
+def bundled(images: dict[str, Image]) -> BundleIndex:
+    """An index of images by their names, separated by spaces."""
+    named = [
+        replace(i, references=tuple(f"docker.io/fgtest/{n}" for n in names.split())) for names, i in images.items()
+    ]
+    return arrange(BundleIndex("x", tuple(named)))
 
 
 def test_diff_compares_the_only_image_of_a_repository_across_tags(chain: Chain) -> None:
     """A new release has new tags: they alone do not make new images of its images."""
     (x, y), newer = index(chain.a).images, index(chain.b).images[0]
-    old = [called(x, "x:1.0", "x:latest"), called(y, "y:1.0"), called(x, "z:1.0")]
-    new = [called(newer, "x:1.1", "x:latest"), called(y, "y:1.1"), called(configured(x), "z:1.1")]
-    found = diff(bundled("old", old), bundled("new", new))
+    [platform_image] = x.platform_images
+    config = replace(platform_image.config, digest=sha256(b"config"))
+    manifest = replace(platform_image.manifest, digest=sha256(b"manifest"))
+    other = replace(platform_image, manifest=manifest, config=config)
+    configured = replace(x, target=manifest, platform_images=(other,))
+    found = diff(
+        bundled({"x:1.0 x:latest": x, "y:1.0": y, "z:1.0": x}),
+        bundled({"x:1.1 x:latest": newer, "y:1.1": y, "z:1.1": configured}),
+    )
     assert [row[:4] for row in rows(found)] == [
         ["fgtest/x:1.1", "1.0", "changed", "3"],
         ["fgtest/x:latest", "changed", "3", "972 B"],
@@ -326,9 +318,9 @@ def test_diff_compares_the_only_image_of_a_repository_across_tags(chain: Chain) 
 
 def test_diff_does_not_guess_which_of_two_images_a_new_one_replaces(chain: Chain) -> None:
     x, y = index(chain.a).images
-    two, one = [called(x, "x:1.0"), called(y, "x:2.0")], [called(x, "x:3.0")]
-    assert [c.state for c in diff(bundled("old", two), bundled("new", one)).changes] == ["gone", "gone", "new"]
-    assert [c.state for c in diff(bundled("old", one), bundled("new", two)).changes] == ["new", "new", "gone"]
+    two, one = bundled({"x:1.0": x, "x:2.0": y}), bundled({"x:3.0": x})
+    assert states(diff(two, one)) == {"x:1.0": "gone", "x:2.0": "gone", "x:3.0": "new"}
+    assert states(diff(one, two)) == {"x:1.0": "new", "x:2.0": "new", "x:3.0": "gone"}
 
 
 def test_push_reads_a_delta_together_with_its_bases(chain: Chain) -> None:

@@ -80,9 +80,7 @@ def test_an_image_is_read_and_does_not_hide_the_others(
     known = {"x:1": shown("x:1", **answer), ID: shown("x:1", **answer), "y:1": shown("y:1")}
 
     def inspect(args: Sequence[str]) -> tuple[str, str]:
-        assert args[:4] == ["image", "inspect", "--format", "{{json .}}"], (
-            "a template fails if an image has no layers"
-        )
+        assert args[:4] == ["image", "inspect", "--format", "{{json .}}"], "a template fails if an image has no layers"
         lines = [json.dumps(known[name], ensure_ascii=False) for name in args[4:] if name in known]
         errors = [f"Error response from daemon: No such image: {name}" for name in args[4:] if name not in known]
         return "".join(f"{line}\n" for line in lines), "".join(f"{error}\n" for error in errors)
