@@ -79,34 +79,28 @@ def test_the_same_bytes_again(sources: list[SourceImage], made: Made, tmp_path: 
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    images = [
+        image(tmp_path, "a", media_type=f"{GZIP}+encrypted"),
+        SourceImage(("fgtest/m:1.0",), multi(tmp_path / "m", "m"), ("linux/s390x",)),
+        SourceImage(("fgtest/n:1.0",), tmp_path / "nowhere", (AMD,)),
+    ]
     with pytest.raises(InputError) as error:
-        save(
-            [
-                image(tmp_path, "a", media_type=f"{GZIP}+encrypted"),
-                SourceImage(("fgtest/m:1.0",), multi(tmp_path / "m", "m"), ("linux/s390x",)),
-                SourceImage(("fgtest/n:1.0",), tmp_path / "nowhere", (AMD,)),
-            ],
-            tmp_path / "x",
-            name="a b",
-        )
+        save(images, tmp_path / "x", name="a b")
     assert len(error.value.problems) == 4
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("case", ["no image", "same name twice"])
-def test_not_a_bundle(tmp_path: Path, case: str) -> None:
-    images = [image(tmp_path / d, "a") for d in "ab"]
-    with pytest.raises(InputError):
-        save([] if case == "no image" else images, tmp_path / "x", name="x")
+def test_no_image_or_a_name_twice_is_not_a_bundle(tmp_path: Path) -> None:
+    for images in ([], [image(tmp_path / directory, "a") for directory in "ab"]):
+        with pytest.raises(InputError):
+            save(images, tmp_path / "x", name="x")
 
 
 def lying(path: Path, case: str) -> SourceImage:
     layout = Layout(path)
     layer = layout.layer(BASE)
-    if case == "gzip that is none":
-        layer = (layout.put(b"plain" * 200, GZIP), layer[1])
-    if case == "zstd called gzip":
-        layer = (layout.put(b"\x28\xb5\x2f\xfd" * 200, GZIP), layer[1])
+    if other := {"gzip that is none": b"plain", "zstd called gzip": b"\x28\xb5\x2f\xfd"}.get(case):
+        layer = (layout.put(other * 200, GZIP), layer[1])
     layout.finish((layout.manifest([layer]), "docker.io/fgtest/a:1.0"))
     blob = path / "blobs/sha256" / str(layer[0]["digest"])[7:]
     content = blob.read_bytes()
@@ -119,17 +113,15 @@ def lying(path: Path, case: str) -> SourceImage:
     return SourceImage(("fgtest/a:1.0",), path, (AMD,))
 
 
-CASES = ["flipped", "short", "long", "missing", "a directory", "gzip that is none", "zstd called gzip"]
-
-
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", ["flipped", "short", "long", "missing", "a directory", "gzip that is none", "zstd called gzip"]
+)
 def test_a_lying_layer_is_found_while_it_is_copied(tmp_path: Path, case: str) -> None:
-    source = lying(tmp_path / "a", case)
     output = tmp_path / "out" / "x.fate.tar"
     output.parent.mkdir()
     output.write_bytes(b"the bundle of yesterday")
     with pytest.raises(BundleError, match=r"^a: layer sha256:\w{64} "):
-        save([source], output, name="x")
+        save([lying(tmp_path / "a", case)], output, name="x")
     assert [p.name for p in output.parent.iterdir()] == ["x.fate.tar"]
     assert output.read_bytes() == b"the bundle of yesterday"
 
