@@ -21,12 +21,12 @@ from generator.config import reference
 from generator.errors import BundleError, EngineError, InputError, Problem
 from generator.files import disk_errors, lock, sync_directory, write_atomically
 from generator.images.compression import compression_of
-from generator.images.image import Image, read_pieces, sha256
+from generator.images.image import read_pieces, sha256
 from generator.images.layout import SourceImage, read_all
 from generator.images.oci import compressed_with
 from generator.images.strictjson import Malformed
 from generator.progress import Progress, quiet
-from generator.text import printable, without
+from generator.text import printable
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -154,7 +154,11 @@ def _planned(
     try:
         chosen = tuple(image.image for image in resolved)
         small_files = tuple(small_file(*file) for file in files.items())
-        index = arrange(BundleIndex(name, chosen, files=small_files, prefix=_prefix(prefix, chosen)))
+        full = reference.repository(reference.normalize(f"{prefix}/x")).rpartition("/")[0] if prefix else ""
+        index = BundleIndex(name, chosen, files=small_files, prefix=full)
+        # without it where no image has a path of its own below it
+        paths = any("/" in index.own_name(name) for image in chosen for name in image.references)
+        index = arrange(index if paths else replace(index, prefix=""))
     except Malformed as error:
         raise InputError(Problem("", f"cannot make a bundle of these images: {error}")) from None
     in_memory = {sha256(data): data for data in files.values()}
@@ -175,16 +179,6 @@ def _planned(
             yield chunk
 
     return leave_out(index, bases), read
-
-
-def _prefix(prefix: str, images: Sequence[Image]) -> str:
-    """The full form of a prefix, "" if no image has a path of its own below it."""
-    if not prefix:
-        return ""
-    full = reference.repository(reference.normalize(f"{prefix}/x")).rpartition("/")[0]
-    names = (reference.repository(name) for image in images for name in image.references)
-    own = any(name.startswith(f"{full}/") and "/" in without(f"{full}/", name) for name in names)
-    return full if own else ""
 
 
 def _write(

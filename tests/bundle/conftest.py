@@ -100,7 +100,9 @@ def forged(made: Made, change: Change, more: Mapping[str, bytes] = {}) -> bytes:
 
     Raises BundleError if no archive can, since the index contradicts itself.
     """
-    return written(inspect(io.BytesIO(rewritten(made, change))).index, {**blobs_of(made), **more})
+    blobs = {**blobs_of(made), **more}
+    members = members_of(inspect(io.BytesIO(rewritten(made, change))).index)
+    return b"".join(tars.member(m.name, blobs[m.digest] if m.content is None else m.content) for m in members) + TRAILER
 
 
 def descriptors(document: Any) -> Iterator[dict[str, Any]]:
@@ -116,12 +118,6 @@ def add_up(document: Any) -> None:
     """Make the totals of an index right again."""
     sizes = {blob["digest"]: blob["size"] for blob in descriptors(document["images"])}
     document["totals"] = {"blobs": len(sizes), "bytes": sum(sizes.values())}
-
-
-def written(index: BundleIndex, blobs: Mapping[str, bytes]) -> bytes:
-    """The archive of an index, with whatever the forger has under each digest."""
-    contents = (tars.member(m.name, blobs[m.digest] if m.content is None else m.content) for m in members_of(index))
-    return b"".join(contents) + TRAILER
 
 
 def blobs_of(made: Made) -> dict[str, bytes]:
