@@ -181,21 +181,16 @@ class Bundle:
     @cached_property
     def documents(self) -> dict[str, set[tuple[str, Hashable]]]:
         """What the index says about each OCI index, manifest and config, by digest: media type and ``_content``."""
-        documents: dict[str, set[tuple[str, Hashable]]] = {}
-
-        def add(blob: Descriptor, content: Hashable) -> None:
-            documents.setdefault(blob.digest, set()).add((blob.media_type, content))
-
+        contents: list[tuple[Descriptor, Hashable]] = []
         for image in self.index.images:
             if image.nested:
-                add(image.target, frozenset((p.platform, p.manifest) for p in image.platform_images))
-            for platform_image in image.platform_images:
-                add(
-                    platform_image.manifest,
-                    Manifest(platform_image.config, tuple(v.blob for v in platform_image.layers)),
-                )
-                diff_ids = tuple(layer.diff_id for layer in platform_image.layers)
-                add(platform_image.config, (architecture(platform_image.platform), diff_ids))
+                contents.append((image.target, frozenset((p.platform, p.manifest) for p in image.platform_images)))
+            for p in image.platform_images:
+                contents.append((p.manifest, Manifest(p.config, tuple(layer.blob for layer in p.layers))))
+                contents.append((p.config, (architecture(p.platform), tuple(layer.diff_id for layer in p.layers))))
+        documents: dict[str, set[tuple[str, Hashable]]] = {}
+        for blob, content in contents:
+            documents.setdefault(blob.digest, set()).add((blob.media_type, content))
         return documents
 
     def chunks(self, member: Member) -> Iterator[bytes]:
